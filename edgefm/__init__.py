@@ -1,0 +1,52 @@
+"""edgefm: take an image classifier from training to a phone, a board or a browser, and measure honestly.
+
+The names below are imported when they are first used (PEP 562), so that `import edgefm` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "EdgefmError": "edgefm.errors",
+    "RunDirectory": "edgefm.runs",
+    "Training": "edgefm.recipes",
+    "Quantization": "edgefm.recipes",
+    "BenchmarkProtocol": "edgefm.recipes",
+    "load_fashion_mnist": "edgefm.data.fashion_mnist",
+    "train": "edgefm.pipeline",
+    "quantize": "edgefm.pipeline",
+    "benchmark": "edgefm.pipeline",
+    "report": "edgefm.pipeline",
+    "inspect": "edgefm.inspection",
+    "predict": "edgefm.prediction",
+}
+
+__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from edgefm.data.fashion_mnist import load_fashion_mnist as load_fashion_mnist
+    from edgefm.errors import EdgefmError as EdgefmError
+    from edgefm.inspection import inspect as inspect
+    from edgefm.pipeline import benchmark as benchmark
+    from edgefm.pipeline import quantize as quantize
+    from edgefm.pipeline import report as report
+    from edgefm.pipeline import train as train
+    from edgefm.prediction import predict as predict
+    from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol
+    from edgefm.recipes import Quantization as Quantization
+    from edgefm.recipes import Training as Training
+    from edgefm.runs import RunDirectory as RunDirectory
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'edgefm' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,113 @@
+"""Entry point of `edgefm`: finds a command's module by name and imports it only when it is used."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from edgefm.errors import EdgefmError
+
+# Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "data": ("edgefm.cli.data", "Fetch and check the data set; draw what is in it."),
+    "train": ("edgefm.cli.train", "Train a model of the zoo."),
+    "quantize": ("edgefm.cli.quantize", "Write TFLite files of a trained model."),
+    "benchmark": ("edgefm.cli.benchmark", "Measure accuracy, latency, size and memory of TFLite files."),
+    "report": ("edgefm.cli.report", "Write the report of a run: HTML, Markdown, CSV, JSON, PNG."),
+    "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),
+    "inspect": ("edgefm.cli.inspect", "Show operators, tensors, quantisation, MACs and bytes of a TFLite file."),
+    "zoo": ("edgefm.cli.zoo", "List the architectures."),
+    "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),
+    "doctor": ("edgefm.cli.doctor", "Show what is installed and which runtimes work here."),
+}
+
+_DISK_HINTS = {
+    errno.ENOSPC: "The disk is full: free some space; nothing half-written was left behind.",
+    errno.EDQUOT: "The disk quota is used up: free some space; nothing half-written was left behind.",
+    errno.EROFS: "The disk is read-only: choose another folder.",
+    errno.EACCES: "You may not write or read there: choose another folder or change its permissions.",
+    errno.EPERM: "You may not write or read there: choose another folder or change its permissions.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are used, so that `--help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message += f" Did you mean '{near[0]}'?"
+            raise
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgefm")
+def cli() -> None:
+    """Train, compress, convert and benchmark image classifiers for phones, boards and browsers.
+
+    The main job: edgefm train && edgefm quantize && edgefm benchmark
+    """
+
+
+def main() -> None:
+    """Run the command line; exit 0 when it held, 1 when a stated limit was broken, 2 when it could not run."""
+    # Quiet TensorFlow's C++ log before anything imports it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.exit(run(lambda: cli.main(standalone_mode=False)))
+
+
+def run(action: Callable[[], Any]) -> int:
+    """Call `action`, print what went wrong for a person, and return the exit code."""
+    try:
+        result = action()
+    except EdgefmError as error:
+        return _fail(error.message, error.hint)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return _fail("stopped by the user", None, code=130)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except KeyboardInterrupt:
+        return _fail("stopped by the user", None, code=130)
+    except OSError as error:
+        if error.errno not in _DISK_HINTS:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        return _fail(f"{os.strerror(error.errno)}{place}", _DISK_HINTS[error.errno])
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, hint: str | None, *, code: int = 2) -> int:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+    return code

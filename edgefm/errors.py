@@ -1,0 +1,67 @@
+"""Errors a person can act on: what was given, what is allowed, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgefmError(Exception):
+    """Base of every error that edgefm raises for bad input or a broken environment.
+
+    The message says what was given and what is allowed; `hint` says what to do next. The command line shows
+    both and exits with code 2.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
+
+
+class DataError(EdgefmError):
+    """A data file is missing, truncated, swapped or not what its checksum says."""
+
+
+class ModelError(EdgefmError):
+    """A model file cannot be read, or its graph cannot be handled."""
+
+
+class RecipeError(EdgefmError):
+    """A recipe, preset, variant or option has an unknown name or a value out of range."""
+
+
+class RunError(EdgefmError):
+    """A run directory is missing, in use, of a newer schema, or lacks a needed step."""
+
+
+class TrainingDivergedError(EdgefmError):
+    """The loss became NaN or infinite; the last good weights were kept."""
+
+
+class RuntimeUnavailableError(EdgefmError):
+    """A runtime or an optional library is not installed or cannot be used here."""
+
+
+def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:
+    """Return the error for an unknown name, with the nearest known one.
+
+    >>> print(unknown_name("preset", "quik", ["quick", "standard"]))
+    unknown preset 'quik'; did you mean 'quick'?
+      Known: quick, standard.
+    """
+    names = list(allowed)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    return RecipeError(f"unknown {what} '{given}'{guess}", hint=f"Known: {', '.join(names)}.")
+
+
+def missing_extra(library: str, extra: str) -> RuntimeUnavailableError:
+    """Return the error for an optional library that is not installed."""
+    return RuntimeUnavailableError(
+        f"this needs {library}, which is not installed",
+        hint=f"Install it with: pip install 'edgefm[{extra}]'",
+    )
