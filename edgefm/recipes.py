@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from edgefm.errors import RecipeError, unknown_name
@@ -66,6 +66,7 @@ class Training(Recipe):
 
     Attributes:
       model: name of an architecture in the zoo.
+      model_options: options of that architecture, e.g. {"batch_norm": "after_relu"}.
       epochs: passes over the training split.
       batch_size: images a step.
       optimizer: 'adam' or 'adamw'.
@@ -76,13 +77,13 @@ class Training(Recipe):
       flip: mirror every second image, on average, left to right.
       shift_pixels: move each image by up to this many pixels in x and y.
       label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
-      ema_momentum: momentum of the exponential moving average of the weights that is evaluated; 0 for none.
       seed: of initial weights, order of images, augmentation and dropout.
     """
 
     kind: ClassVar[str] = "train"
 
     model: str = "enhanced_cnn"
+    model_options: Mapping[str, str] = field(default_factory=dict)
     epochs: int = 12
     batch_size: int = 256
     optimizer: str = "adamw"
@@ -93,7 +94,6 @@ class Training(Recipe):
     flip: bool = True
     shift_pixels: int = 2
     label_smoothing: float = 0.0
-    ema_momentum: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,1 +1,5 @@
-"""zoo."""
+"""The zoo: one architecture a file, each with what its source claims for it."""
+
+from edgefm.zoo.catalogue import Architecture, Claim, architecture, architectures, build
+
+__all__ = ["Architecture", "Claim", "architecture", "architectures", "build"]

@@ -1,0 +1,108 @@
+"""The main job: train, quantise, benchmark, report; each one function that returns what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgefm.errors import RecipeError
+from edgefm.progress import SILENT, Progress
+from edgefm.recipes import BenchmarkProtocol, Quantization, Training
+from edgefm.runs import RunDirectory, Step
+
+
+def train(
+    recipe: Training | None = None,
+    *,
+    run: Path | None = None,
+    backend: str | None = None,
+    precision: str = "float32",
+    resume: bool = False,
+    data_dir: Path | None = None,
+    progress: Progress = SILENT,
+) -> tuple[RunDirectory, Step]:
+    """Train a zoo model on Fashion-MNIST and return its run and the training step.
+
+    Args:
+      recipe: what to train and how; by default the recipe `Training()`, or that of the stopped training.
+      run: run folder, made when it is not there; by default a new one below `runs/`, with `resume` the latest.
+      backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
+      precision: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
+      resume: go on with the stopped training of the run.
+      data_dir: folder of the Fashion-MNIST files.
+      progress: receives progress.
+    Raises:
+      EdgefmError: bad input; see the functions called.
+    """
+    from edgefm import zoo
+    from edgefm.data.fashion_mnist import load_fashion_mnist
+    from edgefm.training.step import check_resume, stopped_recipe, train_run
+
+    if resume:
+        directory = RunDirectory.open(run) if run else RunDirectory.latest()
+        stopped = stopped_recipe(directory)
+        if recipe is not None:
+            check_resume(recipe, stopped)
+        recipe = stopped
+    recipe = recipe or Training()
+    zoo.architecture(recipe.model)
+    dataset = load_fashion_mnist(data_dir, progress=progress)
+    if not resume:
+        directory = _run_for(run, recipe)
+    step = train_run(
+        directory,
+        dataset,
+        recipe=recipe,
+        backend=backend,
+        precision=precision,
+        resume=resume,
+        progress=progress,
+    )
+    return directory, step
+
+
+def quantize(
+    source: RunDirectory,
+    *,
+    recipe: Quantization | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = SILENT,
+) -> Step:
+    """Write the TFLite files of a run's trained model and return the step that holds them."""
+    from edgefm_converters.step import quantize_run
+
+    return quantize_run(source, recipe=recipe or Quantization(), data_dir=data_dir, progress=progress)
+
+
+def benchmark(
+    source: RunDirectory,
+    *,
+    protocol: BenchmarkProtocol | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = SILENT,
+) -> tuple[Step, Mapping[str, Any]]:
+    """Measure the TFLite files of a run and return the step and its record."""
+    from edgefm.benchmarking.step import benchmark_run
+
+    return benchmark_run(source, protocol=protocol or BenchmarkProtocol(), data_dir=data_dir, progress=progress)
+
+
+def report(source: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
+    """Write the report of a run and return the path of its HTML page."""
+    from edgefm.report import write
+
+    return write(source, out=out, progress=progress)
+
+
+def _run_for(path: Path | None, recipe: Training) -> RunDirectory:
+    if path is None:
+        return RunDirectory.create(f"{recipe.model}-{recipe.epochs}e-seed{recipe.seed}")
+    if path.is_file():
+        raise RecipeError(f"--run {path} is a file, not a folder")
+    if (path / "manifest.json").exists():
+        return RunDirectory.open(path)
+    return RunDirectory.create_at(path)
+
+
+__all__: Sequence[str] = ["benchmark", "quantize", "report", "train"]

@@ -1,0 +1,68 @@
+"""Everything that training needs to go on after the last finished epoch, in one file."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgefm import artefacts
+from edgefm.errors import RunError
+
+FILE_NAME = "checkpoint.npz"
+
+
+def save(path: Path, model: Any, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Write the state of a compiled keras.Model and the history so far, atomically.
+
+    Weights, moving statistics, the state of dropout and of the optimiser are all held; nothing is pickled.
+    """
+    arrays = {f"{index:04d}": _to_numpy(variable) for index, variable in enumerate(_variables(model))}
+    history = np.frombuffer(json.dumps(list(epochs)).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, history=history, **arrays)
+    artefacts.write_bytes(path, buffer.getvalue())
+
+
+def restore(path: Path, model: Any) -> list[dict[str, Any]]:
+    """Set a compiled keras.Model to a saved state and return the history up to it.
+
+    Raises:
+      RunError: the file is damaged, or was written for another model or optimiser.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            epochs: list[dict[str, Any]] = json.loads(saved["history"].tobytes())
+            arrays = [saved[name] for name in sorted(saved.files) if name != "history"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"the checkpoint {path} is damaged: {error}", hint="Remove its folder and train again."
+        ) from error
+    variables = _variables(model)
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [array.shape for array in arrays]:
+        raise RunError(
+            f"the checkpoint {path} was written for another model or optimiser",
+            hint="Remove its folder and train again.",
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return epochs
+
+
+def _variables(model: Any) -> list[Any]:
+    """Return all state but the metrics', which start anew each epoch."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metrics]
+    return own + list(model.optimizer.variables)
+
+
+def _to_numpy(variable: Any) -> np.ndarray[Any, Any]:
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))

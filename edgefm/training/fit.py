@@ -1,0 +1,213 @@
+"""The training loop: one for all backends, an epoch at a time, each epoch saved."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm import zoo
+from edgefm.data.dataset import Dataset, Split
+from edgefm.errors import TrainingDivergedError
+from edgefm.progress import SILENT, Progress
+from edgefm.recipes import Training
+from edgefm.training import checkpoint
+from edgefm.training.augmentation import epoch_order, flip_and_shift
+from edgefm.training.backend import Device
+from edgefm.training.fused_batch_norm import with_fused_batch_norm
+from edgefm.training.verdict import Verdict, judge
+
+_EVALUATION_BATCH = 500
+_VERDICT_IMAGES = 12_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained model and how it got there.
+
+    Attributes:
+      model: keras.Model of plain Keras layers.
+      epochs: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds,
+        images_per_second. Losses are mean cross-entropy (natural logarithm), accuracies 0 to 1.
+      verdict: how it fits.
+      resumed_from: number of epochs that an earlier, stopped attempt had finished.
+    """
+
+    model: Any
+    epochs: tuple[dict[str, Any], ...]
+    verdict: Verdict
+    resumed_from: int
+
+
+def fit(
+    dataset: Dataset,
+    recipe: Training,
+    *,
+    device: Device,
+    folder: Path,
+    progress: Progress = SILENT,
+) -> Trained:
+    """Return a model trained by a recipe; go on from the checkpoint in `folder` if there is one.
+
+    After each epoch the whole state is saved in `folder`, so that a stop loses at most one epoch, and a resumed
+    training has the history that an unbroken one would have had. The last epoch's weights are the result: no
+    epoch is picked by its validation figures.
+
+    Raises:
+      TrainingDivergedError: the loss is not finite; the checkpoint of the last good epoch stays, and its model is
+        saved beside it as `last-good.keras`.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    _make_deterministic()
+    plain = zoo.build(recipe.model, recipe.model_options)
+    model = with_fused_batch_norm(plain)
+    train = dataset.train
+    batch_size = min(recipe.batch_size, len(train.labels))
+    steps = len(train.labels) // batch_size
+    _compile(model, recipe, steps=steps, on_cpu=device.kind == "cpu")
+    state = folder / checkpoint.FILE_NAME
+    epochs = checkpoint.restore(state, model) if state.exists() else []
+    resumed_from = len(epochs)
+    if resumed_from:
+        progress.note(f"resuming after epoch {resumed_from} of {recipe.epochs}")
+    targets = np.eye(len(dataset.labels), dtype=np.float32)
+
+    for epoch in range(len(epochs), recipe.epochs):
+        started = time.perf_counter()
+        order, generator = epoch_order(len(train.labels), seed=recipe.seed, epoch=epoch)
+        images = flip_and_shift(
+            train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels
+        )
+        model.reset_metrics()
+        logs: dict[str, float] = {}
+        for step, (pixels, wanted) in enumerate(_batches(images, targets[train.labels[order]], batch_size)):
+            logs = model.train_on_batch(pixels, wanted, return_dict=True)
+            if not math.isfinite(float(logs["loss"])):
+                _diverged(state, model, plain, epoch=epoch, step=step, recipe=recipe)
+            done = epoch * steps + step + 1
+            speed = (step + 1) * batch_size / (time.perf_counter() - started)
+            figures = {
+                "epoch": f"{epoch + 1}/{recipe.epochs}",
+                "loss": f"{float(logs['loss']):.4f}",
+                "acc": f"{100 * float(logs['accuracy']):.2f}%",
+                "images/s": f"{speed:,.0f}",
+            }
+            progress.step("train", done, recipe.epochs * steps, figures)
+        trained = time.perf_counter() - started
+        loss, accuracy = evaluate(model, dataset.validation)
+        epochs.append(
+            {
+                "epoch": epoch + 1,
+                "loss": float(logs["loss"]),
+                "accuracy": float(logs["accuracy"]),
+                "val_loss": loss,
+                "val_accuracy": accuracy,
+                "learning_rate": _learning_rate(model),
+                "seconds": round(time.perf_counter() - started, 3),
+                "images_per_second": round(steps * batch_size / trained, 1),
+            }
+        )
+        checkpoint.save(state, model, epochs)
+        progress.note(_line(epochs[-1], recipe.epochs))
+
+    sample = _first(train, _VERDICT_IMAGES)
+    _, train_accuracy = evaluate(model, sample)
+    verdict = judge(epochs, train_accuracy=train_accuracy)
+    if model is not plain:
+        plain.set_weights(model.get_weights())
+    return Trained(model=plain, epochs=tuple(epochs), verdict=verdict, resumed_from=resumed_from)
+
+
+def evaluate(model: Any, split: Split) -> tuple[float, float]:
+    """Return (mean cross-entropy, accuracy 0 to 1) of a model on a split, in evaluation mode."""
+    losses: list[NDArray[np.float64]] = []
+    right = 0
+    for start in range(0, len(split.labels), _EVALUATION_BATCH):
+        labels = split.labels[start : start + _EVALUATION_BATCH].astype(np.int64)
+        outputs = model.predict_on_batch(split.images[start : start + _EVALUATION_BATCH])
+        probabilities = np.asarray(outputs, dtype=np.float64)
+        chosen = probabilities[np.arange(len(labels)), labels]
+        losses.append(-np.log(np.maximum(chosen, 1e-7)))
+        right += int((probabilities.argmax(axis=1) == labels).sum())
+    return float(np.concatenate(losses).mean()), right / len(split.labels)
+
+
+def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "one_cycle":
+        total = steps * recipe.epochs
+        warmup = int(total * recipe.warmup_fraction)
+        # Smith & Topin 2018, arXiv:1708.07120, with a cosine instead of a linear descent.
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 25, max(1, total - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+    if recipe.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    # XLA halves the speed of TensorFlow on a CPU; JAX always compiles, PyTorch gains nothing here.
+    jit = keras.config.backend() == "jax" or (keras.config.backend() == "tensorflow" and not on_cpu)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    optimizer.build(model.trainable_variables)
+
+
+def _make_deterministic() -> None:
+    """Make the same seed give the same history where the backend leaves a choice."""
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.config.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _batches(
+    images: NDArray[np.uint8], targets: NDArray[np.float32], batch_size: int
+) -> Iterator[tuple[Any, Any]]:
+    """Yield batches cut on the device from an epoch that is moved there once; the odd rest is left out."""
+    held, wanted = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(targets)
+    shape, classes = (batch_size, *images.shape[1:]), (batch_size, targets.shape[1])
+    for start in range(0, len(images) - batch_size + 1, batch_size):
+        yield keras.ops.slice(held, (start, 0, 0, 0), shape), keras.ops.slice(wanted, (start, 0), classes)
+
+
+def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, recipe: Training) -> None:
+    good = "No epoch had been finished, so there is nothing to keep."
+    if state.exists():
+        checkpoint.restore(state, model)
+        plain.set_weights(model.get_weights())
+        kept = state.with_name("last-good.keras")
+        plain.save(kept)
+        good = f"The weights after epoch {epoch} are kept in {kept}."
+    raise TrainingDivergedError(
+        f"the loss became NaN or infinite in epoch {epoch + 1}, step {step + 1}",
+        hint=f"{good} Try a lower learning rate than {recipe.learning_rate:g}.",
+    )
+
+
+def _learning_rate(model: Any) -> float:
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def _first(split: Split, count: int) -> Split:
+    return Split(name=split.name, images=split.images[:count], labels=split.labels[:count])
+
+
+def _line(epoch: dict[str, Any], total: int) -> str:
+    return (
+        f"epoch {epoch['epoch']:>{len(str(total))}}/{total}  loss {epoch['loss']:.4f}  "
+        f"accuracy {100 * epoch['accuracy']:.2f} %  validation loss {epoch['val_loss']:.4f}  "
+        f"accuracy {100 * epoch['val_accuracy']:.2f} %  {epoch['images_per_second']:,.0f} images/s  "
+        f"{epoch['seconds']:.0f} s"
+    )

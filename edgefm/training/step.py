@@ -1,0 +1,151 @@
+"""Training as a step of a run: cached by content, locked, resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from edgefm import artefacts, runs
+from edgefm.data.dataset import Dataset
+from edgefm.errors import RecipeError, RunError
+from edgefm.progress import SILENT, Progress
+from edgefm.recipes import Training
+from edgefm.runs import RunDirectory, Step
+from edgefm.training.backend import use_backend
+
+MODEL_FILE = "model.keras"
+HISTORY_FILE = "history.json"
+_RECIPE_FILE = "recipe.json"
+
+
+def train_run(
+    run: RunDirectory,
+    dataset: Dataset,
+    *,
+    recipe: Training,
+    backend: str | None = None,
+    precision: str = "float32",
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> Step:
+    """Return the finished training step of a run, trained now unless the same training is already there.
+
+    Args:
+      run: where `NN-train/` is written: model.keras, history.json, curves.png.
+      dataset: training and validation splits are used, the test split is not touched.
+      recipe: what to train and how.
+      backend: see `use_backend`.
+      precision: see `use_backend`.
+      resume: go on from the last epoch of a stopped attempt.
+      progress: told the device first, then each step.
+    Raises:
+      RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
+      TrainingDivergedError: the loss is not finite.
+    """
+    with run.lock():
+        partial = run.partial("train")
+        device = use_backend(backend, precision)
+        progress.note(f"training {recipe.model} on {device}")
+        versions = {"keras": device.keras, "backend": device.backend, "precision": precision}
+        inputs = {"dataset": dataset.sha256}
+        key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
+        done = run.find(key)
+        if done is not None:
+            progress.note(f"{run.folder(done)} already holds this training: nothing to do")
+            return done
+        if partial.exists() and not resume and _epochs_done(partial):
+            raise RunError(
+                f"{partial} holds a stopped training",
+                hint=f"Go on with: edgefm train --resume --run {run.path}, or train into a new run.",
+            )
+        return _train(run, dataset, recipe=recipe, device=device, key=key, inputs=inputs, progress=progress)
+
+
+def stopped_recipe(run: RunDirectory) -> Training:
+    """Return the recipe of the training that was stopped in a run.
+
+    Raises:
+      RunError: nothing was stopped there.
+    """
+    path = run.partial("train") / _RECIPE_FILE
+    if not path.exists():
+        raise RunError(f"run {run.path} holds no stopped training", hint="Start one with: edgefm train")
+    try:
+        return Training.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Remove its folder and train again.") from error
+
+
+def model_of(run: RunDirectory) -> Path:
+    """Return the path of the newest trained model of a run."""
+    return run.folder(run.require("train")) / MODEL_FILE
+
+
+def _train(
+    run: RunDirectory,
+    dataset: Dataset,
+    *,
+    recipe: Training,
+    device: object,
+    key: str,
+    inputs: dict[str, str],
+    progress: Progress,
+) -> Step:
+    from edgefm.report.curves import draw_curves
+    from edgefm.training import checkpoint
+    from edgefm.training.backend import Device
+    from edgefm.training.fit import fit
+
+    assert isinstance(device, Device)
+    started = time.perf_counter()
+    folder = run.begin("train", keep=True)
+    artefacts.write_json(folder / _RECIPE_FILE, recipe.to_json())
+    trained = fit(dataset, recipe, device=device, folder=folder, progress=progress)
+    history = {
+        "schema_version": 1,
+        "epochs": list(trained.epochs),
+        "verdict": trained.verdict.to_json(),
+        "device": device.to_json(),
+        "resumed_from": trained.resumed_from,
+    }
+    artefacts.write_json(folder / HISTORY_FILE, history)
+    draw_curves(history, folder / "curves.png")
+    temporary = folder / f".{MODEL_FILE}"
+    trained.model.save(temporary.with_suffix(".partial.keras"))
+    os.replace(temporary.with_suffix(".partial.keras"), folder / MODEL_FILE)
+    (folder / checkpoint.FILE_NAME).unlink()
+    last = trained.epochs[-1]
+    return run.finish(
+        folder,
+        key=key,
+        # The time of every epoch counts, those before a resume too.
+        seconds=max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.epochs)),
+        recipe=recipe.to_json(),
+        inputs=inputs,
+        summary={
+            "device": str(device),
+            "validation_accuracy": last["val_accuracy"],
+            "validation_loss": last["val_loss"],
+            "verdict": trained.verdict.name,
+            "reason": trained.verdict.reason,
+        },
+    )
+
+
+def _epochs_done(partial: Path) -> bool:
+    from edgefm.training import checkpoint
+
+    return (partial / checkpoint.FILE_NAME).exists()
+
+
+def check_resume(given: Training, stopped: Training) -> None:
+    """Raise a RecipeError where options given with `--resume` differ from those of the stopped training."""
+    for name, value in given.to_json()["params"].items():
+        before = stopped.to_json()["params"][name]
+        if value != before:
+            raise RecipeError(
+                f"the stopped training has {name} {before}; {value} was given with --resume",
+                hint="Resume without options, or train into a new run.",
+            )

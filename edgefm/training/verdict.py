@@ -1,0 +1,66 @@
+"""Reads underfitting and overfitting from a training history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# Rising: the last validation loss is this much above its lowest.
+OVERFIT_LOSS_RISE = 1.15
+# Falling: the validation loss fell by this share an epoch over the last three.
+UNDERFIT_LOSS_FALL = 0.02
+# Points of accuracy between training and validation images, both without augmentation or dropout.
+OVERFIT_GAP_POINTS = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How a model fits, and the figures it is read from.
+
+    Attributes:
+      name: 'underfitted', 'good fit' or 'overfitted'.
+      reason: the figures, in words.
+      train_accuracy: on clean training images, in evaluation mode, 0 to 1.
+      validation_accuracy: of the last epoch, 0 to 1.
+    """
+
+    name: str
+    reason: str
+    train_accuracy: float
+    validation_accuracy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as a JSON object."""
+        return asdict(self)
+
+
+def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> Verdict:
+    """Return the verdict on a history.
+
+    Overfitted: the validation loss ends 15 % or more above its lowest, or the training accuracy is 8 points or
+    more above the validation accuracy. Underfitted: not that, and the validation loss still fell by more than
+    2 % an epoch over the last three epochs. Otherwise a good fit.
+
+    Args:
+      epochs: one entry an epoch with 'val_loss' and 'val_accuracy', oldest first, at least one.
+      train_accuracy: on training images as they are, without augmentation and dropout, 0 to 1.
+    """
+    losses = [float(epoch["val_loss"]) for epoch in epochs]
+    accuracy = float(epochs[-1]["val_accuracy"])
+    best = min(range(len(losses)), key=losses.__getitem__)
+    gap = 100 * (train_accuracy - accuracy)
+    recent = losses[-4:]
+    fall = 1 - (recent[-1] / recent[0]) ** (1 / (len(recent) - 1)) if len(recent) > 1 else 0.0
+    figures = (
+        f"training accuracy {100 * train_accuracy:.1f} %, validation {100 * accuracy:.1f} % (gap {gap:.1f} points); "
+        f"validation loss {losses[-1]:.3f}, lowest {losses[best]:.3f} in epoch {best + 1}"
+    )
+    if losses[-1] >= OVERFIT_LOSS_RISE * losses[best] or gap >= OVERFIT_GAP_POINTS:
+        name = "overfitted"
+    elif fall > UNDERFIT_LOSS_FALL or len(losses) == 1:
+        name = "underfitted"
+        figures += f", falling by {100 * fall:.1f} % an epoch at the end: more epochs would help"
+    else:
+        name = "good fit"
+    return Verdict(name=name, reason=figures, train_accuracy=train_accuracy, validation_accuracy=accuracy)
