@@ -1,0 +1,35 @@
+"""Pictures by which the ranges of a quantised model's activations are set."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.data.dataset import Split
+from edgefm.data.sampling import interleaved
+from edgefm.errors import DataError
+
+
+def calibration_images(split: Split, *, count: int, seed: int) -> NDArray[np.uint8]:
+    """Return `count` training pictures, the classes in turn.
+
+    Args:
+      split: the training split; no other is taken, since calibration is a kind of training.
+      count: 1 to the size of the split.
+      seed: of the choice; equal seeds give equal pictures.
+    Returns:
+      uint8 [count, height, width, channels].
+    Raises:
+      DataError: another split than 'train', or a count out of range.
+    """
+    if split.name != "train":
+        raise DataError(
+            f"calibration images were asked of the '{split.name}' split; only 'train' is allowed",
+            hint="Figures on a split that calibrated the model would flatter it.",
+        )
+    if not 1 <= count <= len(split):
+        raise DataError(
+            f"{count} calibration images were asked for; the training split holds {len(split)}",
+            hint=f"Give a number from 1 to {len(split)}.",
+        )
+    return split.images[interleaved(split.labels, seed=seed)[:count]]
