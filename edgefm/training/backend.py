@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 from edgefm.errors import RuntimeUnavailableError, missing_extra, unknown_name
@@ -75,6 +78,33 @@ def use_backend(backend: str | None, precision: str = "float32") -> Device:
     return Device(
         backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__
     )
+
+
+@contextmanager
+def without_tensorflow(device: Device) -> Iterator[None]:
+    """Keep Keras from importing TensorFlow, where it is installed, while it runs on another backend.
+
+    Keras imports TensorFlow, if it finds it, only to compare types when it saves a layer: seconds and hundreds of
+    megabytes for nothing.
+    """
+    if device.backend.startswith("tensorflow") or "tensorflow" in sys.modules:
+        yield
+        return
+    blocker = _NoTensorFlow()
+    sys.meta_path.insert(0, blocker)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(blocker)
+
+
+class _NoTensorFlow(MetaPathFinder):
+    """Makes `import tensorflow` fail as if it were not installed."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Refuse tensorflow, leave everything else to the other finders."""
+        if fullname == "tensorflow":
+            raise ModuleNotFoundError("tensorflow is not used on this backend", name=fullname)
 
 
 def _first_installed() -> str:

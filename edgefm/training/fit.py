@@ -85,30 +85,30 @@ def fit(
         images = flip_and_shift(
             train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels
         )
-        model.reset_metrics()
-        logs: dict[str, float] = {}
-        for step, (pixels, wanted) in enumerate(_batches(images, targets[train.labels[order]], batch_size)):
+        loss_sum, accuracy_sum = 0.0, 0.0
+        batches = _batches(images, targets[train.labels[order]], batch_size)
+        for step, (pixels, wanted) in enumerate(batches, start=1):
             logs = model.train_on_batch(pixels, wanted, return_dict=True)
-            if not math.isfinite(float(logs["loss"])):
+            loss_sum += float(logs["loss"])
+            accuracy_sum += float(logs["accuracy"])
+            if not math.isfinite(loss_sum):
                 _diverged(state, model, plain, epoch=epoch, step=step, recipe=recipe)
-            done = epoch * steps + step + 1
-            speed = (step + 1) * batch_size / (time.perf_counter() - started)
             figures = {
                 "epoch": f"{epoch + 1}/{recipe.epochs}",
-                "loss": f"{float(logs['loss']):.4f}",
-                "acc": f"{100 * float(logs['accuracy']):.2f}%",
-                "images/s": f"{speed:,.0f}",
+                "loss": f"{loss_sum / step:.4f}",
+                "acc": f"{100 * accuracy_sum / step:.2f}%",
+                "images/s": f"{step * batch_size / (time.perf_counter() - started):,.0f}",
             }
-            progress.step("train", done, recipe.epochs * steps, figures)
+            progress.step("train", epoch * steps + step, recipe.epochs * steps, figures)
         trained = time.perf_counter() - started
-        loss, accuracy = evaluate(model, dataset.validation)
+        val_loss, val_accuracy = evaluate(model, dataset.validation)
         epochs.append(
             {
                 "epoch": epoch + 1,
-                "loss": float(logs["loss"]),
-                "accuracy": float(logs["accuracy"]),
-                "val_loss": loss,
-                "val_accuracy": accuracy,
+                "loss": loss_sum / steps,
+                "accuracy": accuracy_sum / steps,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
                 "learning_rate": _learning_rate(model),
                 "seconds": round(time.perf_counter() - started, 3),
                 "images_per_second": round(steps * batch_size / trained, 1),
@@ -191,7 +191,7 @@ def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, rec
         plain.save(kept)
         good = f"The weights after epoch {epoch} are kept in {kept}."
     raise TrainingDivergedError(
-        f"the loss became NaN or infinite in epoch {epoch + 1}, step {step + 1}",
+        f"the loss became NaN or infinite in epoch {epoch + 1}, step {step}",
         hint=f"{good} Try a lower learning rate than {recipe.learning_rate:g}.",
     )
 

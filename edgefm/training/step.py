@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from edgefm.errors import RecipeError, RunError
 from edgefm.progress import SILENT, Progress
 from edgefm.recipes import Training
 from edgefm.runs import RunDirectory, Step
-from edgefm.training.backend import use_backend
+from edgefm.training import checkpoint
+from edgefm.training.backend import Device, use_backend, without_tensorflow
 
 MODEL_FILE = "model.keras"
 HISTORY_FILE = "history.json"
@@ -88,21 +88,23 @@ def _train(
     dataset: Dataset,
     *,
     recipe: Training,
-    device: object,
+    device: Device,
     key: str,
     inputs: dict[str, str],
     progress: Progress,
 ) -> Step:
     from edgefm.report.curves import draw_curves
-    from edgefm.training import checkpoint
-    from edgefm.training.backend import Device
     from edgefm.training.fit import fit
 
-    assert isinstance(device, Device)
     started = time.perf_counter()
     folder = run.begin("train", keep=True)
     artefacts.write_json(folder / _RECIPE_FILE, recipe.to_json())
-    trained = fit(dataset, recipe, device=device, folder=folder, progress=progress)
+    with without_tensorflow(device):
+        trained = fit(dataset, recipe, device=device, folder=folder, progress=progress)
+        # Keras wants the suffix; the name with a dot is no finished model yet.
+        unfinished = folder / f".{MODEL_FILE}"
+        trained.model.save(unfinished)
+        unfinished.replace(folder / MODEL_FILE)
     history = {
         "schema_version": 1,
         "epochs": list(trained.epochs),
@@ -112,9 +114,6 @@ def _train(
     }
     artefacts.write_json(folder / HISTORY_FILE, history)
     draw_curves(history, folder / "curves.png")
-    temporary = folder / f".{MODEL_FILE}"
-    trained.model.save(temporary.with_suffix(".partial.keras"))
-    os.replace(temporary.with_suffix(".partial.keras"), folder / MODEL_FILE)
     (folder / checkpoint.FILE_NAME).unlink()
     last = trained.epochs[-1]
     return run.finish(
@@ -135,8 +134,6 @@ def _train(
 
 
 def _epochs_done(partial: Path) -> bool:
-    from edgefm.training import checkpoint
-
     return (partial / checkpoint.FILE_NAME).exists()
 
 

@@ -1,0 +1,57 @@
+# The two commands of the README: `make demo` and `make test`. They need Python 3.10 to 3.13 and the package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+RUN ?= runs/demo
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test lint types unit format assets figures bench clean
+
+help:
+	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
+	@echo "make test     lint, types and tests"
+	@echo "make assets   write android_demo_assets/ from the newest standard run"
+	@echo "make figures  write the figures of README and docs from recorded results"
+	@echo "make bench    run the benchmarks of the toolkit and record their results"
+
+# One environment for everything; rebuilt when the pins or the project file change.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing edgefm and its libraries into $(VENV) (about 2 minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[full,dev]'
+	@touch $@
+
+demo: $(VENV)/installed
+	@rm -rf $(RUN)
+	$(BIN)/edgefm data fetch
+	$(BIN)/edgefm train --preset quick --run $(RUN)
+	$(BIN)/edgefm quantize $(RUN)
+	$(BIN)/edgefm benchmark $(RUN)
+
+test: lint types unit
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+unit: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+assets: $(VENV)/installed
+	$(BIN)/edgefm assets --out android_demo_assets
+
+figures: $(VENV)/installed
+	$(BIN)/python -m benchmarks.figures
+
+bench: $(VENV)/installed
+	$(BIN)/python -m pytest benchmarks --benchmark-enable -s
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

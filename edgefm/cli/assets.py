@@ -1,0 +1,32 @@
+"""`edgefm assets`: write a model and its contract for an app to embed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgefm.cli import render
+
+
+@click.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--variant", default="int8_w8a8", show_default=True, help="Which variant of the run.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(run: Path | None, variant: str, out: Path, as_json: bool) -> None:
+    """Write model.tflite, contract.json, labels.txt and README.md for an app to embed.
+
+    RUN is a run folder, by default the latest.
+    """
+    from edgefm.runs import RunDirectory
+    from edgefm_converters.assets import write_assets
+
+    source = RunDirectory.open(run) if run else RunDirectory.latest()
+    bars = render.Bars()
+    paths = write_assets(source, out, variant=variant, progress=bars)
+    if as_json:
+        render.as_json({"run": str(source.path), "variant": variant, "files": [str(path) for path in paths]})
+        return
+    for path in paths:
+        click.echo(path)

@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgefm import artefacts, runs
+from edgefm.errors import RunError
+from edgefm.runs import RunDirectory
+
+
+def finish(run: RunDirectory, kind: str, *, key: str = "k", content: str = "x") -> runs.Step:
+    with run.lock():
+        folder = run.begin(kind)
+        (folder / "file.txt").write_text(content)
+        return run.finish(folder, key=key, seconds=1.0, recipe={}, inputs={}, summary={})
+
+
+def test_step_is_numbered_listed_and_found_again(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    first = finish(run, "train", key="a")
+    second = finish(run, "quantize", key="b")
+    assert [first.name, second.name] == ["00-train", "01-quantize"]
+    again = RunDirectory.open(run.path)
+    assert again.steps() == (first, second)
+    assert again.last("train") == first
+    assert again.find("b") == second
+    assert again.find("other") is None
+    assert first.outputs[0].sha256 == artefacts.sha256_bytes(b"x")
+
+
+def test_find_ignores_step_whose_file_was_cut(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    step = finish(run, "train", key="a", content="whole")
+    (run.folder(step) / "file.txt").write_text("wh")
+    assert run.find("a") is None
+
+
+def test_begin_clears_a_killed_attempt_unless_kept(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    (run.begin("train") / "checkpoint").write_text("1")
+    assert (run.begin("train", keep=True) / "checkpoint").exists()
+    assert not (run.begin("train") / "checkpoint").exists()
+    assert run.steps() == ()
+
+
+def test_run_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    holder = (
+        "import sys\nfrom pathlib import Path\nfrom edgefm.runs import RunDirectory\n"
+        "with RunDirectory.open(Path(sys.argv[1])).lock():\n print('held', flush=True)\n sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="in use by another edgefm process"), run.lock():
+            pass
+        process.communicate("")
+    with run.lock():
+        pass
+
+
+def test_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    manifest = run.path / "manifest.json"
+    manifest.write_text(json.dumps({"schema_version": 99, "created": "", "steps": []}))
+    before = manifest.read_bytes()
+    with pytest.raises(RunError, match="schema version 99; this edgefm reads up to 1"):
+        RunDirectory.open(run.path)
+    assert manifest.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"], ids=["empty", "cut", "list", "no version"])
+def test_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    (run.path / "manifest.json").write_text(content)
+    with pytest.raises(RunError, match="damaged"):
+        RunDirectory.open(run.path)
+
+
+def test_open_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run at"):
+        RunDirectory.open(tmp_path / "nothing")
+    with pytest.raises(RunError, match="is not a run"):
+        RunDirectory.open(tmp_path)
+    with pytest.raises(RunError, match="no run in"):
+        RunDirectory.latest(tmp_path)
+    with pytest.raises(RunError, match="has no finished 'quantize' step"):
+        RunDirectory.create_at(tmp_path / "run").require("quantize")
+
+
+def test_create_at_refuses_a_folder_with_other_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(RunError, match="is not empty"):
+        RunDirectory.create_at(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "important"
+
+
+def test_step_key_depends_on_everything_that_decides_the_result() -> None:
+    base = {"recipe": {"seed": 0}, "inputs": {"data": "a"}, "versions": {"keras": "3"}}
+    keys = {
+        runs.step_key("train", **base),
+        runs.step_key("quantize", **base),
+        runs.step_key("train", **{**base, "recipe": {"seed": 1}}),
+        runs.step_key("train", **{**base, "inputs": {"data": "b"}}),
+        runs.step_key("train", **{**base, "versions": {"keras": "4"}}),
+    }
+    assert len(keys) == 5
+    assert runs.step_key("train", **base) in keys

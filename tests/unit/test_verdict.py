@@ -1,0 +1,29 @@
+import pytest
+
+from edgefm.training.verdict import judge
+
+
+def epochs(losses: list[float], accuracy: float = 0.9) -> list[dict]:
+    return [{"val_loss": loss, "val_accuracy": accuracy} for loss in losses]
+
+
+@pytest.mark.parametrize(
+    ("losses", "train_accuracy", "name"),
+    [
+        ([0.9, 0.7, 0.5, 0.4], 0.91, "underfitted"),
+        ([0.5], 0.91, "underfitted"),
+        ([0.5, 0.30, 0.25, 0.249, 0.248, 0.247], 0.95, "good fit"),
+        ([0.5, 0.25, 0.30, 0.40], 0.95, "overfitted"),
+        ([0.5, 0.30, 0.25, 0.25, 0.25], 0.99, "overfitted"),
+    ],
+    ids=["still falling", "one epoch", "flat", "rising", "wide gap"],
+)
+def test_judge_reads_the_history(losses: list[float], train_accuracy: float, name: str) -> None:
+    verdict = judge(epochs(losses), train_accuracy=train_accuracy)
+    assert verdict.name == name
+    assert f"{100 * train_accuracy:.1f} %" in verdict.reason
+
+
+def test_judge_calls_the_source_documents_basic_cnn_overfitted() -> None:
+    # The source states 100 % / 91.7 %, loss .6145, for a network whose validation loss had been near .25.
+    assert judge(epochs([0.35, 0.25, 0.6145], 0.917), train_accuracy=1.0).name == "overfitted"
