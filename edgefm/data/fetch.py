@@ -18,7 +18,8 @@ READ_SECONDS = 10.0
 FIRST_ANSWER_SECONDS = 6.0
 APT_SECONDS = 300.0
 
-_CHUNK_BYTES = 1 << 16
+# What a broken connection can lose: a chunk that did not arrive whole is not written.
+CHUNK_BYTES = 1 << 14
 _ATTEMPTS_WITHOUT_PROGRESS = 3
 
 
@@ -175,7 +176,7 @@ def _continue_part(url: str, part: Path, *, progress: Progress) -> bool:
             have = 0
         total = have + int(answer.headers.get("Content-Length", 0))
         with part.open("ab" if have else "wb") as file:
-            for chunk in answer.iter_content(_CHUNK_BYTES):
+            for chunk in answer.iter_content(CHUNK_BYTES):
                 have += file.write(chunk)
                 progress.step(f"{part.stem} (KB)", have // 1000, max(total, have) // 1000)
     return have >= total
