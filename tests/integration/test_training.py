@@ -1,0 +1,210 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgefm.data.dataset import Dataset
+from edgefm.errors import RecipeError, RunError, TrainingDivergedError
+from edgefm.recipes import Training
+from edgefm.runs import RunDirectory
+from edgefm.training.step import check_resume, stopped_recipe, train_run
+from tests.fixtures.small_data import small_fashion_mnist
+
+RECIPE = Training(epochs=3, batch_size=64, shift_pixels=1)
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return small_fashion_mnist()
+
+
+@pytest.fixture(scope="module")
+def unbroken(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    run = RunDirectory.create_at(tmp_path_factory.mktemp("unbroken"))
+    train_run(run, data, recipe=RECIPE, backend="tensorflow")
+    return run
+
+
+def history(run: RunDirectory) -> dict:
+    return json.loads((run.folder(run.require("train")) / "history.json").read_text())
+
+
+def figures(run: RunDirectory) -> list[tuple]:
+    return [tuple(epoch[name] for name in FIGURES) for epoch in history(run)["epochs"]]
+
+
+def test_training_learns_and_leaves_model_history_and_curves(unbroken: RunDirectory, data: Dataset) -> None:
+    import keras
+
+    step = unbroken.require("train")
+    folder = unbroken.folder(step)
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "history.json", "recipe.json", "curves.png"}
+    losses = [epoch["loss"] for epoch in history(unbroken)["epochs"]]
+    assert losses[-1] < losses[0]
+    assert step.summary["verdict"] == history(unbroken)["verdict"]["name"]
+
+    model = keras.models.load_model(folder / "model.keras")
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers), "plain Keras layers only"
+    probabilities = np.asarray(model.predict_on_batch(data.validation.images))
+    accuracy = float((probabilities.argmax(axis=1) == data.validation.labels).mean())
+    assert accuracy == pytest.approx(step.summary["validation_accuracy"], abs=1e-9)
+
+
+def test_same_seed_gives_the_same_history(unbroken: RunDirectory, data: Dataset, tmp_path: Path) -> None:
+    again = RunDirectory.create_at(tmp_path / "again")
+    train_run(again, data, recipe=RECIPE, backend="tensorflow")
+    assert figures(again) == figures(unbroken)
+    other = RunDirectory.create_at(tmp_path / "other")
+    train_run(other, data, recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1), backend="tensorflow")
+    assert figures(other) != figures(unbroken)
+
+
+class _StopAfter:
+    """Raises KeyboardInterrupt in the middle of an epoch, as Ctrl-C does."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.notes: list[str] = []
+
+    def step(self, label: str, done: int, total: int, figures: object = None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_interrupted_training_resumes_to_the_history_of_an_unbroken_one(
+    unbroken: RunDirectory, data: Dataset, tmp_path: Path
+) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train_run(run, data, recipe=RECIPE, backend="tensorflow", progress=_StopAfter(25))
+    assert run.steps() == ()
+    assert stopped_recipe(run) == RECIPE
+    with pytest.raises(RunError, match="holds a stopped training"):
+        train_run(run, data, recipe=RECIPE, backend="tensorflow")
+    train_run(run, data, recipe=RECIPE, backend="tensorflow", resume=True)
+    assert history(run)["resumed_from"] == 2
+    assert figures(run) == figures(unbroken)
+
+
+def test_finished_training_is_not_done_twice(unbroken: RunDirectory, data: Dataset) -> None:
+    before = unbroken.require("train")
+    notes = _StopAfter(1)
+    assert train_run(unbroken, data, recipe=RECIPE, backend="tensorflow", progress=notes) == before
+    assert "nothing to do" in notes.notes[-1]
+
+
+def test_nan_loss_stops_with_a_clear_error_and_keeps_the_last_good_weights(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    real = keras.Model.train_on_batch
+    calls = 0
+
+    def poisoned(self: object, x: object, y: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 15:  # the middle of the second epoch of ten steps
+            for weight in self.trainable_variables:  # type: ignore[attr-defined]
+                weight.assign(np.full(weight.shape, np.nan, np.float32))
+        return real(self, x, y, **options)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", poisoned)
+    run = RunDirectory.create_at(tmp_path / "run")
+    with pytest.raises(TrainingDivergedError, match="became NaN or infinite in epoch 2, step 5") as caught:
+        train_run(run, data, recipe=RECIPE, backend="tensorflow")
+    assert "lower learning rate" in str(caught.value)
+    kept = run.partial("train") / "last-good.keras"
+    model = keras.models.load_model(kept)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert run.steps() == ()
+
+
+def test_options_that_differ_from_the_stopped_training_are_refused() -> None:
+    with pytest.raises(RecipeError, match="the stopped training has epochs 3; 4 was given"):
+        check_resume(Training(epochs=4), Training(epochs=3))
+
+
+@pytest.mark.slow
+def test_kill_9_loses_at_most_one_epoch(tmp_path: Path) -> None:
+    arguments = ["edgefm", "train", "--preset", "quick", "--epochs", "30", "--run", "run"]
+    script = (
+        "import sys; from tests.fixtures.small_data import small_fashion_mnist as small\n"
+        "import edgefm.data.fashion_mnist as source\n"
+        "data = small(); source.load_fashion_mnist = lambda *a, **k: data\n"
+        f"sys.argv = {arguments!r}\n"
+        "from edgefm.cli.main import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "tensorflow"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        seen: list[str] = []
+        for line in process.stderr:
+            seen.append(line)
+            if "epoch  3/30" in line:
+                break
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    assert "".join(seen).count("epoch ") >= 3, seen
+    run = RunDirectory.open(tmp_path / "run")
+    assert run.steps() == ()
+    with np.load(run.partial("train") / "checkpoint.npz") as saved:
+        epochs = json.loads(saved["history"].tobytes())
+    assert len(epochs) >= 3
+    with run.lock():
+        pass  # the killed process left no lock behind
+
+
+@pytest.mark.jax
+def test_jax_backend_trains_the_same_history_twice_without_tensorflow(tmp_path: Path) -> None:
+    _train_twice("jax", tmp_path)
+
+
+@pytest.mark.torch
+def test_torch_backend_trains_the_same_history_twice_without_tensorflow(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    _train_twice("torch", tmp_path)
+
+
+_TRAIN_TWICE = """
+import json, sys
+from pathlib import Path
+from edgefm.recipes import Training
+from edgefm.runs import RunDirectory
+from edgefm.training.step import train_run
+from tests.fixtures.small_data import small_fashion_mnist
+data = small_fashion_mnist(train=256, validation=100)
+histories = []
+for name in ("a", "b"):
+    run = RunDirectory.create_at(Path(name))
+    step = train_run(run, data, recipe=Training(epochs=2, batch_size=64), backend=sys.argv[1])
+    history = json.loads((run.folder(step) / "history.json").read_text())
+    histories.append([(e["loss"], e["val_loss"], e["val_accuracy"]) for e in history["epochs"]])
+    assert (run.folder(step) / "model.keras").exists()
+assert "tensorflow" not in sys.modules, "TensorFlow was imported"
+assert history["device"]["backend"].startswith(sys.argv[1]), history["device"]
+print(json.dumps(histories))
+"""
+
+
+def _train_twice(backend: str, folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": backend}
+    result = subprocess.run(
+        [sys.executable, "-c", _TRAIN_TWICE, backend], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    first, second = json.loads(result.stdout.splitlines()[-1])
+    assert first == second
