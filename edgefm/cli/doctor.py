@@ -1,0 +1,76 @@
+"""`edgefm doctor`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edgefm.diagnosis import Finding
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder to look for Fashion-MNIST in.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def command(data_dir: Path | None, json_: bool) -> None:
+    """Show what is installed here, which runtimes work, and what to do about the rest."""
+    from edgefm.cli import render
+    from edgefm.diagnosis import diagnose
+
+    diagnosis = diagnose(data_dir=data_dir)
+    if json_:
+        render.as_json(diagnosis.to_json())
+        return
+    _print_environment(diagnosis.environment)
+    _print_findings("Runs models", diagnosis.runtimes)
+    _print_findings("Trains models (Keras backends)", diagnosis.backends)
+    _print_findings("GPU", diagnosis.gpus)
+    _print_findings("Data", [diagnosis.data])
+    _print_findings("Installed parts", diagnosis.extras)
+
+
+def _print_environment(environment: dict[str, Any]) -> None:
+    from edgefm.environment import CPU_FEATURES
+
+    governor = environment["governor"]
+    features = [f"{name} ({CPU_FEATURES[name]})" for name in environment["cpu_features"]]
+    _print_facts(
+        {
+            "system": environment["os"],
+            "python": environment["python"],
+            "processor": f"{environment['cpu']}, {environment['cores']} cores usable",
+            "instructions": ", ".join(features) or "not told by this system",
+            "governor": governor if isinstance(governor, str) else f"unknown: {governor['reason']}",
+            "memory": f"{environment['memory_bytes'] / 1e9:.1f} GB",
+            "versions": ", ".join(f"{name} {given}" for name, given in environment["versions"].items()),
+        }
+    )
+
+
+def _print_facts(facts: dict[str, str]) -> None:
+    indent = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        lines = textwrap.wrap(value, width=100 - indent, break_on_hyphens=False) or [""]
+        click.echo(f"{name:<{indent}}{lines[0]}")
+        for line in lines[1:]:
+            click.echo(" " * indent + line)
+
+
+def _print_findings(title: str, findings: Sequence[Finding]) -> None:
+    click.echo()
+    click.secho(title, bold=True)
+    width = max(len(finding.name) for finding in findings) + 2
+    for finding in findings:
+        usable = finding.found is not None
+        click.secho(f"  {'yes' if usable else 'no':<5}", fg="green" if usable else "yellow", nl=False)
+        first, *more = (finding.found or finding.reason or "").splitlines()
+        click.echo(f"{finding.name:<{width}}{first}")
+        indent = " " * (7 + width)
+        for line in more:
+            click.echo(indent + line)
+        if finding.remedy:
+            click.echo(f"{indent}-> {finding.remedy}")

@@ -1,0 +1,205 @@
+"""What is installed here, what works, and for what does not: why, and the command that helps."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.environment import environment, version
+from edgefm.errors import DataError
+
+# Keras backend -> extra that installs it.
+BACKENDS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
+_NVIDIA_SMI_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked for.
+
+    Attributes:
+      name: what it is.
+      found: its version or place, or None where it cannot be used.
+      reason: why it cannot be used, or None.
+      remedy: command that makes it usable, or None where there is none.
+    """
+
+    name: str
+    found: str | None
+    reason: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes:
+      environment: machine and versions, as in benchmark records.
+      extras: edgefm's optional parts; 'edgefm' itself first.
+      runtimes: what runs models.
+      backends: what trains models.
+      gpus: NVIDIA's graphics processors, or one finding with the reason why there is none.
+      data: Fashion-MNIST's place; its content is not verified here.
+    """
+
+    environment: dict[str, Any]
+    extras: tuple[Finding, ...]
+    runtimes: tuple[Finding, ...]
+    backends: tuple[Finding, ...]
+    gpus: tuple[Finding, ...]
+    data: Finding
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the diagnosis as a JSON object."""
+        return asdict(self)
+
+
+def diagnose(*, data_dir: Path | None = None) -> Diagnosis:
+    """Return what is installed here and what works; about a second, and no Keras backend is imported."""
+    return Diagnosis(
+        environment=environment(),
+        extras=tuple(extras()),
+        runtimes=tuple(runtimes()),
+        backends=tuple(_backend(name, extra) for name, extra in BACKENDS.items()),
+        gpus=tuple(gpus()),
+        data=_data(data_dir),
+    )
+
+
+def extras() -> Iterator[Finding]:
+    """Yield edgefm itself and each of its extras, with the packages that are missing or do not fit."""
+    metadata = importlib.metadata.metadata("edgefm")
+    for extra in ("", *(metadata.get_all("Provides-Extra") or ())):
+        if extra == "dev":
+            continue
+        name = f"edgefm[{extra}]" if extra else "edgefm"
+        lacks, curable = _lacks(extra)
+        if not lacks:
+            yield Finding(name=name, found="complete")
+            continue
+        yield Finding(
+            name=name,
+            found=None,
+            reason="; ".join(lacks),
+            remedy=f"pip install '{name}'" if curable else None,
+        )
+
+
+def runtimes() -> Iterator[Finding]:
+    """Yield the known runtimes; each is loaded to see whether it works."""
+    from edgefm import runtimes as known
+    from edgefm.runtimes.base import Unavailable
+
+    for name, module in known.modules().items():
+        try:
+            runtime = known.import_runtime(module)
+            usable = runtime.availability()
+        except Exception as error:  # another package's module: whatever is wrong with it is the reason
+            yield Finding(name=name, found=None, reason=f"{module} fails: {type(error).__name__}: {error}")
+            continue
+        if isinstance(usable, Unavailable):
+            remedy = "pip install --force-reinstall edgefm" if module.startswith("edgefm.") else None
+            yield Finding(name=name, found=None, reason=usable.reason, remedy=remedy)
+        else:
+            yield Finding(name=name, found=runtime.version())
+
+
+def gpus() -> Iterator[Finding]:
+    """Yield NVIDIA's graphics processors as nvidia-smi names them, or why there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        yield Finding(
+            name="NVIDIA GPU", found=None, reason="nvidia-smi is not here: no NVIDIA driver is installed"
+        )
+        return
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_SECONDS)
+    except subprocess.TimeoutExpired:
+        yield Finding(
+            name="NVIDIA GPU", found=None, reason=f"nvidia-smi gave no answer in {_NVIDIA_SMI_SECONDS:g} s"
+        )
+        return
+    except OSError as error:
+        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi cannot be run: {error}")
+        return
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode or not lines:
+        said = (done.stderr.strip() or done.stdout.strip() or "no GPU").splitlines()[0]
+        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi says: {said}")
+        return
+    for number, line in enumerate(lines):
+        name, memory, driver = (part.strip() for part in line.split(","))
+        yield Finding(name=f"NVIDIA GPU {number}", found=f"{name}, {memory}, driver {driver}")
+
+
+def _backend(name: str, extra: str) -> Finding:
+    remedy = f"pip install 'edgefm[{extra}]'"
+    for package in ("keras", name):
+        # Looked for, not imported: TensorFlow alone takes seconds.
+        if importlib.util.find_spec(package) is None:
+            return Finding(name=name, found=None, reason=f"{package} is not installed", remedy=remedy)
+    return Finding(name=name, found=version(name) or "version unknown")
+
+
+def _data(data_dir: Path | None) -> Finding:
+    from edgefm.data.fashion_mnist import DATA_DIR_VARIABLE, find
+
+    try:
+        source = find(data_dir, download=False)
+    except DataError as error:
+        unset = f"unset {DATA_DIR_VARIABLE}; " if os.environ.get(DATA_DIR_VARIABLE) else ""
+        return Finding(
+            name="Fashion-MNIST", found=None, reason=error.message, remedy=f"{unset}edgefm data fetch"
+        )
+    return Finding(name="Fashion-MNIST", found=f"{source.folder} ({source.origin})")
+
+
+def _lacks(extra: str) -> tuple[list[str], bool]:
+    """Return what an extra ('' for edgefm itself) lacks, and whether installing it can help."""
+    from packaging.requirements import Requirement
+
+    lacks: list[str] = []
+    curable = True
+    for text in importlib.metadata.requires("edgefm") or []:
+        requirement = Requirement(text)
+        of_extra = re.search(r"""extra == ['"]([^'"]+)['"]""", text)
+        if (of_extra.group(1) if of_extra else "") != extra:
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            lacks.append(f"{requirement.name} is not for this Python: {_condition(str(requirement.marker))}")
+            curable = False
+        elif requirement.name == "edgefm":
+            for inner in sorted(requirement.extras):
+                more, inner_curable = _lacks(inner)
+                lacks += [reason for reason in more if reason not in lacks]
+                curable = curable and inner_curable
+        else:
+            reason = _unfit(requirement.name, str(requirement.specifier))
+            lacks += [reason] if reason and reason not in lacks else []
+    return lacks, curable
+
+
+def _unfit(package: str, wanted: str) -> str | None:
+    from packaging.specifiers import SpecifierSet
+
+    installed = version(package)
+    if installed is None:
+        return f"{package} is not installed"
+    if not SpecifierSet(wanted).contains(installed, prereleases=True):
+        return f"{package} {installed} is installed, {package}{wanted} is needed"
+    return None
+
+
+def _condition(marker: str) -> str:
+    """Return a marker without the part that names the extra."""
+    return re.sub(r"""\s*(and\s+)?extra == ['"][^'"]+['"](\s+and)?\s*""", "", marker)

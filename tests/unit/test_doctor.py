@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgefm import diagnosis
+from edgefm.cli.main import cli, run
+
+
+def doctor(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(lambda: cli.main(["doctor", *arguments], standalone_mode=False)) == 0
+    return capsys.readouterr().out
+
+
+def test_doctor_json_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(doctor(["--json"], capsys))
+    assert set(found) == {"environment", "extras", "runtimes", "backends", "gpus", "data"}
+    assert found["environment"]["versions"]["numpy"] == importlib.metadata.version("numpy")
+    litert = next(item for item in found["runtimes"] if item["name"] == "litert")
+    assert litert == {
+        "name": "litert",
+        "found": importlib.metadata.version("ai-edge-litert"),
+        "reason": None,
+        "remedy": None,
+    }
+    for item in found["backends"]:
+        installed = importlib.util.find_spec(item["name"]) is not None
+        assert (item["found"] is not None) == installed
+        assert installed or "pip install 'edgefm[train" in item["remedy"]
+    # Either a thing is here or there is a reason.
+    items = [*found["extras"], *found["runtimes"], *found["backends"], *found["gpus"], found["data"]]
+    assert all((item["found"] is None) == bool(item["reason"]) for item in items)
+
+
+def test_doctor_imports_no_backend_and_no_plotting() -> None:
+    code = (
+        "import sys; from edgefm.diagnosis import diagnose; diagnose();"
+        "print([n for n in ('tensorflow', 'keras', 'jax', 'torch', 'matplotlib') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_doctor_names_missing_data_and_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = doctor(["--data-dir", str(tmp_path)], capsys)
+    assert "no   Fashion-MNIST" in text
+    assert "train-images-idx3-ubyte.gz" in text
+    assert "-> edgefm data fetch" in text
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A made-up environment: the versions of packages, to be filled by the test."""
+    versions: dict[str, str] = {}
+    monkeypatch.setattr(diagnosis, "version", versions.get)
+    monkeypatch.setattr(
+        importlib.metadata,
+        "requires",
+        lambda _: [
+            "numpy>=1.26",
+            "jinja2>=3.1; extra == 'report'",
+            "edgefm[report]; extra == 'train'",
+            "keras>=3.10; extra == 'train'",
+            "tensorflow<2.22,>=2.20; extra == 'train'",
+            "never<1; (python_version < '3.0') and extra == 'old'",
+        ],
+    )
+    return versions
+
+
+def test_extra_is_complete_with_all_its_packages(installed: dict[str, str]) -> None:
+    installed.update({"numpy": "2.2.6", "jinja2": "3.1.6", "keras": "3.15.1", "tensorflow": "2.21.0"})
+    assert diagnosis._lacks("") == ([], True)
+    assert diagnosis._lacks("train") == ([], True)
+
+
+def test_extra_lists_what_is_missing_and_what_is_of_another_version(installed: dict[str, str]) -> None:
+    installed.update({"numpy": "1.24.0", "tensorflow": "2.22.0"})
+    assert diagnosis._lacks("") == (["numpy 1.24.0 is installed, numpy>=1.26 is needed"], True)
+    assert diagnosis._lacks("train") == (
+        [
+            "jinja2 is not installed",
+            "keras is not installed",
+            "tensorflow 2.22.0 is installed, tensorflow<2.22,>=2.20 is needed",
+        ],
+        True,
+    )
+
+
+def test_extra_for_another_python_has_no_remedy(installed: dict[str, str]) -> None:
+    lacks, curable = diagnosis._lacks("old")
+    assert lacks == ['never is not for this Python: python_version < "3.0"']
+    assert not curable
+
+
+def nvidia_smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program called nvidia-smi first on the path: what it prints is what the real one prints."""
+    path = folder / "nvidia-smi"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(
+        tmp_path, "echo 'NVIDIA H200, 143771 MiB, 570.133.20'; echo 'Tesla T4, 15360 MiB, 570.1'", monkeypatch
+    )
+    assert [(gpu.name, gpu.found) for gpu in diagnosis.gpus()] == [
+        ("NVIDIA GPU 0", "NVIDIA H200, 143771 MiB, driver 570.133.20"),
+        ("NVIDIA GPU 1", "Tesla T4, 15360 MiB, driver 570.1"),
+    ]
+
+
+def test_a_failing_nvidia_smi_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(tmp_path, "echo 'NVIDIA-SMI has failed: no driver'; exit 9", monkeypatch)
+    (gpu,) = diagnosis.gpus()
+    assert gpu.found is None
+    assert gpu.reason == "nvidia-smi says: NVIDIA-SMI has failed: no driver"
+
+
+def test_a_hanging_nvidia_smi_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(tmp_path, "exec sleep 20", monkeypatch)
+    monkeypatch.setattr(diagnosis, "_NVIDIA_SMI_SECONDS", 0.2)
+    (gpu,) = diagnosis.gpus()
+    assert gpu.reason == "nvidia-smi gave no answer in 0.2 s"
+
+
+def test_without_nvidia_smi_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (gpu,) = diagnosis.gpus()
+    assert gpu.found is None and "no NVIDIA driver" in str(gpu.reason)
+
+
+def test_a_broken_runtime_of_another_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgefm import runtimes
+
+    monkeypatch.setattr(runtimes, "modules", lambda: {"mine": "no_such_module_of_mine", **runtimes.RUNTIMES})
+    mine, litert = diagnosis.runtimes()
+    assert mine.found is None and "no_such_module_of_mine" in str(mine.reason)
+    assert litert.found is not None
