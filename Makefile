@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
+RECORDED ?= runs/main-job
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint types unit format assets figures bench clean
+.PHONY: help demo test lint types unit format record assets figures bench clean
 
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
 	@echo "make test     lint, types and tests"
-	@echo "make assets   write android_demo_assets/ from the newest standard run"
+	@echo "make record   time and record the main job (standard preset), its assets and its figures"
+	@echo "make assets   write android_demo_assets/ from the recorded run"
 	@echo "make figures  write the figures of README and docs from recorded results"
 	@echo "make bench    run the benchmarks of the toolkit and record their results"
 
@@ -44,8 +46,12 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+record: $(VENV)/installed
+	$(BIN)/python -m benchmarks.main_job --run $(RECORDED)
+	$(MAKE) assets figures
+
 assets: $(VENV)/installed
-	$(BIN)/edgefm assets --out android_demo_assets
+	$(BIN)/edgefm assets $(RECORDED) --out android_demo_assets
 
 figures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.figures

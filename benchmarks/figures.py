@@ -1,0 +1,170 @@
+"""Writes the figures of README.md and docs/figures.md from the recorded results; nothing is typed by hand.
+
+Run: make figures. A test checks that both pages say what the results say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from edgefm import artefacts
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def main() -> None:
+    """Rewrite both pages."""
+    readme = ROOT / "README.md"
+    artefacts.write_text(readme, with_block(readme.read_text(encoding="utf-8"), readme_block()))
+    artefacts.write_text(ROOT / "docs" / "figures.md", figures_page())
+
+
+def with_block(page: str, block: str) -> str:
+    """Return a page with the text between its marks replaced."""
+    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    assert pattern.search(page), f"the page has no {BEGIN}"
+    return pattern.sub(lambda _: f"{BEGIN}\n{block}\n{END}", page)
+
+
+def readme_block() -> str:
+    """Return the README's table of the main job."""
+    job = result("main_job")
+    training = job["training"]["summary"]
+    return (
+        f"Enhanced CNN, `standard` preset: validation accuracy {percent(training['validation_accuracy'])} "
+        f"after {duration(job['train_seconds'])} of training. {models_table(job)}\n\n"
+        f"{provenance(job)} Latency is one inference, batch 1, "
+        f"{job['protocol']['params']['threads']} thread, p50 with its 95 % interval over rounds; accuracy is on all "
+        f"{job['dataset']['images']:,} test images with its 95 % interval. Written by `make figures` from "
+        "`benchmarks/results/main_job.json`; measure again with `make record`."
+    )
+
+
+def figures_page() -> str:
+    """Return docs/figures.md: each target of the project with what was measured."""
+    rows = [(target, wanted, found, "reached" if held else "**missed**") for target, wanted, found, held in targets()]
+    sources = "\n".join(f"- {name}: {provenance(value)} Again: `{value['command']}`." for name, value in recorded())
+    return (
+        "# Figures\n\n"
+        "Written by `make figures` from the recorded results in `benchmarks/results/`. Targets are set before they are "
+        "measured; one that was missed stays here with its number.\n\n"
+        f"{tabulate(rows, headers=('figure', 'target', 'measured', ''), tablefmt='github', disable_numparse=True)}\n\n"
+        f"## The main job\n\n{models_table(result('main_job'))}\n\n"
+        f"## Where the ReLU stands\n\n{reading_table()}\n\n"
+        f"## Recorded runs\n\n{sources}\n"
+    )
+
+
+def targets() -> list[tuple[str, str, str, bool]]:
+    """Return (figure, target, measured, held) of each target that a result was recorded for."""
+    job, fold, overhead = result("main_job"), result("fold"), result("harness_overhead")
+    models = {model["name"]: model for model in job["models"]}
+    accuracy = job["training"]["summary"]["validation_accuracy"]
+    int8, fc4, float32 = models["int8_w8a8"], models["int8_w8a8_fc4"], models["float32"]
+    lost = 100 * (float32["accuracy"]["value"] - int8["accuracy"]["value"])
+    ratio = fold["latency_ratio"]["value"]
+    fc4_ratio = fc4["latency_ns"]["p50"]["value"] / int8["latency_ns"]["p50"]["value"]
+    return [
+        ("`edgefm --help`, p50", "<= 0.15 s", f"{job['help_seconds']['p50']:.3f} s", job["help_seconds"]["p50"] <= 0.15),
+        ("`standard` validation accuracy", ">= 93.3 %", percent(accuracy), accuracy >= 0.933),
+        ("`standard` training time", "<= 6 min", duration(job["train_seconds"]), job["train_seconds"] <= 360),
+        ("int8_w8a8 folded / unfolded, p50 in one run", "<= 0.80", f"{ratio:.3f}", ratio <= 0.80),
+        ("int8_w8a8 accuracy below float32", "<= 0.3 points", f"{lost:.2f} points", lost <= 0.3),
+        ("int8_w8a8_fc4 size", "<= 285 KB", f"{fc4['size_bytes'] / 1000:.1f} KB", fc4["size_bytes"] <= 285_000),
+        ("int8_w8a8_fc4 / int8_w8a8, p50 in one run", "<= 1.00", f"{fc4_ratio:.3f}", fc4_ratio <= 1.0),
+        ("`edgefm quantize`, five variants", "<= 45 s", f"{job['quantize_seconds']:.1f} s", job["quantize_seconds"] <= 45),
+        (
+            "`edgefm benchmark`, five models",
+            "<= 75 s",
+            f"{job['benchmark_seconds']:.1f} s",
+            job["benchmark_seconds"] <= 75,
+        ),
+        (
+            "harness overhead on an invoke, p50",
+            "<= 1 us",
+            f"{overhead['overhead_ns']['p50'] / 1000:.3f} us",
+            overhead["overhead_ns"]["p50"] <= 1000,
+        ),
+    ]
+
+
+def models_table(job: dict[str, Any]) -> str:
+    """Return the table of the models of a main job, in Markdown."""
+    reference = job["models"][0]
+    rows = []
+    for model in job["models"]:
+        p50 = model["latency_ns"]["p50"]
+        rows.append(
+            (
+                f"`{model['name']}`",
+                f"{percent(model['accuracy']['value'])} ({interval(model['accuracy'], 100, 2)})",
+                f"{p50['value'] / 1000:.1f} us ({interval(p50, 1e-3, 1)})",
+                f"{reference['latency_ns']['p50']['value'] / p50['value']:.2f}x",
+                f"{model['size_bytes'] / 1000:,.0f} KB",
+                f"{model['size_gzip_bytes'] / 1000:,.0f} KB",
+            )
+        )
+    headers = ("variant", "test accuracy", "p50", "speed", "size", "gzip")
+    return "\n\n" + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def reading_table() -> str:
+    """Return the comparison of the two readings of the Enhanced CNN, in Markdown."""
+    order = result("batch_norm_order")
+    seeds = sorted({entry["seed"] for entry in order["entries"]})
+    rows = []
+    for reading, mean in order["mean_validation_accuracy"].items():
+        found = {entry["seed"]: entry["validation_accuracy"] for entry in order["entries"] if entry["batch_norm"] == reading}
+        rows.append((f"`{reading}`", *(percent(found[seed]) for seed in seeds), percent(mean)))
+    headers = ("batch_norm", *(f"seed {seed}" for seed in seeds), "mean")
+    return (
+        "The source does not say whether the ReLU stands before or after the batch normalisation. Validation accuracy "
+        "of the last epoch of the `standard` preset:\n\n"
+        + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+        + f"\n\nThe default is `{order['better']}`."
+    )
+
+
+def provenance(value: dict[str, Any]) -> str:
+    """Return hardware, versions and date of a recorded result, in one sentence."""
+    machine = value["environment"]
+    versions = machine["versions"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "ai-edge-litert") if name in versions)
+    return f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {named}; {value['created'][:10]}."
+
+
+def recorded() -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, result) of each recorded result."""
+    return [(path.stem, result(path.stem)) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def result(name: str) -> dict[str, Any]:
+    """Return a recorded result."""
+    value: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return value
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with two decimals."""
+    return f"{100 * share:.2f} %"
+
+
+def interval(estimate: dict[str, float], factor: float, digits: int) -> str:
+    """Return the interval of an estimate, scaled."""
+    return f"{estimate['low'] * factor:.{digits}f} to {estimate['high'] * factor:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as minutes and seconds."""
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Times the main job on this machine and records its result: train (standard), quantize, benchmark.
+
+Each command runs as a user would run it, in a process of its own. Writes results/main_job.json, the benchmark
+record beside it, and the picture of the README. Run: python -m benchmarks.main_job [--run FOLDER]. A training
+that the run already holds is not done again; its recorded time counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edgefm import artefacts, runs
+from edgefm.environment import environment
+from edgefm.runs import RunDirectory
+
+RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "images"
+HELP_RUNS = 21
+
+
+def main() -> None:
+    """Run the commands and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=Path("runs/main-job"))
+    path: Path = parser.parse_args().run
+    help_seconds = [timed("--help") for _ in range(HELP_RUNS)]
+    command = timed("train", "--preset", "standard", "--run", str(path))
+    quantize_seconds = timed("quantize", str(path))
+    benchmark_seconds = timed("benchmark", str(path))
+
+    run = RunDirectory.open(path)
+    training, quantized, measured = (run.require(kind) for kind in ("train", "quantize", "benchmark"))
+    record = json.loads((run.folder(measured) / "record.json").read_text(encoding="utf-8"))
+    artefacts.write_json(
+        RESULTS / "main_job.json",
+        {
+            "what": "the main job, each command a process of its own, wall-clock seconds",
+            "command": "python -m benchmarks.main_job",
+            "created": runs.now(),
+            "environment": environment(),
+            "help_seconds": {"p50": statistics.median(help_seconds), "samples": help_seconds},
+            # A training that was there already took what its step recorded.
+            "train_seconds": max(command, training.seconds),
+            "quantize_seconds": quantize_seconds,
+            "benchmark_seconds": benchmark_seconds,
+            "training": training.to_json(),
+            "quantization": quantized.to_json(),
+            "models": [summary(model) for model in record["models"]],
+            "dataset": record["dataset"],
+            "protocol": record["protocol"],
+        },
+    )
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name in ("tradeoff.png", "curves.png"):
+        shutil.copyfile(path / "report" / name, PICTURES / name)
+    print(f"wrote {RESULTS / 'main_job.json'}")
+
+
+def timed(*arguments: str) -> float:
+    """Return the wall-clock seconds of an edgefm command that must succeed."""
+    quiet = subprocess.DEVNULL if arguments == ("--help",) else None
+    started = time.perf_counter()
+    subprocess.run([str(Path(sys.executable).with_name("edgefm")), *arguments], check=True, stdout=quiet)
+    return time.perf_counter() - started
+
+
+def summary(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's row of a record without its raw samples and lists of images."""
+    row = {key: value for key, value in model.items() if key not in ("rounds", "confusion", "classes")}
+    row["samples"] = sum(len(round_["invoke_ns"]) for round_ in model["rounds"])
+    row["rounds"] = len(model["rounds"])
+    if row["against_reference"]:
+        against = dict(row["against_reference"])
+        against["flipped"] = len(against["flipped"])
+        row["against_reference"] = against
+    return row
+
+
+if __name__ == "__main__":
+    main()
