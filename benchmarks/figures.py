@@ -49,8 +49,13 @@ def readme_block() -> str:
 
 def figures_page() -> str:
     """Return docs/figures.md: each target of the project with what was measured."""
-    rows = [(target, wanted, found, "reached" if held else "**missed**") for target, wanted, found, held in targets()]
-    sources = "\n".join(f"- {name}: {provenance(value)} Again: `{value['command']}`." for name, value in recorded())
+    rows = [
+        (target, wanted, found, "reached" if held else "**missed**")
+        for target, wanted, found, held in targets()
+    ]
+    sources = "\n".join(
+        f"- {name}: {provenance(value)} Again: `{value['command']}`." for name, value in recorded()
+    )
     return (
         "# Figures\n\n"
         "Written by `make figures` from the recorded results in `benchmarks/results/`. Targets are set before they are "
@@ -72,14 +77,29 @@ def targets() -> list[tuple[str, str, str, bool]]:
     ratio = fold["latency_ratio"]["value"]
     fc4_ratio = fc4["latency_ns"]["p50"]["value"] / int8["latency_ns"]["p50"]["value"]
     return [
-        ("`edgefm --help`, p50", "<= 0.15 s", f"{job['help_seconds']['p50']:.3f} s", job["help_seconds"]["p50"] <= 0.15),
+        (
+            "`edgefm --help`, p50",
+            "<= 0.15 s",
+            f"{job['help_seconds']['p50']:.3f} s",
+            job["help_seconds"]["p50"] <= 0.15,
+        ),
         ("`standard` validation accuracy", ">= 93.3 %", percent(accuracy), accuracy >= 0.933),
         ("`standard` training time", "<= 6 min", duration(job["train_seconds"]), job["train_seconds"] <= 360),
         ("int8_w8a8 folded / unfolded, p50 in one run", "<= 0.80", f"{ratio:.3f}", ratio <= 0.80),
         ("int8_w8a8 accuracy below float32", "<= 0.3 points", f"{lost:.2f} points", lost <= 0.3),
-        ("int8_w8a8_fc4 size", "<= 285 KB", f"{fc4['size_bytes'] / 1000:.1f} KB", fc4["size_bytes"] <= 285_000),
+        (
+            "int8_w8a8_fc4 size",
+            "<= 285 KB",
+            f"{fc4['size_bytes'] / 1000:.1f} KB",
+            fc4["size_bytes"] <= 285_000,
+        ),
         ("int8_w8a8_fc4 / int8_w8a8, p50 in one run", "<= 1.00", f"{fc4_ratio:.3f}", fc4_ratio <= 1.0),
-        ("`edgefm quantize`, five variants", "<= 45 s", f"{job['quantize_seconds']:.1f} s", job["quantize_seconds"] <= 45),
+        (
+            "`edgefm quantize`, five variants",
+            "<= 45 s",
+            f"{job['quantize_seconds']:.1f} s",
+            job["quantize_seconds"] <= 45,
+        ),
         (
             "`edgefm benchmark`, five models",
             "<= 75 s",
@@ -121,7 +141,11 @@ def reading_table() -> str:
     seeds = sorted({entry["seed"] for entry in order["entries"]})
     rows = []
     for reading, mean in order["mean_validation_accuracy"].items():
-        found = {entry["seed"]: entry["validation_accuracy"] for entry in order["entries"] if entry["batch_norm"] == reading}
+        found = {
+            entry["seed"]: entry["validation_accuracy"]
+            for entry in order["entries"]
+            if entry["batch_norm"] == reading
+        }
         rows.append((f"`{reading}`", *(percent(found[seed]) for seed in seeds), percent(mean)))
     headers = ("batch_norm", *(f"seed {seed}" for seed in seeds), "mean")
     return (
@@ -136,7 +160,9 @@ def provenance(value: dict[str, Any]) -> str:
     """Return hardware, versions and date of a recorded result, in one sentence."""
     machine = value["environment"]
     versions = machine["versions"]
-    named = ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "ai-edge-litert") if name in versions)
+    named = ", ".join(
+        f"{name} {versions[name]}" for name in ("tensorflow", "keras", "ai-edge-litert") if name in versions
+    )
     return f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {named}; {value['created'][:10]}."
 
 

@@ -25,7 +25,7 @@ _PUBLIC = {
     "predict": "edgefm.prediction",
 }
 
-__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_PUBLIC, "__version__"])
 
 if TYPE_CHECKING:
     from edgefm.data.fashion_mnist import load_fashion_mnist as load_fashion_mnist

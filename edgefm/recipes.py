@@ -51,12 +51,16 @@ class Recipe:
         if value.get("kind") != cls.kind:
             raise RecipeError(f"this is a recipe of kind '{value.get('kind')}', not '{cls.kind}'")
         if value.get("version", 0) > cls.version:
-            raise RecipeError(f"recipe version {value['version']} is newer than {cls.version}: upgrade edgefm")
+            raise RecipeError(
+                f"recipe version {value['version']} is newer than {cls.version}: upgrade edgefm"
+            )
         known = [field.name for field in dataclasses.fields(cls)]
         for name in value["params"]:
             if name not in known:
                 raise unknown_name(f"parameter of a '{cls.kind}' recipe", name, known)
-        params = {name: tuple(item) if isinstance(item, list) else item for name, item in value["params"].items()}
+        params = {
+            name: tuple(item) if isinstance(item, list) else item for name, item in value["params"].items()
+        }
         return cls(**params)
 
 
@@ -147,9 +151,10 @@ class BenchmarkProtocol(Recipe):
       runtime: name of a runtime, see `edgefm doctor`.
       threads: threads of the runtime.
       rounds: times that each model's turn comes, in an order drawn anew each time.
-      round_seconds: least time of one model's turn.
+      round_seconds: least time of one model's turn: half for invokes alone, half for end to end.
       round_invokes: least number of timed invokes in a turn.
-      warmup_invokes: untimed invokes before each turn's samples.
+      round_invokes_at_most: greatest number; a very fast model's turn is shorter for it.
+      warmup_invokes: invokes before each turn's samples; timed apart.
       seed: of the order of models.
       model_seconds: a worker that gives no answer for this long is killed.
       model_memory_bytes: address space that a worker may use above the bare runtime's.
@@ -162,6 +167,7 @@ class BenchmarkProtocol(Recipe):
     rounds: int = 15
     round_seconds: float = 0.1
     round_invokes: int = 50
+    round_invokes_at_most: int = 2000
     warmup_invokes: int = 20
     seed: int = 0
     model_seconds: float = 60.0
@@ -172,7 +178,14 @@ class BenchmarkProtocol(Recipe):
         at_least("rounds", self.rounds, 1)
         at_least("round_invokes", self.round_invokes, 1)
         at_least("warmup_invokes", self.warmup_invokes, 0)
+        at_least("round_invokes_at_most", self.round_invokes_at_most, 1)
+        at_least("model_memory_bytes", self.model_memory_bytes, 1)
         at_least("seed", self.seed, 0)
+        if not (self.model_seconds > 0 and self.round_seconds >= 0):
+            raise RecipeError(
+                f"model_seconds {self.model_seconds} and round_seconds {self.round_seconds}: "
+                "the first must be above 0, the second 0 or more"
+            )
 
 
 def at_least(name: str, given: int, least: int) -> None:

@@ -84,7 +84,9 @@ class Step:
         return cls(**{**value, "outputs": outputs})
 
 
-def step_key(kind: str, *, recipe: Mapping[str, Any], inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
+def step_key(
+    kind: str, *, recipe: Mapping[str, Any], inputs: Mapping[str, str], versions: Mapping[str, str]
+) -> str:
     """Return the sha256 that identifies a step's result; the seed is part of the recipe."""
     return artefacts.sha256_json(
         {"kind": kind, "recipe": dict(recipe), "inputs": dict(inputs), "versions": dict(versions)}
@@ -122,7 +124,9 @@ class RunDirectory:
         """Create an empty run at `path`, which must not exist yet or be an empty folder."""
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise RunError(f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one.")
+            raise RunError(
+                f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one."
+            )
         run = cls(path)
         run._write([], created=now())
         return run
@@ -145,7 +149,9 @@ class RunDirectory:
         """Return the run below `root` whose manifest changed last."""
         manifests = sorted(root.glob(f"*/{_MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
         if not manifests:
-            raise RunError(f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder.")
+            raise RunError(
+                f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder."
+            )
         return cls.open(manifests[-1].parent)
 
     @property
@@ -171,7 +177,8 @@ class RunDirectory:
         step = self.last(kind)
         if step is None:
             raise RunError(
-                f"run {self.path} has no finished '{kind}' step", hint=f"Run: edgefm {kind} {_where(kind, self.path)}"
+                f"run {self.path} has no finished '{kind}' step",
+                hint=f"Run: edgefm {kind} {_where(kind, self.path)}",
             )
         return step
 
@@ -264,7 +271,8 @@ class RunDirectory:
             version = manifest["schema_version"]
         except FileNotFoundError:
             raise RunError(
-                f"{self.path} is not a run: it has no {_MANIFEST}", hint="Give a folder that edgefm train wrote."
+                f"{self.path} is not a run: it has no {_MANIFEST}",
+                hint="Give a folder that edgefm train wrote.",
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(

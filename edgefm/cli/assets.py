@@ -23,8 +23,7 @@ def command(run: Path | None, variant: str, out: Path, as_json: bool) -> None:
     from edgefm_converters.assets import write_assets
 
     source = RunDirectory.open(run) if run else RunDirectory.latest()
-    bars = render.Bars()
-    paths = write_assets(source, out, variant=variant, progress=bars)
+    paths = write_assets(source, out, variant=variant)
     if as_json:
         render.as_json({"run": str(source.path), "variant": variant, "files": [str(path) for path in paths]})
         return

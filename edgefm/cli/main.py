@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgefm.errors import EdgefmError
+from edgefm.errors import EdgefmError, unknown_name
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -21,7 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark": ("edgefm.cli.benchmark", "Measure accuracy, latency, size and memory of TFLite files."),
     "report": ("edgefm.cli.report", "Write the report of a run: HTML, Markdown, CSV, JSON, PNG."),
     "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),
-    "inspect": ("edgefm.cli.inspect", "Show operators, tensors, quantisation, MACs and bytes of a TFLite file."),
+    "inspect": (
+        "edgefm.cli.inspect",
+        "Show operators, tensors, quantisation, MACs and bytes of a TFLite file.",
+    ),
     "zoo": ("edgefm.cli.zoo", "List the architectures."),
     "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),
     "doctor": ("edgefm.cli.doctor", "Show what is installed and which runtimes work here."),
@@ -55,15 +58,9 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
-
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if near:
-                error.message += f" Did you mean '{near[0]}'?"
-            raise
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -92,7 +92,11 @@ def build(name: str, options: Mapping[str, str] | None = None) -> Any:
     model = _module(name).build(**options)
     trainable = sum(_size(weight) for weight in model.trainable_weights)
     non_trainable = sum(_size(weight) for weight in model.non_trainable_weights)
-    assert (trainable, non_trainable) == (known.trainable, known.non_trainable), (name, trainable, non_trainable)
+    assert (trainable, non_trainable) == (known.trainable, known.non_trainable), (
+        name,
+        trainable,
+        non_trainable,
+    )
     return model
 
 

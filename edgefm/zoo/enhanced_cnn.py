@@ -14,9 +14,7 @@ ARCHITECTURE = Architecture(
     classes=10,
     trainable=422_474,
     non_trainable=448,
-    claim=Claim(
-        train_accuracy=98.89, validation_accuracy=93.3, train_loss=0.0371, validation_loss=0.2087
-    ),
+    claim=Claim(train_accuracy=98.89, validation_accuracy=93.3, train_loss=0.0371, validation_loss=0.2087),
     options={"batch_norm": ("before_relu", "after_relu")},
 )
 
@@ -33,7 +31,10 @@ def build(*, batch_norm: str = "before_relu") -> Any:
     import keras
     from keras import layers
 
-    network: list[Any] = [keras.Input((28, 28, 1), name="image"), layers.Rescaling(1 / 255, name="scale_pixels")]
+    network: list[Any] = [
+        keras.Input((28, 28, 1), name="image"),
+        layers.Rescaling(1 / 255, name="scale_pixels"),
+    ]
     for block, filters in enumerate((32, 64, 128), start=1):
         activation = "relu" if batch_norm == "after_relu" else None
         network.append(layers.Conv2D(filters, 3, padding="same", activation=activation, name=f"conv{block}"))

@@ -45,13 +45,20 @@ def test_training_learns_and_leaves_model_history_and_curves(unbroken: RunDirect
 
     step = unbroken.require("train")
     folder = unbroken.folder(step)
-    assert {path.name for path in folder.iterdir()} == {"model.keras", "history.json", "recipe.json", "curves.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "model.keras",
+        "history.json",
+        "recipe.json",
+        "curves.png",
+    }
     losses = [epoch["loss"] for epoch in history(unbroken)["epochs"]]
     assert losses[-1] < losses[0]
     assert step.summary["verdict"] == history(unbroken)["verdict"]["name"]
 
     model = keras.models.load_model(folder / "model.keras")
-    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers), "plain Keras layers only"
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers), (
+        "plain Keras layers only"
+    )
     probabilities = np.asarray(model.predict_on_batch(data.validation.images))
     accuracy = float((probabilities.argmax(axis=1) == data.validation.labels).mean())
     assert accuracy == pytest.approx(step.summary["validation_accuracy"], abs=1e-9)
@@ -62,7 +69,9 @@ def test_same_seed_gives_the_same_history(unbroken: RunDirectory, data: Dataset,
     train_run(again, data, recipe=RECIPE, backend="tensorflow")
     assert figures(again) == figures(unbroken)
     other = RunDirectory.create_at(tmp_path / "other")
-    train_run(other, data, recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1), backend="tensorflow")
+    train_run(
+        other, data, recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1), backend="tensorflow"
+    )
     assert figures(other) != figures(unbroken)
 
 
@@ -203,7 +212,11 @@ print(json.dumps(histories))
 def _train_twice(backend: str, folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": backend}
     result = subprocess.run(
-        [sys.executable, "-c", _TRAIN_TWICE, backend], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", _TRAIN_TWICE, backend],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     first, second = json.loads(result.stdout.splitlines()[-1])

@@ -32,7 +32,7 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "Did you mean 'train'"),
+        (["trian"], "did you mean 'train'"),
         (["train", "--epochs", "-1"], "epochs -1 is not allowed"),
         (["train", "--preset", "quik"], "did you mean 'quick'"),
         (["train", "--model", "enhanced"], "did you mean 'enhanced_cnn'"),
@@ -48,7 +48,11 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
     ids=" ".join,
 )
 def test_bad_input_gives_a_clear_error_and_code_2(
-    args: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    args: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: object,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # type: ignore[arg-type]
     assert call(*args) == 2

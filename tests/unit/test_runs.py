@@ -52,7 +52,10 @@ def test_run_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
         "with RunDirectory.open(Path(sys.argv[1])).lock():\n print('held', flush=True)\n sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", holder, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", holder, str(run.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

@@ -8,8 +8,16 @@ from edgefm.errors import RecipeError
 @pytest.mark.parametrize(
     ("name", "options", "layers"),
     [
-        ("enhanced_cnn", {"batch_norm": "before_relu"}, ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"]),
-        ("enhanced_cnn", {"batch_norm": "after_relu"}, ["Conv2D", "BatchNormalization", "MaxPooling2D", "Conv2D"]),
+        (
+            "enhanced_cnn",
+            {"batch_norm": "before_relu"},
+            ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"],
+        ),
+        (
+            "enhanced_cnn",
+            {"batch_norm": "after_relu"},
+            ["Conv2D", "BatchNormalization", "MaxPooling2D", "Conv2D"],
+        ),
         ("basic_cnn", {}, ["Conv2D", "MaxPooling2D", "Flatten", "Dense"]),
     ],
     ids=["before", "after", "basic"],
