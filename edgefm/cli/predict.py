@@ -1,0 +1,50 @@
+"""`edgefm predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgefm.picture_file import Invert
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE...")
+@click.option("--model", type=click.Path(path_type=Path), help=".tflite file with a contract.json beside it.")
+@click.option("--run", type=click.Path(path_type=Path), help="Use this run's int8_w8a8.  [default: the latest run]")
+@click.option("--top", default=3, show_default=True, help="Classes a picture.")
+@click.option(
+    "--invert",
+    type=click.Choice(["auto", "yes", "no"]),
+    default="auto",
+    show_default=True,
+    help="Turn levels round; auto: on a light background, for a Fashion-MNIST model (bright on black).",
+)
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def command(
+    pictures: tuple[Path, ...], model: Path | None, run: Path | None, top: int, invert: Invert, json_: bool
+) -> None:
+    """Classify pictures: the most probable classes of each, with their probabilities."""
+    from edgefm.cli import render
+    from edgefm.prediction import default_model, predict
+
+    if model is not None and run is not None:
+        raise click.UsageError("give --model or --run, not both")
+    model = model or default_model(run)
+    predictions = predict(model, pictures, top=top, invert=invert)
+    if json_:
+        render.as_json({"model": str(model), "predictions": [item.to_json() for item in predictions]})
+        return
+    click.echo(f"model: {model}")
+    rows = [
+        [
+            str(item.picture),
+            *(f"{score.label} {100 * score.probability:.1f} %" for score in item.top),
+            "inverted: light background" if item.inverted and invert == "auto" else "",
+        ]
+        for item in predictions
+    ]
+    render.table(rows, headers=["picture", *(f"{place}." for place in range(1, top + 1)), ""])

@@ -1,0 +1,367 @@
+"""Predicting pictures made from the test set, with a small model that is fitted and converted here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgefm.artefacts import sha256_file
+from edgefm.cli.main import cli, run
+from edgefm.contract import Contract, Tensor
+from edgefm.data.dataset import Dataset, Split
+from edgefm.data.fashion_mnist import LABELS, load_fashion_mnist
+from edgefm.errors import DataError, ModelError, RecipeError, RunError
+from edgefm.picture_file import border_level, read_picture
+from edgefm.prediction import default_model, predict
+from edgefm.runs import RunDirectory
+
+SHAPE = (28, 28, 1)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load_fashion_mnist()
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A linear classifier (least squares on one-hot classes, about 80 % right) as full-integer TFLite."""
+    import tensorflow as tf
+
+    images = dataset.train.images[:20_000].reshape(20_000, -1) / np.float32(255)
+    design = np.hstack([images, np.ones((len(images), 1), np.float32)])
+    classes = np.eye(10, dtype=np.float32)[dataset.train.labels[:20_000]]
+    weights = np.linalg.solve(design.T @ design + 30 * np.eye(785, dtype=np.float32), design.T @ classes)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
+    def classify(pixels: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(pixels, (1, 784)) / 255.0
+        return tf.nn.softmax(8.0 * (flat @ weights[:-1].astype(np.float32) + weights[-1].astype(np.float32)))
+
+    module = tf.Module()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([classify.get_concrete_function()], module)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: (
+        [image[None].astype(np.float32)] for image in dataset.train.images[:200]
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    path = tmp_path_factory.mktemp("model") / "model.tflite"
+    path.write_bytes(converter.convert())
+    contract_of(path).write(path.parent)
+    return path
+
+
+def contract_of(path: Path, labels: tuple[str, ...] = LABELS) -> Contract:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+
+    def tensor(details: dict[str, object], value_range: tuple[float, float]) -> Tensor:
+        scale, zero_point = details["quantization"]  # type: ignore[misc]
+        return Tensor(
+            name=str(details["name"]),
+            dtype="uint8",
+            shape=tuple(int(length) for length in details["shape"]),  # type: ignore[attr-defined]
+            scale=float(scale),
+            zero_point=int(zero_point),
+            value_range=value_range,
+        )
+
+    return Contract(
+        name="linear",
+        variant="int8_w8a8",
+        file=path.name,
+        sha256=sha256_file(path),
+        size_bytes=path.stat().st_size,
+        input=tensor(interpreter.get_input_details()[0], (0.0, 255.0)),
+        output=tensor(interpreter.get_output_details()[0], (0.0, 1.0)),
+        mean=0.0,
+        std=1.0,
+        labels=labels,
+    )
+
+
+def oracle(model: Path, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the probabilities of uint8 [n, 28, 28, 1], by the interpreter and its own parameters alone."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(model))
+    interpreter.allocate_tensors()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    in_scale, in_zero = source["quantization"]
+    out_scale, out_zero = sink["quantization"]
+    outputs = []
+    for image in images:
+        levels = np.clip(np.rint(image[None] / np.float32(in_scale)) + in_zero, 0, 255).astype(np.uint8)
+        interpreter.set_tensor(source["index"], levels)
+        interpreter.invoke()
+        outputs.append((interpreter.get_tensor(sink["index"])[0].astype(float) - out_zero) * out_scale)
+    return np.array(outputs)
+
+
+def save(pixels: NDArray[np.uint8], path: Path, *, side: int | None = None, quality: int = 95) -> Path:
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    if side:
+        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    options = {"quality": quality} if path.suffix == ".jpg" else {}
+    picture.save(path, **options)
+    return path
+
+
+def some(split: Split, count: int) -> NDArray[np.uint8]:
+    return split.images[:: len(split) // count][:count]
+
+
+def test_predict_equals_the_interpreter_on_pictures_of_the_test_set(
+    model: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    images = some(dataset.test, 40)
+    paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
+    predictions = predict(model, paths, top=10)
+    expected = oracle(model, images)
+    for prediction, path, probabilities in zip(predictions, paths, expected, strict=True):
+        assert prediction.picture == path
+        assert not prediction.inverted
+        found = {score.label: score.probability for score in prediction.top}
+        np.testing.assert_allclose([found[label] for label in LABELS], probabilities, atol=1e-6)
+        given = [score.probability for score in prediction.top]
+        assert given == sorted(given, reverse=True)
+
+
+def test_predict_is_right_about_as_often_as_the_model(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """Guards against a fixture that predicts noise: the other tests would then show nothing."""
+    images = some(dataset.test, 200)
+    labels = dataset.test.labels[:: len(dataset.test) // 200][:200]
+    paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
+    answers = [LABELS.index(prediction.top[0].label) for prediction in predict(model, paths)]
+    assert np.mean(np.array(answers) == labels) > 0.7
+
+
+def test_inverted_pictures_are_told_and_give_the_same_answer(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    images = some(dataset.test, 40)
+    plain = predict(model, [save(image, tmp_path / f"{n}.png") for n, image in enumerate(images)])
+    paths = [save(255 - image, tmp_path / f"inverted-{n}.png") for n, image in enumerate(images)]
+    turned = predict(model, paths)
+    assert all(prediction.inverted for prediction in turned)
+    assert [prediction.top for prediction in turned] == [prediction.top for prediction in plain]
+    assert not any(prediction.inverted for prediction in predict(model, paths, invert="no"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_enlarged_pictures_mostly_give_the_same_answer(
+    model: Path, dataset: Dataset, tmp_path: Path, suffix: str
+) -> None:
+    """Enlarging and JPEG change levels a little: answers near a boundary may flip, at most one in ten."""
+    images = some(dataset.test, 60)
+    expected = oracle(model, images).argmax(axis=1)
+    paths = [save(255 - image, tmp_path / f"{n}.{suffix}", side=280) for n, image in enumerate(images)]
+    answers = [LABELS.index(prediction.top[0].label) for prediction in predict(model, paths)]
+    assert np.mean(np.array(answers) == expected) >= 0.9
+
+
+def test_no_test_picture_is_taken_for_one_on_a_light_background(dataset: Dataset) -> None:
+    levels = np.array([border_level(image) for image in dataset.test.images])
+    assert (levels <= 127).all()
+
+
+def test_a_wide_picture_keeps_its_aspect_and_is_centred_on_black(tmp_path: Path) -> None:
+    wide = np.full((50, 100, 3), 60, np.uint8)
+    picture = read_picture(save(wide, tmp_path / "wide.png"), shape=SHAPE)
+    assert picture.pixels.shape == SHAPE
+    rows = picture.pixels[:, :, 0].max(axis=1)
+    assert rows.tolist() == [0] * 7 + [60] * 14 + [0] * 7
+
+
+def test_a_transparent_background_counts_as_white(tmp_path: Path) -> None:
+    pixels = np.zeros((28, 28, 4), np.uint8)
+    pixels[10:18, 10:18] = (30, 30, 30, 255)
+    path = save(pixels, tmp_path / "cut-out.png")
+    turned = read_picture(path, shape=SHAPE)
+    assert turned.inverted
+    assert turned.pixels[0, 0, 0] == 0 and turned.pixels[14, 14, 0] == 225
+    kept = read_picture(path, shape=SHAPE, invert="no")
+    assert kept.pixels[0, 0, 0] == 0 and kept.pixels[14, 14, 0] == 30
+
+
+def test_a_palette_with_a_transparent_colour_is_read(tmp_path: Path) -> None:
+    columns = np.tile(np.array([[0, 1]], np.uint8), (28, 14))
+    picture = Image.fromarray(columns)
+    picture.putpalette([200, 200, 200, 10, 10, 10])
+    picture.save(tmp_path / "palette.png", transparency=0)
+    found = read_picture(tmp_path / "palette.png", shape=SHAPE, invert="yes").pixels[..., 0]
+    np.testing.assert_array_equal(found, np.where(columns == 0, 255 - 255, 255 - 10))
+
+
+def test_sixteen_bits_a_level_are_scaled_not_cut_off(tmp_path: Path) -> None:
+    levels = np.linspace(0, 65535, 28 * 28).astype(np.uint16).reshape(28, 28)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    found = read_picture(tmp_path / "deep.png", shape=SHAPE, invert="no").pixels[..., 0]
+    np.testing.assert_array_equal(found, levels // 256)
+
+
+def test_a_turned_photograph_is_set_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[:, :5] = 250
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it turned right by a quarter
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    found = read_picture(tmp_path / "turned.png", shape=SHAPE, invert="no").pixels[..., 0]
+    np.testing.assert_array_equal(found, np.rot90(pixels, -1))
+
+
+def test_colour_is_kept_for_a_model_of_three_channels(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    pixels[...] = (10, 20, 30)
+    found = read_picture(save(pixels, tmp_path / "colour.png"), shape=(20, 20, 3))
+    np.testing.assert_array_equal(found.pixels, pixels)
+
+
+def test_auto_inverts_nothing_for_a_model_of_other_labels(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.tflite").write_bytes(model.read_bytes())
+    contract_of(own / "model.tflite", tuple(f"kind {n}" for n in range(10))).write(own)
+    path = save(255 - dataset.test.images[0], tmp_path / "light.png")
+    assert not predict(own / "model.tflite", [path])[0].inverted
+    assert predict(own / "model.tflite", [path], invert="yes")[0].inverted
+
+
+def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    good = save(dataset.test.images[0], tmp_path / "good.png")
+    text = tmp_path / "notes.png"
+    text.write_text("no picture")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good.read_bytes()[:150])
+    for path, message in (
+        (text, "not a picture that Pillow can read"),
+        (cut, "damaged or truncated"),
+        (tmp_path / "absent.png", "does not exist"),
+        (tmp_path, "is a folder"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            predict(model, [good, path])
+        assert str(path) in caught.value.message
+
+
+def test_predict_rejects_a_cut_jpeg(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    path = save(dataset.test.images[0], tmp_path / "cut.jpg", side=280)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(DataError, match="damaged or truncated"):
+        predict(model, [path])
+
+
+@pytest.mark.parametrize("top", [0, -1, 11])
+def test_predict_rejects_a_top_out_of_range(model: Path, top: int) -> None:
+    with pytest.raises(RecipeError, match=f"top {top} is not allowed"):
+        predict(model, [], top=top)
+
+
+def test_predict_rejects_an_unknown_invert(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    path = save(dataset.test.images[0], tmp_path / "a.png")
+    with pytest.raises(RecipeError, match="did you mean 'yes'"):
+        predict(model, [path], invert="yess")  # type: ignore[arg-type]  # what a caller may type
+
+
+def test_predict_rejects_a_model_without_contract(model: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "model.tflite"
+    bare.write_bytes(model.read_bytes())
+    with pytest.raises(ModelError, match=r"no contract\.json beside it") as caught:
+        predict(bare, [])
+    assert "edgefm quantize writes one" in str(caught.value.hint)
+    with pytest.raises(ModelError, match="no model file"):
+        predict(tmp_path / "absent.tflite", [])
+
+
+def test_predict_rejects_a_model_that_its_contract_does_not_know(model: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "model.tflite"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged.write_bytes(bytes(content))
+    (tmp_path / "contract.json").write_bytes(model.with_name("contract.json").read_bytes())
+    with pytest.raises(ModelError, match="is not the file its contract was written for"):
+        predict(damaged, [])
+
+
+def run_with(model: Path, root: Path, name: str = "linear") -> RunDirectory:
+    """A run whose quantize step holds the model as int8_w8a8."""
+    run = RunDirectory.create(name, root=root)
+    with run.lock():
+        folder = run.begin("quantize")
+        (folder / "int8_w8a8").mkdir()
+        for file in (model, model.with_name("contract.json")):
+            (folder / "int8_w8a8" / file.name).write_bytes(file.read_bytes())
+        run.finish(folder, key="a key", seconds=0.0, recipe={}, inputs={}, summary={})
+    return run
+
+
+def test_default_model_is_that_of_the_latest_run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="no model to predict with") as caught:
+        default_model()
+    assert "edgefm train && edgefm quantize" in str(caught.value.hint)
+    shipped = tmp_path / "android_demo_assets" / "model.tflite"
+    shipped.parent.mkdir()
+    shipped.write_bytes(model.read_bytes())
+    assert default_model().resolve() == shipped
+    made = run_with(model, tmp_path / "runs")
+    assert default_model().resolve() == made.path.resolve() / "00-quantize" / "int8_w8a8" / "model.tflite"
+    assert default_model(made.path) == made.path / "00-quantize" / "int8_w8a8" / "model.tflite"
+
+
+def test_default_model_rejects_a_named_run_without_one(tmp_path: Path) -> None:
+    empty = RunDirectory.create("empty", root=tmp_path)
+    with pytest.raises(RunError, match="no finished 'quantize' step"):
+        default_model(empty.path)
+    with pytest.raises(RunError, match="no run at"):
+        default_model(tmp_path / "absent")
+
+
+def test_cli_predicts_with_the_latest_run(
+    model: Path,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_with(model, tmp_path / "runs")
+    bright, light = dataset.test.images[0], 255 - dataset.test.images[1]
+    save(bright, tmp_path / "bright.png")
+    save(light, tmp_path / "light.png")
+    arguments = ["predict", "bright.png", "light.png"]
+    assert run(lambda: cli.main([*arguments, "--json"], standalone_mode=False)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"].endswith("00-quantize/int8_w8a8/model.tflite")
+    assert [item["inverted"] for item in found["predictions"]] == [False, True]
+    assert [len(item["top"]) for item in found["predictions"]] == [3, 3]
+    assert run(lambda: cli.main([*arguments, "--top", "2"], standalone_mode=False)) == 0
+    text = capsys.readouterr().out
+    best = found["predictions"][0]["top"][0]
+    assert f"{best['label']} {100 * best['probability']:.1f} %" in text
+    assert text.count("inverted: light background") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["absent.png"], id="missing picture"),
+        pytest.param(["--top", "0", "a.png"], id="top"),
+        pytest.param(["--model", "no.tflite", "a.png"], id="missing model"),
+        pytest.param(["--run", "no-run", "a.png"], id="missing run"),
+        pytest.param(["--run", "runs", "--model", "m.tflite", "a.png"], id="both"),
+        pytest.param([], id="no picture"),
+    ],
+)
+def test_cli_exits_with_2_on_bad_input(
+    model: Path, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: Dataset
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_with(model, tmp_path / "runs")
+    save(dataset.test.images[0], tmp_path / "a.png")
+    assert run(lambda: cli.main(["predict", *arguments], standalone_mode=False)) == 2
