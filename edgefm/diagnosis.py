@@ -117,17 +117,13 @@ def gpus() -> Iterator[Finding]:
     """Yield NVIDIA's graphics processors as nvidia-smi names them, or why there is none."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        yield Finding(
-            name="NVIDIA GPU", found=None, reason="nvidia-smi is not here: no NVIDIA driver is installed"
-        )
+        yield Finding(name="NVIDIA GPU", found=None, reason="nvidia-smi is not here: no NVIDIA driver is installed")
         return
     query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_SECONDS)
     except subprocess.TimeoutExpired:
-        yield Finding(
-            name="NVIDIA GPU", found=None, reason=f"nvidia-smi gave no answer in {_NVIDIA_SMI_SECONDS:g} s"
-        )
+        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi gave no answer in {_NVIDIA_SMI_SECONDS:g} s")
         return
     except OSError as error:
         yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi cannot be run: {error}")
@@ -158,9 +154,7 @@ def _data(data_dir: Path | None) -> Finding:
         source = find(data_dir, download=False)
     except DataError as error:
         unset = f"unset {DATA_DIR_VARIABLE}; " if os.environ.get(DATA_DIR_VARIABLE) else ""
-        return Finding(
-            name="Fashion-MNIST", found=None, reason=error.message, remedy=f"{unset}edgefm data fetch"
-        )
+        return Finding(name="Fashion-MNIST", found=None, reason=error.message, remedy=f"{unset}edgefm data fetch")
     return Finding(name="Fashion-MNIST", found=f"{source.folder} ({source.origin})")
 
 

@@ -61,9 +61,7 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
         draw_samples(dataset, out / "samples.png"),
     ]
     if json_:
-        render.as_json(
-            {**_described(source, dataset), "checks": checks, "pictures": [str(path) for path in pictures]}
-        )
+        render.as_json({**_described(source, dataset), "checks": checks, "pictures": [str(path) for path in pictures]})
         return
     click.echo(f"{dataset.name}, found in {source.folder} ({source.origin})")
     click.echo(f"sha256 of content and split: {dataset.sha256}\n")
@@ -118,9 +116,7 @@ def _checks(dataset: Dataset) -> list[dict[str, Any]]:
     from edgefm.data.dataset import class_counts, shared_images
     from edgefm.data.fashion_mnist import FILES
 
-    balanced = all(
-        len(set(class_counts(split, classes=len(dataset.labels)))) == 1 for split in dataset.splits
-    )
+    balanced = all(len(set(class_counts(split, classes=len(dataset.labels)))) == 1 for split in dataset.splits)
     train, validation, test = dataset.splits
     checks: list[dict[str, Any]] = [
         # Reading them would have failed otherwise.
@@ -129,7 +125,5 @@ def _checks(dataset: Dataset) -> list[dict[str, Any]]:
     ]
     for first, second in ((train, validation), (train, test), (validation, test)):
         shared = shared_images(first, second)
-        checks.append(
-            {"check": f"{shared} pictures of {first.name} are also in {second.name}", "held": shared == 0}
-        )
+        checks.append({"check": f"{shared} pictures of {first.name} are also in {second.name}", "held": shared == 0})
     return checks

@@ -89,9 +89,7 @@ class Source:
     origin: str
 
 
-def load_fashion_mnist(
-    data_dir: Path | None = None, *, download: bool = True, progress: Progress = SILENT
-) -> Dataset:
+def load_fashion_mnist(data_dir: Path | None = None, *, download: bool = True, progress: Progress = SILENT) -> Dataset:
     """Return Fashion-MNIST, verified: 48,000 training, 12,000 validation and 10,000 test pictures.
 
     Pictures are uint8 [n, 28, 28, 1]: 0 is the black background, 255 the brightest cloth. The training file
@@ -167,9 +165,7 @@ def read_verified(folder: Path, file: _File) -> NDArray[np.uint8]:
     """
     path = _path(folder, file)
     if path is None:
-        raise DataError(
-            f"{folder / file.name}.gz does not exist", hint="Get the files with: edgefm data fetch"
-        )
+        raise DataError(f"{folder / file.name}.gz does not exist", hint="Get the files with: edgefm data fetch")
     content = idx.read_content(path)
     found = artefacts.sha256_bytes(content.data)
     if found != file.sha256 or content.defect:

@@ -126,11 +126,7 @@ def _run(command: list[str], *, cwd: Path) -> None:
     except subprocess.TimeoutExpired:
         raise DataError(f"'{' '.join(command[:1])}' took more than {APT_SECONDS:g} s") from None
     except subprocess.CalledProcessError as error:
-        lines = [
-            line
-            for line in (error.stderr + error.stdout).splitlines()
-            if line.startswith(("E:", "dpkg-deb:"))
-        ]
+        lines = [line for line in (error.stderr + error.stdout).splitlines() if line.startswith(("E:", "dpkg-deb:"))]
         said = "; ".join(lines) or f"exit code {error.returncode}"
         raise DataError(f"{command[0]} failed: {said}") from None
 

@@ -83,9 +83,7 @@ def parse(data: bytes, *, source: Path) -> NDArray[np.uint8]:
     expected = start + math.prod(shape)
     if len(data) != expected:
         what = "is truncated" if len(data) < expected else "has trailing bytes"
-        raise DataError(
-            f"{source} {what}: {len(data)} bytes decompressed, {expected} expected for shape {shape}"
-        )
+        raise DataError(f"{source} {what}: {len(data)} bytes decompressed, {expected} expected for shape {shape}")
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
 
 

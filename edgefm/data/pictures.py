@@ -81,9 +81,7 @@ def _bars(panel: Any, split: Split, labels: tuple[str, ...]) -> None:
     counts = class_counts(split, classes=len(labels))
     panel.barh(range(len(labels)), counts, height=0.7, color=_SPLIT_COLOURS[split.name])
     for row, count in enumerate(counts):
-        panel.annotate(
-            f"{count:,}", (count, row), (4, 0), textcoords="offset points", va="center", color=_INK
-        )
+        panel.annotate(f"{count:,}", (count, row), (4, 0), textcoords="offset points", va="center", color=_INK)
     panel.set_title(f"{split.name}: {len(split):,} pictures", loc="left", fontsize=11, color=_INK)
     panel.set_xlim(0, 1.22 * max(counts))
     panel.set_xticks([])

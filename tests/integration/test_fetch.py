@@ -268,9 +268,7 @@ def archive(tmp_path: Path, contents: dict[str, bytes], monkeypatch: pytest.Monk
     subprocess.run(["dpkg-deb", "-Znone", "-b", root, package], check=True, capture_output=True)
     content = package.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    (archive / "Packages").write_text(
-        f"{control}Filename: ./package.deb\nSize: {len(content)}\nSHA256: {sha256}\n\n"
-    )
+    (archive / "Packages").write_text(f"{control}Filename: ./package.deb\nSize: {len(content)}\nSHA256: {sha256}\n\n")
     (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{archive} ./\n")
     for name in ("lists/partial", "apt-cache/archives/partial"):
         (tmp_path / name).mkdir(parents=True)

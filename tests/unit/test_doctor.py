@@ -48,9 +48,7 @@ def test_doctor_imports_no_backend_and_no_plotting() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_doctor_names_missing_data_and_the_way_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doctor_names_missing_data_and_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = doctor(["--data-dir", str(tmp_path)], capsys)
     assert "no   Fashion-MNIST" in text
     assert "train-images-idx3-ubyte.gz" in text
@@ -111,9 +109,7 @@ def nvidia_smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nvidia_smi(
-        tmp_path, "echo 'NVIDIA H200, 143771 MiB, 570.133.20'; echo 'Tesla T4, 15360 MiB, 570.1'", monkeypatch
-    )
+    nvidia_smi(tmp_path, "echo 'NVIDIA H200, 143771 MiB, 570.133.20'; echo 'Tesla T4, 15360 MiB, 570.1'", monkeypatch)
     assert [(gpu.name, gpu.found) for gpu in diagnosis.gpus()] == [
         ("NVIDIA GPU 0", "NVIDIA H200, 143771 MiB, driver 570.133.20"),
         ("NVIDIA GPU 1", "Tesla T4, 15360 MiB, driver 570.1"),

@@ -54,9 +54,7 @@ def test_versions_equal_the_imported_modules() -> None:
 @pytest.mark.parametrize(
     ("cpuinfo", "model", "features"),
     [
-        pytest.param(
-            X86, "AMD EPYC 9R14", ["fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16"], id="x86"
-        ),
+        pytest.param(X86, "AMD EPYC 9R14", ["fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16"], id="x86"),
         pytest.param(ARM, "Raspberry Pi 5 Model B Rev 1.0", ["asimd", "asimdhp", "asimddp"], id="arm"),
     ],
 )

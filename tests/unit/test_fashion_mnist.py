@@ -63,9 +63,7 @@ def test_splits_have_the_stated_sizes_and_are_stratified(dataset: Dataset) -> No
 
 def test_train_and_validation_cover_the_training_file(dataset: Dataset, real: Path) -> None:
     """Oracle: the pictures of the file, read with gzip and counted apart from the library's reader."""
-    images = np.frombuffer(gzip.decompress((real / TRAIN_IMAGES).read_bytes())[16:], np.uint8).reshape(
-        -1, 784
-    )
+    images = np.frombuffer(gzip.decompress((real / TRAIN_IMAGES).read_bytes())[16:], np.uint8).reshape(-1, 784)
     labels = gzip.decompress((real / TRAIN_LABELS).read_bytes())[8:]
     expected = sorted((picture.tobytes(), label) for picture, label in zip(images, labels, strict=True))
     parts = (dataset.train, dataset.validation)
@@ -79,9 +77,7 @@ def test_train_and_validation_cover_the_training_file(dataset: Dataset, real: Pa
 
 def test_no_picture_is_in_two_splits(dataset: Dataset) -> None:
     train, validation, test = dataset.splits
-    assert (
-        shared_images(train, validation) == shared_images(train, test) == shared_images(validation, test) == 0
-    )
+    assert shared_images(train, validation) == shared_images(train, test) == shared_images(validation, test) == 0
 
 
 def test_split_stays_the_same_for_ever(real: Path, dataset: Dataset) -> None:

@@ -13,9 +13,7 @@ from edgefm.errors import DataError
 
 BALANCED = np.repeat(np.arange(10), 60)
 
-labels_strategy = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(
-    lambda items: np.array(items, np.int64)
-)
+labels_strategy = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(lambda items: np.array(items, np.int64))
 
 
 @given(labels_strategy, st.integers(0, 2**32))
