@@ -54,11 +54,12 @@ class Bars:
         self._label, self._bar = None, None
 
 
-def table(rows: Sequence[Sequence[Any]], *, headers: Sequence[str]) -> None:
-    """Print a table on standard output."""
+def table(rows: Sequence[Sequence[Any]], *, headers: Sequence[str], right: Sequence[str] = ()) -> None:
+    """Print a table on standard output, the columns named in `right` aligned to the right."""
     from tabulate import tabulate
 
-    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+    align = ["right" if header in right else "left" for header in headers] if rows else None
+    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align))
 
 
 def as_json(value: Any) -> None:

@@ -1,0 +1,140 @@
+"""How pictures become the inputs of a model: by its contract, its metadata, or what its tensors give away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edgefm import contract as contracts
+from edgefm.benchmarking.tflite_metadata import normalization
+from edgefm.contract import Contract, Tensor
+from edgefm.runtimes.base import TensorDetails
+
+_PIXEL_MAX = 255.0
+
+
+def contract_for(
+    path: Path,
+    *,
+    source: TensorDetails,
+    sink: TensorDetails,
+    labels: tuple[str, ...],
+    mean: float | None = None,
+    std: float | None = None,
+) -> Contract | str:
+    """Return the contract by which a model is fed, or the reason why none is known.
+
+    In this order: the contract.json beside the file; `mean` and `std` where given; the normalisation in the
+    file's TFLite metadata; for a quantised input, its range of real values: 0 to about 255 means pixels as they
+    are, 0 to 1 pixel / 255, -1 to 1 (pixel - 127.5) / 127.5. Anything else would be a guess.
+
+    Args:
+      path: the model file.
+      source: its input.
+      sink: its output.
+      labels: class names of the pictures, which the outputs must match.
+      mean: real input = (pixel - mean) / std, for files without a contract.
+      std: see `mean`.
+    Raises:
+      ModelError: the contract beside the file is damaged or belongs to another content.
+    """
+    written = contracts.read(path)
+    if written is not None:
+        if written.labels != labels:
+            return f"the labels in its contract are not those of the test images: {', '.join(written.labels)}"
+        return written
+    outputs = int(np.prod(sink.shape))
+    if outputs != len(labels):
+        return f"it has {outputs} outputs, the test images have {len(labels)} classes"
+    if mean is not None or std is not None:
+        formula: tuple[float, float] | None = (mean or 0.0, 1.0 if std is None else std)
+    else:
+        formula = normalization(path) or _from_range(source)
+    if formula is None:
+        return _unknown(source)
+    return _contract(path, source=source, sink=sink, labels=labels, formula=formula)
+
+
+def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, ...]) -> str | None:
+    """Return why pictures cannot be fed by a contract, or None where they can."""
+    if picture_shape != source.shape[1:]:
+        given, wanted = _by(picture_shape), _by(source.shape[1:])
+        return f"the test images are {given}, its input is {wanted}"
+    if (contract.input.dtype, contract.input.shape) != (source.dtype, source.shape):
+        return (
+            f"its contract says {contract.input.dtype} {contract.input.shape}, the file {source.dtype} {source.shape}"
+        )
+    return None
+
+
+def _from_range(source: TensorDetails) -> tuple[float, float] | None:
+    """Return (mean, std) that the range of a quantised input gives away, or None."""
+    ends = _range(source)
+    if ends is None:
+        return None
+    low, high = ends
+    for near_low, near_high, formula in (
+        (0.0, _PIXEL_MAX, (0.0, 1.0)),
+        (0.0, 1.0, (0.0, _PIXEL_MAX)),
+        (-1.0, 1.0, (127.5, 127.5)),
+    ):
+        slack = 0.1 * (near_high - near_low)
+        if abs(low - near_low) <= slack and abs(high - near_high) <= slack:
+            return formula
+    return None
+
+
+def _range(tensor: TensorDetails) -> tuple[float, float] | None:
+    """Return the least and the greatest real value of a quantised tensor of 8 bits, or None."""
+    if tensor.scale is None or tensor.zero_point is None or tensor.dtype not in ("uint8", "int8"):
+        return None
+    limits = np.iinfo(tensor.dtype)
+    return tensor.scale * (limits.min - tensor.zero_point), tensor.scale * (limits.max - tensor.zero_point)
+
+
+def _unknown(source: TensorDetails) -> str:
+    ends = _range(source)
+    if ends is None:
+        return f"nothing says how pixels become its {source.dtype} input: give --mean and --std"
+    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is no known pixel range: give --mean and --std"
+
+
+def _contract(
+    path: Path,
+    *,
+    source: TensorDetails,
+    sink: TensorDetails,
+    labels: tuple[str, ...],
+    formula: tuple[float, float],
+) -> Contract:
+    mean, std = formula
+    span = ((0 - mean) / std, (_PIXEL_MAX - mean) / std)
+    return Contract(
+        name=path.stem,
+        variant=path.stem,
+        file=path.name,
+        sha256="",
+        size_bytes=path.stat().st_size,
+        input=_tensor(source, _range(source) or span),
+        output=_tensor(sink, _range(sink) or (0.0, 1.0)),
+        mean=mean,
+        std=std,
+        labels=labels,
+        made_by={"derived_by": "edgefm benchmark"},
+    )
+
+
+def _tensor(details: TensorDetails, value_range: tuple[float, float]) -> Tensor:
+    return Tensor(
+        name=details.name,
+        dtype=details.dtype,
+        shape=details.shape,
+        scale=details.scale,
+        zero_point=details.zero_point,
+        value_range=value_range,
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(length) for length in shape)

@@ -1,0 +1,242 @@
+"""The benchmark record: built from what was measured, checked against its schema, written and read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgefm import artefacts, runs
+from edgefm.benchmarking import statistics
+from edgefm.benchmarking.measured import Measured
+from edgefm.benchmarking.statistics import Estimate
+from edgefm.data.dataset import Dataset
+from edgefm.errors import RunError
+from edgefm.recipes import BenchmarkProtocol
+
+KIND = "benchmark-record"
+SCHEMA_VERSION = 1
+FILE_NAME = "record.json"
+PREDICTIONS_FILE_NAME = "predictions.npz"
+_SAMPLED_ITEMS = 16
+_NUMBERS = re.compile(r"\[\s*((?:-?\d[\d.eE+-]*,\s+)*-?\d[\d.eE+-]*)\s*\]")
+
+
+def build(
+    measured: Sequence[Measured],
+    *,
+    dataset: Dataset | None,
+    protocol: BenchmarkProtocol,
+    environment: Mapping[str, Any],
+    reference: str | None,
+    module: str,
+) -> dict[str, Any]:
+    """Return the validated record of what was measured.
+
+    Args:
+      measured: the models, in the order of the rows.
+      dataset: whose test split was classified.
+      protocol: how it was measured.
+      environment: of the measuring machine, see `edgefm.environment`.
+      reference: name of the model that the others are compared with.
+      module: of the runtime, for models that were never loaded.
+    """
+    base = next((one for one in measured if one.name == reference and one.failure is None), None)
+    value = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "created": runs.now(),
+        "mode": "measured",
+        "environment": dict(environment),
+        "protocol": protocol.to_json(),
+        "dataset": None if dataset is None else _dataset(dataset),
+        "models": [_model(one, base, dataset=dataset, protocol=protocol, module=module) for one in measured],
+    }
+    validate(value)
+    return value
+
+
+def dumps(value: Mapping[str, Any]) -> str:
+    """Return a record as indented JSON in which arrays of numbers stand in one line each."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+
+def write(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write a record as JSON, atomically."""
+    return artefacts.write_text(path, dumps(value))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the record in a file.
+
+    Raises:
+      RunError: it is missing, damaged, something else, or was written by a newer edgefm.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"no benchmark record at {path}", hint="Write one with: edgefm benchmark") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        raise RunError(f"{path} is no benchmark record", hint="Give a record.json that edgefm benchmark wrote.")
+    version = value.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RunError(
+            f"{path} has schema version {version}; this edgefm reads up to {SCHEMA_VERSION}",
+            hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
+        )
+    try:
+        validate(value)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
+    return value
+
+
+def validate(value: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the place where a record breaks its schema."""
+    from jsonschema import Draft202012Validator
+
+    errors = Draft202012Validator(_schema()).iter_errors(_without_long_arrays(value))
+    first = next(iter(errors), None)
+    if first is not None:
+        raise ValueError(f"{first.json_path}: {first.message[:300]}")
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    name = f"benchmark-record-{SCHEMA_VERSION}.schema.json"
+    schema: dict[str, Any] = json.loads(resources.files("edgefm.schemas").joinpath(name).read_text(encoding="utf-8"))
+    return schema
+
+
+def _without_long_arrays(value: Any) -> Any:
+    """Return the value with its long arrays of natural numbers cut short: all items of an array have one schema.
+
+    Samples are 100,000 numbers and more; checking each through the schema takes seconds, this does not.
+    """
+    if isinstance(value, Mapping):
+        return {name: _without_long_arrays(item) for name, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    if len(value) > _SAMPLED_ITEMS and all(type(item) is int and item >= 0 for item in value):
+        return value[:_SAMPLED_ITEMS]
+    return [_without_long_arrays(item) for item in value]
+
+
+def _dataset(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "split": dataset.test.name,
+        "images": len(dataset.test),
+        "sha256": dataset.sha256,
+        "labels": list(dataset.labels),
+    }
+
+
+def _model(
+    one: Measured, base: Measured | None, *, dataset: Dataset | None, protocol: BenchmarkProtocol, module: str
+) -> dict[str, Any]:
+    loaded = one.loaded or {}
+    return {
+        "name": one.name,
+        "file": str(one.path),
+        "sha256": one.sha256,
+        "size_bytes": one.size_bytes,
+        "size_gzip_bytes": one.size_gzip_bytes,
+        "status": "ok" if one.failure is None else "failed",
+        "reason": one.failure,
+        "runtime": {
+            "name": loaded.get("runtime", protocol.runtime),
+            "version": loaded.get("version", "not loaded"),
+            "options": {"module": module, "threads": protocol.threads},
+        },
+        "macs": one.macs,
+        "input": None if one.input is None else one.input.to_json(),
+        "output": None if one.output is None else one.output.to_json(),
+        "load_ns": loaded.get("load_ns"),
+        "memory": _memory(one),
+        "rounds": [asdict(turn) for turn in one.rounds],
+        "latency_ns": _percentiles([turn.invoke_ns for turn in one.rounds], one),
+        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in one.rounds], one),
+        **_accuracy(one, dataset),
+        "against_reference": None if base is None or base is one else _against(one, base, dataset),
+    }
+
+
+def _memory(one: Measured) -> dict[str, int] | None:
+    if one.loaded is None or one.peak_bytes is None:
+        return None
+    bare = int(one.loaded["bare_bytes"])
+    return {
+        "bare_bytes": bare,
+        "peak_bytes": one.peak_bytes,
+        "above_bare_bytes": max(0, one.peak_bytes - bare),
+    }
+
+
+def _percentiles(samples: list[list[int]], one: Measured) -> dict[str, Any] | None:
+    if not samples:
+        return None
+    if not all(samples):
+        return dict.fromkeys(statistics.QUANTILES, _missing(one))
+    return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
+
+
+def _accuracy(one: Measured, dataset: Dataset | None) -> dict[str, Any]:
+    if one.predicted is None or dataset is None:
+        return {"accuracy": _missing(one), "classes": [], "confusion": []}
+    truth, labels = dataset.test.labels, dataset.labels
+    matrix = statistics.confusion(truth, one.predicted, classes=len(labels))
+    return {
+        "accuracy": statistics.proportion(int(matrix.trace()), len(truth)).to_json(),
+        "classes": statistics.class_figures(matrix, labels),
+        "confusion": matrix.tolist(),
+    }
+
+
+def _against(one: Measured, base: Measured, dataset: Dataset | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "reference": base.name,
+        "only_reference_right": None,
+        "only_this_right": None,
+        "flipped": [],
+        "accuracy_difference": _missing(one if one.predicted is None else base),
+        "mcnemar_p": None,
+        "latency_ratio": _latency_ratio(one, base),
+    }
+    if dataset is not None and one.predicted is not None and base.predicted is not None:
+        truth = dataset.test.labels
+        right, base_right = one.predicted == truth, base.predicted == truth
+        lost, won = int(np.sum(base_right & ~right)), int(np.sum(right & ~base_right))
+        found |= {
+            "only_reference_right": lost,
+            "only_this_right": won,
+            "flipped": np.flatnonzero(one.predicted != base.predicted).tolist(),
+            "accuracy_difference": statistics.paired_difference(lost, won, len(truth)).to_json(),
+            "mcnemar_p": statistics.mcnemar(lost, won),
+        }
+    return found
+
+
+def _latency_ratio(one: Measured, base: Measured) -> dict[str, Any]:
+    of_base = {turn.index: turn.invoke_ns for turn in base.rounds}
+    shared = [(turn.invoke_ns, of_base[turn.index]) for turn in one.rounds if turn.index in of_base]
+    if not shared:
+        return _missing(one)
+    estimate: Estimate = statistics.median_ratio([mine for mine, _ in shared], [other for _, other in shared])
+    return estimate.to_json()
+
+
+def _missing(one: Measured) -> dict[str, Any]:
+    """Return a figure that could not be had, with the reason."""
+    reason = one.failure or one.unfed or "it was not measured"
+    return {"value": None, "reason": reason}

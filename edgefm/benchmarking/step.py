@@ -1,0 +1,176 @@
+"""A benchmark as a step of a run, or of loose files."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm import artefacts, runs
+from edgefm.benchmarking import harness, record
+from edgefm.benchmarking.measured import ModelFile, name_files
+from edgefm.errors import RunError
+from edgefm.progress import SILENT, Progress
+from edgefm.recipes import VARIANTS, BenchmarkProtocol
+from edgefm.runs import RunDirectory, Step
+
+REFERENCE = "float32"
+_MODEL_FILE = "model.tflite"
+
+
+def benchmark_run(
+    run: RunDirectory,
+    *,
+    protocol: BenchmarkProtocol,
+    data_dir: Path | None = None,
+    progress: Progress = SILENT,
+) -> tuple[Step, dict[str, Any]]:
+    """Measure the files of a run's newest quantize step; return the new step and its record.
+
+    The step holds record.json and predictions.npz (see `edgefm.benchmarking.harness.Measurement`). A benchmark is
+    always measured anew: what it found before is no reason to believe that the machine is the same.
+
+    Raises:
+      RunError: the run is in use, or has no quantize step with a model file.
+      DataError: the test images cannot be had.
+    """
+    from edgefm.data.fashion_mnist import load_fashion_mnist
+
+    with run.lock():
+        source = run.require("quantize")
+        models = models_of(run, source)
+        dataset = load_fashion_mnist(data_dir, progress=progress)
+        folder = run.begin("benchmark")
+        started = time.perf_counter()
+        try:
+            found = harness.measure(
+                models,
+                dataset=dataset,
+                protocol=protocol,
+                reference=REFERENCE if any(model.name == REFERENCE for model in models) else None,
+                progress=progress,
+            )
+            _place_below(found.record, run.path)
+            _write(folder, found)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # half a benchmark is of no use
+            raise
+        inputs = {
+            "dataset": dataset.sha256,
+            **{model["name"]: model["sha256"] for model in found.record["models"]},
+        }
+        step = run.finish(
+            folder,
+            # The time of measuring is part of what a benchmark is: no two have one key.
+            key=runs.step_key(
+                "benchmark",
+                recipe=protocol.to_json(),
+                inputs=inputs,
+                versions={**found.record["environment"]["versions"], "created": found.record["created"]},
+            ),
+            seconds=time.perf_counter() - started,
+            recipe=protocol.to_json(),
+            inputs=inputs,
+            summary=summary(found.record),
+        )
+        return step, found.record
+
+
+def benchmark_files(
+    files: Sequence[Path],
+    *,
+    protocol: BenchmarkProtocol,
+    data_dir: Path | None = None,
+    accuracy: bool = True,
+    mean: float | None = None,
+    std: float | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Measure .tflite files and return the record; the reference is 'float32', else the first file.
+
+    Args:
+      files: model files.
+      protocol: how to measure.
+      data_dir: folder of the Fashion-MNIST files.
+      accuracy: classify the Fashion-MNIST test images; without it no data are needed.
+      mean: real input = (pixel - mean) / std, for files without a contract.
+      std: see `mean`.
+      out: folder for record.json and predictions.npz; None writes nothing.
+      progress: receives progress.
+    Raises:
+      ModelError: a file is missing.
+      DataError: the test images cannot be had.
+    """
+    from edgefm.data.fashion_mnist import load_fashion_mnist
+
+    models = name_files(list(files))
+    dataset = load_fashion_mnist(data_dir, progress=progress) if accuracy else None
+    names = [model.name for model in models]
+    found = harness.measure(
+        models,
+        dataset=dataset,
+        protocol=protocol,
+        reference=REFERENCE if REFERENCE in names else names[0],
+        mean=mean,
+        std=std,
+        progress=progress,
+    )
+    if out is not None:
+        _write(out, found)
+    return found.record
+
+
+def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
+    """Return the model files of a quantize step, known variants first and in their order.
+
+    Raises:
+      RunError: the step holds none.
+    """
+    order = {name: place for place, name in enumerate(VARIANTS)}
+    folders = [path.parent for path in run.folder(step).glob(f"*/{_MODEL_FILE}")]
+    folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))
+    if not folders:
+        raise RunError(f"{run.folder(step)} holds no {_MODEL_FILE}", hint=f"Run: edgefm quantize {run.path}")
+    return tuple(ModelFile(name=folder.name, path=folder / _MODEL_FILE) for folder in folders)
+
+
+def summary(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return accuracy and p50 of each model of a record, or why it failed."""
+    return {model["name"]: _summary(model) for model in value["models"]}
+
+
+def _summary(model: Mapping[str, Any]) -> dict[str, Any]:
+    if model["status"] != "ok":
+        return {"status": model["status"], "reason": model["reason"]}
+    latency = model["latency_ns"]
+    return {
+        "status": model["status"],
+        "accuracy": model["accuracy"]["value"],
+        "p50_ns": None if latency is None else latency["p50"]["value"],
+        "size_bytes": model["size_bytes"],
+    }
+
+
+def _place_below(value: dict[str, Any], root: Path) -> None:
+    """Write the models' paths relative to the run, which may be moved."""
+    for model in value["models"]:
+        model["file"] = Path(model["file"]).relative_to(root).as_posix()
+
+
+def _write(folder: Path, found: harness.Measurement) -> None:
+    record.write(folder / record.FILE_NAME, found.record)
+    if found.predictions:
+        artefacts.write_bytes(folder / record.PREDICTIONS_FILE_NAME, _npz(found.predictions))
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its option
+    return buffer.getvalue()

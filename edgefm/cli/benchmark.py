@@ -1,0 +1,156 @@
+"""`edgefm benchmark`: measure accuracy, latency, size and memory of TFLite files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.cli import render
+
+if TYPE_CHECKING:
+    from edgefm.recipes import BenchmarkProtocol
+
+
+@click.command()
+@click.argument("what", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN | FILES.tflite …]")
+@click.option("--runtime", default="litert", show_default=True, help="Runtime, see: edgefm doctor.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads of the runtime.")
+@click.option("--rounds", type=int, default=None, help="Turns of each model, interleaved.  [default: 15]")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
+@click.option("--mean", type=float, default=None, help="Of files without contract: input = (pixel - mean) / std.")
+@click.option("--std", type=float, default=None, help="See --mean.")
+@click.option("--latency-only", is_flag=True, help="Of files: measure no accuracy; needs no data.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Of files: folder for the record.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+def command(
+    what: tuple[Path, ...],
+    runtime: str,
+    threads: int,
+    rounds: int | None,
+    data_dir: Path | None,
+    mean: float | None,
+    std: float | None,
+    latency_only: bool,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure TFLite files side by side: those of RUN (by default the latest run), or FILES.
+
+    Each model runs in a process of its own; one that crashes or hangs costs its row, not the others. Accuracy is
+    that on the 10,000 test images of Fashion-MNIST. A run gets a new step with the record, and its report.
+
+    Exit code: 0 all models were measured, 1 a model failed, 2 nothing could be measured.
+    """
+    from edgefm.benchmarking import record
+    from edgefm.recipes import BenchmarkProtocol
+
+    changes = {} if rounds is None else {"rounds": rounds}
+    protocol = BenchmarkProtocol(runtime=runtime, threads=threads, **changes)
+    files = [path for path in what if not path.is_dir()]
+    if files and len(files) < len(what):
+        raise click.UsageError("give one run folder or files, not both")
+    if len(what) > 1 and not files:
+        raise click.UsageError("give one run folder, not several")
+    bars = render.Bars()
+    found: Mapping[str, Any]
+    try:
+        if files:
+            from edgefm.benchmarking.step import benchmark_files
+
+            found = benchmark_files(
+                files,
+                protocol=protocol,
+                data_dir=data_dir,
+                accuracy=not latency_only,
+                mean=mean,
+                std=std,
+                out=out,
+                progress=bars,
+            )
+            ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
+        else:
+            for name, given in (("--mean", mean), ("--std", std), ("--out", out), ("--latency-only", latency_only)):
+                if given not in (None, False):
+                    raise click.UsageError(f"{name} is for files; the models of a run bring their contracts")
+            found, ends = _run(what[0] if what else None, protocol, data_dir, bars)
+    finally:
+        bars.close()
+    if as_json:
+        click.echo(record.dumps(found), nl=False)
+    else:
+        show(found)
+        for line in ends:
+            click.echo(line)
+    return 0 if all(model["status"] == "ok" for model in found["models"]) else 1
+
+
+def _run(
+    path: Path | None, protocol: BenchmarkProtocol, data_dir: Path | None, bars: render.Bars
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Measure a run; return its record and what to say at the end."""
+    from edgefm.errors import RuntimeUnavailableError
+    from edgefm.pipeline import benchmark, report
+    from edgefm.runs import RunDirectory
+
+    run = RunDirectory.latest() if path is None else RunDirectory.open(path)
+    step, found = benchmark(run, protocol=protocol, data_dir=data_dir, progress=bars)
+    ends = [f"record: {run.folder(step) / 'record.json'}"]
+    try:
+        ends.append(f"report: {report(run, progress=bars)}")
+    except RuntimeUnavailableError as error:
+        ends.append(f"no report: {error}")
+    return found, ends
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print a record as a table of at most 100 columns, and the reasons of what failed below it."""
+    models = found["models"]
+    reference = next((m["against_reference"]["reference"] for m in models if m["against_reference"]), None)
+    runtime, rounds = models[0]["runtime"], found["protocol"]["params"]["rounds"]
+    threads = runtime["options"]["threads"]
+    version = next((m["runtime"]["version"] for m in models if m["input"]), runtime["version"])
+    click.echo(
+        f"{found['environment']['cpu']}; {runtime['name']} {version}, "
+        f"{threads} thread{'s' * (threads != 1)}, {rounds} round{'s' * (rounds != 1)}; batch 1, 95 % intervals"
+    )
+    if reference is not None:
+        click.echo(f"ratio: p50 over that of {reference}")
+    click.echo()
+    rows = [_row(model, reference) for model in models]
+    headers = ["model", "accuracy %", "p50 us", "ratio", "KB", "gzip KB", "peak MB", "status"]
+    render.table(rows, headers=headers, right=("ratio", "KB", "gzip KB", "peak MB"))
+    click.echo()
+    for model in models:
+        if model["status"] != "ok":
+            click.secho(f"{model['name']} failed: ", fg="red", nl=False)
+            click.echo(model["reason"])
+        elif model["accuracy"]["value"] is None:
+            click.echo(f"{model['name']} has no accuracy: {model['accuracy']['reason']}")
+
+
+def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
+    latency, memory, against = model["latency_ns"], model["memory"], model["against_reference"]
+    if model["name"] == reference:
+        ratio = "1"
+    else:
+        ratio = _figure(against["latency_ratio"], 1, "{:.3f}", interval=False) if against else "-"
+    return [
+        model["name"],
+        _figure(model["accuracy"], 100, "{:.2f}"),
+        _figure(latency["p50"], 1e-3, "{:.1f}") if latency else "-",
+        ratio,
+        f"{model['size_bytes'] / 1000:,.1f}",
+        f"{model['size_gzip_bytes'] / 1000:,.1f}",
+        f"{memory['above_bare_bytes'] / 1e6:.1f}" if memory else "-",
+        model["status"],
+    ]
+
+
+def _figure(estimate: Mapping[str, Any], factor: float, form: str, *, interval: bool = True) -> str:
+    if estimate["value"] is None:
+        return "-"
+    value, *ends = (form.format(factor * estimate[name]) for name in ("value", *("low", "high") * interval))
+    return f"{value} ({ends[0]}-{ends[1]})" if interval else value

@@ -1,0 +1,115 @@
+"""`edgefm inspect`: what is inside a .tflite file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgefm.cli import render
+
+if TYPE_CHECKING:
+    from edgefm.inspection import Inspection, TensorInfo
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(model: Path, as_json: bool) -> None:
+    """Show operators, tensors, quantisation, MACs and bytes by layer of MODEL, a .tflite file.
+
+    MACs are multiply-accumulates of one inference. 'weights' are bytes in the file, 'result' bytes in memory.
+    """
+    from edgefm.inspection import inspect
+
+    found = inspect(model)
+    if as_json:
+        render.as_json(found.to_json())
+        return
+    click.echo(f"{found.path}: {render.size(found.size_bytes)}, {found.description or 'no description'}")
+    click.echo(
+        f"{found.macs:,} MACs, {render.size(found.weight_bytes)} of weights, "
+        f"largest activations {render.size(found.largest_activation_bytes)}"
+    )
+    _metadata(found)
+    click.echo()
+    _operators(found)
+    click.echo()
+    _tensors(found)
+
+
+def _metadata(found: Inspection) -> None:
+    entries = ", ".join(found.metadata) or "none"
+    files = ", ".join(found.associated_files) or "none"
+    click.echo(f"metadata: {entries}; files in it: {files}")
+    if found.subgraphs > 1:
+        click.echo(f"the file has {found.subgraphs} graphs; the first one is shown")
+
+
+def _operators(found: Inspection) -> None:
+    total = max(found.macs, 1)
+    rows = [
+        [
+            operator.index,
+            operator.name,
+            _ends(found, _first_activation(found, operator.inputs)),
+            _ends(found, operator.outputs),
+            f"{operator.macs:,}",
+            f"{100 * operator.macs / total:.0f} %" if operator.macs else "",
+            f"{operator.weight_bytes:,}",
+            f"{operator.activation_bytes:,}",
+        ]
+        for operator in found.operators
+    ]
+    headers = ["op", "name", "input", "result", "MACs", "share", "weights B", "result B"]
+    render.table(rows, headers=headers, right=("MACs", "share", "weights B", "result B"))
+
+
+def _tensors(found: Inspection) -> None:
+    rows = [
+        [
+            tensor.index,
+            _role(found, tensor),
+            _short(tensor.name),
+            _type(tensor),
+            f"{tensor.size_bytes:,}",
+            _scale(tensor),
+        ]
+        for tensor in found.tensors
+    ]
+    render.table(rows, headers=["tensor", "role", "name", "type", "bytes", "quantisation"], right=("bytes",))
+
+
+def _first_activation(found: Inspection, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    return next(((i,) for i in inputs if not found.tensors[i].constant), inputs[:1])
+
+
+def _ends(found: Inspection, indices: tuple[int, ...]) -> str:
+    return ", ".join(_type(found.tensors[i]) for i in indices)
+
+
+def _type(tensor: TensorInfo) -> str:
+    return f"{tensor.dtype}[{','.join(str(length) for length in tensor.shape)}]"
+
+
+def _role(found: Inspection, tensor: TensorInfo) -> str:
+    if tensor.index in found.inputs:
+        return "input"
+    if tensor.index in found.outputs:
+        return "output"
+    return "constant" if tensor.constant else ""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else f"…{name[-29:]}"
+
+
+def _scale(tensor: TensorInfo) -> str:
+    parameters = tensor.quantization
+    if parameters is None:
+        return ""
+    low, high = parameters.scale_range
+    if parameters.axis is None:
+        return f"scale {low:.6g}, zero point {parameters.zero_point_range[0]}"
+    return f"{parameters.scales} scales along axis {parameters.axis}: {low:.3g} to {high:.3g}"

@@ -1,0 +1,110 @@
+"""What a runtime is: something that loads a model file and invokes it, one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Available:
+    """The runtime can be used here."""
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """The runtime cannot be used here; `reason` says why, for a person."""
+
+    reason: str
+
+
+Availability = Available | Unavailable
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorDetails:
+    """One end of a loaded model, as the runtime tells it.
+
+    Attributes:
+      name: tensor name in the file.
+      dtype: numpy's name, e.g. 'float32', 'uint8', 'int8'.
+      shape: fixed, the batch of 1 first.
+      scale: real = scale * (q - zero_point); None for a tensor that is not quantised.
+      zero_point: see `scale`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the details as a JSON object."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TensorDetails:
+        """Return the details that `to_json` wrote."""
+        return cls(**{**value, "shape": tuple(value["shape"])})
+
+
+class Session(Protocol):
+    """A loaded model with one input and one output; a context manager that frees it at the end."""
+
+    @property
+    def input(self) -> TensorDetails:
+        """The input tensor."""
+
+    @property
+    def output(self) -> TensorDetails:
+        """The output tensor."""
+
+    @property
+    def invoke(self) -> Callable[[], object]:
+        """Run the model on the input that is set. The runtime's own function, so that timing it adds no call."""
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape into the model."""
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the output of the last invoke."""
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the output for one input: `set_input`, `invoke`, `get_output`."""
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Runtime(Protocol):
+    """A runtime; a module with these names is one."""
+
+    @property
+    def name(self) -> str:
+        """Name in records and on the command line."""
+
+    def version(self) -> str:
+        """Return the installed version."""
+
+    def availability(self) -> Availability:
+        """Return whether the runtime can be used here, and why not; its native library is loaded for this."""
+
+    def load(self, path: Path, *, threads: int = 1) -> Session:
+        """Return a session of a model file, its tensors allocated.
+
+        Args:
+          path: model file with one input and one output of fixed shape, batch 1.
+          threads: compute threads, 1 or more.
+        Raises:
+          ModelError: the file is no model, is damaged, or cannot be run by this runtime.
+          RuntimeUnavailableError: the runtime cannot be used here.
+        """
