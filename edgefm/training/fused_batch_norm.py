@@ -37,8 +37,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
 def with_fused_batch_norm(model: Any) -> Any:
     """Return a copy of the model, new weights, with each BatchNormalization that allows it fused.
 
-    A layer allows it when it normalises the last axis of a 4-D input and has both scale and centre, and when Keras runs on
-    TensorFlow in float32. The order of the weights is that of `model`.
+    A layer allows it when it normalises the last axis of a 4-D input and has both scale and centre, and when
+    Keras runs on TensorFlow in float32. The order of the weights is that of `model`.
     """
     policy = keras.config.dtype_policy().name
     if keras.config.backend() != "tensorflow" or policy != "float32":
