@@ -1,1 +1,39 @@
-"""report."""
+"""Reports of runs: one self-contained HTML page, and Markdown, CSV, JSON and PNG beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgefm.progress import SILENT, Progress
+from edgefm.runs import RunDirectory
+
+FOLDER = "report"
+PAGE = "index.html"
+
+
+def write(run: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
+    """Write the report of a run and return its index.html.
+
+    Beside the page stand report.md, table.csv, report.json and one PNG a picture. Each file is written whole or
+    not at all; those of an earlier report are replaced, or removed where they no longer apply. What the run
+    lacks is named on the page, with the command that makes it.
+
+    Args:
+      run: with at least one finished step; the newest of each kind is reported.
+      out: folder of the report; None means `report` in the run's folder.
+      progress: told which part is being written.
+    Raises:
+      RunError: the run has no finished step, a file is damaged, or a newer edgefm wrote it.
+      RuntimeUnavailableError: matplotlib or jinja2 is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+        import PIL  # noqa: F401
+    except ImportError:
+        from edgefm.errors import missing_extra
+
+        raise missing_extra("matplotlib and jinja2", "report") from None
+    from edgefm.report import build
+
+    return build.build(run, out if out is not None else run.path / FOLDER, progress=progress)

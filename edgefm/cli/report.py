@@ -1,0 +1,30 @@
+"""`edgefm report`: write the report of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write it here instead of RUN/report.")
+@click.option("--open", "open_", type=click.Choice(["no", "yes"]), default="no", help="Open the page in a browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(run: Path | None, out: Path | None, open_: str, as_json: bool) -> None:
+    """Write the report of RUN (the latest, if none is given): HTML, Markdown, CSV, JSON and PNG."""
+    import json
+
+    from edgefm.cli import render
+    from edgefm.report import write
+    from edgefm.runs import RunDirectory
+
+    directory = RunDirectory.latest() if run is None else RunDirectory.open(run)
+    page = write(directory, out=out)
+    if as_json:
+        render.as_json(json.loads(page.with_name("report.json").read_text(encoding="utf-8")))
+    else:
+        click.echo(f"The report is at {page}")
+    if open_ == "yes":
+        click.launch(page.resolve().as_uri())

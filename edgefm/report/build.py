@@ -1,0 +1,132 @@
+"""Makes all files of a report from what a run holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgefm import artefacts
+from edgefm.errors import RunError
+from edgefm.progress import SILENT, Progress
+from edgefm.report import PAGE, inputs, markdown, page, pictures, summary, tables
+from edgefm.report.facts import Facts, facts
+from edgefm.report.findings import flip_text
+from edgefm.report.galleries import Evidence, Tile, flipped, misclassified
+from edgefm.report.inputs import Inputs
+from edgefm.report.pictures import Picture
+from edgefm.runs import RunDirectory
+
+_PNG_NAMES = ("tradeoff", "latency", "sizes", "confusion", "flipped", "misclassified", "curves")
+_FLIPPED_SHOWN = 12
+_MISCLASSIFIED_SHOWN = 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Some images of one model, for the page.
+
+    Attributes:
+      model: whose answers are shown.
+      caption: what the images are, and n.
+      tiles: the images.
+      picture: the same as a sheet for documents, or None.
+    """
+
+    model: str
+    caption: str
+    tiles: list[Tile]
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """All that a report shows.
+
+    Attributes:
+      facts: None where the run has no benchmark.
+      pictures: by name, in the order of the page.
+      flips: one gallery a model that flipped images, the chosen model's first.
+      mistakes: the most confident mistakes of the chosen model, or None.
+    """
+
+    inputs: Inputs
+    facts: Facts | None
+    pictures: dict[str, Picture]
+    flips: list[Gallery]
+    mistakes: Gallery | None
+
+
+def build(run: RunDirectory, out: Path, *, progress: Progress = SILENT) -> Path:
+    """Write all files of a report into a folder and return the path of the page."""
+    held = inputs.read(run, progress=progress)
+    progress.step("report", 1, 4)
+    content = compose(held)
+    progress.step("report", 2, 4)
+    files = {f"{picture.name}.png": picture.png for picture in content.pictures.values()}
+    files["report.md"] = markdown.render(content).encode()
+    files["report.json"] = (json.dumps(summary.summary(content), indent=2, allow_nan=False) + "\n").encode()
+    if content.facts is not None:
+        files["table.csv"] = tables.csv_table(content.facts).encode()
+    files[PAGE] = page.render(content).encode()
+    progress.step("report", 3, 4)
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one with --out.")
+    for name, data in files.items():
+        artefacts.write_bytes(out / name, data)
+    for name in (*(f"{name}.png" for name in _PNG_NAMES), "table.csv"):
+        if name not in files:
+            (out / name).unlink(missing_ok=True)
+    progress.step("report", 4, 4)
+    return out / PAGE
+
+
+def compose(held: Inputs) -> Content:
+    """Return the content of a report: figures derived, pictures drawn, images chosen."""
+    found = facts(held.record) if held.record is not None else None
+    drawn: dict[str, Picture] = pictures.benchmark_pictures(found) if found else {}
+    flips, mistakes = _galleries(held, found) if found else ([], None)
+    for gallery in (*flips, *([mistakes] if mistakes else [])):
+        if gallery.picture is not None:
+            drawn[gallery.picture.name] = gallery.picture
+    if held.history is not None:
+        drawn["curves"] = pictures.curves_picture(held.history)
+    return Content(inputs=held, facts=found, pictures=drawn, flips=flips, mistakes=mistakes)
+
+
+def _galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
+    if held.images is None or held.truth is None:
+        return [], None
+    evidence = Evidence(truth=held.truth, predictions=held.predictions, images=held.images, labels=found.labels)
+    chosen, reference = found.chosen, found.reference
+    others = [model for model in found.models if model.comparison is not None and model.name in held.predictions]
+    others.sort(key=lambda model: model is not chosen)
+    flips = []
+    for model in others:
+        assert model.comparison is not None
+        if model.comparison.reference not in held.predictions:
+            continue
+        tiles = flipped(evidence, model.name, model.comparison.reference, most=_FLIPPED_SHOWN)
+        if not tiles:
+            continue
+        caption = (
+            f"{model.name}: {flip_text(model, found)}. {len(tiles)} are shown, the surest of each kind: the true "
+            f"class, then the answer of {model.comparison.reference} and of {model.name} with its confidence."
+        )
+        picture = pictures.gallery_picture("flipped", caption, tiles) if model is chosen else None
+        flips.append(Gallery(model=model.name, caption=caption, tiles=tiles, picture=picture))
+    shown = chosen or reference
+    if shown is None or shown.name not in held.predictions:
+        return flips, None
+    tiles = misclassified(evidence, shown.name, reference.name if reference else None, most=_MISCLASSIFIED_SHOWN)
+    if not tiles:
+        return flips, None
+    names = [answer.model for answer in tiles[0].answers]
+    answers = " and ".join(f"the answer of {name}" for name in names) + " with its confidence"
+    wrong = int((held.predictions[shown.name].predicted != held.truth).sum())
+    caption = (
+        f"The {len(tiles)} mistakes that {shown.name} is surest of, of {wrong:,} among {len(held.truth):,} images. "
+        f"The true class, then {answers}; some may be mistakes of the labels."
+    )
+    picture = pictures.gallery_picture("misclassified", caption, tiles)
+    return flips, Gallery(model=shown.name, caption=caption, tiles=tiles, picture=picture)

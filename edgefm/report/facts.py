@@ -1,0 +1,289 @@
+"""The numbers of a benchmark record, ready to be written or drawn: no input or output, no drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.report import pareto
+from edgefm.report.wording import MICROSECONDS, Interval, TimeUnit, time_unit
+
+# McNemar p-values below this show a difference.
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """Scores of one class, 0 to 1; None where nothing was predicted or present."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A model against the reference on the same images.
+
+    Attributes:
+      reference: name of the reference model.
+      only_reference_right: images that the reference alone classifies rightly.
+      only_this_right: images that this model alone classifies rightly.
+      flipped: indices of images whose predicted class differs.
+      difference: accuracy of this minus the reference's, share of 1; None where it could not be had.
+      p: of McNemar's test.
+      ratio: p50 latency of this over the reference's; None where it could not be had.
+    """
+
+    reference: str
+    only_reference_right: int
+    only_this_right: int
+    flipped: tuple[int, ...]
+    difference: Interval | None
+    p: float
+    ratio: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model that was measured.
+
+    Attributes:
+      invoke_ns: int64 [samples], all rounds after one another.
+      round_medians_ns: float64 [rounds].
+      reasons: why a figure is None, by the figure's name.
+      on_front: no other model of the record is as accurate and faster, or as fast and more accurate.
+      to_ship: no other model of the record is as good in accuracy, p50 and raw size, and better in one.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    size_bytes: int
+    size_gzip_bytes: int
+    runtime: str
+    macs: int | None
+    input: Mapping[str, Any] | None
+    output: Mapping[str, Any] | None
+    load_ns: int | None
+    memory_bytes: int | None
+    p50: Interval | None
+    p90: Interval | None
+    p99: Interval | None
+    end_to_end_p50: Interval | None
+    accuracy: Interval | None
+    classes: tuple[ClassScore, ...]
+    confusion: NDArray[np.int64]
+    comparison: Comparison | None
+    invoke_ns: NDArray[np.int64]
+    round_medians_ns: NDArray[np.float64]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    on_front: bool = False
+    to_ship: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A model that could not be measured, and why."""
+
+    name: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a benchmark record says.
+
+    Attributes:
+      reference: the model that the others are compared with; None where there is none.
+      chosen: the model that the report speaks of first; None where nothing stands beside the reference.
+    """
+
+    created: str
+    mode: str
+    dataset: str
+    split: str
+    images: int
+    labels: tuple[str, ...]
+    dataset_sha256: str
+    models: tuple[Model, ...]
+    failures: tuple[Failure, ...]
+    reference: Model | None
+    chosen: Model | None
+    unit: TimeUnit
+    environment: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the measurement: the most that any model took part in."""
+        return max((len(model.round_medians_ns) for model in self.models), default=0)
+
+    def model(self, name: str) -> Model | None:
+        """Return a measured model by its name, or None."""
+        return next((model for model in self.models if model.name == name), None)
+
+
+def facts(record: Mapping[str, Any]) -> Facts:
+    """Return the facts of a benchmark record of schema version 1."""
+    measured = [_model(value) for value in record["models"] if value["status"] == "ok"]
+    failures = [
+        Failure(name=value["name"], file=value["file"], reason=value["reason"] or "no reason was recorded")
+        for value in record["models"]
+        if value["status"] != "ok"
+    ]
+    models = _marked(measured)
+    reference = _reference(models)
+    dataset = record["dataset"] or {}
+    times = [model.p50.value for model in models if model.p50]
+    return Facts(
+        created=record["created"],
+        mode=record["mode"],
+        dataset=dataset.get("name", ""),
+        split=dataset.get("split", ""),
+        images=dataset.get("images", 0),
+        labels=tuple(dataset.get("labels", ())),
+        dataset_sha256=dataset.get("sha256", ""),
+        models=models,
+        failures=tuple(failures),
+        reference=reference,
+        chosen=_chosen(models, reference),
+        unit=time_unit(times) if times else MICROSECONDS,
+        environment=record["environment"],
+        protocol=record["protocol"],
+    )
+
+
+def loss_is_shown(model: Model) -> bool:
+    """Return whether the measurement shows that a model is less accurate than the reference."""
+    comparison = model.comparison
+    if comparison is None or comparison.difference is None:
+        return False
+    return comparison.p < SIGNIFICANCE and comparison.difference.value < 0
+
+
+def overlap(one: Interval, other: Interval) -> bool:
+    """Return whether two intervals share a value."""
+    return one.low <= other.high and other.low <= one.high
+
+
+def fastest(models: Sequence[Model]) -> Model | None:
+    """Return the fastest model; among those whose p50 interval meets the fastest's, the smallest file."""
+    timed = [(model.p50, model) for model in models if model.p50]
+    if not timed:
+        return None
+    best, _ = min(timed, key=lambda pair: pair[0].value)
+    equal = [model for p50, model in timed if overlap(p50, best)]
+    return min(equal, key=lambda model: model.size_bytes)
+
+
+def confusions(model: Model, labels: Sequence[str], *, most: int = 5) -> list[tuple[str, str, int, int]]:
+    """Return the most frequent mistakes as (true label, predicted label, images, images of the true class)."""
+    matrix = model.confusion
+    if matrix.size == 0:
+        return []
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [divmod(int(cell), matrix.shape[1]) for cell in order]
+    return [
+        (labels[true], labels[guess], int(wrong[true, guess]), int(matrix[true].sum()))
+        for true, guess in cells
+        if wrong[true, guess]
+    ]
+
+
+def _marked(models: Sequence[Model]) -> tuple[Model, ...]:
+    costs = {
+        place: (model.p50.value, -model.accuracy.value, model.size_bytes)
+        for place, model in enumerate(models)
+        if model.p50 and model.accuracy
+    }
+    on_front = dict(zip(costs, pareto.front([cost[:2] for cost in costs.values()]), strict=True))
+    to_ship = dict(zip(costs, pareto.front(list(costs.values())), strict=True))
+    return tuple(
+        replace(model, on_front=on_front.get(place, False), to_ship=to_ship.get(place, False))
+        for place, model in enumerate(models)
+    )
+
+
+def _reference(models: Sequence[Model]) -> Model | None:
+    named = {model.comparison.reference for model in models if model.comparison}
+    return next((model for model in models if model.name in (named or {"float32"})), None)
+
+
+def _chosen(models: Sequence[Model], reference: Model | None) -> Model | None:
+    """Return the fastest model that shows no loss of accuracy; where all do, the most accurate of the faster ones."""
+    if reference is None:
+        return fastest(models)
+    others = [model for model in models if model is not reference]
+    harmless = [model for model in others if not loss_is_shown(model)]
+    if harmless:
+        return fastest(harmless) or min(harmless, key=lambda model: model.size_bytes)
+    return max(others, key=lambda model: model.accuracy.value if model.accuracy else 0.0, default=None)
+
+
+def _model(value: Mapping[str, Any]) -> Model:
+    latency, end_to_end = value["latency_ns"] or {}, value["end_to_end_ns"] or {}
+    rounds = [np.asarray(one["invoke_ns"], dtype=np.int64) for one in value["rounds"]]
+    rounds = [samples for samples in rounds if samples.size]
+    reasons = {
+        name: estimate["reason"]
+        for name, estimate in (*latency.items(), ("accuracy", value["accuracy"]))
+        if estimate["value"] is None
+    }
+    runtime = value["runtime"]
+    return Model(
+        name=value["name"],
+        file=value["file"],
+        sha256=value["sha256"],
+        size_bytes=value["size_bytes"],
+        size_gzip_bytes=value["size_gzip_bytes"],
+        runtime=f"{runtime['name']} {runtime['version']}",
+        macs=value["macs"],
+        input=value["input"],
+        output=value["output"],
+        load_ns=value["load_ns"],
+        memory_bytes=value["memory"]["above_bare_bytes"] if value["memory"] else None,
+        p50=_interval(latency.get("p50")),
+        p90=_interval(latency.get("p90")),
+        p99=_interval(latency.get("p99")),
+        end_to_end_p50=_interval(end_to_end.get("p50")),
+        accuracy=_interval(value["accuracy"]),
+        classes=tuple(
+            ClassScore(**{name: one[name] for name in ("label", "precision", "recall", "f1", "images")})
+            for one in value["classes"]
+        ),
+        confusion=np.asarray(value["confusion"], dtype=np.int64),
+        comparison=_comparison(value["against_reference"]),
+        invoke_ns=np.concatenate(rounds) if rounds else np.empty(0, dtype=np.int64),
+        round_medians_ns=np.asarray([np.median(samples) for samples in rounds], dtype=np.float64),
+        reasons=reasons,
+    )
+
+
+def _comparison(value: Mapping[str, Any] | None) -> Comparison | None:
+    if value is None:
+        return None
+    return Comparison(
+        reference=value["reference"],
+        only_reference_right=value["only_reference_right"],
+        only_this_right=value["only_this_right"],
+        flipped=tuple(value["flipped"]),
+        difference=_interval(value["accuracy_difference"]),
+        p=value["mcnemar_p"],
+        ratio=_interval(value["latency_ratio"]),
+    )
+
+
+def _interval(value: Mapping[str, Any] | None) -> Interval | None:
+    if value is None or value["value"] is None:
+        return None
+    return Interval(value=value["value"], low=value["low"], high=value["high"])

@@ -1,0 +1,117 @@
+"""All pictures of a report, drawn once as PNG and twice as SVG (wide and narrow), each with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from edgefm.report import style
+from edgefm.report.confusion import draw_confusion
+from edgefm.report.curves import curves_figure
+from edgefm.report.facts import Facts, Model
+from edgefm.report.galleries import Tile, gallery_figure
+from edgefm.report.latency import beyond, draw_latency
+from edgefm.report.sizes import draw_sizes
+from edgefm.report.tradeoff import draw_tradeoff
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+      name: of the PNG file, without '.png'.
+      caption: what it shows, and n.
+      mode: 'measured', 'simulated' or 'estimated'; 'counted' for what needs no measuring.
+      wide: SVG for a screen or paper; '' where the page shows something else in its place.
+      narrow: SVG for a phone.
+      png: for documents.
+    """
+
+    name: str
+    caption: str
+    mode: str
+    wide: str
+    narrow: str
+    png: bytes
+
+
+def benchmark_pictures(facts: Facts) -> dict[str, Picture]:
+    """Return the pictures of a benchmark by name; one without data is left out."""
+    found: list[Picture] = []
+    n = f"n = {facts.images:,} {facts.split} images" if facts.images else "no labelled images"
+    timed = [model for model in facts.models if model.invoke_ns.size]
+    samples = sum(int(model.invoke_ns.size) for model in timed)
+    if any(model.p50 and model.accuracy for model in facts.models):
+        caption = (
+            f"Accuracy against p50 latency, both with 95 % intervals; the area of a mark is the size of its file. "
+            f"Nothing lies above and left of the dashed front. {n}; {samples:,} timed invokes in {facts.rounds} rounds."
+        )
+        found.append(_picture("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
+    if timed:
+        left_out = beyond(facts)
+        tail = f"; {left_out:,} slower ones lie beyond the right edge" if left_out else ""
+        caption = (
+            f"Distribution of every timed invoke (n = {samples:,}{tail}), relative to each model's own p50. The tall "
+            f"line is p50, the short ones p90 and p99; each dot is the median of one of {facts.rounds} interleaved "
+            "rounds: dots that lie apart tell of a machine that was disturbed."
+        )
+        found.append(_picture("latency", caption, facts.mode, lambda width: draw_latency(facts, width=width)))
+    if facts.models:
+        caption = (
+            "Size of each file as stored (pale) and after gzip (full), the nearest thing to what a user downloads. "
+            f"n = {len(facts.models)} files."
+        )
+        found.append(_picture("sizes", caption, "counted", lambda width: draw_sizes(facts, width=width)))
+    models = confusion_models(facts)
+    if models:
+        names = " and ".join(model.name for model in models)
+        caption = (
+            f"Of the images of each true class (row), the percentage predicted as each class (column), by {names}. "
+            f"Blue is right, orange is wrong; empty cells are below 0.5 %. {n}."
+        )
+        found.append(
+            _picture("confusion", caption, facts.mode, lambda width: draw_confusion(facts, models, width=width))
+        )
+    return {picture.name: picture for picture in found}
+
+
+def confusion_models(facts: Facts) -> list[Model]:
+    """Return the models whose confusion matrices are shown: the reference and the chosen one."""
+    found = [model for model in (facts.reference, facts.chosen) if model is not None and model.confusion.size]
+    return found or [model for model in facts.models if model.confusion.size][:1]
+
+
+def curves_picture(history: Mapping[str, Any]) -> Picture:
+    """Return the training curves."""
+    epochs = len(history["epochs"])
+    caption = (
+        f"Loss and accuracy after each of {epochs} epochs. Training figures are means over an epoch, with "
+        "augmentation and dropout on; validation figures are taken at its end, without: so the validation curve "
+        "may lie above."
+    )
+    return _picture("curves", caption, "measured", lambda width: curves_figure(history, width=width))
+
+
+def gallery_picture(name: str, caption: str, tiles: list[Tile]) -> Picture:
+    """Return a sheet of images for documents; the page shows the tiles themselves."""
+    with style.drawing():
+        return Picture(
+            name=name, caption=caption, mode="measured", wide="", narrow="", png=style.png(gallery_figure(tiles))
+        )
+
+
+def _picture(name: str, caption: str, mode: str, draw: Callable[[float], Figure]) -> Picture:
+    with style.drawing():
+        wide = draw(style.WIDE)
+        return Picture(
+            name=name,
+            caption=caption,
+            mode=mode,
+            wide=style.svg(wide, prefix=f"{name}-w", alt=caption),
+            narrow=style.svg(draw(style.NARROW), prefix=f"{name}-n", alt=caption),
+            png=style.png(wide),
+        )

@@ -1,0 +1,74 @@
+"""report.json: what the report found, for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edgefm.report import findings, reproduce
+from edgefm.report.facts import Model
+from edgefm.report.wording import Interval
+
+if TYPE_CHECKING:
+    from edgefm.report.build import Content
+
+SCHEMA_VERSION = 1
+
+
+def summary(content: Content) -> dict[str, Any]:
+    """Return the report as a JSON object: times in nanoseconds, sizes in bytes, shares of 1."""
+    facts, held = content.facts, content.inputs
+    value: dict[str, Any] = {
+        "kind": "edgefm-report",
+        "schema_version": SCHEMA_VERSION,
+        "run": held.run_id,
+        "steps": [step.name for step in held.steps],
+        "missing": [asdict(one) for one in held.missing],
+        "training": dict(held.history["verdict"]) if held.history and held.history.get("verdict") else None,
+        "commands": reproduce.commands(held.steps),
+        "pictures": [f"{name}.png" for name in content.pictures],
+    }
+    if facts is None:
+        return value
+    return value | {
+        "finding": findings.headline(facts),
+        "warnings": findings.warnings(facts),
+        "advice": [asdict(one) for one in findings.advice(facts)],
+        "created": facts.created,
+        "mode": facts.mode,
+        "images": facts.images,
+        "reference": facts.reference.name if facts.reference else None,
+        "proposed": facts.chosen.name if facts.chosen else None,
+        "models": [_model(model) for model in facts.models],
+        "failed": [asdict(failure) for failure in facts.failures],
+    }
+
+
+def _model(model: Model) -> dict[str, Any]:
+    comparison = model.comparison
+    return {
+        "name": model.name,
+        "file": model.file,
+        "sha256": model.sha256,
+        "size_bytes": model.size_bytes,
+        "size_gzip_bytes": model.size_gzip_bytes,
+        "memory_above_bare_bytes": model.memory_bytes,
+        "load_ns": model.load_ns,
+        "latency_ns": {name: _interval(one) for name, one in _latencies(model).items()},
+        "samples": int(model.invoke_ns.size),
+        "accuracy": _interval(model.accuracy),
+        "accuracy_difference": _interval(comparison.difference) if comparison else None,
+        "mcnemar_p": comparison.p if comparison else None,
+        "flipped_images": len(comparison.flipped) if comparison else None,
+        "latency_ratio": _interval(comparison.ratio) if comparison else None,
+        "on_pareto_front": model.on_front,
+        "reasons": dict(model.reasons),
+    }
+
+
+def _latencies(model: Model) -> dict[str, Interval | None]:
+    return {"p50": model.p50, "p90": model.p90, "p99": model.p99, "end_to_end_p50": model.end_to_end_p50}
+
+
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return asdict(interval) if interval else None

@@ -1,0 +1,417 @@
+"""Reports of whole runs: files, escaping, missing parts, failed models, and the page in a browser."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgefm.cli.main import cli
+from edgefm.cli.main import run as run_cli
+from edgefm.errors import RunError
+from edgefm.report import build, inputs, page, write
+from edgefm.report.curves import draw_curves
+from edgefm.runs import RunDirectory
+from tests.fixtures import sample_run
+
+SCHEMA = Path(__file__).parents[2] / "edgefm" / "schemas" / "benchmark-record-1.schema.json"
+PICTURES = {"tradeoff", "latency", "sizes", "confusion", "flipped", "misclassified", "curves"}
+NASTY = '<script>alert("x")</script>|a`b*c'
+LIMIT_BYTES = 3_000_000
+
+
+class _Page(HTMLParser):
+    """Collects what a page refers to and checks that its tags are balanced."""
+
+    VOID = frozenset({"meta", "br", "img", "link", "input", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.scripts = 0
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._take(tag, attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._take(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}> at {self.getpos()}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def _take(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            assert not name.startswith("on"), f"{name} would run a script"
+            if name in {"src", "href", "xlink:href", "action", "data", "srcset"}:
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    record = sample_run.record(images=2000, rounds=4)
+    record["models"].append(sample_run.failed("int8_broken", "the worker gave no answer for 60 s"))
+    made = sample_run.write(tmp_path_factory.mktemp("runs") / "a", record=record)
+    write(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(run: RunDirectory) -> Path:
+    return run.path / "report"
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, Any]:
+    return sample_run.record(images=400, rounds=2, variants=sample_run.VARIANTS[2:4])
+
+
+def test_sample_record_follows_the_schema() -> None:
+    record = sample_run.record(images=400, rounds=1, variants=sample_run.VARIANTS[:2])
+    record["models"].append(sample_run.failed("x", "y"))
+    for model in record["models"]:
+        for turn in model["rounds"]:
+            turn["invoke_ns"] = turn["invoke_ns"][:5]
+            turn["end_to_end_ns"] = turn["end_to_end_ns"][:5]
+    jsonschema.validate(record, json.loads(SCHEMA.read_text()))
+
+
+def test_report_writes_every_file(folder: Path) -> None:
+    expected = {"index.html", "report.md", "table.csv", "report.json", *(f"{name}.png" for name in PICTURES)}
+    assert {path.name for path in folder.iterdir()} == expected
+    for name in PICTURES:
+        with Image.open(folder / f"{name}.png") as image:
+            image.load()
+            assert image.width >= 1400, "two pixels a CSS pixel"
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20, f"{name}.png is blank"
+
+
+def test_page_is_well_formed_self_contained_and_small(folder: Path) -> None:
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    found = _Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert len(text.encode()) < LIMIT_BYTES
+    assert found.scripts == 0
+    assert len(found.ids) == len(set(found.ids)), "two elements share an id"
+    for address in found.addresses:
+        assert address.startswith(("#", "data:image/png;base64,")), address
+        assert not address.startswith("#") or address[1:] in found.ids, address
+    assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"base64,[\w+/=]+", "", text)), "an address outside"
+    assert "@import" not in text
+    for target in re.findall(r"url\(([^)]*)\)", text):
+        assert target[1:] in found.ids, target
+
+
+def test_pictures_on_the_page_take_the_colours_of_the_theme(folder: Path) -> None:
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    pictures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(pictures) == 2 * len(PICTURES - {"flipped", "misclassified"})
+    for picture in pictures:
+        assert not re.search(r"#[0-9a-fA-F]{6}\b", picture)
+        assert "var(--ink)" in picture
+        assert 'aria-label="' in picture
+
+
+def test_page_says_what_was_found_and_how(folder: Path) -> None:
+    text = " ".join(_Page((folder / "index.html").read_text(encoding="utf-8")).text.split())
+    summary = json.loads((folder / "report.json").read_text())
+    assert summary["finding"].split(" (")[0] in text
+    for words in (
+        "AMD EPYC 9B14", "q = pixel", "max abs difference", "the worker gave no answer for 60 s", "n = 2,000",
+        "edgefm quantize runs/again", "not known: the virtual machine shows no frequency control", "Pareto-optimal",
+    ):  # fmt: skip
+        assert words in text, words
+    for caption in re.findall(r"<figcaption>(.*?)</figcaption>", (folder / "index.html").read_text(), re.DOTALL):
+        assert 'class="mode"' in caption
+        assert re.search(r"n = [\d,]+|each of \d+ epochs", caption), caption
+
+
+def test_csv_holds_the_numbers_of_the_record(run: RunDirectory, folder: Path) -> None:
+    record = json.loads((run.folder(run.require("benchmark")) / "record.json").read_text())
+    with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [model["name"] for model in record["models"]]
+    for model in record["models"]:
+        row = rows[model["name"]]
+        assert row["status"] == model["status"]
+        if model["status"] == "failed":
+            assert row["reason"] == model["reason"]
+            continue
+        assert float(row["latency_p50_ns"]) == model["latency_ns"]["p50"]["value"]
+        assert float(row["accuracy_low"]) == model["accuracy"]["low"]
+        assert int(row["size_gzip_bytes"]) == model["size_gzip_bytes"]
+        against = model["against_reference"]
+        assert row["mcnemar_p"] == ("" if against is None else str(against["mcnemar_p"]))
+
+
+def test_markdown_table_reads_back(folder: Path) -> None:
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    assert len({len(row) for row in cells}) == 1
+    assert [row[0].strip() for row in cells[2:]] == [variant.name for variant in sample_run.VARIANTS]
+    links = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
+    assert {link.removesuffix(".png") for link in links} == PICTURES
+    assert all((folder / link).is_file() for link in links)
+
+
+def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
+    variants = sample_run.renamed(sample_run.VARIANTS[2:4], 1, NASTY)
+    variants = sample_run.renamed(variants, 0, "=cmd|' /C calc'!A0")
+    record = sample_run.record(images=400, rounds=2, variants=variants)
+    record["dataset"]["labels"][6] = f"{NASTY} shirt"
+    for model in record["models"]:
+        model["classes"][6]["label"] = f"{NASTY} shirt"
+    record["models"][1]["against_reference"]["accuracy_difference"]["low"] = -0.01
+    record["models"].append(sample_run.failed("@bad", f"+1 {NASTY}\n| cell |"))
+    made = sample_run.write(tmp_path / "run", record=record, quantize=False, variants=variants)
+    out = write(made).parent
+
+    found = _Page((out / "index.html").read_text(encoding="utf-8"))
+    assert found.scripts == 0
+    assert found.text.count(NASTY) > 5
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in text
+    widths = {len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+    with (out / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["'=cmd|' /C calc'!A0", NASTY, "'@bad"]
+    assert rows[2]["reason"].startswith("'+1")
+    assert float(rows[1]["accuracy_difference_low"]) == -0.01, "negative numbers stay numbers"
+
+
+@pytest.mark.parametrize(
+    ("train", "quantize", "measured", "commands"),
+    [
+        pytest.param(True, False, False, {"edgefm quantize", "edgefm benchmark"}, id="train-only"),
+        pytest.param(False, False, True, {"edgefm train", "edgefm quantize"}, id="benchmark-only"),
+        pytest.param(False, True, False, {"edgefm train", "edgefm benchmark"}, id="quantize-only"),
+    ],
+)
+def test_missing_steps_are_named_with_their_command(
+    tmp_path: Path, small: dict[str, Any], train: bool, quantize: bool, measured: bool, commands: set[str]
+) -> None:
+    variants = sample_run.VARIANTS[2:4]
+    made = sample_run.write(
+        tmp_path / "run", record=small if measured else None, train=train, quantize=quantize, variants=variants
+    )
+    out = write(made).parent
+    found = _Page((out / "index.html").read_text(encoding="utf-8"))
+    notes = found.text[: found.text.index("Contents") if "Contents" in found.text else None]
+    missing = {" ".join(one["command"].split()[:2]) for one in json.loads((out / "report.json").read_text())["missing"]}
+    assert missing == commands
+    assert all(command in notes for command in commands)
+    assert (out / "curves.png").exists() == train
+    assert (out / "table.csv").exists() == measured
+    assert (out / "tradeoff.png").exists() == measured
+
+
+def test_report_of_a_run_without_steps_says_so(tmp_path: Path) -> None:
+    made = RunDirectory.create_at(tmp_path / "run")
+    with pytest.raises(RunError, match="no finished step"):
+        write(made)
+    assert not (made.path / "report").exists()
+
+
+def test_report_when_every_model_failed(tmp_path: Path, small: dict[str, Any]) -> None:
+    record = {**small, "models": [sample_run.failed("a", "it crashed"), sample_run.failed("b", "it hung")]}
+    out = write(sample_run.write(tmp_path / "run", record=record, train=False, quantize=False)).parent
+    text = _Page((out / "index.html").read_text(encoding="utf-8")).text
+    assert "None of the 2 models could be measured." in text
+    assert "it crashed" in text
+    assert "it hung" in text
+    with (out / "table.csv").open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["failed", "failed"]
+
+
+def test_report_without_labelled_data_leaves_accuracy_out(tmp_path: Path, small: dict[str, Any]) -> None:
+    reason = {"value": None, "reason": "no labelled data were given"}
+    models = [
+        {**model, "accuracy": reason, "classes": [], "confusion": [], "against_reference": None}
+        for model in small["models"]
+    ]
+    made = sample_run.write(tmp_path / "run", record={**small, "dataset": None, "models": models}, train=False)
+    out = write(made).parent
+    names = {path.stem for path in out.glob("*.png")}
+    assert names == {"latency", "sizes"}
+    assert "no labelled data were given" in _Page((out / "index.html").read_text(encoding="utf-8")).text
+
+
+def test_galleries_are_left_out_with_the_reason_when_the_images_are_others(
+    tmp_path: Path, small: dict[str, Any]
+) -> None:
+    record = {**small, "dataset": {**small["dataset"], "sha256": "0" * 64}}
+    made = sample_run.write(tmp_path / "run", record=record, train=False, variants=sample_run.VARIANTS[2:4])
+    out = write(made).parent
+    assert not (out / "flipped.png").exists()
+    assert "is not the one that was measured on" in _Page((out / "index.html").read_text(encoding="utf-8")).text
+
+
+def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
+    tmp_path: Path, small: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    write(sample_run.write(tmp_path / "one", record=None), out=out)
+    assert (out / "curves.png").exists()
+    (out / "mine.txt").write_text("kept")
+    write(sample_run.write(tmp_path / "two", record=small, train=False, variants=sample_run.VARIANTS[2:4]), out=out)
+    assert not (out / "curves.png").exists()
+    assert (out / "tradeoff.png").exists()
+    assert (out / "mine.txt").read_text() == "kept"
+    assert not list(out.glob(".*.partial"))
+
+
+def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
+    held = inputs.read(run)
+    content = build.compose(held)
+    assert held.truth is not None and held.images is not None
+    assert content.mistakes is not None
+    confidences = [tile.answers[-1].confidence for tile in content.mistakes.tiles]
+    assert confidences == sorted(confidences, reverse=True)
+    assert content.facts is not None and content.facts.chosen is not None
+    assert content.flips[0].model == content.facts.chosen.name
+    for gallery in content.flips:
+        reference, this = held.predictions["float32"], held.predictions[gallery.model]
+        for tile in gallery.tiles:
+            assert np.array_equal(tile.pixels, held.images[tile.index])
+            assert tile.truth == content.facts.labels[held.truth[tile.index]]
+            before, after = reference.predicted[tile.index], this.predicted[tile.index]
+            assert before != after
+            right = (before == held.truth[tile.index], after == held.truth[tile.index])
+            assert tile.kind == {(True, False): "lost", (False, True): "won", (False, False): "both wrong"}[right]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        pytest.param("record.json", "{", "is damaged", id="cut"),
+        pytest.param("record.json", '{"schema_version": 9}', "schema version 9", id="newer"),
+        pytest.param("record.json", '{"schema_version": 1}', "does not follow its schema", id="empty"),
+        pytest.param("predictions.npz", "no archive", "is damaged", id="predictions"),
+    ],
+)
+def test_damaged_step_is_a_clear_error_and_leaves_no_report(
+    tmp_path: Path, small: dict[str, Any], file: str, content: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = sample_run.write(tmp_path / "run", record=small, train=False, variants=sample_run.VARIANTS[2:4])
+    (made.folder(made.require("benchmark")) / file).write_text(content)
+    assert run_cli(lambda: cli.main(["report", str(made.path)], standalone_mode=False)) == 2
+    assert says in capsys.readouterr().err
+    assert not (made.path / "report").exists()
+
+
+def test_command_prints_where_the_report_is(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run.path, tmp_path / "runs" / "latest")
+    assert run_cli(lambda: cli.main(["report", "--out", "here"], standalone_mode=False)) == 0
+    assert capsys.readouterr().out.strip() == f"The report is at {Path('here/index.html')}"
+    assert (tmp_path / "here" / "index.html").is_file()
+
+
+def test_command_prints_json(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(lambda: cli.main(["report", str(run.path), "--json"], standalone_mode=False)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["kind"] == "edgefm-report"
+    assert [model["name"] for model in printed["models"]] == [variant.name for variant in sample_run.VARIANTS]
+    assert printed["failed"][0]["name"] == "int8_broken"
+
+
+def test_command_without_a_run_is_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "nowhere"
+    assert run_cli(lambda: cli.main(["report", str(missing)], standalone_mode=False)) == 2
+    assert f"no run at {missing}" in capsys.readouterr().err
+
+
+def test_importing_the_report_loads_no_drawing_library() -> None:
+    code = "import sys, edgefm.report, edgefm.cli.report; "
+    code += "print({'matplotlib', 'jinja2', 'PIL', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_report_without_the_drawing_library_names_the_extra(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgefm.errors import RuntimeUnavailableError
+
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(RuntimeUnavailableError, match=r"edgefm\[report\]"):
+        write(run)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 100])
+def test_curves_are_drawn_for_any_number_of_epochs(tmp_path: Path, epochs: int) -> None:
+    path = draw_curves(sample_run.history(epochs), tmp_path / "curves.png")
+    with Image.open(path) as image:
+        assert image.width >= 1400
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    assert [one.name for one in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_style_sheet_defines_every_colour_it_uses() -> None:
+    text = page._css()
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text))
+    light, dark = (set(re.findall(r"(--\w+):#", block)) for block in re.findall(r":root \{([^}]*)\}", text)[:2])
+    assert light == dark
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 390])
+def test_page_does_not_scroll_sideways_on_a_phone(folder: Path, tmp_path: Path, width: int) -> None:
+    browser = shutil.which("chromium")
+    assert browser, "install Debian's chromium, or deselect with -m 'not browser'"
+    source = html.escape((folder / "index.html").read_text(encoding="utf-8"), quote=True)
+    # A frame of the phone's width: headless Chromium makes no window narrower than 500 pixels.
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<!DOCTYPE html><iframe style="width:{width}px;height:800px;border:0" srcdoc="{source}"></iframe>'
+        "<script>const frame = document.querySelector('iframe');"
+        "frame.onload = () => { const d = frame.contentDocument;"
+        "const wide = [...d.querySelectorAll('main *, header *')].filter(e => !e.closest('.scroll, pre, svg')"
+        f"&& e.getBoundingClientRect().right > {width} + 0.5).map(e => e.tagName + '.' + e.className);"
+        "document.title = JSON.stringify([frame.contentWindow.innerWidth, d.documentElement.scrollWidth, wide]); };"
+        "</script>",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000",
+            "--dump-dom", frame.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title, done.stdout[-300:]
+    inner, scroll, wide = json.loads(html.unescape(title[1]))
+    assert inner == width
+    assert scroll <= width, f"the page is {scroll} pixels wide"
+    assert wide == []
