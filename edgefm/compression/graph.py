@@ -116,16 +116,22 @@ class Graph:
         for given, own in zip(node.outputs, inner.outputs, strict=True):
             self._stands_for[id(given)] = self.root(id(own))
 
-    def rebuild(self, call_with: Callable[[Call, Any, tuple[Any, ...], Mapping[str, Any]], Any]) -> Any:
+    def rebuild(
+        self,
+        call_with: Callable[[Call, Any, tuple[Any, ...], Mapping[str, Any]], Any],
+        *,
+        input_dtype: str | None = None,
+    ) -> Any:
         """Return a new Functional model whose calls are made by `call_with(call, first input, args, kwargs)`.
 
         Args:
           call_with: returns the output of a call in the new graph.
+          input_dtype: of all inputs; by default each keeps its own.
         """
         made: dict[int, Any] = {}
         inputs = []
         for tensor in self.model.inputs:
-            new = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+            new = keras.Input(batch_shape=tensor.shape, dtype=input_dtype or tensor.dtype, name=tensor.name)
             made[id(tensor)] = new
             inputs.append(new)
         for call in self.calls:

@@ -1,0 +1,146 @@
+"""How pixels become a model's inputs, and pictures that calibrate a model."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.artefacts import sha256_bytes
+from edgefm.data.calibration import calibration_images
+from edgefm.data.dataset import Dataset
+from edgefm.errors import DataError, RecipeError
+
+PIXELS = (0.0, 255.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """real input = (pixel - mean) / std, pixel 0 to 255.
+
+    Attributes:
+      mean: see above.
+      std: see above.
+      value_range: least and greatest real input.
+    """
+
+    mean: float
+    std: float
+    value_range: tuple[float, float]
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return uint8 pixels as float32 inputs of the same shape."""
+        real = (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        return real.astype(np.float32)
+
+
+def preprocessing(value_range: tuple[float, float]) -> Preprocessing:
+    """Return the preprocessing that maps pixels 0 to 255 onto a range.
+
+    >>> preprocessing((-1, 1))
+    Preprocessing(mean=127.5, std=127.5, value_range=(-1.0, 1.0))
+
+    Raises:
+      RecipeError: the range is empty or not finite.
+    """
+    low, high = (float(value) for value in value_range)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise RecipeError(f"value range {low:g},{high:g} is not allowed: LO,HI with LO < HI is expected")
+    std = 255.0 / (high - low)
+    return Preprocessing(mean=-low * std + 0.0, std=std, value_range=(low, high))
+
+
+def rescales_first(model: Any) -> bool:
+    """Return whether a Keras model's first layer is a Rescaling, so that it takes pixels as they are."""
+    import keras
+
+    from edgefm.compression.graph import Graph
+
+    calls = Graph(model).calls
+    return bool(calls) and type(calls[0].layer) is keras.layers.Rescaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSet:
+    """Pictures that calibrate a model and show that its conversions agree.
+
+    Attributes:
+      inputs: float32 [n, height, width, channels], encoded as the model wants them.
+      source: where they come from, in words.
+      seed: of the choice, None where all were taken.
+      sha256: of the inputs' bytes.
+    """
+
+    inputs: NDArray[np.float32]
+    source: str
+    seed: int | None
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what identifies the pictures as a JSON object."""
+        value = asdict(self)
+        del value["inputs"]
+        return {"images": len(self.inputs), **value}
+
+
+def from_dataset(dataset: Dataset, encoding: Preprocessing, *, count: int, seed: int) -> CalibrationSet:
+    """Return `count` pictures of a data set's training split, encoded."""
+    pixels = calibration_images(dataset.train, count=count, seed=seed)
+    return _calibration_set(encoding.encode(pixels), source=f"{dataset.name}, training split", seed=seed)
+
+
+def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
+    """Return up to `count` pictures of a .npz file, encoded; more than that are chosen by the seed.
+
+    Args:
+      path: holds `images` [n, height, width, channels]: uint8 pixels, or floats that are inputs already.
+      encoding: of the model.
+      count: pictures wanted; fewer are taken where the file has fewer.
+      seed: of the choice.
+      shape: [height, width, channels] of the model's input.
+    Raises:
+      DataError: no such file, no array `images`, or one of another dtype, shape or range.
+    """
+    if not path.is_file():
+        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images = archive["images"]
+    except KeyError:
+        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError) as error:
+        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+    if images.ndim != 4 or images.shape[1:] != shape or len(images) == 0:
+        wanted = ", ".join(map(str, shape))
+        raise DataError(f"'images' in {path} has shape {images.shape}; [n, {wanted}], n >= 1 is expected")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+    source = f"{path.name}, {len(images)} images"
+    if images.dtype == np.uint8:
+        return _calibration_set(encoding.encode(images[chosen]), source=source, seed=seed)
+    if images.dtype.kind != "f":
+        raise DataError(f"'images' in {path} has dtype {images.dtype}; uint8 pixels or float inputs are expected")
+    inputs = images[chosen].astype(np.float32)
+    low, high = encoding.value_range
+    if not np.isfinite(inputs).all():
+        raise DataError(f"'images' in {path} holds NaN or infinite values")
+    if inputs.min() < low - 1e-6 or inputs.max() > high + 1e-6:
+        raise DataError(
+            f"'images' in {path} goes from {inputs.min():g} to {inputs.max():g}; the model takes {low:g} to {high:g}",
+            hint="Give floats as the model takes them, or uint8 pixels; --value-range says what the model takes.",
+        )
+    return _calibration_set(inputs, source=source, seed=seed)
+
+
+def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:
+    """Return 16 pictures of uniform noise: enough to compare conversions, not to calibrate."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, *shape), dtype=np.uint8)
+    return _calibration_set(encoding.encode(pixels), source="uniform noise", seed=0)
+
+
+def _calibration_set(inputs: NDArray[np.float32], *, source: str, seed: int | None) -> CalibrationSet:
+    little_endian = np.ascontiguousarray(inputs, "<f4")
+    return CalibrationSet(inputs=little_endian, source=source, seed=seed, sha256=sha256_bytes(little_endian.tobytes()))
