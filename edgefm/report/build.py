@@ -30,13 +30,11 @@ class Gallery:
       model: whose answers are shown.
       caption: what the images are, and n.
       tiles: the images.
-      picture: the same as a sheet for documents, or None.
     """
 
     model: str
     caption: str
     tiles: list[Tile]
-    picture: Picture | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +83,18 @@ def compose(held: Inputs) -> Content:
     """Return the content of a report: figures derived, pictures drawn, images chosen."""
     found = facts(held.record) if held.record is not None else None
     drawn: dict[str, Picture] = pictures.benchmark_pictures(found) if found else {}
-    flips, mistakes = _galleries(held, found) if found else ([], None)
-    for gallery in (*flips, *([mistakes] if mistakes else [])):
-        if gallery.picture is not None:
-            drawn[gallery.picture.name] = gallery.picture
+    flips, mistakes = galleries(held, found) if found else ([], None)
+    if flips and found and found.chosen and flips[0].model == found.chosen.name:
+        drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
+    if mistakes:
+        drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
     if held.history is not None:
         drawn["curves"] = pictures.curves_picture(held.history)
     return Content(inputs=held, facts=found, pictures=drawn, flips=flips, mistakes=mistakes)
 
 
-def _galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
+def galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
+    """Return the images to show: those that each model flipped (the chosen one first), and the worst mistakes."""
     if held.images is None or held.truth is None:
         return [], None
     evidence = Evidence(truth=held.truth, predictions=held.predictions, images=held.images, labels=found.labels)
@@ -113,8 +113,7 @@ def _galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | Non
             f"{model.name}: {flip_text(model, found)}. {len(tiles)} are shown, the surest of each kind: the true "
             f"class, then the answer of {model.comparison.reference} and of {model.name} with its confidence."
         )
-        picture = pictures.gallery_picture("flipped", caption, tiles) if model is chosen else None
-        flips.append(Gallery(model=model.name, caption=caption, tiles=tiles, picture=picture))
+        flips.append(Gallery(model=model.name, caption=caption, tiles=tiles))
     shown = chosen or reference
     if shown is None or shown.name not in held.predictions:
         return flips, None
@@ -128,5 +127,4 @@ def _galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | Non
         f"The {len(tiles)} mistakes that {shown.name} is surest of, of {wrong:,} among {len(held.truth):,} images. "
         f"The true class, then {answers}; some may be mistakes of the labels."
     )
-    picture = pictures.gallery_picture("misclassified", caption, tiles)
-    return flips, Gallery(model=shown.name, caption=caption, tiles=tiles, picture=picture)
+    return flips, Gallery(model=shown.name, caption=caption, tiles=tiles)

@@ -63,4 +63,5 @@ def _panel(axes: Axes, epochs: Sequence[Mapping[str, Any]], key: str, title: str
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(True)
-    axes.legend(frameon=False, fontsize=8)
+    # Where a falling or a rising curve leaves room; "best" would search for long.
+    axes.legend(loc="upper right" if key == "loss" else "lower right", frameon=False, fontsize=8)

@@ -1,12 +1,24 @@
-"""Nested JSON as rows of a two-column table: environment, protocol, folding, parity."""
+"""Nested JSON for a reader: leaves as rows of two columns, lists of alike objects as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _MOST_ROWS = 80
+_MOST_COLUMNS = 8
 _MOST_LETTERS = 200
+_HASH_LETTERS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A list of objects as a table."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def rows(value: Any, name: str = "") -> list[tuple[str, str]]:
@@ -19,6 +31,16 @@ def rows(value: Any, name: str = "") -> list[tuple[str, str]]:
     if len(found) > _MOST_ROWS:
         return [*found[:_MOST_ROWS], ("…", f"{len(found) - _MOST_ROWS} more in the step's JSON file")]
     return found
+
+
+def grids(value: Any) -> tuple[Any, list[Grid]]:
+    """Return a JSON value without its lists of objects, and those lists as tables.
+
+    >>> rest, found = grids({"n": 1, "variants": [{"variant": "float32", "seconds": 0.5}]})
+    >>> rest, found[0].title, found[0].columns, found[0].rows
+    ({'n': 1}, 'variants', ('variant', 'seconds'), (('float32', '0.5'),))
+    """
+    return _without_lists(value, "")
 
 
 def text(value: Any) -> str:
@@ -35,10 +57,43 @@ def text(value: Any) -> str:
     return words if len(words) <= _MOST_LETTERS else f"{words[:_MOST_LETTERS]}…"
 
 
+def _without_lists(value: Any, name: str) -> tuple[Any, list[Grid]]:
+    if not isinstance(value, Mapping):
+        return value, []
+    rest: dict[str, Any] = {}
+    found: list[Grid] = []
+    for key, one in value.items():
+        path = _path(name, str(key))
+        grid = _grid(one, path)
+        if grid is not None:
+            found.append(grid)
+            continue
+        rest[key], inner = _without_lists(one, path)
+        found += inner
+    return rest, found
+
+
+def _grid(value: Any, title: str) -> Grid | None:
+    if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) for one in value):
+        return None
+    lines = [dict(_leaves(one, "")) for one in value]
+    columns = tuple(dict.fromkeys(column for line in lines for column in line))
+    if len(columns) > _MOST_COLUMNS + 1:
+        return None
+    texts = tuple(tuple(_short(column, line.get(column, "")) for column in columns) for line in lines)
+    return Grid(title=title, columns=columns, rows=texts)
+
+
+def _short(column: str, words: str) -> str:
+    return f"{words[:_HASH_LETTERS]}…" if column.endswith("sha256") and len(words) > _HASH_LETTERS else words
+
+
 def _leaves(value: Any, name: str) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         if set(value) == {"value", "reason"} and value["value"] is None:
             return [(name, f"not known: {text(value['reason'])}")]
+        if name.endswith("versions"):
+            return [(name, ", ".join(f"{key} {text(one)}" for key, one in value.items()))]
         return [leaf for key, one in value.items() for leaf in _leaves(one, _path(name, str(key)))]
     if isinstance(value, (list, tuple)):
         if all(not isinstance(one, (Mapping, list, tuple)) for one in value):

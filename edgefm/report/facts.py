@@ -33,11 +33,11 @@ class Comparison:
 
     Attributes:
       reference: name of the reference model.
-      only_reference_right: images that the reference alone classifies rightly.
-      only_this_right: images that this model alone classifies rightly.
+      only_reference_right: images that the reference alone classifies rightly; 0 where accuracy was not measured.
+      only_this_right: images that this model alone classifies rightly; 0 where accuracy was not measured.
       flipped: indices of images whose predicted class differs.
       difference: accuracy of this minus the reference's, share of 1; None where it could not be had.
-      p: of McNemar's test.
+      p: of McNemar's test; None where accuracy was not measured.
       ratio: p50 latency of this over the reference's; None where it could not be had.
     """
 
@@ -46,7 +46,7 @@ class Comparison:
     only_this_right: int
     flipped: tuple[int, ...]
     difference: Interval | None
-    p: float
+    p: float | None
     ratio: Interval | None
 
 
@@ -164,7 +164,7 @@ def facts(record: Mapping[str, Any]) -> Facts:
 def loss_is_shown(model: Model) -> bool:
     """Return whether the measurement shows that a model is less accurate than the reference."""
     comparison = model.comparison
-    if comparison is None or comparison.difference is None:
+    if comparison is None or comparison.difference is None or comparison.p is None:
         return False
     return comparison.p < SIGNIFICANCE and comparison.difference.value < 0
 
@@ -274,8 +274,8 @@ def _comparison(value: Mapping[str, Any] | None) -> Comparison | None:
         return None
     return Comparison(
         reference=value["reference"],
-        only_reference_right=value["only_reference_right"],
-        only_this_right=value["only_this_right"],
+        only_reference_right=value["only_reference_right"] or 0,
+        only_this_right=value["only_this_right"] or 0,
         flipped=tuple(value["flipped"]),
         difference=_interval(value["accuracy_difference"]),
         p=value["mcnemar_p"],

@@ -98,7 +98,7 @@ def table_notes(facts: Facts) -> str:
     if any(model.to_ship for model in facts.models):
         notes.append("Pareto-optimal: no other model is as good in accuracy, p50 and size at once and better in one.")
     notes.append("Times are of one image; end to end adds preparing the input and reading the output.")
-    compared = sum(model.comparison is not None for model in facts.models)
+    compared = sum(model.comparison is not None and model.comparison.p is not None for model in facts.models)
     if compared:
         notes.append("McNemar's test counts the images that only one of the two models classifies rightly.")
     if compared > 1:
@@ -118,7 +118,7 @@ def table_notes(facts: Facts) -> str:
 
 def verdict(comparison: Comparison) -> str:
     """Return what McNemar's test says of a difference in accuracy."""
-    if comparison.p >= SIGNIFICANCE:
+    if comparison.p is None or comparison.p >= SIGNIFICANCE:
         return "no difference shown"
     if comparison.only_this_right > comparison.only_reference_right:
         return "a gain is shown"
@@ -139,7 +139,7 @@ def difference_text(difference: Interval) -> str:
 def flip_text(model: Model, facts: Facts) -> str:
     """Return how many predictions a model changed, and how."""
     comparison = model.comparison
-    if comparison is None:
+    if comparison is None or comparison.p is None:
         return ""
     flips = len(comparison.flipped)
     neither = flips - comparison.only_reference_right - comparison.only_this_right
@@ -183,7 +183,7 @@ def _faster(model: Model) -> str:
 
 def _accuracy(model: Model) -> str:
     comparison = model.comparison
-    if comparison is None or comparison.difference is None:
+    if comparison is None or comparison.difference is None or comparison.p is None:
         return "; their accuracies were not compared"
     points = comparison.difference.scaled(100)
     p, says = wording.p_value(comparison.p), verdict(comparison)

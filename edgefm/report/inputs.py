@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm import artefacts, contract
+from edgefm import contract
+from edgefm.benchmarking import record as records
 from edgefm.contract import Contract
 from edgefm.errors import DataError, EdgefmError, RunError
 from edgefm.progress import SILENT, Progress
 from edgefm.runs import RunDirectory, Step
 
-RECORD_VERSION = 1
 HISTORY_VERSION = 1
 
 
@@ -102,8 +101,8 @@ def read(run: RunDirectory, *, progress: Progress = SILENT) -> Inputs:
     if benchmark is None:
         missing.append(_no_step("all measurements", "benchmark", f"edgefm benchmark {place}"))
     else:
-        record = read_record(run.folder(benchmark) / "record.json")
-        truth, predictions = _predictions(run.folder(benchmark) / "predictions.npz", record)
+        record = records.read(run.folder(benchmark) / records.FILE_NAME)
+        truth, predictions = _predictions(run.folder(benchmark) / records.PREDICTIONS_FILE_NAME, record)
         if truth is None:
             missing.append(Missing(what="pictures of single images", why="the benchmark kept no predictions"))
         else:
@@ -125,34 +124,6 @@ def read(run: RunDirectory, *, progress: Progress = SILENT) -> Inputs:
         contracts=contracts,
         missing=tuple(missing),
     )
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a benchmark record, checked against its schema.
-
-    Raises:
-      RunError: the file is missing, damaged, or of a newer schema.
-    """
-    import jsonschema
-
-    record = _versioned(path, RECORD_VERSION)
-    schema = json.loads(
-        resources.files("edgefm.schemas").joinpath("benchmark-record-1.schema.json").read_text(encoding="utf-8")
-    )
-    # Hundreds of thousands of samples would take the validator seconds; numpy checks them when they are read.
-    models = record.get("models")
-    light = dict(record)
-    if isinstance(models, list):
-        light["models"] = [{**model, "rounds": []} if isinstance(model, dict) else model for model in models]
-    try:
-        jsonschema.validate(light, schema)
-    except jsonschema.ValidationError as error:
-        where = "/".join(str(part) for part in error.absolute_path) or "the record"
-        raise RunError(
-            f"{path} does not follow its schema at {where}: {error.message[:200]}",
-            hint="Benchmark again with: edgefm benchmark",
-        ) from error
-    return record
 
 
 def _no_step(what: str, step: str, command: str) -> Missing:
@@ -183,7 +154,7 @@ def _versioned(path: Path, newest: int) -> dict[str, Any]:
 
 
 def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:
-    names = [one.get("name") for one in described.get("variants", []) if isinstance(one, dict)]
+    names = [one.get("variant", one.get("name")) for one in described.get("variants", []) if isinstance(one, dict)]
     found = []
     for path in folder.glob(f"*/{contract.FILE_NAME}"):
         try:
@@ -226,13 +197,12 @@ def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int6
 
 def _images(record: Mapping[str, Any], truth: NDArray[np.int64], *, progress: Progress) -> NDArray[np.uint8]:
     """Return the images that a record was measured on; nothing is downloaded for a report."""
-    from edgefm.data.fashion_mnist import FILES, load_fashion_mnist
+    from edgefm.data.fashion_mnist import load_fashion_mnist
 
     dataset = record["dataset"]
     if dataset["name"].lower().replace("_", "-") != "fashion-mnist":
         raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
     held = load_fashion_mnist(download=False, progress=progress)
-    sums = {held.sha256, *(file.sha256 for file in FILES), artefacts.sha256_bytes(held.test.images.tobytes())}
-    if dataset["sha256"] not in sums or not np.array_equal(held.test.labels[: len(truth)], truth):
+    if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
         raise DataError("the Fashion-MNIST found here is not the one that was measured on")
     return held.test.images

@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from edgefm.report import style
 from edgefm.report.facts import Facts, Model
 from edgefm.report.tradeoff import colour
+from edgefm.report.wording import TIMES
 
 _BINS = 200
 # Shares of a model's samples, in percent, between which the axis lies; p99 is always on it.
 _FIRST, _LAST = 0.1, 99.2
 # Beyond this ratio to the median, the axis is logarithmic.
 _LOG_RATIO = 2.5
+_LOG_TICKS = (1.0, 2.0, 5.0, 20.0, 100.0, 1000.0)
 _CURVE, _TICK = 0.62, 0.3
 
 
@@ -35,8 +37,11 @@ def draw_latency(facts: Facts, *, width: float) -> Figure:
         _row(axes, facts, model, row, edges, small=small)
     if high > _LOG_RATIO:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-    axes.xaxis.set_major_formatter(lambda value, _: "p50" if abs(value - 1) < 1e-9 else f"{100 * (value - 1):+.0f} %")
+        ticks = [tick for tick in _LOG_TICKS if tick <= high]
+        axes.set_xticks(ticks, ["p50", *(f"{tick:g}{TIMES} p50" for tick in ticks[1:])])
+        axes.set_xticks([], minor=True)
+    else:
+        axes.xaxis.set_major_formatter(_relative_tick)
     axes.set_xlim(low, high)
     axes.set_ylim(-0.3, len(models) - 0.1)
     names = [] if small else [f"{model.name}\np50 {_time(facts, model, 50)}" for model in reversed(models)]
@@ -76,6 +81,10 @@ def _row(axes: Axes, facts: Facts, model: Model, row: int, edges: np.ndarray, *,
     if small:
         text = f"{model.name}, p50 {_time(facts, model, 50)}"
         axes.text(edges[-1], row + 0.68, text, ha="right", va="top", fontsize=8.5)
+
+
+def _relative_tick(value: float, _: float) -> str:
+    return "p50" if abs(value - 1) < 1e-9 else f"{100 * (value - 1):+.0f} %"
 
 
 def _percentile(model: Model, share: int) -> float:

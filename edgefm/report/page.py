@@ -14,6 +14,9 @@ from edgefm.report.facts import confusions
 from edgefm.report.galleries import Tile, data_uri
 from edgefm.report.pictures import confusion_models
 
+# Of quantize.json: the recipe stands with the others, the rest says nothing to a reader.
+_NOT_SHOWN = ("key", "kind", "schema_version", "recipe")
+
 if TYPE_CHECKING:
     from edgefm.report.build import Content
     from edgefm.report.facts import Facts
@@ -30,6 +33,8 @@ def render(content: Content) -> str:
     )
     environment.filters |= {"size": wording.size, "data_uri": data_uri, "groupby_order": _groups}
     held, facts = content.inputs, content.facts
+    made = {name: one for name, one in (held.quantize or {}).items() if name not in _NOT_SHOWN}
+    made, grids = details.grids(made)
     context: dict[str, Any] = {
         "content": content,
         "run_id": held.run_id,
@@ -39,7 +44,8 @@ def render(content: Content) -> str:
         "svg": {name: (Markup(one.wide), Markup(one.narrow)) for name, one in content.pictures.items()},
         "commands": reproduce.commands(held.steps),
         "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in held.steps],
-        "quantize": details.rows(held.quantize or {}),
+        "quantize": details.rows(made),
+        "grids": grids,
         "device": details.rows((held.history or {}).get("device") or {}),
     }
     if facts is not None:

@@ -59,7 +59,7 @@ def _model(model: Model) -> dict[str, Any]:
         "accuracy": _interval(model.accuracy),
         "accuracy_difference": _interval(comparison.difference) if comparison else None,
         "mcnemar_p": comparison.p if comparison else None,
-        "flipped_images": len(comparison.flipped) if comparison else None,
+        "flipped_images": len(comparison.flipped) if comparison and comparison.p is not None else None,
         "latency_ratio": _interval(comparison.ratio) if comparison else None,
         "on_pareto_front": model.on_front,
         "reasons": dict(model.reasons),

@@ -124,7 +124,7 @@ def _numbers(facts: Facts, model: Model) -> dict[str, Any]:
         values[f"{name}_low"] = interval.low if interval else None
         values[f"{name}_high"] = interval.high if interval else None
     values["mcnemar_p"] = comparison.p if comparison else None
-    values["flipped_images"] = len(comparison.flipped) if comparison else None
+    values["flipped_images"] = len(comparison.flipped) if comparison and comparison.p is not None else None
     values["images"] = facts.images
     values["samples"] = int(model.invoke_ns.size)
     values["rounds"] = len(model.round_medians_ns)
@@ -170,7 +170,7 @@ def _accuracy(model: Model, best: dict[str, float]) -> Cell:
 
 def _difference(facts: Facts, model: Model) -> tuple[Cell, Cell]:
     comparison = model.comparison
-    if comparison is None or comparison.difference is None:
+    if comparison is None or comparison.difference is None or comparison.p is None:
         return Cell(value="reference" if model is facts.reference else wording.DASH), Cell(value=wording.DASH)
     points = comparison.difference.scaled(100)
     interval = f"{wording.signed(points.low, 2)} to {wording.signed(points.high, 2)}"

@@ -29,8 +29,9 @@ def draw_tradeoff(facts: Facts, *, width: float) -> Figure:
     areas = [max(14.0, area * model.size_bytes / largest) for model in models]
     _limit(axes, facts, models)
     _front(axes, facts, models)
-    # Large marks first, so that a small one is never hidden.
-    for points, model in sorted(zip(areas, models, strict=True), key=lambda pair: -pair[0]):
+    # Large marks first, so that a small one is never hidden; the proposed one last of all.
+    order = zip(areas, models, strict=True)
+    for points, model in sorted(order, key=lambda pair: (pair[1] is facts.chosen, -pair[0])):
         _mark(axes, facts, model, points)
     axes.set_xlabel(f"latency of one invoke, p50 ({facts.unit.name}), less is better")
     axes.set_ylabel("accuracy (%), more is better")
@@ -117,7 +118,15 @@ def _label(figure: Figure, axes: Axes, facts: Facts, models: list[Model], areas:
     renderer = canvas.get_renderer()
     pixel = figure.dpi / 72
     texts = [
-        axes.text(0, 0, f"{model.name}\n{wording.size(model.size_bytes)}", fontsize=8.5, linespacing=1.15, zorder=5)
+        axes.text(
+            0,
+            0,
+            f"{model.name}\n{wording.size(model.size_bytes)}",
+            fontsize=8.5,
+            linespacing=1.15,
+            color=style.ORANGE if model is facts.chosen else style.INK,
+            zorder=5,
+        )
         for model in models
     ]
     marks, bars = [], []

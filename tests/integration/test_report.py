@@ -23,6 +23,7 @@ from edgefm.cli.main import run as run_cli
 from edgefm.errors import RunError
 from edgefm.report import build, inputs, page, write
 from edgefm.report.curves import draw_curves
+from edgefm.report.facts import facts
 from edgefm.runs import RunDirectory
 from tests.fixtures import sample_run
 
@@ -30,6 +31,7 @@ SCHEMA = Path(__file__).parents[2] / "edgefm" / "schemas" / "benchmark-record-1.
 PICTURES = {"tradeoff", "latency", "sizes", "confusion", "flipped", "misclassified", "curves"}
 NASTY = '<script>alert("x")</script>|a`b*c'
 LIMIT_BYTES = 3_000_000
+SMALL = sample_run.VARIANTS[2:4]
 
 
 class _Page(HTMLParser):
@@ -90,7 +92,7 @@ def folder(run: RunDirectory) -> Path:
 
 @pytest.fixture(scope="module")
 def small() -> dict[str, Any]:
-    return sample_run.record(images=400, rounds=2, variants=sample_run.VARIANTS[2:4])
+    return sample_run.record(images=400, rounds=2, variants=SMALL)
 
 
 def test_sample_record_follows_the_schema() -> None:
@@ -183,7 +185,7 @@ def test_markdown_table_reads_back(folder: Path) -> None:
 
 
 def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
-    variants = sample_run.renamed(sample_run.VARIANTS[2:4], 1, NASTY)
+    variants = sample_run.renamed(SMALL, 1, NASTY)
     variants = sample_run.renamed(variants, 0, "=cmd|' /C calc'!A0")
     record = sample_run.record(images=400, rounds=2, variants=variants)
     record["dataset"]["labels"][6] = f"{NASTY} shirt"
@@ -219,9 +221,8 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
 def test_missing_steps_are_named_with_their_command(
     tmp_path: Path, small: dict[str, Any], train: bool, quantize: bool, measured: bool, commands: set[str]
 ) -> None:
-    variants = sample_run.VARIANTS[2:4]
     made = sample_run.write(
-        tmp_path / "run", record=small if measured else None, train=train, quantize=quantize, variants=variants
+        tmp_path / "run", record=small if measured else None, train=train, quantize=quantize, variants=SMALL
     )
     out = write(made).parent
     found = _Page((out / "index.html").read_text(encoding="utf-8"))
@@ -254,25 +255,32 @@ def test_report_when_every_model_failed(tmp_path: Path, small: dict[str, Any]) -
 
 def test_report_without_labelled_data_leaves_accuracy_out(tmp_path: Path, small: dict[str, Any]) -> None:
     reason = {"value": None, "reason": "no labelled data were given"}
-    models = [
-        {**model, "accuracy": reason, "classes": [], "confusion": [], "against_reference": None}
-        for model in small["models"]
-    ]
+    models = [{**model, "accuracy": reason, "classes": [], "confusion": []} for model in small["models"]]
+    none = {"only_reference_right": None, "only_this_right": None, "mcnemar_p": None, "flipped": []}
+    against = {**models[1]["against_reference"], **none, "accuracy_difference": reason}
+    models[1]["against_reference"] = against
     made = sample_run.write(tmp_path / "run", record={**small, "dataset": None, "models": models}, train=False)
     out = write(made).parent
     names = {path.stem for path in out.glob("*.png")}
     assert names == {"latency", "sizes"}
-    assert "no labelled data were given" in _Page((out / "index.html").read_text(encoding="utf-8")).text
+    text = _Page((out / "index.html").read_text(encoding="utf-8")).text
+    assert "no labelled data were given" in text
+    assert "their accuracies were not compared" in text
+    with (out / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[1]["mcnemar_p"] == rows[1]["flipped_images"] == rows[1]["accuracy"] == ""
+    assert float(rows[1]["latency_ratio"]) == against["latency_ratio"]["value"]
 
 
 def test_galleries_are_left_out_with_the_reason_when_the_images_are_others(
     tmp_path: Path, small: dict[str, Any]
 ) -> None:
     record = {**small, "dataset": {**small["dataset"], "sha256": "0" * 64}}
-    made = sample_run.write(tmp_path / "run", record=record, train=False, variants=sample_run.VARIANTS[2:4])
-    out = write(made).parent
-    assert not (out / "flipped.png").exists()
-    assert "is not the one that was measured on" in _Page((out / "index.html").read_text(encoding="utf-8")).text
+    held = inputs.read(sample_run.write(tmp_path / "run", record=record, variants=SMALL))
+    assert held.images is None
+    assert [one.why for one in held.missing] == ["the Fashion-MNIST found here is not the one that was measured on"]
+    assert held.record is not None
+    assert build.galleries(held, facts(held.record)) == ([], None)
 
 
 def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
@@ -282,7 +290,7 @@ def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
     write(sample_run.write(tmp_path / "one", record=None), out=out)
     assert (out / "curves.png").exists()
     (out / "mine.txt").write_text("kept")
-    write(sample_run.write(tmp_path / "two", record=small, train=False, variants=sample_run.VARIANTS[2:4]), out=out)
+    write(sample_run.write(tmp_path / "two", record=small, train=False, variants=SMALL), out=out)
     assert not (out / "curves.png").exists()
     assert (out / "tradeoff.png").exists()
     assert (out / "mine.txt").read_text() == "kept"
@@ -291,18 +299,18 @@ def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
 
 def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
     held = inputs.read(run)
-    content = build.compose(held)
-    assert held.truth is not None and held.images is not None
-    assert content.mistakes is not None
-    confidences = [tile.answers[-1].confidence for tile in content.mistakes.tiles]
+    assert held.truth is not None and held.images is not None and held.record is not None
+    found = facts(held.record)
+    flips, mistakes = build.galleries(held, found)
+    assert mistakes is not None and found.chosen is not None
+    confidences = [tile.answers[-1].confidence for tile in mistakes.tiles]
     assert confidences == sorted(confidences, reverse=True)
-    assert content.facts is not None and content.facts.chosen is not None
-    assert content.flips[0].model == content.facts.chosen.name
-    for gallery in content.flips:
+    assert flips[0].model == found.chosen.name
+    for gallery in flips:
         reference, this = held.predictions["float32"], held.predictions[gallery.model]
         for tile in gallery.tiles:
             assert np.array_equal(tile.pixels, held.images[tile.index])
-            assert tile.truth == content.facts.labels[held.truth[tile.index]]
+            assert tile.truth == found.labels[held.truth[tile.index]]
             before, after = reference.predicted[tile.index], this.predicted[tile.index]
             assert before != after
             right = (before == held.truth[tile.index], after == held.truth[tile.index])
@@ -313,37 +321,43 @@ def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
     ("file", "content", "says"),
     [
         pytest.param("record.json", "{", "is damaged", id="cut"),
-        pytest.param("record.json", '{"schema_version": 9}', "schema version 9", id="newer"),
-        pytest.param("record.json", '{"schema_version": 1}', "does not follow its schema", id="empty"),
+        pytest.param(
+            "record.json", '{"kind": "benchmark-record", "schema_version": 9}', "schema version 9", id="newer"
+        ),
+        pytest.param("record.json", '{"kind": "benchmark-record"}', "is damaged", id="empty"),
+        pytest.param("record.json", "[]", "is no benchmark record", id="other"),
         pytest.param("predictions.npz", "no archive", "is damaged", id="predictions"),
     ],
 )
 def test_damaged_step_is_a_clear_error_and_leaves_no_report(
     tmp_path: Path, small: dict[str, Any], file: str, content: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = sample_run.write(tmp_path / "run", record=small, train=False, variants=sample_run.VARIANTS[2:4])
+    made = sample_run.write(tmp_path / "run", record=small, train=False, variants=SMALL)
     (made.folder(made.require("benchmark")) / file).write_text(content)
     assert run_cli(lambda: cli.main(["report", str(made.path)], standalone_mode=False)) == 2
     assert says in capsys.readouterr().err
     assert not (made.path / "report").exists()
 
 
-def test_command_prints_where_the_report_is(
-    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_command_takes_the_latest_run_and_prints_where_the_report_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(run.path, tmp_path / "runs" / "latest")
+    sample_run.write(tmp_path / "runs" / "latest", record=None, quantize=False)
     assert run_cli(lambda: cli.main(["report", "--out", "here"], standalone_mode=False)) == 0
     assert capsys.readouterr().out.strip() == f"The report is at {Path('here/index.html')}"
     assert (tmp_path / "here" / "index.html").is_file()
 
 
-def test_command_prints_json(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli(lambda: cli.main(["report", str(run.path), "--json"], standalone_mode=False)) == 0
+def test_command_prints_json(tmp_path: Path, small: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    record = {**small, "models": [small["models"][0], sample_run.failed("broken", "it hung")]}
+    made = sample_run.write(tmp_path / "run", record=record, train=False, quantize=False, variants=SMALL)
+    assert run_cli(lambda: cli.main(["report", str(made.path), "--json"], standalone_mode=False)) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["kind"] == "edgefm-report"
-    assert [model["name"] for model in printed["models"]] == [variant.name for variant in sample_run.VARIANTS]
-    assert printed["failed"][0]["name"] == "int8_broken"
+    assert [model["name"] for model in printed["models"]] == ["drq_w8"]
+    assert printed["models"][0]["accuracy"] == small["models"][0]["accuracy"]
+    assert printed["failed"][0]["reason"] == "it hung"
 
 
 def test_command_without_a_run_is_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,6 +224,10 @@ def test_labels_do_not_cover_one_another_or_a_mark(seed: int) -> None:
 def test_details_name_every_leaf_and_cut_long_lists() -> None:
     rows = details.rows({"a": {"b": [1, 2]}, "c": [{"name": "x", "d": None}], "e": {"value": None, "reason": "why"}})
     assert rows == [("a / b", "1, 2"), ("c / x / name", "x"), ("c / x / d", "none"), ("e", "not known: why")]
+    rest, found = details.grids({"a": {"x": 1, "list": [{"layer": "bn1", "sha256": "f" * 64}]}, "plain": [1]})
+    assert rest == {"a": {"x": 1}, "plain": [1]}
+    assert (found[0].title, found[0].columns) == ("a / list", ("layer", "sha256"))
+    assert found[0].rows == (("bn1", "f" * 12 + "…"),)
     many = details.rows({str(place): place for place in range(200)})
     assert len(many) == 81
     assert many[-1] == ("…", "120 more in the step's JSON file")
