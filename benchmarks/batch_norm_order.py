@@ -49,9 +49,7 @@ def main() -> None:
                 }
             )
     means = {
-        reading: statistics.mean(
-            entry["validation_accuracy"] for entry in entries if entry["batch_norm"] == reading
-        )
+        reading: statistics.mean(entry["validation_accuracy"] for entry in entries if entry["batch_norm"] == reading)
         for reading in READINGS
     }
     artefacts.write_json(

@@ -49,13 +49,8 @@ def readme_block() -> str:
 
 def figures_page() -> str:
     """Return docs/figures.md: each target of the project with what was measured."""
-    rows = [
-        (target, wanted, found, "reached" if held else "**missed**")
-        for target, wanted, found, held in targets()
-    ]
-    sources = "\n".join(
-        f"- {name}: {provenance(value)} Again: `{value['command']}`." for name, value in recorded()
-    )
+    rows = [(target, wanted, found, "reached" if held else "**missed**") for target, wanted, found, held in targets()]
+    sources = "\n".join(f"- {name}: {provenance(value)} Again: `{value['command']}`." for name, value in recorded())
     return (
         "# Figures\n\n"
         "Written by `make figures` from the recorded results in `benchmarks/results/`. Targets are set before they are "
@@ -142,9 +137,7 @@ def reading_table() -> str:
     rows = []
     for reading, mean in order["mean_validation_accuracy"].items():
         found = {
-            entry["seed"]: entry["validation_accuracy"]
-            for entry in order["entries"]
-            if entry["batch_norm"] == reading
+            entry["seed"]: entry["validation_accuracy"] for entry in order["entries"] if entry["batch_norm"] == reading
         }
         rows.append((f"`{reading}`", *(percent(found[seed]) for seed in seeds), percent(mean)))
     headers = ("batch_norm", *(f"seed {seed}" for seed in seeds), "mean")

@@ -158,9 +158,7 @@ class Contract:
 
     def _takes_raw_pixels(self) -> bool:
         quantised = (self.input.dtype, self.input.zero_point) == ("uint8", 0)
-        return (
-            quantised and self.mean == 0 and self.input.scale is not None and self.input.scale * self.std == 1
-        )
+        return quantised and self.mean == 0 and self.input.scale is not None and self.input.scale * self.std == 1
 
 
 def read(model: Path) -> Contract | None:

@@ -85,9 +85,7 @@ def benchmark(
     """Measure the TFLite files of a run and return the step and its record."""
     from edgefm.benchmarking.step import benchmark_run
 
-    return benchmark_run(
-        source, protocol=protocol or BenchmarkProtocol(), data_dir=data_dir, progress=progress
-    )
+    return benchmark_run(source, protocol=protocol or BenchmarkProtocol(), data_dir=data_dir, progress=progress)
 
 
 def report(source: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:

@@ -51,16 +51,12 @@ class Recipe:
         if value.get("kind") != cls.kind:
             raise RecipeError(f"this is a recipe of kind '{value.get('kind')}', not '{cls.kind}'")
         if value.get("version", 0) > cls.version:
-            raise RecipeError(
-                f"recipe version {value['version']} is newer than {cls.version}: upgrade edgefm"
-            )
+            raise RecipeError(f"recipe version {value['version']} is newer than {cls.version}: upgrade edgefm")
         known = [field.name for field in dataclasses.fields(cls)]
         for name in value["params"]:
             if name not in known:
                 raise unknown_name(f"parameter of a '{cls.kind}' recipe", name, known)
-        params = {
-            name: tuple(item) if isinstance(item, list) else item for name, item in value["params"].items()
-        }
+        params = {name: tuple(item) if isinstance(item, list) else item for name, item in value["params"].items()}
         return cls(**params)
 
 

@@ -84,9 +84,7 @@ class Step:
         return cls(**{**value, "outputs": outputs})
 
 
-def step_key(
-    kind: str, *, recipe: Mapping[str, Any], inputs: Mapping[str, str], versions: Mapping[str, str]
-) -> str:
+def step_key(kind: str, *, recipe: Mapping[str, Any], inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
     """Return the sha256 that identifies a step's result; the seed is part of the recipe."""
     return artefacts.sha256_json(
         {"kind": kind, "recipe": dict(recipe), "inputs": dict(inputs), "versions": dict(versions)}
@@ -124,9 +122,7 @@ class RunDirectory:
         """Create an empty run at `path`, which must not exist yet or be an empty folder."""
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise RunError(
-                f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one."
-            )
+            raise RunError(f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one.")
         run = cls(path)
         run._write([], created=now())
         return run
@@ -149,9 +145,7 @@ class RunDirectory:
         """Return the run below `root` whose manifest changed last."""
         manifests = sorted(root.glob(f"*/{_MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
         if not manifests:
-            raise RunError(
-                f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder."
-            )
+            raise RunError(f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder.")
         return cls.open(manifests[-1].parent)
 
     @property

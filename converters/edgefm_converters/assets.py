@@ -59,7 +59,7 @@ def readme(model: Contract, *, accuracy: str | None) -> str:
     except ImportError:
         raise missing_extra("jinja2", "report") from None
 
-    template = resources.files("edgefm_converters").joinpath("templates", "assets.md.j2")
+    template = resources.files("edgefm_converters").joinpath("templates").joinpath("assets.md.j2")
     # Markdown, not HTML: nothing to escape.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     _, height, width, channels = model.input.shape

@@ -19,6 +19,7 @@ from edgefm.environment import versions
 from edgefm.errors import DataError, ModelError
 from edgefm.progress import SILENT, Progress
 from edgefm.recipes import Quantization
+from edgefm.silence import silenced
 from edgefm_converters.keras_file import load_keras
 from edgefm_converters.keras_to_tflite import float32_tflite
 from edgefm_converters.model_folder import MODEL_FILE, Card, described, write_model_folder
@@ -31,7 +32,6 @@ from edgefm_converters.preprocessing import (
     rescales_first,
 )
 from edgefm_converters.quantizing import NEEDS_CALIBRATION, calibrate, quantize_tflite
-from edgefm_converters.silence import silenced
 
 REPORT_FILE = "quantize.json"
 SCHEMA_VERSION = 1
@@ -169,7 +169,7 @@ def export_variants(
         "softmax_added": source.softmax_added,
     }
     used = libraries()
-    made_by = {"source": origin, "folding": folding, "versions": used}
+    made_by = {"source": origin, "recipe": recipe.to_json(), "folding": folding, "versions": used}
     reference = described(quantize_tflite(float32, "float32"), "float32", source.card)
     with tempfile.TemporaryDirectory(prefix="edgefm-float32-") as elsewhere:
         conversion = write_model_folder(

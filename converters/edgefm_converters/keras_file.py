@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.errors import ModelError, missing_extra
-from edgefm_converters.silence import silenced
+from edgefm.silence import silenced
 
 _PARTS = ("config.json", "metadata.json", "model.weights.h5")
 _GRAPHS = ("Sequential", "Functional")

@@ -7,8 +7,8 @@ import tempfile
 from typing import Any
 
 from edgefm.errors import ModelError
+from edgefm.silence import silenced
 from edgefm_converters.keras_file import check_classifier
-from edgefm_converters.silence import silenced
 
 SIGNATURE = "serving_default"
 INPUT = "image"

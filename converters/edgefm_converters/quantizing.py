@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgefm.errors import ModelError, missing_extra, unknown_name
 from edgefm.recipes import VARIANTS
+from edgefm.silence import silenced
 from edgefm_converters import flatbuffer
 from edgefm_converters.keras_to_tflite import INPUT, SIGNATURE
-from edgefm_converters.silence import silenced
 from edgefm_converters.surgery import with_uint8_io
 
 NEEDS_CALIBRATION = ("int8_w8a8", "int8_w8a8_fc4")

@@ -26,7 +26,8 @@ SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
 PREDICTIONS_FILE_NAME = "predictions.npz"
 _SAMPLED_ITEMS = 16
-_NUMBERS = re.compile(r"\[\s*((?:-?\d[\d.eE+-]*,\s+)*-?\d[\d.eE+-]*)\s*\]")
+# A list of numbers as json.dumps indents it. A string holds no line break, so it cannot look like one.
+_NUMBERS = re.compile(r"\[\n\s+((?:-?\d[\d.eE+-]*,\n\s+)*-?\d[\d.eE+-]*)\n\s*\]")
 
 
 def build(

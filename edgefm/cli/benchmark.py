@@ -72,8 +72,13 @@ def command(
             )
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
-            for name, given in (("--mean", mean), ("--std", std), ("--out", out), ("--latency-only", latency_only)):
-                if given not in (None, False):
+            for name, given in (
+                ("--mean", mean is not None),
+                ("--std", std is not None),
+                ("--out", out is not None),
+                ("--latency-only", latency_only),
+            ):
+                if given:
                     raise click.UsageError(f"{name} is for files; the models of a run bring their contracts")
             found, ends = _run(what[0] if what else None, protocol, data_dir, bars)
     finally:

@@ -33,9 +33,7 @@ class Bars:
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
             )
         if figures:
-            self._bar.set_postfix_str(
-                " ".join(f"{name} {value}" for name, value in figures.items()), refresh=False
-            )
+            self._bar.set_postfix_str(" ".join(f"{name} {value}" for name, value in figures.items()), refresh=False)
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()

@@ -20,15 +20,11 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Training, preset
 @click.option("--preset", "preset_name", default=None, help="quick, standard or paper.  [default: standard]")
 @click.option("--epochs", type=int, default=None, help="Passes over the training split.")
 @click.option("--batch-size", type=int, default=None, help="Images a step.")
-@click.option(
-    "--seed", type=int, default=None, help="Of weights, order, augmentation, dropout.  [default: 0]"
-)
+@click.option("--seed", type=int, default=None, help="Of weights, order, augmentation, dropout.  [default: 0]")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
 @click.option("--precision", default="float32", show_default=True, help=f"{', '.join(PRECISIONS)}.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
-@click.option(
-    "--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]"
-)
+@click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
 @click.option("--resume", is_flag=True, help="Go on with a stopped training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -89,9 +85,7 @@ def command(
     if as_json:
         render.as_json({"run": str(directory.path), **step.to_json()})
         return
-    click.echo(
-        f"validation accuracy {100 * step.summary['validation_accuracy']:.2f} %: {step.summary['verdict']}"
-    )
+    click.echo(f"validation accuracy {100 * step.summary['validation_accuracy']:.2f} %: {step.summary['verdict']}")
     click.echo(f"  {step.summary['reason']}")
     click.echo(f"model and curves: {directory.folder(step)}")
     click.echo("next: edgefm quantize")

@@ -23,9 +23,7 @@ def command(as_json: bool) -> None:
         (
             entry.name,
             f"{entry.trainable:,} + {entry.non_trainable:,}",
-            " / ".join(
-                _percent(value) for value in (entry.claim.train_accuracy, entry.claim.validation_accuracy)
-            ),
+            " / ".join(_percent(value) for value in (entry.claim.train_accuracy, entry.claim.validation_accuracy)),
             entry.summary,
         )
         for entry in known

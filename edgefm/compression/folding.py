@@ -154,7 +154,7 @@ class _Plan:
         ahead, _ = self._ahead(call, found)
         if isinstance(ahead, _Ahead):
             self._absorb(ahead, found)
-            self.remove(call, f"scale and shift into {ahead.call.name}")
+            self.remove(call, f"{'scale and shift' if found.shift.any() else 'scale'} into {ahead.call.name}")
             return
         self.left_out.append(LeftOut(layer=call.name, reason=f"{before.reason}; {ahead.reason}"))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgefm.report import wording
 from edgefm.report.facts import SIGNIFICANCE, Comparison, Facts, Model, fastest, loss_is_shown
-from edgefm.report.wording import DASH, Interval
+from edgefm.report.wording import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +177,10 @@ def _faster(model: Model) -> str:
         return "no faster or slower (no difference shown) than"
     gain = ratio.inverse() if ratio.value < 1 else ratio
     word = "faster" if ratio.value < 1 else "slower"
-    low, high = f"{gain.low:.2f}", f"{gain.high:.2f}"
-    return f"{wording.times(gain.value)} {word} (95 % interval {low}{DASH}{high}) than"
+    # As many figures as it takes to tell the ends of a narrow interval apart.
+    digits = 2 if gain.high - gain.low >= 0.01 else 3
+    interval = f"95 % interval {gain.low:.{digits}f} to {gain.high:.{digits}f}"
+    return f"{wording.times(gain.value)} {word} ({interval}) than"
 
 
 def _accuracy(model: Model) -> str:

@@ -38,18 +38,27 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A model's answer to one image."""
+    """A model's answer to one image.
+
+    Attributes:
+      confidence: the highest output.
+      probability: whether the model's outputs are probabilities; otherwise the confidence is a raw score.
+    """
 
     model: str
     label: str
     confidence: float
+    probability: bool
     right: bool
 
     @property
     def text(self) -> str:
         """The answer in words, e.g. '✗ Shirt 71 %'; a confidence is never rounded up to certainty."""
+        mark = RIGHT if self.right else WRONG
+        if not self.probability:
+            return f"{mark} {self.label} {self.confidence:.4g}"
         share = ">99" if 0.995 <= self.confidence < 1 else wording.percent(self.confidence, 0)
-        return f"{RIGHT if self.right else WRONG} {self.label} {share}\N{NO-BREAK SPACE}%"
+        return f"{mark} {self.label} {share}\N{NO-BREAK SPACE}%"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +155,15 @@ def _tile(evidence: Evidence, index: int, kind: str, models: Sequence[str]) -> T
     for name in models:
         one = evidence.predictions[name]
         guess = int(one.predicted[index])
-        confidence = float(one.confidence[index])
-        answers.append(Answer(model=name, label=evidence.labels[guess], confidence=confidence, right=guess == true))
+        answers.append(
+            Answer(
+                model=name,
+                label=evidence.labels[guess],
+                confidence=float(one.confidence[index]),
+                probability=one.probabilities,
+                right=guess == true,
+            )
+        )
     return Tile(
         index=index,
         pixels=evidence.images[index],

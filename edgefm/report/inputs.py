@@ -36,11 +36,16 @@ class Prediction:
 
     Attributes:
       predicted: int64 [n], the class of the highest output.
-      confidence: float32 [n], that output, 0 to 1.
+      confidence: float32 [n], that output: 0 to 1, or a raw score of a model that gives no probabilities.
     """
 
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether all outputs can be probabilities; quantised ones may lie a little above 1."""
+        return bool(((self.confidence >= 0) & (self.confidence <= 1.01)).all())
 
 
 @dataclass(frozen=True, kw_only=True)

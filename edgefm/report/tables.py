@@ -30,11 +30,11 @@ def headers(facts: Facts) -> list[Cell]:
     reference = facts.reference.name if facts.reference else "reference"
     unit = facts.unit.name
     return [
-        Cell(value="Accuracy", detail="% [95 %]"),
-        Cell(value="Difference", detail="points [95 %]"),
+        Cell(value="Accuracy", detail="% [95\N{NO-BREAK SPACE}%]"),
+        Cell(value="Difference", detail="points [95\N{NO-BREAK SPACE}%]"),
         Cell(value="McNemar", detail=f"difference to {reference}"),
-        Cell(value="p50", detail=f"{unit} [95 %]"),
-        Cell(value="Ratio", detail=f"to {reference} [95 %]"),
+        Cell(value="p50", detail=f"{unit} [95\N{NO-BREAK SPACE}%]"),
+        Cell(value="Ratio", detail=f"to {reference} [95\N{NO-BREAK SPACE}%]"),
         Cell(value="p90", detail=unit),
         Cell(value="p99", detail=unit),
         Cell(value="End to end", detail=f"p50, {unit}"),

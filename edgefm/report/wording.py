@@ -41,12 +41,16 @@ class TimeUnit:
 
 
 MICROSECONDS = TimeUnit(name="µs", nanoseconds=1e3, decimals=1)
+FINE_MICROSECONDS = TimeUnit(name="µs", nanoseconds=1e3, decimals=2)
 MILLISECONDS = TimeUnit(name="ms", nanoseconds=1e6, decimals=2)
 
 
 def time_unit(nanoseconds: Iterable[float]) -> TimeUnit:
-    """Return milliseconds where any time is 10 ms or more, else microseconds."""
-    return MILLISECONDS if max(nanoseconds, default=0.0) >= 1e7 else MICROSECONDS
+    """Return milliseconds where any time is 10 ms or more, else microseconds; finer ones below 10 us."""
+    times = list(nanoseconds)
+    if max(times, default=0.0) >= 1e7:
+        return MILLISECONDS
+    return FINE_MICROSECONDS if min(times, default=1e6) < 1e4 else MICROSECONDS
 
 
 def number(value: float, decimals: int) -> str:

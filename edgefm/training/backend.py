@@ -13,6 +13,7 @@ from typing import Any
 
 from edgefm.errors import RuntimeUnavailableError, missing_extra, unknown_name
 from edgefm.recipes import BACKENDS, PRECISIONS
+from edgefm.silence import silenced
 
 _EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
@@ -65,7 +66,8 @@ def use_backend(backend: str | None, precision: str = "float32") -> Device:
         raise missing_extra(backend, _EXTRAS[backend])
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
-    import keras
+    with silenced():
+        import keras
 
     if keras.config.backend() != backend:
         raise RuntimeUnavailableError(
@@ -73,11 +75,10 @@ def use_backend(backend: str | None, precision: str = "float32") -> Device:
             hint=f"Start a new process with KERAS_BACKEND={backend}.",
         )
     keras.config.set_dtype_policy(precision)
-    kind, name = _device(backend)
+    with silenced():
+        kind, name = _device(backend)
     version = sys.modules[backend].__version__
-    return Device(
-        backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__
-    )
+    return Device(backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__)
 
 
 @contextmanager

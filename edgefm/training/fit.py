@@ -82,9 +82,7 @@ def fit(
     for epoch in range(len(epochs), recipe.epochs):
         started = time.perf_counter()
         order, generator = epoch_order(len(train.labels), seed=recipe.seed, epoch=epoch)
-        images = flip_and_shift(
-            train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels
-        )
+        images = flip_and_shift(train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels)
         loss_sum, accuracy_sum = 0.0, 0.0
         batches = _batches(images, targets[train.labels[order]], batch_size)
         for step, (pixels, wanted) in enumerate(batches, start=1):
@@ -172,9 +170,7 @@ def _make_deterministic() -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _batches(
-    images: NDArray[np.uint8], targets: NDArray[np.float32], batch_size: int
-) -> Iterator[tuple[Any, Any]]:
+def _batches(images: NDArray[np.uint8], targets: NDArray[np.float32], batch_size: int) -> Iterator[tuple[Any, Any]]:
     """Yield batches cut on the device from an epoch that is moved there once; the odd rest is left out."""
     held, wanted = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(targets)
     shape, classes = (batch_size, *images.shape[1:]), (batch_size, targets.shape[1])

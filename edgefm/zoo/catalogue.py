@@ -62,7 +62,7 @@ class Architecture:
 
 def architecture(name: str) -> Architecture:
     """Return what is known of an architecture, or raise a RecipeError that names the nearest one."""
-    return _module(name).ARCHITECTURE  # type: ignore[no-any-return]  # a module attribute
+    return _module(name).ARCHITECTURE
 
 
 def architectures() -> tuple[Architecture, ...]:

@@ -56,9 +56,7 @@ def test_training_learns_and_leaves_model_history_and_curves(unbroken: RunDirect
     assert step.summary["verdict"] == history(unbroken)["verdict"]["name"]
 
     model = keras.models.load_model(folder / "model.keras")
-    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers), (
-        "plain Keras layers only"
-    )
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers), "plain Keras layers only"
     probabilities = np.asarray(model.predict_on_batch(data.validation.images))
     accuracy = float((probabilities.argmax(axis=1) == data.validation.labels).mean())
     assert accuracy == pytest.approx(step.summary["validation_accuracy"], abs=1e-9)
@@ -69,9 +67,7 @@ def test_same_seed_gives_the_same_history(unbroken: RunDirectory, data: Dataset,
     train_run(again, data, recipe=RECIPE, backend="tensorflow")
     assert figures(again) == figures(unbroken)
     other = RunDirectory.create_at(tmp_path / "other")
-    train_run(
-        other, data, recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1), backend="tensorflow"
-    )
+    train_run(other, data, recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1), backend="tensorflow")
     assert figures(other) != figures(unbroken)
 
 

@@ -348,7 +348,7 @@ def test_fold_rescaling_without_offset_into_padded_conv() -> None:
     folded, done, left = check(
         build(layers.Rescaling(1 / 255, name="scale"), layers.Conv2D(4, 3, padding="same", name="conv"))
     )
-    assert done == {"scale": "scale and shift into conv"} and kinds(folded) == ["Conv2D"] and not left
+    assert done == {"scale": "scale into conv"} and kinds(folded) == ["Conv2D"] and not left
 
 
 def test_fold_leaves_out_rescaling_with_offset_before_padded_conv() -> None:
