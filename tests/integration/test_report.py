@@ -24,6 +24,7 @@ from edgefm.errors import RunError
 from edgefm.report import build, inputs, page, write
 from edgefm.report.curves import draw_curves
 from edgefm.report.facts import facts
+from edgefm.report.galleries import Answer
 from edgefm.runs import RunDirectory
 from tests.fixtures import sample_run
 
@@ -315,6 +316,17 @@ def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
             assert before != after
             right = (before == held.truth[tile.index], after == held.truth[tile.index])
             assert tile.kind == {(True, False): "lost", (False, True): "won", (False, False): "both wrong"}[right]
+
+
+def test_raw_scores_are_not_shown_as_percentages() -> None:
+    none = np.zeros(3, dtype=np.int64)
+    shares = inputs.Prediction(predicted=none, confidence=np.array([0.2, 1.0, 0.999], dtype=np.float32))
+    scores = inputs.Prediction(predicted=none, confidence=np.array([0.2, 3.25, 12.0], dtype=np.float32))
+    assert shares.probabilities
+    assert not scores.probabilities
+    sure = Answer(model="a", label="Bag", confidence=0.999, probability=True, right=True)
+    score = Answer(model="a", label="Bag", confidence=3.25, probability=False, right=False)
+    assert (sure.text, score.text) == ("✓ Bag >99\N{NO-BREAK SPACE}%", "✗ Bag 3.25")
 
 
 @pytest.mark.parametrize(
