@@ -20,7 +20,7 @@ _PUBLIC = {
     "train": "edgefm.pipeline",
     "quantize": "edgefm.pipeline",
     "benchmark": "edgefm.pipeline",
-    "report": "edgefm.pipeline",
+    "write_report": "edgefm.pipeline",
     "inspect": "edgefm.inspection",
     "predict": "edgefm.prediction",
 }
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from edgefm.inspection import inspect as inspect
     from edgefm.pipeline import benchmark as benchmark
     from edgefm.pipeline import quantize as quantize
-    from edgefm.pipeline import report as report
     from edgefm.pipeline import train as train
+    from edgefm.pipeline import write_report as write_report
     from edgefm.prediction import predict as predict
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol
     from edgefm.recipes import Quantization as Quantization

@@ -105,7 +105,8 @@ class Contract:
         """Return how a pixel becomes an input value, in words a programmer can type."""
         if self._takes_raw_pixels():
             return "q = pixel"
-        real = "pixel" if (self.mean, self.std) == (0, 1) else f"(pixel - {self.mean:g}) / {self.std:g}"
+        centred = f"(pixel - {self.mean:g})" if self.mean else "pixel"
+        real = centred if self.std == 1 else f"{centred} / {self.std:g}"
         if self.input.scale is None:
             return f"x = {real}"
         return f"q = clamp(round({real} / {self.input.scale!r}) + {self.input.zero_point})"
@@ -114,7 +115,8 @@ class Contract:
         """Return how an output value becomes a probability."""
         if self.output.scale is None:
             return "probability = y"
-        return f"probability = (q - {self.output.zero_point}) * {self.output.scale!r}"
+        level = f"(q - {self.output.zero_point})" if self.output.zero_point else "q"
+        return f"probability = {level} * {self.output.scale!r}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract as a JSON object; formulas and labels are spelt out for a reader."""

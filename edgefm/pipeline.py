@@ -88,7 +88,7 @@ def benchmark(
     return benchmark_run(source, protocol=protocol or BenchmarkProtocol(), data_dir=data_dir, progress=progress)
 
 
-def report(source: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
+def write_report(source: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
     """Write the report of a run and return the path of its HTML page."""
     from edgefm.report import write
 
@@ -105,4 +105,4 @@ def _run_for(path: Path | None, recipe: Training) -> RunDirectory:
     return RunDirectory.create_at(path)
 
 
-__all__: Sequence[str] = ["benchmark", "quantize", "report", "train"]
+__all__: Sequence[str] = ["benchmark", "quantize", "train", "write_report"]

@@ -97,14 +97,14 @@ def _run(
 ) -> tuple[Mapping[str, Any], list[str]]:
     """Measure a run; return its record and what to say at the end."""
     from edgefm.errors import RuntimeUnavailableError
-    from edgefm.pipeline import benchmark, report
+    from edgefm.pipeline import benchmark, write_report
     from edgefm.runs import RunDirectory
 
     run = RunDirectory.latest() if path is None else RunDirectory.open(path)
     step, found = benchmark(run, protocol=protocol, data_dir=data_dir, progress=bars)
     ends = [f"record: {run.folder(step) / 'record.json'}"]
     try:
-        ends.append(f"report: {report(run, progress=bars)}")
+        ends.append(f"report: {write_report(run, progress=bars)}")
     except RuntimeUnavailableError as error:
         ends.append(f"no report: {error}")
     return found, ends

@@ -180,7 +180,6 @@ def test_jax_backend_trains_the_same_history_twice_without_tensorflow(tmp_path: 
 
 @pytest.mark.torch
 def test_torch_backend_trains_the_same_history_twice_without_tensorflow(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     _train_twice("torch", tmp_path)
 
 
