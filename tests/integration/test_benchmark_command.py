@@ -157,7 +157,7 @@ def test_benchmark_command_on_latest_run_prints_table_and_report(
         assert source.last("benchmark") is not None
         return source.path / "report" / "index.html"
 
-    monkeypatch.setattr(pipeline, "report", report)
+    monkeypatch.setattr(pipeline, "write_report", report)
     monkeypatch.chdir(trained.path.parent.parent)
     assert _command("--rounds", "2") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -172,7 +172,7 @@ def test_benchmark_command_without_plotting_library_gives_the_hint(
     def report(source: RunDirectory, **options: Any) -> Path:
         raise missing_extra("matplotlib", "report")
 
-    monkeypatch.setattr(pipeline, "report", report)
+    monkeypatch.setattr(pipeline, "write_report", report)
     assert _command(str(trained.path), "--rounds", "1", "--json") == 0
     out = json.loads(capsys.readouterr().out)
     record.validate(out)
