@@ -37,6 +37,7 @@ def train(
     """
     from edgefm import zoo
     from edgefm.data.fashion_mnist import load_fashion_mnist
+    from edgefm.training.backend import find_backend
     from edgefm.training.step import check_resume, stopped_recipe, train_run
 
     if resume:
@@ -46,7 +47,8 @@ def train(
             check_resume(recipe, stopped)
         recipe = stopped
     recipe = recipe or Training()
-    zoo.architecture(recipe.model)
+    zoo.check_options(recipe.model, recipe.model_options)
+    find_backend(backend, precision)
     dataset = load_fashion_mnist(data_dir, progress=progress)
     if not resume:
         directory = _run_for(run, recipe)

@@ -55,15 +55,7 @@ def use_backend(backend: str | None, precision: str = "float32") -> Device:
       RecipeError: an unknown name.
       RuntimeUnavailableError: the backend is not installed, or Keras already runs on another in this process.
     """
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    backend = backend or os.environ.get("KERAS_BACKEND") or _first_installed()
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
-    if importlib.util.find_spec("keras") is None:
-        raise missing_extra("keras", "train")
-    if importlib.util.find_spec(backend) is None:
-        raise missing_extra(backend, _EXTRAS[backend])
+    backend = find_backend(backend, precision)
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
     with silenced():
@@ -79,6 +71,25 @@ def use_backend(backend: str | None, precision: str = "float32") -> Device:
         kind, name = _device(backend)
     version = sys.modules[backend].__version__
     return Device(backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__)
+
+
+def find_backend(backend: str | None, precision: str) -> str:
+    """Return the name of the backend that `use_backend` would use, importing nothing.
+
+    Raises:
+      RecipeError: an unknown name.
+      RuntimeUnavailableError: the backend or Keras is not installed.
+    """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    backend = backend or os.environ.get("KERAS_BACKEND") or _first_installed()
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    if importlib.util.find_spec("keras") is None:
+        raise missing_extra("keras", "train")
+    if importlib.util.find_spec(backend) is None:
+        raise missing_extra(backend, _EXTRAS[backend])
+    return backend
 
 
 @contextmanager

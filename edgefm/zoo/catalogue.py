@@ -80,15 +80,8 @@ def build(name: str, options: Mapping[str, str] | None = None) -> Any:
       RecipeError: an unknown name, option or value.
       AssertionError: the number of parameters is not the one that the architecture states.
     """
-    known = architecture(name)
     options = dict(options or {})
-    for option, value in options.items():
-        if option not in known.options:
-            if not known.options:
-                raise RecipeError(f"model '{name}' has no options, '{option}' was given")
-            raise unknown_name(f"option of model '{name}'", option, known.options)
-        if value not in known.options[option]:
-            raise unknown_name(f"value of {option} of model '{name}'", value, known.options[option])
+    known = check_options(name, options)
     model = _module(name).build(**options)
     trainable = sum(_size(weight) for weight in model.trainable_weights)
     non_trainable = sum(_size(weight) for weight in model.non_trainable_weights)
@@ -98,6 +91,23 @@ def build(name: str, options: Mapping[str, str] | None = None) -> Any:
         non_trainable,
     )
     return model
+
+
+def check_options(name: str, options: Mapping[str, str]) -> Architecture:
+    """Return what is known of an architecture if it has these options, without building it.
+
+    Raises:
+      RecipeError: an unknown name, option or value.
+    """
+    known = architecture(name)
+    for option, value in options.items():
+        if option not in known.options:
+            if not known.options:
+                raise RecipeError(f"model '{name}' has no options, '{option}' was given")
+            raise unknown_name(f"option of model '{name}'", option, known.options)
+        if value not in known.options[option]:
+            raise unknown_name(f"value of {option} of model '{name}'", value, known.options[option])
+    return known
 
 
 def _size(weight: Any) -> int:
