@@ -143,7 +143,7 @@ def reading_table() -> str:
     headers = ("batch_norm", *(f"seed {seed}" for seed in seeds), "mean")
     return (
         "The source does not say whether the ReLU stands before or after the batch normalisation. Validation accuracy "
-        "of the last epoch of the `standard` preset:\n\n"
+        "of the last of six epochs, otherwise the `standard` preset:\n\n"
         + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
         + f"\n\nThe default is `{order['better']}`."
     )

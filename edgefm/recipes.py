@@ -93,7 +93,7 @@ class Training(Recipe):
     weight_decay: float = 0.05
     flip: bool = True
     shift_pixels: int = 0
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -205,6 +205,7 @@ PRESETS: dict[str, Training] = {
         weight_decay=0.0,
         flip=False,
         shift_pixels=0,
+        label_smoothing=0.0,
     ),
 }
 
