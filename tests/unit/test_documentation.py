@@ -1,0 +1,56 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import figures
+from edgefm.cli.main import COMMANDS, cli
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+
+
+def test_readme_says_what_the_recorded_results_say() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert figures.with_block(page, figures.readme_block()) == page, "run: make figures"
+
+
+def test_figures_page_says_what_the_recorded_results_say() -> None:
+    assert (ROOT / "docs" / "figures.md").read_text(encoding="utf-8") == figures.figures_page(), "run: make figures"
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_readme_names_each_command(name: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"`[^`]*\b{name}\b[^`]*`", readme)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_documented_commands_and_options_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for line in re.findall(r"edgefm ((?:[a-z]+)(?: [^`\n&|#;)]*)?)", text):
+        words = line.split()
+        if words[0] not in COMMANDS:
+            continue
+        command = cli.get_command(None, words[0])  # type: ignore[arg-type]
+        assert command is not None
+        commands = [command, *getattr(command, "commands", {}).values()]
+        known = {option for entry in commands for parameter in entry.params for option in parameter.opts}
+        for word in words[1:]:
+            if word.startswith("--"):
+                assert word in known, f"{page.name}: edgefm {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_linked_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_make_targets_that_pages_name_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(r"`?make ([a-z]+)", page.read_text(encoding="utf-8")):
+            if f"`make {target}" in page.read_text(encoding="utf-8"):
+                assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
