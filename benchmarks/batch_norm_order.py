@@ -1,7 +1,7 @@
 """Which reading of the Enhanced CNN is better: Conv -> BN -> ReLU or Conv(relu) -> BN?
 
 Trains both over three seeds with the standard preset, shortened to six epochs, and records the validation figures.
-The test set is not touched. Run: python -m benchmarks.batch_norm_order [--runs FOLDER]. A stopped series goes on where it was.
+The test set is not touched. Run: python -m benchmarks.batch_norm_order [--runs FOLDER]. A stopped series goes on.
 """
 
 from __future__ import annotations
