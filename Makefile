@@ -6,15 +6,14 @@ RUN ?= runs/demo
 RECORDED ?= runs/main-job
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint types unit format record assets figures bench clean
+.PHONY: help demo test lint types unit format record assets figures clean
 
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
 	@echo "make test     lint, types and tests"
-	@echo "make record   time and record the main job (standard preset), its assets and its figures"
+	@echo "make record   measure all figures anew on this machine (about 12 minutes): main job, benchmarks, assets"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
 	@echo "make figures  write the figures of README and docs from recorded results"
-	@echo "make bench    run the benchmarks of the toolkit and record their results"
 
 # One environment for everything; rebuilt when the pins or the project file change.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -48,6 +47,7 @@ format: $(VENV)/installed
 
 record: $(VENV)/installed
 	$(BIN)/python -m benchmarks.main_job --run $(RECORDED)
+	$(BIN)/python -m pytest benchmarks --benchmark-enable -q -s
 	$(MAKE) assets figures
 
 assets: $(VENV)/installed
@@ -55,9 +55,6 @@ assets: $(VENV)/installed
 
 figures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.figures
-
-bench: $(VENV)/installed
-	$(BIN)/python -m pytest benchmarks --benchmark-enable -s
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

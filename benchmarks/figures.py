@@ -58,6 +58,7 @@ def figures_page() -> str:
         f"{tabulate(rows, headers=('figure', 'target', 'measured', ''), tablefmt='github', disable_numparse=True)}\n\n"
         f"## The main job\n\n{models_table(result('main_job'))}\n\n"
         f"## Where the ReLU stands\n\n{reading_table()}\n\n"
+        f"## Fused batch normalisation\n\n{step_sentence()}\n\n"
         f"## Recorded runs\n\n{sources}\n"
     )
 
@@ -65,6 +66,7 @@ def figures_page() -> str:
 def targets() -> list[tuple[str, str, str, bool]]:
     """Return (figure, target, measured, held) of each target that a result was recorded for."""
     job, fold, overhead = result("main_job"), result("fold"), result("harness_overhead")
+    start = result("startup")["seconds"]["p50"]
     models = {model["name"]: model for model in job["models"]}
     accuracy = job["training"]["summary"]["validation_accuracy"]
     int8, fc4, float32 = models["int8_w8a8"], models["int8_w8a8_fc4"], models["float32"]
@@ -72,12 +74,7 @@ def targets() -> list[tuple[str, str, str, bool]]:
     ratio = fold["latency_ratio"]["value"]
     fc4_ratio = fc4["latency_ns"]["p50"]["value"] / int8["latency_ns"]["p50"]["value"]
     return [
-        (
-            "`edgefm --help`, p50",
-            "<= 0.15 s",
-            f"{job['help_seconds']['p50']:.3f} s",
-            job["help_seconds"]["p50"] <= 0.15,
-        ),
+        ("`edgefm --help`, p50", "<= 0.15 s", f"{start:.3f} s", start <= 0.15),
         ("`standard` validation accuracy", ">= 93.3 %", percent(accuracy), accuracy >= 0.933),
         ("`standard` training time", "<= 6 min", duration(job["train_seconds"]), job["train_seconds"] <= 360),
         ("int8_w8a8 folded / unfolded, p50 in one run", "<= 0.80", f"{ratio:.3f}", ratio <= 0.80),
@@ -146,6 +143,17 @@ def reading_table() -> str:
         "of the last of six epochs, otherwise the `standard` preset:\n\n"
         + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
         + f"\n\nThe default is `{order['better']}`."
+    )
+
+
+def step_sentence() -> str:
+    """Return what the fused batch normalisation buys, in a sentence."""
+    step = result("training_step")
+    turns = step["speed_up"]["turns"]
+    return (
+        f"On TensorFlow it makes a training step of the Enhanced CNN at batch {step['batch']} "
+        f"{step['speed_up']['p50']:.2f} times faster (median of {len(turns)} turns; {min(turns):.2f} to "
+        f"{max(turns):.2f})."
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -23,7 +22,6 @@ from edgefm.runs import RunDirectory
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"
-HELP_RUNS = 21
 
 
 def main() -> None:
@@ -31,7 +29,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/main-job"))
     path: Path = parser.parse_args().run
-    help_seconds = [timed("--help") for _ in range(HELP_RUNS)]
     command = timed("train", "--preset", "standard", "--run", str(path))
     quantize_seconds = timed("quantize", str(path))
     benchmark_seconds = timed("benchmark", str(path))
@@ -46,7 +43,6 @@ def main() -> None:
             "command": "python -m benchmarks.main_job",
             "created": runs.now(),
             "environment": environment(),
-            "help_seconds": {"p50": statistics.median(help_seconds), "samples": help_seconds},
             # A training that was there already took what its step recorded.
             "train_seconds": max(command, training.seconds),
             "quantize_seconds": quantize_seconds,
@@ -66,9 +62,8 @@ def main() -> None:
 
 def timed(*arguments: str) -> float:
     """Return the wall-clock seconds of an edgefm command that must succeed."""
-    quiet = subprocess.DEVNULL if arguments == ("--help",) else None
     started = time.perf_counter()
-    subprocess.run([str(Path(sys.executable).with_name("edgefm")), *arguments], check=True, stdout=quiet)
+    subprocess.run([str(Path(sys.executable).with_name("edgefm")), *arguments], check=True)
     return time.perf_counter() - started
 
 

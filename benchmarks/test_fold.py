@@ -1,7 +1,7 @@
 """What exact folding buys: int8_w8a8 of the Conv(relu)-BN reading of the Enhanced CNN, folded and unfolded.
 
 Trains that reading with the quick preset, quantises it both ways, measures both and float32 in one benchmark with
-interleaved rounds, and records the result. Run: make bench, or pytest benchmarks/test_fold.py -s.
+interleaved rounds, and records the result. Run: pytest benchmarks/test_fold.py -s.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def command(
         )
     except KeyboardInterrupt:
         bars.close()
-        click.echo("stopped; go on after the last finished epoch with: edgefm train --resume", err=True)
+        where = f" --run {run}" if run else ""
+        click.echo(f"stopped; go on after the last finished epoch with: edgefm train --resume{where}", err=True)
         raise
     finally:
         bars.close()

@@ -1,8 +1,8 @@
 """Batch normalisation as one fused operator, for training on TensorFlow.
 
 Keras 3 computes moments and normalisation with separate operators on every backend. TensorFlow has a fused one,
-which makes a training step of the Enhanced CNN about 1.5 times faster on a CPU (`make bench-training` measures
-it). The model that is saved holds plain keras.layers.BatchNormalization.
+which makes a training step faster on a CPU; docs/figures.md says by how much (benchmarks/test_training_step.py).
+The model that is saved holds plain keras.layers.BatchNormalization.
 """
 
 from __future__ import annotations
