@@ -15,18 +15,19 @@ ARCHITECTURE = Architecture(
     trainable=422_474,
     non_trainable=448,
     claim=Claim(train_accuracy=98.89, validation_accuracy=93.3, train_loss=0.0371, validation_loss=0.2087),
-    options={"batch_norm": ("before_relu", "after_relu")},
+    options={"batch_norm": ("after_relu", "before_relu")},
 )
 
 
-def build(*, batch_norm: str = "before_relu") -> Any:
+def build(*, batch_norm: str = "after_relu") -> Any:
     """Return the untrained keras.Model, 422,474 trainable and 448 non-trainable parameters.
 
     The 448 are the moving mean and variance of the three batch normalisations, 2 x (32 + 64 + 128).
 
     Args:
-      batch_norm: the source does not say where the ReLU stands. 'before_relu' reads Conv -> BN -> ReLU,
-        'after_relu' reads Conv(relu) -> BN.
+      batch_norm: the source does not say where the ReLU stands. 'after_relu' reads Conv(relu) -> BN,
+        'before_relu' reads Conv -> BN -> ReLU. The default is the better one on the validation images: 92.79 %
+        against 92.53 %, mean of three seeds after six epochs (benchmarks/results/batch_norm_order.json).
     """
     import keras
     from keras import layers

@@ -54,3 +54,15 @@ def test_make_targets_that_pages_name_exist() -> None:
         for target in re.findall(r"`?make ([a-z]+)", page.read_text(encoding="utf-8")):
             if f"`make {target}" in page.read_text(encoding="utf-8"):
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
+
+
+def test_default_reading_of_the_enhanced_cnn_is_the_better_one_and_its_docstring_says_the_figures() -> None:
+    from edgefm import zoo
+    from edgefm.zoo import enhanced_cnn
+
+    recorded = figures.result("batch_norm_order")
+    means = recorded["mean_validation_accuracy"]
+    assert zoo.architecture("enhanced_cnn").options["batch_norm"][0] == recorded["better"]
+    best, other = sorted(means.values(), reverse=True)
+    text = " ".join((enhanced_cnn.build.__doc__ or "").split())
+    assert f"{100 * best:.2f} % against {100 * other:.2f} %" in text
