@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/installed
-	@rm -rf $(RUN)
+	@if [ -f $(RUN)/manifest.json ]; then rm -rf $(RUN); fi
 	$(BIN)/edgefm data fetch
 	$(BIN)/edgefm train --preset quick --run $(RUN)
 	$(BIN)/edgefm quantize $(RUN)

@@ -7,6 +7,7 @@ without guessing. Pixels are always uint8 in [0, 255]; the contract says what th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -160,7 +161,12 @@ class Contract:
 
     def _takes_raw_pixels(self) -> bool:
         quantised = (self.input.dtype, self.input.zero_point) == ("uint8", 0)
-        return quantised and self.mean == 0 and self.input.scale is not None and self.input.scale * self.std == 1
+        return (
+            quantised
+            and self.mean == 0
+            and self.input.scale is not None
+            and math.isclose(self.input.scale * self.std, 1, rel_tol=1e-6)
+        )
 
 
 def read(model: Path) -> Contract | None:

@@ -17,7 +17,7 @@ def train(
     *,
     run: Path | None = None,
     backend: str | None = None,
-    precision: str = "float32",
+    precision: str | None = None,
     resume: bool = False,
     data_dir: Path | None = None,
     progress: Progress = SILENT,
@@ -28,7 +28,7 @@ def train(
       recipe: what to train and how; by default the recipe `Training()`, or that of the stopped training.
       run: run folder, made when it is not there; by default a new one below `runs/`, with `resume` the latest.
       backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
-      precision: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
+      precision: 'float32' (the default), 'mixed_bfloat16' or 'mixed_float16'.
       resume: go on with the stopped training of the run.
       data_dir: folder of the Fashion-MNIST files.
       progress: receives progress.
@@ -38,15 +38,14 @@ def train(
     from edgefm import zoo
     from edgefm.data.fashion_mnist import load_fashion_mnist
     from edgefm.training.backend import find_backend
-    from edgefm.training.step import check_resume, stopped_recipe, train_run
+    from edgefm.training.step import stopped_training, train_run
 
     if resume:
         directory = RunDirectory.open(run) if run else RunDirectory.latest()
-        stopped = stopped_recipe(directory)
-        if recipe is not None:
-            check_resume(recipe, stopped)
-        recipe = stopped
-    recipe = recipe or Training()
+        stopped = stopped_training(directory)
+        stopped.check(recipe=recipe, backend=backend, precision=precision)
+        recipe, backend, precision = stopped.recipe, stopped.backend, stopped.precision
+    recipe, precision = recipe or Training(), precision or "float32"
     zoo.check_options(recipe.model, recipe.model_options)
     find_backend(backend, precision)
     dataset = load_fashion_mnist(data_dir, progress=progress)
@@ -90,11 +89,13 @@ def benchmark(
     return benchmark_run(source, protocol=protocol or BenchmarkProtocol(), data_dir=data_dir, progress=progress)
 
 
-def write_report(source: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
+def write_report(
+    source: RunDirectory, *, out: Path | None = None, data_dir: Path | None = None, progress: Progress = SILENT
+) -> Path:
     """Write the report of a run and return the path of its HTML page."""
     from edgefm.report import write
 
-    return write(source, out=out, progress=progress)
+    return write(source, out=out, data_dir=data_dir, progress=progress)
 
 
 def _run_for(path: Path | None, recipe: Training) -> RunDirectory:

@@ -177,7 +177,7 @@ class RunDirectory:
         return step
 
     def find(self, key: str) -> Step | None:
-        """Return the newest finished step with this key whose files are all there unchanged in size, or None."""
+        """Return the newest finished step with this key whose files are all there unchanged, or None."""
         for step in reversed(self.steps()):
             if step.key == key and all(self._intact(output) for output in step.outputs):
                 return step
@@ -203,6 +203,7 @@ class RunDirectory:
                 hint="Wait for it to end, or work on another run.",
             ) from None
         try:
+            self._recover()
             yield
         finally:
             lock.release()
@@ -233,12 +234,37 @@ class RunDirectory:
         recipe: Mapping[str, Any],
         inputs: Mapping[str, str],
         summary: Mapping[str, Any],
+        scratch: tuple[str, ...] = (),
     ) -> Step:
-        """Turn a folder that `begin` gave into a finished step and enter it in the manifest."""
+        """Turn a folder that `begin` gave into a finished step and enter it in the manifest.
+
+        `scratch` names files that are needed only to resume; they go when the manifest names the step. Whenever
+        this is stopped, the step is either finished or still the partial folder, with its scratch files.
+        """
         name = folder.name.removesuffix(_PARTIAL)
         final = folder.with_name(name)
         folder.rename(final)
-        files = sorted(path for path in final.rglob("*") if path.is_file())
+        try:
+            step = self._enter(final, key, seconds, recipe, inputs, summary, scratch)
+        except BaseException:
+            final.rename(folder)
+            raise
+        for file in scratch:
+            (final / file).unlink(missing_ok=True)
+        return step
+
+    def _enter(
+        self,
+        final: Path,
+        key: str,
+        seconds: float,
+        recipe: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        summary: Mapping[str, Any],
+        scratch: tuple[str, ...],
+    ) -> Step:
+        name = final.name
+        files = sorted(path for path in final.rglob("*") if path.is_file() and path.name not in scratch)
         step = Step(
             name=name,
             kind=name.split("-", 1)[1],
@@ -254,9 +280,16 @@ class RunDirectory:
         self._write([*manifest["steps"], step.to_json()], created=manifest["created"])
         return step
 
+    def _recover(self) -> None:
+        """Make folders partial again that were renamed by a process which died before it wrote the manifest."""
+        known = {step.name for step in self.steps()}
+        for folder in self.path.glob("[0-9][0-9]-*"):
+            if folder.is_dir() and folder.suffix != _PARTIAL and folder.name not in known:
+                folder.rename(folder.with_name(folder.name + _PARTIAL))
+
     def _intact(self, output: Artefact) -> bool:
         path = self.path / output.path
-        return path.is_file() and path.stat().st_size == output.size_bytes
+        return path.is_file() and artefacts.sha256_file(path) == output.sha256
 
     def _read(self) -> dict[str, Any]:
         path = self.path / _MANIFEST

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from edgefm import artefacts, contract
+from edgefm.benchmarking import record as records
 from edgefm.contract import Contract
 from edgefm.errors import ModelError, missing_extra, unknown_name
 from edgefm.runs import RunDirectory
@@ -39,7 +41,7 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") ->
     found = contract.read(model)
     if found is None:
         raise ModelError(f"{model} has no contract", hint="Write it again with: edgefm quantize")
-    page = readme(found, accuracy=_accuracy(run, variant))
+    page = readme(found, accuracy=_accuracy(run, found))
     return (
         artefacts.write_bytes(out / MODEL_FILE, model.read_bytes()),
         found.write(out),
@@ -63,25 +65,45 @@ def readme(model: Contract, *, accuracy: str | None) -> str:
     # Markdown, not HTML: nothing to escape.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     _, height, width, channels = model.input.shape
+    raw = model.input_formula() == "q = pixel"
+    real = f"(level - {model.mean}f) / {model.std}f"
+    real_python = f"(pixels - {model.mean}) / {model.std}"
+    if raw:
+        put, python = "input.put(level.toByte())", "pixels"
+    elif model.input.scale is None:
+        put, python = f"input.putFloat({real})", f"({real_python}).astype(np.float32)"
+    else:
+        limits = np.iinfo(model.input.dtype)
+        put = (
+            f"input.put(({real} / {model.input.scale}f + {model.input.zero_point}f).roundToInt()"
+            f".coerceIn({limits.min}, {limits.max}).toByte())"
+        )
+        python = (
+            f"np.clip(np.round({real_python} / {model.input.scale}) + {model.input.zero_point}, {limits.min}, "
+            f"{limits.max}).astype(np.{model.input.dtype})"
+        )
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         model=model,
         accuracy=accuracy,
         height=height,
         width=width,
         values=math.prod(model.input.shape),
+        raw=raw,
+        put=put,
+        python=python,
         colour="grey" if channels == 1 else "RGB",
         command=COMMAND,
     )
 
 
-def _accuracy(run: RunDirectory, variant: str) -> str | None:
-    """Return a sentence on the measured accuracy of a variant, or None where the run has no benchmark of it."""
+def _accuracy(run: RunDirectory, model: Contract) -> str | None:
+    """Return a sentence on the measured accuracy of this very file, or None where the run has no benchmark of it."""
     step = run.last("benchmark")
     if step is None:
         return None
-    record = json.loads((run.folder(step) / "record.json").read_text(encoding="utf-8"))
+    record = records.read(run.folder(step) / records.FILE_NAME)
     for row in record["models"]:
-        if row["name"] == variant and row["accuracy"]["value"] is not None:
+        if row["sha256"] == model.sha256 and row["accuracy"]["value"] is not None:
             value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
             return (
                 f"Measured: {value:.2f} % of {record['dataset']['images']:,} test images right (95 % interval "

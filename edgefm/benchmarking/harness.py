@@ -200,8 +200,10 @@ class _Bench:
         except (WorkerError, ModelError) as error:
             subject.worker.close()
             subject.worker = None
-            subject.measured.failure = error.message
-            self._progress.note(f"{subject.measured.name} failed: {error.message}")
+            # The file's name, not its place on this machine: records are passed on.
+            path = subject.measured.path
+            subject.measured.failure = error.message.replace(str(path.resolve()), path.name)
+            self._progress.note(f"{subject.measured.name} failed: {subject.measured.failure}")
 
     def _load(self, subject: _Subject, worker: WorkerProcess) -> None:
         protocol, measured = self._protocol, subject.measured

@@ -89,7 +89,8 @@ def command(
         show(found)
         for line in ends:
             click.echo(line)
-    return 0 if all(model["status"] == "ok" for model in found["models"]) else 1
+    measured = [model["status"] == "ok" for model in found["models"]]
+    return 0 if all(measured) else 1 if any(measured) else 2
 
 
 def _run(
@@ -104,7 +105,7 @@ def _run(
     step, found = benchmark(run, protocol=protocol, data_dir=data_dir, progress=bars)
     ends = [f"record: {run.folder(step) / 'record.json'}"]
     try:
-        ends.append(f"report: {write_report(run, progress=bars)}")
+        ends.append(f"report: {write_report(run, data_dir=data_dir, progress=bars)}")
     except RuntimeUnavailableError as error:
         ends.append(f"no report: {error}")
     return found, ends

@@ -95,10 +95,10 @@ def run(action: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by the user", None, code=130)
     except OSError as error:
-        if error.errno not in _DISK_HINTS:
+        if error.errno is None:
             raise
         place = f": {error.filename}" if error.filename else ""
-        return _fail(f"{os.strerror(error.errno)}{place}", _DISK_HINTS[error.errno])
+        return _fail(f"{os.strerror(error.errno)}{place}", _DISK_HINTS.get(error.errno))
     return result if isinstance(result, int) else 0
 
 

@@ -10,18 +10,20 @@ import click
 @click.command("report")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write it here instead of RUN/report.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
 @click.option("--open", "open_", type=click.Choice(["no", "yes"]), default="no", help="Open the page in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(run: Path | None, out: Path | None, open_: str, as_json: bool) -> None:
+def command(run: Path | None, out: Path | None, data_dir: Path | None, open_: str, as_json: bool) -> None:
     """Write the report of RUN (the latest, if none is given): HTML, Markdown, CSV, JSON and PNG."""
     import json
 
     from edgefm.cli import render
-    from edgefm.report import write
+    from edgefm.pipeline import write_report
     from edgefm.runs import RunDirectory
 
     directory = RunDirectory.latest() if run is None else RunDirectory.open(run)
-    page = write(directory, out=out)
+    bars = render.Bars()
+    page = write_report(directory, out=out, data_dir=data_dir, progress=bars)
     if as_json:
         render.as_json(json.loads(page.with_name("report.json").read_text(encoding="utf-8")))
     else:

@@ -20,9 +20,10 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Training, preset
 @click.option("--preset", "preset_name", default=None, help="quick, standard or paper.  [default: standard]")
 @click.option("--epochs", type=int, default=None, help="Passes over the training split.")
 @click.option("--batch-size", type=int, default=None, help="Images a step.")
+@click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
 @click.option("--seed", type=int, default=None, help="Of weights, order, augmentation, dropout.  [default: 0]")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
-@click.option("--precision", default="float32", show_default=True, help=f"{', '.join(PRECISIONS)}.")
+@click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)}.  [default: float32]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
 @click.option("--resume", is_flag=True, help="Go on with a stopped training.")
@@ -33,9 +34,10 @@ def command(
     preset_name: str | None,
     epochs: int | None,
     batch_size: int | None,
+    learning_rate: float | None,
     seed: int | None,
     backend: str | None,
-    precision: str,
+    precision: str | None,
     data_dir: Path | None,
     run: Path | None,
     resume: bool,
@@ -58,6 +60,7 @@ def command(
             ("model_options", _pairs(model_options) or None),
             ("epochs", epochs),
             ("batch_size", batch_size),
+            ("learning_rate", learning_rate),
             ("seed", seed),
         )
         if value is not None
@@ -76,11 +79,6 @@ def command(
             data_dir=data_dir,
             progress=bars,
         )
-    except KeyboardInterrupt:
-        bars.close()
-        where = f" --run {run}" if run else ""
-        click.echo(f"stopped; go on after the last finished epoch with: edgefm train --resume{where}", err=True)
-        raise
     finally:
         bars.close()
     if as_json:

@@ -11,7 +11,9 @@ FOLDER = "report"
 PAGE = "index.html"
 
 
-def write(run: RunDirectory, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
+def write(
+    run: RunDirectory, *, out: Path | None = None, data_dir: Path | None = None, progress: Progress = SILENT
+) -> Path:
     """Write the report of a run and return its index.html.
 
     Beside the page stand report.md, table.csv, report.json and one PNG a picture. Each file is written whole or
@@ -21,6 +23,7 @@ def write(run: RunDirectory, *, out: Path | None = None, progress: Progress = SI
     Args:
       run: with at least one finished step; the newest of each kind is reported.
       out: folder of the report; None means `report` in the run's folder.
+      data_dir: folder of the Fashion-MNIST files, for the pictures of single images.
       progress: told which part is being written.
     Raises:
       RunError: the run has no finished step, a file is damaged, or a newer edgefm wrote it.
@@ -36,4 +39,4 @@ def write(run: RunDirectory, *, out: Path | None = None, progress: Progress = SI
         raise missing_extra("matplotlib and jinja2", "report") from None
     from edgefm.report import build
 
-    return build.build(run, out if out is not None else run.path / FOLDER, progress=progress)
+    return build.build(run, out if out is not None else run.path / FOLDER, data_dir=data_dir, progress=progress)

@@ -55,9 +55,9 @@ class Content:
     mistakes: Gallery | None
 
 
-def build(run: RunDirectory, out: Path, *, progress: Progress = SILENT) -> Path:
+def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Path:
     """Write all files of a report into a folder and return the path of the page."""
-    held = inputs.read(run, progress=progress)
+    held = inputs.read(run, data_dir=data_dir, progress=progress)
     progress.step("report", 1, 4)
     content = compose(held)
     progress.step("report", 2, 4)

@@ -76,7 +76,7 @@ class Inputs:
     missing: tuple[Missing, ...] = ()
 
 
-def read(run: RunDirectory, *, progress: Progress = SILENT) -> Inputs:
+def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Inputs:
     """Return what a run holds for a report; steps that are not there are listed as missing.
 
     Raises:
@@ -93,7 +93,7 @@ def read(run: RunDirectory, *, progress: Progress = SILENT) -> Inputs:
     history = record = described = truth = images = None
     predictions: dict[str, Prediction] = {}
     contracts: tuple[Contract, ...] = ()
-    place = f"runs/{run.run_id}"
+    place = str(run.path)
     if train is None:
         missing.append(_no_step("training curves", "training", f"edgefm train --run {place}"))
     else:
@@ -112,11 +112,12 @@ def read(run: RunDirectory, *, progress: Progress = SILENT) -> Inputs:
             missing.append(Missing(what="pictures of single images", why="the benchmark kept no predictions"))
         else:
             try:
-                images = _images(record, truth, progress=progress)
+                images = _images(record, truth, data_dir=data_dir, progress=progress)
             except EdgefmError as error:
-                missing.append(
-                    Missing(what="pictures of single images", why=error.message, command="edgefm data fetch")
-                )
+                progress.note(f"no pictures of single images: {error.message}")
+                # Not the message itself: it names folders of this machine, and the page may be passed on.
+                why = "the measured images are not found here"
+                missing.append(Missing(what="pictures of single images", why=why, command="edgefm data fetch"))
     return Inputs(
         run_id=run.run_id,
         steps=steps,
@@ -200,14 +201,16 @@ def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int6
     return truth, predictions
 
 
-def _images(record: Mapping[str, Any], truth: NDArray[np.int64], *, progress: Progress) -> NDArray[np.uint8]:
+def _images(
+    record: Mapping[str, Any], truth: NDArray[np.int64], *, data_dir: Path | None, progress: Progress
+) -> NDArray[np.uint8]:
     """Return the images that a record was measured on; nothing is downloaded for a report."""
     from edgefm.data.fashion_mnist import load_fashion_mnist
 
     dataset = record["dataset"]
     if dataset["name"].lower().replace("_", "-") != "fashion-mnist":
         raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
-    held = load_fashion_mnist(download=False, progress=progress)
+    held = load_fashion_mnist(data_dir, download=False, progress=progress)
     if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
         raise DataError("the Fashion-MNIST found here is not the one that was measured on")
     return held.test.images

@@ -21,7 +21,7 @@ _MODEL_SUBGRAPHS, _MODEL_BUFFERS = 2, 4
 _BUFFER_DATA, _BUFFER_OFFSET, _BUFFER_SIZE = 0, 1, 2
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive, such as a .keras file; convert it with: edgefm quantize",
-    b"\x89HDF": "an HDF5 file, such as a .h5 Keras model; convert it with: edgefm quantize",
+    b"\x89HDF": "an HDF5 file, such as a .h5 Keras model; save it as .keras, then: edgefm quantize",
     b"<!DO": "a web page: the download went wrong",
     b"<htm": "a web page: the download went wrong",
     b"vers": "a Git LFS pointer: fetch the file itself with: git lfs pull",

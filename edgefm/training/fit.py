@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -100,6 +100,8 @@ def fit(
             progress.step("train", epoch * steps + step, recipe.epochs * steps, figures)
         trained = time.perf_counter() - started
         val_loss, val_accuracy = evaluate(model, dataset.validation)
+        if not math.isfinite(val_loss):  # the last update did it: these weights must not replace the good ones
+            _diverged(state, model, plain, epoch=epoch, step=steps, recipe=recipe)
         epochs.append(
             {
                 "epoch": epoch + 1,
@@ -155,7 +157,8 @@ def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:
     jit = keras.config.backend() == "jax" or (keras.config.backend() == "tensorflow" and not on_cpu)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
-    optimizer.build(model.trainable_variables)
+    # Not `optimizer`: in mixed_float16 Keras wraps it to scale the loss.
+    model.optimizer.build(model.trainable_variables)
 
 
 def _make_deterministic() -> None:
@@ -178,7 +181,7 @@ def _batches(images: NDArray[np.uint8], targets: NDArray[np.float32], batch_size
         yield keras.ops.slice(held, (start, 0, 0, 0), shape), keras.ops.slice(wanted, (start, 0), classes)
 
 
-def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, recipe: Training) -> None:
+def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, recipe: Training) -> NoReturn:
     good = "No epoch had been finished, so there is nothing to keep."
     if state.exists():
         checkpoint.restore(state, model)
@@ -188,7 +191,7 @@ def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, rec
         good = f"The weights after epoch {epoch} are kept in {kept}."
     raise TrainingDivergedError(
         f"the loss became NaN or infinite in epoch {epoch + 1}, step {step}",
-        hint=f"{good} Try a lower learning rate than {recipe.learning_rate:g}.",
+        hint=f"{good} Train into a new run with --learning-rate below {recipe.learning_rate:g}.",
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from edgefm import artefacts, runs
+from edgefm import __version__, artefacts, runs
 from edgefm.data.dataset import Dataset
 from edgefm.errors import RecipeError, RunError
 from edgefm.progress import SILENT, Progress
@@ -48,7 +50,7 @@ def train_run(
         partial = run.partial("train")
         device = use_backend(backend, precision)
         progress.note(f"training {recipe.model} on {device}")
-        versions = {"keras": device.keras, "backend": device.backend, "precision": precision}
+        versions = {"edgefm": __version__, "keras": device.keras, "backend": device.backend, "precision": precision}
         inputs = {"dataset": dataset.sha256}
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
         done = run.find(key)
@@ -63,8 +65,37 @@ def train_run(
         return _train(run, dataset, recipe=recipe, device=device, key=key, inputs=inputs, progress=progress)
 
 
-def stopped_recipe(run: RunDirectory) -> Training:
-    """Return the recipe of the training that was stopped in a run.
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """A training that was stopped: what it was, and what it ran on.
+
+    Attributes:
+      recipe: of the training.
+      backend: name of the Keras backend.
+      precision: Keras dtype policy.
+    """
+
+    recipe: Training
+    backend: str
+    precision: str
+
+    def check(self, *, recipe: Training | None, backend: str | None, precision: str | None) -> None:
+        """Raise a RecipeError where something is given that differs from the stopped training; None fits all."""
+        given: dict[str, Any] = {"backend": backend, "precision": precision}
+        mine: dict[str, Any] = {"backend": self.backend, "precision": self.precision}
+        if recipe is not None:
+            given |= recipe.to_json()["params"]
+            mine |= self.recipe.to_json()["params"]
+        for name, value in given.items():
+            if value is not None and value != mine[name]:
+                raise RecipeError(
+                    f"the stopped training has {name} {mine[name]}; {value} was given with --resume",
+                    hint="Resume without options, or train into a new run.",
+                )
+
+
+def stopped_training(run: RunDirectory) -> Stopped:
+    """Return the training that was stopped in a run.
 
     Raises:
       RunError: nothing was stopped there.
@@ -73,7 +104,10 @@ def stopped_recipe(run: RunDirectory) -> Training:
     if not path.exists():
         raise RunError(f"run {run.path} holds no stopped training", hint="Start one with: edgefm train")
     try:
-        return Training.from_json(json.loads(path.read_text(encoding="utf-8")))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return Stopped(
+            recipe=Training.from_json(value["recipe"]), backend=value["backend"], precision=value["precision"]
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}", hint="Remove its folder and train again.") from error
 
@@ -98,9 +132,16 @@ def _train(
 
     started = time.perf_counter()
     folder = run.begin("train", keep=True)
-    artefacts.write_json(folder / _RECIPE_FILE, recipe.to_json())
+    artefacts.write_json(
+        folder / _RECIPE_FILE,
+        {"recipe": recipe.to_json(), "backend": device.backend.split()[0], "precision": device.precision},
+    )
     with without_tensorflow(device):
-        trained = fit(dataset, recipe, device=device, folder=folder, progress=progress)
+        try:
+            trained = fit(dataset, recipe, device=device, folder=folder, progress=progress)
+        except KeyboardInterrupt:
+            progress.note(f"stopped; go on after the last finished epoch with: edgefm train --resume --run {run.path}")
+            raise
         # Keras wants the suffix; the name with a dot is no finished model yet.
         unfinished = folder / f".{MODEL_FILE}"
         trained.model.save(unfinished)
@@ -114,7 +155,6 @@ def _train(
     }
     artefacts.write_json(folder / HISTORY_FILE, history)
     draw_curves(history, folder / "curves.png")
-    (folder / checkpoint.FILE_NAME).unlink()
     last = trained.epochs[-1]
     return run.finish(
         folder,
@@ -130,19 +170,9 @@ def _train(
             "verdict": trained.verdict.name,
             "reason": trained.verdict.reason,
         },
+        scratch=(checkpoint.FILE_NAME, "last-good.keras"),
     )
 
 
 def _epochs_done(partial: Path) -> bool:
     return (partial / checkpoint.FILE_NAME).exists()
-
-
-def check_resume(given: Training, stopped: Training) -> None:
-    """Raise a RecipeError where options given with `--resume` differ from those of the stopped training."""
-    for name, value in given.to_json()["params"].items():
-        before = stopped.to_json()["params"][name]
-        if value != before:
-            raise RecipeError(
-                f"the stopped training has {name} {before}; {value} was given with --resume",
-                hint="Resume without options, or train into a new run.",
-            )

@@ -13,7 +13,7 @@ from edgefm.data.dataset import Dataset
 from edgefm.errors import RecipeError, RunError, TrainingDivergedError
 from edgefm.recipes import Training
 from edgefm.runs import RunDirectory
-from edgefm.training.step import check_resume, stopped_recipe, train_run
+from edgefm.training.step import Stopped, stopped_training, train_run
 from tests.fixtures.small_data import small_fashion_mnist
 
 RECIPE = Training(epochs=3, batch_size=64, shift_pixels=1)
@@ -94,7 +94,7 @@ def test_interrupted_training_resumes_to_the_history_of_an_unbroken_one(
     with pytest.raises(KeyboardInterrupt):
         train_run(run, data, recipe=RECIPE, backend="tensorflow", progress=_StopAfter(25))
     assert run.steps() == ()
-    assert stopped_recipe(run) == RECIPE
+    assert stopped_training(run) == Stopped(recipe=RECIPE, backend="tensorflow", precision="float32")
     with pytest.raises(RunError, match="holds a stopped training"):
         train_run(run, data, recipe=RECIPE, backend="tensorflow")
     train_run(run, data, recipe=RECIPE, backend="tensorflow", resume=True)
@@ -109,8 +109,13 @@ def test_finished_training_is_not_done_twice(unbroken: RunDirectory, data: Datas
     assert "nothing to do" in notes.notes[-1]
 
 
+@pytest.mark.parametrize(
+    ("call", "where"),
+    [(15, "epoch 2, step 5"), (20, "epoch 2, step 10"), (30, "epoch 3, step 10")],
+    ids=["in the middle", "by an epoch's last update", "by the very last update"],
+)
 def test_nan_loss_stops_with_a_clear_error_and_keeps_the_last_good_weights(
-    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, where: str
 ) -> None:
     import keras
 
@@ -120,25 +125,60 @@ def test_nan_loss_stops_with_a_clear_error_and_keeps_the_last_good_weights(
     def poisoned(self: object, x: object, y: object, **options: object) -> object:
         nonlocal calls
         calls += 1
-        if calls == 15:  # the middle of the second epoch of ten steps
-            for weight in self.trainable_variables:  # type: ignore[attr-defined]
-                weight.assign(np.full(weight.shape, np.nan, np.float32))
-        return real(self, x, y, **options)
+        spoil = [weight.assign for weight in self.trainable_variables] if calls == call else []  # type: ignore[attr-defined]
+        logs = None
+        if call % 10 == 0:  # an epoch has ten steps: the loss of its last one is still good
+            logs = real(self, x, y, **options)
+        for assign, weight in zip(spoil, self.trainable_variables, strict=False):  # type: ignore[attr-defined]
+            assign(np.full(weight.shape, np.nan, np.float32))
+        return logs or real(self, x, y, **options)
 
     monkeypatch.setattr(keras.Model, "train_on_batch", poisoned)
     run = RunDirectory.create_at(tmp_path / "run")
-    with pytest.raises(TrainingDivergedError, match="became NaN or infinite in epoch 2, step 5") as caught:
+    with pytest.raises(TrainingDivergedError, match=f"became NaN or infinite in {where}") as caught:
         train_run(run, data, recipe=RECIPE, backend="tensorflow")
-    assert "lower learning rate" in str(caught.value)
+    assert "--learning-rate below" in str(caught.value)
     kept = run.partial("train") / "last-good.keras"
     model = keras.models.load_model(kept)
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
     assert run.steps() == ()
 
 
-def test_options_that_differ_from_the_stopped_training_are_refused() -> None:
-    with pytest.raises(RecipeError, match="the stopped training has epochs 3; 4 was given"):
-        check_resume(Training(epochs=4), Training(epochs=3))
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"recipe": Training(epochs=4)}, "the stopped training has epochs 3; 4 was given"),
+        ({"backend": "jax"}, "the stopped training has backend tensorflow; jax was given"),
+        ({"precision": "float32"}, "the stopped training has precision mixed_float16; float32 was given"),
+    ],
+    ids=["recipe", "backend", "precision"],
+)
+def test_options_that_differ_from_the_stopped_training_are_refused(given: dict, message: str) -> None:
+    stopped = Stopped(recipe=Training(epochs=3), backend="tensorflow", precision="mixed_float16")
+    stopped.check(recipe=Training(epochs=3), backend=None, precision=None)
+    with pytest.raises(RecipeError, match=message):
+        stopped.check(**{"recipe": None, "backend": None, "precision": None, **given})
+
+
+def test_checkpoint_of_mixed_float16_can_be_restored(tmp_path: Path) -> None:
+    import keras
+
+    from edgefm import zoo
+    from edgefm.training import checkpoint
+    from edgefm.training.backend import use_backend
+    from edgefm.training.fit import _compile
+
+    try:
+        use_backend("tensorflow", "mixed_float16")
+        models = [zoo.build("enhanced_cnn") for _ in range(2)]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for model in models:
+        _compile(model, RECIPE, steps=10, on_cpu=True)
+    checkpoint.save(tmp_path / "checkpoint.npz", models[0], [{"epoch": 1}])
+    assert checkpoint.restore(tmp_path / "checkpoint.npz", models[1]) == [{"epoch": 1}]
+    for saved, restored in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(saved, restored)
 
 
 @pytest.mark.slow
@@ -169,8 +209,10 @@ def test_kill_9_loses_at_most_one_epoch(tmp_path: Path) -> None:
     with np.load(run.partial("train") / "checkpoint.npz") as saved:
         epochs = json.loads(saved["history"].tobytes())
     assert len(epochs) >= 3
-    with run.lock():
-        pass  # the killed process left no lock behind
+    resumed = _StopAfter(1)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(run, small_fashion_mnist(), recipe=stopped_training(run).recipe, resume=True, progress=resumed)
+    assert f"resuming after epoch {len(epochs)} of 30" in resumed.notes
 
 
 @pytest.mark.jax

@@ -44,6 +44,7 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         (["benchmark", "--threads", "0"], "threads 0 is not allowed"),
         (["benchmark", "missing.tflite"], "missing.tflite"),
         (["report", "nowhere"], "no run at nowhere"),
+        (["data", "info", "--out", "/dev/null/x"], "Not a directory"),
     ],
     ids=" ".join,
 )

@@ -35,6 +35,8 @@ def test_find_ignores_step_whose_file_was_cut(tmp_path: Path) -> None:
     step = finish(run, "train", key="a", content="whole")
     (run.folder(step) / "file.txt").write_text("wh")
     assert run.find("a") is None
+    (run.folder(step) / "file.txt").write_text("whale"[:5])
+    assert run.find("a") is None
 
 
 def test_begin_clears_a_killed_attempt_unless_kept(tmp_path: Path) -> None:
@@ -113,3 +115,44 @@ def test_step_key_depends_on_everything_that_decides_the_result() -> None:
     }
     assert len(keys) == 5
     assert runs.step_key("train", **base) in keys
+
+
+def begun(run: RunDirectory) -> Path:
+    folder = run.begin("train")
+    (folder / "model").write_text("weights")
+    (folder / "checkpoint").write_text("state")
+    return folder
+
+
+def test_finish_that_fails_at_the_manifest_leaves_the_partial_step_with_its_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    arguments = {"key": "k", "seconds": 1.0, "recipe": {}, "inputs": {}, "summary": {}, "scratch": ("checkpoint",)}
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with run.lock():
+        folder = begun(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(artefacts, "write_json", full)
+            with pytest.raises(OSError, match="No space left"):
+                run.finish(folder, **arguments)
+        assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "model"]
+        step = run.finish(folder, **arguments)
+    assert [output.path for output in step.outputs] == ["00-train/model"]
+    assert [path.name for path in run.folder(step).iterdir()] == ["model"]
+
+
+def test_step_renamed_by_a_process_that_died_before_the_manifest_is_partial_again(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    with run.lock():
+        folder = begun(run)
+        folder.rename(run.path / "00-train")  # killed here
+    with run.lock():
+        assert sorted(path.name for path in run.partial("train").iterdir()) == ["checkpoint", "model"]
+        finished = run.finish(run.begin("train", keep=True), key="k", seconds=1.0, recipe={}, inputs={}, summary={})
+    with run.lock():
+        assert run.steps() == (finished,)
+        assert run.folder(finished).is_dir()
