@@ -114,10 +114,9 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
             try:
                 images = _images(record, truth, data_dir=data_dir, progress=progress)
             except EdgefmError as error:
-                progress.note(f"no pictures of single images: {error.message}")
-                # Not the message itself: it names folders of this machine, and the page may be passed on.
-                why = "the measured images are not found here"
-                missing.append(Missing(what="pictures of single images", why=why, command="edgefm data fetch"))
+                missing.append(
+                    Missing(what="pictures of single images", why=error.message, command="edgefm data fetch")
+                )
     return Inputs(
         run_id=run.run_id,
         steps=steps,
@@ -210,7 +209,12 @@ def _images(
     dataset = record["dataset"]
     if dataset["name"].lower().replace("_", "-") != "fashion-mnist":
         raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
-    held = load_fashion_mnist(data_dir, download=False, progress=progress)
+    try:
+        held = load_fashion_mnist(data_dir, download=False, progress=progress)
+    except DataError as error:
+        # The message names folders of this machine, and the page may be passed on.
+        progress.note(f"no pictures of single images: {error.message}")
+        raise DataError("Fashion-MNIST is not found where the report is written") from error
     if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
         raise DataError("the Fashion-MNIST found here is not the one that was measured on")
     return held.test.images
