@@ -84,7 +84,7 @@ class Training(Recipe):
 
     model: str = "enhanced_cnn"
     model_options: Mapping[str, str] = field(default_factory=dict)
-    epochs: int = 10
+    epochs: int = 9
     batch_size: int = 64
     optimizer: str = "adamw"
     learning_rate: float = 1.5e-3
