@@ -16,6 +16,10 @@ from edgefm import artefacts
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+DISTURBED = (
+    "**The machine was disturbed while this was measured**: some intervals of p50 are wide, and the differences in speed "
+    "within them mean nothing."
+)
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -129,7 +133,13 @@ def models_table(job: dict[str, Any]) -> str:
             )
         )
     headers = ("variant", "test accuracy", "p50", "speed", "size", "gzip")
-    return "\n\n" + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    table = "\n\n" + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    return table + (f"\n\n{DISTURBED}" if any(wide(model["latency_ns"]["p50"]) for model in job["models"]) else "")
+
+
+def wide(estimate: dict[str, float]) -> bool:
+    """Return whether the interval of a time is so wide that the machine must have been disturbed."""
+    return estimate["high"] > 1.2 * estimate["low"]
 
 
 def reading_table() -> str:
