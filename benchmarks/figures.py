@@ -17,8 +17,8 @@ from edgefm import artefacts
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DISTURBED = (
-    "**The machine was disturbed while this was measured**: some intervals of p50 are wide, and the differences in speed "
-    "within them mean nothing."
+    "**The machine was disturbed while this was measured**: some intervals of p50 are wide, and the differences in "
+    "speed within them mean nothing."
 )
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
