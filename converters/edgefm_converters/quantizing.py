@@ -93,7 +93,7 @@ def quantize_tflite(float32: bytes, variant: str, *, calibration: Calibration | 
                 enable_progress_bar=False,
                 enable_progress_report=False,
             )
-        except (ValueError, RuntimeError, NotImplementedError, KeyError) as error:
+        except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the model cannot be quantised as '{variant}': {error}", hint="Choose other variants with --variant."
             ) from error

@@ -72,12 +72,3 @@ def size(size_bytes: int) -> str:
     '447.0 KB'
     """
     return f"{size_bytes / 1000:,.1f} KB"
-
-
-def microseconds(nanoseconds: float) -> str:
-    """Return a time in microseconds.
-
-    >>> microseconds(53_210)
-    '53.2 us'
-    """
-    return f"{nanoseconds / 1000:,.1f} us"

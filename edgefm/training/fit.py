@@ -153,7 +153,7 @@ def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # XLA halves the speed of TensorFlow on a CPU; JAX always compiles, PyTorch gains nothing here.
+    # XLA made TensorFlow slower on a CPU; JAX always compiles, PyTorch gains nothing here.
     jit = keras.config.backend() == "jax" or (keras.config.backend() == "tensorflow" and not on_cpu)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
