@@ -15,22 +15,16 @@ from numpy.typing import NDArray
 
 from edgefm import artefacts
 from edgefm.contract import Contract
+from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.environment import versions
 from edgefm.errors import DataError, ModelError
 from edgefm.progress import SILENT, Progress
 from edgefm.recipes import Quantization
 from edgefm.silence import silenced
+from edgefm_converters.calibration_set import CalibrationSet, noise, rescales_first
 from edgefm_converters.keras_file import load_keras
 from edgefm_converters.keras_to_tflite import float32_tflite
 from edgefm_converters.model_folder import MODEL_FILE, Card, described, write_model_folder
-from edgefm_converters.preprocessing import (
-    PIXELS,
-    CalibrationSet,
-    Preprocessing,
-    noise,
-    preprocessing,
-    rescales_first,
-)
 from edgefm_converters.quantizing import NEEDS_CALIBRATION, calibrate, quantize_tflite
 
 REPORT_FILE = "quantize.json"

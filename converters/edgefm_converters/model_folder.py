@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgefm import artefacts, contract
 from edgefm.contract import Contract
+from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import version
 from edgefm.errors import ModelError
 from edgefm.recipes import VARIANTS
@@ -19,7 +20,6 @@ from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
 from edgefm_converters.keras_to_tflite import INPUT, OUTPUT
 from edgefm_converters.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
-from edgefm_converters.preprocessing import Preprocessing
 from edgefm_converters.surgery import with_names
 
 MODEL_FILE = "model.tflite"

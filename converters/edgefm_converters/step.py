@@ -12,20 +12,15 @@ from typing import Any
 from edgefm import artefacts, runs, zoo
 from edgefm.data.fashion_mnist import LABELS as FASHION_LABELS
 from edgefm.data.fashion_mnist import load_fashion_mnist
+from edgefm.data.preprocessing import Preprocessing, preprocessing
 from edgefm.errors import DataError, RunError
 from edgefm.progress import SILENT, Progress
 from edgefm.recipes import Quantization
 from edgefm.runs import RunDirectory, Step
 from edgefm.training.step import MODEL_FILE as KERAS_FILE
+from edgefm_converters.calibration_set import CalibrationSet, from_dataset, from_npz
 from edgefm_converters.export import REPORT_FILE, ExportReport, export_variants, libraries
 from edgefm_converters.keras_file import check_file
-from edgefm_converters.preprocessing import (
-    CalibrationSet,
-    Preprocessing,
-    from_dataset,
-    from_npz,
-    preprocessing,
-)
 from edgefm_converters.quantizing import NEEDS_CALIBRATION
 
 _FASHION_SHAPE = (28, 28, 1)

@@ -1,8 +1,9 @@
-"""A labelled data set of pictures in three splits that share no picture."""
+"""A data set in three splits that share no sample: pictures with classes, or other inputs and targets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +11,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Pictures with their classes.
+    """Samples with what a model should answer.
 
     Attributes:
       name: 'train', 'validation' or 'test'.
-      images: uint8 [n, height, width, channels], 0 to 255.
-      labels: int64 [n], indices into the data set's labels.
+      images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
+      labels: int64 [n], indices into the data set's labels; float32 [n, ...] targets where the task is no
+        classification.
     """
 
     name: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    images: NDArray[Any]
+    labels: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +39,7 @@ class Dataset:
       validation: what choices are made by.
       test: what figures are reported on; used for nothing else.
       sha256: of the content and of the split: equal sums mean equal splits, picture by picture.
+      task: 'classification', 'regression' (targets are numbers), or 'reconstruction' (targets are the inputs).
     """
 
     name: str
@@ -45,6 +48,7 @@ class Dataset:
     validation: Split
     test: Split
     sha256: str
+    task: str = "classification"
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:

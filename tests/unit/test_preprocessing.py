@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgefm.data.preprocessing import PIXELS, preprocessing
 from edgefm.errors import DataError, RecipeError
-from edgefm_converters.preprocessing import PIXELS, from_npz, preprocessing
+from edgefm_converters.calibration_set import from_npz
 
 SHAPE = (6, 5, 3)
 

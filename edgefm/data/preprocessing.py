@@ -1,0 +1,48 @@
+"""How pixels become a model's inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import RecipeError
+
+PIXELS = (0.0, 255.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """real input = (pixel - mean) / std, pixel 0 to 255.
+
+    Attributes:
+      mean: see above.
+      std: see above.
+      value_range: least and greatest real input.
+    """
+
+    mean: float
+    std: float
+    value_range: tuple[float, float]
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return uint8 pixels as float32 inputs of the same shape."""
+        real = (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        return real.astype(np.float32)
+
+
+def preprocessing(value_range: tuple[float, float]) -> Preprocessing:
+    """Return the preprocessing that maps pixels 0 to 255 onto a range.
+
+    >>> preprocessing((-1, 1))
+    Preprocessing(mean=127.5, std=127.5, value_range=(-1.0, 1.0))
+
+    Raises:
+      RecipeError: the range is empty or not finite.
+    """
+    low, high = (float(value) for value in value_range)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise RecipeError(f"value range {low:g},{high:g} is not allowed: LO,HI with LO < HI is expected")
+    std = 255.0 / (high - low)
+    return Preprocessing(mean=-low * std + 0.0, std=std, value_range=(low, high))

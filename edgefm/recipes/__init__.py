@@ -1,0 +1,52 @@
+"""Recipes: frozen descriptions of what to do, with a JSON round trip and strict checks.
+
+A recipe is serialised as ``{"kind", "version", "params"}``. Unknown keys are errors that name the nearest
+known key, so that a typing error never silently falls back to a default.
+"""
+
+from __future__ import annotations
+
+from edgefm.recipes.base import Recipe
+from edgefm.recipes.benchmark import BenchmarkProtocol
+from edgefm.recipes.fine_tuning import SELF, Distillation, FineTuning
+from edgefm.recipes.passes import Budget, Cluster, Pass, Prune, QuantizeAware, Slim
+from edgefm.recipes.quantization import (
+    CALIBRATED,
+    DEFAULT_VARIANTS,
+    FINE_TUNED_VARIANTS,
+    QUICK_VARIANTS,
+    SCHEMES,
+    PostTraining,
+    Quantization,
+    Variant,
+    variant_named,
+)
+from edgefm.recipes.training import BACKENDS, PRECISIONS, PRESETS, Training, preset
+
+__all__ = [
+    "BACKENDS",
+    "CALIBRATED",
+    "DEFAULT_VARIANTS",
+    "FINE_TUNED_VARIANTS",
+    "PRECISIONS",
+    "PRESETS",
+    "QUICK_VARIANTS",
+    "SCHEMES",
+    "SELF",
+    "BenchmarkProtocol",
+    "Budget",
+    "Cluster",
+    "Distillation",
+    "FineTuning",
+    "Pass",
+    "PostTraining",
+    "Prune",
+    "Quantization",
+    "QuantizeAware",
+    "Recipe",
+    "Slim",
+    "Training",
+    "Variant",
+    "preset",
+    "variant_named",
+]

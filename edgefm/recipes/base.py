@@ -1,0 +1,129 @@
+"""What all recipes have in common: a JSON round trip and strict checks of names and types."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+import dacite
+
+from edgefm.errors import RecipeError, unknown_name
+
+R = TypeVar("R", bound="Recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Base of all recipes: JSON round trip."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{"kind", "version", "params"}``."""
+        params = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {"kind": self.kind, "version": self.version, "params": params}
+
+    @classmethod
+    def from_json(cls: type[R], value: Mapping[str, Any]) -> R:
+        """Return the recipe that `to_json` wrote.
+
+        Raises:
+          RecipeError: another kind, a newer version, an unknown parameter, or one of the wrong type.
+        """
+        return typed(cls, params_of(cls, value))
+
+
+def params_of(cls: type[Recipe], value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of a recipe in JSON, its kind and version checked; {} where it states none."""
+    for name in value:
+        if name not in ("kind", "version", "params"):
+            raise unknown_name("key of a recipe", name, ("kind", "version", "params"))
+    if value.get("kind") != cls.kind:
+        raise RecipeError(f"this is a recipe of kind '{value.get('kind')}', not '{cls.kind}'")
+    version = value.get("version", 1)
+    if not isinstance(version, int) or version > cls.version:
+        raise RecipeError(f"recipe version {version} is newer than {cls.version}: upgrade edgefm")
+    params = value.get("params", {})
+    if not isinstance(params, Mapping):
+        raise RecipeError(
+            f"the params of a '{cls.kind}' recipe are {params!r}; an object of names and values is expected"
+        )
+    return params
+
+
+def typed(cls: type[R], params: Mapping[str, Any]) -> R:
+    """Return a recipe made of JSON parameters; a list becomes a tuple, an object a recipe where one is declared.
+
+    Raises:
+      RecipeError: an unknown parameter (the nearest known one is named), or a value of another type.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in params:
+        if name not in known:
+            raise unknown_name(f"parameter of a '{cls.kind}' recipe", name, known)
+    hints = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in params.items():
+        nested = next((option for option in _recipes_in(hints[name])), None)
+        if nested is not None and isinstance(value, Mapping):
+            values[name] = typed(nested, params_of(nested, value) if "kind" in value else value)
+        else:
+            values[name] = _tuples(value)
+            if isinstance(value, bool) and hints[name] in (int, float, float | None, int | None):
+                raise RecipeError(f"{name} of a '{cls.kind}' recipe is {value}; a number is expected")
+    try:
+        return dacite.from_dict(cls, values, dacite.Config(strict=True))
+    except dacite.WrongTypeError as error:
+        given = error.value
+        raise RecipeError(
+            f"{error.field_path} of a '{cls.kind}' recipe is {given!r}; {_type_name(error.field_type)} is expected"
+        ) from error
+    except dacite.DaciteError as error:
+        raise RecipeError(f"a '{cls.kind}' recipe cannot be read: {error}") from error
+
+
+def at_least(name: str, given: float, least: float) -> None:
+    """Raise a RecipeError unless `given` is `least` or more."""
+    if not given >= least:
+        raise RecipeError(f"{name} {given} is not allowed: it must be {least} or more")
+
+
+def between(name: str, given: float, low: float, high: float, *, below: bool = False, hint: str | None = None) -> None:
+    """Raise a RecipeError unless low <= given <= high, or given < high with `below`."""
+    if not (low <= given < high if below else low <= given <= high):
+        limit = f"less than {high}" if below else f"at most {high}"
+        raise RecipeError(f"{name} {given} is not allowed: it must be at least {low} and {limit}", hint=hint)
+
+
+def one_of(name: str, given: str, allowed: Sequence[str]) -> None:
+    """Raise a RecipeError that names the nearest allowed value unless `given` is one of them."""
+    if given not in allowed:
+        raise unknown_name(name, given, allowed)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON: nested recipes as objects of their parameters, tuples as lists."""
+    if isinstance(value, Recipe):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _recipes_in(hint: Any) -> Iterator[type[Recipe]]:
+    for option in (hint, *getattr(hint, "__args__", ())):
+        if isinstance(option, type) and issubclass(option, Recipe):
+            yield option
+
+
+def _type_name(hint: Any) -> str:
+    return str(getattr(hint, "__name__", hint)).replace("typing.", "")

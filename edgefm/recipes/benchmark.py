@@ -1,0 +1,54 @@
+"""How models are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgefm.errors import RecipeError
+from edgefm.recipes.base import Recipe, at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkProtocol(Recipe):
+    """How models are measured.
+
+    Attributes:
+      runtime: name of a runtime, see `edgefm doctor`.
+      threads: threads of the runtime.
+      rounds: times that each model's turn comes, in an order drawn anew each time.
+      round_seconds: least time of one model's turn: half for invokes alone, half for end to end.
+      round_invokes: least number of timed invokes in a turn.
+      round_invokes_at_most: greatest number; a very fast model's turn is shorter for it.
+      warmup_invokes: invokes before each turn's samples; timed apart.
+      seed: of the order of models.
+      model_seconds: a worker that gives no answer for this long is killed.
+      model_memory_bytes: address space that a worker may use above the bare runtime's.
+    """
+
+    kind: ClassVar[str] = "benchmark"
+
+    runtime: str = "litert"
+    threads: int = 1
+    rounds: int = 15
+    round_seconds: float = 0.1
+    round_invokes: int = 50
+    round_invokes_at_most: int = 2000
+    warmup_invokes: int = 20
+    seed: int = 0
+    model_seconds: float = 60.0
+    model_memory_bytes: int = 4 << 30
+
+    def __post_init__(self) -> None:
+        at_least("threads", self.threads, 1)
+        at_least("rounds", self.rounds, 1)
+        at_least("round_invokes", self.round_invokes, 1)
+        at_least("warmup_invokes", self.warmup_invokes, 0)
+        at_least("round_invokes_at_most", self.round_invokes_at_most, 1)
+        at_least("model_memory_bytes", self.model_memory_bytes, 1)
+        at_least("seed", self.seed, 0)
+        if not (self.model_seconds > 0 and self.round_seconds >= 0):
+            raise RecipeError(
+                f"model_seconds {self.model_seconds} and round_seconds {self.round_seconds}: "
+                "the first must be above 0, the second 0 or more"
+            )

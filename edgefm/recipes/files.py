@@ -1,0 +1,44 @@
+"""Recipes as files: the shipped ones by name, a user's own by path."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+from edgefm.errors import RecipeError, unknown_name
+from edgefm.recipes.quantization import Quantization
+
+_SUFFIX = ".json"
+
+
+def shipped() -> dict[str, Path]:
+    """Return the files of the recipes that come with edgefm, by name."""
+    folder = Path(str(resources.files("edgefm.recipes") / "shipped"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
+def load(name_or_path: str) -> Quantization:
+    """Return the recipe in a file, or the shipped one of that name.
+
+    Raises:
+      RecipeError: no such name or file, no JSON, or a key or value that is not allowed; the file is named.
+    """
+    path = Path(name_or_path)
+    if not path.exists() and path.suffix != _SUFFIX and path.name == name_or_path:
+        known = shipped()
+        if name_or_path not in known:
+            raise unknown_name("recipe", name_or_path, known)
+        path = known[name_or_path]
+    if not path.is_file():
+        raise RecipeError(f"no recipe file at {path}", hint="List the shipped ones with: edgefm recipes list")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecipeError(f"{path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RecipeError(f'{path} holds no recipe: an object {{"kind": "quantize", "params": ...}} is expected')
+    try:
+        return Quantization.from_json(value)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error.message}", hint=error.hint) from error

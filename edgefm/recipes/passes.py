@@ -1,0 +1,171 @@
+"""What changes a trained model before it becomes a TFLite file: one recipe a pass.
+
+Passes go in this order: slim, prune, cluster, qat; any of them may be left out. Another order would undo what the
+earlier pass promised: removing channels fine-tunes zeros away, pruning after clustering adds a level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edgefm.errors import RecipeError
+from edgefm.recipes.base import Recipe, at_least, between, one_of
+from edgefm.recipes.fine_tuning import Distillation, FineTuning
+
+PATTERNS = ("unstructured", "2:4", "block_1x16")
+IMPORTANCE = ("bn_scale", "l1", "taylor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass(Recipe):
+    """Base of the recipes of passes.
+
+    Attributes:
+      exclude: names of layers that are left alone; `*` and `?` match as in file names.
+      fine_tuning: how the model is trained on.
+    """
+
+    exclude: tuple[str, ...] = ()
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Pass):
+    """Magnitude pruning: the smallest weights of each kernel become zero and stay zero.
+
+    Attributes:
+      sparsity: share of each kernel's weights that become zero, 0 < sparsity < 1. '2:4' has 0.5 by nature.
+      pattern: 'unstructured'; '2:4': two zeros in every four weights in a row; 'block_1x16': whole blocks of 16
+        weights of dense kernels (other kernels are pruned unstructured).
+      schedule: 'polynomial' (Zhu & Gupta 2017, arXiv:1710.01878): sparsity grows from `initial_sparsity` over
+        the first two thirds of the steps; 'constant': from the first step.
+      initial_sparsity: where the polynomial schedule starts.
+    """
+
+    kind: ClassVar[str] = "prune"
+
+    sparsity: float = 0.8
+    pattern: str = "unstructured"
+    schedule: str = "polynomial"
+    initial_sparsity: float = 0.3
+    fine_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(epochs=3, learning_rate=5e-4, distillation=Distillation())
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise RecipeError(
+                f"sparsity {self.sparsity} is not allowed: it must be above 0 and below 1",
+                hint="At 1.0 no weight would be left; 0.8 removes four of five.",
+            )
+        one_of("pruning pattern", self.pattern, PATTERNS)
+        one_of("pruning schedule", self.schedule, ("polynomial", "constant"))
+        between("initial sparsity", self.initial_sparsity, 0, 1, below=True)
+        if self.pattern == "2:4" and self.sparsity != 0.5:
+            raise RecipeError(f"pattern 2:4 has sparsity 0.5 by nature; {self.sparsity} was given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Pass):
+    """Weight clustering: each kernel keeps at most `clusters` different values.
+
+    Source: Han et al. 2016, arXiv:1510.00149.
+
+    Attributes:
+      clusters: 2 to 256; with `preserve_sparsity` one of them is zero.
+      preserve_sparsity: weights that are zero stay zero.
+    """
+
+    kind: ClassVar[str] = "cluster"
+
+    clusters: int = 16
+    preserve_sparsity: bool = True
+    fine_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(epochs=1, learning_rate=2e-4, distillation=Distillation())
+    )
+
+    def __post_init__(self) -> None:
+        between("clusters", self.clusters, 2, 256, hint="8 to 256 are of use; 16 fit in 4 bits.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeAware(Pass):
+    """Quantisation-aware training: int8 weights and activations are imitated while the model is trained on.
+
+    Source: Jacob et al. 2018, arXiv:1712.05877.
+
+    Attributes:
+      preserve_sparsity: weights that are zero stay zero (PQAT).
+      preserve_clusters: kernels keep the number of their levels (CQAT; both: PCQAT).
+    """
+
+    kind: ClassVar[str] = "qat"
+
+    preserve_sparsity: bool = False
+    preserve_clusters: bool = False
+    fine_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(epochs=1, learning_rate=1e-4, distillation=Distillation())
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(Recipe):
+    """The most that a slimmed model may cost, each as a share of the full model's; at least one is given.
+
+    Attributes:
+      macs: multiply-accumulates, 0 to 1.
+      size: bytes of the weights, one byte each, 0 to 1.
+      latency: p50 of the int8 file, measured beside the full model's, 0 to 1.
+    """
+
+    kind: ClassVar[str] = "budget"
+
+    macs: float | None = None
+    size: float | None = None
+    latency: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {"macs": self.macs, "size": self.size, "latency": self.latency}
+        if all(share is None for share in given.values()):
+            raise RecipeError("the budget of slim is empty", hint="Give macs, size or latency as a share, e.g. 0.3.")
+        for name, share in given.items():
+            if share is not None and not 0 < share <= 1:
+                raise RecipeError(f"budget {name} {share} is not allowed: a share above 0 and at most 1 is expected")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slim(Pass):
+    """Channel removal: whole filters and units leave the model, and what fed on them with them.
+
+    Attributes:
+      keep: share of every layer's channels that stays; or None, and `budget` decides.
+      budget: one for the whole model; channels leave in the order of their importance until it is met.
+      importance: of a channel: 'bn_scale' |gamma| (Liu et al. 2017, arXiv:1708.06519; 'l1' where no batch
+        normalisation follows), 'l1' norm of its filter (Li et al. 2017, arXiv:1608.08710), or 'taylor'
+        (Molchanov et al. 2019, arXiv:1906.10771) on validation batches.
+      round_to: channels that stay are a multiple of this, for the kernels' sake.
+    """
+
+    kind: ClassVar[str] = "slim"
+
+    keep: float | None = 0.5
+    budget: Budget | None = None
+    importance: str = "taylor"
+    round_to: int = 8
+    fine_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(
+            epochs=8, learning_rate=1.5e-3, distillation=Distillation(temperature=3.0, weight=0.8)
+        )
+    )
+
+    def __post_init__(self) -> None:
+        one_of("importance", self.importance, IMPORTANCE)
+        at_least("round_to", self.round_to, 1)
+        if (self.keep is None) == (self.budget is None):
+            raise RecipeError("slim takes either keep or budget", hint="Give one of them and set the other to null.")
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise RecipeError(f"keep {self.keep} is not allowed: a share above 0 and at most 1 is expected")
+
+
+PASSES: dict[str, type[Pass]] = {recipe.kind: recipe for recipe in (Slim, Prune, Cluster, QuantizeAware)}

@@ -1,0 +1,260 @@
+"""Which TFLite files are written: variants, each a list of passes and a quantisation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from edgefm.errors import RecipeError, unknown_name
+from edgefm.recipes.base import Recipe, at_least, one_of, params_of, typed
+from edgefm.recipes.passes import PASSES, Cluster, Pass, Prune, QuantizeAware, Slim
+
+SCHEMES: dict[str, str] = {
+    "float32": "float32 weights and activations: the reference",
+    "float16": "float16 weights, float32 arithmetic",
+    "drq_w8": "dynamic range: int8 weights, activations quantised at run time, float32 in and out",
+    "int8_w8a8": "full integer: int8 weights and activations, uint8 in and out",
+    "int8_w8a8_fc4": "as int8_w8a8 with int4 weights in the dense layers",
+    "int16x8": "int8 weights, int16 activations, float32 in and out; no fast kernel exists",
+}
+CALIBRATED = ("int8_w8a8", "int8_w8a8_fc4", "int16x8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostTraining(Recipe):
+    """Quantising after training; nothing is trained.
+
+    Attributes:
+      scheme: a name from `SCHEMES`.
+      equalize: cross-layer equalisation first (Nagel et al. 2019, arXiv:1906.04721).
+      correct_bias: correct biases for the mean error that rounded weights make (same source).
+      keep_float: names of layers that stay float32; `*` and `?` match as in file names.
+    """
+
+    kind: ClassVar[str] = "post_training"
+
+    scheme: str = "int8_w8a8"
+    equalize: bool = False
+    correct_bias: bool = False
+    keep_float: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        one_of("quantisation scheme", self.scheme, tuple(SCHEMES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Recipe):
+    """One TFLite file: how it is made from the trained model.
+
+    Attributes:
+      name: of its folder.
+      passes: in the order slim, prune, cluster, qat, each at most once.
+      quantization: after the passes; None exactly where the last pass is qat, which is int8 by itself.
+      accuracy_drop_at_most: percentage points that it may lose against float32 on the validation images; more is
+        said, and the file is kept all the same. None states no limit.
+    """
+
+    kind: ClassVar[str] = "variant"
+
+    name: str
+    passes: tuple[Pass, ...] = ()
+    quantization: PostTraining | None = None
+    accuracy_drop_at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise RecipeError(
+                f"'{self.name}' cannot name a variant: letters, digits, '_', '-' and '.' are allowed",
+                hint="It names the folder of the file, e.g. pruned80_qat_int8.",
+            )
+        order = [list(PASSES).index(done.kind) for done in self.passes]
+        if sorted(set(order)) != order:
+            raise RecipeError(
+                f"variant '{self.name}' has the passes {', '.join(done.kind for done in self.passes)}: "
+                f"{', '.join(PASSES)} is the order, each at most once",
+                hint="Another order would undo what the earlier pass did.",
+            )
+        if self.trained_int8 and self.quantization is not None:
+            raise RecipeError(f"variant '{self.name}' ends in qat, which is int8 by itself: leave out its quantization")
+        if not self.trained_int8 and self.quantization is None:
+            raise RecipeError(
+                f"variant '{self.name}' has no quantization", hint=f"Give one of the schemes {', '.join(SCHEMES)}."
+            )
+
+    @property
+    def trained_int8(self) -> bool:
+        """Whether its int8 ranges come from quantisation-aware training."""
+        return bool(self.passes) and isinstance(self.passes[-1], QuantizeAware)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether calibration pictures set its ranges."""
+        return self.quantization is not None and self.quantization.scheme in CALIBRATED
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        words = {
+            "slim": "channels removed",
+            "prune": "pruned",
+            "cluster": "clustered",
+            "qat": "int8, trained with quantisation in mind",
+        }
+        parts = [words[done.kind] for done in self.passes]
+        if self.quantization is not None:
+            parts.append(SCHEMES[self.quantization.scheme])
+        return "; ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the variant as a JSON object; each pass keeps its kind."""
+        value = super().to_json()
+        value["params"]["passes"] = [done.to_json() for done in self.passes]
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Variant:
+        """Return the variant that `to_json` wrote; see `Recipe.from_json`."""
+        params = dict(params_of(cls, value))
+        passes = params.pop("passes", [])
+        if not isinstance(passes, Sequence) or isinstance(passes, str):
+            raise RecipeError(f"passes of variant '{params.get('name')}' is {passes!r}; a list of passes is expected")
+        known = ("name", "passes", "quantization", "accuracy_drop_at_most")
+        name, quantization, limit = (params.pop(key, None) for key in (known[0], *known[2:]))
+        for unknown in params:
+            raise unknown_name("parameter of a 'variant' recipe", unknown, known)
+        if not isinstance(name, str):
+            raise RecipeError(f"the name of a variant is {name!r}; a text is expected")
+        if not (limit is None or (isinstance(limit, int | float) and not isinstance(limit, bool))):
+            raise RecipeError(f"accuracy_drop_at_most of variant '{name}' is {limit!r}; a number is expected")
+        return cls(
+            name=name,
+            passes=tuple(_pass(done) for done in passes),
+            quantization=_quantization(quantization, name),
+            accuracy_drop_at_most=limit,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization(Recipe):
+    """Which TFLite files are written, and how all of them are calibrated.
+
+    Attributes:
+      variants: in the order of writing; a name stands for `variant_named(name)`.
+      calibration_images: number of training images that set the activation ranges.
+      seed: of the choice of calibration images and of fine-tuning.
+      fold_batch_norm: fold BatchNormalization exactly before conversion.
+      description: what this set is for.
+    """
+
+    kind: ClassVar[str] = "quantize"
+    version: ClassVar[int] = 2
+
+    variants: tuple[Variant, ...] = ()
+    calibration_images: int = 256
+    seed: int = 0
+    fold_batch_norm: bool = True
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        at_least("calibration images", self.calibration_images, 1)
+        at_least("seed", self.seed, 0)
+        given: tuple[Variant | str, ...] = self.variants or DEFAULT_VARIANTS
+        made = tuple(variant_named(item) if isinstance(item, str) else item for item in given)
+        names = [variant.name for variant in made]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise RecipeError(f"two variants are called '{twice}': each needs a name of its own")
+        object.__setattr__(self, "variants", made)  # names become variants; the dataclass is frozen
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its variants."""
+        return tuple(variant.name for variant in self.variants)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as a JSON object."""
+        value = super().to_json()
+        value["params"]["variants"] = [variant.to_json()["params"] for variant in self.variants]
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Quantization:
+        """Return the recipe that `to_json` wrote; a variant may be given by its name alone."""
+        params = dict(params_of(cls, value))
+        variants = params.pop("variants", [])
+        if not isinstance(variants, Sequence) or isinstance(variants, str):
+            raise RecipeError(f"variants is {variants!r}; a list of names or variants is expected")
+        made = tuple(_variant(item) for item in variants)
+        return replace(typed(cls, params), variants=made) if made else typed(cls, params)
+
+
+def variant_named(name: str) -> Variant:
+    """Return the variant that a name stands for.
+
+    A name is [slim<percent kept>_][pruned<percent>_][clustered<number>_] and then 'qat_int8' or a scheme, e.g.
+    'pruned80_clustered16_qat_int8', 'slim50_int8_w8a8', 'float16'.
+
+    >>> [done.kind for done in variant_named("pruned80_qat_int8").passes]
+    ['prune', 'qat']
+
+    Raises:
+      RecipeError: no such name; the nearest one is named.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise unknown_name("variant", name, [*SCHEMES, *FINE_TUNED_VARIANTS])
+    slim, pruned, clustered, scheme = found.groups()
+    passes: list[Pass] = []
+    if slim:
+        passes.append(Slim(keep=int(slim) / 100))
+    if pruned:
+        passes.append(Prune(sparsity=int(pruned) / 100))
+    if clustered:
+        passes.append(Cluster(clusters=int(clustered), preserve_sparsity=bool(pruned)))
+    if scheme == "qat_int8":
+        passes.append(QuantizeAware(preserve_sparsity=bool(pruned), preserve_clusters=bool(clustered)))
+        return Variant(name=name, passes=tuple(passes))
+    return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme))
+
+
+_NAME = re.compile(rf"(?:slim(\d+)_)?(?:pruned(\d+)_)?(?:clustered(\d+)_)?(qat_int8|{'|'.join(SCHEMES)})")
+
+QUICK_VARIANTS = ("float32", "float16", "drq_w8", "int8_w8a8", "int8_w8a8_fc4")
+FINE_TUNED_VARIANTS = (
+    "qat_int8",
+    "pruned80_qat_int8",
+    "clustered16_qat_int8",
+    "pruned80_clustered16_qat_int8",
+    "slim50_qat_int8",
+)
+DEFAULT_VARIANTS = (*QUICK_VARIANTS, *FINE_TUNED_VARIANTS)
+
+
+def _pass(value: Any) -> Pass:
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise RecipeError(
+            f"a pass is {value!r}; an object with a kind is expected", hint=f"Kinds: {', '.join(PASSES)}."
+        )
+    if value["kind"] not in PASSES:
+        raise unknown_name("kind of pass", str(value["kind"]), PASSES)
+    return PASSES[value["kind"]].from_json(value)
+
+
+def _quantization(value: Any, name: str) -> PostTraining | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return PostTraining(scheme=value)
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"quantization of variant '{name}' is {value!r}; a scheme or an object is expected")
+    return typed(PostTraining, value)
+
+
+def _variant(value: Any) -> Variant:
+    if isinstance(value, str):
+        return variant_named(value)
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"a variant is {value!r}; a name or an object is expected")
+    return Variant.from_json(value if "kind" in value else {"kind": Variant.kind, "params": value})
