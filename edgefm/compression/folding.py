@@ -86,11 +86,13 @@ class FoldReport:
         return asdict(self)
 
 
-def fold(model: Any) -> tuple[Any, FoldReport]:
+def fold(model: Any, *, rescaling: bool = True) -> tuple[Any, FoldReport]:
     """Return a new keras.Model that computes the same at inference, and what was folded.
 
     Args:
       model: built Functional or Sequential model; it is not changed. Names of layers are kept.
+      rescaling: fold a Rescaling that takes the model's input, too. Without it the weights behind it stay of a
+        size that can be trained: 1 / 255 folded into a kernel would have to be met by the learning rate.
     Returns:
       a Functional model with its own weights, equal up to the rounding of float32; the report.
     Raises:
@@ -101,6 +103,8 @@ def fold(model: Any) -> tuple[Any, FoldReport]:
         if does_nothing(call):
             plan.remove(call, "removed: it does nothing at inference")
     for call in plan.graph.calls:
+        if type(call.layer) is layers.Rescaling and not rescaling and plan.graph.producer(call) is None:
+            continue
         if type(call.layer) in (layers.BatchNormalization, layers.Rescaling):
             plan.place(call)
         elif is_graph(call.layer):
