@@ -27,6 +27,7 @@ class Call:
       outputs: identities of the tensors it gives.
       input_shape: shape of the first input, batch first, None where it is not fixed; () without an input.
       input_dtype: dtype of the first input; '' without one.
+      output_shapes: shapes of the outputs, batch first, None where it is not fixed.
       shared: the layer is called more than once in this graph.
     """
 
@@ -36,12 +37,23 @@ class Call:
     outputs: tuple[int, ...]
     input_shape: tuple[int | None, ...]
     input_dtype: str
+    output_shapes: tuple[tuple[int | None, ...], ...]
     shared: bool
 
     @property
     def name(self) -> str:
         """Name of the layer."""
         return str(self.layer.name)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int | None, ...], ...]:
+        """Shapes of all inputs."""
+        return tuple(tuple(tensor.shape) for tensor in self.arguments.keras_tensors)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the first output."""
+        return self.output_shapes[0]
 
     @property
     def trains(self) -> bool:
@@ -100,6 +112,7 @@ class Graph:
                 outputs=tuple(id(tensor) for tensor in node.outputs),
                 input_shape=tuple(tensors[0].shape) if tensors else (),
                 input_dtype=str(tensors[0].dtype) if tensors else "",
+                output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
                 shared=self._times[id(node.operation)] > 1,
             )
         )
@@ -128,24 +141,36 @@ class Graph:
           call_with: returns the output of a call in the new graph.
           input_dtype: of all inputs; by default each keeps its own.
         """
-        made: dict[int, Any] = {}
-        inputs = []
-        for tensor in self.model.inputs:
-            new = keras.Input(batch_shape=tensor.shape, dtype=input_dtype or tensor.dtype, name=tensor.name)
-            made[id(tensor)] = new
-            inputs.append(new)
+        inputs = [
+            keras.Input(batch_shape=tensor.shape, dtype=input_dtype or tensor.dtype, name=tensor.name)
+            for tensor in self.model.inputs
+        ]
+        outputs = self.replay(inputs, call_with)
+        return keras.Model(
+            inputs if len(inputs) > 1 else inputs[0],
+            outputs if len(outputs) > 1 else outputs[0],
+            name=self.model.name,
+        )
+
+    def replay(
+        self,
+        inputs: Sequence[Any],
+        call_with: Callable[[Call, Any, tuple[Any, ...], Mapping[str, Any]], Any],
+    ) -> list[Any]:
+        """Return the outputs of the model's calls, made again in order on other inputs, which can be of any kind.
+
+        Args:
+          inputs: one for each input of the model.
+          call_with: returns the output of a call from `(call, first input, args, kwargs)`.
+        """
+        made: dict[int, Any] = {id(tensor): new for tensor, new in zip(self.model.inputs, inputs, strict=True)}
         for call in self.calls:
             known = made | {tensor: made[self.root(tensor)] for tensor in self._stands_for if self.root(tensor) in made}
             args, kwargs = call.arguments.fill_in(known)
             first = made[call.inputs[0]] if call.inputs else None
             outputs = keras.tree.flatten(call_with(call, first, args, kwargs))
             made.update(zip(call.outputs, outputs, strict=True))
-        outputs = [made[output] for output in self.outputs]
-        return keras.Model(
-            inputs if len(inputs) > 1 else inputs[0],
-            outputs if len(outputs) > 1 else outputs[0],
-            name=self.model.name,
-        )
+        return [made[output] for output in self.outputs]
 
 
 def call_copy(
