@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -54,8 +55,8 @@ def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "a
         raise ModelError(f"the model takes {channels} channels; pictures have 1 (grey) or 3 (RGB)")
     if invert not in INVERT:
         raise unknown_name("value of invert", invert, INVERT)
-    image = _open(path)
-    image = _opaque(image, background=_BLACK if invert == "no" else _WHITE)
+    image = open_picture(path)
+    image = opaque(image, background=_BLACK if invert == "no" else _WHITE)
     image = _fitted(image.convert("L" if channels == 1 else "RGB"), height=height, width=width)
     inner = np.asarray(image).reshape(image.height, image.width, channels)
     inverted = invert == "yes" or (invert == "auto" and border_level(inner) > 127)
@@ -72,17 +73,26 @@ def border_level(pixels: NDArray[np.uint8]) -> float:
     return float(np.median(pixels[~inside]))
 
 
-def _open(path: Path) -> Image:
-    """Return the decoded picture, upright, in a mode that converts to grey or RGB without loss of range."""
+def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
+    """Return the decoded picture, upright, in a mode that converts to grey or RGB without loss of range.
+
+    Args:
+      source: a file, or the content of one.
+      name: how messages call it; None takes the path.
+    Raises:
+      DataError: the file is missing or no whole picture.
+      RuntimeUnavailableError: Pillow is not installed.
+    """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise missing_extra("Pillow", "report") from None
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"the picture {path} {what}", hint="Give picture files, such as a PNG or a JPEG.")
+    if isinstance(source, Path) and not source.is_file():
+        what = "is a folder" if source.is_dir() else "does not exist"
+        raise DataError(f"the picture {source} {what}", hint="Give picture files, such as a PNG or a JPEG.")
+    path = name or (str(source) if isinstance(source, Path) else "the picture")
     try:
-        with Image.open(path) as opened:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as opened:
             opened.load()
             image = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError:
@@ -103,7 +113,7 @@ def _open(path: Path) -> Image:
     return image
 
 
-def _opaque(image: Image, *, background: int) -> Image:
+def opaque(image: Image, *, background: int) -> Image:
     """Return the picture with its transparent parts filled with a grey level."""
     from PIL import Image
 

@@ -1,24 +1,25 @@
-"""Pictures by which the ranges of a quantised model's activations are set."""
+"""Samples by which the ranges of a quantised model's activations are set."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 from numpy.typing import NDArray
 
 from edgefm.data.dataset import Split
-from edgefm.data.sampling import interleaved
+from edgefm.data.sampling import sample_order
 from edgefm.errors import DataError
 
 
-def calibration_images(split: Split, *, count: int, seed: int) -> NDArray[np.uint8]:
-    """Return `count` training pictures, the classes in turn.
+def calibration_images(split: Split, *, count: int, seed: int) -> NDArray[Any]:
+    """Return `count` training samples: the classes in turn, or a plain random choice where there are none.
 
     Args:
       split: the training split; no other is taken, since calibration is a kind of training.
       count: 1 to the size of the split.
-      seed: of the choice; equal seeds give equal pictures.
+      seed: of the choice; equal seeds give equal samples.
     Returns:
-      uint8 [count, height, width, channels].
+      [count, ...], dtype and shape of the split's images.
     Raises:
       DataError: another split than 'train', or a count out of range.
     """
@@ -32,4 +33,4 @@ def calibration_images(split: Split, *, count: int, seed: int) -> NDArray[np.uin
             f"{count} calibration images were asked for; the training split holds {len(split)}",
             hint=f"Give a number from 1 to {len(split)}.",
         )
-    return split.images[interleaved(split.labels, seed=seed)[:count]]
+    return split.images[sample_order(split.labels, seed=seed)[:count]]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+TASKS = ("classification", "regression", "reconstruction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +21,8 @@ class Split:
     Attributes:
       name: 'train', 'validation' or 'test'.
       images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
-      labels: int64 [n], indices into the data set's labels; float32 [n, ...] targets where the task is no
-        classification.
+      labels: int64 [n], indices into the data set's labels; float32 [n, ...] targets of a regression; the images
+        themselves where the task is a reconstruction.
     """
 
     name: str
@@ -62,6 +67,20 @@ def class_counts(split: Split, *, classes: int) -> list[int]:
 
 
 def shared_images(first: Split, second: Split) -> int:
-    """Return how many pictures of `first` are also in `second`, pixel by pixel."""
-    known = {image.tobytes() for image in second.images}
-    return sum(image.tobytes() in known for image in first.images)
+    """Return how many samples of `first` are also in `second`, value by value."""
+    known = {_digest(image) for image in second.images}
+    return sum(_digest(image) in known for image in first.images)
+
+
+def content_sha256(splits: Sequence[Split], *, labels: tuple[str, ...], task: str) -> str:
+    """Return the sha256 of all that a data set says: its samples in their order, its class names and its task."""
+    total = hashlib.sha256(json.dumps([task, list(labels)]).encode())
+    for split in splits:
+        for array in (split.images, split.labels):
+            total.update(json.dumps([split.name, array.dtype.str, list(array.shape)]).encode())
+            total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def _digest(sample: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(sample).data, digest_size=16).digest()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,3 +46,45 @@ def stratified_split(
     """
     order = interleaved(labels, seed=seed)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def shares_split(labels: NDArray[np.int64], *, shares: Sequence[float], seed: int) -> list[NDArray[np.int64]]:
+    """Return the indices that stay, then those of each share, all ascending; each class is cut in proportion.
+
+    Of a class with more samples than shares, each share gets at least one and at least one stays; a smaller class
+    stays whole.
+
+    Args:
+      labels: int64 [n], classes from 0; all zero where there are none.
+      shares: of all samples, above 0, less than 1 together.
+      seed: 0 or more.
+
+    >>> [part.tolist() for part in shares_split(np.zeros(5, np.int64), shares=[0.2], seed=0)]
+    [[0, 1, 3, 4], [2]]
+    """
+    keys = np.random.PCG64(seed).random_raw(len(labels))
+    parts: list[list[int]] = [[] for _ in range(1 + len(shares))]
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        places = places[np.argsort(keys[places], kind="stable")]
+        begin = 0
+        if len(places) > len(shares):
+            for part, share in zip(parts[1:], shares, strict=True):
+                end = begin + max(1, round(share * len(places)))
+                part.extend(places[begin:end].tolist())
+                begin = end
+        parts[0].extend(places[begin:].tolist())
+    return [np.sort(np.array(part, np.int64)) for part in parts]
+
+
+def sample_order(targets: NDArray[Any], *, seed: int) -> NDArray[np.int64]:
+    """Return all indices in a random order: by class in turn where the targets are classes, else plainly.
+
+    Args:
+      targets: int64 [n] classes, or whatever else a data set's task has, [n, ...].
+      seed: 0 or more.
+    """
+    if targets.ndim == 1 and targets.dtype.kind in "iu":
+        return interleaved(targets.astype(np.int64), seed=seed)
+    keys = np.random.PCG64(seed).random_raw(len(targets))
+    return np.argsort(keys, kind="stable").astype(np.int64)

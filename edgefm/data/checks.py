@@ -1,0 +1,229 @@
+"""What is wrong with data, said before a model sees them: each check raises a DataError or does nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.data.dataset import TASKS, Dataset
+from edgefm.errors import DataError
+from edgefm.progress import SILENT, Progress
+
+_NAMED_AT_MOST = 5
+# Floats within this are taken for pictures that were divided by 255 (or scaled to -1 … 1) already.
+_UNIT = 1.0 + 1e-3
+_PIXEL_MAX = 255
+
+
+def check(dataset: Dataset, *, source: str, progress: Progress = SILENT) -> None:
+    """Raise a DataError where a data set is not what `Dataset` says; note what is only doubtful.
+
+    Args:
+      dataset: of any task.
+      source: where it comes from, for messages.
+      progress: told of classes that the validation or test split lacks.
+    """
+    if dataset.task not in TASKS:
+        raise DataError(f"the task of {source} is '{dataset.task}'; allowed: {', '.join(TASKS)}")
+    shape = dataset.train.images.shape[1:]
+    for split in dataset.splits:
+        where = f"the {split.name} samples of {source}"
+        check_inputs(split.images, where=where)
+        check_lengths(split.images, split.labels, where=where)
+        if split.images.shape[1:] != shape:
+            raise DataError(f"{where} are {_by(split.images.shape[1:])}, the training samples {_by(shape)}")
+        if (split.images.dtype == np.uint8) != (dataset.train.images.dtype == np.uint8):
+            raise DataError(f"{where} are {split.images.dtype}, the training samples {dataset.train.images.dtype}")
+        if dataset.task == "classification":
+            check_classes(whole_numbers(split.labels, where=where), dataset.labels, where=where)
+        elif dataset.task == "regression":
+            numbers(split.labels, where=where)
+    if dataset.task == "classification":
+        _check_each_class(dataset, source=source, progress=progress)
+
+
+def check_fit(
+    dataset: Dataset, *, input_shape: tuple[int, ...], value_range: tuple[float, float] | None, classes: int | None
+) -> None:
+    """Raise a DataError where data do not fit a model: shape, range or number of classes.
+
+    Args:
+      dataset: checked before.
+      input_shape: of the model's input, without the batch.
+      value_range: least and greatest input that the model takes: (0, 255) where it begins with a Rescaling, else
+        mostly (0, 1) or (-1, 1); None where any number is allowed.
+      classes: values of the model's first output for one sample, None where they are no classes. A single one is
+        the probability of the second of two classes.
+    """
+    for split in dataset.splits:
+        where = f"the {split.name} samples of {dataset.name}"
+        check_shape(split.images.shape[1:], input_shape, where=where)
+        if value_range is not None:
+            check_range(split.images, value_range, where=where)
+    if dataset.task == "classification" and classes is not None:
+        wanted = 2 if classes == 1 else classes
+        if len(dataset.labels) != wanted:
+            raise DataError(
+                f"{dataset.name} has {len(dataset.labels)} classes ({_few(dataset.labels)}), "
+                f"the model tells {wanted} apart",
+                hint="Give data of the model's own classes, all of them, in the order of its outputs.",
+            )
+
+
+def check_inputs(x: NDArray[Any], *, where: str) -> None:
+    """Raise a DataError unless inputs are some samples of uint8 pixels or finite floats."""
+    if x.dtype.kind != "f" and x.dtype != np.uint8:
+        raise DataError(
+            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255) or floats (inputs of the model) are expected",
+            hint="Use x.astype('uint8') where they are pixels, x.astype('float32') where they are inputs already.",
+        )
+    if x.ndim < 2:
+        raise DataError(f"{where} have shape {x.shape}; [n, ...] with one entry a sample is expected")
+    if len(x) == 0:
+        raise DataError(f"{where}: there are none (shape {x.shape})", hint="Give at least one sample a split.")
+    if x.size == 0:
+        raise DataError(f"{where} have shape {x.shape}: a sample holds no values")
+    if x.dtype.kind == "f":
+        bad = int((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum())
+        if bad:
+            raise DataError(
+                f"{where} hold NaN or infinite values, in {bad} of {len(x)} samples",
+                hint="Remove these samples, or replace the values: numpy.isfinite(x) finds them.",
+            )
+
+
+def check_lengths(x: NDArray[Any], y: NDArray[Any], *, where: str) -> None:
+    """Raise a DataError unless there are as many targets as inputs."""
+    if y.ndim == 0 or len(x) != len(y):
+        raise DataError(
+            f"{where}: {len(x)} inputs, but {len(y) if y.ndim else 'a single'} labels",
+            hint="x and y must have one entry a sample, in the same order.",
+        )
+
+
+def check_shape(found: tuple[int, ...], wanted: tuple[int, ...], *, where: str) -> None:
+    """Raise a DataError unless a sample has the shape that the model takes."""
+    if tuple(found) == tuple(wanted):
+        return
+    hint = "Give samples of the model's shape; pictures in folders are resized to it."
+    if len(found) == 3 and (*found[1:], found[0]) == tuple(wanted):
+        hint = "The channels stand first; put them last: x.transpose(0, 2, 3, 1)."
+    elif len(found) == len(wanted) == 3 and found[:2] == wanted[:2]:
+        hint = f"The samples have {found[2]} channels, the model takes {wanted[2]}."
+    raise DataError(f"{where} are {_by(found)}, the model takes {_by(wanted)}", hint=hint)
+
+
+def check_range(x: NDArray[Any], value_range: tuple[float, float], *, where: str) -> None:
+    """Raise a DataError where inputs are scaled twice, or not at all, for a model.
+
+    uint8 pixels are scaled by edgefm itself; what can be wrong is that they were scaled before. Floats are taken as
+    they are and must lie within the model's range.
+    """
+    low, high = value_range
+    least, greatest = float(x.min()), float(x.max())
+    if x.dtype == np.uint8:
+        if greatest <= 1:
+            raise DataError(
+                f"{where} are uint8 from {least:g} to {greatest:g}, of 0 to {_PIXEL_MAX}: nearly black, or divided by "
+                f"{_PIXEL_MAX} before they were made whole numbers",
+                hint=f"Give the pixels as they are, uint8 from 0 to {_PIXEL_MAX}.",
+            )
+        return
+    if high > 2 * _UNIT and least >= -_UNIT and greatest <= _UNIT:
+        raise DataError(
+            f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g} and divides by "
+            "itself (it begins with a Rescaling layer): they would be normalised twice",
+            hint=f"Give uint8 pixels from 0 to {_PIXEL_MAX}, or floats from {low:g} to {high:g}.",
+        )
+    slack = 1e-3 * (high - low)
+    if least >= low - slack and greatest <= high + slack:
+        return
+    pixels = least >= 0 and greatest > _UNIT and greatest <= _PIXEL_MAX and high <= _UNIT
+    raise DataError(
+        f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g}"
+        + (": they look like pixels that were not normalised" if pixels else ""),
+        hint="Give uint8 pixels, which edgefm scales as the model wants them, or floats in the model's range "
+        "(--value-range says another).",
+    )
+
+
+def check_classes(y: NDArray[np.int64], labels: tuple[str, ...], *, where: str) -> None:
+    """Raise a DataError unless all labels are places in the class names."""
+    if len(y) == 0:
+        return
+    if int(y.min()) < 0:
+        raise DataError(
+            f"{where} hold the negative class {int(y.min())}; classes are numbered from 0",
+            hint="Remove samples without a class.",
+        )
+    if int(y.max()) >= len(labels):
+        raise DataError(
+            f"{where} hold class {int(y.max())}; with {len(labels)} classes, 0 to {len(labels) - 1} are allowed",
+            hint="Classes are numbered from 0 in the order of the class names.",
+        )
+
+
+def whole_numbers(y: NDArray[Any], *, where: str) -> NDArray[np.int64]:
+    """Return class labels as int64 [n], or raise a DataError."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind not in "iubf":
+        raise DataError(f"{where} have dtype {y.dtype}; whole numbers from 0 are expected")
+    if y.ndim != 1:
+        raise DataError(
+            f"{where} have shape {y.shape}; one class a sample, [n], is expected",
+            hint="Samples of several classes at once need a measure of their own: task 'regression' and floats.",
+        )
+    if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
+        odd = y[~(np.isfinite(y) & (y == np.floor(y)))][0]
+        raise DataError(
+            f"{where} hold {odd:g}, which is no class: whole numbers from 0 are expected",
+            hint="For targets that are numbers, say task 'regression'.",
+        )
+    return y.astype(np.int64)
+
+
+def numbers(y: NDArray[Any], *, where: str) -> NDArray[np.float32]:
+    """Return targets of a regression as float32 [n, ...], or raise a DataError."""
+    if y.dtype.kind not in "iubf":
+        raise DataError(f"{where} have dtype {y.dtype}; numbers are expected")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise DataError(f"{where} hold NaN or infinite values", hint="Remove these samples.")
+    return y.astype(np.float32, copy=False)
+
+
+def _check_each_class(dataset: Dataset, *, source: str, progress: Progress) -> None:
+    if not dataset.labels:
+        raise DataError(f"{source} names no classes")
+    if len(set(dataset.labels)) < len(dataset.labels):
+        raise DataError(f"a class name occurs twice in {source}: {_few(dataset.labels)}")
+    counts = {
+        split.name: np.bincount(split.labels.astype(np.int64), minlength=len(dataset.labels))
+        for split in dataset.splits
+    }
+    empty = [label for label, count in zip(dataset.labels, counts["train"], strict=True) if count == 0]
+    if empty:
+        raise DataError(
+            f"{len(empty)} of {len(dataset.labels)} classes of {source} have no training sample: {_few(empty)}",
+            hint="Classes are numbered from 0 without gaps; give samples of each, or leave the class out.",
+        )
+    for split in ("validation", "test"):
+        lacking = [label for label, count in zip(dataset.labels, counts[split], strict=True) if count == 0]
+        if lacking:
+            progress.note(f"the {split} samples of {source} lack {len(lacking)} classes: {_few(lacking)}")
+
+
+def _few(names: list[str] | tuple[str, ...]) -> str:
+    """Return the first names, and how many more there are.
+
+    >>> _few(("a", "b"))
+    'a, b'
+    """
+    shown = ", ".join(names[:_NAMED_AT_MOST])
+    return f"{shown} and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else shown
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(length) for length in shape) or "single numbers"
