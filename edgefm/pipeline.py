@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgefm.data.source import DataSource
 from edgefm.errors import RecipeError
 from edgefm.progress import SILENT, Progress
 from edgefm.recipes import BenchmarkProtocol, Quantization, Training
-from edgefm.runs import RunDirectory, Step
+from edgefm.runs import DEFAULT_ROOT, RunDirectory, Step
 
 
 def train(
@@ -63,17 +64,52 @@ def train(
     return directory, step
 
 
+def bring_model(
+    model: Path,
+    *,
+    run: Path | None = None,
+    data: DataSource | None = None,
+    labels: tuple[str, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    calibration_data: Path | None = None,
+    trust: bool = False,
+    progress: Progress = SILENT,
+) -> RunDirectory:
+    """Copy a user's own model into a run (by default `runs/<model>`) and return it; see `edgefm_converters.bring`."""
+    from edgefm_converters import bring
+
+    return bring.bring_model(
+        run or DEFAULT_ROOT / model.stem,
+        model,
+        data=data,
+        labels=labels,
+        value_range=value_range,
+        calibration_data=calibration_data,
+        trust=trust,
+        progress=progress,
+    )
+
+
 def quantize(
     source: RunDirectory,
     *,
     recipe: Quantization | None = None,
+    skip: bool = False,
     data_dir: Path | None = None,
     progress: Progress = SILENT,
 ) -> Step:
-    """Write the TFLite files of a run's trained model and return the step that holds them."""
+    """Write the TFLite files of a run's model and return the step that holds them.
+
+    Args:
+      source: has a finished training, or a model that `bring_model` brought.
+      recipe: which variants, and how; by default the default set.
+      skip: leave out variants that the model or its data cannot give, instead of raising an error.
+      data_dir: folder of the Fashion-MNIST files.
+      progress: receives progress.
+    """
     from edgefm_converters.step import quantize_run
 
-    return quantize_run(source, recipe=recipe or Quantization(), data_dir=data_dir, progress=progress)
+    return quantize_run(source, recipe=recipe or Quantization(), skip=skip, data_dir=data_dir, progress=progress)
 
 
 def benchmark(
@@ -108,4 +144,4 @@ def _run_for(path: Path | None, recipe: Training) -> RunDirectory:
     return RunDirectory.create_at(path)
 
 
-__all__: Sequence[str] = ["benchmark", "quantize", "train", "write_report"]
+__all__: Sequence[str] = ["benchmark", "bring_model", "quantize", "train", "write_report"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,21 @@ def rescales_first(model: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationSet:
-    """Pictures that calibrate a model and show that its conversions agree.
+    """Samples that calibrate a model and show that its conversions agree.
 
     Attributes:
-      inputs: float32 [n, height, width, channels], encoded as the model wants them.
+      inputs: float32 [n, ...], as the model wants them.
       source: where they come from, in words.
       seed: of the choice, None where all were taken.
       sha256: of the inputs' bytes.
+      real: they may set ranges; False for noise.
     """
 
     inputs: NDArray[np.float32]
     source: str
     seed: int | None
     sha256: str
+    real: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return what identifies the pictures as a JSON object."""
@@ -51,9 +53,10 @@ class CalibrationSet:
 
 
 def from_dataset(dataset: Dataset, encoding: Preprocessing, *, count: int, seed: int) -> CalibrationSet:
-    """Return `count` pictures of a data set's training split, encoded."""
-    pixels = calibration_images(dataset.train, count=count, seed=seed)
-    return _calibration_set(encoding.encode(pixels), source=f"{dataset.name}, training split", seed=seed)
+    """Return `count` samples of a data set's training split, as the model's inputs."""
+    images = calibration_images(dataset.train, count=count, seed=seed)
+    inputs = encoding.encode(images) if images.dtype == np.uint8 else images.astype(np.float32)
+    return _calibration_set(inputs, source=f"{dataset.name}, training split", seed=seed)
 
 
 def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
@@ -99,9 +102,9 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
 
 
 def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:
-    """Return 16 pictures of uniform noise: enough to compare conversions, not to calibrate."""
+    """Return 16 samples of uniform noise: enough to compare conversions, not to calibrate."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, *shape), dtype=np.uint8)
-    return _calibration_set(encoding.encode(pixels), source="uniform noise", seed=0)
+    return replace(_calibration_set(encoding.encode(pixels), source="uniform noise", seed=0), real=False)
 
 
 def _calibration_set(inputs: NDArray[np.float32], *, source: str, seed: int | None) -> CalibrationSet:

@@ -1,40 +1,46 @@
-"""Keras file -> the TFLite variants: folded, converted, quantised, described, load-tested, and compared."""
+"""A source -> the TFLite file of each variant: passes, conversion, quantisation, description, load test, gates."""
 
 from __future__ import annotations
 
 import gzip
-import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from edgefm import artefacts
 from edgefm.contract import Contract
-from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
+from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import versions
 from edgefm.errors import DataError, ModelError
+from edgefm.inspection import inspect
 from edgefm.progress import SILENT, Progress
-from edgefm.recipes import Quantization
-from edgefm.silence import silenced
-from edgefm_converters.calibration_set import CalibrationSet, noise, rescales_first
-from edgefm_converters.keras_file import load_keras
-from edgefm_converters.keras_to_tflite import float32_tflite
+from edgefm.recipes import CALIBRATED, PostTraining, Quantization, Variant
+from edgefm_converters.conversion import Converter
 from edgefm_converters.model_folder import MODEL_FILE, Card, described, write_model_folder
-from edgefm_converters.quantizing import NEEDS_CALIBRATION, calibrate, quantize_tflite
+from edgefm_converters.outputs import of_file
+from edgefm_converters.source import Source
 
 REPORT_FILE = "quantize.json"
-SCHEMA_VERSION = 1
-# Probabilities of the folded and the given model may differ by this much before the fold is distrusted.
-FOLD_TOLERANCE = 1e-4
+SCHEMA_VERSION = 2
 # What decides the content of the files.
-LIBRARIES = ("edgefm", "tensorflow", "keras", "litert-quantizer", "ai-edge-litert", "numpy")
-
-Pictures = Callable[[Preprocessing, tuple[int, int, int]], CalibrationSet | None]
+LIBRARIES = (
+    "edgefm",
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "litert-quantizer",
+    "ai-edge-litert",
+    "numpy",
+)
+_REFERENCE = "float32"
+_VALIDATION_SAMPLES = 12_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +49,41 @@ class VariantReport:
 
     Attributes:
       variant: its name.
+      description: what it is, in words.
       file: path relative to the export's folder.
       sha256: of the file.
       size_bytes: of the file, metadata included.
       gzip_bytes: of the file compressed with gzip -9.
+      zstd_bytes: of the file compressed with zstd -19.
       of_float32: size_bytes over that of the float32 file.
-      max_abs_difference: greatest difference of a probability from the Keras model's, over the parity pictures.
-      same_top1: share of the parity pictures with the Keras model's best class.
-      seconds: time that this variant took, load test included; the shared conversion is apart.
+      macs: multiply-accumulates of one inference.
+      activation_bytes: the most that one operator's inputs and results take together; estimated from the graph.
+      max_abs_difference: greatest difference of an output from the given model's, over the parity samples.
+      same_top1: share of the parity samples with the given model's best class; None where outputs are no classes.
+      passes: what each pass did: recipe, facts measured on its result, history of fine-tuning, seconds.
+      promises: what the passes promise, measured on this file: promise, wanted, found, held.
+      validation: quality of this file on the validation samples beside the float32 file's, and whether the limit
+        on its loss held; None without data.
+      post_training: what equalisation and bias correction did; {} without.
+      seconds: time that this variant took now, passes that had been done before left out.
     """
 
     variant: str
+    description: str
     file: str
     sha256: str
     size_bytes: int
     gzip_bytes: int
+    zstd_bytes: int
     of_float32: float
+    macs: int
+    activation_bytes: int
     max_abs_difference: float
-    same_top1: float
+    same_top1: float | None
+    passes: tuple[Mapping[str, Any], ...]
+    promises: tuple[Mapping[str, Any], ...]
+    validation: Mapping[str, Any] | None
+    post_training: Mapping[str, Any]
     seconds: float
 
 
@@ -69,21 +92,23 @@ class ExportReport:
     """What an export did, measured on its files.
 
     Attributes:
-      source: name, file and sha256 of the Keras model; the value range of its inputs; `softmax_added`.
+      source: name, file and sha256 of the model; the value range of its inputs; `softmax_added`.
       recipe: what was asked for, as JSON.
       variants: one entry a file, in the order of writing.
-      folding: `used`; `reason` where it is not; `max_abs_difference` from the given Keras model; `folded` and
-        `left_out` layers.
-      conversion: `max_abs_difference` and `same_top1` of the float32 file against the Keras model.
-      parity: the pictures on which outputs were compared.
-      calibration: the pictures that set the ranges of activations; None without an int8 variant.
-      seconds: by phase: load, fold, convert, calibrate, write.
+      skipped: variants of the recipe that could not be made of this source: name and reason.
+      folding: of the model before any pass: `used`; `reason` where it is not; `max_abs_difference` from the given
+        model; `folded` and `left_out` layers.
+      conversion: `max_abs_difference` and `same_top1` of the float32 file against the given model.
+      parity: the samples on which outputs were compared.
+      calibration: the samples that set the ranges of activations; None without a calibrated variant.
+      seconds: by phase: reference, variants.
       versions: of the libraries used.
     """
 
     source: Mapping[str, Any]
     recipe: Mapping[str, Any]
     variants: tuple[VariantReport, ...]
+    skipped: tuple[Mapping[str, str], ...]
     folding: Mapping[str, Any]
     conversion: Mapping[str, Any]
     parity: Mapping[str, Any]
@@ -100,110 +125,62 @@ class ExportReport:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """A loaded model, and what it gives for the parity pictures."""
-
-    model: Any
-    card: Card
-    compared: CalibrationSet
-    calibrates: bool
-    expected: NDArray[np.float32]
-    softmax_added: bool
-
-
 def export_variants(
-    model_path: Path,
+    source: Source,
     folder: Path,
     *,
     recipe: Quantization,
-    pictures: Pictures,
-    labels: tuple[str, ...] | None = None,
-    name: str | None = None,
-    value_range: tuple[float, float] | None = None,
+    kept: Path,
+    skip: bool = False,
     progress: Progress = SILENT,
 ) -> ExportReport:
     """Write `<folder>/<variant>/{model.tflite, contract.json, labels.txt}` and `<folder>/quantize.json`.
 
     Args:
-      model_path: `.keras` file of an image classifier.
+      source: what is compressed.
       folder: an empty one.
       recipe: which variants, and how.
-      pictures: returns the calibration pictures for a preprocessing and an input shape [h, w, c], or None where
-        there are none: then only variants without calibration can be written.
-      labels: class names; by default the classes are numbered from '0'.
-      name: in contracts and metadata; by default the model's own.
-      value_range: of the model's inputs; by default (0, 255), which a model that starts with Rescaling takes.
+      kept: folder of the passes' results, found again by their content.
+      skip: leave out variants that this source cannot give, and say so, instead of raising an error.
       progress: receives progress.
     Raises:
-      ModelError: the model cannot be read, converted or quantised, or a file fails its load test.
-      DataError: no calibration pictures for an int8 variant.
+      ModelError: the model cannot be converted or quantised, or a file fails its load test.
+      DataError: a variant needs data that the source does not have.
     """
-    steps = 2 + len(recipe.variants)
-    progress.step("quantize", 0, steps, {"now": "loading"})
-    clock = _Clock()
-    source = _load(model_path, recipe, pictures, labels=labels, name=name, value_range=value_range, progress=progress)
-    clock.lap("load")
-    model, folding = _fold(source, recipe, progress)
-    clock.lap("fold")
-    progress.step("quantize", 1, steps, {"now": "converting"})
-    float32 = float32_tflite(model)
-    clock.lap("convert")
-    calibration = None
-    if source.calibrates:
-        limits = source.card.encoding.value_range
-        calibration = calibrate(float32, source.compared.inputs, value_range=limits)
-    clock.lap("calibrate")
-
-    origin = {
-        "name": source.card.name,
-        "file": model_path.name,
-        "sha256": artefacts.sha256_file(model_path),
-        "value_range": list(source.card.encoding.value_range),
-        "softmax_added": source.softmax_added,
-    }
+    chosen, skipped = _feasible(source, recipe, skip=skip)
+    for one in skipped:
+        progress.note(f"{one['variant']} is left out: {one['reason']}")
+    clock = time.perf_counter()
+    steps = 1 + len(chosen)
+    progress.step("quantize", 0, steps, {"now": _REFERENCE})
+    converter = Converter(source, recipe, kept=kept, progress=progress)
     used = libraries()
-    made_by = {"source": origin, "recipe": recipe.to_json(), "folding": folding, "versions": used}
-    reference = described(quantize_tflite(float32, "float32"), "float32", source.card)
-    with tempfile.TemporaryDirectory(prefix="edgefm-float32-") as elsewhere:
-        conversion = write_model_folder(
-            Path(elsewhere),
-            reference,
-            "float32",
-            source.card,
-            made_by={},
-            inputs=source.compared.inputs,
-            expected=source.expected,
-        ).made_by["parity"]
+    made_by = {
+        "source": source.to_json(),
+        "recipe": {name: value for name, value in recipe.to_json()["params"].items() if name != "variants"},
+        "versions": used,
+    }
+    writer = _Writer(source=source, folder=folder, made_by=made_by, progress=progress)
+    reference = Variant(name=_REFERENCE, quantization=PostTraining(scheme=_REFERENCE))
+    baseline = writer.reference(converter, reference)
+    seconds = {"reference": round(time.perf_counter() - clock, 3)}
+    clock = time.perf_counter()
     written = []
-    for index, variant in enumerate(recipe.variants):
-        progress.step("quantize", 2 + index, steps, {"now": variant})
-        used_pictures = source.compared.to_json() if variant in NEEDS_CALIBRATION else None
-        started = time.perf_counter()
-        content = reference
-        if variant != "float32":
-            compressed = quantize_tflite(float32, variant, calibration=calibration)
-            content = described(compressed, variant, source.card)
-        agreed = write_model_folder(
-            folder / variant,
-            content,
-            variant,
-            source.card,
-            made_by={**made_by, "calibration": used_pictures},
-            inputs=source.compared.inputs,
-            expected=source.expected,
-        )
-        written.append(_report(agreed, content, float32_bytes=len(reference), started=started))
-    clock.lap("write")
+    for index, variant in enumerate(chosen):
+        progress.step("quantize", 1 + index, steps, {"now": variant.name})
+        written.append(writer.write(converter, variant, baseline))
+    seconds["variants"] = round(time.perf_counter() - clock, 3)
+    calibrated = any(variant.calibrated for variant in chosen)
     report = ExportReport(
-        source=origin,
+        source=source.to_json(),
         recipe=recipe.to_json(),
         variants=tuple(written),
-        folding=folding,
-        conversion=conversion,
+        skipped=skipped,
+        folding=converter.folding(),
+        conversion=baseline.parity,
         parity=source.compared.to_json(),
-        calibration=source.compared.to_json() if source.calibrates else None,
-        seconds=clock.laps,
+        calibration=source.compared.to_json() if calibrated else None,
+        seconds=seconds,
         versions=used,
     )
     artefacts.write_json(folder / REPORT_FILE, report.to_json())
@@ -216,118 +193,192 @@ def libraries() -> dict[str, str]:
     return {library: version for library, version in versions().items() if library in LIBRARIES}
 
 
-def _load(
-    path: Path,
-    recipe: Quantization,
-    pictures: Pictures,
-    *,
-    labels: tuple[str, ...] | None,
-    name: str | None,
-    value_range: tuple[float, float] | None,
-    progress: Progress,
-) -> _Source:
-    model = load_keras(path)
-    if value_range is None and not rescales_first(model):
-        progress.note(
-            f"{path.name} does not start with Rescaling: it is taken to want pixels 0 to 255 as they are. "
-            "Give --value-range 0,1 (or -1,1) if it was trained on such values."
+@dataclass(frozen=True, kw_only=True)
+class _Baseline:
+    """The float32 file: what the others are compared with."""
+
+    size_bytes: int
+    parity: Mapping[str, Any]
+    quality: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writer:
+    """Writes a variant's folder and measures what is in it."""
+
+    source: Source
+    folder: Path
+    made_by: Mapping[str, Any]
+    progress: Progress = field(default=SILENT, compare=False)
+
+    def reference(self, converter: Converter, variant: Variant) -> _Baseline:
+        """Return what the float32 file is like; it is written to a folder that is removed again."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="edgefm-float32-") as elsewhere:
+            made = converter.make(variant)
+            content = described(made.content, variant, self._card(made.encoding))
+            agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
+            quality = self._quality(Path(elsewhere) / MODEL_FILE, agreed, made.encoding, label="float32 on validation")
+        return _Baseline(size_bytes=len(content), parity=agreed.made_by["parity"], quality=quality)
+
+    def write(self, converter: Converter, variant: Variant, baseline: _Baseline) -> VariantReport:
+        """Write a variant's folder and return what is in it."""
+        started = time.perf_counter()
+        made = converter.make(variant)
+        content = described(made.content, variant, self._card(made.encoding))
+        folder = self.folder / variant.name
+        passes = tuple(link.to_json() for link in made.links)
+        made_by = {
+            **self.made_by,
+            "variant": variant.to_json()["params"],
+            "calibration": self.source.compared.to_json() if variant.calibrated else None,
+        }
+        agreed = self._folder(folder, content, variant, made.encoding, made_by=made_by)
+        path = folder / MODEL_FILE
+        inside = inspect(path)
+        parity = agreed.made_by["parity"]
+        return VariantReport(
+            variant=variant.name,
+            description=variant.description,
+            file=f"{variant.name}/{MODEL_FILE}",
+            sha256=agreed.sha256,
+            size_bytes=len(content),
+            gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
+            zstd_bytes=len(zstandard.ZstdCompressor(level=19).compress(content)),
+            of_float32=round(len(content) / baseline.size_bytes, 4),
+            macs=inside.macs,
+            activation_bytes=inside.largest_activation_bytes,
+            max_abs_difference=parity["max_abs_difference"],
+            same_top1=parity["same_top1"],
+            passes=passes,
+            promises=self._promises(path, variant),
+            validation=self._validation(path, agreed, made.encoding, variant, baseline),
+            post_training=made.post_training,
+            seconds=round(time.perf_counter() - started, 3),
         )
-    encoding = preprocessing(value_range or PIXELS)
-    height, width, channels = (int(length) for length in model.inputs[0].shape[1:])
-    classes = int(model.outputs[0].shape[1])
-    if labels is None:
-        progress.note("no labels are given: the classes are numbered")
-        labels = tuple(str(index) for index in range(classes))
-    if len(labels) != classes:
-        raise DataError(f"{len(labels)} labels were given for {classes} outputs of {path.name}")
-    given = pictures(encoding, (height, width, channels))
-    demanding = [variant for variant in recipe.variants if variant in NEEDS_CALIBRATION]
-    if demanding and given is None:
-        raise DataError(
-            f"{', '.join(demanding)} need pictures to calibrate with: {path.name} takes {height}x{width}x{channels}, "
-            "Fashion-MNIST has 28x28x1",
-            hint="Give some with --calibration-data FILE.npz (array 'images', uint8 [n, height, width, channels]), "
-            "or choose --variant float32, float16, drq_w8.",
+
+    def _card(self, encoding: Preprocessing) -> Card:
+        source = self.source
+        return Card(
+            name=source.name,
+            shape=source.input_shape,
+            encoding=encoding,
+            labels=source.labels,
         )
-    compared = noise(encoding, shape=(height, width, channels)) if given is None else given
-    expected = _outputs(model, compared.inputs)
-    logits = bool(expected.min() < 0 or expected.max() > 1)
-    if logits:
-        progress.note(f"{path.name} gives values beyond 0 to 1: a softmax is added, so that it gives probabilities")
-        model = _with_softmax(model)
-        expected = _outputs(model, compared.inputs)
-    return _Source(
-        model=model,
-        card=Card(name=name or model.name, shape=(height, width, channels), encoding=encoding, labels=labels),
-        compared=compared,
-        calibrates=bool(demanding),
-        expected=expected,
-        softmax_added=logits,
-    )
+
+    def _folder(
+        self, folder: Path, content: bytes, variant: Variant, encoding: Preprocessing, *, made_by: Mapping[str, Any]
+    ) -> Contract:
+        return write_model_folder(
+            folder,
+            content,
+            variant.name,
+            self._card(encoding),
+            made_by=made_by,
+            inputs=reencoded(self.source.compared.inputs, self.source.encoding, encoding),
+            expected=self.source.expected,
+        )
+
+    def _promises(self, path: Path, variant: Variant) -> tuple[Mapping[str, Any], ...]:
+        if not variant.passes:
+            return ()
+        from edgefm.compression.gates import check_promises
+
+        promises = tuple(check_promises(path, variant.passes))
+        for promise in promises:
+            if not promise["held"]:
+                self.progress.note(
+                    f"{variant.name} does not hold what it promises: {promise['promise']} {promise['wanted']} was "
+                    f"asked for, {promise['found']} is in the file ({promise['where']})"
+                )
+        return promises
+
+    def _validation(
+        self, path: Path, agreed: Contract, encoding: Preprocessing, variant: Variant, baseline: _Baseline
+    ) -> Mapping[str, Any] | None:
+        task = self.source.task
+        value = self._quality(path, agreed, encoding, label=f"{variant.name} on validation")
+        if task is None or value is None or baseline.quality is None:
+            return None
+        measure = task.quality
+        loss = measure.loss(baseline.quality, value)
+        limit = variant.accuracy_drop_at_most
+        held = None if limit is None else bool(loss <= limit)
+        if held is False:
+            self.progress.note(
+                f"{variant.name} loses {loss:.2f} {'points' if measure.unit == '%' else ''} of {measure.name} on "
+                f"validation; its recipe allows {limit:g}. It is kept beside the others."
+            )
+        return {
+            "quality": measure.name,
+            "unit": measure.unit,
+            "higher_is_better": measure.higher_is_better,
+            "samples": min(len(task.dataset.validation), _VALIDATION_SAMPLES),
+            "value": value,
+            "float32": baseline.quality,
+            "loss": loss,
+            "limit": limit,
+            "held": held,
+        }
+
+    def _quality(self, path: Path, agreed: Contract, encoding: Preprocessing, *, label: str) -> float | None:
+        task = self.source.task
+        if task is None:
+            return None
+        split = task.dataset.validation
+        images, targets = split.images[:_VALIDATION_SAMPLES], split.labels[:_VALIDATION_SAMPLES]
+        inputs = reencoded(task.inputs(images), self.source.encoding, encoding)
+        outputs = of_file(path, agreed, inputs, label=label, progress=self.progress)
+        return float(task.quality.function(outputs, targets))
 
 
-def _fold(source: _Source, recipe: Quantization, progress: Progress) -> tuple[Any, dict[str, Any]]:
-    """Return the model to convert, folded where that is wanted and proved right, and what was done."""
-    if not recipe.fold_batch_norm:
-        return source.model, {"used": False, "reason": "not wanted"}
-    from edgefm.compression.folding import fold
-
-    folded, report = fold(source.model)
-    difference = _difference(_outputs(folded, source.compared.inputs), source.expected)
-    done = {"max_abs_difference": difference, **report.to_json()}
-    if difference > FOLD_TOLERANCE:
-        reason = f"outputs differ by {difference:.1e} from the given model's; {FOLD_TOLERANCE:.0e} is allowed"
-        progress.note(f"batch normalisation is not folded: {reason}")
-        return source.model, {"used": False, "reason": reason, **done}
-    for layer in report.left_out:
-        progress.note(f"{layer.layer} is not folded: {layer.reason}")
-    return folded, {"used": True, **done}
+def reencoded(inputs: NDArray[np.float32], given: Preprocessing, wanted: Preprocessing) -> NDArray[np.float32]:
+    """Return inputs of one encoding as those of another: the same pixels."""
+    if (given.mean, given.std) == (wanted.mean, wanted.std):
+        return inputs
+    pixels = inputs * np.float32(given.std) + np.float32(given.mean)
+    return ((pixels - np.float32(wanted.mean)) / np.float32(wanted.std)).astype(np.float32)
 
 
-def _report(agreed: Contract, content: bytes, *, float32_bytes: int, started: float) -> VariantReport:
-    parity = agreed.made_by["parity"]
-    return VariantReport(
-        variant=agreed.variant,
-        file=f"{agreed.variant}/{MODEL_FILE}",
-        sha256=agreed.sha256,
-        size_bytes=len(content),
-        gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
-        of_float32=round(len(content) / float32_bytes, 4),
-        max_abs_difference=parity["max_abs_difference"],
-        same_top1=parity["same_top1"],
-        seconds=round(time.perf_counter() - started, 3),
-    )
+def _feasible(
+    source: Source, recipe: Quantization, *, skip: bool
+) -> tuple[tuple[Variant, ...], tuple[Mapping[str, str], ...]]:
+    chosen, skipped = [], []
+    for variant in recipe.variants:
+        error = _obstacle(source, variant)
+        if error is None:
+            chosen.append(variant)
+        elif skip:
+            skipped.append({"variant": variant.name, "reason": error.message})
+        else:
+            raise error
+    if not chosen:
+        raise ModelError("no variant of the recipe can be made", hint=skipped[0]["reason"])
+    return tuple(chosen), tuple(skipped)
 
 
-def _outputs(model: Any, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a Keras model's outputs at inference, float32 [n, classes]."""
-    with silenced():
-        batches = np.split(inputs, range(64, len(inputs), 64))
-        outputs = np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
-    if not np.isfinite(outputs).all():
-        raise ModelError(f"the model '{model.name}' gives outputs that are not finite")
-    return outputs.astype(np.float32)
-
-
-def _with_softmax(model: Any) -> Any:
-    import keras
-
-    return keras.Model(model.inputs, keras.layers.Softmax(name="edgefm_softmax")(model.outputs[0]), name=model.name)
-
-
-def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    return float(np.abs(found - expected).max())
-
-
-class _Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Enter the time since the last lap."""
-        now = time.perf_counter()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now
+def _obstacle(source: Source, variant: Variant) -> ModelError | DataError | None:
+    options = variant.quantization
+    if variant.passes and source.model is None:
+        return ModelError(
+            f"'{variant.name}' trains, and {source.file} holds no Keras model to train",
+            hint="Give the .keras or .h5 file, or choose post-training variants with --quick.",
+        )
+    if variant.passes and source.task is None:
+        return DataError(
+            f"'{variant.name}' trains, and no data were given",
+            hint="Give them with --data, or choose post-training variants with --quick.",
+        )
+    if options is not None and (options.equalize or options.correct_bias) and source.model is None:
+        return ModelError(
+            f"'{variant.name}' equalises or corrects biases, and {source.file} holds no Keras model",
+            hint="Give the .keras or .h5 file.",
+        )
+    if options is not None and options.scheme in CALIBRATED and not source.calibrates:
+        return DataError(
+            f"'{variant.name}' needs samples to calibrate with, and no data were given",
+            hint="Give --data DATA, or --calibration-data FILE.npz (array 'images'), or choose --variant float32, "
+            "float16, drq_w8.",
+        )
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ from edgefm.contract import Contract
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import version
 from edgefm.errors import ModelError
-from edgefm.recipes import VARIANTS
+from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
 from edgefm_converters.keras_to_tflite import INPUT, OUTPUT
 from edgefm_converters.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
+from edgefm_converters.outputs import of_file
 from edgefm_converters.surgery import with_names
 
 MODEL_FILE = "model.tflite"
 _PROBABILITIES = (0.0, 1.0)
+_DTYPES = ("float32", "uint8", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,26 +34,32 @@ class Card:
 
     Attributes:
       name: of the model.
-      shape: (height, width, channels) of the picture.
+      shape: of one sample; (height, width, channels) of a picture.
       encoding: how pixels become inputs.
-      labels: class names in the order of the output.
+      labels: class names in the order of the first output; () where it is no class.
       license: of the model, '' where it is not known.
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     encoding: Preprocessing
     labels: tuple[str, ...]
     license: str = ""
 
 
-def described(content: bytes, variant: str, card: Card) -> bytes:
-    """Return a .tflite file with plain tensor names and the metadata of a card."""
+def described(content: bytes, variant: Variant, card: Card) -> bytes:
+    """Return a .tflite file with plain tensor names and the metadata of a card.
+
+    Metadata are written for classifiers of pictures, which their schema describes; other files come back as they
+    are.
+    """
+    if len(card.shape) != 3 or not card.labels:
+        return content
     height, width, channels = card.shape
     low, high = card.encoding.value_range
     metadata = Metadata(
-        name=f"{card.name} {variant}",
-        description=f"Image classifier, {len(card.labels)} classes; {VARIANTS[variant]}.",
+        name=f"{card.name} {variant.name}",
+        description=f"Image classifier, {len(card.labels)} classes; {variant.description}.",
         version="1",
         author=f"edgefm {version('edgefm') or ''}".strip(),
         license=card.license,
@@ -75,7 +83,7 @@ def write_model_folder(
     *,
     made_by: Mapping[str, Any],
     inputs: NDArray[np.float32],
-    expected: NDArray[np.float32],
+    expected: Sequence[NDArray[np.float32]],
 ) -> Contract:
     """Write a variant's folder and return its contract, which tells how LiteRT's outputs compare.
 
@@ -85,46 +93,61 @@ def write_model_folder(
       variant: its name.
       card: of the model.
       made_by: provenance, for the contract.
-      inputs: float32 [n, height, width, channels], real inputs to compare on.
-      expected: float32 [n, classes], the Keras model's outputs for them.
+      inputs: float32 [n, ...], real inputs to compare on.
+      expected: float32 [n, ...] each, the given model's outputs for them.
     Raises:
       ModelError: LiteRT cannot load the file, or its ends are not those of the card.
     """
     path = artefacts.write_bytes(folder / MODEL_FILE, content)
     with litert.load(path) as session:
-        agreed = Contract(
-            name=card.name,
-            variant=variant,
-            file=MODEL_FILE,
-            sha256=artefacts.sha256_bytes(content),
-            size_bytes=len(content),
-            input=_tensor(session.input, (1, *card.shape), card.encoding.value_range),
-            output=_tensor(session.output, (1, len(card.labels)), _PROBABILITIES),
-            mean=card.encoding.mean,
-            std=card.encoding.std,
-            labels=card.labels,
-            made_by=made_by,
-        )
-        raw = [session.run(contract.quantize(image[None], agreed.input)) for image in inputs]
-    outputs = agreed.decode(np.concatenate(raw))
-    if not np.isfinite(outputs).all():
+        source, sinks = session.input, session.outputs
+    shapes = [(1, *output.shape[1:]) for output in expected]
+    if len(sinks) != len(shapes):
+        raise ModelError(f"the written file has {len(sinks)} outputs; the model has {len(shapes)}")
+    ranges = [_range(output, classes=bool(card.labels) and place == 0) for place, output in enumerate(expected)]
+    agreed = Contract(
+        name=card.name,
+        variant=variant,
+        file=MODEL_FILE,
+        sha256=artefacts.sha256_bytes(content),
+        size_bytes=len(content),
+        input=_tensor(source, (1, *card.shape), card.encoding.value_range),
+        outputs=tuple(_tensor(*ends) for ends in zip(sinks, shapes, ranges, strict=True)),
+        mean=card.encoding.mean,
+        std=card.encoding.std,
+        labels=card.labels,
+        made_by=made_by,
+    )
+    outputs = of_file(path, agreed, inputs)
+    if not all(np.isfinite(output).all() for output in outputs):
         raise ModelError(f"variant '{variant}' gives outputs that are not finite")
+    same = (outputs[0].argmax(axis=-1) == expected[0].argmax(axis=-1)).mean() if card.labels else None
     parity = {
         "images": len(inputs),
-        "max_abs_difference": float(np.abs(outputs - expected).max()),
-        "same_top1": round(float((outputs.argmax(axis=1) == expected.argmax(axis=1)).mean()), 4),
+        "max_abs_difference": max(
+            float(np.abs(found - wanted).max()) for found, wanted in zip(outputs, expected, strict=True)
+        ),
+        "same_top1": None if same is None else round(float(same), 4),
     }
     agreed = replace(agreed, made_by={**made_by, "parity": parity})
-    artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
+    if card.labels:
+        artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
     agreed.write(folder)
     return agreed
+
+
+def _range(output: NDArray[np.float32], *, classes: bool) -> tuple[float, float]:
+    """Return the least and greatest real value of an output; of no classes, what the samples gave."""
+    return _PROBABILITIES if classes else (float(output.min()), float(output.max()))
 
 
 def _tensor(found: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:
     if found.shape != shape:
         raise ModelError(f"'{found.name}' of the written file has shape {found.shape}; {shape} is expected")
-    if found.dtype not in ("float32", "uint8"):
-        raise ModelError(f"'{found.name}' of the written file is {found.dtype}; float32 or uint8 is expected")
+    if found.dtype not in _DTYPES:
+        raise ModelError(
+            f"'{found.name}' of the written file is {found.dtype}; one of {', '.join(_DTYPES)} is expected"
+        )
     return contract.Tensor(
         name=found.name,
         dtype=found.dtype,

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("edgefm.cli.data", "Fetch and check the data set; draw what is in it."),
     "train": ("edgefm.cli.train", "Train a model of the zoo."),
     "quantize": ("edgefm.cli.quantize", "Write TFLite files of a trained model."),
+    "recipes": ("edgefm.cli.recipes", "List, show and check recipes of TFLite files."),
     "benchmark": ("edgefm.cli.benchmark", "Measure accuracy, latency, size and memory of TFLite files."),
     "report": ("edgefm.cli.report", "Write the report of a run: HTML, Markdown, CSV, JSON, PNG."),
     "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),

@@ -1,163 +1,196 @@
-"""`edgefm quantize`: write the TFLite files of a trained model."""
+"""`edgefm quantize`: compress a trained model and write its TFLite files."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgefm.cli import render
-from edgefm.errors import DataError, RecipeError
-from edgefm.recipes import VARIANTS, Quantization
+from edgefm.cli.own_data import data_options, given_data, labels_of, value_range_of
+from edgefm.errors import RecipeError
+from edgefm.recipes import Quantization, variant_named
 from edgefm.runs import RunDirectory
 
-_FILE = click.Path(path_type=Path)
+_PATH = click.Path(path_type=Path)
+_DEFAULT, _QUICK = "default", "quick"
 
 
 @click.command()
-@click.argument("source", required=False, type=_FILE, metavar="[RUN | MODEL.keras]")
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Repeatable.  [default: all of the below]")
-@click.option("--calibration-images", type=int, default=256, show_default=True, help="Pictures that set int8 ranges.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of calibration pictures.")
+@click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
+@click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="See edgefm recipes list.  [default: default]")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Repeatable; instead of a recipe.")
+@click.option("--quick", is_flag=True, help="Post-training variants only: nothing is trained.")
+@click.option("--calibration-images", type=int, default=None, help="Samples that set int8 ranges.  [default: 256]")
+@click.option("--seed", type=int, default=None, help="Of calibration samples and fine-tuning.  [default: 0]")
 @click.option("--no-fold", is_flag=True, help="Leave batch normalisation as it is.")
-@click.option("--value-range", metavar="LO,HI", default=None, help="MODEL.keras: what it takes.  [default: 0,255]")
-@click.option("--labels", type=_FILE, default=None, help="MODEL.keras: class names, one a line.")
-@click.option("--calibration-data", type=_FILE, default=None, help="MODEL.keras: .npz with an array 'images'.")
-@click.option("--data-dir", type=_FILE, default=None, help="Folder of the Fashion-MNIST files.")
-@click.option("--out", type=_FILE, default=None, help="MODEL.keras: folder.  [default: <model>-tflite beside it]")
+@data_options
+@click.option("--calibration-data", type=_PATH, default=None, help="MODEL without --data: .npz with an array 'images'.")
+@click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
+@click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     source: Path | None,
+    recipe_name: str | None,
     variants: tuple[str, ...],
-    calibration_images: int,
-    seed: int,
+    quick: bool,
+    calibration_images: int | None,
+    seed: int | None,
     no_fold: bool,
-    value_range: str | None,
-    labels: Path | None,
     calibration_data: Path | None,
+    run_folder: Path | None,
     data_dir: Path | None,
-    out: Path | None,
     as_json: bool,
+    **data: Any,
 ) -> None:
-    r"""Write the TFLite files of a run's model (by default the latest run's), or of a .keras file.
+    r"""Compress a run's model (by default the latest run's), or a MODEL of your own, and write TFLite files.
+
+    MODEL is a Keras .keras or .h5 file, a SavedModel folder, or a float .tflite (which cannot be trained: --quick).
+    It is brought into a run of its own, where edgefm benchmark and edgefm report find it.
 
     \b
-    Variants:
-      float32        the reference
-      float16        float16 weights, float32 arithmetic
-      drq_w8         int8 weights, activations quantised at run time
-      int8_w8a8      full integer, uint8 in and out
-      int8_w8a8_fc4  as int8_w8a8 with int4 weights in the dense layers
+    A variant's name says what it is:
+      float32, float16, drq_w8, int8_w8a8, int8_w8a8_fc4, int16x8   quantised after training
+      qat_int8             trained with int8 in mind
+      pruned80_qat_int8    80 % of the weights are zero; also clustered16_..., slim50_..., and together
     """
-    recipe = Quantization(
-        variants=tuple(dict.fromkeys(variants)) or tuple(VARIANTS),
-        calibration_images=calibration_images,
-        seed=seed,
-        fold_batch_norm=not no_fold,
-    )
-    options = {
-        "value_range": _value_range(value_range),
-        "labels": _labels(labels),
-        "calibration_data": calibration_data,
-        "out": out,
+    recipe = _recipe(recipe_name, variants, quick, calibration_images, seed, no_fold)
+    # What is asked for by name must be had; of a whole recipe, what the model and its data allow.
+    skip = not variants
+    bars = render.Bars()
+    try:
+        run = _run(source, run_folder, calibration_data, data, bars)
+        from edgefm.pipeline import quantize
+
+        step = quantize(run, recipe=recipe, skip=skip, data_dir=data_dir, progress=bars)
+    finally:
+        bars.close()
+    folder = run.folder(step)
+    report = {
+        "run": str(run.path),
+        "step": step.name,
+        "folder": str(folder),
+        **json.loads((folder / "quantize.json").read_text(encoding="utf-8")),
     }
-    if source is not None and (source.suffix in (".keras", ".h5", ".hdf5") or source.is_file()):
-        report = _of_file(source, recipe, data_dir, options)
-    else:
-        report = _of_run(source, recipe, data_dir, options)
-    folder = Path(report["folder"])
     if as_json:
         render.as_json(report)
         return
     _show(report, folder)
-    run = report.get("run")
-    click.echo(f"next: edgefm benchmark {run}" if run else f"next: edgefm benchmark {folder}/*/model.tflite")
+    click.echo(f"next: edgefm benchmark {run.path}")
 
 
-def _of_run(
-    source: Path | None, recipe: Quantization, data_dir: Path | None, options: dict[str, Any]
-) -> dict[str, Any]:
-    import json
+def _recipe(
+    name: str | None,
+    variants: tuple[str, ...],
+    quick: bool,
+    calibration_images: int | None,
+    seed: int | None,
+    no_fold: bool,
+) -> Quantization:
+    from edgefm.recipes.files import load
 
-    from edgefm.pipeline import quantize
+    given = [option for option, used in (("--recipe", name), ("--variant", variants), ("--quick", quick)) if used]
+    if len(given) > 1:
+        raise RecipeError(f"{' and '.join(given)} were given together", hint="Each names a set of variants: give one.")
+    if variants:
+        recipe = Quantization(variants=tuple(variant_named(variant) for variant in dict.fromkeys(variants)))
+    else:
+        recipe = load(name or (_QUICK if quick else _DEFAULT))
+    if calibration_images is not None:
+        recipe = replace(recipe, calibration_images=calibration_images)
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    return replace(recipe, fold_batch_norm=False) if no_fold else recipe
 
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+
+def _is_model(source: Path) -> bool:
+    """Return whether a path is a model of the user's own and no run."""
+    if source.is_dir():
+        return (source / "saved_model.pb").exists() or (source / "keras_metadata.pb").exists()
+    return source.is_file() or source.suffix in (".keras", ".h5", ".hdf5", ".tflite")
+
+
+def _run(
+    source: Path | None,
+    run_folder: Path | None,
+    calibration_data: Path | None,
+    data: dict[str, Any],
+    bars: render.Bars,
+) -> RunDirectory:
+    if source is not None and _is_model(source):
+        from edgefm.pipeline import bring_model
+
+        return bring_model(
+            source,
+            run=run_folder,
+            data=given_data(data),
+            labels=labels_of(data["labels"]),
+            value_range=value_range_of(data["value_range"]),
+            calibration_data=calibration_data,
+            trust=data["trust"],
+            progress=bars,
+        )
+    names = {"--calibration-data": calibration_data, "--run": run_folder}
+    names |= {"--data" if name == "where" else f"--{name.replace('_', '-')}": value for name, value in data.items()}
+    given = [name for name, value in names.items() if value]
     if given:
-        raise click.UsageError(f"{', '.join(given)} goes with a MODEL.keras; a run knows its own")
-    run = RunDirectory.latest() if source is None else RunDirectory.open(source)
-    bars = render.Bars()
-    try:
-        step = quantize(run, recipe=recipe, data_dir=data_dir, progress=bars)
-    finally:
-        bars.close()
-    folder = run.folder(step)
-    report = json.loads((folder / "quantize.json").read_text(encoding="utf-8"))
-    return {"run": str(run.path), "step": step.name, "folder": str(folder), **report}
-
-
-def _of_file(source: Path, recipe: Quantization, data_dir: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    from edgefm_converters.step import quantize_file
-
-    bars = render.Bars()
-    try:
-        folder, report = quantize_file(source, recipe=recipe, data_dir=data_dir, progress=bars, **options)
-    finally:
-        bars.close()
-    return {"folder": str(folder), **report}
+        raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run knows its own")
+    return RunDirectory.latest() if source is None else RunDirectory.open(source)
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:
     folding = report["folding"]
     if folding["used"]:
         click.echo(
-            f"folded {len(folding['folded'])} layers exactly (difference from the Keras model "
+            f"folded {len(folding['folded'])} layers exactly (difference from the given model "
             f"{folding['max_abs_difference']:.1e}), left {len(folding['left_out'])} as they were"
         )
     else:
         click.echo(f"not folded: {folding['reason']}")
-    rows = [
-        (
-            variant["variant"],
-            render.size(variant["size_bytes"]),
-            render.size(variant["gzip_bytes"]),
-            f"{100 * variant['of_float32']:.1f} %",
-            f"{variant['max_abs_difference']:.1e}",
-            f"{100 * variant['same_top1']:.1f} %",
-            f"{variant['seconds']:.2f}",
-            str(folder / variant["file"]),
-        )
-        for variant in report["variants"]
-    ]
-    headers = ("variant", "size", "gzip -9", "of float32", "max diff", "same top 1", "s", "file")
-    render.table(rows, headers=headers)
+    measured = any(variant["validation"] for variant in report["variants"])
+    rows = [_row(variant, measured) for variant in report["variants"]]
+    headers = ["variant", "size", "gzip", "of float32", "max diff", "same top 1"]
+    headers += [_quality_header(report), "loss"] if measured else []
+    render.table(
+        rows, headers=[*headers, "promises", "s"], right=[name for name in headers if name != "variant"] + ["s"]
+    )
     parity = report["parity"]
-    click.echo(f"max diff and same top 1: probabilities against the Keras model on {parity['images']} pictures")
+    click.echo(f"max diff and same top 1: outputs against the given model on {parity['images']} samples")
+    for one in report["skipped"]:
+        click.echo(f"left out: {one['variant']}: {one['reason']}")
+    click.echo(f"the files are in {folder}/<variant>/")
 
 
-def _value_range(given: str | None) -> tuple[float, float] | None:
-    if given is None:
-        return None
-    try:
-        low, high = (float(part) for part in given.split(","))
-    except ValueError:
-        raise RecipeError(
-            f"--value-range {given} is not allowed: two numbers LO,HI are expected",
-            hint="For example: --value-range 0,1",
-        ) from None
-    return low, high
+def _row(variant: dict[str, Any], measured: bool) -> list[str]:
+    same = variant["same_top1"]
+    row = [
+        variant["variant"],
+        render.size(variant["size_bytes"]),
+        render.size(variant["gzip_bytes"]),
+        f"{100 * variant['of_float32']:.1f} %",
+        f"{variant['max_abs_difference']:.1e}",
+        "-" if same is None else f"{100 * same:.1f} %",
+    ]
+    found = variant["validation"]
+    if measured:
+        row += ["-", "-"] if found is None else [_quality(found), _loss(found)]
+    promises = variant["promises"]
+    held = sum(1 for promise in promises if promise["held"])
+    return [*row, f"{held} of {len(promises)} held" if promises else "-", f"{variant['seconds']:.1f}"]
 
 
-def _labels(path: Path | None) -> tuple[str, ...] | None:
-    if path is None:
-        return None
-    if not path.is_file():
-        raise DataError(f"no labels at {path}", hint="Give a text file with one class name a line.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text: {error}") from error
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels:
-        raise DataError(f"{path} holds no label", hint="Give a text file with one class name a line.")
-    return labels
+def _quality_header(report: dict[str, Any]) -> str:
+    found = next(variant["validation"] for variant in report["variants"] if variant["validation"])
+    return f"{found['quality']} (validation)"
+
+
+def _quality(found: dict[str, Any]) -> str:
+    return f"{100 * found['value']:.2f} %" if found["unit"] == "%" else f"{found['value']:.4g}"
+
+
+def _loss(found: dict[str, Any]) -> str:
+    loss = f"{found['loss']:+.2f}" if found["unit"] == "%" else f"{found['loss']:+.3g}"
+    return loss if found["held"] in (None, True) else f"{loss} > {found['limit']:g}"

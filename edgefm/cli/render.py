@@ -52,12 +52,21 @@ class Bars:
         self._label, self._bar = None, None
 
 
-def table(rows: Sequence[Sequence[Any]], *, headers: Sequence[str], right: Sequence[str] = ()) -> None:
-    """Print a table on standard output, the columns named in `right` aligned to the right."""
+def table(
+    rows: Sequence[Sequence[Any]],
+    *,
+    headers: Sequence[str],
+    right: Sequence[str] = (),
+    widths: Sequence[int | None] | None = None,
+) -> None:
+    """Print a table on standard output, the columns named in `right` aligned to the right, `widths` at most wide."""
     from tabulate import tabulate
 
     align = ["right" if header in right else "left" for header in headers] if rows else None
-    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align))
+    limits = list(widths) if widths is not None else None
+    click.echo(
+        tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align, maxcolwidths=limits)
+    )
 
 
 def as_json(value: Any) -> None:

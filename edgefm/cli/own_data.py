@@ -1,0 +1,94 @@
+"""Options by which a command takes a user's own data, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from edgefm.data.source import DataSource
+
+_PATH = click.Path(path_type=Path)
+_OPTIONS = (
+    click.option(
+        "--data", "where", metavar="DATA", help="A .npz, a folder of class folders, TFRecord files, or module:function."
+    ),
+    click.option("--spec", type=_PATH, default=None, help="JSON that says what is in TFRecord files."),
+    click.option(
+        "--task",
+        type=click.Choice(["classification", "regression", "reconstruction"]),
+        default=None,
+        help="What the model is for.  [default: what the labels say]",
+    ),
+    click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function."),
+    click.option("--labels", type=_PATH, default=None, help="Class names, one a line."),
+    click.option("--value-range", metavar="LO,HI", default=None, help="What the model takes for pixels 0 to 255."),
+    click.option("--trust", is_flag=True, help="Run code that the model file holds (Lambda layers)."),
+)
+
+
+def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command's function with the options of a user's own data."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def given_data(options: Mapping[str, Any]) -> DataSource | None:
+    """Return where the data come from by these options, or None where none were given.
+
+    Raises:
+      RecipeError: an option that says something of data, but no data.
+    """
+    if options["where"] is None:
+        alone = [f"--{name}" for name in ("spec", "task", "quality") if options[name] is not None]
+        if alone:
+            raise RecipeError(f"{', '.join(alone)} goes with --data", hint="Say where the data are with --data DATA.")
+        return None
+    from edgefm.data.source import DataSource
+
+    where: str = options["where"]
+    path = Path(where)
+    return DataSource(
+        # A run is found again from another folder, too.
+        where=str(path.resolve()) if path.exists() else where,
+        spec=str(options["spec"].resolve()) if options["spec"] is not None else None,
+        task=options["task"],
+        labels=labels_of(options["labels"]),
+        quality=options["quality"],
+    )
+
+
+def value_range_of(given: str | None) -> tuple[float, float] | None:
+    """Return the two numbers of --value-range."""
+    if given is None:
+        return None
+    try:
+        low, high = (float(part) for part in given.split(","))
+    except ValueError:
+        raise RecipeError(
+            f"--value-range {given} is not allowed: two numbers LO,HI are expected",
+            hint="For example: --value-range 0,1",
+        ) from None
+    return low, high
+
+
+def labels_of(path: Path | None) -> tuple[str, ...] | None:
+    """Return the class names in a text file, one a line."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise DataError(f"no labels at {path}", hint="Give a text file with one class name a line.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text: {error}") from error
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise DataError(f"{path} holds no label", hint="Give a text file with one class name a line.")
+    return labels

@@ -1,0 +1,69 @@
+"""`edgefm recipes`: the recipes that come with edgefm, and checks of a user's own."""
+
+from __future__ import annotations
+
+import click
+
+from edgefm.cli import render
+
+
+@click.group()
+def command() -> None:
+    """List, show and check recipes: which TFLite files `edgefm quantize` writes, and how."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def list_(as_json: bool) -> None:
+    """List the shipped recipes."""
+    from edgefm.recipes.files import load, shipped
+
+    found = {name: load(name) for name in shipped()}
+    if as_json:
+        rows = {name: {"description": one.description, "variants": list(one.names)} for name, one in found.items()}
+        render.as_json(rows)
+        return
+    render.table(
+        [(name, one.description, ", ".join(one.names)) for name, one in found.items()],
+        headers=("recipe", "what for", "variants"),
+        widths=(None, 34, 50),
+    )
+    click.echo(
+        "\nuse one with: edgefm quantize --recipe NAME; begin your own with: edgefm recipes show NAME > mine.json"
+    )
+
+
+@command.command()
+@click.argument("recipe", metavar="NAME|FILE")
+def show(recipe: str) -> None:
+    """Print a recipe as JSON, every default spelt out: a file of your own to begin with."""
+    from edgefm.recipes.files import load
+
+    render.as_json(load(recipe).to_json())
+
+
+@command.command()
+@click.argument("recipe", metavar="NAME|FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def validate(recipe: str, as_json: bool) -> None:
+    """Check a recipe: names, types, limits and the order of its passes. Exit code 2 says what is wrong with it."""
+    from edgefm.recipes.files import load
+
+    found = load(recipe)
+    if as_json:
+        render.as_json({"valid": True, "variants": list(found.names)})
+        return
+    click.echo(f"{recipe} holds: {', '.join(found.names)}")
+    rows = [
+        (
+            variant.name,
+            " > ".join(done.kind for done in variant.passes) or "-",
+            variant.quantization.scheme if variant.quantization else "-",
+            sum(done.fine_tuning.epochs for done in variant.passes),
+            "-" if variant.accuracy_drop_at_most is None else f"{variant.accuracy_drop_at_most:g}",
+        )
+        for variant in found.variants
+    ]
+    render.table(
+        rows, headers=("variant", "passes", "quantisation", "epochs", "may lose"), right=("epochs", "may lose")
+    )

@@ -1,0 +1,111 @@
+"""Where a run's data come from, kept with the run so that every later command finds the same samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.data.dataset import Dataset
+from edgefm.errors import DataError, RunError
+from edgefm.progress import SILENT, Progress
+from edgefm.quality import Quality
+from edgefm.runs import RunDirectory
+
+FASHION_MNIST = "fashion-mnist"
+FILE_NAME = "source.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """How a data set was given.
+
+    Attributes:
+      where: 'fashion-mnist', or what `edgefm.data.own_data.load_data` takes: a .npz, a folder, TFRecord files or
+        'module:function'.
+      spec: of TFRecord files.
+      task: 'classification', 'regression' or 'reconstruction'; None leaves it to the data.
+      labels: class names; None leaves them to the data.
+      quality: name of the quality measure; None takes the task's own.
+    """
+
+    where: str = FASHION_MNIST
+    spec: str | None = None
+    task: str | None = None
+    labels: tuple[str, ...] | None = None
+    quality: str | None = None
+
+    def load(
+        self, input_shape: tuple[int, ...] | None, *, data_dir: Path | None = None, progress: Progress = SILENT
+    ) -> Dataset:
+        """Return the data set, its pictures of `input_shape` [height, width, channels].
+
+        Raises:
+          DataError: it cannot be read, or does not fit the shape.
+        """
+        if self.where == FASHION_MNIST:
+            from edgefm.data.fashion_mnist import load_fashion_mnist
+
+            return load_fashion_mnist(data_dir, progress=progress)
+        from edgefm.data.own_data import load_data
+
+        return load_data(
+            self.where,
+            input_shape=input_shape,
+            task=self.task,
+            spec=Path(self.spec) if self.spec else None,
+            labels=self.labels,
+            progress=progress,
+        )
+
+    def measure(self, dataset: Dataset) -> Quality:
+        """Return the quality measure of a data set."""
+        from edgefm.quality import DEFAULTS, quality
+
+        return quality(self.quality or DEFAULTS[dataset.task], task=dataset.task)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how the data were given as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DataSource:
+        """Return what `to_json` wrote."""
+        labels = value.get("labels")
+        return cls(**{**value, "labels": tuple(labels) if labels is not None else None})
+
+
+def data_source_of(run: RunDirectory) -> DataSource | None:
+    """Return where a run's data come from, or None for a model that was brought without data.
+
+    Raises:
+      RunError: what the run says of it is damaged.
+    """
+    brought = run.last("import")
+    if brought is None:
+        return DataSource()
+    path = run.folder(brought) / FILE_NAME
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))["data"]
+        return None if value is None else DataSource.from_json(value)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Bring the model again, into a new run.") from error
+
+
+def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Dataset:
+    """Return the data set of a run.
+
+    Raises:
+      DataError: the model was brought without data, or they cannot be read any more.
+    """
+    source = data_source_of(run)
+    if source is None:
+        raise DataError(
+            f"the model of run {run.path} was brought without data",
+            hint="Bring it again with: edgefm quantize MODEL --data DATA",
+        )
+    brought = run.last("import")
+    shape = None if brought is None else tuple(brought.summary["input_shape"])
+    return source.load(shape, data_dir=data_dir, progress=progress)
