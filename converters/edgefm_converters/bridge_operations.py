@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from edgefm.compression.graph import Call
@@ -84,10 +85,9 @@ def _layer(call: Call, name: str, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _arithmetic(call: Call, own: Mapping[str, Any], values: list[Any], layers: Any) -> tuple[Any, Any]:
-    import tf_keras
-
     kind, name = type(call.layer).__name__, own["name"]
-    tensors = [tf_keras.backend.is_keras_tensor(value) for value in values]
+    sent = [*call.arguments.args, *call.arguments.kwargs.values()]
+    tensors = [isinstance(value, keras.KerasTensor) for value in sent[:2]]
     if all(tensors):
         if kind not in _MERGES:
             raise no_counterpart(call.layer)
