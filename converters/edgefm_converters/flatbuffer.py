@@ -54,6 +54,12 @@ def operator_name(model: Any, operator: Any) -> str:
     return str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) or value)
 
 
+def dtype(tensor: Any) -> str:
+    """Return the dtype of a `TensorT`, e.g. 'float32'."""
+    names = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    return names.get(tensor.type, str(tensor.type)).lower()
+
+
 def _aligned(buffer: Any) -> _AlignedBuffer:
     aligned = _AlignedBuffer()
     data = buffer.data

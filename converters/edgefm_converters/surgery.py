@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -12,47 +13,57 @@ from edgefm_converters import flatbuffer
 _SHIFT = 128  # a uint8 level is an int8 level + 128
 
 
-def with_uint8_io(content: bytes) -> bytes:
-    """Return a model with uint8 input and output in place of int8 ones.
+def with_uint8_io(content: bytes, *, float_output: bool = False) -> bytes:
+    """Return a model with uint8 inputs and outputs in place of int8 ones.
 
-    A QUANTIZE operator is put behind the input and one before the output; the scales stay, the zero points move by
-    128, so that each output is the int8 model's + 128 exactly. Signatures follow.
+    A QUANTIZE operator is put behind the input and one before each output; the scales stay, the zero points move by
+    128, so that each output is the int8 model's + 128 exactly. Signatures follow. Outputs that are no quantised
+    numbers, such as the class of ARG_MAX, stay as they are.
 
     Args:
-      content: a .tflite file with one int8 input and one int8 output.
+      content: a .tflite file with one int8 input and int8 outputs.
+      float_output: outputs may be float32, and stay so.
     Raises:
-      ModelError: another number of inputs or outputs, or another dtype.
+      ModelError: another number of inputs, or another dtype.
     """
     model = flatbuffer.read(content)
-    graph = _only_graph(model)
-    for end, index in (("input", graph.inputs[0]), ("output", graph.outputs[0])):
-        tensor = graph.tensors[index]
-        if tensor.type != schema.TensorType.INT8:
-            raise ModelError(
-                f"the {end} of the quantised model is {_dtype(tensor)}, not int8: "
-                f"{_at(model, graph, index)} cannot be quantised",
-                hint="Choose other variants with --variant: float32, float16 or drq_w8.",
-            )
+    graph = _checked_graph(model, float_output=float_output)
     quantize = _quantize_code(model)
-    source, sink = graph.inputs[0], graph.outputs[0]
-    outer_source = _add_uint8_twin(graph, source)
-    outer_sink = _add_uint8_twin(graph, sink)
-    graph.operators.insert(0, _operator(quantize, outer_source, source))
-    graph.operators.append(_operator(quantize, sink, outer_sink))
-    graph.inputs, graph.outputs = [outer_source], [outer_sink]
+    source = graph.inputs[0]
+    outer = {source: _add_uint8_twin(graph, source)}
+    graph.operators.insert(0, _operator(quantize, outer[source], source))
+    sinks = [index for index in dict.fromkeys(graph.outputs) if _is_int8(graph.tensors[index]) and index != source]
+    for sink in sinks:
+        outer[sink] = _add_uint8_twin(graph, sink)
+        graph.operators.append(_operator(quantize, sink, outer[sink]))
+    graph.inputs = [outer[source]]
+    graph.outputs = [outer.get(index, index) for index in graph.outputs]
     for signature in model.signatureDefs or []:
-        for entries, old, new in ((signature.inputs, source, outer_source), (signature.outputs, sink, outer_sink)):
-            for entry in entries:
-                if entry.tensorIndex == old:
-                    entry.tensorIndex = new
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = outer.get(entry.tensorIndex, entry.tensorIndex)
     return flatbuffer.write(model)
 
 
-def with_names(content: bytes, *, input_name: str, output_name: str) -> bytes:
-    """Return a model whose input and output tensors have these names; another tensor of a name gets a '_'."""
+def with_int8_io(content: bytes, *, float_output: bool = False) -> bytes:
+    """Return a quantised model as it is, its weights aligned, once its ends are checked as `with_uint8_io` does."""
+    model = flatbuffer.read(content)
+    _checked_graph(model, float_output=float_output)
+    return flatbuffer.write(model)
+
+
+def with_names(content: bytes, *, input_name: str, output_name: str | Sequence[str]) -> bytes:
+    """Return a model whose input and output tensors have these names; another tensor of a name gets a '_'.
+
+    Raises:
+      ModelError: another number of outputs than names.
+    """
     model = flatbuffer.read(content)
     graph = _only_graph(model)
-    wanted = {graph.inputs[0]: input_name.encode(), graph.outputs[0]: output_name.encode()}
+    names = [output_name] if isinstance(output_name, str) else list(output_name)
+    if len(names) != len(graph.outputs):
+        raise ModelError(f"the model has {len(graph.outputs)} outputs; {len(names)} names are given: {names}")
+    wanted = {graph.inputs[0]: input_name.encode()}
+    wanted |= {index: name.encode() for index, name in zip(graph.outputs, names, strict=True)}
     for index, tensor in enumerate(graph.tensors):
         if index in wanted:
             tensor.name = wanted[index]
@@ -69,12 +80,31 @@ def operators(content: bytes) -> tuple[str, ...]:
 
 def _only_graph(model: Any) -> Any:
     graph = model.subgraphs[0]
-    if len(model.subgraphs) != 1 or len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    if len(model.subgraphs) != 1 or len(graph.inputs) != 1 or len(graph.outputs) == 0:
         raise ModelError(
             f"the model has {len(model.subgraphs)} graphs, {len(graph.inputs)} inputs and {len(graph.outputs)} "
-            "outputs; one of each is expected"
+            "outputs; one graph, one input and at least one output are expected"
         )
     return graph
+
+
+def _checked_graph(model: Any, *, float_output: bool) -> Any:
+    """Return the graph of a quantised model whose ends are int8."""
+    graph = _only_graph(model)
+    for end, index in (("input", graph.inputs[0]), *(("output", index) for index in graph.outputs)):
+        tensor = graph.tensors[index]
+        floating = tensor.type == schema.TensorType.FLOAT32
+        if (floating and not (float_output and end == "output")) or (end == "input" and not _is_int8(tensor)):
+            raise ModelError(
+                f"the {end} of the quantised model is {flatbuffer.dtype(tensor)}, not int8: "
+                f"{_at(model, graph, index)} cannot be quantised",
+                hint="Choose other variants with --variant: float32, float16 or drq_w8.",
+            )
+    return graph
+
+
+def _is_int8(tensor: Any) -> bool:
+    return bool(tensor.type == schema.TensorType.INT8)
 
 
 def _add_uint8_twin(graph: Any, index: int) -> int:
@@ -114,11 +144,6 @@ def _operator(code: int, source: int, sink: int) -> Any:
         builtinOptionsType=schema.BuiltinOptions.QuantizeOptions,
         builtinOptions=schema.QuantizeOptionsT(),
     )
-
-
-def _dtype(tensor: Any) -> str:
-    names = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    return names.get(tensor.type, str(tensor.type)).lower()
 
 
 def _at(model: Any, graph: Any, index: int) -> str:

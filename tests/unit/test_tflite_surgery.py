@@ -63,7 +63,7 @@ def interpret(content: bytes, levels: NDArray[Any]) -> NDArray[Any]:
 def test_uint8_io_equals_int8_plus_128_level_by_level(
     float32: bytes, calibration: quantizing.Calibration, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantizing, "with_uint8_io", lambda content: content)
+    monkeypatch.setattr(quantizing, "with_uint8_io", lambda content, **_: content)
     inner = quantize_tflite(float32, "int8_w8a8", calibration=calibration)
     outer = with_uint8_io(inner)
     assert operators(outer) == ("QUANTIZE", *operators(inner), "QUANTIZE")
