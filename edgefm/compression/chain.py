@@ -21,7 +21,8 @@ import keras
 
 from edgefm import artefacts
 from edgefm.compression.folding import fold
-from edgefm.compression.task import Task
+from edgefm.compression.remembered_teacher import remembered
+from edgefm.compression.task import Task, Teacher
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import versions
 from edgefm.progress import SILENT, Progress
@@ -106,6 +107,7 @@ class Chain:
     folder: Path
     seed: int = 0
     progress: Progress = field(default=SILENT, compare=False)
+    _teachers: dict[tuple[str, ...], Teacher] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def run(self, passes: Sequence[Pass], *, label: str = "") -> tuple[Link, ...]:
         """Return the finished passes, done now unless they are kept already.
@@ -164,17 +166,21 @@ class Chain:
             }
         )
 
-    def _teacher(self, distillation: Distillation | None) -> Any:
+    def _teacher(self, distillation: Distillation | None) -> Teacher | None:
         if distillation is None:
             return None
-        from edgefm.training.distillation import load_teacher
+        names = distillation.teachers
+        if names not in self._teachers:
+            from edgefm.training.distillation import load_teacher
 
-        return load_teacher(
-            distillation.teachers,
-            source=self.model,
-            classes=int(self.model.outputs[0].shape[-1]),
-            input_shape=tuple(self.model.inputs[0].shape[1:]),
-        )
+            teacher = load_teacher(
+                names,
+                source=self.model,
+                classes=int(self.model.outputs[0].shape[-1]),
+                input_shape=tuple(self.model.inputs[0].shape[1:]),
+            )
+            self._teachers[names] = remembered(teacher)
+        return self._teachers[names]
 
 
 class _Named:
