@@ -26,6 +26,8 @@ from edgefm.training.augmentation import epoch_order, flip_and_shift
 
 # Validation samples that an epoch's quality is measured on, at most.
 VALIDATION_SAMPLES = 12_000
+# Validation samples that a model in tf_keras is compared with its Keras 3 original on.
+PARITY_SAMPLES = 64
 WARMUP_SHARE = 0.1
 _EVALUATION_BATCH = 256
 _CALL_SECONDS = 0.5
@@ -148,9 +150,10 @@ def fine_tune_keras(
     progress: Progress = SILENT,
 ) -> tuple[Any, tuple[dict[str, Any], ...]]:
     """Return a trained copy of a Keras 3 model, and one entry an epoch; see `fine_tune`."""
-    from edgefm_converters.bridge import from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge import check_parity, from_tf_keras, to_tf_keras
 
     tf_model = to_tf_keras(model)
+    check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
     history = fine_tune(tf_model, recipe, task, seed=seed, label=label, teacher=teacher, progress=progress)
     return from_tf_keras(tf_model, model), history
 
@@ -199,7 +202,8 @@ class _Loop:
         optimizer.build(trained)
         single = len(tf_model.outputs) == 1
 
-        def step(images: Any, targets: Any, soft: Any, others: Any, rate: Any) -> Any:
+        def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
+            images, targets, soft, others = batch
             with tf.GradientTape() as tape:
                 outputs = tf_model(images, training=True)
                 first = outputs if single else outputs[0]
@@ -219,7 +223,7 @@ class _Loop:
             for index in tf.range(tf.shape(rates)[0]):
                 start, end = index * batch_size, (index + 1) * batch_size
                 batch = tf.nest.map_structure(operator.itemgetter(slice(start, end)), (images, targets, soft, others))
-                losses = losses.write(index, step(*batch, rate=rates[index]))
+                losses = losses.write(index, step(batch, rates[index]))
             return losses.stack()
 
         first, *others = [tf.TensorSpec([None, *output.shape[1:]], tf.float32) for output in tf_model.outputs]
