@@ -1,4 +1,4 @@
-"""`edgefm inspect`: what is inside a .tflite file."""
+"""`edgefm inspect`: what is inside a .tflite file; which passes apply to a Keras model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--trust", is_flag=True, help="Run code that a Keras file holds (Lambda layers).")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(model: Path, as_json: bool) -> None:
-    """Show operators, tensors, quantisation, MACs and bytes by layer of MODEL, a .tflite file.
+def command(model: Path, trust: bool, as_json: bool) -> None:
+    """Show what is in MODEL.
 
-    MACs are multiply-accumulates of one inference. 'weights' are bytes in the file, 'result' bytes in memory.
+    Of a .tflite file: operators, tensors, quantisation, MACs and bytes. MACs are multiply-accumulates of one inference;
+    'weights' are bytes in the file, 'result' bytes in memory. Of a Keras file (.keras, .h5, SavedModel): which
+    compression passes apply to which layer, and why not.
     """
+    if model.suffix in (".keras", ".h5", ".hdf5") or model.is_dir():
+        _keras(model, trust, as_json)
+        return
     from edgefm.inspection import inspect
 
     found = inspect(model)
@@ -37,6 +43,37 @@ def command(model: Path, as_json: bool) -> None:
     _operators(found)
     click.echo()
     _tensors(found)
+
+
+def _keras(model: Path, trust: bool, as_json: bool) -> None:
+    from edgefm_converters.keras_file import check_file, load_model
+
+    check_file(model)
+    loaded = load_model(model, trust=trust)
+    from edgefm.compression.applicability import PASSES, applicability
+
+    found = applicability(loaded)
+    if as_json:
+        render.as_json(found.to_json())
+        return
+    click.echo(f"{model}: {found.model}, {found.parameters:,} parameters in {len(found.layers)} layers\n")
+    rows = []
+    for layer in found.layers:
+        marks = ["" if name not in layer.passes else "yes" if layer.passes[name].applies else "no" for name in PASSES]
+        shape = ",".join("n" if length is None else str(length) for length in layer.output_shape)
+        rows.append([layer.layer, layer.kind, shape, f"{layer.parameters:,}" if layer.parameters else "", *marks])
+    render.table(rows, headers=["layer", "class", "output", "parameters", *PASSES], right=("parameters",))
+    click.echo()
+    reasons = [
+        [layer.layer, name, "yes" if verdict.applies else "no", verdict.why]
+        for layer in found.layers
+        for name, verdict in layer.passes.items()
+        if name == "fold" or not verdict.applies
+    ]
+    if reasons:
+        render.table(reasons, headers=["layer", "pass", "applies", "what it does, or why it does nothing"])
+    for name, reason in found.refused.items():
+        click.echo(f"{name} refuses the model as a whole: {reason}")
 
 
 def _metadata(found: Inspection) -> None:

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),
     "inspect": (
         "edgefm.cli.inspect",
-        "Show operators, tensors, quantisation, MACs and bytes of a TFLite file.",
+        "Show what is in a TFLite file, or which passes apply to a Keras model.",
     ),
     "zoo": ("edgefm.cli.zoo", "List the architectures."),
     "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),

@@ -18,11 +18,16 @@ from edgefm.cli.main import run as run_command
 from edgefm.data.fashion_mnist import LABELS, load_fashion_mnist
 from edgefm.errors import RunError
 from edgefm.pipeline import quantize
-from edgefm.recipes import VARIANTS, Quantization
+from edgefm.recipes import QUICK_VARIANTS as VARIANTS
+from edgefm.recipes import Quantization, variant_named
 from edgefm.runs import RunDirectory, Step
 from tests.fixtures.classifiers import run_with, settle, small_classifier
 
 INT8 = ("int8_w8a8", "int8_w8a8_fc4")
+
+
+def recipe_of(*names: str, **options: Any) -> Quantization:
+    return Quantization(variants=tuple(variant_named(name) for name in names or VARIANTS), **options)
 
 
 def call(*args: object) -> int:
@@ -58,7 +63,7 @@ def run(model: Any, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture(scope="module")
 def step(run: RunDirectory) -> Step:
-    return quantize(run, recipe=Quantization(calibration_images=64))
+    return quantize(run, recipe=recipe_of(calibration_images=64))
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +123,9 @@ def test_contract_tells_what_the_file_is(run: RunDirectory, step: Step, variant:
     assert (source["name"], sink["name"]) == ("image", "probabilities")
     assert (agreed.mean, agreed.std, agreed.input.value_range) == (0, 1, (0, 255))
     assert agreed.labels == LABELS and agreed.name == "enhanced_cnn"
-    assert agreed.made_by["source"]["sha256"] == step.inputs["model"]
+    assert agreed.made_by["source"]["file"] == "model.keras"
     assert (agreed.made_by["calibration"] is not None) == (variant in INT8)
-    assert agreed.made_by["recipe"]["params"]["calibration_images"] == 64
+    assert agreed.made_by["recipe"]["calibration_images"] == 64
 
 
 def test_int8_takes_pixels_as_they_are(run: RunDirectory, step: Step) -> None:
@@ -183,7 +188,7 @@ def test_folding_is_recorded_and_seen_in_the_graph(run: RunDirectory, step: Step
     assert "MUL" not in folded and folded.count("ADD") == 2  # two padded convolutions stop their shifts
     assert set(folded[1:-1]) <= {"CONV_2D", "MAX_POOL_2D", "ADD", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
 
-    again = quantize(run, recipe=Quantization(variants=("float32",), fold_batch_norm=False))
+    again = quantize(run, recipe=recipe_of("float32", fold_batch_norm=False))
     unfolded = operators((run.folder(again) / "float32" / "model.tflite").read_bytes())
     assert unfolded.count("MUL") == 3 and unfolded.count("ADD") == 3
     assert json.loads((run.folder(again) / "quantize.json").read_text())["folding"] == {
@@ -195,7 +200,7 @@ def test_folding_is_recorded_and_seen_in_the_graph(run: RunDirectory, step: Step
 def test_quantize_does_nothing_when_the_files_are_there(run: RunDirectory, step: Step) -> None:
     notes = Notes()
     before = run.steps()
-    again = quantize(run, recipe=Quantization(calibration_images=64), progress=notes)
+    again = quantize(run, recipe=recipe_of(calibration_images=64), progress=notes)
     assert (again.name, again.key) == (step.name, step.key) and run.steps() == before
     assert any("nothing to do" in line for line in notes.lines)
 
@@ -233,11 +238,12 @@ def test_quantize_refuses_run_without_training(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_command_shows_table_and_json(run: RunDirectory, step: Step, capfd: pytest.CaptureFixture[str]) -> None:
-    assert call("quantize", run.path, "--calibration-images", 64) == 0
+    variants = [f"--variant={name}" for name in VARIANTS]
+    assert call("quantize", run.path, "--calibration-images", 64, *variants) == 0
     out = capfd.readouterr().out
     assert all(f"\n{variant} " in out for variant in VARIANTS) and "of float32" in out
     assert f"next: edgefm benchmark {run.path}" in out
-    assert call("quantize", run.path, "--calibration-images", 64, "--json") == 0
+    assert call("quantize", run.path, "--calibration-images", 64, *variants, "--json") == 0
     report = json.loads(capfd.readouterr().out)
     assert report["step"] == step.name and len(report["variants"]) == 5
 
@@ -267,7 +273,7 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("the conversion was started")
 
-    monkeypatch.setattr("edgefm_converters.export.float32_tflite", fail)
+    monkeypatch.setattr("edgefm_converters.keras_to_tflite.float32_tflite", fail)
 
 
 @pytest.mark.usefixtures("no_conversion")
@@ -278,9 +284,12 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--calibration-images", "0"], "calibration images 0 is not allowed"),
         (["--calibration-images", "48001", "--variant", "int8_w8a8"], "48001 calibration images were asked for"),
         (["--seed", "-1"], "seed -1 is not allowed"),
-        (["--out", "x"], "--out goes with a MODEL.keras"),
+        (["--run", "x"], "--run goes with a MODEL"),
+        (["--data", "x.npz"], "--data goes with a MODEL"),
+        (["--quick", "--variant", "float32"], "--variant and --quick were given together"),
+        (["--recipe", "smalest"], "did you mean 'smallest'"),
     ],
-    ids=["variant", "no images", "too many images", "seed", "out of a run"],
+    ids=["variant", "no images", "too many images", "seed", "run of a run", "data of a run", "two sets", "recipe"],
 )
 def test_bad_option_of_a_run(
     run: RunDirectory, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
@@ -299,23 +308,34 @@ def test_bad_option_of_a_run(
         (["--value-range", "1,0"], "LO < HI is expected"),
         (["--labels", "missing.txt"], "no labels at missing.txt"),
         (["--calibration-data", "missing.npz"], "no calibration data at missing.npz"),
-        (["--variant", "int8_w8a8"], "takes 12x10x3, Fashion-MNIST has 28x28x1"),
+        (["--variant", "int8_w8a8"], "needs samples to calibrate with"),
+        (["--variant", "qat_int8"], "'qat_int8' trains, and no data were given"),
+        (["--task", "regression"], "--task goes with --data"),
     ],
-    ids=["one number", "reversed", "labels", "calibration data", "nothing to calibrate with"],
+    ids=[
+        "one number",
+        "reversed",
+        "labels",
+        "calibration data",
+        "nothing to calibrate with",
+        "nothing to train on",
+        "task",
+    ],
 )
 def test_bad_option_of_a_keras_file(
     small: Path, tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("quantize", small, "--out", tmp_path / "out", *options) == 2
+    assert call("quantize", small, "--run", tmp_path / "out", *options) == 2
     assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    # A model that could be read stays in its run; nothing else is there.
+    assert not list(tmp_path.rglob("*.tflite"))
 
 
 def test_wrong_number_of_labels(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "labels.txt").write_text("one\ntwo\n")
-    assert call("quantize", small, "--out", tmp_path / "out", "--labels", tmp_path / "labels.txt") == 2
+    assert call("quantize", small, "--run", tmp_path / "out", "--quick", "--labels", tmp_path / "labels.txt") == 2
     assert "2 labels were given for 3 outputs" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("*.tflite"))
 
 
 def test_read_only_folder(
@@ -324,8 +344,8 @@ def test_read_only_folder(
     def refuse(*_: Any, **__: Any) -> str:  # root may write anywhere, so the system's answer is played
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path))
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    assert call("quantize", small, "--out", tmp_path / "out", "--variant", "float32") == 2
+    monkeypatch.setattr("shutil.copyfile", refuse)
+    assert call("quantize", small, "--run", tmp_path / "out", "--variant", "float32") == 2
     assert "The disk is read-only" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -334,19 +354,18 @@ def test_own_model_with_own_calibration_data(small: Path, tmp_path: Path, capsys
     images = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
     (tmp_path / "labels.txt").write_text("cat\ndog\nFrau Müller\n", encoding="utf-8")
-    options = ["--out", tmp_path / "out", "--calibration-data", tmp_path / "images.npz", "--variant", "int8_w8a8"]
+    options = ["--run", tmp_path / "out", "--calibration-data", tmp_path / "images.npz", "--variant", "int8_w8a8"]
     options += ["--labels", tmp_path / "labels.txt"]
     assert call("quantize", small, *options) == 0
-    agreed = contract.read(tmp_path / "out" / "int8_w8a8" / "model.tflite")
+    agreed = contract.read(tmp_path / "out" / "01-quantize" / "int8_w8a8" / "model.tflite")
     assert agreed is not None
     assert agreed.labels == ("cat", "dog", "Frau Müller") and agreed.name == "small"
     assert agreed.input.scale == 1.0 and agreed.made_by["calibration"]["images"] == 40
-    assert list(tmp_path.glob(".*partial")) == []
     capsys.readouterr()
     assert call("quantize", small, *options) == 0
     assert "nothing to do" in capsys.readouterr().err
-    assert call("quantize", small, *options, "--no-fold") == 2
-    assert "holds something else" in capsys.readouterr().err
+    assert call("quantize", small, *options, "--value-range", "0,1") == 2
+    assert "holds another model, or the same one with other data or options" in capsys.readouterr().err
 
 
 def test_own_model_without_rescaling_takes_its_value_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -356,7 +375,7 @@ def test_own_model_without_rescaling_takes_its_value_range(tmp_path: Path, capsy
     own.save(path)
     images = np.random.default_rng(0).uniform(-1, 1, (32, 8, 8, 3))
     np.savez(tmp_path / "images.npz", images=images)
-    options = ["--value-range", "-1,1", "--calibration-data", tmp_path / "images.npz"]
+    options = ["--value-range", "-1,1", "--calibration-data", tmp_path / "images.npz", "--run", tmp_path / "run"]
     assert call("quantize", path, *options, "--variant", "float32", "--variant", "int8_w8a8") == 0
     assert "a softmax is added" in capsys.readouterr().err
     pixels = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
@@ -364,7 +383,7 @@ def test_own_model_without_rescaling_takes_its_value_range(tmp_path: Path, capsy
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     # Calibration averages the ranges of pictures, so that the strongest activations are cut off.
     for variant, bound in (("float32", 1e-6), ("int8_w8a8", 0.03)):
-        file = tmp_path / "own-tflite" / variant / "model.tflite"
+        file = tmp_path / "run" / "01-quantize" / variant / "model.tflite"
         agreed = contract.read(file)
         assert agreed is not None
         assert np.abs(agreed.decode(interpret(file, agreed.encode(pixels))) - expected).mean() < bound
@@ -373,9 +392,20 @@ def test_own_model_without_rescaling_takes_its_value_range(tmp_path: Path, capsy
 
 def test_float_variants_need_no_pictures(small: Path, tmp_path: Path) -> None:
     options = [f"--variant={name}" for name in ("float32", "float16", "drq_w8")]
-    assert call("quantize", small, "--out", tmp_path / "out", *options) == 0
-    report = json.loads((tmp_path / "out" / "quantize.json").read_text())
+    assert call("quantize", small, "--run", tmp_path / "out", *options) == 0
+    folder = tmp_path / "out" / "01-quantize"
+    report = json.loads((folder / "quantize.json").read_text())
     assert report["calibration"] is None and report["parity"]["source"] == "uniform noise"
     assert report["conversion"]["max_abs_difference"] < 1e-5
-    content = (tmp_path / "out" / "float32" / "model.tflite").read_bytes()
+    content = (folder / "float32" / "model.tflite").read_bytes()
     assert zipfile.ZipFile(io.BytesIO(content)).read("labels.txt") == b"0\n1\n2\n"
+
+
+def test_default_set_without_data_leaves_out_what_trains_and_says_so(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("quantize", small, "--run", tmp_path / "out", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [one["variant"] for one in report["variants"]] == ["float32", "float16", "drq_w8"]
+    reasons = {one["variant"]: one["reason"] for one in report["skipped"]}
+    assert "needs samples to calibrate" in reasons["int8_w8a8"] and "trains" in reasons["slim50_qat_int8"]

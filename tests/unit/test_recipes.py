@@ -1,14 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from edgefm.cli.main import cli
+from edgefm.cli.main import run as run_command
 from edgefm.errors import RecipeError
-from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization, Recipe, Training, preset
+from edgefm.recipes import (
+    DEFAULT_VARIANTS,
+    FINE_TUNED_VARIANTS,
+    PRESETS,
+    QUICK_VARIANTS,
+    SCHEMES,
+    BenchmarkProtocol,
+    Budget,
+    Cluster,
+    Distillation,
+    FineTuning,
+    PostTraining,
+    Prune,
+    Quantization,
+    QuantizeAware,
+    Recipe,
+    Slim,
+    Training,
+    Variant,
+    preset,
+    variant_named,
+)
+from edgefm.recipes.files import load, shipped
+
+
+def call(*args: object) -> int:
+    return run_command(lambda: cli.main([str(arg) for arg in args], standalone_mode=False))
 
 
 @pytest.mark.parametrize(
-    "recipe", [*PRESETS.values(), Quantization(variants=("float32",)), BenchmarkProtocol(rounds=3)], ids=repr
+    "recipe",
+    [
+        *PRESETS.values(),
+        Training(distillation=Distillation(teachers=("runs/a", "b.keras"))),
+        Quantization(variants=(variant_named("float32"),)),
+        Quantization(variants=tuple(variant_named(name) for name in DEFAULT_VARIANTS), seed=3),
+        BenchmarkProtocol(rounds=3),
+        Prune(sparsity=0.5, pattern="2:4", exclude=("conv*",), fine_tuning=FineTuning(epochs=2)),
+        Slim(keep=None, budget=Budget(macs=0.3, latency=0.5)),
+        PostTraining(scheme="int16x8", keep_float=("dense", "conv*")),
+    ],
+    ids=lambda recipe: type(recipe).__name__,
 )
 def test_json_round_trip_gives_the_same_recipe(recipe: Recipe) -> None:
-    assert type(recipe).from_json(recipe.to_json()) == recipe
+    assert type(recipe).from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
 def test_from_json_names_the_nearest_parameter() -> None:
@@ -37,7 +82,7 @@ def test_from_json_refuses_another_kind_and_a_newer_version() -> None:
         ({"schedule": "onecycle"}, "did you mean 'one_cycle'"),
     ],
 )
-def test_training_refuses_values_out_of_range(change: dict, message: str) -> None:
+def test_training_refuses_values_out_of_range(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Training(**change)
 
@@ -45,8 +90,8 @@ def test_training_refuses_values_out_of_range(change: dict, message: str) -> Non
 def test_unknown_preset_and_variant_name_the_nearest() -> None:
     with pytest.raises(RecipeError, match="unknown preset 'quik'; did you mean 'quick'"):
         preset("quik")
-    with pytest.raises(RecipeError, match="unknown variant 'int8'; did you mean 'int8_w8a8'"):
-        Quantization(variants=("int8",))
+    with pytest.raises(RecipeError, match="unknown variant 'int8_w8a'; did you mean 'int8_w8a8'"):
+        variant_named("int8_w8a")
 
 
 def test_paper_preset_is_the_document_own() -> None:
@@ -57,3 +102,116 @@ def test_paper_preset_is_the_document_own() -> None:
 def test_threads_zero_is_refused() -> None:
     with pytest.raises(RecipeError, match="threads 0 is not allowed"):
         BenchmarkProtocol(threads=0)
+
+
+def test_name_of_a_variant_says_its_passes() -> None:
+    variant = variant_named("slim25_pruned90_clustered32_qat_int8")
+    slim, prune, cluster, qat = variant.passes
+    assert isinstance(slim, Slim) and slim.keep == 0.25
+    assert isinstance(prune, Prune) and prune.sparsity == 0.9
+    assert isinstance(cluster, Cluster) and (cluster.clusters, cluster.preserve_sparsity) == (32, True)
+    assert isinstance(qat, QuantizeAware) and (qat.preserve_sparsity, qat.preserve_clusters) == (True, True)
+    assert variant.trained_int8 and variant.quantization is None
+    plain = variant_named("pruned80_int8_w8a8")
+    assert plain.quantization == PostTraining(scheme="int8_w8a8") and not plain.trained_int8
+    assert [done.kind for done in plain.passes] == ["prune"]
+
+
+def _variant(**params: Any) -> dict[str, Any]:
+    return {"kind": "quantize", "params": {"variants": [{"name": "mine", **params}]}}
+
+
+def _pass(kind: str, **params: Any) -> dict[str, Any]:
+    return {"kind": kind, "params": params}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (_variant(passes=[_pass("prune", sparsity=1.0)], quantization="int8_w8a8"), "sparsity 1.0 is not allowed"),
+        (_variant(passes=[_pass("prune", sparsity=0.0)], quantization="int8_w8a8"), "sparsity 0.0 is not allowed"),
+        (_variant(passes=[_pass("cluster", clusters=1)], quantization="int8_w8a8"), "clusters 1 is not allowed"),
+        (_variant(passes=[_pass("cluster", clusters=257)], quantization="int8_w8a8"), "clusters 257 is not allowed"),
+        (_variant(passes=[_pass("prune", sparsty=0.5)], quantization="int8_w8a8"), "did you mean 'sparsity'"),
+        (_variant(passes=[_pass("prune", sparsity="0.5")], quantization="int8_w8a8"), "'0.5'; float is expected"),
+        (_variant(passes=[_pass("prune", sparsity=True)], quantization="int8_w8a8"), "a number is expected"),
+        (_variant(passes=[_pass("prune", pattern="2:8")], quantization="int8_w8a8"), "did you mean '2:4'"),
+        (_variant(passes=[_pass("prune", pattern="2:4")], quantization="int8_w8a8"), "sparsity 0.5 by nature"),
+        (_variant(passes=[_pass("prun")], quantization="int8_w8a8"), "did you mean 'prune'"),
+        (_variant(passes=["prune"], quantization="int8_w8a8"), "an object with a kind is expected"),
+        (_variant(passes=[_pass("qat")], quantization="int8_w8a8"), "int8 by itself"),
+        (_variant(passes=[_pass("prune")]), "has no quantization"),
+        (_variant(passes=[_pass("cluster"), _pass("prune")], quantization="int8_w8a8"), "is the order"),
+        (_variant(passes=[_pass("prune"), _pass("prune")], quantization="int8_w8a8"), "at most once"),
+        (_variant(passes=[_pass("slim", keep=None)], quantization="int8_w8a8"), "either keep or budget"),
+        (_variant(passes=[_pass("slim", keep=None, budget={})], quantization="int8_w8a8"), "budget of slim is empty"),
+        (_variant(passes=[_pass("slim", keep=1.5)], quantization="int8_w8a8"), "keep 1.5 is not allowed"),
+        (_variant(passes=[_pass("slim", importance="l2")], quantization="int8_w8a8"), "did you mean 'l1'"),
+        (_variant(passes=[_pass("qat", fine_tuning={"epoch": 1})]), "did you mean 'epochs'"),
+        (_variant(passes=[_pass("qat", fine_tuning={"distillation": {"teachers": []}})]), "names no teacher"),
+        (_variant(quantization="int8"), "unknown quantisation scheme 'int8'"),
+        (_variant(quantisation="int8_w8a8"), "did you mean 'quantization'"),
+        (_variant(quantization="float32", accuracy_drop_at_most="1"), "a number is expected"),
+        ({"kind": "quantize", "params": {"variants": "float32"}}, "a list of names or variants is expected"),
+        ({"kind": "quantize", "params": {"variants": ["float32", "float32"]}}, "two variants are called 'float32'"),
+        ({"kind": "quantize", "params": {"variants": [{"name": "../x", "quantization": "float32"}]}}, "cannot name"),
+        ({"kind": "quantize", "params": {"variant": []}}, "did you mean 'variants'"),
+        ({"kind": "quantize", "parms": {}}, "did you mean 'params'"),
+        ({"kind": "quantize", "version": 9}, "newer than"),
+        ({"kind": "quantise"}, "of kind 'quantise'"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_recipe_file_with_a_mistake_is_refused(
+    value: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(value))
+    assert call("recipes", "validate", path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_recipe_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    for name, message in (
+        ("text.json", "is no JSON"),
+        ("list.json", "holds no recipe"),
+        ("none.json", "no recipe file"),
+    ):
+        assert call("recipes", "validate", tmp_path / name) == 2
+        assert message in capsys.readouterr().err
+    assert call("recipes", "show", "balancd") == 2
+    assert "did you mean 'balanced'" in capsys.readouterr().err
+
+
+def test_shipped_recipes_hold_the_sets_they_are_named_for() -> None:
+    assert set(shipped()) == {"balanced", "default", "fastest", "quick", "smallest"}
+    assert load("default").names == DEFAULT_VARIANTS == (*QUICK_VARIANTS, *FINE_TUNED_VARIANTS)
+    assert load("quick").names == QUICK_VARIANTS
+    for name in shipped():
+        recipe = load(name)
+        assert recipe.description and recipe.names[0] == "float32"
+        for variant in recipe.variants:
+            # A shipped variant is what its name says, but for its limit.
+            named = variant_named(variant.name)
+            assert (variant.passes, variant.quantization) == (named.passes, named.quantization)
+
+
+def test_recipe_shown_can_be_changed_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("recipes", "show", "default") == 0
+    value = json.loads(capsys.readouterr().out)
+    value["params"]["variants"] = value["params"]["variants"][:1]
+    (tmp_path / "mine.json").write_text(json.dumps(value))
+    assert load(str(tmp_path / "mine.json")).names == ("float32",)
+    assert call("recipes", "list", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(shipped())
+    assert call("recipes", "validate", tmp_path / "mine.json", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "variants": ["float32"]}
+
+
+def test_every_variant_describes_itself() -> None:
+    for name in (*SCHEMES, *FINE_TUNED_VARIANTS):
+        assert variant_named(name).description
+    with pytest.raises(RecipeError, match="int8 by itself"):
+        Variant(name="x", passes=(QuantizeAware(),), quantization=PostTraining())
