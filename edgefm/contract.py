@@ -1,7 +1,8 @@
 """The contract of a model file: what goes in, what comes out, and how the file was made.
 
 It is written as `contract.json` beside each .tflite file, so that an app (or this library) can feed the model
-without guessing. Pixels are always uint8 in [0, 255]; the contract says what the model wants instead.
+without guessing. Pixels are always uint8 in [0, 255]; the contract says what the model wants instead. Floats are
+real inputs already.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from edgefm import artefacts
 from edgefm.errors import ModelError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "contract.json"
 
 
@@ -55,10 +56,11 @@ class Contract:
       sha256: of the model file.
       size_bytes: of the model file.
       input: input tensor.
-      output: output tensor: one probability a label.
+      outputs: output tensors in the model's order; of a classifier the first has one probability a label, or one
+        alone: that of the second of two labels.
       mean: real input = (pixel - mean) / std, before quantising.
       std: see `mean`.
-      labels: class names in the order of the output.
+      labels: class names in the order of the first output; () where it holds no classes.
       made_by: versions, recipe, source, calibration, folding and parity, as JSON.
     """
 
@@ -68,59 +70,79 @@ class Contract:
     sha256: str
     size_bytes: int
     input: Tensor
-    output: Tensor
+    outputs: tuple[Tensor, ...]
     mean: float
     std: float
     labels: tuple[str, ...]
     made_by: Mapping[str, Any] = field(default_factory=dict)
 
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return pixels as the model wants them.
+    @property
+    def output(self) -> Tensor:
+        """The first output."""
+        return self.outputs[0]
+
+    def real(self, samples: NDArray[Any]) -> NDArray[np.float32]:
+        """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats as they are.
+
+        Raises:
+          ModelError: they are neither uint8 pixels nor floats.
+        """
+        if samples.dtype == np.uint8:
+            real = (samples.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+            return real.astype(np.float32)
+        if samples.dtype.kind != "f":
+            raise ModelError(
+                f"samples have dtype {samples.dtype}; uint8 pixels in 0 to 255 or floats (real inputs) are expected"
+            )
+        return samples.astype(np.float32, copy=False)
+
+    def encode(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as the model wants them.
 
         Args:
-          pixels: uint8 [n, height, width, channels], 0 to 255.
+          samples: uint8 pixels [n, height, width, channels], 0 to 255; or floats [n, ...], which are real inputs.
         Returns:
           array of `input.dtype`, same shape; real = (pixel - mean) / std, quantised where the input is.
         Raises:
-          ModelError: the pixels have another dtype or size than the input.
+          ModelError: the samples have another dtype or shape than the input.
         """
-        if pixels.dtype != np.uint8:
-            raise ModelError(f"pixels have dtype {pixels.dtype}; uint8 in 0 to 255 is expected")
-        if pixels.shape[1:] != self.input.shape[1:]:
+        if samples.shape[1:] != self.input.shape[1:]:
             raise ModelError(
-                f"pictures of shape {pixels.shape[1:]} do not fit the input {self.input.shape[1:]} of {self.file}"
+                f"samples of shape {samples.shape[1:]} do not fit the input {self.input.shape[1:]} of {self.file}"
             )
-        if self._takes_raw_pixels():
-            return pixels
-        real = (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
-        return quantize(real, self.input)
+        if samples.dtype == np.uint8 and self._takes_raw_pixels():
+            return samples
+        return quantize(self.real(samples), self.input)
 
     def decode(self, output: NDArray[Any]) -> NDArray[np.float32]:
-        """Return model outputs as real numbers, float32 of the same shape."""
-        if self.output.scale is None or self.output.zero_point is None:
-            return output.astype(np.float32)
-        real = (output.astype(np.float32) - self.output.zero_point) * np.float32(self.output.scale)
-        return real.astype(np.float32)
+        """Return values of the first output as real numbers, float32 of the same shape."""
+        return dequantize(output, self.output)
 
     def input_formula(self) -> str:
         """Return how a pixel becomes an input value, in words a programmer can type."""
         if self._takes_raw_pixels():
             return "q = pixel"
-        centred = f"(pixel - {self.mean:g})" if self.mean else "pixel"
+        given = "pixel" if len(self.input.shape) == 4 else "value"
+        centred = f"({given} - {self.mean:g})" if self.mean else given
         real = centred if self.std == 1 else f"{centred} / {self.std:g}"
         if self.input.scale is None:
             return f"x = {real}"
         return f"q = clamp(round({real} / {self.input.scale!r}) + {self.input.zero_point})"
 
-    def output_formula(self) -> str:
-        """Return how an output value becomes a probability."""
-        if self.output.scale is None:
-            return "probability = y"
-        level = f"(q - {self.output.zero_point})" if self.output.zero_point else "q"
-        return f"probability = {level} * {self.output.scale!r}"
+    def output_formula(self, place: int = 0) -> str:
+        """Return how a value of an output becomes a probability, or what else it means."""
+        word = "probability" if self.labels and place == 0 else "value"
+        tensor = self.outputs[place]
+        if tensor.scale is None:
+            return f"{word} = y"
+        level = f"(q - {tensor.zero_point})" if tensor.zero_point else "q"
+        return f"{word} = {level} * {tensor.scale!r}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the contract as a JSON object; formulas and labels are spelt out for a reader."""
+        """Return the contract as a JSON object; formulas and labels are spelt out for a reader.
+
+        `output` repeats the first of `outputs`, for readers of version 1.
+        """
         value = asdict(self)
         value["preprocessing"] = {
             "formula": self.input_formula(),
@@ -128,12 +150,22 @@ class Contract:
             "mean": value.pop("mean"),
             "std": value.pop("std"),
         }
-        value["postprocessing"] = {"formula": self.output_formula()}
-        return {"kind": "model-contract", "schema_version": SCHEMA_VERSION, **value}
+        value["postprocessing"] = {
+            "formula": self.output_formula(),
+            "formulas": [self.output_formula(place) for place in range(len(self.outputs))],
+        }
+        head = {name: value.pop(name) for name in ("name", "variant", "file", "sha256", "size_bytes", "input")}
+        return {
+            "kind": "model-contract",
+            "schema_version": SCHEMA_VERSION,
+            **head,
+            "output": value["outputs"][0],
+            **value,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
-        """Return the contract that `to_json` wrote."""
+        """Return the contract that `to_json` wrote, or one of version 1, which had a single output."""
         if value.get("kind") != "model-contract":
             raise ModelError("this JSON is no model contract")
         if value["schema_version"] > SCHEMA_VERSION:
@@ -148,10 +180,10 @@ class Contract:
             sha256=value["sha256"],
             size_bytes=value["size_bytes"],
             input=_tensor(value["input"]),
-            output=_tensor(value["output"]),
+            outputs=tuple(_tensor(one) for one in value.get("outputs") or [value["output"]]),
             mean=value["preprocessing"]["mean"],
             std=value["preprocessing"]["std"],
-            labels=tuple(value["labels"]),
+            labels=tuple(str(label) for label in value["labels"]),
             made_by=value["made_by"],
         )
 
@@ -203,6 +235,14 @@ def quantize(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
     limits = np.iinfo(tensor.dtype)
     levels = np.round(real / np.float32(tensor.scale)) + tensor.zero_point
     return np.clip(levels, limits.min, limits.max).astype(tensor.dtype)
+
+
+def dequantize(levels: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
+    """Return a tensor's values as real numbers, float32 of the same shape: real = scale * (q - zero_point)."""
+    if tensor.scale is None or tensor.zero_point is None:
+        return levels.astype(np.float32)
+    real = (levels.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
+    return real.astype(np.float32)
 
 
 def _tensor(value: Mapping[str, Any]) -> Tensor:

@@ -117,7 +117,7 @@ def _contract(
         sha256="",
         size_bytes=path.stat().st_size,
         input=_tensor(source, _range(source) or span),
-        output=_tensor(sink, _range(sink) or (0.0, 1.0)),
+        outputs=(_tensor(sink, _range(sink) or (0.0, 1.0)),),
         mean=mean,
         std=std,
         labels=labels,

@@ -17,7 +17,7 @@ from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, name_files
 from edgefm.errors import RunError
 from edgefm.progress import SILENT, Progress
-from edgefm.recipes import VARIANTS, BenchmarkProtocol
+from edgefm.recipes import DEFAULT_VARIANTS, BenchmarkProtocol
 from edgefm.runs import RunDirectory, Step
 
 REFERENCE = "float32"
@@ -133,7 +133,7 @@ def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
     Raises:
       RunError: the step holds none.
     """
-    order = {name: place for place, name in enumerate(VARIANTS)}
+    order = {name: place for place, name in enumerate(DEFAULT_VARIANTS)}
     folders = [path.parent for path in run.folder(step).glob(f"*/{_MODEL_FILE}")]
     folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))
     if not folders:

@@ -60,7 +60,7 @@ def shares_split(labels: NDArray[np.int64], *, shares: Sequence[float], seed: in
       seed: 0 or more.
 
     >>> [part.tolist() for part in shares_split(np.zeros(5, np.int64), shares=[0.2], seed=0)]
-    [[0, 1, 3, 4], [2]]
+    [[0, 1, 2, 4], [3]]
     """
     keys = np.random.PCG64(seed).random_raw(len(labels))
     parts: list[list[int]] = [[] for _ in range(1 + len(shares))]

@@ -1,4 +1,4 @@
-"""What a runtime is: something that loads a model file and invokes it, one image at a time."""
+"""What a runtime is: something that loads a model file and invokes it, one sample at a time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TensorDetails:
 
 
 class Session(Protocol):
-    """A loaded model with one input and one output; a context manager that frees it at the end."""
+    """A loaded model with one input and one or more outputs; a context manager that frees it at the end."""
 
     @property
     def input(self) -> TensorDetails:
@@ -63,7 +63,11 @@ class Session(Protocol):
 
     @property
     def output(self) -> TensorDetails:
-        """The output tensor."""
+        """The first output tensor."""
+
+    @property
+    def outputs(self) -> tuple[TensorDetails, ...]:
+        """The output tensors in the model's order."""
 
     @property
     def invoke(self) -> Callable[[], object]:
@@ -73,10 +77,13 @@ class Session(Protocol):
         """Copy an array of the input's dtype and shape into the model."""
 
     def get_output(self) -> NDArray[Any]:
-        """Return a copy of the output of the last invoke."""
+        """Return a copy of the first output of the last invoke."""
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke, in the order of `outputs`."""
 
     def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the output for one input: `set_input`, `invoke`, `get_output`."""
+        """Return the first output for one input: `set_input`, `invoke`, `get_output`."""
 
     def __enter__(self) -> Session: ...
 
@@ -102,7 +109,7 @@ class Runtime(Protocol):
         """Return a session of a model file, its tensors allocated.
 
         Args:
-          path: model file with one input and one output of fixed shape, batch 1.
+          path: model file with one input of fixed shape, batch 1, and outputs of fixed shape.
           threads: compute threads, 1 or more.
         Raises:
           ModelError: the file is no model, is damaged, or cannot be run by this runtime.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,14 +49,13 @@ def load(path: Path, *, threads: int = 1) -> LiteRTSession:
     try:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        source = _only(path, "input", inputs)
-        _only(path, "output", outputs)
+        source = _only_input(path, inputs)
+        _check_outputs(path, outputs)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise _explain(path, str(error)) from error
     # The shape of an output is known only after the tensors are allocated.
-    sink = interpreter.get_output_details()[0]
-    return LiteRTSession(interpreter, source, sink)
+    return LiteRTSession(interpreter, source, interpreter.get_output_details())
 
 
 class LiteRTSession:
@@ -66,25 +65,30 @@ class LiteRTSession:
     are copied in and out: a view from `tensor()` that is kept makes the next invoke raise.
     """
 
-    def __init__(self, interpreter: Any, source: Mapping[str, Any], sink: Mapping[str, Any]) -> None:
+    def __init__(self, interpreter: Any, source: Mapping[str, Any], sinks: Sequence[Mapping[str, Any]]) -> None:
         self.input = _details(source)
-        self.output = _details(sink)
+        self.outputs = tuple(_details(sink) for sink in sinks)
+        self.output = self.outputs[0]
         self.invoke: Callable[[], object] = interpreter.invoke
         self._interpreter = interpreter
         self._source = int(source["index"])
-        self._sink = int(sink["index"])
+        self._sinks = [int(sink["index"]) for sink in sinks]
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
         self._interpreter.set_tensor(self._source, array)
 
     def get_output(self) -> NDArray[Any]:
-        """Return a copy of the output of the last invoke."""
-        output: NDArray[Any] = self._interpreter.get_tensor(self._sink)
+        """Return a copy of the first output of the last invoke."""
+        output: NDArray[Any] = self._interpreter.get_tensor(self._sinks[0])
         return output
 
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+        return tuple(self._interpreter.get_tensor(sink) for sink in self._sinks)
+
     def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the output for one input."""
+        """Return the first output for one input."""
         self.set_input(array)
         self.invoke()
         return self.get_output()
@@ -103,26 +107,42 @@ def _closed() -> None:
     raise RuntimeError("the session is closed")
 
 
-def _only(path: Path, end: str, details: list[dict[str, Any]]) -> dict[str, Any]:
+def _only_input(path: Path, details: list[dict[str, Any]]) -> dict[str, Any]:
     if len(details) != 1:
-        names = ", ".join(f"'{tensor['name']}'" for tensor in details) or "none"
         raise ModelError(
-            f"{path} has {len(details)} {end}s ({names}); exactly one is expected",
-            hint="edgefm measures image classifiers: one picture in, one score a class out.",
+            f"{path} has {len(details)} inputs ({_names(details)}); exactly one is expected",
+            hint="edgefm feeds a model one sample at a time: one array in, one or more out.",
         )
     tensor = details[0]
+    signature = _signature(path, "input", tensor)
+    if signature and signature[0] != 1:
+        raise ModelError(
+            f"the input '{tensor['name']}' of {path} has a batch of {signature[0]}: {signature}",
+            hint="Convert the model again with a fixed batch of 1.",
+        )
+    return tensor
+
+
+def _check_outputs(path: Path, details: list[dict[str, Any]]) -> None:
+    if not details:
+        raise ModelError(f"{path} has no output")
+    for tensor in details:
+        _signature(path, "output", tensor)
+
+
+def _signature(path: Path, end: str, tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of a tensor as the file says it, or raise a ModelError where it is not fixed."""
     signature = tuple(int(length) for length in tensor["shape_signature"])
     if -1 in signature:
         raise ModelError(
             f"the {end} '{tensor['name']}' of {path} has the dynamic shape {signature}",
             hint="Convert the model again with a fixed batch of 1.",
         )
-    if end == "input" and signature and signature[0] != 1:
-        raise ModelError(
-            f"the input '{tensor['name']}' of {path} has a batch of {signature[0]}: {signature}",
-            hint="Convert the model again with a fixed batch of 1.",
-        )
-    return tensor
+    return signature
+
+
+def _names(details: list[dict[str, Any]]) -> str:
+    return ", ".join(f"'{tensor['name']}'" for tensor in details) or "none"
 
 
 def _details(tensor: Mapping[str, Any]) -> TensorDetails:

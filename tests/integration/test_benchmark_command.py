@@ -45,7 +45,7 @@ def _contract(folder: Path, variant: str, content: bytes, **tensors: Tensor) -> 
         sha256=artefacts.sha256_bytes(content),
         size_bytes=len(content),
         input=tensors["source"],
-        output=tensors["sink"],
+        outputs=(tensors["sink"],),
         mean=0.0,
         std=1.0,
         labels=LABELS,

@@ -21,13 +21,15 @@ def contract(*, dtype: str) -> Contract:
             zero_point=0 if quantised else None,
             value_range=(0, 255),
         ),
-        output=Tensor(
-            name="probabilities",
-            dtype=dtype,
-            shape=(1, 10),
-            scale=1 / 256 if quantised else None,
-            zero_point=0 if quantised else None,
-            value_range=(0, 1),
+        outputs=(
+            Tensor(
+                name="probabilities",
+                dtype=dtype,
+                shape=(1, 10),
+                scale=1 / 256 if quantised else None,
+                zero_point=0 if quantised else None,
+                value_range=(0, 1),
+            ),
         ),
         mean=0.0,
         std=1.0,
