@@ -1,0 +1,64 @@
+"""A tf_keras graph with fake quantisers -> an int8 TFLite file whose ranges are theirs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from edgefm.errors import ModelError
+from edgefm.silence import silenced
+from edgefm_converters import flatbuffer
+from edgefm_converters.keras_to_tflite import INPUT, SIGNATURE
+from edgefm_converters.surgery import with_uint8_io
+
+
+def int8_tflite(tf_model: Any, *, output_names: Sequence[str]) -> bytes:
+    """Return a fake-quantised tf_keras model as a TFLite file with batch 1 and uint8 ends.
+
+    Args:
+      tf_model: tf_keras.Model with one input; kernels and outputs of its layers pass through fake quantisers, whose
+        ranges become scales. A layer without them stays float32.
+      output_names: of the outputs in the signature.
+    Raises:
+      ModelError: TensorFlow cannot convert it, or an end of the file is not quantised.
+    """
+    with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-fake-quant-") as folder:
+        content = _convert(tf_model, folder, output_names)
+    return with_uint8_io(_ordered(content, output_names))
+
+
+def _ordered(content: bytes, output_names: Sequence[str]) -> bytes:
+    """Return the file with its outputs in the model's order: the converter orders them by name."""
+    model = flatbuffer.read(content)
+    named = {entry.name.decode(): entry.tensorIndex for entry in model.signatureDefs[0].outputs}
+    model.subgraphs[0].outputs = [named[name] for name in output_names]
+    return flatbuffer.write(model)
+
+
+def _convert(tf_model: Any, folder: str, output_names: Sequence[str]) -> bytes:
+    import tensorflow as tf
+
+    def serve(image: Any) -> dict[str, Any]:
+        outputs = tf.nest.flatten(tf_model(image, training=False))
+        return dict(zip(output_names, outputs, strict=True))
+
+    shape = [1, *tf_model.inputs[0].shape[1:]]
+    # The variables must hang on what is saved; the model itself would have each of its layers traced again.
+    module = tf.Module()
+    module.variables_of_model = tf_model.variables
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
+    try:
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+        return bytes(converter.convert())
+    except Exception as error:  # the converter raises its own class, TensorFlow several others
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0][:300] if lines else type(error).__name__
+        raise ModelError(
+            f"TensorFlow cannot convert the fake-quantised model '{tf_model.name}': {reason}",
+            hint="Name the layer that it stumbles over in `exclude` of the qat recipe.",
+        ) from error
