@@ -1,5 +1,7 @@
 """Times the main job on this machine and records its result: train (standard), quantize, benchmark.
 
+The recipe is `benchmarks/recorded_recipe.json`: the default set, and the variants that have targets beside it.
+
 Each command runs as a user would run it, in a process of its own. Writes results/main_job.json and the
 pictures of the README. Run: python -m benchmarks.main_job [--run FOLDER]. Steps that the run already holds are not done
 again, and the times recorded with them stay; the benchmark is always measured anew.
@@ -22,6 +24,7 @@ from edgefm.runs import RunDirectory, Step
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"
+RECIPE = Path(__file__).parent / "recorded_recipe.json"
 
 
 def main() -> None:
@@ -30,12 +33,13 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/main-job"))
     path: Path = parser.parse_args().run
     train_seconds = timed("train", "--preset", "standard", "--run", str(path))
-    quantize_seconds = timed("quantize", str(path))
+    quantize_seconds = timed("quantize", str(path), "--recipe", str(RECIPE))
     benchmark_seconds = timed("benchmark", str(path))
 
     run = RunDirectory.open(path)
     training, quantized, measured = (run.require(kind) for kind in ("train", "quantize", "benchmark"))
     record = json.loads((run.folder(measured) / "record.json").read_text(encoding="utf-8"))
+    report = json.loads((run.folder(quantized) / "quantize.json").read_text(encoding="utf-8"))
     artefacts.write_json(
         RESULTS / "main_job.json",
         {
@@ -49,12 +53,13 @@ def main() -> None:
             "training": training.to_json(),
             "quantization": quantized.to_json(),
             "models": [summary(model) for model in record["models"]],
+            "variants": {variant["variant"]: compression(variant) for variant in report["variants"]},
             "dataset": record["dataset"],
             "protocol": record["protocol"],
         },
     )
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for name in ("tradeoff.png", "curves.png"):
+    for name in ("tradeoff.png", "curves.png", "waterfall.png"):
         shutil.copyfile(path / "report" / name, PICTURES / name)
     print(f"wrote {RESULTS / 'main_job.json'}")
 
@@ -83,6 +88,22 @@ def summary(model: dict[str, Any]) -> dict[str, Any]:
         against["flipped"] = len(against["flipped"])
         row["against_reference"] = against
     return row
+
+
+def compression(variant: dict[str, Any]) -> dict[str, Any]:
+    """Return what a quantize report says of a variant, without the facts of each kernel."""
+    names = ("description", "macs", "size_bytes", "gzip_bytes", "zstd_bytes", "promises", "validation", "seconds")
+    found = {name: variant[name] for name in names}
+    found["passes"] = [
+        {
+            "kind": done["recipe"]["kind"],
+            "seconds": done["seconds"],
+            "history": done["history"],
+            "parity": done["facts"].get("parity"),
+        }
+        for done in variant["passes"]
+    ]
+    return found
 
 
 if __name__ == "__main__":
