@@ -52,7 +52,7 @@ def bring_model(
         preprocessing(value_range)
     if calibration_data is not None and not calibration_data.is_file():
         raise DataError(f"no calibration data at {calibration_data}", hint="numpy.savez(path, images=array)")
-    check_model(model)
+    check_model(model, trust=trust)
     if data is None and calibration_data is None and _is_of_zoo(model):
         data = DataSource()
     about = {

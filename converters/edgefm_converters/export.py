@@ -197,6 +197,7 @@ def libraries() -> dict[str, str]:
 class _Baseline:
     """The float32 file: what the others are compared with."""
 
+    sha256: str
     size_bytes: int
     parity: Mapping[str, Any]
     quality: float | None
@@ -220,7 +221,9 @@ class _Writer:
             content = described(made.content, variant, self._card(made.encoding))
             agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
             quality = self._quality(Path(elsewhere) / MODEL_FILE, agreed, made.encoding, label="float32 on validation")
-        return _Baseline(size_bytes=len(content), parity=agreed.made_by["parity"], quality=quality)
+        return _Baseline(
+            sha256=agreed.sha256, size_bytes=len(content), parity=agreed.made_by["parity"], quality=quality
+        )
 
     def write(self, converter: Converter, variant: Variant, baseline: _Baseline) -> VariantReport:
         """Write a variant's folder and return what is in it."""
@@ -298,7 +301,10 @@ class _Writer:
         self, path: Path, agreed: Contract, encoding: Preprocessing, variant: Variant, baseline: _Baseline
     ) -> Mapping[str, Any] | None:
         task = self.source.task
-        value = self._quality(path, agreed, encoding, label=f"{variant.name} on validation")
+        if agreed.sha256 == baseline.sha256:
+            value = baseline.quality
+        else:
+            value = self._quality(path, agreed, encoding, label=f"{variant.name} on validation")
         if task is None or value is None or baseline.quality is None:
             return None
         measure = task.quality

@@ -27,14 +27,14 @@ class Loaded:
     float32: bytes | None = None
 
 
-def check_model(path: Path) -> None:
+def check_model(path: Path, *, trust: bool = False) -> None:
     """Raise a ModelError where a path cannot be a model; imports neither Keras nor TensorFlow."""
     if path.suffix == LITE:
         _float_file(path)
         return
     from edgefm_converters.keras_file import check_file
 
-    check_file(path)
+    check_file(path, trust=trust)
 
 
 def load(path: Path, *, trust: bool = False) -> Loaded:
@@ -52,7 +52,7 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
         from edgefm_converters.saved_model import float32_tflite_of_saved_model, has_keras_model
 
         if not has_keras_model(path):
-            return Loaded(float32=float32_tflite_of_saved_model(path))
+            return Loaded(float32=float32_tflite_of_saved_model(path, trust=trust))
     return Loaded(keras=load_model(path, trust=trust))
 
 

@@ -48,7 +48,7 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
 def _keras(model: Path, trust: bool, as_json: bool) -> None:
     from edgefm_converters.keras_file import check_file, load_model
 
-    check_file(model)
+    check_file(model, trust=trust)
     loaded = load_model(model, trust=trust)
     from edgefm.compression.applicability import PASSES, applicability
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ class Notes:
 
     def note(self, message: str) -> None:
         self.lines.append(message)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_validation_samples() -> Iterator[None]:
+    """Untrained models need no 12,000 pictures to be told apart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgefm_converters.export._VALIDATION_SAMPLES", 200)
+        yield
 
 
 @pytest.fixture(scope="module")
