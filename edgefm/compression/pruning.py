@@ -25,7 +25,7 @@ from edgefm.recipes import Prune
 from edgefm.silence import silenced
 
 # The schedule grows over this share of the steps; the rest trains at the final sparsity.
-_GROWTH_SHARE = 2 / 3
+_GROWTH_SHARE = 0.5
 _MASK_UPDATES = 60
 _CHANNELS_OF_2_4 = 4
 
@@ -41,9 +41,9 @@ def prune(
 ) -> PassResult:
     """Return a model whose kernels have the recipe's share of zeros, trained on by its fine-tuning.
 
-    Kernels of convolutions and dense layers are pruned, each to the same sparsity. Left alone, and listed with the
-    reason: excluded layers, depthwise kernels, the smallest kernels (see `sparsity.not_worth_pruning`), and with '2:4'
-    kernels whose input channels are no multiple of four.
+    Kernels of convolutions and dense layers are pruned. Left alone, and listed with the reason: excluded layers,
+    depthwise kernels; unless LAMP shares out the zeros, the smallest kernels (see `sparsity.not_worth_pruning`); and
+    with '2:4' kernels whose input channels are no multiple of four.
     '2:4' and 'block_1x16' run along the input channels, the last axis of a kernel in a .tflite file. With
     'block_1x16' kernels that are not dense are pruned unstructured.
 
@@ -67,6 +67,7 @@ def prune(
 
     kernels, excluded = _to_prune(model, recipe)
     _check_not_pruned(kernels, recipe)
+    shares = _shares(kernels, recipe)
     tf_model = to_tf_keras(model)
     parity = check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
     history: tuple[dict[str, Any], ...] = ()
@@ -75,7 +76,8 @@ def prune(
         with silenced():
             import tensorflow_model_optimization as tfmot
 
-            wrapped = _wrapped(tf_model, {kernel.name: kernel for kernel in kernels}, recipe, len(task.dataset.train))
+            chosen = {kernel.name: kernel for kernel in kernels}
+            wrapped = _wrapped(tf_model, chosen, shares, recipe, len(task.dataset.train))
         history = fine_tune(
             wrapped,
             recipe.fine_tuning,
@@ -91,15 +93,17 @@ def prune(
             tf_model = tfmot.sparsity.keras.strip_pruning(wrapped)
     pruned = from_tf_keras(tf_model, model)
     for kernel in kernels:
-        _make_exact(kernel_of(pruned, kernel.name), recipe)
-    facts = {**_facts([kernel_of(pruned, kernel.name) for kernel in kernels], recipe), "bridge": parity}
+        _make_exact(kernel_of(pruned, kernel.name), shares[kernel.name], recipe)
+    done = [kernel_of(pruned, kernel.name) for kernel in kernels]
+    facts = {**_facts(done, shares, recipe), "bridge": parity}
     return PassResult(model=pruned, history=history, facts=facts | {"excluded": [asdict(left) for left in excluded]})
 
 
 def _to_prune(model: Any, recipe: Prune) -> tuple[list[LayerKernel], list[Excluded]]:
     kernels, left = chosen_kernels(model, recipe.exclude)
     chosen, excluded = [], list(left)
-    small = sparsity.not_worth_pruning([kernel.array.size for kernel in kernels])
+    sizes = [kernel.array.size for kernel in kernels]
+    small = [False] * len(sizes) if _by_lamp(recipe) else sparsity.not_worth_pruning(sizes)
     for kernel, is_small in zip(kernels, small, strict=True):
         reason = _cannot_take_2_of_4(kernel) if recipe.pattern == "2:4" else None
         if is_small:
@@ -134,18 +138,33 @@ def _check_not_pruned(kernels: list[LayerKernel], recipe: Prune) -> None:
         )
 
 
-def _wrapped(tf_model: Any, kernels: Mapping[str, LayerKernel], recipe: Prune, samples: int) -> Any:
+def _by_lamp(recipe: Prune) -> bool:
+    return recipe.allocation == "lamp" and recipe.pattern == "unstructured"
+
+
+def _shares(kernels: list[LayerKernel], recipe: Prune) -> dict[str, float]:
+    """Return the share of each kernel's weights (or blocks) that become zero, by the layer's name."""
+    if not _by_lamp(recipe):
+        return {kernel.name: recipe.sparsity for kernel in kernels}
+    zeros = sparsity.lamp_zeros([kernel.array for kernel in kernels], recipe.sparsity)
+    return {kernel.name: count / kernel.array.size for kernel, count in zip(kernels, zeros, strict=True)}
+
+
+def _wrapped(
+    tf_model: Any, kernels: Mapping[str, LayerKernel], shares: Mapping[str, float], recipe: Prune, samples: int
+) -> Any:
     """Return a tf_keras model that prunes the chosen layers while it is trained; weights are shared."""
     import tensorflow_model_optimization as tfmot
     import tf_keras
 
     tuning = recipe.fine_tuning
-    schedule = _schedule(recipe, steps=tuning.epochs * (samples // min(tuning.batch_size, samples)))
+    steps = tuning.epochs * (samples // min(tuning.batch_size, samples))
 
     def wrap(layer: Any) -> Any:
         kernel = kernels.get(layer.name)
-        if kernel is None:
+        if kernel is None or shares[layer.name] == 0:
             return layer
+        schedule = _schedule(recipe, shares[layer.name], steps=steps)
         options: dict[str, Any] = {}
         if recipe.pattern == "2:4":
             options["sparsity_m_by_n"] = (2, 4)
@@ -157,7 +176,7 @@ def _wrapped(tf_model: Any, kernels: Mapping[str, LayerKernel], recipe: Prune, s
     return tf_keras.models.clone_model(tf_model, clone_function=wrap)
 
 
-def _schedule(recipe: Prune, *, steps: int) -> Any:
+def _schedule(recipe: Prune, share: float, *, steps: int) -> Any:
     """Return a schedule of tfmot whose last mask update falls exactly on the end of its growth."""
     import tensorflow_model_optimization as tfmot
 
@@ -165,16 +184,16 @@ def _schedule(recipe: Prune, *, steps: int) -> Any:
     frequency = max(1, growth // _MASK_UPDATES)
     end = 1 + max(frequency, growth // frequency * frequency)  # the first step is number 1
     if recipe.schedule == "constant" or recipe.pattern == "2:4":
-        return tfmot.sparsity.keras.ConstantSparsity(recipe.sparsity, begin_step=1, end_step=end, frequency=frequency)
-    start = min(recipe.initial_sparsity, recipe.sparsity)
-    return tfmot.sparsity.keras.PolynomialDecay(start, recipe.sparsity, begin_step=1, end_step=end, frequency=frequency)
+        return tfmot.sparsity.keras.ConstantSparsity(share, begin_step=1, end_step=end, frequency=frequency)
+    start = min(recipe.initial_sparsity, share)
+    return tfmot.sparsity.keras.PolynomialDecay(start, share, begin_step=1, end_step=end, frequency=frequency)
 
 
 def _in_blocks(kernel: LayerKernel, recipe: Prune) -> bool:
     return recipe.pattern == "block_1x16" and kernel.kind == "Dense"
 
 
-def _make_exact(kernel: LayerKernel, recipe: Prune) -> None:
+def _make_exact(kernel: LayerKernel, share: float, recipe: Prune) -> None:
     """Prune what a kernel lacks of its sparsity or pattern; a kernel that has it keeps every weight."""
     array = kernel.array
     if recipe.pattern == "2:4":
@@ -182,16 +201,16 @@ def _make_exact(kernel: LayerKernel, recipe: Prune) -> None:
             kernel.assign(sparsity.prune_2_of_4(array))
     elif _in_blocks(kernel, recipe):
         empty, blocks = sparsity.zero_blocks(array, layout="keras")
-        wanted = sparsity.zeros_wanted(blocks, recipe.sparsity)
+        wanted = sparsity.zeros_wanted(blocks, share)
         if empty < wanted:
             kernel.assign(sparsity.prune_blocks(array, wanted))
     else:
-        wanted = sparsity.zeros_wanted(array.size, recipe.sparsity)
+        wanted = sparsity.zeros_wanted(array.size, share)
         if sparsity.zeros(array) < wanted:
             kernel.assign(sparsity.prune_smallest(array, wanted))
 
 
-def _facts(kernels: list[LayerKernel], recipe: Prune) -> dict[str, Any]:
+def _facts(kernels: list[LayerKernel], shares: Mapping[str, float], recipe: Prune) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for kernel in kernels:
         array = kernel.array
@@ -201,7 +220,7 @@ def _facts(kernels: list[LayerKernel], recipe: Prune) -> dict[str, Any]:
             holds = sparsity.holds_2_of_4(array, layout="keras")
         elif _in_blocks(kernel, recipe):
             empty, blocks = sparsity.zero_blocks(array, layout="keras")
-            holds = empty >= sparsity.zeros_wanted(blocks, recipe.sparsity)
+            holds = empty >= sparsity.zeros_wanted(blocks, shares[kernel.name])
         rows.append(
             {
                 "layer": kernel.name,

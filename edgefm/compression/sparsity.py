@@ -109,6 +109,28 @@ def not_worth_pruning(sizes: Sequence[int]) -> tuple[bool, ...]:
     return tuple(small)
 
 
+def lamp_zeros(kernels: Sequence[Kernel], sparsity: float) -> tuple[int, ...]:
+    """Return how many weights of each kernel become zero where all kernels compete for `sparsity` of all weights.
+
+    A weight's score is its square over the sum of the squares of its kernel that are no smaller; the lowest scores
+    go. The largest weight of a kernel has the score 1 and always stays.
+
+    >>> lamp_zeros([np.array([3.0, 2.0, 1.0]), np.array([5.0, 0.1, 0.1, 0.1])], 4 / 7)
+    (1, 3)
+
+    Source: Lee et al. 2021, arXiv:2010.07611.
+    """
+    scores = []
+    for kernel in kernels:
+        squares = np.sort(kernel.astype(np.float64).reshape(-1) ** 2)
+        at_least = np.cumsum(squares[::-1])[::-1]
+        scores.append(squares / np.maximum(at_least, np.finfo(np.float64).tiny))
+    owners = np.repeat(np.arange(len(kernels)), [len(score) for score in scores])
+    lowest = np.argsort(np.concatenate(scores), kind="stable")
+    zeros = np.bincount(owners[lowest[: round(sparsity * len(owners))]], minlength=len(kernels))
+    return tuple(min(int(count), kernel.size - 1) for count, kernel in zip(zeros, kernels, strict=True))
+
+
 def prune_smallest(kernel: Kernel, count: int) -> Kernel:
     """Return a copy whose `count` weights of least magnitude are zero; among equals the first ones.
 

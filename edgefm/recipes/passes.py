@@ -35,22 +35,26 @@ class Prune(Pass):
     """Magnitude pruning: the smallest weights of each kernel become zero and stay zero.
 
     Attributes:
-      sparsity: share of each kernel's weights that become zero, 0 < sparsity < 1. '2:4' has 0.5 by nature.
+      sparsity: share of the weights that become zero, 0 < sparsity < 1. '2:4' has 0.5 by nature.
+      allocation: of the zeros to the kernels, where the pattern is 'unstructured': 'lamp' (Lee et al. 2021,
+        arXiv:2010.07611): weights of all kernels compete, each by its share in what is left of its kernel, so that
+        small kernels keep more; 'uniform': each kernel has the same share of zeros.
       pattern: 'unstructured'; '2:4': two zeros in every four weights in a row; 'block_1x16': whole blocks of 16
         weights of dense kernels (other kernels are pruned unstructured).
       schedule: 'polynomial' (Zhu & Gupta 2017, arXiv:1710.01878): sparsity grows from `initial_sparsity` over
-        the first two thirds of the steps; 'constant': from the first step.
+        the first half of the steps; 'constant': from the first step.
       initial_sparsity: where the polynomial schedule starts.
     """
 
     kind: ClassVar[str] = "prune"
 
     sparsity: float = 0.8
+    allocation: str = "lamp"
     pattern: str = "unstructured"
     schedule: str = "polynomial"
     initial_sparsity: float = 0.3
     fine_tuning: FineTuning = field(
-        default_factory=lambda: FineTuning(epochs=3, learning_rate=5e-4, distillation=Distillation())
+        default_factory=lambda: FineTuning(epochs=4, learning_rate=1e-3, distillation=Distillation())
     )
 
     def __post_init__(self) -> None:
@@ -60,6 +64,7 @@ class Prune(Pass):
                 hint="At 1.0 no weight would be left; 0.8 removes four of five.",
             )
         one_of("pruning pattern", self.pattern, PATTERNS)
+        one_of("pruning allocation", self.allocation, ("lamp", "uniform"))
         one_of("pruning schedule", self.schedule, ("polynomial", "constant"))
         between("initial sparsity", self.initial_sparsity, 0, 1, below=True)
         if self.pattern == "2:4" and self.sparsity != 0.5:
