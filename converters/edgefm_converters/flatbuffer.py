@@ -54,6 +54,15 @@ def operator_name(model: Any, operator: Any) -> str:
     return str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) or value)
 
 
+def operator_code(model: Any, builtin: int) -> int:
+    """Return the index of a built-in operator's code in a `ModelT`, added if it is missing."""
+    for index, code in enumerate(model.operatorCodes):
+        if code.builtinCode == builtin:
+            return index
+    model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=builtin, builtinCode=builtin, version=1))
+    return len(model.operatorCodes) - 1
+
+
 def dtype(tensor: Any) -> str:
     """Return the dtype of a `TensorT`, e.g. 'float32'."""
     names = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}

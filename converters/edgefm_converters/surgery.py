@@ -28,7 +28,7 @@ def with_uint8_io(content: bytes, *, float_output: bool = False) -> bytes:
     """
     model = flatbuffer.read(content)
     graph = _checked_graph(model, float_output=float_output)
-    quantize = _quantize_code(model)
+    quantize = flatbuffer.operator_code(model, schema.BuiltinOperator.QUANTIZE)
     source = graph.inputs[0]
     outer = {source: _add_uint8_twin(graph, source)}
     graph.operators.insert(0, _operator(quantize, outer[source], source))
@@ -124,16 +124,6 @@ def _add_uint8_twin(graph: Any, index: int) -> int:
     )
     inner.name = inner.name + b"_int8"
     return len(graph.tensors) - 1
-
-
-def _quantize_code(model: Any) -> int:
-    """Return the index of the QUANTIZE operator code, added if it is missing."""
-    wanted = schema.BuiltinOperator.QUANTIZE
-    for index, code in enumerate(model.operatorCodes):
-        if code.builtinCode == wanted:
-            return index
-    model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=wanted, builtinCode=wanted, version=1))
-    return len(model.operatorCodes) - 1
 
 
 def _operator(code: int, source: int, sink: int) -> Any:

@@ -1,0 +1,166 @@
+"""`edgefm sensitivity`: what int8 costs layer by layer, and which layers to keep float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.cli import render
+from edgefm.cli.own_data import data_options
+
+if TYPE_CHECKING:
+    from edgefm_converters.mixed_precision import MixedPrecision
+    from edgefm_converters.sensitivity import Measured, Sensitivity
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
+@click.option(
+    "--accuracy-drop-at-most",
+    type=float,
+    default=None,
+    metavar="P",
+    help="Keep layers float32 until int8 loses at most this: percentage points, or the measure's own unit.",
+)
+@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Validation samples.")
+@click.option("--calibration-images", type=int, default=256, show_default=True, help="Samples that set the ranges.")
+@data_options
+@click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
+@click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write here.  [default: RUN/sensitivity]")
+@click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    source: Path | None,
+    accuracy_drop_at_most: float | None,
+    images: int,
+    calibration_images: int,
+    run_folder: Path | None,
+    out: Path | None,
+    data_dir: Path | None,
+    as_json: bool,
+    **data: Any,
+) -> int:
+    """Measure what int8 costs in each layer of a run's model, or of a MODEL of your own.
+
+    Each layer is rounded by itself: its weights only, then its activations only. With --accuracy-drop-at-most, the
+    layers that hurt most stay float32, one after the other, until the stated quality holds on the validation
+    samples; the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
+    """
+    from edgefm import artefacts
+    from edgefm.cli.examined_run import examined
+    from edgefm.recipes import Quantization
+    from edgefm.report.sensitivity import draw_sensitivity
+
+    recipe = Quantization(variants=("int8_w8a8",), calibration_images=calibration_images)  # type: ignore[arg-type]  # names become variants
+    bars = render.Bars()
+    try:
+        run, model = examined(source, run_folder=run_folder, data_dir=data_dir, recipe=recipe, data=data, bars=bars)
+        folder = out or run.path / "sensitivity"
+        found, chosen, portable = _examine(model, recipe, images, accuracy_drop_at_most, bars)
+    finally:
+        bars.close()
+    value = {"model": model.name, **found.to_json(), "mixed_precision": chosen.to_json() if chosen else None}
+    value["float32_sha256"] = portable.get("float32_sha256")
+    artefacts.write_json(folder / "sensitivity.json", value)
+    draw_sensitivity(found.to_json(), folder / "sensitivity.png")
+    for name in ("recipe", "quantizer_recipe"):
+        if name in portable:
+            artefacts.write_json(folder / f"{name}.json", portable[name])
+    if as_json:
+        render.as_json({"folder": str(folder), **value})
+    else:
+        _show(found)
+        if chosen is not None:
+            _show_choice(chosen, found.unit)
+        click.echo(f"the table and its picture are in {folder}")
+        if chosen is not None and chosen.keep_float:
+            click.echo(f"next: edgefm quantize {run.path} --recipe {folder / 'recipe.json'}")
+    return 0 if chosen is None or chosen.held else 1
+
+
+def _examine(
+    model: Any, recipe: Any, images: int, drop_at_most: float | None, bars: render.Bars
+) -> tuple[Sensitivity, MixedPrecision | None, dict[str, Any]]:
+    from edgefm_converters.mixed_precision import choose_mixed_precision, portable_recipe
+    from edgefm_converters.sensitivity import sensitivity
+
+    inputs, targets = model.validation(images)
+    calibration = model.calibration(recipe)
+    options = {"quality": model.task.quality, "calibration": calibration, "layer_names": model.layer_names}
+    found = sensitivity(model.float32, inputs, targets, **options, progress=bars)
+    if drop_at_most is None:
+        return found, None, {}
+    chosen = choose_mixed_precision(
+        model.float32, inputs, targets, found=found, **options, drop_at_most=drop_at_most, progress=bars
+    )
+    return found, chosen, portable_recipe(model.float32, chosen.keep_float, layer_names=model.layer_names)
+
+
+def _show(found: Sensitivity) -> None:
+    rows = []
+    for layer in found.layers:
+        weights, activations = layer.weights_only, layer.activations_only
+        rows.append(
+            [
+                layer.layer,
+                ", ".join(layer.operators),
+                f"{layer.weights:,}" if layer.weights else "",
+                *_cells(weights, found.unit),
+                *_cells(activations, found.unit),
+            ]
+        )
+    rows.append(
+        [
+            "all of int8",
+            "",
+            f"{sum(layer.weights for layer in found.layers):,}",
+            "",
+            "",
+            *_cells(found.int8, found.unit),
+        ]
+    )
+    headers = ["layer", "operators", "weights", "w only: loss", "error", "act. only: loss", "error "]
+    render.table(rows, headers=headers, right=headers[2:])
+    value = f"{100 * found.float32:.2f} %" if found.unit == "%" else f"{found.float32:.4g}"
+    click.echo(
+        f"float32 has {found.quality} {value} on these {found.images:,} validation samples; loss is in "
+        f"{'percentage points' if found.unit == '%' else 'its unit'}, error the outputs' change in % of their spread"
+    )
+
+
+def _show_choice(chosen: MixedPrecision, unit: str) -> None:
+    click.echo()
+    rows = [
+        [
+            ", ".join(step.keep_float[-1:]) or "none",
+            str(len(step.keep_float)),
+            _loss(step.measured.loss, unit),
+            f"{100 * step.measured.output_error:.2f} %",
+            render.size(step.size_bytes),
+        ]
+        for step in chosen.steps
+    ]
+    headers = ["next layer in float32", "layers", "loss", "error", "size"]
+    render.table(rows, headers=headers, right=headers[1:])
+    limit = f"a loss of at most {chosen.drop_at_most:g}{' points' if unit == '%' else ''}"
+    names = ", ".join(chosen.keep_float)
+    if not chosen.held:
+        click.echo(f"{limit} does not hold even with all layers in float32: {names}")
+    elif names:
+        click.echo(f"{limit} holds with {names} in float32")
+    else:
+        click.echo(f"{limit} holds with int8 throughout: nothing needs to stay float32")
+
+
+def _cells(measured: Measured | None, unit: str) -> tuple[str, str]:
+    if measured is None:
+        return "", ""
+    return _loss(measured.loss, unit), f"{100 * measured.output_error:.2f} %"
+
+
+def _loss(loss: float, unit: str) -> str:
+    return f"{loss:+.2f}" if unit == "%" else f"{loss:+.3g}"
