@@ -32,10 +32,9 @@ def measured_on_file(path: Path) -> dict[str, Any]:
 
     Returns:
       `kernels`, each with name (of its tensor), operator, dtype, activation_dtypes (of the operator's input and
-      output), scales (0: not quantised, 1: a tensor, more: a channel), shape (as in the file), weights, zeros, sparsity, levels (different values), levels_in_a_channel (the
-      most in one output channel: the figure to compare with a number of clusters where each channel has a scale of
-      its own), holds_2_of_4, and for FULLY_CONNECTED zero_blocks and blocks of 1x16. Then `weights`, `zeros` and
-      `sparsity` of all kernels.
+      output), scales (0: not quantised, 1: of the tensor, more: of its channels), shape (as in the file), weights,
+      zeros, sparsity, levels (different values), levels_in_a_channel (the most in one output channel), holds_2_of_4,
+      and for FULLY_CONNECTED zero_blocks and blocks of 1x16. Then `weights`, `zeros` and `sparsity` of all kernels.
     Raises:
       ModelError: no whole TFLite file, or weights of a dtype that is not known here.
     """
@@ -162,6 +161,8 @@ def _touched(
     chosen = [kernel for kernel in _not_excluded(kernels, recipe) if kernel["operator"] != "DEPTHWISE_CONV_2D"]
     if isinstance(recipe, Cluster):
         return chosen
+    if recipe.shared_by_lamp:
+        return chosen
     small = sparsity.not_worth_pruning([kernel["weights"] for kernel in chosen])
     chosen = [kernel for kernel, is_small in zip(chosen, small, strict=True) if not is_small]
     if recipe.pattern != "2:4":
@@ -170,6 +171,8 @@ def _touched(
 
 
 def _sparsity_promises(kernels: Sequence[dict[str, Any]], recipe: Prune) -> list[dict[str, Any]]:
+    if recipe.shared_by_lamp:
+        return [_whole_promise(kernels, recipe)]
     in_blocks = [kernel for kernel in kernels if _in_blocks(kernel, recipe)]
     lacking = [kernel for kernel in kernels if _lacks_zeros(kernel, recipe)]
     worst = min(lacking or kernels, key=lambda kernel: float(kernel["sparsity"]), default=None)
@@ -180,6 +183,14 @@ def _sparsity_promises(kernels: Sequence[dict[str, Any]], recipe: Prune) -> list
     elif recipe.pattern == "block_1x16":
         promises.append(_pattern("1x16 blocks", in_blocks, [kernel for kernel in in_blocks if kernel in lacking]))
     return promises
+
+
+def _whole_promise(kernels: Sequence[dict[str, Any]], recipe: Prune) -> dict[str, Any]:
+    """Return the promise of a sparsity of all kernels together; each may lack one zero by rounding."""
+    zeros, weights = (sum(kernel[key] for kernel in kernels) for key in ("zeros", "weights"))
+    densest = min(kernels, key=lambda kernel: float(kernel["sparsity"]), default=None)
+    held = bool(kernels) and zeros >= recipe.sparsity * weights - len(kernels)
+    return _promise("sparsity", recipe.sparsity, zeros / weights if weights else 0.0, held, densest)
 
 
 def _lacks_zeros(kernel: dict[str, Any], recipe: Prune) -> bool:

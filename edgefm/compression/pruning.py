@@ -103,7 +103,7 @@ def _to_prune(model: Any, recipe: Prune) -> tuple[list[LayerKernel], list[Exclud
     kernels, left = chosen_kernels(model, recipe.exclude)
     chosen, excluded = [], list(left)
     sizes = [kernel.array.size for kernel in kernels]
-    small = [False] * len(sizes) if _by_lamp(recipe) else sparsity.not_worth_pruning(sizes)
+    small = [False] * len(sizes) if recipe.shared_by_lamp else sparsity.not_worth_pruning(sizes)
     for kernel, is_small in zip(kernels, small, strict=True):
         reason = _cannot_take_2_of_4(kernel) if recipe.pattern == "2:4" else None
         if is_small:
@@ -138,13 +138,9 @@ def _check_not_pruned(kernels: list[LayerKernel], recipe: Prune) -> None:
         )
 
 
-def _by_lamp(recipe: Prune) -> bool:
-    return recipe.allocation == "lamp" and recipe.pattern == "unstructured"
-
-
 def _shares(kernels: list[LayerKernel], recipe: Prune) -> dict[str, float]:
     """Return the share of each kernel's weights (or blocks) that become zero, by the layer's name."""
-    if not _by_lamp(recipe):
+    if not recipe.shared_by_lamp:
         return {kernel.name: recipe.sparsity for kernel in kernels}
     zeros = sparsity.lamp_zeros([kernel.array for kernel in kernels], recipe.sparsity)
     return {kernel.name: count / kernel.array.size for kernel, count in zip(kernels, zeros, strict=True)}

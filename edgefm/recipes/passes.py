@@ -70,6 +70,11 @@ class Prune(Pass):
         if self.pattern == "2:4" and self.sparsity != 0.5:
             raise RecipeError(f"pattern 2:4 has sparsity 0.5 by nature; {self.sparsity} was given")
 
+    @property
+    def shared_by_lamp(self) -> bool:
+        """Whether the zeros of all kernels together are promised, not those of each."""
+        return self.allocation == "lamp" and self.pattern == "unstructured"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Pass):
