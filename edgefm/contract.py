@@ -44,6 +44,11 @@ class Tensor:
     zero_point: int | None
     value_range: tuple[float, float]
 
+    @property
+    def size(self) -> int:
+        """Number of values for one sample."""
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:

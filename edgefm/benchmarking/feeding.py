@@ -12,28 +12,32 @@ from edgefm.contract import Contract, Tensor
 from edgefm.runtimes.base import TensorDetails
 
 _PIXEL_MAX = 255.0
+_ANY = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 def contract_for(
     path: Path,
     *,
     source: TensorDetails,
-    sink: TensorDetails,
+    sinks: tuple[TensorDetails, ...],
     labels: tuple[str, ...],
+    pixels: bool = True,
     mean: float | None = None,
     std: float | None = None,
 ) -> Contract | str:
     """Return the contract by which a model is fed, or the reason why none is known.
 
-    In this order: the contract.json beside the file; `mean` and `std` where given; the normalisation in the
-    file's TFLite metadata; for a quantised input, its range of real values: 0 to about 255 means pixels as they
-    are, 0 to 1 pixel / 255, -1 to 1 (pixel - 127.5) / 127.5. Anything else would be a guess.
+    Floats are inputs of the model already. For pixels, in this order: the contract.json beside the file; `mean` and
+    `std` where given; the normalisation in the file's TFLite metadata; for a quantised input, its range of real
+    values: 0 to about 255 means pixels as they are, 0 to 1 pixel / 255, -1 to 1 (pixel - 127.5) / 127.5. Anything
+    else would be a guess.
 
     Args:
       path: the model file.
       source: its input.
-      sink: its output.
-      labels: class names of the pictures, which the outputs must match.
+      sinks: its outputs.
+      labels: class names of the pictures, which the first output must match; () where the task is no classification.
+      pixels: the samples are uint8 pixels; otherwise floats, which are inputs already.
       mean: real input = (pixel - mean) / std, for files without a contract.
       std: see `mean`.
     Raises:
@@ -41,19 +45,24 @@ def contract_for(
     """
     written = contracts.read(path)
     if written is not None:
-        if written.labels != labels:
-            return f"the labels in its contract are not those of the test images: {', '.join(written.labels)}"
+        if not _same_classes(written.labels, labels):
+            named = ", ".join(written.labels) or "none"
+            return f"the labels in its contract are not those of the test images: {named}"
         return written
-    outputs = int(np.prod(sink.shape))
-    if outputs != len(labels):
-        return f"it has {outputs} outputs, the test images have {len(labels)} classes"
-    if mean is not None or std is not None:
-        formula: tuple[float, float] | None = (mean or 0.0, 1.0 if std is None else std)
+    if labels:
+        outputs = int(np.prod(sinks[0].shape))
+        # A single output is the probability of the second of two classes.
+        if outputs != len(labels) and (outputs, len(labels)) != (1, 2):
+            return f"it has {outputs} outputs, the test images have {len(labels)} classes"
+    if not pixels:
+        formula: tuple[float, float] | None = (0.0, 1.0)
+    elif mean is not None or std is not None:
+        formula = (mean or 0.0, 1.0 if std is None else std)
     else:
         formula = normalization(path) or _from_range(source)
     if formula is None:
         return _unknown(source)
-    return _contract(path, source=source, sink=sink, labels=labels, formula=formula)
+    return _contract(path, source=source, sinks=sinks, labels=labels, formula=formula)
 
 
 def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, ...]) -> str | None:
@@ -66,6 +75,12 @@ def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, 
             f"its contract says {contract.input.dtype} {contract.input.shape}, the file {source.dtype} {source.shape}"
         )
     return None
+
+
+def _same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Return whether two lists of class names are equal, or of one length and one of them merely numbers."""
+    numbers = tuple(str(index) for index in range(len(first)))
+    return first == second or (len(first) == len(second) and numbers in (first, second))
 
 
 def _from_range(source: TensorDetails) -> tuple[float, float] | None:
@@ -104,7 +119,7 @@ def _contract(
     path: Path,
     *,
     source: TensorDetails,
-    sink: TensorDetails,
+    sinks: tuple[TensorDetails, ...],
     labels: tuple[str, ...],
     formula: tuple[float, float],
 ) -> Contract:
@@ -117,7 +132,7 @@ def _contract(
         sha256="",
         size_bytes=path.stat().st_size,
         input=_tensor(source, _range(source) or span),
-        outputs=(_tensor(sink, _range(sink) or (0.0, 1.0)),),
+        outputs=tuple(_tensor(sink, _range(sink) or ((0.0, 1.0) if labels else _ANY)) for sink in sinks),
         mean=mean,
         std=std,
         labels=labels,

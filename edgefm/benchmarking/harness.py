@@ -8,7 +8,7 @@ turn, in an order that is drawn anew: what slows the machine down for a while sl
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,13 @@ from edgefm import runtimes
 from edgefm.benchmarking import feeding, record
 from edgefm.benchmarking.measured import Measured, ModelFile, Round
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
+from edgefm.benchmarking.scores import score
 from edgefm.data.dataset import Dataset
 from edgefm.environment import environment
-from edgefm.errors import ModelError
+from edgefm.errors import DataError, ModelError
 from edgefm.progress import SILENT, Progress
+from edgefm.quality import DEFAULTS, Quality, predicted_classes
+from edgefm.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import TensorDetails
 
@@ -41,7 +44,7 @@ class Measurement:
     Attributes:
       record: benchmark record as JSON, validated against its schema.
       predictions: 'truth' int64 [n]; for each model '<name>/predicted' int32 [n] and '<name>/confidence'
-        float32 [n]. Empty without a data set.
+        float32 [n]. Empty without a data set, or where its task is no classification.
     """
 
     record: dict[str, Any]
@@ -53,6 +56,7 @@ def measure(
     *,
     dataset: Dataset | None,
     protocol: BenchmarkProtocol,
+    quality: Quality | None = None,
     reference: str | None = None,
     mean: float | None = None,
     std: float | None = None,
@@ -65,8 +69,9 @@ def measure(
 
     Args:
       models: files, each with a different name.
-      dataset: its test split is classified; None measures no accuracy.
+      dataset: its test split is classified, or answered as its task is; None measures latency alone.
       protocol: how to measure.
+      quality: the measure of quality; by default that of the data's task.
       reference: name of the model that the others are compared with; None compares with none.
       mean: real input = (pixel - mean) / std, for files without a contract.
       std: see `mean`.
@@ -76,17 +81,20 @@ def measure(
     """
     assert len({model.name for model in models}) == len(models), "names must differ"
     module = runtimes.module_of(protocol.runtime)
+    if dataset is not None and quality is None:
+        quality = named_quality(DEFAULTS[dataset.task], task=dataset.task)
     stamp = environment()
     if protocol.threads > int(stamp["cores"]):
         progress.note(f"{protocol.threads} threads on {stamp['cores']} cores: latencies will be worse than with fewer")
     with tempfile.TemporaryDirectory(prefix="edgefm-benchmark-") as name, ExitStack() as stack:
-        bench = _Bench(Path(name), module, protocol, dataset, mean, std, stack, progress)
+        bench = _Bench(Path(name), module, protocol, dataset, quality, mean, std, stack, progress)
         bench.load(models)
         bench.take_rounds()
         bench.gather()
-        bench.classify()
+        bench.answer()
         measured = [subject.measured for subject in bench.subjects]
-    predictions: dict[str, NDArray[Any]] = {} if dataset is None else {"truth": dataset.test.labels}
+    classes = dataset is not None and dataset.task == "classification"
+    predictions: dict[str, NDArray[Any]] = {"truth": dataset.test.labels} if dataset is not None and classes else {}
     for one in measured:
         if one.predicted is not None and one.confidence is not None:
             predictions[f"{one.name}/predicted"] = one.predicted
@@ -95,6 +103,7 @@ def measure(
         record=record.build(
             measured,
             dataset=dataset,
+            quality=quality,
             protocol=protocol,
             environment=stamp,
             reference=reference,
@@ -127,6 +136,7 @@ class _Bench:
         module: str,
         protocol: BenchmarkProtocol,
         dataset: Dataset | None,
+        quality: Quality | None,
         mean: float | None,
         std: float | None,
         stack: ExitStack,
@@ -137,6 +147,7 @@ class _Bench:
         self._module = module
         self._protocol = protocol
         self._dataset = dataset
+        self._quality = quality
         self._mean, self._std = mean, std
         self._stack = stack
         self._progress = progress
@@ -176,8 +187,8 @@ class _Bench:
         for subject in self.subjects:
             self._attempt(subject, self._gather)
 
-    def classify(self) -> None:
-        """Let each model that can be fed classify the test images."""
+    def answer(self) -> None:
+        """Let each model that can be fed answer the test images."""
         if self._dataset is None:
             return
         fed = [subject for subject in self.subjects if subject.worker is not None and subject.measured.contract]
@@ -185,11 +196,20 @@ class _Bench:
         for index, subject in enumerate(fed):
             start = index * len(self._dataset.test)
 
-            def classify(subject: _Subject, worker: WorkerProcess, start: int = start) -> None:
-                self._classify(subject, worker, done=start, total=total)
+            def answer(subject: _Subject, worker: WorkerProcess, start: int = start) -> None:
+                if self._label == "accuracy":
+                    self._classify(subject, worker, done=start, total=total)
+                else:
+                    self._score(subject, worker, done=start, total=total)
 
-            self._attempt(subject, classify)
-            self._progress.step("accuracy", start + len(self._dataset.test), total, {"model": subject.measured.name})
+            self._attempt(subject, answer)
+            self._progress.step(self._label, start + len(self._dataset.test), total, {"model": subject.measured.name})
+
+    @property
+    def _label(self) -> str:
+        """What is measured on the test images."""
+        assert self._quality is not None
+        return self._quality.name
 
     def _attempt(self, subject: _Subject, work: Callable[[_Subject, WorkerProcess], None]) -> None:
         """Do a piece of work; a failure ends this model's worker and is noted, the others go on."""
@@ -215,15 +235,16 @@ class _Bench:
             seconds=protocol.model_seconds,
         )
         measured.input = TensorDetails.from_json(measured.loaded["input"])
-        measured.output = TensorDetails.from_json(measured.loaded["output"])
+        measured.outputs = tuple(TensorDetails.from_json(output) for output in measured.loaded["outputs"])
         if self._dataset is None:
             measured.unfed = "no test images were given"
         else:
             found = feeding.contract_for(
                 measured.path,
                 source=measured.input,
-                sink=measured.output,
+                sinks=measured.outputs,
                 labels=self._dataset.labels,
+                pixels=self._dataset.test.images.dtype == np.uint8,
                 mean=self._mean,
                 std=self._std,
             )
@@ -233,7 +254,7 @@ class _Bench:
                 measured.unfed = feeding.misfit(found, measured.input, self._dataset.test.images.shape[1:])
                 measured.contract = None if measured.unfed else found
         if measured.unfed and self._dataset is not None:
-            self._progress.note(f"{measured.name}: no accuracy, because {measured.unfed}")
+            self._progress.note(f"{measured.name}: no {self._label}, because {measured.unfed}")
         fed = measured.contract is not None
         worker.request(
             "feed",
@@ -274,25 +295,52 @@ class _Bench:
         subject.measured.macs = answer["macs"]
 
     def _classify(self, subject: _Subject, worker: WorkerProcess, *, done: int, total: int) -> None:
+        whole = np.concatenate([np.load(path) for path in self._pieces(subject, worker, "classify", done, total)])
+        subject.measured.predicted = np.ascontiguousarray(whole["predicted"])
+        subject.measured.confidence = np.ascontiguousarray(whole["confidence"])
+
+    def _score(self, subject: _Subject, worker: WorkerProcess, *, done: int, total: int) -> None:
+        """Measure a quality that needs all outputs; of a classifier keep the predictions too."""
+        assert self._dataset is not None and self._quality is not None
+        measured, test = subject.measured, self._dataset.test
+        assert measured.contract is not None
+        pieces = []
+        for path in self._pieces(subject, worker, "answer", done, total):
+            with np.load(path) as held:
+                pieces.append([held[name] for name in held.files])
+        outputs = tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        targets = test.labels
+        if self._dataset.task == "classification":
+            predicted = predicted_classes(outputs)
+            scores = outputs[0].reshape(len(test), -1)
+            scores = np.hstack([1 - scores, scores]) if scores.shape[1] == 1 else scores
+            measured.predicted = predicted.astype(np.int32)
+            measured.confidence = scores[np.arange(len(test)), predicted]
+        elif self._dataset.task == "reconstruction":
+            targets = measured.contract.real(test.images)
+        try:
+            measured.score = score(self._quality, outputs, targets)
+        except DataError as error:  # the measure does not fit this model; it is no failure of the model
+            measured.unscored = error.message
+            self._progress.note(f"{measured.name}: no {self._label}, because {error.message}")
+
+    def _pieces(self, subject: _Subject, worker: WorkerProcess, command: str, done: int, total: int) -> Iterator[Path]:
+        """Let a worker work through the test images in pieces; yield the file with the answers of each."""
         assert self._dataset is not None
         measured, images = subject.measured, len(self._dataset.test)
         typical_ns = float(np.median(measured.rounds[-1].end_to_end_ns))
         piece = max(1, min(_PICTURES_AT_ONCE, int(_PIECE_NS / max(typical_ns, 1.0))))
-        out = self._folder / "answers.npy"
-        answers = []
+        out = self._folder / ("answers.npy" if command == "classify" else "answers.npz")
         for start in range(0, images, piece):
             stop = min(start + piece, images)
             worker.request(
-                "classify",
+                command,
                 doing=f"classifying test images {start} to {stop - 1}",
                 seconds=self._protocol.model_seconds,
                 start=start,
                 stop=stop,
                 out=str(out),
             )
-            answers.append(np.load(out))
+            yield out
             if stop < images:
-                self._progress.step("accuracy", done + stop, total, {"model": measured.name})
-        whole = np.concatenate(answers)
-        measured.predicted = np.ascontiguousarray(whole["predicted"])
-        measured.confidence = np.ascontiguousarray(whole["confidence"])
+                self._progress.step(self._label, done + stop, total, {"model": measured.name})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgefm import artefacts
 from edgefm import contract as contracts
+from edgefm.benchmarking.scores import Score
 from edgefm.contract import Contract
 from edgefm.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
@@ -57,7 +58,7 @@ class Measured:
       failure: why it failed; None while it has not.
       loaded: the worker's answer to `load`.
       input: as loaded.
-      output: as loaded.
+      outputs: as loaded.
       contract: by which it is fed.
       unfed: why it is fed no pictures; None where it is.
       rounds: one for each turn that it finished.
@@ -65,6 +66,8 @@ class Measured:
       macs: of one inference.
       predicted: int32 [n], class of each test image.
       confidence: float32 [n], the output of that class.
+      score: of the quality measure; None where it is the accuracy, or could not be had.
+      unscored: why there is no score, where that is not for want of answers.
     """
 
     name: str
@@ -75,7 +78,7 @@ class Measured:
     failure: str | None = None
     loaded: dict[str, Any] | None = None
     input: TensorDetails | None = None
-    output: TensorDetails | None = None
+    outputs: tuple[TensorDetails, ...] = ()
     contract: Contract | None = None
     unfed: str | None = None
     rounds: list[Round] = field(default_factory=list)
@@ -83,6 +86,8 @@ class Measured:
     macs: int | None = None
     predicted: NDArray[np.int32] | None = None
     confidence: NDArray[np.float32] | None = None
+    score: Score | None = None
+    unscored: str | None = None
 
     @classmethod
     def of(cls, file: ModelFile) -> Measured:

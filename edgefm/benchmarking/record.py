@@ -16,13 +16,16 @@ import numpy as np
 from edgefm import artefacts, runs
 from edgefm.benchmarking import statistics
 from edgefm.benchmarking.measured import Measured
+from edgefm.benchmarking.scores import difference
 from edgefm.benchmarking.statistics import Estimate
 from edgefm.data.dataset import Dataset
 from edgefm.errors import RunError
+from edgefm.quality import DEFAULTS, Quality
+from edgefm.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
 
 KIND = "benchmark-record"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "record.json"
 PREDICTIONS_FILE_NAME = "predictions.npz"
 _SAMPLED_ITEMS = 16
@@ -34,6 +37,7 @@ def build(
     measured: Sequence[Measured],
     *,
     dataset: Dataset | None,
+    quality: Quality | None = None,
     protocol: BenchmarkProtocol,
     environment: Mapping[str, Any],
     reference: str | None,
@@ -43,12 +47,15 @@ def build(
 
     Args:
       measured: the models, in the order of the rows.
-      dataset: whose test split was classified.
+      dataset: whose test split was answered.
+      quality: the measure of quality; by default that of the data's task.
       protocol: how it was measured.
       environment: of the measuring machine, see `edgefm.environment`.
       reference: name of the model that the others are compared with.
       module: of the runtime, for models that were never loaded.
     """
+    if dataset is not None and quality is None:
+        quality = named_quality(DEFAULTS[dataset.task], task=dataset.task)
     base = next((one for one in measured if one.name == reference and one.failure is None), None)
     value = {
         "kind": KIND,
@@ -58,7 +65,9 @@ def build(
         "environment": dict(environment),
         "protocol": protocol.to_json(),
         "dataset": None if dataset is None else _dataset(dataset),
-        "models": [_model(one, base, dataset=dataset, protocol=protocol, module=module) for one in measured],
+        "models": [
+            _model(one, base, dataset=dataset, quality=quality, protocol=protocol, module=module) for one in measured
+        ],
     }
     validate(value)
     return value
@@ -99,22 +108,56 @@ def read(path: Path) -> dict[str, Any]:
         validate(value)
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
-    return value
+    return upgraded(value)
+
+
+def upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a valid record of any version as one of the newest.
+
+    Version 1 knew classifiers with one output only, whose quality was the accuracy.
+    """
+    if value["schema_version"] == SCHEMA_VERSION:
+        return value
+    dataset = value["dataset"]
+    models = []
+    for model in value["models"]:
+        against, accuracy = model["against_reference"], model["accuracy"]
+        quality = None
+        if dataset is not None:
+            found = Estimate(**accuracy) if accuracy["value"] is not None else None
+            measure = named_quality("accuracy", task="classification")
+            quality = _quality_json(measure, found, n=dataset["images"], reason=accuracy.get("reason"))
+        models.append(
+            {
+                **model,
+                "outputs": [] if model["output"] is None else [model["output"]],
+                "quality": quality,
+                "against_reference": against and {**against, "quality_difference": against["accuracy_difference"]},
+            }
+        )
+    return {
+        **value,
+        "schema_version": SCHEMA_VERSION,
+        "dataset": dataset and {**dataset, "task": "classification"},
+        "models": models,
+    }
 
 
 def validate(value: Mapping[str, Any]) -> None:
     """Raise a ValueError that names the place where a record breaks its schema."""
     from jsonschema import Draft202012Validator
 
-    errors = Draft202012Validator(_schema()).iter_errors(_without_long_arrays(value))
+    version = value.get("schema_version")
+    schema = _schema(version if version in range(1, SCHEMA_VERSION) else SCHEMA_VERSION)
+    errors = Draft202012Validator(schema).iter_errors(_without_long_arrays(value))
     first = next(iter(errors), None)
     if first is not None:
         raise ValueError(f"{first.json_path}: {first.message[:300]}")
 
 
 @cache
-def _schema() -> dict[str, Any]:
-    name = f"benchmark-record-{SCHEMA_VERSION}.schema.json"
+def _schema(version: int) -> dict[str, Any]:
+    name = f"benchmark-record-{version}.schema.json"
     schema: dict[str, Any] = json.loads(resources.files("edgefm.schemas").joinpath(name).read_text(encoding="utf-8"))
     return schema
 
@@ -140,11 +183,18 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
         "images": len(dataset.test),
         "sha256": dataset.sha256,
         "labels": list(dataset.labels),
+        "task": dataset.task,
     }
 
 
 def _model(
-    one: Measured, base: Measured | None, *, dataset: Dataset | None, protocol: BenchmarkProtocol, module: str
+    one: Measured,
+    base: Measured | None,
+    *,
+    dataset: Dataset | None,
+    quality: Quality | None,
+    protocol: BenchmarkProtocol,
+    module: str,
 ) -> dict[str, Any]:
     loaded = one.loaded or {}
     return {
@@ -162,14 +212,16 @@ def _model(
         },
         "macs": one.macs,
         "input": None if one.input is None else one.input.to_json(),
-        "output": None if one.output is None else one.output.to_json(),
+        "output": one.outputs[0].to_json() if one.outputs else None,
+        "outputs": [output.to_json() for output in one.outputs],
         "load_ns": loaded.get("load_ns"),
         "memory": _memory(one),
         "rounds": [asdict(turn) for turn in one.rounds],
         "latency_ns": _percentiles([turn.invoke_ns for turn in one.rounds], one),
         "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in one.rounds], one),
+        "quality": None if dataset is None or quality is None else _quality(one, quality, dataset),
         **_accuracy(one, dataset),
-        "against_reference": None if base is None or base is one else _against(one, base, dataset),
+        "against_reference": None if base is None or base is one else _against(one, base, dataset, quality),
     }
 
 
@@ -192,9 +244,38 @@ def _percentiles(samples: list[list[int]], one: Measured) -> dict[str, Any] | No
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
 
 
+def _quality(one: Measured, quality: Quality, dataset: Dataset) -> dict[str, Any]:
+    n = len(dataset.test)
+    if quality.name == "accuracy" and one.predicted is not None:
+        hits = int((one.predicted == dataset.test.labels).sum())
+        return _quality_json(quality, statistics.proportion(hits, n), n=n, reason=None)
+    if one.score is None:
+        return _quality_json(quality, None, n=n, reason=_missing(one)["reason"])
+    found = _quality_json(quality, one.score.estimate, n=n, reason=None)
+    if one.score.drawn is None:
+        found |= {"value": one.score.value, "reason": "no interval: the measure takes too long to be resampled"}
+    return found
+
+
+def _quality_json(quality: Quality, found: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
+    return {
+        "name": quality.name,
+        "unit": quality.unit,
+        "higher_is_better": quality.higher_is_better,
+        "n": n,
+        "value": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+        "reason": reason,
+    }
+
+
 def _accuracy(one: Measured, dataset: Dataset | None) -> dict[str, Any]:
     if one.predicted is None or dataset is None:
-        return {"accuracy": _missing(one), "classes": [], "confusion": []}
+        missing = _missing(one)
+        if dataset is not None and dataset.task != "classification" and one.failure is None:
+            missing = {"value": None, "reason": f"the task is a {dataset.task}, which has no accuracy"}
+        return {"accuracy": missing, "classes": [], "confusion": []}
     truth, labels = dataset.test.labels, dataset.labels
     matrix = statistics.confusion(truth, one.predicted, classes=len(labels))
     return {
@@ -204,13 +285,14 @@ def _accuracy(one: Measured, dataset: Dataset | None) -> dict[str, Any]:
     }
 
 
-def _against(one: Measured, base: Measured, dataset: Dataset | None) -> dict[str, Any]:
+def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Quality | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "reference": base.name,
         "only_reference_right": None,
         "only_this_right": None,
         "flipped": [],
         "accuracy_difference": _missing(one if one.predicted is None else base),
+        "quality_difference": _missing(base if one.score is not None else one),
         "mcnemar_p": None,
         "latency_ratio": _latency_ratio(one, base),
     }
@@ -225,6 +307,15 @@ def _against(one: Measured, base: Measured, dataset: Dataset | None) -> dict[str
             "accuracy_difference": statistics.paired_difference(lost, won, len(truth)).to_json(),
             "mcnemar_p": statistics.mcnemar(lost, won),
         }
+        if quality is not None and quality.name == "accuracy":
+            found["quality_difference"] = found["accuracy_difference"]
+    if one.score is not None and base.score is not None:
+        paired = difference(one.score, base.score)
+        found["quality_difference"] = (
+            {"value": None, "reason": "the measure takes too long to be resampled"}
+            if paired is None
+            else paired.to_json()
+        )
     return found
 
 
@@ -239,5 +330,5 @@ def _latency_ratio(one: Measured, base: Measured) -> dict[str, Any]:
 
 def _missing(one: Measured) -> dict[str, Any]:
     """Return a figure that could not be had, with the reason."""
-    reason = one.failure or one.unfed or "it was not measured"
+    reason = one.failure or one.unfed or one.unscored or "it was not measured"
     return {"value": None, "reason": reason}

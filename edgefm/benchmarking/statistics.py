@@ -106,7 +106,7 @@ def percentiles(rounds: Sequence[Sequence[int]]) -> dict[str, Estimate]:
     if len(rounds) == 1:
         least, greatest = float(pool.samples[0]), float(pool.samples[-1])
         return {name: Estimate(float(plain[i]), least, greatest) for i, name in enumerate(QUANTILES)}
-    return {name: _interval(float(plain[i]), drawn[:, i]) for i, name in enumerate(QUANTILES)}
+    return {name: interval(float(plain[i]), drawn[:, i]) for i, name in enumerate(QUANTILES)}
 
 
 def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]) -> Estimate:
@@ -130,7 +130,7 @@ def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[i
             float(pools[0].samples[-1] / pools[1].samples[0]),
         )
     weights = draws(len(rounds))
-    return _interval(value, pools[0].quantiles(weights)[:, 0] / pools[1].quantiles(weights)[:, 0])
+    return interval(value, pools[0].quantiles(weights)[:, 0] / pools[1].quantiles(weights)[:, 0])
 
 
 def draws(count: int, *, resamples: int = _RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
@@ -163,6 +163,13 @@ def class_figures(matrix: NDArray[np.int64], labels: Sequence[str]) -> list[dict
     return figures
 
 
+def interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
+    """Return a figure with the middle 95 % of what resamples gave; NaN among them is left out."""
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    # A percentile interval can miss the figure itself by a sample or two where rounds are few.
+    return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
 class _Pool:
     """All samples sorted, each with the round it came from, so that a resample is a weight for each round."""
 
@@ -184,12 +191,6 @@ class _Pool:
             wanted = shares * reached[-1] * (1 - 1e-12)
             found[row] = self.samples[np.searchsorted(reached, wanted)]
         return found
-
-
-def _interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    # A percentile interval can miss the figure itself by a sample or two where rounds are few.
-    return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
 def _tango_score(second: int, first: int, total: int, difference: float) -> float:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from edgefm import artefacts, runs
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, name_files
-from edgefm.errors import RunError
+from edgefm.data.dataset import Dataset
+from edgefm.errors import ModelError, RunError
 from edgefm.progress import SILENT, Progress
+from edgefm.quality import Quality
 from edgefm.recipes import DEFAULT_VARIANTS, BenchmarkProtocol
 from edgefm.runs import RunDirectory, Step
 
@@ -88,6 +90,8 @@ def benchmark_files(
     protocol: BenchmarkProtocol,
     data_dir: Path | None = None,
     accuracy: bool = True,
+    dataset: Dataset | None = None,
+    quality: Quality | None = None,
     mean: float | None = None,
     std: float | None = None,
     out: Path | None = None,
@@ -99,7 +103,9 @@ def benchmark_files(
       files: model files.
       protocol: how to measure.
       data_dir: folder of the Fashion-MNIST files.
-      accuracy: classify the Fashion-MNIST test images; without it no data are needed.
+      accuracy: measure the quality of the answers, too; without it no data are needed.
+      dataset: whose test samples are answered; None takes Fashion-MNIST.
+      quality: the measure of quality; by default that of the data's task.
       mean: real input = (pixel - mean) / std, for files without a contract.
       std: see `mean`.
       out: folder for record.json and predictions.npz; None writes nothing.
@@ -111,12 +117,16 @@ def benchmark_files(
     from edgefm.data.fashion_mnist import load_fashion_mnist
 
     models = name_files(list(files))
-    dataset = load_fashion_mnist(data_dir, progress=progress) if accuracy else None
+    if not accuracy:
+        dataset = None
+    elif dataset is None:
+        dataset = load_fashion_mnist(data_dir, progress=progress)
     names = [model.name for model in models]
     found = harness.measure(
         models,
         dataset=dataset,
         protocol=protocol,
+        quality=quality,
         reference=REFERENCE if REFERENCE in names else names[0],
         mean=mean,
         std=std,
@@ -125,6 +135,25 @@ def benchmark_files(
     if out is not None:
         _write(out, found)
     return found.record
+
+
+def sample_shape(files: Sequence[Path]) -> tuple[int, ...] | None:
+    """Return the shape of one input of the first file that tells it; None where none can be read.
+
+    Nothing is run: a damaged model is the business of its worker.
+    """
+    from edgefm.inspection import inspect
+
+    for path in files:
+        try:
+            found = inspect(path)
+        except (ModelError, OSError):
+            continue
+        if len(found.inputs) == 1:
+            shape = next(tensor.shape[1:] for tensor in found.tensors if tensor.index == found.inputs[0])
+            if -1 not in shape:
+                return shape
+    return None
 
 
 def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
@@ -142,7 +171,7 @@ def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
 
 
 def summary(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return accuracy and p50 of each model of a record, or why it failed."""
+    """Return quality and p50 of each model of a record, or why it failed."""
     return {model["name"]: _summary(model) for model in value["models"]}
 
 
@@ -153,6 +182,7 @@ def _summary(model: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": model["status"],
         "accuracy": model["accuracy"]["value"],
+        "quality": model["quality"] and model["quality"]["value"],
         "p50_ns": None if latency is None else latency["p50"]["value"],
         "size_bytes": model["size_bytes"],
     }

@@ -8,9 +8,10 @@ standard error) before the first import of a runtime, so that the channel stays 
 
 Requests, each with a field `command`:
   load      path, runtime (its module), threads, memory_bytes -> tensors, times, memory. One model a process.
-  feed      contract (JSON) or null, pictures (.npy of uint8 [n, h, w, c]) or null
+  feed      contract (JSON) or null, pictures (.npy of uint8 or float [n, ...]) or null
   samples   warmup_calls, least_calls, least_ns, most_calls, most_ns -> warmup_ns, invoke_ns, end_to_end_ns
   classify  start, stop, out -> writes predicted class and confidence of those pictures to `out`
+  answer    start, stop, out -> writes all outputs for those pictures, float32 [n, ...] each, to `out` (.npz)
   peak      -> peak_bytes
   macs      path -> macs
 """
@@ -22,7 +23,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,15 +31,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.benchmarking.timing import timed_calls
-from edgefm.contract import Contract
+from edgefm.contract import Contract, dequantize
 from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import Session, Unavailable
 
-PROTOCOL = 1
+PROTOCOL = 2
 # What classify writes for each picture.
 ANSWER = np.dtype([("predicted", "<i4"), ("confidence", "<f4")])
 _ENCODED_AT_ONCE = 256
+_THRESHOLD = 0.5
 _STATUS = Path("/proc/self/status")
 
 
@@ -48,7 +50,7 @@ class _Worker:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.contract: Contract | None = None
-        self.pictures: NDArray[np.uint8] | None = None
+        self.pictures: NDArray[Any] | None = None
 
     def load(self, *, path: str, runtime: str, threads: int, memory_bytes: int) -> dict[str, Any]:
         """Load the model; the runtime's import and the check of the file come before the bare figure."""
@@ -77,7 +79,7 @@ class _Worker:
             "load_ns": load_ns,
             "first_invoke_ns": first_invoke_ns,
             "input": session.input.to_json(),
-            "output": session.output.to_json(),
+            "outputs": [tensor.to_json() for tensor in session.outputs],
         }
 
     def feed(self, *, contract: dict[str, Any] | None, pictures: str | None) -> dict[str, Any]:
@@ -118,23 +120,53 @@ class _Worker:
 
     def classify(self, *, start: int, stop: int, out: str) -> dict[str, Any]:
         """Classify pictures at batch 1, one after the other."""
-        session, contract, pictures = self._loaded(), self.contract, self.pictures
-        assert contract is not None and pictures is not None
+        contract = self.contract
+        assert contract is not None
         answers = np.empty(stop - start, dtype=ANSWER)
-        best_scores = np.empty(stop - start, dtype=session.output.dtype)
-        for block in range(start, stop, _ENCODED_AT_ONCE):
-            inputs = contract.encode(np.array(pictures[block : min(block + _ENCODED_AT_ONCE, stop)]))
-            for place, image in enumerate(inputs, start=block - start):
-                scores = session.run(image[np.newaxis]).reshape(-1)
-                best = int(np.argmax(scores))  # the place of the first NaN, if there is one
-                answers["predicted"][place] = best
-                best_scores[place] = scores[best]
+        best_scores = np.empty(stop - start, dtype=contract.output.dtype)
+        for place, outputs in enumerate(self._outputs(start, stop, first_only=True)):
+            scores = outputs[0].reshape(-1)
+            best = int(np.argmax(scores))  # the place of the first NaN, if there is one
+            answers["predicted"][place] = best
+            best_scores[place] = scores[best]
         answers["confidence"] = contract.decode(best_scores)
+        if contract.output.size == 1:
+            _of_one_score(answers)
         broken = np.flatnonzero(np.isnan(answers["confidence"]))
         if broken.size:
             raise ModelError(f"its output holds NaN for {broken.size} images, the first is {start + int(broken[0])}")
         np.save(out, answers)
         return {}
+
+    def answer(self, *, start: int, stop: int, out: str) -> dict[str, Any]:
+        """Write all outputs of pictures, as real numbers; at batch 1, one after the other."""
+        contract = self.contract
+        assert contract is not None
+        answers = [np.empty((stop - start, *tensor.shape[1:]), tensor.dtype) for tensor in contract.outputs]
+        for place, outputs in enumerate(self._outputs(start, stop)):
+            for answer, output in zip(answers, outputs, strict=True):
+                answer[place] = output.reshape(answer.shape[1:])
+        real = [dequantize(answer, tensor) for answer, tensor in zip(answers, contract.outputs, strict=True)]
+        for values in real:
+            broken = np.flatnonzero(np.isnan(values).reshape(len(values), -1).any(axis=1))
+            if broken.size:
+                first = start + int(broken[0])
+                raise ModelError(f"its output holds NaN for {broken.size} images, the first is {first}")
+        np.savez(out, *real)
+        return {}
+
+    def _outputs(self, start: int, stop: int, *, first_only: bool = False) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Yield the outputs of each picture as the model gives them; with `first_only` the first output alone."""
+        session, contract, pictures = self._loaded(), self.contract, self.pictures
+        assert contract is not None and pictures is not None
+        for block in range(start, stop, _ENCODED_AT_ONCE):
+            for sample in contract.encode(np.array(pictures[block : min(block + _ENCODED_AT_ONCE, stop)])):
+                if first_only:
+                    yield (session.run(sample[np.newaxis]),)
+                else:
+                    session.set_input(sample[np.newaxis])
+                    session.invoke()
+                    yield session.get_outputs()
 
     def peak(self) -> dict[str, Any]:
         """Tell the greatest resident set so far."""
@@ -173,11 +205,18 @@ def memory() -> tuple[int, int]:
     return int(info.rss), int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
+def _of_one_score(answers: NDArray[Any]) -> None:
+    """Turn the probability of the second of two classes into the class and its own probability."""
+    second = answers["confidence"] > _THRESHOLD
+    answers["predicted"] = second
+    answers["confidence"] = np.where(second, answers["confidence"], 1 - answers["confidence"])
+
+
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until they end."""
     worker = _Worker()
     commands: dict[str, Callable[..., dict[str, Any]]] = {
-        name: getattr(worker, name) for name in ("load", "feed", "samples", "classify", "peak", "macs")
+        name: getattr(worker, name) for name in ("load", "feed", "samples", "classify", "answer", "peak", "macs")
     }
     _send(answers, {"ok": True, "protocol": PROTOCOL})
     for line in requests:

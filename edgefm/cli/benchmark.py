@@ -1,4 +1,4 @@
-"""`edgefm benchmark`: measure accuracy, latency, size and memory of TFLite files."""
+"""`edgefm benchmark`: measure quality, latency, size and memory of TFLite files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import click
 from edgefm.cli import render
 
 if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.quality import Quality
     from edgefm.recipes import BenchmarkProtocol
 
 
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of the runtime.")
 @click.option("--rounds", type=int, default=None, help="Turns of each model, interleaved.  [default: 15]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
+@click.option("--data", "where", metavar="DATA", help="Of files: a .npz, class folders, TFRecords, or module:function.")
+@click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that says what is in TFRecord files.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression", "reconstruction"]),
+    default=None,
+    help="Of --data: what the models are for.  [default: what the labels say]",
+)
+@click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
+@click.option("--labels", type=click.Path(path_type=Path), default=None, help="Of --data: class names, one a line.")
 @click.option("--mean", type=float, default=None, help="Of files without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
 @click.option("--latency-only", is_flag=True, help="Of files: measure no accuracy; needs no data.")
@@ -31,6 +43,11 @@ def command(
     threads: int,
     rounds: int | None,
     data_dir: Path | None,
+    where: str | None,
+    spec: Path | None,
+    task: str | None,
+    quality: str | None,
+    labels: Path | None,
     mean: float | None,
     std: float | None,
     latency_only: bool,
@@ -40,7 +57,8 @@ def command(
     """Measure TFLite files side by side: those of RUN (by default the latest run), or FILES.
 
     Each model runs in a process of its own; one that crashes or hangs costs its row, not the others. Accuracy is
-    that on the 10,000 test images of Fashion-MNIST. A run gets a new step with the record, and its report.
+    that on the 10,000 test images of Fashion-MNIST, or the quality on the test samples of DATA (a tenth of each
+    class, where DATA names no test samples). A run gets a new step with the record, and its report.
 
     Exit code: 0 all models were measured, 1 a model failed, 2 nothing could be measured.
     """
@@ -60,11 +78,17 @@ def command(
         if files:
             from edgefm.benchmarking.step import benchmark_files
 
+            if latency_only and (where or quality):
+                raise click.UsageError("--latency-only measures no quality: leave out --data and --quality")
+            options = {"where": where, "spec": spec, "task": task, "quality": quality, "labels": labels}
+            dataset, measure = _own_data(files, options, bars)
             found = benchmark_files(
                 files,
                 protocol=protocol,
                 data_dir=data_dir,
                 accuracy=not latency_only,
+                dataset=dataset,
+                quality=measure,
                 mean=mean,
                 std=std,
                 out=out,
@@ -73,13 +97,20 @@ def command(
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
             for name, given in (
+                ("--data", where is not None),
+                ("--spec", spec is not None),
+                ("--task", task is not None),
+                ("--quality", quality is not None),
+                ("--labels", labels is not None),
                 ("--mean", mean is not None),
                 ("--std", std is not None),
                 ("--out", out is not None),
                 ("--latency-only", latency_only),
             ):
                 if given:
-                    raise click.UsageError(f"{name} is for files; the models of a run bring their contracts")
+                    raise click.UsageError(
+                        f"{name} is for files; a run knows its data, and its models bring their contracts"
+                    )
             found, ends = _run(what[0] if what else None, protocol, data_dir, bars)
     finally:
         bars.close()
@@ -91,6 +122,25 @@ def command(
             click.echo(line)
     measured = [model["status"] == "ok" for model in found["models"]]
     return 0 if all(measured) else 1 if any(measured) else 2
+
+
+def _own_data(
+    files: list[Path], options: Mapping[str, Any], bars: render.Bars
+) -> tuple[Dataset | None, Quality | None]:
+    """Return the user's data set and the measure of quality, where they were given."""
+    from edgefm.benchmarking.step import sample_shape
+    from edgefm.cli.own_data import given_data
+    from edgefm.quality import quality
+
+    if options["where"] is None and options["quality"] is not None:
+        return None, quality(options["quality"], task="classification")  # of Fashion-MNIST
+    if options["where"] is None and options["labels"] is not None:
+        raise click.UsageError("--labels goes with --data")
+    source = given_data(options)
+    if source is None:
+        return None, None
+    dataset = source.load(sample_shape(files), progress=bars)
+    return dataset, source.measure(dataset)
 
 
 def _run(
@@ -125,16 +175,30 @@ def show(found: Mapping[str, Any]) -> None:
     if reference is not None:
         click.echo(f"ratio: p50 over that of {reference}")
     click.echo()
+    measure = next((model["quality"] for model in models if model["quality"]), None)
+    name = measure["name"] if measure else "accuracy"
     rows = [_row(model, reference) for model in models]
-    headers = ["model", "accuracy %", "p50 us", "ratio", "KB", "gzip KB", "peak MB", "status"]
+    headers = [
+        "model",
+        f"{name} %" if measure is None or measure["unit"] == "%" else name,
+        "p50 us",
+        "ratio",
+        "KB",
+        "gzip KB",
+        "peak MB",
+        "status",
+    ]
     render.table(rows, headers=headers, right=("ratio", "KB", "gzip KB", "peak MB"))
     click.echo()
     for model in models:
         if model["status"] != "ok":
             click.secho(f"{model['name']} failed: ", fg="red", nl=False)
             click.echo(model["reason"])
-        elif model["accuracy"]["value"] is None:
+        elif model["quality"] is None:
             click.echo(f"{model['name']} has no accuracy: {model['accuracy']['reason']}")
+        elif model["quality"]["reason"]:
+            what = "no" if model["quality"]["value"] is None else "no interval of its"
+            click.echo(f"{model['name']} has {what} {name}: {model['quality']['reason']}")
 
 
 def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
@@ -145,7 +209,7 @@ def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
         ratio = _figure(against["latency_ratio"], 1, "{:.3f}", interval=False) if against else "-"
     return [
         model["name"],
-        _figure(model["accuracy"], 100, "{:.2f}"),
+        _quality(model["quality"]),
         _figure(latency["p50"], 1e-3, "{:.1f}") if latency else "-",
         ratio,
         f"{model['size_bytes'] / 1000:,.1f}",
@@ -153,6 +217,13 @@ def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
         f"{memory['above_bare_bytes'] / 1e6:.1f}" if memory else "-",
         model["status"],
     ]
+
+
+def _quality(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    factor, form = (100, "{:.2f}") if found["unit"] == "%" else (1, "{:.4g}")
+    return _figure(found, factor, form, interval=found["low"] is not None)
 
 
 def _figure(estimate: Mapping[str, Any], factor: float, form: str, *, interval: bool = True) -> str:

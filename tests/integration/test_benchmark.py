@@ -211,7 +211,7 @@ def test_measure_file_that_is_not_its_contract_s_fails(tmp_path: Path) -> None:
     model = _file(tmp_path, "model", tiny_models.dense(_stripes(10), picture=(10, 10, 1)))
     with litert.load(model.path) as session:
         contract = feeding.contract_for(
-            model.path, source=session.input, sink=session.output, labels=LABELS, mean=0, std=1
+            model.path, source=session.input, sinks=session.outputs, labels=LABELS, mean=0, std=1
         )
     assert isinstance(contract, Contract)
     contract.write(tmp_path)  # its sha256 is not that of the file
@@ -306,7 +306,7 @@ def test_worker_protocol_is_json_lines_on_a_clean_channel(tmp_path: Path) -> Non
         check=True,
     )
     ready, loaded, peak = (json.loads(line) for line in done.stdout.splitlines())
-    assert ready == {"ok": True, "protocol": 1}
+    assert ready == {"ok": True, "protocol": 2}
     assert loaded["input"]["shape"] == [1, 1] and loaded["runtime"] == "litert"
     assert peak["peak_bytes"] >= loaded["bare_bytes"]
 

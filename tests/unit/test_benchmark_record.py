@@ -108,8 +108,8 @@ def test_write_and_read_round_trip(built: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_read_newer_schema_says_upgrade(built: dict[str, Any], tmp_path: Path) -> None:
-    path = record.write(tmp_path / "record.json", {**built, "schema_version": 2, "unheard_of": True})
-    with pytest.raises(RunError, match="schema version 2") as caught:
+    path = record.write(tmp_path / "record.json", {**built, "schema_version": 3, "unheard_of": True})
+    with pytest.raises(RunError, match="schema version 3") as caught:
         record.read(path)
     assert caught.value.hint is not None and "upgrade" in caught.value.hint
 

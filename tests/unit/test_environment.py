@@ -30,7 +30,7 @@ Model\t\t: Raspberry Pi 5 Model B Rev 1.0
 
 
 def test_environment_validates_against_the_record_schema() -> None:
-    schema = json.loads((resources.files("edgefm.schemas") / "benchmark-record-1.schema.json").read_text())
+    schema = json.loads((resources.files("edgefm.schemas") / "benchmark-record-2.schema.json").read_text())
     part = {"$defs": schema["$defs"], **schema["properties"]["environment"]}
     found = environment.environment()
     jsonschema.validate(found, part)

@@ -78,7 +78,7 @@ def model(tmp_path: Path) -> Path:
 def test_contract_for_quantised_input_is_read_off_its_range(
     model: Path, source: TensorDetails, formula: tuple[float, float]
 ) -> None:
-    found = feeding.contract_for(model, source=source, sink=OUTPUT, labels=LABELS)
+    found = feeding.contract_for(model, source=source, sinks=(OUTPUT,), labels=LABELS)
     assert isinstance(found, Contract)
     assert (found.mean, found.std) == formula
     ends = found.encode(np.array([[0, 255]] * 8, np.uint8).reshape(1, 4, 4, 1)).reshape(-1)[:2]
@@ -87,19 +87,19 @@ def test_contract_for_quantised_input_is_read_off_its_range(
 
 
 def test_contract_for_strange_range_is_refused(model: Path) -> None:
-    found = feeding.contract_for(model, source=_int8(0.02, 3), sink=OUTPUT, labels=LABELS)
+    found = feeding.contract_for(model, source=_int8(0.02, 3), sinks=(OUTPUT,), labels=LABELS)
     assert isinstance(found, str) and "--mean and --std" in found
 
 
 def test_contract_for_float_input_needs_mean_and_std(model: Path) -> None:
-    assert isinstance(feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=LABELS), str)
-    found = feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=LABELS, mean=10, std=2)
+    assert isinstance(feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS), str)
+    found = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=10, std=2)
     assert isinstance(found, Contract)
     assert found.encode(np.full((1, 4, 4, 1), 30, np.uint8)).flat[0] == 10.0
 
 
 def test_contract_for_other_number_of_outputs_is_refused(model: Path) -> None:
-    found = feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=("a", "b"), mean=0, std=1)
+    found = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=("a", "b"), mean=0, std=1)
     assert found == "it has 10 outputs, the test images have 2 classes"
 
 
@@ -109,7 +109,7 @@ def test_contract_for_reads_normalisation_from_metadata(tmp_path: Path) -> None:
         tiny_models.dense(np.ones((10, 16), np.float32), metadata={"TFLITE_METADATA": _metadata([127.5], [63.75])})
     )
     assert normalization(path) == (127.5, 63.75)
-    found = feeding.contract_for(path, source=FLOAT, sink=OUTPUT, labels=LABELS)
+    found = feeding.contract_for(path, source=FLOAT, sinks=(OUTPUT,), labels=LABELS)
     assert isinstance(found, Contract) and (found.mean, found.std) == (127.5, 63.75)
 
 
@@ -131,23 +131,23 @@ def test_normalization_of_damaged_metadata_says_nothing(tmp_path: Path) -> None:
 
 
 def test_contract_for_prefers_the_file_beside_the_model(model: Path) -> None:
-    derived = feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=LABELS, mean=3, std=1)
+    derived = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=3, std=1)
     assert isinstance(derived, Contract)
     import hashlib
 
     written = dataclasses.replace(derived, sha256=hashlib.sha256(model.read_bytes()).hexdigest(), std=7.0)
     written.write(model.parent)
-    found = feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=LABELS, mean=0, std=1)
+    found = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=0, std=1)
     assert isinstance(found, Contract) and (found.mean, found.std) == (3.0, 7.0)
-    refused = feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=tuple("klmnopqrst"))
+    refused = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=tuple("klmnopqrst"))
     assert isinstance(refused, str) and "labels" in refused
     model.write_bytes(model.read_bytes() + b"!")
     with pytest.raises(ModelError, match="sha256"):
-        feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=LABELS)
+        feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS)
 
 
 def test_misfit_tells_sizes(model: Path) -> None:
-    contract = feeding.contract_for(model, source=FLOAT, sink=OUTPUT, labels=LABELS, mean=0, std=1)
+    contract = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=0, std=1)
     assert isinstance(contract, Contract)
     assert feeding.misfit(contract, FLOAT, (4, 4, 1)) is None
     assert feeding.misfit(contract, FLOAT, (28, 28, 1)) == "the test images are 28 x 28 x 1, its input is 4 x 4 x 1"
