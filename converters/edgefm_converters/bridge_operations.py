@@ -1,12 +1,13 @@
-"""Operations of keras.ops in a Functional graph (`x + y`, keras.ops.relu(x)) as layers of tf_keras.
+"""Operations in a graph (`x + y`, keras.ops.relu(x), tf.concat) as layers that Keras 3 and tf_keras both have.
 
-tfmot knows layers only. Each operation becomes a layer of the same name; what has no layer is an error.
+tfmot knows layers only. Each operation becomes one layer of its own name; what has no layer is an error.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,7 +17,9 @@ from edgefm.compression.graph import Call
 from edgefm.errors import ModelError
 from edgefm_converters.bridge_layers import no_counterpart
 
-_MERGES = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply", "Maximum": "Maximum", "Minimum": "Minimum"}
+Shape = tuple[int | None, ...]
+
+_MERGES = ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
 _ACTIVATIONS = {
     "Relu": "relu",
     "Relu6": "relu6",
@@ -31,14 +34,45 @@ _ACTIVATIONS = {
     "HardSilu": "hard_silu",
     "HardTanh": "hard_tanh",
     "LogSigmoid": "log_sigmoid",
-    "Mish": "mish",
 }
-_SAME = ("Cast", "Copy", "Identity", "StopGradient")
+_SAME = ("Copy", "Identity")
 _RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One call of an operation.
+
+    Attributes:
+      kind: as the classes of keras.ops are called, e.g. 'TrueDivide'.
+      name: of the layer that will stand for it.
+      values: its tensors, and the constants between them, in order.
+      tensors: which of the values are tensors.
+      options: its other arguments by the names of keras.ops.
+      input_shape: of the first tensor, batch first, None where it is not fixed.
+      output_shape: likewise.
+    """
+
+    kind: str
+    name: str
+    values: tuple[Any, ...]
+    tensors: tuple[bool, ...]
+    options: Mapping[str, Any]
+    input_shape: Shape
+    output_shape: Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsLayer:
+    """A layer by its class and options, which Keras 3 and tf_keras share, and what it is called with."""
+
+    kind: str
+    options: Mapping[str, Any]
+    takes: Any
+
+
 def apply_operation(call: Call, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return the output of the tf_keras layer that stands for an operation.
+    """Return the output of the tf_keras layer that stands for an operation of keras.ops.
 
     Args:
       call: of an operation that is no layer.
@@ -50,139 +84,159 @@ def apply_operation(call: Call, name: str, args: tuple[Any, ...], kwargs: Mappin
     """
     import tf_keras
 
-    layer, tensors = _layer(call, name, args, kwargs, tf_keras.layers)
-    return layer(tensors)
+    from edgefm_converters import tf_layers
 
-
-def _layer(call: Call, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: Any) -> tuple[Any, Any]:
-    """Return a layer and what to call it with."""
-    operation, kind = call.layer, type(call.layer).__name__
-    values = [*args, *kwargs.values()]
-    own = {"name": name, "dtype": "float32"}
-    if kind in _MERGES or kind in ("Divide", "TrueDivide"):
-        return _arithmetic(call, own, values[:2], layers)
-    if kind == "Concatenate":
-        return layers.Concatenate(axis=operation.axis, **own), list(values[0])
-    first = values[0]
-    if kind in ("Square", "Power"):
-        if kind == "Power" and not (np.isscalar(values[1]) and values[1] == 2):
-            raise no_counterpart(operation)
-        return layers.Multiply(**own), [first, first]
-    if kind == "Negative":
-        return layers.Rescaling(-1.0, **own), first
-    if kind in _SAME:
-        if kind == "StopGradient" or (kind == "Cast" and operation.dtype not in ("float32", "float64")):
-            raise no_counterpart(operation)
-        return layers.Activation("linear", **own), first
-    layer = (
-        _activation(operation, kind, own, layers)
-        or _pooling(call, kind, own, layers)
-        or _moving(call, kind, own, kwargs, layers)
-    )
-    if layer is None:
-        raise no_counterpart(operation)
-    return layer, first
-
-
-def _arithmetic(call: Call, own: Mapping[str, Any], values: list[Any], layers: Any) -> tuple[Any, Any]:
-    kind, name = type(call.layer).__name__, own["name"]
     sent = [*call.arguments.args, *call.arguments.kwargs.values()]
-    tensors = [isinstance(value, keras.KerasTensor) for value in sent[:2]]
+    values = [*args, *kwargs.values()]
+    if values and isinstance(values[0], (list, tuple)):  # Concatenate takes a list
+        sent, values = [*sent[0]], [*values[0]]
+    operation = Operation(
+        kind=type(call.layer).__name__,
+        name=name,
+        values=tuple(values),
+        tensors=tuple(isinstance(value, keras.KerasTensor) for value in sent),
+        options={**vars(call.layer), **call.arguments.kwargs},
+        input_shape=call.input_shape,
+        output_shape=call.output_shape,
+    )
+    found = as_layer(operation)
+    if found is None:
+        raise no_counterpart(call.layer)
+    options = dict(found.options)
+    if found.kind == "Activation":
+        options["activation"] = tf_layers.ACTIVATIONS[options["activation"]]
+    elif found.kind == "LeakyReLU":
+        options["alpha"] = options.pop("negative_slope")
+    return getattr(tf_keras.layers, found.kind)(name=name, dtype="float32", **options)(found.takes)
+
+
+def as_layer(operation: Operation) -> AsLayer | None:
+    """Return the layer that computes the same as an operation, or None where there is none.
+
+    Raises:
+      ModelError: there would be one for other shapes of its arguments; it says which.
+    """
+    kind, options = operation.kind, operation.options
+    if kind in (*_MERGES, "Divide", "TrueDivide"):
+        return _arithmetic(operation)
+    if kind == "Concatenate" and all(operation.tensors):
+        return AsLayer(kind=kind, options={"axis": int(options["axis"])}, takes=list(operation.values))
+    first = operation.values[0]
+    if kind == "Square" or (kind == "Power" and np.isscalar(operation.values[1]) and operation.values[1] == 2):
+        return AsLayer(kind="Multiply", options={}, takes=[first, first])
+    for find in (_activation, _pooling, _moving):
+        found = find(operation)
+        if found is not None:
+            return AsLayer(kind=found[0], options=found[1], takes=first)
+    return None
+
+
+def _arithmetic(operation: Operation) -> AsLayer | None:
+    kind, values, tensors = operation.kind, operation.values[:2], operation.tensors[:2]
     if all(tensors):
         if kind not in _MERGES:
-            raise no_counterpart(call.layer)
+            return None
         if len(values[0].shape) != len(values[1].shape):
             raise ModelError(
-                f"the operation '{name}' ({kind}) takes tensors of shapes {tuple(values[0].shape)} and "
+                f"the operation '{operation.name}' ({kind}) takes tensors of shapes {tuple(values[0].shape)} and "
                 f"{tuple(values[1].shape)}",
                 hint="Give both the same number of axes, with a Reshape layer.",
             )
-        return getattr(layers, _MERGES[kind])(**own), values
+        return AsLayer(kind=kind, options={}, takes=list(values))
     tensor, constant = values if tensors[0] else values[::-1]
     number = np.asarray(constant, np.float64)
-    shape = tuple(tensor.shape)
-    if number.ndim > 1 or (number.ndim == 1 and number.size not in (1, shape[-1])):
+    channels = operation.input_shape[-1]
+    if number.ndim > 1 or (number.ndim == 1 and number.size not in (1, channels)):
         raise ModelError(
-            f"the operation '{name}' ({kind}) takes a constant of shape {number.shape}",
-            hint=f"A number, or one number a channel ({shape[-1]}), can be taken.",
+            f"the operation '{operation.name}' ({kind}) takes a constant of shape {number.shape}",
+            hint=f"A number, or one number a channel ({channels}), can be taken.",
         )
     if kind == "Maximum" and not number.any():
-        return layers.ReLU(**own), tensor
-    scale: Any = 1.0
-    offset: Any = 0.0
-    if kind == "Add":
-        offset = number
-    elif kind == "Subtract":
-        scale, offset = (1.0, -number) if tensors[0] else (-1.0, number)
-    elif kind == "Multiply":
-        scale = number
-    elif kind in ("Divide", "TrueDivide") and tensors[0]:
-        scale = 1.0 / number
-    else:
-        raise no_counterpart(call.layer)
-    return layers.Rescaling(np.asarray(scale).tolist(), np.asarray(offset).tolist(), **own), tensor
+        return AsLayer(kind="ReLU", options={}, takes=tensor)
+    one, zero = np.float64(1), np.float64(0)
+    maps = {
+        "Add": (one, number),
+        "Subtract": (one, -number) if tensors[0] else (-one, number),
+        "Multiply": (number, zero),
+    }
+    if kind in ("Divide", "TrueDivide") and tensors[0] and number.all():
+        maps[kind] = (1.0 / number, zero)
+    if kind not in maps:
+        return None
+    scale, offset = maps[kind]
+    return AsLayer(kind="Rescaling", options={"scale": scale.tolist(), "offset": offset.tolist()}, takes=tensor)
 
 
-def _activation(operation: Any, kind: str, own: Mapping[str, Any], layers: Any) -> Any:
-    from edgefm_converters import tf_layers
-
+def _activation(operation: Operation) -> tuple[str, dict[str, Any]] | None:
+    kind, options = operation.kind, operation.options
+    if kind in _SAME or (kind == "Cast" and options["dtype"] == "float32"):
+        return "Activation", {"activation": "linear"}
     if kind in _ACTIVATIONS:
-        return layers.Activation(tf_layers.ACTIVATIONS[_ACTIVATIONS[kind]], **own)
+        return "Activation", {"activation": _ACTIVATIONS[kind]}
     if kind == "Gelu":
-        return layers.Activation(tf_layers.gelu_tanh if operation.approximate else "gelu", **own)
+        return "Activation", {"activation": "gelu_tanh" if options["approximate"] else "gelu"}
+    if kind == "LogSoftmax" and options["axis"] == -1:
+        return "Activation", {"activation": "log_softmax"}
+    if kind == "Negative":
+        return "Rescaling", {"scale": -1.0}
     if kind == "Elu":
-        return layers.ELU(float(operation.alpha), **own)
+        return "ELU", {"alpha": float(options["alpha"])}
     if kind == "LeakyRelu":
-        return layers.LeakyReLU(float(operation.negative_slope), **own)
+        return "LeakyReLU", {"negative_slope": float(options["negative_slope"])}
     if kind == "ReLU":
-        return layers.ReLU(operation.max_value, operation.negative_slope, operation.threshold, **own)
-    if kind == "Clip" and operation.x_min == 0:
-        return layers.ReLU(max_value=float(operation.x_max), **own)
+        return kind, {name: options[name] for name in ("max_value", "negative_slope", "threshold")}
+    if kind == "Clip" and isinstance(options["x_max"], (int, float)) and options["x_min"] == 0:
+        return "ReLU", {"max_value": float(options["x_max"])}
     if kind == "Softmax":
-        return layers.Softmax(operation.axis, **own)
-    if kind == "LogSoftmax" and operation.axis == -1:
-        return layers.Activation("log_softmax", **own)
+        return kind, {"axis": options["axis"]}
     return None
 
 
-def _pooling(call: Call, kind: str, own: Mapping[str, Any], layers: Any) -> Any:
-    operation, rank = call.layer, len(call.input_shape)
-    if kind in ("AveragePool", "MaxPool") and operation.data_format != "channels_first" and rank in (3, 4):
-        layer = getattr(layers, f"{'Average' if kind == 'AveragePool' else 'Max'}Pooling{rank - 2}D")
-        return layer(operation.pool_size, operation.strides or operation.pool_size, operation.padding, **own)
-    if kind in ("Mean", "Max") and rank in (3, 4) and getattr(operation, "initial", None) is None:
-        axes = operation.axis if isinstance(operation.axis, (list, tuple)) else [operation.axis]
+def _pooling(operation: Operation) -> tuple[str, dict[str, Any]] | None:
+    kind, options, rank = operation.kind, operation.options, len(operation.input_shape)
+    if kind in ("AveragePool", "MaxPool") and options["data_format"] != "channels_first" and rank in (3, 4):
+        size = options["pool_size"]
+        return f"{'Average' if kind == 'AveragePool' else 'Max'}Pooling{rank - 2}D", {
+            "pool_size": size,
+            "strides": options["strides"] or size,
+            "padding": options["padding"],
+        }
+    if kind in ("Mean", "Max") and rank in (3, 4) and options.get("initial") is None:
+        axes = options["axis"] if isinstance(options["axis"], (list, tuple)) else [options["axis"]]
         if None not in axes and sorted(axis % rank for axis in axes) == list(range(1, rank - 1)):
-            layer = getattr(layers, f"Global{'Average' if kind == 'Mean' else 'Max'}Pooling{rank - 2}D")
-            return layer(keepdims=bool(operation.keepdims), **own)
+            name = f"Global{'Average' if kind == 'Mean' else 'Max'}Pooling{rank - 2}D"
+            return name, {"keepdims": bool(options["keepdims"])}
     return None
 
 
-def _moving(call: Call, kind: str, own: Mapping[str, Any], kwargs: Mapping[str, Any], layers: Any) -> Any:
+def _moving(operation: Operation) -> tuple[str, dict[str, Any]] | None:
     """Return the layer for an operation that moves values about, or None."""
-    operation, shape = call.layer, call.input_shape
-    if kind in _RESHAPES:
-        given = call.output_shape
-        if given[:1] == shape[:1] and None not in (*given[1:], *shape[1:]) and _size(given) == _size(shape):
-            return layers.Reshape(given[1:], **own)
-    if kind == "Transpose" and operation.axes is not None:
-        axes = [axis % len(shape) for axis in operation.axes]
-        if axes[0] == 0:
-            return layers.Permute(tuple(axes[1:]), **own)
-    if kind == "Pad" and operation.mode == "constant" and not kwargs.get("constant_values"):
-        widths = [tuple(int(side) for side in width) for width in operation.pad_width]
+    kind, options, shape, given = operation.kind, operation.options, operation.input_shape, operation.output_shape
+    if kind in _RESHAPES and given[:1] == shape[:1] and None not in (*given[1:], *shape[1:]):
+        return ("Reshape", {"target_shape": given[1:]}) if _size(given) == _size(shape) else None
+    if kind == "Transpose" and options["axes"] is not None:
+        axes = [int(axis) % len(shape) for axis in options["axes"]]
+        return ("Permute", {"dims": tuple(axes[1:])}) if axes[0] == 0 else None
+    if kind == "Pad" and options["mode"] == "constant" and not options.get("constant_values"):
+        widths = [tuple(int(side) for side in width) for width in options["pad_width"]]
         if len(widths) in (3, 4) and widths[0] == widths[-1] == (0, 0):
             inner = widths[1] if len(widths) == 3 else tuple(widths[1:-1])
-            return getattr(layers, f"ZeroPadding{len(widths) - 2}D")(inner, **own)
+            return f"ZeroPadding{len(widths) - 2}D", {"padding": inner}
     if (
         kind == "Resize"
-        and not operation.antialias
-        and not operation.pad_to_aspect_ratio
-        and operation.data_format != "channels_first"
+        and not options["antialias"]
+        and not options["pad_to_aspect_ratio"]
+        and options["data_format"] != "channels_first"
     ):
-        return layers.Resizing(*operation.size, operation.interpolation, operation.crop_to_aspect_ratio, **own)
+        height, width = options["size"]
+        return "Resizing", {
+            "height": height,
+            "width": width,
+            "interpolation": options["interpolation"],
+            "crop_to_aspect_ratio": options["crop_to_aspect_ratio"],
+        }
     return None
 
 
-def _size(shape: tuple[int | None, ...]) -> int:
+def _size(shape: Shape) -> int:
     return math.prod(length or 0 for length in shape[1:])

@@ -1,11 +1,15 @@
-"""Reads `.keras` files: refuses what is none, and what cannot become a TFLite image classifier, before it costs."""
+"""Loads Keras models from `.keras` and HDF5 files and SavedModel folders, of Keras 2 and 3, as Keras 3 models.
+
+Refuses what is none, what holds code, and what cannot become a TFLite file, before it costs.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
-import zipfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,107 +17,217 @@ import numpy as np
 
 from edgefm.errors import ModelError, missing_extra
 from edgefm.silence import silenced
+from edgefm_converters.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
 
-_PARTS = ("config.json", "metadata.json", "model.weights.h5")
-_GRAPHS = ("Sequential", "Functional")
-_HOW_TO_SAVE = "Save a model with Keras 3: model.save('model.keras')."
+_TRIALS = 4
+_UNKNOWN = re.compile(r"(?:Could not locate class|Unknown layer:) '?\"?([\w>.]+)")
+_FIXED = "Build the model with keras.Input of fixed sizes, e.g. (height, width, channels), and load the weights."
 
 
-def load_keras(path: Path) -> Any:
-    """Return the keras.Model in a `.keras` file, in float32, checked to be an image classifier.
+def load_model(path: Path, *, trust: bool = False) -> Any:
+    """Return the Keras 3 model in a file or folder, in float32, with one input of fixed size.
 
-    The file is read in Keras' safe mode: code in it is never run. Keras runs on TensorFlow from then on.
+    Keras runs on TensorFlow from then on. A file of Keras 2 is read by Keras 3 where that computes the same as
+    tf_keras does, else by tf_keras, and carried over layer by layer.
 
+    Args:
+      path: `.keras`, `.h5`, `.hdf5`, or a SavedModel folder that Keras 2 wrote.
+      trust: run code that the file holds (Lambda layers).
     Returns:
-      a Functional or Sequential model: float [n, height, width, channels] to [n, classes].
+      a Functional or Sequential keras.Model, not compiled.
     Raises:
-      ModelError: no such file, no `.keras` file, damaged, a subclassed model, a Lambda or unknown layer, weights
-        that are not finite, or other inputs and outputs.
-      RuntimeUnavailableError: Keras or TensorFlow is not installed, or Keras runs on another backend already.
+      ModelError: no such file, damaged, a subclassed model, code or an unknown layer in it, weights that are not
+        finite, a model that is compressed already, two inputs, or a size that is not fixed.
+      RuntimeUnavailableError: a library is not installed, or Keras runs on another backend already.
     """
-    check_file(path)
+    check_file(path, trust=trust)
     for library in ("keras", "tensorflow"):
         if importlib.util.find_spec(library) is None:
             raise missing_extra(library, "compress")
     from edgefm.training.backend import use_backend
 
-    with silenced():
-        use_backend("tensorflow", "float32")
-        model = _load(path)
-    check_classifier(model, source=str(path))
-    _check_finite(model, source=str(path))
+    use_backend("tensorflow", "float32")
+    stored = read_stored(path)
+    if stored.kind == "saved_model":
+        model = _of_saved_model(path, trust=trust)
+    elif stored.of_keras_2:
+        model = _of_keras_2(path, stored, trust=trust)
+    else:
+        model = _by_keras_3(path, stored, trust=trust)
+    _check_model(model, source=str(path))
     return _in_float32(model)
 
 
-def check_file(path: Path) -> None:
-    """Raise a ModelError where a path cannot be a `.keras` file that edgefm can convert; imports no Keras."""
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder, not a .keras file", hint=_HOW_TO_SAVE)
-    if not path.is_file():
-        raise ModelError(f"no model file at {path}")
-    if path.stat().st_size == 0:
-        raise ModelError(f"{path} is empty", hint=_HOW_TO_SAVE)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            missing = [part for part in _PARTS if part not in archive.namelist()]
-            if missing:
-                raise ModelError(
-                    f"{path} is a zip archive, but no .keras file: {', '.join(missing)} is missing", hint=_HOW_TO_SAVE
-                )
-            damaged = archive.testzip()
-            if damaged:
-                raise ModelError(f"{path} is damaged: the content of {damaged} fails its checksum")
-            config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is not a .keras file, or is cut off ({error})", hint=_HOW_TO_SAVE) from error
-    kind = config.get("class_name") if isinstance(config, dict) else None
-    if kind not in _GRAPHS:
-        raise ModelError(
-            f"{path} holds a subclassed model ({kind}): its graph is known to its own Python code only",
-            hint="Build it as keras.Sequential or as keras.Model(inputs, outputs).",
-        )
+def check_file(path: Path, *, trust: bool = False) -> None:
+    """Raise a ModelError where a path cannot be a model that `load_model` loads; imports no Keras.
+
+    Args:
+      path: file or folder.
+      trust: let code in it pass.
+    """
+    stored = read_stored(path)
+    if stored.configs:
+        check_stored(stored, path, trust=trust)
 
 
-def check_classifier(model: Any, *, source: str) -> None:
-    """Raise a ModelError unless a model takes one picture of fixed size and gives one score a class."""
+def check_single_input(model: Any, *, source: str) -> None:
+    """Raise a ModelError unless a model is a graph of layers with one input of fixed size, of any rank."""
     from edgefm.compression.graph import functional
 
     functional(model)
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    if len(model.inputs) != 1:
+        names = ", ".join(f"'{tensor.name}'" for tensor in model.inputs)
         raise ModelError(
-            f"{source} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; one of each is expected"
+            f"{source} has {len(model.inputs)} inputs ({names}); one is expected",
+            hint="Put them into one tensor, and take it apart inside the model.",
         )
-    shape, scores = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
-    if len(shape) != 4:
-        raise ModelError(f"the input of {source} has shape {shape}; pictures [n, height, width, channels] are expected")
-    if None in shape[1:]:
-        raise ModelError(
-            f"the input of {source} has the dynamic size {shape}; LiteRT needs a fixed one",
-            hint="Build the model with keras.Input((height, width, channels)), all numbers, and load the weights.",
-        )
-    if len(scores) != 2 or scores[1] is None:
-        raise ModelError(f"the output of {source} has shape {scores}; [n, classes] is expected")
+    for tensor, end in ((model.inputs[0], "input"), *((output, "output") for output in model.outputs)):
+        shape = tuple(tensor.shape)
+        if None in shape[1:]:
+            raise ModelError(
+                f"the {end} of {source} has the dynamic size {shape}; LiteRT needs a fixed one",
+                hint=_FIXED,
+            )
+    if len(model.inputs[0].shape) < 2:
+        raise ModelError(f"the input of {source} has shape {tuple(model.inputs[0].shape)}; [n, ...] is expected")
 
 
-def _load(path: Path) -> Any:
+def _check_model(model: Any, *, source: str) -> None:
+    check_single_input(model, source=source)
+    _check_float(model, source=source)
+    _check_finite(model, source=source)
+
+
+def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
+    """Return the model as Keras 3 reads it."""
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+            return keras.saving.load_model(named, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises whatever its layers' code raises
-        message = " ".join(str(error).split())
-        if "Lambda" in message or "safe_mode" in message or "lambda" in message:
+        raise _cannot_load(path, error, trust=trust) from error
+
+
+def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
+    """Return the model in a file of Keras 2, proved to compute what tf_keras computes."""
+    from edgefm_converters.reverse_bridge import check_functions
+
+    model, refused = None, None
+    try:
+        model = _by_keras_3(path, stored, trust=trust)
+    except ModelError as error:
+        refused = error
+    tf_keras = _tf_keras()
+    check_functions(entries(stored.configs), source=str(path))
+    try:
+        with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+            tf_model = tf_keras.models.load_model(named, compile=False, safe_mode=not trust)
+    except Exception as error:  # as above
+        raise (refused or _cannot_load(path, error, trust=trust)) from error
+    if model is not None:
+        _check_model(model, source=str(path))
+        if _same(model, tf_model):
+            return model
+    return _carried_over(path, tf_model)
+
+
+def _of_saved_model(path: Path, *, trust: bool) -> Any:
+    from edgefm_converters.reverse_bridge import check_functions
+    from edgefm_converters.saved_model import check_operations, has_keras_model, read_keras_metadata
+
+    if not has_keras_model(path):
+        raise ModelError(
+            f"{path} is a SavedModel without a Keras model in it: a graph of operations, no layers",
+            hint="It can be quantised after training, but not pruned, clustered or trained on. For that, save the "
+            "model that it came from with Keras: model.save('model.keras').",
+        )
+    tf_keras = _tf_keras()
+    stored = read_keras_metadata(path)
+    check_stored(stored, path, trust=trust)
+    check_functions(entries(stored.configs), source=str(path))
+    if not trust:
+        check_operations(path)
+    try:
+        with silenced():
+            tf_model = tf_keras.models.load_model(str(path), compile=False)
+    except Exception as error:  # as above
+        raise _cannot_load(path, error, trust=trust) from error
+    return _carried_over(path, tf_model)
+
+
+def _carried_over(path: Path, tf_model: Any) -> Any:
+    """Return a tf_keras model as a Keras 3 model, proved to compute the same."""
+    from edgefm_converters.bridge import check_parity
+    from edgefm_converters.reverse_bridge import keras_from_tf
+
+    model = keras_from_tf(tf_model)
+    _check_model(model, source=str(path))
+    check_parity(model, tf_model, _trials(model))
+    return model
+
+
+def _same(model: Any, tf_model: Any) -> bool:
+    from edgefm_converters.bridge import check_parity
+
+    try:
+        check_parity(model, tf_model, _trials(model))
+    except (ModelError, ValueError):  # they differ, in values or in shapes
+        return False
+    return True
+
+
+def _trials(model: Any) -> Any:
+    shape = model.inputs[0].shape
+    return np.random.default_rng(0).normal(size=(shape[0] or _TRIALS, *shape[1:])).astype(np.float32) * 3
+
+
+def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
+    message = " ".join(str(error).split())
+    reason = message.rpartition("Exception encountered: ")[2]  # Keras shows whole configurations before it
+    if not trust and ("safe_mode" in message or "lambda" in message.lower()):
+        return ModelError(
+            f"{path} holds a Lambda layer: Python code that safe mode does not run",
+            hint="Replace it with layers of Keras or keras.ops, and save the model again.",
+        )
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        return ModelError(
+            f"{path} uses the class '{unknown.group(1).split('>')[-1]}', which Keras does not know here",
+            hint="Only layers that come with Keras can be converted.",
+        )
+    return ModelError(f"Keras cannot load {path}: {reason[:300]}", hint=HOW_TO_SAVE)
+
+
+@contextmanager
+def _with_suffix(path: Path, suffix: str) -> Iterator[str]:
+    """Give the path under a name that ends as its content asks: Keras goes by the ending."""
+    if path.suffix == suffix:
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgefm-model-") as folder:
+        link = Path(folder) / f"model{suffix}"
+        link.symlink_to(path.resolve())
+        yield str(link)
+
+
+def _tf_keras() -> Any:
+    with silenced():
+        try:
+            import tf_keras
+        except ImportError as error:
+            raise missing_extra("tf_keras", "compress") from error
+    return tf_keras
+
+
+def _check_float(model: Any, *, source: str) -> None:
+    for layer in model._flatten_layers(include_self=False):
+        mode = layer.dtype_policy.quantization_mode
+        if mode:
             raise ModelError(
-                f"{path} holds a Lambda layer: Python code that safe mode does not run",
-                hint="Replace it with layers of Keras or keras.ops, and save the model again.",
-            ) from error
-        unknown = re.search(r"Could not locate class '([^']+)'", message)
-        if unknown:
-            raise ModelError(
-                f"{path} uses the class '{unknown.group(1)}', which Keras does not know here",
-                hint="Only layers that come with Keras can be converted.",
-            ) from error
-        raise ModelError(f"Keras cannot load {path}: {message[:300]}", hint=_HOW_TO_SAVE) from error
+                f"{source} is quantised already: its layer '{layer.name}' ({type(layer).__name__}) is {mode}",
+                hint="Start from the float model before quantize().",
+            )
 
 
 def _check_finite(model: Any, *, source: str) -> None:

@@ -88,6 +88,7 @@ ACTIVATIONS: dict[str, Any] = {
         )
     },
     "silu": "swish",
+    "gelu_tanh": gelu_tanh,  # keras.ops.gelu only
     "hard_sigmoid": hard_sigmoid,
     "hard_silu": hard_silu,
     "hard_swish": hard_silu,

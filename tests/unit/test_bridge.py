@@ -33,85 +33,136 @@ def outputs_of(model: Any, inputs: Any) -> list[Any]:
     return [np.asarray(output) for output in (outputs if isinstance(outputs, list) else [outputs])]
 
 
-def chain(shape: tuple[int, ...], *layers: Any) -> Any:
+def chain(shape: tuple[int, ...], *sequence: Any) -> Any:
     """Return a Functional model whose outputs are those of every layer, one after the other."""
     import keras
 
     image = tensor = keras.Input(shape, name="picture")
     outputs = []
-    for layer in layers:
+    for layer in sequence:
         tensor = layer(tensor)
         outputs.append(tensor)
     return random_weights(keras.Model(image, outputs))
 
 
 def convolutions() -> list[Any]:
-    from keras import layers as L
+    from keras import layers
 
     return [
-        chain(MAP, L.Conv2D(6, 3, strides=2, padding="same"), L.Conv2D(4, (2, 1), groups=2, dilation_rate=1)),
-        chain(MAP, L.Conv2D(3, 3, dilation_rate=2, use_bias=False, activation="relu", kernel_regularizer="l2")),
+        chain(MAP, layers.Conv2D(6, 3, strides=2, padding="same"), layers.Conv2D(4, (2, 1), groups=2, dilation_rate=1)),
+        chain(MAP, layers.Conv2D(3, 3, dilation_rate=2, use_bias=False, activation="relu", kernel_regularizer="l2")),
         chain(
-            MAP, L.DepthwiseConv2D(3, depth_multiplier=2, padding="same"), L.SeparableConv2D(5, 3, activation="tanh")
+            MAP,
+            layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same"),
+            layers.SeparableConv2D(5, 3, activation="tanh"),
         ),
-        chain(MAP, L.Conv2DTranspose(3, 3, strides=2), L.Conv2DTranspose(2, 4, strides=2, padding="same")),
-        chain(MAP, L.Conv2DTranspose(3, 3, strides=2, padding="same", output_padding=1)),
-        chain(SERIES, L.Conv1D(6, 3, padding="causal"), L.DepthwiseConv1D(3), L.SeparableConv1D(4, 3)),
-        chain(SERIES, L.Conv1D(6, 3, strides=2, padding="same"), L.Conv1DTranspose(3, 4, strides=2)),
-        chain((4, 4, 4, 2), L.Conv3D(3, 2), L.MaxPooling3D(2), L.GlobalAveragePooling3D()),
-        chain((4, 4, 4, 2), L.AveragePooling3D(2), L.GlobalMaxPooling3D(), L.Dense(3, activation="softmax")),
-        chain((5, 4), L.EinsumDense("abc,cd->abd", (5, 6), bias_axes="d", activation="relu")),
+        chain(MAP, layers.Conv2DTranspose(3, 3, strides=2), layers.Conv2DTranspose(2, 4, strides=2, padding="same")),
+        chain(MAP, layers.Conv2DTranspose(3, 3, strides=2, padding="same", output_padding=1)),
+        chain(SERIES, layers.Conv1D(6, 3, padding="causal"), layers.DepthwiseConv1D(3), layers.SeparableConv1D(4, 3)),
+        chain(SERIES, layers.Conv1D(6, 3, strides=2, padding="same"), layers.Conv1DTranspose(3, 4, strides=2)),
+        chain((4, 4, 4, 2), layers.Conv3D(3, 2), layers.MaxPooling3D(2), layers.GlobalAveragePooling3D()),
+        chain(
+            (4, 4, 4, 2), layers.AveragePooling3D(2), layers.GlobalMaxPooling3D(), layers.Dense(3, activation="softmax")
+        ),
+        chain((5, 4), layers.EinsumDense("abc,cd->abd", (5, 6), bias_axes="d", activation="relu")),
     ]
 
 
 def poolings_and_shapes() -> list[Any]:
-    from keras import layers as L
+    from keras import layers
 
     return [
-        chain(MAP, L.MaxPooling2D(3, 1, "same"), L.AveragePooling2D(2, padding="same"), L.GlobalMaxPooling2D()),
-        chain(MAP, L.AveragePooling2D((2, 3)), L.GlobalAveragePooling2D(keepdims=True), L.Flatten(), L.RepeatVector(3)),
-        chain(MAP, L.GlobalMaxPooling2D(keepdims=True), L.Reshape((2, -1)), L.GlobalMaxPooling1D()),
-        chain(SERIES, L.MaxPooling1D(2), L.AveragePooling1D(2, padding="same"), L.GlobalAveragePooling1D()),
-        chain(MAP, L.Permute((3, 1, 2)), L.Reshape((8, 24)), L.Flatten()),
-        chain(MAP, L.ZeroPadding2D(((0, 1), (2, 0))), L.Cropping2D(((1, 0), (0, 2))), L.UpSampling2D((2, 3))),
-        chain(MAP, L.UpSampling2D(2, interpolation="bilinear"), L.Resizing(5, 7), L.Resizing(3, 3, "nearest")),
-        chain(SERIES, L.ZeroPadding1D((2, 1)), L.Cropping1D((0, 3)), L.UpSampling1D(2)),
+        chain(
+            MAP,
+            layers.MaxPooling2D(3, 1, "same"),
+            layers.AveragePooling2D(2, padding="same"),
+            layers.GlobalMaxPooling2D(),
+        ),
+        chain(
+            MAP,
+            layers.AveragePooling2D((2, 3)),
+            layers.GlobalAveragePooling2D(keepdims=True),
+            layers.Flatten(),
+            layers.RepeatVector(3),
+        ),
+        chain(MAP, layers.GlobalMaxPooling2D(keepdims=True), layers.Reshape((2, -1)), layers.GlobalMaxPooling1D()),
+        chain(
+            SERIES, layers.MaxPooling1D(2), layers.AveragePooling1D(2, padding="same"), layers.GlobalAveragePooling1D()
+        ),
+        chain(MAP, layers.Permute((3, 1, 2)), layers.Reshape((8, 24)), layers.Flatten()),
+        chain(
+            MAP,
+            layers.ZeroPadding2D(((0, 1), (2, 0))),
+            layers.Cropping2D(((1, 0), (0, 2))),
+            layers.UpSampling2D((2, 3)),
+        ),
+        chain(
+            MAP,
+            layers.UpSampling2D(2, interpolation="bilinear"),
+            layers.Resizing(5, 7),
+            layers.Resizing(3, 3, "nearest"),
+        ),
+        chain(SERIES, layers.ZeroPadding1D((2, 1)), layers.Cropping1D((0, 3)), layers.UpSampling1D(2)),
     ]
 
 
 def normalisations_and_noise() -> list[Any]:
-    from keras import layers as L
+    from keras import layers
 
     return [
-        chain(MAP, L.BatchNormalization(epsilon=0.01), L.BatchNormalization(scale=False), L.BatchNormalization(axis=1)),
-        chain(VECTOR, L.BatchNormalization(center=False), L.LayerNormalization(), L.UnitNormalization()),
-        chain(MAP, L.LayerNormalization(axis=(1, 2)), L.GroupNormalization(2), L.LayerNormalization(center=False)),
-        chain(MAP, L.Normalization(mean=[1, 2, 3, 4.0], variance=[1, 0.5, 2, 3.0]), L.Rescaling(1 / 127.5, -1)),
-        chain(MAP, L.Dropout(0.3, seed=1), L.SpatialDropout2D(0.2), L.GaussianNoise(0.1), L.GaussianDropout(0.1)),
-        chain(SERIES, L.SpatialDropout1D(0.2), L.AlphaDropout(0.1), L.ActivityRegularization(l2=0.1), L.Identity()),
-        chain((3, 3, 3, 2), L.SpatialDropout3D(0.2), L.Rescaling([2.0, 3.0], [0.5, 1.0])),
-        chain(SERIES, L.LSTM(4, return_sequences=True), L.GRU(3, return_sequences=True), L.SimpleRNN(2)),
-        chain(SERIES, L.GRU(3, reset_after=False, go_backwards=True), L.Dense(2)),
+        chain(
+            MAP,
+            layers.BatchNormalization(epsilon=0.01),
+            layers.BatchNormalization(scale=False),
+            layers.BatchNormalization(axis=1),
+        ),
+        chain(VECTOR, layers.BatchNormalization(center=False), layers.LayerNormalization(), layers.UnitNormalization()),
+        chain(
+            MAP,
+            layers.LayerNormalization(axis=(1, 2)),
+            layers.GroupNormalization(2),
+            layers.LayerNormalization(center=False),
+        ),
+        chain(
+            MAP, layers.Normalization(mean=[1, 2, 3, 4.0], variance=[1, 0.5, 2, 3.0]), layers.Rescaling(1 / 127.5, -1)
+        ),
+        chain(
+            MAP,
+            layers.Dropout(0.3, seed=1),
+            layers.SpatialDropout2D(0.2),
+            layers.GaussianNoise(0.1),
+            layers.GaussianDropout(0.1),
+        ),
+        chain(
+            SERIES,
+            layers.SpatialDropout1D(0.2),
+            layers.AlphaDropout(0.1),
+            layers.ActivityRegularization(l2=0.1),
+            layers.Identity(),
+        ),
+        chain((3, 3, 3, 2), layers.SpatialDropout3D(0.2), layers.Rescaling([2.0, 3.0], [0.5, 1.0])),
+        chain(SERIES, layers.LSTM(4, return_sequences=True), layers.GRU(3, return_sequences=True), layers.SimpleRNN(2)),
+        chain(SERIES, layers.GRU(3, reset_after=False, go_backwards=True), layers.Dense(2)),
     ]
 
 
 def activations() -> list[Any]:
-    from keras import layers as L
+    from keras import layers
 
     return [
-        chain(MAP, L.ReLU()),
-        chain(MAP, L.ReLU(max_value=1.5, negative_slope=0.1, threshold=0.2)),
-        chain(MAP, L.LeakyReLU(), L.LeakyReLU(negative_slope=0.05)),
-        chain(MAP, L.PReLU(), L.PReLU(shared_axes=[1, 2])),
-        chain(MAP, L.ELU(0.7), L.Softmax(), L.Softmax(axis=1)),
-        *(chain(VECTOR, L.Activation(name), L.Dense(4, activation=name)) for name in known_activations()),
+        chain(MAP, layers.ReLU()),
+        chain(MAP, layers.ReLU(max_value=1.5, negative_slope=0.1, threshold=0.2)),
+        chain(MAP, layers.LeakyReLU(), layers.LeakyReLU(negative_slope=0.05)),
+        chain(MAP, layers.PReLU(), layers.PReLU(shared_axes=[1, 2])),
+        chain(MAP, layers.ELU(0.7), layers.Softmax(), layers.Softmax(axis=1)),
+        *(chain(VECTOR, layers.Activation(name), layers.Dense(4, activation=name)) for name in known_activations()),
     ]
 
 
 def known_activations() -> list[str]:
     from edgefm_converters.tf_layers import ACTIVATIONS
 
-    return sorted(ACTIVATIONS)
+    return sorted(set(ACTIVATIONS) - {"gelu_tanh"})  # that one is an operation
 
 
 @pytest.mark.parametrize(
@@ -119,8 +170,9 @@ def known_activations() -> list[str]:
     [convolutions, poolings_and_shapes, normalisations_and_noise, activations],
     ids=lambda models: models.__name__,
 )
-def test_every_layer_computes_the_same_in_tf_keras(models: Callable[[], list[Any]]) -> None:
-    from edgefm_converters.bridge import to_tf_keras
+def test_every_layer_computes_the_same_in_tf_keras_and_back(models: Callable[[], list[Any]]) -> None:
+    from edgefm_converters.bridge import check_parity, to_tf_keras
+    from edgefm_converters.reverse_bridge import keras_from_tf
 
     for model in models():
         inputs = inputs_for(model)
@@ -131,6 +183,9 @@ def test_every_layer_computes_the_same_in_tf_keras(models: Callable[[], list[Any
         ):
             assert given.std() > 0, layer  # a constant would agree with anything
             np.testing.assert_allclose(copied, given, rtol=1e-5, atol=2e-6, err_msg=str(layer))
+        returned = keras_from_tf(copy)  # as a model of Keras 2 comes, without the one that it was made from
+        assert [layer.name for layer in returned.layers] == [layer.name for layer in copy.layers]
+        check_parity(returned, copy, inputs)
 
 
 def test_the_models_above_hold_every_layer_of_the_table() -> None:
@@ -150,21 +205,22 @@ MERGES = ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract")
 
 def merged() -> Any:
     import keras
-    from keras import layers as L
+    from keras import layers
 
     image = keras.Input(MAP, name="picture")
-    shared = L.Conv2D(4, 3, padding="same", name="shared")
-    left, right = shared(image), shared(L.ReLU()(image))
-    outputs = [getattr(L, name)()([left, right]) for name in MERGES]
-    outputs.append(L.Add(name="three")([left, right, image]))
-    outputs.append(L.Multiply(name="gate")([left, L.GlobalAveragePooling2D(keepdims=True)(right)]))
-    outputs.append(L.Concatenate(axis=1)([left, right]))
-    outputs.append(L.Dot(axes=-1, normalize=True)([L.Reshape((48, 4))(left), L.Reshape((48, 4))(right)]))
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    left, right = shared(image), shared(layers.ReLU()(image))
+    outputs = [getattr(layers, name)()([left, right]) for name in MERGES]
+    outputs.append(layers.Add(name="three")([left, right, image]))
+    outputs.append(layers.Multiply(name="gate")([left, layers.GlobalAveragePooling2D(keepdims=True)(right)]))
+    outputs.append(layers.Concatenate(axis=1)([left, right]))
+    outputs.append(layers.Dot(axes=-1, normalize=True)([layers.Reshape((48, 4))(left), layers.Reshape((48, 4))(right)]))
     return random_weights(keras.Model(image, outputs))
 
 
 def test_branches_merge_and_a_layer_called_twice_stays_one() -> None:
-    from edgefm_converters.bridge import from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.reverse_bridge import keras_from_tf
 
     model = merged()
     copy, inputs = to_tf_keras(model), inputs_for(model)
@@ -172,8 +228,9 @@ def test_branches_merge_and_a_layer_called_twice_stays_one() -> None:
         np.testing.assert_allclose(copied, given, rtol=1e-5, atol=1e-6)
     assert [layer.name for layer in copy.layers].count("shared") == 1
     assert len(copy.get_layer("shared")._inbound_nodes) == 2
-    back = from_tf_keras(copy, model)
-    assert len(back.get_layer("shared")._inbound_nodes) == 2
+    for back in (from_tf_keras(copy, model), keras_from_tf(copy)):
+        assert len(back.get_layer("shared")._inbound_nodes) == 2
+        check_parity(back, copy, inputs)
 
 
 def test_operations_become_layers_of_their_names() -> None:

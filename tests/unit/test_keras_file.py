@@ -15,7 +15,7 @@ import pytest
 
 from edgefm.cli.main import cli, run
 from edgefm.errors import ModelError
-from edgefm_converters.keras_file import check_file, load_keras
+from edgefm_converters.keras_file import check_file, load_model
 from edgefm_converters.keras_to_tflite import float32_tflite
 from tests.fixtures.classifiers import small_classifier
 
@@ -75,10 +75,9 @@ def subclassed(good: Path, path: Path) -> None:
         (other_zip, "config.json, metadata.json, model.weights.h5 is missing"),
         (without_weights, "model.weights.h5 is missing"),
         (subclassed, "subclassed model (MyOwnNet)"),
-        (lambda good, path: path.mkdir(), "is a folder"),
         (lambda good, path: None, "no model file at"),
     ],
-    ids=["text", "empty", "truncated", "bit flip", "other zip", "no weights", "subclassed", "folder", "missing"],
+    ids=["text", "empty", "truncated", "bit flip", "other zip", "no weights", "subclassed", "missing"],
 )
 def test_quantize_refuses_what_is_no_keras_file(
     good: Path,
@@ -105,7 +104,7 @@ def test_load_runs_no_code_of_a_lambda_layer(tmp_path: Path) -> None:
     path = tmp_path / "lambda.keras"
     keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Flatten()]).save(path)
     with pytest.raises(ModelError, match="Lambda layer: Python code that safe mode does not run"):
-        load_keras(path)
+        load_model(path)
 
 
 def test_load_refuses_unknown_layer_by_name(good: Path, tmp_path: Path) -> None:
@@ -120,7 +119,7 @@ def test_load_refuses_unknown_layer_by_name(good: Path, tmp_path: Path) -> None:
                 content = json.dumps(config).encode()
             new.writestr(name, content)
     with pytest.raises(ModelError, match="uses the class 'Twice'"):
-        load_keras(path)
+        load_model(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -131,7 +130,7 @@ def test_load_refuses_weights_that_are_not_finite(tmp_path: Path, value: float) 
     model.get_layer("dense").kernel.assign(kernel)
     model.save(tmp_path / "nan.keras")
     with pytest.raises(ModelError, match=r"dense/kernel.* hold 3 values that are NaN or infinite"):
-        load_keras(tmp_path / "nan.keras")
+        load_model(tmp_path / "nan.keras")
 
 
 def network(*layers: Any, shape: tuple[int | None, ...]) -> Any:
@@ -140,31 +139,187 @@ def network(*layers: Any, shape: tuple[int | None, ...]) -> Any:
     return keras.Sequential([keras.Input(shape), *layers])
 
 
-def test_load_refuses_dynamic_size_other_inputs_and_outputs(tmp_path: Path) -> None:
+def test_load_refuses_dynamic_size_and_two_inputs(tmp_path: Path) -> None:
     import keras
     from keras import layers
 
-    image = keras.Input((4, 4, 1))
-    flat = layers.Flatten()(image)
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
     for index, (model, message) in enumerate(
         [
-            (network(layers.Conv2D(2, 3), layers.GlobalMaxPooling2D(), shape=(None, None, 1)), "dynamic size"),
-            (network(layers.Dense(3), shape=(5,)), "pictures .* are expected"),
-            (network(layers.Conv2D(2, 3), shape=(4, 4, 1)), "classes"),
-            (keras.Model(image, [layers.Dense(2)(flat), layers.Dense(3)(flat)]), "1 inputs and 2 outputs"),
+            (
+                network(layers.Conv2D(2, 3), layers.GlobalMaxPooling2D(), shape=(None, None, 1)),
+                r"input .* dynamic size",
+            ),
+            (keras.Model([left, right], layers.Add()([left, right])), r"has 2 inputs \('left', 'right'\)"),
+            (network(layers.Rescaling(1.0), shape=()), r"has shape \(None,\)"),
         ]
     ):
         path = tmp_path / f"{index}.keras"
         model.save(path)
         with pytest.raises(ModelError, match=message):
-            load_keras(path)
+            load_model(path)
+
+
+def many_ended() -> Any:
+    """Return a model of a vector with three outputs, whose names are not in the order of the alphabet."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(3)
+    given = keras.Input((6,), name="series")
+    hidden = layers.Dense(8, activation="relu", name="hidden")(given)
+    probabilities = layers.Dense(3, activation="softmax", name="which")(hidden)
+    number = layers.Dense(1, name="how_much")(hidden)
+    return keras.Model(given, [probabilities, number, layers.Reshape((2, 3), name="image")(given)])
+
+
+def test_convert_gives_every_output_by_its_layer_in_the_models_order(tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    many_ended().save(tmp_path / "many.keras")
+    model = load_model(tmp_path / "many.keras")
+    content = float32_tflite(model)
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    x = np.random.default_rng(0).normal(size=(1, 6)).astype(np.float32)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    found = [interpreter.get_tensor(end["index"]) for end in interpreter.get_output_details()]
+    named = interpreter.get_signature_runner()(image=x)
+    assert sorted(named) == ["how_much", "image_1", "which"]  # the input is called image
+    for by_place, name, expected in zip(found, ("which", "how_much", "image_1"), model(x), strict=True):
+        np.testing.assert_allclose(by_place, np.asarray(expected), atol=1e-6)
+        np.testing.assert_allclose(named[name], by_place)
+
+
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [("softmax", "probabilities"), ("sigmoid", "probabilities"), (None, "scores")],
+)
+def test_a_single_output_is_called_what_it_is(last: str | None, name: str) -> None:
+    from keras import layers
+
+    from edgefm_converters.keras_to_tflite import output_names
+
+    assert output_names(network(layers.Dense(3, activation=last, name="scores"), shape=(4,))) == (name,)
+    assert output_names(network(layers.Conv2D(1, 1, activation=last, name="scores"), shape=(4, 4, 1))) == ("scores",)
+
+
+def test_load_reads_h5_of_keras_3_and_of_the_wrong_suffix(good: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
+    expected = np.asarray(load_model(good)(x))
+    load_model(good).save(tmp_path / "same.h5")
+    shutil.copy(tmp_path / "same.h5", tmp_path / "misnamed.keras")
+    shutil.copy(good, tmp_path / "misnamed.bin")
+    for name in ("same.h5", "misnamed.keras", "misnamed.bin"):
+        np.testing.assert_allclose(np.asarray(load_model(tmp_path / name)(x)), expected, atol=1e-6)
+
+
+def test_load_refuses_what_is_no_h5(good: Path, tmp_path: Path) -> None:
+    import h5py
+
+    whole = tmp_path / "whole.h5"
+    load_model(good).save(whole)
+    content = whole.read_bytes()
+    load_model(good).save_weights(tmp_path / "own.weights.h5")
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        file["kernel"] = np.zeros(3)
+    shutil.copy(whole, tmp_path / "linked.h5")
+    with h5py.File(tmp_path / "linked.h5", "a") as file:
+        del file["model_weights/dense"]
+        file["model_weights/dense"] = h5py.ExternalLink("other.h5", "/secret")
+    (tmp_path / "half.h5").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.h5").write_text("no model")
+    (tmp_path / "empty.h5").touch()
+    for name, message in {
+        "half.h5": "cut off",
+        "text.h5": "is not an HDF5 file",
+        "empty.h5": "is empty",
+        "weights.h5": "holds weights, but no model",
+        "own.weights.h5": "holds weights, but no model",
+        "linked.h5": r"holds a link \('dense'\) to other.h5|holds a link \('dense'\) to /secret",
+        "none.hdf5": "no model file at",
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            check_file(tmp_path / name)
+
+
+def test_load_runs_no_lambda_of_any_format_unless_trusted(tmp_path: Path) -> None:
+    import keras
+    import tf_keras
+
+    from edgefm_converters.bridge import to_tf_keras
+
+    x = np.ones((1, 4), np.float32)
+    ran = tmp_path / "ran"
+
+    spy = eval(f"lambda x: (__import__('pathlib').Path({str(ran)!r}).touch(), x * 2)[1]")
+    for library, name, options in (
+        (keras, "three.keras", {}),
+        (keras, "three.h5", {}),
+        (tf_keras, "two.keras", {}),
+        (tf_keras, "two.h5", {}),
+        (tf_keras, "folder", {"save_format": "tf"}),
+    ):
+        layers = library.layers
+        code = layers.Lambda(spy, output_shape=(4,), name="code")
+        library.Sequential([library.Input((4,)), code, layers.Dense(2)]).save(tmp_path / name, **options)
+        ran.unlink(missing_ok=True)
+        with pytest.raises(ModelError, match=r"Lambda layer: Python code that safe mode does not run\n.*--trust"):
+            load_model(tmp_path / name)
+        assert not ran.exists(), name
+    model = load_model(tmp_path / "three.keras", trust=True)
+    np.testing.assert_allclose(np.asarray(model.get_layer("code")(x)), 2 * x)
+    assert float32_tflite(model)
+    with pytest.raises(ModelError, match=r"the layer 'code' \(Lambda\) has no counterpart"):
+        to_tf_keras(model)
+
+
+def test_load_runs_no_function_that_is_no_activation(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "calls.keras"
+    function = {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": None}
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                layer = next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "dense")
+                layer["config"]["activation"] = function
+                content = json.dumps(config).encode()
+            new.writestr(name, content)
+    with pytest.raises(ModelError, match=r"names the function keras\.utils\.get_file"):
+        check_file(path)
+
+
+def test_load_refuses_models_that_are_compressed_already(tmp_path: Path) -> None:
+    import keras
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    quantised = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="scores")])
+    quantised.quantize("int8")
+    quantised.save(tmp_path / "int8.keras")
+    dense = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(2)])
+    tfmot.sparsity.keras.prune_low_magnitude(dense).save(tmp_path / "pruned.h5")
+    tfmot.quantization.keras.quantize_model(dense).save(tmp_path / "qat.h5")
+    centroids = tfmot.clustering.keras.CentroidInitialization.LINEAR
+    clustered = tfmot.clustering.keras.cluster_weights(dense, number_of_clusters=2, cluster_centroids_init=centroids)
+    clustered.save(tmp_path / "clustered.h5")
+    for name, message in {
+        "int8.keras": "is quantised already\n.*before quantize",
+        "pruned.h5": "has pruning wrappers .*\n.*tfmot.sparsity.keras.strip_pruning",
+        "qat.h5": "is quantised already",
+        "clustered.h5": "has clustering wrappers .*\n.*strip_clustering",
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            load_model(tmp_path / name)
 
 
 def test_load_refuses_keras_on_another_backend(good: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nimport keras\n"
-        "from edgefm.errors import RuntimeUnavailableError\nfrom edgefm_converters.keras_file import load_keras\n"
-        "try:\n    load_keras(Path(sys.argv[1]))\n"
+        "from edgefm.errors import RuntimeUnavailableError\nfrom edgefm_converters.keras_file import load_model\n"
+        "try:\n    load_model(Path(sys.argv[1]))\n"
         "except RuntimeUnavailableError as error:\n    print(error)\n"
     )
     environment = {**os.environ, "KERAS_BACKEND": "numpy"}
@@ -184,7 +339,7 @@ def test_load_brings_mixed_precision_to_float32(tmp_path: Path) -> None:
         keras.config.set_dtype_policy("float32")
     assert mixed.get_layer("conv").compute_dtype == "bfloat16"
     mixed.save(tmp_path / "mixed.keras")
-    loaded = load_keras(tmp_path / "mixed.keras")
+    loaded = load_model(tmp_path / "mixed.keras")
     assert all(layer.compute_dtype == "float32" for layer in loaded.layers)
     x = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
     reference = small_classifier()
@@ -203,7 +358,7 @@ def test_convert_names_the_operator_that_tflite_lacks() -> None:
 
 
 def test_convert_prints_nothing(good: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    float32_tflite(load_keras(good))
+    float32_tflite(load_model(good))
     assert capfd.readouterr() == ("", "")
 
 
@@ -220,4 +375,4 @@ def test_silenced_lets_exceptions_pass_and_gives_output_back(capfd: pytest.Captu
 
 def test_copy_of_good_file_loads(good: Path, tmp_path: Path) -> None:
     shutil.copy(good, tmp_path / "copy.keras")
-    assert load_keras(tmp_path / "copy.keras").output_shape == (None, 10)
+    assert load_model(tmp_path / "copy.keras").output_shape == (None, 10)

@@ -1,0 +1,250 @@
+"""Models that Keras 2 saved: tf_keras, which is Keras 2, is the oracle."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgefm.errors import ModelError
+from edgefm_converters.keras_file import load_model
+from edgefm_converters.saved_model import float32_tflite_of_saved_model, has_keras_model
+from tests.fixtures.residual_network import random_weights
+
+SHAPE = (8, 8, 3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tensorflow_backend() -> None:
+    from edgefm.training.backend import use_backend
+
+    use_backend("tensorflow")
+
+
+def images(count: int = 5) -> Any:
+    return np.random.default_rng(0).normal(size=(count, *SHAPE)).astype(np.float32)
+
+
+def randomised(tf_model: Any) -> Any:
+    random = np.random.default_rng(2)
+    values = [random.normal(size=weight.shape) * 0.4 for weight in tf_model.weights]
+    tf_model.set_weights(
+        [np.abs(value) if "variance" in w.name else value for w, value in zip(tf_model.weights, values, strict=True)]
+    )
+    return tf_model
+
+
+def with_functions() -> Any:
+    """Return a Keras 2 model with a depthwise convolution, operators, and functions of TensorFlow."""
+    import tensorflow as tf
+    import tf_keras
+    from tf_keras import layers
+
+    image = tf_keras.Input(SHAPE, name="image")
+    x = layers.Conv2D(4, 3, padding="same", name="block/conv")(tf.math.divide(image, 2.0) - 0.5)
+    x = layers.LeakyReLU(0.1)(layers.BatchNormalization()(x))
+    y = layers.DepthwiseConv2D(3, padding="same")(x)
+    x = layers.ReLU(6.0)(x + y + 3.0) * (1.0 / 6.0)
+    x = tf.concat([x, tf.nn.relu6(4.0 * y), tf.transpose(tf.nn.leaky_relu(y), [0, 2, 1, 3])], axis=-1)
+    x = tf.pad(x, [[0, 0], [1, 0], [0, 2], [0, 0]])
+    x = tf.reshape(x, [-1, 9 * 10, 12])
+    x = tf.reduce_mean(tf.expand_dims(x, 1), axis=[1, 2])
+    return randomised(tf_keras.Model(image, layers.Dense(4, activation="softmax", name="scores")(x)))
+
+
+def plain() -> Any:
+    import tf_keras
+    from tf_keras import layers
+
+    return randomised(
+        tf_keras.Sequential(
+            [
+                tf_keras.Input(SHAPE),
+                layers.Conv2D(4, 3, activation="relu"),
+                layers.BatchNormalization(),
+                layers.DepthwiseConv2D(3),
+                layers.SpatialDropout2D(0.1),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(3, activation="softmax"),
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "folder"])
+def test_models_of_keras_2_compute_the_same_in_keras_3(tmp_path: Path, name: str) -> None:
+    for index, old in enumerate((with_functions(), plain())):
+        path = tmp_path / f"{index}-{name}"
+        old.save(path, **({"save_format": "tf"} if name == "folder" else {}))
+        model = load_model(path)
+        expected = old(images(), training=False).numpy()
+        assert expected.std() > 0.01
+        np.testing.assert_allclose(np.asarray(model(images(), training=False)), expected, atol=2e-6)
+        names = [layer.name.replace("/", "_") for layer in old.layers]
+        assert [layer.name for layer in model.layers if layer.weights] == [
+            name for name, layer in zip(names, old.layers, strict=True) if layer.weights
+        ]
+
+
+def test_hard_sigmoid_of_keras_2_is_not_taken_for_that_of_keras_3(tmp_path: Path) -> None:
+    import keras
+    import tf_keras
+
+    old = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(3, activation="hard_sigmoid", name="gate")])
+    old.save(tmp_path / "gate.h5")
+    taken = keras.saving.load_model(tmp_path / "gate.h5", compile=False)
+    x = np.linspace(-4, 4, 40).reshape(10, 4).astype(np.float32)
+    assert np.abs(np.asarray(taken(x)) - old(x).numpy()).max() > 1e-3  # what Keras 3 says is wrong
+    with pytest.raises(ModelError, match="activation 'hard_sigmoid' of the layer 'gate'"):
+        load_model(tmp_path / "gate.h5")
+
+
+def test_nested_and_shared_layers_of_keras_2_stay_nested_and_shared(tmp_path: Path) -> None:
+    import tf_keras
+    from tf_keras import layers
+
+    inner = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(4, activation="tanh", name="own")], name="inner")
+    image = tf_keras.Input((4,))
+    old = randomised(tf_keras.Model(image, layers.Average(name="mean")([inner(image), inner(inner(image))])))
+    old.save(tmp_path / "nested.h5")
+    model = load_model(tmp_path / "nested.h5")
+    assert len(model.weights) == 2
+    x = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(model(x)), old(x).numpy(), atol=1e-6)
+
+
+def test_what_keras_3_cannot_compute_is_named(tmp_path: Path) -> None:
+    import tensorflow as tf
+    import tf_keras
+    from tf_keras import layers
+
+    def saved(name: str, make: Any) -> Path:
+        image = tf_keras.Input(SHAPE)
+        tf_keras.Model(image, make(image)).save(tmp_path / name)
+        return tmp_path / name
+
+    local = saved("local.h5", layers.LocallyConnected2D(2, 3, name="mine"))
+    with pytest.raises(ModelError, match=r"LocallyConnected2D"):
+        load_model(local)
+    with pytest.raises(ModelError, match=r"local.h5|calls tf.math.erf"):
+        load_model(saved("erf.h5", tf.math.erf))
+
+    class Own(tf_keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    with pytest.raises(ModelError, match="uses the class 'Own'"):
+        load_model(saved("own.h5", Own()))
+
+
+def test_old_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    old = plain()
+    values = old.get_weights()
+    values[0][0, 0, 0, :2] = np.nan
+    old.set_weights(values)
+    old.save(tmp_path / "nan.h5")
+    old.save(tmp_path / "folder", save_format="tf")
+    (tmp_path / "graph").mkdir()
+    shutil.copytree(tmp_path / "folder", tmp_path / "graph", dirs_exist_ok=True)
+    (tmp_path / "graph" / "keras_metadata.pb").unlink()
+    for name in ("nan.h5", "folder"):
+        with pytest.raises(ModelError, match="hold 2 values that are NaN"):
+            load_model(tmp_path / name)
+    with pytest.raises(ModelError, match="hold 2 values that are NaN"):
+        float32_tflite_of_saved_model(tmp_path / "graph")
+
+
+def outputs_of(content: bytes, x: Any) -> dict[str, Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return dict(Interpreter(model_content=content).get_signature_runner("serving_default")(image=x))
+
+
+def test_saved_model_without_keras_in_it_is_converted_as_a_graph(tmp_path: Path) -> None:
+    import keras
+
+    model = random_weights(keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)]))
+    model.export(tmp_path / "exported", verbose=False)
+    assert not has_keras_model(tmp_path / "exported")
+    with pytest.raises(ModelError, match="SavedModel without a Keras model"):
+        load_model(tmp_path / "exported")
+    (found,) = outputs_of(float32_tflite_of_saved_model(tmp_path / "exported"), images(1)).values()
+    np.testing.assert_allclose(found, np.asarray(model(images(1))), atol=1e-5)
+
+
+def test_subclassed_keras_2_saved_model_says_how_its_graph_can_be_taken(tmp_path: Path) -> None:
+    import tensorflow as tf
+    import tf_keras
+
+    class Own(tf_keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = tf_keras.layers.Dense(2, kernel_initializer="ones")
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32)])
+        def call(self, inputs: Any) -> Any:
+            return self.dense(inputs)
+
+    own = Own()
+    own(np.ones((1, 4), np.float32))
+    own.save(tmp_path / "own", save_format="tf")
+    with pytest.raises(ModelError, match=r"subclassed model \(Own\).*\n.*remove keras_metadata.pb from a copy"):
+        load_model(tmp_path / "own")
+    (tmp_path / "own" / "keras_metadata.pb").unlink()
+    (found,) = outputs_of(float32_tflite_of_saved_model(tmp_path / "own"), np.ones((1, 4), np.float32)).values()
+    np.testing.assert_allclose(found, [[4.0, 4.0]])
+
+
+def test_saved_models_that_cannot_be_converted_say_why(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    def saved(name: str, function: Any, *specs: Any, signature: str = "serving_default") -> Path:
+        module = tf.Module()
+        module.function = tf.function(function, input_signature=specs)
+        tf.saved_model.save(
+            module, str(tmp_path / name), signatures={signature: module.function.get_concrete_function()}
+        )
+        return tmp_path / name
+
+    def given(shape: Any, dtype: Any = tf.float32, name: str = "x") -> Any:
+        return tf.TensorSpec(shape, dtype, name=name)
+
+    def content_of(x: Any) -> Any:
+        return {"y": x + tf.strings.to_number(tf.io.read_file("secret"))}
+
+    (tmp_path / "empty").mkdir()
+    damaged = saved("damaged", lambda x: {"y": x * 2}, given((None, 4)))
+    content = (damaged / "saved_model.pb").read_bytes()
+    (damaged / "saved_model.pb").write_bytes(content[: len(content) // 2])
+    for path, message in (
+        (saved("two", lambda x, z: {"y": x + z}, given((1, 4)), given((1, 4), name="z")), r"has 2 inputs \(x, z\)"),
+        (saved("dynamic", lambda x: {"y": x * 2}, given((None, None))), r"'x' .* has the shape \(None, None\)"),
+        (saved("batch", lambda x: {"y": x * 2}, given((8, 4))), r"has the shape \(8, 4\)"),
+        (saved("whole", lambda x: {"y": x * 2}, given((1, 4), tf.int32)), r"is int32; float32 is expected"),
+        (saved("other", lambda x: {"y": x * 2}, given((1, 4)), signature="mine"), "no signature 'serving_default'"),
+        (saved("files", content_of, given((1, 4))), "uses ReadFile: it reads or writes files"),
+        (tmp_path / "empty", "is a folder, but no SavedModel"),
+        (damaged, "damaged or cut off"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            float32_tflite_of_saved_model(path)
+
+
+def test_outputs_of_a_saved_model_keep_their_names_and_order(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.function = tf.function(
+        lambda x: {"image": x * 2, "b": x - 1, "a": tf.reduce_sum(x, 1)},
+        input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures=module.function.get_concrete_function())
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    found = outputs_of(float32_tflite_of_saved_model(tmp_path), x)
+    assert set(found) == {"a", "b", "image_1"}
+    np.testing.assert_allclose(found["a"], [10])
+    np.testing.assert_allclose(found["b"], x - 1)
+    np.testing.assert_allclose(found["image_1"], 2 * x)
