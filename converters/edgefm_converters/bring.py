@@ -55,16 +55,17 @@ def bring_model(
     check_model(model, trust=trust)
     if data is None and calibration_data is None and _is_of_zoo(model):
         data = DataSource()
+    content = sha256(model)
     about = {
         "model": model.name,
-        "sha256": sha256(model),
+        "sha256": content,
         "data": None if data is None else data.to_json(),
         "labels": list(labels) if labels else None,
         "value_range": list(value_range) if value_range else None,
         "calibration_data": artefacts.sha256_file(calibration_data) if calibration_data else None,
         "trust": trust,
     }
-    key = runs.step_key(IMPORT, recipe=about, inputs={"model": about["sha256"]}, versions={})
+    key = runs.step_key(IMPORT, recipe=about, inputs={"model": content}, versions={})
     if folder.is_file():
         raise RunError(f"{folder} is a file, not a folder", hint="Give another one with --run.")
     known = (folder / "manifest.json").exists()

@@ -16,6 +16,7 @@ from edgefm import artefacts, runs
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, name_files
 from edgefm.data.dataset import Dataset
+from edgefm.data.source import data_source_of, dataset_of
 from edgefm.errors import ModelError, RunError
 from edgefm.progress import SILENT, Progress
 from edgefm.quality import Quality
@@ -40,14 +41,15 @@ def benchmark_run(
 
     Raises:
       RunError: the run is in use, or has no quantize step with a model file.
-      DataError: the test images cannot be had.
+      DataError: the test samples cannot be had.
     """
-    from edgefm.data.fashion_mnist import load_fashion_mnist
-
     with run.lock():
         source = run.require("quantize")
         models = models_of(run, source)
-        dataset = load_fashion_mnist(data_dir, progress=progress)
+        data = data_source_of(run)
+        dataset = dataset_of(run, data_dir=data_dir, progress=progress) if data is not None else None
+        if dataset is None:
+            progress.note("the model was brought without data: quality is not measured")
         folder = run.begin("benchmark")
         started = time.perf_counter()
         try:
@@ -55,6 +57,7 @@ def benchmark_run(
                 models,
                 dataset=dataset,
                 protocol=protocol,
+                quality=data.measure(dataset) if data is not None and dataset is not None else None,
                 reference=REFERENCE if any(model.name == REFERENCE for model in models) else None,
                 progress=progress,
             )
@@ -64,7 +67,7 @@ def benchmark_run(
             shutil.rmtree(folder, ignore_errors=True)  # half a benchmark is of no use
             raise
         inputs = {
-            "dataset": dataset.sha256,
+            **({"dataset": dataset.sha256} if dataset is not None else {}),
             **{model["name"]: model["sha256"] for model in found.record["models"]},
         }
         step = run.finish(
@@ -157,12 +160,12 @@ def sample_shape(files: Sequence[Path]) -> tuple[int, ...] | None:
 
 
 def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
-    """Return the model files of a quantize step, known variants first and in their order.
+    """Return the model files of a quantize step, in the order in which they were written.
 
     Raises:
       RunError: the step holds none.
     """
-    order = {name: place for place, name in enumerate(DEFAULT_VARIANTS)}
+    order = {name: place for place, name in enumerate(step.summary.get("variants", DEFAULT_VARIANTS))}
     folders = [path.parent for path in run.folder(step).glob(f"*/{_MODEL_FILE}")]
     folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))
     if not folders:
