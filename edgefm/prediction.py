@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgefm import contract as contracts
 from edgefm.contract import Contract
@@ -75,7 +76,9 @@ def predict(model: Path, pictures: Sequence[Path], *, top: int = 3, invert: Inve
     with runtime("litert").load(model) as session:
         for path, picture in zip(pictures, read, strict=True):
             output = session.run(contract.encode(picture.pixels[np.newaxis]))
-            probabilities = contract.decode(output).reshape(-1)
+            probabilities: NDArray[np.float32] = contract.decode(output).reshape(-1)
+            if probabilities.size == 1:  # that of the second of two classes
+                probabilities = np.array([1 - probabilities[0], probabilities[0]], np.float32)
             best = np.argsort(-probabilities, kind="stable")[:top]
             scores = tuple(
                 Score(label=contract.labels[index], probability=float(probabilities[index])) for index in best
@@ -129,6 +132,8 @@ def _contract(model: Path) -> Contract:
             f"{model} has no {contracts.FILE_NAME} beside it, which says how pixels go in and what comes out",
             hint="Copy it along with the model; edgefm quantize writes one beside each file.",
         )
+    if not contract.labels:
+        raise ModelError(f"{model} tells no classes: its contract names none", hint="Measure it with: edgefm benchmark")
     if len(contract.input.shape) != 4:
         raise ModelError(f"{model} takes no picture: its input has shape {contract.input.shape}")
     return contract

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from edgefm import artefacts, runs
-from edgefm.benchmarking import statistics
+from edgefm.benchmarking import record_versions, statistics
 from edgefm.benchmarking.measured import Measured
-from edgefm.benchmarking.scores import difference
+from edgefm.benchmarking.scores import difference, quality_json
 from edgefm.benchmarking.statistics import Estimate
 from edgefm.data.dataset import Dataset
 from edgefm.errors import RunError
@@ -25,7 +25,7 @@ from edgefm.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
 
 KIND = "benchmark-record"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = record_versions.NEWEST
 FILE_NAME = "record.json"
 PREDICTIONS_FILE_NAME = "predictions.npz"
 _SAMPLED_ITEMS = 16
@@ -108,39 +108,7 @@ def read(path: Path) -> dict[str, Any]:
         validate(value)
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
-    return upgraded(value)
-
-
-def upgraded(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a valid record of any version as one of the newest.
-
-    Version 1 knew classifiers with one output only, whose quality was the accuracy.
-    """
-    if value["schema_version"] == SCHEMA_VERSION:
-        return value
-    dataset = value["dataset"]
-    models = []
-    for model in value["models"]:
-        against, accuracy = model["against_reference"], model["accuracy"]
-        quality = None
-        if dataset is not None:
-            found = Estimate(**accuracy) if accuracy["value"] is not None else None
-            measure = named_quality("accuracy", task="classification")
-            quality = _quality_json(measure, found, n=dataset["images"], reason=accuracy.get("reason"))
-        models.append(
-            {
-                **model,
-                "outputs": [] if model["output"] is None else [model["output"]],
-                "quality": quality,
-                "against_reference": against and {**against, "quality_difference": against["accuracy_difference"]},
-            }
-        )
-    return {
-        **value,
-        "schema_version": SCHEMA_VERSION,
-        "dataset": dataset and {**dataset, "task": "classification"},
-        "models": models,
-    }
+    return record_versions.upgraded(value)
 
 
 def validate(value: Mapping[str, Any]) -> None:
@@ -248,26 +216,13 @@ def _quality(one: Measured, quality: Quality, dataset: Dataset) -> dict[str, Any
     n = len(dataset.test)
     if quality.name == "accuracy" and one.predicted is not None:
         hits = int((one.predicted == dataset.test.labels).sum())
-        return _quality_json(quality, statistics.proportion(hits, n), n=n, reason=None)
+        return quality_json(quality, statistics.proportion(hits, n), n=n, reason=None)
     if one.score is None:
-        return _quality_json(quality, None, n=n, reason=_missing(one)["reason"])
-    found = _quality_json(quality, one.score.estimate, n=n, reason=None)
+        return quality_json(quality, None, n=n, reason=_missing(one)["reason"])
+    found = quality_json(quality, one.score.estimate, n=n, reason=None)
     if one.score.drawn is None:
         found |= {"value": one.score.value, "reason": "no interval: the measure takes too long to be resampled"}
     return found
-
-
-def _quality_json(quality: Quality, found: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
-    return {
-        "name": quality.name,
-        "unit": quality.unit,
-        "higher_is_better": quality.higher_is_better,
-        "n": n,
-        "value": found.value if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
-        "reason": reason,
-    }
 
 
 def _accuracy(one: Measured, dataset: Dataset | None) -> dict[str, Any]:

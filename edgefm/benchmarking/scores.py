@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,3 +80,17 @@ def difference(one: Score, reference: Score) -> Estimate | None:
     if one.drawn is None or reference.drawn is None or one.samples != reference.samples:
         return None
     return statistics.interval(one.value - reference.value, one.drawn - reference.drawn)
+
+
+def quality_json(quality: Quality, found: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
+    """Return what a record says of a model's quality; the reason where there is no value."""
+    return {
+        "name": quality.name,
+        "unit": quality.unit,
+        "higher_is_better": quality.higher_is_better,
+        "n": n,
+        "value": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+        "reason": reason,
+    }

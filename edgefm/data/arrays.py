@@ -135,6 +135,7 @@ def dataset_of(
         sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
         progress.note(f"{source} is split by seed {seed}: {' and '.join(missing)} cut from train, now {sizes}")
     parts = [Split(name=split, images=inputs[split], labels=targets[split]) for split in SPLITS]
+    progress.step("check data", 0, 3)
     dataset = Dataset(
         name=name,
         labels=names,
@@ -144,8 +145,11 @@ def dataset_of(
         sha256=content_sha256(parts, labels=names, task=task),
         task=task,
     )
+    progress.step("check data", 1, 3)
     checks.check(dataset, source=source, progress=progress)
+    progress.step("check data", 2, 3)
     repeated = shared_images(dataset.test, dataset.train)
+    progress.step("check data", 3, 3)
     if repeated:
         progress.note(
             f"{repeated} of the {len(dataset.test)} test samples are training samples too: figures will flatter"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edgefm.errors import DataError, ModelError, RecipeError, RunError
 from edgefm.picture_file import border_level, read_picture
 from edgefm.prediction import default_model, predict
 from edgefm.runs import RunDirectory
+from tests.fixtures import tiny_models
 
 SHAPE = (28, 28, 1)
 
@@ -276,6 +278,30 @@ def test_predict_rejects_a_model_without_contract(model: Path, tmp_path: Path) -
     assert "edgefm quantize writes one" in str(caught.value.hint)
     with pytest.raises(ModelError, match="no model file"):
         predict(tmp_path / "absent.tflite", [])
+
+
+def test_predict_tells_two_classes_by_a_single_output(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny_models.dense(np.full((1, 16), 1 / (16 * 255), np.float32)))
+    ends = {"dtype": "float32", "scale": None, "zero_point": None}
+    agreed = dataclasses.replace(
+        contract_of(path, labels=("dark", "bright")),
+        input=Tensor(name="image", shape=(1, 4, 4, 1), value_range=(0.0, 255.0), **ends),  # type: ignore[arg-type]
+        outputs=(Tensor(name="scores", shape=(1, 1), value_range=(0.0, 1.0), **ends),),  # type: ignore[arg-type]
+    )
+    agreed.write(tmp_path)
+    picture = save(np.full((4, 4, 1), 204, np.uint8), tmp_path / "picture.png")
+    (found,) = predict(path, [picture], top=2, invert="no")
+    assert [score.label for score in found.top] == ["bright", "dark"]
+    np.testing.assert_allclose([score.probability for score in found.top], [0.8, 0.2], atol=1e-6)
+
+
+def test_predict_rejects_a_model_of_no_classes(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model.read_bytes())
+    contract_of(path, labels=()).write(tmp_path)
+    with pytest.raises(ModelError, match="tells no classes"):
+        predict(path, [save(some(dataset.test, 1)[0], tmp_path / "picture.png")])
 
 
 def test_predict_rejects_a_model_that_its_contract_does_not_know(model: Path, tmp_path: Path) -> None:
