@@ -53,6 +53,17 @@ class Pair:
         given = {_steps(tensors[index]) for index in quantised.inputs if index >= 0}
         return any(_steps(tensors[index]) not in given for index in quantised.outputs)
 
+    def ranges(self) -> dict[int, tuple[float, float]]:
+        """Return the least and greatest real value that each computed tensor can hold in the int8 file, by index."""
+        found = {}
+        for ours, theirs in zip(flatbuffer.read(self._float32).subgraphs[0].operators, self._quantised, strict=True):
+            for index, other in zip(ours.outputs, theirs.outputs, strict=True):
+                inner = self._int8.subgraphs[0].tensors[other]
+                if flatbuffer.dtype(inner) == "int8" and inner.quantization.scale is not None:
+                    scale, zero_point = float(inner.quantization.scale[0]), int(inner.quantization.zeroPoint[0])
+                    found[int(index)] = (-128 - zero_point) * scale, (127 - zero_point) * scale
+        return found
+
     def with_weights(self, operators: Collection[int]) -> bytes:
         """Return the float32 file with the weights of some operators rounded as in the int8 file."""
         model = flatbuffer.read(self._float32)

@@ -19,6 +19,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("edgefm.cli.train", "Train a model of the zoo."),
     "quantize": ("edgefm.cli.quantize", "Write TFLite files of a trained model."),
     "recipes": ("edgefm.cli.recipes", "List, show and check recipes of TFLite files."),
+    "calibration": ("edgefm.cli.calibration", "Check calibration data before quantising, and how many are enough."),
+    "sensitivity": ("edgefm.cli.sensitivity", "Measure what int8 costs layer by layer; choose layers to keep float32."),
     "benchmark": ("edgefm.cli.benchmark", "Measure accuracy, latency, size and memory of TFLite files."),
     "report": ("edgefm.cli.report", "Write the report of a run: HTML, Markdown, CSV, JSON, PNG."),
     "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),

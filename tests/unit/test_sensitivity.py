@@ -222,7 +222,8 @@ def test_command_writes_table_picture_and_recipe(tmp_path: Path, capsys: pytest.
     code = run(lambda: cli.main([*args, "--accuracy-drop-at-most", "-200"], standalone_mode=False))
     assert code == 1  # nothing can be 200 points better than float32
     value = json.loads(capsys.readouterr().out)
-    assert [layer["layer"] for layer in value["layers"]] == ["conv", "pool", "flatten", "dense", "scores"]
+    names = [layer["layer"] for layer in value["layers"]]
+    assert names[:2] + names[3:] == ["conv", "pool", "dense", "scores"] and names[2].startswith("flatten")
     out = folder / "sensitivity"
     assert sorted(path.name for path in out.iterdir()) == [
         "quantizer_recipe.json",

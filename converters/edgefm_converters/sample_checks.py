@@ -1,0 +1,155 @@
+"""Whether calibration samples are what the model takes, each check with a verdict in words. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEWEST = 64
+# A share of the model's range that no real samples are as small as; a second division by 255 leaves 0.4 %.
+_NORMALISED_TWICE = 0.05
+_COVERED = 0.5
+_CONSTANT, _REPEATED = 0.01, 0.1
+# Means may lie apart by this many standard deviations of the held-out samples, and spreads by this factor.
+_MEAN_APART, _SPREAD_APART = 0.5, 2.0
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check.
+
+    Attributes:
+      name: what is checked.
+      held: None where it could not be made.
+      verdict: what was found, what is expected, and where it fails what to do.
+    """
+
+    name: str
+    held: bool | None
+    verdict: str
+
+
+def check_samples(
+    inputs: NDArray[np.float32],
+    *,
+    value_range: tuple[float, float],
+    held_out: NDArray[np.float32],
+    labels: NDArray[np.int64] | None = None,
+    classes: Sequence[str] | None = None,
+) -> tuple[Check, ...]:
+    """Return the checks of calibration samples, all of them, whatever they find.
+
+    Args:
+      inputs: float32 [n, ...], n >= 1, the samples as they would go into the model.
+      value_range: least and greatest input that the model takes.
+      held_out: float32 [m, ...], m >= 1, samples of the validation split as the model takes them.
+      labels: int64 [n], classes of the samples; None where they are not known.
+      classes: names of all classes; None where there are none.
+    """
+    finite = bool(np.isfinite(inputs).all())
+    if not finite:
+        bad = int((~np.isfinite(inputs)).sum())
+        first = Check(name="finite", held=False, verdict=f"{bad} values are NaN or infinite: remove these samples")
+        return (first, _number(len(inputs)))
+    return (
+        Check(name="finite", held=True, verdict="all values are finite"),
+        _range(inputs, value_range),
+        _likeness(inputs, held_out),
+        _constant(inputs),
+        _repeated(inputs),
+        _number(len(inputs)),
+        _classes(labels, classes),
+    )
+
+
+def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> Check:
+    low, high = value_range
+    least, most = float(inputs.min()), float(inputs.max())
+    found = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
+    slack = 1e-3 * (high - low)
+    if least < low - slack or most > high + slack:
+        return Check(
+            name="range", held=False, verdict=f"{found}: they lack the normalisation that the model was trained with"
+        )
+    share = (most - least) / (high - low)
+    if share < _NORMALISED_TWICE:
+        return Check(
+            name="range",
+            held=False,
+            verdict=f"{found}, of which they use {100 * share:.2g} %: they look normalised twice. Give them as the "
+            "model takes them, or as uint8 pixels",
+        )
+    if share < _COVERED:
+        return Check(
+            name="range",
+            held=False,
+            verdict=f"{found}, of which they use only {100 * share:.0f} %: take more varied ones",
+        )
+    return Check(name="range", held=True, verdict=found)
+
+
+def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Check:
+    mean, spread = float(held_out.mean()), float(held_out.std())
+    own_mean, own_spread = float(inputs.mean()), float(inputs.std())
+    theirs = f"validation samples have {mean:.3g} and {spread:.3g}"
+    found = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {theirs}"
+    far = abs(own_mean - mean) > _MEAN_APART * spread
+    factor = own_spread / spread if spread else 1.0
+    if far or not 1 / _SPREAD_APART <= factor <= _SPREAD_APART:
+        return Check(name="likeness", held=False, verdict=f"{found}: they are not like what the model will see")
+    return Check(name="likeness", held=True, verdict=found)
+
+
+def _constant(inputs: NDArray[np.float32]) -> Check:
+    flat = inputs.reshape(len(inputs), -1)
+    count = int((flat.min(axis=1) == flat.max(axis=1)).sum()) if flat.shape[1] > 1 else 0
+    if count > _CONSTANT * len(inputs):
+        return Check(
+            name="constant",
+            held=False,
+            verdict=f"{count} of {len(inputs)} samples are one value throughout: remove them",
+        )
+    return Check(name="constant", held=True, verdict=f"{count} of {len(inputs)} samples are one value throughout")
+
+
+def _repeated(inputs: NDArray[np.float32]) -> Check:
+    different = len({sample.tobytes() for sample in inputs})
+    repeated = len(inputs) - different
+    if repeated > _REPEATED * len(inputs):
+        return Check(
+            name="repeated",
+            held=False,
+            verdict=f"{repeated} of {len(inputs)} samples repeat another one: they set no ranges of their own",
+        )
+    return Check(name="repeated", held=True, verdict=f"{repeated} of {len(inputs)} samples repeat another one")
+
+
+def _number(count: int) -> Check:
+    if count < FEWEST:
+        return Check(name="number", held=False, verdict=f"{count} samples are few: give {FEWEST} or more")
+    return Check(name="number", held=True, verdict=f"{count} samples; {FEWEST} or more are expected")
+
+
+def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> Check:
+    if classes is None:
+        return Check(name="classes", held=None, verdict="not checked: the targets are no classes")
+    if labels is None:
+        return Check(name="classes", held=None, verdict="not checked: the samples have no labels")
+    counts = np.bincount(labels, minlength=len(classes))
+    missing = [name for name, count in zip(classes, counts, strict=False) if count == 0]
+    if missing:
+        named = ", ".join(missing[:_NAMED_AT_MOST]) + (" …" if len(missing) > _NAMED_AT_MOST else "")
+        return Check(
+            name="classes",
+            held=False,
+            verdict=f"{len(missing)} of {len(classes)} classes have no sample ({named}): what they need sets no range",
+        )
+    return Check(
+        name="classes",
+        held=True,
+        verdict=f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples",
+    )

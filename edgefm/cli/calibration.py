@@ -1,0 +1,119 @@
+"""`edgefm calibration`: what is wrong with calibration data, and how many samples are enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.cli import render
+from edgefm.cli.own_data import data_options
+
+if TYPE_CHECKING:
+    from edgefm_converters.calibration_check import CalibrationReport
+
+_PATH = click.Path(path_type=Path)
+_COUNT = click.IntRange(min=1)
+
+
+@click.command()
+@click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
+@click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="'images', and 'labels' if known.")
+@click.option("--calibration-images", type=_COUNT, default=256, show_default=True, help="Samples that would be used.")
+@click.option("--images", type=_COUNT, default=1000, show_default=True, help="Validation samples to measure on.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of calibration samples.")
+@data_options
+@click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
+@click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write here.  [default: RUN/calibration]")
+@click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    source: Path | None,
+    calibration_data: Path | None,
+    calibration_images: int,
+    images: int,
+    seed: int,
+    run_folder: Path | None,
+    out: Path | None,
+    data_dir: Path | None,
+    as_json: bool,
+    **data: Any,
+) -> int:
+    """Check the calibration data of a run's model, or of a MODEL of your own, before it is quantised.
+
+    Looks at range, dtype and variety of the samples, at what the ranges that they set cut off of validation samples,
+    and measures int8 files calibrated by 16, 32, … 1,024 of them. Exits with 1 where a check fails.
+    """
+    from edgefm import artefacts
+    from edgefm.cli.examined_run import examined
+    from edgefm.recipes import Quantization
+    from edgefm.report.calibration import draw_calibration
+
+    recipe = Quantization(calibration_images=calibration_images, seed=seed)
+    bars = render.Bars()
+    try:
+        run, model = examined(source, run_folder=run_folder, data_dir=data_dir, recipe=recipe, data=data, bars=bars)
+        report = _check(model, calibration_data, calibration_images, images, seed, bars)
+    finally:
+        bars.close()
+    folder = out or run.path / "calibration"
+    value = {"model": model.name, **report.to_json()}
+    artefacts.write_json(folder / "calibration.json", value)
+    draw_calibration(report.to_json(), folder / "calibration.png")
+    if as_json:
+        render.as_json({"folder": str(folder), **value})
+    else:
+        _show(report)
+        click.echo(f"the tables and their picture are in {folder}")
+    return 0 if report.held else 1
+
+
+def _check(
+    model: Any, calibration_data: Path | None, count: int, images: int, seed: int, bars: render.Bars
+) -> CalibrationReport:
+    from edgefm.recipes import Quantization
+    from edgefm_converters.calibration_check import COUNTS, check_calibration, read_samples
+
+    if calibration_data is not None:
+        samples, labels = read_samples(calibration_data)
+    else:
+        pool = Quantization(calibration_images=max(count, *COUNTS), seed=seed)
+        samples, labels = model.calibration_samples(pool)
+    return check_calibration(model, samples, labels=labels, count=count, images=images, progress=bars)
+
+
+def _show(report: CalibrationReport) -> None:
+    for check in report.checks:
+        mark, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", None)}[check.held]
+        click.echo(f"{click.style(f'{mark:>6}', fg=colour)}  {check.name}: {check.verdict}")
+    click.echo()
+    rows = [
+        [
+            tensor.layer,
+            tensor.operator,
+            f"{tensor.low:.3g}",
+            f"{tensor.high:.3g}",
+            f"{100 * tensor.clipped_calibration:.3f} %",
+            f"{100 * tensor.clipped_held_out:.3f} %",
+            f"{100 * tensor.used:.0f} %",
+        ]
+        for tensor in report.saturation
+    ]
+    headers = ["tensor of", "operator", "from", "to", "clipped: calibration", "validation", "range used"]
+    render.table(rows, headers=headers, right=headers[2:])
+    click.echo()
+    share = report.unit == "%"
+    rows = [
+        [
+            f"{point.images:,}",
+            f"{100 * point.measured.quality:.2f} %" if share else f"{point.measured.quality:.4g}",
+            f"{point.measured.loss:+.2f}" if share else f"{point.measured.loss:+.3g}",
+            f"{100 * point.measured.output_error:.2f} %",
+        ]
+        for point in report.curve
+    ]
+    headers = ["calibration samples", f"int8 {report.quality}", "loss", "error of the outputs"]
+    render.table(rows, headers=headers, right=headers)
+    value = f"{100 * report.float32:.2f} %" if share else f"{report.float32:.4g}"
+    click.echo(f"float32 has {value} on these {report.images:,} validation samples")
