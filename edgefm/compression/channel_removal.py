@@ -14,13 +14,15 @@ from edgefm.compression.channel_groups import Axes, Channels, Marks
 from edgefm.compression.graph import Call, call_copy
 
 Indices = NDArray[Any]
+_DROPPING = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
 
 
 def without_channels(channels: Channels, removed: Collection[int]) -> Any:
     """Return a new keras.Model without some channels, and without the weights that made and took them.
 
     It computes what the whole model computes when nothing of these channels reaches a layer that takes them, up to
-    the rounding of float32. Names of layers, inputs and outputs stay.
+    the rounding of float32. Names of layers, inputs and outputs stay. Dropout gets rate 0: a smaller network that is
+    trained on for a few epochs fits too little, not too much.
 
     Args:
       channels: of the whole model, which is not changed.
@@ -38,6 +40,8 @@ def without_channels(channels: Channels, removed: Collection[int]) -> Any:
             config, weights = _cut(axes, staying(axes.taken, gone), staying(axes.given, gone))
             return call_copy(call, args, kwargs, copies=copies, config=config, weights=weights)
         given = staying(channels.tensors[call.outputs[0]], gone)
+        if isinstance(call.layer, _DROPPING):
+            return call_copy(call, args, kwargs, copies=copies, config={"rate": 0.0})
         if type(call.layer) is layers.Reshape and None not in call.output_shape[1:]:
             shape = (*call.output_shape[1:-1], len(given))
             return call_copy(call, args, kwargs, copies=copies, config={"target_shape": shape})
