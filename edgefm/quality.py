@@ -74,10 +74,7 @@ def quality(name: str, *, task: str) -> Quality:
             f"the quality measure '{name}' is none of a {task}",
             hint=f"Allowed: {', '.join(fitting)}, or module:function.",
         )
-    if name == "auc":
-        return Quality(name=name, function=auc, higher_is_better=True, unit="%")
     of_samples = _MEASURES[name]
-    assert of_samples is not None
     return Quality(
         name=name,
         function=lambda outputs, targets: float(of_samples(outputs, targets).mean()),
@@ -103,7 +100,7 @@ def auc(outputs: Outputs, targets: NDArray[Any]) -> float:
     """Return the area under the ROC curve, 0 to 1; of several classes the mean, each against the rest.
 
     It is the share of pairs of a sample of the class and another one in which the former has the higher score, a
-    tie counting half: from the sum of ranks. Of two outputs the difference is the score.
+    tie counting half; it comes from ranks. Of two outputs the difference is the score.
 
     >>> auc((np.array([[0.1], [0.4], [0.4], [0.8]]),), np.array([0, 0, 1, 1]))
     0.875
@@ -112,26 +109,49 @@ def auc(outputs: Outputs, targets: NDArray[Any]) -> float:
       DataError: a class has no sample, or all samples are of one class.
     Source: Mann & Whitney 1947; Hanley & McNeil 1982, Radiology 143:29-36.
     """
+    return float(_shares_of_auc(outputs, targets).mean())
+
+
+def _shares_of_auc(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what each sample adds to the AUC: values whose mean is the AUC, and whose spread is its uncertainty."""
     scores = _class_scores(outputs, targets)
     if scores.shape[1] == 1:
-        return _area(scores[:, 0], targets == 1)
+        return _shares_of_area(scores[:, 0], targets == 1)
     if scores.shape[1] == 2:
-        return _area(scores[:, 1] - scores[:, 0], targets == 1)
-    return float(np.mean([_area(scores[:, place], targets == place) for place in range(scores.shape[1])]))
+        return _shares_of_area(scores[:, 1] - scores[:, 0], targets == 1)
+    each = [_shares_of_area(scores[:, place], targets == place) for place in range(scores.shape[1])]
+    mean: NDArray[np.float64] = np.mean(each, axis=0)
+    return mean
 
 
-def _area(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
-    hits = int(positive.sum())
-    others = len(scores) - hits
+def _shares_of_area(scores: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return float64 [n] whose mean is the area: area + its structural components, weighted by n / samples of a kind.
+
+    The component of a positive sample is the share of the others below it, that of another one the share of the
+    positive ones above it. Source: DeLong et al. 1988, Biometrics 44:837-845.
+    """
+    hits, count = int(positive.sum()), len(scores)
+    others = count - hits
     if hits == 0 or others == 0:
         raise DataError(
             "the AUC needs samples of each class, and others; one class has none or all of the samples",
             hint="Give test samples of all classes, or choose another measure with --quality.",
         )
+    ranks = _ranks(scores)
+    beaten = (ranks[positive] - _ranks(scores[positive])) / others
+    beaten_by = 1 - (ranks[~positive] - _ranks(scores[~positive])) / hits
+    area = beaten.mean()
+    shares = np.full(count, area)
+    shares[positive] += (beaten - area) * count / hits
+    shares[~positive] += (beaten_by - area) * count / others
+    return shares
+
+
+def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the rank of each score from 1; equal scores share the mean of their ranks."""
     _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2)[places]  # the mean of the ranks that equal scores share, from 1
-    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * others))
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[places.reshape(-1)]
+    return ranks
 
 
 def _hits(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
@@ -213,9 +233,9 @@ def _own(name: str) -> Quality:
     return Quality(name=name, function=measured, higher_is_better=higher_is_better, unit=unit)
 
 
-_MEASURES: dict[str, Callable[[Outputs, NDArray[Any]], NDArray[np.float64]] | None] = {
+_MEASURES: dict[str, Callable[[Outputs, NDArray[Any]], NDArray[np.float64]]] = {
     "accuracy": _hits,
     "top5": _hits_in_top,
-    "auc": None,
+    "auc": _shares_of_auc,
     "mse": _squared_errors,
 }

@@ -61,6 +61,8 @@ def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> S
     if measure.of_samples is not None:
         each = measure.of_samples(outputs, targets)
         drawn = np.array([each[generator.integers(0, count, count)].mean() for _ in range(_RESAMPLES)])
+        if measure.unit == "%":
+            drawn = np.clip(drawn, 0.0, 1.0)  # an AUC is a mean of values that may lie beyond
         return Score(value=value, drawn=drawn, samples=count)
     if 2 * _RESAMPLES_OF_OTHERS * seconds > _MOST_SECONDS:
         return Score(value=value, drawn=None, samples=count)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm import artefacts, runs
+from edgefm import contract as contracts
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, name_files
-from edgefm.data.dataset import Dataset
+from edgefm.data.dataset import Dataset, reordered
 from edgefm.data.source import data_source_of, dataset_of
 from edgefm.errors import ModelError, RunError
 from edgefm.progress import SILENT, Progress
@@ -124,6 +125,8 @@ def benchmark_files(
         dataset = None
     elif dataset is None:
         dataset = load_fashion_mnist(data_dir, progress=progress)
+    else:
+        dataset = _in_order_of(models, dataset, progress)
     names = [model.name for model in models]
     found = harness.measure(
         models,
@@ -176,6 +179,19 @@ def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
 def summary(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return quality and p50 of each model of a record, or why it failed."""
     return {model["name"]: _summary(model) for model in value["models"]}
+
+
+def _in_order_of(models: Sequence[ModelFile], dataset: Dataset, progress: Progress) -> Dataset:
+    """Return the data set with its classes in the order of the first contract that names the same ones."""
+    for model in models:
+        try:
+            agreed = contracts.read(model.path)
+        except ModelError:
+            continue  # told again, as the reason of its row
+        if agreed and agreed.labels != dataset.labels and sorted(agreed.labels) == sorted(dataset.labels):
+            progress.note(f"the classes of {dataset.name} are taken in the order of {model.name}'s contract")
+            return reordered(dataset, agreed.labels)
+    return dataset
 
 
 def _summary(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -196,9 +196,10 @@ def show(found: Mapping[str, Any]) -> None:
             click.echo(model["reason"])
         elif model["quality"] is None:
             click.echo(f"{model['name']} has no accuracy: {model['accuracy']['reason']}")
+        elif model["quality"]["value"] is None:
+            click.echo(f"{model['name']} has no {name}: {model['quality']['reason']}")
         elif model["quality"]["reason"]:
-            what = "no" if model["quality"]["value"] is None else "no interval of its"
-            click.echo(f"{model['name']} has {what} {name}: {model['quality']['reason']}")
+            click.echo(f"{model['name']}, {name}: {model['quality']['reason']}")
 
 
 def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,21 @@ class Dataset:
 def class_counts(split: Split, *, classes: int) -> list[int]:
     """Return how many pictures of each class a split holds."""
     return [int(count) for count in np.bincount(split.labels, minlength=classes)]
+
+
+def reordered(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """Return a data set whose classes are numbered in the order of `labels`, which are its own in another order."""
+    assert sorted(labels) == sorted(dataset.labels)
+    places = np.array([labels.index(label) for label in dataset.labels], np.int64)
+    train, validation, test = (replace(split, labels=places[split.labels]) for split in dataset.splits)
+    return replace(
+        dataset,
+        labels=labels,
+        train=train,
+        validation=validation,
+        test=test,
+        sha256=content_sha256((train, validation, test), labels=labels, task=dataset.task),
+    )
 
 
 def shared_images(first: Split, second: Split) -> int:

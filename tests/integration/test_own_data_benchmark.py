@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgefm import runtimes
+from edgefm.artefacts import sha256_file
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.scores import difference, score
@@ -275,6 +277,29 @@ def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]
     done = benchmark(str(path), "--data", str(pictures), "--quality", "auc", "--mean", "0", "--std", "255")
     assert done.exit_code == 0, done.output
     assert "auc %" in done.stdout and "100.00" in done.stdout
+
+
+def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[Path, Path], tmp_path: Path) -> None:
+    from edgefm.benchmarking import feeding
+    from edgefm.contract import Contract
+    from edgefm.runtimes import litert
+
+    _, pictures = colours
+    weights = np.tile(np.array([[1, 0, 0], [0, 0, 1]], np.float32), (1, 4 * 4))  # red comes first
+    path = tmp_path / "other" / "model.tflite"
+    path.parent.mkdir()
+    path.write_bytes(tiny_models.dense(weights, picture=(4, 4, 3)))
+    with litert.load(path) as session:
+        agreed = feeding.contract_for(
+            path, source=session.input, sinks=session.outputs, labels=("red", "blue"), mean=0, std=255
+        )
+    assert isinstance(agreed, Contract)
+    dataclasses.replace(agreed, sha256=sha256_file(path)).write(path.parent)
+    done = benchmark(str(path), "--data", str(pictures), "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["dataset"]["labels"] == ["red", "blue"]
+    assert found["models"][0]["accuracy"]["value"] == 1.0
 
 
 def test_command_shows_an_error_without_percent(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgefm.data.calibration import calibration_images
-from edgefm.data.dataset import Dataset, Split
+from edgefm.data.dataset import Dataset, Split, reordered
 from edgefm.data.own_data import load_data
 from edgefm.data.sampling import sample_order, shares_split
-from edgefm.errors import DataError, RecipeError
+from edgefm.errors import DataError, RecipeError, RuntimeUnavailableError
 
 SHAPE = (6, 5, 3)
 RANDOM = np.random.default_rng(0)
@@ -428,7 +430,7 @@ def load():
 def test_python_function_may_give_a_data_set_which_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
 import numpy as np
-from edgefm.data.dataset import Dataset, Split
+from edgefm.data.dataset import Dataset, Split, reordered
 
 def load(labels=("a", "b")):
     x, y = np.ones((4, 3), "f4"), np.arange(4) % 2
@@ -543,3 +545,41 @@ def test_check_fit_says_what_does_not_fit(name: str) -> None:
         )
     assert words in caught.value.message
     hint_of(caught)
+
+
+# ---- optional libraries
+
+
+def test_modules_of_data_import_no_optional_library() -> None:
+    script = (
+        "import sys, edgefm.quality, edgefm.data.own_data, edgefm.data.image_folders, edgefm.data.tfrecord_data, "
+        "edgefm.data.npz_data, edgefm.data.python_data; "
+        "print(sorted({'PIL', 'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_missing_libraries_are_named_with_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path / "pictures")
+    (tmp_path / "a.tfrecord").write_bytes(b"")
+    (tmp_path / "spec.json").write_text(
+        '{"image": {"feature": "x", "encoding": "floats", "shape": [3]}, "label": {"feature": "y"}}'
+    )
+    for name in ("PIL", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(RuntimeUnavailableError, match="needs Pillow") as caught:
+        load_data(str(tmp_path / "pictures"), input_shape=SHAPE)
+    assert caught.value.hint is not None and "edgefm[report]" in caught.value.hint
+    with pytest.raises(RuntimeUnavailableError, match="needs TensorFlow") as caught:
+        load_data(str(tmp_path / "a.tfrecord"), input_shape=(3,), spec=tmp_path / "spec.json")
+    assert caught.value.hint is not None and "edgefm[compress]" in caught.value.hint
+
+
+def test_reordered_keeps_each_sample_with_its_class() -> None:
+    before = a_dataset(pictures(8))
+    after = reordered(before, ("b", "a"))
+    assert [after.labels[label] for label in after.test.labels] == [
+        before.labels[label] for label in before.test.labels
+    ]
+    assert after.sha256 != before.sha256 and (after.test.labels != before.test.labels).all()

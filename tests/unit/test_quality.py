@@ -78,11 +78,30 @@ def test_mse_is_the_mean_over_all_values(shape: tuple[int, ...]) -> None:
 
 
 def test_of_samples_has_the_value_as_its_mean() -> None:
-    scores, targets = RANDOM.random((50, 8)), RANDOM.integers(0, 8, 50)
-    for name in ("accuracy", "top5"):
+    scores, targets = RANDOM.random((80, 8)), np.arange(80) % 8
+    for name in ("accuracy", "top5", "auc"):
         measure = quality(name, task="classification")
         assert measure.of_samples is not None
         assert measure.of_samples((scores,), targets).mean() == measure.function((scores,), targets)
+
+
+def test_spread_of_auc_samples_is_the_spread_of_aucs() -> None:
+    """The standard error from one sample agrees with how much the AUC of many samples scatters."""
+
+    def draw(generator: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        targets = (generator.random(150) < 0.3).astype(np.int64)
+        return np.round(generator.normal(size=150) + 1.2 * targets, 1)[:, np.newaxis], targets
+
+    generator = np.random.default_rng(5)
+    areas = [auc((scores,), targets) for scores, targets in (draw(generator) for _ in range(600))]
+    measure = quality("auc", task="classification")
+    assert measure.of_samples is not None
+    errors = []
+    for _ in range(50):
+        scores, targets = draw(generator)
+        errors.append(measure.of_samples((scores,), targets).std() / np.sqrt(150))
+    # Both are estimates: 600 draws know their spread to 3 %.
+    assert np.mean(errors) == pytest.approx(np.std(areas), rel=0.1)
 
 
 @pytest.mark.parametrize("task", DEFAULTS)
