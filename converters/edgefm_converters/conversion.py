@@ -73,6 +73,8 @@ class Converter:
             return Made(content=links[-1].int8(), encoding=encoding, links=links)
         options = variant.quantization
         assert options is not None, "a variant either ends in qat or is quantised after training"
+        if options.scheme == "int16x8":
+            self._progress.note(f"{variant.name}: int16x8 has no fast kernel; expect many times the latency of int8")
         floating, done = self._float(links, equalize=options.equalize, correct_bias=options.correct_bias)
         calibration = self._calibration(floating.tflite) if variant.calibrated else None
         content = quantize_tflite(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def open_source(
             expected = _outputs(model, float32, compared)
     task = None
     if dataset is not None and given is not None:
-        task = Task(dataset=dataset, encoding=encoding, quality=given.measure(dataset))
+        task = Task(dataset=_with_real_targets(dataset, encoding), encoding=encoding, quality=given.measure(dataset))
     return Source(
         name=name or (str(model.name) if model is not None else path.stem),
         file=path.name,
@@ -140,6 +140,17 @@ def open_source(
         expected=expected,
         softmax_added=softmax,
     )
+
+
+def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
+    """Return a data set whose targets are what a model gives: pictures to be given back become real inputs."""
+    if dataset.task != "reconstruction":
+        return dataset
+    train, validation, test = (
+        replace(split, labels=encoding.encode(split.labels)) if split.labels.dtype == np.uint8 else split
+        for split in dataset.splits
+    )
+    return replace(dataset, train=train, validation=validation, test=test)
 
 
 def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
