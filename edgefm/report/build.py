@@ -9,15 +9,42 @@ from pathlib import Path
 from edgefm import artefacts
 from edgefm.errors import RunError
 from edgefm.progress import SILENT, Progress
-from edgefm.report import PAGE, inputs, markdown, page, pictures, summary, tables
+from edgefm.report import (
+    PAGE,
+    inputs,
+    markdown,
+    page,
+    pictures,
+    promises,
+    reproduce,
+    steps_table,
+    summary,
+    tables,
+    tuning,
+)
 from edgefm.report.facts import Facts, facts
 from edgefm.report.findings import flip_text
 from edgefm.report.galleries import Evidence, Tile, flipped, misclassified
 from edgefm.report.inputs import Inputs
 from edgefm.report.pictures import Picture
+from edgefm.report.promises import Gate
+from edgefm.report.reasons import Story, stories
+from edgefm.report.waterfall import Waterfall, waterfall
 from edgefm.runs import RunDirectory
 
-_PNG_NAMES = ("tradeoff", "latency", "sizes", "confusion", "flipped", "misclassified", "curves")
+_PNG_NAMES = (
+    "tradeoff",
+    "steps",
+    "latency",
+    "sizes",
+    "layers",
+    "weights",
+    "confusion",
+    "flipped",
+    "misclassified",
+    "curves",
+    "tuning",
+)
 _FLIPPED_SHOWN = 12
 _MISCLASSIFIED_SHOWN = 18
 
@@ -43,6 +70,10 @@ class Content:
 
     Attributes:
       facts: None where the run has no benchmark.
+      waterfall: the steps from float32 to each file; None where none grew from another.
+      stories: those steps in words.
+      gates: what the files promised, and whether they hold it.
+      skipped: variants that could not be made, each with the reason.
       pictures: by name, in the order of the page.
       flips: one gallery a model that flipped images, the chosen model's first.
       mistakes: the most confident mistakes of the chosen model, or None.
@@ -50,6 +81,10 @@ class Content:
 
     inputs: Inputs
     facts: Facts | None
+    waterfall: Waterfall | None
+    stories: list[Story]
+    gates: list[Gate]
+    skipped: list[tuple[str, str]]
     pictures: dict[str, Picture]
     flips: list[Gallery]
     mistakes: Gallery | None
@@ -66,13 +101,18 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
     files["report.json"] = (json.dumps(summary.summary(content), indent=2, allow_nan=False) + "\n").encode()
     if content.facts is not None:
         files["table.csv"] = tables.csv_table(content.facts).encode()
+    if content.waterfall is not None:
+        files["steps.csv"] = steps_table.csv_table(content.waterfall).encode()
+    recipe = reproduce.recipe_file(held.steps)
+    if recipe is not None:
+        files[reproduce.RECIPE_FILE] = (json.dumps(recipe, indent=2) + "\n").encode()
     files[PAGE] = page.render(content).encode()
     progress.step("report", 3, 4)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one with --out.")
     for name, data in files.items():
         artefacts.write_bytes(out / name, data)
-    for name in (*(f"{name}.png" for name in _PNG_NAMES), "table.csv"):
+    for name in (*(f"{name}.png" for name in _PNG_NAMES), "table.csv", "steps.csv", reproduce.RECIPE_FILE):
         if name not in files:
             (out / name).unlink(missing_ok=True)
     progress.step("report", 4, 4)
@@ -84,13 +124,35 @@ def compose(held: Inputs) -> Content:
     found = facts(held.record) if held.record is not None else None
     drawn: dict[str, Picture] = pictures.benchmark_pictures(found) if found else {}
     flips, mistakes = galleries(held, found) if found else ([], None)
+    steps = waterfall(held, found)
+    described = held.quantize or {}
     if flips and found and found.chosen and flips[0].model == found.chosen.name:
         drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
     if mistakes:
         drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
     if held.history is not None:
         drawn["curves"] = pictures.curves_picture(held.history)
-    return Content(inputs=held, facts=found, pictures=drawn, flips=flips, mistakes=mistakes)
+    told: list[Story] = []
+    if steps is not None:
+        drawn["steps"] = pictures.steps_picture(steps, found)
+        counted = {name: inside for name, one in held.weights.items() if (inside := one.inside()) is not None}
+        told = stories(steps, inside=counted, environment=found.environment if found else None)
+    drawn |= pictures.weights_pictures(held.weights)
+    measure, courses = tuning.courses(described)
+    if courses:
+        samples = max(one["validation"]["samples"] for one in described["variants"] if one.get("validation"))
+        drawn["tuning"] = pictures.tuning_picture(measure, courses, samples)
+    return Content(
+        inputs=held,
+        facts=found,
+        waterfall=steps,
+        stories=told,
+        gates=promises.gates(described),
+        skipped=promises.skipped(described),
+        pictures={name: drawn[name] for name in _PNG_NAMES if name in drawn},
+        flips=flips,
+        mistakes=mistakes,
+    )
 
 
 def galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:

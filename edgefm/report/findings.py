@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgefm.report import wording
-from edgefm.report.facts import SIGNIFICANCE, Comparison, Facts, Model, fastest, loss_is_shown
-from edgefm.report.wording import Interval
+from edgefm.report.facts import Comparison, Facts, Model, fastest, loss_is_shown, overlap
+from edgefm.report.measure import ACCURACY, Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ def headline(facts: Facts) -> str:
         return _alone(facts, model or facts.models[0])
     return (
         f"{model.name} is {_smaller(model, reference)} and {_faster(model)} {reference.name} "
-        f"{_where(facts)}{_accuracy(model)}."
+        f"{_where(facts)}{_quality(model, facts.measure)}."
     )
 
 
@@ -51,29 +51,22 @@ def basis(facts: Facts) -> str:
 
 def advice(facts: Facts) -> list[Advice]:
     """Return which model meets which need, best first; a model that shows a loss of accuracy is not advised."""
-    safe = [model for model in facts.models if not loss_is_shown(model)]
+    measure = facts.measure
+    safe = [model for model in facts.models if not loss_is_shown(model, measure)]
     found: list[Advice] = []
     swift = fastest(safe)
-    limit = "with no loss of accuracy shown" if facts.reference else "of those measured"
+    limit = f"with no loss of {measure.name} shown" if facts.reference else "of those measured"
     if swift and swift.p50:
         p50 = f"{facts.unit.text(swift.p50.value)} {facts.unit.name}"
-        found.append(Advice(need="Least time", model=swift.name, why=f"p50 {p50}, the fastest {limit}"))
+        need = "Least time (overlapping intervals count as equal: the smallest of those files)"
+        found.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
     if safe:
         small = min(safe, key=lambda model: (model.size_gzip_bytes, model.size_bytes))
         why = f"{wording.size(small.size_gzip_bytes)} compressed, the smallest {limit}"
         found.append(Advice(need="Smallest download", model=small.name, why=why))
-    scored = [(model.accuracy.value, model) for model in facts.models if model.accuracy]
-    if scored:
-        value, exact = max(scored, key=lambda pair: (pair[0], -pair[1].size_bytes))
-        why = f"{wording.percent(value)} % right, the highest measured"
-        rivals = [
-            model
-            for model in facts.models
-            if model is not exact and model.accuracy and exact.accuracy and model.accuracy.high >= exact.accuracy.low
-        ]
-        if rivals:
-            why += f"; the intervals of {_count(len(rivals), 'other')} reach it"
-        found.append(Advice(need="Highest accuracy", model=exact.name, why=why))
+    best = _best(facts)
+    if best is not None:
+        found.append(best)
     return found
 
 
@@ -88,7 +81,7 @@ def warnings(facts: Facts) -> list[str]:
     if facts.reference is None and len(facts.models) > 1:
         found.append("No float32 reference was measured, so no model is compared with one.")
     if not facts.dataset:
-        found.append("There was no labelled data, so accuracy was not measured.")
+        found.append("There was no labelled data, so the quality of the answers was not measured.")
     return found
 
 
@@ -96,44 +89,38 @@ def table_notes(facts: Facts) -> str:
     """Return how the main table is to be read, and what it rests on."""
     notes = ["The best of each column is bold. Intervals are 95 % intervals."]
     if any(model.to_ship for model in facts.models):
-        notes.append("Pareto-optimal: no other model is as good in accuracy, p50 and size at once and better in one.")
+        notes.append(
+            f"Pareto-optimal: no other model is as good in {facts.measure.name}, p50 and size at once and better in "
+            "one of them."
+        )
     notes.append("Times are of one image; end to end adds preparing the input and reading the output.")
     compared = sum(model.comparison is not None and model.comparison.p is not None for model in facts.models)
+    if facts.measure != ACCURACY:
+        compared = 0
+        notes.append("A difference is shown where its 95 % interval leaves out zero.")
     if compared:
         notes.append("McNemar's test counts the images that only one of the two models classifies rightly.")
     if compared > 1:
         notes.append(f"Its {compared} p-values are not corrected for being {compared}.")
     if facts.chosen is not None and facts.reference is not None:
+        name = facts.measure.name
         notes.append(
-            "In colour the one proposed: the fastest that shows no loss of accuracy; of equally fast ones the smallest."
-            if not loss_is_shown(facts.chosen)
-            else "In colour the one proposed: every model shows a loss of accuracy, this one is the most accurate."
+            f"In colour the one proposed: the fastest that shows no loss of {name}; of equally fast ones the smallest."
+            if not loss_is_shown(facts.chosen, facts.measure)
+            else f"In colour the one proposed: every model shows a loss of {name}, this one is the best of them."
         )
     if facts.images:
-        notes.append(f"Accuracy: n = {facts.images:,} images.")
+        notes.append(f"{facts.measure.title}: n = {facts.images:,} images.")
     samples = sum(int(model.invoke_ns.size) for model in facts.models)
     notes.append(f"Latency: n = {samples:,} timed invokes in {facts.rounds} interleaved rounds.")
     return " ".join(notes)
 
 
-def verdict(comparison: Comparison) -> str:
-    """Return what McNemar's test says of a difference in accuracy."""
-    if comparison.p is None or comparison.p >= SIGNIFICANCE:
+def verdict(comparison: Comparison, measure: Measure = ACCURACY) -> str:
+    """Return what the measurement says of a difference in quality."""
+    if comparison.difference is None or not comparison.shown(measure):
         return "no difference shown"
-    if comparison.only_this_right > comparison.only_reference_right:
-        return "a gain is shown"
-    return "a loss is shown"
-
-
-def difference_text(difference: Interval) -> str:
-    """Return a difference in points with its interval.
-
-    >>> difference_text(Interval(value=0.0005, low=-0.001, high=0.002)).replace("\N{MINUS SIGN}", "-")
-    '+0.05 points (95 % interval -0.10 to +0.20)'
-    """
-    points = difference.scaled(100)
-    low, high = wording.signed(points.low, 2), wording.signed(points.high, 2)
-    return f"{wording.signed(points.value, 2)} points (95 % interval {low} to {high})"
+    return "a gain is shown" if measure.better(comparison.difference.value) else "a loss is shown"
 
 
 def flip_text(model: Model, facts: Facts) -> str:
@@ -155,10 +142,14 @@ def _alone(facts: Facts, model: Model) -> str:
     if model.p50:
         p50 = facts.unit.text(model.p50.value)
         parts.append(f"runs in {p50} {facts.unit.name} (p50) {_where(facts)}")
-    if model.accuracy:
-        a = model.accuracy
-        interval = f"{wording.percent(a.low)} to {wording.percent(a.high)}"
-        parts.append(f"classifies {wording.percent(a.value)} % rightly (95 % interval {interval})")
+    measure, quality = facts.measure, model.quality
+    if quality:
+        unit = " %" if measure.unit == "%" else ""
+        interval = f" (95 % interval {measure.interval(quality)})" if not quality.bare else ""
+        value = f"{measure.text(quality.value)}{unit}"
+        parts.append(
+            f"classifies {value} rightly{interval}" if measure == ACCURACY else f"has {measure.name} {value}{interval}"
+        )
     return f"{wording.join(parts)}."
 
 
@@ -183,20 +174,45 @@ def _faster(model: Model) -> str:
     return f"{wording.times(gain.value)} {word} ({interval}) than"
 
 
-def _accuracy(model: Model) -> str:
+def _quality(model: Model, measure: Measure) -> str:
     comparison = model.comparison
-    if comparison is None or comparison.difference is None or comparison.p is None:
-        return "; their accuracies were not compared"
-    points = comparison.difference.scaled(100)
-    p, says = wording.p_value(comparison.p), verdict(comparison)
-    interval = f"95 % interval {wording.signed(points.low, 2)} to {wording.signed(points.high, 2)}"
-    word = "lower" if points.value < 0 else "higher"
-    if comparison.only_reference_right == comparison.only_this_right == 0:
-        return " and is right on exactly the same images"
-    if abs(points.value) < 0.005:
-        return f"; its accuracy is the same ({interval}; McNemar {p}: {says})"
-    change = wording.number(abs(points.value), 2)
-    return f"; its accuracy is {change} points {word} ({interval}; McNemar {p}: {says})"
+    if comparison is None or comparison.difference is None or comparison.shown(measure) is None:
+        return (
+            "; their accuracies were not compared"
+            if measure == ACCURACY
+            else f"; their {measure.name} was not compared"
+        )
+    difference, says = comparison.difference, verdict(comparison, measure)
+    if measure == ACCURACY and comparison.p is not None:
+        if comparison.only_reference_right == comparison.only_this_right == 0:
+            return " and is right on exactly the same images"
+        says = f"McNemar {wording.p_value(comparison.p)}: {says}"
+    evidence = f"95 % interval {measure.change_interval(difference)}; {says}"
+    if not float(wording.ascii_number(measure.change(difference.value))):
+        return f"; its {measure.name} is the same ({evidence})"
+    word = "lower" if difference.value < 0 else "higher"
+    return f"; its {measure.name} is {measure.amount(difference.value)} {word} ({evidence})"
+
+
+def _best(facts: Facts) -> Advice | None:
+    measure = facts.measure
+    sign = 1 if measure.higher_is_better else -1
+    scored = [(sign * model.quality.value, model) for model in facts.models if model.quality]
+    if not scored:
+        return None
+    _, exact = max(scored, key=lambda pair: (pair[0], -pair[1].size_bytes))
+    assert exact.quality is not None
+    word = "highest" if measure.higher_is_better else "lowest"
+    value = measure.text(exact.quality.value)
+    why = f"{value} % right, the highest measured" if measure == ACCURACY else f"{value}, the {word} measured"
+    rivals = [
+        model
+        for model in facts.models
+        if model is not exact and model.quality and not exact.quality.bare and overlap(model.quality, exact.quality)
+    ]
+    if rivals:
+        why += f"; the intervals of {_count(len(rivals), 'other')} reach it"
+    return Advice(need=f"{word.title()} {measure.name}", model=exact.name, why=why)
 
 
 def _where(facts: Facts) -> str:

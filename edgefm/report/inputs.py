@@ -14,11 +14,17 @@ from numpy.typing import NDArray
 from edgefm import contract
 from edgefm.benchmarking import record as records
 from edgefm.contract import Contract
-from edgefm.errors import DataError, EdgefmError, RunError
+from edgefm.errors import DataError, EdgefmError, ModelError, RunError
 from edgefm.progress import SILENT, Progress
+from edgefm.report import weights as weights_of
+from edgefm.report.weights import Weights
 from edgefm.runs import RunDirectory, Step
 
+REFERENCE = "float32"
 HISTORY_VERSION = 1
+QUANTIZE_VERSION = 2
+# Numbers of channels that can be shown as a picture.
+_PICTURES = (1, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,7 @@ class Inputs:
       images: uint8 [n, height, width, channels], the images of the benchmark, or None.
       history: the training history, or None.
       quantize: what the quantize step says of itself, or None.
+      weights: of the files that the quantize step wrote, by variant, their layers named alike.
       contracts: the contracts of the written files, in the order of their variants.
       steps: the steps that were used.
       missing: what could not be had, and why.
@@ -72,6 +79,7 @@ class Inputs:
     images: NDArray[np.uint8] | None = None
     history: Mapping[str, Any] | None = None
     quantize: Mapping[str, Any] | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)
     contracts: tuple[Contract, ...] = ()
     missing: tuple[Missing, ...] = ()
 
@@ -82,8 +90,8 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
     Raises:
       RunError: the run has no finished step at all, a file is damaged, or a newer edgefm wrote it.
     """
-    train, quantize, benchmark = (run.last(kind) for kind in ("train", "quantize", "benchmark"))
-    steps = tuple(step for step in (train, quantize, benchmark) if step is not None)
+    brought, train, quantize, benchmark = (run.last(kind) for kind in ("import", "train", "quantize", "benchmark"))
+    steps = tuple(step for step in (brought, train, quantize, benchmark) if step is not None)
     if not steps:
         raise RunError(
             f"run {run.path} has no finished step, so there is nothing to report",
@@ -93,30 +101,38 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
     history = record = described = truth = images = None
     predictions: dict[str, Prediction] = {}
     contracts: tuple[Contract, ...] = ()
+    weights: dict[str, Weights] = {}
     place = str(run.path)
-    if train is None:
+    if train is None and brought is not None:
+        pass  # a model that was brought has no training to show
+    elif train is None:
         missing.append(_no_step("training curves", "training", f"edgefm train --run {place}"))
     else:
         history = _versioned(run.folder(train) / "history.json", HISTORY_VERSION)
     if quantize is None:
         missing.append(_no_step("how the files were made", "quantisation", f"edgefm quantize {place}"))
     else:
-        described = _json(run.folder(quantize) / "quantize.json")
+        described = _versioned(run.folder(quantize) / "quantize.json", QUANTIZE_VERSION)
         contracts = _contracts(run.folder(quantize), described)
+        weights, unread = _weights(run.folder(quantize), described)
+        missing += unread
     if benchmark is None:
         missing.append(_no_step("all measurements", "benchmark", f"edgefm benchmark {place}"))
     else:
         record = records.read(run.folder(benchmark) / records.FILE_NAME)
+        if described is not None and _others(described, record):
+            why = "the benchmark measured other files than those that were written last"
+            missing.append(Missing(what="figures of the newest files", why=why, command=f"edgefm benchmark {place}"))
         truth, predictions = _predictions(run.folder(benchmark) / records.PREDICTIONS_FILE_NAME, record)
         if truth is None:
-            missing.append(Missing(what="pictures of single images", why="the benchmark kept no predictions"))
+            why = _without_predictions(record)
+            missing.append(Missing(what="pictures of single images", why=why))
         else:
             try:
-                images = _images(record, truth, data_dir=data_dir, progress=progress)
+                images = _images(run, record, truth, data_dir=data_dir, progress=progress)
             except EdgefmError as error:
-                missing.append(
-                    Missing(what="pictures of single images", why=error.message, command="edgefm data fetch")
-                )
+                command = "edgefm data fetch" if brought is None else None
+                missing.append(Missing(what="pictures of single images", why=error.message, command=command))
     return Inputs(
         run_id=run.run_id,
         steps=steps,
@@ -126,6 +142,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
         images=images,
         history=history,
         quantize=described,
+        weights=weights,
         contracts=contracts,
         missing=tuple(missing),
     )
@@ -156,6 +173,37 @@ def _versioned(path: Path, newest: int) -> dict[str, Any]:
             hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
         )
     return value
+
+
+def _weights(folder: Path, described: Mapping[str, Any]) -> tuple[dict[str, Weights], list[Missing]]:
+    """Return the weights of the written files, and what cannot be read of them."""
+    found: dict[str, Weights] = {}
+    missing = []
+    for one in described.get("variants", []):
+        path = folder / one["file"]
+        if not path.is_file():
+            missing.append(one["variant"])
+            continue
+        try:
+            found[one["variant"]] = weights_of.read(path)
+        except ModelError:
+            missing.append(one["variant"])
+    why = [Missing(what=f"the weights of {', '.join(missing)}", why="the file is not there or damaged")]
+    return weights_of.named_alike(found, REFERENCE), why if missing else []
+
+
+def _others(described: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Return whether a benchmark measured another file of a variant than the one that was written last."""
+    written = {one["variant"]: one.get("sha256") for one in described.get("variants", [])}
+    return any(model["sha256"] != written.get(model["name"], model["sha256"]) for model in record["models"])
+
+
+def _without_predictions(record: Mapping[str, Any]) -> str:
+    dataset = record["dataset"]
+    if dataset is None:
+        return "there were no labelled data"
+    task = dataset.get("task", "classification")
+    return "the benchmark kept no predictions" if task == "classification" else f"the task is a {task}"
 
 
 def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:
@@ -201,20 +249,37 @@ def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int6
 
 
 def _images(
-    record: Mapping[str, Any], truth: NDArray[np.int64], *, data_dir: Path | None, progress: Progress
+    run: RunDirectory, record: Mapping[str, Any], truth: NDArray[np.int64], *, data_dir: Path | None, progress: Progress
 ) -> NDArray[np.uint8]:
-    """Return the images that a record was measured on; nothing is downloaded for a report."""
-    from edgefm.data.fashion_mnist import load_fashion_mnist
+    """Return the pictures that a record was measured on; nothing is downloaded for a report."""
+    from edgefm.data.source import FASHION_MNIST, data_source_of, dataset_of
 
+    source = data_source_of(run)
+    if source is None:
+        raise DataError("the model was brought without data")
     dataset = record["dataset"]
-    if dataset["name"].lower().replace("_", "-") != "fashion-mnist":
-        raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
-    try:
-        held = load_fashion_mnist(data_dir, download=False, progress=progress)
-    except DataError as error:
-        # The message names folders of this machine, and the page may be passed on.
-        progress.note(f"no pictures of single images: {error.message}")
-        raise DataError("Fashion-MNIST is not found where the report is written") from error
+    if source.where == FASHION_MNIST:
+        from edgefm.data.fashion_mnist import load_fashion_mnist
+
+        if dataset["name"].lower().replace("_", "-") != FASHION_MNIST:
+            raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
+        try:
+            held = load_fashion_mnist(data_dir, download=False, progress=progress)
+        except DataError as error:
+            # The message names folders of this machine, and the page may be passed on.
+            progress.note(f"no pictures of single images: {error.message}")
+            raise DataError("Fashion-MNIST is not found where the report is written") from error
+        name = "Fashion-MNIST"
+    else:
+        try:
+            held = dataset_of(run, data_dir=data_dir, progress=progress)
+        except EdgefmError as error:
+            progress.note(f"no pictures of single images: {error.message}")
+            raise DataError("the data are not found where the report is written") from error
+        name = "data set"
     if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
-        raise DataError("the Fashion-MNIST found here is not the one that was measured on")
-    return held.test.images
+        raise DataError(f"the {name} found here is not the one that was measured on")
+    images = held.test.images
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in _PICTURES:
+        raise DataError(f"samples of shape {list(images.shape[1:])} and dtype {images.dtype} are no pictures")
+    return images

@@ -49,7 +49,7 @@ def draw_latency(facts: Facts, *, width: float) -> Figure:
     axes.tick_params(axis="y", length=0, labelcolor=style.INK)
     axes.spines["left"].set_visible(False)
     axes.grid(True, axis="x")
-    axes.set_xlabel("latency of one invoke, relative to the model's own p50")
+    axes.set_xlabel(f"latency{'' if small else ' of one invoke'}, relative to the model's own p50")
     return figure
 
 

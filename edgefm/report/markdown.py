@@ -6,20 +6,26 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgefm.report import findings, reproduce, tables
+from edgefm.report import findings, promises, reproduce, steps_table, tables
+from edgefm.report.wording import MICROSECONDS
 
 if TYPE_CHECKING:
     from edgefm.report.build import Content
     from edgefm.report.facts import Facts
+    from edgefm.report.waterfall import Waterfall
 
 _TITLES = {
     "tradeoff": "Accuracy against latency",
+    "steps": "What each step cost and bought",
     "latency": "Latency",
     "sizes": "File size",
+    "layers": "Where the bytes are",
+    "weights": "Weights before and after",
     "confusion": "Confusion",
     "flipped": "Images whose prediction changed",
     "misclassified": "Most confident mistakes",
     "curves": "Training",
+    "tuning": "Fine-tuning",
 }
 
 
@@ -45,6 +51,9 @@ def render(content: Content) -> str:
     for name, picture in content.pictures.items():
         title = _TITLES[name]
         lines += [f"## {title}", "", f"![{title}]({name}.png)", "", escape(picture.caption), ""]
+        if name == "steps" and content.waterfall is not None:
+            lines += _steps(content.waterfall, content)
+    lines += _gates(content)
     if content.inputs.missing:
         lines += ["## Missing", ""]
         for one in content.inputs.missing:
@@ -53,6 +62,39 @@ def render(content: Content) -> str:
         lines.append("")
     lines += ["## How to make it again", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
     return "\n".join(lines)
+
+
+def _steps(found: Waterfall, content: Content) -> list[str]:
+    unit = content.facts.unit if content.facts else MICROSECONDS
+    heads = steps_table.headers(found, unit)
+    lines = [
+        _line(["File", *(f"{head.value} ({head.detail})" if head.detail else head.value for head in heads)]),
+        _line(["---", *["---:"] * len(heads)], plain=True),
+    ]
+    for step in found.steps:
+        cells = steps_table.row(step, found.measure, unit)
+        texts = [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
+        lines.append(_line([step.name, *texts]))
+    lines += ["", "In parentheses the change against the file that each one grew from.", ""]
+    for story in content.stories:
+        lines.append(f"- **{escape(story.name)}**, {escape(story.start)}. {escape(' '.join(story.sentences))}")
+    return [*lines, ""]
+
+
+def _gates(content: Content) -> list[str]:
+    lines: list[str] = []
+    if content.gates:
+        lines += ["## Promises and gates", "", escape(promises.summary(content.gates)), ""]
+        lines += [_line(["File", "Promise", "Wanted", "Found", "Verdict", "Where"])]
+        lines += [_line(["---"] * 6, plain=True)]
+        for gate in content.gates:
+            lines.append(_line([gate.variant, gate.promise, gate.wanted, gate.found, gate.verdict, gate.where]))
+        lines.append("")
+    if content.skipped:
+        lines += ["## Left out", ""]
+        lines += [f"- {escape(name)}: {escape(reason)}" for name, reason in content.skipped]
+        lines.append("")
+    return lines
 
 
 def escape(text: str) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
-from edgefm.report import details, findings, reproduce, style, tables, wording
+from edgefm.report import details, findings, promises, reproduce, steps_table, style, tables, wording
 from edgefm.report.facts import confusions
-from edgefm.report.galleries import Tile, data_uri
+from edgefm.report.galleries import data_uri
 from edgefm.report.pictures import confusion_models
 
-# Of quantize.json: the recipe stands with the others, the rest says nothing to a reader.
-_NOT_SHOWN = ("key", "kind", "schema_version", "recipe")
+# Of quantize.json: what has a place of its own on the page, or says nothing to a reader.
+_NOT_SHOWN = ("key", "kind", "schema_version", "recipe", "variants", "skipped")
+# Of its variants: a row each.
+_OF_VARIANTS = ("variant", "description", "max_abs_difference", "same_top1", "seconds", "post_training")
 
 if TYPE_CHECKING:
     from edgefm.report.build import Content
@@ -31,10 +34,14 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": wording.size, "data_uri": data_uri, "groupby_order": _groups}
+    environment.filters |= {"size": wording.size, "data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
     held, facts = content.inputs, content.facts
     made = {name: one for name, one in (held.quantize or {}).items() if name not in _NOT_SHOWN}
     made, grids = details.grids(made)
+    variants = [_shown(one) for one in (held.quantize or {}).get("variants", [])]
+    grids = [*details.grids({"variants": variants})[1], *grids]
+    unit = facts.unit if facts else wording.MICROSECONDS
+    steps = content.waterfall
     context: dict[str, Any] = {
         "content": content,
         "run_id": held.run_id,
@@ -46,6 +53,11 @@ def render(content: Content) -> str:
         "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in held.steps],
         "quantize": details.rows(made),
         "grids": grids,
+        "gates": content.gates,
+        "gates_summary": promises.summary(content.gates),
+        "stories": content.stories,
+        "step_heads": steps_table.headers(steps, unit) if steps else [],
+        "step_rows": [(step, steps_table.row(step, steps.measure, unit)) for step in steps.steps] if steps else [],
         "device": details.rows((held.history or {}).get("device") or {}),
     }
     if facts is not None:
@@ -69,18 +81,31 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _shown(variant: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: variant[name] for name in _OF_VARIANTS if variant.get(name)}
+    for index, done in enumerate(variant.get("passes", [])):
+        kept = ", kept from before" if done.get("cached") else ""
+        found[f"pass {index + 1}"] = f"{done['recipe']['kind']}, {done['seconds']:.0f} s{kept}"
+    return found
+
+
 def _asides(sentence: str) -> list[tuple[str, bool]]:
     """Return the parts of a sentence, each with whether it stands in parentheses."""
     parts = re.split(r"(\([^()]*\))", sentence)
     return [(part, part.startswith("(")) for part in parts if part]
 
 
-def _groups(tiles: list[Tile], attribute: str) -> list[tuple[str, list[Tile]]]:
-    """Return tiles by the value of an attribute, in the order in which the values come first."""
-    found: dict[str, list[Tile]] = {}
-    for tile in tiles:
-        found.setdefault(getattr(tile, attribute), []).append(tile)
+def _groups(things: list[Any], attribute: str) -> list[tuple[str, list[Any]]]:
+    """Return things by the value of an attribute, in the order in which the values come first."""
+    found: dict[str, list[Any]] = {}
+    for thing in things:
+        found.setdefault(getattr(thing, attribute), []).append(thing)
     return list(found.items())
+
+
+def _soft(name: str) -> Markup:
+    """Return a name, escaped, that may be broken behind each underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _css() -> str:

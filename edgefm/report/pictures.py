@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,20 @@ from edgefm.report.confusion import draw_confusion
 from edgefm.report.curves import curves_figure
 from edgefm.report.facts import Facts, Model
 from edgefm.report.galleries import Tile, gallery_figure
+from edgefm.report.histograms import draw_histograms
+from edgefm.report.inputs import REFERENCE
+from edgefm.report.ladder import draw_ladder
 from edgefm.report.latency import beyond, draw_latency
+from edgefm.report.measure import Measure
 from edgefm.report.sizes import draw_sizes
+from edgefm.report.staircase import draw_staircase
 from edgefm.report.tradeoff import draw_tradeoff
+from edgefm.report.tuning import Course, draw_courses
+from edgefm.report.waterfall import Waterfall
+from edgefm.report.weights import Weights
+
+# A file alone has nothing to be compared with.
+MOST_ALONE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +56,12 @@ def benchmark_pictures(facts: Facts) -> dict[str, Picture]:
     n = f"n = {facts.images:,} {facts.split} images" if facts.images else "no labelled images"
     timed = [model for model in facts.models if model.invoke_ns.size]
     samples = sum(int(model.invoke_ns.size) for model in timed)
-    if any(model.p50 and model.accuracy for model in facts.models):
+    if any(model.p50 and model.quality for model in facts.models):
+        side = "above" if facts.measure.higher_is_better else "below"
         caption = (
-            f"Accuracy against p50 latency, both with 95 % intervals; the area of a mark is the size of its file. "
-            f"Nothing lies above and left of the dashed front. {n}; {samples:,} timed invokes in {facts.rounds} rounds."
+            f"{facts.measure.title} against p50 latency, both with 95 % intervals; the area of a mark is the size of "
+            f"its file. Nothing lies {side} and left of the dashed front. {n}; {samples:,} timed invokes in "
+            f"{facts.rounds} rounds."
         )
         found.append(_picture("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
     if timed:
@@ -94,6 +107,48 @@ def curves_picture(history: Mapping[str, Any]) -> Picture:
         "may lie above."
     )
     return _picture("curves", caption, "measured", lambda width: curves_figure(history, width=width))
+
+
+def steps_picture(found: Waterfall, facts: Facts | None) -> Picture:
+    """Return the steps from float32 to each file."""
+    timed = f", {facts.rounds} interleaved rounds" if facts and facts.rounds else ""
+    samples = f"n = {found.samples:,} {found.split} samples" if found.samples else "no labelled data"
+    caption = (
+        "Each file begins where the one that it grew from ended: blue is better, orange worse, grey no difference "
+        "shown. Thin lines are 95 % intervals of the difference. Time and sizes are shares of float32's, on axes where "
+        f"equal factors are equally long. {samples}{timed}."
+    )
+    return _picture("steps", caption, "measured", lambda width: draw_staircase(found, width=width))
+
+
+def tuning_picture(measure: Measure, found: Sequence[Course], samples: int) -> Picture:
+    """Return validation quality through the passes."""
+    caption = (
+        f"{measure.title} on n = {samples:,} validation samples after each epoch of each pass, from the float32 file "
+        "(dashed) to the variant's own file (ring). A pass that ends below where it began was not trained long enough "
+        "to regain what it took."
+    )
+    return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, found, width=width))
+
+
+def weights_pictures(files: Mapping[str, Weights]) -> dict[str, Picture]:
+    """Return the histograms of weights and the bytes by layer, where there is a float32 file beside another one."""
+    if REFERENCE not in files or not files[REFERENCE].layers or len(files) < MOST_ALONE:
+        return {}
+    shown = {name: one for name, one in files.items() if one.layers}
+    caption = (
+        "Weights of the heaviest layers of each file (blue), read back from it, over those of float32 (grey outline); "
+        "counts are logarithmic, zeros orange where more than 2 % are zero. Levels: the most different stored numbers "
+        f"in one channel. n = {len(shown)} files."
+    )
+    pictures = [_picture("weights", caption, "counted", lambda width: draw_histograms(shown, REFERENCE, width=width))]
+    caption = (
+        "Bytes of each layer's constants (KB), as stored (pale) / after zlib, each alone (full), all to one scale; "
+        "the share is of the float32 file. All else: smaller layers, other constants, graph and metadata. "
+        f"n = {len(shown)} files."
+    )
+    pictures.append(_picture("layers", caption, "counted", lambda width: draw_ladder(shown, REFERENCE, width=width)))
+    return {picture.name: picture for picture in pictures}
 
 
 def gallery_picture(name: str, caption: str, tiles: list[Tile]) -> Picture:

@@ -12,7 +12,7 @@ from edgefm.report.wording import Interval
 if TYPE_CHECKING:
     from edgefm.report.build import Content
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def summary(content: Content) -> dict[str, Any]:
@@ -27,6 +27,9 @@ def summary(content: Content) -> dict[str, Any]:
         "training": dict(held.history["verdict"]) if held.history and held.history.get("verdict") else None,
         "commands": reproduce.commands(held.steps),
         "pictures": [f"{name}.png" for name in content.pictures],
+        "steps_from_float32": _steps(content),
+        "gates": [{**asdict(gate), "verdict": gate.verdict} for gate in content.gates],
+        "skipped": [{"variant": name, "reason": reason} for name, reason in content.skipped],
     }
     if facts is None:
         return value
@@ -37,11 +40,34 @@ def summary(content: Content) -> dict[str, Any]:
         "created": facts.created,
         "mode": facts.mode,
         "images": facts.images,
+        "measure": asdict(facts.measure),
         "reference": facts.reference.name if facts.reference else None,
         "proposed": facts.chosen.name if facts.chosen else None,
         "models": [_model(model) for model in facts.models],
         "failed": [asdict(failure) for failure in facts.failures],
     }
+
+
+def _steps(content: Content) -> list[dict[str, Any]]:
+    found = content.waterfall
+    if found is None:
+        return []
+    told = {story.name: story.sentences for story in content.stories}
+    return [
+        {
+            "model": step.name,
+            "grew_from": step.growth.parent,
+            "added": [one.words for one in step.growth.added],
+            "quality_measure": found.measure.name,
+            "quality_split": found.split,
+            "figures": asdict(step.figures),
+            "change": asdict(step.change) if step.change else None,
+            "against_float32": asdict(step.total) if step.total else None,
+            "failure": step.failure,
+            "sentences": told.get(step.name, []),
+        }
+        for step in found.steps
+    ]
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -57,7 +83,8 @@ def _model(model: Model) -> dict[str, Any]:
         "latency_ns": {name: _interval(one) for name, one in _latencies(model).items()},
         "samples": int(model.invoke_ns.size),
         "accuracy": _interval(model.accuracy),
-        "accuracy_difference": _interval(comparison.difference) if comparison else None,
+        "quality": _interval(model.quality),
+        "quality_difference": _interval(comparison.difference) if comparison else None,
         "mcnemar_p": comparison.p if comparison else None,
         "flipped_images": len(comparison.flipped) if comparison and comparison.p is not None else None,
         "latency_ratio": _interval(comparison.ratio) if comparison else None,

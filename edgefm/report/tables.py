@@ -10,6 +10,7 @@ from typing import Any
 from edgefm.report import wording
 from edgefm.report.facts import Facts, Model
 from edgefm.report.findings import verdict
+from edgefm.report.measure import ACCURACY
 from edgefm.report.wording import Interval
 
 # A spreadsheet takes a text that starts with one of these for a formula.
@@ -28,11 +29,11 @@ class Cell:
 def headers(facts: Facts) -> list[Cell]:
     """Return the headings of the columns after the model's name: what and unit."""
     reference = facts.reference.name if facts.reference else "reference"
-    unit = facts.unit.name
+    unit, measure = facts.unit.name, facts.measure
     return [
-        Cell(value="Accuracy", detail="% [95\N{NO-BREAK SPACE}%]"),
-        Cell(value="Difference", detail="points [95\N{NO-BREAK SPACE}%]"),
-        Cell(value="McNemar", detail=f"difference to {reference}"),
+        Cell(value=measure.title, detail=f"{measure.unit} [95\N{NO-BREAK SPACE}%]".strip()),
+        Cell(value="Difference", detail=f"{measure.points} [95\N{NO-BREAK SPACE}%]".strip()),
+        Cell(value="McNemar" if measure == ACCURACY else "Shown", detail=f"difference to {reference}"),
         Cell(value="p50", detail=f"{unit} [95\N{NO-BREAK SPACE}%]"),
         Cell(value="Ratio", detail=f"to {reference} [95\N{NO-BREAK SPACE}%]"),
         Cell(value="p90", detail=unit),
@@ -59,7 +60,7 @@ def row(facts: Facts, model: Model) -> list[Cell]:
     memory = wording.DASH if model.memory_bytes is None else wording.number(model.memory_bytes / 1e6, 1)
     load = wording.DASH if model.load_ns is None else wording.number(model.load_ns / 1e6, 1)
     return [
-        _accuracy(model, best),
+        _quality(facts, model, best),
         *_difference(facts, model),
         time(model.p50, "p50", with_interval=True),
         _ratio(facts, model),
@@ -84,13 +85,13 @@ def csv_table(facts: Facts) -> str:
     names = list(rows[0]) if rows else ["model", "status", "reason", "mode", "file"]
     writer.writerow(names)
     for values in rows:
-        writer.writerow([_safe(values[name]) for name in names])
+        writer.writerow([safe(values[name]) for name in names])
     for failure in facts.failures:
         known = {
             "model": failure.name, "status": "failed", "reason": failure.reason, "mode": facts.mode,
             "file": failure.file,
         }  # fmt: skip
-        writer.writerow([_safe(known.get(name)) for name in names])
+        writer.writerow([safe(known.get(name)) for name in names])
     return buffer.getvalue()
 
 
@@ -109,11 +110,14 @@ def _numbers(facts: Facts, model: Model) -> dict[str, Any]:
         "memory_above_bare_bytes": model.memory_bytes,
         "load_ns": model.load_ns,
         "macs": model.macs,
+        "quality_measure": facts.measure.name,
     }
     comparison = model.comparison
     for name, interval in (
         ("accuracy", model.accuracy),
-        ("accuracy_difference", comparison.difference if comparison else None),
+        ("quality", model.quality),
+        ("quality_difference", comparison.difference if comparison else None),
+        ("accuracy_difference", comparison.difference if comparison and facts.measure == ACCURACY else None),
         ("latency_p50_ns", model.p50),
         ("latency_p90_ns", model.p90),
         ("latency_p99_ns", model.p99),
@@ -131,7 +135,8 @@ def _numbers(facts: Facts, model: Model) -> dict[str, Any]:
     return values
 
 
-def _safe(value: Any) -> Any:
+def safe(value: Any) -> Any:
+    """Return a value for a CSV file: a text that a spreadsheet would run gets an apostrophe, None becomes empty."""
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     return "" if value is None else value
@@ -153,31 +158,34 @@ def _best(facts: Facts) -> dict[str, float]:
         ("end_to_end", [model.end_to_end_p50 for model in models]),
     ):
         best[name] = min((interval.value for interval in intervals if interval), default=-1.0)
-    best["accuracy"] = max((model.accuracy.value for model in models if model.accuracy), default=-1.0)
+    values = [model.quality.value for model in models if model.quality]
+    if values:
+        best["quality"] = (max if facts.measure.higher_is_better else min)(values)
     return best
 
 
-def _accuracy(model: Model, best: dict[str, float]) -> Cell:
-    if model.accuracy is None:
-        return Cell(value=wording.DASH, detail=model.reasons.get("accuracy", ""))
-    share = model.accuracy
+def _quality(facts: Facts, model: Model, best: dict[str, float]) -> Cell:
+    if model.quality is None:
+        reason = model.reasons.get("quality", "") or model.reasons.get("accuracy", "")
+        return Cell(value=wording.DASH, detail=reason)
     return Cell(
-        value=wording.percent(share.value),
-        detail=f"{wording.percent(share.low)} to {wording.percent(share.high)}",
-        best=best.get("accuracy") == share.value,
+        value=facts.measure.text(model.quality.value),
+        detail=facts.measure.interval(model.quality),
+        best=best.get("quality") == model.quality.value,
     )
 
 
 def _difference(facts: Facts, model: Model) -> tuple[Cell, Cell]:
-    comparison = model.comparison
-    if comparison is None or comparison.difference is None or comparison.p is None:
+    comparison, measure = model.comparison, facts.measure
+    if comparison is None or comparison.difference is None or comparison.shown(measure) is None:
         return Cell(value="reference" if model is facts.reference else wording.DASH), Cell(value=wording.DASH)
-    points = comparison.difference.scaled(100)
-    interval = f"{wording.signed(points.low, 2)} to {wording.signed(points.high, 2)}"
-    return (
-        Cell(value=wording.signed(points.value, 2), detail=interval),
-        Cell(value=wording.p_value(comparison.p), detail=verdict(comparison).replace("no difference", "none")),
+    difference = Cell(
+        value=measure.change(comparison.difference.value), detail=measure.change_interval(comparison.difference)
     )
+    says = verdict(comparison, measure).replace("no difference", "none")
+    if measure == ACCURACY and comparison.p is not None:
+        return difference, Cell(value=wording.p_value(comparison.p), detail=says)
+    return difference, Cell(value=says.replace("a ", "").replace(" is shown", "").replace(" shown", ""))
 
 
 def _ratio(facts: Facts, model: Model) -> Cell:

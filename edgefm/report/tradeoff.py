@@ -19,8 +19,8 @@ _LOG_RATIO = 8.0
 
 
 def draw_tradeoff(facts: Facts, *, width: float) -> Figure:
-    """Return accuracy (percent) against p50 latency of all models that have both; there must be one."""
-    models = [model for model in facts.models if model.p50 and model.accuracy]
+    """Return quality against p50 latency of all models that have both; there must be one."""
+    models = [model for model in facts.models if model.p50 and model.quality]
     small = width < style.WIDE
     figure = style.new_figure(width, 3.9 if small else 4.3)
     axes = figure.add_subplot()
@@ -34,7 +34,7 @@ def draw_tradeoff(facts: Facts, *, width: float) -> Figure:
     for points, model in sorted(order, key=lambda pair: (pair[1] is facts.chosen, -pair[0])):
         _mark(axes, facts, model, points)
     axes.set_xlabel(f"latency of one invoke, p50 ({facts.unit.name}), less is better")
-    axes.set_ylabel("accuracy (%), more is better")
+    axes.set_ylabel(facts.measure.axis)
     axes.grid(True)
     figure.legend(handles=_legend(), loc="outside lower left", ncols=2 if small else 4, frameon=False, fontsize=8)
     _label(figure, axes, facts, models, areas)
@@ -49,13 +49,13 @@ def colour(facts: Facts, model: Model) -> str:
 
 
 def _xy(facts: Facts, model: Model) -> tuple[float, float]:
-    assert model.p50 and model.accuracy
-    return model.p50.value / facts.unit.nanoseconds, 100 * model.accuracy.value
+    assert model.p50 and model.quality
+    return model.p50.value / facts.unit.nanoseconds, facts.measure.factor * model.quality.value
 
 
 def _limit(axes: Axes, facts: Facts, models: list[Model]) -> None:
     times = [m.p50.scaled(1 / facts.unit.nanoseconds) for m in models if m.p50]
-    shares = [m.accuracy.scaled(100) for m in models if m.accuracy]
+    shares = [m.quality.scaled(facts.measure.factor) for m in models if m.quality]
     low, high = min(t.low for t in times), max(t.high for t in times)
     if high / max(low, 1e-9) > _LOG_RATIO:
         axes.set_xscale("log")
@@ -65,7 +65,7 @@ def _limit(axes: Axes, facts: Facts, models: list[Model]) -> None:
     else:
         axes.set_xlim(0, high * 1.18)
     bottom, top = min(s.low for s in shares), max(s.high for s in shares)
-    room = 0.22 * max(top - bottom, 0.2)
+    room = 0.22 * max(top - bottom, 0.002 * facts.measure.factor if facts.measure.unit else 1e-9)
     axes.set_ylim(bottom - room, top + room)
 
 
@@ -75,8 +75,9 @@ def _front(axes: Axes, facts: Facts, models: list[Model]) -> None:
 
 
 def _corners(axes: Axes, facts: Facts, models: list[Model]) -> list[tuple[float, float]]:
-    """Return the corners of the front's staircase, from the lower edge to the right one."""
-    height = axes.get_ylim()[0]
+    """Return the corners of the front's staircase, from the worst edge to the right one."""
+    # The front begins at the worst edge, which of an error is the upper one.
+    height = axes.get_ylim()[0 if facts.measure.higher_is_better else 1]
     corners: list[tuple[float, float]] = []
     for x, y in sorted(_xy(facts, model) for model in models if model.on_front):
         corners += [(x, height), (x, y)]
@@ -85,9 +86,9 @@ def _corners(axes: Axes, facts: Facts, models: list[Model]) -> list[tuple[float,
 
 
 def _mark(axes: Axes, facts: Facts, model: Model, points: float) -> None:
-    assert model.p50 and model.accuracy
+    assert model.p50 and model.quality
     x, y = _xy(facts, model)
-    time, share = model.p50.scaled(1 / facts.unit.nanoseconds), model.accuracy.scaled(100)
+    time, share = model.p50.scaled(1 / facts.unit.nanoseconds), model.quality.scaled(facts.measure.factor)
     hue = colour(facts, model)
     axes.plot([time.low, time.high], [y, y], color=hue, linewidth=1.2, alpha=0.6, zorder=2)
     axes.plot([x, x], [share.low, share.high], color=hue, linewidth=1.2, alpha=0.6, zorder=2)
@@ -131,11 +132,11 @@ def _label(figure: Figure, axes: Axes, facts: Facts, models: list[Model], areas:
     ]
     marks, bars = [], []
     for model, text, points in zip(models, texts, areas, strict=True):
-        assert model.p50 and model.accuracy
+        assert model.p50 and model.quality
         x, y = axes.transData.transform(_xy(facts, model))
         extent = text.get_window_extent(renderer)
         marks.append(Mark(x, y, pixel * math.sqrt(points / math.pi), extent.width, extent.height))
-        bar = [(0.0, 100 * model.accuracy.low), (0.0, 100 * model.accuracy.high)]
+        bar = [(0.0, facts.measure.factor * model.quality.low), (0.0, facts.measure.factor * model.quality.high)]
         (_, low), (_, high) = axes.transData.transform(bar)
         bars.append(Box(x - 2, low, x + 2, high))
     frame = axes.get_window_extent(renderer)

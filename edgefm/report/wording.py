@@ -18,6 +18,16 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def alone(cls, value: float) -> Interval:
+        """Return a figure of which no interval is known."""
+        return cls(value=value, low=value, high=value)
+
+    @property
+    def bare(self) -> bool:
+        """Whether there is no interval to write: none is known, or it is of no width."""
+        return self.low == self.high
+
     def scaled(self, factor: float) -> Interval:
         """Return the interval in another unit; `factor` > 0."""
         return Interval(value=self.value * factor, low=self.low * factor, high=self.high * factor)
@@ -89,6 +99,33 @@ def size(size_bytes: float) -> str:
     if abs(size_bytes) >= 1e6:
         return f"{number(size_bytes / 1e6, 2)} MB"
     return f"{number(size_bytes / 1e3, 0 if abs(size_bytes) >= 1e5 else 1)} KB"
+
+
+def byte_count(size_bytes: int) -> str:
+    """Return a size to the byte below 1,000 bytes, and like `size` above.
+
+    >>> byte_count(0), byte_count(1), byte_count(96), byte_count(252_300)
+    ('0 bytes', '1 byte', '96 bytes', '252 KB')
+    """
+    if abs(size_bytes) < 1000:
+        return f"{size_bytes} byte" if size_bytes == 1 else f"{number(size_bytes, 0)} bytes"
+    return size(size_bytes)
+
+
+def count(things: int) -> str:
+    """Return a large number in thousands or millions.
+
+    >>> count(7_780_096), count(41_300), count(512)
+    ('7.78 M', '41.3 k', '512')
+    """
+    if things >= 1e6:
+        return f"{things / 1e6:,.2f} M"
+    return f"{things / 1e3:,.1f} k" if things >= 1e4 else f"{things:,}"
+
+
+def ascii_number(text: str) -> str:
+    """Return a number that this module wrote as one that Python reads."""
+    return text.replace(MINUS, "-").replace(",", "")
 
 
 def p_value(p: float) -> str:

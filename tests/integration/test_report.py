@@ -29,7 +29,8 @@ from edgefm.runs import RunDirectory
 from tests.fixtures import sample_run
 
 SCHEMA = Path(__file__).parents[2] / "edgefm" / "schemas" / "benchmark-record-1.schema.json"
-PICTURES = {"tradeoff", "latency", "sizes", "confusion", "flipped", "misclassified", "curves"}
+OF_BENCHMARK = {"tradeoff", "latency", "sizes", "confusion", "flipped", "misclassified"}
+PICTURES = OF_BENCHMARK | {"steps", "layers", "weights", "curves", "tuning"}
 NASTY = '<script>alert("x")</script>|a`b*c'
 LIMIT_BYTES = 3_000_000
 SMALL = sample_run.VARIANTS[2:4]
@@ -38,7 +39,7 @@ SMALL = sample_run.VARIANTS[2:4]
 class _Page(HTMLParser):
     """Collects what a page refers to and checks that its tags are balanced."""
 
-    VOID = frozenset({"meta", "br", "img", "link", "input", "hr"})
+    VOID = frozenset({"meta", "br", "img", "link", "input", "hr", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -79,9 +80,9 @@ class _Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    record = sample_run.record(images=2000, rounds=4)
+    record = sample_run.record(images=2000, rounds=4, variants=sample_run.ALL)
     record["models"].append(sample_run.failed("int8_broken", "the worker gave no answer for 60 s"))
-    made = sample_run.write(tmp_path_factory.mktemp("runs") / "a", record=record)
+    made = sample_run.write(tmp_path_factory.mktemp("runs") / "a", record=record, variants=sample_run.ALL)
     write(made)
     return made
 
@@ -107,7 +108,8 @@ def test_sample_record_follows_the_schema() -> None:
 
 
 def test_report_writes_every_file(folder: Path) -> None:
-    expected = {"index.html", "report.md", "table.csv", "report.json", *(f"{name}.png" for name in PICTURES)}
+    expected = {"index.html", "report.md", "table.csv", "steps.csv", "report.json"}
+    expected |= {f"{name}.png" for name in PICTURES}
     assert {path.name for path in folder.iterdir()} == expected
     for name in PICTURES:
         with Image.open(folder / f"{name}.png") as image:
@@ -176,10 +178,12 @@ def test_csv_holds_the_numbers_of_the_record(run: RunDirectory, folder: Path) ->
 
 def test_markdown_table_reads_back(folder: Path) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
-    assert len({len(row) for row in cells}) == 1
-    assert [row[0].strip() for row in cells[2:]] == [variant.name for variant in sample_run.VARIANTS]
+    models, steps, gates = (block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE))
+    for lines in (models, steps, gates):
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines}) == 1
+    names = [variant.name for variant in sample_run.ALL]
+    assert [line.split("|")[1].strip() for line in models[2:]] == names
+    assert sorted(line.split("|")[1].strip() for line in steps[2:]) == sorted(names)
     links = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
     assert {link.removesuffix(".png") for link in links} == PICTURES
     assert all((folder / link).is_file() for link in links)
@@ -263,7 +267,7 @@ def test_report_without_labelled_data_leaves_accuracy_out(tmp_path: Path, small:
     made = sample_run.write(tmp_path / "run", record={**small, "dataset": None, "models": models}, train=False)
     out = write(made).parent
     names = {path.stem for path in out.glob("*.png")}
-    assert names == {"latency", "sizes"}
+    assert names == {"latency", "sizes", "steps", "layers", "weights"}
     text = _Page((out / "index.html").read_text(encoding="utf-8")).text
     assert "no labelled data were given" in text
     assert "their accuracies were not compared" in text

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization
-from edgefm.report import details, findings, markdown, pareto, reproduce, tables, wording
+from edgefm.report import details, findings, markdown, measure, pareto, reproduce, tables, weights, wording
 from edgefm.report.facts import Facts, Model, confusions, facts, fastest, loss_is_shown
 from edgefm.report.labels import Box, Mark, place
 from edgefm.report.wording import Interval, number, percent, signed, time_unit, times
@@ -251,7 +251,9 @@ def test_commands_name_only_what_differs_from_the_defaults() -> None:
     ]
 
 
-@pytest.mark.parametrize("module", [wording, findings, pareto, details, markdown], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [wording, pareto, details, markdown, measure, weights], ids=lambda module: module.__name__
+)
 def test_examples_in_docstrings_hold(module: Any) -> None:
     outcome = doctest.testmod(importlib.import_module(module.__name__))
     assert outcome.attempted > 0
