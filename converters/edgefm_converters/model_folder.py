@@ -15,6 +15,7 @@ from edgefm.contract import Contract
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import version
 from edgefm.errors import ModelError
+from edgefm.quality import predicted_classes
 from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
@@ -121,7 +122,7 @@ def write_model_folder(
     outputs = of_file(path, agreed, inputs)
     if not all(np.isfinite(output).all() for output in outputs):
         raise ModelError(f"variant '{variant}' gives outputs that are not finite")
-    same = (outputs[0].argmax(axis=-1) == expected[0].argmax(axis=-1)).mean() if card.labels else None
+    same = (predicted_classes(outputs) == predicted_classes(tuple(expected))).mean() if card.labels else None
     parity = {
         "images": len(inputs),
         "max_abs_difference": max(

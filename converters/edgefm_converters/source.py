@@ -113,7 +113,9 @@ def open_source(
     classes = _classes(model_file.output_shape(loaded), dataset)
     labels = _labels(tuple(about["labels"]) if about["labels"] else None, dataset, classes, path, progress)
     if dataset is not None:
-        check_fit(dataset, input_shape=shape, value_range=encoding.value_range, classes=classes)
+        known = about["value_range"] or dataset.train.images.dtype == np.uint8 or _rescales(model)
+        limits = encoding.value_range if known else None
+        check_fit(dataset, input_shape=shape, value_range=limits, classes=classes)
     compared = _compared(run, brought, dataset, encoding, shape, recipe)
     softmax, expected = False, _outputs(model, float32, compared)
     if classes and (expected[0].min() < 0 or expected[0].max() > 1):
@@ -140,6 +142,10 @@ def open_source(
         expected=expected,
         softmax_added=softmax,
     )
+
+
+def _rescales(model: Any) -> bool:
+    return model is not None and rescales_first(model)
 
 
 def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
@@ -172,7 +178,7 @@ def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
 def _encoding(
     path: Path, model: Any, dataset: Dataset | None, value_range: list[float] | None, progress: Progress
 ) -> Preprocessing:
-    rescales = model is not None and rescales_first(model)
+    rescales = _rescales(model)
     if dataset is not None and dataset.train.images.dtype != np.uint8:
         # Floats are the model's inputs already: what is not said, the training samples tell.
         images = dataset.train.images
