@@ -245,6 +245,33 @@ def test_bias_correction_equals_a_numpy_computation_on_one_dense_layer() -> None
     assert report["layers"][0]["shift"] == pytest.approx(np.abs(error).max() / (given @ kernel).std(), rel=1e-4)
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["relu inside", "relu behind"])
+def test_bias_correction_counts_what_relu_lets_through(behind: bool) -> None:
+    import keras
+    from keras import layers
+
+    from edgefm.compression.bias_correction import correct_bias
+
+    network: list[Any] = [keras.Input((30,)), layers.Dense(5, activation=None if behind else "relu", name="only")]
+    model = keras.Sequential([*network, *([layers.ReLU()] if behind else [])])
+    given = np.random.default_rng(0).normal(0.3, 1, size=(400, 30)).astype(np.float32)
+    corrected, _ = correct_bias(model, given, dense_bits=4)
+    kernel = model.get_weights()[0].astype(np.float64)
+    scale = np.abs(kernel).max(axis=0) / 7
+    rounded = np.clip(np.round(kernel / scale), -8, 7) * scale
+    exact, coarse = given @ kernel, given @ rounded
+    let_through = exact > 0
+    error = ((coarse - exact) * let_through).sum(axis=0) / let_through.sum(axis=0)
+    found = corrected.get_layer("only").get_weights()[1]
+    np.testing.assert_allclose(found, -error, atol=2e-3)
+
+    def squared(bias: NDArray[Any]) -> NDArray[Any]:
+        return ((np.maximum(coarse + bias, 0) - np.maximum(exact, 0)) ** 2).mean(axis=0)
+
+    plain_mean = (coarse - exact).mean(axis=0)
+    assert squared(found).sum() < squared(-plain_mean).sum() and squared(found).sum() < squared(0 * found).sum()
+
+
 def test_bias_correction_leaves_kernels_and_names() -> None:
     from edgefm.compression.bias_correction import correct_bias
     from edgefm.compression.folding import fold
