@@ -8,8 +8,8 @@ from typing import Any
 
 from edgefm.errors import ModelError
 from edgefm.silence import silenced
-from edgefm_converters import flatbuffer
-from edgefm_converters.keras_to_tflite import INPUT, SIGNATURE
+from edgefm_converters import float_barrier
+from edgefm_converters.keras_to_tflite import INPUT, SIGNATURE, in_order
 from edgefm_converters.surgery import with_uint8_io
 
 
@@ -25,15 +25,7 @@ def int8_tflite(tf_model: Any, *, output_names: Sequence[str]) -> bytes:
     """
     with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-fake-quant-") as folder:
         content = _convert(tf_model, folder, output_names)
-    return with_uint8_io(_ordered(content, output_names))
-
-
-def _ordered(content: bytes, output_names: Sequence[str]) -> bytes:
-    """Return the file with its outputs in the model's order: the converter orders them by name."""
-    model = flatbuffer.read(content)
-    named = {entry.name.decode(): entry.tensorIndex for entry in model.signatureDefs[0].outputs}
-    model.subgraphs[0].outputs = [named[name] for name in output_names]
-    return flatbuffer.write(model)
+    return with_uint8_io(float_barrier.removed(in_order(content, output_names)))
 
 
 def _convert(tf_model: Any, folder: str, output_names: Sequence[str]) -> bytes:
@@ -49,7 +41,9 @@ def _convert(tf_model: Any, folder: str, output_names: Sequence[str]) -> bytes:
     module.variables_of_model = tf_model.variables
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
     try:
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
+        with float_barrier.shown():
+            function = module.serve.get_concrete_function()
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.inference_input_type = tf.int8

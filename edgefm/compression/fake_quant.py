@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgefm.compression.qat_graph import INPUT_LAYER
@@ -87,6 +87,7 @@ class Place:
       output: 'own', 'fixed', 'as_input', or 'none': its values pass, or the next layer's range is theirs.
       limits: of a 'fixed' range.
       source: layer whose range an 'as_input' one is.
+      shares: the Concatenate whose range the output has in the file, where that is the only one to take it.
       float32: why the layer stays float32; '' where it does not.
     """
 
@@ -95,6 +96,7 @@ class Place:
     output: str = "none"
     limits: tuple[float, float] | None = None
     source: str | None = None
+    shares: str | None = None
     float32: str = ""
 
 
@@ -113,12 +115,15 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
         found[layer.name] = _place(layer, reason, wiring, found)
     for layer in wiring.layers:
         if _fuses(layer, found, wiring):
-            found[layer.name] = _silent(found[layer.name])
+            found[layer.name] = replace(found[layer.name], output="none")
+    for layer in wiring.layers:
+        if found[layer.name].float32 and wiring.only_float32_takes(layer.name, found):
+            found[layer.name] = replace(found[layer.name], output="none")
     for layer in reversed(wiring.layers):
         if type(layer).__name__ == "Concatenate" and not found[layer.name].float32:
             for feeder in wiring.feeders(layer):
                 if found[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
-                    found[feeder] = _silent(found[feeder])
+                    found[feeder] = replace(found[feeder], output="none", shares=found[layer.name].shares or layer.name)
     return found
 
 
@@ -148,6 +153,10 @@ class _Wiring:
         """Return the one layer that takes an output, or None where several do or the model gives it back."""
         takers = self._takers[name]
         return takers[0] if len(takers) == 1 and name not in self.outputs else None
+
+    def only_float32_takes(self, name: str, found: Mapping[str, Place]) -> bool:
+        """Return whether all that take an output stay float32 themselves."""
+        return name not in self.outputs and all(found[taker].float32 for taker in self._takers[name])
 
 
 def _left_out(layer: Any, exclude: Sequence[str]) -> str:
@@ -208,10 +217,6 @@ def _fuses(layer: Any, found: Mapping[str, Place], wiring: _Wiring) -> bool:
     if type(behind).__name__ == "ReLU":
         return behind.max_value in (None, 6) and not behind.negative_slope and not behind.threshold
     return type(behind).__name__ == "Activation" and activation_name(behind) in ("relu", "relu6")
-
-
-def _silent(place: Place) -> Place:
-    return Place(layer=place.layer, kernel=place.kernel, float32=place.float32)
 
 
 def _thresholded(layer: Any) -> bool:
@@ -280,6 +285,7 @@ def quantized(
             preserve_sparsity=sparse,
             preserve_clusters=clustered,
             output=place.output != "none",
+            float32=bool(place.float32),
         )
         return tfmot.quantize_annotate_layer(layer.__class__.from_config(layer.get_config()), config)
 
@@ -320,6 +326,12 @@ def _refused(tf_model: Any, error: Exception) -> ModelError:
     )
 
 
+def layer_of(quantized: Any, name: str) -> Any:
+    """Return a layer of a fake-quantised model by its name without tfmot's prefix."""
+    named = {layer.name: layer for layer in quantized.layers}
+    return named.get(PREFIX + name) or named[name]
+
+
 def ancestors(quantized: Any, name: str, *, known: Mapping[str, Any]) -> list[str] | None:
     """Return the nearest layers before one whose outputs are known, or None where they do not decide its output.
 
@@ -330,7 +342,7 @@ def ancestors(quantized: Any, name: str, *, known: Mapping[str, Any]) -> list[st
     """
     wiring = _Wiring(quantized)
     found: list[str] = []
-    todo = list(wiring.feeders(quantized.get_layer(PREFIX + name)))
+    todo = list(wiring.feeders(layer_of(quantized, name)))
     while todo:
         plain = todo[0].removeprefix(PREFIX)
         if plain in known:

@@ -14,10 +14,13 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
+from edgefm_converters import float_barrier
+
 _LastValueQuantizer: Any = tfmot.quantization.keras.quantizers.LastValueQuantizer
 _MovingAverageQuantizer: Any = tfmot.quantization.keras.quantizers.MovingAverageQuantizer
 _QuantizeConfig: Any = tfmot.quantization.keras.QuantizeConfig
 _QuantizeLayoutTransform: Any = tfmot.quantization.keras.QuantizeLayoutTransform
+_QuantizeRegistry: Any = tfmot.quantization.keras.QuantizeRegistry
 _QuantizeScheme: Any = tfmot.quantization.keras.QuantizeScheme
 # A kernel with more different values than a recipe can ask for was never clustered.
 MOST_CLUSTERS = 256
@@ -81,20 +84,25 @@ class KernelQuantizer(_LastValueQuantizer):
 
 
 class RangeQuantizer(_MovingAverageQuantizer):
-    """Rounds a layer's output to 256 levels of a range that was set before training and stays."""
+    """Rounds a layer's output to 256 levels of a range that was set before training and stays.
 
-    moving = False
+    Attributes:
+      behind_float32: the layer stays float32. TensorFlow's converter would quantise it all the same, because it finds
+        a range on both sides; so the converter is shown a barrier (see `edgefm_converters.float_barrier`).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, behind_float32: bool = False) -> None:
         super().__init__(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)
+        self.behind_float32 = behind_float32
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
-        """Return the output rounded."""
-        return super().__call__(inputs, training and self.moving, weights, **kwargs)
+        """Return the output rounded; tfmot moves the range where it is told that this is training."""
+        given = float_barrier.barrier(inputs) if self.behind_float32 else inputs
+        return super().__call__(given, False, weights, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor: none."""
-        return {}
+        """Return the arguments of the constructor."""
+        return {"behind_float32": self.behind_float32}
 
 
 class LayerConfig(_QuantizeConfig):
@@ -106,6 +114,7 @@ class LayerConfig(_QuantizeConfig):
       preserve_sparsity: see `KernelQuantizer`.
       preserve_clusters: see `KernelQuantizer`.
       output: whether the output is quantised.
+      float32: whether the layer stays float32.
     """
 
     def __init__(
@@ -116,12 +125,14 @@ class LayerConfig(_QuantizeConfig):
         preserve_sparsity: bool = False,
         preserve_clusters: bool = False,
         output: bool = False,
+        float32: bool = False,
     ) -> None:
         self.kernel = kernel
         self.by = by
         self.preserve_sparsity = preserve_sparsity
         self.preserve_clusters = preserve_clusters
         self.output = output
+        self.float32 = float32
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """Return the kernel and its quantiser."""
@@ -146,7 +157,7 @@ class LayerConfig(_QuantizeConfig):
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
         """Return the output's quantiser."""
-        return [RangeQuantizer()] if self.output else []
+        return [RangeQuantizer(behind_float32=self.float32)] if self.output else []
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
@@ -156,12 +167,23 @@ class LayerConfig(_QuantizeConfig):
             "preserve_sparsity": self.preserve_sparsity,
             "preserve_clusters": self.preserve_clusters,
             "output": self.output,
+            "float32": self.float32,
         }
 
 
 class _NoTransforms(_QuantizeLayoutTransform):
     def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
         return model, layer_quantize_map
+
+
+class _EmptyRegistry(_QuantizeRegistry):
+    """Knows no layer: tfmot would quantise the output of one that was left alone for the sake of the next."""
+
+    def supports(self, layer: Any) -> bool:
+        return False
+
+    def get_quantize_config(self, layer: Any) -> None:
+        return None
 
 
 class Scheme(_QuantizeScheme):
@@ -172,8 +194,8 @@ class Scheme(_QuantizeScheme):
         return _NoTransforms()
 
     def get_quantize_registry(self) -> Any:
-        """Return tfmot's registry, which is not asked."""
-        return tfmot.quantization.keras.default_8bit.Default8BitQuantizeRegistry()
+        """Return a registry that knows no layer."""
+        return _EmptyRegistry()
 
 
 CUSTOM_OBJECTS = {cls.__name__: cls for cls in (KernelQuantizer, RangeQuantizer, LayerConfig)}

@@ -1,7 +1,14 @@
-"""The ranges of a fake-quantised model's activations, measured on the float model before training starts.
+"""The ranges of a fake-quantised model's activations, measured on the float model before training and kept.
 
 tfmot starts every range at [-6, 6] and lets it follow the batches with a moving average of 0.999: after one epoch
-much of the start is still there, and levels are lost on values that a ReLU never gives.
+much of the start is still there, and levels are lost on values that a ReLU never gives. Here a range goes from the
+mean of the batches' least values to the mean of their greatest; rarer values are clipped for finer levels.
+
+Accuracy of the int8 file on the 12,000 validation images, Enhanced CNN, one epoch of 6,000 images, mean of seeds 0 to
+2, without training 93.38 %: tfmot's start 93.35 (93.33 to 93.38); least and greatest of all calibration images, kept
+93.46 (93.43 to 93.49); as here 93.50 (93.48 to 93.52); as here, then moving 93.51 (93.50 to 93.52). The last two
+cannot be told apart (a standard error is 0.22 points, of paired differences about 0.05), and a range that is kept
+stays the same for an average pooling and what it pools.
 """
 
 from __future__ import annotations
@@ -17,7 +24,7 @@ from edgefm.compression.qat_graph import INPUT_LAYER
 from edgefm.progress import Progress
 
 Range = tuple[float, float]
-_BATCH = 32
+_BATCH = 64
 # The least width of a range: an output that is always 0 has one too.
 _NARROWEST = 1e-6
 
@@ -25,7 +32,7 @@ _NARROWEST = 1e-6
 def measured_ranges(
     tf_model: Any, found: Mapping[str, Place], inputs: NDArray[np.float32], *, label: str, progress: Progress
 ) -> dict[str, Range]:
-    """Return the least and greatest value of each quantised output of the float model, 0 always within.
+    """Return the range of each quantised output of the float model, 0 always within; the model's ends are not clipped.
 
     Args:
       tf_model: the float tf_keras model.
@@ -48,16 +55,20 @@ def measured_ranges(
         return tf.stack([tf.stack([tf.reduce_min(value), tf.reduce_max(value)]) for value in values])
 
     measure = tf.function(extremes, input_signature=[spec])
-
-    low = np.zeros(len(tensors), np.float32)
-    high = np.zeros(len(tensors), np.float32)
+    ends_of_model = {INPUT_LAYER, *(tensor._keras_history.layer.name for tensor in tf_model.outputs)}
+    batches = []
     for start in range(0, len(inputs), _BATCH):
-        batch = measure(inputs[start : start + _BATCH]).numpy()
-        low, high = np.minimum(low, batch[:, 0]), np.maximum(high, batch[:, 1])
+        batches.append(measure(inputs[start : start + _BATCH]).numpy())
         progress.step(label, min(start + _BATCH, len(inputs)), len(inputs))
+    found_ends = np.stack(batches)  # [batches, tensors, 2]
     ranges: dict[str, Range] = {}
-    for place, part in zip(own, np.split(np.arange(len(tensors)), np.cumsum(sizes)[:-1]), strict=True):
-        ranges[place.layer] = _widened(float(low[part].min()), float(high[part].max()))
+    for place, part in zip(own, np.split(found_ends, np.cumsum(sizes)[:-1], axis=1), strict=True):
+        low, high = part[..., 0].min(axis=1), part[..., 1].max(axis=1)
+        whole = place.layer in ends_of_model
+        ranges[place.layer] = _widened(
+            float(low.min() if whole else np.minimum(low, 0).mean()),
+            float(high.max() if whole else np.maximum(high, 0).mean()),
+        )
     for place in ranged(found):
         if place.output == "fixed" and place.limits is not None:
             ranges[place.layer] = place.limits

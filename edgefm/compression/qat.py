@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fake_quant import Place, float32_layers, places, quantized
-from edgefm.compression.fake_quant_ranges import exactly, measured_ranges, set_ranges, settle_kernels
+from edgefm.compression.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.fine_tuning import fine_tune
 from edgefm.compression.qat_graph import Prepared, prepare, with_weights
 from edgefm.compression.qat_parity import Parity, parity
@@ -30,6 +30,21 @@ _BRIDGE_SAMPLES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
+class FakeQuantGraph:
+    """A fake-quantised graph.
+
+    Attributes:
+      model: tf_keras.Model.
+      places: where its quantisers stand.
+      ranges: of the outputs that they round.
+    """
+
+    model: Any
+    places: Mapping[str, Place]
+    ranges: Mapping[str, Range]
+
+
+@dataclass(frozen=True, kw_only=True)
 class QatResult:
     """What quantisation-aware training gives back.
 
@@ -41,12 +56,14 @@ class QatResult:
       facts: measured, as JSON: 'bridge' and 'parity' of outputs, the layers that stay 'float32' with the reason, the
         'kernels' of the file, 'calibration_samples'.
       parity: of the file and the graph that was trained.
+      graph: the graph that was trained.
     """
 
     model: Any
     int8: bytes
     encoding: Preprocessing
     parity: Parity
+    graph: FakeQuantGraph
     history: tuple[Mapping[str, Any], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,6 +93,7 @@ def quantization_aware_train(
     """
     from edgefm_converters.bridge import check_parity, to_tf_keras
     from edgefm_converters.fake_quant_to_tflite import int8_tflite
+    from edgefm_converters.keras_to_tflite import output_names
     from edgefm_converters.kernels import kernels
 
     prepared = prepare(model)
@@ -108,7 +126,7 @@ def quantization_aware_train(
     )
     settle_kernels(graph)
     progress.step("convert", 0, 1)
-    content = int8_tflite(graph, output_names=_output_names(model))
+    content = int8_tflite(graph, output_names=output_names(model))
     progress.step("convert", 1, 1)
     agreed = parity(
         graph,
@@ -127,6 +145,7 @@ def quantization_aware_train(
         int8=content,
         encoding=ours.encoding,
         parity=agreed,
+        graph=FakeQuantGraph(model=graph, places=found, ranges=ranges),
         history=history,
         facts={
             "bridge": bridged,
@@ -193,9 +212,9 @@ def _learnt(graph: Any, found: Mapping[str, Place]) -> dict[str, list[NDArray[np
     weights = {}
     for layer in graph.layers:
         inner = getattr(layer, "layer", layer)
-        name = inner.name
-        if name in found and inner.weights:
-            weights[name] = [weight.numpy() for weight in _own_weights(layer, inner)]
+        own = _own_weights(layer, inner)
+        if inner.name in found and own:
+            weights[inner.name] = [weight.numpy() for weight in own]
     return weights
 
 
@@ -203,13 +222,6 @@ def _own_weights(layer: Any, inner: Any) -> list[Any]:
     """Return a wrapped layer's own weights, the kernel first: the wrapper holds the kernel, the layer the others."""
     kernels = [kernel for kernel, _, _ in getattr(layer, "_weight_vars", ())]
     return kernels + [weight for weight in inner.weights if all(weight is not kernel for kernel in kernels)]
-
-
-def _output_names(model: Any) -> list[str]:
-    from edgefm_converters.keras_to_tflite import OUTPUT
-
-    names = [str(name) for name in model.output_names]
-    return [OUTPUT] if len(names) == 1 else names
 
 
 def _warning(agreed: Parity) -> str:

@@ -34,6 +34,8 @@ FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
 _LINEAR = (layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.Dense)
 _CHAINED = (layers.Add, layers.Multiply)
 _AFFINE = (layers.BatchNormalization, layers.Rescaling)
+# Operations of keras.ops that are affine where one operand is a constant.
+_ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 Weights = Mapping[str, list[NDArray[np.float32]]]
 
 
@@ -148,6 +150,8 @@ class _Surgeon:
                 return self._depthwise(call, first, scale=found.scale, shift=found.shift)
             self.float32[call.name] = found.reason if isinstance(found, Stop) else "its input has no fixed size"
             self.frozen.append(call.name)
+        elif (constant := _affine_operation(call)) is not None:
+            return self._depthwise(call, first, scale=constant[0], shift=constant[1])
         elif isinstance(layer, ChannelShift):
             self.frozen.append(call.name)
         elif isinstance(layer, keras.Layer) and layer.weights:
@@ -189,6 +193,32 @@ class _Surgeon:
         depthwise.set_weights([scale.reshape(1, 1, -1, 1).astype(np.float32), shift.astype(np.float32)])
         self.frozen.append(call.name)
         return output if len(shape) == 3 else layers.Reshape(shape, name=f"{call.name}_back")(output)
+
+
+def _affine_operation(call: Call) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the scale and shift by channel of an operation such as `x / 6` or `1 - x`, or None where it is none."""
+    kind, values = type(call.layer).__name__, [*call.arguments.args, *call.arguments.kwargs.values()]
+    if isinstance(call.layer, keras.Layer) or kind not in _ARITHMETIC or len(values) != 2 or len(call.inputs) != 1:
+        return None
+    first = values[0] is call.arguments.keras_tensors[0]
+    constant = values[1] if first else values[0]
+    channels = call.input_shape[-1]
+    if (
+        channels is None
+        or None in call.input_shape[1:]
+        or np.ndim(constant) > 1
+        or np.size(constant) not in (1, channels)
+    ):
+        return None
+    number = np.broadcast_to(np.asarray(constant, np.float64), (channels,))
+    one, zero = np.ones(channels), np.zeros(channels)
+    if kind == "Add":
+        return one, number
+    if kind == "Subtract":
+        return (one, -number) if first else (-one, number)
+    if kind == "Multiply":
+        return number, zero
+    return (1 / number, zero) if first else None
 
 
 def _separated(layer: Any) -> list[Any]:

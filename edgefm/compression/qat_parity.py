@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.fake_quant import PREFIX, Place, ancestors, ranged
+from edgefm.compression.fake_quant import PREFIX, Place, ancestors, layer_of
 from edgefm.compression.fake_quant_ranges import Range
 from edgefm.progress import SILENT, Progress
 
@@ -108,7 +108,7 @@ def parity(
     for start in range(0, len(inputs), _BATCH):
         batch = np.asarray(inputs[start : start + _BATCH], np.float32)
         expected, found = graph(batch), tflite_outputs(content, batch)
-        agreed += int((expected[0].argmax(-1) == found[0].argmax(-1)).sum()) if classes else 0
+        agreed += int((_chosen(expected[0]) == _chosen(found[0])).sum()) if classes else 0
         for one, other, scale in zip(expected, found, scales, strict=True):
             difference = np.abs(one - other).reshape(len(batch), -1)
             levels = difference / scale
@@ -165,15 +165,15 @@ def first_divergence(
     """
     import tf_keras
 
-    tensors = _tensors_of_layers(content, quantized, places, ranges)
+    scales = _scales(places, ranges)
+    tensors = _tensors_of_layers(content, quantized, scales)
     seen = dict(zip(tensors, _values(content, list(tensors.values()), sample), strict=True))
-    outputs = {name: quantized.get_layer(PREFIX + name).get_output_at(0) for name in tensors}
+    outputs = {name: layer_of(quantized, name).get_output_at(0) for name in tensors}
     whole = tf_keras.Model(quantized.inputs, list(outputs.values()))
     expected = dict(zip(outputs, _flat(whole(sample, training=False)), strict=True))
     summed: Divergence | None = None
     for name in tensors:
-        low, high = ranges[name]
-        scale = (high - low) / 255
+        scale = scales[name]
         off = Divergence(layer=name, error_lsb=_levels(seen[name], expected[name], scale), sample=index)
         if off.error_lsb <= _OWN_LEVELS:
             continue
@@ -191,6 +191,11 @@ def first_divergence(
     return summed
 
 
+def _chosen(scores: NDArray[np.float32]) -> NDArray[Any]:
+    """Return the class that scores stand for; a single score is that of the second of two classes."""
+    return scores[..., 0] > 0.5 if scores.shape[-1] == 1 else scores.argmax(-1)
+
+
 def _compiled(quantized: Any) -> Any:
     import tensorflow as tf
 
@@ -199,10 +204,15 @@ def _compiled(quantized: Any) -> Any:
     return lambda batch: tuple(output.numpy() for output in function(batch))
 
 
-def _tensors_of_layers(
-    content: bytes, quantized: Any, places: Mapping[str, Place], ranges: Mapping[str, Range]
-) -> dict[str, int]:
-    """Return the tensor of the file that holds each quantised output, in the order in which layers run.
+def _scales(places: Mapping[str, Place], ranges: Mapping[str, Range]) -> dict[str, float]:
+    """Return what one level of each layer's output is worth in the file, in the order in which layers run."""
+    decides = {name: place.shares or name for name, place in places.items() if place.output != "none" or place.shares}
+    ends = {name: ranges[other] for name, other in decides.items() if other in ranges}
+    return {name: (high - low) / 255 for name, (low, high) in ends.items()}
+
+
+def _tensors_of_layers(content: bytes, quantized: Any, scales: Mapping[str, float]) -> dict[str, int]:
+    """Return the tensor of the file that holds each layer's output, in the order in which layers run.
 
     A tensor has the size and the scale of its layer's output and, where several have, the layer in its name. A layer
     that has no such tensor, because the converter made it part of another, is left out.
@@ -213,21 +223,18 @@ def _tensors_of_layers(
     graph = flatbuffer.read(content).subgraphs[0]
     computed = {index for operator in graph.operators for index in operator.outputs}
     found: dict[str, int] = {}
-    for place in ranged(places):
-        wrapper = quantized.get_layer(PREFIX + place.layer)
-        if times[wrapper.name] != 1:
+    for name, scale in scales.items():
+        layer = layer_of(quantized, name)
+        if times[layer.name] != 1:
             continue
-        size = int(np.prod(wrapper.get_output_at(0).shape[1:]))
-        low, high = ranges[place.layer]
+        size = int(np.prod(layer.get_output_at(0).shape[1:]))
         same_size = [index for index in sorted(computed) if _size(graph.tensors[index]) == size]
-        named = [
-            index for index in same_size if f"/{PREFIX}{place.layer}/".encode() in b"/" + graph.tensors[index].name
-        ]
-        scaled = [index for index in same_size if _has_scale(graph.tensors[index], (high - low) / 255)]
+        named = [index for index in same_size if f"/{layer.name}/".encode() in b"/" + graph.tensors[index].name]
+        scaled = [index for index in same_size if _has_scale(graph.tensors[index], scale)]
         both = [index for index in scaled if index in named]
         best = both or (scaled if len(scaled) == 1 else []) or named
         if best and best[0] not in found.values():
-            found[place.layer] = best[0]
+            found[name] = best[0]
     return found
 
 
