@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgefm.cli import render
-from edgefm.recipes import BACKENDS, PRECISIONS, Training, preset
+from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, Training, preset
 
 
 @click.command()
@@ -22,6 +22,11 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Training, preset
 @click.option("--batch-size", type=int, default=None, help="Images a step.")
 @click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
 @click.option("--seed", type=int, default=None, help="Of weights, order, augmentation, dropout.  [default: 0]")
+@click.option(
+    "--teacher", "teachers", multiple=True, metavar="RUN_OR_FILE", help="Learn its answers too; several are averaged."
+)
+@click.option("--distillation-weight", type=float, default=None, help="Of the teachers, 0 to 1.  [default: 0.7]")
+@click.option("--temperature", type=float, default=None, help="That softens the teachers' answers.  [default: 2]")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
 @click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)}.  [default: float32]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
@@ -36,6 +41,9 @@ def command(
     batch_size: int | None,
     learning_rate: float | None,
     seed: int | None,
+    teachers: tuple[str, ...],
+    distillation_weight: float | None,
+    temperature: float | None,
     backend: str | None,
     precision: str | None,
     data_dir: Path | None,
@@ -62,6 +70,7 @@ def command(
             ("batch_size", batch_size),
             ("learning_rate", learning_rate),
             ("seed", seed),
+            ("distillation", _distillation(teachers, distillation_weight, temperature)),
         )
         if value is not None
     }
@@ -88,6 +97,15 @@ def command(
     click.echo(f"  {step.summary['reason']}")
     click.echo(f"model and curves: {directory.folder(step)}")
     click.echo("next: edgefm quantize")
+
+
+def _distillation(teachers: tuple[str, ...], weight: float | None, temperature: float | None) -> Distillation | None:
+    given = {name: value for name, value in (("weight", weight), ("temperature", temperature)) if value is not None}
+    if not teachers:
+        if given:
+            raise click.UsageError("--distillation-weight and --temperature need a --teacher")
+        return None
+    return Distillation(teachers=teachers, **given)
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:

@@ -98,8 +98,8 @@ def cluster(
 def centroids(kernel: NDArray[np.float32], clusters: int, *, keep_zero: bool) -> NDArray[np.float32]:
     """Return where k-means puts the centroids of a kernel's weights: float32, rising, at most `clusters`.
 
-    Lloyd's iteration from quantiles; with `keep_zero` one centroid is exactly 0 and the others are those of the
-    weights that are not zero.
+    Lloyd's iteration from quantiles of the different values; with `keep_zero` one centroid is exactly 0 and the
+    others are those of the weights that are not zero.
 
     >>> centroids(np.array([0.9, 0.0, -0.5, 0.7, -0.7, 0.0], np.float32), 3, keep_zero=True)
     array([-0.6,  0. ,  0.8], dtype=float32)
@@ -109,9 +109,9 @@ def centroids(kernel: NDArray[np.float32], clusters: int, *, keep_zero: bool) ->
         weights = weights[weights != 0]
         clusters -= 1
     if len(np.unique(weights)) <= clusters:
-        found = np.unique(weights)
+        found: NDArray[Any] = np.unique(weights)
     else:
-        found = np.unique(np.quantile(weights, (np.arange(clusters) + 0.5) / clusters))
+        found = np.quantile(np.unique(weights), (np.arange(clusters) + 0.5) / clusters)
         sums = np.concatenate([[0.0], np.cumsum(weights)])
         for _ in range(_ITERATIONS):
             borders = np.searchsorted(weights, (found[1:] + found[:-1]) / 2)

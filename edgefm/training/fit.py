@@ -21,11 +21,13 @@ from edgefm.recipes import Training
 from edgefm.training import checkpoint
 from edgefm.training.augmentation import epoch_order, flip_and_shift
 from edgefm.training.backend import Device
+from edgefm.training.distillation import Teacher, distillation_loss, label_accuracy
 from edgefm.training.fused_batch_norm import with_fused_batch_norm
 from edgefm.training.verdict import Verdict, judge
 
 _EVALUATION_BATCH = 500
 _VERDICT_IMAGES = 12_000
+_TEACHER_BATCH = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ def fit(
     *,
     device: Device,
     folder: Path,
+    teacher: Teacher | None = None,
     progress: Progress = SILENT,
 ) -> Trained:
     """Return a model trained by a recipe; go on from the checkpoint in `folder` if there is one.
@@ -59,6 +62,9 @@ def fit(
     After each epoch the whole state is saved in `folder`, so that a stop loses at most one epoch, and a resumed
     training has the history that an unbroken one would have had. The last epoch's weights are the result: no
     epoch is picked by its validation figures.
+
+    Where the recipe has a distillation, `teacher` is asked once an epoch, about the images as they are augmented for
+    it; the loss is then that of `edgefm.recipes.Distillation`.
 
     Raises:
       TrainingDivergedError: the loss is not finite; the checkpoint of the last good epoch stays, and its model is
@@ -83,8 +89,11 @@ def fit(
         started = time.perf_counter()
         order, generator = epoch_order(len(train.labels), seed=recipe.seed, epoch=epoch)
         images = flip_and_shift(train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels)
-        loss_sum, accuracy_sum = 0.0, 0.0
-        batches = _batches(images, targets[train.labels[order]], batch_size)
+        wanted_of_all = targets[train.labels[order]]
+        if teacher is not None and recipe.distillation is not None:
+            wanted_of_all = np.hstack([wanted_of_all, _ask(teacher, images, progress)])
+        loss_sum, accuracy_sum, began = 0.0, 0.0, time.perf_counter()
+        batches = _batches(images, wanted_of_all, batch_size)
         for step, (pixels, wanted) in enumerate(batches, start=1):
             logs = model.train_on_batch(pixels, wanted, return_dict=True)
             loss_sum += float(logs["loss"])
@@ -95,10 +104,10 @@ def fit(
                 "epoch": f"{epoch + 1}/{recipe.epochs}",
                 "loss": f"{loss_sum / step:.4f}",
                 "acc": f"{100 * accuracy_sum / step:.2f}%",
-                "images/s": f"{step * batch_size / (time.perf_counter() - started):,.0f}",
+                "images/s": f"{step * batch_size / (time.perf_counter() - began):,.0f}",
             }
             progress.step("train", epoch * steps + step, recipe.epochs * steps, figures)
-        trained = time.perf_counter() - started
+        trained = time.perf_counter() - began
         val_loss, val_accuracy = evaluate(model, dataset.validation)
         if not math.isfinite(val_loss):  # the last update did it: these weights must not replace the good ones
             _diverged(state, model, plain, epoch=epoch, step=steps, recipe=recipe)
@@ -139,6 +148,15 @@ def evaluate(model: Any, split: Split) -> tuple[float, float]:
     return float(np.concatenate(losses).mean()), right / len(split.labels)
 
 
+def _ask(teacher: Teacher, images: NDArray[np.uint8], progress: Progress) -> NDArray[np.float32]:
+    """Return the teacher's probabilities for all images of an epoch, float32 [n, classes]."""
+    answers = []
+    for start in range(0, len(images), _TEACHER_BATCH):
+        answers.append(teacher(images[start : start + _TEACHER_BATCH].astype(np.float32)))
+        progress.step("ask the teacher", min(start + _TEACHER_BATCH, len(images)), len(images))
+    return np.concatenate(answers)
+
+
 def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:
     rate: Any = recipe.learning_rate
     if recipe.schedule == "one_cycle":
@@ -155,8 +173,13 @@ def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # XLA made TensorFlow slower on a CPU; JAX always compiles, PyTorch gains nothing here.
     jit = keras.config.backend() == "jax" or (keras.config.backend() == "tensorflow" and not on_cpu)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    loss: Any = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    accuracy: Any = "accuracy"
+    if recipe.distillation is not None:
+        classes = int(model.outputs[0].shape[-1])
+        loss = distillation_loss(recipe.distillation, classes=classes, label_smoothing=recipe.label_smoothing)
+        accuracy = label_accuracy(classes)
+    model.compile(optimizer, loss, metrics=[accuracy], jit_compile=jit)
     # Not `optimizer`: in mixed_float16 Keras wraps it to scale the loss.
     model.optimizer.build(model.trainable_variables)
 

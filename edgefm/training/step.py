@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgefm import __version__, artefacts, runs
 from edgefm.data.dataset import Dataset
 from edgefm.errors import RecipeError, RunError
 from edgefm.progress import SILENT, Progress
-from edgefm.recipes import Training
+from edgefm.recipes import SELF, Training
 from edgefm.runs import RunDirectory, Step
 from edgefm.training import checkpoint
 from edgefm.training.backend import Device, use_backend, without_tensorflow
+from edgefm.training.distillation import Teacher, load_teacher, teacher_file
 
 MODEL_FILE = "model.keras"
 HISTORY_FILE = "history.json"
 _RECIPE_FILE = "recipe.json"
+_TEACHER_CHECK = 500
 
 
 def train_run(
@@ -45,13 +49,15 @@ def train_run(
     Raises:
       RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
       TrainingDivergedError: the loss is not finite.
+      ModelError, RecipeError: a teacher that cannot be loaded, or does not fit the data.
     """
+    teachers = _teachers(recipe)
     with run.lock():
         partial = run.partial("train")
         device = use_backend(backend, precision)
         progress.note(f"training {recipe.model} on {device}")
         versions = {"edgefm": __version__, "keras": device.keras, "backend": device.backend, "precision": precision}
-        inputs = {"dataset": dataset.sha256}
+        inputs = {"dataset": dataset.sha256, **teachers}
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
         done = run.find(key)
         if done is not None:
@@ -137,8 +143,9 @@ def _train(
         {"recipe": recipe.to_json(), "backend": device.backend.split()[0], "precision": device.precision},
     )
     with without_tensorflow(device):
+        teacher = _teacher(dataset, recipe)
         try:
-            trained = fit(dataset, recipe, device=device, folder=folder, progress=progress)
+            trained = fit(dataset, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
         except KeyboardInterrupt:
             progress.note(f"stopped; go on after the last finished epoch with: edgefm train --resume --run {run.path}")
             raise
@@ -171,6 +178,32 @@ def _train(
             "reason": trained.verdict.reason,
         },
         scratch=(checkpoint.FILE_NAME, "last-good.keras"),
+    )
+
+
+def _teachers(recipe: Training) -> dict[str, str]:
+    """Return the sha256 of each teacher's file, as inputs of the step; importing nothing heavy."""
+    if recipe.distillation is None:
+        return {}
+    if SELF in recipe.distillation.teachers:
+        raise RecipeError(
+            f"the teacher '{SELF}' is a model before its first compression pass; a training has none",
+            hint="Name a run or a .keras file.",
+        )
+    files = [teacher_file(name) for name in recipe.distillation.teachers]
+    return {f"teacher {index}": artefacts.sha256_file(path) for index, path in enumerate(files)}
+
+
+def _teacher(dataset: Dataset, recipe: Training) -> Teacher | None:
+    """Return the teachers of a recipe, checked on validation images; None without any."""
+    if recipe.distillation is None:
+        return None
+    images = dataset.validation.images[:_TEACHER_CHECK]
+    return load_teacher(
+        recipe.distillation.teachers,
+        classes=len(dataset.labels),
+        input_shape=images.shape[1:],
+        sample=(images.astype(np.float32), dataset.validation.labels[:_TEACHER_CHECK].astype(np.int64)),
     )
 
 

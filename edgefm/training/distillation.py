@@ -1,0 +1,231 @@
+"""Teachers: trained models whose answers a student learns beside the labels (Hinton et al. 2015, arXiv:1503.02531).
+
+A teacher gets the inputs of its student, value for value. A run of edgefm and the models it trains scale their
+pixels themselves (they start with Rescaling), so that any of them can teach any other; a model of your own has to
+take the range of values that the student takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import ModelError, RecipeError
+from edgefm.recipes import SELF, Distillation
+from edgefm.runs import RunDirectory
+
+# Inputs to probabilities (or to numbers, for another task than classification); as edgefm.compression.task.Teacher.
+Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+_BATCH = 256
+_LEAST_PROBABILITY = 1e-7
+# A teacher that has hardly learnt is about as good as a guess; one that gets wrong inputs is sure of wrong answers.
+_WORSE_THAN_A_GUESS = 1.5
+_PASSES_ON = ("Flatten", "Reshape", "Dropout", "Activation")
+
+
+def load_teacher(
+    names: Sequence[str],
+    *,
+    source: Any = None,
+    classes: int,
+    input_shape: tuple[int | None, ...],
+    task: str = "classification",
+    sample: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
+) -> Teacher:
+    """Return a function from inputs to a teacher's first output; the answers of several are averaged.
+
+    Args:
+      names: run folders (their newest trained model), `.keras` or `.h5` files, or 'source'.
+      source: keras.Model that 'source' stands for; None where the name is not allowed.
+      classes: length of the last axis of the student's first output.
+      input_shape: of one of the student's inputs.
+      task: of the data; for 'classification' a teacher that ends in logits gets a softmax (a sigmoid, for one unit).
+      sample: some of the student's inputs with their labels, for classification: a teacher (but 'source') that is
+        surely wrong on them, far worse than a guess, was trained on values of another range or on other classes.
+    Returns:
+      float32 [n, *input_shape] to float32 [n, ..., classes].
+    Raises:
+      ModelError: a teacher cannot be loaded, takes another input or has another number of classes than the student,
+        or is far worse than a guess.
+      RunError: a run folder holds no trained model.
+      RecipeError: 'source' where it is not allowed.
+    """
+    members = []
+    for name in names:
+        model = _model(name, source)
+        _check_shapes(name, model, classes=classes, input_shape=input_shape)
+        member = _answers(model, probabilities=task == "classification")
+        if sample is not None and name != SELF:
+            _check_knows(name, model, member, *sample)
+        members.append(member)
+
+    def teach(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        answers = members[0](inputs)
+        for member in members[1:]:
+            answers = answers + member(inputs)
+        return answers / np.float32(len(members))
+
+    return teach
+
+
+def teacher_file(name: str) -> Path:
+    """Return the model file that a teacher's name stands for, 'source' left out.
+
+    Raises:
+      ModelError: there is no such file or folder.
+      RunError: the folder is no run, or holds no trained model.
+    """
+    from edgefm.training.step import model_of
+
+    path = Path(name)
+    if path.is_dir():
+        return model_of(RunDirectory.open(path))
+    if not path.is_file():
+        raise ModelError(f"no teacher at {path}", hint="Give the folder of a run, or a .keras file.")
+    return path
+
+
+def distillation_loss(distillation: Distillation, *, classes: int, label_smoothing: float) -> Callable[[Any, Any], Any]:
+    """Return a loss for keras.Model.compile, on any backend.
+
+    It takes [labels, teacher's probabilities] side by side, float32 [n, 2 * classes], and the student's
+    probabilities, float32 [n, classes], and gives the loss of each sample, float32 [n]; see
+    `edgefm.recipes.Distillation`.
+    """
+    from keras import ops
+
+    weight, temperature = distillation.weight, distillation.temperature
+
+    def logarithms(probabilities: Any) -> Any:
+        return ops.log(ops.clip(ops.cast(probabilities, "float32"), _LEAST_PROBABILITY, 1.0))
+
+    def loss(wanted: Any, student: Any) -> Any:
+        labels = wanted[:, :classes] * (1 - label_smoothing) + label_smoothing / classes
+        answer = logarithms(student)
+        soft = logarithms(wanted[:, classes:]) / temperature
+        taught = ops.softmax(soft) * (ops.log_softmax(soft) - ops.log_softmax(answer / temperature))
+        return -(1 - weight) * ops.sum(labels * answer, axis=-1) + weight * temperature**2 * ops.sum(taught, axis=-1)
+
+    return loss
+
+
+def label_accuracy(classes: int) -> Callable[[Any, Any], Any]:
+    """Return a metric called 'accuracy' for targets as `distillation_loss` takes them."""
+    from keras import ops
+
+    def accuracy(wanted: Any, student: Any) -> Any:
+        right = ops.equal(ops.argmax(wanted[:, :classes], axis=-1), ops.argmax(student, axis=-1))
+        return ops.cast(right, "float32")
+
+    return accuracy
+
+
+def _model(name: str, source: Any) -> Any:
+    if name == SELF:
+        if source is None:
+            raise RecipeError(
+                f"the teacher '{SELF}' is a model before its first compression pass; a training has none",
+                hint="Name a run or a .keras file.",
+            )
+        return source
+    import keras
+
+    import edgefm.compression.folding  # noqa: F401  # registers ChannelShift, which a folded model holds
+
+    path = teacher_file(name)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"the teacher {path} cannot be loaded: {reason[0][:300]}") from error
+
+
+def _check_shapes(name: str, model: Any, *, classes: int, input_shape: tuple[int | None, ...]) -> None:
+    if len(model.inputs) != 1:
+        raise ModelError(f"the teacher '{name}' has {len(model.inputs)} inputs; one is expected")
+    own = tuple(model.inputs[0].shape[1:])
+    fits = len(own) == len(input_shape) and all(
+        length in (None, wanted) for length, wanted in zip(own, input_shape, strict=True)
+    )
+    if not fits:
+        raise ModelError(
+            f"the teacher '{name}' takes inputs of shape {_shape(own)}, its student {_shape(input_shape)}",
+            hint="Choose a teacher that was trained on the same data.",
+        )
+    found = model.outputs[0].shape[-1]
+    if found != classes:
+        raise ModelError(
+            f"the teacher '{name}' answers {found} classes (output {_shape(tuple(model.outputs[0].shape[1:]))}), its "
+            f"student {classes}",
+            hint="Choose a teacher that was trained for the same classes.",
+        )
+
+
+def _answers(model: Any, *, probabilities: bool) -> Teacher:
+    """Return a model's first output as a function of inputs; logits as probabilities where these are wanted."""
+    logits = probabilities and _ends_in_logits(model.outputs[0])
+
+    def answer(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(inputs), _BATCH):
+            batch = inputs[start : start + _BATCH]
+            missing = min(_BATCH, len(inputs)) - len(batch)  # one shape: a new one would be compiled anew
+            filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+            outputs = model.predict_on_batch(filled)
+            first = outputs[0] if isinstance(outputs, list | tuple) else outputs
+            parts.append(np.asarray(first, np.float32)[: len(batch)])
+        whole = np.concatenate(parts)
+        return _probabilities(whole) if logits else whole
+
+    return answer
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    if logits.shape[-1] == 1:
+        return (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+    exact = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
+    return (exact / exact.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _ends_in_logits(tensor: Any) -> bool:
+    while True:
+        history = tensor._keras_history
+        operation = history.operation
+        if hasattr(operation, "layers"):  # a model within the model
+            tensor = operation.outputs[history.tensor_index]
+            continue
+        kind = type(operation).__name__
+        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        if kind in ("Softmax", "Sigmoid") or activation in ("softmax", "sigmoid"):
+            return False
+        if kind not in _PASSES_ON or activation != "linear":
+            return True
+        tensor = operation._inbound_nodes[history.node_index].input_tensors[0]
+
+
+def _check_knows(
+    name: str, model: Any, member: Teacher, inputs: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
+    """Raise a ModelError where a teacher's mean cross-entropy on some samples is far above that of a guess."""
+    answers = member(inputs)
+    if answers.shape[-1] == 1:
+        answers = np.concatenate([1 - answers, answers], axis=-1)
+    guess = float(np.log(answers.shape[-1]))
+    entropy = float(-np.log(np.maximum(answers[np.arange(len(labels)), labels], _LEAST_PROBABILITY)).mean())
+    if entropy > _WORSE_THAN_A_GUESS * guess:
+        scales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
+        raise ModelError(
+            f"the teacher '{name}' is surely wrong: its cross-entropy on {len(labels)} validation samples is "
+            f"{entropy:.2f}, that of a guess {guess:.2f}. It gets its student's inputs, {inputs.min():g} to "
+            f"{inputs.max():g}, and {'scales them itself' if scales else 'has no layer that scales them'}",
+            hint="Choose a teacher that was trained on the same classes and the same range of input values.",
+        )
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return f"({', '.join('any' if length is None else str(length) for length in shape)})"
