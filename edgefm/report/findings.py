@@ -55,7 +55,7 @@ def advice(facts: Facts) -> list[Advice]:
     safe = [model for model in facts.models if not loss_is_shown(model, measure)]
     found: list[Advice] = []
     swift = fastest(safe)
-    limit = f"with no loss of {measure.name} shown" if facts.reference else "of those measured"
+    limit = f"with no loss of {measure.word} shown" if facts.reference else "of those measured"
     if swift and swift.p50:
         p50 = f"{facts.unit.text(swift.p50.value)} {facts.unit.name}"
         need = "Least time (overlapping intervals count as equal: the smallest of those files)"
@@ -90,7 +90,7 @@ def table_notes(facts: Facts) -> str:
     notes = ["The best of each column is bold. Intervals are 95 % intervals."]
     if any(model.to_ship for model in facts.models):
         notes.append(
-            f"Pareto-optimal: no other model is as good in {facts.measure.name}, p50 and size at once and better in "
+            f"Pareto-optimal: no other model is as good in {facts.measure.word}, p50 and size at once and better in "
             "one of them."
         )
     notes.append("Times are of one image; end to end adds preparing the input and reading the output.")
@@ -103,7 +103,7 @@ def table_notes(facts: Facts) -> str:
     if compared > 1:
         notes.append(f"Its {compared} p-values are not corrected for being {compared}.")
     if facts.chosen is not None and facts.reference is not None:
-        name = facts.measure.name
+        name = facts.measure.word
         notes.append(
             f"In colour the one proposed: the fastest that shows no loss of {name}; of equally fast ones the smallest."
             if not loss_is_shown(facts.chosen, facts.measure)
@@ -148,7 +148,7 @@ def _alone(facts: Facts, model: Model) -> str:
         interval = f" (95 % interval {measure.interval(quality)})" if not quality.bare else ""
         value = f"{measure.text(quality.value)}{unit}"
         parts.append(
-            f"classifies {value} rightly{interval}" if measure == ACCURACY else f"has {measure.name} {value}{interval}"
+            f"classifies {value} rightly{interval}" if measure == ACCURACY else f"has {measure.word} {value}{interval}"
         )
     return f"{wording.join(parts)}."
 
@@ -180,7 +180,7 @@ def _quality(model: Model, measure: Measure) -> str:
         return (
             "; their accuracies were not compared"
             if measure == ACCURACY
-            else f"; their {measure.name} was not compared"
+            else f"; their {measure.word} was not compared"
         )
     difference, says = comparison.difference, verdict(comparison, measure)
     if measure == ACCURACY and comparison.p is not None:
@@ -189,9 +189,9 @@ def _quality(model: Model, measure: Measure) -> str:
         says = f"McNemar {wording.p_value(comparison.p)}: {says}"
     evidence = f"95 % interval {measure.change_interval(difference)}; {says}"
     if not float(wording.ascii_number(measure.change(difference.value))):
-        return f"; its {measure.name} is the same ({evidence})"
+        return f"; its {measure.word} is the same ({evidence})"
     word = "lower" if difference.value < 0 else "higher"
-    return f"; its {measure.name} is {measure.amount(difference.value)} {word} ({evidence})"
+    return f"; its {measure.word} is {measure.amount(difference.value)} {word} ({evidence})"
 
 
 def _best(facts: Facts) -> Advice | None:
@@ -212,7 +212,7 @@ def _best(facts: Facts) -> Advice | None:
     ]
     if rivals:
         why += f"; the intervals of {_count(len(rivals), 'other')} reach it"
-    return Advice(need=f"{word.title()} {measure.name}", model=exact.name, why=why)
+    return Advice(need=f"{word.title()} {measure.word}", model=exact.name, why=why)
 
 
 def _where(facts: Facts) -> str:

@@ -43,7 +43,8 @@ def draw_histograms(files: Mapping[str, Weights], reference: str, *, width: floa
     variants = shown_variants(files, reference)
     figure = style.new_figure(width, 0.6 + (1.05 if small else 0.9) * len(variants))
     # One pair of axes for all panels, in panels: a pair for each would take seconds.
-    axes = figure.add_subplot()
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.005, 0, 0.99, 1))
     axes.set_axis_off()
     for column, name in enumerate(layers):
         before = files[reference].layer(name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgefm.report.waterfall import Waterfall
 
 _TITLES = {
-    "tradeoff": "Accuracy against latency",
+    "tradeoff": "Quality against latency",
     "steps": "What each step cost and bought",
     "latency": "Latency",
     "sizes": "File size",
@@ -50,6 +50,8 @@ def render(content: Content) -> str:
             lines.append("")
     for name, picture in content.pictures.items():
         title = _TITLES[name]
+        if name == "tradeoff" and facts is not None:
+            title = f"{facts.measure.title} against latency"
         lines += [f"## {title}", "", f"![{title}]({name}.png)", "", escape(picture.caption), ""]
         if name == "steps" and content.waterfall is not None:
             lines += _steps(content.waterfall, content)

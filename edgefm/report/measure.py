@@ -8,6 +8,7 @@ from edgefm.report import wording
 from edgefm.report.wording import Interval
 
 _DIGITS = 4
+_WORDS = {"mse": "MSE", "auc": "AUC", "top5": "top-5 accuracy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +31,20 @@ class Measure:
         return 100.0 if self.unit == "%" else 1.0
 
     @property
+    def word(self) -> str:
+        """The name in a sentence."""
+        return _WORDS.get(self.name, self.name)
+
+    @property
     def title(self) -> str:
         """The name at the beginning of a line."""
-        return self.name[:1].upper() + self.name[1:]
+        return self.word[:1].upper() + self.word[1:]
 
     @property
     def axis(self) -> str:
         """The label of an axis."""
         unit = f" ({self.unit})" if self.unit else ""
-        return f"{self.name}{unit}, {'more' if self.higher_is_better else 'less'} is better"
+        return f"{self.word}{unit}, {'more' if self.higher_is_better else 'less'} is better"
 
     @property
     def points(self) -> str:

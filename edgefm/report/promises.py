@@ -141,7 +141,7 @@ def _limit(name: str, validation: Mapping[str, Any]) -> Gate:
     digits = 2 if measure.unit == "%" else 4
     return Gate(
         variant=name,
-        promise=f"loss of {measure.name} on validation",
+        promise=f"loss of {measure.word} on validation",
         wanted="" if limit is None else f"at most {limit:g}{points}",
         found=f"{wording.number(validation['loss'], digits)}{points}",
         held=validation["held"],

@@ -19,7 +19,8 @@ from edgefm.report.wording import Interval
 
 # Less than this share of a size is called nothing where a reason for it is given.
 _NOTHING = 0.01
-_FLOATS = ("float32", "float16", "drq_w8")
+# Dense layers that do less of the work cannot make a model much faster.
+_SMALL_PART = 0.25
 # Names of instructions that multiply bytes several at a time, as processors report them.
 _BYTE_PRODUCTS = ("vnni", "dotprod", "asimddp", "i8mm", "amx_int8")
 
@@ -68,14 +69,20 @@ def bought(step: Step) -> str:
     saved: list[str] = []
     grew: list[str] = []
     for difference, whole, what in (
-        (change.size_bytes, before.size_bytes, "of the file"),
-        (change.gzip_bytes, before.gzip_bytes, "of the download (gzip)"),
+        (change.size_bytes, before.size_bytes, "the file"),
+        (change.gzip_bytes, before.gzip_bytes, "the download (gzip)"),
     ):
         amount = _amount(abs(difference), whole)
-        (grew if difference > 0 else saved).append(f"{amount} {what}")
+        if difference > 0:
+            grew.append(f"{amount} to {what}")
+        else:
+            saved.append(f"{amount} of {what}")
     if change.macs is not None and before.macs and change.macs != 0:
-        share = f"{wording.percent(abs(change.macs) / before.macs, 0)} % of the multiply-accumulates"
-        (grew if change.macs > 0 else saved).append(share)
+        share = f"{wording.percent(abs(change.macs) / before.macs, 0)} %"
+        if change.macs > 0:
+            grew.append(f"{share} to the multiply-accumulates")
+        else:
+            saved.append(f"{share} of the multiply-accumulates")
     tail = ""
     if change.time is None:
         tail = "; time was not measured"
@@ -95,22 +102,22 @@ def cost(change: Change, measure: Measure, samples: int) -> str:
     """Return what a step did to the quality."""
     difference = change.quality
     if difference is None:
-        return f"Its {measure.name} was not measured."
+        return f"Its {measure.word} was not measured."
     test = f"; McNemar {wording.p_value(change.p)}" if change.p is not None else ""
     ends = measure.change_interval(difference)
     basis = f" (95 % interval {ends}{test})" if ends else " (without an interval)"
     if change.won == change.lost == 0:
         return f"Of {samples:,} answers none became right or wrong."
     if change.quality_shown is False:
-        return f"No difference in {measure.name} is shown: {measure.change(difference.value)}{measure.points}{basis}."
+        return f"No difference in {measure.word} is shown: {measure.change(difference.value)}{measure.points}{basis}."
     if difference.value == 0:
-        return f"Its {measure.name} is the same{basis}."
+        return f"Its {measure.word} is the same{basis}."
     better = measure.better(difference.value)
     if measure.higher_is_better:
         verb = "gained" if better else "cost"
-        return f"It {verb} {measure.amount(difference.value)} of {measure.name}{basis}."
+        return f"It {verb} {measure.amount(difference.value)} of {measure.word}{basis}."
     verb = "lowered" if better else "raised"
-    return f"It {verb} {measure.name} by {measure.amount(difference.value)}{basis}."
+    return f"It {verb} {measure.word} by {measure.amount(difference.value)}{basis}."
 
 
 def why(
@@ -169,7 +176,7 @@ def _total(step: Step, measure: Measure) -> str:
             parts.append("not shown to be faster")
     if total.quality is not None:
         shown = " (no difference shown)" if total.quality_shown is False else ""
-        parts.append(f"{measure.change(total.quality.value)}{measure.points} of {measure.name}{shown}")
+        parts.append(f"{measure.change(total.quality.value)}{measure.points} of {measure.word}{shown}")
     return f"In all, against float32: {wording.join(parts)}."
 
 
@@ -203,8 +210,10 @@ def _reasons(step: Step, inside: Inside | None, before: Inside | None, environme
     if "int16x8" in kinds and no_time:
         yield "LiteRT has no fast kernel for int16 activations"
     if "int8_w8a8_fc4" in kinds and no_time:
-        share = f" and do {wording.percent(before.dense_macs, 0)} % of the work" if before is not None else ""
-        yield f"only the dense layers have int4 weights{share}, and int4 weights are unpacked to int8"
+        if before is not None and before.dense_macs < _SMALL_PART:
+            share = wording.percent(before.dense_macs, 0)
+            yield f"the dense layers, which alone have int4 weights, do {share} % of the multiply-accumulates"
+        yield "int4 weights are unpacked to int8 before they are multiplied"
     if {"equalize", "correct_bias"} & set(kinds) and (no_bytes or no_time):
         yield "it changes numbers only, for the sake of quality"
 

@@ -148,7 +148,7 @@ def _panels(found: Waterfall) -> list[_Panel]:
     root = next((step for step in found.steps if step.name == "float32"), found.steps[0])
     unit = ", points" if found.measure.unit == "%" else ""
     return [
-        _Panel(title=f"{found.measure.name}{unit}", bars=_quality(found, root), ratio=False),
+        _Panel(title=f"{found.measure.word}{unit}", bars=_quality(found, root), ratio=False),
         _Panel(title="time, p50", bars=_times(found, root), ratio=True),
         _Panel(title="download, gzip", bars=_sizes(found, root, "gzip_bytes"), ratio=True),
         _Panel(title="file", bars=_sizes(found, root, "size_bytes"), ratio=True),

@@ -101,10 +101,11 @@ def _time(value: Interval | None, change: Change | None, unit: TimeUnit) -> Cell
 def _bytes(value: int | None, change: int | None, unit: float) -> Cell:
     if value is None:
         return Cell(value=wording.DASH)
-    text = wording.number(value / unit, 1)
+    digits = 1 if value >= unit else 3
+    text = wording.number(value / unit, digits)
     if change is None:
         return Cell(value=text)
-    difference = "0" if change == 0 else wording.signed(change / unit, 1)
+    difference = "0" if change == 0 else wording.signed(change / unit, digits)
     return Cell(value=text, detail=f"{difference}{_share_of(change, value)}")
 
 
@@ -118,8 +119,8 @@ def _macs(value: int | None, change: int | None) -> Cell:
 
 
 def _share_of(change: int | None, after: int | None) -> str:
-    """Return a change as a share of what was there before, in parentheses; '' below one percent."""
+    """Return a change as a share of what was there before, behind a comma; '' below half a percent."""
     if not change or after is None or after == change:
         return ""
     share = change / (after - change)
-    return f" ({wording.signed(100 * share, 0)}\N{NO-BREAK SPACE}%)" if abs(share) >= 0.005 else ""
+    return f", {wording.signed(100 * share, 0)}\N{NO-BREAK SPACE}%" if abs(share) >= 0.005 else ""

@@ -7,6 +7,7 @@ their order among operators of the same kind, because passes rename them; the fl
 from __future__ import annotations
 
 import difflib
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from edgefm.inspection import Inspection, inspect
 
 _KERNEL_INPUT = 1
+_NUMBER = re.compile(r"_\d+$")
 # Operator -> axis of its kernel that its outputs lie along.
 _OUTPUT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 _DENSE = ("FULLY_CONNECTED", "BATCH_MATMUL")
@@ -135,7 +137,11 @@ def _renamed(layers: Sequence[Layer], operators: Sequence[str], names: Sequence[
     own = [layer.operator for layer in layers]
     blocks = difflib.SequenceMatcher(a=operators, b=own, autojunk=False).get_matching_blocks()
     partner = {block.b + i: names[block.a + i] for block in blocks for i in range(block.size)}
-    return [replace(layer, name=partner.get(place, layer.name)) for place, layer in enumerate(layers)]
+    renamed = []
+    for place, layer in enumerate(layers):
+        alone = f"{layer.name} (only here)" if layer.name in names else layer.name
+        renamed.append(replace(layer, name=partner.get(place, alone)))
+    return renamed
 
 
 def _layers(inspection: Inspection, model: Any) -> list[Layer]:
@@ -218,14 +224,13 @@ def layer_of(tensor: str) -> str:
     Keras enters each scope twice when it exports, and TensorFlow makes the second one unique with a number, on the
     model's own name too.
 
-    >>> layer_of("net_1/conv1_1/Relu;net_1/conv1_1/convolution"), layer_of("net/quant_dense1/MatMul")
-    ('conv1', 'dense1')
+    >>> layer_of("net_1/conv1_1/Relu;net_1/conv1_1/convolution"), layer_of("net/quant_dense_1/MatMul")
+    ('conv1', 'dense_1')
     """
     for part in tensor.split(";"):
         scopes = part.split("/")
         if len(scopes) < len(("model", "layer", "operation")):
             continue
-        layer, again = scopes[1], "_1"
-        layer = layer.removesuffix(again) if scopes[0].endswith(again) else layer
+        layer = _NUMBER.sub("", scopes[1]) if _NUMBER.search(scopes[0]) else scopes[1]
         return layer.removeprefix("quant_")
     return tensor.split(";")[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import html
+import io
 import json
 import re
 import shutil
@@ -18,9 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgefm.benchmarking.statistics import confusion
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_cli
+from edgefm.data.source import DataSource
 from edgefm.errors import RunError
+from edgefm.recipes.files import load
 from edgefm.report import build, inputs, page, write
 from edgefm.report.curves import draw_curves
 from edgefm.report.facts import facts
@@ -150,7 +155,9 @@ def test_page_says_what_was_found_and_how(folder: Path) -> None:
     assert summary["finding"].split(" (")[0] in text
     for words in (
         "AMD EPYC 9B14", "q = pixel", "max abs difference", "the worker gave no answer for 60 s", "n = 2,000",
-        "edgefm quantize runs/again", "not known: the virtual machine shows no frequency control", "Pareto-optimal",
+        "edgefm quantize runs/again", "What each step cost and bought", "LiteRT has no fast sparse int8 kernel",
+        "gates held.", "Where the bytes are", "Pareto-optimal",
+        "not known: the virtual machine shows no frequency control",
     ):  # fmt: skip
         assert words in text, words
     for caption in re.findall(r"<figcaption>(.*?)</figcaption>", (folder / "index.html").read_text(), re.DOTALL):
@@ -411,6 +418,125 @@ def test_style_sheet_defines_every_colour_it_uses() -> None:
     assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text))
     light, dark = (set(re.findall(r"(--\w+):#", block)) for block in re.findall(r":root \{([^}]*)\}", text)[:2])
     assert light == dark
+
+
+def _own_run(path: Path, *, colours: int, task: str = "classification") -> RunDirectory:
+    """Return a run of a model that was brought with data of its own; figures are those of the sample run."""
+    generator = np.random.default_rng(1)
+    count, classes = 600, 3
+    labels = generator.integers(0, classes, count)
+    images = generator.integers(0, 256, (count, 6, 8, colours), dtype=np.uint8)
+    np.savez(path / "cats.npz", images=images, labels=labels)
+    run = RunDirectory.create_at(path / "run")
+    source = DataSource(where=str(path / "cats.npz"), labels=("ant", "bee", "cat"))
+    folder = run.begin("import")
+    about = {"model": "mine.keras", "data": source.to_json(), "labels": None}
+    (folder / "source.json").write_text(json.dumps(about))
+    recipe = {"kind": "import", "version": 1, "params": about}
+    summary = {"input_shape": [6, 8, colours]}
+    run.finish(folder, key="import", seconds=1.0, recipe=recipe, inputs={}, summary=summary)
+    dataset = source.load((6, 8, colours))
+    truth = dataset.test.labels
+    record = sample_run.record(images=len(truth), rounds=2, variants=SMALL)
+    record["dataset"] = {
+        "name": "cats.npz", "split": "test", "images": len(truth), "sha256": dataset.sha256,
+        "labels": list(dataset.labels),
+    }  # fmt: skip
+    answers = {"truth": truth}
+    for place, model in enumerate(record["models"]):
+        guesses = np.where(generator.random(len(truth)) < 0.8 - 0.1 * place, truth, (truth + 1) % classes)
+        answers[f"{model['name']}/predicted"] = guesses
+        answers[f"{model['name']}/confidence"] = generator.random(len(truth)).astype(np.float32)
+        model |= {"classes": [], "confusion": confusion(truth, guesses, classes=classes).tolist()}
+    sample_run.add_quantize(run, SMALL)
+    folder = run.begin("benchmark")
+    (folder / "record.json").write_text(json.dumps(record))
+    np.savez(folder / "predictions.npz", **answers)  # type: ignore[arg-type]  # numpy's stub takes them for a flag
+    run.finish(folder, key="b", seconds=1.0, recipe=record["protocol"], inputs={}, summary={})
+    return run
+
+
+def test_report_of_a_brought_model_shows_its_own_colour_pictures(tmp_path: Path) -> None:
+    made = _own_run(tmp_path, colours=3)
+    held = inputs.read(made)
+    assert held.missing == ()
+    assert held.images is not None and held.images.shape[1:] == (6, 8, 3)
+    out = write(made).parent
+    names = {path.stem for path in out.glob("*.png")}
+    assert {"flipped", "misclassified", "tradeoff"} <= names
+    assert "curves" not in names
+    found = _Page((out / "index.html").read_text(encoding="utf-8"))
+    assert "ant" in found.text
+    pictures = [Image.open(io.BytesIO(base64.b64decode(one.split(",")[1]))) for one in found.addresses if "," in one]
+    assert pictures
+    assert all(picture.mode == "RGB" and picture.size == (8, 6) for picture in pictures)
+    commands = json.loads((out / "report.json").read_text())["commands"]
+    assert commands[0].startswith("edgefm quantize mine.keras --data cats.npz")
+
+
+def test_samples_that_are_no_pictures_leave_the_galleries_out(tmp_path: Path) -> None:
+    held = inputs.read(_own_run(tmp_path, colours=2))
+    assert held.images is None
+    assert [one.why for one in held.missing] == ["samples of shape [6, 8, 2] and dtype uint8 are no pictures"]
+
+
+def test_data_that_are_gone_leave_the_galleries_out_and_no_folder_in_the_reason(tmp_path: Path) -> None:
+    made = _own_run(tmp_path, colours=3)
+    (tmp_path / "cats.npz").unlink()
+    (missing,) = inputs.read(made).missing
+    assert missing.why == "the data are not found where the report is written"
+    assert missing.command is None
+
+
+def test_benchmark_of_older_files_is_said(tmp_path: Path, small: dict[str, Any]) -> None:
+    others = {**small, "models": [{**model, "sha256": "a" * 64} for model in small["models"]]}
+    made = sample_run.write(tmp_path / "run", record=others, train=False, variants=SMALL)
+    missing = {one.what: one for one in inputs.read(made).missing}
+    assert missing["figures of the newest files"].command == f"edgefm benchmark {made.path}"
+
+
+def test_files_that_are_gone_leave_the_weights_out(tmp_path: Path) -> None:
+    made = sample_run.write(tmp_path / "run", record=None, train=False)
+    (made.folder(made.require("quantize")) / "drq_w8" / "model.tflite").unlink()
+    held = inputs.read(made)
+    assert "drq_w8" not in held.weights and "float16" in held.weights
+    assert "the weights of drq_w8" in [one.what for one in held.missing]
+
+
+def test_skipped_variants_and_broken_gates_are_on_the_page(tmp_path: Path) -> None:
+    made = sample_run.write(tmp_path / "run", record=None, train=False, variants=sample_run.ALL[5:7])
+    path = made.folder(made.require("quantize")) / "quantize.json"
+    value = json.loads(path.read_text())
+    value["skipped"] = [{"variant": "slim50_qat_int8", "reason": "no data were given"}]
+    value["variants"][1]["validation"] |= {"loss": 2.5, "held": False}
+    path.write_text(json.dumps(value))
+    out = write(made).parent
+    text = " ".join(_Page((out / "index.html").read_text(encoding="utf-8")).text.split())
+    assert "broken: loss of accuracy on validation of pruned80_qat_int8." in text
+    assert "slim50_qat_int8no data were given" in text
+    summary = json.loads((out / "report.json").read_text())
+    assert summary["skipped"] == value["skipped"]
+    assert [gate["verdict"] for gate in summary["gates"]].count("broken") == 1
+    step = next(step for step in summary["steps_from_float32"] if step["model"] == "pruned80_qat_int8")
+    assert (step["grew_from"], step["change"]["size_bytes"]) == ("qat_int8", 0)
+    assert "no difference" in step["sentences"][-1] or "without an interval" in step["sentences"][-1]
+
+
+def test_steps_as_csv_hold_the_changes(folder: Path) -> None:
+    with (folder / "steps.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {variant.name for variant in sample_run.ALL}
+    row = rows["pruned80_qat_int8"]
+    assert (row["grew_from"], row["added"]) == ("qat_int8", "80 % of the weights made zero")
+    assert int(row["gzip_bytes_change"]) == 149_822 - 401_900
+    assert float(row["latency_ratio_low"]) <= float(row["latency_ratio"]) <= float(row["latency_ratio_high"])
+
+
+def test_recipe_that_no_name_says_is_written_beside_the_page(tmp_path: Path) -> None:
+    made = sample_run.write(tmp_path / "run", record=None, train=False, variants=SMALL)
+    out = write(made).parent
+    assert load(str(out / "recipe.json")) == sample_run.recipe(SMALL)
+    assert "edgefm quantize runs/again --recipe recipe.json" in (out / "report.md").read_text()
 
 
 @pytest.mark.browser

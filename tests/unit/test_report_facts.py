@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization
+from edgefm.data.source import DataSource
+from edgefm.recipes import PRESETS, BenchmarkProtocol, PostTraining, Quantization, Variant
+from edgefm.recipes.files import load
 from edgefm.report import details, findings, markdown, measure, pareto, reproduce, tables, weights, wording
 from edgefm.report.facts import Facts, Model, confusions, facts, fastest, loss_is_shown
 from edgefm.report.labels import Box, Mark, place
@@ -106,6 +110,13 @@ def test_fastest_takes_the_smaller_of_models_that_measure_alike(known: Facts) ->
     small = replace(big, name="small", p50=Interval(value=103, low=99, high=107), size_bytes=800)
     slow = replace(big, name="slow", p50=Interval(value=120, low=118, high=122), size_bytes=10)
     assert fastest([big, small, slow]) is small
+
+
+def test_least_time_says_that_overlapping_intervals_count_as_equal(known: Facts) -> None:
+    one = next(advice for advice in findings.advice(known) if advice.need.startswith("Least time"))
+    assert "overlapping intervals count as equal: the smallest of those files" in one.need
+    swift = fastest([model for model in known.models if not loss_is_shown(model)])
+    assert swift is not None and one.model == swift.name
 
 
 def test_headline_states_size_speed_and_accuracy_with_intervals(known: Facts) -> None:
@@ -249,6 +260,52 @@ def test_commands_name_only_what_differs_from_the_defaults() -> None:
         "edgefm quantize runs/again --variant float32 --variant int8_w8a8",
         "edgefm benchmark runs/again --threads 2",
     ]
+
+
+def _step(kind: str, recipe: dict[str, Any]) -> Step:
+    return Step(name=f"00-{kind}", kind=kind, key="", created="", seconds=1, recipe=recipe, inputs={})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        pytest.param(load("default"), "", id="default"),
+        pytest.param(load("quick"), " --quick", id="quick"),
+        pytest.param(replace(load("quick"), description="mine", seed=3), " --quick --seed 3", id="quick-with-a-seed"),
+        pytest.param(load("smallest"), " --recipe smallest", id="shipped"),
+        pytest.param(Quantization(variants=("qat_int8",), fold_batch_norm=False), " --variant qat_int8 --no-fold",
+                     id="names"),
+        pytest.param(
+            Quantization(variants=(Variant(name="mine", quantization=PostTraining(equalize=True)),), seed=4),
+            " --recipe recipe.json", id="file",
+        ),
+    ],
+)  # fmt: skip
+def test_quantize_command_makes_the_same_recipe(recipe: Quantization, options: str, tmp_path: Path) -> None:
+    step = _step("quantize", recipe.to_json())
+    assert reproduce.commands([step]) == [f"edgefm quantize runs/again{options}"]
+    written = reproduce.recipe_file([step])
+    assert (written is not None) == ("recipe.json" in options)
+    if written is not None:
+        path = tmp_path / "recipe.json"
+        path.write_text(json.dumps(written))
+        assert load(str(path)) == recipe
+
+
+def test_command_of_a_brought_model_brings_it_again_and_names_no_folder() -> None:
+    data = DataSource(where="/home/me/cats.npz", task="classification", quality="top5", labels=("a", "b")).to_json()
+    about = {
+        "model": "mine.keras", "sha256": "0", "data": data, "labels": None, "value_range": [0, 1],
+        "calibration_data": None, "trust": True,
+    }  # fmt: skip
+    steps = [_step("import", {"kind": "import", "params": about}), _step("quantize", load("quick").to_json())]
+    assert reproduce.commands(steps) == [
+        "edgefm quantize mine.keras --data cats.npz --task classification --quality top5 --labels labels.txt "
+        "--value-range 0,1 --trust --quick --run runs/again  # labels.txt holds the 2 class names, one a line"
+    ]
+    bare = {**about, "data": None, "value_range": None, "trust": False, "calibration_data": "1" * 64}
+    (command,) = reproduce.commands([_step("import", {"kind": "import", "params": bare})])
+    assert command.startswith("edgefm quantize mine.keras --calibration-data calibration.npz --run runs/again")
 
 
 @pytest.mark.parametrize(
