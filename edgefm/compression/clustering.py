@@ -1,8 +1,9 @@
 """Weight clustering: each kernel keeps a few different values, which compress well.
 
 Training is that of tensorflow-model-optimization: a weight takes the value of the nearest centroid, and centroids and
-weights learn (Han et al. 2016, arXiv:1510.00149). Two things are done here: centroids start where k-means puts them,
-and the nearest centroid is looked up by bisection, which takes log2(k) steps a weight, not k.
+weights learn (Han et al. 2016, arXiv:1510.00149). Two things are done here: centroids start where a k-means puts them
+that counts the bits of a weight's code, too (Chou, Lookabaugh & Gray 1989, doi:10.1109/29.17498), and the nearest
+centroid is looked up by bisection, which takes log2(k) steps a weight, not k.
 
 A kernel at 3 clusters, sparsity preserved:
 
@@ -71,7 +72,10 @@ def cluster(
     with silenced():
         import tensorflow_model_optimization as tfmot
 
-        wrapped = _wrapped(tf_model, {kernel.name: kernel for kernel in kernels}, recipe)
+        starts = {kernel.name: _start(kernel, recipe) for kernel in kernels}
+        for kernel in kernels:
+            getattr(tf_model.get_layer(kernel.name), kernel.attribute).assign(starts[kernel.name][1])
+        wrapped = _wrapped(tf_model, {kernel.name: kernel for kernel in kernels}, starts, recipe)
     history = fine_tune(
         wrapped,
         recipe.fine_tuning,
@@ -95,33 +99,47 @@ def cluster(
     return PassResult(model=clustered, history=history, facts=facts)
 
 
-def centroids(kernel: NDArray[np.float32], clusters: int, *, keep_zero: bool) -> NDArray[np.float32]:
-    """Return where k-means puts the centroids of a kernel's weights: float32, rising, at most `clusters`.
+def levels_of(
+    kernel: NDArray[np.float32], clusters: int, *, keep_zero: bool, entropy_weight: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the levels that a kernel's weights take, and the kernel with each weight at its level.
 
-    Lloyd's iteration from quantiles of the different values; with `keep_zero` one centroid is exactly 0 and the
-    others are those of the weights that are not zero.
+    k-means that minimises (w - level)^2 + entropy_weight * variance * bits, bits = -log2 of the level's share of the
+    weights, from quantiles of the different values. With `keep_zero` one level is exactly 0 and the others are those
+    of the weights that are not zero.
 
-    >>> centroids(np.array([0.9, 0.0, -0.5, 0.7, -0.7, 0.0], np.float32), 3, keep_zero=True)
-    array([-0.6,  0. ,  0.8], dtype=float32)
+    >>> kernel = np.array([0.875, 0.0, -0.5, 0.625, -0.75, 0.0], np.float32)
+    >>> levels, snapped = levels_of(kernel, 3, keep_zero=True, entropy_weight=0.0)
+    >>> levels.tolist(), snapped.tolist()
+    ([-0.625, 0.0, 0.75], [0.75, 0.0, -0.625, 0.75, -0.625, 0.0])
+
+    Returns:
+      float32, rising, at most `clusters`; float32 of the kernel's shape.
     """
-    weights = np.sort(kernel.reshape(-1).astype(np.float64))
-    if keep_zero:
-        weights = weights[weights != 0]
-        clusters -= 1
-    if len(np.unique(weights)) <= clusters:
-        found: NDArray[Any] = np.unique(weights)
-    else:
-        found = np.quantile(np.unique(weights), (np.arange(clusters) + 0.5) / clusters)
-        sums = np.concatenate([[0.0], np.cumsum(weights)])
+    snapped = kernel.astype(np.float64)
+    chosen = kernel != 0 if keep_zero else np.ones(kernel.shape, np.bool_)
+    weights = snapped[chosen]
+    wanted = clusters - 1 if keep_zero else clusters
+    different = np.unique(weights)
+    if len(different) > wanted:
+        found: NDArray[Any] = np.quantile(different, (np.arange(wanted) + 0.5) / wanted)
+        bits: NDArray[Any] = np.full(wanted, np.log2(wanted))
+        price = entropy_weight * weights.var()
         for _ in range(_ITERATIONS):
-            borders = np.searchsorted(weights, (found[1:] + found[:-1]) / 2)
-            edges = np.concatenate([[0], borders, [len(weights)]])
-            counts = np.diff(edges)
-            means = np.diff(sums[edges])[counts > 0] / counts[counts > 0]
-            if len(means) == len(found) and np.allclose(means, found, rtol=1e-7, atol=0):
+            own = ((weights[:, None] - found) ** 2 + price * bits).argmin(axis=1)
+            counts = np.bincount(own, minlength=len(found))
+            means = np.bincount(own, weights=weights, minlength=len(found))[counts > 0] / counts[counts > 0]
+            still = len(means) == len(found) and np.allclose(means, found, rtol=1e-5, atol=0)
+            found, bits = means, -np.log2(counts[counts > 0] / len(weights))
+            if still:
                 break
-            found = means
-    return np.sort(np.append(found, 0.0) if keep_zero else found).astype(np.float32)
+        order = np.argsort(found)
+        found, bits = found[order], bits[order]
+        snapped[chosen] = found[((weights[:, None] - found) ** 2 + price * bits).argmin(axis=1)]
+    else:
+        found = different
+    levels = np.sort(np.append(found, 0.0) if keep_zero else found)
+    return levels.astype(np.float32), snapped.astype(np.float32)
 
 
 def _to_cluster(model: Any, recipe: Cluster) -> tuple[list[LayerKernel], list[Excluded]]:
@@ -139,7 +157,10 @@ def _to_cluster(model: Any, recipe: Cluster) -> tuple[list[LayerKernel], list[Ex
     return chosen, excluded
 
 
-def _wrapped(tf_model: Any, kernels: Mapping[str, LayerKernel], recipe: Cluster) -> Any:
+Start = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def _wrapped(tf_model: Any, kernels: Mapping[str, LayerKernel], starts: Mapping[str, Start], recipe: Cluster) -> Any:
     """Return a tf_keras model that clusters the chosen layers while it is trained."""
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
@@ -152,8 +173,8 @@ def _wrapped(tf_model: Any, kernels: Mapping[str, LayerKernel], recipe: Cluster)
         kernel = kernels.get(layer.name)
         if kernel is None:
             return layer
-        start = _start(kernel, recipe)
-        return experimental.cluster_weights(layer, len(start), tfmot.clustering.keras.CentroidInitialization.LINEAR)
+        levels, _ = starts[layer.name]
+        return experimental.cluster_weights(layer, len(levels), tfmot.clustering.keras.CentroidInitialization.LINEAR)
 
     wrapped = tf_keras.models.clone_model(tf_model, clone_function=wrap)
     for wrapper in wrapped.layers:
@@ -162,7 +183,7 @@ def _wrapped(tf_model: Any, kernels: Mapping[str, LayerKernel], recipe: Cluster)
             continue
         name = kernel.attribute
         variable = wrapper.cluster_centroids[name]
-        variable.assign(_start(kernel, recipe))
+        variable.assign(starts[kernel.name][0])
         wrapper.clustering_algorithms[name] = bisecting(variable)
         wrapper.preserve_sparsity = _keeps_zeros(kernel, recipe)
         if wrapper.preserve_sparsity:
@@ -205,8 +226,9 @@ def _bisecting_algorithm() -> Any:
     return Bisecting
 
 
-def _start(kernel: LayerKernel, recipe: Cluster) -> NDArray[np.float32]:
-    return centroids(kernel.array, recipe.clusters, keep_zero=_keeps_zeros(kernel, recipe))
+def _start(kernel: LayerKernel, recipe: Cluster) -> Start:
+    keep_zero = _keeps_zeros(kernel, recipe)
+    return levels_of(kernel.array, recipe.clusters, keep_zero=keep_zero, entropy_weight=recipe.entropy_weight)
 
 
 def _keeps_zeros(kernel: LayerKernel, recipe: Cluster) -> bool:

@@ -247,6 +247,7 @@ def quantized(
     frozen: Sequence[str] = (),
     preserve_sparsity: bool = False,
     preserve_clusters: bool = False,
+    per_channel: bool = True,
 ) -> Any:
     """Return a new tf_keras model whose layers are wrapped by tfmot as `found` says; ranges are still to be set.
 
@@ -256,6 +257,7 @@ def quantized(
       frozen: layers that must not learn.
       preserve_sparsity: weights that are zero stay zero.
       preserve_clusters: weights of a kernel that are equal stay equal.
+      per_channel: each output channel of a convolution has a scale of its own.
     Raises:
       ModelError: tfmot refuses the graph.
     """
@@ -281,7 +283,7 @@ def quantized(
             clustered = preserve_clusters and 1 < values <= min(own.MOST_CLUSTERS, kernel.size // 2)
         config = own.LayerConfig(
             kernel=place.kernel,
-            by="tensor" if clustered else _scales_by(layer),
+            by="tensor" if clustered else _scales_by(layer, per_channel=per_channel),
             preserve_sparsity=sparse,
             preserve_clusters=clustered,
             output=place.output != "none",
@@ -310,11 +312,11 @@ def _freeze(layer: Any) -> None:
         layer._trainable_weights.clear()
 
 
-def _scales_by(layer: Any) -> str:
+def _scales_by(layer: Any, *, per_channel: bool) -> str:
     kind = type(layer).__name__
     if kind == "DepthwiseConv2D":
         return "depthwise"
-    return "channel" if kind in ("Conv1D", "Conv2D") else "tensor"
+    return "channel" if per_channel and kind in ("Conv1D", "Conv2D") else "tensor"
 
 
 def _refused(tf_model: Any, error: Exception) -> ModelError:

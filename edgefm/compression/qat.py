@@ -113,6 +113,7 @@ def quantization_aware_train(
         frozen=prepared.frozen,
         preserve_sparsity=recipe.preserve_sparsity,
         preserve_clusters=recipe.preserve_clusters,
+        per_channel=recipe.per_channel,
     )
     set_ranges(graph, ranges)
     history = fine_tune(

@@ -214,7 +214,11 @@ def variant_named(name: str) -> Variant:
     if clustered:
         passes.append(Cluster(clusters=int(clustered), preserve_sparsity=bool(pruned)))
     if scheme == "qat_int8":
-        passes.append(QuantizeAware(preserve_sparsity=bool(pruned), preserve_clusters=bool(clustered)))
+        passes.append(
+            QuantizeAware(
+                preserve_sparsity=bool(pruned), preserve_clusters=bool(clustered), per_channel=not (pruned or clustered)
+            )
+        )
         return Variant(name=name, passes=tuple(passes))
     return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme))
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgefm.compression.clustering import centroids, cluster
+from edgefm.compression.clustering import cluster, levels_of
 from edgefm.compression.gates import check_promises
 from edgefm.compression.pruning import prune
 from edgefm.errors import ModelError
@@ -70,7 +71,7 @@ def test_training_with_the_fast_look_up_is_that_of_tfmot(monkeypatch: pytest.Mon
 
 def test_centroids_lower_the_error_as_far_as_lloyd_can() -> None:
     weights = np.random.default_rng(0).normal(size=500).astype(np.float32)
-    found = centroids(weights, 8, keep_zero=False)
+    found, _ = levels_of(weights, 8, keep_zero=False, entropy_weight=0.0)
     nearest = np.abs(weights[:, None] - found).argmin(axis=1)
     means = np.array([weights[nearest == index].mean() for index in range(8)])
     np.testing.assert_allclose(found, means, atol=2e-3)
@@ -81,8 +82,26 @@ def test_centroids_lower_the_error_as_far_as_lloyd_can() -> None:
 
 def test_one_centroid_is_zero_where_zeros_stay() -> None:
     weights = np.array([0, 0, 0, 0.5, 0.52, -0.3, 0.9], np.float32)
-    np.testing.assert_allclose(centroids(weights, 4, keep_zero=True), [-0.3, 0, 0.51, 0.9], atol=1e-6)
-    assert set(centroids(weights, 16, keep_zero=True)) == set(weights)
+    found, snapped = levels_of(weights, 4, keep_zero=True, entropy_weight=0.0)
+    np.testing.assert_allclose(found, [-0.3, 0, 0.51, 0.9], atol=1e-6)
+    np.testing.assert_allclose(snapped, [0, 0, 0, 0.51, 0.51, -0.3, 0.9], atol=1e-6)
+    assert set(levels_of(weights, 16, keep_zero=True, entropy_weight=0.0)[0]) == set(weights)
+
+
+def test_counting_bits_makes_common_levels_commoner() -> None:
+    def entropy(values: NDArray[np.float32]) -> float:
+        shares = np.unique(values, return_counts=True)[1] / values.size
+        return float(-(shares * np.log2(shares)).sum())
+
+    weights = np.random.default_rng(0).laplace(size=4000).astype(np.float32)
+    plain, short = (levels_of(weights, 16, keep_zero=False, entropy_weight=weight)[1] for weight in (0.0, 0.05))
+    assert entropy(short) < 0.9 * entropy(plain)
+    errors = [float(((found - weights) ** 2).mean()) for found in (plain, short)]
+    costs = [
+        error + 0.05 * float(weights.var()) * entropy(found)
+        for error, found in zip(errors, (plain, short), strict=True)
+    ]
+    assert errors[0] < errors[1] and costs[1] < costs[0]
 
 
 def test_clusters_are_read_back_from_the_files_they_lead_to(tmp_path: Path) -> None:
