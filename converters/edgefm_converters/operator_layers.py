@@ -61,8 +61,7 @@ def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[O
     order = {name: place for place, name in enumerate(layer_names)}
     found = []
     for own, stored in zip(outputs, constants, strict=True):
-        layers = _layers(own, order, numbered=numbered) or _layers(stored, order, numbered=numbered)
-        found.append(layers)
+        found.append(_layers(own, order, numbered=numbered) or _layers(stored, order, numbered=numbered))
     if layer_names:
         _fill_gaps(graph, found, order)
     else:
@@ -133,7 +132,7 @@ def _layers(paths: Sequence[Sequence[str]], order: dict[str, int], *, numbered: 
             found |= dict.fromkeys(known[-1:])
         elif len(scopes) > 1:
             found[scopes[1]] = None
-    return sorted(found, key=lambda layer: order[layer]) if order else list(found)
+    return list(found)
 
 
 def _fill_gaps(graph: Any, found: list[list[str]], order: dict[str, int]) -> None:
@@ -144,10 +143,10 @@ def _fill_gaps(graph: Any, found: list[list[str]], order: dict[str, int]) -> Non
         if found[place]:
             continue
         sources = [made_by[index] for index in operator.inputs if index in made_by]
-        before = [order[found[source][-1]] for source in sources if found[source]]
+        before = [order[layer] for source in sources for layer in found[source]]
         start = max(before) + 1 if before else 0
         claimed = {layer for layers in found for layer in layers}
-        ends = [order[layers[0]] for layers in found[place + 1 :] if layers and order[layers[0]] >= start]
+        ends = [order[layer] for layers in found[place + 1 :] for layer in layers if order[layer] >= start]
         free = [name for name in names[start : min(ends, default=len(names))] if name not in claimed]
         if free:
             found[place] = free[:1]

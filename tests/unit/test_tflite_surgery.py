@@ -57,7 +57,7 @@ def interpret(content: bytes, levels: NDArray[Any]) -> NDArray[Any]:
 
     interpreter = Interpreter(model_content=content, num_threads=1)
     run = interpreter.get_signature_runner("serving_default")
-    return np.stack([run(image=image[None])["probabilities"][0] for image in levels])
+    return np.stack([next(iter(run(image=image[None]).values()))[0] for image in levels])
 
 
 def test_uint8_io_equals_int8_plus_128_level_by_level(
