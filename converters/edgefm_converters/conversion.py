@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgefm import artefacts
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.progress import Progress
-from edgefm.recipes import Quantization, Variant
+from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm_converters.outputs import Arrays, of_model
 from edgefm_converters.quantizing import Calibration, calibrate, quantize_tflite
 from edgefm_converters.source import Source
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Outputs of the folded and the given model may differ by this much, relative to their size, before the fold is
 # distrusted.
 FOLD_TOLERANCE = 1e-4
+# Schemes whose dense weights have other than eight bits.
+_DENSE_BITS = {"int8_w8a8_fc4": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +47,10 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class _Float:
-    """A model without quantisation: Keras (None for a .tflite source), TFLite, and what folding did."""
+    """A model without quantisation: TFLite, the names of its Keras layers, and what folding did."""
 
-    model: Any
     tflite: bytes
+    layer_names: tuple[str, ...]
     folding: Mapping[str, Any]
 
 
@@ -61,7 +63,7 @@ class Converter:
         self._kept = kept
         self._progress = progress
         self._chain_made: Chain | None = None
-        self._floats: dict[tuple[str, bool, bool], _Float] = {}
+        self._floats: dict[tuple[str, bool, int], _Float] = {}
         self._calibrations: dict[bytes, Calibration] = {}
 
     def make(self, variant: Variant) -> Made:
@@ -75,16 +77,19 @@ class Converter:
         assert options is not None, "a variant either ends in qat or is quantised after training"
         if options.scheme == "int16x8":
             self._progress.note(f"{variant.name}: int16x8 has no fast kernel; expect many times the latency of int8")
-        floating, done = self._float(links, equalize=options.equalize, correct_bias=options.correct_bias)
-        calibration = self._calibration(floating.tflite) if variant.calibrated else None
+        floating, done = self._float(links, options)
         content = quantize_tflite(
-            floating.tflite, options.scheme, calibration=calibration, keep_float=options.keep_float
+            floating.tflite,
+            options.scheme,
+            calibration=self._calibration(floating.tflite) if variant.calibrated else None,
+            keep_float=options.keep_float,
+            layer_names=floating.layer_names,
         )
         return Made(content=content, encoding=self._source.encoding, links=links, post_training=done)
 
     def folding(self) -> Mapping[str, Any]:
         """Return what folding did to the source's model."""
-        return self._float((), equalize=False, correct_bias=False)[0].folding
+        return self._float((), PostTraining(scheme="float32"))[0].folding
 
     def _chain(self) -> Chain:
         if self._chain_made is None:
@@ -102,26 +107,23 @@ class Converter:
             )
         return self._chain_made
 
-    def _float(
-        self, links: tuple[Link, ...], *, equalize: bool, correct_bias: bool
-    ) -> tuple[_Float, Mapping[str, Any]]:
-        key = (links[-1].key if links else "", equalize, correct_bias)
+    def _float(self, links: tuple[Link, ...], options: PostTraining) -> tuple[_Float, Mapping[str, Any]]:
+        bits = _DENSE_BITS.get(options.scheme, 8) if options.correct_bias else 0
+        key = (links[-1].key if links else "", options.equalize, bits)
         if key not in self._floats:
-            self._floats[key] = self._converted(links, equalize=equalize, correct_bias=correct_bias)
-        done = {
-            name: self._floats[key].folding[name]
-            for name in ("equalization", "bias_correction")
-            if name in self._floats[key].folding
-        }
-        return self._floats[key], done
+            self._floats[key] = self._converted(links, equalize=options.equalize, bias_bits=bits)
+        found = self._floats[key]
+        extras = ("equalization", "bias_correction")
+        return found, {name: found.folding[name] for name in extras if name in found.folding}
 
-    def _converted(self, links: tuple[Link, ...], *, equalize: bool, correct_bias: bool) -> _Float:
-        from edgefm_converters.keras_to_tflite import float32_tflite
-
+    def _converted(self, links: tuple[Link, ...], *, equalize: bool, bias_bits: int) -> _Float:
         source = self._source
         if source.model is None:
             assert source.float32 is not None, "a source is either a Keras model or a .tflite file"
-            return _Float(model=None, tflite=source.float32, folding={"used": False, "reason": "no Keras model"})
+            return _Float(tflite=source.float32, layer_names=(), folding={"used": False, "reason": "no Keras model"})
+        from edgefm.compression.graph import Graph
+        from edgefm_converters.keras_to_tflite import float32_tflite
+
         given = links[-1].load() if links else source.model
         inputs = source.compared.inputs
         expected = of_model(given, inputs) if links else source.expected
@@ -131,12 +133,13 @@ class Converter:
 
             model, report = equalized(model)
             folding = {**folding, "equalization": report}
-        if correct_bias:
-            from edgefm.compression.bias_correction import correct_bias as corrected
+        if bias_bits:
+            from edgefm.compression.bias_correction import correct_bias
 
-            model, report = corrected(model, inputs)
+            model, report = correct_bias(model, inputs, dense_bits=bias_bits, progress=self._progress)
             folding = {**folding, "bias_correction": report}
-        return _Float(model=model, tflite=float32_tflite(model), folding=folding)
+        names = tuple(call.name for call in Graph(model).calls)
+        return _Float(tflite=float32_tflite(model), layer_names=names, folding=folding)
 
     def _folded(self, model: Any, inputs: NDArray[np.float32], expected: Arrays) -> tuple[Any, Mapping[str, Any]]:
         """Return the model to convert, folded where that is wanted and proved right, and what was done."""
@@ -162,8 +165,9 @@ class Converter:
 
     def _calibration(self, float32: bytes) -> Calibration:
         if float32 not in self._calibrations:
-            compared = self._source.compared
+            source = self._source
+            floats = source.task is not None and source.task.dataset.train.images.dtype != np.uint8
             self._calibrations[float32] = calibrate(
-                float32, compared.inputs, value_range=self._source.encoding.value_range
+                float32, source.compared.inputs, value_range=source.encoding.value_range, pixels=not floats
             )
         return self._calibrations[float32]

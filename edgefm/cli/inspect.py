@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgefm.cli import render
+from edgefm.cli.given_run import is_model
 
 if TYPE_CHECKING:
     from edgefm.inspection import Inspection, TensorInfo
@@ -24,7 +25,7 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     'weights' are bytes in the file, 'result' bytes in memory. Of a Keras file (.keras, .h5, SavedModel): which
     compression passes apply to which layer, and why not.
     """
-    if model.suffix in (".keras", ".h5", ".hdf5") or model.is_dir():
+    if model.suffix != ".tflite" and is_model(model):
         _keras(model, trust, as_json)
         return
     from edgefm.inspection import inspect

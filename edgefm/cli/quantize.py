@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from edgefm.cli import render
-from edgefm.cli.own_data import data_options, given_data, labels_of, value_range_of
+from edgefm.cli.given_run import given_run
+from edgefm.cli.own_data import data_options
 from edgefm.errors import RecipeError
 from edgefm.recipes import Quantization, variant_named
-from edgefm.runs import RunDirectory
 
 _PATH = click.Path(path_type=Path)
 _DEFAULT, _QUICK = "default", "quick"
@@ -62,7 +62,7 @@ def command(
     skip = not variants
     bars = render.Bars()
     try:
-        run = _run(source, run_folder, calibration_data, data, bars)
+        run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
         from edgefm.pipeline import quantize
 
         step = quantize(run, recipe=recipe, skip=skip, data_dir=data_dir, progress=bars)
@@ -104,41 +104,6 @@ def _recipe(
     if seed is not None:
         recipe = replace(recipe, seed=seed)
     return replace(recipe, fold_batch_norm=False) if no_fold else recipe
-
-
-def _is_model(source: Path) -> bool:
-    """Return whether a path is a model of the user's own and no run."""
-    if source.is_dir():
-        return (source / "saved_model.pb").exists() or (source / "keras_metadata.pb").exists()
-    return source.is_file() or source.suffix in (".keras", ".h5", ".hdf5", ".tflite")
-
-
-def _run(
-    source: Path | None,
-    run_folder: Path | None,
-    calibration_data: Path | None,
-    data: dict[str, Any],
-    bars: render.Bars,
-) -> RunDirectory:
-    if source is not None and _is_model(source):
-        from edgefm.pipeline import bring_model
-
-        return bring_model(
-            source,
-            run=run_folder,
-            data=given_data(data),
-            labels=labels_of(data["labels"]),
-            value_range=value_range_of(data["value_range"]),
-            calibration_data=calibration_data,
-            trust=data["trust"],
-            progress=bars,
-        )
-    names = {"--calibration-data": calibration_data, "--run": run_folder}
-    names |= {"--data" if name == "where" else f"--{name.replace('_', '-')}": value for name, value in data.items()}
-    given = [name for name, value in names.items() if value]
-    if given:
-        raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run knows its own")
-    return RunDirectory.latest() if source is None else RunDirectory.open(source)
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:
