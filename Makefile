@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
 	@echo "make test     lint, types and tests"
-	@echo "make record   measure all figures anew on this machine (about 12 minutes): main job, benchmarks, assets"
+	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks, assets"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
 	@echo "make figures  write the figures of README and docs from recorded results"
 
@@ -26,7 +26,7 @@ demo: $(VENV)/installed
 	@if [ -f $(RUN)/manifest.json ]; then rm -rf $(RUN); fi
 	$(BIN)/edgefm data fetch
 	$(BIN)/edgefm train --preset quick --run $(RUN)
-	$(BIN)/edgefm quantize $(RUN)
+	$(BIN)/edgefm quantize $(RUN) --recipe benchmarks/demo_recipe.json
 	$(BIN)/edgefm benchmark $(RUN)
 
 test: lint types unit

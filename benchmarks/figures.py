@@ -96,6 +96,18 @@ def targets() -> list[tuple[str, str, str, bool]]:
             fc4["size_bytes"] <= 285_000,
         ),
         ("int8_w8a8_fc4 / int8_w8a8, p50 in one run", "<= 1.00", f"{fc4_ratio:.3f}", fc4_ratio <= 1.0),
+        (
+            "`edgefm quantize --quick`, five variants",
+            "<= 45 s",
+            f"{job['quick_seconds']:.1f} s",
+            job["quick_seconds"] <= 45,
+        ),
+        (
+            f"`edgefm benchmark`, {len(job['models'])} models, a model",
+            "<= 15 s",
+            f"{job['benchmark_seconds'] / len(job['models']):.1f} s",
+            job["benchmark_seconds"] / len(job["models"]) <= 15,
+        ),
         *compression_targets(job),
         (
             "harness overhead on an invoke, p50",

@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/main-job"))
     path: Path = parser.parse_args().run
     train_seconds = timed("train", "--preset", "standard", "--run", str(path))
+    quick_seconds = timed("quantize", str(path), "--quick")
     quantize_seconds = timed("quantize", str(path), "--recipe", str(RECIPE))
     benchmark_seconds = timed("benchmark", str(path))
 
@@ -48,6 +49,7 @@ def main() -> None:
             "created": runs.now(),
             "environment": environment(),
             "train_seconds": before(training, "training", "train_seconds") or train_seconds,
+            "quick_seconds": quick_seconds,
             "quantize_seconds": before(quantized, "quantization", "quantize_seconds") or quantize_seconds,
             "benchmark_seconds": benchmark_seconds,
             "training": training.to_json(),
