@@ -142,7 +142,7 @@ def test_training_with_a_teacher_resumes_to_the_history_of_an_unbroken_one(
 ) -> None:
     data = small_fashion_mnist(train=256, validation=100)
     distillation = Distillation(teachers=(str(taught.path),), weight=0.8)
-    recipe = Training(epochs=2, batch_size=64, distillation=distillation)
+    recipe = Training(model="basic_cnn", epochs=2, batch_size=64, distillation=distillation)
     whole = RunDirectory.create_at(tmp_path / "whole")
     step = train_run(whole, data, recipe=recipe, backend="tensorflow")
     assert step.inputs["teacher 0"] == artefacts.sha256_file(teacher_file(str(taught.path)))
@@ -193,7 +193,8 @@ from edgefm.runs import RunDirectory
 from edgefm.training.step import train_run
 from tests.fixtures.small_data import small_fashion_mnist
 backend, teacher = sys.argv[1:]
-recipe = Training(epochs=1, batch_size=64, distillation=Distillation(teachers=(teacher,), weight=1.0, temperature=1.0))
+distillation = Distillation(teachers=(teacher,), weight=1.0, temperature=1.0)
+recipe = Training(model="basic_cnn", epochs=1, batch_size=64, distillation=distillation)
 train_run(RunDirectory.create_at(Path("run")), small_fashion_mnist(train=256, validation=100), recipe=recipe,
           backend=backend)
 print(json.dumps("tensorflow" in sys.modules))
