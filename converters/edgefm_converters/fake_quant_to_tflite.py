@@ -50,9 +50,18 @@ def _convert(tf_model: Any, folder: str, output_names: Sequence[str]) -> bytes:
         converter.inference_output_type = tf.int8
         return bytes(converter.convert())
     except Exception as error:  # the converter raises its own class, TensorFlow several others
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[0][:300] if lines else type(error).__name__
-        raise ModelError(
-            f"TensorFlow cannot convert the fake-quantised model '{tf_model.name}': {reason}",
-            hint="Name the layer that it stumbles over in `exclude` of the qat recipe.",
-        ) from error
+        raise cannot_convert(tf_model, str(error) or type(error).__name__) from error
+
+
+def cannot_convert(tf_model: Any, message: str) -> ModelError:
+    """Return an error that names the layer under whose name the converter stumbled."""
+    reason = next(line.strip() for line in message.splitlines() if line.strip())
+    named = [layer for layer in tf_model.layers if f"/{layer.name}/" in message]
+    if not named:
+        return ModelError(f"TensorFlow cannot convert the fake-quantised model '{tf_model.name}': {reason[:300]}")
+    layer = getattr(named[0], "layer", named[0])
+    reason = reason.rpartition("))): ")[2]
+    return ModelError(
+        f"TensorFlow cannot convert the layer '{layer.name}' ({type(layer).__name__}) to int8: {reason[:300]}",
+        hint="Replace the layer, or name it in `exclude` of the qat recipe: it stays float32 then.",
+    )

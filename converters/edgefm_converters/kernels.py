@@ -1,4 +1,4 @@
-"""The kernels of a TFLite file, read back from it: how many weights are zero, and how many levels they take."""
+"""What a TFLite file holds, read back from it: zeros and levels of its kernels, operators that are not integer."""
 
 from __future__ import annotations
 
@@ -62,6 +62,18 @@ def kernels(content: bytes) -> tuple[Kernel, ...]:
         stored = np.frombuffer(np.asarray(data, np.uint8).tobytes(), kind).reshape([int(n) for n in tensor.shape])
         found.append(_kernel(name, tensor, stored))
     return tuple(found)
+
+
+def float32_operators(content: bytes) -> tuple[str, ...]:
+    """Return the operators of a .tflite file that compute in float32, in order of running."""
+    model = flatbuffer.read(content)
+    graph = model.subgraphs[0]
+    names = [
+        flatbuffer.operator_name(model, operator)
+        for operator in graph.operators
+        if any(flatbuffer.dtype(graph.tensors[index]) == "float32" for index in operator.outputs)
+    ]
+    return tuple(name for name in names if name != "DEQUANTIZE")
 
 
 def _kernel(operator: str, tensor: Any, stored: NDArray[Any]) -> Kernel:

@@ -2,7 +2,8 @@
 
 TFLite's int8 operators want a range for each tensor. A layer's output has one of its own, unless
 
-- TFLite fuses the ReLU behind it: then only the ReLU's output is ever seen;
+- TFLite fuses the ReLU behind it: then only the ReLU's output is ever seen; where it does not, the range is the
+  ReLU's, since what lies below is cut off anyway;
 - its values pass as they are (Flatten, MaxPooling): the range is the input's;
 - TFLite asks for the input's range (average pooling, bilinear resizing): the output is rounded in that range;
 - only a Concatenate takes it: its inputs share the output's range;
@@ -17,6 +18,7 @@ Source: Jacob et al. 2018, arXiv:1712.05877; https://ai.google.dev/edge/litert/m
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,13 +65,11 @@ _NEW_RANGE = (
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "LeakyReLU",
-    "Maximum",
-    "Minimum",
     "Multiply",
     "ReLU",
     "Subtract",
 )
-_ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "swish", "gelu", "hard_silu")
+_ACTIVATIONS = ("relu", "relu6", "leaky_relu", "swish", "gelu", "gelu_tanh", "hard_silu")
 _FUSES_RELU = ("Add", "Conv1D", "Conv2D", "DepthwiseConv2D", "Dense")
 # int8 softmax and sigmoid are levels of 1/256 from 0, tanh of 1/128 around 0, whatever the data.
 _FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
@@ -84,9 +84,9 @@ class Place:
     Attributes:
       layer: its name.
       kernel: attribute that holds its kernel; None where nothing is quantised.
-      output: 'own', 'fixed', 'as_input', or 'none': its values pass, or the next layer's range is theirs.
+      output: 'own', 'fixed', 'shared', or 'none': its values pass, or the next layer's range is theirs.
       limits: of a 'fixed' range.
-      source: layer whose range an 'as_input' one is.
+      source: layer whose range a 'shared' one is.
       shares: the Concatenate whose range the output has in the file, where that is the only one to take it.
       float32: why the layer stays float32; '' where it does not.
     """
@@ -114,7 +114,7 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
         reason = float32.get(layer.name) or _left_out(layer, exclude)
         found[layer.name] = _place(layer, reason, wiring, found)
     for layer in wiring.layers:
-        if _fuses(layer, found, wiring):
+        if type(layer).__name__ in _FUSES_RELU and _relu_behind(layer, found, wiring):
             found[layer.name] = replace(found[layer.name], output="none")
     for layer in wiring.layers:
         if found[layer.name].float32 and wiring.only_float32_takes(layer.name, found):
@@ -124,6 +124,11 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
             for feeder in wiring.feeders(layer):
                 if found[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
                     found[feeder] = replace(found[feeder], output="none", shares=found[layer.name].shares or layer.name)
+    for layer in wiring.layers:
+        relu = _relu_behind(layer, found, wiring)
+        if relu is not None:
+            source = relu if found[relu].output == "own" else found[relu].shares
+            found[layer.name] = replace(found[layer.name], output="shared", source=source)
     return found
 
 
@@ -182,11 +187,12 @@ def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, Place])
         if getattr(layer, "interpolation", "") == "nearest":
             return Place(layer=name)
         source = _range_of(wiring.feeders(layer)[0], found, wiring)
-        return Place(layer=name, output="as_input" if source else "own", source=source)
+        return Place(layer=name, output="shared" if source else "own", source=source)
     if kind in _NEW_RANGE and not _thresholded(layer):
         return Place(layer=name, output="own")
     if kind == "Activation" and activation in _ACTIVATIONS:
         return Place(layer=name, output="own")
+    # Among them Maximum and Minimum: the converter wants one scale for all their ends and does not see to it.
     what = f"{kind} with {activation}" if kind == "Activation" else kind
     return Place(layer=name, output="own", float32=f"no int8 rule is known for {what}")
 
@@ -206,17 +212,18 @@ def _range_of(name: str, found: Mapping[str, Place], wiring: _Wiring) -> str | N
     return None
 
 
-def _fuses(layer: Any, found: Mapping[str, Place], wiring: _Wiring) -> bool:
-    """Return whether TFLite runs the layer and the ReLU behind it as one operator."""
+def _relu_behind(layer: Any, found: Mapping[str, Place], wiring: _Wiring) -> str | None:
+    """Return the ReLU that alone takes a layer's output, where both are int8 and the output has a range of its own."""
     place, taker = found[layer.name], wiring.only_taker(layer.name)
-    if taker is None or place.output != "own" or place.float32 or type(layer).__name__ not in _FUSES_RELU:
-        return False
+    if taker is None or place.output != "own" or place.float32 or activation_name(layer) != "linear":
+        return None
     behind = next(other for other in wiring.layers if other.name == taker)
-    if found[taker].float32 or activation_name(layer) != "linear" or len(wiring.feeders(behind)) != 1:
-        return False
+    if found[taker].float32 or len(wiring.feeders(behind)) != 1:
+        return None
     if type(behind).__name__ == "ReLU":
-        return behind.max_value in (None, 6) and not behind.negative_slope and not behind.threshold
-    return type(behind).__name__ == "Activation" and activation_name(behind) in ("relu", "relu6")
+        plain = behind.max_value in (None, 6) and not behind.negative_slope and not behind.threshold
+        return taker if plain else None
+    return taker if type(behind).__name__ == "Activation" and activation_name(behind) in ("relu", "relu6") else None
 
 
 def _thresholded(layer: Any) -> bool:
@@ -320,8 +327,8 @@ def _scales_by(layer: Any, *, per_channel: bool) -> str:
 
 
 def _refused(tf_model: Any, error: Exception) -> ModelError:
-    named = [layer for layer in tf_model.layers if f"{layer.name}" in str(error)]
-    which = f"the layer '{named[0].name}' ({type(named[0]).__name__})" if named else f"the model '{tf_model.name}'"
+    named = next((layer for layer in tf_model.layers if re.search(rf"\b{re.escape(layer.name)}\b", str(error))), None)
+    which = f"the model '{tf_model.name}'" if named is None else f"the layer '{named.name}' ({type(named).__name__})"
     return ModelError(
         f"tensorflow-model-optimization cannot quantise {which}: {str(error).splitlines()[0][:300]}",
         hint="Replace the layer, or name it in `exclude` of the qat recipe: it stays float32 then.",

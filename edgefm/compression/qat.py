@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fake_quant import Place, float32_layers, places, quantized
 from edgefm.compression.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.fine_tuning import fine_tune
+from edgefm.compression.graph import Graph, is_graph
 from edgefm.compression.qat_graph import Prepared, prepare, with_weights
 from edgefm.compression.qat_parity import Parity, parity
 from edgefm.compression.task import Task, Teacher
@@ -54,7 +56,7 @@ class QatResult:
       encoding: how pixels become the file's real inputs.
       history: one entry an epoch; see `PassResult`.
       facts: measured, as JSON: 'bridge' and 'parity' of outputs, the layers that stay 'float32' with the reason, the
-        'kernels' of the file, 'calibration_samples'.
+        'float32_operators' and the 'kernels' of the file, 'calibration_samples'.
       parity: of the file and the graph that was trained.
       graph: the graph that was trained.
     """
@@ -92,10 +94,14 @@ def quantization_aware_train(
       TrainingDivergedError: the loss or an answer is not finite.
     """
     from edgefm_converters.bridge import check_parity, to_tf_keras
+    from edgefm_converters.bridge_layers import SUPPORTED, no_counterpart
     from edgefm_converters.fake_quant_to_tflite import int8_tflite
     from edgefm_converters.keras_to_tflite import output_names
-    from edgefm_converters.kernels import kernels
+    from edgefm_converters.kernels import float32_operators, kernels
 
+    for call in Graph(model).calls:
+        if isinstance(call.layer, keras.Layer) and not is_graph(call.layer) and type(call.layer) not in SUPPORTED:
+            raise no_counterpart(call.layer)
     prepared = prepare(model)
     ours = _rescaled(task, prepared)
     tf_model = to_tf_keras(prepared.model)
@@ -152,6 +158,7 @@ def quantization_aware_train(
             "bridge": bridged,
             "calibration_samples": len(samples),
             "float32": float32_layers(found),
+            "float32_operators": list(float32_operators(content)),
             "kernels": [kernel.to_json() for kernel in kernels(content)],
             "parity": agreed.to_json(),
         },

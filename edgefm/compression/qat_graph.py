@@ -4,7 +4,7 @@ Fake quantisation wants one thing of a graph: every tensor that becomes int8 is 
 compute several tensors in one are taken apart, exactly:
 
 - a leading Rescaling leaves the graph: the file's own input scale does its work;
-- SeparableConv2D becomes a depthwise and a pointwise convolution;
+- SeparableConv2D becomes a depthwise and a pointwise convolution, Conv1D a Conv2D on one row;
 - an activation other than ReLU leaves its convolution or dense layer and becomes a layer;
 - Add and Multiply of more than two tensors become a chain of two;
 - a BatchNormalization or Rescaling that could not be folded becomes a depthwise 1x1 convolution, frozen, because
@@ -31,7 +31,7 @@ from edgefm.errors import ModelError
 INPUT_LAYER = "edgefm_input"
 # Layers that TFLite runs with a ReLU fused in; their other activations become layers of their own.
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
-_LINEAR = (layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.Dense)
+_LINEAR = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 _CHAINED = (layers.Add, layers.Multiply)
 _AFFINE = (layers.BatchNormalization, layers.Rescaling)
 # Operations of keras.ops that are affine where one operand is a constant.
@@ -65,7 +65,7 @@ def prepare(model: Any) -> Prepared:
 
     Args:
       model: built Functional or Sequential model; it is not changed. Layers keep their names; parts that are new
-        are called `<layer>_depthwise`, `<layer>_pointwise`, `<layer>_<activation>`, `<layer>_<number>`.
+        are called after the layer, e.g. `<layer>_depthwise`, `<layer>_pointwise`, `<layer>_<activation>`.
     Raises:
       ModelError: a subclassed model or one without input shape.
     """
@@ -104,7 +104,9 @@ def with_weights(model: Any, prepared: Prepared, learnt: Weights) -> Any:
     def call_with(call: Call, _first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         weights = None
         if call.name in prepared.parts:
-            weights = [array for part in prepared.parts[call.name] for array in learnt[part]]
+            arrays = [array for part in prepared.parts[call.name] for array in learnt[part]]
+            shapes = [weight.shape for weight in call.layer.weights]
+            weights = [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
         return call_copy(call, args, kwargs, copies=copies, weights=weights)
 
     return Graph(model).rebuild(call_with)
@@ -140,7 +142,11 @@ class _Surgeon:
             return first
         if type(layer) is layers.SeparableConv2D and not channels_first(call):
             return self._separate(call, first)
-        if type(layer) in _LINEAR and _activation_name(layer) not in FUSED_ACTIVATIONS:
+        if type(layer) is layers.Conv1D and _fits_an_image(call):
+            return self._convolve_as_image(call, first)
+        name = _activation_name(layer)
+        fused = FUSED_ACTIVATIONS if type(layer) in _LINEAR else ("linear",)
+        if type(layer) in (*_LINEAR, layers.Conv2DTranspose) and name not in fused:
             return self._take_activation_off(call, args, kwargs)
         if type(layer) in _CHAINED and not call.shared and len(args[0]) > 2:
             return _chain(layer, args[0])
@@ -154,7 +160,7 @@ class _Surgeon:
             return self._depthwise(call, first, scale=constant[0], shift=constant[1])
         elif isinstance(layer, ChannelShift):
             self.frozen.append(call.name)
-        elif isinstance(layer, keras.Layer) and layer.weights:
+        elif isinstance(layer, keras.Layer) and layer.weights and type(layer) is not layers.Normalization:
             self.parts[call.name] = (call.name,)
         return call_copy(call, args, kwargs, copies=self._copies)
 
@@ -167,6 +173,30 @@ class _Surgeon:
                 layer.activation, name=f"{call.name}_{_activation_name(layer)}"
             )
         return self._activations[id(layer)](linear)
+
+    def _convolve_as_image(self, call: Call, first: Any) -> Any:
+        """Return the output of a Conv1D, made by a Conv2D on an image of one row, as TFLite does itself."""
+        layer, name = call.layer, call.name
+        length, channels = call.input_shape[1:]
+        fused = _activation_name(layer) in FUSED_ACTIVATIONS
+        convolution = layers.Conv2D(
+            layer.filters,
+            (1, *layer.kernel_size),
+            strides=(1, *layer.strides),
+            padding=layer.padding,
+            dilation_rate=(1, *layer.dilation_rate),
+            groups=layer.groups,
+            activation=layer.activation if fused else None,
+            use_bias=layer.use_bias,
+            name=name,
+        )
+        output = convolution(layers.Reshape((1, length, channels), name=f"{name}_image")(first))
+        kernel, *bias = layer.get_weights()
+        convolution.set_weights([kernel[None], *bias])
+        self.parts[name] = (name,)
+        if not fused:
+            output = layers.Activation(layer.activation, name=f"{name}_{_activation_name(layer)}")(output)
+        return layers.Reshape(call.output_shape[1:], name=f"{name}_back")(output)
 
     def _separate(self, call: Call, first: Any) -> Any:
         layer = call.layer
@@ -244,6 +274,10 @@ def _separated(layer: Any) -> list[Any]:
         ),
     ]
     return parts if fused else [*parts, layers.Activation(layer.activation, name=f"{name}_{activation}")]
+
+
+def _fits_an_image(call: Call) -> bool:
+    return call.layer.padding != "causal" and not (call.shared or channels_first(call) or None in call.input_shape[1:])
 
 
 def _holds_weights(layer: Any) -> bool:

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgefm.compression.fake_quant import PREFIX
+from edgefm.compression.fake_quant import places, quantized
 from edgefm.compression.folding import ChannelShift, fold
 from edgefm.compression.qat import quantization_aware_train
+from edgefm.compression.qat_graph import prepare
 from edgefm.compression.qat_parity import parity
 from edgefm.data.preprocessing import preprocessing
+from edgefm.errors import ModelError
 from edgefm.quality import quality
 from edgefm.recipes import FineTuning, QuantizeAware
 from edgefm_converters import flatbuffer
+from edgefm_converters.bridge import to_tf_keras
+from edgefm_converters.fake_quant_to_tflite import cannot_convert
 from edgefm_converters.kernels import kernels
 from edgefm_converters.surgery import operators
 from edgefm_converters.tflite_outputs import tflite_outputs
@@ -26,7 +30,7 @@ from tests.fixtures.classifiers import settle
 ONCE = FineTuning(epochs=1, batch_size=32, learning_rate=1e-3, flip=False)
 
 
-def _trained(model, task, *, epochs=12):
+def _trained(model, task, *, epochs=8):
     """Return the model, trained a little and folded."""
     train = task.dataset.train
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
@@ -218,6 +222,8 @@ def test_excluded_and_unknown_layers_stay_float32_and_are_named(task):
         "norm": "no int8 rule is known for LayerNormalization",
         "hidden": "excluded by 'hid*'",
     }
+    assert set(result.facts["float32_operators"]) >= {"FULLY_CONNECTED", "RSQRT"}
+    assert "CONV_2D" not in result.facts["float32_operators"]
     assert result.history == ()
 
 
@@ -242,11 +248,38 @@ def test_autoencoder_with_float_inputs_agrees_within_two_levels(task):
 
     assert result.parity.argmax_agreement is None
     assert result.parity.held
+    assert result.facts["float32_operators"] == []
     low, high = dataset.train.images.min(), dataset.train.images.max()
     graph = flatbuffer.read(result.int8).subgraphs[0]
     assert float(graph.tensors[graph.inputs[0]].quantization.scale[0]) == pytest.approx((high - low) / 255, rel=1e-3)
 
 
-def test_wrappers_carry_the_names_of_the_layers(branching):
-    names = {layer.name for layer in branching[1].graph.model.layers}
-    assert {f"{PREFIX}first", f"{PREFIX}scores"} <= names
+def test_layer_without_counterpart_is_named(task):
+    image = keras.Input((SIZE, SIZE, CHANNELS), name="image")
+    x = layers.Flatten()(layers.Lambda(lambda value: value * 2, name="doubled")(image))
+    network = keras.Model(image, layers.Dense(CLASSES, activation="softmax")(x))
+    with pytest.raises(ModelError, match=r"'doubled' \(Lambda\)"):
+        quantization_aware_train(network, QuantizeAware(), task, seed=0)
+
+
+# As TensorFlow 2.21 said it of a Maximum whose inputs had other scales than its output.
+_REFUSAL = (
+    '<unknown>:0: error: loc(callsite(fused["Maximum:", "functional/quant_larger/Maximum@__inference_serve_7226"] at '
+    'callsite(fused["StatefulPartitionedCall:", "StatefulPartitionedCall"]))): '
+    "'tfl.maximum' op quantization parameters violate the same scale constraint\n<unknown>:0: note: called from\n"
+)
+
+
+def test_converter_error_names_the_layer():
+    image = keras.Input((4, 4, 2), name="image")
+    x = layers.Maximum(name="larger")([image, layers.Conv2D(2, 1, name="conv")(image)])
+    prepared = prepare(keras.Model(image, x))
+    tf_model = to_tf_keras(prepared.model)
+    found = places(tf_model, exclude=(), float32={})
+
+    error = cannot_convert(quantized(tf_model, found), _REFUSAL)
+
+    assert "Maximum" in found["larger"].float32
+    assert "the layer 'larger' (Maximum)" in error.message
+    assert error.message.endswith("violate the same scale constraint")
+    assert "exclude" in str(error.hint)

@@ -63,6 +63,19 @@ def test_with_weights_puts_learnt_weights_where_they_came_from():
             assert np.array_equal(after, before * 2), name
 
 
+def test_conv1d_becomes_a_convolution_of_one_row_and_its_weights_come_back():
+    sequence = keras.Input((12, 3), name="sequence")
+    x = layers.Conv1D(4, 3, strides=2, padding="same", activation="tanh", name="conv")(sequence)
+    model = random_weights(keras.Model(sequence, layers.GlobalMaxPooling1D()(x)))
+    prepared = prepare(model)
+    inputs = np.random.default_rng(0).normal(size=(5, 12, 3)).astype(np.float32)
+
+    assert isinstance(prepared.model.get_layer("conv"), layers.Conv2D)
+    assert np.abs(_outputs(prepared.model, inputs) - _outputs(model, inputs)).max() < 1e-5
+    back = with_weights(model, prepared, _weights_of(prepared.model))
+    assert np.array_equal(back.get_layer("conv").get_weights()[0], model.get_layer("conv").get_weights()[0])
+
+
 def test_prepare_rejects_two_inputs():
     ends = [keras.Input((3,)), keras.Input((3,))]
     with pytest.raises(ModelError, match="2 inputs"):
@@ -94,7 +107,7 @@ def test_places_give_ranges_only_to_outputs_that_tflite_sees():
     # 'left' would share the range of 'both', were it not kept in float32; its own is that of its float output.
     assert own == {INPUT_LAYER, "relu", "left", "both", "gate", "gated", "norm", "scores"} - {"left"}
     assert found["before_relu"].kernel == "kernel"
-    assert (found["pooled"].output, found["pooled"].source) == ("as_input", "relu")
+    assert (found["pooled"].output, found["pooled"].source) == ("shared", "relu")
     assert (found["gate_sigmoid"].output, found["gate_sigmoid"].limits) == ("fixed", (0.0, 255 / 256))
     assert found["scores_softmax"].output == "none"
     assert "excluded by 'lef*'" in found["left"].float32 and found["left"].kernel is None
