@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from edgefm import artefacts
 from edgefm.compression.folding import fold
@@ -38,6 +40,7 @@ FUNCTIONS = {
 }
 # What decides the result of a pass beside its recipe and its inputs.
 LIBRARIES = ("edgefm", "tensorflow", "keras", "tf-keras", "tensorflow-model-optimization", "litert-quantizer", "numpy")
+_TEACHER_SAMPLES = 500
 MODEL_FILE = "model.keras"
 INT8_FILE = "int8.tflite"
 PASS_FILE = "pass.json"
@@ -178,9 +181,19 @@ class Chain:
                 source=self.model,
                 classes=int(self.model.outputs[0].shape[-1]),
                 input_shape=tuple(self.model.inputs[0].shape[1:]),
+                task=self.task.dataset.task,
+                sample=self._sample(),
             )
             self._teachers[names] = remembered(teacher)
         return self._teachers[names]
+
+
+    def _sample(self) -> tuple[NDArray[np.float32], NDArray[Any]] | None:
+        """Return some validation inputs with their classes, by which a teacher of other inputs is found out."""
+        if self.task.dataset.task != "classification":
+            return None
+        split = self.task.dataset.validation
+        return self.task.inputs(split.images[:_TEACHER_SAMPLES]), split.labels[:_TEACHER_SAMPLES]
 
 
 class _Named:

@@ -99,7 +99,7 @@ class Cluster(Pass):
     )
 
     def __post_init__(self) -> None:
-        at_least("entropy_weight", self.entropy_weight, 0)
+        between("entropy_weight", self.entropy_weight, 0, 0.1, hint="More would leave too few levels in use.")
         between("clusters", self.clusters, 2, 256, hint="8 to 256 are of use; 16 fit in 4 bits.")
 
 
