@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgefm.errors import RecipeError
-from edgefm.recipes import PostTraining, Prune, Quantization, Slim, Variant
+from edgefm.recipes import PostTraining, Prune, Quantization, QuantizeAware, Slim, Variant
 from edgefm.recipes.passes import Cluster, Pass
 
 ROOT = "float32"
@@ -105,7 +105,7 @@ def plan(variant: Variant) -> Plan:
         name=variant.name,
         passes=tuple(_of_pass(done) for done in variant.passes if done.kind != TRAINED),
         scheme=TRAINED if quantization is None else quantization.scheme,
-        options=() if quantization is None else tuple(_of_options(quantization)),
+        options=tuple(_of_training(variant.passes) if quantization is None else _of_options(quantization)),
     )
 
 
@@ -210,6 +210,13 @@ def _of_pass(done: Pass) -> Ingredient:
     asked = {name: value for name, value in done.to_json()["params"].items() if name not in _NOT_ASKED}
     key = json.dumps([done.kind, asked], sort_keys=True)
     return Ingredient(kind=done.kind, key=key, short=short, words=words)
+
+
+def _of_training(passes: Iterable[Pass]) -> Iterable[Ingredient]:
+    last = list(passes)[-1]
+    if isinstance(last, QuantizeAware) and not last.per_channel:
+        words = "one scale for each kernel"
+        yield Ingredient(kind="per_tensor", key="per_tensor", short="one scale", words=words)
 
 
 def _of_options(quantization: PostTraining) -> Iterable[Ingredient]:

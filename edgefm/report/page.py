@@ -18,11 +18,12 @@ from edgefm.report.pictures import confusion_models
 # Of quantize.json: what has a place of its own on the page, or says nothing to a reader.
 _NOT_SHOWN = ("key", "kind", "schema_version", "recipe", "variants", "skipped")
 # Of its variants: a row each.
-_OF_VARIANTS = ("variant", "description", "max_abs_difference", "same_top1", "seconds", "post_training")
+_OF_VARIANTS = ("variant", "description", "max_abs_difference", "same_top1", "seconds")
 
 if TYPE_CHECKING:
     from edgefm.report.build import Content
     from edgefm.report.facts import Facts
+    from edgefm.report.inputs import Inputs
 
 
 def render(content: Content) -> str:
@@ -37,8 +38,9 @@ def render(content: Content) -> str:
     environment.filters |= {"size": wording.size, "data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
     held, facts = content.inputs, content.facts
     made = {name: one for name, one in (held.quantize or {}).items() if name not in _NOT_SHOWN}
-    made, grids = details.grids(made)
-    variants = [_shown(one) for one in (held.quantize or {}).get("variants", [])]
+    after = {one["variant"]: one["post_training"] for one in _variants(held) if one.get("post_training")}
+    made, grids = details.grids(made | ({"post_training": after} if after else {}))
+    variants = [_shown(one) for one in _variants(held)]
     grids = [*details.grids({"variants": variants})[1], *grids]
     unit = facts.unit if facts else wording.MICROSECONDS
     steps = content.waterfall
@@ -79,6 +81,11 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
         "protocol": details.rows(facts.protocol.get("params", facts.protocol)),
         "flip_text": {model.name: findings.flip_text(model, facts) for model in facts.models},
     }
+
+
+def _variants(held: Inputs) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = (held.quantize or {}).get("variants", [])
+    return found
 
 
 def _shown(variant: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,8 +125,7 @@ def tuning_picture(measure: Measure, found: Sequence[Course], samples: int) -> P
     """Return validation quality through the passes."""
     caption = (
         f"{measure.title} on n = {samples:,} validation samples after each epoch of each pass, from the float32 file "
-        "(dashed) to the variant's own file (ring). A pass that ends below where it began was not trained long enough "
-        "to regain what it took."
+        "(dashed) to the variant's own file (ring). A pass that ends below where it began has not regained its loss."
     )
     return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, found, width=width))
 

@@ -19,6 +19,8 @@ from edgefm.report.wording import Interval
 
 # Less than this share of a size is called nothing where a reason for it is given.
 _NOTHING = 0.01
+# Growth by less than this share is said as an aside.
+_HARDLY = 0.001
 # Dense layers that do less of the work cannot make a model much faster.
 _SMALL_PART = 0.25
 # Names of instructions that multiply bytes several at a time, as processors report them.
@@ -73,7 +75,9 @@ def bought(step: Step) -> str:
         (change.gzip_bytes, before.gzip_bytes, "the download (gzip)"),
     ):
         amount = _amount(abs(difference), whole)
-        if difference > 0:
+        if 0 < difference < _HARDLY * whole:
+            saved.append(f"nothing of {what} ({amount} more)")
+        elif difference > 0:
             grew.append(f"{amount} to {what}")
         else:
             saved.append(f"{amount} of {what}")

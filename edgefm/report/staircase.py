@@ -17,6 +17,7 @@ from edgefm.report.wording import TIMES, Interval
 _BAR = 0.36
 _INDENT = "\N{NO-BREAK SPACE}" * 3
 _RATIO_TICKS = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 1 / 16, 1 / 32, 1 / 64)
+_MOST_TICKS = 4
 _RATIO_NAMES = {0.5: "½", 0.25: "¼", 0.125: "⅛"}
 
 
@@ -119,7 +120,7 @@ def _mark(axes: Axes, bar: _Bar, row: int, *, root: bool) -> None:
     outer = max(bar.start, bar.end, bar.high if bar.high is not None else bar.end)
     axes.annotate(
         bar.text, (outer, row), xytext=(4, 0), textcoords="offset points", fontsize=7.2, va="center",
-        color=style.INK, zorder=5,
+        color=style.INK, zorder=5, bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.4},
     )  # fmt: skip
 
 
@@ -131,6 +132,8 @@ def _scale(axes: Axes, panel: _Panel) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xlim(low / 1.25, high * max(1.9, (high / low) ** 0.42))
         ticks = [tick for tick in _RATIO_TICKS if low / 1.25 <= tick <= high * 1.1]
+        if len(ticks) > _MOST_TICKS:  # every second one, 1 among them
+            ticks = [tick for tick in ticks if math.log2(tick) % 2 == 0]
         axes.set_xticks(ticks, [_ratio_name(tick) for tick in ticks])
         axes.set_xticks([], minor=True)
     else:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from edgefm.report import style, wording
 from edgefm.report.facts import Facts, Model
@@ -16,13 +17,16 @@ from edgefm.report.labels import Box, Mark, place
 
 # Above this ratio of the slowest to the fastest, the time axis is logarithmic.
 _LOG_RATIO = 8.0
+# With more models a narrow picture has numbers in the place of names.
+_MOST_NAMED = 6
 
 
 def draw_tradeoff(facts: Facts, *, width: float) -> Figure:
     """Return quality against p50 latency of all models that have both; there must be one."""
     models = [model for model in facts.models if model.p50 and model.quality]
     small = width < style.WIDE
-    figure = style.new_figure(width, 3.9 if small else 4.3)
+    numbered = small and len(models) > _MOST_NAMED
+    figure = style.new_figure(width, 3.9 + (0.17 * len(models) if numbered else 0) if small else 4.3)
     axes = figure.add_subplot()
     area = 480.0 if small else 760.0
     largest = max(model.size_bytes for model in models)
@@ -33,12 +37,23 @@ def draw_tradeoff(facts: Facts, *, width: float) -> Figure:
     order = zip(areas, models, strict=True)
     for points, model in sorted(order, key=lambda pair: (pair[1] is facts.chosen, -pair[0])):
         _mark(axes, facts, model, points)
-    axes.set_xlabel(f"latency of one invoke, p50 ({facts.unit.name}), less is better")
+    title = f"latency of one invoke, p50 ({facts.unit.name}), less is better"
+    names = [_name(model, ", ") for model in models]
+    if numbered:  # names would cover the marks
+        lines = "\n".join(f"{place + 1}  {name}" for place, name in enumerate(names))
+        axes.set_xlabel(f"{title}\n\n{lines}", loc="left", linespacing=1.35)
+    else:
+        axes.set_xlabel(title)
     axes.set_ylabel(facts.measure.axis)
     axes.grid(True)
     figure.legend(handles=_legend(), loc="outside lower left", ncols=2 if small else 4, frameon=False, fontsize=8)
-    _label(figure, axes, facts, models, areas)
+    labels = [str(place + 1) for place in range(len(models))] if numbered else [_name(one, "\n") for one in models]
+    _label(figure, axes, facts, models, labels=labels, areas=areas)
     return figure
+
+
+def _name(model: Model, between: str) -> str:
+    return f"{model.name}{between}{wording.size(model.size_bytes)}"
 
 
 def colour(facts: Facts, model: Model) -> str:
@@ -60,7 +75,8 @@ def _limit(axes: Axes, facts: Facts, models: list[Model]) -> None:
     if high / max(low, 1e-9) > _LOG_RATIO:
         axes.set_xscale("log")
         axes.set_xlim(low / 1.6, high * 1.8)
-        axes.xaxis.set_major_formatter(lambda value, _: wording.number(value, 0))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.xaxis.set_minor_formatter(lambda value, _: "")
     else:
         axes.set_xlim(0, high * 1.18)
@@ -110,8 +126,10 @@ def _legend() -> list[Line2D]:
     ]
 
 
-def _label(figure: Figure, axes: Axes, facts: Facts, models: list[Model], areas: list[float]) -> None:
-    """Write each model's name and size beside its mark, with a thin line where it had to move away."""
+def _label(
+    figure: Figure, axes: Axes, facts: Facts, models: list[Model], *, labels: list[str], areas: list[float]
+) -> None:
+    """Write each model's label beside its mark, with a thin line where it had to move away."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     canvas = figure.canvas
@@ -122,13 +140,13 @@ def _label(figure: Figure, axes: Axes, facts: Facts, models: list[Model], areas:
         axes.text(
             0,
             0,
-            f"{model.name}\n{wording.size(model.size_bytes)}",
+            label,
             fontsize=8.5,
             linespacing=1.15,
             color=style.ORANGE if model is facts.chosen else style.INK,
             zorder=5,
         )
-        for model in models
+        for model, label in zip(models, labels, strict=True)
     ]
     marks, bars = [], []
     for model, text, points in zip(models, texts, areas, strict=True):
@@ -139,6 +157,9 @@ def _label(figure: Figure, axes: Axes, facts: Facts, models: list[Model], areas:
         bar = [(0.0, facts.measure.factor * model.quality.low), (0.0, facts.measure.factor * model.quality.high)]
         (_, low), (_, high) = axes.transData.transform(bar)
         bars.append(Box(x - 2, low, x + 2, high))
+        time = model.p50.scaled(1 / facts.unit.nanoseconds)
+        (left, _), (right, _) = axes.transData.transform([(time.low, axes.get_ylim()[0]), (time.high, 0.0)])
+        bars.append(Box(left, y - 2, right, y + 2))
     frame = axes.get_window_extent(renderer)
     front = axes.transData.transform(_corners(axes, facts, models))
     for (x1, y1), (x2, y2) in itertools.pairwise(front):

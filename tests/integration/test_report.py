@@ -527,7 +527,8 @@ def test_steps_as_csv_hold_the_changes(folder: Path) -> None:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert set(rows) == {variant.name for variant in sample_run.ALL}
     row = rows["pruned80_qat_int8"]
-    assert (row["grew_from"], row["added"]) == ("qat_int8", "80 % of the weights made zero")
+    assert row["grew_from"] == "qat_int8"
+    assert row["added"].startswith("80 % of the weights made zero")
     assert int(row["gzip_bytes_change"]) == 149_822 - 401_900
     assert float(row["latency_ratio_low"]) <= float(row["latency_ratio"]) <= float(row["latency_ratio_high"])
 

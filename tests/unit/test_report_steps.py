@@ -95,7 +95,7 @@ def test_tree_puts_each_variant_behind_its_parent_one_step_deeper() -> None:
     assert len(seen) == len(variants)
     words = {growth.name: [one.words for one in growth.added] for growth in order}
     assert words[CLUSTERED] == ["16 levels for the weights of each kernel"]
-    assert words[PRUNED] == ["80 % of the weights made zero"]
+    assert words[PRUNED][0] == "80 % of the weights made zero"
 
 
 def test_fine_tuning_alone_makes_no_other_ingredient() -> None:
@@ -270,8 +270,9 @@ def test_missing_byte_products_are_a_reason_only_where_the_processor_was_asked(f
         pytest.param({"time": SLOWER}, "; it takes more time (p50 is 1.30 of earlier's", id="slower"),
         pytest.param({"time": None}, "; time was not measured.", id="unknown"),
         pytest.param({"size_bytes": 672}, "and added 672 bytes to the file", id="larger"),
+        pytest.param({"size_bytes": 16}, "It saved nothing of the file (16 bytes more), 252 KB", id="hardly-larger"),
         pytest.param({"macs": -3_890_048}, "50 % of the multiply-accumulates", id="less-work"),
-        pytest.param({"size_bytes": 10, "gzip_bytes": 10, "time": None}, "It saved nothing and added", id="nothing"),
+        pytest.param({"size_bytes": 999, "gzip_bytes": 999, "time": None}, "It saved nothing and added", id="nothing"),
         pytest.param({"time": Interval(value=1.0, low=0.998, high=1.001)}, "0.998 to 1.001", id="narrow"),
     ],
 )
