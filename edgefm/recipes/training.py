@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from edgefm.errors import RecipeError, unknown_name
 from edgefm.recipes.base import Recipe, at_least, one_of
@@ -64,6 +64,13 @@ class Training(Recipe):
             raise RecipeError(f"learning rate {self.learning_rate} must be above 0")
         one_of("optimizer", self.optimizer, ("adam", "adamw"))
         one_of("schedule", self.schedule, ("constant", "one_cycle"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as a JSON object; without a teacher as it was before there were any, to find old runs."""
+        value = super().to_json()
+        if self.distillation is None:
+            del value["params"]["distillation"]
+        return value
 
 
 PRESETS: dict[str, Training] = {
