@@ -243,7 +243,9 @@ def _amount(size_bytes: int, whole: int) -> str:
 
 
 def _ratio(time: Interval, parent: str | None) -> str:
-    # As many digits as it takes to tell the ends of a narrow interval apart.
-    digits = 2 if time.high - time.low >= 0.01 or time.bare else 3
+    # As many digits as it takes to tell the ends of an interval apart, and from 1 where they are not 1.
+    ends = {round(time.low, 2), round(time.high, 2)}
+    near = not time.low <= 1 <= time.high and 1.0 in ends
+    digits = 3 if not time.bare and (len(ends) == 1 or time.high - time.low < 0.01 or near) else 2
     interval = "" if time.bare else f", 95 % interval {time.low:.{digits}f} to {time.high:.{digits}f}"
     return f"p50 is {time.value:.{digits}f} of {parent}'s{interval}"

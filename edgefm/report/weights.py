@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgefm.inspection import Inspection, inspect
 
 _KERNEL_INPUT = 1
+_LEVEL = 6  # of zlib: higher ones take minutes on large models and gain little
 _NUMBER = re.compile(r"_\d+$")
 # Operator -> axis of its kernel that its outputs lie along.
 _OUTPUT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
@@ -169,7 +170,7 @@ def _layers(inspection: Inspection, model: Any) -> list[Layer]:
         channels = np.moveaxis(stored, axis, 0).reshape(stored.shape[axis], -1)
         name = layer_of(inspection.tensors[index].name) or f"{operator.name} {operator.index}"
         known[name] = known.get(name, 0) + 1
-        packed = zlib.compress(b"".join(_bytes(model, graph.tensors[i]) for i in constants), 9)
+        packed = zlib.compress(b"".join(_bytes(model, graph.tensors[i]) for i in constants), _LEVEL)
         found.append(
             Layer(
                 name=name if known[name] == 1 else f"{name} ({known[name]})",

@@ -274,6 +274,7 @@ def test_missing_byte_products_are_a_reason_only_where_the_processor_was_asked(f
         pytest.param({"macs": -3_890_048}, "50 % of the multiply-accumulates", id="less-work"),
         pytest.param({"size_bytes": 999, "gzip_bytes": 999, "time": None}, "It saved nothing and added", id="nothing"),
         pytest.param({"time": Interval(value=1.0, low=0.998, high=1.001)}, "0.998 to 1.001", id="narrow"),
+        pytest.param({"time": Interval(value=1.2, low=1.002, high=1.4)}, "1.002 to 1.400", id="just-slower"),
     ],
 )
 def test_words_of_what_was_bought(change: Mapping[str, Any], says: str) -> None:
