@@ -323,7 +323,8 @@ def _scales_by(layer: Any, *, per_channel: bool) -> str:
     kind = type(layer).__name__
     if kind == "DepthwiseConv2D":
         return "depthwise"
-    return "channel" if per_channel and kind in ("Conv1D", "Conv2D") else "tensor"
+    # A Conv1D is left as one only where it pads causally; the converter takes no scales by channel for it.
+    return "channel" if per_channel and kind == "Conv2D" else "tensor"
 
 
 def _refused(tf_model: Any, error: Exception) -> ModelError:

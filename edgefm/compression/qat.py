@@ -102,17 +102,16 @@ def quantization_aware_train(
     for call in Graph(model).calls:
         if isinstance(call.layer, keras.Layer) and not is_graph(call.layer) and type(call.layer) not in SUPPORTED:
             raise no_counterpart(call.layer)
+    progress.step("prepare", 0, 2)
     prepared = prepare(model)
     ours = _rescaled(task, prepared)
     tf_model = to_tf_keras(prepared.model)
     samples = _calibration_inputs(ours, seed=seed)
     bridged = check_parity(prepared.model, tf_model, samples[:_BRIDGE_SAMPLES])
+    progress.step("prepare", 1, 2)
     found = places(tf_model, exclude=recipe.exclude, float32=prepared.float32)
     for name, reason in float32_layers(found).items():
         progress.note(f"{name} stays float32: {reason}")
-    ranges = measured_ranges(tf_model, found, samples, label="measure ranges", progress=progress)
-    if ours.dataset.train.images.dtype == np.uint8:
-        ranges = exactly(ranges, ours.encoding.value_range)
     graph = quantized(
         tf_model,
         found,
@@ -121,6 +120,10 @@ def quantization_aware_train(
         preserve_clusters=recipe.preserve_clusters,
         per_channel=recipe.per_channel,
     )
+    progress.step("prepare", 2, 2)
+    ranges = measured_ranges(tf_model, found, samples, label="measure ranges", progress=progress)
+    if ours.dataset.train.images.dtype == np.uint8:
+        ranges = exactly(ranges, ours.encoding.value_range)
     set_ranges(graph, ranges)
     history = fine_tune(
         graph,

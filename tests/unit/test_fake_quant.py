@@ -158,6 +158,19 @@ def test_kernels_are_rounded_as_numpy_rounds_them(layer, axes):
     assert np.abs(quantizer(kernel, False, variables).numpy() - expected).max() < 1e-5
 
 
+def test_causal_conv1d_has_one_scale_and_runs():
+    sequence = keras.Input((12, 3))
+    model = random_weights(keras.Model(sequence, layers.Conv1D(4, 3, padding="causal", name="conv")(sequence)))
+    tf_model = to_tf_keras(prepare(model).model)
+    graph = quantized(tf_model, places(tf_model, exclude=(), float32={}))
+    set_ranges(graph, {})
+    kernel, quantizer, variables = graph.get_layer("quant_conv")._weight_vars[0]
+
+    expected = _rounded(kernel.numpy(), (0, 1, 2))
+
+    assert np.abs(quantizer(kernel, False, variables).numpy() - expected).max() < 1e-5
+
+
 def test_frozen_layers_do_not_learn():
     image = keras.Input((6, 6, 3))
     x = layers.BatchNormalization(name="bn")(image)
