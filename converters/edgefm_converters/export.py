@@ -309,7 +309,8 @@ class _Writer:
             return None
         measure = task.quality
         loss = measure.loss(baseline.quality, value)
-        limit = variant.accuracy_drop_at_most
+        # A limit is in percentage points: it says nothing of an error's size.
+        limit = variant.accuracy_drop_at_most if measure.unit == "%" else None
         held = None if limit is None else bool(loss <= limit)
         if held is False:
             self.progress.note(

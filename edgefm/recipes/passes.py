@@ -95,7 +95,7 @@ class Cluster(Pass):
     preserve_sparsity: bool = True
     entropy_weight: float = 0.02
     fine_tuning: FineTuning = field(
-        default_factory=lambda: FineTuning(epochs=1, learning_rate=5e-5, distillation=Distillation())
+        default_factory=lambda: FineTuning(epochs=2, learning_rate=3e-4, distillation=Distillation())
     )
 
     def __post_init__(self) -> None:

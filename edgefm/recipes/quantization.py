@@ -214,16 +214,21 @@ def variant_named(name: str) -> Variant:
     if clustered:
         passes.append(Cluster(clusters=int(clustered), preserve_sparsity=bool(pruned)))
     if scheme == "qat_int8":
-        passes.append(
-            QuantizeAware(
-                preserve_sparsity=bool(pruned), preserve_clusters=bool(clustered), per_channel=not (pruned or clustered)
-            )
+        qat = QuantizeAware(
+            preserve_sparsity=bool(pruned), preserve_clusters=bool(clustered), per_channel=not (pruned or clustered)
         )
+        if clustered:  # few values are learnt, each from the gradients of many weights
+            qat = replace(qat, fine_tuning=replace(qat.fine_tuning, learning_rate=_CLUSTERED_RATE))
+        passes.append(qat)
         return Variant(name=name, passes=tuple(passes))
     return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme))
 
 
 _NAME = re.compile(rf"(?:slim(\d+)_)?(?:pruned(\d+)_)?(?:clustered(\d+)_)?(qat_int8|{'|'.join(SCHEMES)})")
+
+# Enhanced CNN, 80 % zeros, 16 levels, one epoch, validation accuracy before and after: 93.33 % to 93.15 % at 5e-5, to
+# 92.67 % at 3e-4 (n = 12,000, one seed).
+_CLUSTERED_RATE = 3e-5
 
 QUICK_VARIANTS = ("float32", "float16", "drq_w8", "int8_w8a8", "int8_w8a8_fc4")
 FINE_TUNED_VARIANTS = (
