@@ -187,7 +187,6 @@ class Chain:
             self._teachers[names] = remembered(teacher)
         return self._teachers[names]
 
-
     def _sample(self) -> tuple[NDArray[np.float32], NDArray[Any]] | None:
         """Return some validation inputs with their classes, by which a teacher of other inputs is found out."""
         if self.task.dataset.task != "classification":

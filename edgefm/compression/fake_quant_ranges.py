@@ -6,9 +6,9 @@ mean of the batches' least values to the mean of their greatest; rarer values ar
 
 Accuracy of the int8 file on the 12,000 validation images, Enhanced CNN, one epoch of 6,000 images, mean of seeds 0 to
 2, without training 93.38 %: tfmot's start 93.35 (93.33 to 93.38); least and greatest of all calibration images, kept
-93.46 (93.43 to 93.49); as here 93.50 (93.48 to 93.52); extremes of all calibration samples, then moving 93.51 (93.50 to 93.52). The last two
-cannot be told apart (a standard error is 0.22 points, of paired differences about 0.05), and a range that is kept
-stays the same for an average pooling and what it pools.
+93.46 (93.43 to 93.49); as here 93.50 (93.48 to 93.52); extremes of all calibration samples, then moving 93.51 (93.50
+to 93.52). The last two cannot be told apart (a standard error is 0.22 points, of paired differences about 0.05), and
+a range that is kept stays the same for an average pooling and what it pools.
 """
 
 from __future__ import annotations
