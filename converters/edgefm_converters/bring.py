@@ -54,6 +54,7 @@ def bring_model(
         raise DataError(f"no calibration data at {calibration_data}", hint="numpy.savez(path, images=array)")
     check_model(model, trust=trust)
     if data is None and calibration_data is None and _is_of_zoo(model):
+        progress.note(f"{model.name} holds a model of the zoo: its data are Fashion-MNIST; give others with --data")
         data = DataSource()
     content = sha256(model)
     about = {

@@ -80,7 +80,7 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
         raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError) as error:
         raise DataError(f"{path} is no .npz file that can be read: {error}") from error
-    if images.ndim != 4 or images.shape[1:] != shape or len(images) == 0:
+    if images.shape[1:] != shape or len(images) == 0:
         wanted = ", ".join(map(str, shape))
         raise DataError(f"'images' in {path} has shape {images.shape}; [n, {wanted}], n >= 1 is expected")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from edgefm import artefacts
 from edgefm.contract import Contract
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import versions
-from edgefm.errors import DataError, ModelError
+from edgefm.errors import DataError, ModelError, missing_extra
 from edgefm.inspection import inspect
 from edgefm.progress import SILENT, Progress
 from edgefm.recipes import CALIBRATED, PostTraining, Quantization, Variant
@@ -25,6 +25,9 @@ from edgefm_converters.conversion import Converter
 from edgefm_converters.model_folder import MODEL_FILE, Card, described, write_model_folder
 from edgefm_converters.outputs import of_file
 from edgefm_converters.source import Source
+
+if TYPE_CHECKING:
+    from edgefm.compression.chain import Link
 
 REPORT_FILE = "quantize.json"
 SCHEMA_VERSION = 2
@@ -248,14 +251,14 @@ class _Writer:
             sha256=agreed.sha256,
             size_bytes=len(content),
             gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
-            zstd_bytes=len(zstandard.ZstdCompressor(level=19).compress(content)),
+            zstd_bytes=_zstd_bytes(content),
             of_float32=round(len(content) / baseline.size_bytes, 4),
             macs=inside.macs,
             activation_bytes=inside.largest_activation_bytes,
             max_abs_difference=parity["max_abs_difference"],
             same_top1=parity["same_top1"],
             passes=passes,
-            promises=self._promises(path, variant),
+            promises=self._promises(path, variant, made.links),
             validation=self._validation(path, agreed, made.encoding, variant, baseline),
             post_training=made.post_training,
             seconds=round(time.perf_counter() - started, 3),
@@ -283,19 +286,26 @@ class _Writer:
             expected=self.source.expected,
         )
 
-    def _promises(self, path: Path, variant: Variant) -> tuple[Mapping[str, Any], ...]:
-        if not variant.passes:
-            return ()
-        from edgefm.compression.gates import check_promises
+    def _promises(self, path: Path, variant: Variant, links: Sequence[Link]) -> tuple[Mapping[str, Any], ...]:
+        promises: list[Mapping[str, Any]] = []
+        for recipe, link in zip(variant.passes, links, strict=True):
+            from edgefm.compression.gates import check_promises
 
-        promises = tuple(check_promises(path, variant.passes))
+            promises += check_promises(path, (recipe,), left_alone=_left_alone(link.facts))
+            parity = link.facts.get("parity")
+            if parity is not None and not parity["held"]:
+                where = parity["first_divergence"]
+                self.progress.note(
+                    f"{variant.name}: the file and the graph that was trained differ more than they may"
+                    + (f"; {where['layer']} is the first layer that does" if where else "")
+                )
         for promise in promises:
             if not promise["held"]:
                 self.progress.note(
                     f"{variant.name} does not hold what it promises: {promise['promise']} {promise['wanted']} was "
                     f"asked for, {promise['found']} is in the file ({promise['where']})"
                 )
-        return promises
+        return tuple(promises)
 
     def _validation(
         self, path: Path, agreed: Contract, encoding: Preprocessing, variant: Variant, baseline: _Baseline
@@ -311,6 +321,8 @@ class _Writer:
         loss = measure.loss(baseline.quality, value)
         # A limit is in percentage points: it says nothing of an error's size.
         limit = variant.accuracy_drop_at_most if measure.unit == "%" else None
+        if limit is None and variant.accuracy_drop_at_most is not None:
+            self.progress.note(f"{variant.name}: its limit is in percentage points; {measure.name} has none")
         held = None if limit is None else bool(loss <= limit)
         if held is False:
             self.progress.note(
@@ -338,6 +350,19 @@ class _Writer:
         inputs = reencoded(task.inputs(images), self.source.encoding, encoding)
         outputs = of_file(path, agreed, inputs, label=label, progress=self.progress)
         return float(task.quality.function(outputs, targets))
+
+
+def _zstd_bytes(content: bytes) -> int:
+    if importlib.util.find_spec("zstandard") is None:
+        raise missing_extra("zstandard", "quantize")
+    import zstandard
+
+    return len(zstandard.ZstdCompressor(level=19).compress(content))
+
+
+def _left_alone(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the layers that a pass did not touch."""
+    return tuple([left["layer"] for left in facts.get("excluded", ())] + list(facts.get("float32", ())))
 
 
 def reencoded(inputs: NDArray[np.float32], given: Preprocessing, wanted: Preprocessing) -> NDArray[np.float32]:

@@ -10,22 +10,24 @@ from edgefm.errors import ModelError
 from edgefm.silence import silenced
 from edgefm_converters import float_barrier
 from edgefm_converters.keras_to_tflite import INPUT, SIGNATURE, in_order
-from edgefm_converters.surgery import with_uint8_io
+from edgefm_converters.surgery import with_int8_io, with_uint8_io
 
 
-def int8_tflite(tf_model: Any, *, output_names: Sequence[str]) -> bytes:
-    """Return a fake-quantised tf_keras model as a TFLite file with batch 1 and uint8 ends.
+def int8_tflite(tf_model: Any, *, output_names: Sequence[str], pixels: bool = True) -> bytes:
+    """Return a fake-quantised tf_keras model as a TFLite file with batch 1 and ends of 8 bits.
 
     Args:
       tf_model: tf_keras.Model with one input; kernels and outputs of its layers pass through fake quantisers, whose
         ranges become scales. A layer without them stays float32.
       output_names: of the outputs in the signature.
+      pixels: its input is a picture's pixels: both ends are uint8, else int8.
     Raises:
       ModelError: TensorFlow cannot convert it, or an end of the file is not quantised.
     """
     with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-fake-quant-") as folder:
         content = _convert(tf_model, folder, output_names)
-    return with_uint8_io(float_barrier.removed(in_order(content, output_names)))
+    ended = with_uint8_io if pixels else with_int8_io
+    return ended(float_barrier.removed(in_order(content, output_names)))
 
 
 def _convert(tf_model: Any, folder: str, output_names: Sequence[str]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,18 +118,31 @@ def choose_mixed_precision(
     )
 
 
-def portable_recipe(float32: bytes, keep_float: Sequence[str], *, layer_names: Sequence[str] = ()) -> dict[str, Any]:
+def portable_recipe(
+    float32: bytes,
+    keep_float: Sequence[str],
+    *,
+    layer_names: Sequence[str] = (),
+    like: Quantization | None = None,
+    drop_at_most: float | None = None,
+) -> dict[str, Any]:
     """Return a recipe as JSON that others can use too.
 
+    Args:
+      float32: .tflite file that was examined.
+      keep_float: layers that stay float32.
+      layer_names: of the Keras model.
+      like: recipe by which the search calibrated; the same calibration is written.
+      drop_at_most: percentage points that the search allowed; the variant's limit.
     Returns:
       `recipe`: for `edgefm quantize --recipe`, with Keras layer names; `quantizer_recipe`: the same for
       litert-quantizer's `load_quantization_recipe`; `float32_sha256`: of the file whose tensor names it uses.
     """
     quantization = PostTraining(scheme=SCHEME, keep_float=_exactly(keep_float))
-    variant = Variant(name=VARIANT, quantization=quantization)
+    variant = Variant(name=VARIANT, quantization=quantization, accuracy_drop_at_most=drop_at_most)
     description = f"int8 with {', '.join(keep_float)} in float32" if keep_float else "int8 throughout"
     return {
-        "recipe": Quantization(variants=(variant,), description=description).to_json(),
+        "recipe": replace(like or Quantization(), variants=(variant,), description=description).to_json(),
         "quantizer_recipe": quantizer_recipe(float32, SCHEME, keep_float=_exactly(keep_float), layer_names=layer_names),
         "float32_sha256": sha256_bytes(float32),
     }

@@ -159,7 +159,7 @@ def quantizer_recipe(
 
 def _quantizer(float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), layer_names: Sequence[str] = ()) -> Any:
     if importlib.util.find_spec("litert_quantizer") is None:
-        raise missing_extra("litert-quantizer", "compress")
+        raise missing_extra("litert-quantizer", "quantize")
     kept = kept_operators(float32, keep_float, layer_names=layer_names) if keep_float else ()
     with silenced():
         from litert_quantizer import quantizer, recipe

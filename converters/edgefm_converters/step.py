@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgefm import runs
+from edgefm import artefacts, runs
 from edgefm.data.source import data_source_of, dataset_of
 from edgefm.progress import SILENT, Progress
-from edgefm.recipes import Quantization
+from edgefm.recipes import SELF, Quantization
 from edgefm.runs import RunDirectory, Step
 from edgefm_converters.export import ExportReport, export_variants, libraries
 from edgefm_converters.source import IMPORT, open_source
@@ -45,6 +45,7 @@ def quantize_run(
         has_data = data_source_of(run) is not None
         dataset = dataset_of(run, data_dir=data_dir, progress=progress) if has_data else None
         inputs = {"model": origin.key, **({"dataset": dataset.sha256} if dataset is not None else {})}
+        inputs |= _teachers(recipe)
         key = runs.step_key("quantize", recipe=recipe.to_json(), inputs=inputs, versions=libraries())
         done = run.find(key)
         if done is not None:
@@ -68,6 +69,17 @@ def quantize_run(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _teachers(recipe: Quantization) -> dict[str, str]:
+    """Return the sha256 of each teacher that a recipe names by its path."""
+    told = [done.fine_tuning.distillation for variant in recipe.variants for done in variant.passes]
+    names = {name for distillation in told if distillation is not None for name in distillation.teachers} - {SELF}
+    if not names:
+        return {}
+    from edgefm.training.distillation import teacher_file
+
+    return {f"teacher {name}": artefacts.sha256_file(teacher_file(name)) for name in sorted(names)}
 
 
 def _summary(report: ExportReport) -> dict[str, Any]:

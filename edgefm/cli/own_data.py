@@ -28,7 +28,7 @@ _OPTIONS = (
     click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function."),
     click.option("--labels", type=_PATH, default=None, help="Class names, one a line."),
     click.option("--value-range", metavar="LO,HI", default=None, help="What the model takes for pixels 0 to 255."),
-    click.option("--trust", is_flag=True, help="Run code that the model file holds (Lambda layers)."),
+    click.option("--trust", is_flag=True, help="Run code that the model or data hold (Lambda layers, pickled arrays)."),
 )
 
 
@@ -61,6 +61,7 @@ def given_data(options: Mapping[str, Any]) -> DataSource | None:
         task=options["task"],
         labels=labels_of(options["labels"]),
         quality=options["quality"],
+        trust=bool(options.get("trust")),
     )
 
 

@@ -45,11 +45,14 @@ def command(
     data_dir: Path | None,
     as_json: bool,
     **data: Any,
-) -> None:
+) -> int:
     r"""Compress a run's model (by default the latest run's), or a MODEL of your own, and write TFLite files.
 
     MODEL is a Keras .keras or .h5 file, a SavedModel folder, or a float .tflite (which cannot be trained: --quick).
     It is brought into a run of its own, where edgefm benchmark and edgefm report find it.
+
+    \b
+    Exit code 1 says that a variant broke a promise or its recipe's limit; its file is kept all the same.
 
     \b
     A variant's name says what it is:
@@ -77,9 +80,10 @@ def command(
     }
     if as_json:
         render.as_json(report)
-        return
-    _show(report, folder)
-    click.echo(f"next: edgefm benchmark {run.path}")
+    else:
+        _show(report, folder)
+        click.echo(f"next: edgefm benchmark {run.path}")
+    return 0 if all(_held(variant) for variant in report["variants"]) else 1
 
 
 def _recipe(
@@ -106,6 +110,18 @@ def _recipe(
     return replace(recipe, fold_batch_norm=False) if no_fold else recipe
 
 
+def _held(variant: dict[str, Any]) -> bool:
+    """Return whether a variant keeps its promises and its recipe's limit."""
+    limit = variant["validation"] and variant["validation"]["held"]
+    return limit is not False and all(_gates(variant))
+
+
+def _gates(variant: dict[str, Any]) -> list[bool]:
+    """Return of each promise, and of the parity of trained graph and file, whether it held."""
+    parities = [done["facts"]["parity"] for done in variant["passes"] if done["facts"].get("parity")]
+    return [bool(one["held"]) for one in (*variant["promises"], *parities)]
+
+
 def _show(report: dict[str, Any], folder: Path) -> None:
     folding = report["folding"]
     if folding["used"]:
@@ -119,9 +135,7 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     rows = [_row(variant, measured) for variant in report["variants"]]
     headers = ["variant", "size", "gzip", "of float32", "max diff", "same top 1"]
     headers += [_quality_header(report), "loss"] if measured else []
-    render.table(
-        rows, headers=[*headers, "promises", "s"], right=[name for name in headers if name != "variant"] + ["s"]
-    )
+    render.table(rows, headers=[*headers, "gates", "s"], right=[name for name in headers if name != "variant"] + ["s"])
     parity = report["parity"]
     click.echo(f"max diff and same top 1: outputs against the given model on {parity['images']} samples")
     for one in report["skipped"]:
@@ -142,9 +156,8 @@ def _row(variant: dict[str, Any], measured: bool) -> list[str]:
     found = variant["validation"]
     if measured:
         row += ["-", "-"] if found is None else [_quality(found), _loss(found)]
-    promises = variant["promises"]
-    held = sum(1 for promise in promises if promise["held"])
-    return [*row, f"{held} of {len(promises)} held" if promises else "-", f"{variant['seconds']:.1f}"]
+    gates = _gates(variant)
+    return [*row, f"{sum(gates)} of {len(gates)} held" if gates else "-", f"{variant['seconds']:.1f}"]
 
 
 def _quality_header(report: dict[str, Any]) -> str:

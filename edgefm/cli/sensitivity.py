@@ -97,7 +97,17 @@ def _examine(
     chosen = choose_mixed_precision(
         model.float32, inputs, targets, found=found, **options, drop_at_most=drop_at_most, progress=bars
     )
-    return found, chosen, portable_recipe(model.float32, chosen.keep_float, layer_names=model.layer_names)
+    return (
+        found,
+        chosen,
+        portable_recipe(
+            model.float32,
+            chosen.keep_float,
+            layer_names=model.layer_names,
+            like=recipe,
+            drop_at_most=drop_at_most,
+        ),
+    )
 
 
 def _show(found: Sensitivity) -> None:

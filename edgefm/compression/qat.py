@@ -136,7 +136,8 @@ def quantization_aware_train(
     )
     settle_kernels(graph)
     progress.step("convert", 0, 1)
-    content = int8_tflite(graph, output_names=output_names(model))
+    pixels = task.dataset.train.images.dtype == np.uint8
+    content = int8_tflite(graph, output_names=output_names(model), pixels=pixels)
     progress.step("convert", 1, 1)
     agreed = parity(
         graph,

@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 
 from edgefm.compression.task import Teacher
 
-_MOST_ANSWERS = 400_000
+_MOST_BYTES = 512 << 20
 
 
 def remembered(teacher: Teacher) -> Teacher:
     """Return a teacher that keeps its answers by the content of the samples.
 
     A training split that is only mirrored has two forms of each picture, so that after an epoch or two nothing is
-    asked any more. Where augmentation makes every sample new, the last 400,000 answers are kept in vain; they are
-    few bytes.
+    asked any more. At most 512 MB of answers are kept; what is more is asked again.
 
     >>> asked = []
     >>> def teacher(x): asked.append(len(x)); return x.sum(axis=1, keepdims=True)
@@ -32,11 +31,13 @@ def remembered(teacher: Teacher) -> Teacher:
         keys = [blake2b(sample.tobytes(), digest_size=16).digest() for sample in samples]
         new = {key: index for index, key in enumerate(keys) if key not in answers}
         if new:
-            if len(answers) + len(new) > _MOST_ANSWERS:
-                kept = {key: answers[key] for key in keys if key in answers}
+            found = dict(zip(new, teacher(samples[list(new.values())]), strict=True))
+            size = sum(one.nbytes for one in found.values())
+            if (len(answers) + len(found)) * size > _MOST_BYTES * len(found):
+                whole = {key: answers[key] if key in answers else found[key] for key in keys}
                 answers.clear()
-                answers.update(kept)
-            answers.update(zip(new, teacher(samples[list(new.values())]), strict=True))
+                return np.stack([whole[key] for key in keys])
+            answers.update(found)
         return np.stack([answers[key] for key in keys])
 
     return answer

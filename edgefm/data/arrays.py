@@ -134,6 +134,9 @@ def dataset_of(
         _cut(inputs, targets, missing, classes=task == "classification", seed=seed)
         sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
         progress.note(f"{source} is split by seed {seed}: {' and '.join(missing)} cut from train, now {sizes}")
+    # Some figures are taken on the first samples alone: these must not be all of one class.
+    order = np.random.default_rng(seed).permutation(len(inputs["validation"]))
+    inputs["validation"], targets["validation"] = inputs["validation"][order], targets["validation"][order]
     parts = [Split(name=split, images=inputs[split], labels=targets[split]) for split in SPLITS]
     progress.step("check data", 0, 3)
     dataset = Dataset(

@@ -29,6 +29,7 @@ class DataSource:
       task: 'classification', 'regression' or 'reconstruction'; None leaves it to the data.
       labels: class names; None leaves them to the data.
       quality: name of the quality measure; None takes the task's own.
+      trust: read a .npz that holds Python objects, which may run code.
     """
 
     where: str = FASHION_MNIST
@@ -36,6 +37,7 @@ class DataSource:
     task: str | None = None
     labels: tuple[str, ...] | None = None
     quality: str | None = None
+    trust: bool = False
 
     def load(
         self, input_shape: tuple[int, ...] | None, *, data_dir: Path | None = None, progress: Progress = SILENT
@@ -57,6 +59,7 @@ class DataSource:
             task=self.task,
             spec=Path(self.spec) if self.spec else None,
             labels=self.labels,
+            trust=self.trust,
             progress=progress,
         )
 

@@ -65,11 +65,14 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
         if name not in known:
             raise unknown_name(f"parameter of a '{cls.kind}' recipe", name, known)
     hints = get_type_hints(cls)
+    defaults = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for name, value in params.items():
         nested = next((option for option in _recipes_in(hints[name])), None)
         if nested is not None and isinstance(value, Mapping):
-            values[name] = typed(nested, params_of(nested, value) if "kind" in value else value)
+            given = params_of(nested, value) if "kind" in value else value
+            # What is not said of a nested recipe is as the outer one has it by default.
+            values[name] = typed(nested, _overlaid(_default(defaults[name]), given))
         else:
             values[name] = _tuples(value)
             if isinstance(value, bool) and hints[name] in (int, float, float | None, int | None):
@@ -77,7 +80,7 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     try:
         return dacite.from_dict(cls, values, dacite.Config(strict=True))
     except dacite.WrongTypeError as error:
-        given = error.value
+        given = params.get(str(error.field_path).split(".")[0], error.value)
         raise RecipeError(
             f"{error.field_path} of a '{cls.kind}' recipe is {given!r}; {_type_name(error.field_type)} is expected"
         ) from error
@@ -115,6 +118,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a field as JSON parameters; {} where it is none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return _plain(field.default_factory())
+    return {} if field.default in (None, dataclasses.MISSING) else _plain(field.default)
+
+
+def _overlaid(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with those given in place of the default ones, nested ones one by one."""
+    made = dict(default)
+    for name, value in given.items():
+        inner = made.get(name)
+        nested = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        made[name] = _overlaid(inner, value) if nested else value  # type: ignore[arg-type]  # nested says Mapping
+    return made
+
+
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
@@ -126,4 +146,5 @@ def _recipes_in(hint: Any) -> Iterator[type[Recipe]]:
 
 
 def _type_name(hint: Any) -> str:
-    return str(getattr(hint, "__name__", hint)).replace("typing.", "")
+    name = str(getattr(hint, "__name__", hint)).replace("typing.", "")
+    return "a list" if name == "tuple" else name

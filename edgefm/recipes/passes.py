@@ -43,6 +43,7 @@ class Prune(Pass):
         weights of dense kernels (other kernels are pruned unstructured).
       schedule: 'polynomial' (Zhu & Gupta 2017, arXiv:1710.01878): sparsity grows from `initial_sparsity` over
         the first half of the steps; 'constant': from the first step.
+        '2:4' is constant whatever is said.
       initial_sparsity: where the polynomial schedule starts.
     """
 

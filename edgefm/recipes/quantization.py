@@ -53,7 +53,7 @@ class Variant(Recipe):
       passes: in the order slim, prune, cluster, qat, each at most once.
       quantization: after the passes; None exactly where the last pass is qat, which is int8 by itself.
       accuracy_drop_at_most: percentage points that it may lose against float32 on the validation images; more is
-        said, and the file is kept all the same. None states no limit.
+        said, and the file is kept all the same. None states no limit; an error such as MSE has none.
     """
 
     kind: ClassVar[str] = "variant"
@@ -126,8 +126,12 @@ class Variant(Recipe):
             raise unknown_name("parameter of a 'variant' recipe", unknown, known)
         if not isinstance(name, str):
             raise RecipeError(f"the name of a variant is {name!r}; a text is expected")
-        if not (limit is None or (isinstance(limit, int | float) and not isinstance(limit, bool))):
-            raise RecipeError(f"accuracy_drop_at_most of variant '{name}' is {limit!r}; a number is expected")
+        number = isinstance(limit, int | float) and not isinstance(limit, bool) and limit >= 0
+        if not (limit is None or number):
+            raise RecipeError(
+                f"accuracy_drop_at_most of variant '{name}' is {limit!r}; a number of percentage points, 0 or more, "
+                "is expected"
+            )
         return cls(
             name=name,
             passes=tuple(_pass(done) for done in passes),
@@ -186,6 +190,8 @@ class Quantization(Recipe):
         variants = params.pop("variants", [])
         if not isinstance(variants, Sequence) or isinstance(variants, str):
             raise RecipeError(f"variants is {variants!r}; a list of names or variants is expected")
+        if "variants" in params_of(cls, value) and not variants:
+            raise RecipeError("a recipe names no variant", hint=f"Known: {', '.join(DEFAULT_VARIANTS)}.")
         made = tuple(_variant(item) for item in variants)
         return replace(typed(cls, params), variants=made) if made else typed(cls, params)
 

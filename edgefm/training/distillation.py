@@ -139,7 +139,7 @@ def _model(name: str, source: Any) -> Any:
 
     path = teacher_file(name)
     try:
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"the teacher {path} cannot be loaded: {reason[0][:300]}") from error

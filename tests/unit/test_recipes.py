@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def _pass(kind: str, **params: Any) -> dict[str, Any]:
         (_variant(passes=[_pass("qat", fine_tuning={"distillation": {"teachers": []}})]), "names no teacher"),
         (_variant(quantization="int8"), "unknown quantisation scheme 'int8'"),
         (_variant(quantisation="int8_w8a8"), "did you mean 'quantization'"),
-        (_variant(quantization="float32", accuracy_drop_at_most="1"), "a number is expected"),
+        (_variant(quantization="float32", accuracy_drop_at_most="1"), "a number of percentage points"),
         ({"kind": "quantize", "params": {"variants": "float32"}}, "a list of names or variants is expected"),
         ({"kind": "quantize", "params": {"variants": ["float32", "float32"]}}, "two variants are called 'float32'"),
         ({"kind": "quantize", "params": {"variants": [{"name": "../x", "quantization": "float32"}]}}, "cannot name"),
@@ -215,3 +216,51 @@ def test_every_variant_describes_itself() -> None:
         assert variant_named(name).description
     with pytest.raises(RecipeError, match="int8 by itself"):
         Variant(name="x", passes=(QuantizeAware(),), quantization=PostTraining())
+
+
+def test_what_a_nested_recipe_leaves_out_is_as_the_pass_has_it() -> None:
+    prune = Prune.from_json(_pass("prune", fine_tuning={"epochs": 8, "distillation": {"weight": 0.5}}))
+    whole = Prune().fine_tuning
+    assert prune.fine_tuning.epochs == 8 and prune.fine_tuning.learning_rate == whole.learning_rate
+    assert prune.fine_tuning.distillation == Distillation(weight=0.5)
+    slim = Slim.from_json(_pass("slim", fine_tuning={"distillation": {"weight": 0.5}}))
+    assert slim.fine_tuning.distillation == Distillation(temperature=3.0, weight=0.5)
+    alone = Prune.from_json(_pass("prune", fine_tuning={"distillation": None}))
+    assert alone.fine_tuning.distillation is None and alone.fine_tuning.epochs == whole.epochs
+
+
+def test_recipe_without_a_variant_is_refused() -> None:
+    with pytest.raises(RecipeError, match="names no variant"):
+        Quantization.from_json({"kind": "quantize", "params": {"variants": []}})
+
+
+def test_recipe_in_the_documentation_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "compression.md").read_text(encoding="utf-8")
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    whole, variant = blocks
+    assert Quantization.from_json(whole).names == ("float32", "half_the_macs")
+    assert Quantization.from_json({"kind": "quantize", "params": {"variants": [variant]}}).names == ("int8_plus",)
+
+
+@pytest.mark.parametrize(
+    ("promises", "parity", "limit", "held"),
+    [
+        ([True], None, None, True),
+        ([True, False], None, None, False),
+        ([], False, None, False),
+        ([], True, False, False),
+        ([], True, True, True),
+    ],
+)
+def test_broken_promise_parity_or_limit_makes_exit_code_1(
+    promises: list[bool], parity: bool | None, limit: bool | None, held: bool
+) -> None:
+    from edgefm.cli.quantize import _held
+
+    facts = {} if parity is None else {"parity": {"held": parity}}
+    variant = {
+        "promises": [{"held": one} for one in promises],
+        "passes": [{"facts": facts}],
+        "validation": None if limit is None else {"held": limit},
+    }
+    assert _held(variant) is held
