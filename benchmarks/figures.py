@@ -180,7 +180,7 @@ def compression_targets(job: dict[str, Any]) -> list[tuple[str, str, str, bool]]
     ratio = result("fine_tuning_epoch")["slowest"]
     rows.append(
         (
-            f"a fine-tuning epoch ({ratio['pass']}) / a plain training epoch, same backend",
+            f"training steps of a fine-tuning epoch ({ratio['pass']}, no teacher) / of a plain epoch, same backend",
             "<= 1.6",
             f"{ratio['ratio']:.2f}",
             ratio["ratio"] <= 1.6,

@@ -61,7 +61,7 @@ def main() -> None:
         },
     )
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for name in ("tradeoff.png", "curves.png", "waterfall.png"):
+    for name in ("tradeoff.png", "curves.png", "steps.png"):
         shutil.copyfile(path / "report" / name, PICTURES / name)
     print(f"wrote {RESULTS / 'main_job.json'}")
 
