@@ -94,9 +94,6 @@ def test_every_variant_of_the_default_set_loads_and_runs(
             assert promise["held"], (variant["variant"], promise)
     sizes = {variant["variant"]: variant["size_bytes"] for variant in report["variants"]}
     assert sizes["slim50_qat_int8"] < 0.5 * sizes["qat_int8"]
-    again = pipeline.quantize(run, recipe=replace(default_set(), calibration_images=8))
-    kept = json.loads((run.folder(again) / "quantize.json").read_text())
-    assert all(done["cached"] for variant in kept["variants"] for done in variant["passes"])
 
 
 def small(tmp_path: Path, outputs: Any, inputs: Any) -> Path:
