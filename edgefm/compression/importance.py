@@ -88,7 +88,11 @@ def taylor_scores(channels: Channels, task: Task, *, count: int, progress: Progr
 
     tf_model = to_tf_keras(channels.graph.model)
     split = task.dataset.validation
-    images, labels = split.images[:TAYLOR_SAMPLES], split.labels[:TAYLOR_SAMPLES]
+    # Whole batches only, a small split repeated: TensorFlow 2.21 with oneDNN was seen to corrupt memory in a batch of
+    # 8 of a small residual network, and not in one of 16.
+    whole = max(_BATCH, min(len(split), TAYLOR_SAMPLES) // _BATCH * _BATCH)
+    chosen = np.arange(whole) % len(split)
+    images, labels = split.images[chosen], split.labels[chosen]
     objective = objective_of(tf_model, FineTuning(), task=task.dataset.task, taught=False)
     targets = objective.targets(labels, tuple(tf_model.outputs[0].shape[1:]))
     taking = [axes for axes in channels.axes.values() if axes.mixes]
