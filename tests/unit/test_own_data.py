@@ -54,14 +54,15 @@ def hint_of(error: pytest.ExceptionInfo[DataError]) -> str:
 # ---- .npz
 
 
-def test_npz_with_three_splits_is_read_as_it_is(tmp_path: Path) -> None:
+def test_npz_with_three_splits_is_read_as_it_is_but_for_the_order_of_validation(tmp_path: Path) -> None:
     x, y = pictures(30), np.arange(30) % 3
     where = npz(
         tmp_path, x_train=x[:12], y_train=y[:12], x_val=x[12:21], y_val=y[12:21], test_images=x[21:], test_labels=y[21:]
     )
     found = load_data(where, input_shape=SHAPE)
     assert (found.task, found.labels, found.name) == ("classification", ("0", "1", "2"), "data.npz")
-    for split, part in zip(found.splits, (slice(12), slice(12, 21), slice(21, 30)), strict=True):
+    shuffled = 12 + np.random.default_rng(0).permutation(9)
+    for split, part in zip(found.splits, (np.arange(12), shuffled, np.arange(21, 30)), strict=True):
         np.testing.assert_array_equal(split.images, x[part])
         np.testing.assert_array_equal(split.labels, y[part])
         assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
