@@ -156,9 +156,11 @@ def _touched(
     kernels: Sequence[dict[str, Any]], recipe: Prune | Cluster, left_alone: Collection[str] | None
 ) -> list[dict[str, Any]]:
     """Return the kernels that a pass changed."""
+    # Depthwise kernels are never touched; that of a separable convolution bears its layer's name.
+    kernels = [kernel for kernel in kernels if kernel["operator"] != "DEPTHWISE_CONV_2D"]
     if left_alone is not None:
         return [kernel for kernel in kernels if not _named(kernel, left_alone)]
-    chosen = [kernel for kernel in _not_excluded(kernels, recipe) if kernel["operator"] != "DEPTHWISE_CONV_2D"]
+    chosen = _not_excluded(kernels, recipe)
     if isinstance(recipe, Cluster):
         return chosen
     if recipe.shared_by_lamp:
