@@ -16,6 +16,9 @@ PACKAGES = (
     "numpy",
     "ai-edge-litert",
     "tflite-runtime",
+    "tflite-micro",
+    "openvino",
+    "onnxruntime",
     "flatbuffers",
     "tensorflow",
     "keras",
@@ -55,21 +58,23 @@ CPU_FEATURES = {
 
 _CPUINFO = Path("/proc/cpuinfo")
 _DEVICE_TREE_MODEL = Path("/sys/firmware/devicetree/base/model")
-_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_GOVERNOR = _CPUFREQ / "scaling_governor"
+_FREQUENCY = _CPUFREQ / "scaling_cur_freq"
+_THERMAL = Path("/sys/class/thermal")
 
 
 def environment() -> dict[str, Any]:
     """Return what a benchmark record states of the machine, as JSON (see the record's schema).
 
-    `cores` are those this process may use; `load_average` is that of this moment (1, 5 and 15 minutes; None
-    where the system has none). Takes less than 0.1 s and imports no heavy library.
+    `cores` are those this process may use, `affinity` their numbers; `load_average` is that of this moment (1, 5
+    and 15 minutes; None where the system has none). Takes less than 0.1 s and imports no heavy library.
     """
-    import psutil
-
     return {
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "memory_bytes": int(psutil.virtual_memory().total),
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "memory_bytes": _memory_bytes(),
         "os": operating_system(),
         "python": platform.python_version(),
         "versions": versions(),
@@ -152,6 +157,37 @@ def governor() -> str | dict[str, str | None]:
         "value": None,
         "reason": "the kernel shows no cpufreq here: a virtual machine, or fixed by firmware",
     }
+
+
+def conditions() -> dict[str, Any]:
+    """Return what may disturb a measurement at this moment; what the system does not tell is absent.
+
+    Keys: 'load_average' (of the last minute), 'temperature_c' (the hottest zone), 'frequency_khz' (of the first core),
+    'governor'.
+    """
+    found: dict[str, Any] = {}
+    if hasattr(os, "getloadavg"):
+        found["load_average"] = round(os.getloadavg()[0], 2)
+    zones = [_text(zone / "temp").strip() for zone in _THERMAL.glob("thermal_zone*")]
+    degrees = [int(zone) / 1000 for zone in zones if zone.lstrip("-").isdigit()]
+    if degrees:
+        found["temperature_c"] = max(degrees)
+    frequency = _text(_FREQUENCY).strip()
+    if frequency.isdigit():
+        found["frequency_khz"] = int(frequency)
+    given = _text(_GOVERNOR).strip()
+    if given:
+        found["governor"] = given
+    return found
+
+
+def _memory_bytes() -> int:
+    """Return the size of the machine's memory."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import psutil
+
+    return int(psutil.virtual_memory().total)
 
 
 def _fields(cpuinfo: str) -> dict[str, str]:

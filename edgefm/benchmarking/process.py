@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgefm.benchmarking import worker as worker_module
+from edgefm import runtimes
+from edgefm.benchmarking.worker import PROTOCOL
 from edgefm.errors import EdgefmError
+from edgefm.targets.base import Place
 
 _START_SECONDS = 120.0
 _END_SECONDS = 5.0
@@ -28,29 +29,24 @@ class WorkerError(EdgefmError):
 class WorkerProcess:
     """A worker process. Leave its `with` block, however that happens, and it is gone."""
 
-    def __init__(self, *, folder: Path, name: str) -> None:
+    def __init__(self, *, place: Place, folder: Path, name: str) -> None:
         """Start the process; it is ready when the first request is answered.
 
         Args:
-          folder: where its standard error is kept.
+          place: where it runs.
+          folder: where its standard error is kept, on this machine.
           name: of the file for that.
+        Raises:
+          TargetError: the place cannot be reached.
         """
+        self._place = place
         self._log = folder / f"{name}.log"
-        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._ready = False
+        self._answers: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._memory_bytes: int | None = None
-        # As multiprocessing does: what the parent can import, the worker can.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self._started_ns = time.perf_counter_ns()
+        self._process_ns: int | None = None
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", worker_module.__name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                text=True,
-                encoding="utf-8",
-            )
+            self._process = place.start(log=log)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -59,20 +55,43 @@ class WorkerProcess:
         """Process id."""
         return self._process.pid
 
-    def load(
-        self, path: Path, *, runtime_module: str, threads: int, memory_bytes: int, seconds: float
-    ) -> dict[str, Any]:
-        """Load a model into the worker and return what the worker tells of it."""
+    def load(self, path: Path, *, runtime: str, threads: int, memory_bytes: int, seconds: float) -> dict[str, Any]:
+        """Load a model into the worker and return what the worker tells of it, with 'process_ns' added.
+
+        Args:
+          path: on this machine; the place makes it readable there.
+          runtime: name of a runtime, with its kernel set where one is wanted.
+          threads: of the runtime.
+          memory_bytes: that the model may use.
+          seconds: see `request`.
+        """
         self._memory_bytes = memory_bytes
-        return self.request(
+        there = self._place.put(path)
+        _, kernels = runtimes.split(runtime)
+        answer = self.request(
             "load",
             doing="loading",
             seconds=seconds,
-            path=str(path),
-            runtime=runtime_module,
+            path=there,
+            runtime=runtimes.module_of(runtime),
+            kernels=kernels,
             threads=threads,
             memory_bytes=memory_bytes,
         )
+        return {**answer, "process_ns": self._process_ns}
+
+    def ready(self) -> int:
+        """Wait until the process answers; return the nanoseconds from its start to its first line.
+
+        Raises:
+          WorkerError: it gives no answer, or speaks another version of the protocol.
+        """
+        if self._process_ns is None:
+            hello = self._receive("starting", _START_SECONDS)
+            if hello.get("protocol") != PROTOCOL:
+                raise WorkerError(f"the worker speaks protocol {hello.get('protocol')}, not {PROTOCOL}")
+            self._process_ns = self._received_ns - self._started_ns
+        return self._process_ns
 
     def request(self, command: str, *, doing: str, seconds: float, **fields: Any) -> dict[str, Any]:
         """Return the answer to a request.
@@ -85,9 +104,7 @@ class WorkerProcess:
         Raises:
           WorkerError: the worker crashed, hung, ran out of memory, or answered with an error.
         """
-        if not self._ready:
-            self._receive("starting", _START_SECONDS)
-            self._ready = True
+        self.ready()
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"command": command, **fields}) + "\n")
@@ -123,19 +140,22 @@ class WorkerProcess:
         """Pass on the lines of the worker; an empty one says that there will be no more."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._answers.put(line)
-        self._answers.put("")
+            self._answers.put((line, time.perf_counter_ns()))
+        self._answers.put(("", time.perf_counter_ns()))
 
     def _receive(self, doing: str, seconds: float) -> dict[str, Any]:
         try:
-            line = self._answers.get(timeout=seconds)
+            line, self._received_ns = self._answers.get(timeout=seconds)
         except queue.Empty:
             self._process.kill()
             self._process.wait()
             raise WorkerError(f"it gave no answer for {seconds:g} s while {doing}, and was killed") from None
         if not line:
             raise WorkerError(self._death(doing))
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise WorkerError(f"it wrote something else than an answer while {doing}: {line[:200]!r}") from None
         return answer
 
     def _death(self, doing: str) -> str:

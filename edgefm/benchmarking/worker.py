@@ -7,13 +7,20 @@ The native code of a runtime prints what it likes: file descriptor 1 is taken aw
 standard error) before the first import of a runtime, so that the channel stays clean.
 
 Requests, each with a field `command`:
-  load      path, runtime (its module), threads, memory_bytes -> tensors, times, memory. One model a process.
+  load      path, runtime (its module), kernels or null, threads, memory_bytes -> tensors, times, memory, facts. One
+            model a process.
   feed      contract (JSON) or null, pictures (.npy of uint8 or float [n, ...]) or null
-  samples   warmup_calls, least_calls, least_ns, most_calls, most_ns -> warmup_ns, invoke_ns, end_to_end_ns
+  samples   warmup_calls, least_calls, least_ns, most_calls, most_ns -> warmup_ns, invoke_ns, end_to_end_ns,
+            disturbed, conditions, energy
   classify  start, stop, out -> writes predicted class and confidence of those pictures to `out`
   answer    start, stop, out -> writes all outputs for those pictures, float32 [n, ...] each, to `out` (.npz)
+  outputs   inputs (.npy [n, ...] in the model's own dtype), start, stop, out -> writes the raw outputs, arrays '0',
+            '1', … of [n, ...], to `out` (.npz)
   peak      -> peak_bytes
   macs      path -> macs
+  environment -> the machine and its software, see `edgefm.environment`
+
+The first line that it writes says that it is there: {"ok": true, "protocol": …}.
 """
 
 from __future__ import annotations
@@ -30,15 +37,19 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm import environment
+from edgefm.benchmarking import disturbance
+from edgefm.benchmarking.energy import Meter
 from edgefm.benchmarking.timing import timed_calls
 from edgefm.contract import Contract, dequantize
 from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
-from edgefm.runtimes.base import Session, Unavailable
+from edgefm.runtimes.base import Session, TellsFacts, TimesItself, Unavailable
 
-PROTOCOL = 2
+PROTOCOL = 3
 # What classify writes for each picture.
 ANSWER = np.dtype([("predicted", "<i4"), ("confidence", "<f4")])
+COMMANDS = ("load", "feed", "samples", "classify", "answer", "outputs", "peak", "macs", "environment")
 _ENCODED_AT_ONCE = 256
 _THRESHOLD = 0.5
 _STATUS = Path("/proc/self/status")
@@ -51,21 +62,27 @@ class _Worker:
         self.session: Session | None = None
         self.contract: Contract | None = None
         self.pictures: NDArray[Any] | None = None
+        self.inputs: tuple[str, NDArray[Any]] | None = None
+        self.threads = 1
 
-    def load(self, *, path: str, runtime: str, threads: int, memory_bytes: int) -> dict[str, Any]:
+    def load(self, *, path: str, runtime: str, kernels: str | None, threads: int, memory_bytes: int) -> dict[str, Any]:
         """Load the model; the runtime's import and the check of the file come before the bare figure."""
+        started = time.perf_counter_ns()
         module = import_runtime(runtime)
         usable = module.availability()  # imports the native library: it belongs to the bare runtime
+        import_ns = time.perf_counter_ns() - started
         if isinstance(usable, Unavailable):
             raise RuntimeUnavailableError(usable.reason)
         version = module.version()
-        _limit_memory(memory_bytes)
+        if getattr(module, "LIMITS_MEMORY", True):  # a browser reserves far more addresses than it uses
+            _limit_memory(memory_bytes)
         _reset_peak()
         bare_bytes, _ = memory()
+        options: dict[str, Any] = {} if kernels is None else {"kernels": kernels}
         started = time.perf_counter_ns()
-        session = module.load(Path(path), threads=threads)
+        session = module.load(Path(path), threads=threads, **options)
         load_ns = time.perf_counter_ns() - started
-        self.session = session
+        self.session, self.threads = session, threads
         session.set_input(_random_input(session))
         started = time.perf_counter_ns()
         session.invoke()
@@ -76,10 +93,12 @@ class _Worker:
             "version": version,
             "bare_bytes": bare_bytes,
             "peak_bytes": peak_bytes,
+            "import_ns": import_ns,
             "load_ns": load_ns,
             "first_invoke_ns": first_invoke_ns,
             "input": session.input.to_json(),
             "outputs": [tensor.to_json() for tensor in session.outputs],
+            "facts": dict(session.facts()) if isinstance(session, TellsFacts) else {},
         }
 
     def feed(self, *, contract: dict[str, Any] | None, pictures: str | None) -> dict[str, Any]:
@@ -98,14 +117,31 @@ class _Worker:
         set_input, invoke, get_output = session.set_input, session.invoke, session.get_output
         known = contract is not None and picture is not None
         set_input(contract.encode(picture) if contract and picture is not None else _random_input(session))
-        warmup_ns = timed_calls(invoke, least_calls=warmup_calls, least_ns=0, most_calls=warmup_calls, most_ns=most_ns)
         limits = {
             "least_calls": least_calls,
             "least_ns": least_ns,
             "most_calls": most_calls,
             "most_ns": most_ns,
         }
+        meter = Meter()
+        watch = disturbance.Watch()
+        if isinstance(session, TimesItself):
+            watch.start()
+            timed = session.timed_invokes(warmup_calls=warmup_calls, **limits)
+            conditions = watch.stop()
+            return {
+                "warmup_ns": timed.warmup_ns,
+                "invoke_ns": timed.invoke_ns,
+                "end_to_end_ns": [],
+                "disturbed": list(timed.disturbed),
+                "conditions": conditions,
+                "energy": {"value": None, "reason": "the runtime's own process does the work"},
+            }
+        warmup_ns = timed_calls(invoke, least_calls=warmup_calls, least_ns=0, most_calls=warmup_calls, most_ns=most_ns)
+        watch.start()
+        meter.start()
         invoke_ns = timed_calls(invoke, **limits)
+        microjoules = meter.microjoules()
         end_to_end_ns: list[int] = []
         if known:
 
@@ -116,7 +152,19 @@ class _Worker:
                 get_output()
 
             end_to_end_ns = timed_calls(whole, **limits)
-        return {"warmup_ns": warmup_ns, "invoke_ns": invoke_ns, "end_to_end_ns": end_to_end_ns}
+        conditions = watch.stop()
+        energy: dict[str, Any] = {"value": None, "reason": meter.reason}
+        if microjoules is not None:
+            energy = {"value": microjoules / 1e6 / len(invoke_ns)}
+        cores = environment.usable_cores()
+        return {
+            "warmup_ns": warmup_ns,
+            "invoke_ns": invoke_ns,
+            "end_to_end_ns": end_to_end_ns,
+            "disturbed": disturbance.reasons(conditions, threads=self.threads, cores=cores),
+            "conditions": conditions,
+            "energy": energy,
+        }
 
     def classify(self, *, start: int, stop: int, out: str) -> dict[str, Any]:
         """Classify pictures at batch 1, one after the other."""
@@ -168,6 +216,33 @@ class _Worker:
                     session.invoke()
                     yield session.get_outputs()
 
+    def outputs(self, *, inputs: str, start: int, stop: int, out: str) -> dict[str, Any]:
+        """Write the raw outputs for raw inputs; at batch 1, one after the other."""
+        session = self._loaded()
+        if self.inputs is None or self.inputs[0] != inputs:
+            self.inputs = (inputs, np.load(inputs, mmap_mode="r"))
+        given = self.inputs[1]
+        if given.dtype.name != session.input.dtype or given.shape[1:] != session.input.shape[1:]:
+            raise ModelError(
+                f"inputs of {given.dtype.name} {list(given.shape[1:])} do not fit: the model takes "
+                f"{session.input.dtype} {list(session.input.shape[1:])}"
+            )
+        answers: list[tuple[NDArray[Any], ...]] = []
+        for index in range(start, stop):
+            session.set_input(np.array(given[index : index + 1]))
+            session.invoke()
+            answers.append(session.get_outputs())
+        arrays = {
+            str(place): np.concatenate([np.atleast_1d(answer[place]) for answer in answers])
+            for place in range(len(session.outputs))
+        }
+        np.savez(out, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its option
+        return {}
+
+    def environment(self) -> dict[str, Any]:
+        """Tell of the machine and its software."""
+        return {"environment": environment.environment()}
+
     def peak(self) -> dict[str, Any]:
         """Tell the greatest resident set so far."""
         return {"peak_bytes": memory()[1]}
@@ -215,9 +290,7 @@ def _of_one_score(answers: NDArray[Any]) -> None:
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until they end."""
     worker = _Worker()
-    commands: dict[str, Callable[..., dict[str, Any]]] = {
-        name: getattr(worker, name) for name in ("load", "feed", "samples", "classify", "answer", "peak", "macs")
-    }
+    commands: dict[str, Callable[..., dict[str, Any]]] = {name: getattr(worker, name) for name in COMMANDS}
     _send(answers, {"ok": True, "protocol": PROTOCOL})
     for line in requests:
         request = json.loads(line)

@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibration": ("edgefm.cli.calibration", "Check calibration data before quantising, and how many are enough."),
     "sensitivity": ("edgefm.cli.sensitivity", "Measure what int8 costs layer by layer; choose layers to keep float32."),
     "benchmark": ("edgefm.cli.benchmark", "Measure accuracy, latency, size and memory of TFLite files."),
+    "compare": ("edgefm.cli.compare", "Say whether one of two runs, records or files is faster, smaller, better."),
+    "gate": ("edgefm.cli.gate", "Hold a budget: accuracy, size, latency ratio, arena; for CI."),
+    "profile": ("edgefm.cli.profile", "Show which operator costs the time, and how near it is to the machine's peak."),
+    "agree": ("edgefm.cli.agree", "Run the same inputs through runtimes and targets; say where their answers part."),
+    "leaderboard": ("edgefm.cli.leaderboard", "Write a page of models, runtimes and targets from records."),
     "report": ("edgefm.cli.report", "Write the report of a run: HTML, Markdown, CSV, JSON, PNG."),
     "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),
     "inspect": (

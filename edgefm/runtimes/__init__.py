@@ -10,16 +10,28 @@ pyproject.toml::
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import cast
 
-from edgefm.errors import unknown_name
+from edgefm.errors import RecipeError, unknown_name
 from edgefm.runtimes.base import Runtime
 
 ENTRY_POINT_GROUP = "edgefm.runtimes"
 
 # Name -> module. The ones that edgefm brings itself.
-RUNTIMES: dict[str, str] = {"litert": "edgefm.runtimes.litert"}
+RUNTIMES: dict[str, str] = {
+    "litert": "edgefm.runtimes.litert",
+    "tflite-runtime": "edgefm.runtimes.tflite_runtime",
+    "tflm": "edgefm.runtimes.tflm",
+    "openvino": "edgefm.runtimes.openvino",
+    "onnxruntime": "edgefm.runtimes.onnxruntime",
+    # Of the targets 'browser' and 'adb'; their own times, not this machine's.
+    "litertjs": "edgefm.runtimes.litertjs",
+    "android-benchmark": "edgefm.runtimes.android_benchmark",
+}
 
 
 def modules() -> dict[str, str]:
@@ -32,11 +44,52 @@ def modules() -> dict[str, str]:
 
 
 def module_of(name: str) -> str:
-    """Return the module of a runtime, or raise a RecipeError that names the nearest known one."""
+    """Return the module of a runtime, or raise a RecipeError that names the nearest known one.
+
+    Args:
+      name: with or without a kernel set, e.g. 'litert' or 'litert:reference'.
+    """
     known = modules()
-    if name not in known:
-        raise unknown_name("runtime", name, known)
-    return known[name]
+    bare, _ = split(name)
+    if bare not in known:
+        raise unknown_name("runtime", bare, known)
+    return known[bare]
+
+
+def split(name: str) -> tuple[str, str | None]:
+    """Return the runtime and the kernel set of a name.
+
+    >>> split("litert:reference"), split("tflm")
+    (('litert', 'reference'), ('tflm', None))
+    """
+    bare, _, kernels = name.partition(":")
+    return bare, kernels or None
+
+
+def kernels_of(module: Runtime) -> tuple[str, ...]:
+    """Return the names of a runtime's kernel sets, the default first; empty where it has but one."""
+    return tuple(getattr(module, "KERNELS", ()))
+
+
+def interpreter_of(name: str) -> Path | None:
+    """Return the Python that workers with this runtime run under; None for the present one.
+
+    EDGEFM_PYTHON_<RUNTIME> names it, e.g. EDGEFM_PYTHON_TFLITE_RUNTIME: a runtime that needs another numpy than
+    the rest lives in an environment of its own.
+
+    Raises:
+      RecipeError: the variable names no program.
+    """
+    variable = "EDGEFM_PYTHON_" + re.sub(r"\W", "_", split(name)[0]).upper()
+    given = os.environ.get(variable)
+    if not given:
+        return None
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise RecipeError(
+            f"{variable} is '{given}', which is no program", hint="Give the path of a Python interpreter."
+        )
+    return path.absolute()  # not resolved: a virtual environment's python is a link
 
 
 def runtime(name: str) -> Runtime:

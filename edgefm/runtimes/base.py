@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -92,8 +92,46 @@ class Session(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """What a session that times itself found.
+
+    Attributes:
+      warmup_ns: calls before the samples, in order.
+      invoke_ns: the samples, in order.
+      disturbed: what went wrong meanwhile ('the phone throttled: 61 C'); empty where nothing did.
+    """
+
+    warmup_ns: list[int]
+    invoke_ns: list[int]
+    disturbed: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class TimesItself(Protocol):
+    """A session whose invokes must be timed elsewhere than around `invoke`: in a browser, on a phone."""
+
+    def timed_invokes(
+        self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
+    ) -> Timed:
+        """Return the time of invokes on the input that is set; the limits are those of `timed_calls`."""
+
+
+@runtime_checkable
+class TellsFacts(Protocol):
+    """A session that knows more of the loaded model than times."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return JSON values by name with unit, e.g. {'arena_bytes': 59440}; asked after the first invoke."""
+
+
 class Runtime(Protocol):
-    """A runtime; a module with these names is one."""
+    """A runtime; a module with these names is one.
+
+    A module may also have `KERNELS`: the names of its kernel sets, the default first. The user then writes
+    'litert:reference', and `load` is given `kernels='reference'`; without a set it is not given the argument.
+    It may have `INSTALL` too: what to do to have it, shown by `edgefm doctor`.
+    """
 
     @property
     def name(self) -> str:

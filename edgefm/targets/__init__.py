@@ -1,0 +1,53 @@
+"""Targets by address: where models are run. Listing them imports none; other packages add theirs by entry points.
+
+An address is a kind and what the kind needs to know: 'host', 'ssh://pi@board', 'adb:SERIAL',
+'qemu-aarch64:cortex-a72', 'browser', 'vela:ethos-u55-128', 'cortex-m:m4'. A kind is a module with one function::
+
+    def target(rest: str) -> Target      # rest: the address behind the kind and its colon, '' where there is none
+
+Another package offers one in its pyproject.toml::
+
+    [project.entry-points."edgefm.targets"]
+    my-board = "my_package.my_module"
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+
+from edgefm.errors import unknown_name
+from edgefm.targets.base import Target
+
+ENTRY_POINT_GROUP = "edgefm.targets"
+
+# Kind -> module. The ones that edgefm brings itself.
+TARGETS: dict[str, str] = {
+    "host": "edgefm.targets.host",
+    "ssh": "edgefm.targets.ssh",
+    "adb": "edgefm.targets.adb",
+    "qemu-aarch64": "edgefm.targets.qemu_aarch64",
+    "browser": "edgefm.targets.browser",
+    "vela": "edgefm.targets.vela",
+    "cortex-m": "edgefm.targets.cortex_m",
+}
+
+
+def modules() -> dict[str, str]:
+    """Return the module of each known kind, edgefm's own first; none is imported."""
+    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return {**TARGETS, **{kind: module for kind, module in others.items() if kind not in TARGETS}}
+
+
+def target(address: str) -> Target:
+    """Return the target at an address.
+
+    Raises:
+      RecipeError: the kind is unknown, or what stands behind it is not understood.
+    """
+    kind, _, rest = address.partition(":")
+    known = modules()
+    if kind not in known:
+        raise unknown_name("target", kind, known)
+    found: Target = importlib.import_module(known[kind]).target(rest)
+    return found

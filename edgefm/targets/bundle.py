@@ -1,0 +1,57 @@
+"""The worker as one zip file: the few modules of edgefm that need only Python and numpy.
+
+It runs where edgefm is not installed: under another Python of this machine, on a board, in an emulator. The file
+goes on PYTHONPATH there, or is run itself: `python3 worker.zip`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import edgefm
+
+# Everything that `edgefm.benchmarking.worker` imports, and the runtimes: a test runs them from the bundle alone.
+MODULES = (
+    "edgefm/__init__.py",
+    "edgefm/artefacts.py",
+    "edgefm/contract.py",
+    "edgefm/environment.py",
+    "edgefm/errors.py",
+    "edgefm/inspection.py",
+    "edgefm/benchmarking/__init__.py",
+    "edgefm/benchmarking/disturbance.py",
+    "edgefm/benchmarking/energy.py",
+    "edgefm/benchmarking/timing.py",
+    "edgefm/benchmarking/worker.py",
+)
+PACKAGES = ("edgefm/runtimes",)
+_MAIN = "from edgefm.benchmarking.worker import main\n\nmain()\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same modules always give the same bytes
+
+
+def bundle(folder: Path) -> Path:
+    """Return the worker's zip file in a folder; it is written where it is not there yet."""
+    path = folder / "worker.zip"
+    if not path.exists():
+        path.write_bytes(content())
+    return path
+
+
+@cache
+def content() -> bytes:
+    """Return the bytes of the worker's zip file."""
+    import io
+
+    root = Path(edgefm.__file__).parent.parent
+    names = [
+        *MODULES,
+        *(str(path.relative_to(root)) for package in PACKAGES for path in (root / package).rglob("*.py")),
+    ]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(names):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), (root / name).read_bytes())
+        archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _MAIN)
+    return buffer.getvalue()
