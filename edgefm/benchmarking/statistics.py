@@ -69,6 +69,25 @@ def paired_difference(only_first: int, only_second: int, total: int) -> Estimate
     return Estimate(value, low, high)
 
 
+def difference_of_proportions(hits: int, total: int, other_hits: int, other_total: int) -> Estimate:
+    """Return hits / total - other_hits / other_total of independent samples, with Newcombe's hybrid score interval.
+
+    Of two models on the same samples, `paired_difference` is the narrower one.
+
+    >>> difference_of_proportions(56, 70, 48, 80)
+    Estimate(value=0.2..., low=0.052..., high=0.333...)
+
+    Source: Newcombe 1998, Statistics in Medicine 17:873-890, method 10.
+    """
+    mine, other = proportion(hits, total), proportion(other_hits, other_total)
+    value = mine.value - other.value
+    return Estimate(
+        value,
+        value - math.hypot(mine.value - mine.low, other.high - other.value),
+        value + math.hypot(mine.high - mine.value, other.value - other.low),
+    )
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test: are the two kinds of disagreement equally likely?
 
@@ -109,7 +128,7 @@ def percentiles(rounds: Sequence[Sequence[int]]) -> dict[str, Estimate]:
     return {name: interval(float(plain[i]), drawn[:, i]) for i, name in enumerate(QUANTILES)}
 
 
-def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]) -> Estimate:
+def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
     """Return p50 of some rounds over p50 of the reference's, with a bootstrap interval over paired rounds.
 
     Round i of both was measured at about the same time: both are drawn together, so that what slowed both down
@@ -118,19 +137,28 @@ def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[i
     Args:
       rounds: samples of each round.
       reference: samples of the same rounds of the reference.
+      seed: of the bootstrap.
     """
     assert len(rounds) == len(reference)
-    one = np.ones((1, len(rounds)), dtype=np.int64)
-    pools = _Pool(rounds), _Pool(reference)
-    value = float(pools[0].quantiles(one)[0, 0] / pools[1].quantiles(one)[0, 0])
-    if len(rounds) == 1:
-        return Estimate(
-            value,
-            float(pools[0].samples[0] / pools[1].samples[-1]),
-            float(pools[0].samples[-1] / pools[1].samples[0]),
-        )
-    weights = draws(len(rounds))
-    return interval(value, pools[0].quantiles(weights)[:, 0] / pools[1].quantiles(weights)[:, 0])
+    weights = draws(len(rounds), seed=seed)
+    return _ratio(_Pool(rounds), _Pool(reference), weights, weights)
+
+
+def unpaired_median_ratio(
+    rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]], *, seed: int = 0
+) -> Estimate:
+    """Return p50 of some rounds over p50 of a reference measured at another time, with a bootstrap interval.
+
+    The rounds of each are drawn on their own. Where one of them has a single round, see `median_ratio`.
+
+    Args:
+      rounds: samples of each round.
+      reference: samples of each round of the reference.
+      seed: of the bootstrap.
+    """
+    both = np.random.SeedSequence(seed).generate_state(2)
+    mine, other = draws(len(rounds), seed=int(both[0])), draws(len(reference), seed=int(both[1]))
+    return _ratio(_Pool(rounds), _Pool(reference), mine, other)
 
 
 def draws(count: int, *, resamples: int = _RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
@@ -170,6 +198,14 @@ def interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
+def _ratio(mine: _Pool, other: _Pool, weights: NDArray[np.int64], other_weights: NDArray[np.int64]) -> Estimate:
+    """Return p50 over p50, with the interval of what the resamples give."""
+    value = float(mine.median() / other.median())
+    if 1 in (weights.shape[1], other_weights.shape[1]):  # nothing to draw: from least to greatest sample
+        return Estimate(value, float(mine.samples[0] / other.samples[-1]), float(mine.samples[-1] / other.samples[0]))
+    return interval(value, mine.quantiles(weights)[:, 0] / other.quantiles(other_weights)[:, 0])
+
+
 class _Pool:
     """All samples sorted, each with the round it came from, so that a resample is a weight for each round."""
 
@@ -180,6 +216,11 @@ class _Pool:
         order = np.argsort(samples, kind="stable")
         self.samples = samples[order]
         self._origin = origin[order]
+        self._rounds = len(rounds)
+
+    def median(self) -> float:
+        """Return p50 of all samples."""
+        return float(self.quantiles(np.ones((1, self._rounds), dtype=np.int64))[0, 0])
 
     def quantiles(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return float64 [resamples, 3] for weights [resamples, rounds]."""
