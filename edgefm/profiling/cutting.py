@@ -1,0 +1,346 @@
+"""Cuts smaller models out of a .tflite file: the graph up to an operator, or one operator by itself.
+
+What is cut out keeps the names, dtypes and quantisation of its tensors, and holds only the constants that it needs.
+An operator whose inputs are all constants, such as DEQUANTIZE of float16 weights, belongs to the constants of
+the operators that use its result.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgefm import flatbuffer
+from edgefm.errors import ModelError
+from edgefm.flatbuffer import indices
+
+# How often these run their graphs depends on values, or they keep state from call to call.
+_CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE"})
+_STATE = frozenset({"resource", "variant", "string"})
+# Numbers of these dtypes are mostly places and lengths: random ones would lie outside of what is allowed.
+_PLACES = frozenset({"int32", "int64", "uint32", "uint64", "bool", "int16", "uint16"})
+_UNUSED = b"edgefm_unused_input"
+
+
+def prefix(content: flatbuffer.Content, operator: int) -> bytes:
+    """Return the model whose outputs are those of one operator of a model.
+
+    Its inputs are the model's, all of them; it holds the operators that the outputs depend on and nothing else.
+
+    Args:
+      content: of a .tflite file.
+      operator: its index in the main graph, 0 for the one that runs first.
+    Raises:
+      ModelError: the file is damaged or holds no such operator, or the operator has no result.
+    """
+    return Cutter(content).prefix(operator)
+
+
+def one_operator(content: flatbuffer.Content, operator: int) -> bytes:
+    """Return the model of one operator: its activations are the inputs, its results the outputs.
+
+    Args:
+      content: of a .tflite file.
+      operator: its index in the main graph.
+    Raises:
+      ModelError: as `prefix`; also where the operator is control flow, keeps state, or has no fixed shapes.
+    """
+    return Cutter(content).one_operator(operator)
+
+
+class Cutter:
+    """A model that is read once and cut often; each cut copies its own constants alone."""
+
+    def __init__(self, content: flatbuffer.Content) -> None:
+        """Read a model.
+
+        Raises:
+          ModelError: the file is damaged, holds no operator, or has its weights in another file.
+        """
+        self._model = flatbuffer.read(content)
+        if not self._model.subgraphs or not self._model.subgraphs[0].operators:
+            raise ModelError("the model has no operator")
+        self._graph = self._model.subgraphs[0]
+        _check(self._model)
+        self._made_by = {
+            index: place for place, made in enumerate(self._graph.operators) for index in indices(made.outputs)
+        }
+        self._sources = indices(self._graph.inputs)
+        self._constant = self._find_constant()
+        self._unpacks = [self._is_unpacking(place) for place in range(len(self._graph.operators))]
+
+    @property
+    def operators(self) -> int:
+        """Number of operators of the main graph."""
+        return len(self._graph.operators)
+
+    def unpacks(self, operator: int) -> bool:
+        """Return whether an operator works on constants alone and belongs to the operators behind it."""
+        return self._unpacks[operator]
+
+    def name(self, operator: int) -> str:
+        """Return an operator's name, e.g. 'CONV_2D'."""
+        return flatbuffer.operator_name(self._model, self._operator(operator))
+
+    def activations(self, operator: int) -> tuple[int, ...]:
+        """Return the tensors that an operator takes from the model's inputs or from other operators, each once."""
+        given = dict.fromkeys(indices(self._operator(operator).inputs))
+        return tuple(i for i in given if i in self._sources or (i in self._made_by and not self._constant[i]))
+
+    def prefix(self, operator: int) -> bytes:
+        """Return the model whose outputs are those of one operator; see `prefix`."""
+        outputs = self._outputs(operator)
+        return self._cut(self._needed([operator]), inputs=self._sources, outputs=outputs)
+
+    def prefix_in_order(self, operator: int) -> bytes:
+        """Return the model that runs every operator up to one, in the model's order, and nothing behind it.
+
+        Its outputs are all results that operators behind it or the model's outputs need. It takes one input: further
+        ones are variables that hold zeros.
+        """
+        kept = [place for place in range(operator + 1) if not self._unpacks[place]]
+        made = [index for place in kept for index in indices(self._graph.operators[place].outputs)]
+        later = {
+            index for place in range(operator + 1, self.operators) for index in self._graph.operators[place].inputs
+        }
+        later |= set(indices(self._graph.outputs)) | set(self._outputs(operator))
+        outputs = [index for index in made if index in later]
+        return self._cut(
+            self._needed(kept),
+            inputs=self._one(self._sources),
+            outputs=outputs,
+            variables=self._sources,
+        )
+
+    def whole(self) -> bytes:
+        """Return the model with one input: further ones are variables that hold zeros; no metadata, no signatures."""
+        return self._cut(
+            range(self.operators),
+            inputs=self._one(self._sources),
+            outputs=indices(self._graph.outputs),
+            variables=self._sources,
+        )
+
+    def one_operator(self, operator: int, *, one_input: bool = False) -> bytes:
+        """Return the model of one operator; see `one_operator`.
+
+        Args:
+          operator: its index.
+          one_input: the first activation alone is an input; further ones are variables that hold zeros. Without a
+            suitable activation the model has an input that nothing reads.
+        """
+        self._check_apart(operator)
+        sources = self.activations(operator)
+        kept = {operator, *self._needed([operator], behind=sources)}
+        outputs = self._outputs(operator)
+        if not one_input:
+            return self._cut(sorted(kept), inputs=sources, outputs=outputs)
+        return self._cut(sorted(kept), inputs=self._one(sources), outputs=outputs, variables=sources)
+
+    def _one(self, sources: Sequence[int]) -> tuple[int, ...]:
+        """Return the one tensor that can be fed with random numbers, or () where none can."""
+        for index in sources:
+            tensor = self._graph.tensors[index]
+            if flatbuffer.dtype(tensor) not in _PLACES and indices(tensor.shape)[:1] in ((), (1,)):
+                return (index,)
+        return ()
+
+    def _operator(self, operator: int) -> Any:
+        if not 0 <= operator < self.operators:
+            raise ModelError(f"there is no operator {operator}: the model has operators 0 to {self.operators - 1}")
+        return self._graph.operators[operator]
+
+    def _outputs(self, operator: int) -> tuple[int, ...]:
+        outputs = indices(self._operator(operator).outputs)
+        if not outputs:
+            raise ModelError(f"operator {operator}, {self.name(operator)}, has no result")
+        return outputs
+
+    def _check_apart(self, operator: int) -> None:
+        """Raise a ModelError where an operator means nothing by itself."""
+        name, packed = self.name(operator), self._operator(operator)
+        if name in _CONTROL_FLOW:
+            raise ModelError(
+                f"{name} is control flow: how often its graphs run depends on values, so it has no time of its own"
+            )
+        for index in (*indices(packed.inputs), *indices(packed.outputs)):
+            tensor = None if index < 0 else self._graph.tensors[index]
+            if tensor is None:
+                continue
+            if flatbuffer.dtype(tensor) in _STATE:
+                raise ModelError(
+                    f"{name} works on '{_text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers"
+                )
+            if -1 in indices(tensor.shapeSignature):
+                shape = indices(tensor.shapeSignature)
+                raise ModelError(f"'{_text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
+
+    def _find_constant(self) -> list[bool]:
+        """Return for each tensor whether its values are known before the model runs."""
+        constant = [_stored(self._model, tensor) for tensor in self._graph.tensors]
+        for place, operator in enumerate(self._graph.operators):
+            given = [index for index in indices(operator.inputs) if index >= 0]
+            if given and all(constant[index] for index in given) and self.name(place) not in _CONTROL_FLOW:
+                for index in indices(operator.outputs):
+                    constant[index] = True
+        return constant
+
+    def _is_unpacking(self, operator: int) -> bool:
+        outputs = indices(self._graph.operators[operator].outputs)
+        ends = set(indices(self._graph.outputs))
+        return bool(outputs) and all(self._constant[index] and index not in ends for index in outputs)
+
+    def _needed(self, operators: Iterable[int], *, behind: Sequence[int] = ()) -> list[int]:
+        """Return the operators that some depend on, and themselves, in order; not those that make `behind`."""
+        found: set[int] = set()
+        waiting = list(operators)
+        while waiting:
+            place = waiting.pop()
+            if place not in found:
+                found.add(place)
+                inputs = [index for index in indices(self._graph.operators[place].inputs) if index not in behind]
+                waiting += [self._made_by[index] for index in inputs if index in self._made_by]
+        return sorted(found)
+
+    def _cut(
+        self,
+        operators: Iterable[int],
+        *,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        variables: Sequence[int] = (),
+    ) -> bytes:
+        return _Cut(self._model).write(
+            [self._graph.operators[place] for place in operators],
+            inputs=inputs,
+            outputs=outputs,
+            variables=set(variables) - set(inputs),
+        )
+
+
+class _Cut:
+    """A new model that takes over parts of another."""
+
+    def __init__(self, model: Any) -> None:
+        self._old = model
+        self._buffers: dict[int, int] = {}
+        self._codes: dict[int, int] = {}
+
+    def write(
+        self, operators: Sequence[Any], *, inputs: Sequence[int], outputs: Sequence[int], variables: set[int]
+    ) -> bytes:
+        """Return the content of a model whose main graph is these operators of the old one's."""
+        graph = self._old.subgraphs[0]
+        touched = [
+            i for op in operators for i in (*indices(op.inputs), *indices(op.outputs), *indices(op.intermediates))
+        ]
+        kept = list(dict.fromkeys([*inputs, *(i for i in touched if i >= 0), *outputs]))
+        for index in kept:  # grows: the scales of blocks are tensors themselves
+            kept += [other for other in _block_tensors(graph.tensors[index]) if other not in kept]
+        places = {old: new for new, old in enumerate(kept)}
+        cut = schema.SubGraphT()
+        cut.name = graph.name
+        cut.tensors = [self._tensor(graph.tensors[i], places, variable=i in variables) for i in kept]
+        cut.operators = [self._operator(operator, places) for operator in operators]
+        cut.inputs = _vector([places[index] for index in inputs])
+        cut.outputs = _vector([places[index] for index in outputs])
+        if not inputs:
+            cut.inputs = _vector([len(cut.tensors)])
+            cut.tensors.append(schema.TensorT(shape=_vector([1]), type=schema.TensorType.FLOAT32, name=_UNUSED))
+        graphs = [cut]
+        if any(_calls(operator) for operator in operators):
+            # Their numbers stand in the operators: all stay, in their order.
+            graphs += [self._graph(other) for other in self._old.subgraphs[1:]]
+        model = schema.ModelT()
+        model.version = self._old.version
+        model.description = self._old.description
+        model.subgraphs = graphs
+        model.operatorCodes = [self._old.operatorCodes[index] for index in self._codes]
+        model.buffers = [schema.BufferT(), *(self._old.buffers[index] for index in self._buffers)]
+        return flatbuffer.write(model)
+
+    def _graph(self, graph: Any) -> Any:
+        """Return a graph as it is, its buffers and operators numbered anew."""
+        same = {index: index for index in range(len(graph.tensors))}
+        kept = copy.copy(graph)
+        kept.tensors = [self._tensor(tensor, same, variable=False) for tensor in graph.tensors]
+        kept.operators = [self._operator(operator, same) for operator in graph.operators or []]
+        kept.debugMetadataIndex = -1
+        return kept
+
+    def _tensor(self, tensor: Any, places: Mapping[int, int], *, variable: bool) -> Any:
+        kept = copy.copy(tensor)
+        kept.buffer = 0
+        if _stored(self._old, tensor):
+            kept.buffer = self._buffers.setdefault(tensor.buffer, len(self._buffers) + 1)
+        kept.isVariable = tensor.isVariable or variable
+        if _block_tensors(tensor):
+            kept.quantization = copy.copy(tensor.quantization)
+            kept.quantization.details = blocks = copy.copy(tensor.quantization.details)
+            blocks.scales = places[blocks.scales]
+            if blocks.zeroPoints > 0:
+                blocks.zeroPoints = places[blocks.zeroPoints]
+        return kept
+
+    def _operator(self, operator: Any, places: Mapping[int, int]) -> Any:
+        kept = copy.copy(operator)
+        kept.opcodeIndex = self._codes.setdefault(operator.opcodeIndex, len(self._codes))
+        kept.inputs = _vector([places.get(index, -1) for index in indices(operator.inputs)])
+        kept.outputs = _vector([places[index] for index in indices(operator.outputs)])
+        if operator.intermediates is not None:
+            kept.intermediates = _vector([places[index] for index in indices(operator.intermediates)])
+        kept.debugMetadataIndex = -1
+        return kept
+
+
+def _check(model: Any) -> None:
+    """Raise a ModelError where the numbers in a model's tables point nowhere."""
+    buffers, codes = len(model.buffers or []), len(model.operatorCodes or [])
+    for graph in model.subgraphs:
+        tensors = graph.tensors or []
+        for tensor in tensors:
+            if tensor.externalBuffer:
+                raise ModelError(
+                    f"the values of '{_text(tensor.name)}' lie in another file",
+                    hint="Write the model again with its weights inside.",
+                )
+            if tensor.buffer >= buffers:
+                raise ModelError(f"the model is damaged: it has no buffer {tensor.buffer}")
+        for operator in graph.operators or []:
+            touched = (*indices(operator.inputs), *indices(operator.outputs), *indices(operator.intermediates))
+            if operator.opcodeIndex >= codes or not all(-1 <= index < len(tensors) for index in touched):
+                raise ModelError("the model is damaged: an operator refers to what is not there")
+        if not all(0 <= index < len(tensors) for index in (*indices(graph.inputs), *indices(graph.outputs))):
+            raise ModelError("the model is damaged: its inputs or outputs are not there")
+
+
+def _stored(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _block_tensors(tensor: Any) -> tuple[int, ...]:
+    """Return the tensors that hold the scales and zero points of a tensor quantised in blocks."""
+    parameters = tensor.quantization
+    if parameters is None or parameters.detailsType != schema.QuantizationDetails.BlockwiseQuantization:
+        return ()
+    blocks = parameters.details
+    return (int(blocks.scales), *([int(blocks.zeroPoints)] if blocks.zeroPoints > 0 else []))
+
+
+def _calls(operator: Any) -> bool:
+    """Return whether an operator runs other graphs of the model."""
+    options = [found for found in (operator.builtinOptions, operator.builtinOptions2) if found is not None]
+    return any("subgraph" in name.lower() for found in options for name in vars(found))
+
+
+def _vector(values: Sequence[int]) -> Any:
+    return np.asarray(values, dtype=np.int32)
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode("utf-8", errors="replace")
