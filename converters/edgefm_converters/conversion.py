@@ -14,7 +14,7 @@ from edgefm import artefacts
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.progress import Progress
 from edgefm.recipes import PostTraining, Quantization, Variant
-from edgefm_converters.outputs import Arrays, of_model
+from edgefm_converters.outputs import of_model
 from edgefm_converters.quantizing import Calibration, calibrate, quantize_tflite
 from edgefm_converters.source import Source
 
@@ -141,7 +141,9 @@ class Converter:
         names = tuple(call.name for call in Graph(model).calls)
         return _Float(tflite=float32_tflite(model), layer_names=names, folding=folding)
 
-    def _folded(self, model: Any, inputs: NDArray[np.float32], expected: Arrays) -> tuple[Any, Mapping[str, Any]]:
+    def _folded(
+        self, model: Any, inputs: NDArray[np.float32], expected: tuple[NDArray[np.float32], ...]
+    ) -> tuple[Any, Mapping[str, Any]]:
         """Return the model to convert, folded where that is wanted and proved right, and what was done."""
         if not self._recipe.fold_batch_norm:
             return model, {"used": False, "reason": "not wanted"}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm import artefacts
+from edgefm.compression.gates import check_promises
 from edgefm.contract import Contract
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.environment import versions
@@ -23,8 +24,8 @@ from edgefm.progress import SILENT, Progress
 from edgefm.recipes import CALIBRATED, PostTraining, Quantization, Variant
 from edgefm_converters.conversion import Converter
 from edgefm_converters.model_folder import MODEL_FILE, Card, described, write_model_folder
-from edgefm_converters.outputs import of_file
 from edgefm_converters.source import Source
+from edgefm_converters.tflite_outputs import tflite_outputs
 
 if TYPE_CHECKING:
     from edgefm.compression.chain import Link
@@ -289,8 +290,6 @@ class _Writer:
     def _promises(self, path: Path, variant: Variant, links: Sequence[Link]) -> tuple[Mapping[str, Any], ...]:
         promises: list[Mapping[str, Any]] = []
         for recipe, link in zip(variant.passes, links, strict=True):
-            from edgefm.compression.gates import check_promises
-
             promises += check_promises(path, (recipe,), left_alone=_left_alone(link.facts))
             parity = link.facts.get("parity")
             if parity is not None and not parity["held"]:
@@ -348,7 +347,7 @@ class _Writer:
         split = task.dataset.validation
         images, targets = split.images[:_VALIDATION_SAMPLES], split.labels[:_VALIDATION_SAMPLES]
         inputs = reencoded(task.inputs(images), self.source.encoding, encoding)
-        outputs = of_file(path, agreed, inputs, label=label, progress=self.progress)
+        outputs = tflite_outputs(path.read_bytes(), inputs, label=label, progress=self.progress)
         return float(task.quality.function(outputs, targets))
 
 

@@ -21,8 +21,8 @@ from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
 from edgefm_converters.keras_to_tflite import INPUT, OUTPUT
 from edgefm_converters.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
-from edgefm_converters.outputs import of_file
 from edgefm_converters.surgery import with_names
+from edgefm_converters.tflite_outputs import tflite_outputs
 
 MODEL_FILE = "model.tflite"
 _PROBABILITIES = (0.0, 1.0)
@@ -119,9 +119,10 @@ def write_model_folder(
         labels=card.labels,
         made_by=made_by,
     )
-    outputs = of_file(path, agreed, inputs)
-    if not all(np.isfinite(output).all() for output in outputs):
-        raise ModelError(f"variant '{variant}' gives outputs that are not finite")
+    try:
+        outputs = tflite_outputs(content, inputs)
+    except ModelError as error:
+        raise ModelError(f"variant '{variant}': {error.message}", hint=error.hint) from error
     same = (predicted_classes(outputs) == predicted_classes(tuple(expected))).mean() if card.labels else None
     parity = {
         "images": len(inputs),

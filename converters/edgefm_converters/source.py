@@ -23,7 +23,8 @@ from edgefm.runs import RunDirectory, Step
 from edgefm.training.step import MODEL_FILE
 from edgefm_converters import model_file
 from edgefm_converters.calibration_set import CalibrationSet, from_dataset, from_npz, noise, rescales_first
-from edgefm_converters.outputs import of_model, of_tflite
+from edgefm_converters.outputs import of_model
+from edgefm_converters.tflite_outputs import tflite_outputs
 
 IMPORT = "import"
 CALIBRATION_FILE = "calibration.npz"
@@ -242,4 +243,4 @@ def _outputs(model: Any, float32: bytes | None, compared: CalibrationSet) -> tup
     if model is not None:
         return of_model(model, compared.inputs)
     assert float32 is not None, "a source is either a Keras model or a .tflite file"
-    return of_tflite(float32, compared.inputs)
+    return tflite_outputs(float32, compared.inputs)
