@@ -1,0 +1,230 @@
+"""The target vela with the real compiler, and with programs that misbehave in its place."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from edgefm import targets
+from edgefm.errors import ModelError, RecipeError
+from edgefm.inspection import inspect
+from edgefm.runtimes.base import Available, Unavailable
+from edgefm.targets import vela, vela_run
+from edgefm.targets.base import Figure, TargetError
+from tests.fixtures import tiny_models
+from tests.fixtures.tiny_models import Graph, Operator, Tensor
+
+ASSET = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+needs_vela = pytest.mark.skipif(vela_run.program() is None, reason="vela is not installed (ethos-u-vela)")
+
+
+def _figures(address: str, model: Path) -> dict[str, Figure]:
+    return {figure.name: figure for figure in targets.target(address).figures(model)}
+
+
+def _file(folder: Path, content: bytes) -> Path:
+    path = folder / "some model.tflite"
+    path.write_bytes(content)
+    return path
+
+
+def _program(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a Python program in vela's place; it answers --version as vela does."""
+    path = folder / "fake_vela"
+    head = f"#!{sys.executable}\nimport os, signal, sys, time\nif '--version' in sys.argv: print('9.9'); sys.exit()\n"
+    path.write_text(head + text)
+    path.chmod(0o755)
+    monkeypatch.setenv(vela_run.VARIABLE, str(path))
+
+
+def _partly_accelerated() -> bytes:
+    """Return an int8 dense layer whose scores a made-up operator takes."""
+    weights = np.arange(160, dtype=np.int8).reshape(10, 16)
+    tensors = [
+        Tensor(name="image", shape=(1, 16), dtype="int8", scale=[1.0], zero_point=-128),
+        Tensor(name="weights", shape=weights.shape, dtype="int8", data=weights, scale=[1.0]),
+        Tensor(name="scores", shape=(1, 10), dtype="int8", scale=[100.0]),
+        Tensor(name="secret", shape=(1, 10), dtype="int8", scale=[100.0]),
+    ]
+    dense = Operator(
+        name="FULLY_CONNECTED",
+        inputs=(0, 1, -1),
+        outputs=(2,),
+        options=schema.FullyConnectedOptionsT(),
+        options_type=schema.BuiltinOptions.FullyConnectedOptions,
+    )
+    odd = Operator(name="MyMadeUpOp", inputs=(2,), outputs=(3,), custom=True)
+    return tiny_models.build(Graph(tensors=tensors, operators=[dense, odd], inputs=[0], outputs=[3]))
+
+
+@pytest.mark.npu
+@needs_vela
+def test_figures_of_the_shipped_model_agree_with_each_other() -> None:
+    found = _figures("vela:ethos-u55-128", ASSET)
+    details = found["latency_ns"].details
+    assert {figure.mode for figure in found.values()} == {"estimated"}
+    assert details["accelerator_config"] == "ethos-u55-128"
+    assert (details["system_config"], details["memory_mode"]) == ("Ethos_U55_High_End_Embedded", "Shared_Sram")
+    assert details["vela_version"] == vela_run.version()
+    latency, cycles = found["latency_ns"].value, found["npu_cycles"].value
+    assert latency is not None and cycles is not None
+    assert 1e5 < latency < 1e7
+    assert latency == pytest.approx(cycles / details["core_clock_hz"] * 1e9)
+    # 128 MACs a cycle are the accelerator's most; memory makes it more.
+    assert cycles >= inspect(ASSET).macs / 128
+    layers = found["npu_latency_ns"].details["layers"]
+    assert sum(layer["macs"] for layer in layers) >= inspect(ASSET).macs
+    assert found["npu_operator_share"].value == 1.0 and found["npu_operator_share"].details["on_cpu"] == []
+    # The weights are packed: at most a little more than they take in the file, at least the half of it.
+    flash = found["off_chip_flash_bytes"].value
+    assert flash is not None and 0.5 * inspect(ASSET).weight_bytes < flash < 1.1 * inspect(ASSET).weight_bytes
+    arena = found["arena_bytes"].value
+    assert arena is not None and arena >= inspect(ASSET).largest_activation_bytes
+    assert found["sram_bytes"].value == pytest.approx(arena, rel=0.1)
+    assert found == _figures("vela:ethos-u55-128", ASSET)
+
+
+@pytest.mark.npu
+@needs_vela
+def test_figures_depend_on_accelerator_and_configuration() -> None:
+    own = _figures("vela", ASSET)
+    wide = _figures("vela:ethos-u65-512", ASSET)
+    address = "vela:ethos-u55-256,system_config=Ethos_U55_Deep_Embedded,memory_mode=Sram_Only"
+    chosen = _figures(address, ASSET)
+    assert own["latency_ns"].details["accelerator_config"] == "ethos-u55-256"
+    assert wide["latency_ns"].value < own["latency_ns"].value  # type: ignore[operator]  # both have values
+    assert chosen["latency_ns"].details["system_config"] == "Ethos_U55_Deep_Embedded"
+    assert chosen["latency_ns"].details["memory_mode"] == "Sram_Only"
+    assert chosen["off_chip_flash_bytes"].value == 0.0 and chosen["on_chip_flash_bytes"].value > 0  # type: ignore[operator]
+    assert chosen["npu_cycles"].value != own["npu_cycles"].value
+    assert targets.target(address).name == address
+
+
+@pytest.mark.npu
+@needs_vela
+def test_figures_float_model_has_reasons_and_no_estimate(tmp_path: Path) -> None:
+    found = _figures("vela", _file(tmp_path, tiny_models.enhanced_cnn()))
+    for name in ("latency_ns", "npu_latency_ns", "npu_cycles", "sram_bytes"):
+        assert found[name].value is None
+        assert "leaves the whole model on the CPU" in (found[name].reason or "")
+        assert "unsupported DataType Float32" in (found[name].reason or "")
+    assert found["npu_operator_share"].value == 0.0
+    assert found["npu_operator_share"].details["on_cpu_macs"] == found["npu_operator_share"].details["macs"]
+
+
+@pytest.mark.npu
+@needs_vela
+def test_figures_operator_that_stays_on_the_cpu_is_named(tmp_path: Path) -> None:
+    found = _figures("vela", _file(tmp_path, _partly_accelerated()))
+    share = found["npu_operator_share"]
+    assert share.value == 0.5
+    assert share.details["on_cpu"] == [
+        {"operator": "CUSTOM:MyMadeUpOp", "output": "secret", "reason": "Unsupported opType"}
+    ]
+    assert found["latency_ns"].value is None
+    assert "1 of its 2 operators stay on the CPU (CUSTOM:MyMadeUpOp" in (found["latency_ns"].reason or "")
+    part = found["npu_latency_ns"].value
+    assert part is not None and math.isfinite(part) and part > 0
+
+
+@pytest.mark.npu
+@needs_vela
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(tiny_models.dynamic(), r"'x' of .* has the dynamic shape \(-1, 4\)", id="dynamic"),
+        pytest.param(tiny_models.endless_loop(), "vela cannot compile .*could not run on NPU", id="control flow"),
+        pytest.param(ASSET.read_bytes()[:200_000], "cut off or damaged", id="cut off"),
+        pytest.param(b"PK\x03\x04" + bytes(200), "not a TFLite file", id="no model"),
+    ],
+)
+def test_figures_bad_model_is_told_of(tmp_path: Path, content: bytes, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        targets.target("vela").figures(_file(tmp_path, content))
+
+
+def test_figures_vela_that_crashes_costs_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "print('oh dear', flush=True); os.kill(os.getpid(), signal.SIGSEGV)", monkeypatch)
+    with pytest.raises(ModelError, match=r"vela crashed with SIGSEGV on .*oh dear"):
+        targets.target("vela").figures(ASSET)
+
+
+def test_figures_vela_that_writes_nothing_costs_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "print('all is well')", monkeypatch)
+    with pytest.raises(ModelError, match=r"vela wrote no estimate for .*all is well"):
+        targets.target("vela").figures(ASSET)
+
+
+def test_figures_vela_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "time.sleep(600)", monkeypatch)
+    with (
+        pytest.raises(ModelError, match=r"no estimate for .* within 0\.5 s, and was killed"),
+        vela_run.compiled(ASSET, accelerator="ethos-u55-128", seconds=0.5),
+    ):
+        pass
+
+
+def test_availability_without_vela_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(vela_run.VARIABLE, raising=False)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = targets.target("vela").availability()
+    assert isinstance(found, Unavailable) and "pip install 'edgefm[npu]'" in found.reason
+    with pytest.raises(TargetError, match="vela is not installed"):
+        targets.target("vela").figures(ASSET)
+
+
+def test_availability_variable_that_names_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(vela_run.VARIABLE, str(tmp_path / "nothing"))
+    found = targets.target("vela").availability()
+    assert isinstance(found, Unavailable) and "EDGEFM_VELA is" in found.reason
+
+
+@pytest.mark.npu
+@needs_vela
+def test_availability_with_vela() -> None:
+    assert targets.target("vela").availability() == Available()
+    help_text = vela_run._output(["--help"])
+    assert all(accelerator in help_text for accelerator in vela.ACCELERATORS)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("vela:ethos-u55-12", "unknown accelerator 'ethos-u55-12'; did you mean 'ethos-u55-128'"),
+        ("vela:ethos-u55-128,memory=Sram_Only", "did you mean 'memory_mode'"),
+        ("vela:ethos-u55-128,memory_mode=Sram_Only", "gives memory_mode alone"),
+        ("vela:ethos-u55-128,memory_mode=", "the option 'memory_mode' .* has no value"),
+        ("vela:config=my.ini", "gives config alone"),
+    ],
+)
+def test_target_address_that_is_not_understood(address: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        targets.target(address)
+
+
+@pytest.mark.npu
+@needs_vela
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("system_config=Ethos_U55_Deep,memory_mode=Sram_Only", "did you mean 'Ethos_U55_Deep_Embedded'"),
+        ("system_config=Ethos_U55_Deep_Embedded,memory_mode=Sram", "unknown memory mode 'Sram'"),
+        ("system_config=A,memory_mode=B,config=nothing.ini", "nothing.ini"),
+    ],
+)
+def test_figures_configuration_that_is_not_there(options: str, words: str) -> None:
+    with pytest.raises((RecipeError, TargetError), match=words):
+        targets.target(f"vela:ethos-u55-128,{options}").figures(ASSET)
+
+
+def test_open_runs_nothing() -> None:
+    target = targets.target("vela")
+    assert target.runtimes == () and target.mode == "estimated" and not target.latency
+    with pytest.raises(TargetError, match="runs nothing"):
+        target.open("litert")
