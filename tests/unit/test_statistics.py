@@ -157,3 +157,37 @@ def test_worked_examples_hold() -> None:
 
 def test_estimate_to_json_has_the_record_s_keys() -> None:
     assert Estimate(1.0, 0.5, 2.0).to_json() == {"value": 1.0, "low": 0.5, "high": 2.0}
+
+
+def test_unpaired_median_ratio_draws_each_side_on_its_own() -> None:
+    # The same rounds on both sides: drawn together the ratio is always 1, drawn apart it is not.
+    generator = np.random.default_rng(0)
+    rounds = [[int(1000 * level * x) for x in generator.normal(1, 0.01, 20)] for level in generator.uniform(1, 2, 12)]
+    assert statistics.median_ratio(rounds, rounds) == Estimate(1.0, 1.0, 1.0)
+    apart = statistics.unpaired_median_ratio(rounds, rounds)
+    assert apart.value == 1.0 and apart.low < 0.95 and apart.high > 1.05
+
+
+def test_unpaired_median_ratio_takes_different_numbers_of_rounds() -> None:
+    found = statistics.unpaired_median_ratio([[20]] * 3, [[10]] * 7)
+    assert found == Estimate(2.0, 2.0, 2.0)
+    assert statistics.unpaired_median_ratio([[20, 30]], [[10], [15]]) == Estimate(2.0, 20 / 15, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "other_hits", "other_total", "low", "high"),
+    # Newcombe 1998, table II, method 10
+    [
+        (56, 70, 48, 80, 0.0524, 0.3339),
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (6, 7, 2, 7, 0.0582, 0.8062),
+        (5, 56, 0, 29, -0.0381, 0.1926),
+        (0, 10, 0, 20, -0.1611, 0.2775),
+        (10, 10, 0, 10, 0.6075, 1.0),
+    ],
+)
+def test_difference_of_proportions_is_newcombe_s_table(
+    hits: int, total: int, other_hits: int, other_total: int, low: float, high: float
+) -> None:
+    found = statistics.difference_of_proportions(hits, total, other_hits, other_total)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=6e-5)
