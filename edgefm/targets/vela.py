@@ -66,7 +66,13 @@ def target(rest: str) -> Vela:
             f"'vela:{rest}' gives {' and '.join(options)} alone; vela takes a system config and a memory mode together",
             hint=f"Their names are shown by: vela --list-configs {options.get('config', OWN_CONFIG)}",
         )
-    return Vela(name=f"vela:{rest}" if rest else "vela", accelerator=first, **options)
+    return Vela(
+        name=f"vela:{rest}" if rest else "vela",
+        accelerator=first,
+        system_config=options.get("system_config"),
+        memory_mode=options.get("memory_mode"),
+        config=options.get("config"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +126,17 @@ class Vela:
         source = inspect(Path(model))
         _check_shapes(source)
         version = vela_run.version()
-        options: dict[str, str] = {}
+        config = None
         if self.system_config is not None and self.memory_mode is not None:
-            options = {
-                "config": self.config or OWN_CONFIG,
-                "system_config": self.system_config,
-                "memory_mode": self.memory_mode,
-            }
-            vela_run.check_configuration(**options)
-        with vela_run.compiled(Path(model), accelerator=self.accelerator, **options) as found:
+            config = self.config or OWN_CONFIG
+            vela_run.check_configuration(config=config, system_config=self.system_config, memory_mode=self.memory_mode)
+        with vela_run.compiled(
+            Path(model),
+            accelerator=self.accelerator,
+            config=config,
+            system_config=self.system_config,
+            memory_mode=self.memory_mode,
+        ) as found:
             return _Estimate(source, found, accelerator=self.accelerator, version=version).figures
 
 
