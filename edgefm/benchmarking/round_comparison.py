@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.benchmarking import rank_tests, statistics
-from edgefm.benchmarking.statistics import Estimate
+from edgefm.benchmarking.statistics import Estimate, Samples
 
 ALPHA = 0.05
 POWER = 0.8
@@ -65,7 +65,7 @@ class LatencyComparison:
 
 
 def compare_paired(
-    rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]], *, seed: int = 0, margin: float = 0.0
+    rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0, margin: float = 0.0
 ) -> LatencyComparison:
     """Return how a model compares with a reference that was measured in the same rounds.
 
@@ -82,7 +82,7 @@ def compare_paired(
       margin: relative difference that does no harm; where the whole interval lies within 1 - margin to 1 + margin,
         the verdict is 'equivalent', whatever p is.
     """
-    assert len(rounds) == len(reference) and rounds and all(rounds) and all(reference)
+    assert len(rounds) == len(reference) > 0 and all(map(len, rounds)) and all(map(len, reference))
     logs = [mine - other for mine, other in zip(_log_medians(rounds), _log_medians(reference), strict=True)]
     found = rank_tests.signed_rank(logs)
     return _comparison(
@@ -98,7 +98,7 @@ def compare_paired(
 
 
 def compare_unpaired(
-    rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]], *, seed: int = 0, margin: float = 0.0
+    rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0, margin: float = 0.0
 ) -> LatencyComparison:
     """Return how a model compares with a reference that was measured at another time.
 
@@ -112,7 +112,7 @@ def compare_unpaired(
       seed: of the bootstrap.
       margin: see `compare_paired`.
     """
-    assert rounds and reference and all(rounds) and all(reference)
+    assert len(rounds) and len(reference) and all(map(len, rounds)) and all(map(len, reference))
     first, second = _log_medians(rounds), _log_medians(reference)
     found = rank_tests.mann_whitney(first, second)
     return _comparison(
@@ -175,6 +175,6 @@ def _comparison(
     )
 
 
-def _log_medians(rounds: Sequence[Sequence[int]]) -> list[float]:
+def _log_medians(rounds: Sequence[Samples]) -> list[float]:
     # A clock too coarse for the model gives 0: half a nanosecond then.
     return [math.log(max(float(np.median(samples)), 0.5)) for samples in rounds]

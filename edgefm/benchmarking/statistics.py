@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Nanoseconds of the calls of one round.
+Samples: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 Z = 1.959963984540054  # 97.5 % point of the normal distribution
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -109,7 +112,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * ways / (1 << total))
 
 
-def percentiles(rounds: Sequence[Sequence[int]]) -> dict[str, Estimate]:
+def percentiles(rounds: Sequence[Samples]) -> dict[str, Estimate]:
     """Return p50, p90 and p99 of all samples, with bootstrap intervals over rounds.
 
     Samples within a round share what the machine was doing then; so whole rounds are drawn anew, not samples.
@@ -129,7 +132,7 @@ def percentiles(rounds: Sequence[Sequence[int]]) -> dict[str, Estimate]:
     return {name: interval(float(plain[i]), drawn[:, i]) for i, name in enumerate(QUANTILES)}
 
 
-def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
+def median_ratio(rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0) -> Estimate:
     """Return p50 of some rounds over p50 of the reference's, with a bootstrap interval over paired rounds.
 
     Round i of both was measured at about the same time: both are drawn together, so that what slowed both down
@@ -145,9 +148,7 @@ def median_ratio(rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[i
     return _ratio(_Pool(rounds), _Pool(reference), weights, weights)
 
 
-def unpaired_median_ratio(
-    rounds: Sequence[Sequence[int]], reference: Sequence[Sequence[int]], *, seed: int = 0
-) -> Estimate:
+def unpaired_median_ratio(rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0) -> Estimate:
     """Return p50 of some rounds over p50 of a reference measured at another time, with a bootstrap interval.
 
     The rounds of each are drawn on their own. Where one of them has a single round, see `median_ratio`.
@@ -210,7 +211,7 @@ def _ratio(mine: _Pool, other: _Pool, weights: NDArray[np.int64], other_weights:
 class _Pool:
     """All samples sorted, each with the round it came from, so that a resample is a weight for each round."""
 
-    def __init__(self, rounds: Sequence[Sequence[int]]) -> None:
+    def __init__(self, rounds: Sequence[Samples]) -> None:
         samples = np.concatenate([np.asarray(samples, dtype=np.int64) for samples in rounds])
         assert samples.size, "no samples"
         origin = np.repeat(np.arange(len(rounds)), [len(samples) for samples in rounds])
