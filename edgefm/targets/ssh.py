@@ -1,0 +1,338 @@
+"""A board that is reached by ssh: `ssh://user@board[:port]`.
+
+It needs Python 3.10 or newer with numpy and a runtime; edgefm's worker is sent there (`edgefm.targets.bundle`) and
+kept in ~/.cache/edgefm by the hash of its content. Model files go to a session folder there, which is removed at the
+end, also where this process is killed or the network goes.
+
+EDGEFM_SSH_OPTIONS: further options of ssh, e.g. '-i ~/.ssh/board_key'.
+EDGEFM_SSH_PYTHON: the Python there, e.g. '~/venv/bin/python'; python3 where it is not set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from edgefm import runtimes
+from edgefm.artefacts import sha256_bytes, sha256_file
+from edgefm.errors import ModelError
+from edgefm.runtimes.base import Availability, Available, Unavailable
+from edgefm.targets import bundle
+from edgefm.targets.base import Figure, Mode, TargetError
+from edgefm.targets.ssh_connection import Address, Connection, command, parse, reach
+
+# Runtimes that drive something else than a library of the machine they run on.
+_NOT_HERE = ("litertjs", "android-benchmark")
+_LEAST_PYTHON = (3, 10)
+_SHORT_SECONDS = 60.0
+_BYTES_PER_SECOND = 50_000  # slower than this a transfer is given up
+_KILL_SECONDS = 5.0
+_SIGNALS = range(129, 160)  # exit statuses of a shell whose command a signal ended
+
+# Without single quotes and newlines, for any login shell.
+_PUT = (
+    'cat >"$1.part" || { rm -f "$1.part"; exit 66; }; '
+    'h=$({ sha256sum <"$1.part" || shasum -a 256 <"$1.part"; } 2>/dev/null); '
+    'case $h in "$2"*) mv -f "$1.part" "$1";; *) rm -f "$1.part"; echo "it arrived damaged" >&2; exit 65;; esac'
+)
+_GET = 'exec cat "$1"'
+_KEPT = 'if [ -f "$HOME/.cache/edgefm/$1" ]; then echo yes; fi; cd "$HOME/.cache/edgefm" && pwd'
+# A leading ~/ stands for the home folder there; the shell would not replace it in a quoted word.
+_HOME = 'p=$1; case $p in "~/"*) p="$HOME/${p#??}";; esac; '
+_RUN_PYTHON = _HOME + 'shift; exec "$p" "$@"'
+# The worker's parent is a shell that tells by its exit status which signal ended it: ssh alone does not. A command
+# in the background has no standard input, so it is handed over as number 3.
+_START = (
+    _HOME + 'cd "$3" || exit 1; exec 3<&0; "$p" "$2" "$3" <&3 3<&- & echo $! >"$4"; exec 3<&-; '
+    'wait $!; c=$?; rm -f "$4"; exit $c'
+)
+_KILL = 'if [ -f "$1" ]; then kill -9 "$(cat "$1")"; fi'
+_STATE = (
+    "for f in /proc/loadavg /sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq "
+    "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor "
+    "/sys/class/thermal/thermal_zone*/temp /sys/class/power_supply/BAT*/capacity; do "
+    'if [ -r "$f" ]; then echo "$f $(cat "$f" 2>/dev/null)"; fi; done'
+)
+
+# Runs under any Python since 2.7; prints one line of JSON.
+_LOOK = b"""
+import json, platform, sys
+found = {"python": platform.python_version(), "new": sys.version_info[:2] >= (%d, %d), "program": sys.executable}
+if found["new"]:
+    try:
+        import numpy
+        found["numpy"] = numpy.__version__
+    except Exception as error:
+        found["no_numpy"] = "%%s: %%s" %% (type(error).__name__, error)
+print(json.dumps(found))
+"""
+# Runs with the worker's zip file on its path.
+_TRY = b"""
+import importlib, json, sys
+sys.path.insert(0, sys.argv[1])
+try:
+    module = importlib.import_module(sys.argv[2])
+    usable = module.availability()
+    reason, install = getattr(usable, "reason", None), getattr(module, "INSTALL", None)
+except Exception as error:
+    reason, install = "%s: %s" % (type(error).__name__, error), None
+print(json.dumps({"reason": reason, "install": install}))
+"""
+
+
+def target(rest: str) -> Ssh:
+    """Return the board at an address.
+
+    Args:
+      rest: '//user@board' or '//user@board:port'.
+    """
+    return Ssh(parse(rest), name=f"ssh:{rest}")
+
+
+class Ssh:
+    """A board by its address."""
+
+    mode: Mode = "measured"
+    latency = True
+
+    def __init__(self, address: Address, *, name: str) -> None:
+        self.name = name
+        self._address = address
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """All known runtimes that are libraries, whether installed there or not."""
+        return tuple(name for name in runtimes.modules() if name not in _NOT_HERE)
+
+    def availability(self) -> Availability:
+        """Return whether a command can be run there; what Python has there is seen when it is opened."""
+        try:
+            reach(self._address, name=self.name, seconds=3)
+        except TargetError as error:
+            return Unavailable(error.message)
+        return Available()
+
+    def open(self, runtime: str) -> SshPlace:
+        """Return a place there, after a look at its Python, numpy and the runtime."""
+        return SshPlace(self._address, name=self.name, module=runtimes.module_of(runtime))
+
+    def figures(self, model: Path) -> tuple[Figure, ...]:
+        """Nothing beside what workers measure."""
+        return ()
+
+
+class SshPlace:
+    """Processes and files of a board."""
+
+    def __init__(self, address: Address, *, name: str, module: str) -> None:
+        """Connect and send what is missing there.
+
+        Args:
+          address: of the board.
+          name: of the target, for errors.
+          module: of the runtime.
+        Raises:
+          TargetError: it cannot be reached, or has no Python, numpy or runtime to use.
+        """
+        self.name = name
+        self._python = os.environ.get("EDGEFM_SSH_PYTHON") or "python3"
+        self._sent: dict[str, str] = {}
+        self._hashes: dict[tuple[str, int, int], str] = {}
+        self._started = 0
+        self._connection = Connection(address, name=name)
+        try:
+            self._look()
+            self._worker = self._send_worker()
+            self._try(module)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def folder(self) -> str:
+        """The session folder there."""
+        return self._connection.folder
+
+    def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
+        """Return a new worker process there; its `kill` ends it on the board too."""
+        self._connection.check()
+        self._started += 1
+        note = f"{self.folder}/{self._started}.pid"
+        return _Worker(self._connection, command(_START, self._python, self._worker, self.folder, note), note, log)
+
+    def put(self, path: Path) -> str:
+        """Send a file unless its content was sent before; return its path there."""
+        try:
+            stat = path.stat()
+            key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+            digest = self._hashes.get(key) or sha256_file(path)
+        except OSError as error:
+            raise ModelError(f"cannot read {path}: {error.strerror}") from error
+        self._hashes[key] = digest
+        if digest not in self._sent:
+            folder = f"{self.folder}/{digest[:16]}"
+            there = f"{folder}/{path.name}"
+            self._connection.run('mkdir -p "$1"', folder, doing="making a folder", seconds=_SHORT_SECONDS)
+            with path.open("rb") as file:
+                self._send(file, there, digest, size=stat.st_size, doing=f"sending {path.name}")
+            self._sent[digest] = there
+        else:
+            self._connection.check()
+        return self._sent[digest]
+
+    def scratch(self, name: str) -> str:
+        """Return a path in the session folder."""
+        return f"{self.folder}/scratch/{name}"
+
+    def get(self, there: str, here: Path) -> None:
+        """Fetch a file; it appears here whole or not at all."""
+        part = here.with_name(here.name + ".part")
+        try:
+            with part.open("wb") as file:
+                # How large it is is not known beforehand: a dead connection is noticed anyway.
+                self._connection.run(_GET, there, doing=f"fetching {there}", seconds=3600, out=file)
+            part.replace(here)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def state(self) -> Mapping[str, Any]:
+        """Return load, temperature, frequency, governor and charge there, as far as it tells."""
+        told = self._connection.run(_STATE, doing="asking for its state", seconds=_SHORT_SECONDS)
+        return state_of(told.decode(errors="replace"))
+
+    def __enter__(self) -> SshPlace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def _look(self) -> None:
+        """Raise a TargetError where Python is missing there, too old, or without numpy."""
+        hint = "Install Python there, or name another one with EDGEFM_SSH_PYTHON."
+        least = ".".join(map(str, _LEAST_PYTHON))
+        try:
+            told = self._run_python("-", data=_LOOK % _LEAST_PYTHON, doing=f"running {self._python}")
+        except TargetError as error:
+            self._connection.check()
+            raise TargetError(
+                f"{self.name}: '{self._python}' cannot be run there; Python {least} or newer is needed"
+                f" ({error.message.removeprefix(self.name + ': ')})",
+                hint=hint,
+            ) from None
+        if not told["new"]:
+            raise TargetError(
+                f"{self.name}: '{self._python}' is Python {told['python']}; {least} or newer is needed", hint=hint
+            )
+        if "no_numpy" in told:
+            raise TargetError(
+                f"{self.name}: '{self._python}' has no numpy to use ({told['no_numpy']})",
+                hint=f"Install it there with: {self._python} -m pip install numpy",
+            )
+
+    def _send_worker(self) -> str:
+        """Return the path of the worker's zip file there; sent where this very content is not there yet."""
+        content = bundle.content()
+        digest = sha256_bytes(content)
+        name = f"worker-{digest[:16]}.zip"
+        told = self._connection.run(_KEPT, name, doing="looking for the worker", seconds=_SHORT_SECONDS)
+        *kept, cache = told.decode(errors="replace").splitlines()
+        there = f"{cache}/{name}"
+        if not kept:
+            # Sent under a name of this session, so that two at once do not write to one file.
+            mine = f"{self.folder}/worker.zip"
+            self._send(content, mine, digest, size=len(content), doing="sending the worker")
+            self._connection.run('mv -f "$1" "$2"', mine, there, doing="placing the worker", seconds=_SHORT_SECONDS)
+        return there
+
+    def _try(self, module: str) -> None:
+        """Raise a TargetError where the runtime cannot be used there."""
+        told = self._run_python("-", self._worker, module, data=_TRY, doing="trying the runtime")
+        if told["reason"] is not None:
+            raise TargetError(
+                f"{self.name}: the runtime cannot be used there: {told['reason']}",
+                hint=told["install"] or f"Install it there, for '{self._python}'.",
+            )
+
+    def _run_python(self, *arguments: str, data: bytes, doing: str) -> dict[str, Any]:
+        """Return the JSON that a program prints on its last line there."""
+        told = self._connection.run(
+            _RUN_PYTHON, self._python, *arguments, data=data, doing=doing, seconds=2 * _SHORT_SECONDS
+        )
+        lines = told.decode(errors="replace").splitlines()
+        try:
+            answer: dict[str, Any] = json.loads(lines[-1])
+        except (IndexError, ValueError):
+            raise TargetError(f"{self.name}: {doing} gave {lines[-1:]} instead of an answer") from None
+        return answer
+
+    def _send(self, data: bytes | IO[bytes], there: str, digest: str, *, size: int, doing: str) -> None:
+        seconds = _SHORT_SECONDS + size / _BYTES_PER_SECOND
+        self._connection.run(_PUT, there, digest, data=data, doing=doing, seconds=seconds)
+
+
+class _Worker(subprocess.Popen[str]):
+    """The ssh process that a worker's input and output go through.
+
+    Killing ssh would leave a worker that hangs running on the board, beside the next one that is measured.
+    """
+
+    def __init__(self, connection: Connection, line: str, note: str, log: IO[bytes]) -> None:
+        super().__init__(
+            [*connection.through, line],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self._connection = connection
+        self._note = note
+        self._once = threading.Lock()
+
+    def kill(self) -> None:
+        """End the worker there, then ssh here."""
+        if self._once.acquire(blocking=False) and self.poll() is None and self._connection.alive:
+            with suppress(TargetError):  # lost or slow: what is left of it goes with the session folder
+                self._connection.run(_KILL, self._note, doing="ending a worker", seconds=_KILL_SECONDS)
+        super().kill()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status; negative where a signal ended the worker there, as for a process here."""
+        code = super().wait(timeout)
+        return 128 - code if code in _SIGNALS else code
+
+
+def state_of(told: str) -> dict[str, Any]:
+    r"""Return what `_STATE` tells as values: see `edgefm.targets.base.Place.state`.
+
+    >>> state_of("/proc/loadavg 0.31 0.2 0.1 1/99 7\n/sys/class/thermal/thermal_zone0/temp 48312\n")
+    {'load_average': 0.31, 'temperature_c': 48.312}
+    """
+    found: dict[str, Any] = {}
+    for line in told.splitlines():
+        path, _, value = line.partition(" ")
+        first = value.split(" ")[0]
+        try:
+            if path == "/proc/loadavg":
+                found["load_average"] = float(first)
+            elif path.endswith("/temp"):  # the hottest zone, as on this machine
+                found["temperature_c"] = max(int(first) / 1000, found.get("temperature_c", -273.15))
+            elif path.endswith("/scaling_cur_freq"):
+                found["frequency_khz"] = int(first)
+            elif path.endswith("/scaling_governor") and first:
+                found["governor"] = first
+            elif path.endswith("/capacity"):
+                found["battery_percent"] = int(first)
+        except ValueError:  # an empty file: a sensor that is off
+            continue
+    return found

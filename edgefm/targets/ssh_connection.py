@@ -1,0 +1,325 @@
+"""One ssh connection to a board: a master that is opened once, and the commands that go through it.
+
+The system's `ssh` (OpenSSH) is used, with the user's own configuration and keys; it never asks for a password. The
+master holds a session folder on the board: it lives as long as the master's standard input is open. When this
+process ends, however that happens, or when the network goes, the board ends the workers that are left and removes
+the folder by itself. All other commands go through the master's socket (ssh_config(5), ControlMaster), so that none
+costs a handshake; they read no configuration and never open a connection of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from edgefm.errors import RecipeError
+from edgefm.targets.base import TargetError
+
+CONNECT_SECONDS = 10
+# A board that answers nothing for 3 x 5 s is gone.
+ALIVE_SECONDS, ALIVE_COUNT = 5, 3
+_OPEN_SECONDS = 60.0
+_END_SECONDS = 5.0
+_FAILED = 255  # ssh's own exit status where it, not the command, failed
+_MARK = "edgefm-session:"
+_LONGEST_SOCKET = 80  # a socket's path holds 104 characters on some systems, and ssh adds 17 for a while
+
+# Runs on the board as long as the master's input is open. Single quotes and newlines are left out: the login shell
+# that takes the command apart may be any.
+_HOLD = (
+    'umask 077; c="$HOME/.cache/edgefm"; '
+    'mkdir -p "$c" && d=$(mktemp -d "$c/session-XXXXXXXX") && mkdir "$d/scratch" || exit 1; '
+    'find "$c" -maxdepth 1 -name "session-*" -mtime +1 -exec rm -rf {} + 2>/dev/null; '  # of a board that lost power
+    f'echo "{_MARK}$d"; '
+    "cat >/dev/null; "
+    'for p in "$d"/*.pid; do if [ -f "$p" ]; then kill -9 "$(cat "$p")"; fi; done; '
+    'rm -rf "$d"'
+)
+
+# What ssh says -> what to do. Source: OpenSSH's ssh.c, sshconnect.c and misc.c.
+_HINTS = {
+    "Could not resolve hostname": "Check the name, or give the board's address.",
+    "Permission denied": "ssh is never asked for a password here: put your key there once with: ssh-copy-id",
+    "Host key verification failed": "Connect once by hand with ssh and compare the board's key.",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "The board has another key than before: see ssh-keygen -R.",
+    "Connection refused": "The machine is there, but no ssh server listens at this port.",
+    "Connection timed out": "The machine does not answer: is it on, and in this network?",
+    "No route to host": "The machine does not answer: is it on, and in this network?",
+    "Session open refused": "The server allows too few sessions in a connection: raise MaxSessions in its sshd_config.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where the board is; what is None comes from the user's ssh configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+
+def parse(rest: str) -> Address:
+    """Return the address behind 'ssh:'.
+
+    >>> parse("//pi@board:2222")
+    Address(host='board', user='pi', port=2222)
+
+    Raises:
+      RecipeError: it is none.
+    """
+    hint = "Write ssh://user@board or ssh://user@board:port; a name from your ssh configuration does too."
+    try:
+        parts = urlsplit(f"ssh:{rest}")
+        port = parts.port
+    except ValueError as error:
+        raise RecipeError(f"the target 'ssh:{rest}' is not understood: {error}", hint=hint) from None
+    user, _, host = parts.netloc.rpartition("@")
+    if port is not None:
+        host = host[: host.rindex(":")]
+    host = host.rstrip(":").strip("[]")  # an IPv6 address stands in brackets
+    beside = parts.path.strip("/") or parts.query or parts.fragment or ":" in user
+    # A name that starts with '-' would be an option of ssh.
+    if not rest.startswith("//") or not host or beside or host.startswith("-") or user.startswith("-"):
+        raise RecipeError(f"the target 'ssh:{rest}' is not understood", hint=hint)
+    return Address(host=host, user=user or None, port=port)
+
+
+def explain(name: str, stderr: str, fallback: str) -> TargetError:
+    """Return the error for what ssh or the board wrote to its standard error."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("Warning:")]
+    for words, hint in _HINTS.items():
+        said = [line for line in lines if words in line]
+        if said:
+            return TargetError(f"{name}: {said[-1]}", hint=hint)
+    return TargetError(f"{name}: {lines[-1] if lines else fallback}")
+
+
+def reach(address: Address, *, name: str, seconds: int) -> None:
+    """Raise a TargetError where nothing can be run at an address."""
+    line = [*_ssh(name), *_given_options(), "-o", f"ConnectTimeout={seconds}", *_fixed_options(None)]
+    try:
+        done = subprocess.run(
+            [*line, *_destination(address), "exit 0"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=2 * seconds,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise TargetError(f"{name}: it gave no answer for {2 * seconds} s") from None
+    if done.returncode:
+        raise explain(name, done.stderr, "it cannot be reached")
+
+
+class Connection:
+    """An open connection. `close` ends it and removes its folder on the board."""
+
+    def __init__(self, address: Address, *, name: str) -> None:
+        """Connect, and make the session folder there.
+
+        Args:
+          address: of the board.
+          name: of the target, for errors.
+        Raises:
+          TargetError: it cannot be reached, or has no room for a folder.
+        """
+        self._name = name
+        self._address = address
+        self._ssh = _ssh(name)
+        self._here = _short_folder()
+        self._socket = str(self._here / "s")
+        self._log = self._here / "log"
+        line = [
+            *self._ssh,
+            *_given_options(),
+            *["-o", f"ConnectTimeout={CONNECT_SECONDS}"],
+            *["-o", f"ServerAliveInterval={ALIVE_SECONDS}", "-o", f"ServerAliveCountMax={ALIVE_COUNT}"],
+            *_fixed_options(self._socket),
+            *_destination(address),
+            command(_HOLD),
+        ]
+        try:
+            with self._log.open("wb") as log:
+                # A session of its own: Ctrl-C is this process's to handle.
+                self._master = subprocess.Popen(
+                    line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                )
+            self.folder = self._greeting()
+        except BaseException:
+            self.close()
+            raise
+
+    def _greeting(self) -> str:
+        """Return the session folder that the board tells."""
+        assert self._master.stdout is not None
+        seen, until = b"", time.monotonic() + _OPEN_SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._master.stdout, selectors.EVENT_READ)
+            while b"\n" not in seen or not Path(self._socket).exists():
+                wait = 0.01 if b"\n" in seen else until - time.monotonic()
+                if time.monotonic() > until:
+                    raise TargetError(f"{self._name}: it gave no answer for {_OPEN_SECONDS:g} s")
+                if selector.select(max(wait, 0)):
+                    piece = os.read(self._master.stdout.fileno(), 65536)
+                    if not piece:
+                        self._master.wait()
+                        raise explain(self._name, self._logged(), "ssh ended without a reason")
+                    seen += piece
+        line = seen.decode(errors="replace").splitlines()[0]
+        if not line.startswith(_MARK):
+            raise TargetError(
+                f"{self._name}: the login shell there prints {line[:80]!r} before a command runs",
+                hint="Let its start-up files print nothing where the shell is not interactive.",
+            )
+        return line.removeprefix(_MARK)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection still stands, as far as ssh has noticed."""
+        return self._master.poll() is None
+
+    def check(self) -> None:
+        """Raise a TargetError where the connection was lost."""
+        if not self.alive:
+            raise self._lost("")
+
+    def run(
+        self,
+        script: str,
+        *arguments: str,
+        doing: str,
+        seconds: float,
+        data: bytes | IO[bytes] | None = None,
+        out: IO[bytes] | None = None,
+    ) -> bytes:
+        """Return the standard output of a shell script there.
+
+        Args:
+          script: for `sh`, without single quotes and newlines.
+          arguments: $1, $2, …
+          doing: what this is, for the error.
+          seconds: it may take.
+          data: its standard input.
+          out: takes its output instead.
+        Raises:
+          TargetError: it failed, took too long, or the connection was lost.
+        """
+        self.check()
+        given: dict[str, Any] = {"input": data} if isinstance(data, bytes) else {"stdin": data or subprocess.DEVNULL}
+        try:
+            done = subprocess.run(
+                [*self.through, command(script, *arguments)],
+                stdout=out or subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                timeout=seconds,
+                start_new_session=True,
+                **given,
+            )
+        except subprocess.TimeoutExpired:
+            self.check()
+            raise TargetError(f"{self._name}: {doing} took longer than {seconds:g} s") from None
+        if done.returncode:
+            stderr = done.stderr.decode(errors="replace")
+            if done.returncode == _FAILED and self._ended():
+                raise self._lost(doing)
+            error = explain(self._name, stderr, f"exit status {done.returncode}")
+            said = error.message.removeprefix(f"{self._name}: ")
+            raise TargetError(f"{self._name}: {doing} failed: {said}", hint=error.hint)
+        return done.stdout or b""
+
+    @property
+    def through(self) -> list[str]:
+        """The start of a command line that goes through the connection, and fails where it does not stand."""
+        socket = ["-S", self._socket, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-o", "BatchMode=yes"]
+        return [*self._ssh, "-F", os.devnull, *socket, "-T", "--", self._address.host]
+
+    def close(self) -> None:
+        """End the connection; the board clears up by itself when it notices."""
+        master = getattr(self, "_master", None)
+        if master is not None:
+            assert master.stdin is not None and master.stdout is not None
+            master.stdin.close()
+            try:
+                master.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(master.pid, signal.SIGKILL)  # with a ProxyCommand of the user's
+                master.wait()
+            master.stdout.close()
+        shutil.rmtree(self._here, ignore_errors=True)
+
+    def _ended(self) -> bool:
+        """Return whether the master ends now: its clients notice a little earlier."""
+        try:
+            self._master.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _lost(self, doing: str) -> TargetError:
+        lines = [line.strip() for line in self._logged().splitlines() if line.strip()]
+        why = f" ({lines[-1]})" if lines else ""
+        during = f" while {doing}" if doing else ""
+        return TargetError(f"{self._name}: the connection was lost{during}{why}")
+
+    def _logged(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+
+
+def command(script: str, *arguments: str) -> str:
+    """Return a command line for the login shell there that runs a script by `sh`.
+
+    >>> print(command('cat "$1"', "a picture"))
+    exec sh -c 'cat "$1"' sh 'a picture'
+    """
+    assert "'" not in script and "\n" not in script, script
+    return f"exec sh -c '{script}' sh {shlex.join(arguments)}".rstrip()
+
+
+def _ssh(name: str) -> list[str]:
+    program = shutil.which("ssh")
+    if program is None:
+        raise TargetError(f"{name}: there is no program 'ssh' here", hint="Install OpenSSH's client.")
+    return [program]
+
+
+def _given_options() -> list[str]:
+    """Return the user's options in EDGEFM_SSH_OPTIONS, e.g. '-i key -J gateway'."""
+    given = os.environ.get("EDGEFM_SSH_OPTIONS", "")
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise RecipeError(f"EDGEFM_SSH_OPTIONS is not understood: {error}: {given}") from None
+
+
+def _fixed_options(socket: str | None) -> list[str]:
+    """Return the options that must hold whatever the user's configuration says; with a socket, those of a master."""
+    options = ["BatchMode=yes", "RequestTTY=no", "RemoteCommand=none", "ClearAllForwardings=yes", "ControlPersist=no"]
+    options += ["ControlMaster=no", "ControlPath=none"] if socket is None else ["ControlMaster=yes"]
+    return [*(part for option in options for part in ("-o", option)), *([] if socket is None else ["-S", socket])]
+
+
+def _destination(address: Address) -> list[str]:
+    user = [] if address.user is None else ["-l", address.user]
+    port = [] if address.port is None else ["-p", str(address.port)]
+    return [*user, *port, "--", address.host]
+
+
+def _short_folder() -> Path:
+    """Return a new private folder whose path leaves room for a socket's name."""
+    folder = Path(tempfile.mkdtemp(prefix="edgefm-ssh-"))
+    if len(str(folder)) > _LONGEST_SOCKET:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="edgefm-ssh-", dir=Path("/tmp")))
+    return folder
