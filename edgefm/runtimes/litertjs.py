@@ -1,0 +1,212 @@
+"""LiteRT.js: the WebAssembly build of LiteRT in headless Chromium, as a web page runs it on the CPU.
+
+One thread takes the plain wasm build, more threads take the threaded one with XNNPACK's numThreads; the page's main
+thread invokes the model through the public interface of @litertjs/core. Times are the page's own, see `facts`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.runtimes import litertjs_package
+from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
+from edgefm.runtimes.litertjs_browser import Browser, BrowserGoneError
+from edgefm.runtimes.litertjs_model import ModelEnds, read_ends
+from edgefm.runtimes.litertjs_server import PageServer
+from edgefm.runtimes.litertjs_watch import MainThreadWatch
+
+name = "litertjs"
+INSTALL = f"apt-get install chromium chromium-driver; pip install 'edgefm[browser]'; {litertjs_package.SETUP}"
+# A browser reserves more address space than any sensible limit: the worker must not limit its own.
+LIMITS_MEMORY = False
+_CUSTOM_OPERATOR = re.compile(r"unresolved custom op: (\S+?)\.?(?:\s|$)")
+_HIDDEN = "the page was hidden: Chromium slows hidden pages down"
+
+
+def version() -> str:
+    """Return the version of @litertjs/core."""
+    found = litertjs_package.package()
+    return "unknown" if found is None else found.version
+
+
+def availability() -> Availability:
+    """Return whether a browser, its driver, selenium and the npm package are here; none of them is started."""
+    missing = litertjs_package.missing()
+    return Unavailable(f"it needs {'; '.join(missing)}") if missing else Available()
+
+
+def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:
+    """Return a session of a .tflite file in a browser of its own; see `edgefm.runtimes.base.Runtime.load`.
+
+    Args:
+      path: model with one input of a fixed shape; its ends are float32, int32 or uint8.
+      threads: 1 takes the plain build, more take the threaded one.
+    """
+    if threads < 1:
+        raise RecipeError(f"threads {threads} is not allowed: it must be 1 or more")
+    ends = read_ends(path)
+    usable = availability()
+    if isinstance(usable, Unavailable):
+        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    package = litertjs_package.package()
+    assert package is not None
+    server = PageServer(model=path, folders={"core": package.core, "wasm-utils": package.wasm_utils})
+    try:
+        browser = Browser(server.url)
+        try:
+            return LiteRTJsSession(path, ends, threads=threads, browser=browser, server=server)
+        except BaseException:
+            browser.close()
+            raise
+    except BaseException:
+        server.close()
+        raise
+
+
+class LiteRTJsSession:
+    """A loaded model in a page.
+
+    An input goes to the page with the next invoke, and the outputs come back with it: one way there and back.
+    """
+
+    def __init__(self, path: Path, ends: ModelEnds, *, threads: int, browser: Browser, server: PageServer) -> None:
+        self.input: TensorDetails = ends.input
+        self.outputs = ends.outputs
+        self.output = ends.outputs[0]
+        self.invoke: Callable[[], object] = self._invoke
+        self._path = path
+        self._browser, self._server = browser, server
+        self._given: dict[str, Any] | None = None
+        self._answers: tuple[NDArray[Any], ...] = ()
+        self._facts = {"browser": browser.name, "threads": threads}
+        self._ask("starting LiteRT.js", "start", {"threads": threads})
+        loaded = self._ask("loading the model", "load", {"threads": threads, "key": ends.signature})
+        places = [output["name"] for output in loaded["outputs"]]
+        if sorted(places) != sorted(ends.order):
+            raise ModelError(f"LiteRT.js finds the outputs {places} in {path}, the file says {list(ends.order)}")
+        self._places = [places.index(one) for one in ends.order]
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape."""
+        if array.dtype.name != self.input.dtype or array.shape != self.input.shape:
+            raise ValueError(
+                f"the input is {array.dtype.name} {array.shape}; {self.input.dtype} {self.input.shape} is expected"
+            )
+        self._given = {"data": _to_base64(array), "dtype": self.input.dtype, "shape": list(self.input.shape)}
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the first output of the last invoke."""
+        return self._answers[0].copy()
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+        return tuple(answer.copy() for answer in self._answers)
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the first output for one input."""
+        self.set_input(array)
+        self.invoke()
+        return self.get_output()
+
+    def timed_invokes(
+        self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
+    ) -> Timed:
+        """Return the time of invokes in the page, on the input that is set.
+
+        A warm-up call is one invoke. A sample is the mean over `facts()['calls_a_sample']` invokes, so many that the
+        clock's resolution is at most 1/200 of what it times; `least_calls` and `most_calls` count samples. An invoke
+        is `await model.run(...)` and the freeing of its outputs.
+        """
+        limits = {"least_calls": least_calls, "least_ns": least_ns, "most_calls": most_calls, "most_ns": most_ns}
+        request = {"given": self._take_input(), "warmup_calls": warmup_calls, "limits": limits}
+        watch = MainThreadWatch(self._browser.renderers())
+        answer = self._ask("timing", "time", request)
+        disturbed = watch.reasons() if answer["visible"] else (*watch.reasons(), _HIDDEN)
+        return Timed(warmup_ns=answer["warmup_ns"], invoke_ns=answer["invoke_ns"], disturbed=disturbed)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what is known beside times.
+
+        Keys: browser, threads, hardware_concurrency; wasm_build (the WebAssembly module's name);
+        cross_origin_isolated; clock_resolution_ns (the smallest step seen of the page's clock); calls_a_sample;
+        wasm_load_ns, compile_ns and first_invoke_ns (by the page's clock); wasm_heap_bare_bytes and wasm_heap_bytes
+        (the module's linear memory without a model and now: it grows in steps and never shrinks).
+        """
+        told = self._ask("reading the facts", "tell", {})
+        return {**self._facts, **{key: value for key, value in told.items() if key != "ok"}}
+
+    def __enter__(self) -> LiteRTJsSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.invoke = _closed
+        self._browser.close()
+        self._server.close()
+
+    @property
+    def guard_pid(self) -> int:
+        """Process id whose descendants are the browser's processes."""
+        return self._browser.guard_pid
+
+    def _invoke(self) -> None:
+        answer = self._ask("invoking the model", "run", {"given": self._take_input()})
+        raw = [answer["outputs"][place] for place in self._places]
+        self._answers = tuple(_from_base64(data, tensor) for data, tensor in zip(raw, self.outputs, strict=True))
+
+    def _take_input(self) -> dict[str, Any] | None:
+        given, self._given = self._given, None
+        return given
+
+    def _ask(self, doing: str, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self._browser.call(command, request)
+        except BrowserGoneError as error:
+            raise ModelError(
+                f"the page crashed while {doing}: {error}", hint="Out of memory, or a fault in LiteRT.js or Chromium."
+            ) from error
+        if not answer["ok"]:
+            raise _explain(self._path, doing, str(answer["error"]), answer["lines"])
+        return answer
+
+
+def _closed() -> None:
+    raise RuntimeError("the session is closed")
+
+
+def _to_base64(array: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _from_base64(data: str, tensor: TensorDetails) -> NDArray[Any]:
+    values = np.frombuffer(base64.b64decode(data), dtype=np.dtype(tensor.dtype))
+    return values.reshape(tensor.shape)
+
+
+def _explain(path: Path, doing: str, message: str, lines: list[str]) -> ModelError:
+    """Return the error for what LiteRT.js threw, with what it told the console before."""
+    said = [line.strip() for line in lines if line.strip()]
+    custom = _CUSTOM_OPERATOR.search("\n".join([*said, message]))
+    if custom:
+        return ModelError(
+            f"{path} uses the custom operator '{custom.group(1)}', which LiteRT.js does not have",
+            hint="Convert the model with built-in operators only (no Flex or custom operators).",
+        )
+    errors = [line.removeprefix("ERROR:").strip() for line in said if line.startswith("ERROR")]
+    return ModelError(f"LiteRT.js failed while {doing}, {path}: {' '.join(errors[:2]) or message}")
+
+
+if __name__ == "__main__":
+    from edgefm.runtimes.litertjs_setup import main
+
+    main()

@@ -1,0 +1,154 @@
+"""Where the browser, its driver and the npm packages of LiteRT.js are, and how to have them.
+
+`python -m edgefm.runtimes.litertjs setup` fetches the two packages with npm into edgefm's cache.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgefm.errors import RuntimeUnavailableError
+
+VERSION = "2.5.3"  # what the tests have run; another one that lies in one of the places is used as well
+PACKAGE_VARIABLE = "EDGEFM_LITERTJS"
+BROWSER_VARIABLE = "EDGEFM_CHROMIUM"
+DRIVER_VARIABLE = "EDGEFM_CHROMEDRIVER"
+SETUP = "python -m edgefm.runtimes.litertjs setup"
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_DRIVERS = ("chromedriver", "/usr/lib/chromium/chromedriver", "/usr/lib/chromium-browser/chromedriver")
+_SCOPE = Path("node_modules", "@litertjs")
+_FILES = ("dist/index.js", "wasm/litert_wasm_internal.js", "wasm/litert_wasm_threaded_internal.js")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """The npm packages of LiteRT.js.
+
+    Attributes:
+      core: folder of @litertjs/core.
+      wasm_utils: folder of @litertjs/wasm-utils, which it imports.
+      version: of @litertjs/core.
+    """
+
+    core: Path
+    wasm_utils: Path
+    version: str
+
+
+def browser() -> Path | None:
+    """Return the program of Chromium or Chrome: EDGEFM_CHROMIUM, or what is on PATH."""
+    return _program(BROWSER_VARIABLE, _BROWSERS)
+
+
+def driver() -> Path | None:
+    """Return the program of ChromeDriver: EDGEFM_CHROMEDRIVER, what is on PATH, or what lies beside Chromium."""
+    return _program(DRIVER_VARIABLE, _DRIVERS)
+
+
+def package() -> Package | None:
+    """Return the npm packages, or None where they are in none of the places.
+
+    The places, in order: the folder of @litertjs/core that EDGEFM_LITERTJS names (where it is set, the only one);
+    node_modules of the working folder; edgefm's cache.
+    """
+    named = os.environ.get(PACKAGE_VARIABLE)
+    places = [Path(named).expanduser()] if named else [Path.cwd() / _SCOPE / "core", cache_folder() / _SCOPE / "core"]
+    return next((found for found in map(_at, places) if found is not None), None)
+
+
+def missing() -> list[str]:
+    """Return what is missing to run LiteRT.js in a browser, each with its remedy; empty where nothing is."""
+    lacks = []
+    if browser() is None:
+        lacks.append(_no_program("Chromium", BROWSER_VARIABLE, "apt-get install chromium"))
+    if driver() is None:
+        lacks.append(_no_program("ChromeDriver", DRIVER_VARIABLE, "apt-get install chromium-driver"))
+    if importlib.util.find_spec("selenium") is None:
+        lacks.append("the Python package selenium (pip install 'edgefm[browser]')")
+    if package() is None:
+        named = os.environ.get(PACKAGE_VARIABLE)
+        where = f"; {PACKAGE_VARIABLE} is '{named}', which does not hold it" if named else ""
+        lacks.append(f"the npm package @litertjs/core with @litertjs/wasm-utils beside it ({SETUP}{where})")
+    return lacks
+
+
+def cache_folder() -> Path:
+    """Return where `setup` puts the packages: below EDGEFM_CACHE_DIR, or the user's cache folder."""
+    named = os.environ.get("EDGEFM_CACHE_DIR")
+    if named:
+        return Path(named).expanduser() / "litertjs"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "edgefm" / "litertjs"
+
+
+def setup(*, seconds: float = 300) -> Package:
+    """Fetch the npm packages into edgefm's cache, at the version that was tested, and return where they are.
+
+    npm checks what it fetched against the registry's checksums; no script of a package is run.
+
+    Raises:
+      RuntimeUnavailableError: npm is not there, or failed.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RuntimeUnavailableError(
+            "npm is not installed",
+            hint=f"Install it (apt-get install npm), or unpack @litertjs/core {VERSION} and @litertjs/wasm-utils "
+            f"{VERSION} side by side and name the folder of the first in {PACKAGE_VARIABLE}.",
+        )
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [f"@litertjs/{name}@{VERSION}" for name in ("core", "wasm-utils")]
+    flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--no-package-lock", "--loglevel=error"]
+    try:
+        done = subprocess.run(
+            [npm, "install", "--prefix", str(folder), *flags, *wanted],
+            capture_output=True, text=True, timeout=seconds, check=False, cwd=folder,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RuntimeUnavailableError(f"npm did not fetch {wanted[0]} within {seconds:g} s") from None
+    found = _at(folder / _SCOPE / "core")
+    if done.returncode != 0 or found is None:
+        said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()
+        raise RuntimeUnavailableError(
+            f"npm could not fetch {' and '.join(wanted)}: {said[0]}", hint="Is the registry reachable? See: npm ping"
+        )
+    return found
+
+
+def _at(core: Path) -> Package | None:
+    """Return the packages where this folder is a whole @litertjs/core with its dependency."""
+    if not all((core / file).is_file() for file in _FILES):
+        return None
+    # npm lays a dependency beside the package, or inside it where versions differ.
+    for utils in (core / _SCOPE / "wasm-utils", core.resolve().parent / "wasm-utils"):
+        if (utils / "dist" / "index.js").is_file():
+            return Package(core=core, wasm_utils=utils, version=_version(core))
+    return None
+
+
+def _program(variable: str, names: tuple[str, ...]) -> Path | None:
+    named = os.environ.get(variable)
+    for name in [named] if named else names:
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    return None
+
+
+def _no_program(what: str, variable: str, remedy: str) -> str:
+    named = os.environ.get(variable)
+    return f"{what} ({remedy}{f'; {variable} is {named!r}, which is no program' if named else ''})"
+
+
+def _version(core: Path) -> str:
+    try:
+        return str(json.loads((core / "package.json").read_text(encoding="utf-8"))["version"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
