@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from edgefm_converters.quantizing import calibrate, quantize_tflite
 
 # Latency depends on the graph, hardly on the ranges: few images will do.
 _CALIBRATION_IMAGES = 16
-_PROTOCOL = BenchmarkProtocol(rounds=7, round_seconds=0.04, round_invokes=20, warmup_invokes=10)
+_PROTOCOL = BenchmarkProtocol(rounds=7, rounds_at_most=7, round_seconds=0.04, round_invokes=20, warmup_invokes=10)
 
 
 def int8_latency_share(slimmed: Any, whole: Any, task: Task, *, progress: Progress = SILENT) -> float:
@@ -42,16 +41,12 @@ def int8_latency_share(slimmed: Any, whole: Any, task: Task, *, progress: Progre
             path = Path(folder) / f"{name}.tflite"
             path.write_bytes(int8_file(model, task))
             files.append(ModelFile(name=name, path=path))
-        record = measure(files, dataset=None, protocol=_PROTOCOL, progress=progress).record
-    medians = {}
+        record = measure(files, dataset=None, protocol=_PROTOCOL, reference="whole", progress=progress).record
     for row in record["models"]:
         if row["status"] == "failed":
             raise ModelError(f"the latency of the {row['name']} model cannot be measured: {row['reason']}")
-        rounds = sorted(row["rounds"], key=lambda one: int(one["index"]))
-        medians[row["name"]] = [statistics.median(one["invoke_ns"]) for one in rounds]
-    return float(
-        statistics.median(own / other for own, other in zip(medians["slimmed"], medians["whole"], strict=True))
-    )
+    slim = next(row for row in record["models"] if row["name"] == "slimmed")
+    return float(slim["against_reference"]["latency_test"]["round_ratio"]["value"])
 
 
 def int8_file(model: Any, task: Task) -> bytes:

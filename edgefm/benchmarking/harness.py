@@ -1,16 +1,18 @@
-"""Measuring models side by side: a worker each, interleaved rounds, then the pictures one by one.
+"""Measuring models side by side: interleaved rounds of fresh workers, then the pictures one by one.
 
-All workers stay alive, but only one works at a time; the others wait for their next request and use no processor
-time. (XNNPACK's threads end their spinning some milliseconds after an invoke.) In each round every model has one
-turn, in an order that is drawn anew: what slows the machine down for a while slows all of them down alike.
+In each round every model has one turn, in an order that is drawn anew: what slows the machine down for a while slows
+all of them down alike. Each turn is a process of its own, for where memory happens to lie makes one process a little
+faster than the next for as long as it lives; and it gives the cold start each time. A disturbed turn is repeated at
+once and stays in the record. Rounds end when each p50 is known well enough, or the time is up.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm import runtimes
-from edgefm.benchmarking import feeding, record
-from edgefm.benchmarking.measured import Measured, ModelFile, Round
+from edgefm.benchmarking import feeding, presence, record
+from edgefm.benchmarking.measured import ColdStart, Measured, ModelFile, Round
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.benchmarking.scores import score
+from edgefm.benchmarking.stopping import reason_to_stop
 from edgefm.data.dataset import Dataset
 from edgefm.environment import environment
-from edgefm.errors import DataError, ModelError
+from edgefm.errors import DataError, EdgefmError, ModelError, RecipeError
 from edgefm.progress import SILENT, Progress
 from edgefm.quality import DEFAULTS, Quality, predicted_classes
 from edgefm.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
-from edgefm.runtimes.base import TensorDetails
+from edgefm.runtimes.base import TensorDetails, Unavailable
+from edgefm.targets import target as target_at
+from edgefm.targets.base import Place, Target, TargetError
+from edgefm.targets.host import HostPlace
 
 # A loop of samples ends after this share of the time limit, however slow the model is: three loops fit.
 _SHARE_OF_LIMIT = 1 / 8
@@ -77,22 +83,29 @@ def measure(
       std: see `mean`.
       progress: receives one step a piece of work.
     Raises:
-      RecipeError: the runtime has an unknown name.
+      RecipeError: the target or the runtime has an unknown name, or they do not go together.
+      TargetError: the target cannot be used.
     """
     assert len({model.name for model in models}) == len(models), "names must differ"
-    module = runtimes.module_of(protocol.runtime)
+    target = target_at(protocol.target)
+    protocol = replace(protocol, runtime=_runtime(target, protocol.runtime))
+    usable = target.availability()
+    if isinstance(usable, Unavailable):
+        raise TargetError(f"the target {target.name} cannot be used: {usable.reason}", hint="See: edgefm doctor")
     if dataset is not None and quality is None:
         quality = named_quality(DEFAULTS[dataset.task], task=dataset.task)
-    stamp = environment()
-    if protocol.threads > int(stamp["cores"]):
-        progress.note(f"{protocol.threads} threads on {stamp['cores']} cores: latencies will be worse than with fewer")
     with tempfile.TemporaryDirectory(prefix="edgefm-benchmark-") as name, ExitStack() as stack:
-        bench = _Bench(Path(name), module, protocol, dataset, quality, mean, std, stack, progress)
-        bench.load(models)
-        bench.take_rounds()
-        bench.gather()
-        bench.answer()
+        stack.enter_context(presence.announced())
+        bench = _Bench(Path(name), target, protocol, dataset, quality, mean, std, stack, progress)
+        if bench.place is not None:
+            bench.load(models)
+            bench.take_rounds()
+            bench.answer()
+        else:
+            bench.subjects = [_Subject(measured=Measured.of(model)) for model in models]
+        bench.estimate()
         measured = [subject.measured for subject in bench.subjects]
+        session = bench.session
     classes = dataset is not None and dataset.task == "classification"
     predictions: dict[str, NDArray[Any]] = {"truth": dataset.test.labels} if dataset is not None and classes else {}
     for one in measured:
@@ -105,12 +118,27 @@ def measure(
             dataset=dataset,
             quality=quality,
             protocol=protocol,
-            environment=stamp,
+            session=session,
             reference=reference,
-            module=module,
         ),
         predictions=predictions,
     )
+
+
+def _runtime(target: Target, wanted: str) -> str:
+    """Return the name of the runtime to use on a target, or raise a RecipeError."""
+    if not target.runtimes:
+        if wanted:
+            raise RecipeError(f"the target {target.name} runs nothing: leave out the runtime '{wanted}'")
+        return ""
+    if not wanted:
+        return target.runtimes[0]
+    runtimes.module_of(wanted)
+    if runtimes.split(wanted)[0] not in target.runtimes:
+        raise RecipeError(
+            f"the target {target.name} has no runtime '{wanted}'", hint=f"It has: {', '.join(target.runtimes)}."
+        )
+    return wanted
 
 
 def turn_order(models: int, *, rounds: int, seed: int) -> list[list[int]]:
@@ -121,10 +149,31 @@ def turn_order(models: int, *, rounds: int, seed: int) -> list[list[int]]:
 
 @dataclass(kw_only=True)
 class _Subject:
-    """A model and its worker; no worker once it has failed."""
+    """A model while it is measured; it is left alone once it has failed."""
 
     measured: Measured
-    worker: WorkerProcess | None
+    repeats: int = 0
+
+
+@dataclass(kw_only=True)
+class Session:
+    """What is known of one benchmark as a whole.
+
+    Attributes:
+      target: where it was measured.
+      environment: of that machine, see `edgefm.environment`.
+      states: of the place before the first round and after each one.
+      stopped: why no further round was taken.
+      seconds: that the rounds took.
+      notes: what disturbed the whole benchmark.
+    """
+
+    target: Target
+    environment: dict[str, Any]
+    states: list[dict[str, Any]] = field(default_factory=list)
+    stopped: str = "nothing was timed"
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
 
 class _Bench:
@@ -133,7 +182,7 @@ class _Bench:
     def __init__(
         self,
         folder: Path,
-        module: str,
+        target: Target,
         protocol: BenchmarkProtocol,
         dataset: Dataset | None,
         quality: Quality | None,
@@ -144,66 +193,105 @@ class _Bench:
     ) -> None:
         self.subjects: list[_Subject] = []
         self._folder = folder
-        self._module = module
         self._protocol = protocol
         self._dataset = dataset
         self._quality = quality
         self._mean, self._std = mean, std
-        self._stack = stack
         self._progress = progress
         self._pictures: Path | None = None
+        self._lost: str | None = None
+        self.session = Session(target=target, environment=environment())
+        self.place: Place | None = stack.enter_context(target.open(protocol.runtime)) if target.runtimes else None
+        if self.place is not None and target.name != "host":
+            with WorkerProcess(place=self.place, folder=folder, name="worker") as worker:
+                told = worker.request("environment", doing="telling of its machine", seconds=protocol.model_seconds)
+            versions = {**told["environment"]["versions"], "edgefm": self.session.environment["versions"]["edgefm"]}
+            self.session.environment = {**told["environment"], "versions": versions}
+        if protocol.threads > int(self.session.environment["cores"]):
+            cores = self.session.environment["cores"]
+            progress.note(f"{protocol.threads} threads on {cores} cores: latencies will be worse than with fewer")
         if dataset is not None:
             self._pictures = folder / "pictures.npy"
             np.save(self._pictures, dataset.test.images)
 
     def load(self, models: Sequence[ModelFile]) -> None:
-        """Start a worker for each model and load the model into it."""
+        """Load each model once: it tells what it takes and gives, and a bad one is found before the rounds."""
         for index, model in enumerate(models):
-            subject = _Subject(measured=Measured.of(model), worker=None)
+            subject = _Subject(measured=Measured.of(model))
             self.subjects.append(subject)
-            subject.worker = self._stack.enter_context(WorkerProcess(folder=self._folder, name=f"worker-{index}"))
             self._attempt(subject, self._load)
             self._progress.step("load", index + 1, len(models), {"model": model.name})
 
     def take_rounds(self) -> None:
-        """Let each model have its turn in each round."""
-        rounds, count = self._protocol.rounds, len(self.subjects)
-        for index, order in enumerate(turn_order(count, rounds=rounds, seed=self._protocol.seed)):
+        """Let each model have its turn in each round, until every p50 is known well enough."""
+        if not self.session.target.latency:
+            self.session.stopped = f"times on {self.session.target.name} are no latencies"
+            return
+        protocol, count = self._protocol, len(self.subjects)
+        started = time.monotonic()
+        self._note_state()
+        for index, order in enumerate(turn_order(count, rounds=protocol.rounds_at_most, seed=protocol.seed)):
             for position, place in enumerate(order):
                 subject = self.subjects[place]
 
-                def turn(
-                    subject: _Subject, worker: WorkerProcess, index: int = index, position: int = position
-                ) -> None:
-                    subject.measured.rounds.append(self._turn(worker, index=index, position=position))
+                def turn(subject: _Subject, index: int = index, position: int = position) -> None:
+                    self._turns(subject, index=index, position=position)
 
                 self._attempt(subject, turn)
+                total = max(protocol.rounds, index + 1)
                 done = index * count + position + 1
-                figures = {"round": f"{index + 1}/{rounds}", "model": subject.measured.name}
-                self._progress.step("latency", done, rounds * count, figures)
-
-    def gather(self) -> None:
-        """Ask for the peak of memory, before pictures come into it, and for the MACs."""
-        for subject in self.subjects:
-            self._attempt(subject, self._gather)
+                figures = {"round": f"{index + 1}/{total}", "model": subject.measured.name}
+                # The bar ends with the last round, which is not known before; so it stays one turn short of it.
+                self._progress.step("latency", min(done, total * count - 1), total * count, figures)
+            self._note_state()
+            self._note_others()
+            self.session.seconds = time.monotonic() - started
+            alive = [subject.measured for subject in self.subjects if subject.measured.failure is None]
+            stop = reason_to_stop(
+                [_medians(one.calm) for one in alive],
+                used=[_medians(one.used) for one in alive],
+                rounds=index + 1,
+                least=protocol.rounds,
+                most=protocol.rounds_at_most,
+                interval=protocol.interval,
+                seconds=self.session.seconds,
+                budget_seconds=protocol.budget_seconds,
+            )
+            if stop is not None:
+                self.session.stopped = stop
+                self._progress.step("latency", total * count, total * count)
+                break
 
     def answer(self) -> None:
         """Let each model that can be fed answer the test images."""
         if self._dataset is None:
             return
-        fed = [subject for subject in self.subjects if subject.worker is not None and subject.measured.contract]
+        fed = [one for one in self.subjects if one.measured.failure is None and one.measured.contract]
         total = len(fed) * len(self._dataset.test)
         for index, subject in enumerate(fed):
             start = index * len(self._dataset.test)
 
-            def answer(subject: _Subject, worker: WorkerProcess, start: int = start) -> None:
-                if self._label == "accuracy":
-                    self._classify(subject, worker, done=start, total=total)
-                else:
-                    self._score(subject, worker, done=start, total=total)
+            def answer(subject: _Subject, start: int = start) -> None:
+                with self._worker() as worker:
+                    self._start(subject, worker)
+                    if self._label == "accuracy":
+                        self._classify(subject, worker, done=start, total=total)
+                    else:
+                        self._score(subject, worker, done=start, total=total)
 
             self._attempt(subject, answer)
             self._progress.step(self._label, start + len(self._dataset.test), total, {"model": subject.measured.name})
+
+    def estimate(self) -> None:
+        """Ask the target for what it knows of each model beside what its workers measure."""
+        for index, subject in enumerate(self.subjects):
+
+            def figures(subject: _Subject) -> None:
+                subject.measured.figures = self.session.target.figures(subject.measured.path)
+
+            self._attempt(subject, figures)
+            if self.place is None or subject.measured.figures:
+                self._progress.step("figures", index + 1, len(self.subjects), {"model": subject.measured.name})
 
     @property
     def _label(self) -> str:
@@ -211,31 +299,57 @@ class _Bench:
         assert self._quality is not None
         return self._quality.name
 
-    def _attempt(self, subject: _Subject, work: Callable[[_Subject, WorkerProcess], None]) -> None:
-        """Do a piece of work; a failure ends this model's worker and is noted, the others go on."""
-        if subject.worker is None:
+    def _attempt(self, subject: _Subject, work: Callable[[_Subject], None]) -> None:
+        """Do a piece of work; a failure is noted and ends this model, the others go on.
+
+        Where the target itself is gone, no other model has a chance; what was measured so far stays.
+        """
+        measured = subject.measured
+        if measured.failure is not None:
             return
         try:
-            work(subject, subject.worker)
-        except (WorkerError, ModelError) as error:
-            subject.worker.close()
-            subject.worker = None
+            if self._lost is not None:
+                raise TargetError(self._lost)
+            work(subject)
+        except (WorkerError, ModelError, TargetError) as error:
+            if isinstance(error, TargetError):
+                self._lost = error.message
             # The file's name, not its place on this machine: records are passed on.
-            path = subject.measured.path
-            subject.measured.failure = error.message.replace(str(path.resolve()), path.name)
-            self._progress.note(f"{subject.measured.name} failed: {subject.measured.failure}")
+            measured.failure = error.message.replace(str(measured.path.resolve()), measured.path.name)
+            self._progress.note(f"{measured.name} failed: {measured.failure}")
 
-    def _load(self, subject: _Subject, worker: WorkerProcess) -> None:
+    def _worker(self) -> WorkerProcess:
+        assert self.place is not None
+        return WorkerProcess(place=self.place, folder=self._folder, name="worker")
+
+    def _start(self, subject: _Subject, worker: WorkerProcess) -> dict[str, Any]:
+        """Load a model into a fresh worker and give it the pictures; return what it tells of the model."""
         protocol, measured = self._protocol, subject.measured
-        measured.loaded = worker.load(
+        told = worker.load(
             measured.path.resolve(),
-            runtime_module=self._module,
+            runtime=protocol.runtime,
             threads=protocol.threads,
             memory_bytes=protocol.model_memory_bytes,
             seconds=protocol.model_seconds,
         )
+        if measured.contract is not None:
+            assert self.place is not None and self._pictures is not None
+            worker.request(
+                "feed",
+                doing="taking pictures",
+                seconds=protocol.model_seconds,
+                contract=measured.contract.to_json(),
+                pictures=self.place.put(self._pictures),
+            )
+        return told
+
+    def _load(self, subject: _Subject) -> None:
+        measured = subject.measured
+        with self._worker() as worker:
+            measured.loaded = self._start(subject, worker)
         measured.input = TensorDetails.from_json(measured.loaded["input"])
         measured.outputs = tuple(TensorDetails.from_json(output) for output in measured.loaded["outputs"])
+        measured.macs = self._macs(measured)
         if self._dataset is None:
             measured.unfed = "no test images were given"
         else:
@@ -255,44 +369,88 @@ class _Bench:
                 measured.contract = None if measured.unfed else found
         if measured.unfed and self._dataset is not None:
             self._progress.note(f"{measured.name}: no {self._label}, because {measured.unfed}")
-        fed = measured.contract is not None
-        worker.request(
-            "feed",
-            doing="taking pictures",
-            seconds=protocol.model_seconds,
-            contract=measured.contract.to_json() if measured.contract else None,
-            pictures=str(self._pictures) if fed else None,
-        )
 
-    def _turn(self, worker: WorkerProcess, *, index: int, position: int) -> Round:
+    def _macs(self, measured: Measured) -> int | None:
+        """Count the multiply-accumulates in a process of this machine: a damaged file can take its parser down."""
+        with (
+            HostPlace() as here,
+            WorkerProcess(place=here, folder=self._folder, name="inspector") as worker,
+        ):
+            seconds = self._protocol.model_seconds
+            try:
+                answer = worker.request("macs", doing="being inspected", seconds=seconds, path=str(measured.path))
+            except WorkerError as error:
+                self._progress.note(f"{measured.name}: its operations could not be counted, because {error.message}")
+                return None
+        found: int | None = answer["macs"]
+        return found
+
+    def _turns(self, subject: _Subject, *, index: int, position: int) -> None:
+        """Let a model have its turn, again where it was disturbed; every turn is kept."""
+        turn = self._turn(subject, index=index, position=position, attempt=0)
+        subject.measured.rounds.append(turn)
+        if turn.disturbed and subject.repeats < self._protocol.repeats_at_most:
+            subject.repeats += 1
+            subject.measured.rounds.append(self._turn(subject, index=index, position=position, attempt=1))
+
+    def _turn(self, subject: _Subject, *, index: int, position: int, attempt: int) -> Round:
         protocol = self._protocol
         most_ns = int(protocol.model_seconds * 1e9 * _SHARE_OF_LIMIT)
-        samples = worker.request(
-            "samples",
-            doing="being timed",
-            seconds=protocol.model_seconds,
-            warmup_calls=protocol.warmup_invokes,
-            least_calls=protocol.round_invokes,
-            # Half of the turn for invokes alone, half for end to end.
-            least_ns=min(int(protocol.round_seconds * 1e9 / 2), most_ns),
-            most_calls=max(protocol.round_invokes, protocol.round_invokes_at_most),
-            most_ns=most_ns,
-        )
+        with self._worker() as worker:
+            told = self._start(subject, worker)
+            samples = worker.request(
+                "samples",
+                doing="being timed",
+                seconds=protocol.model_seconds,
+                warmup_calls=protocol.warmup_invokes,
+                least_calls=protocol.round_invokes,
+                # Half of the turn for invokes alone, half for end to end.
+                least_ns=min(int(protocol.round_seconds * 1e9 / 2), most_ns),
+                most_calls=max(protocol.round_invokes, protocol.round_invokes_at_most),
+                most_ns=most_ns,
+            )
+            peak = worker.request("peak", doing="being timed", seconds=protocol.model_seconds)
+        energy = samples["energy"]
         return Round(
             index=index,
             position=position,
-            warmup_ns=samples["warmup_ns"],
-            invoke_ns=samples["invoke_ns"],
-            end_to_end_ns=samples["end_to_end_ns"],
+            attempt=attempt,
+            warmup_ns=_compact(samples["warmup_ns"]),
+            invoke_ns=_compact(samples["invoke_ns"]),
+            end_to_end_ns=_compact(samples["end_to_end_ns"]),
+            cold_start_ns=ColdStart(
+                process=told["process_ns"],
+                runtime=told["import_ns"],
+                load=told["load_ns"],
+                first_invoke=told["first_invoke_ns"],
+            ),
+            peak_bytes=peak["peak_bytes"],
+            bare_bytes=told["bare_bytes"],
+            disturbed=tuple(samples["disturbed"]),
+            conditions=samples["conditions"],
+            energy_j=energy["reason"] if energy["value"] is None else energy["value"],
         )
 
-    def _gather(self, subject: _Subject, worker: WorkerProcess) -> None:
-        seconds = self._protocol.model_seconds
-        subject.measured.peak_bytes = worker.request("peak", doing="being timed", seconds=seconds)["peak_bytes"]
-        answer = worker.request(
-            "macs", doing="being inspected", seconds=seconds, path=str(subject.measured.path.resolve())
-        )
-        subject.measured.macs = answer["macs"]
+    def _note_state(self) -> None:
+        """Keep what the place tells of itself now."""
+        assert self.place is not None
+        try:
+            self.session.states.append(dict(self.place.state()))
+        except EdgefmError:  # the next turn will tell that the target is gone
+            return
+
+    def _note_others(self) -> None:
+        """Say once that another benchmark runs beside this one."""
+        if self.session.target.name != "host" or self.session.notes:
+            return
+        beside = presence.others()
+        if beside:
+            several = (
+                f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
+            )
+            note = f"{several} on this machine at the same time: they disturb each other's times"
+            self.session.notes.append(note)
+            self._progress.note(f"{note} (process {', '.join(map(str, beside))})")
 
     def _classify(self, subject: _Subject, worker: WorkerProcess, *, done: int, total: int) -> None:
         whole = np.concatenate([np.load(path) for path in self._pieces(subject, worker, "classify", done, total)])
@@ -328,9 +486,13 @@ class _Bench:
         """Let a worker work through the test images in pieces; yield the file with the answers of each."""
         assert self._dataset is not None
         measured, images = subject.measured, len(self._dataset.test)
-        typical_ns = float(np.median(measured.rounds[-1].end_to_end_ns))
+        times = measured.rounds[-1].end_to_end_ns if measured.rounds else []
+        assert measured.loaded is not None
+        typical_ns = float(np.median(times)) if len(times) else float(measured.loaded["first_invoke_ns"])
         piece = max(1, min(_PICTURES_AT_ONCE, int(_PIECE_NS / max(typical_ns, 1.0))))
-        out = self._folder / ("answers.npy" if command == "classify" else "answers.npz")
+        assert self.place is not None
+        name = "answers.npy" if command == "classify" else "answers.npz"
+        there, here = self.place.scratch(name), self._folder / name
         for start in range(0, images, piece):
             stop = min(start + piece, images)
             worker.request(
@@ -339,8 +501,17 @@ class _Bench:
                 seconds=self._protocol.model_seconds,
                 start=start,
                 stop=stop,
-                out=str(out),
+                out=there,
             )
-            yield out
+            self.place.get(there, here)
+            yield here
             if stop < images:
                 self._progress.step(self._label, done + stop, total, {"model": measured.name})
+
+
+def _medians(turns: Sequence[Round]) -> list[float]:
+    return [float(np.median(turn.invoke_ns)) for turn in turns]
+
+
+def _compact(samples: list[int]) -> NDArray[np.int64]:
+    return np.asarray(samples, dtype=np.int64)

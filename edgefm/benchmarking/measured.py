@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from edgefm.benchmarking.scores import Score
 from edgefm.contract import Contract
 from edgefm.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
+from edgefm.targets.base import Figure
+
+# Nanoseconds in the order in which they were measured; an array of int64 takes a fourth of a list's memory.
+Samples: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,22 +32,76 @@ class ModelFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColdStart:
+    """What the first answer costs after nothing was there, in nanoseconds.
+
+    Attributes:
+      process: from the start of the process to its first line: the interpreter and numpy.
+      runtime: import of the runtime's library.
+      load: from the file to a session that is ready.
+      first_invoke: the first inference.
+    """
+
+    process: int
+    runtime: int
+    load: int
+    first_invoke: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.process + self.runtime + self.load + self.first_invoke
+
+
+@dataclass(frozen=True, kw_only=True)
 class Round:
-    """One turn of one model: raw nanoseconds of each call.
+    """One turn of one model in a process of its own: raw nanoseconds of each call.
 
     Attributes:
       index: number of the round.
       position: place of this model in the order of the round.
+      attempt: 0, or how often the turn was repeated because the one before was disturbed.
       warmup_ns: invokes before the samples.
       invoke_ns: invokes alone.
       end_to_end_ns: one picture encoded, set, invoked, and the output fetched; empty where no picture fits.
+      cold_start_ns: None where it was not measured (records of older versions).
+      peak_bytes: greatest resident set of the process until the end of the turn.
+      bare_bytes: its resident set with the runtime imported, before the model.
+      disturbed: why the turn counts as disturbed; empty where it does not.
+      conditions: what was seen of the machine meanwhile, see `edgefm.benchmarking.disturbance`.
+      energy_j: of one inference, in joules, or the reason why it is not known.
     """
 
     index: int
     position: int
-    warmup_ns: list[int]
-    invoke_ns: list[int]
-    end_to_end_ns: list[int]
+    warmup_ns: Samples
+    invoke_ns: Samples
+    end_to_end_ns: Samples
+    attempt: int = 0
+    cold_start_ns: ColdStart | None = None
+    peak_bytes: int | None = None
+    bare_bytes: int | None = None
+    disturbed: tuple[str, ...] = ()
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    energy_j: float | str = "it was not measured"
+
+    def to_json(self, *, used: bool) -> dict[str, Any]:
+        """Return the turn as a JSON object; `used`: the statistics are made of it."""
+        energy = self.energy_j
+        return {
+            "index": self.index,
+            "position": self.position,
+            "attempt": self.attempt,
+            "used": used,
+            "disturbed": list(self.disturbed),
+            "conditions": dict(self.conditions),
+            "cold_start_ns": None if self.cold_start_ns is None else asdict(self.cold_start_ns),
+            "peak_bytes": self.peak_bytes,
+            "energy_j": {"value": None, "reason": energy} if isinstance(energy, str) else {"value": energy},
+            "warmup_ns": np.asarray(self.warmup_ns, np.int64).tolist(),
+            "invoke_ns": np.asarray(self.invoke_ns, np.int64).tolist(),
+            "end_to_end_ns": np.asarray(self.end_to_end_ns, np.int64).tolist(),
+        }
 
 
 @dataclass(kw_only=True)
@@ -56,13 +115,13 @@ class Measured:
       size_bytes: of the file.
       size_gzip_bytes: compressed with gzip -9, as a download would be.
       failure: why it failed; None while it has not.
-      loaded: the worker's answer to `load`.
+      loaded: the worker's answer to the first `load`.
       input: as loaded.
       outputs: as loaded.
       contract: by which it is fed.
       unfed: why it is fed no pictures; None where it is.
       rounds: one for each turn that it finished.
-      peak_bytes: greatest resident set until the end of the last round.
+      figures: what the target tells of the model beside that.
       macs: of one inference.
       predicted: int32 [n], class of each test image.
       confidence: float32 [n], the output of that class.
@@ -82,12 +141,35 @@ class Measured:
     contract: Contract | None = None
     unfed: str | None = None
     rounds: list[Round] = field(default_factory=list)
-    peak_bytes: int | None = None
+    figures: tuple[Figure, ...] = ()
     macs: int | None = None
     predicted: NDArray[np.int32] | None = None
     confidence: NDArray[np.float32] | None = None
     score: Score | None = None
     unscored: str | None = None
+
+    @property
+    def calm(self) -> list[Round]:
+        """The undisturbed turns, at most one of each round."""
+        return list({turn.index: turn for turn in self.rounds if not turn.disturbed}.values())
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether too few turns were undisturbed, so that disturbed ones are used too."""
+        taken = len({turn.index for turn in self.rounds})
+        return len(self.calm) < taken and len(self.calm) < max(3, (taken + 1) // 2)
+
+    @property
+    def used(self) -> list[Round]:
+        """The turns that statistics are made of, at most one of each round, in the order of the rounds.
+
+        The undisturbed ones; where those are fewer than three or than half of the rounds, the last turn of every
+        round, and the model counts as disturbed.
+        """
+        if not self.disturbed:
+            return self.calm
+        last = {turn.index: turn for turn in self.rounds} | {turn.index: turn for turn in self.calm}
+        return [last[index] for index in sorted(last)]
 
     @classmethod
     def of(cls, file: ModelFile) -> Measured:

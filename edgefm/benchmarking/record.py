@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgefm import artefacts, runs
+from edgefm import artefacts, runs, runtimes
 from edgefm.benchmarking import record_versions, statistics
-from edgefm.benchmarking.measured import Measured
+from edgefm.benchmarking.measured import Measured, Round
+from edgefm.benchmarking.round_comparison import compare_paired
 from edgefm.benchmarking.scores import difference, quality_json
-from edgefm.benchmarking.statistics import Estimate
 from edgefm.data.dataset import Dataset
 from edgefm.errors import RunError
 from edgefm.quality import DEFAULTS, Quality
 from edgefm.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
+
+if TYPE_CHECKING:
+    from edgefm.benchmarking.harness import Session
 
 KIND = "benchmark-record"
 SCHEMA_VERSION = record_versions.NEWEST
@@ -39,9 +41,8 @@ def build(
     dataset: Dataset | None,
     quality: Quality | None = None,
     protocol: BenchmarkProtocol,
-    environment: Mapping[str, Any],
+    session: Session,
     reference: str | None,
-    module: str,
 ) -> dict[str, Any]:
     """Return the validated record of what was measured.
 
@@ -49,10 +50,9 @@ def build(
       measured: the models, in the order of the rows.
       dataset: whose test split was answered.
       quality: the measure of quality; by default that of the data's task.
-      protocol: how it was measured.
-      environment: of the measuring machine, see `edgefm.environment`.
+      protocol: how it was measured; its runtime is the one that was used.
+      session: where it was measured, and how the rounds went.
       reference: name of the model that the others are compared with.
-      module: of the runtime, for models that were never loaded.
     """
     if dataset is not None and quality is None:
         quality = named_quality(DEFAULTS[dataset.task], task=dataset.task)
@@ -61,13 +61,18 @@ def build(
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
         "created": runs.now(),
-        "mode": "measured",
-        "environment": dict(environment),
+        "mode": session.target.mode,
+        "target": {"name": session.target.name, "mode": session.target.mode, "latency": session.target.latency},
+        "environment": dict(session.environment),
         "protocol": protocol.to_json(),
+        "session": {
+            "stopped": session.stopped,
+            "seconds": round(session.seconds, 3),
+            "disturbed": [*session.notes, *(_told(one) for one in measured if one.disturbed)],
+            "states": session.states,
+        },
         "dataset": None if dataset is None else _dataset(dataset),
-        "models": [
-            _model(one, base, dataset=dataset, quality=quality, protocol=protocol, module=module) for one in measured
-        ],
+        "models": [_model(one, base, dataset=dataset, quality=quality, protocol=protocol) for one in measured],
     }
     validate(value)
     return value
@@ -162,9 +167,9 @@ def _model(
     dataset: Dataset | None,
     quality: Quality | None,
     protocol: BenchmarkProtocol,
-    module: str,
 ) -> dict[str, Any]:
-    loaded = one.loaded or {}
+    loaded, used = one.loaded or {}, one.used
+    bare, kernels = runtimes.split(protocol.runtime)
     return {
         "name": one.name,
         "file": str(one.path),
@@ -174,40 +179,86 @@ def _model(
         "status": "ok" if one.failure is None else "failed",
         "reason": one.failure,
         "runtime": {
-            "name": loaded.get("runtime", protocol.runtime),
+            "name": loaded.get("runtime", bare or "none"),
             "version": loaded.get("version", "not loaded"),
-            "options": {"module": module, "threads": protocol.threads},
+            "options": {
+                "module": runtimes.module_of(bare) if bare else None,
+                "kernels": kernels,
+                "threads": protocol.threads,
+            },
         },
         "macs": one.macs,
         "input": None if one.input is None else one.input.to_json(),
         "output": one.outputs[0].to_json() if one.outputs else None,
         "outputs": [output.to_json() for output in one.outputs],
-        "load_ns": loaded.get("load_ns"),
-        "memory": _memory(one),
-        "rounds": [asdict(turn) for turn in one.rounds],
-        "latency_ns": _percentiles([turn.invoke_ns for turn in one.rounds], one),
-        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in one.rounds], one),
+        "load_ns": _load_ns(used, loaded),
+        "cold_start_ns": _cold_start(used),
+        "memory": _memory(used, loaded),
+        "energy_j": _energy(used),
+        "facts": loaded.get("facts", {}),
+        "figures": [figure.to_json() for figure in one.figures],
+        "disturbed": {"turns": sum(bool(turn.disturbed) for turn in one.rounds), "used": one.disturbed},
+        "rounds": [turn.to_json(used=any(turn is kept for kept in used)) for turn in one.rounds],
+        "latency_ns": _percentiles([turn.invoke_ns for turn in used], one),
+        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in used], one),
         "quality": None if dataset is None or quality is None else _quality(one, quality, dataset),
         **_accuracy(one, dataset),
         "against_reference": None if base is None or base is one else _against(one, base, dataset, quality),
     }
 
 
-def _memory(one: Measured) -> dict[str, int] | None:
-    if one.loaded is None or one.peak_bytes is None:
+def _told(one: Measured) -> str:
+    """Return a sentence on a model so many of whose rounds were disturbed that they had to be used."""
+    turns = [turn for turn in one.rounds if turn.disturbed]
+    taken = len({turn.index for turn in one.rounds})
+    still = taken - len(one.calm)
+    return (
+        f"{one.name}: {still} of {taken} rounds stayed disturbed and are used, for instance: {turns[-1].disturbed[0]}"
+    )
+
+
+def _load_ns(used: Sequence[Round], loaded: Mapping[str, Any]) -> int | None:
+    starts = [turn.cold_start_ns.load for turn in used if turn.cold_start_ns is not None]
+    return int(np.median(starts)) if starts else loaded.get("load_ns")
+
+
+def _cold_start(used: Sequence[Round]) -> dict[str, Any] | None:
+    starts = [turn.cold_start_ns for turn in used if turn.cold_start_ns is not None]
+    if not starts:
         return None
-    bare = int(one.loaded["bare_bytes"])
+    parts = ("process", "runtime", "load", "first_invoke", "total")
     return {
-        "bare_bytes": bare,
-        "peak_bytes": one.peak_bytes,
-        "above_bare_bytes": max(0, one.peak_bytes - bare),
+        part: statistics.percentiles([[getattr(start, part)] for start in starts])["p50"].to_json() for part in parts
     }
 
 
-def _percentiles(samples: list[list[int]], one: Measured) -> dict[str, Any] | None:
+def _memory(used: Sequence[Round], loaded: Mapping[str, Any]) -> dict[str, int] | None:
+    """Return the median over rounds; of a model that was only loaded, what it took then."""
+    pairs = [
+        (turn.bare_bytes, turn.peak_bytes)
+        for turn in used
+        if turn.bare_bytes is not None and turn.peak_bytes is not None
+    ]
+    if not pairs and loaded.get("peak_bytes") is not None:
+        pairs = [(int(loaded["bare_bytes"]), int(loaded["peak_bytes"]))]
+    if not pairs:
+        return None
+    bare, peak = sorted(pairs, key=lambda pair: pair[1] - pair[0])[len(pairs) // 2]
+    return {"bare_bytes": bare, "peak_bytes": peak, "above_bare_bytes": max(0, peak - bare)}
+
+
+def _energy(used: Sequence[Round]) -> dict[str, Any]:
+    known = [turn.energy_j for turn in used if not isinstance(turn.energy_j, str)]
+    if known:
+        return {"value": float(np.median(known))}
+    reasons = [turn.energy_j for turn in used if isinstance(turn.energy_j, str)]
+    return {"value": None, "reason": reasons[0] if reasons else "nothing was timed"}
+
+
+def _percentiles(samples: Sequence[Any], one: Measured) -> dict[str, Any] | None:
     if not samples:
         return None
-    if not all(samples):
+    if not all(len(one) for one in samples):
         return dict.fromkeys(statistics.QUANTILES, _missing(one))
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
 
@@ -249,7 +300,7 @@ def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Qu
         "accuracy_difference": _missing(one if one.predicted is None else base),
         "quality_difference": _missing(base if one.score is not None else one),
         "mcnemar_p": None,
-        "latency_ratio": _latency_ratio(one, base),
+        **_latency(one, base),
     }
     if dataset is not None and one.predicted is not None and base.predicted is not None:
         truth = dataset.test.labels
@@ -274,13 +325,15 @@ def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Qu
     return found
 
 
-def _latency_ratio(one: Measured, base: Measured) -> dict[str, Any]:
-    of_base = {turn.index: turn.invoke_ns for turn in base.rounds}
-    shared = [(turn.invoke_ns, of_base[turn.index]) for turn in one.rounds if turn.index in of_base]
+def _latency(one: Measured, base: Measured) -> dict[str, Any]:
+    """Return the ratio of p50 and the test over the rounds in which both were used."""
+    of_base = {turn.index: turn.invoke_ns for turn in base.used}
+    shared = [(turn.invoke_ns, of_base[turn.index]) for turn in one.used if turn.index in of_base]
     if not shared:
-        return _missing(one)
-    estimate: Estimate = statistics.median_ratio([mine for mine, _ in shared], [other for _, other in shared])
-    return estimate.to_json()
+        return {"latency_ratio": _missing(one), "latency_test": None}
+    mine, theirs = ([np.asarray(pair[place]).tolist() for pair in shared] for place in (0, 1))
+    found = compare_paired(mine, theirs)
+    return {"latency_ratio": found.ratio.to_json(), "latency_test": found.to_json()}
 
 
 def _missing(one: Measured) -> dict[str, Any]:

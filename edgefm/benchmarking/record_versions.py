@@ -8,17 +8,22 @@ from edgefm.benchmarking.scores import quality_json
 from edgefm.benchmarking.statistics import Estimate
 from edgefm.quality import quality as named_quality
 
-NEWEST = 2
+NEWEST = 3
 _ACCURACY = named_quality("accuracy", task="classification")
+_OLD = "the record is of a version that did not hold it"
 
 
 def upgraded(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a valid record of any version as one of the newest.
+    """Return a valid record of any version as one of the newest."""
+    if value["schema_version"] == 1:
+        value = _second(value)
+    if value["schema_version"] == 2:
+        value = _third(value)
+    return value
 
-    Version 1 knew classifiers with one output only, whose quality was the accuracy.
-    """
-    if value["schema_version"] == NEWEST:
-        return value
+
+def _second(value: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew classifiers with one output only, whose quality was the accuracy."""
     dataset = value["dataset"]
     models = []
     for model in value["models"]:
@@ -37,7 +42,43 @@ def upgraded(value: dict[str, Any]) -> dict[str, Any]:
         )
     return {
         **value,
-        "schema_version": NEWEST,
+        "schema_version": 2,
         "dataset": dataset and {**dataset, "task": "classification"},
         "models": models,
+    }
+
+
+def _third(value: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew this machine alone, and one process for all rounds of a model."""
+    return {
+        **value,
+        "schema_version": 3,
+        "target": {"name": "host", "mode": value["mode"], "latency": True},
+        "session": {"stopped": _OLD, "seconds": None, "disturbed": [], "states": []},
+        "models": [
+            {
+                **model,
+                "cold_start_ns": None,
+                "energy_j": {"value": None, "reason": _OLD},
+                "facts": {},
+                "figures": [],
+                "disturbed": {"turns": 0, "used": False},
+                "rounds": [
+                    {
+                        **turn,
+                        "attempt": 0,
+                        "used": True,
+                        "disturbed": [],
+                        "conditions": {},
+                        "cold_start_ns": None,
+                        "peak_bytes": None,
+                        "energy_j": {"value": None, "reason": _OLD},
+                    }
+                    for turn in model["rounds"]
+                ],
+                "against_reference": model["against_reference"]
+                and {**model["against_reference"], "latency_test": None},
+            }
+            for model in value["models"]
+        ],
     }

@@ -236,7 +236,7 @@ class _Worker:
             str(place): np.concatenate([np.atleast_1d(answer[place]) for answer in answers])
             for place in range(len(session.outputs))
         }
-        np.savez(out, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its option
+        np.savez(out, **arrays)
         return {}
 
     def environment(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("what", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN | FILES.tflite …]")
-@click.option("--runtime", default="litert", show_default=True, help="Runtime, see: edgefm doctor.")
+@click.option("--target", default="host", show_default=True, help="Where to measure, see: edgefm doctor.")
+@click.option(
+    "--runtime", default="", help="Runtime, e.g. litert:reference; see: edgefm doctor.  [default: the target's]"
+)
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of the runtime.")
-@click.option("--rounds", type=int, default=None, help="Turns of each model, interleaved.  [default: 15]")
+@click.option(
+    "--rounds",
+    type=int,
+    default=None,
+    help="Exactly so many turns a model.  [default: 15 to 45, until p50 is known to 2 %]",
+)
+@click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
 @click.option("--data", "where", metavar="DATA", help="Of files: a .npz, class folders, TFRecords, or module:function.")
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that says what is in TFRecord files.")
@@ -39,9 +48,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 def command(
     what: tuple[Path, ...],
+    target: str,
     runtime: str,
     threads: int,
     rounds: int | None,
+    budget_seconds: float | None,
     data_dir: Path | None,
     where: str | None,
     spec: Path | None,
@@ -56,7 +67,9 @@ def command(
 ) -> int:
     """Measure TFLite files side by side: those of RUN (by default the latest run), or FILES.
 
-    Each model runs in a process of its own; one that crashes or hangs costs its row, not the others. Accuracy is
+    Each turn of a model is a process of its own; one that crashes or hangs costs its row, not the others. A turn that
+    other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a phone
+    (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator (vela:ethos-u55-128). Accuracy is
     that on the 10,000 test images of Fashion-MNIST, or the quality on the test samples of DATA (a tenth of each
     class, where DATA names no test samples). A run gets a new step with the record, and its report.
 
@@ -65,8 +78,9 @@ def command(
     from edgefm.benchmarking import record
     from edgefm.recipes import BenchmarkProtocol
 
-    changes = {} if rounds is None else {"rounds": rounds}
-    protocol = BenchmarkProtocol(runtime=runtime, threads=threads, **changes)
+    changes: dict[str, Any] = {} if rounds is None else {"rounds": rounds, "rounds_at_most": rounds}
+    changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+    protocol = BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
     files = [path for path in what if not path.is_dir()]
     if files and len(files) < len(what):
         raise click.UsageError("give one run folder or files, not both")
@@ -165,31 +179,22 @@ def show(found: Mapping[str, Any]) -> None:
     """Print a record as a table of at most 100 columns, and the reasons of what failed below it."""
     models = found["models"]
     reference = next((m["against_reference"]["reference"] for m in models if m["against_reference"]), None)
-    runtime, rounds = models[0]["runtime"], found["protocol"]["params"]["rounds"]
-    threads = runtime["options"]["threads"]
-    version = next((m["runtime"]["version"] for m in models if m["input"]), runtime["version"])
-    click.echo(
-        f"{found['environment']['cpu']}; {runtime['name']} {version}, "
-        f"{threads} thread{'s' * (threads != 1)}, {rounds} round{'s' * (rounds != 1)}; batch 1, 95 % intervals"
-    )
+    click.echo(_measured_on(found))
     if reference is not None:
         click.echo(f"ratio: p50 over that of {reference}")
     click.echo()
     measure = next((model["quality"] for model in models if model["quality"]), None)
     name = measure["name"] if measure else "accuracy"
     rows = [_row(model, reference) for model in models]
-    headers = [
-        "model",
-        f"{name} %" if measure is None or measure["unit"] == "%" else name,
-        "p50 us",
-        "ratio",
-        "KB",
-        "gzip KB",
-        "peak MB",
-        "status",
-    ]
-    render.table(rows, headers=headers, right=("ratio", "KB", "gzip KB", "peak MB"))
+    quality = f"{name} %" if measure is None or measure["unit"] == "%" else name
+    headers = ["model", quality, "p50 us", "ratio", "KB", "gzip KB", "status"]
+    render.table(rows, headers=headers, right=("ratio", "KB", "gzip KB"))
     click.echo()
+    _show_starts(models)
+    _show_figures(models)
+    for note in found["session"]["disturbed"]:
+        click.secho("disturbed: ", fg="yellow", nl=False)
+        click.echo(note)
     for model in models:
         if model["status"] != "ok":
             click.secho(f"{model['name']} failed: ", fg="red", nl=False)
@@ -202,8 +207,76 @@ def show(found: Mapping[str, Any]) -> None:
             click.echo(f"{model['name']}, {name}: {model['quality']['reason']}")
 
 
+def _measured_on(found: Mapping[str, Any]) -> str:
+    """Return one line on the machine, the runtime and the rounds."""
+    models, target = found["models"], found["target"]
+    runtime = next((m["runtime"] for m in models if m["input"]), models[0]["runtime"])
+    options, parts = runtime["options"], [found["environment"]["cpu"]]
+    if target["name"] != "host":
+        parts = [f"{target['name']} ({target['mode']})", *parts]
+    if options["module"] is None:
+        return f"{target['name']}: {target['mode']}, nothing is run"
+    kernels = f":{options['kernels']}" if options["kernels"] else ""
+    threads, rounds = options["threads"], len({turn["index"] for m in models for turn in m["rounds"]})
+    parts.append(f"{runtime['name']}{kernels} {runtime['version']}, {threads} thread{'s' * (threads != 1)}")
+    if rounds:
+        parts.append(f"{rounds} round{'s' * (rounds != 1)} ({found['session']['stopped']})")
+    return f"{'; '.join(parts)}; batch 1, 95 % intervals"
+
+
+def _show_starts(models: Sequence[Mapping[str, Any]]) -> None:
+    """Print cold starts, memory, and what the test between models says.
+
+    'sees %': the smallest difference that this run would have found in four of five tries.
+    """
+    timed = [model for model in models if model["cold_start_ns"] is not None]
+    if not timed:
+        return
+    rows = []
+    for model in timed:
+        start, memory = model["cold_start_ns"], model["memory"]
+        test = (model["against_reference"] or {}).get("latency_test")
+        rows.append(
+            [
+                model["name"],
+                *(f"{start[part]['value'] / 1e6:.1f}" for part in ("total", "load", "first_invoke")),
+                f"{memory['above_bare_bytes'] / 1e6:.1f}" if memory else "-",
+                "-" if model["energy_j"]["value"] is None else f"{1e6 * model['energy_j']['value']:.0f}",
+                "" if test is None else _verdict(test),
+                f"{100 * test['smallest_difference']:.1f}" if test and test["smallest_difference"] else "",
+            ]
+        )
+    headers = ["model", "cold ms", "load", "first", "peak MB", "uJ", "latency", "sees %"]
+    render.table(rows, headers=headers, right=("cold ms", "load", "first", "peak MB", "uJ", "sees %"))
+    click.echo()
+
+
+def _verdict(test: Mapping[str, Any]) -> str:
+    p = test["p"]
+    return f"{test['verdict']}, p {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
+
+
+def _show_figures(models: Sequence[Mapping[str, Any]]) -> None:
+    """Print what the target and the runtime tell beside times."""
+    rows = [
+        [model["name"], figure["name"], "-" if figure["value"] is None else f"{figure['value']:,.6g}", figure["mode"],
+         figure["reason"] or ""]
+        for model in models for figure in model["figures"]
+    ]  # fmt: skip
+    rows += [
+        [model["name"], name, f"{value:,}", "measured", ""]
+        for model in models
+        for name, value in model["facts"].items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    ]
+    if rows:
+        headers = ["model", "figure", "value", "is", "why not"]
+        render.table(rows, headers=headers, right=("value",), widths=[None, None, None, None, 40])
+        click.echo()
+
+
 def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
-    latency, memory, against = model["latency_ns"], model["memory"], model["against_reference"]
+    latency, against = model["latency_ns"], model["against_reference"]
     if model["name"] == reference:
         ratio = "1"
     else:
@@ -215,7 +288,6 @@ def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
         ratio,
         f"{model['size_bytes'] / 1000:,.1f}",
         f"{model['size_gzip_bytes'] / 1000:,.1f}",
-        f"{memory['above_bare_bytes'] / 1e6:.1f}" if memory else "-",
         model["status"],
     ]
 

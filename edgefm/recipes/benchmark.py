@@ -14,9 +14,16 @@ class BenchmarkProtocol(Recipe):
     """How models are measured.
 
     Attributes:
-      runtime: name of a runtime, see `edgefm doctor`.
+      target: address of a target, see `edgefm.targets`.
+      runtime: name of a runtime, with its kernel set where one is wanted ('litert:reference'); '' takes the
+        target's default. See `edgefm doctor`.
       threads: threads of the runtime.
-      rounds: times that each model's turn comes, in an order drawn anew each time.
+      rounds: undisturbed turns that each model gets at least, in an order drawn anew each time. Each turn is a
+        fresh process.
+      rounds_at_most: turns that each model gets at most.
+      interval: rounds go on until the 95 % interval of each p50 reaches at most this share of it to either side.
+      budget_seconds: no round begins after this time.
+      repeats_at_most: disturbed turns of a model that are repeated at once; they stay in the record.
       round_seconds: least time of one model's turn: half for invokes alone, half for end to end.
       round_invokes: least number of timed invokes in a turn.
       round_invokes_at_most: greatest number; a very fast model's turn is shorter for it.
@@ -28,9 +35,14 @@ class BenchmarkProtocol(Recipe):
 
     kind: ClassVar[str] = "benchmark"
 
-    runtime: str = "litert"
+    target: str = "host"
+    runtime: str = ""
     threads: int = 1
     rounds: int = 15
+    rounds_at_most: int = 45
+    interval: float = 0.02
+    budget_seconds: float = 600.0
+    repeats_at_most: int = 15
     round_seconds: float = 0.1
     round_invokes: int = 50
     round_invokes_at_most: int = 2000
@@ -42,11 +54,18 @@ class BenchmarkProtocol(Recipe):
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1)
         at_least("rounds", self.rounds, 1)
+        at_least("rounds_at_most", self.rounds_at_most, self.rounds)
+        at_least("repeats_at_most", self.repeats_at_most, 0)
         at_least("round_invokes", self.round_invokes, 1)
         at_least("warmup_invokes", self.warmup_invokes, 0)
         at_least("round_invokes_at_most", self.round_invokes_at_most, 1)
         at_least("model_memory_bytes", self.model_memory_bytes, 1)
         at_least("seed", self.seed, 0)
+        if not (self.interval > 0 and self.budget_seconds > 0):
+            raise RecipeError(
+                f"interval {self.interval} and budget_seconds {self.budget_seconds}: both must be above 0",
+                hint="interval is a share: 0.02 stands for 2 % to either side.",
+            )
         if not (self.model_seconds > 0 and self.round_seconds >= 0):
             raise RecipeError(
                 f"model_seconds {self.model_seconds} and round_seconds {self.round_seconds}: "

@@ -266,7 +266,8 @@ def _measure(record: Mapping[str, Any]) -> Measure:
 
 def _model(value: Mapping[str, Any], measure: Measure) -> Model:
     latency, end_to_end = value["latency_ns"] or {}, value["end_to_end_ns"] or {}
-    by_index = {one["index"]: np.asarray(one["invoke_ns"], dtype=np.int64) for one in value["rounds"]}
+    used = [one for one in value["rounds"] if one["used"]]
+    by_index = {one["index"]: np.asarray(one["invoke_ns"], dtype=np.int64) for one in used}
     by_index = {index: samples for index, samples in by_index.items() if samples.size}
     rounds = list(by_index.values())
     accuracy = _interval(value["accuracy"])

@@ -198,7 +198,7 @@ class _Comparing:
         if not shared:
             return None
         return _interval(
-            statistics.median_ratio([two.rounds_ns[i] for i in shared], [one.rounds_ns[i] for i in shared])  # type: ignore[misc]  # arrays are sequences of whole numbers
+            statistics.median_ratio([two.rounds_ns[i] for i in shared], [one.rounds_ns[i] for i in shared])
         )
 
     def _quality(self, earlier: str, later: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from edgefm.recipes import BenchmarkProtocol, Quantization
 from edgefm.runs import RunDirectory
 from tests.fixtures import tiny_models
 
-QUICK = BenchmarkProtocol(rounds=2, round_seconds=0.002, round_invokes=5)
+QUICK = BenchmarkProtocol(rounds=2, rounds_at_most=2, round_seconds=0.002, round_invokes=5)
 
 
 def _command(*arguments: str) -> int:

@@ -30,7 +30,7 @@ WEIGHTS = RANDOM.normal(size=(7, 12)).astype(np.float32)
 
 
 def quick() -> BenchmarkProtocol:
-    return BenchmarkProtocol(rounds=2, round_seconds=0.002, round_invokes=5, model_seconds=20.0)
+    return BenchmarkProtocol(rounds=2, rounds_at_most=2, round_seconds=0.002, round_invokes=5, model_seconds=20.0)
 
 
 def model(folder: Path, name: str, content: bytes) -> ModelFile:
@@ -177,7 +177,7 @@ def test_measure_nan_in_a_second_look_fails_the_row(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(runtimes.RUNTIMES, "fake", "tests.fixtures.fake_runtime")
     x = RANDOM.random((20, 10, 10, 1)).astype(np.float32)
     file = model(tmp_path, "m", json.dumps({"nan": True}).encode())
-    protocol = BenchmarkProtocol(runtime="fake", rounds=1, round_seconds=0.002, round_invokes=5, model_seconds=20.0)
+    protocol = dataclasses.replace(quick(), runtime="fake")
     row = rows(harness.measure([file], dataset=dataset(x, x[:, 0, :, 0], "regression"), protocol=protocol))["m"]
     assert row["status"] == "failed" and "NaN for 20 images, the first is 0" in row["reason"]
 
@@ -185,7 +185,7 @@ def test_measure_nan_in_a_second_look_fails_the_row(tmp_path: Path, monkeypatch:
 # ---- records of version 1
 
 
-def test_record_of_version_1_is_read_as_one_of_version_2(tmp_path: Path) -> None:
+def test_record_of_version_1_is_read_as_one_of_the_newest(tmp_path: Path) -> None:
     from tests.fixtures import sample_run
 
     old = sample_run.record(images=200, rounds=2)
@@ -193,11 +193,13 @@ def test_record_of_version_1_is_read_as_one_of_version_2(tmp_path: Path) -> None
     record.validate(old)
     found = record.read(record.write(tmp_path / "record.json", old))
     record.validate(found)
-    assert found["schema_version"] == 2 and found["dataset"]["task"] == "classification"
+    assert found["schema_version"] == record.SCHEMA_VERSION and found["dataset"]["task"] == "classification"
     for before, after in zip(old["models"], found["models"], strict=True):
-        assert {key: after[key] for key in before if key != "against_reference"} == {
-            key: before[key] for key in before if key != "against_reference"
+        changed = ("against_reference", "rounds")
+        assert {key: after[key] for key in before if key not in changed} == {
+            key: before[key] for key in before if key not in changed
         }
+        assert [turn["invoke_ns"] for turn in after["rounds"]] == [turn["invoke_ns"] for turn in before["rounds"]]
         assert after["outputs"] == [before["output"]]
         assert {key: after["quality"][key] for key in ("value", "low", "high")} == before["accuracy"]
     against = found["models"][1]["against_reference"]

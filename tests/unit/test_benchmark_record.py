@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import record
+from edgefm.benchmarking.harness import Session
 from edgefm.benchmarking.measured import Measured, ModelFile, Round, name_files
 from edgefm.data.dataset import Dataset, Split
 from edgefm.environment import environment
 from edgefm.errors import ModelError, RunError
 from edgefm.recipes import BenchmarkProtocol
+from edgefm.targets.host import Host
 
 TRUTH = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int64)
 
@@ -44,8 +46,7 @@ def _measured(name: str, predicted: list[int] | None, *, ns: int, failure: str |
         size_bytes=10,
         size_gzip_bytes=8,
         failure=failure,
-        loaded={"runtime": "litert", "version": "2", "bare_bytes": 100, "load_ns": 5},
-        peak_bytes=150,
+        loaded={"runtime": "litert", "version": "2", "bare_bytes": 100, "peak_bytes": 150, "load_ns": 5},
         rounds=rounds,
         predicted=None if predicted is None else np.array(predicted, np.int32),
         confidence=None if predicted is None else np.ones(8, np.float32),
@@ -56,10 +57,9 @@ def _build(*measured: Measured, dataset: Dataset | None, reference: str | None =
     return record.build(
         measured,
         dataset=dataset,
-        protocol=BenchmarkProtocol(),
-        environment=environment(),
+        protocol=BenchmarkProtocol(runtime="litert"),
+        session=Session(target=Host(), environment=environment()),
         reference=reference,
-        module="edgefm.runtimes.litert",
     )
 
 
@@ -108,8 +108,8 @@ def test_write_and_read_round_trip(built: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_read_newer_schema_says_upgrade(built: dict[str, Any], tmp_path: Path) -> None:
-    path = record.write(tmp_path / "record.json", {**built, "schema_version": 3, "unheard_of": True})
-    with pytest.raises(RunError, match="schema version 3") as caught:
+    path = record.write(tmp_path / "record.json", {**built, "schema_version": 4, "unheard_of": True})
+    with pytest.raises(RunError, match="schema version 4") as caught:
         record.read(path)
     assert caught.value.hint is not None and "upgrade" in caught.value.hint
 
