@@ -1,0 +1,126 @@
+"""What a model file computes with, and the unit in which two answers of it are compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from edgefm.errors import ModelError
+from edgefm.inspection import Inspection, TensorInfo
+from edgefm.runtimes.base import TensorDetails
+
+# float: float32 throughout (float16 weights included); integer: activations of 8 bits or fewer; int16: activations of
+# 16 bits; dynamic: float activations that a kernel rounds to int8 on the fly, as its weights are integers.
+Arithmetic = Literal["float", "integer", "int16", "dynamic"]
+Unit = Literal["levels", "relative"]
+
+_SMALL = ("int2", "int4", "int8", "uint8")
+_UNPACKING = ("DEQUANTIZE", "DENSIFY")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """The ends of a model file, read from the file alone.
+
+    Attributes:
+      source: the input.
+      sinks: the outputs in the file's order.
+      level: for each output, the real value of one quantisation level of it: 1 for an integer output (differences
+        are counted in its own levels); the scale behind a float output that is a dequantised one; None where the
+        file has no levels for it.
+      arithmetic: see `Arithmetic`.
+    """
+
+    source: TensorDetails
+    sinks: tuple[TensorDetails, ...]
+    level: tuple[float | None, ...]
+    arithmetic: Arithmetic
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of differences: quantisation levels, or shares of the output's largest magnitude."""
+        return "relative" if self.arithmetic == "float" else "levels"
+
+    @property
+    def values_a_sample(self) -> int:
+        """Values of all outputs for one sample."""
+        return sum(math.prod(sink.shape) for sink in self.sinks)
+
+
+def ends(found: Inspection) -> Ends:
+    """Return the ends of an inspected model.
+
+    Raises:
+      ModelError: it has not exactly one input, no output, or a dynamic shape.
+    """
+    tensors = found.tensors
+    if len(found.inputs) != 1:
+        names = ", ".join(f"'{tensors[index].name}'" for index in found.inputs) or "none"
+        raise ModelError(
+            f"{found.path} has {len(found.inputs)} inputs ({names}); exactly one is expected",
+            hint="edgefm feeds a model one sample at a time: one array in, one or more out.",
+        )
+    if not found.outputs:
+        raise ModelError(f"{found.path} has no output")
+    source = tensors[found.inputs[0]]
+    for end, tensor in (("input", source), *(("output", tensors[index]) for index in found.outputs)):
+        if -1 in tensor.shape:
+            raise ModelError(
+                f"the {end} '{tensor.name}' of {found.path} has the dynamic shape {tensor.shape}",
+                hint="Convert the model again with a fixed batch of 1.",
+            )
+    return Ends(
+        source=_details(source),
+        sinks=tuple(_details(tensors[index]) for index in found.outputs),
+        level=tuple(_level(found, index) for index in found.outputs),
+        arithmetic=arithmetic(found),
+    )
+
+
+def arithmetic(found: Inspection) -> Arithmetic:
+    """Return what a model computes with, told from the types of its tensors."""
+    constant = constants(found)
+    tensors = found.tensors
+    activations = {t.dtype for t in tensors if t.index not in constant and t.quantization}
+    if activations & set(_SMALL):
+        return "integer"
+    if "int16" in activations:
+        return "int16"
+    for operator in found.operators:
+        weights = [tensors[i] for i in operator.inputs if i in constant]
+        if operator.name not in _UNPACKING and any(w.dtype in _SMALL and w.quantization for w in weights):
+            return "dynamic"
+    return "float"
+
+
+def constants(found: Inspection) -> frozenset[int]:
+    """Return the tensors that no input changes: those with values in the file, and what is computed from them."""
+    known = {tensor.index for tensor in found.tensors if tensor.constant}
+    for operator in found.operators:
+        if operator.inputs and all(index in known for index in operator.inputs):
+            known.update(operator.outputs)
+    return frozenset(known)
+
+
+def _level(found: Inspection, index: int) -> float | None:
+    tensor = found.tensors[index]
+    if not tensor.dtype.startswith("float"):
+        return 1.0
+    for operator in found.operators:
+        if index in operator.outputs and operator.name == "DEQUANTIZE":
+            behind = found.tensors[operator.inputs[0]].quantization
+            return behind.scale_range[0] if behind and behind.scales == 1 else None
+    return None
+
+
+def _details(tensor: TensorInfo) -> TensorDetails:
+    given = tensor.quantization
+    quantised = given is not None and given.scales == 1 and tensor.dtype.lstrip("u").startswith("int")
+    return TensorDetails(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        shape=tensor.shape,
+        scale=given.scale_range[0] if given and quantised else None,
+        zero_point=given.zero_point_range[0] if given and quantised else None,
+    )

@@ -1,0 +1,133 @@
+"""The cells of the matrix: a runtime with its kernel set on a target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgefm import runtimes, targets
+from edgefm.errors import RecipeError
+from edgefm.runtimes.base import Unavailable
+
+HOST = "host"
+ALL = "all"
+# They run elsewhere than on this machine's own kernels: cells of their targets.
+_OF_TARGETS = ("litertjs", "android-benchmark")
+# Targets that need an address, or a device of the user's: only when they are named.
+_ONLY_NAMED = ("ssh", "adb")
+# What a kernel set is where a runtime has but one.
+_DEFAULT_KERNELS = {"litert": "xnnpack"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A runtime with its kernel set on a target.
+
+    Attributes:
+      runtime: as a user writes it, e.g. 'litert:reference'.
+      target: address, e.g. 'host', 'qemu-aarch64:cortex-a72'.
+      mode: what the target's figures are worth: 'measured', 'simulated' or 'estimated'.
+    """
+
+    runtime: str
+    target: str
+    mode: str = "measured"
+
+    @property
+    def name(self) -> str:
+        """Name for a person: the runtime, and the target where it is not this machine."""
+        return self.runtime if self.on_host else f"{self.runtime} @ {self.target}"
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it runs on this machine itself."""
+        return self.target == HOST
+
+    @property
+    def name_of_runtime(self) -> str:
+        """The runtime without its kernel set."""
+        return runtimes.split(self.runtime)[0]
+
+    @property
+    def kernels(self) -> str | None:
+        """The kernel set; None where the runtime has but one and it has no name."""
+        bare, kernels = runtimes.split(self.runtime)
+        return kernels or _DEFAULT_KERNELS.get(bare)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """A target or runtime that cannot take part, and why."""
+
+    name: str
+    reason: str
+
+
+def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[tuple[Cell, ...], tuple[Absent, ...]]:
+    """Return the cells of this machine and of some targets, and what cannot take part.
+
+    Whether a runtime is installed is found out when it is asked, in a process of its own.
+
+    Args:
+      runtime: only these: 'litert' with all its kernel sets, or 'litert:reference'; () takes all that are known.
+      target: addresses beside this machine; 'all' is every kind that runs models and needs no address.
+    Raises:
+      RecipeError: an unknown runtime, kernel set or target.
+    """
+    for name in runtime:
+        bare, kernels = runtimes.split(name)
+        known = _kernel_sets(bare)
+        if kernels is not None and kernels not in known:
+            raise RecipeError(
+                f"{bare} has no kernel set '{kernels}'", hint=f"It has: {', '.join(known) or 'one without a name'}."
+            )
+    found: list[Cell] = []
+    absent: list[Absent] = []
+    for address in _addresses(target):
+        try:
+            place = targets.target(address)
+        except ImportError as error:
+            absent.append(Absent(name=address, reason=f"its module cannot be imported: {error}"))
+            continue
+        if not place.runtimes:
+            if address in target:
+                absent.append(Absent(name=address, reason="nothing is run there: it gives figures alone"))
+            continue
+        usable = place.availability()
+        if isinstance(usable, Unavailable):
+            absent.append(Absent(name=address, reason=usable.reason))
+            continue
+        for name in place.runtimes:
+            if address == HOST and name in _OF_TARGETS:
+                continue
+            found += [
+                Cell(runtime=spelt, target=address, mode=place.mode)
+                for spelt in _spelt(name)
+                if not runtime or spelt in runtime or runtimes.split(spelt)[0] in runtime
+            ]
+    return tuple(dict.fromkeys(found)), tuple(absent)
+
+
+def _addresses(given: Sequence[str]) -> list[str]:
+    """Return the addresses to look at, this machine first, each once."""
+    wanted = [HOST]
+    for address in given:
+        wanted += [kind for kind in targets.modules() if kind not in _ONLY_NAMED] if address == ALL else [address]
+    return list(dict.fromkeys(wanted))
+
+
+def _spelt(name: str) -> tuple[str, ...]:
+    """Return a runtime's names with each of its kernel sets."""
+    bare, kernels = runtimes.split(name)
+    if kernels is not None:
+        return (name,)
+    return tuple(f"{bare}:{one}" for one in _kernel_sets(bare)) or (bare,)
+
+
+def _kernel_sets(bare: str) -> tuple[str, ...]:
+    """Return a runtime's kernel sets; () where its module cannot be imported here, which its cell will tell."""
+    runtimes.module_of(bare)
+    try:
+        return runtimes.kernels_of(runtimes.runtime(bare))
+    except ImportError:
+        return ()

@@ -1,0 +1,175 @@
+"""agreement.json: what was found as a JSON document, checked against its schema; and the verdict in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from edgefm import artefacts, runs
+from edgefm.agreement import families
+from edgefm.agreement.comparison import Comparison
+from edgefm.agreement.layers import FirstDifference
+from edgefm.agreement.matrix import Agreement, Row
+from edgefm.environment import environment
+
+SCHEMA_VERSION = 1
+FILE_NAME = "agreement.json"
+_SCHEMA = f"agreement-{SCHEMA_VERSION}.schema.json"
+
+
+def to_json(found: Agreement) -> dict[str, Any]:
+    """Return what was found as a JSON document of the schema `edgefm/schemas/agreement-1.schema.json`."""
+    rows = found.rows
+    value = {
+        "kind": "agreement",
+        "schema_version": SCHEMA_VERSION,
+        "created": runs.now(),
+        "environment": environment(),
+        "model": {
+            "name": found.model.stem,
+            "file": str(found.model),
+            "sha256": artefacts.sha256_file(found.model),
+            "size_bytes": found.model.stat().st_size,
+            "arithmetic": found.ends.arithmetic,
+            "input": found.ends.source.to_json(),
+            "outputs": [sink.to_json() for sink in found.ends.sinks],
+        },
+        "inputs": found.inputs.to_json(),
+        "unit": found.ends.unit,
+        "families": [
+            {
+                "name": name,
+                "title": _title(name),
+                "reference": cell.name,
+                "members": [row.cell.name for row in rows if row.family == name],
+            }
+            for name, cell in found.references.items()
+        ],
+        "cells": [_row(row) for row in rows],
+        "between_families": [
+            {"first": first, "second": second, **comparison.to_json()}
+            for (first, second), comparison in found.between.items()
+        ],
+        "pairs": [
+            {"first": rows[one].cell.name, "second": rows[other].cell.name, **comparison.to_json()}
+            for (one, other), comparison in found.pairs.items()
+        ],
+        "absent": [{"name": one.name, "reason": one.reason} for one in found.absent],
+        "verdict": {"held": not found.alarms, "alarms": len(found.alarms), "lines": list(verdict_lines(found))},
+    }
+    check(value)
+    return value
+
+
+def check(value: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the place where a document breaks its schema."""
+    from jsonschema import Draft202012Validator
+
+    for error in Draft202012Validator(_schema()).iter_errors(value):
+        place = "/".join(str(part) for part in error.absolute_path) or "the top"
+        raise ValueError(f"agreement document, {place}: {error.message}")
+
+
+def write(folder: Path, value: Mapping[str, Any]) -> Path:
+    """Write agreement.json into a folder, atomically, and return its path."""
+    return artefacts.write_json(folder / FILE_NAME, value)
+
+
+def verdict_lines(found: Agreement) -> Iterator[str]:
+    """Yield the verdict in words: each alarm with its first differing layer, then what the rest says, and of how many."""
+    for row in found.alarms:
+        yield _alarm(row, found)
+    judged, alarms, samples = found.judged, found.alarms, len(found.inputs)
+    if not judged:
+        yield (
+            "no two cells are of one kernel family, so none was held to a limit; the differences between families "
+            "are information"
+        )
+        return
+    well = [row for row in judged if row.verdict == "within"]
+    if well:
+        equal = [row for row in well if row.comparison is not None and row.comparison.equal]
+        all_of = f"{len(well)} of {len(judged)} compared cells" if alarms else _counted(len(judged), "compared cell")
+        yield f"{all_of} within the tolerance of {'their families' if len(well) > 1 else 'its family'}" + (
+            f", {len(equal)} of them equal bit for bit" if equal else ""
+        )
+        if equal:
+            bound = equal[0].comparison.differing.high if equal[0].comparison else 0.0
+            yield (
+                f"0 differing samples in {samples:,}: with 95 % confidence fewer than {_percent(bound)} of samples "
+                "like these differ (rule of three)"
+            )
+
+
+def difference(comparison: Comparison) -> str:
+    """Return the largest difference with its unit."""
+    if comparison.largest is None:
+        return "NaN or infinity on one side alone"
+    if comparison.unit == "relative":
+        return f"{comparison.largest:.1e} of the output's largest value"
+    levels = f"{comparison.largest:.3g}"
+    return f"{levels} {'level' if levels == '1' else 'levels'}"
+
+
+def _alarm(row: Row, found: Agreement) -> str:
+    comparison = row.comparison
+    assert comparison is not None and row.family is not None and row.limit is not None
+    reference = found.references[row.family]
+    limit = f"{row.limit:g}" if comparison.unit == "levels" else f"{row.limit:.0e}"
+    differ = comparison.samples - comparison.equal_samples
+    first = row.first_difference
+    if isinstance(first, FirstDifference):
+        where = f"first beyond it at operator {first.operator}, {first.name} '{first.tensor}' "
+        where += f"({difference(first.comparison)}, sample {first.sample}"
+        where += ")" if first.verified else f"; operators before it were not all looked at: {first.reason})"
+    else:
+        where = f"no layer can be named: {first}"
+    return (
+        f"ALARM {row.cell.name}: {difference(comparison)} from {reference.name} (limit {limit}), "
+        f"{differ:,} of {comparison.samples:,} samples differ; {where}"
+    )
+
+
+def _row(row: Row) -> dict[str, Any]:
+    first = row.first_difference
+    return {
+        "name": row.cell.name,
+        "runtime": row.cell.runtime,
+        "target": row.cell.target,
+        "mode": row.cell.mode,
+        "status": "ran" if row.ran else "did not run",
+        "reason": row.reason,
+        "version": row.version,
+        "seconds": row.seconds,
+        "family": row.family,
+        "limit": row.limit,
+        "evidence": row.evidence,
+        "verdict": row.verdict,
+        "against_reference": row.comparison.to_json() if row.comparison else None,
+        "quality": dict(row.quality) if row.quality else None,
+        "first_difference": first.to_json() if isinstance(first, FirstDifference) else None,
+        "no_first_difference": first if isinstance(first, str) else None,
+    }
+
+
+def _title(name: str) -> str:
+    return next((one.title for one in families.FAMILIES if one.name == name), "runtimes that no row knows")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"the one {what} is" if number == 1 else f"all {number} {what}s are"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    text = resources.files("edgefm.schemas").joinpath(_SCHEMA).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema

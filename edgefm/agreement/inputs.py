@@ -1,0 +1,168 @@
+"""The inputs of an agreement matrix: test samples as the model wants them, or repeatable random ones."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm import artefacts
+from edgefm import contract as contracts
+from edgefm.agreement.arithmetic import Ends
+from edgefm.benchmarking import feeding
+from edgefm.data.dataset import Dataset, reordered
+from edgefm.errors import DataError, ModelError
+
+# What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
+_FLOAT_RANGE = (0.0, 1.0)
+_LEAST, _GREATEST = -128, 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What goes into every cell.
+
+    Attributes:
+      values: [n, ...] in the dtype and shape of the model's input, without the batch of 1.
+      labels: int64 [n] true classes, or the targets of another task; None where there are none.
+      task: of the data; None for random inputs.
+      source: 'data' or 'random'.
+      name: of the data set; None for random inputs.
+      available: samples that the data set has; None for random inputs.
+      reason: why the inputs are random; None where they are data.
+      seed: that drew the samples or the numbers.
+      sha256: of the values.
+    """
+
+    values: NDArray[Any] = field(repr=False)
+    labels: NDArray[Any] | None = field(repr=False)
+    task: str | None
+    source: str
+    name: str | None
+    available: int | None
+    reason: str | None
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def sha256(self) -> str:
+        """Sum over the values: equal sums mean the same inputs."""
+        return artefacts.sha256_bytes(np.ascontiguousarray(self.values).tobytes())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how the inputs came about as a JSON object, without their values."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
+        return {**told, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
+
+
+def from_data(
+    model: Path,
+    dataset: Dataset,
+    *,
+    ends: Ends,
+    samples: int,
+    seed: int = 0,
+    mean: float | None = None,
+    std: float | None = None,
+) -> Inputs:
+    """Return test samples of a data set, encoded by the model's contract (see `edgefm.benchmarking.feeding`).
+
+    Args:
+      model: the model file.
+      dataset: its test split is drawn from; all of it where it has no more than `samples`.
+      ends: of the model.
+      samples: how many.
+      seed: of the draw; the order of the data set is kept.
+      mean: real input = (pixel - mean) / std, for files without a contract.
+      std: see `mean`.
+    Raises:
+      DataError: the samples cannot be fed to the model.
+      ModelError: the contract beside the file is damaged or belongs to another content.
+    """
+    written = contracts.read(model)
+    if written and written.labels != dataset.labels and sorted(written.labels) == sorted(dataset.labels):
+        dataset = reordered(dataset, written.labels)
+    pictures = dataset.test.images
+    if len(pictures) == 0:
+        raise DataError(f"{dataset.name} has no test samples")
+    found = feeding.contract_for(
+        model,
+        source=ends.source,
+        sinks=ends.sinks,
+        labels=dataset.labels if dataset.task == "classification" else (),
+        pixels=pictures.dtype == np.uint8,
+        mean=mean,
+        std=std,
+    )
+    reason = found if isinstance(found, str) else feeding.misfit(found, ends.source, pictures.shape[1:])
+    if reason is not None or isinstance(found, str):
+        raise DataError(
+            f"{dataset.name} cannot be fed to {model}: {reason}",
+            hint="Give other data with --data, or --random for random inputs.",
+        )
+    places = _drawn(len(pictures), samples, seed)
+    return Inputs(
+        values=found.encode(pictures[places]),
+        labels=dataset.test.labels[places],
+        task=dataset.task,
+        source="data",
+        name=dataset.name,
+        available=len(pictures),
+        reason=None,
+        seed=seed,
+    )
+
+
+def from_chance(model: Path, *, ends: Ends, samples: int, reason: str, seed: int = 0) -> Inputs:
+    """Return random inputs: uniform over all levels of an integer, over pixels by the contract, else from 0 to 1.
+
+    Args:
+      model: the model file; a contract beside it says what its real inputs are.
+      ends: of the model.
+      samples: how many.
+      reason: why they are random.
+      seed: equal seeds give equal inputs.
+    Raises:
+      ModelError: the dtype of the input is none that can be drawn, or its contract is damaged.
+    """
+    generator = np.random.default_rng(seed)
+    dtype, shape = np.dtype(_drawable(ends)), (samples, *ends.source.shape[1:])
+    written = contracts.read(model)
+    if dtype.kind == "f" and written is not None and written.input.shape == ends.source.shape:
+        values = written.encode(generator.integers(0, 255, shape, endpoint=True, dtype=np.uint8))
+    elif dtype.kind == "f":
+        values = generator.uniform(*_FLOAT_RANGE, shape).astype(dtype)
+    elif dtype.kind == "b":
+        values = generator.integers(0, 2, shape).astype(dtype)
+    else:
+        limits = np.iinfo(dtype)
+        # An int16 or wider input without a scale is mostly an index or a count: small numbers.
+        small = dtype.itemsize > 1 and ends.source.scale is None
+        low = max(limits.min, _LEAST) if small else limits.min
+        high = min(limits.max, _GREATEST) if small else limits.max
+        values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
+    return Inputs(
+        values=values, labels=None, task=None, source="random", name=None, available=None, reason=reason, seed=seed
+    )
+
+
+def _drawable(ends: Ends) -> str:
+    try:
+        dtype = np.dtype(ends.source.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub":
+        raise ModelError(f"inputs of dtype {ends.source.dtype} cannot be drawn at random", hint="Give --data.")
+    return dtype.name
+
+
+def _drawn(count: int, samples: int, seed: int) -> NDArray[np.int64]:
+    if samples >= count:
+        return np.arange(count)
+    chosen = np.random.default_rng(seed).choice(count, size=samples, replace=False)
+    return np.sort(chosen)

@@ -1,0 +1,198 @@
+"""Which operator's result leaves the tolerance first: the model is cut into prefixes, and both sides run them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgefm.agreement import arithmetic
+from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.cells import Cell
+from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
+from edgefm.errors import EdgefmError
+from edgefm.inspection import Inspection, inspect
+from edgefm.progress import SILENT, Progress
+
+Ask = Callable[[Cell, Path, NDArray[Any]], Outputs]
+Prefix = Callable[[bytes, int], bytes]
+
+# Each prefix is a process or two; deeper models are searched by bisection alone from there on.
+_MOST_PREFIXES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstDifference:
+    """The first operator whose result leaves the tolerance.
+
+    Attributes:
+      operator: its index in the order of execution.
+      name: e.g. 'CONV_2D'.
+      tensor: name of its (first) result.
+      comparison: of that result, on the sample.
+      sample: place of the sample among the inputs.
+      verified: the results of all operators before it were looked at and stay within the tolerance; where False,
+        an earlier one may leave it and come back.
+      prefixes: how many prefixes were run on both sides.
+      reason: what could not be looked at; None where everything was.
+    """
+
+    operator: int
+    name: str
+    tensor: str
+    comparison: Comparison
+    sample: int
+    verified: bool
+    prefixes: int
+    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {**asdict(self), "comparison": self.comparison.to_json()}
+
+
+class FirstDifferenceSearch:
+    """The prefixes of a model on one input; the answers of each cell are kept for the next search."""
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        inspection: Inspection,
+        ends: Ends,
+        ask: Ask,
+        prefix: Prefix,
+        most_prefixes: int = _MOST_PREFIXES,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+          model: the file.
+          inspection: of it.
+          ends: of it.
+          ask: runs a model file in a cell.
+          prefix: cuts a model, see `edgefm.profiling.cutting.prefix`.
+          most_prefixes: how many prefixes a search may run.
+          progress: receives progress.
+        """
+        self._content = model.read_bytes()
+        self._inspection = inspection
+        self._ends = ends
+        self._ask, self._prefix = ask, prefix
+        self._most = most_prefixes
+        self._progress = progress
+        self._answers: dict[tuple[Cell, int, bytes], Outputs] = {}
+        constant = arithmetic.constants(inspection)
+        # What a constant becomes is no layer: DEQUANTIZE of float16 weights, say.
+        self._operators = [
+            operator.index
+            for operator in inspection.operators
+            if operator.outputs and not all(index in constant for index in operator.outputs)
+        ]
+
+    def find(
+        self, cell: Cell, reference: Cell, *, inputs: NDArray[Any], sample: int, limit: float
+    ) -> FirstDifference | str:
+        """Return the first operator at which a cell leaves the tolerance, or why none can be named.
+
+        Bisection finds an operator within the tolerance right before one beyond it. A difference can vanish on the
+        way (ReLU, pooling, rounding) and another one arise; so the operators before are looked at one by one then.
+
+        Args:
+          cell: that differs.
+          reference: what it is compared with.
+          inputs: of all samples.
+          sample: the one to look at.
+          limit: largest difference that is allowed, in levels of each result (or as a share of its magnitude).
+        """
+        probe = _Probe(self, cell, reference, inputs[sample : sample + 1], limit)
+        if not self._operators:
+            return "the model has no operator to look at"
+        last = len(self._operators) - 1
+        if probe.differs(last) is None:
+            return f"the model cannot be cut or run in parts: {probe.reason}"
+        if probe.differs(last) is False:
+            return "cut behind its last operator, the model agrees: the difference arises where the whole is compiled"
+        low, high = -1, last
+        while high - low > 1:
+            # The nearest operator to the middle that can be run by itself.
+            order = sorted(range(low + 1, high), key=lambda place: abs(place - (low + high) // 2))
+            known = next((place for place in order if probe.differs(place) is not None), None)
+            if known is None:
+                break
+            low, high = (low, known) if probe.differs(known) else (known, high)
+        for place in range(high):
+            if place not in probe.found and len(probe.found) >= self._most:
+                probe.reason = f"{self._most} prefixes were run; the operators between were not looked at"
+                break
+            if probe.differs(place):
+                high = place
+                break
+        comparison = probe.found[high]
+        assert comparison is not None
+        operator = self._inspection.operators[self._operators[high]]
+        return FirstDifference(
+            operator=operator.index,
+            name=operator.name,
+            tensor=self._inspection.tensors[operator.outputs[0]].name,
+            comparison=comparison,
+            sample=sample,
+            verified=all(probe.found.get(place) is not None for place in range(high)),
+            prefixes=len(probe.found),
+            reason=probe.reason,
+        )
+
+    def compare(self, place: int, cell: Cell, reference: Cell, inputs: NDArray[Any]) -> Comparison:
+        """Return how the results of an operator differ; `place` counts the operators that are no constants.
+
+        Raises:
+          EdgefmError: the model cannot be cut there, or a side cannot run the part.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgefm-agree-") as folder:
+            path = Path(folder) / "prefix.tflite"
+            path.write_bytes(self._prefix(self._content, self._operators[place]))
+            part = arithmetic.ends(inspect(path))
+            # A prefix of an integer model may hold no quantised tensor yet, or only that: the whole decides.
+            ends = Ends(source=part.source, sinks=part.sinks, level=part.level, arithmetic=self._ends.arithmetic)
+            both = [self._answer(side, place, path, inputs, ends) for side in (cell, reference)]
+        return compare(both[0], both[1], ends=ends)
+
+    def _answer(self, cell: Cell, place: int, path: Path, inputs: NDArray[Any], ends: Ends) -> Outputs:
+        key = (cell, place, inputs.tobytes())
+        if key not in self._answers:
+            self._answers[key] = checked(self._ask(cell, path, inputs), ends=ends, samples=len(inputs))
+        return self._answers[key]
+
+    def tell(self, done: int, cell: Cell) -> None:
+        """Tell of progress: prefixes that were run, of at most all."""
+        total = min(len(self._operators), self._most)
+        self._progress.step("first difference", min(done, total), total, {"cell": cell.name})
+
+
+class _Probe:
+    """What is known of each operator for one pair."""
+
+    def __init__(
+        self, search: FirstDifferenceSearch, cell: Cell, reference: Cell, inputs: NDArray[Any], limit: float
+    ) -> None:
+        self.found: dict[int, Comparison | None] = {}
+        self.reason: str | None = None
+        self._search = search
+        self._cell, self._reference, self._inputs, self._limit = cell, reference, inputs, limit
+
+    def differs(self, place: int) -> bool | None:
+        """Return whether an operator's result leaves the tolerance; None where that cannot be told."""
+        if place not in self.found:
+            try:
+                self.found[place] = self._search.compare(place, self._cell, self._reference, self._inputs)
+            except EdgefmError as error:
+                self.found[place] = None
+                self.reason = error.message
+            self._search.tell(len(self.found), self._cell)
+        comparison = self.found[place]
+        return None if comparison is None else not comparison.within(self._limit)

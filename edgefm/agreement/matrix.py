@@ -1,0 +1,311 @@
+"""The agreement matrix: ask every cell, group by kernel family, compare, and search the first differing layer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.agreement import arithmetic, asking, families
+from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.cells import Absent, Cell
+from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
+from edgefm.agreement.families import Family
+from edgefm.agreement.inputs import Inputs
+from edgefm.agreement.layers import Ask, FirstDifference, FirstDifferenceSearch, Prefix
+from edgefm.benchmarking import statistics
+from edgefm.benchmarking.scores import quality_json, score
+from edgefm.contract import Tensor, dequantize
+from edgefm.errors import EdgefmError, RuntimeUnavailableError
+from edgefm.inspection import inspect
+from edgefm.progress import SILENT, Progress
+from edgefm.quality import Quality, predicted_classes
+
+# All answers of all cells are held for the comparison of each with each.
+_HELD_VALUES = 1 << 27
+_NO_FAMILY = Family(name="unknown", title="runtimes that no row of the table knows", references=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A cell and what came of it.
+
+    Attributes:
+      cell: the cell.
+      reason: why it gave no answers; None where it did.
+      seconds: that its answers took, process and all.
+      version: of the runtime there; None where it is not told.
+      family: name of its family; None where it gave no answers.
+      limit: largest difference from the family's reference that is allowed.
+      evidence: what the limit is known from.
+      verdict: 'reference', 'within' or 'alarm'; None where it gave no answers.
+      comparison: with the family's reference; None for the reference itself.
+      quality: see `edgefm.benchmarking.scores.quality_json`; None without labelled data.
+      first_difference: of an alarm: the first layer that leaves the tolerance, or why none can be named.
+    """
+
+    cell: Cell
+    reason: str | None = None
+    seconds: float | None = None
+    version: str | None = None
+    family: str | None = None
+    limit: float | None = None
+    evidence: str | None = None
+    verdict: str | None = None
+    comparison: Comparison | None = None
+    quality: Mapping[str, Any] | None = None
+    first_difference: FirstDifference | str | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether the cell gave answers."""
+        return self.reason is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What `agree` found.
+
+    Attributes:
+      model: the file.
+      ends: of it.
+      inputs: that all cells were given.
+      rows: the cells, those of a family together, its reference first; then those that gave no answers.
+      references: reference of each family by its name.
+      between: comparison of families' references, by the two names.
+      pairs: comparison of each two cells that ran, by their places in `rows`.
+      absent: targets that could not take part.
+    """
+
+    model: Path
+    ends: Ends
+    inputs: Inputs
+    rows: tuple[Row, ...]
+    references: Mapping[str, Cell]
+    between: Mapping[tuple[str, str], Comparison]
+    pairs: Mapping[tuple[int, int], Comparison] = field(repr=False)
+    absent: tuple[Absent, ...]
+
+    @property
+    def alarms(self) -> tuple[Row, ...]:
+        """The cells that left the tolerance of their family."""
+        return tuple(row for row in self.rows if row.verdict == "alarm")
+
+    @property
+    def judged(self) -> tuple[Row, ...]:
+        """The cells that were compared with a reference of their family."""
+        return tuple(row for row in self.rows if row.comparison is not None)
+
+
+def agree(
+    model: Path,
+    *,
+    cells: Sequence[Cell],
+    inputs: Inputs,
+    quality: Quality | None = None,
+    absent: Sequence[Absent] = (),
+    ask: Ask = asking.ask,
+    version: Callable[[Cell, Path], str | None] = asking.version,
+    prefix: Prefix | None = None,
+    progress: Progress = SILENT,
+) -> Agreement:
+    """Return how far the answers of some cells to the same inputs lie apart.
+
+    A cell that crashes, hangs, is not installed or refuses the model costs its row, not the run.
+
+    Args:
+      model: .tflite file.
+      cells: see `edgefm.agreement.cells.cells`.
+      inputs: see `edgefm.agreement.inputs`; fewer are taken where the answers would not fit into memory.
+      quality: measure of labelled data; by default none.
+      absent: targets that cannot take part, passed on.
+      ask: gives a model's outputs in a cell.
+      version: gives the version of a cell's runtime.
+      prefix: cuts a model; by default `edgefm.profiling.cutting.prefix`.
+      progress: receives progress.
+    Raises:
+      ModelError: the file is damaged, or has not exactly one input.
+      RuntimeUnavailableError: fewer than two cells gave answers.
+    """
+    inspection = inspect(model)
+    ends = arithmetic.ends(inspection)
+    inputs = _that_fit(inputs, ends, len(cells), progress)
+    rows, outputs = _answers(model, cells, inputs, ends, ask, version, progress)
+    if len(outputs) < 2:
+        raise RuntimeUnavailableError(
+            f"two cells are needed for a comparison, {len(outputs) or 'none'} gave answers",
+            hint="\n  ".join([*(f"{row.cell.name}: {row.reason}" for row in rows if not row.ran)])
+            or "Leave out --runtime, install another runtime (edgefm doctor), or add --target.",
+        )
+    rows, references = _judged(rows, outputs, ends)
+    search = FirstDifferenceSearch(
+        model, inspection=inspection, ends=ends, ask=ask, prefix=prefix or _cut, progress=progress
+    )
+    rows = [
+        replace(
+            _with_layer(row, references, inputs, search) if row.verdict == "alarm" else row,
+            quality=_quality(outputs[row.cell], ends, inputs, quality) if row.ran else None,
+        )
+        for row in rows
+    ]
+    names = list(references)
+    return Agreement(
+        model=model,
+        ends=ends,
+        inputs=inputs,
+        rows=tuple(rows),
+        references=references,
+        between={
+            (one, other): compare(outputs[references[other]], outputs[references[one]], ends=ends)
+            for place, one in enumerate(names)
+            for other in names[place + 1 :]
+        },
+        pairs={
+            (one, other): compare(outputs[rows[other].cell], outputs[rows[one].cell], ends=ends)
+            for one in range(len(rows))
+            for other in range(one + 1, len(rows))
+            if rows[one].ran and rows[other].ran
+        },
+        absent=tuple(absent),
+    )
+
+
+def _that_fit(inputs: Inputs, ends: Ends, cells: int, progress: Progress) -> Inputs:
+    most = max(1, _HELD_VALUES // max(1, ends.values_a_sample * cells))
+    if len(inputs) <= most:
+        return inputs
+    progress.note(f"{most:,} of {len(inputs):,} samples are taken: the answers of all cells must fit into memory")
+    return replace(inputs, values=inputs.values[:most], labels=None if inputs.labels is None else inputs.labels[:most])
+
+
+def _answers(
+    model: Path,
+    cells: Sequence[Cell],
+    inputs: Inputs,
+    ends: Ends,
+    ask: Ask,
+    version: Callable[[Cell, Path], str | None],
+    progress: Progress,
+) -> tuple[list[Row], dict[Cell, Outputs]]:
+    rows, outputs = [], {}
+    for place, cell in enumerate(cells):
+        progress.step("answers", place, len(cells), {"cell": cell.name})
+        started = time.perf_counter()
+        try:
+            outputs[cell] = checked(ask(cell, model, inputs.values), ends=ends, samples=len(inputs))
+        except EdgefmError as error:
+            rows.append(Row(cell=cell, reason=error.message))
+        except Exception as error:  # whatever a runtime or a target of another package raises costs its row alone
+            rows.append(Row(cell=cell, reason=f"{type(error).__name__}: {error}"))
+        else:
+            seconds = time.perf_counter() - started
+            rows.append(Row(cell=cell, seconds=seconds, version=version(cell, model)))
+        progress.step("answers", place + 1, len(cells), {"cell": cell.name})
+    return rows, outputs
+
+
+def _judged(rows: Sequence[Row], outputs: Mapping[Cell, Outputs], ends: Ends) -> tuple[list[Row], dict[str, Cell]]:
+    """Return the rows with family and verdict, in the order of the families, and the reference of each."""
+    placed: dict[str, list[tuple[Row, families.Membership]]] = {}
+    strangers = []
+    for row in rows:
+        if not row.ran:
+            continue
+        belongs = families.membership(row.cell, ends.arithmetic)
+        if belongs.family is None:
+            strangers.append((row, belongs))
+        else:
+            placed.setdefault(belongs.family, []).append((row, belongs))
+    order = [one for one in families.FAMILIES if one.name in placed]
+    references = {one.name: families.reference_of(one, [row.cell for row, _ in placed[one.name]]) for one in order}
+    if strangers and not references:
+        order.append(_NO_FAMILY)
+        references[_NO_FAMILY.name] = strangers[0][0].cell
+    for row, belongs in strangers:
+        nearest = min(references, key=lambda name: _distance(outputs, row.cell, references[name], ends))
+        placed.setdefault(nearest, []).append((row, belongs))
+    judged = []
+    for one in order:
+        reference = references[one.name]
+        members = sorted(placed[one.name], key=lambda entry: entry[0].cell != reference)
+        for row, belongs in members:
+            judged.append(_verdict(row, belongs, one, reference, outputs, ends))
+    return [*judged, *(row for row in rows if not row.ran)], references
+
+
+def _verdict(
+    row: Row,
+    belongs: families.Membership,
+    family: Family,
+    reference: Cell,
+    outputs: Mapping[Cell, Outputs],
+    ends: Ends,
+) -> Row:
+    known = replace(row, family=family.name, limit=belongs.limit, evidence=belongs.evidence)
+    if row.cell == reference:
+        return replace(known, verdict="reference", limit=0.0)
+    comparison = compare(outputs[row.cell], outputs[reference], ends=ends)
+    verdict = "within" if comparison.within(belongs.limit) else "alarm"
+    return replace(known, verdict=verdict, comparison=comparison)
+
+
+def _distance(outputs: Mapping[Cell, Outputs], one: Cell, other: Cell, ends: Ends) -> float:
+    largest = compare(outputs[one], outputs[other], ends=ends).largest
+    return np.inf if largest is None else largest
+
+
+def _with_layer(row: Row, references: Mapping[str, Cell], inputs: Inputs, search: FirstDifferenceSearch) -> Row:
+    assert row.family is not None and row.comparison is not None and row.limit is not None
+    try:
+        found = search.find(
+            row.cell,
+            references[row.family],
+            inputs=inputs.values,
+            sample=row.comparison.sample,
+            limit=row.limit,
+        )
+    except EdgefmError as error:
+        found = error.message
+    return replace(row, first_difference=found)
+
+
+def _quality(outputs: Outputs, ends: Ends, inputs: Inputs, quality: Quality | None) -> dict[str, Any] | None:
+    if quality is None or inputs.labels is None:
+        return None
+    real = tuple(_real(output, ends, place) for place, output in enumerate(outputs))
+    if quality.name == "accuracy":
+        hits = int((predicted_classes(real) == inputs.labels).sum())
+        return quality_json(quality, statistics.proportion(hits, len(inputs)), n=len(inputs), reason=None)
+    try:
+        found = score(quality, real, inputs.labels)
+    except EdgefmError as error:
+        return quality_json(quality, None, n=len(inputs), reason=error.message)
+    estimate = found.estimate
+    return {
+        **quality_json(quality, estimate, n=len(inputs), reason=None if estimate else "no interval in the time given"),
+        "value": found.value,
+    }
+
+
+def _real(output: NDArray[Any], ends: Ends, place: int) -> NDArray[np.float32]:
+    sink = ends.sinks[place]
+    tensor = Tensor(
+        name=sink.name,
+        dtype=sink.dtype,
+        shape=sink.shape,
+        scale=sink.scale,
+        zero_point=sink.zero_point,
+        value_range=(0.0, 0.0),
+    )
+    return dequantize(output, tensor)
+
+
+def _cut(content: bytes, operator: int) -> bytes:
+    from edgefm.profiling.cutting import prefix
+
+    return prefix(content, operator)

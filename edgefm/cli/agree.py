@@ -1,0 +1,266 @@
+"""`edgefm agree`: the same inputs through runtimes, kernel sets and targets; where their answers part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.cli import render
+
+if TYPE_CHECKING:
+    from edgefm.agreement.arithmetic import Ends
+    from edgefm.agreement.inputs import Inputs
+    from edgefm.quality import Quality
+
+_PATH = click.Path(path_type=Path)
+_SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
+
+
+@click.command()
+@click.argument("model", type=_PATH, metavar="MODEL.tflite")
+@click.option("--runtime", multiple=True, help="Only this one, e.g. litert or litert:builtin; repeatable.")
+@click.option("--target", multiple=True, help="Beside this machine; repeatable. 'all': all but ssh and adb.")
+@click.option("-n", "--samples", type=click.IntRange(min=1), default=1000, show_default=True, help="Inputs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the samples, or random inputs.")
+@click.option("--random", "chance", is_flag=True, help="Random inputs: no data, no accuracy.")
+@click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
+@click.option("--data", "where", metavar="DATA", help="A .npz, class folders, TFRecords, or module:function.")
+@click.option("--spec", type=_PATH, default=None, help="JSON that says what is in TFRecord files.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression", "reconstruction"]),
+    default=None,
+    help="Of --data: what the model is for.  [default: what the labels say]",
+)
+@click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
+@click.option("--labels", type=_PATH, default=None, help="Of --data: class names, one a line.")
+@click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
+@click.option("--std", type=float, default=None, help="See --mean.")
+@click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write agreement.json, .png and .svg here.")
+@click.option("--json", "as_json", is_flag=True, help="Print agreement.json.")
+def command(
+    model: Path,
+    runtime: tuple[str, ...],
+    target: tuple[str, ...],
+    samples: int,
+    seed: int,
+    chance: bool,
+    data_dir: Path | None,
+    where: str | None,
+    spec: Path | None,
+    task: str | None,
+    quality: str | None,
+    labels: Path | None,
+    mean: float | None,
+    std: float | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Run the same inputs through every runtime and kernel set that is here, and through TARGETS.
+
+    Kernels of one family must answer alike, within a few levels at most: a cell that leaves the tolerance of its
+    family is an alarm, told with the first layer that differs. Inputs are test images of Fashion-MNIST, or test
+    samples of DATA; random ones where the model takes no such images.
+
+    \b
+    Exit code: 0 all cells are within their tolerance, 1 an alarm, 2 no two cells ran.
+    """
+    from edgefm.agreement import arithmetic, document
+    from edgefm.agreement.cells import cells
+    from edgefm.agreement.matrix import agree
+    from edgefm.inspection import inspect
+
+    if chance and where is not None:
+        raise click.UsageError("--random takes no --data")
+    bars = render.Bars()
+    try:
+        ends = arithmetic.ends(inspect(model))
+        options = {"where": where, "spec": spec, "task": task, "quality": quality, "labels": labels}
+        inputs, measure = _inputs(
+            model, ends, options, data_dir, samples=samples, seed=seed, chance=chance, mean=mean, std=std, bars=bars
+        )
+        known, absent = cells(runtime=runtime, target=target)
+        found = agree(model, cells=known, inputs=inputs, quality=measure, absent=absent, progress=bars)
+    finally:
+        bars.close()
+    value = document.to_json(found)
+    ends_of_output = [] if out is None else _write(out, value)
+    if as_json:
+        render.as_json(value)
+    else:
+        show(value)
+        for line in ends_of_output:
+            click.echo(line)
+    return 0 if value["verdict"]["held"] else 1
+
+
+def _inputs(
+    model: Path,
+    ends: Ends,
+    options: Mapping[str, Any],
+    data_dir: Path | None,
+    *,
+    samples: int,
+    seed: int,
+    chance: bool,
+    mean: float | None,
+    std: float | None,
+    bars: render.Bars,
+) -> tuple[Inputs, Quality | None]:
+    """Return the inputs and the measure of quality; random inputs where no data were given and none fit."""
+    from edgefm.agreement.inputs import from_chance, from_data
+    from edgefm.cli.own_data import given_data
+    from edgefm.data.fashion_mnist import load_fashion_mnist
+    from edgefm.errors import DataError
+    from edgefm.quality import DEFAULTS
+    from edgefm.quality import quality as named
+
+    fed = {"ends": ends, "samples": samples, "seed": seed}
+    shape = ends.source.shape[1:]
+    if options["where"] is not None:
+        source = given_data(options)
+        assert source is not None
+        dataset = source.load(shape, progress=bars)
+        return from_data(model, dataset, **fed, mean=mean, std=std), source.measure(dataset)
+    for name in ("spec", "task", "labels"):
+        if options[name] is not None:
+            raise click.UsageError(f"--{name} goes with --data")
+    reason = "--random was given" if chance else None
+    if reason is None and shape != _SAMPLE_SHAPE:
+        reason = f"no --data was given, and the model's input {shape} is no Fashion-MNIST picture"
+    if reason is None:
+        try:
+            dataset = load_fashion_mnist(data_dir, progress=bars)
+            measure = named(options["quality"] or DEFAULTS[dataset.task], task=dataset.task)
+            return from_data(model, dataset, **fed, mean=mean, std=std), measure
+        except DataError as error:
+            if data_dir is not None or mean is not None or std is not None:
+                raise
+            reason = error.message
+    return from_chance(model, **fed, reason=reason), None
+
+
+def _write(out: Path, value: Mapping[str, Any]) -> list[str]:
+    """Write the document and its pictures; return what to say of it."""
+    from edgefm.agreement import document
+
+    lines = [f"document: {document.write(out, value)}"]
+    try:
+        from edgefm.report.agreement import draw_agreement
+    except ImportError:
+        return [*lines, "no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'"]
+    return [*lines, *(f"picture: {path}" for path in draw_agreement(value, out))]
+
+
+def show(value: Mapping[str, Any]) -> None:
+    """Print a document of `edgefm.agreement.document` as a table a family, and its verdict."""
+    inputs, model = value["inputs"], value["model"]
+    if inputs["source"] == "data":
+        given = f"{inputs['samples']:,} of {inputs['available']:,} test samples of {inputs['name']}"
+    else:
+        given = f"{inputs['samples']:,} random inputs, seed {inputs['seed']} ({inputs['reason']}): no accuracy"
+    click.echo(f"{model['name']} ({_ARITHMETIC[model['arithmetic']]}): {given}")
+    click.echo(_UNITS[value["unit"]])
+    quality = next((cell["quality"] for cell in value["cells"] if cell["quality"]), None)
+    name = f"{quality['name']} %" if quality and quality["unit"] == "%" else quality["name"] if quality else None
+    headers = ["cell", "version", "largest", "limit", "equal samples", "argmax changed", "verdict"]
+    for one in value["families"]:
+        click.echo()
+        click.secho(f"{one['title']}, against {one['reference']}", bold=True)
+        members = [cell for cell in value["cells"] if cell["family"] == one["name"]]
+        rows = [[*_row(cell, value["unit"]), *([_quality(cell["quality"])] if name else [])] for cell in members]
+        render.table(rows, headers=[*headers, *([name] if name else [])], right=headers[2:6])
+    if value["between_families"]:
+        click.echo()
+        click.secho("between the families' references (information)", bold=True)
+        references = {one["name"]: one["reference"] for one in value["families"]}
+        rows = [
+            [
+                references[pair["first"]],
+                references[pair["second"]],
+                _largest(pair, value["unit"]),
+                _share(pair),
+                _count(pair["argmax_changes"]),
+            ]
+            for pair in value["between_families"]
+        ]
+        titles = ["cell", "other", "largest", "equal samples", "argmax changed"]
+        render.table(rows, headers=titles, right=titles[2:])
+    _show_absent(value)
+    click.echo()
+    for line in value["verdict"]["lines"]:
+        alarm = line.startswith("ALARM")
+        click.secho("ALARM" if alarm else "", fg="red", bold=True, nl=False)
+        click.echo(line.removeprefix("ALARM"))
+
+
+_ARITHMETIC = {
+    "float": "float32 arithmetic",
+    "integer": "integer arithmetic",
+    "int16": "16-bit integer arithmetic",
+    "dynamic": "integer weights, float activations",
+}
+_UNITS = {
+    "levels": "differences in quantisation levels of the output; equal: all outputs of a sample, value by value",
+    "relative": "differences as a share of the output's largest value; equal: all outputs of a sample, value by value",
+}
+
+
+def _show_absent(value: Mapping[str, Any]) -> None:
+    reasons: dict[str, list[str]] = {}
+    for cell in value["cells"]:
+        if cell["status"] != "ran":
+            reasons.setdefault(cell["reason"], []).append(cell["name"])
+    for one in value["absent"]:
+        reasons.setdefault(one["reason"], []).append(one["name"])
+    if reasons:
+        click.echo()
+        click.secho("did not run", bold=True)
+        for reason, names in reasons.items():
+            click.echo(f"  {', '.join(names)}: {reason}")
+
+
+def _row(cell: Mapping[str, Any], unit: str) -> list[str]:
+    version, found = cell["version"] or "not told", cell["against_reference"]
+    if found is None:
+        return [cell["name"], version, "", "", "", "", "the reference"]
+    limit = f"{cell['limit']:g}" if unit == "levels" else f"{cell['limit']:.0e}"
+    verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if _all_equal(found) else "within"
+    return [
+        cell["name"],
+        version,
+        _largest(found, unit),
+        limit,
+        _share(found),
+        _count(found["argmax_changes"]),
+        verdict,
+    ]
+
+
+def _all_equal(found: Mapping[str, Any]) -> bool:
+    return bool(found["equal_samples"] == found["samples"])
+
+
+def _largest(found: Mapping[str, Any], unit: str) -> str:
+    if found["largest"] is None:
+        return "NaN"
+    return f"{found['largest']:.3g}" if unit == "levels" or found["largest"] == 0 else f"{found['largest']:.1e}"
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    return f"{100 * found['equal_samples'] / found['samples']:.1f} %"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _quality(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["value"] is None:
+        return "-"
+    factor, form = (100, "{:.1f}") if found["unit"] == "%" else (1, "{:.4g}")
+    value, *ends = (form.format(factor * found[name]) for name in ("value", "low", "high") if found[name] is not None)
+    return f"{value} ({'-'.join(ends)})" if ends else value
