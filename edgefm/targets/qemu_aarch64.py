@@ -1,0 +1,169 @@
+"""64-bit Arm cores, emulated by qemu: the outputs of the real aarch64 kernels, and instruction counts; no latency.
+
+Address: 'qemu-aarch64' or with a core: 'qemu-aarch64:cortex-a76'. Workers run under `qemu-aarch64` in an arm64 root
+(`aarch64_root`), which is made once with::
+
+    python -m edgefm.targets.qemu_aarch64 setup
+
+What an emulated worker tells of time and memory is the emulator's. See docs/target-qemu.md.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from edgefm import runtimes
+from edgefm.errors import EdgefmError
+from edgefm.runtimes.base import Availability, Available, Unavailable
+from edgefm.targets import aarch64_cpus, aarch64_root, qemu_program
+from edgefm.targets.aarch64_root import Root
+from edgefm.targets.base import Figure, Mode, TargetError
+from edgefm.targets.bundle import bundle
+from edgefm.targets.qemu_instructions import CountingUnavailableError, count
+from edgefm.targets.qemu_program import Qemu, guest_environment
+
+WORKER = "edgefm.benchmarking.worker"
+RUNTIME = "litert"
+# The worker's own limit does not reach the system: qemu 7.2 takes a guest's RLIMIT_AS and does nothing. So the
+# emulator has one: 4 GiB for the model, and 1 GiB for emulator and Python (0.5 GiB seen).
+_ADDRESS_SPACE_BYTES = 5 << 30
+
+
+def target(rest: str) -> QemuAarch64:
+    """Return the core at an address.
+
+    Raises:
+      RecipeError: an unknown core, or one that cannot be trusted.
+    """
+    cpu = aarch64_cpus.cpu(rest or aarch64_cpus.DEFAULT).name
+    return QemuAarch64(name=f"qemu-aarch64:{rest}" if rest else "qemu-aarch64", cpu=cpu)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QemuAarch64:
+    """An emulated core.
+
+    Attributes:
+      name: the address.
+      cpu: name of the core.
+    """
+
+    name: str
+    cpu: str
+
+    mode: Mode = "simulated"
+    latency: bool = False
+    runtimes: tuple[str, ...] = (RUNTIME,)
+
+    def availability(self) -> Availability:
+        """Return whether the emulator and the root are here; takes less than 0.2 s."""
+        try:
+            self._parts()
+        except TargetError as error:
+            return Unavailable(_with_hint(error))
+        return Available()
+
+    def open(self, runtime: str) -> QemuPlace:
+        """Return the place where emulated workers run."""
+        root, qemu = self._parts()
+        return QemuPlace(root=root, qemu=qemu, cpu=self.cpu)
+
+    def figures(self, model: Path) -> tuple[Figure, ...]:
+        """Return the instructions of one invoke with the default kernels, at one thread."""
+        root, qemu = self._parts()
+        kernels = runtimes.kernels_of(runtimes.runtime(RUNTIME))
+        details: dict[str, Any] = {"cpu": self.cpu, "qemu": qemu.version, "threads": 1}
+        try:
+            found = count(model, cpu=self.cpu, root=root, qemu=qemu, runtime=RUNTIME)
+        except CountingUnavailableError as error:
+            return (Figure(name="instructions", value=None, mode=self.mode, reason=_with_hint(error), details=details),)
+        details |= {
+            "runtime": found.runtime,
+            "version": found.version,
+            "kernels": kernels[0] if kernels else None,
+            "invokes": len(found.invokes),
+            "spread": found.spread,
+            "meaning": "instructions of one invoke; neither cycles nor latency",
+        }
+        return (Figure(name="instructions", value=found.instructions, mode=self.mode, details=details),)
+
+    def _parts(self) -> tuple[Root, Qemu]:
+        qemu = qemu_program.find()
+        if self.cpu not in qemu.cpus:
+            raise TargetError(f"{qemu.path.name} {qemu.version} does not know the cpu {self.cpu}")
+        return aarch64_root.find(), qemu
+
+
+class QemuPlace:
+    """Emulated processes; their files are this machine's."""
+
+    def __init__(self, *, root: Root, qemu: Qemu, cpu: str) -> None:
+        """Use a place.
+
+        Args:
+          root: the arm64 root.
+          qemu: the emulator.
+          cpu: name of the core.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="edgefm-qemu-"))
+        self._command = [*qemu.command(root, cpu=cpu), "-m", WORKER]
+        self._environment = guest_environment(root, bundle(self._folder))
+
+    def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
+        """Return a new emulated worker process; one process, so that killing it leaves nothing behind."""
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                text=True,
+                encoding="utf-8",
+            )
+        except OSError as error:
+            raise TargetError(f"{self._command[0]} cannot be started: {error}") from error
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES))
+        return process
+
+    def put(self, path: Path) -> str:
+        """Return the absolute path: the file is here already."""
+        return str(path.resolve())
+
+    def scratch(self, name: str) -> str:
+        """Return a path in a folder of its own."""
+        return str(self._folder / name)
+
+    def get(self, there: str, here: Path) -> None:
+        """Move the file."""
+        shutil.move(there, here)
+
+    def state(self) -> Mapping[str, Any]:
+        """Nothing: no time is measured there that could be disturbed."""
+        return {}
+
+    def __enter__(self) -> QemuPlace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _with_hint(error: EdgefmError) -> str:
+    return error.message if error.hint is None else f"{error.message} ({error.hint})"
+
+
+if __name__ == "__main__":
+    from edgefm.targets.qemu_setup import main
+
+    main()

@@ -1,0 +1,205 @@
+"""Instructions of one invoke, counted by a plugin of qemu: the real aarch64 kernels, every instruction once.
+
+A count is no time: a core runs 0.5 to 3 instructions a cycle, and what memory costs is not in it. It is what stays
+the same from machine to machine and from run to run, and it moves when kernels or a graph change.
+
+The plugin (`qemu_plugin/instructions.c`) is compiled once with this machine's C compiler. The script
+`qemu_plugin/marked.py` encloses each invoke by two marks; between two marks lie exactly the instructions of that
+invoke and of the call from Python. What the same marks count around an empty Python function is subtracted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm import runtimes
+from edgefm.errors import EdgefmError, ModelError
+from edgefm.targets.aarch64_root import Root, cache_folder
+from edgefm.targets.bundle import bundle
+from edgefm.targets.qemu_program import Qemu, guest_environment
+
+# All invokes have the same count but for the seventh and those after it, where Python 3.11 has rewritten the code of
+# LiteRT's own `invoke` function (600 instructions more, then 150 fewer).
+WARMUP_CALLS = 2
+CALLS = 3
+SECONDS = 600.0
+_SOURCE = Path(__file__).parent / "qemu_plugin" / "instructions.c"
+_SCRIPT = Path(__file__).parent / "qemu_plugin" / "marked.py"
+_APIS = range(1, 10)  # numbers of the plugin interface; qemu 7.2 takes 1
+_COMPILE_SECONDS = 60.0
+
+
+class CountingUnavailableError(EdgefmError):
+    """Instructions cannot be counted here; `message` says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvokeCount:
+    """Instructions of one invoke.
+
+    Attributes:
+      instructions: median over the invokes, without the marks and an empty call from Python.
+      invokes: each of them, in order.
+      runtime: name of the runtime.
+      version: of the runtime.
+    """
+
+    instructions: int
+    invokes: tuple[int, ...]
+    runtime: str
+    version: str
+
+    @property
+    def spread(self) -> float:
+        """Greatest less least count, relative to the median."""
+        return (max(self.invokes) - min(self.invokes)) / self.instructions
+
+
+def count(
+    model: Path, *, cpu: str, root: Root, qemu: Qemu, runtime: str = "litert", seconds: float = SECONDS
+) -> InvokeCount:
+    """Return the instructions that one invoke takes on a core, at one thread.
+
+    Args:
+      model: file.
+      cpu: name of the core.
+      root: the arm64 root.
+      qemu: the emulator.
+      runtime: name, with its kernel set where one is wanted.
+      seconds: limit of the whole run.
+    Raises:
+      CountingUnavailableError: this qemu has no plugins, or there is no C compiler.
+      ModelError: the model crashed, hung or cannot be run.
+      RecipeError: no runtime has this name.
+    """
+    module = runtimes.module_of(runtime)
+    _, kernels = runtimes.split(runtime)
+    library = plugin(qemu, cache=cache_folder() / "qemu-plugins", root=root)
+    with tempfile.TemporaryDirectory(prefix="edgefm-count-") as name:
+        folder = Path(name)
+        command = [
+            *qemu.command(root, cpu=cpu, plugin=library),
+            str(_SCRIPT),
+            json.dumps(
+                {
+                    "path": str(model.resolve()),
+                    "runtime": module,
+                    "kernels": kernels,
+                    "warmup_calls": WARMUP_CALLS,
+                    "calls": CALLS,
+                }
+            ),
+        ]
+        environment = guest_environment(root, bundle(folder)) | {"EDGEFM_COUNTS": str(folder / "counts"), "PYTHONHASHSEED": "0"}
+        told = _answer(model, command, environment=environment, cpu=cpu, seconds=seconds)
+        return _evaluate(folder / "counts", told)
+
+
+def _answer(
+    model: Path, command: list[str], *, environment: dict[str, str], cpu: str, seconds: float
+) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{model} gave no answer for {seconds:g} s on an emulated {cpu}, and was killed") from None
+    if done.returncode < 0:
+        with contextlib.suppress(ValueError):
+            raise ModelError(f"{model} crashed with {signal.Signals(-done.returncode).name} on an emulated {cpu}")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ModelError(f"{model} could not be run on an emulated {cpu}: {last[:200]}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    if "reason" in told:
+        raise ModelError(str(told["reason"]))
+    return told
+
+
+def _evaluate(path: Path, told: dict[str, Any]) -> InvokeCount:
+    marks = {int(number): int(total) for number, total in map(str.split, path.read_text("ascii").splitlines())}
+    calls = [marks[number + 1] - marks[number] for number in range(0, 4 * CALLS, 2)]
+    empty = round(statistics.median(calls[:CALLS]))
+    invokes = tuple(call - empty for call in calls[CALLS:])
+    return InvokeCount(
+        instructions=round(statistics.median(invokes)),
+        invokes=invokes,
+        runtime=str(told["runtime"]),
+        version=str(told["version"]),
+    )
+
+
+def plugin(qemu: Qemu, *, cache: Path, root: Root) -> Path:
+    """Return the compiled plugin for a qemu; it is compiled where it is not in the cache yet.
+
+    Raises:
+      CountingUnavailableError: this qemu has no plugins or takes none of the interfaces known here, or there is no
+        C compiler, or it failed.
+    """
+    if not qemu.has_plugins:
+        raise CountingUnavailableError(
+            f"{qemu.path.name} {qemu.version} is built without plugins, which count the instructions",
+            hint="Debian's qemu-user (not qemu-user-static) has them: apt-get install qemu-user",
+        )
+    content = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
+    path = cache / f"instructions-{qemu.version}-{content}.so"
+    if path.exists():
+        return path
+    compiler = _compiler()
+    said = ""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".plugin-", dir=cache) as name:
+            for api in _APIS:  # qemu has no option that tells which it takes
+                made = Path(name) / f"{api}.so"
+                _compile(compiler, made, api=api)
+                said = _refusal(qemu, made, root=root)
+                if not said:
+                    return made.replace(path)
+    except OSError as error:
+        raise CountingUnavailableError(f"the plugin could not be kept in {cache}: {error}") from error
+    raise CountingUnavailableError(f"{qemu.path.name} {qemu.version} takes no version of the plugin: {said}")
+
+
+def _compiler() -> str:
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+    for name in names:
+        if shutil.which(name):
+            return name
+    raise CountingUnavailableError(
+        f"there is no C compiler ({', '.join(names)}) for the plugin that counts instructions",
+        hint="On Debian: apt-get install gcc libc6-dev",
+    )
+
+
+def _compile(compiler: str, out: Path, *, api: int) -> None:
+    command = [compiler, "-O2", "-shared", "-fPIC", "-fvisibility=hidden", f"-DPLUGIN_API={api}", "-o", str(out)]
+    try:
+        done = subprocess.run([*command, str(_SOURCE)], capture_output=True, text=True, timeout=_COMPILE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CountingUnavailableError(f"the C compiler {compiler} failed: {error}") from None
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit code {done.returncode}"]
+        raise CountingUnavailableError(
+            f"the C compiler {compiler} failed: {errors[0]}", hint="On Debian: apt-get install gcc libc6-dev"
+        )
+
+
+def _refusal(qemu: Qemu, library: Path, *, root: Root) -> str:
+    """Return why qemu does not load a plugin; '' where it does."""
+    cpu = "cortex-a53"
+    command = [*qemu.command(root, cpu=cpu, plugin=library), "-S", "-c", ""]
+    environment = guest_environment(root) | {"EDGEFM_COUNTS": os.devnull}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_COMPILE_SECONDS)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
