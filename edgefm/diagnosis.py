@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefm.environment import environment, version
-from edgefm.errors import DataError
+from edgefm.errors import DataError, RecipeError
+from edgefm.runtimes.probe import PROBE, Probed, probe
 
 # Keras backend -> extra that installs it.
 BACKENDS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 _NVIDIA_SMI_SECONDS = 5.0
+_PROBE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,19 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuntimeFinding(Finding):
+    """A runtime that was looked for; `found` is its version.
+
+    Attributes:
+      kernels: names of its kernel sets, the default first: 'litert:reference'; empty where it has but one.
+      python: the interpreter that its workers run under; None for the present one.
+    """
+
+    kernels: tuple[str, ...] = ()
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What `diagnose` found.
 
@@ -53,7 +70,7 @@ class Diagnosis:
 
     environment: dict[str, Any]
     extras: tuple[Finding, ...]
-    runtimes: tuple[Finding, ...]
+    runtimes: tuple[RuntimeFinding, ...]
     backends: tuple[Finding, ...]
     gpus: tuple[Finding, ...]
     data: Finding
@@ -94,23 +111,50 @@ def extras() -> Iterator[Finding]:
         )
 
 
-def runtimes() -> Iterator[Finding]:
-    """Yield the known runtimes; each is loaded to see whether it works."""
+def runtimes() -> Iterator[RuntimeFinding]:
+    """Yield the known runtimes; each is loaded, where its workers would run, to see whether it works."""
     from edgefm import runtimes as known
-    from edgefm.runtimes.base import Unavailable
 
     for name, module in known.modules().items():
         try:
-            runtime = known.import_runtime(module)
-            usable = runtime.availability()
-        except Exception as error:  # another package's module: whatever is wrong with it is the reason
-            yield Finding(name=name, found=None, reason=f"{module} fails: {type(error).__name__}: {error}")
+            python = known.interpreter_of(name)
+        except RecipeError as error:
+            yield RuntimeFinding(name=name, found=None, reason=error.message, remedy=error.hint)
             continue
-        if isinstance(usable, Unavailable):
-            remedy = "pip install --force-reinstall edgefm" if module.startswith("edgefm.") else None
-            yield Finding(name=name, found=None, reason=usable.reason, remedy=remedy)
-        else:
-            yield Finding(name=name, found=runtime.version())
+        told = probe(module) if python is None else _probe_elsewhere(module, python)
+        yield RuntimeFinding(
+            name=name,
+            found=told.version,
+            reason=told.reason,
+            remedy=None if told.version else told.install,
+            kernels=told.kernels,
+            python=None if python is None else str(python),
+        )
+
+
+def _probe_elsewhere(module: str, python: Path) -> Probed:
+    """Return what another interpreter says of a runtime; it is asked with the worker's bundle on its path."""
+    from edgefm.targets.bundle import bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [str(python), "-m", PROBE, module],
+                env={**os.environ, "PYTHONPATH": str(bundle(Path(folder)))},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return Probed(reason=f"{python} gave no answer in {_PROBE_SECONDS:g} s")
+        except OSError as error:
+            return Probed(reason=f"{python} cannot be run: {error}")
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        said = (done.stderr.strip() or "no answer").splitlines()[-1]
+        return Probed(reason=f"{python} ends with exit code {done.returncode}: {said}")
+    return Probed.from_json(json.loads(lines[-1]))
 
 
 def gpus() -> Iterator[Finding]:

@@ -67,10 +67,25 @@ def _print_findings(title: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
         usable = finding.found is not None
         click.secho(f"  {'yes' if usable else 'no':<5}", fg="green" if usable else "yellow", nl=False)
-        first, *more = (finding.found or finding.reason or "").splitlines()
+        first, *more = [*(finding.found or finding.reason or "").splitlines(), *_details(finding)]
         click.echo(f"{finding.name:<{width}}{first}")
         indent = " " * (7 + width)
         for line in more:
             click.echo(indent + line)
         if finding.remedy:
             click.echo(f"{indent}-> {finding.remedy}")
+
+
+def _details(finding: Finding) -> list[str]:
+    """Return what is known of a runtime beside its version, a line each."""
+    from edgefm.diagnosis import RuntimeFinding
+
+    if not isinstance(finding, RuntimeFinding):
+        return []
+    lines = []
+    if finding.found and finding.kernels:
+        default, *others = finding.kernels
+        lines.append(f"kernel sets: {', '.join([f'{default} (default)', *others])}")
+    if finding.python:
+        lines.append(f"in {finding.python}")
+    return lines

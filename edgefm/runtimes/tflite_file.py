@@ -61,53 +61,57 @@ def check(path: Path) -> None:
 
 def _needed_bytes(content: mmap.mmap) -> int:
     """Return the end of the last buffer; struct.error where a table lies outside the file."""
-    model = _u32(content, 0)
-    subgraphs = _reference(content, model, _MODEL_SUBGRAPHS)
-    buffers = _reference(content, model, _MODEL_BUFFERS)
-    if subgraphs is None or _u32(content, subgraphs) == 0:
+    model = u32(content, 0)
+    subgraphs = reference(content, model, _MODEL_SUBGRAPHS)
+    buffers = reference(content, model, _MODEL_BUFFERS)
+    if subgraphs is None or u32(content, subgraphs) == 0:
         raise ValueError("it has no graph")
     if buffers is None:
         raise ValueError("it has no buffers")
     needed = buffers
-    for index in range(_u32(content, buffers)):
+    for index in range(u32(content, buffers)):
         place = buffers + 4 + 4 * index
-        table = place + _u32(content, place)
-        data = _reference(content, table, _BUFFER_DATA)
+        table = place + u32(content, place)
+        data = reference(content, table, _BUFFER_DATA)
         if data is not None:
-            needed = max(needed, data + 4 + _u32(content, data))
+            needed = max(needed, data + 4 + u32(content, data))
         # Buffers may also lie behind the FlatBuffer, at an offset from the start of the file.
-        offset = _field(content, table, _BUFFER_OFFSET)
-        extent = _field(content, table, _BUFFER_SIZE)
+        offset = field(content, table, _BUFFER_OFFSET)
+        extent = field(content, table, _BUFFER_SIZE)
         if offset is not None and extent is not None:
-            needed = max(needed, _u64(content, offset) + _u64(content, extent))
+            needed = max(needed, u64(content, offset) + u64(content, extent))
     return needed
 
 
-def _field(content: mmap.mmap, table: int, number: int) -> int | None:
+def field(content: mmap.mmap, table: int, number: int) -> int | None:
     """Return the place of a table's field, or None where the field is absent."""
-    vtable = table - _unpack("<i", content, table)
-    size = _unpack("<H", content, vtable)
+    vtable = table - unpack("<i", content, table)
+    size = unpack("<H", content, vtable)
     slot = 4 + 2 * number
     if slot + 2 > size:
         return None
-    offset = _unpack("<H", content, vtable + slot)
+    offset = unpack("<H", content, vtable + slot)
     return table + offset if offset else None
 
 
-def _reference(content: mmap.mmap, table: int, number: int) -> int | None:
-    place = _field(content, table, number)
-    return None if place is None else place + _u32(content, place)
+def reference(content: mmap.mmap, table: int, number: int) -> int | None:
+    """Return the place that a table's field refers to, or None where the field is absent."""
+    place = field(content, table, number)
+    return None if place is None else place + u32(content, place)
 
 
-def _u32(content: mmap.mmap, place: int) -> int:
-    return _unpack("<I", content, place)
+def u32(content: mmap.mmap, place: int) -> int:
+    """Return the unsigned 32-bit number at a place."""
+    return unpack("<I", content, place)
 
 
-def _u64(content: mmap.mmap, place: int) -> int:
-    return _unpack("<Q", content, place)
+def u64(content: mmap.mmap, place: int) -> int:
+    """Return the unsigned 64-bit number at a place."""
+    return unpack("<Q", content, place)
 
 
-def _unpack(form: str, content: mmap.mmap, place: int) -> int:
+def unpack(form: str, content: mmap.mmap, place: int) -> int:
+    """Return one number at a place; struct.error where it lies outside the file."""
     if place < 0:  # struct would count it from the end
         raise struct.error("before the start of the file")
     value: int = struct.unpack_from(form, content, place)[0]

@@ -1,0 +1,173 @@
+"""ONNX Runtime on the CPU: .onnx files as they are, .tflite files through tf2onnx.
+
+A .tflite file is converted once, in a process of its own (see `tflite_to_onnx`), and kept in edgefm's cache; the
+answers of the conversion are compared with LiteRT's before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import ModelError, RuntimeUnavailableError
+from edgefm.runtimes import onnx_file, tflite_ends, tflite_to_onnx
+from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
+from edgefm.runtimes.interpreter_session import check_threads, closed
+from edgefm.runtimes.model_ends import End, Ends, check
+
+name = "onnxruntime"
+INSTALL = "pip install 'edgefm[peers]'"
+_PACKAGE = "onnxruntime"
+_ERRORS_ONLY = 3
+# ONNX Runtime's name of a type -> numpy's; others cannot be an end of a model that edgefm feeds.
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    **{f"tensor({kind})": kind for kind in ("bool", "int8", "int16", "int32", "int64")},
+    **{f"tensor({kind})": kind for kind in ("uint8", "uint16", "uint32", "uint64")},
+}
+
+
+def version() -> str:
+    """Return the version of onnxruntime."""
+    return importlib.metadata.version(_PACKAGE)
+
+
+def availability() -> Availability:
+    """Return whether ONNX Runtime can be used here; its native library is loaded for this."""
+    try:
+        library = importlib.import_module("onnxruntime")
+        library.get_available_providers()
+    except (ImportError, AttributeError) as error:
+        return Unavailable(f"{_PACKAGE} cannot be imported: {error}")
+    return Available()
+
+
+def prepare(path: Path) -> None:
+    """Convert a .tflite file ahead, so that no time or memory of the conversion is counted as that of loading.
+
+    Raises:
+      ModelError: it cannot be converted, or not rightly.
+    """
+    if path.suffix.lower() != onnx_file.SUFFIX:
+        check(path, tflite_ends.read(path))
+        tflite_to_onnx.converted(path)
+
+
+def load(path: Path, *, threads: int = 1) -> ONNXRuntimeSession:
+    """Return a session of an .onnx or .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
+    check_threads(threads)
+    ends, model, facts = None, path, {}
+    if path.suffix.lower() == onnx_file.SUFFIX:
+        onnx_file.check(path)
+    else:
+        ends = tflite_ends.read(path)
+        check(path, ends)
+        model = tflite_to_onnx.converted(path)
+        facts = {"converted_by": tflite_to_onnx.title()}
+    usable = availability()
+    if isinstance(usable, Unavailable):
+        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    native = _native(path, model, threads)
+    found = Ends(inputs=_ends(path, native.get_inputs()), outputs=_ends(path, native.get_outputs()))
+    check(path, found)
+    if ends is not None:
+        _check_same(path, ends, found)
+    return ONNXRuntimeSession(native, ends or found, facts)
+
+
+class ONNXRuntimeSession:
+    """A loaded .onnx file; inputs and outputs are bound to memory of ONNX Runtime's once."""
+
+    def __init__(self, native: Any, ends: Ends, facts: dict[str, Any]) -> None:
+        library = importlib.import_module("onnxruntime")
+        self.input = ends.inputs[0].details
+        self.outputs = tuple(end.details for end in ends.outputs)
+        self.output = self.outputs[0]
+        self._facts = facts
+        self._source = library.OrtValue.ortvalue_from_numpy(np.zeros(self.input.shape, self.input.dtype))
+        self._sinks = [
+            library.OrtValue.ortvalue_from_numpy(np.zeros(tensor.shape, tensor.dtype)) for tensor in self.outputs
+        ]
+        binding = native.io_binding()
+        binding.bind_ortvalue_input(native.get_inputs()[0].name, self._source)
+        for port, sink in zip(native.get_outputs(), self._sinks, strict=True):
+            binding.bind_ortvalue_output(port.name, sink)
+        self.invoke: Callable[[], object] = partial(native.run_with_iobinding, binding)
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape into the model."""
+        if array.dtype != self.input.dtype or array.shape != self.input.shape:
+            raise ValueError(f"the input is {self.input.dtype} {self.input.shape}, not {array.dtype} {array.shape}")
+        self._source.update_inplace(np.ascontiguousarray(array))
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the first output of the last invoke."""
+        return np.array(self._sinks[0].numpy())
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+        return tuple(np.array(sink.numpy()) for sink in self._sinks)
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the first output for one input."""
+        self.set_input(array)
+        self.invoke()
+        return self.get_output()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what converted a .tflite file; nothing of an .onnx file."""
+        return self._facts
+
+    def __enter__(self) -> ONNXRuntimeSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.invoke = closed
+
+
+def _native(path: Path, model: Path, threads: int) -> Any:
+    library = importlib.import_module("onnxruntime")
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    try:
+        return library.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each of its status codes is a class of its own, derived from Exception alone
+        if isinstance(error, MemoryError):
+            raise
+        said = " ".join(str(error).split())
+        raise ModelError(f"onnxruntime cannot load {path}: {said}") from error
+
+
+def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
+    """Return the ends of an .onnx file; it tells no scales: they are in operators, not in the ends."""
+    found = []
+    for port in ports:
+        if port.type not in _DTYPES:
+            raise ModelError(f"'{port.name}' of {path} is a {port.type}, which no array of numpy holds")
+        # A length that is not fixed has a name, or none at all.
+        shape = tuple(length if isinstance(length, int) else -1 for length in port.shape)
+        details = TensorDetails(name=port.name, dtype=_DTYPES[port.type], shape=shape, scale=None, zero_point=None)
+        found.append(End(details=details, signature=shape))
+    return found
+
+
+def _check_same(path: Path, ends: Ends, found: Ends) -> None:
+    """Raise a ModelError where the conversion gave an end another type or shape than it has in the .tflite file."""
+    wanted = [(end.details.dtype, end.details.shape) for end in (*ends.inputs, *ends.outputs)]
+    has = [(end.details.dtype, end.details.shape) for end in (*found.inputs, *found.outputs)]
+    if has != wanted:
+        raise ModelError(f"tf2onnx makes the ends {has} of those of {path}, which are {wanted}")

@@ -1,0 +1,163 @@
+"""OpenVINO on the CPU: Intel's runtime, through its own frontends for .tflite and .onnx files.
+
+Left alone it computes float models in bfloat16 where the processor has it, and takes all cores; here it computes in
+float32 with the threads that are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import ModelError, RuntimeUnavailableError
+from edgefm.runtimes import onnx_file, tflite_ends
+from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
+from edgefm.runtimes.interpreter_session import check_threads, closed
+from edgefm.runtimes.model_ends import End, Ends, check
+
+name = "openvino"
+INSTALL = "pip install 'edgefm[peers]'"
+_PACKAGE = "openvino"
+# Lines of its messages that say where in its own source it is, not what is wrong.
+_OWN_SOURCE = re.compile(r"^(Exception from src/|FrontEnd API failed with |Check '.*' failed at src/)")
+
+
+def version() -> str:
+    """Return the version of openvino."""
+    return importlib.metadata.version(_PACKAGE)
+
+
+def availability() -> Availability:
+    """Return whether OpenVINO can be used here; its native library is loaded for this."""
+    try:
+        library = importlib.import_module("openvino")
+        devices = library.Core().available_devices
+    except (ImportError, AttributeError, RuntimeError) as error:
+        return Unavailable(f"{_PACKAGE} cannot be imported: {error}")
+    if "CPU" not in devices:
+        return Unavailable(f"{_PACKAGE} finds no CPU that it can use, only {', '.join(devices) or 'nothing'}")
+    return Available()
+
+
+def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
+    """Return a session of a .tflite or .onnx file; see `edgefm.runtimes.base.Runtime.load`."""
+    check_threads(threads)
+    onnx = path.suffix.lower() == onnx_file.SUFFIX
+    ends = None
+    if onnx:
+        onnx_file.check(path)
+    else:
+        ends = tflite_ends.read(path)
+        check(path, ends)
+    usable = availability()
+    if isinstance(usable, Unavailable):
+        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    library = importlib.import_module("openvino")
+    try:
+        core = library.Core()
+        model = core.read_model(str(path))
+        if ends is None:
+            ends = Ends(inputs=_ends(model.inputs), outputs=_ends(model.outputs))
+            check(path, ends)
+        compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1,
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32",
+            },
+        )
+    except RuntimeError as error:
+        raise _explain(path, str(error)) from error
+    _check_same(path, ends, compiled)
+    return OpenVINOSession(library, compiled, ends)
+
+
+class OpenVINOSession:
+    """A compiled model and one request; the input lies in an array of this session that the request reads."""
+
+    def __init__(self, library: Any, compiled: Any, ends: Ends) -> None:
+        self.input = ends.inputs[0].details
+        self.outputs = tuple(end.details for end in ends.outputs)
+        self.output = self.outputs[0]
+        self._request = compiled.create_infer_request()
+        self._array: NDArray[Any] = np.zeros(self.input.shape, self.input.dtype)
+        self._request.set_input_tensor(library.Tensor(self._array, shared_memory=True))
+        # Views of the outputs, which nobody takes, instead of copies.
+        self.invoke: Callable[[], object] = partial(self._request.infer, share_outputs=True)
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape into the model."""
+        if array.dtype != self._array.dtype or array.shape != self._array.shape:
+            raise ValueError(
+                f"the input is {self._array.dtype} {self._array.shape}, given was {array.dtype} {array.shape}"
+            )
+        self._array[...] = array
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the first output of the last invoke."""
+        return np.array(self._request.get_output_tensor(0).data)
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+        return tuple(np.array(self._request.get_output_tensor(place).data) for place in range(len(self.outputs)))
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the first output for one input."""
+        self.set_input(array)
+        self.invoke()
+        return self.get_output()
+
+    def __enter__(self) -> OpenVINOSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._request = None
+        self.invoke = closed
+
+
+def _ends(ports: Sequence[Any]) -> list[End]:
+    """Return the ends of a model that came from another format than .tflite; it tells no scales."""
+    found = []
+    for port in ports:
+        shape = tuple(int(length.get_length()) if length.is_static else -1 for length in port.partial_shape)
+        dtype = np.dtype(port.element_type.to_dtype()).name
+        details = TensorDetails(name=port.any_name, dtype=dtype, shape=shape, scale=None, zero_point=None)
+        found.append(End(details=details, signature=shape))
+    return found
+
+
+def _check_same(path: Path, ends: Ends, compiled: Any) -> None:
+    """Raise a ModelError where OpenVINO gave an end another type or shape than it has in the file."""
+    for end, port in zip([*ends.inputs, *ends.outputs], [*compiled.inputs, *compiled.outputs], strict=True):
+        has = (np.dtype(port.element_type.to_dtype()).name, tuple(int(length) for length in port.shape))
+        if has != (end.details.dtype, end.details.shape):
+            raise ModelError(
+                f"openvino makes {has[0]} {has[1]} of '{end.details.name}' of {path}, "
+                f"which is {end.details.dtype} {end.details.shape}"
+            )
+
+
+def _explain(path: Path, message: str) -> ModelError:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    telling = [line for line in lines if not _OWN_SOURCE.match(line)] or lines
+    hint = None
+    if "Builtin Option is not accessible" in message:
+        hint = "Its TFLite frontend wants the table of options that some converters leave out of an operator."
+    elif "Unknown tensor name" in message:
+        hint = "Its TFLite frontend wants a name of its own for each tensor."
+    said = "; ".join(telling) or "it gives no reason"
+    return ModelError(f"openvino cannot load {path}: {said}", hint=hint)

@@ -1,0 +1,197 @@
+"""A .tflite file as an .onnx file: tf2onnx, run once a file in a process of its own, its answers checked.
+
+tf2onnx needs TensorFlow, seconds and memory, so that it runs beside the process that measures. It gets some graphs
+wrong without a word (of tf2onnx 1.17.0: a FULLY_CONNECTED that takes a feature map without a RESHAPE before it), so
+that a conversion is only used where it answers random inputs as LiteRT does, but for what kernels differ by.
+
+Run as a module it converts: `python -m edgefm.runtimes.tflite_to_onnx MODEL.tflite OUT.onnx`; the last line it
+prints is JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.artefacts import sha256_file
+from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
+from edgefm.runtimes.base import Session, TensorDetails
+
+OPSET = 17
+SECONDS = 300
+# Root mean square of the difference, of the spread of LiteRT's answers; levels for outputs that hardly vary.
+_TOLERANCE, _LEVELS = 0.1, 2
+_INPUTS = 8
+_NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
+_REMEDY = "Install what converts it with: pip install 'edgefm[peers,compress]'; or give an .onnx file of the model."
+
+
+def title() -> str:
+    """Return what converts: name, version and opset."""
+    return f"tf2onnx {importlib.metadata.version('tf2onnx')}, opset {OPSET}"
+
+
+def converted(path: Path, *, seconds: int = SECONDS) -> Path:
+    """Return the .onnx file of a .tflite file, from the cache where it is there.
+
+    Args:
+      path: .tflite file, checked.
+      seconds: a conversion that takes longer is given up.
+    Raises:
+      ModelError: tf2onnx cannot convert the file, or the conversion answers otherwise.
+      RuntimeUnavailableError: tf2onnx or what it needs is not installed.
+    """
+    lacking = [package for package in _NEEDS if importlib.util.find_spec(package) is None]
+    if lacking:
+        raise RuntimeUnavailableError(
+            f"onnxruntime takes .onnx files; to convert {path.name} it lacks {', '.join(lacking)}", hint=_REMEDY
+        )
+    version = importlib.metadata.version("tf2onnx")
+    out = cache_folder() / f"{sha256_file(path)}-tf2onnx-{version}-opset-{OPSET}.onnx"
+    if not out.is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _convert_beside(path, out, seconds)
+    return out
+
+
+def cache_folder() -> Path:
+    """Return where conversions are kept: below EDGEFM_CACHE_DIR, or the user's cache folder."""
+    named = os.environ.get("EDGEFM_CACHE_DIR")
+    if named:
+        return Path(named).expanduser() / "onnx"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "edgefm" / "onnx"
+
+
+def _convert_beside(path: Path, out: Path, seconds: int) -> None:
+    """Convert in a new process; `out` is there afterwards."""
+    unfinished = out.with_suffix(f".{os.getpid()}.part")
+    command = [sys.executable, "-m", __name__, str(path), str(unfinished), str(seconds)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+        )
+        lines = done.stdout.splitlines()
+        answer = json.loads(lines[-1]) if done.returncode == 0 and lines else None
+        if answer is None:
+            last = (done.stderr.strip() or "it gives no reason").splitlines()[-1]
+            raise ModelError(f"the conversion of {path} to ONNX failed with exit code {done.returncode}: {last}")
+        if not answer["ok"]:
+            raise ModelError(f"onnxruntime cannot take {path}: {answer['reason']}", hint=answer["hint"])
+        unfinished.replace(out)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"tf2onnx did not convert {path} in {seconds} s") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _convert(path: Path, out: Path) -> None:
+    """Write the .onnx file of a .tflite file, checked; in this process, which imports TensorFlow."""
+    convert = importlib.import_module("tf2onnx.convert")
+    try:
+        model, _ = convert.from_tflite(str(path), opset=OPSET)
+    except Exception as error:  # it raises whatever an operator that it does not know leads to
+        said = str(error).strip().splitlines() or [""]
+        raise ModelError(
+            f"tf2onnx {importlib.metadata.version('tf2onnx')} cannot convert it ({type(error).__name__}: {said[0]})",
+            hint="Give an .onnx file of the model instead.",
+        ) from error
+    out.write_bytes(model.SerializeToString())
+    _check_answers(path, out)
+
+
+def _check_answers(path: Path, out: Path) -> None:
+    """Raise a ModelError where the .onnx file does not answer as LiteRT answers with the .tflite file."""
+    from edgefm.runtimes import litert
+
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        native = onnxruntime.InferenceSession(out.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each of its status codes is a class of its own
+        said = " ".join(str(error).split())
+        raise ModelError(
+            f"what tf2onnx {importlib.metadata.version('tf2onnx')} makes of it is no valid model ({said})",
+            hint="Give an .onnx file of the model instead.",
+        ) from error
+    source = native.get_inputs()[0].name
+    with litert.load(path) as session:
+        wanted, found = [], []
+        for sample in _samples(session):
+            session.set_input(sample)
+            session.invoke()
+            wanted.append(session.get_outputs())
+            found.append(native.run(None, {source: sample}))
+        for place, tensor in enumerate(session.outputs):
+            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in found])
+
+
+def _samples(session: Session) -> list[NDArray[Any]]:
+    """Return random inputs of a session's own dtype."""
+    generator = np.random.default_rng(0)
+    dtype = np.dtype(session.input.dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = max(limits.min, -128), min(limits.max, 255)
+        return [generator.integers(low, high, session.input.shape, endpoint=True).astype(dtype) for _ in range(_INPUTS)]
+    return [generator.random(session.input.shape).astype(dtype) for _ in range(_INPUTS)]
+
+
+def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:
+    right, given = np.stack(wanted).astype(np.float64), np.stack(found).astype(np.float64)
+    if right.shape != given.shape:
+        raise ModelError(f"tf2onnx gives '{tensor.name}' the shape {given.shape[1:]}, it has {right.shape[1:]}")
+    difference = float(np.sqrt(np.mean((right - given) ** 2)))
+    floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(right).max(initial=0))
+    allowed = _TOLERANCE * float(right.std()) + floor
+    if not difference <= allowed:  # not a number is wrong as well
+        raise ModelError(
+            f"what tf2onnx {importlib.metadata.version('tf2onnx')} makes of it answers otherwise: '{tensor.name}' "
+            f"differs from LiteRT's by {difference:.3g} (root mean square; {allowed:.3g} is allowed)",
+            hint="Give an .onnx file of the model instead.",
+        )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Convert, and print as JSON whether it went well; nothing else reaches standard output."""
+    path, out, seconds = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)  # it does not outlive a parent that was killed by long
+    _lift_memory_limit()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    answer: dict[str, Any] = {"ok": True}
+    try:
+        _convert(path, out)
+    except EdgefmError as error:
+        answer = {"ok": False, "reason": error.message, "hint": error.hint}
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _lift_memory_limit() -> None:
+    """Undo the limit of the worker that asks: it is for the model, not for TensorFlow."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,144 @@
+"""TensorFlow Lite for Microcontrollers: the answers a microcontroller gives, and the arena it needs for them.
+
+The kernels are the portable C++ ones, compiled for this machine: the answers are those of a microcontroller without
+CMSIS-NN or other tuned kernels, the times are not. `arena_bytes` is what its allocator recorded, and an arena of
+exactly that size suffices here; on a 32-bit microcontroller its persistent part is smaller, since pointers are.
+
+It is a pre-release on PyPI (`pip install --pre tflite-micro`), for Linux on x86-64.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.runtimes import tflite_ends
+from edgefm.runtimes.base import Availability, Available, Unavailable
+from edgefm.runtimes.interpreter_session import check_threads, closed
+from edgefm.runtimes.model_ends import Ends, check
+from edgefm.runtimes.native_output import captured
+
+name = "tflm"
+INSTALL = "pip install 'edgefm[micro]'"
+_PACKAGE = "tflite-micro"
+_MODULE = "tflite_micro.python.tflite_micro.runtime"
+# Tried in this order; memory that is not touched is not taken. No microcontroller has the last.
+ARENAS_BYTES = (1 << 21, 1 << 25, 1 << 29)
+# What TFLite Micro says where an allocation in the arena fails.
+_TOO_SMALL = re.compile(r"Requested: \d+, available \d+|Arena size is too small")
+_RECORDED = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+_FACTS = {"total": "arena_bytes", "head": "arena_activation_bytes", "tail": "arena_persistent_bytes"}
+
+
+def version() -> str:
+    """Return the version of tflite-micro."""
+    return importlib.metadata.version(_PACKAGE)
+
+
+def availability() -> Availability:
+    """Return whether TFLite Micro can be used here; its native library is loaded for this."""
+    try:
+        importlib.import_module(_MODULE)
+    except ImportError as error:
+        return Unavailable(f"{_PACKAGE} cannot be imported: {error}")
+    return Available()
+
+
+def load(path: Path, *, threads: int = 1) -> TFLMSession:
+    """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
+    check_threads(threads)
+    if threads > 1:
+        raise RecipeError(f"tflm has one thread, {threads} were asked for", hint="Choose one thread for it.")
+    ends = tflite_ends.read(path)
+    check(path, ends)
+    usable = availability()
+    if isinstance(usable, Unavailable):
+        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    return TFLMSession(_interpreter(path), ends)
+
+
+class TFLMSession:
+    """A loaded .tflite file, its tensors in an arena."""
+
+    def __init__(self, interpreter: Any, ends: Ends) -> None:
+        self.input = ends.inputs[0].details
+        self.outputs = tuple(end.details for end in ends.outputs)
+        self.output = self.outputs[0]
+        self.invoke: Callable[[], object] = interpreter.invoke
+        self._interpreter = interpreter
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape into the model."""
+        self._interpreter.set_input(np.ascontiguousarray(array), 0)
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the first output of the last invoke."""
+        return np.array(self._interpreter.get_output(0))
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+        return tuple(np.array(self._interpreter.get_output(place)) for place in range(len(self.outputs)))
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the first output for one input."""
+        self.set_input(array)
+        self.invoke()
+        return self.get_output()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the model takes of the arena, in bytes: all, its activations, what stays for good."""
+        with captured() as output:
+            self._interpreter.print_allocations()
+        return {_FACTS[part]: int(size) for part, size in _RECORDED.findall(output.text)}
+
+    def __enter__(self) -> TFLMSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._interpreter = None
+        self.invoke = closed
+
+
+def _interpreter(path: Path) -> Any:
+    """Return the interpreter of a file in the first arena that is large enough."""
+    library = importlib.import_module(_MODULE)
+    content = path.read_bytes()
+    said: list[str] = []
+    for arena_bytes in ARENAS_BYTES:
+        try:
+            with captured() as output:
+                return library.Interpreter.from_bytes(content, arena_size=arena_bytes)
+        except MemoryError:
+            raise
+        except Exception as error:  # its Python part raises whatever a graph that it cannot read leads to
+            said = output.lines
+            if not _TOO_SMALL.search(output.text):
+                raise _explain(path, said or [f"{type(error).__name__}: {error}"]) from error
+    raise ModelError(
+        f"tflm cannot load {path}: an arena of {ARENAS_BYTES[-1] >> 20} MiB does not suffice ({'; '.join(said)})",
+        hint="No microcontroller holds this model.",
+    )
+
+
+def _explain(path: Path, lines: Sequence[str]) -> ModelError:
+    """Return the error in TFLite Micro's own words: those of the kernel first, then which operator it was."""
+    said = "; ".join(lines)
+    hint = None
+    if "Hybrid models" in said:
+        hint = "It has no kernels for int8 weights with float activations: quantise in full (int8_w8a8)."
+    elif "Failed to get registration from op code" in said:
+        hint = "TFLite Micro has no kernel for this operator: convert the model without it."
+    elif "failed to prepare" in said:
+        hint = "Its kernel for this operator does not take these types; int8_w8a8 and float32 are what it knows best."
+    return ModelError(f"tflm cannot load {path}: {said}", hint=hint)
