@@ -1,0 +1,164 @@
+"""`edgefm compare`: say whether the second of two runs, records or files is faster, smaller, better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.cli import render
+from edgefm.cli.measured_now import measure_now, measuring_options, refuse_measuring_options
+
+if TYPE_CHECKING:
+    from edgefm.comparison.compare import Comparison, Pair
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--model", metavar="NAME", default=None, help="Of records: compare this model alone.")
+@click.option(
+    "--margin-latency",
+    type=float,
+    default=0.0,
+    metavar="PERCENT",
+    help="Slower by this much does no harm.  [default: 0]",
+)
+@click.option(
+    "--margin-accuracy",
+    type=float,
+    default=0.0,
+    metavar="POINTS",
+    help="A loss of so many points does no harm; of a quality that is no share, in its own unit.  [default: 0]",
+)
+@click.option(
+    "--margin-size", type=float, default=0.0, metavar="PERCENT", help="Larger by this much does no harm.  [default: 0]"
+)
+@click.option("--no-latency", is_flag=True, help="Compare sizes and quality alone.")
+@click.option("--force", is_flag=True, help="Compare latencies of different environments in spite of that.")
+@click.option(
+    "--correction",
+    type=click.Choice(["holm", "none"]),
+    default="holm",
+    show_default=True,
+    help="Several tests: keep one false alarm among them all to 5 %, or each to 5 %.",
+)
+@measuring_options
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def command(
+    first: str,
+    second: str,
+    model: str | None,
+    margin_latency: float,
+    margin_accuracy: float,
+    margin_size: float,
+    no_latency: bool,
+    force: bool,
+    correction: str,
+    as_json: bool,
+    **measuring: Any,
+) -> int:
+    """Compare B with A, the baseline.
+
+    A and B are runs (their newest benchmark), record.json files, or .tflite files, which are measured now, side by
+    side. Models of records are matched by name; RECORD::NAME means one of them, so that RUN::float32 RUN::int8_w8a8
+    compares two of one run. Latencies of different machines, runtimes or settings are not compared.
+
+    Exit code: 0 B is nowhere worse, 1 it is, beyond the margins, 2 something could not be compared.
+    """
+    from edgefm.comparison.aspects import Margins
+    from edgefm.comparison.compare import compare
+    from edgefm.comparison.subjects import Subject, is_model, open_subject
+
+    def compared(one: Subject, other: Subject) -> Comparison:
+        unit = next((row["quality"]["unit"] for row in one.record["models"] if row["quality"]), "%")
+        margins = Margins(
+            latency=margin_latency / 100,
+            quality=margin_accuracy / 100 if unit == "%" else margin_accuracy,
+            size=margin_size / 100,
+        )
+        return compare(one, other, margins=margins, latency=not no_latency, force=force, correction=correction)
+
+    files = [is_model(given) for given in (first, second)]
+    if any(files) and not all(files):
+        raise click.UsageError("give two .tflite files, or two runs or records: one of each was not measured together")
+    if not any(files):
+        refuse_measuring_options(measuring, "runs and records are measured already")
+        one, other = (_named(open_subject(given), model) for given in (first, second))
+        found = compared(one, other)
+    else:
+        if model is not None:
+            raise click.UsageError("--model is for runs and records; two files are two models")
+        bars = render.Bars()
+        try:
+            with measure_now([Path(first), Path(second)], measuring, bars) as together:
+                rows = [row["name"] for row in together.record["models"]]
+                one, other = (
+                    Subject(name=given, record=together.record, path=together.path, model=row)
+                    for given, row in zip((first, second), rows, strict=True)
+                )
+                found = compared(one, other)
+        finally:
+            bars.close()
+    if as_json:
+        render.as_json(found.to_json())
+    else:
+        show(found)
+    return found.exit_code
+
+
+def show(found: Comparison) -> None:
+    """Print a comparison: what differs, a table of verdicts, the sentences, and what follows."""
+    from edgefm.comparison import verdicts
+
+    click.echo(f"A: {found.first}\nB: {found.second}")
+    if found.differences:
+        told = "compared in spite of" if found.forced else "latencies are not compared, because of"
+        click.secho(f"\n{told} different environments:", fg="yellow")
+        for one in found.differences:
+            click.echo(f"  {one.what}: A {one.first}, B {one.second}. {one.remedy}")
+        if not found.forced:
+            click.echo("  Or compare the rest alone with --no-latency, or all in spite of it with --force.")
+    click.echo()
+    rows = [row for pair in found.pairs for row in _rows(pair)]
+    render.table(rows, headers=["model", "what", "A", "B", "B is"], right=("A", "B"))
+    for pair in found.pairs:
+        click.echo(f"\n{_title(pair)}: {verdicts.judgement(pair)}")
+        for aspect in pair.aspects:
+            click.echo(f"  {verdicts.sentence(aspect, tests=found.tests)}")
+    click.echo()
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    click.secho(verdicts.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)
+
+
+def _named(subject: Any, model: str | None) -> Any:
+    from dataclasses import replace
+
+    if model is None:
+        return subject
+    if subject.model is not None:
+        raise click.UsageError(f"{subject.name} names its model already: leave out --model")
+    return replace(subject, model=model)
+
+
+def _title(pair: Pair) -> str:
+    return pair.first if pair.first == pair.second else f"{pair.second} against {pair.first}"
+
+
+def _rows(pair: Pair) -> list[list[str]]:
+    from edgefm.comparison import verdicts
+
+    if pair.failure:
+        return [[_title(pair), "all", "-", "-", "not compared"]]
+    return [
+        [
+            _title(pair) if place == 0 else "",
+            one.name,
+            verdicts.figure(one, one.first),
+            verdicts.figure(one, one.second),
+            one.verdict,
+        ]
+        for place, one in enumerate(pair.aspects)
+    ]

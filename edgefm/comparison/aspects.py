@@ -1,0 +1,317 @@
+"""One aspect of two models compared: latency, quality, a size or another exact figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from edgefm.benchmarking.round_comparison import (
+    ALPHA,
+    FASTER,
+    SLOWER,
+    LatencyComparison,
+    compare_paired,
+    compare_unpaired,
+)
+from edgefm.benchmarking.round_comparison import verdict as latency_verdict
+from edgefm.benchmarking.statistics import (
+    Estimate,
+    difference_of_proportions,
+    mcnemar,
+    paired_difference,
+)
+from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+
+BETTER, WORSE, SAME = "better", "worse", "the same"
+EQUIVALENT, UNDECIDED, TOO_FEW = "equivalent", "no difference seen", "too few rounds"
+NOT_COMPARED, NOT_JUDGED = "not compared", "not judged"
+# Counted instructions repeat to 0.003 %.
+_SAME_SHARE = {"instructions": 1e-4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margins:
+    """Differences that do no harm; with 0 it is significance alone that decides.
+
+    Attributes:
+      latency: share of the first model's.
+      quality: in the quality's own unit; a share of 1 where that is shown in percent (0.005: half a point).
+      size: share of the first model's, of sizes and other exact figures.
+    """
+
+    latency: float = 0.0
+    quality: float = 0.0
+    size: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aspect:
+    """How two models compare in one thing.
+
+    Attributes:
+      name: 'latency', 'size_bytes', or the name of the quality or figure.
+      first: value of the first model, in the unit of the record.
+      second: of the second.
+      verdict: whether the second is better, worse, ...
+      difference: a ratio (latency, sizes) or a difference (quality) of the second to the first, with its 95 %
+        interval; an exact figure's interval is the figure.
+      p: two-sided; None where nothing is left to chance.
+      p_raised: by Holm's correction, where several tests were made.
+      method: how the difference was tested.
+      reason: why it is not compared or not judged.
+      details: further figures.
+    """
+
+    name: str
+    first: float | None
+    second: float | None
+    verdict: str
+    difference: Estimate | None = None
+    p: float | None = None
+    p_raised: float | None = None
+    method: str | None = None
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the aspect as a JSON object."""
+        return {
+            **asdict(self),
+            "difference": None if self.difference is None else self.difference.to_json(),
+            "details": dict(self.details),
+        }
+
+
+def latency(
+    first: Mapping[str, Any], second: Mapping[str, Any], *, paired: bool, margin: float, refused: str | None
+) -> Aspect:
+    """Return how the times of an inference compare.
+
+    Args:
+      first: row of a record.
+      second: row of the same or another.
+      paired: both are of one record, whose rounds are interleaved.
+      margin: see `Margins`.
+      refused: why they must not be compared; None where they may.
+    """
+    mine, other = _p50(first), _p50(second)
+    if refused is None and (mine is None or other is None):
+        refused = "the latency of one of them was not measured"
+    if refused is not None:
+        return Aspect(name="latency", first=mine, second=other, verdict=NOT_COMPARED, reason=refused)
+    found = latency_comparison(first, second, paired=paired, margin=margin)
+    return Aspect(
+        name="latency",
+        first=mine,
+        second=other,
+        verdict=_of_latency(found.verdict),
+        difference=found.round_ratio,
+        p=found.p,
+        method=found.test,
+        details={
+            "p50_ratio": found.ratio.to_json(),
+            "effect": found.effect,
+            "smallest_difference": found.smallest_difference,
+            "rounds": [found.reference_rounds, found.rounds],
+            "margin": margin,
+        },
+    )
+
+
+def latency_comparison(
+    first: Mapping[str, Any], second: Mapping[str, Any], *, paired: bool, margin: float = 0.0
+) -> LatencyComparison:
+    """Return how the rounds of the second row compare with those of the first, which both have."""
+    rounds, reference = rounds_of(second), rounds_of(first)
+    shared = sorted(rounds.keys() & reference.keys())
+    if paired and shared:
+        return compare_paired([rounds[i] for i in shared], [reference[i] for i in shared], margin=margin)
+    return compare_unpaired(list(rounds.values()), list(reference.values()), margin=margin)
+
+
+def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any],
+            *, margin: float) -> Aspect | None:  # fmt: skip
+    """Return how the qualities of the answers compare, None where neither record holds one.
+
+    On the same images, with the predictions beside the records, the accuracies are compared image by image
+    (McNemar's exact test, Tango's interval). Else the intervals of both are joined as of independent samples
+    (Newcombe; of other measures Zou and Donner), which sees less.
+    """
+    mine, other = first_row["quality"], second_row["quality"]
+    if mine is None and other is None:
+        return None
+    name = (mine or other)["name"]
+    values = [found["value"] if found else None for found in (mine, other)]
+    missing = _incomparable(first, mine, second, other)
+    if missing is not None:
+        return Aspect(name=name, first=values[0], second=values[1], verdict=NOT_COMPARED, reason=missing)
+    details: dict[str, Any] = {"unit": mine["unit"], "higher_is_better": mine["higher_is_better"], "margin": margin}
+    shared = _paired_hits(first, first_row, second, second_row) if name == "accuracy" else None
+    difference: Estimate | None
+    p: float | None
+    if shared is not None:
+        lost, won, total = shared
+        difference, p = paired_difference(lost, won, total), mcnemar(lost, won)
+        method = "McNemar's exact test, Tango's interval, over the same images"
+        details |= {"only_first_right": lost, "only_second_right": won, "images": total}
+    elif name == "accuracy":
+        hits = [round(found["value"] * found["n"]) for found in (other, mine)]
+        difference = difference_of_proportions(hits[0], other["n"], hits[1], mine["n"])
+        p = _two_proportions(hits[0], other["n"], hits[1], mine["n"])
+        method = "z test and Newcombe's interval, as of independent images"
+    else:
+        difference, p = _joined(mine, other), None
+        if difference is None:
+            return Aspect(
+                name=name, first=values[0], second=values[1], verdict=NOT_JUDGED, reason="there is no interval",
+                details=details,
+            )  # fmt: skip
+        method = "intervals joined as of independent samples (Zou and Donner 2008)"
+    found = Aspect(
+        name=name, first=values[0], second=values[1], verdict="", difference=difference, p=p, method=method,
+        details=details,
+    )  # fmt: skip
+    return replace(found, verdict=_of_quality(found, p))
+
+
+def exact(name: str, first: float, second: float, *, margin: float, details: Mapping[str, Any] | None = None) -> Aspect:
+    """Return how two figures compare that no chance is in, of which less is better."""
+    ratio = second / first if first else math.inf if second else 1.0
+    if abs(ratio - 1) <= _SAME_SHARE.get(name, 0.0):
+        found = SAME
+    elif margin and abs(ratio - 1) <= margin:
+        found = EQUIVALENT
+    else:
+        found = WORSE if ratio > 1 else BETTER
+    return Aspect(
+        name=name,
+        first=first,
+        second=second,
+        verdict=found,
+        difference=Estimate(ratio, ratio, ratio) if math.isfinite(ratio) else None,
+        details={**(details or {}), "margin": margin},
+    )
+
+
+def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin: float) -> list[Aspect]:
+    """Return how the sizes of two rows compare, and what else was counted or estimated of both."""
+    found = [exact(name, first[name], second[name], margin=margin) for name in ("size_bytes", "size_gzip_bytes")]
+    mine, other = figures_of(first), figures_of(second)
+    for name in sorted(mine.keys() & other.keys()):
+        (a, mode, needs), (b, other_mode, other_needs) = mine[name], other[name]
+        if (mode, needs) == (other_mode, other_needs):
+            found.append(exact(name, a, b, margin=margin, details={"mode": mode, **needs}))
+        else:
+            reason = "they depend on different things: " + f"{mode} {dict(needs)}, and {other_mode} {dict(other_needs)}"
+            found.append(Aspect(name=name, first=a, second=b, verdict=NOT_COMPARED, reason=reason))
+    peaks = [(row["memory"] or {}).get("above_bare_bytes") for row in (first, second)]
+    if None not in peaks:
+        found.append(
+            Aspect(
+                name="peak_memory_bytes", first=peaks[0], second=peaks[1], verdict=NOT_JUDGED,
+                reason="one peak says too little of the next",
+            )
+        )  # fmt: skip
+    return found
+
+
+def raised(aspect: Aspect, p: float) -> Aspect:
+    """Return an aspect judged anew by a p that was raised for several tests."""
+    if aspect.name == "latency":
+        if aspect.verdict == TOO_FEW or aspect.difference is None:
+            return replace(aspect, p_raised=p)
+        found = latency_verdict(aspect.difference, p, margin=float(aspect.details["margin"]))
+        return replace(aspect, p_raised=p, verdict=_of_latency(found))
+    return replace(aspect, p_raised=p, verdict=_of_quality(aspect, p))
+
+
+def beyond_margin(aspect: Aspect) -> bool:
+    """Return whether the second model is worse by more than the margin; by its whole interval where it has one."""
+    if aspect.verdict != WORSE:
+        return False
+    margin, difference = float(aspect.details.get("margin", 0.0)), aspect.difference
+    if not margin or difference is None:
+        return True
+    if "higher_is_better" in aspect.details:
+        return difference.high < -margin if aspect.details["higher_is_better"] else difference.low > margin
+    return difference.low > 1 + margin
+
+
+def _of_latency(found: str) -> str:
+    return {FASTER: BETTER, SLOWER: WORSE}.get(found, found)
+
+
+def _of_quality(aspect: Aspect, p: float | None) -> str:
+    difference, margin = aspect.difference, float(aspect.details["margin"])
+    assert difference is not None
+    if aspect.details.get("images") and aspect.details["only_first_right"] == aspect.details["only_second_right"] == 0:
+        return SAME
+    if margin and -margin < difference.low and difference.high < margin:
+        return EQUIVALENT
+    if (p is not None and p >= ALPHA) or difference.low <= 0 <= difference.high:
+        return UNDECIDED
+    return BETTER if (difference.low > 0) == aspect.details["higher_is_better"] else WORSE
+
+
+def _p50(row: Mapping[str, Any]) -> float | None:
+    found = row["latency_ns"]
+    return None if found is None or not rounds_of(row) else found["p50"]["value"]
+
+
+def _incomparable(
+    first: Subject, mine: Mapping[str, Any] | None, second: Subject, other: Mapping[str, Any] | None
+) -> str | None:
+    """Return why two qualities cannot be compared, or None."""
+    for subject, found in ((first, mine), (second, other)):
+        if found is None:
+            return f"{subject.name} holds none"
+        if found["value"] is None:
+            return f"{subject.name}: {found['reason']}"
+    assert mine is not None and other is not None
+    if mine["name"] != other["name"]:
+        return f"different measures: {mine['name']} and {other['name']}"
+    data, others = first.record["dataset"], second.record["dataset"]
+    for what in ("name", "task", "labels"):
+        if data[what] != others[what]:
+            return f"they were measured on different data: {data['name']} and {others['name']} differ in their {what}"
+    return None
+
+
+def _paired_hits(
+    first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any]
+) -> tuple[int, int, int] | None:
+    """Return images that only the first and only the second has right, and all; None where they cannot be paired."""
+    if first.record["dataset"]["sha256"] != second.record["dataset"]["sha256"]:
+        return None
+    mine, other = first.predictions(), second.predictions()
+    answers = mine.get(f"{first_row['name']}/predicted"), other.get(f"{second_row['name']}/predicted")
+    truth, others = mine.get("truth"), other.get("truth")
+    if answers[0] is None or answers[1] is None or truth is None or others is None:
+        return None
+    if not truth.shape == others.shape == answers[0].shape == answers[1].shape or (truth != others).any():
+        return None
+    right, other_right = answers[0] == truth, answers[1] == truth
+    return int((right & ~other_right).sum()), int((other_right & ~right).sum()), len(truth)
+
+
+def _two_proportions(hits: int, total: int, other_hits: int, other_total: int) -> float:
+    """Return the two-sided p of the z test of two independent proportions, pooled."""
+    share = (hits + other_hits) / (total + other_total)
+    error = math.sqrt(share * (1 - share) * (1 / total + 1 / other_total))
+    if error == 0:
+        return 1.0
+    return math.erfc(abs(hits / total - other_hits / other_total) / error / math.sqrt(2))
+
+
+def _joined(mine: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:
+    """Return second - first from the intervals of both. Source: Zou & Donner 2008, Statistics in Medicine 27:1693."""
+    if any(found[end] is None for found in (mine, other) for end in ("low", "high")):
+        return None
+    value = other["value"] - mine["value"]
+    return Estimate(
+        value,
+        value - math.hypot(other["value"] - other["low"], mine["high"] - mine["value"]),
+        value + math.hypot(other["high"] - other["value"], mine["value"] - mine["low"]),
+    )

@@ -1,0 +1,261 @@
+"""Compare two records model by model: is the second faster, smaller, better, or none of these?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgefm.benchmarking.rank_tests import holm
+from edgefm.comparison import aspects, differences
+from edgefm.comparison.aspects import Aspect, Margins
+from edgefm.comparison.differences import Difference
+from edgefm.comparison.subjects import Subject, rounds_of
+from edgefm.errors import RecipeError, RunError
+
+KIND = "comparison"
+SCHEMA_VERSION = 1
+CORRECTIONS = ("holm", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two models that were compared.
+
+    Attributes:
+      first: name of the first's row.
+      second: of the second's.
+      aspects: in which they were compared; empty where one of them failed.
+      failure: why they could not be compared at all.
+    """
+
+    first: str
+    second: str
+    aspects: tuple[Aspect, ...] = ()
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a comparison of two records found; 'first' and 'second' are the records A and B.
+
+    Attributes:
+      first: name of the first record as it was given.
+      second: of the second.
+      pairs: of models.
+      differences: of the environments and protocols.
+      forced: latencies were compared in spite of them.
+      tests: how many tests were made.
+      correction: 'holm' or 'none'.
+      notes: what else a reader should know.
+    """
+
+    first: str
+    second: str
+    pairs: tuple[Pair, ...]
+    differences: tuple[Difference, ...]
+    forced: bool
+    tests: int
+    correction: str
+    notes: tuple[str, ...]
+
+    @property
+    def worse(self) -> tuple[tuple[Pair, Aspect], ...]:
+        """Where the second is worse beyond the margins."""
+        return tuple((pair, one) for pair in self.pairs for one in pair.aspects if aspects.beyond_margin(one))
+
+    @property
+    def not_compared(self) -> tuple[tuple[Pair, Aspect | None], ...]:
+        """What should have been compared and could not be."""
+        found: list[tuple[Pair, Aspect | None]] = [(pair, None) for pair in self.pairs if pair.failure]
+        found += [(pair, one) for pair in self.pairs for one in pair.aspects if one.verdict == aspects.NOT_COMPARED]
+        return tuple(found)
+
+    @property
+    def exit_code(self) -> int:
+        """0: the second is nowhere worse; 1: somewhere it is; 2: nowhere, as far as it could be compared."""
+        return 1 if self.worse else 2 if self.not_compared else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as a JSON object (schemas/comparison-1.schema.json)."""
+        return {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "first": self.first,
+            "second": self.second,
+            "exit_code": self.exit_code,
+            "forced": self.forced,
+            "tests": self.tests,
+            "correction": self.correction,
+            "differences": [one.to_json() for one in self.differences],
+            "notes": list(self.notes),
+            "pairs": [
+                {
+                    "first": pair.first,
+                    "second": pair.second,
+                    "failure": pair.failure,
+                    "aspects": [{**one.to_json(), "beyond_margin": aspects.beyond_margin(one)} for one in pair.aspects],
+                }
+                for pair in self.pairs
+            ],
+        }
+
+
+def compare(
+    first: Subject,
+    second: Subject,
+    *,
+    margins: Margins | None = None,
+    latency: bool = True,
+    force: bool = False,
+    correction: str = "holm",
+) -> Comparison:
+    """Return how the models of the second record compare with those of the same names in the first.
+
+    Models are matched by name; a single model on both sides is matched whatever it is called. Latencies are compared
+    only where the environments agree. Rounds of one record are paired; those of two are not.
+
+    Args:
+      first: the baseline.
+      second: what is judged.
+      margins: differences that do no harm; none by default.
+      latency: compare latencies at all.
+      force: compare latencies in spite of different environments.
+      correction: 'holm' raises p so that one false alarm among all tests has a chance of 5 %; 'none' leaves 5 % each.
+    Raises:
+      RecipeError: a negative margin, or an unknown correction.
+      RunError: the records have no model in common.
+    """
+    given = margins or Margins()
+    for name, value in (("latency", given.latency), ("quality", given.quality), ("size", given.size)):
+        if not 0 <= value < 1 and not (name == "quality" and value >= 0):
+            raise RecipeError(f"the margin of {name} is {value}", hint="A margin is a share from 0 to below 1.")
+    if correction not in CORRECTIONS:
+        raise RecipeError(f"unknown correction '{correction}'", hint=f"Known: {', '.join(CORRECTIONS)}.")
+    matched = _matched(first, second)
+    together = _same_record(first, second)
+    between = () if together else differences.differences(first.record, second.record)
+    everywhere = list(between)
+    pairs, notes = [], [] if together else differences.worth_telling(first.record, second.record)
+    for one, other in matched:
+        if one["status"] != "ok" or other["status"] != "ok":
+            failures = [f"{row['name']}: {row['reason']}" for row in (one, other) if row["status"] != "ok"]
+            pairs.append(Pair(first=one["name"], second=other["name"], failure="; ".join(failures)))
+            continue
+        # In one record two runtimes stand side by side because that is what is compared.
+        of_rows = () if together else differences.row_differences(one, other)
+        everywhere += [found for found in of_rows if found not in everywhere]
+        refused = _refusal(first, second, (*between, *of_rows), force=force)
+        found = [
+            *(
+                [aspects.latency(one, other, paired=together, margin=given.latency, refused=refused)]
+                if latency and _has_latency(first, second)
+                else []
+            ),
+            aspects.quality(first, one, second, other, margin=given.quality),
+            *aspects.exact_figures(one, other, margin=given.size),
+        ]
+        pairs.append(
+            Pair(first=one["name"], second=other["name"], aspects=tuple(one for one in found if one is not None))
+        )
+    if (
+        latency
+        and not together
+        and any(one.name == "latency" and one.p is not None for p in pairs for one in p.aspects)
+    ):
+        notes += _of_two_times(first, second)
+    for subject in (first,) if together else (first, second):
+        notes += [f"{subject.name} was disturbed: {told}" for told in _disturbed(subject)]
+    judged, tests = _corrected(pairs, correction)
+    return Comparison(
+        first=first.name,
+        second=second.name,
+        pairs=judged,
+        differences=tuple(everywhere),
+        forced=force and bool(everywhere),
+        tests=tests,
+        correction=correction,
+        notes=tuple(notes),
+    )
+
+
+def _matched(first: Subject, second: Subject) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    mine, other = first.rows, second.rows
+    if len(mine) == len(other) == 1:
+        return [(next(iter(mine.values())), next(iter(other.values())))]
+    if len(mine) == 1 and first.model is not None and first.model not in other:
+        raise RunError(
+            f"{second.name} has no model called {first.model}; it has {', '.join(other)}",
+            hint=f"Name the one that is meant: {second.name}::{next(iter(other))}",
+        )
+    if second.model is not None and second.model not in mine:
+        raise RunError(
+            f"{first.name} has no model called {second.model}; it has {', '.join(mine)}",
+            hint=f"Name the one that is meant: {first.name}::{next(iter(mine))}",
+        )
+    shared = [name for name in mine if name in other]
+    if not shared:
+        raise RunError(
+            f"no model is in both: {first.name} has {', '.join(mine)}; {second.name} has {', '.join(other)}",
+            hint=f"Name one of each: {first.name}::{next(iter(mine))} {second.name}::{next(iter(other))}",
+        )
+    return [(mine[name], other[name]) for name in shared]
+
+
+def _same_record(first: Subject, second: Subject) -> bool:
+    if first.path is not None and second.path is not None:
+        return first.path.resolve() == second.path.resolve()
+    return first.record is second.record
+
+
+def _has_latency(first: Subject, second: Subject) -> bool:
+    return all(subject.record.get("target", {}).get("latency", True) for subject in (first, second))
+
+
+def _refusal(first: Subject, second: Subject, found: tuple[Difference, ...], *, force: bool) -> str | None:
+    if force or not found:
+        return None
+    return f"the measurements differ in {', '.join(one.what for one in found)}"
+
+
+def _disturbed(subject: Subject) -> list[str]:
+    session: Mapping[str, Any] = subject.record.get("session", {})
+    return [str(told) for told in session.get("disturbed", [])]
+
+
+def _of_two_times(first: Subject, second: Subject) -> list[str]:
+    """Return what to know of two records that were measured one after the other."""
+    notes = [
+        f"measured at different times ({first.record['created']} and {second.record['created']}): what changed on the "
+        "machine in between looks like a change of the model; to rule that out: edgefm compare A.tflite B.tflite"
+    ]
+    # A file that is in both tells what the machine did.
+    mine = {row["sha256"]: row for row in first.record["models"] if row["status"] == "ok" and rounds_of(row)}
+    for row in second.record["models"]:
+        same = mine.get(row["sha256"])
+        if same is None or row["status"] != "ok" or not rounds_of(row):
+            continue
+        found = aspects.latency_comparison(same, row, paired=False)
+        if found.verdict in ("faster", "slower"):
+            notes.append(
+                f"the very same file {row['name']} was {abs(found.round_ratio.value - 1):.1%} {found.verdict} in "
+                f"{second.name} (p {found.p:.2g}): the machine changed"
+            )
+    return notes
+
+
+def _corrected(pairs: list[Pair], correction: str) -> tuple[tuple[Pair, ...], int]:
+    """Return the pairs judged by p raised for all tests, and how many tests there were."""
+    places = [
+        (i, j)
+        for i, pair in enumerate(pairs)
+        for j, one in enumerate(pair.aspects)
+        if one.p is not None and one.verdict != aspects.TOO_FEW
+    ]
+    if correction == "none" or len(places) < 2:
+        return tuple(pairs), len(places)
+    found = [list(pair.aspects) for pair in pairs]
+    ps = [found[i][j].p for i, j in places]
+    for (i, j), p in zip(places, holm([p for p in ps if p is not None]), strict=True):
+        found[i][j] = aspects.raised(found[i][j], p)
+    return tuple(replace(pair, aspects=tuple(each)) for pair, each in zip(pairs, found, strict=True)), len(places)

@@ -1,0 +1,131 @@
+"""A comparison in sentences that a person understands."""
+
+from __future__ import annotations
+
+from edgefm.comparison import aspects
+from edgefm.comparison.aspects import Aspect
+from edgefm.comparison.compare import Comparison, Pair
+
+_UNITS = {"size_bytes": "size", "size_gzip_bytes": "gzipped size"}
+
+
+def sentence(aspect: Aspect, *, tests: int = 1) -> str:
+    """Return what an aspect says of the second model, B.
+
+    Args:
+      aspect: of a pair.
+      tests: how many tests p was raised for.
+    """
+    name = _UNITS.get(aspect.name, aspect.name.replace("_", " "))
+    if aspect.verdict == aspects.NOT_COMPARED:
+        return f"{name}: not compared, because {aspect.reason}"
+    if aspect.verdict == aspects.NOT_JUDGED:
+        return (
+            f"{name}: {figure(aspect, aspect.first)} and {figure(aspect, aspect.second)}, not judged: {aspect.reason}"
+        )
+    if aspect.name == "latency":
+        return _latency(aspect, tests)
+    if "higher_is_better" in aspect.details:
+        return _quality(aspect, name, tests)
+    if aspect.verdict == aspects.SAME:
+        return f"{name}: the same, {figure(aspect, aspect.first)}"
+    change = "" if aspect.difference is None else f", {_percent(aspect.difference.value - 1)}"
+    how = f" ({aspect.details['mode']})" if aspect.details.get("mode") in ("estimated", "simulated") else ""
+    end = f": within the margin of {aspect.details['margin']:.1%}" if aspect.verdict == aspects.EQUIVALENT else ""
+    return f"{name}: B has {figure(aspect, aspect.second)}, A {figure(aspect, aspect.first)}{change}{how}{end}"
+
+
+def judgement(pair: Pair) -> str:
+    """Return in a few words what a pair says of B: 'better in latency and size; worse in accuracy'."""
+    if pair.failure:
+        return f"could not be compared: {pair.failure}"
+    told = []
+    for verdict in (aspects.BETTER, aspects.WORSE):
+        names = [_UNITS.get(one.name, one.name.replace("_", " ")) for one in pair.aspects if one.verdict == verdict]
+        if names:
+            told.append(f"{verdict} in {' and '.join(names)}")
+    return "; ".join(told) or "no difference seen"
+
+
+def conclusion(found: Comparison) -> str:
+    """Return one line on what follows from a comparison."""
+    worse = found.worse
+    if worse:
+        told = ", ".join(f"{one.name} of {pair.second}" for pair, one in worse)
+        return f"B is worse than A in {told}"
+    missing = found.not_compared
+    if missing:
+        told = ", ".join(pair.second if one is None else f"{one.name} of {pair.second}" for pair, one in missing)
+        return f"B is not worse than A as far as it could be compared; not compared: {told}"
+    return "B is nowhere worse than A"
+
+
+def figure(aspect: Aspect, value: float | None) -> str:
+    """Return a value of an aspect with its unit, '-' where there is none."""
+    if value is None:
+        return "-"
+    if aspect.name == "latency" or aspect.name.endswith("_ns"):
+        return f"{value / 1e3:,.1f} us"
+    if aspect.name.endswith("_bytes"):
+        return f"{value / 1e3:,.1f} KB" if value >= 1e5 else f"{value:,.0f} bytes"
+    if aspect.details.get("unit") == "%":
+        return f"{100 * value:.2f} %"
+    return f"{value:,.6g}"
+
+
+def _latency(aspect: Aspect, tests: int) -> str:
+    difference, details = aspect.difference, aspect.details
+    assert difference is not None
+    a, b = (figure(aspect, value) for value in (aspect.first, aspect.second))
+    rounds = details["rounds"]
+    count = f"{rounds[0]}" if rounds[0] == rounds[1] else f"{rounds[0]} and {rounds[1]}"
+    between = f"ratio {difference.value:.4f} ({difference.low:.4f} to {difference.high:.4f})"
+    sees = details["smallest_difference"]
+    power = "" if sees is None else f"; a difference of {sees:.1%} would be found in 4 of 5 such runs"
+    if aspect.verdict == aspects.TOO_FEW:
+        return f"latency: {a} and {b}, {between}; {count} rounds are too few to say more: take 6 or more"
+    told = f"{a} and {b}, {between}, {_p(aspect, tests)}, {count} rounds{power}"
+    if aspect.verdict == aspects.EQUIVALENT:
+        return f"latency: equivalent within {details['margin']:.1%}: {told}"
+    if aspect.verdict == aspects.UNDECIDED:
+        return f"latency: no difference seen: {told}"
+    word = "faster" if aspect.verdict == aspects.BETTER else "slower"
+    size = f"{abs(difference.value - 1):.1%}" if difference.value < 2 else f"{difference.value:.1f} times"
+    return f"latency: B is {word} by {size}: {told}"
+
+
+def _quality(aspect: Aspect, name: str, tests: int) -> str:
+    difference, details = aspect.difference, aspect.details
+    assert difference is not None
+    a, b = (figure(aspect, value) for value in (aspect.first, aspect.second))
+    if aspect.verdict == aspects.SAME:
+        return f"{name}: the same, right on the same {details['images']:,} images' answers: {a}"
+    scale, unit = (100, " points") if details["unit"] == "%" else (1, "")
+    form = "+.2f" if details["unit"] == "%" else "+.4g"
+    between = (
+        f"{scale * difference.value:{form}}{unit} "
+        f"({scale * difference.low:{form}} to {scale * difference.high:{form}}){_p(aspect, tests, before=', ')}"
+    )
+    images = (
+        f", {details['only_first_right']} lost and {details['only_second_right']} won" if "images" in details else ""
+    )
+    independent = "" if "images" in details else f"; {aspect.method}"
+    told = f"{a} and {b}, {between}{images}{independent}"
+    if aspect.verdict == aspects.EQUIVALENT:
+        return f"{name}: equivalent within {scale * details['margin']:.2g}{unit}: {told}"
+    if aspect.verdict == aspects.UNDECIDED:
+        return f"{name}: no difference seen: {told}"
+    return f"{name}: B is {aspect.verdict}: {told}"
+
+
+def _p(aspect: Aspect, tests: int, *, before: str = "") -> str:
+    p = aspect.p if aspect.p_raised is None else aspect.p_raised
+    if p is None:
+        return ""
+    told = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    raised = "" if aspect.p_raised is None else f" (Holm, {tests} tests)"
+    return f"{before}{told}{raised}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:+.2%}" if abs(share) < 0.01 else f"{share:+.1%}"
