@@ -24,7 +24,7 @@ _GRAPH_BYTES = 1 << 16
 Content = bytes | bytearray | memoryview | mmap.mmap
 
 
-class _AlignedBuffer(schema.BufferT):
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated code is untyped
     """A buffer of weights that is written at a multiple of 16 bytes."""
 
     def Pack(self, builder: Any) -> int:  # noqa: N802  # the generated code's name
@@ -33,7 +33,7 @@ class _AlignedBuffer(schema.BufferT):
             content = np.ascontiguousarray(memoryview(self.data), np.uint8)
             builder.StartVector(1, len(content), ALIGNMENT_BYTES)
             builder.head -= len(content)
-            builder.Bytes[builder.head : builder.head + len(content)] = memoryview(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content.data
             data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:

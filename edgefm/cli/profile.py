@@ -1,0 +1,162 @@
+"""`edgefm profile`: which operator costs the time, and how near it is to what the machine can do."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgefm.cli import render
+
+if TYPE_CHECKING:
+    from edgefm.profiling.result import Check, Operator, Profile
+
+_LIMITS = {
+    "compute": "at least half of the peak's speed",
+    "memory": "at least half of the bandwidth for arrays of its size",
+    "call": "at least half of its time is what any operator takes",
+    "kernel": "none of these explains half of its time: the kernel does not suit its shape",
+    "elided": "takes less than its bytes need: done inside another operator, or not at all",
+}
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--runtime", default="litert", show_default=True, help="Runtime, e.g. litert:builtin; see: edgefm doctor."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "operators", "prefixes"]),
+    default="auto",
+    show_default=True,
+    help="Time operators one by one, or differences of prefixes of the model.",
+)
+@click.option("--rounds", type=int, default=None, help="Turns of each cut model, interleaved.  [default: 9]")
+@click.option("--seconds", type=float, default=None, help="A cut model that hangs for so long is ended.  [default: 60]")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for profile.json, .png and .svg.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole profile as JSON, raw samples included.")
+def command(
+    model: Path, runtime: str, method: str, rounds: int | None, seconds: float | None, out: Path | None, as_json: bool
+) -> int:
+    """Show where the time of MODEL (.tflite) goes, operator by operator, on one thread of this machine.
+
+    Each operator is cut out of the file and timed by itself, beside the whole model; the sum is checked against the
+    whole. Where it is off by more than 10 %, differences of ever longer prefixes of the model are taken instead. The
+    machine's peak is measured on the spot with the same runtime.
+
+    Exit code: 0 all operators have a time and the sum is within 10 % of the whole, 1 not so, 2 nothing could be timed.
+    """
+    from edgefm.profiling.profile import profile
+    from edgefm.profiling.result import write
+    from edgefm.profiling.timing import Turns
+
+    given = {"rounds": rounds, "model_seconds": seconds}
+    turns = Turns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each of its own type
+    bars = render.Bars()
+    try:
+        found = profile(model, runtime=runtime, method=method, turns=turns, progress=bars)  # type: ignore[arg-type]  # one of the choices
+    finally:
+        bars.close()
+    written = []
+    if out is not None:
+        written = [write(out, found)]
+        if importlib.util.find_spec("matplotlib") is None:
+            click.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
+        else:
+            from edgefm.report.profile import write_pictures
+
+            written += write_pictures(out, found)
+    if as_json:
+        from edgefm.benchmarking import record
+
+        click.echo(record.dumps(found.to_json()), nl=False)
+    else:
+        _show(found)
+        for path in written:
+            click.echo(f"written: {path}")
+    return 0 if found.check is not None and found.check.holds else 1
+
+
+def _show(found: Profile) -> None:
+    click.echo(f"{found.model['name']}, {found.runtime} {found.version}, one thread of {found.environment['cpu']}")
+    peaks = ", ".join(f"{dtype} {peak.gmac_per_s:,.1f} GMAC/s" for dtype, peak in found.limits.peaks.items())
+    click.echo(f"peak of one core, measured now: {peaks or 'not known'}\n")
+    rows = [_row(operator) for operator in found.operators]
+    numbers = ["us", "95 %", "share", "MACs", "bytes", "GMAC/s", "of peak", "GB/s"]
+    render.table(rows, headers=["op", "name", "layer", *numbers, "limited by"], right=("op", *numbers))
+    click.echo()
+    if found.whole is None:
+        click.echo(f"the whole model could not be timed: {found.whole_reason}")
+    else:
+        whole = found.whole
+        click.echo(
+            f"whole model {_us(whole.value)} us ({_us(whole.low)} to {_us(whole.high)}), "
+            f"{_us(found.call.value)} us of it the call"
+        )
+    for line in _checks(found):
+        click.echo(line)
+    for operator in found.operators:
+        if operator.reason:
+            click.echo(f"operator {operator.index}, {operator.name}, has no time: {operator.reason}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if found.disturbed.turns:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in found.disturbed.kinds.items())
+        click.echo(f"{found.disturbed.turns} of {found.disturbed.of_turns} turns were disturbed: {kinds}")
+    used = dict.fromkeys(operator.limit for operator in found.operators if operator.limit)
+    for limit in used:
+        click.echo(f"limited by {limit}: {_LIMITS[limit]}")
+
+
+def _checks(found: Profile) -> Iterator[str]:
+    for check in found.checks:
+        yield _check(check)
+    if len(found.checks) > 1:
+        yield (
+            "so the operators stand apart in the file but not in the runtime: the table shows differences of prefixes, "
+            "which add up to the whole by construction"
+        )
+
+
+def _check(check: Check) -> str:
+    what = "operators one by one" if check.method == "operators" else "differences of prefixes"
+    off = 100 * (check.of_whole.value - 1)
+    low, high = 100 * (check.of_whole.low - 1), 100 * (check.of_whole.high - 1)
+    text = f"{what}: {_us(check.sum.value)} us with the call, {off:+.1f} % off the whole ({low:+.1f} to {high:+.1f} %)"
+    if check.missing:
+        return f"{text}; {len(check.missing)} operators are missing in it"
+    return f"{text}; {'within 10 %' if check.holds else 'MORE THAN 10 % OFF'}"
+
+
+def _row(operator: Operator) -> list[str]:
+    time, size = operator.time, operator.weight_bytes + operator.activation_bytes
+    return [
+        str(operator.index),
+        operator.name,
+        _short(operator.layer),
+        _us(time.value) if time else "failed",
+        f"{_us(time.low)} to {_us(time.high)}" if time else "",
+        "" if operator.share is None else f"{100 * operator.share:.1f} %",
+        f"{operator.macs:,}" if operator.macs else "",
+        f"{size:,}",
+        _rate(operator.gmac_per_s),
+        "" if operator.peak_share is None else f"{100 * operator.peak_share:.0f} %",
+        _rate(operator.gb_per_s),
+        operator.limit or "",
+    ]
+
+
+def _us(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1000:,.2f}" if abs(nanoseconds) < 99_950 else f"{nanoseconds / 1000:,.0f}"
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 26 else f"…{name[-25:]}"

@@ -1,0 +1,224 @@
+"""What a profile says: an operator a row, the sum against the whole, and what the machine can do at most."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+
+from edgefm import artefacts
+from edgefm.benchmarking import record
+from edgefm.benchmarking.statistics import Estimate
+from edgefm.profiling.limits import Limit, Limits
+from edgefm.profiling.timing import Turns
+
+Method = Literal["operators", "prefixes"]
+
+KIND = "operator-profile"
+SCHEMA_VERSION = 1
+FILE_NAME = "profile.json"
+# A sum that is further off than this share of the whole is said to be off.
+TOLERANCE = 0.10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """An operator and its time.
+
+    Attributes:
+      index: place in the order of execution.
+      name: e.g. 'CONV_2D'.
+      layer: the layer it comes from, or the name of its result.
+      time: nanoseconds of one inference, without the call of the model; None where it could not be had.
+      reason: why there is no time; None where there is one.
+      share: of the whole model's time; None where either is not known.
+      macs: multiply-accumulates of one inference.
+      dtype: 'int8' or 'float32': the peak that it is held against; None for an operator without MACs.
+      weight_bytes: of its constants as the operator reads them (float16 weights that are unpacked: as float32).
+      activation_bytes: of its inputs and results.
+      gmac_per_s: 1e9 multiply-accumulates a second; None without MACs or time.
+      peak_share: of the measured peak; None without one.
+      gb_per_s: 1e9 bytes a second, weights and activations; None without a time.
+      limit: what limits it; None without a time.
+      rounds: raw nanoseconds of each invoke of the cut model, a list a round.
+    """
+
+    index: int
+    name: str
+    layer: str
+    time: Estimate | None
+    reason: str | None
+    share: float | None
+    macs: int
+    dtype: str | None
+    weight_bytes: int
+    activation_bytes: int
+    gmac_per_s: float | None
+    peak_share: float | None
+    gb_per_s: float | None
+    limit: Limit | None
+    rounds: Sequence[Sequence[int]] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the operator as a JSON object."""
+        value = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("time", "rounds")}
+        return {
+            **value,
+            "time_ns": self.time.to_json() if self.time else None,
+            "rounds": [{"invoke_ns": list(samples)} for samples in self.rounds],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The operators' times summed, against the whole model's.
+
+    Attributes:
+      method: how the times were had.
+      sum: of the operators that have a time and of the call, in nanoseconds.
+      of_whole: the sum as a share of the whole's time; 1 is perfect.
+      missing: operators without a time.
+    """
+
+    method: Method
+    sum: Estimate
+    of_whole: Estimate
+    missing: tuple[int, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all operators are in the sum and it is off by no more than the tolerance."""
+        return not self.missing and abs(self.of_whole.value - 1) <= TOLERANCE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as a JSON object."""
+        return {
+            "method": self.method,
+            "sum_ns": self.sum.to_json(),
+            "of_whole": self.of_whole.to_json(),
+            "missing": list(self.missing),
+            "holds": self.holds,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbed:
+    """The turns in which other load on the machine was noticed.
+
+    Attributes:
+      turns: disturbed ones.
+      of_turns: all turns of the whole model and the cut ones.
+      kinds: how often each kind of disturbance was noticed.
+    """
+
+    turns: int
+    of_turns: int
+    kinds: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The profile of a model.
+
+    Attributes:
+      model: name, sha256 and size_bytes of the file.
+      created: UTC, ISO 8601.
+      runtime: name, with its kernel set where one was asked for.
+      version: of the runtime.
+      environment: of the machine, as in a benchmark record.
+      turns: how long each cut model was timed.
+      method: where the operators' times come from: models of one operator, or differences of prefixes.
+      whole: nanoseconds of the whole model; None where it could not be timed.
+      whole_reason: why not.
+      whole_rounds: raw nanoseconds of each invoke, a list a round.
+      call: nanoseconds of an invoke without operators.
+      checks: the sum against the whole for each method that was tried, that of `method` last; () without a whole.
+      limits: what the runtime reaches here.
+      operators: in the order of execution.
+      unpacking: operators on constants alone; they belong to those that use their results.
+      disturbed: how many turns other load disturbed; medians over rounds bear much of it.
+      notes: what else a reader must know.
+    """
+
+    model: Mapping[str, Any]
+    created: str
+    runtime: str
+    version: str
+    environment: Mapping[str, Any]
+    turns: Turns
+    method: Method
+    whole: Estimate | None
+    whole_reason: str | None
+    whole_rounds: Sequence[Sequence[int]] = field(repr=False)
+    call: Estimate
+    checks: tuple[Check, ...]
+    limits: Limits
+    operators: tuple[Operator, ...]
+    unpacking: tuple[int, ...]
+    disturbed: Disturbed
+    notes: tuple[str, ...]
+
+    @property
+    def check(self) -> Check | None:
+        """The check of the method that the operators' times come from; None without a whole."""
+        return self.checks[-1] if self.checks else None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all operators."""
+        return sum(operator.macs for operator in self.operators)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as a JSON object; see schemas/operator-profile-1.schema.json."""
+        return {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "created": self.created,
+            "mode": "measured",
+            "model": dict(self.model),
+            "runtime": {"name": self.runtime, "version": self.version, "threads": 1},
+            "environment": dict(self.environment),
+            "turns": asdict(self.turns),
+            "method": self.method,
+            "tolerance": TOLERANCE,
+            "whole": {
+                "time_ns": self.whole.to_json() if self.whole else None,
+                "reason": self.whole_reason,
+                "rounds": [{"invoke_ns": list(samples)} for samples in self.whole_rounds],
+            },
+            "call_ns": self.call.to_json(),
+            "checks": [check.to_json() for check in self.checks],
+            "limits": self.limits.to_json(),
+            "operators": [operator.to_json() for operator in self.operators],
+            "unpacking": list(self.unpacking),
+            "disturbed": asdict(self.disturbed),
+            "notes": list(self.notes),
+        }
+
+
+def write(folder: Path, profile: Profile) -> Path:
+    """Write profile.json with all raw samples into a folder, which is made, and return its path."""
+    value = profile.to_json()
+    jsonschema.validate(value, schema())
+    return artefacts.write_text(folder / FILE_NAME, record.dumps(value))
+
+
+@cache
+def schema() -> Any:
+    """Return the JSON Schema of a profile."""
+    return json.loads((files("edgefm.schemas") / f"{KIND}-{SCHEMA_VERSION}.schema.json").read_text(encoding="utf-8"))
+
+
+def rate(amount: int, time: Estimate) -> float | None:
+    """Return 1e9 units a second; None where there is nothing, or the time cannot be told from 0.
+
+    >>> rate(3_612_672, Estimate(17_400.0, 17_350.0, 17_450.0))
+    207.6...
+    """
+    return amount / time.value if amount and time.low > 0 else None

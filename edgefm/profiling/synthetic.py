@@ -1,0 +1,190 @@
+"""Models made on the spot to find out what a runtime can reach on this machine at most.
+
+Of multiply-accumulates: large convolutions and dense layers whose sizes are multiples of what kernels work in. Of
+bytes: a RELU over arrays of several sizes. Of calls: chains of the least operator there is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgefm import flatbuffer
+
+_FLOAT32, _INT8, _INT32 = schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.INT32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A layer that does many multiply-accumulates.
+
+    Attributes:
+      name: for people.
+      shape: of its input, its batch of 1 first.
+      kernel: [c_out, k_h, k_w, c_in] of a convolution (stride 1, same padding), [c_out, c_in] of a dense layer that
+        treats each row of its input.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return math.prod(self.shape[:-1]) * math.prod(self.kernel)
+
+
+# 26 to 58 million each, and a working set that stays in a second-level cache in int8. Which sizes come nearest to a
+# processor's peak depends on its kernels' tiles: these were the best of 17 on an AMD Zen 4 (LiteRT 2.3.0, one thread):
+# int8 215, 215 and 225 GMAC/s, float32 58, 58 and 47.
+LAYERS = (
+    Layer(name="dense 224 x 512 -> 256", shape=(1, 224, 512), kernel=(256, 512)),
+    Layer(name="convolution 1x1, 14 x 14 x 512 -> 256", shape=(1, 14, 14, 512), kernel=(256, 1, 1, 512)),
+    Layer(name="convolution 3x3, 14 x 14 x 256 -> 128", shape=(1, 14, 14, 256), kernel=(128, 3, 3, 256)),
+)
+
+
+def layer(what: Layer, *, dtype: str) -> bytes:
+    """Return the model of a layer with random weights.
+
+    Args:
+      what: the layer.
+      dtype: 'float32', or 'int8' (int8 activations, int8 weights with a scale a channel, int32 bias).
+    """
+    outputs = what.kernel[0]
+    random = np.random.default_rng(0)
+    model = _Model()
+    if dtype == "int8":
+        weights = random.integers(-127, 127, what.kernel, endpoint=True).astype(np.int8)
+        scales = np.full(outputs, 0.01, np.float32)
+        source = model.tensor("x", what.shape, _INT8, scales=[0.05])
+        kernel = model.tensor("kernel", what.kernel, _INT8, data=weights, scales=scales)
+        # A bias has the product of the scales of input and weights.
+        bias = model.tensor(
+            "bias", (outputs,), _INT32, data=np.zeros(outputs, np.int32), scales=scales * np.float32(0.05)
+        )
+        sink = model.tensor("y", (*what.shape[:-1], outputs), _INT8, scales=[1.0])
+    else:
+        weights = (random.standard_normal(what.kernel) / math.sqrt(math.prod(what.kernel[1:]))).astype(np.float32)
+        source = model.tensor("x", what.shape, _FLOAT32)
+        kernel = model.tensor("kernel", what.kernel, _FLOAT32, data=weights)
+        bias = model.tensor("bias", (outputs,), _FLOAT32, data=np.zeros(outputs, np.float32))
+        sink = model.tensor("y", (*what.shape[:-1], outputs), _FLOAT32)
+    if len(what.kernel) == 2:
+        model.operator(
+            schema.BuiltinOperator.FULLY_CONNECTED,
+            [source, kernel, bias],
+            sink,
+            options=schema.FullyConnectedOptionsT(keepNumDims=True),
+            options_type=schema.BuiltinOptions.FullyConnectedOptions,
+            version=4 if dtype == "int8" else 2,
+        )
+    else:
+        model.operator(
+            schema.BuiltinOperator.CONV_2D,
+            [source, kernel, bias],
+            sink,
+            options=schema.Conv2DOptionsT(strideH=1, strideW=1, padding=schema.Padding.SAME),
+            options_type=schema.BuiltinOptions.Conv2DOptions,
+            version=3 if dtype == "int8" else 1,
+        )
+    return model.write(source, sink)
+
+
+def stream(size_bytes: int) -> bytes:
+    """Return a float32 RELU whose input and result take `size_bytes` together."""
+    model = _Model()
+    shape = (1, max(1, size_bytes // 8))
+    source, sink = model.tensor("x", shape, _FLOAT32), model.tensor("y", shape, _FLOAT32)
+    model.operator(schema.BuiltinOperator.RELU, [source], sink)
+    return model.write(source, sink)
+
+
+def chain(length: int) -> bytes:
+    """Return a model of `length` operators one after the other, each a SOFTMAX over four numbers: next to no work."""
+    model = _Model()
+    places = [model.tensor(f"x{index}", (1, 4), _FLOAT32) for index in range(length + 1)]
+    for source, sink in itertools.pairwise(places):
+        model.operator(
+            schema.BuiltinOperator.SOFTMAX,
+            [source],
+            sink,
+            options=schema.SoftmaxOptionsT(beta=1.0),
+            options_type=schema.BuiltinOptions.SoftmaxOptions,
+        )
+    return model.write(places[0], places[-1])
+
+
+class _Model:
+    """A model in the making."""
+
+    def __init__(self) -> None:
+        self._buffers = [schema.BufferT()]
+        self._codes: list[Any] = []
+        self._tensors: list[Any] = []
+        self._operators: list[Any] = []
+
+    def tensor(self, name: str, shape: Sequence[int], kind: int, *, data: Any = None, scales: Any = None) -> int:
+        """Add a tensor, a constant where there is data, and return its index."""
+        buffer = 0
+        if data is not None:
+            buffer = len(self._buffers)
+            self._buffers.append(schema.BufferT(data=data.reshape(-1).view(np.uint8)))
+        parameters = None
+        if scales is not None:
+            parameters = schema.QuantizationParametersT(
+                scale=np.asarray(scales, np.float32), zeroPoint=np.zeros(len(scales), np.int64)
+            )
+        self._tensors.append(
+            schema.TensorT(
+                name=name.encode(),
+                shape=np.array(shape, np.int32),
+                type=kind,
+                buffer=buffer,
+                quantization=parameters,
+            )
+        )
+        return len(self._tensors) - 1
+
+    def operator(
+        self,
+        code: int,
+        inputs: Sequence[int],
+        output: int,
+        *,
+        options: Any = None,
+        options_type: int = 0,
+        version: int = 1,
+    ) -> None:
+        """Add an operator of a built-in code."""
+        self._codes.append(
+            schema.OperatorCodeT(deprecatedBuiltinCode=min(code, 127), builtinCode=code, version=version)
+        )
+        self._operators.append(
+            schema.OperatorT(
+                opcodeIndex=len(self._codes) - 1,
+                inputs=np.array(inputs, np.int32),
+                outputs=np.array([output], np.int32),
+                builtinOptions=options,
+                builtinOptionsType=options_type,
+            )
+        )
+
+    def write(self, source: int, sink: int) -> bytes:
+        """Return the file."""
+        graph = schema.SubGraphT(
+            tensors=self._tensors,
+            operators=self._operators,
+            inputs=np.array([source], np.int32),
+            outputs=np.array([sink], np.int32),
+        )
+        return flatbuffer.write(
+            schema.ModelT(version=3, operatorCodes=self._codes, subgraphs=[graph], buffers=self._buffers)
+        )

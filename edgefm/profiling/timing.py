@@ -1,0 +1,152 @@
+"""Times many small models side by side in a worker process: in each round every model has one turn, in an order drawn
+anew. The worker loads a model for its turn and drops it for the next one, so that one is in memory at a time; each
+round has a worker of its own. A model that crashes or hangs costs its own turn and a new worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgefm.benchmarking.process import WorkerError, WorkerProcess
+from edgefm.errors import RecipeError
+from edgefm.progress import SILENT, Progress
+from edgefm.targets.host import Host
+
+# A turn ends after this share of the time limit, however slow the model is: two loops fit.
+_SHARE_OF_LIMIT = 1 / 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """How long a model is timed.
+
+    Attributes:
+      rounds: turns of each model.
+      turn_seconds: of one turn, without loading.
+      least_invokes: in a turn, even where that takes longer.
+      most_invokes: bounds the samples of a turn.
+      warmup_invokes: before each turn's samples.
+      seed: of the order of turns.
+      model_seconds: a worker that gives no answer for so long is killed.
+      memory_bytes: that one model may use.
+    """
+
+    rounds: int = 9
+    turn_seconds: float = 0.02
+    least_invokes: int = 3
+    most_invokes: int = 2000
+    warmup_invokes: int = 2
+    seed: int = 0
+    model_seconds: float = 60.0
+    memory_bytes: int = 2_000_000_000
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "least_invokes", "most_invokes", "turn_seconds", "model_seconds", "memory_bytes"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(f"{name} {getattr(self, name)} is not allowed: it must be more than 0")
+
+
+@dataclass(kw_only=True)
+class Timed:
+    """A model that is timed.
+
+    Attributes:
+      name: for progress and the reasons of failures.
+      path: of the file.
+      rounds: nanoseconds of each invoke, a list a turn.
+      disturbed: what disturbed each of its turns; () where nothing did.
+      failure: why it could not be timed; None where it could.
+    """
+
+    name: str
+    path: Path
+    rounds: list[list[int]] = field(default_factory=list)
+    disturbed: list[tuple[str, ...]] = field(default_factory=list)
+    failure: str | None = None
+
+
+def time_models(
+    models: Sequence[Timed],
+    *,
+    runtime: str,
+    turns: Turns,
+    folder: Path,
+    label: str = "operators",
+    progress: Progress = SILENT,
+) -> str:
+    """Fill in the samples of some models and return the version of the runtime.
+
+    Args:
+      models: with different names.
+      runtime: name of a runtime, with its kernel set where one is wanted.
+      turns: how long.
+      folder: where workers log.
+      label: of the work, for progress.
+      progress: receives a step a turn.
+    Raises:
+      RecipeError: there is no such runtime.
+      WorkerError: no worker can be started.
+    """
+    generator = np.random.default_rng(turns.seed)
+    version = ""
+    with Host().open(runtime) as place:
+        for index in range(turns.rounds):
+            worker: WorkerProcess | None = None
+            with ExitStack() as stack:
+                for position, number in enumerate(generator.permutation(len(models))):
+                    model = models[int(number)]
+                    done = index * len(models) + position + 1
+                    progress.step(label, done, turns.rounds * len(models), {"model": model.name})
+                    if model.failure is not None:
+                        continue
+                    if worker is None:
+                        worker = stack.enter_context(
+                            WorkerProcess(place=place, folder=folder, name=f"round-{index}-{position}")
+                        )
+                        worker.ready()
+                    try:
+                        version = _turn(worker, model, runtime, turns) or version
+                    except WorkerError as error:
+                        model.failure = error.message.replace(str(model.path.resolve()), "the cut model")
+                        model.rounds.clear()
+                        progress.note(f"{model.name}: {model.failure}")
+                        if not _lives(worker):
+                            worker.close()
+                            worker = None
+    return version
+
+
+def _lives(worker: WorkerProcess) -> bool:
+    """Return whether a worker still answers: one that could not load a model does, a killed one does not."""
+    try:
+        worker.request("peak", doing="being asked whether it lives", seconds=5.0)
+    except WorkerError:
+        return False
+    return True
+
+
+def _turn(worker: WorkerProcess, model: Timed, runtime: str, turns: Turns) -> str:
+    """Give a model its turn and return the runtime's version."""
+    loaded = worker.load(
+        model.path, runtime=runtime, threads=1, memory_bytes=turns.memory_bytes, seconds=turns.model_seconds
+    )
+    most_ns = int(turns.model_seconds * 1e9 * _SHARE_OF_LIMIT)
+    samples: dict[str, Any] = worker.request(
+        "samples",
+        doing="being timed",
+        seconds=turns.model_seconds,
+        warmup_calls=turns.warmup_invokes,
+        least_calls=turns.least_invokes,
+        least_ns=min(int(turns.turn_seconds * 1e9), most_ns),
+        most_calls=turns.most_invokes,
+        most_ns=most_ns,
+    )
+    model.rounds.append(samples["invoke_ns"])
+    model.disturbed.append(tuple(samples["disturbed"]))
+    return str(loaded["version"])
