@@ -1,0 +1,269 @@
+"""Cortex-M microcontrollers, emulated by QEMU: instruction counts, outputs and memory of a real firmware; no latency.
+
+Address: 'cortex-m' (an M4), 'cortex-m:m7', 'cortex-m:m55'. The firmware is built from the model with edgefm's own
+int8 kernels in plain C (cortex_m_firmware/edgefm_kernels.c), whose arithmetic is that of TensorFlow Lite's reference
+kernels. With 'cortex-m:m4,firmware=build/app.elf' it is one that you linked from your own project and
+cortex_m_firmware/edgefm_firmware.c; the model then only says what goes in and what should come out.
+
+QEMU counts instructions, not cycles: it knows no pipeline, no caches and no wait states of a flash.
+See docs/targets-npu-mcu.md.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import EdgefmError, ModelError, RecipeError, unknown_name
+from edgefm.runtimes.base import Availability, Available, Unavailable
+from edgefm.targets import cortex_m_boards, cortex_m_build, cortex_m_graph, cortex_m_run, cortex_m_source
+from edgefm.targets.base import Figure, Mode, Place, TargetError
+from edgefm.targets.cortex_m_boards import BOARDS, COMPILER, EMULATOR, Board
+from edgefm.targets.cortex_m_graph import Graph
+from edgefm.targets.cortex_m_run import Counted, FirmwareError
+
+DEFAULT = "m4"
+REFERENCE = "litert:builtin"
+INPUTS = 4
+_OPTIONS = ("firmware",)
+_OWN = "edgefm's int8 kernels in plain C, without CMSIS-NN and without vector instructions"
+_MEANING = "instructions of one inference; neither cycles nor latency"
+
+
+def target(rest: str) -> CortexM:
+    """Return the microcontroller at an address.
+
+    Raises:
+      RecipeError: an unknown core or option.
+    """
+    first, *others = rest.split(",", 1) if rest else [DEFAULT]
+    if "=" in first:
+        first, others = DEFAULT, [rest]
+    if first not in BOARDS:
+        raise unknown_name("Cortex-M core", first, BOARDS)
+    firmware = None
+    for other in others:
+        key, _, value = other.partition("=")
+        if key not in _OPTIONS:
+            raise unknown_name("option of the target cortex-m", key, _OPTIONS)
+        if not value:
+            raise RecipeError(f"'cortex-m:{rest}' names no firmware", hint="Write firmware=PATH of an .elf file.")
+        firmware = Path(value).expanduser()
+    return CortexM(name=f"cortex-m:{rest}" if rest else "cortex-m", board=BOARDS[first], firmware=firmware)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CortexM:
+    """An emulated microcontroller.
+
+    Attributes:
+      name: the address.
+      board: core, memory and clock.
+      firmware: of the user; None builds one from each model.
+    """
+
+    name: str
+    board: Board
+    firmware: Path | None = None
+    mode: Mode = "simulated"
+    latency: bool = False
+    runtimes: tuple[str, ...] = ()
+
+    def availability(self) -> Availability:
+        """Return whether emulator and compiler are here, and the firmware where one is given."""
+        try:
+            for program in self._programs():
+                cortex_m_boards.version(cortex_m_boards.find(program))
+            if self.firmware is not None:
+                cortex_m_build.read(self.firmware)
+        except EdgefmError as error:
+            return Unavailable(str(error))
+        return Available()
+
+    def open(self, runtime: str) -> Place:
+        """No Python runs there."""
+        raise TargetError(
+            f"the target '{self.name}' runs no worker: it gives figures and outputs alone",
+            hint="Its figures stand beside those of another target.",
+        )
+
+    def figures(self, model: Path) -> tuple[Figure, ...]:
+        """Return what an emulated run of the model with a few inputs tells.
+
+        Figures, all simulated: 'instructions' of one inference (median; by operator in its details), 'flash_bytes'
+        and 'ram_bytes' of the firmware, and 'output_difference': the largest one to LiteRT's built-in kernels on the
+        same inputs, in levels of a quantised output.
+
+        Raises:
+          ModelError: a kernel for it is missing, or it does not fit the memory.
+          TargetError: a program is missing, or the user's firmware does not do what it should.
+        """
+        graph = cortex_m_graph.read(Path(model))
+        inputs = _inputs(graph)
+        with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
+            source, firmware = self._firmware(graph, Path(name))
+            counted = self._run(graph, firmware, inputs)
+            outputs = _arrays(graph, counted, samples=len(inputs))
+        details = self._details(source)
+        steps = () if source is None else source.steps
+        counts = counted.instructions
+        return (
+            self._figure(
+                "instructions",
+                value=float(statistics.median(counts)),
+                details=details
+                | {
+                    "meaning": _MEANING,
+                    "inputs": len(counts),
+                    "least": min(counts),
+                    "most": max(counts),
+                    "resolution": self.board.tick_ns,
+                    "by_operator": _by_operator(counted, steps),
+                },
+            ),
+            self._figure("flash_bytes", value=float(firmware.flash_bytes), details=details),
+            self._figure(
+                "ram_bytes",
+                value=float(firmware.ram_bytes),
+                details=details
+                | {"stack": "not counted", "arena_bytes": None if source is None else source.arena_bytes},
+            ),
+            self._difference(Path(model), inputs, outputs, details),
+        )
+
+    def outputs(
+        self, model: Path, inputs: NDArray[Any], *, seconds: float = cortex_m_run.SECONDS
+    ) -> tuple[NDArray[Any], ...]:
+        """Return the outputs for raw inputs, [n, ...] each in the model's own dtype, in the file's order.
+
+        Args:
+          model: .tflite file.
+          inputs: [n, ...] in the model's own dtype and shape, without the batch of 1.
+          seconds: for the whole run; an inference of 60 M instructions takes about 0.3 s.
+        Raises:
+          ModelError: see `figures`; or inputs of another shape or dtype.
+          TargetError: see `figures`.
+        """
+        graph = cortex_m_graph.read(Path(model))
+        wanted = graph.inputs[0]
+        if inputs.dtype != np.dtype(wanted.dtype) or inputs.shape[1:] != wanted.shape[1:] or not len(inputs):
+            raise ModelError(
+                f"inputs of {inputs.dtype} {inputs.shape} are given; {model} takes {wanted.dtype} {wanted.shape[1:]}"
+            )
+        with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
+            _, firmware = self._firmware(graph, Path(name))
+            return _arrays(graph, self._run(graph, firmware, inputs, seconds=seconds), samples=len(inputs))
+
+    def _programs(self) -> tuple[str, ...]:
+        return (EMULATOR, COMPILER) if self.firmware is None else (EMULATOR,)
+
+    def _firmware(self, graph: Graph, folder: Path) -> tuple[cortex_m_source.Source | None, cortex_m_build.Firmware]:
+        """Return the user's firmware, or the one that is built in a folder, with its source."""
+        if self.firmware is not None:
+            return None, cortex_m_build.read(self.firmware)
+        source = cortex_m_source.source_of(graph)
+        source.write(folder)
+        return source, cortex_m_build.read(cortex_m_build.build(folder, board=self.board))
+
+    def _run(
+        self,
+        graph: Graph,
+        firmware: cortex_m_build.Firmware,
+        inputs: NDArray[Any],
+        *,
+        seconds: float = cortex_m_run.SECONDS,
+    ) -> Counted:
+        try:
+            return cortex_m_run.run(
+                firmware,
+                np.ascontiguousarray(inputs).tobytes(),
+                board=self.board,
+                input_bytes=graph.inputs[0].size_bytes,
+                seconds=seconds,
+            )
+        except FirmwareError as error:
+            if self.firmware is None:  # edgefm's own: what went wrong is the model's
+                raise ModelError(f"{graph.path} could not be run on an emulated Cortex-M: {error.message}") from error
+            raise
+
+    def _details(self, source: cortex_m_source.Source | None) -> dict[str, Any]:
+        details: dict[str, Any] = {
+            "cpu": self.board.cpu,
+            "machine": self.board.machine,
+            "qemu": cortex_m_boards.version(cortex_m_boards.find(EMULATOR)),
+        }
+        if source is None:
+            return details | {"kernels": f"those of the given firmware {self.firmware}"}
+        compiler = cortex_m_boards.version(cortex_m_boards.find(COMPILER))
+        flags = " ".join(cortex_m_build.flags_of(self.board))
+        return details | {"kernels": _OWN, "compiler": f"{COMPILER} {compiler}", "flags": flags}
+
+    def _figure(
+        self, name: str, *, value: float | None = None, reason: str | None = None, details: dict[str, Any]
+    ) -> Figure:
+        return Figure(name=name, value=value, mode=self.mode, reason=reason, details=details)
+
+    def _difference(
+        self, model: Path, inputs: NDArray[Any], outputs: tuple[NDArray[Any], ...], details: dict[str, Any]
+    ) -> Figure:
+        """Compare with LiteRT on this machine, in a worker of its own."""
+        from edgefm.benchmarking.answers import raw_outputs
+        from edgefm.targets.host import Host
+
+        name = "output_difference"
+        details = details | {"reference": REFERENCE, "inputs": len(inputs)}
+        try:
+            wanted = raw_outputs(model, inputs, runtime=REFERENCE, target=Host())
+        except EdgefmError as error:
+            return self._figure(name, reason=f"{REFERENCE} could not run it: {error.message}", details=details)
+        differences = [
+            np.abs(one.astype(np.float64) - other.astype(np.float64).reshape(one.shape))
+            for one, other in zip(outputs, wanted, strict=True)
+        ]
+        details["differing_values"] = int(sum(np.count_nonzero(difference) for difference in differences))
+        details["values"] = int(sum(difference.size for difference in differences))
+        return self._figure(name, value=float(max(np.max(one) for one in differences)), details=details)
+
+
+def _inputs(graph: Graph) -> NDArray[Any]:
+    """Return a few repeatable inputs, [INPUTS, ...]: the whole range of integers, or [0, 1)."""
+    tensor = graph.inputs[0]
+    generator = np.random.default_rng(0)
+    shape = (INPUTS, *tensor.shape[1:])
+    if tensor.dtype == "float32":
+        return generator.random(shape, dtype=np.float32)
+    if tensor.dtype not in ("int8", "uint8"):
+        raise ModelError(
+            f"the input '{tensor.name}' of {graph.path} is {tensor.dtype}; int8, uint8 or float32 is wanted"
+        )
+    limits = np.iinfo(tensor.dtype)
+    return generator.integers(limits.min, limits.max, shape, endpoint=True).astype(tensor.dtype)
+
+
+def _arrays(graph: Graph, counted: Counted, *, samples: int) -> tuple[NDArray[Any], ...]:
+    """Return the outputs by tensor; a FirmwareError where the firmware's have other sizes."""
+    sizes = tuple(tensor.size_bytes for tensor in graph.outputs)
+    if counted.output_bytes != sizes:
+        raise FirmwareError(f"the firmware's outputs have {counted.output_bytes} bytes, the model's {sizes}")
+    rows = np.frombuffer(counted.outputs, np.uint8).reshape(samples, sum(sizes))
+    ends = np.cumsum(sizes)
+    return tuple(
+        np.ascontiguousarray(rows[:, end - size : end]).view(np.dtype(tensor.dtype)).reshape(samples, *tensor.shape[1:])
+        for tensor, end, size in zip(graph.outputs, ends, sizes, strict=True)
+    )
+
+
+def _by_operator(counted: Counted, steps: tuple[tuple[int, str], ...]) -> list[dict[str, Any]]:
+    """Return the instructions of each operator run alone; those of a user's firmware have no names."""
+    return [
+        {"index": steps[place][0], "operator": steps[place][1], "instructions": count}
+        if place < len(steps)
+        else {"index": place, "operator": None, "instructions": count}
+        for place, count in counted.by_operator.items()
+    ]

@@ -1,0 +1,99 @@
+"""The Cortex-M cores that QEMU emulates with room for a model, and the programs that are needed for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgefm.errors import RecipeError
+from edgefm.targets.base import TargetError
+
+EMULATOR, COMPILER = "qemu-system-arm", "arm-none-eabi-gcc"
+_PACKAGES = {EMULATOR: "qemu-system-arm", COMPILER: "gcc-arm-none-eabi"}
+_VARIABLES = {EMULATOR: "EDGEFM_QEMU_SYSTEM_ARM", COMPILER: "EDGEFM_ARM_GCC"}
+_ANSWER_SECONDS = 20.0
+FIRMWARE = Path(__file__).parent / "cortex_m_firmware"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One of QEMU's boards.
+
+    Attributes:
+      core: e.g. 'm4'.
+      cpu: the compiler's name of the core.
+      machine: QEMU's name of the board.
+      tick_ns: of its processor clock; under `-icount shift=0` also the instructions that a tick stands for.
+    """
+
+    core: str
+    cpu: str
+    machine: str
+    tick_ns: float
+
+    @property
+    def script(self) -> Path:
+        """The linker script."""
+        return FIRMWARE / f"{self.core}.ld"
+
+
+BOARDS: Mapping[str, Board] = {
+    board.core: board
+    for board in (
+        Board(core="m4", cpu="cortex-m4", machine="mps2-an386", tick_ns=40.0),
+        Board(core="m7", cpu="cortex-m7", machine="mps2-an500", tick_ns=40.0),
+        Board(core="m55", cpu="cortex-m55", machine="mps3-an547", tick_ns=31.25),
+    )
+}
+
+
+def find(program: str) -> Path:
+    """Return the emulator's or the compiler's path.
+
+    Raises:
+      TargetError: it is not installed; the hint says how to install it.
+      RecipeError: the environment variable for it names no program.
+    """
+    variable = _VARIABLES[program]
+    given = os.environ.get(variable)
+    if given:
+        path = Path(given).expanduser()
+        if not (path.is_file() and os.access(path, os.X_OK)):
+            raise RecipeError(f"{variable} is '{given}', which is no program", hint=f"Give the path of {program}.")
+        return path.absolute()
+    found = shutil.which(program)
+    if found is None:
+        raise TargetError(
+            f"{program} is not installed",
+            hint=f"Install it with: apt-get install {_PACKAGES[program]}, or name it in {variable}.",
+        )
+    return Path(found)
+
+
+def version(program: Path) -> str:
+    """Return the version that a program tells, e.g. '7.2.22'.
+
+    Raises:
+      TargetError: it does not answer.
+    """
+    try:
+        done = subprocess.run(
+            [str(program), "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWER_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TargetError(f"{program} does not answer: {error}") from error
+    found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout.partition("\n")[0])
+    if done.returncode != 0 or found is None:
+        raise TargetError(f"{program} does not tell its version")
+    return found.group()

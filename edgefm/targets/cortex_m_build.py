@@ -1,0 +1,124 @@
+"""Compiling a model's C source with edgefm's kernels into a firmware; and what an ELF file is."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgefm.errors import ModelError
+from edgefm.targets.base import TargetError
+from edgefm.targets.cortex_m_boards import COMPILER, FIRMWARE, Board, find
+
+FLAGS = ("-O2", "-std=gnu11", "-ffreestanding", "-ffunction-sections", "-fno-common")
+SOURCES = ("edgefm_start.c", "edgefm_firmware.c", "edgefm_kernels.c")
+_SECONDS = 120.0
+_ARM, _LOAD, _WRITABLE = 40, 1, 2
+
+
+def flags_of(board: Board) -> tuple[str, ...]:
+    """Return the compiler's flags that decide the code."""
+    return (f"-mcpu={board.cpu}", "-mthumb", "-mfloat-abi=hard", *FLAGS)
+
+
+def build(folder: Path, *, board: Board) -> Path:
+    """Return the firmware made of a folder's model.c and constants.bin.
+
+    Raises:
+      ModelError: it does not fit the board's memory.
+      TargetError: the compiler is not there, or fails.
+    """
+    result = folder / "firmware.elf"
+    command = [
+        str(find(COMPILER)),
+        *flags_of(board),
+        "-nostdlib",
+        "-Wl,--gc-sections",
+        "-Wl,--no-warn-rwx-segments",
+        f"-I{FIRMWARE}",
+        f"-L{FIRMWARE}",
+        "-T",
+        str(board.script),
+        "-o",
+        result.name,
+        "model.c",
+        *(str(FIRMWARE / name) for name in SOURCES),
+        "-lgcc",
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,  # the constants are taken from here
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TargetError(f"{COMPILER} did not end within {_SECONDS:g} s") from error
+    if done.returncode != 0:
+        full = [line for line in done.stdout.splitlines() if "overflowed by" in line or "left for the stack" in line]
+        if full:
+            room = full[0].rpartition(": ")[2].strip()
+            raise ModelError(f"the model does not fit the memory of {board.machine}: {room}")
+        raise TargetError(f"{COMPILER} failed: {_first_error(done.stdout)}")
+    return result
+
+
+def _first_error(text: str) -> str:
+    lines = [line for line in text.splitlines() if "error" in line] or text.splitlines() or ["it gives no reason"]
+    return lines[0].strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Firmware:
+    """A firmware file.
+
+    Attributes:
+      path: of the ELF file.
+      flash_bytes: code and constants, as they would lie in flash.
+      ram_bytes: variables, the arena among them; the stack is not counted.
+    """
+
+    path: Path
+    flash_bytes: int
+    ram_bytes: int
+
+
+def read(path: Path) -> Firmware:
+    """Return what an ELF file for 32-bit Arm holds.
+
+    Raises:
+      TargetError: it is missing, no ELF file, damaged, or for another processor.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise TargetError(f"the firmware {path} cannot be read: {error.strerror or error}") from error
+    if content[:4] != b"\x7fELF":
+        raise TargetError(f"{path} is no ELF file", hint="Give the .elf that your toolchain links, not a .bin or .hex.")
+    if content[4:6] != b"\x01\x01":
+        raise TargetError(f"{path} is not a 32-bit little-endian ELF file", hint="A Cortex-M's firmware is one.")
+    try:
+        kind, machine = struct.unpack_from("<HH", content, 16)
+        (table,) = struct.unpack_from("<I", content, 28)
+        size, count = struct.unpack_from("<HH", content, 42)
+        segments = [struct.unpack_from("<8I", content, table + size * place) for place in range(count)]
+    except struct.error as error:
+        raise TargetError(f"the firmware {path} is cut off or damaged") from error
+    if machine != _ARM:
+        raise TargetError(f"{path} is built for another processor (ELF machine {machine}; Arm is {_ARM})")
+    loaded = [segment for segment in segments if segment[0] == _LOAD]
+    if kind != 2 or not loaded:  # ET_EXEC
+        raise TargetError(f"{path} is not a linked program", hint="Link it with one of edgefm's linker scripts.")
+    if any(offset + stored > len(content) for _, offset, _, _, stored, _, _, _ in loaded):
+        raise TargetError(f"the firmware {path} is cut off or damaged")
+    return Firmware(
+        path=Path(path),
+        flash_bytes=sum(segment[4] for segment in loaded),
+        ram_bytes=sum(segment[5] for segment in loaded if segment[6] & _WRITABLE),
+    )
