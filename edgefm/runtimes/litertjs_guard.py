@@ -11,6 +11,7 @@ Run as a module with the path of ChromeDriver; it answers with one JSON object: 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -32,6 +33,9 @@ _STARTED = re.compile(r"started successfully on port (\d+)")
 
 def main() -> None:
     """Serve until standard input ends."""
+    if importlib.util.find_spec("psutil") is None:
+        _say({"reason": "the Python package psutil is not installed; without it the browser could not be ended"})
+        return
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _leave)
     _adopt()

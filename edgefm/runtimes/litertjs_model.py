@@ -42,8 +42,10 @@ def read_ends(path: Path) -> ModelEnds:
     """
     tflite_file.check(path)
     content = path.read_bytes()
+    from ai_edge_litert import schema_py_generated as schema
+
     try:
-        ends = _read(content)
+        ends = _read(content, schema)
     except Exception as error:  # the generated accessors raise whatever a wrong offset leads to
         raise ModelError(
             f"{path} is damaged: its graph cannot be read ({type(error).__name__}: {error})",
@@ -72,9 +74,9 @@ def read_ends(path: Path) -> ModelEnds:
     return ModelEnds(input=inputs[0], outputs=outputs, signature=signature, order=order)
 
 
-def _read(content: bytes) -> tuple[tuple[TensorDetails, ...], tuple[TensorDetails, ...], str, tuple[str, ...]]:
-    from ai_edge_litert import schema_py_generated as schema
-
+def _read(
+    content: bytes, schema: Any
+) -> tuple[tuple[TensorDetails, ...], tuple[TensorDetails, ...], str, tuple[str, ...]]:
     # Accessors on the bytes, not the object API: the weights are never copied.
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)

@@ -250,7 +250,10 @@ def test_guard_tells_why_a_driver_did_not_start(tmp_path: Path) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
     driver = _program(tmp_path / "driver", "echo 'cannot open shared object file' >&2; exit 127")
-    said, _ = _guard(driver, folder).communicate(timeout=30)
+    guard = _guard(driver, folder)
+    assert guard.stdout is not None
+    said = guard.stdout.readline()
+    guard.communicate(timeout=30)
     assert json.loads(said)["reason"] == f"{driver} did not start: cannot open shared object file"
     assert list(folder.iterdir()) == []
 
