@@ -1,0 +1,109 @@
+"""`edgefm gate`: hold a project's budget, in CI or by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgefm.cli import render
+from edgefm.cli.measured_now import measure_now, measuring_options, refuse_measuring_options
+
+if TYPE_CHECKING:
+    from edgefm.comparison.gate import Gate
+
+_COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checked": "yellow"}
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="[RUN | record.json | FILES.tflite …]")
+@click.option(
+    "--budget", type=click.Path(path_type=Path), default=Path("budget.toml"), show_default=True, help="The limits."
+)
+@click.option("--baseline", metavar="RECORD", default=None, help="Run or record that ratios and drops refer to.")
+@click.option("--force", is_flag=True, help="Take a baseline of another machine or other settings.")
+@click.option("--junit", type=click.Path(path_type=Path), default=None, help="Write JUnit XML, a test case a limit.")
+@measuring_options
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    what: tuple[str, ...],
+    budget: Path,
+    baseline: str | None,
+    force: bool,
+    junit: Path | None,
+    as_json: bool,
+    **measuring: Any,
+) -> int:
+    """Check that models keep the limits of a budget.
+
+    The figures are those of RUN's newest benchmark (by default of the latest run), of a record, or of .tflite files
+    that are measured now. A ratio refers to the model that the budget calls its baseline, within one benchmark, or to
+    a record of the same machine and settings.
+
+    Exit code: 0 all limits held or are undecided, 1 a limit is broken, 2 none is, but one could not be checked.
+    """
+    from edgefm.comparison import budget as budgets
+    from edgefm.comparison.gate import gate
+    from edgefm.comparison.subjects import is_model, open_subject
+    from edgefm.runs import RunDirectory
+
+    limits = budgets.read(budget)
+    base = None
+    if baseline is not None:
+        if is_model(baseline):
+            raise click.UsageError(
+                "--baseline takes a record; give the file beside the others, and name it in the budget"
+            )
+        base = open_subject(baseline)
+    models = [is_model(given) for given in what]
+    if any(models) and not all(models):
+        raise click.UsageError("give one run or record, or .tflite files, not both")
+    if len(what) > 1 and not any(models):
+        raise click.UsageError("give one run or record, not several")
+    if any(models):
+        bars = render.Bars()
+        try:
+            with measure_now([Path(given) for given in what], measuring, bars) as subject:
+                found = gate(subject, limits, baseline=base, force=force)
+        finally:
+            bars.close()
+    else:
+        refuse_measuring_options(measuring, "a run or a record is measured already")
+        subject = open_subject(what[0] if what else str(RunDirectory.latest().path))
+        found = gate(subject, limits, baseline=base, force=force)
+    if junit is not None:
+        from edgefm.comparison.junit import write
+
+        write(junit, found)
+    if as_json:
+        render.as_json(found.to_json())
+    else:
+        show(found)
+    return found.exit_code
+
+
+def show(found: Gate) -> None:
+    """Print a table of the limits, the reasons, and what came of it."""
+    from edgefm.comparison import wording
+
+    click.echo(f"{found.record}{f', against {found.baseline}' if found.baseline else ''}\n")
+    rows = [
+        [
+            check.model,
+            check.key,
+            wording.number(check, check.value),
+            wording.interval(check),
+            wording.bound(check),
+            click.style(check.state, fg=_COLOURS[check.state]),
+        ]
+        for check in found.checks
+    ]
+    render.table(rows, headers=["model", "limit", "is", "95 %", "allowed", "state"])
+    click.echo()
+    for check in found.checks:
+        if check.reason:
+            click.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    click.secho(wording.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)

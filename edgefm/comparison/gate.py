@@ -1,0 +1,270 @@
+"""Hold a record against a budget: which limits held, which are broken, which could not be checked."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgefm.benchmarking.round_comparison import TOO_FEW
+from edgefm.benchmarking.statistics import Estimate
+from edgefm.comparison import aspects, differences
+from edgefm.comparison.budget import KEYS, Budget, Limit
+from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+
+KIND = "gate"
+SCHEMA_VERSION = 1
+HELD, BROKEN, UNDECIDED, UNCHECKED = "held", "broken", "undecided", "not checked"
+STATES = (HELD, BROKEN, UNDECIDED, UNCHECKED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One limit, held against one model.
+
+    Attributes:
+      model: name of the row, or the pattern where no row matches.
+      key: of the limit.
+      limit: its value.
+      state: one of `STATES`.
+      value: the figure; None where it could not be had.
+      low: where its 95 % interval begins; None for figures that no chance is in.
+      high: where it ends.
+      reason: what makes it undecided or unchecked, or what else to know.
+    """
+
+    model: str
+    key: str
+    limit: float
+    state: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What came of a budget.
+
+    Attributes:
+      record: name of the record as it was given.
+      baseline: what ratios and drops refer to, or None.
+      checks: in the order of the budget, and of the rows.
+      notes: what else a reader should know.
+    """
+
+    record: str
+    baseline: str | None
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1: a limit is broken; 2: none is, but some could not be checked; 0: all held or are undecided."""
+        states = {check.state for check in self.checks}
+        return 1 if BROKEN in states else 2 if UNCHECKED in states else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "record": self.record,
+            "baseline": self.baseline,
+            "exit_code": self.exit_code,
+            "notes": list(self.notes),
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, force: bool = False) -> Gate:
+    """Return which limits of a budget the models of a record keep.
+
+    Sizes, counts and the accuracy on given images have no chance in them: the figure decides. Of a latency the
+    interval does: below the limit as a whole it is held, above it broken, else undecided (broken where the budget is
+    strict). A model that is in the budget and not in the record, or failed, is not checked, and that is no success.
+
+    Args:
+      subject: the record.
+      budget: the limits.
+      baseline: another record: each model is compared with the one of its name there, or with the one it names.
+        Else the model that the budget calls its baseline, in the same record.
+      force: compare latencies with a baseline of another environment.
+    """
+    notes: list[str] = []
+    if baseline is not None and budget.baseline is not None:
+        notes.append(
+            f"the baseline record {baseline.name} takes the place of the budget's baseline '{budget.baseline}'"
+        )
+    between = () if baseline is None else differences.differences(baseline.record, subject.record)
+    checks: list[Check] = []
+    for limit in budget.limits:
+        rows = [row for name, row in subject.rows.items() if _matches(name, limit.models)]
+        if not rows:
+            names = ", ".join(subject.rows)
+            reason = f"no model of the record is called so; it has {names}"
+            checks.append(Check(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason))
+        for row in rows:
+            if row["status"] != "ok":
+                found = _unchecked(row, limit, f"it failed: {row['reason']}")
+            elif KEYS[limit.key].baseline:
+                found = _against_baseline(subject, row, limit, budget, baseline, between, force=force)
+            else:
+                found = _alone(row, limit, strict=budget.strict)
+            checks.append(found)
+    if any(check.key == "p50_us" for check in checks):
+        notes.append("p50_us is a time of one machine: on another it says nothing; p50_ratio does")
+    if force:
+        notes += [f"forced: the baseline's {one.what} is {one.first}, here {one.second}" for one in between]
+    session: Mapping[str, Any] = subject.record.get("session", {})
+    notes += [f"the benchmark was disturbed: {told}" for told in session.get("disturbed", [])]
+    return Gate(
+        record=subject.name,
+        baseline=budget.baseline if baseline is None else baseline.name,
+        checks=tuple(checks),
+        notes=tuple(notes),
+    )
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
+
+
+def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> Check:
+    return Check(model=row["name"], key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
+
+
+def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> Check:
+    """Check a limit that takes no baseline."""
+    key = limit.key
+    if key in ("size_bytes", "size_gzip_bytes"):
+        return _exact(row, limit, float(row[key]))
+    if key == "accuracy":
+        found = row["accuracy"]
+        return _quality(row, limit, found, higher_is_better=True)
+    if key == "quality":
+        found = row["quality"] or {"value": None, "reason": "the record holds no quality: it was measured without data"}
+        return _quality(row, limit, found, higher_is_better=found.get("higher_is_better", True))
+    if key == "p50_us":
+        latency = row["latency_ns"]
+        if latency is None or latency["p50"]["value"] is None:
+            return _unchecked(row, limit, "its latency was not measured")
+        us = Estimate(*(latency["p50"][name] / 1e3 for name in ("value", "low", "high")))
+        return _by_interval(row, limit, us, strict=strict, few=len(rounds_of(row)) < 2)
+    if key == "peak_memory_bytes":
+        if row["memory"] is None:
+            return _unchecked(row, limit, "its memory was not measured")
+        return _exact(row, limit, float(row["memory"]["above_bare_bytes"]))
+    figures = figures_of(row)
+    if key not in figures:
+        told = next((one["reason"] for one in row.get("figures", []) if one["name"] == key and one["reason"]), None)
+        return _unchecked(
+            row, limit, told or f"the record holds no {key}: measure with a runtime or target that tells it"
+        )
+    value, mode, _ = figures[key]
+    return _exact(row, limit, value, reason=None if mode == "measured" else mode)
+
+
+def _against_baseline(
+    subject: Subject,
+    row: Mapping[str, Any],
+    limit: Limit,
+    budget: Budget,
+    baseline: Subject | None,
+    between: tuple[differences.Difference, ...],
+    *,
+    force: bool,
+) -> Check:
+    base: Mapping[str, Any] | None
+    other = baseline or subject
+    if baseline is None:
+        if budget.baseline is None:
+            return _unchecked(
+                row, limit, 'no baseline: write baseline = "NAME" into the budget, or give --baseline RECORD'
+            )
+        named = budget.baseline
+        base = next((one for one in subject.record["models"] if one["name"] == named), None)
+    else:
+        rows = baseline.rows
+        base = next(iter(rows.values())) if baseline.model is not None else rows.get(row["name"])
+        named = f"{row['name']} in {baseline.name}"
+    if base is None:
+        return _unchecked(row, limit, f"the baseline {named} is not in the record")
+    if base["status"] != "ok":
+        return _unchecked(row, limit, f"the baseline {named} failed: {base['reason']}")
+    if limit.key == "accuracy_drop":
+        found = aspects.quality(other, base, subject, row, margin=0.0)
+        if found is None or found.name != "accuracy" or found.difference is None:
+            why = "accuracy was not measured" if found is None or found.reason is None else found.reason
+            return _unchecked(row, limit, why)
+        return _exact(row, limit, -found.difference.value, low=-found.difference.high, high=-found.difference.low)
+    if not rounds_of(row) or not rounds_of(base):
+        return _unchecked(row, limit, "the latency of one of them was not measured")
+    if baseline is not None and not force:
+        what = [one.what for one in (*between, *differences.row_differences(base, row))]
+        if what:
+            return _unchecked(
+                row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares nevertheless)"
+            )
+    compared = aspects.latency_comparison(base, row, paired=baseline is None)
+    return _by_interval(row, limit, compared.round_ratio, strict=budget.strict, few=compared.verdict == TOO_FEW)
+
+
+def _exact(
+    row: Mapping[str, Any],
+    limit: Limit,
+    value: float,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    reason: str | None = None,
+) -> Check:
+    # 0.91 - 0.90 is 0.010000000000000009: no limit of 0.01 is broken by that.
+    state = HELD if value <= limit.value + 1e-12 else BROKEN
+    return Check(
+        model=row["name"], key=limit.key, limit=limit.value, state=state, value=value, low=low, high=high, reason=reason
+    )
+
+
+def _quality(row: Mapping[str, Any], limit: Limit, found: Mapping[str, Any], *, higher_is_better: bool) -> Check:
+    value = found["value"]
+    if value is None:
+        return _unchecked(row, limit, str(found["reason"]))
+    held = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
+    return Check(
+        model=row["name"],
+        key=limit.key,
+        limit=limit.value,
+        state=HELD if held else BROKEN,
+        value=value,
+        low=found.get("low"),
+        high=found.get("high"),
+    )
+
+
+def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, strict: bool, few: bool) -> Check:
+    reason = None
+    if not few and found.high <= limit.value:
+        state = HELD
+    elif not few and found.low > limit.value:
+        state = BROKEN
+    else:
+        state = BROKEN if strict else UNDECIDED
+        reason = "too few rounds" if few else "its interval reaches across the limit"
+        reason += ", and the budget is strict" if strict else ""
+    return Check(
+        model=row["name"],
+        key=limit.key,
+        limit=limit.value,
+        state=state,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        reason=reason,
+    )

@@ -1,0 +1,44 @@
+"""A gate's result as JUnit XML, which CI systems show beside the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+
+from edgefm import artefacts
+from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, Check, Gate
+from edgefm.comparison.wording import bound, sentence
+
+
+def write(path: Path, found: Gate) -> Path:
+    """Write a test case for each limit: broken is a failure, not checked an error, undecided passes and says so."""
+    suite = TestSuite("edgefm gate")
+    suite.add_property("record", found.record)
+    if found.baseline is not None:
+        suite.add_property("baseline", found.baseline)
+    for place, note in enumerate(found.notes):
+        suite.add_property(f"note {place + 1}", note)
+    for check in found.checks:
+        suite.add_testcase(_case(check))
+    whole = JUnitXml("edgefm")
+    whole.add_testsuite(suite)
+    for counted in (suite, whole):
+        counted.update_statistics()  # type: ignore[no-untyped-call]  # junitparser types a part of itself
+    content: bytes = whole.tostring()  # type: ignore[no-untyped-call]
+    return artefacts.write_bytes(path, content)
+
+
+def _case(check: Check) -> TestCase:
+    case = TestCase(f"{check.key}, {bound(check)}")
+    case.classname = f"edgefm.gate.{check.model}"
+    told = sentence(check)
+    if check.state == BROKEN:
+        case.result = [Failure(told, "broken")]
+    elif check.state == UNCHECKED:
+        case.result = [Error(told, "not checked")]
+    elif check.state == UNDECIDED:
+        case.system_out = f"undecided: {told}"
+    else:
+        case.system_out = told
+    return case
