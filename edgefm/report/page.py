@@ -28,14 +28,8 @@ if TYPE_CHECKING:
 
 def render(content: Content) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"size": wording.size, "data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
+    environment = template_environment()
+    environment.filters |= {"data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
     held, facts = content.inputs, content.facts
     made = {name: one for name, one in (held.quantize or {}).items() if name not in _NOT_SHOWN}
     after = {one["variant"]: one["post_training"] for one in _variants(held) if one.get("post_training")}
@@ -49,7 +43,7 @@ def render(content: Content) -> str:
         "run_id": held.run_id,
         "facts": facts,
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
-        "css": Markup(_css()),
+        "css": Markup(css()),
         "svg": {name: (Markup(one.wide), Markup(one.narrow)) for name, one in content.pictures.items()},
         "commands": reproduce.commands(held.steps),
         "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in held.steps],
@@ -115,7 +109,22 @@ def _soft(name: str) -> Markup:
     return Markup("_<wbr>").join(name.split("_"))
 
 
-def _css() -> str:
+def template_environment() -> jinja2.Environment:
+    """Return what renders the templates of `edgefm/report/templates`; texts are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": wording.size}
+    return environment
+
+
+def css() -> str:
+    """Return the style sheet of every page, with the palettes of `edgefm.report.style`."""
+
     def variables(palette: dict[str, str]) -> str:
         return "".join(f"--{name}:{colour};" for name, colour in palette.items())
 

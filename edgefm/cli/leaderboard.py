@@ -1,0 +1,34 @@
+"""`edgefm leaderboard`: a page of models, runtimes and targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgefm.cli import render
+
+
+@click.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RECORDS…")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("leaderboard"), show_default=True, help="Folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON.")
+def command(records: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Write a page of all models in RECORDS on their runtimes and targets: HTML, Markdown, JSON, PNG.
+
+    RECORDS are files that `edgefm benchmark --out` wrote, or folders that hold them. Of several records of the same
+    model, target and runtime the newest counts.
+    """
+    from edgefm.errors import missing_extra
+
+    try:
+        from edgefm.report.leaderboard import PAGE, write_leaderboard
+    except ImportError as error:
+        raise missing_extra(error.name or "matplotlib", "report") from error
+    found = write_leaderboard(records, out)
+    if as_json:
+        render.as_json(found.to_json())
+        return
+    for model in found.models:
+        click.echo(f"{model.name}: {len(model.entries)} rows, {len(model.timed)} of them timed")
+    click.echo(f"page: {out / PAGE}")

@@ -1,0 +1,52 @@
+"""One page of models on runtimes and targets, from benchmark records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgefm import artefacts
+from edgefm.errors import RunError
+from edgefm.report import style
+from edgefm.report.leaderboard import page, picture
+from edgefm.report.leaderboard.entries import Board, board
+
+PAGE, MARKDOWN, DATA = "leaderboard.html", "leaderboard.md", "leaderboard.json"
+
+
+def write_leaderboard(records: Sequence[Path], out: Path) -> Board:
+    """Write leaderboard.html, .md, .json and a picture of each model into a folder; return what they say.
+
+    Args:
+      records: files that `edgefm benchmark` wrote, or folders in which they are looked for.
+      out: folder.
+    Raises:
+      RunError: no record is found, or one cannot be read.
+    """
+    found = board(_files(records))
+    pictures = {}
+    with style.drawing():
+        for model in found.models:
+            if not model.timed:
+                continue
+            pictures[model.name] = picture.svgs(model)
+            artefacts.write_bytes(out / picture.file_name(model), picture.png(model))
+    artefacts.write_text(out / PAGE, page.html(found, pictures))
+    artefacts.write_text(out / MARKDOWN, page.markdown(found))
+    artefacts.write_json(out / DATA, found.to_json())
+    return found
+
+
+def _files(records: Sequence[Path]) -> list[Path]:
+    """Return the record files among what was given, each once."""
+    found: list[Path] = []
+    for path in records:
+        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        found += [one for one in inside if one.resolve() not in {other.resolve() for other in found}]
+    if not found:
+        given = ", ".join(str(path) for path in records) or "nothing"
+        raise RunError(
+            f"no benchmark record was found in: {given}",
+            hint="Write records with: edgefm benchmark FILES --out FOLDER",
+        )
+    return found

@@ -1,0 +1,80 @@
+"""The picture of one model: its time on each runtime and target, the fastest on top."""
+
+from __future__ import annotations
+
+import re
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from edgefm.report import style, wording
+from edgefm.report.leaderboard.entries import Entry, ModelBoard
+
+_COLOURS = {"measured": style.BLUE, "estimated": style.ORANGE, "simulated": style.GREY}
+
+
+def draw(model: ModelBoard, *, width: float) -> Figure:
+    """Return the times of a model; call it inside `style.drawing`.
+
+    The axis is logarithmic, for between the fastest and the slowest there can lie a factor of a thousand; so each
+    time is a dot, and no bar whose length would say nothing.
+    """
+    entries = model.timed
+    small = width < style.WIDE
+    figure = style.new_figure(width, 1.3 + (0.46 if small else 0.34) * len(entries))
+    axes = figure.add_subplot()
+    unit = wording.time_unit(entry.p50.value for entry in entries if entry.p50)
+    values = [entry.p50.value / unit.nanoseconds for entry in entries if entry.p50]
+    low, high = min(values) / 2, max(values) * (6 if small else 3)
+    for place, (entry, value) in enumerate(zip(entries, values, strict=True)):
+        assert entry.p50 is not None
+        colour = _COLOURS[entry.mode]
+        axes.plot([low, high], [place, place], color=style.LINE, linewidth=0.8, zorder=1)
+        ends = entry.p50.scaled(1 / unit.nanoseconds)
+        if not ends.bare:
+            axes.plot([ends.low, ends.high], [place, place], color=colour, linewidth=3, alpha=0.45, zorder=2)
+        axes.plot([value], [place], marker="o", markersize=7, color=colour, zorder=3)
+        axes.text(max(value, ends.high) * 1.13, place, unit.text(entry.p50.value), va="center", fontsize=8.5)
+    axes.set_yticks(range(len(entries)), [label(entry, small=small) for entry in entries])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if small else (1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(f"one inference, p50, {unit.name}; less is better")
+    axes.grid(True, axis="x")
+    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
+    axes.spines["left"].set_visible(False)
+    modes = [mode for mode in _COLOURS if any(entry.mode == mode for entry in entries)]
+    handles = [Line2D([], [], marker="o", linestyle="", color=_COLOURS[mode], label=mode) for mode in modes]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def label(entry: Entry, *, small: bool = False) -> str:
+    """Return what an entry is called beside its bar."""
+    threads = f", {entry.threads} threads" if entry.threads > 1 else ""
+    parts = [part for part in (entry.runtime, "" if entry.target == "host" else entry.target) if part]
+    return ("\n" if small else " · ").join(parts) + threads
+
+
+def svgs(model: ModelBoard) -> tuple[str, str]:
+    """Return the picture for a wide page and for a phone."""
+    alt = f"time of one inference of {model.name} on each runtime and target"
+    found = []
+    for place, width in enumerate((style.WIDE, style.NARROW)):
+        prefix = f"board-{model.sha256[:8]}-{place}"
+        found.append(style.svg(draw(model, width=width), prefix=prefix, alt=alt))
+    return found[0], found[1]
+
+
+def png(model: ModelBoard) -> bytes:
+    """Return the picture as a PNG."""
+    return style.png(draw(model, width=style.WIDE))
+
+
+def file_name(model: ModelBoard) -> str:
+    """Return the name of the picture's file."""
+    return f"leaderboard-{re.sub(r'[^A-Za-z0-9_.-]+', '-', model.name)}-{model.sha256[:8]}.png"
