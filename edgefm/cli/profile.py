@@ -117,8 +117,8 @@ def _checks(found: Profile) -> Iterator[str]:
         yield _check(check)
     if len(found.checks) > 1:
         yield (
-            "so the operators stand apart in the file but not in the runtime: the table shows differences of prefixes, "
-            "which add up to the whole by construction"
+            "so the runtime joins operators, or their weights leave the near cache between two inferences: the table "
+            "shows differences of prefixes, which add up to the whole by construction"
         )
 
 
@@ -151,7 +151,7 @@ def _row(operator: Operator) -> list[str]:
 
 
 def _us(nanoseconds: float) -> str:
-    return f"{nanoseconds / 1000:,.2f}" if abs(nanoseconds) < 99_950 else f"{nanoseconds / 1000:,.0f}"
+    return f"{nanoseconds / 1000:,.{2 if abs(nanoseconds) < 99_995 else 1}f}"
 
 
 def _rate(value: float | None) -> str:

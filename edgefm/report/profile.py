@@ -13,13 +13,15 @@ from matplotlib.patches import Patch
 from edgefm import artefacts
 from edgefm.profiling.result import Operator, Profile
 from edgefm.report import style
-from edgefm.report.wording import TimeUnit, number, time_unit
+from edgefm.report.wording import TimeUnit, number, signed, time_unit
 
 # More rows than these no one reads: the least are joined in one.
 _MOST_ROWS = 40
 _ROW, _NARROW_ROW = 0.27, 0.4
-_HEAD, _NARROW_HEAD = 1.35, 1.75
-_PALE = 0.38
+# Inches above the bars, for title, lines and colours, and below them.
+_HEAD, _NARROW_HEAD, _FOOT = 0.95, 1.28, 0.55
+_PALE, _GREY_ALPHA = 0.38, 0.75
+_OTHERS = 2
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"})
 _DENSE = frozenset({"FULLY_CONNECTED", "BATCH_MATMUL"})
 _KINDS = (("convolutions", style.BLUE), ("dense layers", style.ORANGE), ("all others", style.GREY))
@@ -79,9 +81,12 @@ def draw_profile(profile: Profile, *, width: float) -> Figure:
     small = width < style.WIDE
     unit = _unit(profile)
     rows = _rows(profile, unit, small=small)
-    figure = style.new_figure(width, (_NARROW_HEAD if small else _HEAD) + (_NARROW_ROW if small else _ROW) * len(rows))
-    title, line = _title(profile, unit, small=small)
-    figure.suptitle(title, x=0.012, ha="left", fontsize=10, fontweight="bold", color=style.INK)
+    head = _NARROW_HEAD if small else _HEAD
+    height = head + _FOOT + (_NARROW_ROW if small else _ROW) * len(rows)
+    figure = style.new_figure(width, height)
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.set(rect=(0, 0, 1, 1 - head / height))  # type: ignore[call-arg]  # a ConstrainedLayoutEngine
     axes = figure.add_subplot()
     longest = max([row.time_ns for row in rows], default=1.0) or 1.0
     for place, row in enumerate(rows):
@@ -94,7 +99,7 @@ def draw_profile(profile: Profile, *, width: float) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.grid(not small, axis="x")
     axes.set_xlabel(f"{unit.name} of one inference, one thread")
-    _legend(figure, rows, line, small=small)
+    _header(figure, profile, rows, unit, small=small)
     return figure
 
 
@@ -105,7 +110,7 @@ def _bar(axes: Axes, row: _Row, place: int, unit: TimeUnit, *, small: bool) -> N
     height, y = (0.36, place + 0.16) if small else (0.62, float(place))
     # Paper below: a grid line must not shine through the pale part.
     axes.barh(y, length, height=height, color=style.PAPER, linewidth=0)
-    axes.barh(y, length, height=height, color=colour, alpha=_PALE if row.at_peak_ns else 0.75, linewidth=0)
+    axes.barh(y, length, height=height, color=colour, alpha=_PALE if row.at_peak_ns else _GREY_ALPHA, linewidth=0)
     if solid:
         axes.barh(y, solid, height=height, color=colour, linewidth=0)
     if small:
@@ -120,30 +125,37 @@ def _bar(axes: Axes, row: _Row, place: int, unit: TimeUnit, *, small: bool) -> N
     )  # fmt: skip
 
 
-def _legend(figure: Figure, rows: Sequence[_Row], line: str, *, small: bool) -> None:
-    """Write a line below the title, and the meaning of the colours below that."""
+def _header(figure: Figure, profile: Profile, rows: Sequence[_Row], unit: TimeUnit, *, small: bool) -> None:
+    """Write the title, the lines below it and the meaning of the colours, from the top of the figure down."""
+    width, height = figure.get_size_inches()
+    title, line = _title(profile, unit, small=small)
+    left = 0.06 / width
+    figure.text(left, 1 - 0.08 / height, title, fontsize=10, fontweight="bold", va="top")
+    figure.text(left, 1 - 0.33 / height, line, fontsize=8.5, color=style.MUTED, va="top", linespacing=1.3)
     present = sorted({row.kind for row in rows})
     handles = [
-        Patch(color=_KINDS[kind][1], alpha=0.75 if kind == 2 else 1.0, label=_KINDS[kind][0]) for kind in present
+        Patch(
+            facecolor=_KINDS[kind][1], linewidth=0, alpha=_GREY_ALPHA if kind == _OTHERS else 1, label=_KINDS[kind][0]
+        )
+        for kind in present
     ]
     if any(row.at_peak_ns for row in rows):
-        handles.append(Patch(color=style.BLUE, alpha=_PALE, label="pale: above the time at the peak"))
-    legend = figure.legend(
+        handles.append(Patch(facecolor=style.BLUE, alpha=_PALE, linewidth=0, label="pale: above the time at the peak"))
+    below = 0.42 + 0.165 * (1 + line.count("\n"))
+    figure.legend(
         handles=handles,
-        title=line,
-        title_fontsize=8.5,
-        alignment="left",
-        loc="outside upper left",
+        loc="upper left",
+        bbox_to_anchor=(left, 1 - below / height),
         ncols=2 if small else 4,
         frameon=False,
         fontsize=8,
         borderpad=0.0,
-        borderaxespad=0.4,
+        borderaxespad=0.0,
         handlelength=1.0,
         handletextpad=0.5,
         columnspacing=1.2,
+        labelspacing=0.35,
     )
-    legend.get_title().set_color(style.MUTED)
 
 
 def _title(profile: Profile, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
@@ -161,9 +173,9 @@ def _title(profile: Profile, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
         first = profile.checks[0]
         if first.method == "operators":
             alone = 100 * (first.of_whole.value - 1)
-            sum_line = f"Differences of prefixes: operators alone are {alone:+.0f} % off."
+            sum_line = f"Differences of prefixes: operators alone are {signed(alone, 0)} % off."
     else:
-        sum_line = f"Operators alone, summed: {off:+.1f} % off the whole."
+        sum_line = f"Operators alone, summed: {signed(off, 1)} % off the whole."
     if check.missing:
         sum_line += f" {len(check.missing)} are missing."
     runtime = f"{profile.runtime} {profile.version}"
@@ -186,7 +198,7 @@ def _rows(profile: Profile, unit: TimeUnit, *, small: bool) -> list[_Row]:
         time_ns = sum(one.time.value for one in others if one.time)
         share = sum(one.share or 0.0 for one in others)
         text = _figures(time_ns, share if profile.whole else None, None, unit, small=small)
-        rows.append(_Row(label=f"{len(others)} others", text=text, time_ns=time_ns, at_peak_ns=0.0, kind=2))
+        rows.append(_Row(label=f"{len(others)} others", text=text, time_ns=time_ns, at_peak_ns=0.0, kind=_OTHERS))
     return rows
 
 
@@ -203,7 +215,7 @@ def _row(operator: Operator, profile: Profile, unit: TimeUnit, *, small: bool) -
         text=text,
         time_ns=operator.time.value if operator.time else 0.0,
         at_peak_ns=operator.macs / peak.gmac_per_s if operator.time and peak else 0.0,
-        kind=0 if operator.name in _CONVOLUTIONS else 1 if operator.name in _DENSE else 2,
+        kind=0 if operator.name in _CONVOLUTIONS else 1 if operator.name in _DENSE else _OTHERS,
     )
 
 
