@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -237,7 +238,8 @@ def test_connection_that_dies_in_a_request_is_told(server: Server, tmp_path: Pat
         with WorkerProcess(place=place, folder=tmp_path, name="worker") as worker:
             _load(worker, model)
             assert _processes(folder)
-            killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {connection}"])
+            killer = threading.Timer(0.3, server.cut, [connection])
+            killer.start()
             with pytest.raises(WorkerError, match="exit code 255"):
                 worker.request(
                     "samples",
@@ -249,7 +251,7 @@ def test_connection_that_dies_in_a_request_is_told(server: Server, tmp_path: Pat
                     most_calls=10**9,
                     most_ns=60 * 10**9,
                 )
-            killer.wait()
+            killer.join()
             for doing in (place.state, lambda: place.put(model)):
                 with pytest.raises(TargetError, match="the connection was lost"):
                     doing()
@@ -267,10 +269,11 @@ def test_transfer_that_is_cut_off_is_told(server: Server, tmp_path: Path) -> Non
         os.mkfifo(endless)
         writer = os.open(endless, os.O_RDWR)
         os.write(writer, b"the first part")
-        killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {connection}"])
+        killer = threading.Timer(0.3, server.cut, [connection])
+        killer.start()
         with pytest.raises(TargetError, match="the connection was lost while fetching"):
             place.get(str(endless), tmp_path / "out")
-        killer.wait()
+        killer.join()
         os.close(writer)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob("*.part"))
 
