@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgefm import artefacts, runs, runtimes
+from edgefm import artefacts, runs, runtimes, schemas
 from edgefm.benchmarking import record_versions, statistics
 from edgefm.benchmarking.measured import Measured, Round
 from edgefm.benchmarking.round_comparison import compare_paired
@@ -118,21 +116,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def validate(value: Mapping[str, Any]) -> None:
     """Raise a ValueError that names the place where a record breaks its schema."""
-    from jsonschema import Draft202012Validator
-
     version = value.get("schema_version")
-    schema = _schema(version if version in range(1, SCHEMA_VERSION) else SCHEMA_VERSION)
-    errors = Draft202012Validator(schema).iter_errors(_without_long_arrays(value))
-    first = next(iter(errors), None)
-    if first is not None:
-        raise ValueError(f"{first.json_path}: {first.message[:300]}")
-
-
-@cache
-def _schema(version: int) -> dict[str, Any]:
-    name = f"benchmark-record-{version}.schema.json"
-    schema: dict[str, Any] = json.loads(resources.files("edgefm.schemas").joinpath(name).read_text(encoding="utf-8"))
-    return schema
+    known = version if version in range(1, SCHEMA_VERSION) else SCHEMA_VERSION
+    schemas.validate(_without_long_arrays(value), f"{KIND}-{known}")
 
 
 def _without_long_arrays(value: Any) -> Any:
