@@ -1,7 +1,9 @@
 """Measures the shipped models on every runtime, kernel set and target that is here, and writes the leaderboard.
 
-Records go to results/leaderboard/, a folder each; the page to docs/leaderboard.md and docs/leaderboard.html. What is not
-here is left out, with the reason on the terminal: see `edgefm doctor`. Run: python -m benchmarks.leaderboard [--page-only].
+Records go to results/leaderboard/, a folder each; the page to docs/leaderboard.md and docs/leaderboard.html. What is
+not here is left out, with the reason on the terminal: see `edgefm doctor`.
+
+Run: python -m benchmarks.leaderboard [--page-only].
 """
 
 from __future__ import annotations

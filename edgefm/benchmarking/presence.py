@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,6 @@ def announced() -> Iterator[None]:
 
 def others() -> list[int]:
     """Return the process ids of other benchmarks that run on this machine now."""
-    import psutil
-
     found = []
     try:
         names = [path.name for path in _folder().iterdir() if path.name.isdigit()]
@@ -45,12 +44,20 @@ def others() -> list[int]:
     for name in names:
         if int(name) == os.getpid():
             continue
-        if psutil.pid_exists(int(name)):
+        if _alive(int(name)):
             found.append(int(name))
         else:
             with contextlib.suppress(OSError):
                 (_folder() / name).unlink()
     return sorted(found)
+
+
+def _alive(pid: int) -> bool:
+    if sys.platform == "linux":
+        return Path(f"/proc/{pid}").exists()
+    import psutil
+
+    return bool(psutil.pid_exists(pid))
 
 
 def _folder() -> Path:

@@ -189,9 +189,9 @@ def cache_folder() -> Path:
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named).expanduser() / "fashion-mnist"
-    import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("edgefm")) / "fashion-mnist"
+    return Path(platformdirs.user_cache_dir("edgefm")) / "fashion-mnist"
 
 
 def _named_folder(data_dir: Path | None) -> Source | None:
@@ -226,6 +226,7 @@ def _fetch(cache: Path, *, failures: list[str], progress: Progress) -> Source:
 def _fetch_official(cache: Path, *, progress: Progress) -> None:
     from edgefm.data import fetch
 
+    fetch.check_libraries()
     fetch.check_reachable(f"{OFFICIAL_URL}{FILES[0].name}.gz")
     for file in FILES:
         if _path(cache, file) is None:

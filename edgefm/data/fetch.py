@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import tempfile
@@ -44,6 +45,13 @@ def download(url: str, folder: Path, *, progress: Progress = SILENT) -> Path:
 
     _quiet_pooch()
     return Path(files.fetch(name, downloader=continued))
+
+
+def check_libraries() -> None:
+    """Raise a DataError where the libraries of a download are not installed."""
+    lacking = [name for name in ("pooch", "requests") if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise DataError(f"a download needs {' and '.join(lacking)}: pip install 'edgefm[data]'")
 
 
 def check_reachable(url: str, *, seconds: float = FIRST_ANSWER_SECONDS) -> None:

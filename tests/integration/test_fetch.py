@@ -20,6 +20,7 @@ from edgefm.cli.main import cli, run
 from edgefm.data import fashion_mnist, fetch
 from edgefm.data.fashion_mnist import FILES, find, load_fashion_mnist
 from edgefm.errors import DataError
+from edgefm.progress import SILENT
 
 TEST_IMAGES, TEST_LABELS = f"{FILES[2].name}.gz", f"{FILES[3].name}.gz"
 
@@ -301,3 +302,12 @@ def test_debian_package_is_fetched_and_unpacked_without_installing(
 def test_a_package_that_no_archive_has_is_told_in_apts_words(archive: Path) -> None:
     with pytest.raises(DataError, match="Unable to locate package no-such-package"):
         fetch.unpack_debian_package("no-such-package", archive)
+
+
+def test_download_without_its_libraries_names_the_extra(
+    cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="needs pooch and requests: pip install 'edgefm\\[data\\]'"):
+        fashion_mnist._fetch_official(cache, progress=SILENT)
+    assert not server.requests
