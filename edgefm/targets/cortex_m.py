@@ -11,11 +11,14 @@ See docs/targets-npu-mcu.md.
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +28,14 @@ from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets import cortex_m_boards, cortex_m_build, cortex_m_graph, cortex_m_run, cortex_m_source
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.cortex_m_boards import BOARDS, COMPILER, EMULATOR, Board
-from edgefm.targets.cortex_m_graph import Graph
+from edgefm.targets.cortex_m_graph import Graph, Tensor
 from edgefm.targets.cortex_m_run import Counted, FirmwareError
+from edgefm.targets.host import WORKER, Host, HostPlace
 
 DEFAULT = "m4"
-REFERENCE = "litert:builtin"
+RUNTIME = "cortex-m-firmware"  # its module is cortex_m_runtime
+VARIABLE = "EDGEFM_CORTEX_M"  # tells a worker the address behind 'cortex-m:'
+REFERENCE = "litert:reference"
 INPUTS = 4
 _OPTIONS = ("firmware",)
 _OWN = "edgefm's int8 kernels in plain C, without CMSIS-NN and without vector instructions"
@@ -73,7 +79,7 @@ class CortexM:
     firmware: Path | None = None
     mode: Mode = "simulated"
     latency: bool = False
-    runtimes: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = (RUNTIME,)
 
     def availability(self) -> Availability:
         """Return whether emulator and compiler are here, and the firmware where one is given."""
@@ -87,18 +93,21 @@ class CortexM:
         return Available()
 
     def open(self, runtime: str) -> Place:
-        """No Python runs there."""
-        raise TargetError(
-            f"the target '{self.name}' runs no worker: it gives figures and outputs alone",
-            hint="Its figures stand beside those of another target.",
-        )
+        """Return this machine's place: the worker runs here and feeds the firmware in an emulator.
+
+        Raises:
+          TargetError: the runtime does not run there.
+        """
+        if runtime != RUNTIME:
+            raise TargetError(f"the runtime '{runtime}' does not run on a Cortex-M", hint=f"Use '{RUNTIME}'.")
+        return CortexMPlace(self.name.partition(":")[2])
 
     def figures(self, model: Path) -> tuple[Figure, ...]:
         """Return what an emulated run of the model with a few inputs tells.
 
         Figures, all simulated: 'instructions' of one inference (median; by operator in its details), 'flash_bytes'
-        and 'ram_bytes' of the firmware, and 'output_difference': the largest one to LiteRT's built-in kernels on the
-        same inputs, in levels of a quantised output.
+        and 'ram_bytes' of the firmware, and 'output_difference': the largest one to LiteRT's reference kernels on
+        the same inputs, in levels of a quantised output.
 
         Raises:
           ModelError: a kernel for it is missing, or it does not fit the memory.
@@ -107,9 +116,9 @@ class CortexM:
         graph = cortex_m_graph.read(Path(model))
         inputs = _inputs(graph)
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
-            source, firmware = self._firmware(graph, Path(name))
+            source, firmware = self.firmware_for(graph, Path(name))
             counted = self._run(graph, firmware, inputs)
-            outputs = _arrays(graph, counted, samples=len(inputs))
+            outputs = _outputs(graph, counted)
         details = self._details(source)
         steps = () if source is None else source.steps
         counts = counted.instructions
@@ -157,14 +166,19 @@ class CortexM:
                 f"inputs of {inputs.dtype} {inputs.shape} are given; {model} takes {wanted.dtype} {wanted.shape[1:]}"
             )
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
-            _, firmware = self._firmware(graph, Path(name))
-            return _arrays(graph, self._run(graph, firmware, inputs, seconds=seconds), samples=len(inputs))
+            _, firmware = self.firmware_for(graph, Path(name))
+            return _outputs(graph, self._run(graph, firmware, inputs, seconds=seconds))
 
     def _programs(self) -> tuple[str, ...]:
         return (EMULATOR, COMPILER) if self.firmware is None else (EMULATOR,)
 
-    def _firmware(self, graph: Graph, folder: Path) -> tuple[cortex_m_source.Source | None, cortex_m_build.Firmware]:
-        """Return the user's firmware, or the one that is built in a folder, with its source."""
+    def firmware_for(self, graph: Graph, folder: Path) -> tuple[cortex_m_source.Source | None, cortex_m_build.Firmware]:
+        """Return the user's firmware, or the one that is built in a folder, with its source.
+
+        Raises:
+          ModelError: a kernel for the model is missing, or it does not fit the memory.
+          TargetError: the compiler is missing, or the user's firmware is no ELF file for Arm.
+        """
         if self.firmware is not None:
             return None, cortex_m_build.read(self.firmware)
         source = cortex_m_source.source_of(graph)
@@ -214,7 +228,6 @@ class CortexM:
     ) -> Figure:
         """Compare with LiteRT on this machine, in a worker of its own."""
         from edgefm.benchmarking.answers import raw_outputs
-        from edgefm.targets.host import Host
 
         name = "output_difference"
         details = details | {"reference": REFERENCE, "inputs": len(inputs)}
@@ -229,6 +242,32 @@ class CortexM:
         details["differing_values"] = int(sum(np.count_nonzero(difference) for difference in differences))
         details["values"] = int(sum(difference.size for difference in differences))
         return self._figure(name, value=float(max(np.max(one) for one in differences)), details=details)
+
+
+class CortexMPlace(HostPlace):
+    """The place of workers on this machine that are told which core to emulate."""
+
+    def __init__(self, address: str) -> None:
+        """Use the place.
+
+        Args:
+          address: behind 'cortex-m:'.
+        """
+        super().__init__()
+        self._address = address
+
+    def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
+        """Return a new worker process; its files are gone with the place, even where it is killed."""
+        told = {VARIABLE: self._address, "TMPDIR": str(self._folder)}
+        return subprocess.Popen(
+            [sys.executable, "-m", WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told},
+            text=True,
+            encoding="utf-8",
+        )
 
 
 def _inputs(graph: Graph) -> NDArray[Any]:
@@ -246,17 +285,36 @@ def _inputs(graph: Graph) -> NDArray[Any]:
     return generator.integers(limits.min, limits.max, shape, endpoint=True).astype(tensor.dtype)
 
 
-def _arrays(graph: Graph, counted: Counted, *, samples: int) -> tuple[NDArray[Any], ...]:
+def _outputs(graph: Graph, counted: Counted) -> tuple[NDArray[Any], ...]:
     """Return the outputs by tensor; a FirmwareError where the firmware's have other sizes."""
     sizes = tuple(tensor.size_bytes for tensor in graph.outputs)
     if counted.output_bytes != sizes:
         raise FirmwareError(f"the firmware's outputs have {counted.output_bytes} bytes, the model's {sizes}")
-    rows = np.frombuffer(counted.outputs, np.uint8).reshape(samples, sum(sizes))
+    return arrays(graph, counted.outputs)
+
+
+def arrays(graph: Graph, content: bytes, *, batch: bool = False) -> tuple[NDArray[Any], ...]:
+    """Return the outputs of samples, one after the other in bytes, by tensor: [n, ...] each.
+
+    Args:
+      graph: the model's.
+      content: all outputs of the first sample, then of the next.
+      batch: of one sample; the tensors have the model's own shapes.
+    """
+    sizes = [tensor.size_bytes for tensor in graph.outputs]
+    rows = np.frombuffer(content, np.uint8).reshape(-1, sum(sizes))
     ends = np.cumsum(sizes)
     return tuple(
-        np.ascontiguousarray(rows[:, end - size : end]).view(np.dtype(tensor.dtype)).reshape(samples, *tensor.shape[1:])
+        np.ascontiguousarray(rows[:, end - size : end])
+        .view(np.dtype(tensor.dtype))
+        .reshape(tensor.shape if batch else (len(rows), *_sample(tensor)))
         for tensor, end, size in zip(graph.outputs, ends, sizes, strict=True)
     )
+
+
+def _sample(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape of one sample: without the batch of 1, where there is one."""
+    return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
 
 
 def _by_operator(counted: Counted, steps: tuple[tuple[int, str], ...]) -> list[dict[str, Any]]:

@@ -33,6 +33,13 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
+def mean_multiplier(real: float, *, count: int) -> tuple[int, int]:
+    """Return (multiplier, shift) of real / count, the division done on the integer multiplier as the kernel does it."""
+    multiplier, shift = quantize_multiplier(real)
+    more = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << more) // count, shift - more
+
+
 def softmax_scaling(*, beta: float, input_scale: float) -> tuple[int, int, int]:
     """Return (multiplier, left shift, least difference) of int8 softmax.
 

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.errors import ModelError
-from edgefm.targets.cortex_m_arithmetic import activation_range, padding, quantize_multiplier, softmax_scaling
+from edgefm.targets.cortex_m_arithmetic import (
+    activation_range,
+    mean_multiplier,
+    padding,
+    quantize_multiplier,
+    softmax_scaling,
+)
 from edgefm.targets.cortex_m_graph import Operator, Tensor
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -251,24 +257,18 @@ def _mean(operator: Operator) -> list[Step | Alias]:
     if axes != [1, 2]:
         raise _refuse(operator, f"it reduces the dimensions {axes}, not height and width")
     count = height * width
+    multiplier, shift = mean_multiplier(source.scale / output.scale, count=count)
     fields: dict[str, Field] = {
         "input": Place(tensor=source),
         "output": Place(tensor=output),
         "count": count,
         "channels": channels,
+        "multiplier": multiplier,
+        "shift": shift,
+        "input_zero_point": source.zero_point,
         "output_zero_point": output.zero_point,
     }
-    if bool(operator.options.keepDims):
-        multiplier, shift = quantize_multiplier(source.scale / output.scale)
-        fields |= {
-            "multiplier": multiplier,
-            "shift": shift,
-            "input_zero_point": source.zero_point,
-        }
-        return [Step(operator=operator, function="mean", struct="mean", fields=fields)]
-    scale = np.float32(source.scale) / np.float32(output.scale)
-    fields |= {"scale": float(scale), "bias": float(np.float32(-source.zero_point) * scale + np.float32(0.5))}
-    return [Step(operator=operator, function="mean_float", struct="mean_float", fields=fields)]
+    return [Step(operator=operator, function="mean", struct="mean", fields=fields)]
 
 
 def _padded_shape(operator: Operator, tensor: Tensor) -> list[int]:

@@ -21,7 +21,8 @@ SECONDS = 120.0
 # A firmware that writes without end is stopped.
 _MOST_WRITTEN_BYTES = 1 << 30
 _LINE = re.compile(r"^edgefm:(model|operator|sample|done|error) ?(.*)$", re.MULTILINE)
-_WORDS, _IN, _OUT = "words.txt", "edgefm.in", "edgefm.out"
+# Names in the emulator's working directory; the firmware opens the first two.
+IN, OUT, WORDS, FIRMWARE, LOG = "edgefm.in", "edgefm.out", "words.txt", "firmware.elf", "qemu.log"
 
 
 class FirmwareError(TargetError):
@@ -60,15 +61,16 @@ def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, se
     """
     with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
         folder = Path(name)
-        (folder / _IN).write_bytes(inputs)
-        shutil.copyfile(firmware.path, folder / "firmware.elf")  # a name without a comma, which QEMU would split at
+        (folder / IN).write_bytes(inputs)
+        shutil.copyfile(firmware.path, folder / FIRMWARE)  # a name without a comma, which QEMU would split at
         ended, log = _emulate(folder, board=board, seconds=seconds)
-        text = (folder / _WORDS).read_text(encoding="utf-8", errors="replace") if (folder / _WORDS).exists() else ""
+        text = (folder / WORDS).read_text(encoding="utf-8", errors="replace") if (folder / WORDS).exists() else ""
         told = [(kind, rest) for kind, rest in _LINE.findall(text)]
-        outputs = (folder / _OUT).read_bytes() if (folder / _OUT).exists() else b""
+        outputs = (folder / OUT).read_bytes() if (folder / OUT).exists() else b""
     return _read(
         told,
         outputs,
+        stopped=why(text),
         ended=ended,
         log=log,
         input_bytes=input_bytes,
@@ -77,20 +79,46 @@ def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, se
     )
 
 
-def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None, str]:
-    """Run the emulator; return how it ended, None where that was in order, and its own words."""
-    command = [
+def command(board: Board, *, counted: bool) -> list[str]:
+    """Return the command that runs the firmware in the working directory.
+
+    Args:
+      board: to emulate.
+      counted: one instruction takes one nanosecond of the emulated time; the host's time plays no part.
+    Raises:
+      TargetError: the emulator is not there.
+    """
+    return [
         str(find(EMULATOR)),
         *("-machine", board.machine),
-        # One instruction takes one nanosecond of the emulated time; the host's time plays no part.
-        *("-icount", "shift=0"),
+        *(("-icount", "shift=0") if counted else ()),
         *("-display", "none", "-monitor", "none", "-serial", "none"),
-        *("-chardev", f"file,id=words,path={_WORDS}"),
+        *("-chardev", f"file,id=words,path={WORDS}"),
         *("-semihosting-config", "enable=on,target=native,chardev=words"),
-        *("-kernel", "firmware.elf"),
+        *("-kernel", FIRMWARE),
     ]
-    with (folder / "qemu.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+
+def sizes(words: str) -> list[int]:
+    """Return the bytes of the input and of each output that a firmware has told so far; empty where it has not."""
+    told = [rest for kind, rest in _LINE.findall(words) if kind == "model"]
+    try:
+        return _numbers(told[0]) if told and "\n" in words.partition("edgefm:model")[2] else []
+    except ValueError as error:
+        raise FirmwareError("the firmware's words to edgefm are not understood") from error
+
+
+def why(words: str) -> str | None:
+    """Return the reason that a firmware gave for its end; None where it gave none."""
+    return next((rest.strip() for kind, rest in _LINE.findall(words) if kind == "error"), None)
+
+
+def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None, str]:
+    """Run the emulator; return how it ended, None where that was in order, and its own words."""
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            command(board, counted=True), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
         try:
             if sys.platform == "linux":
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_MOST_WRITTEN_BYTES, _MOST_WRITTEN_BYTES))
@@ -100,7 +128,7 @@ def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None,
         finally:
             process.kill()
             process.wait()
-    words = (folder / "qemu.log").read_text(encoding="utf-8", errors="replace").strip()
+    words = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
     if code == 0:
         return None, words
     if code == -signal.SIGXFSZ:
@@ -112,6 +140,7 @@ def _read(
     told: list[tuple[str, str]],
     outputs: bytes,
     *,
+    stopped: str | None,
     ended: str | None,
     log: str,
     input_bytes: int,
@@ -119,9 +148,8 @@ def _read(
     tick: float,
 ) -> Counted:
     """Return what the lines and the outputs say, or raise a FirmwareError that says what is wrong."""
-    errors = [rest for kind, rest in told if kind == "error"]
-    if errors:
-        raise FirmwareError(f"the firmware stopped: {errors[0].strip()}")
+    if stopped is not None:
+        raise FirmwareError(f"the firmware stopped: {stopped}")
     if ended is not None:
         last = log.splitlines()[0] if log else ""
         raise FirmwareError(f"the firmware failed: {ended}{f' ({last})' if last else ''}")
@@ -131,21 +159,21 @@ def _read(
             hint="Link it with edgefm_firmware.c and call edgefm_main(); see docs/targets-npu-mcu.md.",
         )
     try:
-        sizes = next(_numbers(rest) for kind, rest in told if kind == "model")
+        ends = next(_numbers(rest) for kind, rest in told if kind == "model")
         counts = dict(_numbers(rest) for kind, rest in told if kind == "sample")
         operators = dict(_numbers(rest) for kind, rest in told if kind == "operator")
         done = next(_numbers(rest) for kind, rest in told if kind == "done")
     except (StopIteration, ValueError) as error:
         raise FirmwareError("the firmware's words to edgefm are incomplete or not understood") from error
-    if sizes[0] != input_bytes:
-        raise FirmwareError(f"the firmware takes inputs of {sizes[0]} bytes, the model's have {input_bytes}")
-    if done != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(sizes[1:]):
+    if ends[0] != input_bytes:
+        raise FirmwareError(f"the firmware takes inputs of {ends[0]} bytes, the model's have {input_bytes}")
+    if done != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(ends[1:]):
         raise FirmwareError(f"the firmware answered {len(counts)} of {samples} inputs with {len(outputs)} bytes")
     return Counted(
         instructions=tuple(round(counts[sample] * tick) for sample in range(samples)),
         by_operator={place: round(count * tick) for place, count in sorted(operators.items())},
         outputs=outputs,
-        output_bytes=tuple(sizes[1:]),
+        output_bytes=tuple(ends[1:]),
     )
 
 

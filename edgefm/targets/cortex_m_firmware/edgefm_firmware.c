@@ -1,7 +1,8 @@
 /* Feeds a model from a file of the host, counts each inference and writes its outputs: see edgefm_firmware.h.
  *
- * The files are 'edgefm.in' and 'edgefm.out' in the emulator's working directory. The words to the host are lines
- * on the semihosting console:
+ * The files are 'edgefm.in' and 'edgefm.out' in the emulator's working directory; each may be a pipe, and then the
+ * operators are not counted, since the first input cannot be read twice. The words to the host are lines on the
+ * semihosting console:
  *
  *   edgefm:model INPUT_BYTES OUTPUT_BYTES...
  *   edgefm:operator INDEX TICKS
@@ -87,10 +88,25 @@ static int32_t open_file(const char *name, uint32_t length, uint32_t mode) {
   return (int32_t)host(OPEN, argument);
 }
 
-/* Return the bytes that could not be read. */
+/* Return the bytes that could not be read. A pipe may give a part at a time. */
 static uint32_t read_file(int32_t file, void *to, uint32_t bytes) {
-  const uintptr_t argument[3] = {(uintptr_t)file, (uintptr_t)to, bytes};
-  return (uint32_t)host(READ, argument);
+  uint32_t missing = bytes;
+  while (missing != 0u) {
+    const uintptr_t place = (uintptr_t)to + (bytes - missing);
+    const uintptr_t argument[3] = {(uintptr_t)file, place, missing};
+    const uint32_t left = (uint32_t)host(READ, argument);
+    if (left >= missing) {
+      break;
+    }
+    missing = left;
+  }
+  return missing;
+}
+
+/* Go back to the start of a file; 0 where that cannot be done. */
+static int rewind_file(int32_t file) {
+  const uintptr_t argument[2] = {(uintptr_t)file, 0};
+  return host(SEEK, argument) == 0u;
 }
 
 static void write_file(int32_t file, const void *from, uint32_t bytes) {
@@ -182,9 +198,10 @@ void edgefm_main(void) {
     edgefm_stop("the host's files could not be opened");
   }
   start_clock();
-  count_operators(in);
-  const uintptr_t start[2] = {(uintptr_t)in, 0};
-  host(SEEK, start);
+  if (rewind_file(in)) {
+    count_operators(in);
+    rewind_file(in);
+  }
   const uint32_t samples = count_samples(in, out);
   const uintptr_t written[1] = {(uintptr_t)out};
   host(CLOSE, written);

@@ -176,40 +176,15 @@ void average_pool_2d(const struct pool_2d *op) {
   }
 }
 
-static int32_t sum_of_channel(const int8_t *input, int32_t count, int32_t channels) {
-  int32_t sum = 0;
-  for (int32_t i = 0; i < count; i++) {
-    sum += input[i * channels];
-  }
-  return sum;
-}
-
 void mean(const struct mean *op) {
   for (int32_t channel = 0; channel < op->channels; channel++) {
-    int32_t sum = sum_of_channel(op->input + channel, op->count, op->channels) - op->count * op->input_zero_point;
-    sum = rescale(sum, op->multiplier, op->shift);
-    op->output[channel] = (int8_t)clamp(sum + op->output_zero_point, INT8_MIN, INT8_MAX);
-  }
-}
-
-/* Halves away from zero; the value must lie within int32. */
-static inline int32_t rounded(float value) {
-  int32_t whole = (int32_t)value;
-  const float rest = value - (float)whole;
-  if (rest >= 0.5f) {
-    whole++;
-  } else if (rest <= -0.5f) {
-    whole--;
-  }
-  return whole;
-}
-
-void mean_float(const struct mean_float *op) {
-  for (int32_t channel = 0; channel < op->channels; channel++) {
-    const float sum = (float)sum_of_channel(op->input + channel, op->count, op->channels);
-    const float average = sum / (float)op->count;
-    const float scaled = average * op->scale;
-    op->output[channel] = (int8_t)clamp(rounded(scaled + op->bias) + op->output_zero_point, INT8_MIN, INT8_MAX);
+    const int8_t *input = op->input + channel;
+    int32_t sum = 0;
+    for (int32_t i = 0; i < op->count; i++, input += op->channels) {
+      sum += *input - op->input_zero_point;
+    }
+    sum = rescale(sum, op->multiplier, op->shift) + op->output_zero_point;
+    op->output[channel] = (int8_t)clamp(sum, INT8_MIN, INT8_MAX);
   }
 }
 
@@ -259,6 +234,18 @@ void requantize(const struct requantize *op) {
     const int32_t scaled = rescale(value - op->input_zero_point, op->multiplier, op->shift) + op->output_zero_point;
     ((uint8_t *)op->output)[i] = (uint8_t)clamp(scaled, op->least, op->most);
   }
+}
+
+/* Halves away from zero; the value must lie within int32. */
+static inline int32_t rounded(float value) {
+  int32_t whole = (int32_t)value;
+  const float rest = value - (float)whole;
+  if (rest >= 0.5f) {
+    whole++;
+  } else if (rest <= -0.5f) {
+    whole--;
+  }
+  return whole;
 }
 
 void quantize_float(const struct quantize_float *op) {

@@ -52,7 +52,7 @@ struct pool_2d {
 void max_pool_2d(const struct pool_2d *op);
 void average_pool_2d(const struct pool_2d *op);
 
-/* Mean over height and width. */
+/* Mean over height and width; the multiplier holds 1 / count. */
 struct mean {
   const int8_t *input;
   int8_t *output;
@@ -60,16 +60,6 @@ struct mean {
   int32_t multiplier, shift, input_zero_point, output_zero_point;
 };
 void mean(const struct mean *op);
-
-/* The same, its result rescaled in float32: what TensorFlow Lite does where the reduced dimensions are dropped. */
-struct mean_float {
-  const int8_t *input;
-  int8_t *output;
-  int32_t count, channels;
-  float scale, bias; /* input scale / output scale; -input zero point * scale + 0.5 */
-  int32_t output_zero_point;
-};
-void mean_float(const struct mean_float *op);
 
 /* Strides are 0 along a dimension that an input is repeated over. */
 struct elementwise {

@@ -1,0 +1,215 @@
+"""The firmware of the target 'cortex-m' as a runtime: a worker of this machine feeds it in QEMU, input by input.
+
+It is of that target alone, whose place tells the worker which core and which firmware by EDGEFM_CORTEX_M. The
+emulator runs without counting here, which takes half the time; counts are the target's figures.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
+from edgefm.targets import cortex_m, cortex_m_boards, cortex_m_graph, cortex_m_run
+from edgefm.targets.cortex_m_boards import EMULATOR
+from edgefm.targets.cortex_m_build import Firmware
+from edgefm.targets.cortex_m_graph import Graph, Tensor
+from edgefm.targets.cortex_m_run import FirmwareError
+
+name = cortex_m.RUNTIME
+INSTALL = "apt-get install qemu-system-arm gcc-arm-none-eabi"
+# The compiler and the emulator would inherit the worker's limit; the model's memory is the board's.
+LIMITS_MEMORY = False
+_POLL_SECONDS = 0.2
+_START_SECONDS = 20.0
+
+
+def version() -> str:
+    """Return the emulator's version."""
+    return f"qemu {cortex_m_boards.version(cortex_m_boards.find(EMULATOR))}"
+
+
+def availability() -> Availability:
+    """Return whether this is a worker of the target cortex-m with all that it needs."""
+    address = os.environ.get(cortex_m.VARIABLE)
+    if address is None:
+        return Unavailable("it runs on the target 'cortex-m' alone")
+    try:
+        return cortex_m.target(address).availability()
+    except EdgefmError as error:
+        return Unavailable(error.message)
+
+
+def load(path: Path, *, threads: int = 1) -> CortexMSession:
+    """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
+    if threads != 1:
+        raise RecipeError(f"threads {threads} is not allowed: a Cortex-M has one core")
+    usable = availability()
+    if isinstance(usable, Unavailable):
+        raise RuntimeUnavailableError(usable.reason)
+    assert isinstance(usable, Available)
+    target = cortex_m.target(os.environ[cortex_m.VARIABLE])
+    graph = cortex_m_graph.read(path)
+    folder = Path(tempfile.mkdtemp(prefix="edgefm-cortex-m-"))
+    try:
+        _, firmware = target.firmware_for(graph, folder)
+        return CortexMSession(graph, firmware, board=target.board, folder=folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class CortexMSession:
+    """A firmware that waits in the emulator for its next input."""
+
+    def __init__(self, graph: Graph, firmware: Firmware, *, board: cortex_m_boards.Board, folder: Path) -> None:
+        self.input = _details(graph.inputs[0])
+        self.outputs = tuple(_details(tensor) for tensor in graph.outputs)
+        self.output = self.outputs[0]
+        self.invoke: Callable[[], object] = self._invoke
+        self._graph, self._firmware, self._folder = graph, firmware, folder
+        self._given = bytes(graph.inputs[0].size_bytes)
+        self._answers: tuple[NDArray[Any], ...] = ()
+        for pipe in (cortex_m_run.IN, cortex_m_run.OUT):
+            os.mkfifo(folder / pipe)
+        # Both ways on one side: neither waits for the emulator, and its end is not the end of the pipe.
+        self._to = os.open(folder / cortex_m_run.IN, os.O_RDWR | os.O_NONBLOCK)
+        self._from = os.open(folder / cortex_m_run.OUT, os.O_RDWR | os.O_NONBLOCK)
+        if firmware.path.parent != folder:
+            shutil.copyfile(firmware.path, folder / cortex_m_run.FIRMWARE)
+        with (folder / cortex_m_run.LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                cortex_m_run.command(board, counted=False),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent() if sys.platform == "linux" else None,  # safe: a worker has one thread
+            )
+        try:
+            self._check_sizes()
+        except BaseException:
+            self.close()
+            raise
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape."""
+        if array.dtype.name != self.input.dtype or array.shape != self.input.shape:
+            raise ValueError(
+                f"the input is {array.dtype.name} {array.shape}; {self.input.dtype} {self.input.shape} is expected"
+            )
+        self._given = np.ascontiguousarray(array).tobytes()
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the first output of the last invoke."""
+        return self._answers[0].copy()
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+        return tuple(answer.copy() for answer in self._answers)
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the first output for one input."""
+        self.set_input(array)
+        self.invoke()
+        return self.get_output()
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return the memory that the firmware takes, without its stack."""
+        return {"flash_bytes": self._firmware.flash_bytes, "ram_bytes": self._firmware.ram_bytes}
+
+    def close(self) -> None:
+        """End the emulator and remove the files."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._to, self._from):
+            os.close(pipe)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self.invoke = _closed
+
+    def __enter__(self) -> CortexMSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _invoke(self) -> None:
+        """Write the input, wait for the outputs; the caller limits the time."""
+        left = memoryview(self._given)
+        while left:
+            if select.select([], [self._to], [], _POLL_SECONDS)[1]:
+                left = left[os.write(self._to, left) :]
+            else:
+                self._check_alive()
+        wanted = sum(tensor.size_bytes for tensor in self._graph.outputs)
+        answer = bytearray()
+        while len(answer) < wanted:
+            if select.select([self._from], [], [], _POLL_SECONDS)[0]:
+                answer += os.read(self._from, wanted - len(answer))
+            else:
+                self._check_alive()
+        self._answers = cortex_m.arrays(self._graph, bytes(answer), batch=True)
+
+    def _check_sizes(self) -> None:
+        """Wait for the firmware's first words: the sizes of what goes in and comes out."""
+        until = time.monotonic() + _START_SECONDS
+        while not (sizes := cortex_m_run.sizes(self._words())):
+            self._check_alive()
+            if time.monotonic() > until:
+                raise FirmwareError(f"the firmware said nothing to edgefm within {_START_SECONDS:g} s")
+            time.sleep(0.01)
+        wanted = [tensor.size_bytes for tensor in (*self._graph.inputs, *self._graph.outputs)]
+        if sizes != wanted:
+            raise ModelError(f"the firmware's input and outputs have {sizes} bytes, the model's {wanted}")
+
+    def _words(self) -> str:
+        path = self._folder / cortex_m_run.WORDS
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def _check_alive(self) -> None:
+        if self._process.poll() is not None:
+            reason = cortex_m_run.why(self._words())
+            log = (self._folder / cortex_m_run.LOG).read_text(encoding="utf-8", errors="replace").strip()
+            raise FirmwareError(f"the firmware ended: {reason or log or f'exit code {self._process.returncode}'}")
+
+
+def _details(tensor: Tensor) -> TensorDetails:
+    quantised = tensor.dtype in ("int8", "uint8") and len(tensor.scales) == 1
+    return TensorDetails(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        shape=tensor.shape,
+        scale=tensor.scale if quantised else None,
+        zero_point=tensor.zero_point if quantised else None,
+    )
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """Return what makes a child end with this process, even where this one is killed."""
+    prctl = ctypes.CDLL(None).prctl
+    set_parent_death_signal, kill = 1, 9  # PR_SET_PDEATHSIG, SIGKILL: prctl(2)
+
+    def ask() -> None:
+        prctl(set_parent_death_signal, kill)
+
+    return ask
+
+
+def _closed() -> None:
+    raise RuntimeError("the session is closed")
