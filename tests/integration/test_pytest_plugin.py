@@ -1,0 +1,155 @@
+"""The fixture `tflite_benchmark` in pytest runs of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fixtures import tiny_models
+
+pytest_plugins = ["pytester"]
+# Where edgefm's entry points are installed, pytest loads the plugin by itself.
+PLUGIN = () if entry_points(group="pytest11", name="edgefm") else ("-p", "edgefm.pytest_plugin")
+QUICK = "BenchmarkProtocol(rounds=6, rounds_at_most=6, repeats_at_most=0, round_seconds=0.0, round_invokes=20)"
+TEST = f"""
+from edgefm.recipes import BenchmarkProtocol
+
+def test_model(tflite_benchmark):
+    found = tflite_benchmark("small.tflite", baseline="large.tflite", protocol={QUICK})
+    assert found.size_bytes > 0 and found.accuracy is None
+    if found.enabled:
+        assert found.p50_us > 0 and found.p50_ns.low <= found.p50_ns.value <= found.p50_ns.high
+        assert found.p50_ratio.high < 1 and found.comparison.rounds == 6
+"""
+
+
+def _model(path: Path, width: int) -> None:
+    generator = np.random.default_rng(0)
+    path.write_bytes(tiny_models.dense(generator.normal(0, 1, (width, 784)).astype(np.float32), picture=(28, 28, 1)))
+
+
+def _data(folder: Path) -> None:
+    generator = np.random.default_rng(0)
+    np.savez(
+        folder / "data.npz",
+        x_train=generator.integers(0, 255, (40, 28, 28, 1)).astype(np.uint8),
+        y_train=np.arange(40) % 10,
+        x_test=generator.integers(0, 255, (50, 28, 28, 1)).astype(np.uint8),
+        y_test=np.arange(50) % 10,
+    )
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    _model(pytester.path / "small.tflite", 10)
+    _model(pytester.path / "large.tflite", 1500)
+    pytester.makepyfile(TEST)
+    return pytester
+
+
+def test_fixture_hands_its_rounds_to_pytest_benchmark(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(*PLUGIN, "--benchmark-json=out.json", "--benchmark-autosave", "-q")
+    result.assert_outcomes(passed=1)
+    [found] = json.loads((suite.path / "out.json").read_text())["benchmarks"]
+    stats, extra = found["stats"], found["extra_info"]
+    assert stats["rounds"] == 6 and stats["iterations"] == 1
+    # The median of the rounds' medians, and the median of all samples, of one and the same measurement.
+    assert 0.5 < 1e6 * stats["median"] / extra["p50_us"] < 2
+    assert 0 < stats["min"] <= stats["median"] <= stats["max"] < 0.01
+    assert extra["p50_ratio"]["high"] < 1 and extra["model"] == "small"
+    assert found["options"]["timer"] == "edgefm_worker"
+    again = suite.runpytest_subprocess(*PLUGIN, "--benchmark-compare", "--benchmark-compare-fail=median:1000%", "-q")
+    again.assert_outcomes(passed=1)
+    again.stdout.fnmatch_lines(["*test_model (0001*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        pytest.param(("--benchmark-disable",), {"passed": 1}, id="disabled"),
+        pytest.param(("--benchmark-skip",), {"skipped": 1}, id="skip"),
+        pytest.param(("-p", "no:benchmark"), {"skipped": 1}, id="without-pytest-benchmark"),
+    ],
+)
+def test_fixture_without_benchmarking_is_inert(
+    suite: pytest.Pytester, options: tuple[str, ...], outcome: dict[str, int]
+) -> None:
+    result = suite.runpytest_subprocess(*PLUGIN, *options, "-rs")
+    result.assert_outcomes(**outcome)
+    if "no:benchmark" in options:
+        result.stdout.fnmatch_lines(["*pip install pytest-benchmark*"])
+
+
+def test_fixture_with_benchmark_only_runs_and_keeps_the_test_s_own_marks(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        f"""
+        import pytest
+        from edgefm.recipes import BenchmarkProtocol
+
+        @pytest.mark.benchmark(group="mine")
+        def test_grouped(tflite_benchmark):
+            found = tflite_benchmark("small.tflite", protocol={QUICK}, each_invoke=True)
+            assert found.comparison is None
+
+        def test_other():
+            pass
+        """
+    )
+    result = suite.runpytest_subprocess(*PLUGIN, "--benchmark-only", "--benchmark-json=out.json", "-q")
+    result.assert_outcomes(passed=1, skipped=1)
+    [found] = json.loads((suite.path / "out.json").read_text())["benchmarks"]
+    assert found["group"] == "mine" and found["stats"]["rounds"] >= 6 * 20
+
+
+def test_fixture_measures_accuracy_where_data_are_given(suite: pytest.Pytester) -> None:
+    _data(suite.path)
+    suite.makepyfile(
+        """
+        def test_accuracy(tflite_benchmark):
+            found = tflite_benchmark("small.tflite", data="data.npz", mean=0.0, std=255.0)
+            assert not found.enabled and found.p50_us is None and found.p50_ratio is None
+            assert 0 <= found.accuracy <= 1 and found.quality == found.accuracy
+        """
+    )
+    suite.runpytest_subprocess(*PLUGIN, "--benchmark-disable").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        pytest.param("tflite_benchmark('cut.tflite')", "could not be measured", id="damaged"),
+        pytest.param("tflite_benchmark('small.tflite', data='data.npz')", "small has no accuracy", id="no-contract"),
+        pytest.param("tflite_benchmark('nowhere.tflite')", "no model file at", id="missing"),
+        pytest.param("tflite_benchmark('small.tflite', runtime='litrt')", "did you mean 'litert'", id="runtime"),
+    ],
+)
+def test_fixture_with_a_bad_model_fails_the_test_with_the_reason(suite: pytest.Pytester, call: str, words: str) -> None:
+    _data(suite.path)
+    (suite.path / "cut.tflite").write_bytes((suite.path / "small.tflite").read_bytes()[:1000])
+    suite.makepyfile(f"def test_bad(tflite_benchmark):\n    {call}\n")
+    result = suite.runpytest_subprocess(*PLUGIN, "--benchmark-disable")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{words}*"])
+
+
+def test_plugin_of_a_suite_without_models_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            assert "edgefm.comparison" not in sys.modules and "edgefm.benchmarking" not in sys.modules
+        """
+    )
+    pytester.runpytest_subprocess(*PLUGIN, "-q").assert_outcomes(passed=1)
+    found = subprocess.run(
+        [sys.executable, "-c", "import sys, edgefm.pytest_plugin; print('numpy' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.strip() == "False"
