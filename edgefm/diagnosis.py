@@ -126,21 +126,29 @@ def runtimes() -> Iterator[RuntimeFinding]:
             name=name,
             found=told.version,
             reason=told.reason,
-            remedy=None if told.version else told.install,
+            remedy=None if told.version else _remedy(told.install, python),
             kernels=told.kernels,
             python=None if python is None else str(python),
         )
+
+
+def _remedy(install: str | None, python: Path | None) -> str | None:
+    """Return the command that installs a runtime, for the Python that lacks it."""
+    here = install is None or python is None or not install.startswith("pip ")
+    return install if here else f"{python} -m {install}"
 
 
 def _probe_elsewhere(module: str, python: Path) -> Probed:
     """Return what another interpreter says of a runtime; it is asked with the worker's bundle on its path."""
     from edgefm.targets.bundle import bundle
 
+    # What the user put there stays: it may hold a runtime of their own.
+    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
                 [str(python), "-m", PROBE, module],
-                env={**os.environ, "PYTHONPATH": str(bundle(Path(folder)))},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(Path(folder))), *given])},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -154,7 +162,10 @@ def _probe_elsewhere(module: str, python: Path) -> Probed:
     if done.returncode or not lines:
         said = (done.stderr.strip() or "no answer").splitlines()[-1]
         return Probed(reason=f"{python} ends with exit code {done.returncode}: {said}")
-    return Probed.from_json(json.loads(lines[-1]))
+    try:
+        return Probed.from_json(json.loads(lines[-1]))
+    except (ValueError, TypeError, KeyError):
+        return Probed(reason=f"{python} gives no answer of edgefm's: {lines[-1][:100]}")
 
 
 def gpus() -> Iterator[Finding]:

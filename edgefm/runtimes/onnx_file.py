@@ -74,6 +74,8 @@ def _fields(content: mmap.mmap) -> set[int] | None:
         if _FIELDS.get(number) != kind:
             return None
         value, place = _varint(content, place)
+        if value < 0:
+            return None
         if kind == _LENGTH:
             place += value
             if place > len(content):
@@ -83,7 +85,7 @@ def _fields(content: mmap.mmap) -> set[int] | None:
 
 
 def _varint(content: mmap.mmap, place: int) -> tuple[int, int]:
-    """Return a number of variable length and the place behind it."""
+    """Return a number of variable length, -1 where it has no end, and the place behind it."""
     value = 0
     for index in range(_LONGEST_VARINT):
         if place + index >= len(content):
@@ -92,4 +94,4 @@ def _varint(content: mmap.mmap, place: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value, place + index + 1
-    return value, place + _LONGEST_VARINT
+    return -1, place + _LONGEST_VARINT

@@ -78,7 +78,7 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
                 "INFERENCE_PRECISION_HINT": "f32",
             },
         )
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # a name that is no text is a ValueError
         raise _explain(path, str(error)) from error
     _check_same(path, ends, compiled)
     return OpenVINOSession(library, compiled, ends)

@@ -8,9 +8,14 @@ Source: the field numbers of tensorflow/compiler/mlir/lite/schema/schema.fbs.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from edgefm.errors import ModelError
 from edgefm.runtimes import tflite_file
@@ -18,9 +23,10 @@ from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.model_ends import End, Ends
 from edgefm.runtimes.tflite_file import field, reference, u32, unpack
 
-_MODEL_SUBGRAPHS = 2
+_MODEL_SUBGRAPHS, _MODEL_BUFFERS = 2, 4
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS = 0, 1, 2
-_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_QUANTIZATION, _TENSOR_SIGNATURE = 0, 1, 3, 4, 7
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_NAME, _TENSOR_QUANTIZATION, _TENSOR_SIGNATURE = 0, 1, 2, 3, 4, 7
+_BUFFER_DATA, _BUFFER_SIZE = 0, 2
 _QUANTIZATION_SCALE, _QUANTIZATION_ZERO_POINT = 2, 3
 # TensorType -> numpy's name; the others cannot be an end of a model that edgefm feeds.
 _DTYPES = {
@@ -39,6 +45,9 @@ _DTYPES = {
     15: "uint32",
     16: "uint16",
 }
+_WIDEST = 16
+
+_T = TypeVar("_T")
 
 
 def read(path: Path) -> Ends:
@@ -47,10 +56,23 @@ def read(path: Path) -> Ends:
     Raises:
       ModelError: missing, no TFLite file, cut off or damaged; an end of a type that numpy does not have.
     """
+    return _read(path, _ends)
+
+
+def computed_bytes(path: Path) -> int:
+    """Return the bytes that all tensors take which are computed, in all graphs, as if none shared its place.
+
+    Raises:
+      ModelError: missing, no TFLite file, cut off or damaged.
+    """
+    return _read(path, _computed_bytes)
+
+
+def _read(path: Path, of: Callable[[mmap.mmap, Path], _T]) -> _T:
     tflite_file.check(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
-            return _ends(content, path)
+            return of(content, path)
         except (struct.error, UnicodeDecodeError, IndexError) as error:
             raise ModelError(
                 f"{path} is damaged: its inputs and outputs cannot be read", hint="Copy or write the file again."
@@ -70,6 +92,29 @@ def _ends(content: mmap.mmap, path: Path) -> Ends:
         return [_end(content, _table(content, tensors or 0, index), path) for index in indices]
 
     return Ends(inputs=ends(_GRAPH_INPUTS), outputs=ends(_GRAPH_OUTPUTS))
+
+
+def _computed_bytes(content: mmap.mmap, path: Path) -> int:
+    model = u32(content, 0)
+    subgraphs, buffers = reference(content, model, _MODEL_SUBGRAPHS), reference(content, model, _MODEL_BUFFERS)
+    assert subgraphs is not None and buffers is not None, "tflite_file.check lets no such file pass"
+    total = 0
+    for number in range(u32(content, subgraphs)):
+        tensors = reference(content, _table(content, subgraphs, number), _GRAPH_TENSORS)
+        for index in range(0 if tensors is None else u32(content, tensors)):
+            tensor = _table(content, tensors or 0, index)
+            place = field(content, tensor, _TENSOR_BUFFER)
+            buffer = _table(content, buffers, 0 if place is None else u32(content, place))
+            data = reference(content, buffer, _BUFFER_DATA)
+            if field(content, buffer, _BUFFER_SIZE) is not None or (data is not None and u32(content, data)):
+                continue  # a constant
+            place = field(content, tensor, _TENSOR_TYPE)
+            kind = 0 if place is None else unpack("<b", content, place)
+            width = np.dtype(_DTYPES[kind]).itemsize if kind in _DTYPES else _WIDEST
+            total += width * math.prod(
+                max(length, 1) for length in _integers(content, tensor, _TENSOR_SHAPE, "<i", 4) or ()
+            )
+    return total
 
 
 def _end(content: mmap.mmap, tensor: int, path: Path) -> End:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,10 +31,15 @@ name = "tflm"
 INSTALL = "pip install 'edgefm[micro]'"
 _PACKAGE = "tflite-micro"
 _MODULE = "tflite_micro.python.tflite_micro.runtime"
-# Tried in this order; memory that is not touched is not taken. No microcontroller has the last.
-ARENAS_BYTES = (1 << 21, 1 << 25, 1 << 29)
+# An arena that does not suffice can crash TFLite Micro, so that the first one must: room for every tensor that is
+# computed, twice, for what its tables take of the file's own, and for the least that any model takes. Memory that is
+# never touched is never taken.
+_LEAST_ARENA_BYTES = 1 << 20
+GREATEST_ARENA_BYTES = 1 << 30
+_ALIGNMENT = 16
 # What TFLite Micro says where an allocation in the arena fails.
 _TOO_SMALL = re.compile(r"Requested: \d+, available \d+|Arena size is too small")
+_HYBRID = re.compile(r"Hybrid models|Input type: FLOAT32 with filter type: INT")
 _RECORDED = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 _FACTS = {"total": "arena_bytes", "head": "arena_activation_bytes", "tail": "arena_persistent_bytes"}
 
@@ -110,32 +115,41 @@ class TFLMSession:
         self.invoke = closed
 
 
+def arena_bytes(path: Path) -> int:
+    """Return the size of an arena that suffices for a .tflite file, generously.
+
+    Raises:
+      ModelError: it would be larger than 1 GiB.
+    """
+    wanted = _LEAST_ARENA_BYTES + 2 * tflite_ends.computed_bytes(path) + path.stat().st_size
+    if wanted > GREATEST_ARENA_BYTES:
+        raise ModelError(
+            f"tflm does not load {path}: it may take an arena of {wanted >> 20:,} MiB, "
+            f"{GREATEST_ARENA_BYTES >> 20:,} MiB is the limit",
+            hint="No microcontroller holds this model.",
+        )
+    return wanted + -wanted % _ALIGNMENT
+
+
 def _interpreter(path: Path) -> Any:
-    """Return the interpreter of a file in the first arena that is large enough."""
+    size = arena_bytes(path)
     library = importlib.import_module(_MODULE)
-    content = path.read_bytes()
-    said: list[str] = []
-    for arena_bytes in ARENAS_BYTES:
-        try:
-            with captured() as output:
-                return library.Interpreter.from_bytes(content, arena_size=arena_bytes)
-        except MemoryError:
-            raise
-        except Exception as error:  # its Python part raises whatever a graph that it cannot read leads to
-            said = output.lines
-            if not _TOO_SMALL.search(output.text):
-                raise _explain(path, said or [f"{type(error).__name__}: {error}"]) from error
-    raise ModelError(
-        f"tflm cannot load {path}: an arena of {ARENAS_BYTES[-1] >> 20} MiB does not suffice ({'; '.join(said)})",
-        hint="No microcontroller holds this model.",
-    )
+    try:
+        with captured() as output:
+            return library.Interpreter.from_bytes(path.read_bytes(), arena_size=size)
+    except MemoryError:
+        raise
+    except Exception as error:  # its Python part raises whatever a graph that it cannot read leads to
+        said = "; ".join(output.lines) or f"{type(error).__name__}: {error}"
+        if _TOO_SMALL.search(output.text):
+            raise ModelError(f"tflm cannot load {path}: an arena of {size:,} bytes did not suffice ({said})") from error
+        raise _explain(path, said) from error
 
 
-def _explain(path: Path, lines: Sequence[str]) -> ModelError:
+def _explain(path: Path, said: str) -> ModelError:
     """Return the error in TFLite Micro's own words: those of the kernel first, then which operator it was."""
-    said = "; ".join(lines)
     hint = None
-    if "Hybrid models" in said:
+    if _HYBRID.search(said):
         hint = "It has no kernels for int8 weights with float activations: quantise in full (int8_w8a8)."
     elif "Failed to get registration from op code" in said:
         hint = "TFLite Micro has no kernel for this operator: convert the model without it."

@@ -29,6 +29,8 @@ def test_doctor_json_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> No
         "found": importlib.metadata.version("ai-edge-litert"),
         "reason": None,
         "remedy": None,
+        "kernels": ["xnnpack", "builtin", "reference"],
+        "python": None,
     }
     for item in found["backends"]:
         installed = importlib.util.find_spec(item["name"]) is not None
@@ -136,10 +138,82 @@ def test_without_nvidia_smi_there_is_a_reason(tmp_path: Path, monkeypatch: pytes
     assert gpu.found is None and "no NVIDIA driver" in str(gpu.reason)
 
 
-def test_a_broken_runtime_of_another_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def runtimes_of(monkeypatch: pytest.MonkeyPatch, known: dict[str, str]) -> list[diagnosis.RuntimeFinding]:
     from edgefm import runtimes
 
-    monkeypatch.setattr(runtimes, "modules", lambda: {"mine": "no_such_module_of_mine", **runtimes.RUNTIMES})
-    mine, litert = diagnosis.runtimes()
+    monkeypatch.setattr(runtimes, "modules", lambda: known)
+    return list(diagnosis.runtimes())
+
+
+LITERT = {"litert": "edgefm.runtimes.litert"}
+
+
+def test_a_broken_runtime_of_another_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, litert = runtimes_of(monkeypatch, {"mine": "no_such_module_of_mine", **LITERT})
     assert mine.found is None and "no_such_module_of_mine" in str(mine.reason)
     assert litert.found is not None
+
+
+def test_each_runtime_of_edgefm_works_or_says_why_not_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("litert", "tflite-runtime", "tflm", "openvino", "onnxruntime")
+    from edgefm.runtimes import RUNTIMES
+
+    for finding in runtimes_of(monkeypatch, {name: RUNTIMES[name] for name in names}):
+        if finding.found is None:
+            assert finding.reason and "pip install" in str(finding.remedy), finding
+        else:
+            assert finding.reason is None and finding.remedy is None, finding
+
+
+def test_a_runtime_under_another_interpreter_is_asked_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Not this program's name: it shows that the one which is named was asked, with the worker's bundle alone.
+    other = tmp_path / "their-python"
+    other.write_text(f'#!/bin/sh\ncase "$PYTHONPATH" in *worker.zip*) exec {sys.executable} "$@";; esac\nexit 3\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("EDGEFM_PYTHON_LITERT", str(other))
+    (litert,) = runtimes_of(monkeypatch, LITERT)
+    assert (litert.found, litert.python) == (importlib.metadata.version("ai-edge-litert"), str(other))
+    assert litert.kernels == ("xnnpack", "builtin", "reference")
+    text = doctor([], capsys)
+    assert "kernel sets: xnnpack (default), builtin, reference" in text
+    assert f"in {other}" in text
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        pytest.param("exec sleep 20", "gave no answer in 0.3 s", id="hangs"),
+        pytest.param("echo 'No module named numpy' >&2; exit 1", "exit code 1: No module named numpy", id="fails"),
+        pytest.param("exit 0", "exit code 0: no answer", id="silent"),
+        pytest.param("echo hello", "no answer of edgefm's: hello", id="babbles"),
+    ],
+)
+def test_another_interpreter_that_does_not_answer_is_the_reason(
+    script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "their-python"
+    other.write_text(f"#!/bin/sh\n{script}\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("EDGEFM_PYTHON_LITERT", str(other))
+    monkeypatch.setattr(diagnosis, "_PROBE_SECONDS", 0.3)
+    (litert,) = runtimes_of(monkeypatch, LITERT)
+    assert litert.found is None and words in str(litert.reason)
+    assert litert.python == str(other)
+
+
+def test_a_runtime_that_another_interpreter_lacks_is_installed_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        diagnosis, "_probe_elsewhere", lambda *_: diagnosis.Probed(reason="not installed", install="pip install it")
+    )
+    monkeypatch.setenv("EDGEFM_PYTHON_LITERT", sys.executable)
+    (litert,) = runtimes_of(monkeypatch, LITERT)
+    assert (litert.reason, litert.remedy) == ("not installed", f"{sys.executable} -m pip install it")
+
+
+def test_a_variable_that_names_no_interpreter_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFM_PYTHON_LITERT", "/nowhere/python")
+    (litert,) = runtimes_of(monkeypatch, LITERT)
+    assert litert.reason == "EDGEFM_PYTHON_LITERT is '/nowhere/python', which is no program"
+    assert litert.remedy == "Give the path of a Python interpreter."
