@@ -115,11 +115,14 @@ def _show(found: Profile) -> None:
 def _checks(found: Profile) -> Iterator[str]:
     for check in found.checks:
         yield _check(check)
+    last = found.check
     if len(found.checks) > 1:
         yield (
-            "so the runtime joins operators, or their weights leave the near cache between two inferences: the table "
-            "shows differences of prefixes, which add up to the whole by construction"
+            "so operators that stand apart in the file are not apart in the runtime: the table shows differences of "
+            "prefixes, which add up to the whole by construction"
         )
+    if last is not None and not last.holds and not last.missing:
+        yield "the times do not add up: measure again on a quieter machine, with more --rounds, or by another --method"
 
 
 def _check(check: Check) -> str:

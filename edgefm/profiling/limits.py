@@ -110,7 +110,7 @@ def limited_by(time_ns: float, floors_ns: Mapping[Limit, float]) -> Limit:
       floors_ns: see `Limits.floors_ns`.
     """
     limit, floor = max(floors_ns.items(), key=lambda item: item[1])
-    if "compute" not in floors_ns and time_ns < _EXPLAINS * floors_ns.get("memory", 0.0):
+    if limit == "memory" and "compute" not in floors_ns and time_ns < _EXPLAINS * floor:
         return "elided"
     return limit if floor >= _EXPLAINS * time_ns else "kernel"
 

@@ -1,10 +1,11 @@
 """Profiles a .tflite file from Python alone: each operator is cut out of the file and timed by itself.
 
-No runtime's Python package tells the time of single operators. A model of one operator, timed beside the whole, does:
-its time less that of a call. Their sum is checked against the whole. It is too large where the runtime fuses operators
-that stand together, and too small where weights are in a near cache for one operator and not for the whole model.
-Then prefixes of the model are timed instead (the graph up to an operator, each one operator longer): differences of
-prefixes hold fusion and caches, but the noise of two whole times, and add up to the whole by construction.
+No runtime's Python package tells the time of single operators. Models of one operator do: all are loaded into one
+process and invoked one after the other, so that each finds the caches as the others left them; the time of a call is
+taken off. Their sum is checked against the whole model, timed beside them. It is too large where the runtime fuses
+operators that stand together. Then prefixes of the model are timed instead (the graph up to an operator, each one
+operator longer): differences of prefixes hold fusion, but the noise of two whole times, and add up to the whole by
+construction.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -32,11 +33,13 @@ from edgefm.profiling.cutting import Cutter
 from edgefm.profiling.limits import CHAIN, Limits, limited_by, measure_limits
 from edgefm.profiling.names import layer_name
 from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
-from edgefm.profiling.timing import Timed, Turns, time_models
+from edgefm.profiling.timing import Timed, Together, Turns, time_models
 from edgefm.progress import SILENT, Progress
 
 METHODS = ("auto", "operators", "prefixes")
 _RESAMPLES = 1000
+# The whole, and all operators in turn, have longer turns than one cut model: they are few.
+_LONGER = 5
 # All prefixes lie on the disk at once.
 _MOST_PREFIX_BYTES = 4_000_000_000
 # What is faster than the peak by more than its uncertainty did not do all of its work in its own time.
@@ -60,7 +63,7 @@ def profile(
       model: .tflite file.
       runtime: name of a runtime, with its kernel set where one is wanted: 'litert', 'litert:builtin'.
       method: 'operators' times models of one operator; 'prefixes' takes differences of prefixes; 'auto' takes
-        operators, and prefixes where the operators' sum is off by more than 10 %.
+        operators, and prefixes where the operators' sum is off by more than 10 % with its whole interval.
       turns: how long each cut model is timed.
       progress: receives a step a turn.
     Raises:
@@ -129,8 +132,7 @@ class _Bench:
         if method != "prefixes":
             times = self._operators()
             checks += self._check(times)
-        off = bool(checks) and not checks[-1].missing and not checks[-1].holds
-        if method == "prefixes" or (method == "auto" and off):
+        if method == "prefixes" or (method == "auto" and checks and checks[-1].off):
             needed = self._prefix_bytes()
             if needed <= _MOST_PREFIX_BYTES:
                 times = self._prefixes()
@@ -149,7 +151,7 @@ class _Bench:
         return self._result(times, checks, limits)
 
     def _operators(self) -> _Times:
-        """Time models of one operator."""
+        """Time models of one operator, all in one process and one after the other, beside the whole."""
         timed = {}
         for place in self._places:
             one = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
@@ -157,17 +159,27 @@ class _Bench:
                 one.path.write_bytes(self._cutter.one_operator(place, one_input=True))
             except ModelError as error:
                 one.failure = error.message
-        whole, chains = self._time(list(timed.values()), label="operators")
-        call = self._call(chains)
-        alone = {place: self._medians(one) - call for place, one in timed.items() if one.rounds}
-        if not alone:
-            first = next(iter(timed.values())).failure
-            reason = whole.failure or first
-            raise ModelError(f"no operator of {self._model} can be timed: {reason}", hint=_hint(reason, first))
-        return self._times("operators", alone, whole, call, timed)
+        whole, chains = Timed(name="whole", path=self._whole), self._chains()
+        # Each by itself first: one that cannot be run must not take the others with it.
+        self._run(
+            [*chains, *timed.values()], replace(self._turns, rounds=1, least_invokes=1, turn_seconds=1e-9), "trial"
+        )
+        _check_chains(chains, self._runtime)
+        good = [*chains, *(one for one in timed.values() if one.failure is None)]
+        for one in good:
+            one.rounds.clear()
+            one.disturbed.clear()
+        together = Together(name="operators in turn", path=self._folder / "in-turn.json", models=good)
+        longer = replace(self._turns, turn_seconds=_LONGER * self._turns.turn_seconds)
+        self._run([whole, together], longer, "operators")
+        found = {}
+        if together.failure is None:
+            call = self._call(chains)
+            found = {place: self._medians(one) - call for place, one in timed.items() if one.rounds}
+        return self._times("operators", found, whole, chains, timed)
 
     def _prefixes(self) -> _Times:
-        """Time the graph up to each operator."""
+        """Time the graph up to each operator, beside the whole."""
         timed = {}
         for place in self._places:
             one = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
@@ -175,10 +187,11 @@ class _Bench:
                 one.path.write_bytes(self._cutter.prefix_in_order(place))
             except ModelError as error:
                 one.failure = error.message
-        whole, chains = self._time(list(timed.values()), label="prefixes")
-        call = self._call(chains)
+        whole, chains = Timed(name="whole", path=self._whole), self._chains()
+        self._run([whole, *chains, *timed.values()], self._turns, "prefixes")
+        _check_chains(chains, self._runtime)
         found = {}
-        before: NDArray[np.float64] | None = call
+        before: NDArray[np.float64] | None = self._call(chains)
         for place, one in timed.items():
             until = self._medians(one) if one.rounds else None
             if until is not None and before is not None:
@@ -186,36 +199,22 @@ class _Bench:
             elif until is not None:
                 one.failure = "the graph up to the operator before it could not be timed"
             before = until
-        if not found:
-            reason = whole.failure or next(iter(timed.values())).failure
-            raise ModelError(f"no operator of {self._model} can be timed: {reason}")
-        return self._times("prefixes", found, whole, call, timed)
+        return self._times("prefixes", found, whole, chains, timed)
 
-    def _time(self, cuts: Sequence[Timed], *, label: str) -> tuple[Timed, list[Timed]]:
-        """Time cut models beside the whole and two chains of operators that do nothing."""
+    def _chains(self) -> list[Timed]:
+        """Return two models whose difference is what an operator takes that has next to nothing to do."""
         chains = []
         for length in (1, CHAIN):
             path = self._folder / f"chain-{length}.tflite"
             path.write_bytes(synthetic.chain(length))
             chains.append(Timed(name=f"{length} least operators", path=path))
-        whole = Timed(name="whole", path=self._whole)
-        self._version = time_models(
-            [whole, *chains, *cuts],
-            runtime=self._runtime,
-            turns=self._turns,
-            folder=self._folder,
-            label=label,
-            progress=self._progress,
+        return chains
+
+    def _run(self, models: Sequence[Timed | Together], turns: Turns, label: str) -> None:
+        version = time_models(
+            models, runtime=self._runtime, turns=turns, folder=self._folder, label=label, progress=self._progress
         )
-        for one in cuts:
-            one.path.unlink(missing_ok=True)
-        for one in chains:
-            if one.failure is not None:
-                raise RuntimeUnavailableError(
-                    f"the runtime '{self._runtime}' cannot run a model of one operator: {one.failure}",
-                    hint="See which runtimes work here with: edgefm doctor",
-                )
-        return whole, chains
+        self._version = version or self._version
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
@@ -228,14 +227,21 @@ class _Bench:
         method: Method,
         operators: dict[int, NDArray[np.float64]],
         whole: Timed,
-        call: NDArray[np.float64],
+        chains: Sequence[Timed],
         timed: dict[int, Timed],
     ) -> _Times:
+        for one in timed.values():
+            one.path.unlink(missing_ok=True)
+        if not operators:
+            first = next(iter(timed.values())).failure
+            reason = whole.failure or first
+            hint = None if first is None or first == reason else f"Its first operator: {first}."
+            raise ModelError(f"no operator of {self._model} can be timed: {reason}", hint=hint)
         return _Times(
             method=method,
             operators=operators,
             whole=self._medians(whole) if whole.rounds else None,
-            call=call,
+            call=self._call(chains),
             timed=timed,
             whole_timed=whole,
         )
@@ -307,8 +313,8 @@ class _Bench:
             dtype = "int8" if tensors[info.inputs[1]].dtype in _INTEGER_WEIGHTS else "float32"
         time = _estimate(times.operators[place]) if place in times.operators else None
         speed = rate(info.macs, time) if time else None
-        # A cut of one operator finds its bytes where its last call left them; a prefix touches all else between.
-        among = 0 if times.method == "operators" else self._found.weight_bytes + self._found.largest_activation_bytes
+        # All of the model's bytes are touched between two calls of an operator: they say which cache its own lie in.
+        among = self._found.weight_bytes + self._found.largest_activation_bytes
         floors = limits.floors_ns(macs=info.macs, dtype=dtype, size_bytes=weights + moved, among_bytes=among)
         return Operator(
             index=place,
@@ -337,6 +343,16 @@ class _Bench:
         return f"{place} {self._cutter.name(place)}"
 
 
+def _check_chains(chains: Sequence[Timed], runtime: str) -> None:
+    """Raise a RuntimeUnavailableError where a runtime cannot even run operators that do next to nothing."""
+    for one in chains:
+        if one.failure is not None:
+            raise RuntimeUnavailableError(
+                f"the runtime '{runtime}' cannot run a model of one operator: {one.failure}",
+                hint="See which runtimes work here with: edgefm doctor",
+            )
+
+
 def _estimate(values: NDArray[np.float64]) -> Estimate:
     """Return the estimate of [resamples + 1] values, the plain one first."""
     return interval(float(values[0]), values[1:])
@@ -349,8 +365,3 @@ def _kind(reason: str) -> str:
     'other programs used …'
     """
     return re.sub(r"\s*\d.*$", " …", reason)
-
-
-def _hint(reason: str | None, first: str | None) -> str | None:
-    """Return what the first operator's failure adds to the whole's."""
-    return None if first is None or first == reason else f"Its first operator: {first}."

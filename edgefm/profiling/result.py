@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
-
-from edgefm import artefacts
+from edgefm import artefacts, schemas
 from edgefm.benchmarking import record
 from edgefm.benchmarking.statistics import Estimate
 from edgefm.profiling.limits import Limit, Limits
@@ -95,6 +90,12 @@ class Check:
     def holds(self) -> bool:
         """Whether all operators are in the sum and it is off by no more than the tolerance."""
         return not self.missing and abs(self.of_whole.value - 1) <= TOLERANCE
+
+    @property
+    def off(self) -> bool:
+        """Whether the sum is off beyond doubt: all operators are in it, and its whole interval is off."""
+        low, high = self.of_whole.low - 1, self.of_whole.high - 1
+        return not self.missing and (low > TOLERANCE or high < -TOLERANCE)
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as a JSON object."""
@@ -205,14 +206,8 @@ class Profile:
 def write(folder: Path, profile: Profile) -> Path:
     """Write profile.json with all raw samples into a folder, which is made, and return its path."""
     value = profile.to_json()
-    jsonschema.validate(value, schema())
+    schemas.validate(value, f"{KIND}-{SCHEMA_VERSION}")
     return artefacts.write_text(folder / FILE_NAME, record.dumps(value))
-
-
-@cache
-def schema() -> Any:
-    """Return the JSON Schema of a profile."""
-    return json.loads((files("edgefm.schemas") / f"{KIND}-{SCHEMA_VERSION}.schema.json").read_text(encoding="utf-8"))
 
 
 def rate(amount: int, time: Estimate) -> float | None:

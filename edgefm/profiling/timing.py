@@ -1,10 +1,13 @@
-"""Times many small models side by side in a worker process: in each round every model has one turn, in an order drawn
-anew. The worker loads a model for its turn and drops it for the next one, so that one is in memory at a time; each
-round has a worker of its own. A model that crashes or hangs costs its own turn and a new worker.
+"""Times models side by side in worker processes: in each round every model has one turn, in an order drawn anew.
+
+A round has a worker of its own, which loads a model for its turn and drops it for the next one. A model that crashes
+or hangs costs its own turn and a new worker. Several models can share a turn: they are loaded together and invoked one
+after the other.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from edgefm import runtimes
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import RecipeError
 from edgefm.progress import SILENT, Progress
+from edgefm.runtimes import in_turn
 from edgefm.targets.host import Host
 
 # A turn ends after this share of the time limit, however slow the model is: two loops fit.
@@ -24,7 +29,7 @@ _SHARE_OF_LIMIT = 1 / 4
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """How long a model is timed.
+    """How long models are timed.
 
     Attributes:
       rounds: turns of each model.
@@ -34,13 +39,13 @@ class Turns:
       warmup_invokes: before each turn's samples.
       seed: of the order of turns.
       model_seconds: a worker that gives no answer for so long is killed.
-      memory_bytes: that one model may use.
+      memory_bytes: that one turn's models may use.
     """
 
     rounds: int = 9
     turn_seconds: float = 0.02
     least_invokes: int = 3
-    most_invokes: int = 2000
+    most_invokes: int = 500
     warmup_invokes: int = 2
     seed: int = 0
     model_seconds: float = 60.0
@@ -70,9 +75,39 @@ class Timed:
     disturbed: list[tuple[str, ...]] = field(default_factory=list)
     failure: str | None = None
 
+    def fail(self, reason: str) -> None:
+        """Take the reason and drop the samples."""
+        self.failure = reason.replace(str(self.path.resolve()), "the cut model")
+        self.rounds.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Models that share each turn.
+
+    Attributes:
+      name: for progress and the reasons of failures.
+      path: where the list of the models is written.
+      models: in the order in which they are invoked; a failure of one is a failure of all.
+    """
+
+    name: str
+    path: Path
+    models: Sequence[Timed]
+
+    @property
+    def failure(self) -> str | None:
+        """Why they could not be timed."""
+        return self.models[0].failure
+
+    def fail(self, reason: str) -> None:
+        """Let all models take the reason."""
+        for model in self.models:
+            model.fail(f"all operators in turn: {reason}")
+
 
 def time_models(
-    models: Sequence[Timed],
+    models: Sequence[Timed | Together],
     *,
     runtime: str,
     turns: Turns,
@@ -80,7 +115,7 @@ def time_models(
     label: str = "operators",
     progress: Progress = SILENT,
 ) -> str:
-    """Fill in the samples of some models and return the version of the runtime.
+    """Fill in the samples of some models and return the version of the runtime, '' where no model could be loaded.
 
     Args:
       models: with different names.
@@ -113,8 +148,7 @@ def time_models(
                     try:
                         version = _turn(worker, model, runtime, turns) or version
                     except WorkerError as error:
-                        model.failure = error.message.replace(str(model.path.resolve()), "the cut model")
-                        model.rounds.clear()
+                        model.fail(error.message)
                         progress.note(f"{model.name}: {model.failure}")
                         if not _lives(worker):
                             worker.close()
@@ -131,11 +165,16 @@ def _lives(worker: WorkerProcess) -> bool:
     return True
 
 
-def _turn(worker: WorkerProcess, model: Timed, runtime: str, turns: Turns) -> str:
+def _turn(worker: WorkerProcess, model: Timed | Together, runtime: str, turns: Turns) -> str:
     """Give a model its turn and return the runtime's version."""
-    loaded = worker.load(
-        model.path, runtime=runtime, threads=1, memory_bytes=turns.memory_bytes, seconds=turns.model_seconds
-    )
+    if isinstance(model, Together):
+        version = _load_together(worker, model, runtime, turns)
+        parts = model.models
+    else:
+        version = worker.load(
+            model.path, runtime=runtime, threads=1, memory_bytes=turns.memory_bytes, seconds=turns.model_seconds
+        )["version"]
+        parts = [model]
     most_ns = int(turns.model_seconds * 1e9 * _SHARE_OF_LIMIT)
     samples: dict[str, Any] = worker.request(
         "samples",
@@ -147,6 +186,25 @@ def _turn(worker: WorkerProcess, model: Timed, runtime: str, turns: Turns) -> st
         most_calls=turns.most_invokes,
         most_ns=most_ns,
     )
-    model.rounds.append(samples["invoke_ns"])
-    model.disturbed.append(tuple(samples["disturbed"]))
-    return str(loaded["version"])
+    for place, part in enumerate(parts):
+        part.rounds.append(samples["invoke_ns"][place :: len(parts)])
+        part.disturbed.append(tuple(samples["disturbed"]))
+    return str(version)
+
+
+def _load_together(worker: WorkerProcess, together: Together, runtime: str, turns: Turns) -> str:
+    _, kernels = runtimes.split(runtime)
+    paths = [str(model.path.resolve()) for model in together.models]
+    wanted = {"runtime": runtimes.module_of(runtime), "kernels": kernels, "models": paths}
+    together.path.write_text(json.dumps(wanted), encoding="utf-8")
+    loaded = worker.request(
+        "load",
+        doing="loading",
+        seconds=turns.model_seconds,
+        path=str(together.path.resolve()),
+        runtime=in_turn.__name__,
+        kernels=None,
+        threads=1,
+        memory_bytes=turns.memory_bytes,
+    )
+    return str(loaded["facts"]["version"])

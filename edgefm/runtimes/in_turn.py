@@ -1,0 +1,145 @@
+"""Several models in one process, invoked one after the other: each finds the caches as the others left them.
+
+No runtime of its own and not listed: the operators of a model, cut apart, are timed with it as they run in the whole
+model. Its file is JSON: {"runtime": module, "kernels": name or null, "models": [paths]}.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.errors import RuntimeUnavailableError
+from edgefm.runtimes import import_runtime
+from edgefm.runtimes.base import Availability, Available, Session, TensorDetails, Timed, Unavailable
+
+name = "in-turn"
+
+
+def version() -> str:
+    """Return nothing: the version that counts is that of the runtime within, which `facts` tells."""
+    return ""
+
+
+def availability() -> Availability:
+    """It is always there; whether the runtime within is, turns out when it loads."""
+    return Available()
+
+
+def load(path: Path, *, threads: int = 1) -> InTurn:
+    """Return a session of all models that a JSON file names.
+
+    Raises:
+      ModelError: a model cannot be loaded.
+      RuntimeUnavailableError: the runtime within cannot be used here.
+    """
+    wanted = json.loads(path.read_text(encoding="utf-8"))
+    module = import_runtime(wanted["runtime"])
+    usable = module.availability()
+    if isinstance(usable, Unavailable):
+        raise RuntimeUnavailableError(usable.reason)
+    options = {} if wanted["kernels"] is None else {"kernels": wanted["kernels"]}
+    sessions = [module.load(Path(model), threads=threads, **options) for model in wanted["models"]]
+    return InTurn(sessions, version=module.version())
+
+
+class InTurn:
+    """Loaded models; its own input and output are there for form alone."""
+
+    def __init__(self, sessions: list[Session], *, version: str) -> None:
+        self.input = TensorDetails(name="none", dtype="float32", shape=(1,), scale=None, zero_point=None)
+        self.output = self.input
+        self.outputs = (self.input,)
+        self._sessions = sessions
+        self._inputs = [_random(session.input) for session in sessions]
+        self._version = version
+        for session, array in zip(self._sessions, self._inputs, strict=True):
+            session.set_input(array)
+
+    def invoke(self) -> None:
+        """Invoke each model once."""
+        for session in self._sessions:
+            session.invoke()
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return the version of the runtime within."""
+        return {"version": self._version}
+
+    def timed_invokes(
+        self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
+    ) -> Timed:
+        """Return the times of invokes of the first model, the second, …, the first again, and so on.
+
+        The limits are those of `edgefm.benchmarking.timing.timed_calls`; a call is one of all models. Each input is
+        set anew right before its invoke, untimed: so it lies in a near cache, as a result that was just made does.
+        """
+        clock = time.perf_counter_ns
+        calls = [
+            (session.set_input, array, session.invoke)
+            for session, array in zip(self._sessions, self._inputs, strict=True)
+        ]
+        warmup: list[int] = []
+        samples: list[int] = []
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for keep, least, enough_ns, most in (
+                (warmup, warmup_calls, 0, warmup_calls),
+                (samples, least_calls, least_ns, most_calls),
+            ):
+                started = clock()
+                for turn in range(1, most + 1):
+                    for set_input, array, invoke in calls:
+                        set_input(array)
+                        before = clock()
+                        invoke()
+                        keep.append(clock() - before)
+                    over = clock() - started
+                    if over >= enough_ns and (turn >= least or over >= most_ns):
+                        break
+        finally:
+            if collecting:
+                gc.enable()
+        return Timed(warmup_ns=warmup, invoke_ns=samples)
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Do nothing: each model has its own input."""
+
+    def get_output(self) -> NDArray[Any]:
+        """Return nothing of use."""
+        return np.zeros(1, np.float32)
+
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return nothing of use."""
+        return (self.get_output(),)
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Invoke each model once."""
+        self.invoke()
+        return self.get_output()
+
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sessions = []
+
+
+def _random(tensor: TensorDetails) -> NDArray[Any]:
+    """Return a repeatable input: no zeros and no denormals among floats, all levels of a byte among integers."""
+    generator, dtype = np.random.default_rng(0), np.dtype(tensor.dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = max(limits.min, -128), min(limits.max, 255)
+        return generator.integers(low, high, tensor.shape, endpoint=True).astype(dtype)
+    return generator.random(tensor.shape).astype(dtype)
