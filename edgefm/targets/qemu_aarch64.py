@@ -10,7 +10,7 @@ What an emulated worker tells of time and memory is the emulator's. See docs/tar
 
 from __future__ import annotations
 
-import resource
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from edgefm import runtimes
 from edgefm.errors import EdgefmError
+from edgefm.runtimes import tflite_file
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets import aarch64_cpus, aarch64_root, qemu_program
 from edgefm.targets.aarch64_root import Root
@@ -79,6 +80,7 @@ class QemuAarch64:
     def figures(self, model: Path) -> tuple[Figure, ...]:
         """Return the instructions of one invoke with the default kernels, at one thread."""
         root, qemu = self._parts()
+        tflite_file.check(model)
         kernels = runtimes.kernels_of(runtimes.runtime(RUNTIME))
         details: dict[str, Any] = {"cpu": self.cpu, "qemu": qemu.version, "threads": 1}
         try:
@@ -131,7 +133,10 @@ class QemuPlace:
             )
         except OSError as error:
             raise TargetError(f"{self._command[0]} cannot be started: {error}") from error
-        resource.prlimit(process.pid, resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES))
+        import resource  # not on Windows, where the target can still be asked for
+
+        with contextlib.suppress(ProcessLookupError):  # it ended at once: the log says why
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES))
         return process
 
     def put(self, path: Path) -> str:

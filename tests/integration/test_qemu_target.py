@@ -1,0 +1,406 @@
+"""The target qemu-aarch64: addresses and the root everywhere; the emulated runs where qemu and the root are here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from numpy.typing import NDArray
+
+from edgefm import environment, runtimes
+from edgefm.benchmarking.answers import loaded, raw_outputs
+from edgefm.benchmarking.process import WorkerError, WorkerProcess
+from edgefm.errors import ModelError, RecipeError
+from edgefm.progress import Progress
+from edgefm.runtimes.base import Available, Unavailable
+from edgefm.targets import aarch64_cpus, aarch64_root, qemu_aarch64, qemu_instructions, qemu_program, target
+from edgefm.targets.aarch64_root import Root
+from edgefm.targets.base import TargetError
+from edgefm.targets.qemu_aarch64 import QemuAarch64
+from edgefm.targets.qemu_instructions import CountingUnavailableError
+from edgefm.targets.qemu_program import Qemu
+from tests.fixtures import tiny_models
+
+REPOSITORY = Path(__file__).parents[2]
+MODEL = REPOSITORY / "android_demo_assets" / "model.tflite"
+CPUS = tuple(aarch64_cpus.CPUS)
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[None]:
+    """Leave the test out, with the target's own words, where the target is not usable."""
+    usable = target("qemu-aarch64").availability()
+    if isinstance(usable, Unavailable):
+        pytest.skip(usable.reason)
+    yield
+
+
+def _parts() -> tuple[Root, Qemu]:
+    return aarch64_root.find(), qemu_program.find()
+
+
+# --- addresses and cores
+
+
+def test_address_without_a_core_is_a_cortex_a72() -> None:
+    found = target("qemu-aarch64")
+    assert isinstance(found, QemuAarch64)
+    assert (found.name, found.cpu, found.mode, found.latency) == ("qemu-aarch64", "cortex-a72", "simulated", False)
+    assert target("qemu-aarch64:cortex-a53").name == "qemu-aarch64:cortex-a53"
+
+
+def test_address_refuses_an_unknown_core() -> None:
+    with pytest.raises(RecipeError, match=r"unknown cpu .* 'cortex-a7'; did you mean 'cortex-a7") as caught:
+        target("qemu-aarch64:cortex-a7")
+    assert "cortex-a53, cortex-a72, cortex-a76" in str(caught.value)
+
+
+def test_address_refuses_max_with_the_reason() -> None:
+    with pytest.raises(RecipeError, match="wrong outputs without a word"):
+        target("qemu-aarch64:max")
+
+
+@pytest.mark.parametrize("name", CPUS)
+def test_cpuinfo_is_read_as_that_core(name: str) -> None:
+    text = aarch64_cpus.cpu(name).cpuinfo()
+    assert environment.cpu_model(text) == f"{name}, emulated by qemu"
+    assert ("asimddp" in environment.cpu_features(text)) == (name == "cortex-a76")  # Armv8.2's int8 dot products
+
+
+# --- what is missing
+
+
+def test_target_without_a_root_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(aarch64_root.FOLDER_VARIABLE, str(tmp_path / "nowhere"))
+    monkeypatch.setattr(qemu_program, "find", lambda: _some_qemu())
+    started = time.monotonic()
+    usable = target("qemu-aarch64").availability()
+    assert time.monotonic() - started < 2
+    assert isinstance(usable, Unavailable)
+    assert "no arm64 root" in usable.reason and aarch64_root.SETUP in usable.reason
+    with pytest.raises(TargetError, match="no arm64 root"):
+        target("qemu-aarch64").open("litert")
+
+
+def test_target_without_qemu_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    usable = target("qemu-aarch64").availability()
+    assert isinstance(usable, Unavailable) and "apt-get install qemu-user" in usable.reason
+
+
+def test_target_says_that_qemu_is_too_old_for_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu_program, "find", lambda: _some_qemu(cpus=("cortex-a53", "cortex-a57")))
+    usable = target("qemu-aarch64:cortex-a76").availability()
+    assert isinstance(usable, Unavailable) and "does not know the cpu cortex-a76" in usable.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param("{", "damaged", id="cut"),
+        pytest.param("[]", "damaged", id="no-object"),
+        pytest.param('{"version": 1}', "damaged", id="fields-missing"),
+        pytest.param('{"version": 99}', "another version", id="newer"),
+    ],
+)
+def test_find_tells_a_damaged_root(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "root.json").write_text(content, encoding="utf-8")
+    with pytest.raises(TargetError, match=words) as caught:
+        aarch64_root.find(tmp_path)
+    assert "--again" in str(caught.value)
+
+
+def test_setup_leaves_nothing_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(made: Path, *, downloads: Path, qemu: str, progress: Progress) -> None:
+        (made / "root").mkdir()
+        (downloads / "half").write_bytes(bytes(1000))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(aarch64_root, "_fill", full)
+    monkeypatch.setattr(aarch64_root, "_check_tools", lambda: None)
+    left_by_another = tmp_path / ".aarch64-killed" / "made"
+    left_by_another.mkdir(parents=True)
+    with pytest.raises(TargetError, match="No space left on device"):
+        aarch64_root.setup(tmp_path / "aarch64", qemu="qemu-aarch64")
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".aarch64.lock"])
+
+
+def test_setup_asks_for_room_before_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aarch64_root, "NEEDED_BYTES", 1 << 62)
+    monkeypatch.setattr(aarch64_root, "_check_tools", lambda: None)
+    with pytest.raises(TargetError, match="MB free; the arm64 root needs"):
+        aarch64_root.setup(tmp_path / "aarch64", qemu="qemu-aarch64")
+
+
+def test_setup_names_a_missing_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError, match="apt-get is not installed"):
+        aarch64_root.setup(tmp_path / "aarch64", qemu="qemu-aarch64")
+
+
+def test_plugin_needs_a_qemu_that_takes_plugins(tmp_path: Path) -> None:
+    with pytest.raises(CountingUnavailableError, match="built without plugins") as caught:
+        qemu_instructions.plugin(_some_qemu(has_plugins=False), cache=tmp_path, root=_some_root(tmp_path))
+    assert "apt-get install qemu-user" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [pytest.param("no-such-cc", "no C compiler", id="absent"), pytest.param("false", "failed: exit code", id="broken")],
+)
+def test_plugin_tells_of_its_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, words: str
+) -> None:
+    monkeypatch.setenv("CC", compiler)
+    with pytest.raises(CountingUnavailableError, match=words):
+        qemu_instructions.plugin(_some_qemu(), cache=tmp_path, root=_some_root(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- emulated
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("cpu", CPUS)
+def test_outputs_on_a_core_are_those_of_the_host_within_one_level(cpu: str, sample: NDArray[np.uint8]) -> None:
+    here = _outputs("host", "litert:xnnpack", sample)
+    there = _outputs(f"qemu-aarch64:{cpu}", "litert:xnnpack", sample)
+    # XNNPACK's requantisation rounds otherwise on Arm: with qemu 7.2 and LiteRT 2.3, 5 of 2,000 outputs are one off.
+    assert np.abs(here - there).max() <= 1
+    assert np.mean(here != there) <= 0.05
+    assert np.array_equal(here.argmax(axis=1), there.argmax(axis=1))
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_reference_kernels_on_a_core_answer_as_the_host_does(sample: NDArray[np.uint8]) -> None:
+    here = _outputs("host", "litert:reference", sample)
+    assert np.array_equal(here, _outputs("qemu-aarch64:cortex-a76", "litert:reference", sample))
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_built_in_kernels_on_a_core_are_near_xnnpack_and_near_those_of_the_host(sample: NDArray[np.uint8]) -> None:
+    there = _outputs("qemu-aarch64:cortex-a72", "litert:builtin", sample)
+    # Seen on 200 pictures of noise: 2 levels from XNNPACK (2 % of the outputs differ), 4 from the built-in kernels of
+    # x86 (20 %). LiteRT's NEON kernels round as XNNPACK does.
+    assert np.abs(there - _outputs("host", "litert:xnnpack", sample)).max() <= 2
+    assert np.abs(there - _outputs("host", "litert:builtin", sample)).max() <= 4
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_counts_repeat_and_tell_the_cores_apart() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        figures = list(threads.map(lambda cpu: target(f"qemu-aarch64:{cpu}").figures(MODEL)[0], [*CPUS, *CPUS]))
+    counts = {}
+    for cpu, first, second in zip(CPUS, figures[:3], figures[3:], strict=True):
+        assert first.value is not None and second.value is not None, first.reason
+        assert (first.name, first.mode) == ("instructions", "simulated")
+        assert abs(first.value - second.value) <= 1e-4 * first.value  # equal to the instruction, as seen
+        assert first.details["spread"] <= 1e-3
+        assert (first.details["cpu"], first.details["kernels"], first.details["threads"]) == (cpu, "xnnpack", 1)
+        counts[cpu] = first.value
+    # 7.78 M multiply-accumulates: SDOT (Armv8.2) does 16 an instruction, SMLAL 4 to 8; loads and the rest come to it.
+    assert counts["cortex-a76"] > 7_780_096 / 16
+    assert 2 * counts["cortex-a76"] < counts["cortex-a72"] < counts["cortex-a53"] < 7_780_096
+
+
+_LOOP = """
+import ctypes, mmap, os
+code = mmap.mmap(-1, 4096, prot=7)
+code.write(bytes.fromhex("000400f1 e1ffff54 c0035fd6"))  # subs x0, x0, #1; b.ne -4; ret
+loop = ctypes.CFUNCTYPE(None, ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+null, mark = os.open(os.devnull, os.O_RDONLY), 0x45444745 << 32
+for number, times in enumerate([1000, 1000, 1000, 101000]):
+    os.lseek(null, mark + 2 * number, 0)
+    loop(times)
+    os.lseek(null, mark + 2 * number + 1, 0)
+"""
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_plugin_counts_a_loop_of_two_instructions_exactly(tmp_path: Path) -> None:
+    root, qemu = _parts()
+    library = qemu_instructions.plugin(qemu, cache=aarch64_root.cache_folder() / "qemu-plugins", root=root)
+    counts = tmp_path / "counts"
+    subprocess.run(
+        [*qemu.command(root, cpu="cortex-a53", plugin=library), "-c", _LOOP],
+        env=qemu_program.guest_environment(root) | {"EDGEFM_COUNTS": str(counts), "PYTHONHASHSEED": "0"},
+        check=True,
+        timeout=60,
+    )
+    marks = [int(line.split()[1]) for line in counts.read_text(encoding="ascii").splitlines()]
+    calls = [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
+    assert calls[3] - calls[2] == 2 * 100_000
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(np.random.default_rng(0).bytes(1000), "not a TFLite file", id="random"),
+        pytest.param(
+            tiny_models.custom("TheirOp"), "custom operator 'TheirOp'", id="custom"
+        ),  # said by the emulated one
+    ],
+)
+def test_figures_tell_a_model_that_cannot_be_run(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        target("qemu-aarch64").figures(path)
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated", "fake")
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        pytest.param('{"invoke": "hang"}', "gave no answer for 3 s on an emulated cortex-a53", id="hang"),
+        pytest.param('{"invoke": "segfault"}', "crashed with SIGSEGV on an emulated cortex-a53", id="segfault"),
+    ],
+)
+def test_count_tells_a_model_that_breaks(tmp_path: Path, behaviour: str, words: str) -> None:
+    model = tmp_path / "model.json"
+    model.write_text(behaviour, encoding="utf-8")
+    root, qemu = _parts()
+    with pytest.raises(ModelError, match=words):
+        qemu_instructions.count(model, cpu="cortex-a53", root=root, qemu=qemu, runtime="fake", seconds=3)
+    assert not [child for child in psutil.Process().children() if "qemu" in child.name()]
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_figures_give_the_reason_where_instructions_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-cc")
+    monkeypatch.setenv("EDGEFM_AARCH64_ROOT", str(aarch64_root.default_folder()))
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", "/nonexistent")  # no plugin is there that was compiled before
+    (figure,) = target("qemu-aarch64").figures(MODEL)
+    assert figure.value is None and figure.reason is not None and "no C compiler" in figure.reason
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated", "fake")
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        pytest.param('{"invoke": "hang"}', "gave no answer for 3 s", id="hang"),
+        pytest.param('{"invoke": "segfault"}', "crashed with SIGSEGV", id="segfault"),
+        pytest.param('{"load": "allocate"}', "ran out of memory", id="allocate"),
+    ],
+)
+def test_model_that_breaks_in_the_emulator_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, words: str
+) -> None:
+    monkeypatch.setattr(qemu_aarch64, "_ADDRESS_SPACE_BYTES", 1 << 30)
+    model = tmp_path / "model.json"
+    model.write_text(behaviour, encoding="utf-8")
+    with target("qemu-aarch64").open("fake") as place, WorkerProcess(place=place, folder=tmp_path, name="w") as worker:
+        with pytest.raises(WorkerError, match=words):
+            worker.load(model, runtime="fake", threads=1, memory_bytes=1 << 30, seconds=3)
+        pid = worker.pid
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert "qemu" in psutil.Process(pid).name()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    latest = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < latest, "the emulator goes on without its parent"
+        time.sleep(0.05)
+
+
+_PARENT = """
+import sys, time
+from pathlib import Path
+from edgefm.benchmarking.process import WorkerProcess
+from edgefm.targets import target
+worker = WorkerProcess(place=target("qemu-aarch64").open("litert"), folder=Path(sys.argv[1]), name="w")
+worker.request("peak", doing="asking", seconds=30)
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_worker_tells_the_emulated_core_and_the_root_s_versions(tmp_path: Path) -> None:
+    with (
+        target("qemu-aarch64:cortex-a76").open("litert") as place,
+        loaded(MODEL, place=place, folder=tmp_path, runtime="litert") as (worker, told),
+    ):
+        machine = worker.request("environment", doing="asking", seconds=30)["environment"]
+    packages = aarch64_root.find().manifest.packages
+    assert told["version"] == packages["ai-edge-litert"]
+    assert machine["cpu"] == "cortex-a76, emulated by qemu"
+    assert machine["versions"]["numpy"] == packages["numpy"]
+    assert machine["python"].startswith(aarch64_root.find().manifest.python)
+
+
+@pytest.mark.qemu
+@pytest.mark.usefixtures("emulated")
+def test_target_is_available_in_well_under_two_seconds() -> None:
+    qemu_program._look.cache_clear()
+    started = time.monotonic()
+    assert target("qemu-aarch64").availability() == Available()
+    assert time.monotonic() - started < 1
+
+
+# --- what the tests share
+
+
+@pytest.fixture(scope="module")
+def sample() -> NDArray[np.uint8]:
+    """Ten inputs: noise, a ramp, black and white."""
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (7, 28, 28, 1), dtype=np.uint8)
+    ramp = np.arange(784).reshape(1, 28, 28, 1) * 255 // 783
+    return np.concatenate([noise, ramp, np.zeros_like(ramp), np.full_like(ramp, 255)]).astype(np.uint8)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers find the tests' own runtime: on PYTHONPATH, which goes into the emulator too."""
+    monkeypatch.setitem(runtimes.RUNTIMES, "fake", "tests.fixtures.fake_runtime")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
+def _outputs(address: str, runtime: str, inputs: NDArray[np.uint8]) -> NDArray[np.int64]:
+    (outputs,) = raw_outputs(MODEL, inputs, runtime=runtime, target=target(address))
+    return outputs.astype(np.int64)
+
+
+def _some_qemu(*, has_plugins: bool = True, cpus: tuple[str, ...] = CPUS) -> Qemu:
+    return Qemu(path=Path("qemu-aarch64"), version="7.2.22", has_plugins=has_plugins, cpus=cpus)
+
+
+def _some_root(folder: Path) -> Root:
+    manifest = aarch64_root.Manifest(version=1, python="3.11", packages={}, debian={})
+    return Root(folder=folder, manifest=manifest)
