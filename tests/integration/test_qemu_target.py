@@ -324,6 +324,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # a parent that is killed leaves its folder
     )
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
