@@ -347,9 +347,13 @@ class _Bench:
         measured = subject.measured
         with self._worker() as worker:
             measured.loaded = self._start(subject, worker)
+            if isinstance(self.place, HostPlace):
+                measured.macs = self._macs(measured, worker)
+        if not isinstance(self.place, HostPlace):
+            with HostPlace() as here, WorkerProcess(place=here, folder=self._folder, name="inspector") as inspector:
+                measured.macs = self._macs(measured, inspector)
         measured.input = TensorDetails.from_json(measured.loaded["input"])
         measured.outputs = tuple(TensorDetails.from_json(output) for output in measured.loaded["outputs"])
-        measured.macs = self._macs(measured)
         if self._dataset is None:
             measured.unfed = "no test images were given"
         else:
@@ -370,18 +374,14 @@ class _Bench:
         if measured.unfed and self._dataset is not None:
             self._progress.note(f"{measured.name}: no {self._label}, because {measured.unfed}")
 
-    def _macs(self, measured: Measured) -> int | None:
+    def _macs(self, measured: Measured, worker: WorkerProcess) -> int | None:
         """Count the multiply-accumulates in a process of this machine: a damaged file can take its parser down."""
-        with (
-            HostPlace() as here,
-            WorkerProcess(place=here, folder=self._folder, name="inspector") as worker,
-        ):
-            seconds = self._protocol.model_seconds
-            try:
-                answer = worker.request("macs", doing="being inspected", seconds=seconds, path=str(measured.path))
-            except WorkerError as error:
-                self._progress.note(f"{measured.name}: its operations could not be counted, because {error.message}")
-                return None
+        path, seconds = str(measured.path.resolve()), self._protocol.model_seconds
+        try:
+            answer = worker.request("macs", doing="being inspected", seconds=seconds, path=path)
+        except WorkerError as error:
+            self._progress.note(f"{measured.name}: its operations could not be counted, because {error.message}")
+            return None
         found: int | None = answer["macs"]
         return found
 

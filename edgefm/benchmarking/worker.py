@@ -74,7 +74,9 @@ class _Worker:
         if isinstance(usable, Unavailable):
             raise RuntimeUnavailableError(usable.reason)
         version = module.version()
-        if getattr(module, "LIMITS_MEMORY", True):  # a browser reserves far more addresses than it uses
+        # A browser is a process of its own: it reserves far more addresses than it uses, and the model lies there.
+        here = getattr(module, "LIMITS_MEMORY", True)
+        if here:
             _limit_memory(memory_bytes)
         _reset_peak()
         bare_bytes, _ = memory()
@@ -91,8 +93,8 @@ class _Worker:
         return {
             "runtime": module.name,
             "version": version,
-            "bare_bytes": bare_bytes,
-            "peak_bytes": peak_bytes,
+            "bare_bytes": bare_bytes if here else None,
+            "peak_bytes": peak_bytes if here else None,
             "import_ns": import_ns,
             "load_ns": load_ns,
             "first_invoke_ns": first_invoke_ns,

@@ -41,6 +41,7 @@ class Comparison:
         it could not be had.
       p: of McNemar's test of the accuracies; None where accuracy was not measured.
       ratio: p50 latency of this over the reference's; None where it could not be had.
+      speed: what the test over rounds says: 'faster', 'slower', 'no difference seen', …; '' in older records.
     """
 
     reference: str
@@ -50,6 +51,7 @@ class Comparison:
     difference: Interval | None
     p: float | None
     ratio: Interval | None
+    speed: str = ""
 
     def shown(self, measure: Measure) -> bool | None:
         """Return whether a difference in a measure is shown; None where that is not known.
@@ -76,6 +78,7 @@ class Model:
       reasons: why a figure is None, by the figure's name.
       on_front: no other model of the record is as good and faster, or as fast and better.
       to_ship: no other model of the record is as good in quality, p50 and raw size, and better in one.
+      cold_start_ns: from no process to the first answer; None in older records.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Model:
     reasons: Mapping[str, str] = field(default_factory=dict)
     on_front: bool = False
     to_ship: bool = False
+    cold_start_ns: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +127,7 @@ class Facts:
       measure: of the quality of the models' answers.
       reference: the model that the others are compared with; None where there is none.
       chosen: the model that the report speaks of first; None where nothing stands beside the reference.
+      disturbed: what disturbed the measurement so much that its times suffered from it.
     """
 
     created: str
@@ -140,6 +145,7 @@ class Facts:
     unit: TimeUnit
     environment: Mapping[str, Any]
     protocol: Mapping[str, Any]
+    disturbed: tuple[str, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -180,6 +186,7 @@ def facts(record: Mapping[str, Any]) -> Facts:
         unit=time_unit(times) if times else MICROSECONDS,
         environment=record["environment"],
         protocol=record["protocol"],
+        disturbed=tuple(record["session"]["disturbed"]),
     )
 
 
@@ -306,6 +313,7 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
         rounds_ns=by_index,
         round_medians_ns=np.asarray([np.median(samples) for samples in rounds], dtype=np.float64),
         reasons=reasons,
+        cold_start_ns=_interval((value["cold_start_ns"] or {}).get("total")),
     )
 
 
@@ -321,6 +329,7 @@ def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> Comparison
         difference=_interval(difference),
         p=value["mcnemar_p"],
         ratio=_interval(value["latency_ratio"]),
+        speed=(value["latency_test"] or {}).get("verdict", ""),
     )
 
 

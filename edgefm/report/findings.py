@@ -78,6 +78,9 @@ def warnings(facts: Facts) -> list[str]:
     load, cores = facts.environment.get("load_average"), facts.environment["cores"]
     if load and load[0] > 0.5 * cores + 1:
         found.append(f"The machine was busy: load average {load[0]:.1f} on {_count(cores, 'core')}.")
+    if facts.disturbed:
+        more = f" ({len(facts.disturbed)} such notes)" if len(facts.disturbed) > 1 else ""
+        found.append(f"The times were disturbed: {facts.disturbed[0]}{more}.")
     if facts.reference is None and len(facts.models) > 1:
         found.append("No float32 reference was measured, so no model is compared with one.")
     if not facts.dataset:
@@ -113,6 +116,10 @@ def table_notes(facts: Facts) -> str:
         notes.append(f"{facts.measure.title}: n = {facts.images:,} images.")
     samples = sum(int(model.invoke_ns.size) for model in facts.models)
     notes.append(f"Latency: n = {samples:,} timed invokes in {facts.rounds} interleaved rounds.")
+    starts = [model.cold_start_ns.value for model in facts.models if model.cold_start_ns]
+    if starts:
+        ends = f"{wording.number(min(starts) / 1e6, 0)} to {wording.number(max(starts) / 1e6, 0)}"
+        notes.append(f"Each round is a fresh process; from none to the first answer it takes {ends} ms.")
     return " ".join(notes)
 
 

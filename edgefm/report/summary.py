@@ -88,6 +88,8 @@ def _model(model: Model) -> dict[str, Any]:
         "mcnemar_p": comparison.p if comparison else None,
         "flipped_images": len(comparison.flipped) if comparison and comparison.p is not None else None,
         "latency_ratio": _interval(comparison.ratio) if comparison else None,
+        "speed": comparison.speed if comparison else None,
+        "cold_start_ns": _interval(model.cold_start_ns),
         "on_pareto_front": model.on_front,
         "reasons": dict(model.reasons),
     }

@@ -123,10 +123,12 @@ def _numbers(facts: Facts, model: Model) -> dict[str, Any]:
         ("latency_p99_ns", model.p99),
         ("end_to_end_p50_ns", model.end_to_end_p50),
         ("latency_ratio", comparison.ratio if comparison else None),
+        ("cold_start_ns", model.cold_start_ns),
     ):
         values[name] = interval.value if interval else None
         values[f"{name}_low"] = interval.low if interval else None
         values[f"{name}_high"] = interval.high if interval else None
+    values["speed"] = comparison.speed if comparison else None
     values["mcnemar_p"] = comparison.p if comparison else None
     values["flipped_images"] = len(comparison.flipped) if comparison and comparison.p is not None else None
     values["images"] = facts.images

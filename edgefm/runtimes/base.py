@@ -130,7 +130,8 @@ class Runtime(Protocol):
 
     A module may also have `KERNELS`: the names of its kernel sets, the default first. The user then writes
     'litert:reference', and `load` is given `kernels='reference'`; without a set it is not given the argument.
-    It may have `INSTALL` too: what to do to have it, shown by `edgefm doctor`.
+    It may have `INSTALL` too: what to do to have it, shown by `edgefm doctor`. And `LIMITS_MEMORY = False`, where the
+    model lies in another process than the worker (a browser): the worker's memory is neither limited nor told then.
     """
 
     @property

@@ -414,7 +414,7 @@ def test_curves_are_drawn_for_any_number_of_epochs(tmp_path: Path, epochs: int) 
 
 
 def test_style_sheet_defines_every_colour_it_uses() -> None:
-    text = page._css()
+    text = page.css()
     assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text))
     light, dark = (set(re.findall(r"(--\w+):#", block)) for block in re.findall(r":root \{([^}]*)\}", text)[:2])
     assert light == dark

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgefm.benchmarking import record_versions
 from edgefm.data.source import DataSource
 from edgefm.recipes import PRESETS, BenchmarkProtocol, PostTraining, Quantization, Variant
 from edgefm.recipes.files import load
@@ -25,7 +26,7 @@ from tests.fixtures import sample_run
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
-    return sample_run.record(images=2000, rounds=4)
+    return record_versions.upgraded(sample_run.record(images=2000, rounds=4))
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,8 @@ def test_warnings_name_what_weakens_the_figures(record: dict[str, Any], change: 
 
 def test_warning_on_a_busy_machine(record: dict[str, Any]) -> None:
     busy = {**record["environment"], "load_average": [7.5, 3.0, 1.0]}
+    notes = {**record["session"], "disturbed": ["int8: 9 of 15 rounds stayed disturbed"]}
+    assert "9 of 15 rounds" in " ".join(findings.warnings(facts({**record, "session": notes})))
     assert "load average 7.5" in " ".join(findings.warnings(facts({**record, "environment": busy})))
 
 
