@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,10 @@ ALL = "all"
 _OF_TARGETS = ("litertjs", "android-benchmark")
 # Targets that need an address, or a device of the user's: only when they are named.
 _ONLY_NAMED = ("ssh", "adb")
-# What a kernel set is where a runtime has but one.
-_DEFAULT_KERNELS = {"litert": "xnnpack"}
+# What a kernel set is where a runtime is named without one.
+_DEFAULT_KERNELS = {"litert": "xnnpack", "tflite-runtime": "xnnpack"}
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+_OF_KINDS = {"qemu-aarch64": "aarch64", "browser": "wasm", "cortex-m": "thumb"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,14 @@ class Cell:
         return self.target == HOST
 
     @property
+    def architecture(self) -> str | None:
+        """Instruction set that the kernels are built for, e.g. 'x86_64', 'aarch64'; None where it is not known."""
+        if self.on_host:
+            machine = platform.machine().lower()
+            return _ARCHITECTURES.get(machine, machine)
+        return _OF_KINDS.get(self.target.partition(":")[0])
+
+    @property
     def name_of_runtime(self) -> str:
         """The runtime without its kernel set."""
         return runtimes.split(self.runtime)[0]
@@ -66,10 +77,12 @@ class Absent:
 def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[tuple[Cell, ...], tuple[Absent, ...]]:
     """Return the cells of this machine and of some targets, and what cannot take part.
 
-    Whether a runtime is installed is found out when it is asked, in a process of its own.
+    Whether a runtime is installed is found out when it is asked, in a process of its own. Other targets take part
+    with the default kernel set of each runtime: an emulator is slow.
 
     Args:
-      runtime: only these: 'litert' with all its kernel sets, or 'litert:reference'; () takes all that are known.
+      runtime: only these: 'litert' with all its kernel sets, or 'litert:reference', on all targets; () takes all
+        that are known.
       target: addresses beside this machine; 'all' is every kind that runs models and needs no address.
     Raises:
       RecipeError: an unknown runtime, kernel set or target.
@@ -100,9 +113,10 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
         for name in place.runtimes:
             if address == HOST and name in _OF_TARGETS:
                 continue
+            sets = _spelt(name)
             found += [
                 Cell(runtime=spelt, target=address, mode=place.mode)
-                for spelt in _spelt(name)
+                for spelt in (sets if runtime or address == HOST else sets[:1])
                 if not runtime or spelt in runtime or runtimes.split(spelt)[0] in runtime
             ]
     return tuple(dict.fromkeys(found)), tuple(absent)

@@ -68,10 +68,16 @@ class Comparison:
             return Estimate(0.0, 0.0, 1 - 0.05 ** (1 / self.samples))
         return proportion(self.samples - self.equal_samples, self.samples)
 
-    def within(self, limit: float) -> bool:
-        """Return whether the largest difference is at most `limit`, which is in the same unit."""
+    def within(self, limit: float, *, share: float = 1.0) -> bool:
+        """Return whether the answers stay within a tolerance.
+
+        Args:
+          limit: of the largest difference, in the same unit.
+          share: of the samples that may differ at all; it is broken where the whole interval of `differing` lies
+            above it, so that few samples raise no alarm by chance.
+        """
         slack = _SLACK if self.unit == "levels" else 0.0
-        return self.largest is not None and self.largest <= limit + slack
+        return self.largest is not None and self.largest <= limit + slack and self.differing.low <= share
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs
+from edgefm import artefacts, runs, schemas
 from edgefm.agreement import families
 from edgefm.agreement.comparison import Comparison
 from edgefm.agreement.layers import FirstDifference
@@ -18,7 +15,6 @@ from edgefm.environment import environment
 
 SCHEMA_VERSION = 1
 FILE_NAME = "agreement.json"
-_SCHEMA = f"agreement-{SCHEMA_VERSION}.schema.json"
 
 
 def to_json(found: Agreement) -> dict[str, Any]:
@@ -67,11 +63,7 @@ def to_json(found: Agreement) -> dict[str, Any]:
 
 def check(value: Mapping[str, Any]) -> None:
     """Raise a ValueError that names the place where a document breaks its schema."""
-    from jsonschema import Draft202012Validator
-
-    for error in Draft202012Validator(_schema()).iter_errors(value):
-        place = "/".join(str(part) for part in error.absolute_path) or "the top"
-        raise ValueError(f"agreement document, {place}: {error.message}")
+    schemas.validate(value, f"agreement-{SCHEMA_VERSION}")
 
 
 def write(folder: Path, value: Mapping[str, Any]) -> Path:
@@ -80,7 +72,7 @@ def write(folder: Path, value: Mapping[str, Any]) -> Path:
 
 
 def verdict_lines(found: Agreement) -> Iterator[str]:
-    """Yield the verdict in words: each alarm with its first differing layer, then what the rest says, and of how many."""
+    """Yield the verdict in words: each alarm with its first differing layer, then the rest, and of how many samples."""
     for row in found.alarms:
         yield _alarm(row, found)
     judged, alarms, samples = found.judged, found.alarms, len(found.inputs)
@@ -117,9 +109,11 @@ def difference(comparison: Comparison) -> str:
 
 def _alarm(row: Row, found: Agreement) -> str:
     comparison = row.comparison
-    assert comparison is not None and row.family is not None and row.limit is not None
+    assert comparison is not None and row.family is not None and row.limit is not None and row.share is not None
     reference = found.references[row.family]
     limit = f"{row.limit:g}" if comparison.unit == "levels" else f"{row.limit:.0e}"
+    if row.share < 1:
+        limit += f" in at most {_percent(row.share)} of samples" if row.limit else ""
     differ = comparison.samples - comparison.equal_samples
     first = row.first_difference
     if isinstance(first, FirstDifference):
@@ -147,6 +141,7 @@ def _row(row: Row) -> dict[str, Any]:
         "seconds": row.seconds,
         "family": row.family,
         "limit": row.limit,
+        "share": row.share,
         "evidence": row.evidence,
         "verdict": row.verdict,
         "against_reference": row.comparison.to_json() if row.comparison else None,
@@ -166,10 +161,3 @@ def _counted(number: int, what: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    text = resources.files("edgefm.schemas").joinpath(_SCHEMA).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema

@@ -42,6 +42,7 @@ class Row:
       version: of the runtime there; None where it is not told.
       family: name of its family; None where it gave no answers.
       limit: largest difference from the family's reference that is allowed.
+      share: largest share of samples that may differ from it.
       evidence: what the limit is known from.
       verdict: 'reference', 'within' or 'alarm'; None where it gave no answers.
       comparison: with the family's reference; None for the reference itself.
@@ -55,6 +56,7 @@ class Row:
     version: str | None = None
     family: str | None = None
     limit: float | None = None
+    share: float | None = None
     evidence: str | None = None
     verdict: str | None = None
     comparison: Comparison | None = None
@@ -246,11 +248,11 @@ def _verdict(
     outputs: Mapping[Cell, Outputs],
     ends: Ends,
 ) -> Row:
-    known = replace(row, family=family.name, limit=belongs.limit, evidence=belongs.evidence)
+    known = replace(row, family=family.name, limit=belongs.limit, share=belongs.share, evidence=belongs.evidence)
     if row.cell == reference:
-        return replace(known, verdict="reference", limit=0.0)
+        return replace(known, verdict="reference", limit=0.0, share=0.0)
     comparison = compare(outputs[row.cell], outputs[reference], ends=ends)
-    verdict = "within" if comparison.within(belongs.limit) else "alarm"
+    verdict = "within" if comparison.within(belongs.limit, share=belongs.share) else "alarm"
     return replace(known, verdict=verdict, comparison=comparison)
 
 
@@ -261,13 +263,11 @@ def _distance(outputs: Mapping[Cell, Outputs], one: Cell, other: Cell, ends: End
 
 def _with_layer(row: Row, references: Mapping[str, Cell], inputs: Inputs, search: FirstDifferenceSearch) -> Row:
     assert row.family is not None and row.comparison is not None and row.limit is not None
+    # Small differences in too many samples: the first layer that differs at all.
+    limit = 0.0 if row.comparison.within(row.limit) else row.limit
     try:
         found = search.find(
-            row.cell,
-            references[row.family],
-            inputs=inputs.values,
-            sample=row.comparison.sample,
-            limit=row.limit,
+            row.cell, references[row.family], inputs=inputs.values, sample=row.comparison.sample, limit=limit
         )
     except EdgefmError as error:
         found = error.message

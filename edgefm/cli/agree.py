@@ -59,7 +59,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Run the same inputs through every runtime and kernel set that is here, and through TARGETS.
+    r"""Run the same inputs through every runtime and kernel set that is here, and through TARGETS.
 
     Kernels of one family must answer alike, within a few levels at most: a cell that leaves the tolerance of its
     family is an alarm, told with the first layer that differs. Inputs are test images of Fashion-MNIST, or test
@@ -118,13 +118,13 @@ def _inputs(
     from edgefm.quality import DEFAULTS
     from edgefm.quality import quality as named
 
-    fed = {"ends": ends, "samples": samples, "seed": seed}
     shape = ends.source.shape[1:]
     if options["where"] is not None:
         source = given_data(options)
         assert source is not None
         dataset = source.load(shape, progress=bars)
-        return from_data(model, dataset, **fed, mean=mean, std=std), source.measure(dataset)
+        fed = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+        return fed, source.measure(dataset)
     for name in ("spec", "task", "labels"):
         if options[name] is not None:
             raise click.UsageError(f"--{name} goes with --data")
@@ -135,12 +135,13 @@ def _inputs(
         try:
             dataset = load_fashion_mnist(data_dir, progress=bars)
             measure = named(options["quality"] or DEFAULTS[dataset.task], task=dataset.task)
-            return from_data(model, dataset, **fed, mean=mean, std=std), measure
+            fed = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+            return fed, measure
         except DataError as error:
             if data_dir is not None or mean is not None or std is not None:
                 raise
             reason = error.message
-    return from_chance(model, **fed, reason=reason), None
+    return from_chance(model, ends=ends, samples=samples, seed=seed, reason=reason), None
 
 
 def _write(out: Path, value: Mapping[str, Any]) -> list[str]:
@@ -228,6 +229,8 @@ def _row(cell: Mapping[str, Any], unit: str) -> list[str]:
     if found is None:
         return [cell["name"], version, "", "", "", "", "the reference"]
     limit = f"{cell['limit']:g}" if unit == "levels" else f"{cell['limit']:.0e}"
+    if cell["limit"] > 0 and cell["share"] < 1:
+        limit += f" in {100 * cell['share']:g} %"
     verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if _all_equal(found) else "within"
     return [
         cell["name"],

@@ -1,0 +1,130 @@
+"""The search for the first differing layer, on prefixes that are really cut; what runs them is a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgefm.agreement import arithmetic
+from edgefm.agreement.cells import Cell
+from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch
+from edgefm.errors import ModelError
+from edgefm.inspection import inspect
+from edgefm.profiling.cutting import prefix
+from tests.fixtures import agreement_models
+
+RIGHT, WRONG = Cell(runtime="right", target="host"), Cell(runtime="wrong", target="host")
+INPUTS = np.zeros((3, 4), np.int8)
+
+
+def _search(
+    folder: Path, deviations: list[int], *, refuses: Callable[[int], bool] = lambda place: False, most: int = 64
+) -> tuple[FirstDifference | str, list[int]]:
+    """Search a chain of RELU whose results are off by `deviations`; also return which prefixes were run."""
+    path = folder / "steps.tflite"
+    path.write_bytes(agreement_models.steps(len(deviations)))
+    inspection = inspect(path)
+    asked = []
+
+    def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        last = len(inspect(model).operators) - 1
+        if refuses(last):
+            raise ModelError("the kernel said no")
+        if cell == WRONG:
+            asked.append(last)
+        return (inputs + np.int8(deviations[last] if cell == WRONG else 0),)
+
+    search = FirstDifferenceSearch(
+        path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix, most_prefixes=most
+    )
+    return search.find(WRONG, RIGHT, inputs=INPUTS, sample=1, limit=1), asked
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 5]), min_size=0, max_size=12))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_first_operator_beyond_the_tolerance_is_found_though_differences_vanish_and_return(
+    tmp_path: Path, before: list[int]
+) -> None:
+    deviations = [*before, 3]
+    found, asked = _search(tmp_path, deviations)
+    assert isinstance(found, FirstDifference)
+    assert found.operator == next(place for place, deviation in enumerate(deviations) if deviation > 1)
+    assert found.name == "RELU"
+    assert found.tensor == f"step{found.operator + 1}"
+    assert found.comparison.largest == deviations[found.operator]
+    assert found.sample == 1
+    assert found.verified
+    assert found.reason is None
+    assert len(asked) == len(set(asked)) == found.prefixes
+
+
+def test_search_of_a_deep_model_says_what_it_did_not_look_at(tmp_path: Path) -> None:
+    found, asked = _search(tmp_path, [0] * 40 + [5] * 20, most=10)
+    assert isinstance(found, FirstDifference)
+    assert found.operator == 40
+    assert not found.verified
+    assert found.reason == "10 prefixes were run; the operators between were not looked at"
+    assert len(asked) == 10
+
+
+def test_prefix_that_a_runtime_refuses_is_passed_over_and_told(tmp_path: Path) -> None:
+    found, _ = _search(tmp_path, [0, 0, 0, 4, 4, 4], refuses=lambda place: place in (2, 3))
+    assert isinstance(found, FirstDifference)
+    assert found.operator == 4
+    assert not found.verified
+    assert found.reason == "the kernel said no"
+
+
+def test_model_that_runs_in_no_part_is_told(tmp_path: Path) -> None:
+    found, _ = _search(tmp_path, [4, 4], refuses=lambda place: True)
+    assert found == "the model cannot be cut or run in parts: the kernel said no"
+
+
+def test_difference_that_cutting_takes_away_is_told(tmp_path: Path) -> None:
+    found, _ = _search(tmp_path, [0, 0, 0])
+    assert isinstance(found, str)
+    assert "arises where the whole is compiled" in found
+
+
+def test_answers_are_kept_for_the_next_search(tmp_path: Path) -> None:
+    path = tmp_path / "steps.tflite"
+    path.write_bytes(agreement_models.steps(4))
+    inspection = inspect(path)
+    asked = []
+
+    def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        asked.append(cell)
+        return (inputs + np.int8(0 if cell == RIGHT else 9),)
+
+    search = FirstDifferenceSearch(
+        path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix
+    )
+    other = Cell(runtime="other", target="host")
+    for cell in (WRONG, other):
+        assert isinstance(search.find(cell, RIGHT, inputs=INPUTS, sample=0, limit=0), FirstDifference)
+    assert asked.count(RIGHT) < asked.count(WRONG) + asked.count(other)
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_limit_decides_which_operator_is_the_first(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "steps.tflite"
+    path.write_bytes(agreement_models.steps(3))
+    inspection = inspect(path)
+
+    def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        last = len(inspect(model).operators) - 1
+        return (inputs + np.int8(0 if cell == RIGHT else [0, 2, 4][last]),)
+
+    search = FirstDifferenceSearch(
+        path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix
+    )
+    found = search.find(WRONG, RIGHT, inputs=INPUTS, sample=0, limit=limit)
+    assert isinstance(found, FirstDifference)
+    assert found.operator == {0: 1, 3: 2}[limit]

@@ -1,0 +1,207 @@
+"""The matrix itself: rows, verdicts, document and picture; what answers is a stand-in."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgefm.agreement import arithmetic, document
+from edgefm.agreement.cells import Absent, Cell
+from edgefm.agreement.inputs import Inputs, from_chance
+from edgefm.agreement.matrix import Agreement, agree
+from edgefm.benchmarking.process import WorkerError
+from edgefm.errors import RuntimeUnavailableError
+from edgefm.inspection import inspect
+from edgefm.quality import quality
+from tests.fixtures import agreement_models
+
+XNNPACK, REFERENCE = Cell(runtime="litert:xnnpack", target="host"), Cell(runtime="litert:reference", target="host")
+BROWSER = Cell(runtime="litertjs", target="browser")
+STRANGER = Cell(runtime="stranger", target="host")
+LABELS = np.array([0, 1, 2, 3] * 25)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "steps.tflite"
+    path.write_bytes(agreement_models.steps(3))
+    return path
+
+
+def _inputs(model: Path, samples: int = 100) -> Inputs:
+    ends = arithmetic.ends(inspect(model))
+    return from_chance(model, ends=ends, samples=samples, reason="no data were given")
+
+
+def _agree(model: Path, answers: dict[Cell, Any], **options: Any) -> Agreement:
+    """Run the matrix: `answers` gives what is added to the inputs, or the error that is raised."""
+
+    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        answer = answers[cell]
+        if isinstance(answer, Exception):
+            raise answer
+        return (np.clip(inputs.astype(np.int64) + answer, -128, 127).astype(np.int8),)
+
+    inputs = options.pop("inputs", None) or _inputs(model)
+    return agree(model, cells=list(answers), inputs=inputs, ask=ask, version=lambda cell, path: "1.0", **options)
+
+
+def test_cells_are_compared_with_the_reference_of_their_family_alone(model: Path) -> None:
+    found = _agree(model, {REFERENCE: 4, XNNPACK: 0, BROWSER: 0})
+    verdicts = {row.cell.name: row.verdict for row in found.rows}
+    assert verdicts == {"litert:xnnpack": "reference", "litertjs @ browser": "within", "litert:reference": "reference"}
+    assert found.between[("xnnpack", "reference")].largest == 4
+    assert not found.alarms
+    assert len(found.pairs) == 3
+
+
+def test_stranger_is_compared_with_the_nearest_family(model: Path) -> None:
+    found = _agree(model, {XNNPACK: 0, REFERENCE: 20, STRANGER: 19})
+    row = next(row for row in found.rows if row.cell == STRANGER)
+    assert (row.family, row.comparison and row.comparison.largest) == ("reference", 1)
+
+
+def test_small_difference_in_too_many_samples_is_an_alarm_too(model: Path) -> None:
+    found = _agree(model, {XNNPACK: 0, STRANGER: 1})
+    (row,) = found.alarms
+    assert row.comparison is not None
+    assert row.comparison.largest == 1 == row.limit
+    assert "in at most 20 % of samples" in "".join(document.verdict_lines(found))
+
+
+def test_alarm_names_the_first_layer(model: Path) -> None:
+    found = _agree(model, {XNNPACK: 0, BROWSER: np.array([0, 0, 3, 0])})
+    line = next(iter(document.verdict_lines(found)))
+    assert line.startswith("ALARM litertjs @ browser: 3 levels from litert:xnnpack (limit 0)")
+    assert "operator 0, RELU 'step1'" in line
+
+
+def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
+    other, last = Cell(runtime="tflm", target="host"), Cell(runtime="openvino", target="host")
+    found = _agree(
+        model,
+        {
+            other: WorkerError("the runtime crashed with SIGSEGV while loading"),
+            last: KeyError("whatever another package raises"),
+            XNNPACK: 0,
+            BROWSER: 0,
+        },
+        absent=[Absent(name="cortex-m", reason="no emulator")],
+    )
+    assert [row.cell for row in found.rows if row.ran] == [XNNPACK, BROWSER]
+    assert {row.cell: row.reason for row in found.rows if not row.ran} == {
+        other: "the runtime crashed with SIGSEGV while loading",
+        last: "KeyError: 'whatever another package raises'",
+    }
+    value = document.to_json(found)
+    assert [cell["status"] for cell in value["cells"]] == ["ran", "ran", "did not run", "did not run"]
+    assert value["absent"] == [{"name": "cortex-m", "reason": "no emulator"}]
+
+
+def test_answers_of_another_shape_are_no_answers(model: Path) -> None:
+    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        return (inputs[:, :3],) if cell == STRANGER else (inputs,)
+
+    cells = [XNNPACK, BROWSER, STRANGER]
+    found = agree(model, cells=cells, inputs=_inputs(model), ask=ask, version=lambda cell, path: None)
+    assert "the shape (100, 3)" in str(found.rows[-1].reason)
+
+
+def test_one_cell_alone_cannot_be_compared(model: Path) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="two cells are needed for a comparison, 1 gave") as error:
+        _agree(model, {XNNPACK: 0, BROWSER: WorkerError("Chromium is not there")})
+    assert "litertjs @ browser: Chromium is not there" in str(error.value)
+
+
+def test_families_of_one_are_said_to_be_held_to_nothing(model: Path) -> None:
+    found = _agree(model, {XNNPACK: 0, REFERENCE: 2})
+    (line,) = document.verdict_lines(found)
+    assert line.startswith("no two cells are of one kernel family")
+
+
+def test_equal_answers_are_bounded_by_their_number(model: Path) -> None:
+    lines = list(document.verdict_lines(_agree(model, {XNNPACK: 0, BROWSER: 0})))
+    assert lines == [
+        "the one compared cell is within the tolerance of its family, 1 of them equal bit for bit",
+        "0 differing samples in 100: with 95 % confidence fewer than 3 % of samples like these differ (rule of three)",
+    ]
+
+
+def test_accuracy_has_its_interval_where_labels_are_there(model: Path) -> None:
+    values = np.full((100, 4), 5, np.int8)
+    values[np.arange(100), LABELS] = 9
+    values[:10] = 5  # a tie: the first class, right for three of these
+    given = Inputs(
+        values=values,
+        labels=LABELS,
+        task="classification",
+        source="data",
+        name="own",
+        available=100,
+        reason=None,
+        seed=0,
+    )
+    found = _agree(model, {XNNPACK: 0, BROWSER: 0}, inputs=given, quality=quality("accuracy", task="classification"))
+    for row in found.rows:
+        assert row.quality is not None
+        assert row.quality["value"] == 0.93
+        assert row.quality["low"] < 0.93 < row.quality["high"]
+
+
+def test_too_many_answers_for_the_memory_are_cut_short(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgefm.agreement import matrix
+
+    monkeypatch.setattr(matrix, "_HELD_VALUES", 80)  # two cells, four values a sample
+    assert len(_agree(model, {XNNPACK: 0, BROWSER: 0}).inputs) == 10
+
+
+@pytest.fixture
+def value(model: Path) -> dict[str, Any]:
+    """A document with an alarm, two families and a cell that did not run."""
+    cells = {XNNPACK: 0, BROWSER: 3, REFERENCE: 1, Cell(runtime="tflm", target="host"): WorkerError("it hung")}
+    return document.to_json(_agree(model, cells))
+
+
+def test_document_holds_its_schema_and_is_json(value: dict[str, Any], tmp_path: Path) -> None:
+    written = document.write(tmp_path / "out", value)
+    assert json.loads(written.read_text(encoding="utf-8")) == value
+    assert value["verdict"] == {"held": False, "alarms": 1, "lines": value["verdict"]["lines"]}
+    assert value["environment"]["versions"]["numpy"] == np.__version__
+    assert {cell["version"] for cell in value["cells"]} == {"1.0", None}
+
+
+@pytest.mark.parametrize("place", ["kind", "unit", "verdict"])
+def test_document_that_breaks_its_schema_is_refused(value: dict[str, Any], place: str) -> None:
+    broken = copy.deepcopy(value)
+    broken[place] = "another"
+    with pytest.raises(ValueError, match=place):
+        document.check(broken)
+
+
+def test_picture_shows_every_pair_and_the_alarm_in_its_colour(value: dict[str, Any], tmp_path: Path) -> None:
+    from edgefm.report import style
+    from edgefm.report.agreement import agreement_figure, draw_agreement
+
+    with style.drawing():
+        figure = agreement_figure(value)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    ran = [cell for cell in value["cells"] if cell["status"] == "ran"]
+    assert sum(text == "3" for text in texts) >= 2  # the alarm on both sides of the diagonal
+    for cell in ran:
+        assert any(text.startswith(cell["name"]) for text in texts)
+    assert "it hung" in texts
+    orange = [patch for patch in figure.axes[0].patches if patch.get_facecolor()[:3] == _rgb(style.ORANGE)]
+    assert len(orange) == 2
+    png, svg = draw_agreement(value, tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "litertjs @ browser" in svg.read_text(encoding="utf-8")
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
