@@ -156,7 +156,10 @@ def _explain(path: Path, message: str) -> ModelError:
     telling = [line for line in lines if not _OWN_SOURCE.match(line)] or lines
     hint = None
     if "Builtin Option is not accessible" in message:
-        hint = "Its TFLite frontend wants the table of options that some converters leave out of an operator."
+        hint = (
+            "Its TFLite frontend wants each operator's table of options, and the number of the operator in the older "
+            "field deprecated_builtin_code too, which litert-quantizer leaves at 0 for the operators that it adds."
+        )
     elif "Unknown tensor name" in message:
         hint = "Its TFLite frontend wants a name of its own for each tensor."
     said = "; ".join(telling) or "it gives no reason"

@@ -311,6 +311,13 @@ def _atan2() -> bytes:
     return build(Graph(tensors=tensors, operators=[operator], inputs=[0], outputs=[1]))
 
 
+def _without_options() -> bytes:
+    """Return x + x, the table of ADD's options left out."""
+    tensors = [Tensor(name="x", shape=(1, 4)), Tensor(name="y", shape=(1, 4))]
+    operator = Operator(name="ADD", inputs=(0, 0), outputs=(1,))
+    return build(Graph(tensors=tensors, operators=[operator], inputs=[0], outputs=[1]))
+
+
 def _hybrid() -> bytes:
     """Return a dense layer with int8 weights and float activations."""
     tensors = [
@@ -332,6 +339,7 @@ def _hybrid() -> bytes:
             "openvino", tiny_models.custom("TheirOp"), "No translator found for TheirOp", id="openvino-custom"
         ),
         pytest.param("openvino", tiny_models.enhanced_cnn(), "Unknown tensor name", id="openvino-names"),
+        pytest.param("openvino", _without_options(), "Builtin Option is not accessible", id="openvino-options"),
     ],
 )
 def test_operator_that_a_runtime_lacks_is_named_in_its_own_words(
