@@ -278,8 +278,9 @@ def test_count_tells_a_model_that_breaks(tmp_path: Path, behaviour: str, words: 
     model = tmp_path / "model.json"
     model.write_text(behaviour, encoding="utf-8")
     root, qemu = _parts()
+    seconds = 3 if "hang" in behaviour else 60
     with pytest.raises(ModelError, match=words):
-        qemu_instructions.count(model, cpu="cortex-a53", root=root, qemu=qemu, runtime="fake", seconds=3)
+        qemu_instructions.count(model, cpu="cortex-a53", root=root, qemu=qemu, runtime="fake", seconds=seconds)
     assert not [child for child in psutil.Process().children() if "qemu" in child.name()]
 
 
@@ -309,9 +310,10 @@ def test_model_that_breaks_in_the_emulator_leaves_no_process(
     monkeypatch.setattr(qemu_aarch64, "_ADDRESS_SPACE_BYTES", 1 << 30)
     model = tmp_path / "model.json"
     model.write_text(behaviour, encoding="utf-8")
+    seconds = 3 if "hang" in behaviour else 60
     with target("qemu-aarch64").open("fake") as place, WorkerProcess(place=place, folder=tmp_path, name="w") as worker:
         with pytest.raises(WorkerError, match=words):
-            worker.load(model, runtime="fake", threads=1, memory_bytes=1 << 30, seconds=3)
+            worker.load(model, runtime="fake", threads=1, memory_bytes=1 << 30, seconds=seconds)
         pid = worker.pid
     assert not psutil.pid_exists(pid)
 
