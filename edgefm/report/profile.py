@@ -25,7 +25,8 @@ _OTHERS = 2
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"})
 _DENSE = frozenset({"FULLY_CONNECTED", "BATCH_MATMUL"})
 _KINDS = (("convolutions", style.BLUE), ("dense layers", style.ORANGE), ("all others", style.GREY))
-_LONGEST_LABEL = 32
+# Characters; on a phone the figures stand in the same line.
+_LONGEST_LABEL, _NARROW_LABEL = 32, 27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,7 @@ def _rows(profile: Profile, unit: TimeUnit, *, small: bool) -> list[_Row]:
 
 def _row(operator: Operator, profile: Profile, unit: TimeUnit, *, small: bool) -> _Row:
     name = operator.name.removeprefix("CUSTOM:")
-    room = max(8, _LONGEST_LABEL - len(name) - 2)
+    room = max(8, (_NARROW_LABEL if small else _LONGEST_LABEL) - len(name) - 2)
     label = operator.layer if len(operator.layer) <= room else f"…{operator.layer[1 - room :]}"
     peak = profile.limits.peaks.get(operator.dtype or "")
     text = "no time"

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from edgefm import runtimes
+from edgefm.benchmarking.statistics import Estimate
+from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.inspection import inspect
+from edgefm.profiling import limits
+from edgefm.profiling.limits import Limits, Peak
+from edgefm.profiling.profile import profile
+from edgefm.profiling.result import Check, Disturbed, Operator, Profile, write
+from edgefm.profiling.timing import Turns
+from tests.fixtures import cut_models, tiny_models
+
+DEMO = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+QUICK = Turns(rounds=3, turn_seconds=0.004)
+HANGING = "tests.fixtures.hanging_operator"
+
+
+@pytest.fixture
+def no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the peaks out: two seconds a profile that tests of other things need not spend."""
+    known = Limits(peaks={"float32": Peak(gmac_per_s=50.0, layer="x")}, bandwidth=(), call_ns=500.0, operator_ns=40.0)
+    monkeypatch.setattr("edgefm.profiling.profile.measure_limits", lambda **_: (known, "1"))
+
+
+def write_model(folder: Path, content: bytes) -> Path:
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    return path
+
+
+def test_operators_of_the_int8_demo_add_up_to_the_whole() -> None:
+    """On a machine with other load; a quiet one comes within 1 %."""
+    found = profile(DEMO, method="operators", turns=replace(QUICK, rounds=5))
+    (check,) = found.checks
+    assert not check.missing
+    assert abs(check.of_whole.value - 1) < 0.10
+    by_hand = sum(one.time.value for one in found.operators if one.time) + found.call.value
+    assert check.sum.value == pytest.approx(by_hand)
+    assert found.macs == inspect(DEMO).macs
+    assert [one.index for one in found.operators] == list(range(15))
+    slowest = sorted(found.operators, key=lambda one: -(one.time.value if one.time else 0))[:3]
+    assert {one.layer for one in slowest} == {"conv1", "conv2", "conv3"}
+    conv2 = found.operators[4]
+    assert conv2.dtype == "int8" and conv2.gmac_per_s is not None and conv2.time is not None
+    assert conv2.gmac_per_s == pytest.approx(conv2.macs / conv2.time.value)
+    assert conv2.peak_share == pytest.approx(conv2.gmac_per_s / found.limits.peaks["int8"].gmac_per_s)
+    # Weights [64, 3, 3, 32] and a bias of 64 int32; 14 x 14 of 32 and of 64 channels.
+    assert (conv2.weight_bytes, conv2.activation_bytes) == (64 * 9 * 32 + 4 * 64, 14 * 14 * (32 + 64))
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_fused_operators_are_told_by_prefixes(tmp_path: Path) -> None:
+    """XNNPACK runs PAD and RELU within the convolution: apart they take a fourth more than the whole."""
+    path = write_model(tmp_path, cut_models.fused_convolutions())
+    found = profile(path, turns=QUICK)
+    apart, prefixes = found.checks
+    assert (apart.method, prefixes.method, found.method) == ("operators", "prefixes", "prefixes")
+    assert apart.off and apart.of_whole.value > 1.10
+    assert prefixes.holds
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_built_in_kernels_fuse_nothing(tmp_path: Path) -> None:
+    path = write_model(tmp_path, cut_models.fused_convolutions(count=2))
+    found = profile(path, runtime="litert:builtin", turns=QUICK)
+    assert found.method == "operators"
+    assert found.check is not None and found.check.holds
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_operator_that_hangs_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runtimes.RUNTIMES, "hanging-operator", HANGING)
+    path = write_model(tmp_path, cut_models.branches())
+    found = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2, model_seconds=2.0))
+    by_name = {one.name: one for one in found.operators}
+    assert by_name["ABS"].time is None
+    assert by_name["ABS"].reason == "it gave no answer for 2 s while loading, and was killed"
+    assert all(one.time for name, one in by_name.items() if name != "ABS")
+    # The whole holds the operator, and hangs too.
+    assert found.whole is None and found.whole_reason is not None and found.check is None
+    assert all(one.share is None for one in found.operators)
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_operator_that_crashes_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runtimes.RUNTIMES, "hanging-operator", HANGING)
+    path = write_model(tmp_path, cut_models.chain_of([("RELU", 0, 0), ("NEG", 1, 0), ("RELU", 2, 0)]))
+    found = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2))
+    assert [one.time is not None for one in found.operators] == [True, False, True]
+    assert "SIGABRT" in str(found.operators[1].reason)
+
+
+@pytest.mark.usefixtures("no_peak")
+@pytest.mark.parametrize(
+    ("content", "row", "reason"),
+    [
+        pytest.param(cut_models.control_flow_behind_relu(), 1, "IF is control flow", id="control flow"),
+        pytest.param(cut_models.with_custom_end(), 1, "MyMadeUpOp", id="custom operator"),
+    ],
+)
+def test_operator_that_cannot_be_cut_or_run_is_a_row_with_the_reason(
+    tmp_path: Path, content: bytes, row: int, reason: str
+) -> None:
+    found = profile(write_model(tmp_path, content), turns=replace(QUICK, rounds=2))
+    assert found.operators[0].time is not None
+    assert found.operators[row].time is None and reason in str(found.operators[row].reason)
+    assert found.check is None or found.check.missing == (row,)
+    assert found.check is None or not found.check.holds
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_two_inputs_are_profiled_and_noted(tmp_path: Path) -> None:
+    found = profile(write_model(tmp_path, tiny_models.add()), turns=replace(QUICK, rounds=2))
+    assert found.operators[0].time is not None and found.whole is not None
+    assert any("2 inputs" in note for note in found.notes)
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_unpacked_weights_are_no_row_and_count_as_they_are_read(tmp_path: Path) -> None:
+    found = profile(write_model(tmp_path, cut_models.float16_dense()), turns=replace(QUICK, rounds=2))
+    assert [one.name for one in found.operators] == ["FULLY_CONNECTED"] * 2
+    assert found.unpacking == (0,)
+    assert found.operators[0].weight_bytes == 4 * 4 * 4 and found.operators[0].dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(b"<html>" + bytes(99), "not a TFLite file", id="another kind"),
+        pytest.param(DEMO.read_bytes()[:3000], "cut off or damaged", id="cut off"),
+        pytest.param(cut_models.without_operators(), "no operator", id="no operator"),
+        pytest.param(tiny_models.dynamic(), "dynamic shape", id="dynamic shape"),
+        pytest.param(tiny_models.custom(), "MyMadeUpOp", id="custom operator"),
+    ],
+)
+def test_profile_refuses_what_cannot_be_timed(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        profile(write_model(tmp_path, content), turns=replace(QUICK, rounds=1))
+
+
+def test_profile_refuses_a_loop_without_end(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no answer for 2 s") as caught:
+        profile(write_model(tmp_path, tiny_models.endless_loop()), turns=replace(QUICK, rounds=1, model_seconds=2.0))
+    assert "WHILE is control flow" in str(caught.value)
+
+
+def test_profile_refuses_unknown_names() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'litert'"):
+        profile(DEMO, runtime="litrt")
+    with pytest.raises(RuntimeUnavailableError, match="nonsense"):
+        profile(DEMO, runtime="litert:nonsense", turns=replace(QUICK, rounds=1))
+    with pytest.raises(RecipeError, match="rounds 0"):
+        Turns(rounds=0)
+
+
+def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
+    """Return a profile of invented times."""
+    times_ns = times_ns or [float(1000 * (index + 1)) for index in range(count)]
+    total = sum(times_ns) + 500.0
+    operators = [
+        Operator(
+            index=index,
+            name=("CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D")[index % 3],
+            layer=f"a_rather_long_layer_name_{index}",
+            time=Estimate(time, 0.98 * time, 1.02 * time),
+            reason=None,
+            share=time / total,
+            macs=0 if index % 3 == 2 else 50_000,
+            dtype=None if index % 3 == 2 else "int8",
+            weight_bytes=100,
+            activation_bytes=200,
+            gmac_per_s=None if index % 3 == 2 else 50_000 / time,
+            peak_share=None if index % 3 == 2 else 50_000 / time / 200,
+            gb_per_s=0.3,
+            limit="kernel",
+            rounds=[[int(time)] * 3] * 2,
+        )
+        for index, time in enumerate(times_ns)
+    ]
+    whole = Estimate(total, 0.99 * total, 1.01 * total)
+    return Profile(
+        model={"name": "made_up.tflite", "sha256": "0" * 64, "size_bytes": 10},
+        created="2026-11-25T00:00:00+00:00",
+        runtime="litert",
+        version="2.3.0",
+        environment={"cpu": "a processor"},
+        turns=Turns(rounds=2),
+        method="operators",
+        whole=whole,
+        whole_reason=None,
+        whole_rounds=[[int(total)]] * 2,
+        call=Estimate(500.0, 490.0, 510.0),
+        checks=(Check(method="operators", sum=whole, of_whole=Estimate(1.0, 0.99, 1.01), missing=()),),
+        limits=Limits(
+            peaks={"int8": Peak(gmac_per_s=200.0, layer="x")},
+            bandwidth=((1000, 50.0),),
+            call_ns=500.0,
+            operator_ns=40.0,
+        ),
+        operators=tuple(operators),
+        unpacking=(),
+        disturbed=Disturbed(turns=0, of_turns=30, kinds={}),
+        notes=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_whole", "missing", "holds", "off"),
+    [
+        pytest.param(Estimate(1.05, 1.0, 1.2), (), True, False, id="within"),
+        pytest.param(Estimate(1.2, 1.15, 1.3), (), False, True, id="off"),
+        pytest.param(Estimate(0.5, 0.4, 0.6), (), False, True, id="far too small"),
+        pytest.param(Estimate(0.5, 0.4, 1.1), (), False, False, id="too disturbed to tell"),
+        pytest.param(Estimate(1.0, 1.0, 1.0), (3,), False, False, id="operator missing"),
+    ],
+)
+def test_check_holds_within_ten_percent_and_is_off_beyond_doubt(
+    of_whole: Estimate, missing: tuple[int, ...], holds: bool, off: bool
+) -> None:
+    check = Check(method="operators", sum=Estimate(1.0, 1.0, 1.0), of_whole=of_whole, missing=missing)
+    assert (check.holds, check.off) == (holds, off)
+
+
+def test_written_profile_holds_the_raw_samples_and_its_schema(tmp_path: Path) -> None:
+    path = write(tmp_path / "new" / "folder", made_up())
+    value = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["rounds"] for row in value["operators"]][1] == [{"invoke_ns": [2000] * 3}] * 2
+    broken = replace(made_up(), model={"name": "x"})
+    with pytest.raises(ValueError, match="sha256"):
+        write(tmp_path, broken)
+
+
+@pytest.mark.parametrize("count", [1, 15, 41])
+def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from edgefm.report import style
+    from edgefm.report.profile import draw_profile, write_pictures
+
+    found = made_up(count)
+    for width in (style.WIDE, style.NARROW):
+        with style.drawing():
+            figure = draw_profile(found, width=width)
+            figure.canvas.draw()
+            frame = figure.bbox
+            (axes,), (legend,) = figure.axes, figure.legends
+            texts = [*figure.texts, *axes.texts, *axes.get_yticklabels(), *legend.get_texts(), axes.xaxis.label]
+            for text in texts:
+                box = text.get_window_extent()
+                assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, text.get_text()
+                assert box.y0 >= frame.y0 - 1 and box.y1 <= frame.y1 + 1, text.get_text()
+    written = write_pictures(tmp_path, found)
+    assert [path.name for path in written] == [
+        "profile.png",
+        "profile.svg",
+        "profile-narrow.png",
+        "profile-narrow.svg",
+    ]
+    text = written[1].read_text(encoding="utf-8")
+    ElementTree.fromstring(text)
+    assert "% of peak" in text and ("2 others" in text) == (count == 41)
+    assert not re.search(r"#0d6ab0(?!;)", text), "colours come from the palette, so that dark mode can change them"
+
+
+def test_texts_of_the_narrow_picture_do_not_meet() -> None:
+    pytest.importorskip("matplotlib")
+    from edgefm.report import style
+    from edgefm.report.profile import draw_profile
+
+    with style.drawing():
+        figure = draw_profile(made_up(times_ns=[17_340.0] * 15), width=style.NARROW)
+        figure.canvas.draw()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 30
+    for label, figures in zip(boxes[::2], boxes[1::2], strict=True):
+        assert label.x1 < figures.x0
+
+
+def test_layers_of_peaks_are_measured_in_at_most_four_rounds() -> None:
+    """The peak must cost seconds, not minutes: its layers are few, and large."""
+    assert len(limits.DTYPES) * len(limits.synthetic.LAYERS) <= 8
+    assert np.all([1e7 < layer.macs < 1e8 for layer in limits.synthetic.LAYERS])
