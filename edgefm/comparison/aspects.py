@@ -161,6 +161,10 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
         difference = difference_of_proportions(hits[0], other["n"], hits[1], mine["n"])
         p = _two_proportions(hits[0], other["n"], hits[1], mine["n"])
         method = "z test and Newcombe's interval, as of independent images"
+    elif (recorded := _recorded_difference(first, first_row, second, second_row)) is not None:
+        difference, p = recorded, None
+        method = "bootstrap interval of the difference over the same samples"
+        details["samples"] = mine["n"]
     else:
         difference, p = _joined(mine, other), None
         if difference is None:
@@ -294,6 +298,18 @@ def _paired_hits(
         return None
     right, other_right = answers[0] == truth, answers[1] == truth
     return int((right & ~other_right).sum()), int((other_right & ~right).sum()), len(truth)
+
+
+def _recorded_difference(
+    first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any]
+) -> Estimate | None:
+    """Return the paired difference that a record holds of a model and its reference; None for other pairs."""
+    against = second_row["against_reference"]
+    if first.record is not second.record and (first.path is None or first.path != second.path):
+        return None
+    if against is None or against["reference"] != first_row["name"] or against["quality_difference"]["value"] is None:
+        return None
+    return Estimate(**against["quality_difference"])
 
 
 def _two_proportions(hits: int, total: int, other_hits: int, other_total: int) -> float:

@@ -109,7 +109,7 @@ def _quality(aspect: Aspect, name: str, tests: int) -> str:
     images = (
         f", {details['only_first_right']} lost and {details['only_second_right']} won" if "images" in details else ""
     )
-    independent = "" if "images" in details else f"; {aspect.method}"
+    independent = "" if "images" in details or "samples" in details else f"; {aspect.method}"
     told = f"{a} and {b}, {between}{images}{independent}"
     if aspect.verdict == aspects.EQUIVALENT:
         return f"{name}: equivalent within {scale * details['margin']:.2g}{unit}: {told}"

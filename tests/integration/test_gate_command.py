@@ -130,3 +130,23 @@ def test_gate_command_bad_input_is_exit_code_2(
 ) -> None:  # fmt: skip
     assert _command(*make(tmp_path)) == 2
     assert words in capsys.readouterr().err
+
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def test_example_budget_is_held_by_models_that_keep_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row("float32", accuracy=0.93, size=1_700_000), row("int8_w8a8", us=40, accuracy=0.928, size=440_000)]
+    path = write(tmp_path, benchmark_record(rows))
+    assert _command(str(path), "--budget", str(EXAMPLES / "budget.toml")) == 0
+    assert "6 of 6 limits held" in capsys.readouterr().out
+
+
+def test_example_workflow_runs_a_command_that_exists() -> None:
+    text = (EXAMPLES / "edgefm-gate.yml").read_text()
+    [line] = [line for line in text.splitlines() if "edgefm gate" in line and "run:" in line]
+    words = line.split("edgefm gate ")[1].split()
+    command = cli.get_command(None, "gate")  # type: ignore[arg-type]  # needs no context
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known

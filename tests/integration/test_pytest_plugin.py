@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -14,6 +15,7 @@ import pytest
 from tests.fixtures import tiny_models
 
 pytest_plugins = ["pytester"]
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "test_my_model.py"
 # Where edgefm's entry points are installed, pytest loads the plugin by itself.
 PLUGIN = () if entry_points(group="pytest11", name="edgefm") else ("-p", "edgefm.pytest_plugin")
 QUICK = "BenchmarkProtocol(rounds=6, rounds_at_most=6, repeats_at_most=0, round_seconds=0.0, round_invokes=20)"
@@ -153,3 +155,10 @@ def test_plugin_of_a_suite_without_models_imports_nothing_heavy(pytester: pytest
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout.strip() == "False"
+
+
+def test_example_test_passes_with_models_that_keep_it(pytester: pytest.Pytester) -> None:
+    _model(pytester.path / "model.tflite", 10)
+    _model(pytester.path / "baseline.tflite", 1500)
+    shutil.copy(EXAMPLE, pytester.path)
+    pytester.runpytest_subprocess(*PLUGIN, "--benchmark-disable").assert_outcomes(passed=1)

@@ -233,6 +233,27 @@ def test_compare_of_an_error_less_is_better(values: tuple[float, float], verdict
     assert mse.difference.high - mse.difference.value == pytest.approx(np.hypot(0.05, 0.05))
 
 
+def test_compare_of_an_error_within_one_record_takes_its_paired_difference(tmp_path: Path) -> None:
+    def mse(value: float) -> dict[str, Any]:
+        return {
+            "name": "mse", "unit": "", "higher_is_better": False, "n": 100, "value": value, "low": value - 0.05,
+            "high": value + 0.05, "reason": None,
+        }  # fmt: skip
+
+    missing = {"value": None, "reason": "the task is a regression"}
+    against = {
+        "reference": "a", "only_reference_right": None, "only_this_right": None, "flipped": [], "mcnemar_p": None,
+        "accuracy_difference": missing, "quality_difference": {"value": 0.01, "low": 0.005, "high": 0.015},
+        "latency_ratio": missing, "latency_test": None,
+    }  # fmt: skip
+    rows = [row("a", quality=mse(0.3)), row("b", quality=mse(0.31), against_reference=against)]
+    path = write(tmp_path, benchmark_record(rows, dataset={"task": "regression", "labels": []}))
+    found = _aspects(compare(open_subject(f"{path}::a"), open_subject(f"{path}::b")))["mse"]
+    # The intervals of both overlap widely; that of the difference over the same samples leaves out 0.
+    assert found.verdict == "worse" and found.difference == statistics.Estimate(0.01, 0.005, 0.015)
+    assert "+0.01 (+0.005 to +0.015)" in sentence(found)
+
+
 def test_compare_of_different_data_refuses_quality_only() -> None:
     found = compare(_subject("a", row("m")), _subject("b", row("m"), dataset={"name": "other"}))
     assert _verdicts(found)["accuracy"] == "not compared" and found.exit_code == 2

@@ -1,0 +1,19 @@
+"""A project's own test of its models: `pip install edgefm pytest-benchmark`, then `pytest`.
+
+Beside it lie model.tflite and baseline.tflite.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def test_model_is_small_and_faster_than_the_baseline(tflite_benchmark):
+    """The model keeps to its size, and is not slower than the one that was shipped."""
+    found = tflite_benchmark(HERE / "model.tflite", baseline=HERE / "baseline.tflite")
+    assert found.size_bytes <= 500_000
+    if found.enabled:  # not with --benchmark-disable
+        assert found.comparison.verdict != "slower"
+        assert found.p50_ratio.low <= 1.0
