@@ -122,7 +122,7 @@ def _checks(found: Profile) -> Iterator[str]:
             "prefixes, which add up to the whole by construction"
         )
     if last is not None and not last.holds and not last.missing:
-        yield "the times do not add up: measure again on a quieter machine, with more --rounds, or by another --method"
+        yield "the times do not add up: measure again on a quieter machine, with more --rounds, or another --method"
 
 
 def _check(check: Check) -> str:
