@@ -1,0 +1,47 @@
+"""An Android device as a record's environment: what `edgefm.environment` tells of a machine."""
+
+from __future__ import annotations
+
+import platform
+import re
+from typing import Any
+
+from edgefm import environment
+from edgefm.runtimes import android_benchmark, android_program
+from edgefm.runtimes.android_adb import Device
+
+_SCRIPT = (
+    "uname -sr; uname -m; echo @cores; ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l; "
+    "echo @memory; cat /proc/meminfo; echo @cpu; cat /proc/cpuinfo"
+)
+
+
+def environment_of(device: Device) -> dict[str, Any]:
+    """Return the environment of a device, with the keys of `edgefm.environment.environment`.
+
+    `cpu` names SoC and device, `python` and the packages are those of this machine, where the worker runs.
+    """
+    told = device.shell(_SCRIPT, doing="asking what it is").output
+    kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", told, flags=re.MULTILINE)
+    facts = android_benchmark.describe(device.properties())
+    state = android_benchmark.state(device)
+    names = [facts[key] for key in ("soc", "device") if key in facts]
+    total = re.search(r"^MemTotal:\s+(\d+) kB", memory, flags=re.MULTILINE)
+    governors = sorted({cluster.governor for cluster in state.clusters if cluster.governor})
+    program = android_program.find(device)
+    return {
+        "cpu": f"{names[0]} ({names[1]})" if len(names) == 2 else (names or ["unknown"])[0],
+        "cores": int(cores.strip()) if cores.strip().isdigit() else 1,
+        "memory_bytes": int(total[1]) * 1024 if total else 0,
+        "os": f"Android {facts.get('android', '?')} ({', '.join(kernel.split(chr(10))).strip(', ')})",
+        "python": platform.python_version(),
+        "versions": {**environment.versions(), "benchmark_model": program.sha256[:12]},
+        "load_average": None if state.load_average is None else [state.load_average],
+        "governor": ", ".join(governors) or {"value": None, "reason": "the device does not show it"},
+        "cpu_features": environment.cpu_features(cpu),
+    }
+
+
+def environment_here() -> dict[str, Any]:
+    """Return the environment of the device that this process uses."""
+    return environment_of(Device())
