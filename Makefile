@@ -22,6 +22,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[full,dev]'
 	@touch $@
 
+# What the tests measure beside LiteRT: other runtimes, the browser's driver, the estimator of accelerators.
+$(VENV)/peers: $(VENV)/installed
+	@echo "installing the other runtimes that tests compare with into $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[micro,peers,browser,npu]'
+	@touch $@
+
 demo: $(VENV)/installed
 	@if [ -f $(RUN)/manifest.json ]; then rm -rf $(RUN); fi
 	$(BIN)/edgefm data fetch
@@ -38,7 +44,7 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
-unit: $(VENV)/installed
+unit: $(VENV)/peers
 	$(BIN)/python -m pytest
 
 format: $(VENV)/installed

@@ -20,6 +20,8 @@ ALIGNMENT_BYTES = 16
 IDENTIFIER = b"TFL3"
 # What a model needs beside its weights; the builder grows where it is not enough.
 _GRAPH_BYTES = 1 << 16
+# PLACEHOLDER_FOR_GREATER_OP_CODES: newer operators stand in `builtin_code` alone.
+_LAST_OLD_CODE = 127
 
 Content = bytes | bytearray | memoryview | mmap.mmap
 
@@ -75,7 +77,13 @@ def read(content: Content) -> Any:
 
 
 def write(model: Any) -> bytes:
-    """Return a `ModelT` as the content of a TFLite file; equal objects give equal bytes."""
+    """Return a `ModelT` as the content of a TFLite file; equal objects give equal bytes.
+
+    Old readers, OpenVINO's and tf2onnx's among them, know an operator by the deprecated field alone: it is filled in
+    where a converter left it at 0, which is ADD.
+    """
+    for code in model.operatorCodes:
+        code.deprecatedBuiltinCode = min(max(code.builtinCode, code.deprecatedBuiltinCode), _LAST_OLD_CODE)
     model.buffers = [_aligned(buffer) for buffer in model.buffers]
     stored = sum(len(buffer.data) + ALIGNMENT_BYTES for buffer in model.buffers if buffer.data is not None)
     # Large enough from the start: a builder that grows holds two copies of the weights.

@@ -73,6 +73,9 @@ class _Worker:
         import_ns = time.perf_counter_ns() - started
         if isinstance(usable, Unavailable):
             raise RuntimeUnavailableError(usable.reason)
+        prepare = getattr(module, "prepare", None)
+        if prepare is not None:
+            prepare(Path(path))
         version = module.version()
         # A browser is a process of its own: it reserves far more addresses than it uses, and the model lies there.
         here = getattr(module, "LIMITS_MEMORY", True)

@@ -132,6 +132,7 @@ class Runtime(Protocol):
     'litert:reference', and `load` is given `kernels='reference'`; without a set it is not given the argument.
     It may have `INSTALL` too: what to do to have it, shown by `edgefm doctor`. And `LIMITS_MEMORY = False`, where the
     model lies in another process than the worker (a browser): the worker's memory is neither limited nor told then.
+    And `prepare(path)`: what is done once for a file, such as converting it, before memory and time are looked at.
     """
 
     @property
