@@ -14,6 +14,9 @@ from edgefm.agreement.comparison import Outputs
 from edgefm.benchmarking import answers
 from edgefm.errors import EdgefmError
 
+# Targets whose workers run under this Python: its modules tell the version without another process.
+_DRIVEN_FROM_HERE = ("host", "browser", "cortex-m")
+
 
 def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Outputs:
     """Return a model's outputs in a cell, [n, ...] each in its own dtype.
@@ -26,8 +29,9 @@ def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Outputs:
 
 def version(cell: Cell, model: Path) -> str | None:
     """Return the version of a cell's runtime as it tells it there, or None where it does not."""
+    kind = cell.target.partition(":")[0]
     try:
-        if cell.on_host and runtimes.interpreter_of(cell.runtime) is None:
+        if kind in _DRIVEN_FROM_HERE and runtimes.interpreter_of(cell.runtime) is None:
             return runtimes.runtime(cell.runtime).version()
         with (
             tempfile.TemporaryDirectory(prefix="edgefm-agree-") as folder,
