@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.environment import environment, version
-from edgefm.errors import DataError, RecipeError
+from edgefm.errors import DataError, EdgefmError, RecipeError
 from edgefm.runtimes.probe import PROBE, Probed, probe
 
 # Keras backend -> extra that installs it.
@@ -63,6 +63,7 @@ class Diagnosis:
       environment: machine and versions, as in benchmark records.
       extras: edgefm's optional parts; 'edgefm' itself first.
       runtimes: what runs models.
+      targets: where models are run or estimated; a board is known only by its address, so `ssh` says what it needs.
       backends: what trains models.
       gpus: NVIDIA's graphics processors, or one finding with the reason why there is none.
       data: Fashion-MNIST's place; its content is not verified here.
@@ -71,6 +72,7 @@ class Diagnosis:
     environment: dict[str, Any]
     extras: tuple[Finding, ...]
     runtimes: tuple[RuntimeFinding, ...]
+    targets: tuple[Finding, ...]
     backends: tuple[Finding, ...]
     gpus: tuple[Finding, ...]
     data: Finding
@@ -86,6 +88,7 @@ def diagnose(*, data_dir: Path | None = None) -> Diagnosis:
         environment=environment(),
         extras=tuple(extras()),
         runtimes=tuple(runtimes()),
+        targets=tuple(targets()),
         backends=tuple(_backend(name, extra) for name, extra in BACKENDS.items()),
         gpus=tuple(gpus()),
         data=_data(data_dir),
@@ -130,6 +133,31 @@ def runtimes() -> Iterator[RuntimeFinding]:
             kernels=told.kernels,
             python=None if python is None else str(python),
         )
+
+
+def targets() -> Iterator[Finding]:
+    """Yield the known kinds of targets: whether they can be used from here, and what their figures are worth."""
+    from edgefm import targets as known
+    from edgefm.runtimes.base import Unavailable
+
+    for kind in known.modules():
+        try:
+            found = known.target(kind)
+            usable = found.availability()
+        except RecipeError as error:  # a place of its own: what can be said is how to name it
+            yield Finding(name=kind, found=f"by its address. {error.hint or ''}")
+            continue
+        except EdgefmError as error:
+            yield Finding(name=kind, found=None, reason=error.message, remedy=error.hint)
+            continue
+        except Exception as error:  # another package's module: whatever is wrong with it is the reason
+            yield Finding(name=kind, found=None, reason=f"it fails: {type(error).__name__}: {error}")
+            continue
+        if isinstance(usable, Unavailable):
+            yield Finding(name=kind, found=None, reason=usable.reason)
+            continue
+        runs = ", ".join(found.runtimes) if kind != "host" and found.runtimes else "nothing is run"
+        yield Finding(name=kind, found=f"{found.mode}" if kind == "host" else f"{found.mode}; {runs}")
 
 
 def _remedy(install: str | None, python: Path | None) -> str | None:

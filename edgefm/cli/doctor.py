@@ -27,6 +27,7 @@ def command(data_dir: Path | None, json_: bool) -> None:
         return
     _print_environment(diagnosis.environment)
     _print_findings("Runs models", diagnosis.runtimes)
+    _print_findings("Targets", diagnosis.targets)
     _print_findings("Trains models (Keras backends)", diagnosis.backends)
     _print_findings("GPU", diagnosis.gpus)
     _print_findings("Data", [diagnosis.data])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgefm import diagnosis
+from edgefm import diagnosis, targets
 from edgefm.cli.main import cli, run
 
 
@@ -21,7 +21,7 @@ def doctor(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_doctor_json_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(doctor(["--json"], capsys))
-    assert set(found) == {"environment", "extras", "runtimes", "backends", "gpus", "data"}
+    assert set(found) == {"environment", "extras", "runtimes", "targets", "backends", "gpus", "data"}
     assert found["environment"]["versions"]["numpy"] == importlib.metadata.version("numpy")
     litert = next(item for item in found["runtimes"] if item["name"] == "litert")
     assert litert == {
@@ -217,3 +217,14 @@ def test_a_variable_that_names_no_interpreter_is_the_reason(monkeypatch: pytest.
     (litert,) = runtimes_of(monkeypatch, LITERT)
     assert litert.reason == "EDGEFM_PYTHON_LITERT is '/nowhere/python', which is no program"
     assert litert.remedy == "Give the path of a Python interpreter."
+
+
+def test_targets_are_told_with_what_their_figures_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "TARGETS", {**targets.TARGETS, "broken": "tests.fixtures.no_such_module"})
+    found = {finding.name: finding for finding in diagnosis.targets()}
+    assert set(found) == {*targets.TARGETS, "broken"}
+    assert found["host"].found == "measured"
+    assert found["ssh"].found is not None and "ssh://user@board" in found["ssh"].found
+    assert found["broken"].found is None and "ModuleNotFoundError" in str(found["broken"].reason)
+    for name, finding in found.items():
+        assert finding.found or finding.reason, name
