@@ -11,15 +11,13 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs
+from benchmarks.recorded import write_result
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.fashion_mnist import load_fashion_mnist
 from edgefm.data.preprocessing import PIXELS, preprocessing
-from edgefm.environment import environment
 from edgefm.recipes import Cluster, FineTuning, Prune, QuantizeAware, Training
 from edgefm.training.backend import use_backend
 
-RESULT = Path(__file__).parent / "results" / "fine_tuning_epoch.json"
 IMAGES = 9_600
 BATCH = 64
 TURNS = 3
@@ -61,13 +59,11 @@ def test_fine_tuning_epochs_against_plain_training(tmp_path: Path) -> None:
     medians = {name: statistics.median(values) for name, values in ratios.items()}
     slowest = max(medians, key=lambda name: medians[name])
     print("\n" + ", ".join(f"{name} {ratio:.2f}" for name, ratio in medians.items()))
-    artefacts.write_json(
-        RESULT,
-        {
-            "what": "time of a fine-tuning epoch over that of a plain training epoch, Enhanced CNN, no teacher",
-            "command": "pytest benchmarks/test_fine_tuning_epoch.py",
-            "created": runs.now(),
-            "environment": environment(),
+    write_result(
+        "fine_tuning_epoch",
+        what="time of a fine-tuning epoch over that of a plain training epoch, Enhanced CNN, no teacher",
+        command="pytest benchmarks/test_fine_tuning_epoch.py",
+        figures={
             "device": device.to_json(),
             "images": IMAGES,
             "batch": BATCH,

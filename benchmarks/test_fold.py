@@ -11,14 +11,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs
+from benchmarks.recorded import write_result
 from edgefm.benchmarking import harness
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.data.fashion_mnist import load_fashion_mnist
 from edgefm.pipeline import quantize, train
 from edgefm.recipes import BenchmarkProtocol, Quantization, preset
 
-RESULT = Path(__file__).parent / "results" / "fold.json"
 LATENCY_RATIO_LIMIT = 0.80
 ACCURACY_LOSS_LIMIT = 0.003
 FOLDED, UNFOLDED, REFERENCE = "int8_w8a8 folded", "int8_w8a8 unfolded", "float32"
@@ -42,13 +41,13 @@ def test_folded_int8_is_faster_and_as_accurate(tmp_path: Path) -> None:
     ratio = rows[FOLDED]["against_reference"]["latency_ratio"]
     lost = rows[REFERENCE]["accuracy"]["value"] - rows[FOLDED]["accuracy"]["value"]
     report = json.loads((folders[True] / "quantize.json").read_text(encoding="utf-8"))
-    artefacts.write_json(
-        RESULT,
-        {
-            "what": "p50 of int8_w8a8, folded over unfolded, Enhanced CNN with Conv(relu) -> BN, one benchmark",
-            "command": "pytest benchmarks/test_fold.py",
-            "created": runs.now(),
+    write_result(
+        "fold",
+        what="p50 of int8_w8a8, folded over unfolded, Enhanced CNN with Conv(relu) -> BN, one benchmark",
+        command="pytest benchmarks/test_fold.py",
+        figures={
             "environment": record["environment"],
+            "session": record["session"],
             "protocol": record["protocol"],
             "test_images": record["dataset"]["images"],
             "training": {"recipe": dict(training.recipe), "summary": dict(training.summary)},
@@ -76,5 +75,6 @@ def _figures(row: dict[str, Any]) -> dict[str, Any]:
         "latency_ns": row["latency_ns"],
         "samples": sum(len(turn["invoke_ns"]) for turn in row["rounds"]),
         "rounds": len(row["rounds"]),
+        "disturbed": row["disturbed"],
         "accuracy": row["accuracy"],
     }

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs
-from edgefm.environment import environment
+from benchmarks.recorded import write_result
 
-RESULT = Path(__file__).parent / "results" / "startup.json"
 LIMIT_SECONDS = 0.15
 
 
@@ -21,14 +19,10 @@ def test_help_takes_at_most_150_ms(benchmark: Any) -> None:
     command = [str(Path(sys.executable).with_name("edgefm")), "--help"]
     benchmark.pedantic(subprocess.run, (command,), {"check": True, "capture_output": True}, rounds=31, warmup_rounds=2)
     figures = benchmark.stats.stats
-    artefacts.write_json(
-        RESULT,
-        {
-            "what": "wall-clock seconds of `edgefm --help` as a process of its own",
-            "command": "pytest benchmarks/test_startup.py --benchmark-enable",
-            "created": runs.now(),
-            "environment": environment(),
-            "seconds": {"p50": figures.median, "samples": figures.data},
-        },
+    write_result(
+        "startup",
+        what="wall-clock seconds of `edgefm --help` as a process of its own",
+        command="pytest benchmarks/test_startup.py --benchmark-enable",
+        figures={"seconds": {"p50": figures.median, "samples": figures.data}},
     )
     assert figures.median <= LIMIT_SECONDS

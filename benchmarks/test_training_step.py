@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgefm import artefacts, runs
-from edgefm.environment import environment
+from benchmarks.recorded import write_result
 from edgefm.training.backend import use_backend
 
-RESULT = Path(__file__).parent / "results" / "training_step.json"
 BATCH = 64
 STEPS = 20
 TURNS = 15
@@ -43,13 +40,11 @@ def test_fused_batch_norm_makes_a_step_faster() -> None:
     ratios = [plain / fused for plain, fused in zip(seconds["plain"], seconds["fused"], strict=True)]
     speed_up = statistics.median(ratios)
     print(f"\n{speed_up:.2f} times faster, {BATCH / statistics.median(seconds['fused']):,.0f} images/s")
-    artefacts.write_json(
-        RESULT,
-        {
-            "what": "time of a training step of the Enhanced CNN, Keras' batch normalisation over the fused one",
-            "command": "pytest benchmarks/test_training_step.py",
-            "created": runs.now(),
-            "environment": environment(),
+    write_result(
+        "training_step",
+        what="time of a training step of the Enhanced CNN, Keras' batch normalisation over the fused one",
+        command="pytest benchmarks/test_training_step.py",
+        figures={
             "device": device.to_json(),
             "batch": BATCH,
             "steps_a_turn": STEPS,

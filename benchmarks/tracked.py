@@ -1,0 +1,239 @@
+"""The figures that are drawn over time: where each stands in its result, its unit, and its target."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgefm.benchmarking.statistics import interval
+
+Result = Mapping[str, Any]
+# A number, or a value with its interval: {"value", "low", "high"}.
+Found = float | Mapping[str, float]
+MODELS = "shipped_models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracked:
+    """A figure.
+
+    Attributes:
+      result: name of the result that holds it.
+      key: its name in the history.
+      title: what it is, for a picture.
+      unit: of `pick`'s value.
+      pick: takes it from the result.
+      at_most: target, an upper limit.
+      at_least: target, a lower limit.
+    """
+
+    result: str
+    key: str
+    title: str
+    unit: str
+    pick: Callable[[Result], Found]
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+def figures(name: str, value: Result) -> dict[str, Any]:
+    """Return the tracked figures of a result as the history keeps them; those it does not hold are left out."""
+    if name == MODELS:
+        return {f"{one['name']} {one['runtime']}": _model(one) for one in value["models"]}
+    found = {}
+    for figure in TRACKED:
+        if figure.result == name:
+            try:
+                picked = figure.pick(value)
+            except (KeyError, TypeError, ZeroDivisionError):  # an older result, or one without it
+                continue
+            found[figure.key] = dict(picked) if isinstance(picked, Mapping) else {"value": picked}
+    return found
+
+
+def figure_of(name: str, key: str) -> Tracked:
+    """Return a figure of the history; of a shipped model one is made."""
+    if name == MODELS:
+        model, runtime = key.split(" ", 1)
+        return Tracked(result=name, key=key, title=f"{model}, {runtime}, p50", unit="us", pick=lambda _: 0.0)
+    return next(figure for figure in TRACKED if (figure.result, figure.key) == (name, key))
+
+
+def _model(one: Result) -> dict[str, Any]:
+    """Return p50 in microseconds and what file it is of: times of different files are not one figure."""
+    return {**_scaled(one["p50_ns"], 1e-3), "of": one["sha256"][:12]}
+
+
+def _scaled(found: Result, factor: float) -> dict[str, float]:
+    return {name: factor * found[name] for name in ("value", "low", "high") if name in found}
+
+
+def _p50(found: Result, factor: float = 1.0) -> dict[str, float]:
+    """Return {"p50", "low", "high"} as an estimate; older results have no interval."""
+    return _scaled({"value": found["p50"], **{name: found[name] for name in ("low", "high") if name in found}}, factor)
+
+
+def _main_job_p50(variant: str) -> Callable[[Result], Found]:
+    def pick(value: Result) -> Found:
+        models = {model["name"]: model for model in value["models"]}
+        return _scaled(models[variant]["latency_ns"]["p50"], 1e-3)
+
+    return pick
+
+
+def median(samples: Sequence[float]) -> dict[str, float]:
+    """Return the median of independent samples with its bootstrap interval (95 %).
+
+    >>> median([1.0, 2.0, 3.0])["value"]
+    2.0
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    drawn = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
+    return interval(float(np.median(values)), np.median(values[drawn], axis=1)).to_json()
+
+
+def furthest_sum(value: Result) -> float:
+    """Return by how many percent the sum of a profile is off, in the model and kernel set where it is off most."""
+    return max(100 * abs(one["of_whole"]["value"] - 1) for one in value["profiles"])
+
+
+TRACKED = (
+    Tracked(
+        result="startup",
+        key="seconds",
+        title="edgefm --help",
+        unit="s",
+        at_most=0.15,
+        pick=lambda value: median(value["seconds"]["samples"]),
+    ),
+    Tracked(
+        result="base_install",
+        key="size",
+        title="base install on disk",
+        unit="MB",
+        at_most=150,
+        pick=lambda value: value["size_bytes"] / 1e6,
+    ),
+    Tracked(
+        result="base_install",
+        key="seconds",
+        title="base install, first figure",
+        unit="s",
+        at_most=5,
+        pick=lambda value: median(value["samples"]),
+    ),
+    Tracked(
+        result="harness_overhead",
+        key="overhead",
+        title="harness, an invoke",
+        unit="us",
+        at_most=1,
+        pick=lambda value: _p50(value["overhead_ns"], 1e-3),
+    ),
+    Tracked(
+        result="parent_memory",
+        key="spread",
+        title="parent's memory, 200 models, +-",
+        unit="MB",
+        at_most=5,
+        pick=lambda value: value["spread_bytes"] / 1e6,
+    ),
+    Tracked(
+        result="profile_sums",
+        key="furthest",
+        title="profile's sum, furthest off",
+        unit="%",
+        at_most=10,
+        pick=furthest_sum,
+    ),
+    Tracked(
+        result="agreement_time",
+        key="seconds",
+        title="agreement, 1,000 images",
+        unit="s",
+        at_most=180,
+        pick=lambda value: value["seconds"],
+    ),
+    Tracked(
+        result="false_alarms",
+        key="same",
+        title="false alarms, equal models",
+        unit="%",
+        at_most=5,
+        pick=lambda value: _scaled(value["rates"]["same"]["share"], 100),
+    ),
+    Tracked(
+        result="false_alarms",
+        key="slower",
+        title="3 % slowdowns found",
+        unit="%",
+        at_least=90,
+        pick=lambda value: _scaled(value["rates"]["slower"]["share"], 100),
+    ),
+    Tracked(
+        result="main_job",
+        key="benchmark_seconds",
+        title="edgefm benchmark, a model",
+        unit="s",
+        at_most=15,
+        pick=lambda value: value["benchmark_seconds"] / len(value["models"]),
+    ),
+    Tracked(
+        result="main_job",
+        key="quick_seconds",
+        title="edgefm quantize --quick",
+        unit="s",
+        at_most=45,
+        pick=lambda value: value["quick_seconds"],
+    ),
+    Tracked(
+        result="main_job",
+        key="train_seconds",
+        title="edgefm train, standard",
+        unit="s",
+        at_most=360,
+        pick=lambda value: value["train_seconds"],
+    ),
+    Tracked(
+        result="main_job",
+        key="float32",
+        title="main job, float32, p50",
+        unit="us",
+        pick=_main_job_p50("float32"),
+    ),
+    Tracked(
+        result="main_job",
+        key="int8_w8a8",
+        title="main job, int8_w8a8, p50",
+        unit="us",
+        pick=_main_job_p50("int8_w8a8"),
+    ),
+    Tracked(
+        result="fold",
+        key="latency_ratio",
+        title="p50, folded / unfolded",
+        unit="",
+        at_most=0.8,
+        pick=lambda value: value["latency_ratio"],
+    ),
+    Tracked(
+        result="training_step",
+        key="speed_up",
+        title="fused batch norm, speed-up",
+        unit="",
+        at_least=1,
+        pick=lambda value: median(value["speed_up"]["turns"]),
+    ),
+    Tracked(
+        result="fine_tuning_epoch",
+        key="slowest",
+        title="fine-tuning / plain epoch",
+        unit="",
+        at_most=1.6,
+        pick=lambda value: statistics.median(value["ratios"][value["slowest"]["pass"]]),
+    ),
+)
