@@ -164,8 +164,8 @@ def compare(
         and any(one.name == "latency" and one.p is not None for p in pairs for one in p.aspects)
     ):
         notes += _of_two_times(first, second)
-    for subject in (first,) if together else (first, second):
-        notes += [f"{subject.name} was disturbed: {told}" for told in _disturbed(subject)]
+    for subject, name in ((first, "the benchmark"),) if together else ((first, first.name), (second, second.name)):
+        notes += [f"{name} was disturbed: {told}" for told in _disturbed(subject)]
     judged, tests = _corrected(pairs, correction)
     return Comparison(
         first=first.name,
