@@ -317,8 +317,7 @@ def _latency(one: Measured, base: Measured) -> dict[str, Any]:
     shared = [(turn.invoke_ns, of_base[turn.index]) for turn in one.used if turn.index in of_base]
     if not shared:
         return {"latency_ratio": _missing(one), "latency_test": None}
-    mine, theirs = ([np.asarray(pair[place]).tolist() for pair in shared] for place in (0, 1))
-    found = compare_paired(mine, theirs)
+    found = compare_paired([mine for mine, _ in shared], [theirs for _, theirs in shared])
     return {"latency_ratio": found.ratio.to_json(), "latency_test": found.to_json()}
 
 
