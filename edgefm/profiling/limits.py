@@ -16,11 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from edgefm.errors import RuntimeUnavailableError
 from edgefm.profiling import synthetic
-from edgefm.profiling.timing import Timed, Turns, time_models
+from edgefm.profiling.timing import Timed, Turns, lower_decile, time_models
 from edgefm.progress import SILENT, Progress
 
 Limit = Literal["compute", "memory", "call", "kernel", "elided"]
@@ -173,8 +171,8 @@ def measure_limits(*, runtime: str, turns: Turns, folder: Path, progress: Progre
 
 
 def _fastest(timed: Timed) -> float:
-    """Return the median of the fastest round in nanoseconds."""
-    return max(1.0, min(float(np.median(samples)) for samples in timed.rounds))
+    """Return the lower decile of the fastest round in nanoseconds."""
+    return max(1.0, min(lower_decile(samples) for samples in timed.rounds))
 
 
 def _beyond(least_ns: float, timed: Timed) -> float:

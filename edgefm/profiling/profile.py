@@ -33,7 +33,7 @@ from edgefm.profiling.cutting import Cutter
 from edgefm.profiling.limits import CHAIN, Limits, limited_by, measure_limits
 from edgefm.profiling.names import layer_name
 from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
-from edgefm.profiling.timing import Timed, Together, Turns, time_models
+from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
 from edgefm.progress import SILENT, Progress
 
 METHODS = ("auto", "operators", "prefixes")
@@ -188,7 +188,7 @@ class _Bench:
         found = {}
         if together.failure is None:
             call = self._call(chains)
-            found = {place: self._medians(one) - call for place, one in timed.items() if one.rounds}
+            found = {place: self._typical(one) - call for place, one in timed.items() if one.rounds}
         return self._times("operators", found, whole, chains, timed)
 
     def _prefixes(self) -> _Times:
@@ -206,7 +206,7 @@ class _Bench:
         found = {}
         before: NDArray[np.float64] | None = self._call(chains)
         for place, one in timed.items():
-            until = self._medians(one) if one.rounds else None
+            until = self._typical(one) if one.rounds else None
             if until is not None and before is not None:
                 found[place] = until - before
             elif until is not None:
@@ -231,7 +231,7 @@ class _Bench:
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
-        one, many = (self._medians(chain) for chain in chains)
+        one, many = (self._typical(chain) for chain in chains)
         found: NDArray[np.float64] = one - np.maximum(0.0, (many - one) / (CHAIN - 1))
         return found
 
@@ -253,15 +253,15 @@ class _Bench:
         return _Times(
             method=method,
             operators=operators,
-            whole=self._medians(whole) if whole.rounds else None,
+            whole=self._typical(whole) if whole.rounds else None,
             call=self._call(chains),
             timed=timed,
             whole_timed=whole,
         )
 
-    def _medians(self, timed: Timed) -> NDArray[np.float64]:
-        """Return the median over rounds of each round's median, for the rounds as they are and for each resample."""
-        rounds = np.array([np.median(samples) for samples in timed.rounds])
+    def _typical(self, timed: Timed) -> NDArray[np.float64]:
+        """Return the median over rounds of each round's lower decile, for the rounds and for each resample."""
+        rounds = np.array([lower_decile(samples) for samples in timed.rounds])
         found: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
         return found
 
@@ -285,10 +285,13 @@ class _Bench:
         disturbed = [turn for one in (times.whole_timed, *parts) for turn in one.disturbed]
         operators = tuple(self._operator(place, times, limits) for place in self._places)
         for operator in operators:
-            if operator.peak_share and operator.peak_share > _BEYOND_PEAK:
+            if _beyond_peak(operator, limits):
+                why = "it runs faster than the layers that the peak was measured with"
+                if times.method == "prefixes":
+                    why = "the runtime joins it with the operator before it; read their times together"
+                share = 100 * (operator.peak_share or 0.0)
                 self._notes.append(
-                    f"operator {operator.index}, {operator.name}, would run at {100 * operator.peak_share:.0f} % of "
-                    "the peak: the runtime joins it with the operator before it; read their times together"
+                    f"operator {operator.index}, {operator.name}, is at {share:.0f} % of the peak: {why}"
                 )
         return Profile(
             model={
@@ -357,6 +360,14 @@ class _Bench:
 
     def _label(self, place: int) -> str:
         return f"{place} {self._cutter.name(place)}"
+
+
+def _beyond_peak(operator: Operator, limits: Limits) -> bool:
+    """Return whether an operator is faster than the peak even at the upper end of its time's interval."""
+    peak = limits.peaks.get(operator.dtype or "")
+    if peak is None or operator.time is None or operator.peak_share is None:
+        return False
+    return operator.macs / operator.time.high > _BEYOND_PEAK * peak.gmac_per_s
 
 
 def _check_chains(chains: Sequence[Timed], runtime: str) -> None:

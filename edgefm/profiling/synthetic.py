@@ -41,10 +41,12 @@ class Layer:
         return math.prod(self.shape[:-1]) * math.prod(self.kernel)
 
 
-# 26 to 58 million each, and a working set that stays in a second-level cache in int8. Which sizes come nearest to a
-# processor's peak depends on its kernels' tiles: these were the best of 17 on an AMD Zen 4 (LiteRT 2.3.0, one thread):
-# int8 215, 215 and 225 GMAC/s, float32 58, 58 and 47.
+# 26 to 58 million multiply-accumulates, and a working set that stays in a second-level cache in int8. Which sizes come
+# nearest to a processor's peak depends on its kernels' tiles: these were the best of 17 on an AMD Zen 4 (LiteRT 2.3.0,
+# one thread): int8 215, 215 and 225 GMAC/s, float32 58, 58 and 47. The small one is for runtimes whose plain loops run
+# best there.
 LAYERS = (
+    Layer(name="dense 1152 -> 256", shape=(1, 1152), kernel=(256, 1152)),
     Layer(name="dense 224 x 512 -> 256", shape=(1, 224, 512), kernel=(256, 512)),
     Layer(name="convolution 1x1, 14 x 14 x 512 -> 256", shape=(1, 14, 14, 512), kernel=(256, 1, 1, 512)),
     Layer(name="convolution 3x3, 14 x 14 x 256 -> 128", shape=(1, 14, 14, 256), kernel=(128, 3, 3, 256)),

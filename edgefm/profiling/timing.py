@@ -156,6 +156,16 @@ def time_models(
     return version
 
 
+def lower_decile(samples: Sequence[int]) -> float:
+    """Return the time that one in ten of a turn's invokes does not exceed, in nanoseconds.
+
+    On a machine with other load the median invoke of a long model is interrupted, and that of its short operators is
+    not: with eight programs on two cores a model of 2.0 ms of processor time had a median of 3.9 ms and a lower decile
+    of 1.95 ms. On a quiet machine both are the same within a percent.
+    """
+    return float(np.quantile(samples, 0.1))
+
+
 def _lives(worker: WorkerProcess) -> bool:
     """Return whether a worker still answers: one that could not load a model does, a killed one does not."""
     try:
