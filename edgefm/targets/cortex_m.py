@@ -1,8 +1,8 @@
 """Cortex-M microcontrollers, emulated by QEMU: instruction counts, outputs and memory of a real firmware; no latency.
 
 Address: 'cortex-m' (an M4), 'cortex-m:m7', 'cortex-m:m55'. The firmware is built from the model with edgefm's own
-int8 kernels in plain C (cortex_m_firmware/edgefm_kernels.c), whose arithmetic is that of TensorFlow Lite's reference
-kernels. With 'cortex-m:m4,firmware=build/app.elf' it is one that you linked from your own project and
+int8 kernels in plain C (cortex_m_firmware/edgefm_kernels.c), whose arithmetic is that of TensorFlow Lite for
+Microcontrollers. With 'cortex-m:m4,firmware=build/app.elf' it is one that you linked from your own project and
 cortex_m_firmware/edgefm_firmware.c; the model then only says what goes in and what should come out.
 
 QEMU counts instructions, not cycles: it knows no pipeline, no caches and no wait states of a flash.
@@ -35,7 +35,7 @@ from edgefm.targets.host import WORKER, Host, HostPlace
 DEFAULT = "m4"
 RUNTIME = "cortex-m-firmware"  # its module is cortex_m_runtime
 VARIABLE = "EDGEFM_CORTEX_M"  # tells a worker the address behind 'cortex-m:'
-REFERENCE = "litert:reference"
+REFERENCE = "litert:builtin"
 INPUTS = 4
 _OPTIONS = ("firmware",)
 _OWN = "edgefm's int8 kernels in plain C, without CMSIS-NN and without vector instructions"
@@ -106,7 +106,7 @@ class CortexM:
         """Return what an emulated run of the model with a few inputs tells.
 
         Figures, all simulated: 'instructions' of one inference (median; by operator in its details), 'flash_bytes'
-        and 'ram_bytes' of the firmware, and 'output_difference': the largest one to LiteRT's reference kernels on
+        and 'ram_bytes' of the firmware, and 'output_difference': the largest one to LiteRT's built-in kernels on
         the same inputs, in levels of a quantised output.
 
         Raises:

@@ -134,9 +134,13 @@ def read(path: Path) -> Graph:
     if len(seen.inputs) != 1:
         raise ModelError(f"{path} has {len(seen.inputs)} inputs; exactly one is expected")
     for index in (*seen.inputs, *seen.outputs):
+        if not 0 <= index < len(seen.tensors):
+            raise ModelError(f"{path} is damaged: it has no tensor {index}", hint="Copy or write the file again.")
         tensor = seen.tensors[index]
         if -1 in tensor.shape or (index in seen.inputs and tensor.shape[:1] != (1,)):
             raise ModelError(f"'{tensor.name}' of {path} has the shape {tensor.shape}", hint=_HINT)
+    if not seen.outputs:
+        raise ModelError(f"{path} has no output")
     from ai_edge_litert.schema_py_generated import ModelT
 
     content = path.read_bytes()

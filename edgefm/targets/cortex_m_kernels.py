@@ -84,6 +84,13 @@ def _refuse(operator: Operator, why: str) -> ModelError:
     )
 
 
+def _require_fit(operator: Operator, fits: bool, *tensors: Tensor) -> None:
+    """Refuse tensors whose shapes do not go together: a damaged file."""
+    if not fits:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise ModelError(f"the shapes {shapes} of operator {operator.index} ({operator.name}) do not go together")
+
+
 def _need(operator: Operator, tensor: Tensor, *dtypes: str) -> Tensor:
     """Return a tensor that has one of these types and, where they are quantised ones, one scale."""
     if tensor.dtype not in dtypes:
@@ -112,7 +119,7 @@ def _clamped(operator: Operator, output: Tensor) -> dict[str, Field]:
 
 def _four(operator: Operator, tensor: Tensor) -> tuple[int, int, int, int]:
     """Return a shape with batch 1 as four lengths."""
-    if len(tensor.shape) != 4 or tensor.shape[0] != 1:
+    if len(tensor.shape) != 4 or tensor.shape[0] != 1 or min(tensor.shape) < 1:
         raise _refuse(operator, f"'{tensor.name}' has the shape {tensor.shape}, not [1, height, width, channels]")
     batch, height, width, channels = tensor.shape
     return batch, height, width, channels
@@ -124,6 +131,7 @@ def _window(
     options = operator.options
     _, input_height, input_width, input_channels = _four(operator, source)
     _, output_height, output_width, output_channels = _four(operator, output)
+    _require_fit(operator, min(int(options.strideH), int(options.strideW), height, width) > 0, source, output)
     dilation_y = int(options.dilationHFactor) if dilated else 1
     dilation_x = int(options.dilationWFactor) if dilated else 1
     same = operator.same_padding
@@ -173,9 +181,12 @@ def _channel_multipliers(source: Tensor, filters: Tensor, output: Tensor, channe
     return [source.scale * float(scale) / output.scale for scale in scales]
 
 
-def _bias(operator: Operator) -> Field:
+def _bias(operator: Operator, channels: int) -> Field:
     tensor = operator.optional(2)
-    return None if tensor is None else _constant(operator, tensor, "int32")
+    if tensor is None:
+        return None
+    _require_fit(operator, tensor.elements == channels, tensor)
+    return _constant(operator, tensor, "int32")
 
 
 def _check_filters(operator: Operator, filters: Tensor, channels: int) -> NDArray[Any]:
@@ -187,7 +198,15 @@ def _check_filters(operator: Operator, filters: Tensor, channels: int) -> NDArra
 def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
     source, filters = _int8(operator, operator.input(0)), operator.input(1)
     output = _int8(operator, operator.outputs[0])
-    channels = output.shape[-1]
+    _four(operator, source)
+    _, _, _, channels = _four(operator, output)
+    _require_fit(operator, len(filters.shape) == 4 and min(filters.shape) > 0, filters)
+    if depthwise:
+        fits = filters.shape[0] == 1 and filters.shape[3] == channels and channels % source.shape[3] == 0
+    else:
+        groups, rest = divmod(source.shape[3], filters.shape[3])
+        fits = filters.shape[0] == channels and rest == 0 and channels % groups == 0
+    _require_fit(operator, fits, source, filters, output)
     weights = _check_filters(operator, filters, channels)
     if np.any(filters.zero_points):
         raise _refuse(operator, f"the zero point of '{filters.name}' is not 0")
@@ -199,7 +218,7 @@ def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
         "input": Place(tensor=source),
         "filter": weights,
         "output": Place(tensor=output),
-        "bias": _bias(operator),
+        "bias": _bias(operator, channels),
         **_tables(_channel_multipliers(source, filters, output, channels)),
         "filter_channels": 1 if depthwise else filters.shape[3],
         "input_offset": -source.zero_point,
@@ -213,7 +232,10 @@ def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
 def _fully_connected(operator: Operator) -> list[Step | Alias]:
     source, filters = _int8(operator, operator.input(0)), operator.input(1)
     output = _int8(operator, operator.outputs[0])
+    _require_fit(operator, len(filters.shape) == 2 and min(filters.shape) > 0, filters)
     units, depth = filters.shape
+    fits = source.elements % depth == 0 and source.elements // depth * units == output.elements
+    _require_fit(operator, fits, source, filters, output)
     weights = _check_filters(operator, filters, units)
     if len(filters.scales) > 1:
         multipliers = _channel_multipliers(source, filters, output, units)
@@ -225,7 +247,7 @@ def _fully_connected(operator: Operator) -> list[Step | Alias]:
         "input": Place(tensor=source),
         "filter": weights,
         "output": Place(tensor=output),
-        "bias": _bias(operator),
+        "bias": _bias(operator, units),
         **_tables(multipliers),
         "rows": source.elements // depth,
         "depth": depth,
@@ -241,6 +263,7 @@ def _fully_connected(operator: Operator) -> list[Step | Alias]:
 def _pool(operator: Operator, function: str) -> list[Step | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     height, width = int(operator.options.filterHeight), int(operator.options.filterWidth)
+    _require_fit(operator, _four(operator, source)[3] == _four(operator, output)[3], source, output)
     fields: dict[str, Field] = {
         "window": _window(operator, height=height, width=width, source=source, output=output, dilated=False),
         "input": Place(tensor=source),
@@ -256,6 +279,7 @@ def _mean(operator: Operator) -> list[Step | Alias]:
     axes = sorted({int(axis) % 4 for axis in np.ravel(_constant(operator, operator.input(1), "int32"))})
     if axes != [1, 2]:
         raise _refuse(operator, f"it reduces the dimensions {axes}, not height and width")
+    _require_fit(operator, output.elements == channels, source, output)
     count = height * width
     multiplier, shift = mean_multiplier(source.scale / output.scale, count=count)
     fields: dict[str, Field] = {
@@ -291,6 +315,9 @@ def _elementwise(operator: Operator, function: str) -> list[Step | Alias]:
     first, second = _int8(operator, operator.input(0)), _int8(operator, operator.input(1))
     output = _int8(operator, operator.outputs[0])
     shape = _padded_shape(operator, output)
+    for tensor in (first, second):
+        lengths = zip(_padded_shape(operator, tensor), shape, strict=True)
+        _require_fit(operator, all(one in (1, other) for one, other in lengths), tensor, output)
     fields: dict[str, Field] = {
         "input_1": Place(tensor=first),
         "input_2": Place(tensor=second),
@@ -317,6 +344,7 @@ def _elementwise(operator: Operator, function: str) -> list[Step | Alias]:
 
 def _rescaled(operator: Operator, real: float, least: int, most: int) -> list[Step | Alias]:
     source, output = operator.input(0), operator.outputs[0]
+    _require_fit(operator, source.elements == output.elements, source, output)
     multiplier, shift = quantize_multiplier(real)
     fields: dict[str, Field] = {
         "input": Place(tensor=source),
@@ -339,6 +367,7 @@ def _quantize(operator: Operator) -> list[Step | Alias]:
     output = _need(operator, operator.outputs[0], "int8", "uint8")
     if source.dtype != "float32":
         return _rescaled(operator, source.scale / output.scale, *_RANGES[output.dtype])
+    _require_fit(operator, source.elements == output.elements, source, output)
     fields: dict[str, Field] = {
         "input": Place(tensor=source),
         "output": Place(tensor=output),
@@ -353,6 +382,7 @@ def _quantize(operator: Operator) -> list[Step | Alias]:
 def _dequantize(operator: Operator) -> list[Step | Alias]:
     source = _need(operator, operator.input(0), "int8", "uint8")
     output = _need(operator, operator.outputs[0], "float32")
+    _require_fit(operator, source.elements == output.elements, source, output)
     fields: dict[str, Field] = {
         "input": Place(tensor=source),
         "output": Place(tensor=output),
@@ -375,6 +405,7 @@ def _softmax(operator: Operator) -> list[Step | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
         raise _refuse(operator, "its output does not have the scale 1/256 and the zero point -128")
+    _require_fit(operator, source.elements > 0 and source.shape == output.shape, source, output)
     depth = source.shape[-1]
     multiplier, left_shift, least = softmax_scaling(beta=float(operator.options.beta), input_scale=source.scale)
     fields: dict[str, Field] = {
@@ -391,7 +422,10 @@ def _softmax(operator: Operator) -> list[Step | Alias]:
 
 def _pad(operator: Operator) -> list[Step | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
-    before = _constant(operator, operator.input(1), "int32").reshape(-1, 2)[:, 0].tolist()
+    places = _constant(operator, operator.input(1), "int32").reshape(-1, 2)
+    wanted = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
+    _require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
+    before = places[:, 0].tolist()
     fields: dict[str, Field] = {
         "input": Place(tensor=source),
         "output": Place(tensor=output),
@@ -418,6 +452,8 @@ def _concatenation(operator: Operator) -> list[Step | Alias]:
         if (source.scale, source.zero_point) != (output.scale, output.zero_point):
             raise _refuse(operator, f"'{source.name}' has another scale than the output")
         row = int(np.prod(source.shape[axis:], dtype=np.int64))
+        fits = source.shape[:axis] == output.shape[:axis] and row > 0 and start + row <= inner
+        _require_fit(operator, fits, source, output)
         fields: dict[str, Field] = {
             "input": Place(tensor=source),
             "output": Place(tensor=output, offset_bytes=start),

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -81,7 +81,7 @@ class CortexMSession:
         self.outputs = tuple(_details(tensor) for tensor in graph.outputs)
         self.output = self.outputs[0]
         self.invoke: Callable[[], object] = self._invoke
-        self._graph, self._firmware, self._folder = graph, firmware, folder
+        self._graph, self._folder = graph, folder
         self._given = bytes(graph.inputs[0].size_bytes)
         self._answers: tuple[NDArray[Any], ...] = ()
         for pipe in (cortex_m_run.IN, cortex_m_run.OUT):
@@ -127,10 +127,6 @@ class CortexMSession:
         self.set_input(array)
         self.invoke()
         return self.get_output()
-
-    def facts(self) -> Mapping[str, Any]:
-        """Return the memory that the firmware takes, without its stack."""
-        return {"flash_bytes": self._firmware.flash_bytes, "ram_bytes": self._firmware.ram_bytes}
 
     def close(self) -> None:
         """End the emulator and remove the files."""

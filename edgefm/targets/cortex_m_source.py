@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.errors import ModelError
 from edgefm.targets.cortex_m_graph import Graph, Tensor
 from edgefm.targets.cortex_m_kernels import Alias, Field, Place, Step, steps_of
 
@@ -44,7 +45,10 @@ def source_of(graph: Graph) -> Source:
     Raises:
       ModelError: an operator, or how it is used, is not among what the kernels do.
     """
-    done = [one for operator in graph.operators for one in steps_of(operator)]
+    try:
+        done = [one for operator in graph.operators for one in steps_of(operator)]
+    except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:  # wild numbers, wrong options
+        raise ModelError(f"{graph.path} is damaged: {error}", hint="Copy or write the file again.") from error
     steps = [one for one in done if isinstance(one, Step)]
     same = _roots([one for one in done if isinstance(one, Alias)])
     offsets, arena_bytes = _plan(graph, steps, same)

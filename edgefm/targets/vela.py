@@ -257,6 +257,10 @@ class _Estimate:
 def _check_shapes(source: Inspection) -> None:
     """Refuse a dynamic shape: vela would take it for 1 without a word in its figures."""
     for index in (*source.inputs, *source.outputs):
+        if not 0 <= index < len(source.tensors):
+            raise ModelError(
+                f"{source.path} is damaged: it has no tensor {index}", hint="Copy or write the file again."
+            )
         tensor = source.tensors[index]
         if -1 in tensor.shape:
             raise ModelError(

@@ -1,4 +1,5 @@
-/* int8 kernels in plain C with the arithmetic of TensorFlow Lite's reference kernels, and what each needs to know.
+/* int8 kernels in plain C with the arithmetic of TensorFlow Lite for Microcontrollers' own reference kernels, bit for
+ * bit, and what each needs to know.
  *
  * Tensors are [height, width, channels], the batch is 1. real = scale * (q - zero_point). An accumulator becomes an
  * output by a fixed-point multiplier (Q31) and a shift to the left (negative: to the right), both with rounding.
