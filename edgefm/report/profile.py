@@ -161,7 +161,10 @@ def _header(figure: Figure, profile: Profile, rows: Sequence[_Row], unit: TimeUn
 
 def _title(profile: Profile, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
     name = profile.model["name"]
-    peaks = ", ".join(f"{dtype} {peak.gmac_per_s:,.0f}" for dtype, peak in profile.limits.peaks.items())
+    peaks = ", ".join(
+        f"{dtype} {number(peak.gmac_per_s, 0 if peak.gmac_per_s >= 10 else 1)}"
+        for dtype, peak in profile.limits.peaks.items()
+    )
     peak = f"Peak of one core, GMAC/s: {peaks}." if peaks else "Peak not known."
     if profile.whole is None:
         return f"Where the time of {name} goes", f"The whole model could not be timed.\n{peak}"
