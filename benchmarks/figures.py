@@ -1,33 +1,34 @@
-"""Writes the figures of README.md and docs/figures.md from the recorded results; nothing is typed by hand.
+"""Writes the figures of README.md, docs/figures.md and docs/over-time.md from recorded results, nothing by hand.
 
-Run: make figures. A test checks that both pages say what the results say.
+Run: make figures. A test checks that the pages say what the results say.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks import harness_figures, over_time
+from benchmarks.recorded import names, result, row_disturbed
 from edgefm import artefacts
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 DISTURBED = (
-    "**The machine was disturbed while this was measured**: some intervals of p50 are wide, and the differences in "
-    "speed within them mean nothing."
+    "**The machine was disturbed while this was measured** ({}): differences in speed within the intervals of p50 "
+    "mean nothing."
 )
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def main() -> None:
-    """Rewrite both pages."""
+    """Rewrite the pages."""
     readme = ROOT / "README.md"
     artefacts.write_text(readme, with_block(readme.read_text(encoding="utf-8"), readme_block()))
     artefacts.write_text(ROOT / "docs" / "figures.md", figures_page())
+    over_time.write()
 
 
 def with_block(page: str, block: str) -> str:
@@ -60,6 +61,7 @@ def figures_page() -> str:
         "Written by `make figures` from the recorded results in `benchmarks/results/`. Targets are set before they are "
         "measured; one that was missed stays here with its number.\n\n"
         f"{tabulate(rows, headers=('figure', 'target', 'measured', ''), tablefmt='github', disable_numparse=True)}\n\n"
+        f"{harness_figures.section()}\n\n"
         f"## The main job\n\n{models_table(result('main_job'))}\n\n"
         f"## Compression\n\n{compression_text(result('main_job'))}\n\n"
         f"## Where the ReLU stands\n\n{reading_table()}\n\n"
@@ -70,7 +72,7 @@ def figures_page() -> str:
 
 def targets() -> list[tuple[str, str, str, bool]]:
     """Return (figure, target, measured, held) of each target that a result was recorded for."""
-    job, fold, overhead = result("main_job"), result("fold"), result("harness_overhead")
+    job, fold = result("main_job"), result("fold")
     start = result("startup")["seconds"]["p50"]
     models = {model["name"]: model for model in job["models"]}
     accuracy = job["training"]["summary"]["validation_accuracy"]
@@ -109,12 +111,6 @@ def targets() -> list[tuple[str, str, str, bool]]:
             job["benchmark_seconds"] / len(job["models"]) <= 15,
         ),
         *compression_targets(job),
-        (
-            "harness overhead on an invoke, p50",
-            "<= 1 us",
-            f"{overhead['overhead_ns']['p50'] / 1000:.3f} us",
-            overhead["overhead_ns"]["p50"] <= 1000,
-        ),
     ]
 
 
@@ -240,12 +236,8 @@ def models_table(job: dict[str, Any]) -> str:
         )
     headers = ("variant", "test accuracy", "p50", "speed", "size", "gzip")
     table = "\n\n" + tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
-    return table + (f"\n\n{DISTURBED}" if any(wide(model["latency_ns"]["p50"]) for model in job["models"]) else "")
-
-
-def wide(estimate: dict[str, float]) -> bool:
-    """Return whether the interval of a time is so wide that the machine must have been disturbed."""
-    return estimate["high"] > 1.2 * estimate["low"]
+    rows_disturbed = [f"`{model['name']}`" for model in job["models"] if row_disturbed(model)]
+    return table + (f"\n\n{DISTURBED.format(', '.join(rows_disturbed))}" if rows_disturbed else "")
 
 
 def reading_table() -> str:
@@ -290,13 +282,7 @@ def provenance(value: dict[str, Any]) -> str:
 
 def recorded() -> list[tuple[str, dict[str, Any]]]:
     """Return (name, result) of each recorded result."""
-    return [(path.stem, result(path.stem)) for path in sorted(RESULTS.glob("*.json"))]
-
-
-def result(name: str) -> dict[str, Any]:
-    """Return a recorded result."""
-    value: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return value
+    return [(name, result(name)) for name in names()]
 
 
 def percent(share: float) -> str:

@@ -58,11 +58,16 @@ def disturbed(value: Mapping[str, Any]) -> list[str]:
     """Return why the machine was not quiet when a result was measured; empty where nothing tells of it.
 
     A benchmark record says so itself, and so do its models' rows. Older ones do not: there, a wide interval of a p50
-    tells. Of results that hold no record the load average does: with one more than there are cores, others wanted to
-    run while the benchmark did.
+    tells. A study of comparisons was disturbed where most of them were. Of results that hold no record the load average
+    tells: with one more than there are cores, others wanted to run while the benchmark did.
     """
     told = [str(reason) for reason in value.get("session", {}).get("disturbed", ())]
-    rows = [row for row in value.get("models", ()) if isinstance(row, Mapping) and row.get("latency_ns")]
+    comparisons = value.get("comparisons", ())
+    if comparisons:
+        not_quiet = sum(bool(one["disturbed"]) for one in comparisons)
+        return [f"{not_quiet} of {len(comparisons)} comparisons"] if 2 * not_quiet > len(comparisons) else []
+    models = value.get("models")
+    rows = [row for row in models if row.get("latency_ns")] if isinstance(models, list) else []
     if told or rows:
         names = [str(row["name"]) for row in rows if row_disturbed(row)]
         return told or ([f"disturbed rounds or wide intervals: {', '.join(names)}"] if names else [])

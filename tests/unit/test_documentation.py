@@ -3,11 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import figures
+from benchmarks import figures, over_time, recorded
+from benchmarks.series import series
 from edgefm.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+]
 
 
 def test_readme_says_what_the_recorded_results_say() -> None:
@@ -17,6 +23,23 @@ def test_readme_says_what_the_recorded_results_say() -> None:
 
 def test_figures_page_says_what_the_recorded_results_say() -> None:
     assert (ROOT / "docs" / "figures.md").read_text(encoding="utf-8") == figures.figures_page(), "run: make figures"
+
+
+def test_page_over_time_says_what_the_history_says() -> None:
+    expected = over_time.page(series(recorded.history()))
+    assert over_time.PAGE.read_text(encoding="utf-8") == expected, "run: make figures"
+
+
+def test_benchmarks_that_pages_name_exist() -> None:
+    for page in (ROOT / "docs" / "figures.md", ROOT / "benchmarks" / "README.md"):
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"pytest (benchmarks/\w+\.py)", text):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+        for module in re.findall(r"python -m (benchmarks\.\w+)", text):
+            assert (ROOT / f"{module.replace('.', '/')}.py").exists(), f"{page.name}: {module}"
+        if page.parent.name == "benchmarks":
+            for name in re.findall(r"`(\w+\.py)`", text):
+                assert (page.parent / name).exists(), f"{page.name}: {name}"
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
