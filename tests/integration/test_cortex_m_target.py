@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,20 +24,19 @@ from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets import (
     cortex_m,
     cortex_m_boards,
-    cortex_m_build,
     cortex_m_graph,
     cortex_m_run,
     cortex_m_runtime,
     cortex_m_source,
 )
 from edgefm.targets.base import Figure, TargetError
-from edgefm.targets.cortex_m_boards import BOARDS
 from edgefm.targets.host import Host
 from tests.fixtures import tiny_models
 from tests.fixtures.int8_operators import every_operator
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
-ASSET = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+REPOSITORY = Path(__file__).parents[2]
+ASSET = REPOSITORY / "android_demo_assets" / "model.tflite"
 _MISSING = [name for name in (cortex_m_boards.EMULATOR, cortex_m_boards.COMPILER) if shutil.which(name) is None]
 needs_tools = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
 # A user's firmware: 4 bytes in, 2 out. INVOKE and SETUP are put in.
@@ -67,11 +69,14 @@ def _sums() -> bytes:
 
 
 def _firmware(folder: Path, *, setup: str = "", invoke: str = _HALF) -> Path:
-    """Return a user's firmware for the M4."""
-    built = folder / "firmware"
-    built.mkdir()
-    (built / "model.c").write_text(_FIRMWARE.replace("SETUP", setup).replace("INVOKE", invoke))
-    return cortex_m_build.build(built, board=BOARDS["m4"])
+    """Return a user's firmware for the M4, linked as the page says."""
+    page = (REPOSITORY / "docs" / "targets-npu-mcu.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    command = next(block for block in blocks if block.startswith("arm-none-eabi-gcc"))
+    (folder / "app.c").write_text(_FIRMWARE.replace("SETUP", setup).replace("INVOKE", invoke))
+    environment = {**os.environ, "FIRMWARE": str(cortex_m_boards.FIRMWARE)}
+    subprocess.run(["bash", "-ec", command], cwd=folder, env=environment, check=True)
+    return folder / "app.elf"
 
 
 def _inputs(shape: tuple[int, ...], dtype: str, *, count: int) -> NDArray[Any]:
