@@ -13,9 +13,10 @@ from edgefm.runtimes.base import Unavailable
 HOST = "host"
 ALL = "all"
 # They run elsewhere than on this machine's own kernels: cells of their targets.
-_OF_TARGETS = ("litertjs", "android-benchmark")
-# Targets that need an address, or a device of the user's: only when they are named.
-_ONLY_NAMED = ("ssh", "adb")
+OF_TARGETS = ("litertjs", "android-benchmark", "cortex-m-firmware")
+# Targets that need an address or a device of the user's, and one that takes a third of a second for each sample: only
+# when they are named.
+_ONLY_NAMED = ("ssh", "adb", "cortex-m")
 # What a kernel set is where a runtime is named without one.
 _DEFAULT_KERNELS = {"litert": "xnnpack", "tflite-runtime": "xnnpack"}
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -83,7 +84,8 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
     Args:
       runtime: only these: 'litert' with all its kernel sets, or 'litert:reference', on all targets; () takes all
         that are known.
-      target: addresses beside this machine; 'all' is every kind that runs models and needs no address.
+      target: addresses beside this machine; 'all' is every kind that runs models, is fast enough and
+        needs no address.
     Raises:
       RecipeError: an unknown runtime, kernel set or target.
     """
@@ -111,9 +113,13 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
             absent.append(Absent(name=address, reason=usable.reason))
             continue
         for name in place.runtimes:
-            if address == HOST and name in _OF_TARGETS:
+            if address == HOST and name in OF_TARGETS:
                 continue
-            sets = _spelt(name)
+            try:
+                sets = _spelt(name)
+            except RecipeError as error:  # a target of another package may name a runtime that is not there
+                absent.append(Absent(name=address, reason=error.message))
+                continue
             found += [
                 Cell(runtime=spelt, target=address, mode=place.mode)
                 for spelt in (sets if runtime or address == HOST else sets[:1])

@@ -39,6 +39,8 @@ class Comparison:
       sample: place of the sample that holds it.
       samples: number of samples.
       equal_samples: samples all of whose outputs are equal, value by value.
+      values: number of values of all outputs of all samples.
+      equal_values: of these, the ones that are equal.
       argmax_changes: samples whose first output has its (first) highest value in another place; None where it has
         one value alone.
       unit: see `largest`.
@@ -51,6 +53,8 @@ class Comparison:
     sample: int
     samples: int
     equal_samples: int
+    values: int
+    equal_values: int
     argmax_changes: int | None
 
     @property
@@ -73,11 +77,12 @@ class Comparison:
 
         Args:
           limit: of the largest difference, in the same unit.
-          share: of the samples that may differ at all; it is broken where the whole interval of `differing` lies
-            above it, so that few samples raise no alarm by chance.
+          share: of the values that may differ at all; it is broken where the whole 95 % interval of that share lies
+            above it, so that a few samples raise no alarm by chance.
         """
         slack = _SLACK if self.unit == "levels" else 0.0
-        return self.largest is not None and self.largest <= limit + slack and self.differing.low <= share
+        differ = proportion(self.values - self.equal_values, self.values).low if share < 1 else 0.0
+        return self.largest is not None and self.largest <= limit + slack and differ <= share
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
@@ -122,13 +127,16 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
     >>> found = compare((first,), (second,), ends=whole)
     >>> found.largest, found.largest_absolute, found.equal_samples, found.argmax_changes
     (8.0, 4.0, 1, 1)
+    >>> found.equal_values, found.values
+    (4, 6)
     """
     samples = len(reference[0])
-    equal = np.ones(samples, np.bool_)
+    equal, equal_values = np.ones(samples, np.bool_), 0
     worst: tuple[float, float, int, int] = (-1.0, 0.0, 0, 0)  # in the unit, real, output, sample
     for place, (one, other) in enumerate(zip(outputs, reference, strict=True)):
-        largest = _largest_distances(one, other)
+        largest, same = _largest_distances(one, other)
         equal &= largest == 0
+        equal_values += same
         sample = int(largest.argmax())
         unit, real = _units(ends, place, other)
         if largest[sample] * unit > worst[0]:
@@ -142,15 +150,20 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
         sample=worst[3],
         samples=samples,
         equal_samples=int(equal.sum()),
+        values=sum(other.size for other in reference),
+        equal_values=equal_values,
         argmax_changes=_argmax_changes(outputs[0], reference[0]),
     )
 
 
-def _largest_distances(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the largest |one - other| of each sample, float64 [n]; infinite where one alone is no finite number."""
+def _largest_distances(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
+    """Return the largest |one - other| of each sample, float64 [n], and the number of equal values.
+
+    A distance is infinite where one alone is no finite number.
+    """
     samples = len(other)
     values = max(1, other.size // max(1, samples))
-    found = np.zeros(samples)
+    found, same = np.zeros(samples), 0
     at_once = max(1, _VALUES_AT_ONCE // values)
     for start in range(0, samples, at_once):
         piece = slice(start, start + at_once)
@@ -158,9 +171,11 @@ def _largest_distances(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.flo
         with np.errstate(invalid="ignore"):
             distance = np.abs(first - second)
         distance[np.isnan(distance)] = np.inf
-        distance[(first == second) | (np.isnan(first) & np.isnan(second))] = 0.0
+        alike = (first == second) | (np.isnan(first) & np.isnan(second))
+        distance[alike] = 0.0
         found[piece] = distance.max(axis=1)
-    return found
+        same += int(alike.sum())
+    return found, same
 
 
 def _units(ends: Ends, place: int, reference: NDArray[Any]) -> tuple[float, float]:

@@ -113,7 +113,7 @@ def _alarm(row: Row, found: Agreement) -> str:
     reference = found.references[row.family]
     limit = f"{row.limit:g}" if comparison.unit == "levels" else f"{row.limit:.0e}"
     if row.share < 1:
-        limit += f" in at most {_percent(row.share)} of samples" if row.limit else ""
+        limit += f" in at most {_percent(row.share)} of values" if row.limit else ""
     differ = comparison.samples - comparison.equal_samples
     first = row.first_difference
     if isinstance(first, FirstDifference):

@@ -42,7 +42,7 @@ class Row:
       version: of the runtime there; None where it is not told.
       family: name of its family; None where it gave no answers.
       limit: largest difference from the family's reference that is allowed.
-      share: largest share of samples that may differ from it.
+      share: largest share of the output values that may differ from it.
       evidence: what the limit is known from.
       verdict: 'reference', 'within' or 'alarm'; None where it gave no answers.
       comparison: with the family's reference; None for the reference itself.
@@ -263,7 +263,7 @@ def _distance(outputs: Mapping[Cell, Outputs], one: Cell, other: Cell, ends: End
 
 def _with_layer(row: Row, references: Mapping[str, Cell], inputs: Inputs, search: FirstDifferenceSearch) -> Row:
     assert row.family is not None and row.comparison is not None and row.limit is not None
-    # Small differences in too many samples: the first layer that differs at all.
+    # Small differences in too many values: the first layer that differs at all.
     limit = 0.0 if row.comparison.within(row.limit) else row.limit
     try:
         found = search.find(

@@ -205,8 +205,8 @@ _ARITHMETIC = {
     "dynamic": "integer weights, float activations",
 }
 _UNITS = {
-    "levels": "differences in quantisation levels of the output; equal: all outputs of a sample, value by value",
-    "relative": "differences as a share of the output's largest value; equal: all outputs of a sample, value by value",
+    "levels": "differences in quantisation levels of the output; limit: on them (and on the values that differ at all)",
+    "relative": "differences as a share of the output's largest value",
 }
 
 
@@ -230,7 +230,7 @@ def _row(cell: Mapping[str, Any], unit: str) -> list[str]:
         return [cell["name"], version, "", "", "", "", "the reference"]
     limit = f"{cell['limit']:g}" if unit == "levels" else f"{cell['limit']:.0e}"
     if cell["limit"] > 0 and cell["share"] < 1:
-        limit += f" in {100 * cell['share']:g} %"
+        limit += f" ({100 * cell['share']:g} %)"
     verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if _all_equal(found) else "within"
     return [
         cell["name"],

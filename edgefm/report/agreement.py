@@ -18,7 +18,7 @@ from edgefm.report import style
 _NAMES = ("agreement.png", "agreement.svg")
 _GAP = 0.75  # between two families, in squares: their titles stand there
 _SQUARE_INCHES = (0.3, 0.56)
-_LABEL_INCHES, _QUALITY_INCHES = 2.35, 1.25
+_LETTER_INCHES, _LEAST_LABEL_INCHES, _QUALITY_INCHES = 0.073, 1.9, 1.25
 _ROOM_ABOVE, _ROOM_BELOW = 0.68, 0.62
 _MOST_SQUARES_WITH_SHARES = 14
 _REASON_LETTERS = 0.085  # inches a letter of a reason
@@ -55,27 +55,28 @@ def agreement_figure(value: Mapping[str, Any]) -> Figure:
     places = _places(ran)
     extent = places[-1] + 1
     quality = next((cell["quality"] for cell in ran if cell["quality"]), None)
-    across = style.WIDE - _LABEL_INCHES - (_QUALITY_INCHES if quality else 0.15)
+    longest = max(len(_label(number, cell)) for number, cell in enumerate([*ran, *absent]))
+    label = max(_LEAST_LABEL_INCHES, 0.15 + _LETTER_INCHES * longest)
+    across = style.WIDE - label - (_QUALITY_INCHES if quality else 0.15)
     square = min(_SQUARE_INCHES[1], max(_SQUARE_INCHES[0], across / extent))
     rows = extent + (len(absent) + _GAP if absent else 0)
-    width = _LABEL_INCHES + square * extent + (_QUALITY_INCHES if quality else 0.15)
+    width = label + square * extent + (_QUALITY_INCHES if quality else 0.15)
     width = max(width, 6.4)
-    title = _title(value, letters=int(width * 14))
+    shares = extent <= _MOST_SQUARES_WITH_SHARES
+    title = _title(value, letters=int(width * 14), shares=shares)
     above = _ROOM_ABOVE + 0.17 * title.count("\n")
     height = above + square * rows + _ROOM_BELOW
     figure = style.new_figure(width, height)
     figure.set_layout_engine("none")
-    axes = figure.add_axes(
-        (_LABEL_INCHES / width, _ROOM_BELOW / height, square * extent / width, square * rows / height)
-    )
+    axes = figure.add_axes((label / width, _ROOM_BELOW / height, square * extent / width, square * rows / height))
     axes.set_xlim(-0.5, extent - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.axis("off")
-    _draw_squares(axes, value, ran, places, shares=extent <= _MOST_SQUARES_WITH_SHARES)
+    _draw_squares(axes, value, ran, places, shares=shares)
     _draw_names(axes, value, ran, places)
     if quality:
         _draw_quality(axes, ran, places, right=extent - 0.4, name=quality["name"], percent=quality["unit"] == "%")
-    letters = int((width - _LABEL_INCHES) / _REASON_LETTERS)
+    letters = int((width - label) / _REASON_LETTERS)
     _draw_absent(axes, absent, below=extent + _GAP, across=extent, letters=letters)
     figure.text(0.012, 1 - 0.1 / height, title, ha="left", va="top", fontsize=9, color=style.INK)
     handles = [Patch(facecolor=hue, alpha=opacity, label=label) for label, (hue, opacity) in _FILLS.items()]
@@ -129,9 +130,13 @@ def _kind(first: Mapping[str, Any], second: Mapping[str, Any], pair: Mapping[str
     """Return what a square says. Two members may differ by as much as both may from their reference."""
     if first["family"] != second["family"]:
         return _OTHER
+    for one, other in ((first, second), (second, first)):
+        if one["verdict"] == "reference":
+            return _ALARM if other["verdict"] == "alarm" else _WITHIN
     limit, share = first["limit"] + second["limit"], first["share"] + second["share"]
     slack = 0.01 if pair["unit"] == "levels" else 0.0
-    near = pair["largest"] is not None and pair["largest"] <= limit + slack and pair["differing"]["low"] <= share
+    differ = 1 - pair["equal_values"] / pair["values"]
+    near = pair["largest"] is not None and pair["largest"] <= limit + slack and (limit == 0 or differ <= share)
     return _WITHIN if near else _ALARM
 
 
@@ -140,12 +145,11 @@ def _draw_names(
 ) -> None:
     titles = {one["name"]: one["title"] for one in value["families"]}
     for number, (cell, place) in enumerate(zip(cells, places, strict=True)):
-        note = " (reference)" if cell["verdict"] == "reference" else ""
         alarm = cell["verdict"] == "alarm"
         axes.text(
             -0.65,
             place,
-            f"{cell['name']}{note}  {number + 1}",
+            _label(number, cell),
             ha="right",
             va="center",
             fontsize=8.5,
@@ -180,6 +184,11 @@ def _draw_quality(
 _ENDS = ("low", "high")
 
 
+def _label(number: int, cell: Mapping[str, Any]) -> str:
+    """Return the name of a row, with the number of its column."""
+    return f"{cell['name']}{' (reference)' if cell['verdict'] == 'reference' else ''}  {number + 1}"
+
+
 def _draw_absent(axes: Axes, cells: Sequence[Mapping[str, Any]], *, below: float, across: float, letters: int) -> None:
     for number, cell in enumerate(cells):
         place = below + number
@@ -208,7 +217,7 @@ def _draw_absent(axes: Axes, cells: Sequence[Mapping[str, Any]], *, below: float
         )
 
 
-def _title(value: Mapping[str, Any], *, letters: int) -> str:
+def _title(value: Mapping[str, Any], *, letters: int, shares: bool) -> str:
     inputs = value["inputs"]
     given = (
         f"{inputs['samples']:,} test samples of {inputs['name']}"
@@ -222,7 +231,7 @@ def _title(value: Mapping[str, Any], *, letters: int) -> str:
     )
     text = (
         f"Do they answer alike? {value['model']['name']}, the same {given} through each. "
-        f"Square: {what}; small: samples whose outputs are all equal."
+        f"Square: {what}{'; small: samples whose outputs are all equal' if shares else ''}."
     )
     return "\n".join(textwrap.wrap(text, letters))
 
