@@ -29,7 +29,7 @@ from edgefm.artefacts import sha256_bytes, sha256_file
 from edgefm.errors import ModelError, RecipeError, unknown_name
 from edgefm.runtimes import android_output, android_program, android_state, model_ends, tflite_ends
 from edgefm.runtimes.android_adb import INSTALL as _INSTALL_ADB
-from edgefm.runtimes.android_adb import AdbError, Device
+from edgefm.runtimes.android_adb import AdbError, Device, Done
 from edgefm.runtimes.android_output import Report
 from edgefm.runtimes.android_program import Program
 from edgefm.runtimes.android_state import Cluster, State
@@ -275,7 +275,8 @@ class AndroidSession:
             with contextlib.suppress(AdbError):
                 kill_leftovers(self._device, self._folder)
             raise
-        report = android_output.read(done, abi=self._properties.get("abi", "unknown"), doing=doing)
+        said = Done(output=android_state.without_clusters(done.output), status=done.status)
+        report = android_output.read(said, abi=self._properties.get("abi", "unknown"), doing=doing)
         android_program.check_known(report.unknown)
         if not report.timed_us:
             raise ModelError(f"one run takes longer than {most_seconds:g} s on the device")

@@ -102,6 +102,11 @@ def read(told: str) -> State:
     )
 
 
+def without_clusters(told: str) -> str:
+    """Return an output without what FREQUENCIES added to it."""
+    return "\n".join(line for line in told.splitlines() if not line.startswith("@policy "))
+
+
 def clusters(told: str) -> tuple[Cluster, ...]:
     """Return the clusters that the output of FREQUENCIES tells."""
     found = []
