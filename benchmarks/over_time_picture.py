@@ -73,7 +73,7 @@ def _panel(axes: Axes, one: Series, looks: dict[str, tuple[str, str]], *, middle
             newest = mine[-1]
             left = newest.when > middle
             axes.annotate(
-                text(figure, newest.value), (newest.when, newest.value), xytext=(-7 if left else 7, 0), fontsize=8,  # type: ignore[arg-type]  # dates
+                text(figure, newest.value), (newest.when, newest.value), xytext=(-7 if left else 7, 0), fontsize=8,
                 textcoords="offset points", ha="right" if left else "left", va="center", color=hue,
                 path_effects=[withStroke(linewidth=2.5, foreground=style.PAPER)],
             )  # fmt: skip

@@ -96,6 +96,8 @@ def row(low: float, high: float, **changes: Any) -> dict[str, Any]:
         ({**QUIET, "models": [row(1.0, 1.3)]}, True),
         ({**BUSY, "models": [row(1.0, 1.1)]}, False),
         ({**QUIET, "models": 200}, False),
+        ({**BUSY, "comparisons": [{"disturbed": []}, {"disturbed": ["load"]}]}, False),
+        ({**QUIET, "comparisons": [{"disturbed": ["load"]}, {"disturbed": ["load"]}]}, True),
     ],
     ids=[
         "quiet",
@@ -107,6 +109,8 @@ def row(low: float, high: float, **changes: Any) -> dict[str, Any]:
         "old, wide",
         "old, narrow",
         "a count of models",
+        "study",
+        "disturbed study",
     ],
 )
 def test_disturbed_is_what_the_record_says_else_guessed(value: dict[str, Any], is_disturbed: bool) -> None:
