@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -121,6 +120,8 @@ def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None,
         )
         try:
             if sys.platform == "linux":
+                import resource  # not there on Windows
+
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_MOST_WRITTEN_BYTES, _MOST_WRITTEN_BYTES))
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
