@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,21 +161,31 @@ def _read(
         )
     try:
         ends = next(_numbers(rest) for kind, rest in told if kind == "model")
-        counts = dict(_numbers(rest) for kind, rest in told if kind == "sample")
-        operators = dict(_numbers(rest) for kind, rest in told if kind == "operator")
+        counts = _pairs(rest for kind, rest in told if kind == "sample")
+        operators = _pairs(rest for kind, rest in told if kind == "operator")
+        input_size, *output_sizes = ends
         done = next(_numbers(rest) for kind, rest in told if kind == "done")
     except (StopIteration, ValueError) as error:
         raise FirmwareError("the firmware's words to edgefm are incomplete or not understood") from error
-    if ends[0] != input_bytes:
-        raise FirmwareError(f"the firmware takes inputs of {ends[0]} bytes, the model's have {input_bytes}")
-    if done != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(ends[1:]):
+    if input_size != input_bytes:
+        raise FirmwareError(f"the firmware takes inputs of {input_size} bytes, the model's have {input_bytes}")
+    if done != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(output_sizes):
         raise FirmwareError(f"the firmware answered {len(counts)} of {samples} inputs with {len(outputs)} bytes")
     return Counted(
         instructions=tuple(round(counts[sample] * tick) for sample in range(samples)),
         by_operator={place: round(count * tick) for place, count in sorted(operators.items())},
         outputs=outputs,
-        output_bytes=tuple(ends[1:]),
+        output_bytes=tuple(output_sizes),
     )
+
+
+def _pairs(texts: Iterable[str]) -> dict[int, int]:
+    """Return the second number of each text by the first; ValueError where there are not two."""
+    found = {}
+    for text in texts:
+        first, second = _numbers(text)
+        found[first] = second
+    return found
 
 
 def _numbers(text: str) -> list[int]:

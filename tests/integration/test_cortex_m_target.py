@@ -213,9 +213,16 @@ def test_figures_of_a_user_s_firmware_count_what_it_does(tmp_path: Path) -> None
             "",
             "without a word to edgefm",
         ),
+        (
+            '__asm volatile("movs r0, #4\\n mov r1, %0\\n bkpt 0xab" :: '
+            '"r"("edgefm:model\\nedgefm:done 1\\n") : "r0", "r1");'
+            '__asm volatile("movs r0, #0x18\\n ldr r1, =0x20026\\n bkpt 0xab" ::: "r0", "r1")',
+            "",
+            "incomplete or not understood",
+        ),
         ('edgefm_stop("no room for the tensors")', "", "the firmware stopped: no room for the tensors"),
     ],
-    ids=["hangs", "faults", "fails", "no set-up", "silent", "stops"],
+    ids=["hangs", "faults", "fails", "no set-up", "silent", "gibberish", "stops"],
 )
 def test_figures_of_a_user_s_firmware_that_misbehaves(tmp_path: Path, setup: str, invoke: str, words: str) -> None:
     firmware = _firmware(tmp_path, setup=setup, invoke=invoke or _HALF)
