@@ -109,9 +109,29 @@ def alarms_limit(comparisons: int) -> float:
     return ALARMS_ALLOWED + 2 * math.sqrt(ALARMS_ALLOWED * (1 - ALARMS_ALLOWED) / comparisons)
 
 
-def furthest_sum(value: Result) -> float:
-    """Return by how many percent the sum of a profile is off, in the model and kernel set where it is off most."""
-    return max(100 * abs(float(one["of_whole"]["value"]) - 1) for one in value["profiles"])
+def furthest_sum(value: Result) -> dict[str, float]:
+    """Return by how many percent the sum of a profile is off, in the model and kernel set where it is off most.
+
+    >>> furthest_sum({"profiles": [{"of_whole": {"value": 0.96, "low": 0.95, "high": 1.01}}]})
+    {'value': 4.0, 'low': 0.0, 'high': 5.0}
+    """
+    found = max((one["of_whole"] for one in value["profiles"]), key=lambda share: abs(share["value"] - 1))
+    ends = [abs(found["low"] - 1), abs(found["high"] - 1)]
+    nearest = 0.0 if found["low"] <= 1 <= found["high"] else min(ends)
+    off = {"value": abs(found["value"] - 1), "low": nearest, "high": max(ends)}
+    return {name: round(100 * share, 4) for name, share in off.items()}
+
+
+def _rate(kind: str, *, least: int) -> Callable[[Result], Found]:
+    """Return what takes the rate of a study in percent, once it has as many comparisons as it must have."""
+
+    def pick(value: Result) -> Found:
+        found = value["rates"][kind]
+        if found["n"] < least:
+            raise KeyError(kind)
+        return _scaled(found["share"], 100)
+
+    return pick
 
 
 TRACKED = (
@@ -179,7 +199,7 @@ TRACKED = (
         title="false alarms, equal models",
         unit="%",
         at_most=round(100 * alarms_limit(200), 1),
-        pick=lambda value: _scaled(value["rates"]["same"]["share"], 100),
+        pick=_rate("same", least=200),
     ),
     Tracked(
         result="false_alarms",
@@ -187,7 +207,7 @@ TRACKED = (
         title="3 % slowdowns found",
         unit="%",
         at_least=90,
-        pick=lambda value: _scaled(value["rates"]["slower"]["share"], 100),
+        pick=_rate("slower", least=100),
     ),
     Tracked(
         result="main_job",
