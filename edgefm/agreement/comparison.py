@@ -81,7 +81,9 @@ class Comparison:
             above it, so that a few samples raise no alarm by chance.
         """
         slack = _SLACK if self.unit == "levels" else 0.0
-        differ = proportion(self.values - self.equal_values, self.values).low if share < 1 else 0.0
+        differ = 0.0
+        if self.equal_values < self.values:  # else the interval starts at 0, but for rounding
+            differ = proportion(self.values - self.equal_values, self.values).low
         return self.largest is not None and self.largest <= limit + slack and differ <= share
 
     def to_json(self) -> dict[str, Any]:

@@ -111,6 +111,12 @@ def test_share_of_differing_samples_is_bounded_by_the_rule_of_three_where_none_d
     assert found.low < 0.03 < found.high
 
 
+@pytest.mark.parametrize("samples", [1, 7, 100, 1000, 3333, 10_000])
+def test_equal_answers_are_within_no_tolerance_at_all(samples: int) -> None:
+    same = np.zeros((samples, 3), np.int8)
+    assert compare((same,), (same,), ends=_ends(INT8, "integer", 1.0)).within(0, share=0)
+
+
 def test_tolerance_of_a_share_is_broken_by_the_whole_interval_alone() -> None:
     same = np.zeros((100, 3), np.int8)
     other = same.copy()
