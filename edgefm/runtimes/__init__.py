@@ -28,9 +28,10 @@ RUNTIMES: dict[str, str] = {
     "tflm": "edgefm.runtimes.tflm",
     "openvino": "edgefm.runtimes.openvino",
     "onnxruntime": "edgefm.runtimes.onnxruntime",
-    # Of the targets 'browser' and 'adb'; their own times, not this machine's.
+    # Of the targets 'browser', 'adb' and 'cortex-m'; their own times and counts, not this machine's.
     "litertjs": "edgefm.runtimes.litertjs",
     "android-benchmark": "edgefm.runtimes.android_benchmark",
+    "cortex-m-firmware": "edgefm.targets.cortex_m_runtime",
 }
 
 
