@@ -259,10 +259,10 @@ def _verdict(test: Mapping[str, Any]) -> str:
 def _show_figures(models: Sequence[Mapping[str, Any]]) -> None:
     """Print what the target and the runtime tell beside times."""
     rows = [
-        [model["name"], figure["name"], "-" if figure["value"] is None else f"{figure['value']:,.6g}", figure["mode"],
-         figure["reason"] or ""]
-        for model in models for figure in model["figures"]
-    ]  # fmt: skip
+        [model["name"], figure["name"], _plain(figure["value"]), figure["mode"], figure["reason"] or ""]
+        for model in models
+        for figure in model["figures"]
+    ]
     rows += [
         [model["name"], name, f"{value:,}", "measured", ""]
         for model in models
@@ -273,6 +273,12 @@ def _show_figures(models: Sequence[Mapping[str, Any]]) -> None:
         headers = ["model", "figure", "value", "is", "why not"]
         render.table(rows, headers=headers, right=("value",), widths=[None, None, None, None, 40])
         click.echo()
+
+
+def _plain(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
 
 
 def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
