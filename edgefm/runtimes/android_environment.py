@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from edgefm import environment
-from edgefm.runtimes import android_benchmark, android_program
+from edgefm.runtimes import android_program, android_session
 from edgefm.runtimes.android_adb import Device
 
 _SCRIPT = (
@@ -23,8 +23,8 @@ def environment_of(device: Device) -> dict[str, Any]:
     """
     told = device.shell(_SCRIPT, doing="asking what it is").output
     kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", told, flags=re.MULTILINE)
-    facts = android_benchmark.describe(device.properties())
-    state = android_benchmark.state(device)
+    facts = android_session.describe(device.properties())
+    state = android_session.state(device)
     names = [facts[key] for key in ("soc", "device") if key in facts]
     total = re.search(r"^MemTotal:\s+(\d+) kB", memory, flags=re.MULTILINE)
     governors = sorted({cluster.governor for cluster in state.clusters if cluster.governor})

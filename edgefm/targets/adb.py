@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from edgefm import runtimes
 from edgefm.errors import RecipeError
-from edgefm.runtimes import android_benchmark, android_program
+from edgefm.runtimes import android_program, android_session
 from edgefm.runtimes.android_adb import SERIAL, AdbError, Device
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
@@ -95,7 +95,7 @@ class AdbPlace(HostPlace):
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new worker process of this machine that uses the device."""
         with _as_target_error():
-            android_benchmark.kill_leftovers(self._device, self.there)
+            android_session.kill_leftovers(self._device, self.there)
         return subprocess.Popen(
             [sys.executable, "-m", _WORKER],
             stdin=subprocess.PIPE,
@@ -105,7 +105,7 @@ class AdbPlace(HostPlace):
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(sys.path),
                 SERIAL: self._device.serial,
-                android_benchmark.FOLDER: self.there,
+                android_session.FOLDER: self.there,
             },
             text=True,
             encoding="utf-8",
@@ -114,14 +114,14 @@ class AdbPlace(HostPlace):
     def state(self) -> Mapping[str, Any]:
         """Return heat, frequency, load and charge of the device."""
         with _as_target_error():
-            return android_benchmark.state(self._device).to_json()
+            return android_session.state(self._device).to_json()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
         with contextlib.suppress(AdbError):  # unplugged: the next session removes what is left after a day
-            android_benchmark.kill_leftovers(self._device, self.there)
+            android_session.kill_leftovers(self._device, self.there)
             self._device.shell(f"rm -rf {self.there}", doing="removing files")
 
 

@@ -17,9 +17,9 @@ from edgefm import targets
 from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import ModelError, RecipeError
-from edgefm.runtimes import android_benchmark
+from edgefm.runtimes import android_benchmark, litert
 from edgefm.runtimes.android_adb import AdbError
-from edgefm.runtimes.android_benchmark import AndroidSession
+from edgefm.runtimes.android_session import AndroidSession
 from edgefm.runtimes.base import Available, Timed, Unavailable
 from edgefm.targets.adb import AdbPlace
 from edgefm.targets.base import TargetError
@@ -127,6 +127,31 @@ def test_outputs_are_those_of_the_device(connect: Connect, tmp_path: Path) -> No
     np.testing.assert_array_equal(relu, np.maximum(inputs, 0))
     np.testing.assert_array_equal(absolute, np.abs(inputs))
     assert "--use_xnnpack=false" in _calls(device) and "--use_xnnpack=true" not in _calls(device)
+
+
+def test_outputs_of_many_inputs_take_one_copy_there_and_back(connect: Connect, tmp_path: Path) -> None:
+    device = connect(benchmark={"answers": True})
+    path = tmp_path / "model.tflite"
+    weights = np.random.default_rng(0).integers(-9, 9, (10, 16)).astype(np.int8)
+    path.write_bytes(tiny_models.quantized_dense(weights, output_scale=20.0))
+    android_benchmark._device.cache_clear()
+    android_benchmark._program.cache_clear()
+    with android_benchmark.load(path) as session:
+        inputs = np.random.default_rng(1).integers(-128, 127, (4, *session.input.shape[1:])).astype(np.int8)
+        [found] = session.outputs_of(inputs)
+        assert _calls(device).count(" push ") == 2 and _calls(device).count(" pull ") == 1  # the other is the model
+    with litert.load(path) as here:
+        np.testing.assert_array_equal(found, np.concatenate([here.run(row[np.newaxis]) for row in inputs]))
+
+
+def test_many_inputs_stop_at_the_first_that_fails(connect: Connect, tmp_path: Path) -> None:
+    device = connect(benchmark={"answers": False, "after": {"2": {"benchmark": {"fault": "SIGSEGV"}}}})
+    with (
+        _session(_model(tmp_path)) as session,
+        pytest.raises(ModelError, match="crashed with SIGSEGV while answering 5 inputs"),
+    ):
+        session.outputs_of(np.ones((5, 4), np.float32))
+    assert (device / "processes").read_text() == "3"  # the fault is there from the third on
 
 
 def test_turn_keeps_to_its_limits(connect: Connect, tmp_path: Path) -> None:
