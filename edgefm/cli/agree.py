@@ -167,13 +167,15 @@ def show(value: Mapping[str, Any]) -> None:
     click.echo(_UNITS[value["unit"]])
     quality = next((cell["quality"] for cell in value["cells"] if cell["quality"]), None)
     name = f"{quality['name']} %" if quality and quality["unit"] == "%" else quality["name"] if quality else None
-    headers = ["cell", "version", "largest", "limit", "equal samples", "argmax changed", "verdict"]
+    told = {cell["runtime"].partition(":")[0]: cell["version"] for cell in value["cells"] if cell["version"]}
+    click.echo("versions: " + ", ".join(f"{runtime} {version}" for runtime, version in told.items()))
+    headers = ["cell", "largest", "limit", "equal samples", "argmax changed", "verdict"]
     for one in value["families"]:
         click.echo()
         click.secho(f"{one['title']}, against {one['reference']}", bold=True)
         members = [cell for cell in value["cells"] if cell["family"] == one["name"]]
         rows = [[*_row(cell, value["unit"]), *([_quality(cell["quality"])] if name else [])] for cell in members]
-        render.table(rows, headers=[*headers, *([name] if name else [])], right=headers[2:6])
+        render.table(rows, headers=[*headers, *([name] if name else [])], right=headers[1:5])
     if value["between_families"]:
         click.echo()
         click.secho("between the families' references (information)", bold=True)
@@ -225,16 +227,15 @@ def _show_absent(value: Mapping[str, Any]) -> None:
 
 
 def _row(cell: Mapping[str, Any], unit: str) -> list[str]:
-    version, found = cell["version"] or "not told", cell["against_reference"]
+    found = cell["against_reference"]
     if found is None:
-        return [cell["name"], version, "", "", "", "", "the reference"]
+        return [cell["name"], "", "", "", "", "the reference"]
     limit = f"{cell['limit']:g}" if unit == "levels" else f"{cell['limit']:.0e}"
     if cell["limit"] > 0 and cell["share"] < 1:
         limit += f" ({100 * cell['share']:g} %)"
     verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if _all_equal(found) else "within"
     return [
         cell["name"],
-        version,
         _largest(found, unit),
         limit,
         _share(found),
