@@ -5,8 +5,9 @@ built-in ones do on x86; both are right, and they differ by a few levels. So a c
 reference of its own family; between families, differences are information.
 
 All limits stand in `MEMBERS` with their evidence. "Images" there are test images of Fashion-MNIST through the
-Enhanced CNN (7.8 M MACs), shares are of images with ten outputs each, on x86-64 with AVX-512 VNNI, LiteRT 2.3.0, tflite-runtime 2.14.0, tflite-micro
-0.dev20261023, OpenVINO 2026.4.1, ONNX Runtime 1.32.0, in November 2026; docs/agreement.md says more.
+Enhanced CNN (7.8 M MACs), shares are of images with ten outputs each, on x86-64 with AVX-512 VNNI, LiteRT 2.3.0,
+tflite-runtime 2.14.0, tflite-micro 0.dev20261023, OpenVINO 2026.4.1, ONNX Runtime 1.32.0, in November 2026;
+docs/agreement.md says more.
 """
 
 from __future__ import annotations
