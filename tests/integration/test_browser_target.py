@@ -19,7 +19,8 @@ from ai_edge_litert import schema_py_generated as schema
 from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import ModelError
-from edgefm.runtimes import litert, litertjs, litertjs_package
+from edgefm.runtimes import litert, litertjs
+from edgefm.runtimes.litertjs import package
 from edgefm.targets import target
 from tests.fixtures import tiny_models
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
 LIMITS = {"least_calls": 20, "least_ns": 50_000_000, "most_calls": 5_000, "most_ns": 2_000_000_000}
 
-_LACKS = litertjs_package.missing()
+_LACKS = package.missing()
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(bool(_LACKS), reason=f"it needs {'; '.join(_LACKS)}"),
@@ -259,7 +260,7 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _guards() -> list[int]:
-    return [one.pid for one in psutil.Process().children(recursive=True) if "litertjs_guard" in " ".join(_command(one))]
+    return [one.pid for one in psutil.Process().children(recursive=True) if "litertjs.guard" in " ".join(_command(one))]
 
 
 def _wait_until(held: Callable[[], bool], otherwise: str) -> None:

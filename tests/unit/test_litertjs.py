@@ -17,11 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.runtimes import litert, litertjs, litertjs_package, litertjs_watch
+from edgefm.runtimes import litert, litertjs
 from edgefm.runtimes.base import Available, Unavailable
-from edgefm.runtimes.litertjs_model import read_ends
-from edgefm.runtimes.litertjs_server import PageServer
-from edgefm.runtimes.litertjs_setup import main as setup_command
+from edgefm.runtimes.litertjs import package, watch
+from edgefm.runtimes.litertjs.model import read_ends
+from edgefm.runtimes.litertjs.server import PageServer
+from edgefm.runtimes.litertjs.setup import main as setup_command
 from edgefm.targets import target
 from edgefm.targets.base import TargetError
 from tests.fixtures import tiny_models
@@ -36,7 +37,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(litertjs_package, "_DRIVERS", ("chromedriver",))
+    monkeypatch.setattr(package, "_DRIVERS", ("chromedriver",))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bin").mkdir()
     return tmp_path
@@ -51,7 +52,7 @@ def _program(path: Path, script: str) -> Path:
 def _package(scope: Path, *, version: str = "2.5.3") -> Path:
     """Write what passes for the npm packages below a folder node_modules/@litertjs and return the core's folder."""
     core = scope / "core"
-    for file in (*litertjs_package._FILES, "../wasm-utils/dist/index.js"):
+    for file in (*package._FILES, "../wasm-utils/dist/index.js"):
         (core / file).resolve().parent.mkdir(parents=True, exist_ok=True)
         (core / file).write_text("//")
     (core / "package.json").write_text(json.dumps({"version": version}))
@@ -74,14 +75,14 @@ def test_availability_names_all_that_is_missing_and_its_remedy(bare: Path) -> No
 
 
 def test_availability_wants_selenium(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(litertjs_package.importlib.util, "find_spec", lambda name: None)
-    assert any("pip install 'edgefm[browser]'" in lack for lack in litertjs_package.missing())
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: None)
+    assert any("pip install 'edgefm[browser]'" in lack for lack in package.missing())
 
 
 def test_everything_there_is_available(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _program(bare / "bin" / "chromium", "exit 0")
     monkeypatch.setenv("EDGEFM_CHROMEDRIVER", str(_program(bare / "my-driver", "exit 0")))
-    monkeypatch.setattr(litertjs_package.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: object())
     _package(bare / "node_modules" / "@litertjs")
     assert litertjs.availability() == Available() == target("browser").availability()
     assert litertjs.version() == "2.5.3"
@@ -90,11 +91,11 @@ def test_everything_there_is_available(bare: Path, monkeypatch: pytest.MonkeyPat
 def test_named_program_that_is_none_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _program(bare / "bin" / "chromium", "exit 0")
     monkeypatch.setenv("EDGEFM_CHROMIUM", "/no/such/browser")
-    assert any("'/no/such/browser', which is no program" in lack for lack in litertjs_package.missing())
+    assert any("'/no/such/browser', which is no program" in lack for lack in package.missing())
 
 
 def test_package_is_looked_for_in_order(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert litertjs_package.package() is None
+    assert package.package() is None
     _package(bare / "cache" / "litertjs" / "node_modules" / "@litertjs", version="1")
     assert litertjs.version() == "1"
     _package(bare / "node_modules" / "@litertjs", version="2")
@@ -103,15 +104,15 @@ def test_package_is_looked_for_in_order(bare: Path, monkeypatch: pytest.MonkeyPa
     assert litertjs.version() == "3"
     # A name that leads nowhere is a mistake to tell, not a reason to take another one.
     monkeypatch.setenv("EDGEFM_LITERTJS", "/no/such/folder")
-    assert litertjs_package.package() is None
-    assert any("'/no/such/folder', which does not hold it" in lack for lack in litertjs_package.missing())
+    assert package.package() is None
+    assert any("'/no/such/folder', which does not hold it" in lack for lack in package.missing())
 
 
 def test_package_without_its_dependency_does_not_count(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     core = _package(bare / "mine")
     (bare / "mine" / "wasm-utils" / "dist" / "index.js").unlink()
     monkeypatch.setenv("EDGEFM_LITERTJS", str(core))
-    assert litertjs_package.package() is None
+    assert package.package() is None
 
 
 def test_setup_without_npm_says_what_to_do(bare: Path) -> None:
@@ -124,13 +125,13 @@ def test_setup_without_npm_says_what_to_do(bare: Path) -> None:
 def test_setup_tells_what_npm_says(bare: Path) -> None:
     _program(bare / "bin" / "npm", "echo 'npm error code E404' >&2; exit 1")
     with pytest.raises(RuntimeUnavailableError, match=r"@litertjs/core@2\.5\.3 .*: npm error code E404"):
-        litertjs_package.setup()
+        package.setup()
 
 
 def test_setup_does_not_wait_for_ever(bare: Path) -> None:
     _program(bare / "bin" / "npm", "exec /bin/sleep 30")
     with pytest.raises(RuntimeUnavailableError, match=r"within 0\.2 s"):
-        litertjs_package.setup(seconds=0.2)
+        package.setup(seconds=0.2)
 
 
 def test_setup_asks_npm_for_pinned_packages_and_runs_no_script(bare: Path) -> None:
@@ -142,7 +143,7 @@ def test_setup_asks_npm_for_pinned_packages_and_runs_no_script(bare: Path) -> No
     assert "still missing: Chromium" in done.output
     asked = (bare / "asked").read_text().split()
     assert {"--ignore-scripts", "@litertjs/core@2.5.3", "@litertjs/wasm-utils@2.5.3"} <= set(asked)
-    found = litertjs_package.package()
+    found = package.package()
     assert found is not None
     assert found.core.is_relative_to(bare / "cache")
 
@@ -226,19 +227,19 @@ def test_server_shows_its_files_to_those_who_know_the_address(tmp_path: Path) ->
 def test_watch_tells_a_page_that_was_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     # (on a processor, waiting) in ns of two processes, before and after; the second is the busy one.
     told = iter([(0, 0), (100, 50), (10, 9_000), (10_100, 50 + 2_500)])
-    monkeypatch.setattr(litertjs_watch, "_schedstat", lambda pid: next(told))
-    (reason,) = litertjs_watch.MainThreadWatch([1, 2]).reasons()
+    monkeypatch.setattr(watch, "_schedstat", lambda pid: next(told))
+    (reason,) = watch.MainThreadWatch([1, 2]).reasons()
     assert reason == "the page was kept off the processor for 20.0 % of its turn"
 
 
 def test_watch_finds_nothing_where_the_system_tells_nothing() -> None:
-    assert litertjs_watch.MainThreadWatch([]).reasons() == ()
-    assert litertjs_watch.MainThreadWatch([2**22 + 1]).reasons() == ()  # beyond the greatest process id of Linux
+    assert watch.MainThreadWatch([]).reasons() == ()
+    assert watch.MainThreadWatch([2**22 + 1]).reasons() == ()  # beyond the greatest process id of Linux
 
 
 def _guard(driver: Path, tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "edgefm.runtimes.litertjs_guard", str(driver)],
+        [sys.executable, "-m", "edgefm.runtimes.litertjs.guard", str(driver)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from edgefm.errors import EdgefmError
-from edgefm.runtimes import litertjs_package
+from edgefm.runtimes.litertjs import package
 
 
 @click.group(help="LiteRT.js, the runtime of the target 'browser'.")
@@ -13,13 +13,13 @@ def main() -> None:
     """Hold the commands."""
 
 
-@main.command(help=f"Fetch @litertjs/core {litertjs_package.VERSION} with npm into edgefm's cache.")
+@main.command(help=f"Fetch @litertjs/core {package.VERSION} with npm into edgefm's cache.")
 def setup() -> None:
     """Fetch the packages and say what else is missing."""
     try:
-        found = litertjs_package.setup()
+        found = package.setup()
     except EdgefmError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"@litertjs/core {found.version}: {found.core}")
-    for lack in litertjs_package.missing():
+    for lack in package.missing():
         click.echo(f"still missing: {lack}")

@@ -22,7 +22,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_PAGE = resources.files("edgefm.runtimes") / "litertjs_page"
+_PAGE = resources.files("edgefm.runtimes.litertjs") / "page"
 
 
 class PageServer:

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from edgefm.errors import RuntimeUnavailableError
-from edgefm.runtimes import litertjs_package
+from edgefm.runtimes.litertjs import package
 
-_GUARD = "edgefm.runtimes.litertjs_guard"
+_GUARD = "edgefm.runtimes.litertjs.guard"
 _END_SECONDS = 15.0
 _DAY_SECONDS = 86_400
 _FLAGS = (
@@ -52,7 +52,7 @@ class Browser:
         Raises:
           RuntimeUnavailableError: a program is missing or did not start.
         """
-        browser, driver = litertjs_package.browser(), litertjs_package.driver()
+        browser, driver = package.browser(), package.driver()
         assert browser is not None and driver is not None, "availability() comes first"
         self._guard = subprocess.Popen(
             [sys.executable, "-m", _GUARD, str(driver)],

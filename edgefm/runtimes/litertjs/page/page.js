@@ -1,4 +1,4 @@
-// What runs inside the browser: one model in LiteRT.js, driven by edgefm/runtimes/litertjs.py through WebDriver.
+// What runs inside the browser: one model in LiteRT.js, driven by edgefm.runtimes.litertjs through WebDriver.
 //
 // Only the public interface of @litertjs/core is used to load and run, as a web page would. Arrays cross as base64
 // of their bytes. Times are of performance.now() in this page, never of the way here.

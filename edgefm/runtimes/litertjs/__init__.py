@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.runtimes import litertjs_package
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
-from edgefm.runtimes.litertjs_browser import Browser, BrowserGoneError
-from edgefm.runtimes.litertjs_model import ModelEnds, read_ends
-from edgefm.runtimes.litertjs_server import PageServer
-from edgefm.runtimes.litertjs_watch import MainThreadWatch
+from edgefm.runtimes.litertjs import package
+from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError
+from edgefm.runtimes.litertjs.model import ModelEnds, read_ends
+from edgefm.runtimes.litertjs.server import PageServer
+from edgefm.runtimes.litertjs.watch import MainThreadWatch
 
 name = "litertjs"
-INSTALL = f"apt-get install chromium chromium-driver; pip install 'edgefm[browser]'; {litertjs_package.SETUP}"
+INSTALL = f"apt-get install chromium chromium-driver; pip install 'edgefm[browser]'; {package.SETUP}"
 # A browser reserves more address space than any sensible limit: the worker must not limit its own.
 LIMITS_MEMORY = False
 _CUSTOM_OPERATOR = re.compile(r"unresolved custom op: (\S+?)\.?(?:\s|$)")
@@ -34,13 +34,13 @@ _HIDDEN = "the page was hidden: Chromium slows hidden pages down"
 
 def version() -> str:
     """Return the version of @litertjs/core."""
-    found = litertjs_package.package()
+    found = package.package()
     return "unknown" if found is None else found.version
 
 
 def availability() -> Availability:
     """Return whether a browser, its driver, selenium and the npm package are here; none of them is started."""
-    missing = litertjs_package.missing()
+    missing = package.missing()
     return Unavailable(f"it needs {'; '.join(missing)}") if missing else Available()
 
 
@@ -57,9 +57,9 @@ def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:
     usable = availability()
     if isinstance(usable, Unavailable):
         raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
-    package = litertjs_package.package()
-    assert package is not None
-    server = PageServer(model=path, folders={"core": package.core, "wasm-utils": package.wasm_utils})
+    found = package.package()
+    assert found is not None
+    server = PageServer(model=path, folders={"core": found.core, "wasm-utils": found.wasm_utils})
     try:
         browser = Browser(server.url)
         try:
@@ -204,9 +204,3 @@ def _explain(path: Path, doing: str, message: str, lines: list[str]) -> ModelErr
         )
     errors = [line.removeprefix("ERROR:").strip() for line in said if line.startswith("ERROR")]
     return ModelError(f"LiteRT.js failed while {doing}, {path}: {' '.join(errors[:2]) or message}")
-
-
-if __name__ == "__main__":
-    from edgefm.runtimes.litertjs_setup import main
-
-    main()
