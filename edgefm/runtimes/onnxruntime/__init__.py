@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.errors import ModelError, RuntimeUnavailableError
-from edgefm.runtimes import onnx_file, tflite_ends, tflite_to_onnx
+from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.interpreter_session import check_threads, closed
 from edgefm.runtimes.model_ends import End, Ends, check
+from edgefm.runtimes.onnxruntime import tflite_to_onnx
 
 name = "onnxruntime"
 INSTALL = "pip install 'edgefm[peers]'"

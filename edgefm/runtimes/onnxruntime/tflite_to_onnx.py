@@ -4,8 +4,7 @@ tf2onnx needs TensorFlow, seconds and memory, so that it runs beside the process
 wrong without a word (of tf2onnx 1.17.0: a FULLY_CONNECTED that takes a feature map without a RESHAPE before it), so
 that a conversion is only used where it answers random inputs as LiteRT does, but for what kernels differ by.
 
-Run as a module it converts: `python -m edgefm.runtimes.tflite_to_onnx MODEL.tflite OUT.onnx`; the last line it
-prints is JSON.
+The process is `python -m edgefm.runtimes.onnxruntime MODEL.tflite OUT.onnx SECONDS`; the last line it prints is JSON.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Session, TensorDetails
 
 OPSET = 17
+_PROGRAM = "edgefm.runtimes.onnxruntime"
 SECONDS = 300
 # Root mean square of the difference, of the spread of LiteRT's answers; levels for outputs that hardly vary.
 _TOLERANCE, _LEVELS = 0.1, 2
@@ -78,7 +78,7 @@ def cache_folder() -> Path:
 def _convert_beside(path: Path, out: Path, seconds: int) -> None:
     """Convert in a new process; `out` is there afterwards."""
     unfinished = out.with_suffix(f".{os.getpid()}.part")
-    command = [sys.executable, "-m", __name__, str(path), str(unfinished), str(seconds)]
+    command = [sys.executable, "-m", _PROGRAM, str(path), str(unfinished), str(seconds)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         done = subprocess.run(
@@ -191,7 +191,3 @@ def _lift_memory_limit() -> None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
