@@ -96,7 +96,8 @@ class Device:
         told = done.stdout.replace("\r\n", "\n")  # of a device before Android 7
         found = _STATUS.search(told)
         if found is None:
-            raise self._explain(doing, done.stderr or told, "it ended before it was done")
+            # adb itself says nothing where the device is unplugged in the middle of a command.
+            raise self._explain(doing, done.stderr, "error: closed before it was done; the device went away")
         return Done(output=told[: found.start()].rstrip("\n"), status=int(found[1]))
 
     def push(self, here: Path, there: str) -> None:

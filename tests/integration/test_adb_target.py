@@ -263,7 +263,7 @@ def test_device_that_is_unplugged_while_a_model_runs_is_told(connect: Connect, t
     connect(benchmark={"after": {"2": {"devices": []}}})
     with _place() as place, WorkerProcess(place=place, folder=tmp_path, name="worker") as worker:
         _load(worker, _model(tmp_path))
-        with pytest.raises(WorkerError, match="being timed failed: error: closed"):
+        with pytest.raises(WorkerError, match="being timed failed: error: closed before it was done; the device went"):
             _time(worker)
 
 
