@@ -31,7 +31,7 @@ RUNTIMES: dict[str, str] = {
     # Of the targets 'browser', 'adb' and 'cortex-m'; their own times and counts, not this machine's.
     "litertjs": "edgefm.runtimes.litertjs",
     "android-benchmark": "edgefm.runtimes.android_benchmark",
-    "cortex-m-firmware": "edgefm.targets.cortex_m_runtime",
+    "cortex-m-firmware": "edgefm.targets.cortex_m.runtime",
 }
 
 

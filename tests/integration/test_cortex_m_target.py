@@ -21,15 +21,10 @@ from edgefm.benchmarking.process import WorkerError
 from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.inspection import inspect
 from edgefm.runtimes.base import Available, Unavailable
-from edgefm.targets import (
-    cortex_m,
-    cortex_m_boards,
-    cortex_m_graph,
-    cortex_m_run,
-    cortex_m_runtime,
-    cortex_m_source,
-)
+from edgefm.targets import cortex_m
 from edgefm.targets.base import Figure, TargetError
+from edgefm.targets.cortex_m import boards, graph, runtime, source
+from edgefm.targets.cortex_m.run import FirmwareError
 from edgefm.targets.host import Host
 from tests.fixtures import tiny_models
 from tests.fixtures.int8_operators import every_operator
@@ -37,7 +32,7 @@ from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
 REPOSITORY = Path(__file__).parents[2]
 ASSET = REPOSITORY / "android_demo_assets" / "model.tflite"
-_MISSING = [name for name in (cortex_m_boards.EMULATOR, cortex_m_boards.COMPILER) if shutil.which(name) is None]
+_MISSING = [name for name in (boards.EMULATOR, boards.COMPILER) if shutil.which(name) is None]
 needs_tools = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
 # A user's firmware: 4 bytes in, 2 out. INVOKE and SETUP are put in.
 _FIRMWARE = """
@@ -74,7 +69,7 @@ def _firmware(folder: Path, *, setup: str = "", invoke: str = _HALF) -> Path:
     blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     command = next(block for block in blocks if block.startswith("arm-none-eabi-gcc"))
     (folder / "app.c").write_text(_FIRMWARE.replace("SETUP", setup).replace("INVOKE", invoke))
-    environment = {**os.environ, "FIRMWARE": str(cortex_m_boards.FIRMWARE)}
+    environment = {**os.environ, "FIRMWARE": str(boards.FIRMWARE)}
     subprocess.run(["bash", "-ec", command], cwd=folder, env=environment, check=True)
     return folder / "app.elf"
 
@@ -147,7 +142,7 @@ def test_outputs_of_every_operator_equal_tflite_micro(tmp_path: Path) -> None:
 @pytest.mark.qemu
 @needs_tools
 def test_worker_of_the_target_answers_as_the_firmware_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runtimes.RUNTIMES, cortex_m.RUNTIME, cortex_m_runtime.__name__)
+    monkeypatch.setitem(runtimes.RUNTIMES, cortex_m.RUNTIME, runtime.__name__)
     inputs = _inputs((28, 28, 1), "uint8", count=3)
     found = raw_outputs(ASSET, inputs, runtime=cortex_m.RUNTIME, target=targets.target("cortex-m:m7"))
     wanted = raw_outputs(ASSET, inputs, runtime="litert:reference", target=Host())
@@ -170,7 +165,7 @@ def test_session_takes_inputs_larger_than_a_pipe_and_tells_of_a_dead_emulator(
     relu = Operator(name="RELU", inputs=(0,), outputs=(1,))
     model = _file(tmp_path, tiny_models.build(Graph(tensors=tensors, operators=[relu], inputs=[0], outputs=[1])))
     picture = _inputs((side, side, 1), "int8", count=1)
-    with cortex_m_runtime.load(model) as session:
+    with runtime.load(model) as session:
         halves = np.maximum(picture.astype(int), 0) / 2
         for _ in range(2):
             np.testing.assert_array_equal(session.run(picture), np.floor(halves + 0.5) - 128)
@@ -228,7 +223,7 @@ def test_figures_of_a_user_s_firmware_that_misbehaves(tmp_path: Path, setup: str
     firmware = _firmware(tmp_path, setup=setup, invoke=invoke or _HALF)
     target = targets.target(f"cortex-m:m4,firmware={firmware}")
     assert isinstance(target, cortex_m.CortexM)
-    with pytest.raises(cortex_m_run.FirmwareError, match=words):
+    with pytest.raises(FirmwareError, match=words):
         target.outputs(_file(tmp_path, _sums()), np.zeros((1, 2, 2, 1), np.int8), seconds=1)
 
 
@@ -327,7 +322,7 @@ def test_source_of_damaged_models_is_made_or_refused(tmp_path: Path) -> None:
         for place in generator.integers(0, len(damaged), generator.integers(1, 6)):
             damaged[int(place)] = int(generator.integers(256))
         try:
-            cortex_m_source.source_of(cortex_m_graph.read(_file(tmp_path, bytes(damaged))))
+            source.source_of(graph.read(_file(tmp_path, bytes(damaged))))
         except ModelError:
             refused += 1
     assert 20 < refused < 60  # most are refused; one in four hits weights alone
@@ -388,4 +383,4 @@ def test_open_other_runtime_and_other_place(monkeypatch: pytest.MonkeyPatch) -> 
         targets.target("cortex-m").open("litert")
     monkeypatch.delenv(cortex_m.VARIABLE, raising=False)
     with pytest.raises(RuntimeUnavailableError, match="target 'cortex-m' alone"):
-        cortex_m_runtime.load(ASSET)
+        runtime.load(ASSET)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from edgefm.targets import cortex_m_arithmetic
-from edgefm.targets.cortex_m_arithmetic import (
+from edgefm.targets.cortex_m import arithmetic
+from edgefm.targets.cortex_m.arithmetic import (
     activation_range,
     mean_multiplier,
     padding,
@@ -20,7 +20,7 @@ from edgefm.targets.cortex_m_arithmetic import (
 
 
 def test_docstrings_say_what_is_returned() -> None:
-    assert doctest.testmod(cortex_m_arithmetic) == doctest.TestResults(failed=0, attempted=2)
+    assert doctest.testmod(arithmetic) == doctest.TestResults(failed=0, attempted=2)
 
 
 @given(some.floats(2.0**-30, 2.0**20))

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.errors import ModelError
-from edgefm.targets.cortex_m_graph import Graph, Tensor
-from edgefm.targets.cortex_m_kernels import Alias, Field, Place, Step, steps_of
+from edgefm.targets.cortex_m.graph import Graph, Tensor
+from edgefm.targets.cortex_m.kernels import Alias, Field, Place, Step, steps_of
 
 _ALIGNMENT = 16
 

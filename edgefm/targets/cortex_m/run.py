@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefm.targets.base import TargetError
-from edgefm.targets.cortex_m_boards import EMULATOR, Board, find
-from edgefm.targets.cortex_m_build import Firmware
+from edgefm.targets.cortex_m.boards import EMULATOR, Board, find
+from edgefm.targets.cortex_m.build import Firmware
 
 SECONDS = 120.0
 # A firmware that writes without end is stopped.

@@ -17,7 +17,7 @@ EMULATOR, COMPILER = "qemu-system-arm", "arm-none-eabi-gcc"
 _PACKAGES = {EMULATOR: "qemu-system-arm", COMPILER: "gcc-arm-none-eabi"}
 _VARIABLES = {EMULATOR: "EDGEFM_QEMU_SYSTEM_ARM", COMPILER: "EDGEFM_ARM_GCC"}
 _ANSWER_SECONDS = 20.0
-FIRMWARE = Path(__file__).parent / "cortex_m_firmware"
+FIRMWARE = Path(__file__).parent / "firmware"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgefm.errors import ModelError
 from edgefm.targets.base import TargetError
-from edgefm.targets.cortex_m_boards import COMPILER, FIRMWARE, Board, find
+from edgefm.targets.cortex_m.boards import COMPILER, FIRMWARE, Board, find
 
 FLAGS = ("-O2", "-std=gnu11", "-ffreestanding", "-ffunction-sections", "-fno-common")
 SOURCES = ("edgefm_start.c", "edgefm_firmware.c", "edgefm_kernels.c")

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.errors import ModelError
-from edgefm.targets.cortex_m_arithmetic import (
+from edgefm.targets.cortex_m.arithmetic import (
     activation_range,
     mean_multiplier,
     padding,
     quantize_multiplier,
     softmax_scaling,
 )
-from edgefm.targets.cortex_m_graph import Operator, Tensor
+from edgefm.targets.cortex_m.graph import Operator, Tensor
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 

@@ -1,9 +1,9 @@
 """Cortex-M microcontrollers, emulated by QEMU: instruction counts, outputs and memory of a real firmware; no latency.
 
 Address: 'cortex-m' (an M4), 'cortex-m:m7', 'cortex-m:m55'. The firmware is built from the model with edgefm's own
-int8 kernels in plain C (cortex_m_firmware/edgefm_kernels.c), whose arithmetic is that of TensorFlow Lite for
+int8 kernels in plain C (firmware/edgefm_kernels.c), whose arithmetic is that of TensorFlow Lite for
 Microcontrollers. With 'cortex-m:m4,firmware=build/app.elf' it is one that you linked from your own project and
-cortex_m_firmware/edgefm_firmware.c; the model then only says what goes in and what should come out.
+firmware/edgefm_firmware.c; the model then only says what goes in and what should come out.
 
 QEMU counts instructions, not cycles: it knows no pipeline, no caches and no wait states of a flash.
 See docs/targets-npu-mcu.md.
@@ -25,15 +25,17 @@ from numpy.typing import NDArray
 
 from edgefm.errors import EdgefmError, ModelError, RecipeError, unknown_name
 from edgefm.runtimes.base import Availability, Available, Unavailable
-from edgefm.targets import cortex_m_boards, cortex_m_build, cortex_m_graph, cortex_m_run, cortex_m_source
 from edgefm.targets.base import Figure, Mode, Place, TargetError
-from edgefm.targets.cortex_m_boards import BOARDS, COMPILER, EMULATOR, Board
-from edgefm.targets.cortex_m_graph import Graph, Tensor
-from edgefm.targets.cortex_m_run import Counted, FirmwareError
+from edgefm.targets.cortex_m import boards, build, run
+from edgefm.targets.cortex_m.boards import BOARDS, COMPILER, EMULATOR, Board
+from edgefm.targets.cortex_m.graph import Graph, Tensor
+from edgefm.targets.cortex_m.graph import read as read_graph
+from edgefm.targets.cortex_m.run import Counted, FirmwareError
+from edgefm.targets.cortex_m.source import Source, source_of
 from edgefm.targets.host import WORKER, Host, HostPlace
 
 DEFAULT = "m4"
-RUNTIME = "cortex-m-firmware"  # its module is cortex_m_runtime
+RUNTIME = "cortex-m-firmware"  # its module is `runtime`
 VARIABLE = "EDGEFM_CORTEX_M"  # tells a worker the address behind 'cortex-m:'
 REFERENCE = "litert:builtin"
 INPUTS = 4
@@ -85,9 +87,9 @@ class CortexM:
         """Return whether emulator and compiler are here, and the firmware where one is given."""
         try:
             for program in self._programs():
-                cortex_m_boards.version(cortex_m_boards.find(program))
+                boards.version(boards.find(program))
             if self.firmware is not None:
-                cortex_m_build.read(self.firmware)
+                build.read(self.firmware)
         except EdgefmError as error:
             return Unavailable(str(error))
         return Available()
@@ -113,7 +115,7 @@ class CortexM:
           ModelError: a kernel for it is missing, or it does not fit the memory.
           TargetError: a program is missing, or the user's firmware does not do what it should.
         """
-        graph = cortex_m_graph.read(Path(model))
+        graph = read_graph(Path(model))
         inputs = _inputs(graph)
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
             source, firmware = self.firmware_for(graph, Path(name))
@@ -146,9 +148,7 @@ class CortexM:
             self._difference(Path(model), inputs, outputs, details),
         )
 
-    def outputs(
-        self, model: Path, inputs: NDArray[Any], *, seconds: float = cortex_m_run.SECONDS
-    ) -> tuple[NDArray[Any], ...]:
+    def outputs(self, model: Path, inputs: NDArray[Any], *, seconds: float = run.SECONDS) -> tuple[NDArray[Any], ...]:
         """Return the outputs for raw inputs, [n, ...] each in the model's own dtype, in the file's order.
 
         Args:
@@ -159,7 +159,7 @@ class CortexM:
           ModelError: see `figures`; or inputs of another shape or dtype.
           TargetError: see `figures`.
         """
-        graph = cortex_m_graph.read(Path(model))
+        graph = read_graph(Path(model))
         wanted = graph.inputs[0]
         if inputs.dtype != np.dtype(wanted.dtype) or inputs.shape[1:] != wanted.shape[1:] or not len(inputs):
             raise ModelError(
@@ -172,7 +172,7 @@ class CortexM:
     def _programs(self) -> tuple[str, ...]:
         return (EMULATOR, COMPILER) if self.firmware is None else (EMULATOR,)
 
-    def firmware_for(self, graph: Graph, folder: Path) -> tuple[cortex_m_source.Source | None, cortex_m_build.Firmware]:
+    def firmware_for(self, graph: Graph, folder: Path) -> tuple[Source | None, build.Firmware]:
         """Return the user's firmware, or the one that is built in a folder, with its source.
 
         Raises:
@@ -180,21 +180,21 @@ class CortexM:
           TargetError: the compiler is missing, or the user's firmware is no ELF file for Arm.
         """
         if self.firmware is not None:
-            return None, cortex_m_build.read(self.firmware)
-        source = cortex_m_source.source_of(graph)
+            return None, build.read(self.firmware)
+        source = source_of(graph)
         source.write(folder)
-        return source, cortex_m_build.read(cortex_m_build.build(folder, board=self.board))
+        return source, build.read(build.build(folder, board=self.board))
 
     def _run(
         self,
         graph: Graph,
-        firmware: cortex_m_build.Firmware,
+        firmware: build.Firmware,
         inputs: NDArray[Any],
         *,
-        seconds: float = cortex_m_run.SECONDS,
+        seconds: float = run.SECONDS,
     ) -> Counted:
         try:
-            return cortex_m_run.run(
+            return run.run(
                 firmware,
                 np.ascontiguousarray(inputs).tobytes(),
                 board=self.board,
@@ -206,16 +206,16 @@ class CortexM:
                 raise ModelError(f"{graph.path} could not be run on an emulated Cortex-M: {error.message}") from error
             raise
 
-    def _details(self, source: cortex_m_source.Source | None) -> dict[str, Any]:
+    def _details(self, source: Source | None) -> dict[str, Any]:
         details: dict[str, Any] = {
             "cpu": self.board.cpu,
             "machine": self.board.machine,
-            "qemu": cortex_m_boards.version(cortex_m_boards.find(EMULATOR)),
+            "qemu": boards.version(boards.find(EMULATOR)),
         }
         if source is None:
             return details | {"kernels": f"those of the given firmware {self.firmware}"}
-        compiler = cortex_m_boards.version(cortex_m_boards.find(COMPILER))
-        flags = " ".join(cortex_m_build.flags_of(self.board))
+        compiler = boards.version(boards.find(COMPILER))
+        flags = " ".join(build.flags_of(self.board))
         return details | {"kernels": _OWN, "compiler": f"{COMPILER} {compiler}", "flags": flags}
 
     def _figure(

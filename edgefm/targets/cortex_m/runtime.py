@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 
 from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.targets import cortex_m, cortex_m_boards, cortex_m_graph, cortex_m_run
-from edgefm.targets.cortex_m_boards import EMULATOR
-from edgefm.targets.cortex_m_build import Firmware
-from edgefm.targets.cortex_m_graph import Graph, Tensor
-from edgefm.targets.cortex_m_run import FirmwareError
+from edgefm.targets import cortex_m
+from edgefm.targets.cortex_m import boards, run
+from edgefm.targets.cortex_m.boards import EMULATOR
+from edgefm.targets.cortex_m.build import Firmware
+from edgefm.targets.cortex_m.graph import Graph, Tensor
+from edgefm.targets.cortex_m.graph import read as read_graph
+from edgefm.targets.cortex_m.run import FirmwareError
 
 name = cortex_m.RUNTIME
 INSTALL = "apt-get install qemu-system-arm gcc-arm-none-eabi"
@@ -40,7 +42,7 @@ _START_SECONDS = 20.0
 
 def version() -> str:
     """Return the emulator's version."""
-    return f"qemu {cortex_m_boards.version(cortex_m_boards.find(EMULATOR))}"
+    return f"qemu {boards.version(boards.find(EMULATOR))}"
 
 
 def availability() -> Availability:
@@ -63,7 +65,7 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
         raise RuntimeUnavailableError(usable.reason)
     assert isinstance(usable, Available)
     target = cortex_m.target(os.environ[cortex_m.VARIABLE])
-    graph = cortex_m_graph.read(path)
+    graph = read_graph(path)
     folder = Path(tempfile.mkdtemp(prefix="edgefm-cortex-m-"))
     try:
         _, firmware = target.firmware_for(graph, folder)
@@ -76,7 +78,7 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
 class CortexMSession:
     """A firmware that waits in the emulator for its next input."""
 
-    def __init__(self, graph: Graph, firmware: Firmware, *, board: cortex_m_boards.Board, folder: Path) -> None:
+    def __init__(self, graph: Graph, firmware: Firmware, *, board: boards.Board, folder: Path) -> None:
         self.input = _details(graph.inputs[0])
         self.outputs = tuple(_details(tensor) for tensor in graph.outputs)
         self.output = self.outputs[0]
@@ -84,16 +86,16 @@ class CortexMSession:
         self._graph, self._folder = graph, folder
         self._given = bytes(graph.inputs[0].size_bytes)
         self._answers: tuple[NDArray[Any], ...] = ()
-        for pipe in (cortex_m_run.IN, cortex_m_run.OUT):
+        for pipe in (run.IN, run.OUT):
             os.mkfifo(folder / pipe)
         # Both ways on one side: neither waits for the emulator, and its end is not the end of the pipe.
-        self._to = os.open(folder / cortex_m_run.IN, os.O_RDWR | os.O_NONBLOCK)
-        self._from = os.open(folder / cortex_m_run.OUT, os.O_RDWR | os.O_NONBLOCK)
+        self._to = os.open(folder / run.IN, os.O_RDWR | os.O_NONBLOCK)
+        self._from = os.open(folder / run.OUT, os.O_RDWR | os.O_NONBLOCK)
         if firmware.path.parent != folder:
-            shutil.copyfile(firmware.path, folder / cortex_m_run.FIRMWARE)
-        with (folder / cortex_m_run.LOG).open("wb") as log:
+            shutil.copyfile(firmware.path, folder / run.FIRMWARE)
+        with (folder / run.LOG).open("wb") as log:
             self._process = subprocess.Popen(
-                cortex_m_run.command(board, counted=False),
+                run.command(board, counted=False),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -165,7 +167,7 @@ class CortexMSession:
     def _check_sizes(self) -> None:
         """Wait for the firmware's first words: the sizes of what goes in and comes out."""
         until = time.monotonic() + _START_SECONDS
-        while not (sizes := cortex_m_run.sizes(self._words())):
+        while not (sizes := run.sizes(self._words())):
             self._check_alive()
             if time.monotonic() > until:
                 raise FirmwareError(f"the firmware said nothing to edgefm within {_START_SECONDS:g} s")
@@ -175,13 +177,13 @@ class CortexMSession:
             raise ModelError(f"the firmware's input and outputs have {sizes} bytes, the model's {wanted}")
 
     def _words(self) -> str:
-        path = self._folder / cortex_m_run.WORDS
+        path = self._folder / run.WORDS
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def _check_alive(self) -> None:
         if self._process.poll() is not None:
-            reason = cortex_m_run.why(self._words())
-            log = (self._folder / cortex_m_run.LOG).read_text(encoding="utf-8", errors="replace").strip()
+            reason = run.why(self._words())
+            log = (self._folder / run.LOG).read_text(encoding="utf-8", errors="replace").strip()
             raise FirmwareError(f"the firmware ended: {reason or log or f'exit code {self._process.returncode}'}")
 
 
