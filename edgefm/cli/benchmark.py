@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--rounds",
     type=int,
     default=None,
-    help="Exactly so many turns a model.  [default: 15 to 45, until p50 is known to 2 %]",
+    help="Exactly so many turns a model.  [default: 15 to 45, until p50 is known to 1 %]",
 )
 @click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")

@@ -40,7 +40,7 @@ class BenchmarkProtocol(Recipe):
     threads: int = 1
     rounds: int = 15
     rounds_at_most: int = 45
-    interval: float = 0.02
+    interval: float = 0.01
     budget_seconds: float = 600.0
     repeats_at_most: int = 15
     round_seconds: float = 0.1
@@ -64,7 +64,7 @@ class BenchmarkProtocol(Recipe):
         if not (self.interval > 0 and self.budget_seconds > 0):
             raise RecipeError(
                 f"interval {self.interval} and budget_seconds {self.budget_seconds}: both must be above 0",
-                hint="interval is a share: 0.02 stands for 2 % to either side.",
+                hint="interval is a share: 0.01 stands for 1 % to either side.",
             )
         if not (self.model_seconds > 0 and self.round_seconds >= 0):
             raise RecipeError(
