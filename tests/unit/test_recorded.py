@@ -269,3 +269,17 @@ def test_profile_that_had_to_take_prefixes_says_so(results: Path) -> None:
     row = next(harness_figures.row(one) for one in harness_figures.WANTED if one.result == "profile_sums")
     assert "int8, builtin: +2.1 %; int8, builtin: +2.1 % (prefixes)" in row[2] and row[3] == "reached"
     assert recorded.history()[0]["figures"]["furthest"] == {"value": 2.1, "low": 1.0, "high": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("images", "cells", "seconds", "held"),
+    [(1000, 5, 180.0, True), (1000, 5, 181.0, False), (1000, 4, 20.0, False), (100, 9, 20.0, False)],
+    ids=["held", "slow", "few cells", "few images"],
+)
+def test_agreement_counts_only_with_enough_images_and_cells(
+    images: int, cells: int, seconds: float, held: bool, results: Path
+) -> None:
+    figures = {"images": images, "seconds": seconds, "cells": {str(place): 1.0 for place in range(cells)}}
+    recorded.write_result("agreement_time", what="w", command="c", figures=figures)
+    row = next(harness_figures.row(one) for one in harness_figures.WANTED if one.result == "agreement_time")
+    assert row[3] == ("reached" if held else "**missed**")
