@@ -23,17 +23,18 @@ from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import ModelError, RecipeError
 from edgefm.progress import Progress
 from edgefm.runtimes.base import Available, Unavailable
-from edgefm.targets import aarch64_cpus, aarch64_root, qemu_aarch64, qemu_instructions, qemu_program, target
-from edgefm.targets.aarch64_root import Root
+from edgefm.targets import qemu_aarch64, target
 from edgefm.targets.base import TargetError
-from edgefm.targets.qemu_aarch64 import QemuAarch64
-from edgefm.targets.qemu_instructions import CountingUnavailableError
-from edgefm.targets.qemu_program import Qemu
+from edgefm.targets.qemu_aarch64 import QemuAarch64, cpus, instructions, program
+from edgefm.targets.qemu_aarch64 import root as aarch64_root
+from edgefm.targets.qemu_aarch64.instructions import CountingUnavailableError
+from edgefm.targets.qemu_aarch64.program import Qemu
+from edgefm.targets.qemu_aarch64.root import Root
 from tests.fixtures import tiny_models
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / "android_demo_assets" / "model.tflite"
-CPUS = tuple(aarch64_cpus.CPUS)
+CPUS = tuple(cpus.CPUS)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def emulated() -> Iterator[None]:
 
 
 def _parts() -> tuple[Root, Qemu]:
-    return aarch64_root.find(), qemu_program.find()
+    return aarch64_root.find(), program.find()
 
 
 # --- addresses and cores
@@ -72,7 +73,7 @@ def test_address_refuses_max_with_the_reason() -> None:
 
 @pytest.mark.parametrize("name", CPUS)
 def test_cpuinfo_is_read_as_that_core(name: str) -> None:
-    text = aarch64_cpus.cpu(name).cpuinfo()
+    text = cpus.cpu(name).cpuinfo()
     assert environment.cpu_model(text) == f"{name}, emulated by qemu"
     assert ("asimddp" in environment.cpu_features(text)) == (name == "cortex-a76")  # Armv8.2's int8 dot products
 
@@ -82,7 +83,7 @@ def test_cpuinfo_is_read_as_that_core(name: str) -> None:
 
 def test_target_without_a_root_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(aarch64_root.FOLDER_VARIABLE, str(tmp_path / "nowhere"))
-    monkeypatch.setattr(qemu_program, "find", lambda: _some_qemu())
+    monkeypatch.setattr(program, "find", lambda: _some_qemu())
     started = time.monotonic()
     usable = target("qemu-aarch64").availability()
     assert time.monotonic() - started < 2
@@ -99,7 +100,7 @@ def test_target_without_qemu_says_what_to_install(tmp_path: Path, monkeypatch: p
 
 
 def test_target_says_that_qemu_is_too_old_for_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qemu_program, "find", lambda: _some_qemu(cpus=("cortex-a53", "cortex-a57")))
+    monkeypatch.setattr(program, "find", lambda: _some_qemu(cpus=("cortex-a53", "cortex-a57")))
     usable = target("qemu-aarch64:cortex-a76").availability()
     assert isinstance(usable, Unavailable) and "does not know the cpu cortex-a76" in usable.reason
 
@@ -150,7 +151,7 @@ def test_setup_names_a_missing_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_plugin_needs_a_qemu_that_takes_plugins(tmp_path: Path) -> None:
     with pytest.raises(CountingUnavailableError, match="built without plugins") as caught:
-        qemu_instructions.plugin(_some_qemu(has_plugins=False), cache=tmp_path, root=_some_root(tmp_path))
+        instructions.plugin(_some_qemu(has_plugins=False), cache=tmp_path, root=_some_root(tmp_path))
     assert "apt-get install qemu-user" in str(caught.value)
 
 
@@ -163,7 +164,7 @@ def test_plugin_tells_of_its_compiler(
 ) -> None:
     monkeypatch.setenv("CC", compiler)
     with pytest.raises(CountingUnavailableError, match=words):
-        qemu_instructions.plugin(_some_qemu(), cache=tmp_path, root=_some_root(tmp_path))
+        instructions.plugin(_some_qemu(), cache=tmp_path, root=_some_root(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -234,11 +235,11 @@ for number, times in enumerate([1000, 1000, 1000, 101000]):
 @pytest.mark.usefixtures("emulated")
 def test_plugin_counts_a_loop_of_two_instructions_exactly(tmp_path: Path) -> None:
     root, qemu = _parts()
-    library = qemu_instructions.plugin(qemu, cache=aarch64_root.cache_folder() / "qemu-plugins", root=root)
+    library = instructions.plugin(qemu, cache=aarch64_root.cache_folder() / "qemu-plugins", root=root)
     counts = tmp_path / "counts"
     subprocess.run(
         [*qemu.command(root, cpu="cortex-a53", plugin=library), "-c", _LOOP],
-        env=qemu_program.guest_environment(root) | {"EDGEFM_COUNTS": str(counts), "PYTHONHASHSEED": "0"},
+        env=program.guest_environment(root) | {"EDGEFM_COUNTS": str(counts), "PYTHONHASHSEED": "0"},
         check=True,
         timeout=60,
     )
@@ -280,7 +281,7 @@ def test_count_tells_a_model_that_breaks(tmp_path: Path, behaviour: str, words: 
     root, qemu = _parts()
     seconds = 3 if "hang" in behaviour else 60
     with pytest.raises(ModelError, match=words):
-        qemu_instructions.count(model, cpu="cortex-a53", root=root, qemu=qemu, runtime="fake", seconds=seconds)
+        instructions.count(model, cpu="cortex-a53", root=root, qemu=qemu, runtime="fake", seconds=seconds)
     assert not [child for child in psutil.Process().children() if "qemu" in child.name()]
 
 
@@ -370,7 +371,7 @@ def test_worker_tells_the_emulated_core_and_the_root_s_versions(tmp_path: Path) 
 @pytest.mark.qemu
 @pytest.mark.usefixtures("emulated")
 def test_target_is_available_in_well_under_two_seconds() -> None:
-    qemu_program._look.cache_clear()
+    program._look.cache_clear()
     started = time.monotonic()
     assert target("qemu-aarch64").availability() == Available()
     assert time.monotonic() - started < 1

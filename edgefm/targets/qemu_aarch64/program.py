@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from edgefm.targets.aarch64_root import Root
 from edgefm.targets.base import TargetError
+from edgefm.targets.qemu_aarch64.root import Root
 
 # The static one emulates as well, but has no plugins in Debian's build.
 PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")

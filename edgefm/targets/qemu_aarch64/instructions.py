@@ -3,8 +3,8 @@
 A count is no time: a core runs 0.5 to 3 instructions a cycle, and what memory costs is not in it. It is what stays
 the same from machine to machine and from run to run, and it moves when kernels or a graph change.
 
-The plugin (`qemu_plugin/instructions.c`) is compiled once with this machine's C compiler. The script
-`qemu_plugin/marked.py` encloses each invoke by two marks; between two marks lie exactly the instructions of that
+The plugin (`plugin/instructions.c`) is compiled once with this machine's C compiler. The script
+`plugin/marked.py` encloses each invoke by two marks; between two marks lie exactly the instructions of that
 invoke and of the call from Python. What the same marks count around an empty Python function is subtracted.
 """
 
@@ -25,17 +25,17 @@ from typing import Any
 
 from edgefm import runtimes
 from edgefm.errors import EdgefmError, ModelError
-from edgefm.targets.aarch64_root import Root, cache_folder
 from edgefm.targets.bundle import bundle
-from edgefm.targets.qemu_program import Qemu, guest_environment
+from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
+from edgefm.targets.qemu_aarch64.root import Root, cache_folder
 
 # All invokes have the same count but for the seventh and those after it, where Python 3.11 has rewritten the code of
 # LiteRT's own `invoke` function (600 instructions more, then 150 fewer).
 WARMUP_CALLS = 2
 CALLS = 3
 SECONDS = 600.0
-_SOURCE = Path(__file__).parent / "qemu_plugin" / "instructions.c"
-_SCRIPT = Path(__file__).parent / "qemu_plugin" / "marked.py"
+_SOURCE = Path(__file__).parent / "plugin" / "instructions.c"
+_SCRIPT = Path(__file__).parent / "plugin" / "marked.py"
 _APIS = range(1, 10)  # numbers of the plugin interface; qemu 7.2 takes 1
 _COMPILE_SECONDS = 60.0
 

@@ -1,7 +1,7 @@
 """64-bit Arm cores, emulated by qemu: the outputs of the real aarch64 kernels, and instruction counts; no latency.
 
 Address: 'qemu-aarch64' or with a core: 'qemu-aarch64:cortex-a76'. Workers run under `qemu-aarch64` in an arm64 root
-(`aarch64_root`), which is made once with::
+(`root`), which is made once with::
 
     python -m edgefm.targets.qemu_aarch64 setup
 
@@ -24,12 +24,13 @@ from edgefm import runtimes
 from edgefm.errors import EdgefmError
 from edgefm.runtimes import tflite_file
 from edgefm.runtimes.base import Availability, Available, Unavailable
-from edgefm.targets import aarch64_cpus, aarch64_root, qemu_program
-from edgefm.targets.aarch64_root import Root
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.bundle import bundle
-from edgefm.targets.qemu_instructions import CountingUnavailableError, count
-from edgefm.targets.qemu_program import Qemu, guest_environment
+from edgefm.targets.qemu_aarch64 import cpus, program
+from edgefm.targets.qemu_aarch64.instructions import CountingUnavailableError, count
+from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
+from edgefm.targets.qemu_aarch64.root import Root
+from edgefm.targets.qemu_aarch64.root import find as find_root
 
 WORKER = "edgefm.benchmarking.worker"
 RUNTIME = "litert"
@@ -44,7 +45,7 @@ def target(rest: str) -> QemuAarch64:
     Raises:
       RecipeError: an unknown core, or one that cannot be trusted.
     """
-    cpu = aarch64_cpus.cpu(rest or aarch64_cpus.DEFAULT).name
+    cpu = cpus.cpu(rest or cpus.DEFAULT).name
     return QemuAarch64(name=f"qemu-aarch64:{rest}" if rest else "qemu-aarch64", cpu=cpu)
 
 
@@ -98,10 +99,10 @@ class QemuAarch64:
         return (Figure(name="instructions", value=found.instructions, mode=self.mode, details=details),)
 
     def _parts(self) -> tuple[Root, Qemu]:
-        qemu = qemu_program.find()
+        qemu = program.find()
         if self.cpu not in qemu.cpus:
             raise TargetError(f"{qemu.path.name} {qemu.version} does not know the cpu {self.cpu}")
-        return aarch64_root.find(), qemu
+        return find_root(), qemu
 
 
 class QemuPlace:
@@ -166,9 +167,3 @@ class QemuPlace:
 
 def _with_hint(error: EdgefmError) -> str:
     return error.message if error.hint is None else f"{error.message} ({error.hint})"
-
-
-if __name__ == "__main__":
-    from edgefm.targets.qemu_setup import main
-
-    main()

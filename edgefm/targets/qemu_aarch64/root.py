@@ -32,8 +32,8 @@ from filelock import FileLock
 
 from edgefm import artefacts
 from edgefm.progress import SILENT, Progress
-from edgefm.targets.aarch64_cpus import CPUS
 from edgefm.targets.base import TargetError
+from edgefm.targets.qemu_aarch64.cpus import CPUS
 
 FOLDER_VARIABLE = "EDGEFM_AARCH64_ROOT"
 SETUP = "python -m edgefm.targets.qemu_aarch64 setup"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from edgefm.errors import EdgefmError
-from edgefm.targets import aarch64_root, qemu_program
+from edgefm.targets.qemu_aarch64 import program, root
 
 
 class _Lines:
@@ -37,10 +37,10 @@ def setup(again: bool) -> None:
     Nothing is installed and no root is needed. It is kept in the user's cache, or in EDGEFM_AARCH64_ROOT.
     """
     started = time.monotonic()
-    root = aarch64_root.setup(qemu=str(qemu_program.find().path), again=again, progress=_Lines())
-    packages = ", ".join(f"{name} {version}" for name, version in root.manifest.packages.items())
-    size = _size(root.folder) / 1e6
-    click.echo(f"{root.folder}: Python {root.manifest.python}, {packages}; {size:,.0f} MB", nl=False)
+    made = root.setup(qemu=str(program.find().path), again=again, progress=_Lines())
+    packages = ", ".join(f"{name} {version}" for name, version in made.manifest.packages.items())
+    size = _size(made.folder) / 1e6
+    click.echo(f"{made.folder}: Python {made.manifest.python}, {packages}; {size:,.0f} MB", nl=False)
     click.echo(f" ({time.monotonic() - started:.0f} s)")
 
 
