@@ -14,13 +14,14 @@ from edgefm import targets
 from edgefm.errors import ModelError, RecipeError
 from edgefm.inspection import inspect
 from edgefm.runtimes.base import Available, Unavailable
-from edgefm.targets import vela, vela_run
+from edgefm.targets import vela
 from edgefm.targets.base import Figure, TargetError
+from edgefm.targets.vela import program
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
 ASSET = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
-needs_vela = pytest.mark.skipif(vela_run.program() is None, reason="vela is not installed (ethos-u-vela)")
+needs_vela = pytest.mark.skipif(program.program() is None, reason="vela is not installed (ethos-u-vela)")
 
 
 def _figures(address: str, model: Path) -> dict[str, Figure]:
@@ -39,7 +40,7 @@ def _program(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     head = f"#!{sys.executable}\nimport os, signal, sys, time\nif '--version' in sys.argv: print('9.9'); sys.exit()\n"
     path.write_text(head + text)
     path.chmod(0o755)
-    monkeypatch.setenv(vela_run.VARIABLE, str(path))
+    monkeypatch.setenv(program.VARIABLE, str(path))
 
 
 def _partly_accelerated() -> bytes:
@@ -70,7 +71,7 @@ def test_figures_of_the_shipped_model_agree_with_each_other() -> None:
     assert {figure.mode for figure in found.values()} == {"estimated"}
     assert details["accelerator_config"] == "ethos-u55-128"
     assert (details["system_config"], details["memory_mode"]) == ("Ethos_U55_High_End_Embedded", "Shared_Sram")
-    assert details["vela_version"] == vela_run.version()
+    assert details["vela_version"] == program.version()
     latency, cycles = found["latency_ns"].value, found["npu_cycles"].value
     assert latency is not None and cycles is not None
     assert 1e5 < latency < 1e7
@@ -164,13 +165,13 @@ def test_figures_vela_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.M
     _program(tmp_path, "time.sleep(600)", monkeypatch)
     with (
         pytest.raises(ModelError, match=r"no estimate for .* within 0\.5 s, and was killed"),
-        vela_run.compiled(ASSET, accelerator="ethos-u55-128", seconds=0.5),
+        program.compiled(ASSET, accelerator="ethos-u55-128", seconds=0.5),
     ):
         pass
 
 
 def test_availability_without_vela_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(vela_run.VARIABLE, raising=False)
+    monkeypatch.delenv(program.VARIABLE, raising=False)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     found = targets.target("vela").availability()
@@ -180,7 +181,7 @@ def test_availability_without_vela_says_what_to_install(tmp_path: Path, monkeypa
 
 
 def test_availability_variable_that_names_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(vela_run.VARIABLE, str(tmp_path / "nothing"))
+    monkeypatch.setenv(program.VARIABLE, str(tmp_path / "nothing"))
     found = targets.target("vela").availability()
     assert isinstance(found, Unavailable) and "EDGEFM_VELA is" in found.reason
 
@@ -189,7 +190,7 @@ def test_availability_variable_that_names_no_program(tmp_path: Path, monkeypatch
 @needs_vela
 def test_availability_with_vela() -> None:
     assert targets.target("vela").availability() == Available()
-    help_text = vela_run._output(["--help"])
+    help_text = program._output(["--help"])
     assert all(accelerator in help_text for accelerator in vela.ACCELERATORS)
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from edgefm.errors import ModelError, RecipeError, unknown_name
 from edgefm.inspection import Inspection, OperatorInfo, inspect
 from edgefm.runtimes.base import Availability, Available, Unavailable
-from edgefm.targets import vela_run
 from edgefm.targets.base import Figure, Mode, Place, TargetError
+from edgefm.targets.vela import program
 
 ACCELERATORS = (
     "ethos-u55-32",
@@ -99,7 +99,7 @@ class Vela:
     def availability(self) -> Availability:
         """Return whether vela answers."""
         try:
-            vela_run.version()
+            program.version()
         except (TargetError, RecipeError) as error:
             return Unavailable(str(error))
         return Available()
@@ -125,12 +125,12 @@ class Vela:
         """
         source = inspect(Path(model))
         _check_shapes(source)
-        version = vela_run.version()
+        version = program.version()
         config = None
         if self.system_config is not None and self.memory_mode is not None:
             config = self.config or OWN_CONFIG
-            vela_run.check_configuration(config=config, system_config=self.system_config, memory_mode=self.memory_mode)
-        with vela_run.compiled(
+            program.check_configuration(config=config, system_config=self.system_config, memory_mode=self.memory_mode)
+        with program.compiled(
             Path(model),
             accelerator=self.accelerator,
             config=config,
@@ -143,7 +143,7 @@ class Vela:
 class _Estimate:
     """The figures of one compiled model."""
 
-    def __init__(self, source: Inspection, found: vela_run.Compiled, *, accelerator: str, version: str) -> None:
+    def __init__(self, source: Inspection, found: program.Compiled, *, accelerator: str, version: str) -> None:
         self._source = source
         self._found = found
         self._result = inspect(found.model)
