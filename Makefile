@@ -6,14 +6,15 @@ RUN ?= runs/demo
 RECORDED ?= runs/main-job
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint types unit format record assets figures clean
+.PHONY: help demo test lint types unit format record record-harness assets figures clean
 
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
 	@echo "make test     lint, types and tests"
 	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks, assets"
+	@echo "make record-harness  measure what needs no training, on a quiet machine (about 20 minutes, false alarms 40 more)"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
-	@echo "make figures  write the figures of README and docs from recorded results"
+	@echo "make figures  write the figures of README, docs/figures.md and docs/over-time.md from recorded results"
 
 # One environment for everything; rebuilt when the pins or the project file change.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -55,6 +56,14 @@ record: $(VENV)/installed
 	$(BIN)/python -m benchmarks.main_job --run $(RECORDED)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -q -s
 	$(MAKE) assets figures
+
+record-harness: $(VENV)/peers
+	-$(BIN)/python -m pytest --benchmark-enable -q -s benchmarks/test_shipped_models.py benchmarks/test_startup.py \
+	  benchmarks/test_harness_overhead.py benchmarks/test_profile_sums.py benchmarks/test_parent_memory.py \
+	  benchmarks/test_agreement_time.py benchmarks/test_base_install.py
+	-$(BIN)/python -m benchmarks.leaderboard
+	-$(BIN)/python -m benchmarks.false_alarms --resume
+	$(MAKE) figures
 
 assets: $(VENV)/installed
 	$(BIN)/edgefm assets $(RECORDED) --out android_demo_assets

@@ -58,6 +58,7 @@ def main() -> None:
             "variants": {variant["variant"]: compression(variant) for variant in report["variants"]},
             "dataset": record["dataset"],
             "protocol": record["protocol"],
+            "session": record["session"],
         },
     )
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -311,12 +311,23 @@ class _Bench:
             if self._lost is not None:
                 raise TargetError(self._lost)
             work(subject)
-        except (WorkerError, ModelError, TargetError) as error:
+        except (WorkerError, ModelError, TargetError) as failure:
+            error = self._lost_place() or failure
             if isinstance(error, TargetError):
                 self._lost = error.message
             # The file's name, not its place on this machine: records are passed on.
             measured.failure = error.message.replace(str(measured.path.resolve()), measured.path.name)
             self._progress.note(f"{measured.name} failed: {measured.failure}")
+
+    def _lost_place(self) -> TargetError | None:
+        """Return why the place is gone, where it is: a worker that ended can be the first sign of it."""
+        if self.place is None or self._lost is not None:
+            return None
+        try:
+            self.place.state()
+        except TargetError as error:
+            return error
+        return None
 
     def _worker(self) -> WorkerProcess:
         assert self.place is not None

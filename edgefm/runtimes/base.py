@@ -125,6 +125,14 @@ class TellsFacts(Protocol):
         """Return JSON values by name with unit, e.g. {'arena_bytes': 59440}; asked after the first invoke."""
 
 
+@runtime_checkable
+class TakesMany(Protocol):
+    """A session to which the way is long (a phone): many inputs go there in one journey."""
+
+    def outputs_of(self, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Return the outputs [n, ...] each for inputs [n, ...] in the input's dtype, one invoke for each."""
+
+
 class Runtime(Protocol):
     """A runtime; a module with these names is one.
 
