@@ -26,7 +26,7 @@ from edgefm.errors import ModelError
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets import bundle
 from edgefm.targets.base import Figure, Mode, TargetError
-from edgefm.targets.ssh_connection import Address, Connection, command, parse, reach
+from edgefm.targets.ssh.connection import Address, Connection, command, parse, reach
 
 # Runtimes that drive something else than a library of the machine they run on.
 _NOT_HERE = ("litertjs", "android-benchmark")
