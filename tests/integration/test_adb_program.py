@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgefm.runtimes import android_benchmark
-from edgefm.runtimes.android_adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import AdbError, Device
 from tests.fixtures import tiny_models
 from tests.fixtures.fake_adb import phone
 from tests.fixtures.fake_adb.adbd import Adbd

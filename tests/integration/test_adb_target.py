@@ -18,8 +18,8 @@ from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import ModelError, RecipeError
 from edgefm.runtimes import android_benchmark, litert
-from edgefm.runtimes.android_adb import AdbError
-from edgefm.runtimes.android_session import AndroidSession
+from edgefm.runtimes.android_benchmark.adb import AdbError
+from edgefm.runtimes.android_benchmark.session import AndroidSession
 from edgefm.runtimes.base import Available, Timed, Unavailable
 from edgefm.targets.adb import AdbPlace
 from edgefm.targets.base import TargetError
@@ -319,7 +319,7 @@ def test_model_that_hangs_is_ended_on_the_device(connect: Connect, tmp_path: Pat
 def test_shell_that_gives_no_answer_is_told(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     device = connect()
     with _place() as place:
-        monkeypatch.setattr("edgefm.runtimes.android_adb._SHORT_SECONDS", 0.5)
+        monkeypatch.setattr("edgefm.runtimes.android_benchmark.adb._SHORT_SECONDS", 0.5)
         monkeypatch.setattr(type(place._device).shell, "__kwdefaults__", {"seconds": 0.5})
         phone.change(device, hang=True)
         with pytest.raises(TargetError, match=r"asking for its state: no answer for 0\.5 s"):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgefm.errors import ModelError
-from edgefm.runtimes import android_output
-from edgefm.runtimes.android_adb import AdbError, Done
+from edgefm.runtimes.android_benchmark import output
+from edgefm.runtimes.android_benchmark.adb import AdbError, Done
 from tests.fixtures.fake_adb import phone
 from tests.fixtures.fake_adb.phone import average, summary
 
@@ -47,7 +47,7 @@ def _told(transcript: str, warmup: list[int], timed: list[int], **fields: object
 @pytest.mark.parametrize("transcript", ["benchmark_2021", "benchmark_2025"])
 def test_report_holds_both_runs_and_the_cold_start(transcript: str) -> None:
     told = _told(transcript, [339304, 266500, 266325], [266601, 266931])
-    report = android_output.read(told, abi="arm64-v8a", doing="being timed")
+    report = output.read(told, abi="arm64-v8a", doing="being timed")
     assert (report.warmup_us, report.timed_us) == ((339304, 266325), (266601, 266931))
     assert (report.init_us, report.first_us) == (20283, 339304)
     assert (report.memory_bytes, report.unknown) == (int(2.5 * 2**20), ())
@@ -56,7 +56,7 @@ def test_report_holds_both_runs_and_the_cold_start(transcript: str) -> None:
 @pytest.mark.parametrize("transcript", ["benchmark_2021", "benchmark_2025"])
 @given(times=st.lists(st.integers(0, 10**7), max_size=2))
 def test_loop_of_two_runs_loses_nothing(transcript: str, times: list[int]) -> None:
-    report = android_output.read(_told(transcript, [9, 8], times), abi="", doing="")
+    report = output.read(_told(transcript, [9, 8], times), abi="", doing="")
     assert list(report.timed_us) == times
 
 
@@ -70,20 +70,20 @@ def test_line_of_a_real_log_is_read() -> None:
         "Inference timings in us: Init: 20283, First inference: 339304, Warmup (avg): 302814, "
         "Inference (avg): 266473\n"
     )
-    report = android_output.read(Done(output=told, status=0), abi="arm64-v8a", doing="being timed")
+    report = output.read(Done(output=told, status=0), abi="arm64-v8a", doing="being timed")
     assert report.timed_us == (266601, 266931)
     assert (report.init_us, report.memory_bytes) == (20283, None)
 
 
 def test_options_that_it_does_not_know_are_named() -> None:
     unconsumed = "WARN: Unconsumed cmdline flags: --output_filepath=/data/local/tmp/o --use_xnnpack=true\n"
-    report = android_output.read(_told("benchmark_2025", [5], [5], unconsumed=unconsumed), abi="", doing="")
+    report = output.read(_told("benchmark_2025", [5], [5], unconsumed=unconsumed), abi="", doing="")
     assert report.unknown == ("--output_filepath", "--use_xnnpack")
 
 
 def test_other_output_is_refused() -> None:
     with pytest.raises(AdbError, match="told of 0 loops while being timed"):
-        android_output.read(Done(output="hello\n", status=0), abi="", doing="being timed")
+        output.read(Done(output="hello\n", status=0), abi="", doing="being timed")
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_other_output_is_refused() -> None:
 def test_failure_tells_the_reason(transcript: str, status: int, kind: type[Exception], words: str) -> None:
     said = phone.text(transcript, graph="/m", program="/data/local/tmp/benchmark_model")
     with pytest.raises(kind, match=words):
-        android_output.read(Done(output=said, status=status), abi="armeabi-v7a", doing="being timed")
+        output.read(Done(output=said, status=status), abi="armeabi-v7a", doing="being timed")
 
 
 def test_program_that_may_not_be_run_is_an_error() -> None:
     said = "/system/bin/sh: /data/local/tmp/benchmark_model: can't execute: Permission denied"
     with pytest.raises(AdbError, match=r"cannot be run: .*Permission denied"):
-        android_output.read(Done(output=said, status=126), abi="arm64-v8a", doing="being timed")
+        output.read(Done(output=said, status=126), abi="arm64-v8a", doing="being timed")
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_program_that_may_not_be_run_is_an_error() -> None:
 def test_crash_tells_the_signal(status: int, words: str) -> None:
     said = "INFO: STARTING!\nFATAL: The size of /data/local/tmp/in is 3 bytes. It should be 16 bytes.\n"
     with pytest.raises(ModelError, match=words):
-        android_output.read(Done(output=said, status=status), abi="arm64-v8a", doing="being timed")
+        output.read(Done(output=said, status=status), abi="arm64-v8a", doing="being timed")

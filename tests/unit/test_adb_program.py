@@ -7,14 +7,14 @@ import shlex
 import pytest
 
 from edgefm.errors import RecipeError
-from edgefm.runtimes import android_program
-from edgefm.runtimes.android_adb import AdbError
-from edgefm.runtimes.android_program import Program
+from edgefm.runtimes.android_benchmark import program
+from edgefm.runtimes.android_benchmark.adb import AdbError
+from edgefm.runtimes.android_benchmark.program import Program
 from edgefm.targets import target
 
 
 def test_command_asks_for_exactly_what_is_wanted() -> None:
-    line = android_program.command(
+    line = program.command(
         Program(path="/data/local/tmp/bench mark", sha256=""),
         graph="/data/m.tflite",
         given="/data/in",
@@ -27,8 +27,8 @@ def test_command_asks_for_exactly_what_is_wanted() -> None:
         most_seconds=30,
         output="/data/out",
     )
-    program, *options = shlex.split(line)
-    assert program == "/data/local/tmp/bench mark"
+    named, *options = shlex.split(line)
+    assert named == "/data/local/tmp/bench mark"
     assert dict(option.split("=", 1) for option in options) == {
         "--graph": "/data/m.tflite",
         "--num_threads": "4",
@@ -46,9 +46,9 @@ def test_command_asks_for_exactly_what_is_wanted() -> None:
 
 
 def test_program_that_lacks_an_option_is_refused() -> None:
-    android_program.check_known(["--output_filepath"])  # only outputs are lost
+    program.check_known(["--output_filepath"])  # only outputs are lost
     with pytest.raises(AdbError, match="does not know --use_xnnpack, --input_layer"):
-        android_program.check_known(["--input_layer", "--use_xnnpack", "--output_filepath"])
+        program.check_known(["--input_layer", "--use_xnnpack", "--output_filepath"])
 
 
 @pytest.mark.parametrize("address", ["adb:-s x", "adb:a b", "adb:-H"])

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from edgefm.runtimes import android_state
-from edgefm.runtimes.android_state import Cluster, State
+from edgefm.runtimes.android_benchmark import state as android_state
+from edgefm.runtimes.android_benchmark.state import Cluster, State
 from tests.fixtures.fake_adb import phone
 
 _POLICIES = (

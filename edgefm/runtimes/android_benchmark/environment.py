@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 from edgefm import environment
-from edgefm.runtimes import android_program, android_session
-from edgefm.runtimes.android_adb import Device
+from edgefm.runtimes.android_benchmark import session
+from edgefm.runtimes.android_benchmark.adb import Device
+from edgefm.runtimes.android_benchmark.program import find as find_program
 
 _SCRIPT = (
     "uname -sr; uname -m; echo @cores; ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l; "
@@ -23,12 +24,12 @@ def environment_of(device: Device) -> dict[str, Any]:
     """
     told = device.shell(_SCRIPT, doing="asking what it is").output
     kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", told, flags=re.MULTILINE)
-    facts = android_session.describe(device.properties())
-    state = android_session.state(device)
+    facts = session.describe(device.properties())
+    state = session.state(device)
     names = [facts[key] for key in ("soc", "device") if key in facts]
     total = re.search(r"^MemTotal:\s+(\d+) kB", memory, flags=re.MULTILINE)
     governors = sorted({cluster.governor for cluster in state.clusters if cluster.governor})
-    program = android_program.find(device)
+    program = find_program(device)
     return {
         "cpu": f"{names[0]} ({names[1]})" if len(names) == 2 else (names or ["unknown"])[0],
         "cores": int(cores.strip()) if cores.strip().isdigit() else 1,

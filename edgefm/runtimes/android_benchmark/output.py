@@ -22,7 +22,7 @@ import signal
 from dataclasses import dataclass
 
 from edgefm.errors import EdgefmError, ModelError
-from edgefm.runtimes.android_adb import AdbError, Done
+from edgefm.runtimes.android_benchmark.adb import AdbError, Done
 
 _SUMMARY = re.compile(
     r"^(?:INFO: )?count=(?P<count>\d+)(?: first=(?P<first>\d+))?(?: curr=(?P<last>\d+))?(?P<same>\(all same\))?"

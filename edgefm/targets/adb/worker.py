@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from edgefm import environment
 from edgefm.benchmarking import worker
-from edgefm.runtimes import android_environment
+from edgefm.runtimes.android_benchmark.environment import environment_here
 
 
 def main() -> None:
     """Serve as any worker does, in this process of its own."""
-    environment.environment = android_environment.environment_here
+    environment.environment = environment_here
     worker.main()
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefm.artefacts import sha256_file
-from edgefm.runtimes.android_adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import AdbError, Device
 
 VARIABLE = "EDGEFM_ANDROID_BENCHMARK"
 FOLDER = "/data/local/tmp/edgefm"  # the one place where adb's user may write and run programs on any device

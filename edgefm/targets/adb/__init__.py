@@ -18,14 +18,14 @@ from typing import IO, Any
 
 from edgefm import runtimes
 from edgefm.errors import RecipeError
-from edgefm.runtimes import android_program, android_session
-from edgefm.runtimes.android_adb import SERIAL, AdbError, Device
+from edgefm.runtimes.android_benchmark import program, session
+from edgefm.runtimes.android_benchmark.adb import SERIAL, AdbError, Device
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.host import HostPlace
 
 _RUNTIME = "android-benchmark"
-_WORKER = "edgefm.targets.adb_worker"
+_WORKER = "edgefm.targets.adb.worker"
 
 
 def target(rest: str) -> Adb:
@@ -53,7 +53,7 @@ class Adb:
     def availability(self) -> Availability:
         """Return whether adb, the device and benchmark_model are there."""
         try:
-            android_program.find(Device(self._serial))
+            program.find(Device(self._serial))
         except AdbError as error:
             return Unavailable(error.message)
         return Available()
@@ -84,18 +84,18 @@ class AdbPlace(HostPlace):
           AdbError: it cannot be made.
         """
         self._device = device
-        self.there = f"{android_program.FOLDER}/session-{secrets.token_hex(4)}"
-        stale = f"find {android_program.FOLDER} -maxdepth 1 -name 'session-*' -mtime +1 -exec rm -rf {{}} \\;"
+        self.there = f"{program.FOLDER}/session-{secrets.token_hex(4)}"
+        stale = f"find {program.FOLDER} -maxdepth 1 -name 'session-*' -mtime +1 -exec rm -rf {{}} \\;"
         made = device.shell(f"mkdir -p {self.there} && {{ {stale}; true; }}", doing="making a folder")
         if made.status:
             raise AdbError(f"adb:{device.serial}: making a folder there failed: {made.output.strip()}")
-        android_program.find(device)
+        program.find(device)
         super().__init__()
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new worker process of this machine that uses the device."""
         with _as_target_error():
-            android_session.kill_leftovers(self._device, self.there)
+            session.kill_leftovers(self._device, self.there)
         return subprocess.Popen(
             [sys.executable, "-m", _WORKER],
             stdin=subprocess.PIPE,
@@ -105,7 +105,7 @@ class AdbPlace(HostPlace):
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(sys.path),
                 SERIAL: self._device.serial,
-                android_session.FOLDER: self.there,
+                session.FOLDER: self.there,
             },
             text=True,
             encoding="utf-8",
@@ -114,14 +114,14 @@ class AdbPlace(HostPlace):
     def state(self) -> Mapping[str, Any]:
         """Return heat, frequency, load and charge of the device."""
         with _as_target_error():
-            return android_session.state(self._device).to_json()
+            return session.state(self._device).to_json()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
         with contextlib.suppress(AdbError):  # unplugged: the next session removes what is left after a day
-            android_session.kill_leftovers(self._device, self.there)
+            session.kill_leftovers(self._device, self.there)
             self._device.shell(f"rm -rf {self.there}", doing="removing files")
 
 

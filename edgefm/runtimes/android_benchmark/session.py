@@ -1,6 +1,6 @@
 """A model on an Android device, run and timed by Google's benchmark_model.
 
-benchmark_model prints a summary, not the time of each run (`edgefm.runtimes.android_output`). So that raw samples are
+benchmark_model prints a summary, not the time of each run (`output`). So that raw samples are
 kept, each process of it times a loop of two runs, whose summary tells both: the first and the last. A turn is so many
 processes, each warmed up for a moment first: the cores' frequency rises with the load.
 """
@@ -23,11 +23,15 @@ from numpy.typing import NDArray
 
 from edgefm.artefacts import sha256_bytes, sha256_file
 from edgefm.errors import ModelError
-from edgefm.runtimes import android_output, android_program, android_state
-from edgefm.runtimes.android_adb import AdbError, Device, Done
-from edgefm.runtimes.android_output import Report
-from edgefm.runtimes.android_program import Program
-from edgefm.runtimes.android_state import Cluster, State
+from edgefm.runtimes.android_benchmark.adb import AdbError, Device, Done
+from edgefm.runtimes.android_benchmark.output import Report
+from edgefm.runtimes.android_benchmark.output import read as read_report
+from edgefm.runtimes.android_benchmark.program import FOLDER as ON_DEVICE
+from edgefm.runtimes.android_benchmark.program import OUTPUT, Program, check_known
+from edgefm.runtimes.android_benchmark.program import command as command_line
+from edgefm.runtimes.android_benchmark.state import FREQUENCIES, SCRIPT, Cluster, State, disturbances, without_clusters
+from edgefm.runtimes.android_benchmark.state import clusters as clusters_in
+from edgefm.runtimes.android_benchmark.state import read as read_state
 from edgefm.runtimes.base import TensorDetails, Timed
 from edgefm.runtimes.model_ends import Ends
 
@@ -51,7 +55,7 @@ def kill_leftovers(device: Device, folder: str) -> None:
 
 def state(device: Device) -> State:
     """Return what may disturb a measurement on a device now."""
-    return android_state.read(device.shell(android_state.SCRIPT, doing="asking for its state").output)
+    return read_state(device.shell(SCRIPT, doing="asking for its state").output)
 
 
 def describe(properties: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +89,7 @@ class AndroidSession:
         self._sent: bytes | None = None
         self._known_outputs: bool | None = None
         given = os.environ.get(FOLDER)
-        self._folder = given or f"{android_program.FOLDER}/worker-{secrets.token_hex(4)}"
+        self._folder = given or f"{ON_DEVICE}/worker-{secrets.token_hex(4)}"
         self._mine = given is None
         self._run(f"mkdir -p {self._folder}", doing="making a folder")
         self._graph = f"{self._folder}/{sha256_file(path)[:16]}.tflite"
@@ -166,7 +170,7 @@ class AndroidSession:
         return Timed(
             warmup_ns=[RESOLUTION_NS * sample for sample in warmup_us],
             invoke_ns=samples[:most_calls],
-            disturbed=android_state.disturbances(before, state(self._device), loaded=loaded),
+            disturbed=disturbances(before, state(self._device), loaded=loaded),
         )
 
     def facts(self) -> Mapping[str, Any]:
@@ -196,7 +200,7 @@ class AndroidSession:
         report, _ = self._process(
             runs=1, warmup_runs=0, warmup_seconds=0, most_seconds=_MOST_SECONDS, doing="being invoked", output=out
         )
-        self._known_outputs = android_program.OUTPUT not in report.unknown
+        self._known_outputs = OUTPUT not in report.unknown
         # The loop of one run is the first there is: no warm-up came before it.
         cold = {"load_ns": report.init_us, "first_invoke_ns": report.timed_us[0] if report.timed_us else None}
         self._facts |= {name: RESOLUTION_NS * value for name, value in cold.items() if value is not None}
@@ -224,17 +228,17 @@ class AndroidSession:
         )
         removed = "" if output is None else f"rm -f {output}; "
         report, told = self._watched(
-            f"{removed}{self._in_sight(line)}; r=$?; {android_state.FREQUENCIES}; (exit $r)",
+            f"{removed}{self._in_sight(line)}; r=$?; {FREQUENCIES}; (exit $r)",
             doing=doing,
             seconds=2 * most_seconds + _SLACK_SECONDS,
         )
         if not report.timed_us:
             raise ModelError(f"one run takes longer than {most_seconds:g} s on the device")
-        return report, android_state.clusters(told)
+        return report, clusters_in(told)
 
     def _line(self, given: str, *, runs: int, output: str | None, **limits: Any) -> str:
-        """Return the command line of a process; `limits` are those of `android_program.command`."""
-        return android_program.command(
+        """Return the command line of a process; `limits` are those of `program.command`."""
+        return command_line(
             self._program,
             graph=self._graph,
             given=given,
@@ -259,9 +263,9 @@ class AndroidSession:
             with contextlib.suppress(AdbError):
                 kill_leftovers(self._device, self._folder)
             raise
-        said = Done(output=android_state.without_clusters(done.output), status=done.status)
-        report = android_output.read(said, abi=self._properties.get("abi", "unknown"), doing=doing)
-        android_program.check_known(report.unknown)
+        said = Done(output=without_clusters(done.output), status=done.status)
+        report = read_report(said, abi=self._properties.get("abi", "unknown"), doing=doing)
+        check_known(report.unknown)
         return report, done.output
 
     def _send_input(self) -> str:
@@ -296,7 +300,7 @@ class AndroidSession:
             f"if [ -f {out} ]; then cat {out} >>{all_outs}; fi; i=$((i+1)); done; cat {log}; (exit $r)"
         )
         report, _ = self._watched(script, doing=f"answering {count} inputs", seconds=_MOST_SECONDS + _SLACK_SECONDS)
-        self._known_outputs = android_program.OUTPUT not in report.unknown
+        self._known_outputs = OUTPUT not in report.unknown
         return self._split(self._fetch(all_outs, count), count)
 
     def _split(self, content: bytes, count: int) -> tuple[NDArray[Any], ...]:
@@ -314,7 +318,7 @@ class AndroidSession:
         """Return the bytes of the outputs of some invokes."""
         if not self._known_outputs:
             raise ModelError(
-                f"this benchmark_model gives no outputs: it does not know {android_program.OUTPUT}",
+                f"this benchmark_model gives no outputs: it does not know {OUTPUT}",
                 hint="Its times can be had. For outputs take a newer one, of 2023 or later.",
             )
         size = count * sum(map(_bytes_of, self.outputs))

@@ -10,16 +10,17 @@ import functools
 from pathlib import Path
 
 from edgefm.errors import ModelError, RecipeError, unknown_name
-from edgefm.runtimes import android_program, model_ends, tflite_ends
-from edgefm.runtimes.android_adb import INSTALL as _INSTALL_ADB
-from edgefm.runtimes.android_adb import AdbError, Device
-from edgefm.runtimes.android_program import Program
-from edgefm.runtimes.android_session import AndroidSession
+from edgefm.runtimes import model_ends, tflite_ends
+from edgefm.runtimes.android_benchmark import program
+from edgefm.runtimes.android_benchmark.adb import INSTALL as _INSTALL_ADB
+from edgefm.runtimes.android_benchmark.adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.program import Program
+from edgefm.runtimes.android_benchmark.session import AndroidSession
 from edgefm.runtimes.base import Availability, Available, Unavailable
 
 name = "android-benchmark"
 KERNELS = ("xnnpack", "builtin")
-INSTALL = f"{_INSTALL_ADB}; {android_program.INSTALL}"
+INSTALL = f"{_INSTALL_ADB}; {program.INSTALL}"
 # The model's memory is the device's.
 LIMITS_MEMORY = False
 
@@ -60,4 +61,4 @@ def _device() -> Device:
 @functools.cache
 def _program() -> Program:
     """Return benchmark_model on that device; looked for once in a process."""
-    return android_program.find(_device())
+    return program.find(_device())
