@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = "edgefm-benchmarks"
+_PROCESSES = Path("/proc")
 
 
 @contextlib.contextmanager
@@ -53,8 +53,8 @@ def others() -> list[int]:
 
 
 def _alive(pid: int) -> bool:
-    if sys.platform == "linux":
-        return Path(f"/proc/{pid}").exists()
+    if _PROCESSES.joinpath("self").exists():
+        return _PROCESSES.joinpath(str(pid)).exists()
     import psutil
 
     return bool(psutil.pid_exists(pid))

@@ -251,7 +251,8 @@ class _Worker:
                 answers.append(session.get_outputs())
             places = range(len(session.outputs))
             many = tuple(np.concatenate([np.atleast_1d(answer[place]) for answer in answers]) for place in places)
-        np.savez(out, **{str(place): array for place, array in enumerate(many)})
+        arrays: dict[str, Any] = {str(place): array for place, array in enumerate(many)}
+        np.savez(out, **arrays)
         return {}
 
     def environment(self) -> dict[str, Any]:
