@@ -34,6 +34,9 @@ RUNTIMES: dict[str, str] = {
     "cortex-m-firmware": "edgefm.targets.cortex_m.runtime",
 }
 
+# Those that run on a target of their own alone, whatever is installed here.
+OF_TARGETS = frozenset({"litertjs", "android-benchmark", "cortex-m-firmware"})
+
 
 def modules() -> dict[str, str]:
     """Return the module of each known runtime by name, edgefm's own first; none is imported.

@@ -1,0 +1,42 @@
+"""Which rounds of two models are compared: those in which both were undisturbed, as long as these suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Fewer pairs prove nothing: with five, no p falls below 5 %.
+LEAST_PAIRS = 6
+
+Turns = Sequence[Mapping[str, Any]]
+
+
+def shared(one: Turns, other: Turns) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return the turns of two models that are compared, round by round.
+
+    A round counts where both models have an undisturbed turn in it. Where such rounds are fewer than six or than half
+    of the common ones, the last turn of every common round is taken: disturbed turns of one round were disturbed at
+    about the same time, and many of them tell more than few undisturbed ones.
+
+    Args:
+      one: the rounds of a model, as a record holds them ('index', 'disturbed', 'invoke_ns').
+      other: those of the other model in the same benchmark.
+    """
+    calm = _common(_calm(one), _calm(other))
+    every = _common(_last(one), _last(other))
+    return calm if len(calm) >= min(len(every), max(LEAST_PAIRS, (len(every) + 1) // 2)) else every
+
+
+def _calm(turns: Turns) -> dict[int, Mapping[str, Any]]:
+    return {turn["index"]: turn for turn in turns if not turn["disturbed"]}
+
+
+def _last(turns: Turns) -> dict[int, Mapping[str, Any]]:
+    """Return the undisturbed turn of each round, the last one where there is none."""
+    return {turn["index"]: turn for turn in turns} | _calm(turns)
+
+
+def _common(
+    one: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str, Any]]
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    return [(one[index], other[index]) for index in sorted(one.keys() & other.keys())]
