@@ -22,6 +22,7 @@ from edgefm.benchmarking.statistics import (
     mcnemar,
     paired_difference,
 )
+from edgefm.comparison.figures import DIRECTIONS, Better, configuration, unjudged
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
 
 BETTER, WORSE, SAME = "better", "worse", "the same"
@@ -180,36 +181,48 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
     return replace(found, verdict=_of_quality(found, p))
 
 
-def exact(name: str, first: float, second: float, *, margin: float, details: Mapping[str, Any] | None = None) -> Aspect:
-    """Return how two figures compare that no chance is in, of which less is better."""
+def exact(
+    name: str,
+    first: float,
+    second: float,
+    *,
+    margin: float,
+    better: Better = "less",
+    details: Mapping[str, Any] | None = None,
+) -> Aspect:
+    """Return how two figures compare that no chance is in; `better`: the less of it or the more."""
     ratio = second / first if first else math.inf if second else 1.0
     if abs(ratio - 1) <= _SAME_SHARE.get(name, 0.0):
         found = SAME
     elif margin and abs(ratio - 1) <= margin:
         found = EQUIVALENT
     else:
-        found = WORSE if ratio > 1 else BETTER
+        found = WORSE if (ratio > 1) == (better == "less") else BETTER
     return Aspect(
         name=name,
         first=first,
         second=second,
         verdict=found,
         difference=Estimate(ratio, ratio, ratio) if math.isfinite(ratio) else None,
-        details={**(details or {}), "margin": margin},
+        details={**(details or {}), "better": better, "margin": margin},
     )
 
 
 def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin: float) -> list[Aspect]:
-    """Return how the sizes of two rows compare, and what else was counted or estimated of both."""
+    """Return how the sizes of two rows compare, and what else was counted or estimated of both (`figures`)."""
     found = [exact(name, first[name], second[name], margin=margin) for name in ("size_bytes", "size_gzip_bytes")]
     mine, other = figures_of(first), figures_of(second)
-    for name in sorted(mine.keys() & other.keys()):
-        (a, mode, needs), (b, other_mode, other_needs) = mine[name], other[name]
-        if (mode, needs) == (other_mode, other_needs):
-            found.append(exact(name, a, b, margin=margin, details={"mode": mode, **needs}))
-        else:
-            reason = "they depend on different things: " + f"{mode} {dict(needs)}, and {other_mode} {dict(other_needs)}"
+    for name in (name for name in DIRECTIONS if name in mine and name in other):
+        (a, mode, details), (b, other_mode, other_details) = mine[name], other[name]
+        needs, other_needs = configuration(details), configuration(other_details)
+        if (mode, needs) != (other_mode, other_needs):
+            reason = f"they depend on different things: {mode} {needs}, and {other_mode} {other_needs}"
             found.append(Aspect(name=name, first=a, second=b, verdict=NOT_COMPARED, reason=reason))
+        elif (why := unjudged(name, mine, other)) is not None:
+            found.append(Aspect(name=name, first=a, second=b, verdict=NOT_JUDGED, reason=why))
+        else:
+            told = {"mode": mode, **needs}
+            found.append(exact(name, a, b, margin=margin, better=DIRECTIONS[name], details=told))
     peaks = [(row["memory"] or {}).get("above_bare_bytes") for row in (first, second)]
     if None not in peaks:
         found.append(
@@ -240,6 +253,8 @@ def beyond_margin(aspect: Aspect) -> bool:
         return True
     if "higher_is_better" in aspect.details:
         return difference.high < -margin if aspect.details["higher_is_better"] else difference.low > margin
+    if aspect.details.get("better") == "more":
+        return difference.high < 1 - margin
     return difference.low > 1 + margin
 
 
