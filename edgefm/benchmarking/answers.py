@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.benchmarking.pieces import pieces
 from edgefm.benchmarking.process import WorkerProcess
 from edgefm.progress import SILENT, Progress
 from edgefm.targets.base import Place, Target
 
 SECONDS = 60.0
 MEMORY_BYTES = 4 << 30
-_AT_ONCE = 100
 
 
 def raw_outputs(
@@ -31,6 +31,7 @@ def raw_outputs(
     memory_bytes: int = MEMORY_BYTES,
     label: str = "",
     progress: Progress = SILENT,
+    told: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> tuple[NDArray[Any], ...]:
     """Return the outputs that a model gives on a target, [n, ...] each in the model's own dtype, in the file's order.
 
@@ -42,10 +43,12 @@ def raw_outputs(
       runtime: name of a runtime, with its kernel set where one is wanted.
       target: where to run.
       threads: of the runtime.
-      seconds: a worker that gives no answer for so long is killed.
+      seconds: a worker that gives no answer for so long is killed: one that does not load the model, or answer a
+        piece of the inputs, in it. The first piece is one input, later ones are as large as their time allows.
       memory_bytes: that the model may use above the bare runtime.
       label: told to `progress`; '' tells nothing.
       progress: receives progress.
+      told: receives what the worker tells of the loaded model (see `WorkerProcess.load`), before it is asked.
     Raises:
       WorkerError: the model crashed, hung, ran out of memory or cannot be run there.
       RecipeError: no runtime has this name.
@@ -65,12 +68,13 @@ def raw_outputs(
                 threads=threads,
                 seconds=seconds,
                 memory_bytes=memory_bytes,
-            ) as (worker, _),
+            ) as (worker, loaded_model),
         ):
-            pieces = []
+            if told is not None:
+                told(loaded_model)
+            found = []
             there = place.put(given)
-            for start in range(0, len(inputs), _AT_ONCE):
-                stop = min(start + _AT_ONCE, len(inputs))
+            for start, stop in pieces(len(inputs), limit_seconds=seconds):
                 out = place.scratch("outputs.npz")
                 worker.request(
                     "outputs",
@@ -83,10 +87,10 @@ def raw_outputs(
                 )
                 place.get(out, folder / "outputs.npz")
                 with np.load(folder / "outputs.npz") as held:
-                    pieces.append([held[str(index)] for index in range(len(held.files))])
+                    found.append([held[str(index)] for index in range(len(held.files))])
                 if label:
                     progress.step(label, stop, len(inputs))
-    return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
 @contextmanager
