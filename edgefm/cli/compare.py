@@ -65,7 +65,8 @@ def command(
     side. Models of records are matched by name; RECORD::NAME means one of them, so that RUN::float32 RUN::int8_w8a8
     compares two of one run. Latencies of different machines, runtimes or settings are not compared.
 
-    Exit code: 0 B is nowhere worse, 1 it is, beyond the margins, 2 something could not be compared.
+    Exit code: 0 B is nowhere worse beyond the margins, 1 it is, 2 something could not be compared, for instance of too
+    few rounds.
     """
     from edgefm.comparison.aspects import Margins
     from edgefm.comparison.compare import compare

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from statistics import NormalDist
 from typing import Any
 
+from edgefm.benchmarking import pairing
 from edgefm.benchmarking.round_comparison import (
     ALPHA,
     FASTER,
@@ -30,6 +32,7 @@ EQUIVALENT, UNDECIDED, TOO_FEW = "equivalent", "no difference seen", "too few ro
 NOT_COMPARED, NOT_JUDGED = "not compared", "not judged"
 # Counted instructions repeat to 0.003 %.
 _SAME_SHARE = {"instructions": 1e-4}
+_Z = NormalDist().inv_cdf(1 - ALPHA / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +127,21 @@ def latency(
 def latency_comparison(
     first: Mapping[str, Any], second: Mapping[str, Any], *, paired: bool, margin: float = 0.0
 ) -> LatencyComparison:
-    """Return how the rounds of the second row compare with those of the first, which both have."""
-    rounds, reference = rounds_of(second), rounds_of(first)
-    shared = sorted(rounds.keys() & reference.keys())
-    if paired and shared:
-        return compare_paired([rounds[i] for i in shared], [reference[i] for i in shared], margin=margin)
-    return compare_unpaired(list(rounds.values()), list(reference.values()), margin=margin)
+    """Return how the rounds of the second row compare with those of the first, which both have.
+
+    Within one record, rounds are paired as `edgefm.benchmarking.pairing.shared` has it, which looks at both models'
+    turns at once; the rounds that each model's own figures are made of need not be the same ones.
+    """
+    if paired and (shared := pairing.shared(_timed(second), _timed(first))):
+        return compare_paired(
+            [turn["invoke_ns"] for turn, _ in shared], [turn["invoke_ns"] for _, turn in shared], margin=margin
+        )
+    return compare_unpaired(list(rounds_of(second).values()), list(rounds_of(first).values()), margin=margin)
+
+
+def _timed(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the turns with samples that may be used at all."""
+    return [turn for turn in row["rounds"] if turn["invoke_ns"] and not turn.get("refused", False)]
 
 
 def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any],
@@ -163,17 +175,18 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
         p = _two_proportions(hits[0], other["n"], hits[1], mine["n"])
         method = "z test and Newcombe's interval, as of independent images"
     elif (recorded := _recorded_difference(first, first_row, second, second_row)) is not None:
-        difference, p = recorded, None
-        method = "bootstrap interval of the difference over the same samples"
+        difference, p = recorded, _of_interval(recorded)
+        method = "bootstrap interval of the difference over the same samples, p by its half-width"
         details["samples"] = mine["n"]
     else:
-        difference, p = _joined(mine, other), None
+        difference = _joined(mine, other)
+        p = None if difference is None else _of_interval(difference)
         if difference is None:
             return Aspect(
                 name=name, first=values[0], second=values[1], verdict=NOT_JUDGED, reason="there is no interval",
                 details=details,
             )  # fmt: skip
-        method = "intervals joined as of independent samples (Zou and Donner 2008)"
+        method = "intervals joined as of independent samples (Zou and Donner 2008), p by the half-width"
     found = Aspect(
         name=name, first=values[0], second=values[1], verdict="", difference=difference, p=p, method=method,
         details=details,
@@ -258,6 +271,16 @@ def beyond_margin(aspect: Aspect) -> bool:
     return difference.low > 1 + margin
 
 
+def is_missing(aspect: Aspect) -> bool:
+    """Return whether an aspect should have been decided and could not be: refused, too few rounds, no interval.
+
+    A size or a count that is shown and not judged (peak memory) is not missing: no one could judge it.
+    """
+    return aspect.verdict in (NOT_COMPARED, TOO_FEW) or (
+        aspect.verdict == NOT_JUDGED and "higher_is_better" in aspect.details
+    )
+
+
 def _of_latency(found: str) -> str:
     return {FASTER: BETTER, SLOWER: WORSE}.get(found, found)
 
@@ -334,6 +357,22 @@ def _two_proportions(hits: int, total: int, other_hits: int, other_total: int) -
     if error == 0:
         return 1.0
     return math.erfc(abs(hits / total - other_hits / other_total) / error / math.sqrt(2))
+
+
+def _of_interval(difference: Estimate) -> float:
+    """Return the two-sided p that a 95 % interval stands for: below 5 % exactly where it leaves out 0.
+
+    The distance to 0 is counted in standard errors, 1.96 of which make the half of the interval on that side, as of a
+    normal estimate. So measures that have an interval alone take part in the correction for several tests.
+
+    Source: Altman & Bland 2011, BMJ 343:d2304.
+    """
+    if difference.value == 0:
+        return 1.0
+    half = difference.value - difference.low if difference.value > 0 else difference.high - difference.value
+    if half <= 0:
+        return 0.0
+    return math.erfc(_Z * abs(difference.value) / half / math.sqrt(2))
 
 
 def _joined(mine: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:

@@ -66,14 +66,14 @@ class Comparison:
 
     @property
     def not_compared(self) -> tuple[tuple[Pair, Aspect | None], ...]:
-        """What should have been compared and could not be."""
+        """What should have been compared and could not be: refused, too few rounds, a quality without interval."""
         found: list[tuple[Pair, Aspect | None]] = [(pair, None) for pair in self.pairs if pair.failure]
-        found += [(pair, one) for pair in self.pairs for one in pair.aspects if one.verdict == aspects.NOT_COMPARED]
+        found += [(pair, one) for pair in self.pairs for one in pair.aspects if aspects.is_missing(one)]
         return tuple(found)
 
     @property
     def exit_code(self) -> int:
-        """0: the second is nowhere worse; 1: somewhere it is; 2: nowhere, as far as it could be compared."""
+        """0: the second is nowhere worse beyond the margins; 1: somewhere it is; 2: not where it could be compared."""
         return 1 if self.worse else 2 if self.not_compared else 0
 
     def to_json(self) -> dict[str, Any]:

@@ -53,11 +53,17 @@ def conclusion(found: Comparison) -> str:
     if worse:
         told = ", ".join(f"{one.name} of {pair.second}" for pair, one in worse)
         return f"B is worse than A in {told}"
+    # What lies within a margin may be worse, and does no harm.
+    margins = " beyond the margins" if any(_within_margin(one) for pair in found.pairs for one in pair.aspects) else ""
     missing = found.not_compared
     if missing:
         told = ", ".join(pair.second if one is None else f"{one.name} of {pair.second}" for pair, one in missing)
-        return f"B is not worse than A as far as it could be compared; not compared: {told}"
-    return "B is nowhere worse than A"
+        return f"B is not worse than A{margins} as far as it could be compared; not compared: {told}"
+    return f"B is nowhere worse than A{margins}"
+
+
+def _within_margin(aspect: Aspect) -> bool:
+    return aspect.verdict in (aspects.WORSE, aspects.EQUIVALENT)
 
 
 def figure(aspect: Aspect, value: float | None) -> str:
@@ -83,7 +89,7 @@ def _latency(aspect: Aspect, tests: int) -> str:
     sees = details["smallest_difference"]
     power = "" if sees is None else f"; a difference of {sees:.1%} would be found in 4 of 5 such runs"
     if aspect.verdict == aspects.TOO_FEW:
-        return f"latency: {a} and {b}, {between}; {count} rounds are too few to say more: take 6 or more"
+        return f"latency: {a} and {b}, {between}; {count} rounds are too few to compare them: take 6 or more"
     told = f"{a} and {b}, {between}, {_p(aspect, tests)}, {count} rounds{power}"
     if aspect.verdict == aspects.EQUIVALENT:
         return f"latency: equivalent within {details['margin']:.1%}: {told}"

@@ -341,10 +341,85 @@ def test_compare_several_models_raises_p_by_holm() -> None:
         compare(first, second, correction="bonferoni")
 
 
-def test_compare_five_rounds_are_too_few() -> None:
-    found = compare(_subject("a", row("m", rounds=3)), _subject("b", row("m", rounds=3, us=200)))
-    assert _verdicts(found)["latency"] == "too few rounds" and found.exit_code == 0
+def test_compare_too_few_rounds_are_not_compared_however_slow() -> None:
+    found = compare(_subject("a", row("m", rounds=3)), _subject("b", row("m", rounds=3, us=300)))
+    assert _verdicts(found)["latency"] == "too few rounds" and found.exit_code == 2
     assert "too few" in sentence(_aspects(found)["latency"])
+    assert conclusion(found) == "B is not worse than A as far as it could be compared; not compared: latency of m"
+
+
+def test_compare_a_quality_without_interval_is_not_compared() -> None:
+    auc = {
+        "name": "auc", "unit": "", "higher_is_better": True, "n": 100, "value": 0.9, "low": None, "high": None,
+        "reason": "no interval: the measure takes too long to be resampled",
+    }  # fmt: skip
+    found = compare(_subject("a", row("m", quality=auc)), _subject("b", row("m", quality={**auc, "value": 0.5})))
+    assert _verdicts(found)["auc"] == "not judged" and found.exit_code == 2
+    assert conclusion(found).endswith("not compared: auc of m")
+
+
+def test_compare_worse_within_the_margin_is_told_as_such() -> None:
+    first, second = _subject("a", row("m")), _subject("b", row("m", us=103, seed=5))
+    found = compare(first, second, margins=Margins(latency=0.028))
+    assert _verdicts(found)["latency"] == "worse" and found.exit_code == 0
+    assert conclusion(found) == "B is nowhere worse than A beyond the margins"
+
+
+def test_compare_of_one_record_pairs_rounds_where_each_model_lost_others(tmp_path: Path) -> None:
+    # Of 15 rounds, each model has 8 undisturbed, and one of them in common.
+    rows = [row("a", us=100), row("b", us=110)]
+    for one, calm in zip(rows, (range(8), range(7, 15)), strict=True):
+        for turn in one["rounds"]:
+            turn["used"] = turn["index"] in calm
+            turn["disturbed"] = [] if turn["used"] else ["another program ran"]
+    path = write(tmp_path, benchmark_record(rows))
+    latency = _aspects(compare(open_subject(f"{path}::a"), open_subject(f"{path}::b")))["latency"]
+    assert latency.details["rounds"] == [15, 15] and latency.verdict == "worse"
+
+
+def test_compare_never_takes_a_turn_that_the_device_refused(tmp_path: Path) -> None:
+    rows = [row("a", us=100), row("b", us=110)]
+    for turn in rows[1]["rounds"][:4]:
+        turn |= {"used": False, "refused": True, "disturbed": ["throttled"]}
+    path = write(tmp_path, benchmark_record(rows))
+    latency = _aspects(compare(open_subject(f"{path}::a"), open_subject(f"{path}::b")))["latency"]
+    assert latency.details["rounds"] == [11, 11]
+
+
+def test_compare_measures_with_an_interval_alone_take_part_in_holm_s_correction() -> None:
+    def auc(value: float) -> dict[str, Any]:
+        return {
+            "name": "auc", "unit": "", "higher_is_better": True, "n": 100, "value": value, "low": value - 0.05,
+            "high": value + 0.05, "reason": None,
+        }  # fmt: skip
+
+    # Joined, the half-width is 0.0707: a loss of 0.08 is 2.2 standard errors, which alone is a difference.
+    names = ["m", "n", "o", "p"]
+    first = _subject("a", *(row(name, quality=auc(0.9)) for name in names))
+    second = _subject("b", *(row(name, quality=auc(0.82)) for name in names))
+    plain, raised = (compare(first, second, correction=how, latency=False) for how in ("none", "holm"))
+    assert [_verdicts(plain, place)["auc"] for place in range(4)] == ["worse"] * 4
+    assert [_verdicts(raised, place)["auc"] for place in range(4)] == ["no difference seen"] * 4
+    assert (raised.tests, raised.exit_code) == (4, 0)
+    assert "(Holm, 4 tests)" in sentence(_aspects(raised)["auc"], tests=4)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "below"),
+    [(0.1, 0.001, 0.2, True), (0.1, -0.001, 0.2, False), (-0.1, -0.4, -0.001, True), (-0.1, -0.4, 0.001, False)],
+)
+def test_p_of_an_interval_is_below_5_percent_exactly_where_it_leaves_out_0(
+    value: float, low: float, high: float, below: bool
+) -> None:
+    assert (aspects._of_interval(statistics.Estimate(value, low, high)) < 0.05) == below
+
+
+def test_p_of_an_interval_is_that_of_the_normal_test_it_came_from() -> None:
+    from scipy import stats
+
+    p = aspects._of_interval(statistics.Estimate(2.5, 2.5 - 1.959964, 2.5 + 1.959964))
+    assert p == pytest.approx(2 * stats.norm.sf(2.5), rel=1e-5)
+    assert aspects._of_interval(statistics.Estimate(0, 0, 0)) == 1.0
 
 
 def test_compare_leaves_disturbed_rounds_out() -> None:
