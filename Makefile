@@ -52,7 +52,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-record: $(VENV)/installed
+record: $(VENV)/peers
 	$(BIN)/python -m benchmarks.main_job --run $(RECORDED)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -q -s
 	$(MAKE) assets figures

@@ -62,6 +62,7 @@ _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _GOVERNOR = _CPUFREQ / "scaling_governor"
 _FREQUENCY = _CPUFREQ / "scaling_cur_freq"
 _THERMAL = Path("/sys/class/thermal")
+_POWER_SUPPLY = Path("/sys/class/power_supply")
 
 
 def environment() -> dict[str, Any]:
@@ -163,7 +164,7 @@ def conditions() -> dict[str, Any]:
     """Return what may disturb a measurement at this moment; what the system does not tell is absent.
 
     Keys: 'load_average' (of the last minute), 'temperature_c' (the hottest zone), 'frequency_khz' (of the first core),
-    'governor'.
+    'governor'; of a battery 'battery_status' ('Discharging') and 'battery_energy_j', what its gauge says is left.
     """
     found: dict[str, Any] = {}
     if hasattr(os, "getloadavg"):
@@ -178,7 +179,19 @@ def conditions() -> dict[str, Any]:
     given = _text(_GOVERNOR).strip()
     if given:
         found["governor"] = given
-    return found
+    return found | _battery()
+
+
+def _battery() -> dict[str, Any]:
+    """Return what the first battery's gauge tells; nothing where there is none."""
+    for supply in sorted(_POWER_SUPPLY.glob("*")):
+        if _text(supply / "type").strip() != "Battery":
+            continue
+        energy = _text(supply / "energy_now").strip()  # microwatt-hours
+        found: dict[str, Any] = {"battery_energy_j": int(energy) * 3.6e-3} if energy.isdigit() else {}
+        status = _text(supply / "status").strip()
+        return found | ({"battery_status": status} if status else {})
+    return {}
 
 
 def _memory_bytes() -> int:

@@ -16,8 +16,8 @@ from typing import Any
 OFF_PROCESSOR_SHARE = 0.02
 # /proc/stat counts in ticks of 10 ms: one tick of a short turn proves nothing.
 STOLEN_SHARE, STOLEN_TICKS = 0.02, 2
-# Share of the cores that the model leaves free which other programs may use.
-OTHERS_SHARE = 0.5
+# Share of the cores that the model leaves free which other programs may use; its own ticks are rounded.
+OTHERS_SHARE, OTHERS_TICKS = 0.5, 3
 _STAT = Path("/proc/stat")
 _USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = range(8)
 
@@ -37,7 +37,7 @@ class Watch:
 
         Keys: 'wall_ns'; 'cpu_ns' of all threads of this process; 'involuntary_switches'; 'stolen_share' of the
         machine's time by the hypervisor, with 'stolen_ticks'; 'other_cores': processor time that other programs
-        used, in cores.
+        used on the cores that this process may run on, in cores, with 'other_ticks'.
         """
         wall_ns = time.perf_counter_ns() - self._wall_ns
         cpu_ns = time.process_time_ns() - self._cpu_ns
@@ -54,7 +54,9 @@ class Watch:
             found["stolen_ticks"] = spent[_STEAL]
             found["stolen_share"] = round(spent[_STEAL] / total, 4)
             # Both are rounded to ticks; a small negative difference is none.
-            found["other_cores"] = round(max(0.0, (busy / per_second - cpu_ns / 1e9) / (wall_ns / 1e9)), 3)
+            other = max(0.0, busy - cpu_ns / 1e9 * per_second)
+            found["other_ticks"] = round(other, 1)
+            found["other_cores"] = round(other / per_second / (wall_ns / 1e9), 3)
         return found
 
 
@@ -74,19 +76,25 @@ def reasons(conditions: Mapping[str, Any], *, threads: int, cores: int) -> list[
     if stolen > STOLEN_SHARE and conditions["stolen_ticks"] >= STOLEN_TICKS:
         found.append(f"the hypervisor took {100 * stolen:.1f} % of the machine's time away")
     others = conditions.get("other_cores", 0.0)
-    if others > OTHERS_SHARE * max(1, cores - threads):
+    if others > OTHERS_SHARE * max(1, cores - threads) and conditions["other_ticks"] >= OTHERS_TICKS:
         found.append(f"other programs used {others:.1f} of {cores} cores")
     return found
 
 
 def _ticks() -> list[int] | None:
-    """Return the machine's processor time by kind since its start, in ticks; None where it does not tell."""
+    """Return the time by kind of the cores that this process may use, since the machine's start, in ticks.
+
+    None where the system does not tell.
+    """
     try:
-        first = _STAT.read_text(encoding="ascii").split("\n", 1)[0].split()
+        rows = [line.split() for line in _STAT.read_text(encoding="ascii").splitlines() if line.startswith("cpu")]
     except OSError:
         return None
-    ticks = [int(text) for text in first[1 : _STEAL + 2]]
-    return ticks if len(ticks) == _STEAL + 1 else None
+    usable = {f"cpu{core}" for core in os.sched_getaffinity(0)} if hasattr(os, "sched_getaffinity") else {"cpu"}
+    ticks = [[int(text) for text in row[1 : _STEAL + 2]] for row in rows if row[0] in usable]
+    if not ticks or any(len(row) != _STEAL + 1 for row in ticks):
+        return None
+    return [sum(kind) for kind in zip(*ticks, strict=True)]
 
 
 def _involuntary_switches() -> int | None:

@@ -1,6 +1,8 @@
 """Energy that the processor used, from the counters of Intel's and AMD's RAPL, where the kernel shows them.
 
-The counters are those of whole packages: other programs' work and what the processor takes when idle are in them.
+The counters are those of whole packages: other programs' work and what the processor takes when idle are in them. A
+battery's gauge is too coarse for one inference; what it says stands among the states of a benchmark
+(`edgefm.environment.conditions`).
 
 Source: Documentation/power/powercap/powercap.rst of the Linux kernel.
 """
@@ -14,7 +16,8 @@ _POWERCAP = Path("/sys/class/powercap")
 
 def domains() -> tuple[tuple[Path, int], ...] | str:
     """Return (counter, its greatest value) of each package in microjoules, or why there is none."""
-    packages = sorted(path for path in _POWERCAP.glob("intel-rapl:*") if path.name.count(":") == 1)
+    zones = sorted(path for path in _POWERCAP.glob("intel-rapl:*") if path.name.count(":") == 1)
+    packages = [zone for zone in zones if _name(zone).startswith("package")]  # not 'psys', which holds the packages
     if not packages:
         return "the machine shows no energy counter (no /sys/class/powercap/intel-rapl)"
     found = []
@@ -29,6 +32,13 @@ def domains() -> tuple[tuple[Path, int], ...] | str:
     return tuple(found)
 
 
+def _name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 class Meter:
     """Reads the counters twice; the difference is the energy between."""
 
@@ -39,13 +49,20 @@ class Meter:
 
     def start(self) -> None:
         """Read the counters."""
-        self._before = [int(path.read_text()) for path, _ in self._domains]
+        try:
+            self._before = [int(path.read_text()) for path, _ in self._domains]
+        except (OSError, ValueError) as error:
+            self.reason, self._domains = f"the energy counter cannot be read: {error}", ()
 
     def microjoules(self) -> int | None:
         """Return the energy since `start`, or None where there is no counter; one that wrapped round is put right."""
         if not self._domains:
             return None
-        after = [int(path.read_text()) for path, _ in self._domains]
+        try:
+            after = [int(path.read_text()) for path, _ in self._domains]
+        except (OSError, ValueError) as error:
+            self.reason = f"the energy counter cannot be read: {error}"
+            return None
         return sum(
             (now - before) % (greatest + 1)
             for now, before, (_, greatest) in zip(after, self._before, self._domains, strict=True)

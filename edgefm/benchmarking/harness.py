@@ -27,7 +27,7 @@ from edgefm.benchmarking.scores import score
 from edgefm.benchmarking.stopping import reason_to_stop
 from edgefm.data.dataset import Dataset
 from edgefm.environment import environment
-from edgefm.errors import DataError, EdgefmError, ModelError, RecipeError
+from edgefm.errors import DataError, EdgefmError, RecipeError
 from edgefm.progress import SILENT, Progress
 from edgefm.quality import DEFAULTS, Quality, predicted_classes
 from edgefm.quality import quality as named_quality
@@ -250,6 +250,7 @@ class _Bench:
             stop = reason_to_stop(
                 [_medians(one.calm) for one in alive],
                 used=[_medians(one.used) for one in alive],
+                pairs=_fewest_common([{turn.index for turn in one.calm} for one in alive]),
                 rounds=index + 1,
                 least=protocol.rounds,
                 most=protocol.rounds_at_most,
@@ -311,12 +312,14 @@ class _Bench:
             if self._lost is not None:
                 raise TargetError(self._lost)
             work(subject)
-        except (WorkerError, ModelError, TargetError) as failure:
-            error = self._lost_place() or failure
-            if isinstance(error, TargetError):
-                self._lost = error.message
+        except (EdgefmError, OSError) as failure:
+            lost = self._lost_place()
+            if lost is not None:
+                self._lost = lost.message
+            error = lost or failure
+            said = error.message if isinstance(error, EdgefmError) else str(error)
             # The file's name, not its place on this machine: records are passed on.
-            measured.failure = error.message.replace(str(measured.path.resolve()), measured.path.name)
+            measured.failure = said.replace(str(measured.path.resolve()), measured.path.name)
             self._progress.note(f"{measured.name} failed: {measured.failure}")
 
     def _lost_place(self) -> TargetError | None:
@@ -440,6 +443,7 @@ class _Bench:
             peak_bytes=peak["peak_bytes"],
             bare_bytes=told["bare_bytes"],
             disturbed=tuple(samples["disturbed"]),
+            refused=samples["refused"],
             conditions=samples["conditions"],
             energy_j=energy["reason"] if energy["value"] is None else energy["value"],
         )
@@ -524,6 +528,11 @@ class _Bench:
 
 def _medians(turns: Sequence[Round]) -> list[float]:
     return [float(np.median(turn.invoke_ns)) for turn in turns]
+
+
+def _fewest_common(calm: Sequence[set[int]]) -> int:
+    """Return how many undisturbed rounds those two models have in common which have the fewest."""
+    return min((len(one & other) for one in calm for other in calm), default=0)
 
 
 def _compact(samples: list[int]) -> NDArray[np.int64]:

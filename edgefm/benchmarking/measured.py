@@ -68,6 +68,7 @@ class Round:
       peak_bytes: greatest resident set of the process until the end of the turn.
       bare_bytes: its resident set with the runtime imported, before the model.
       disturbed: why the turn counts as disturbed; empty where it does not.
+      refused: the turn is never used: the device throttled, say; `disturbed` says why.
       conditions: what was seen of the machine meanwhile, see `edgefm.benchmarking.disturbance`.
       energy_j: of one inference, in joules, or the reason why it is not known.
     """
@@ -82,6 +83,7 @@ class Round:
     peak_bytes: int | None = None
     bare_bytes: int | None = None
     disturbed: tuple[str, ...] = ()
+    refused: bool = False
     conditions: Mapping[str, Any] = field(default_factory=dict)
     energy_j: float | str = "it was not measured"
 
@@ -94,6 +96,7 @@ class Round:
             "attempt": self.attempt,
             "used": used,
             "disturbed": list(self.disturbed),
+            "refused": self.refused,
             "conditions": dict(self.conditions),
             "cold_start_ns": None if self.cold_start_ns is None else asdict(self.cold_start_ns),
             "peak_bytes": self.peak_bytes,
@@ -154,21 +157,26 @@ class Measured:
         return list({turn.index: turn for turn in self.rounds if not turn.disturbed}.values())
 
     @property
+    def taken(self) -> int:
+        """The number of rounds in which the model had a turn."""
+        return len({turn.index for turn in self.rounds})
+
+    @property
     def disturbed(self) -> bool:
         """Whether too few turns were undisturbed, so that disturbed ones are used too."""
-        taken = len({turn.index for turn in self.rounds})
-        return len(self.calm) < taken and len(self.calm) < max(3, (taken + 1) // 2)
+        return len(self.calm) < self.taken and len(self.calm) < max(3, (self.taken + 1) // 2)
 
     @property
     def used(self) -> list[Round]:
         """The turns that statistics are made of, at most one of each round, in the order of the rounds.
 
         The undisturbed ones; where those are fewer than three or than half of the rounds, the last turn of every
-        round, and the model counts as disturbed.
+        round, and the model counts as disturbed. A turn that the device refused is never among them.
         """
         if not self.disturbed:
             return self.calm
-        last = {turn.index: turn for turn in self.rounds} | {turn.index: turn for turn in self.calm}
+        allowed = [turn for turn in self.rounds if not turn.refused]
+        last = {turn.index: turn for turn in allowed} | {turn.index: turn for turn in self.calm}
         return [last[index] for index in sorted(last)]
 
     @classmethod

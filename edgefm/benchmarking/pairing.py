@@ -16,10 +16,10 @@ def shared(one: Turns, other: Turns) -> list[tuple[Mapping[str, Any], Mapping[st
 
     A round counts where both models have an undisturbed turn in it. Where such rounds are fewer than six or than half
     of the common ones, the last turn of every common round is taken: disturbed turns of one round were disturbed at
-    about the same time, and many of them tell more than few undisturbed ones.
+    about the same time, and many of them tell more than few undisturbed ones. Refused turns are never taken.
 
     Args:
-      one: the rounds of a model, as a record holds them ('index', 'disturbed', 'invoke_ns').
+      one: the rounds of a model, as a record holds them ('index', 'disturbed', 'refused', 'invoke_ns').
       other: those of the other model in the same benchmark.
     """
     calm = _common(_calm(one), _calm(other))
@@ -33,7 +33,7 @@ def _calm(turns: Turns) -> dict[int, Mapping[str, Any]]:
 
 def _last(turns: Turns) -> dict[int, Mapping[str, Any]]:
     """Return the undisturbed turn of each round, the last one where there is none."""
-    return {turn["index"]: turn for turn in turns} | _calm(turns)
+    return {turn["index"]: turn for turn in turns if not turn["refused"]} | _calm(turns)
 
 
 def _common(

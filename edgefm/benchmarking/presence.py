@@ -1,6 +1,7 @@
 """Other benchmarks on the same machine: each says that it runs, and sees the others.
 
-A file for each process in the folder for temporary files; the file of a process that is gone is ignored and removed.
+Each holds a lock on a file of its own in the folder for temporary files. A lock ends with its process, however that
+ends, and holds across containers that share the folder.
 """
 
 from __future__ import annotations
@@ -8,56 +9,70 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = "edgefm-benchmarks"
-_PROCESSES = Path("/proc")
+_mine: set[str] = set()
 
 
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say to others, within the `with` block, that a benchmark runs here."""
-    mine = _folder() / str(os.getpid())
     try:
-        mine.parent.mkdir(exist_ok=True)
+        import fcntl
+    except ImportError:  # Windows: nobody is told
+        yield
+        return
+    path = _folder() / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        path.parent.mkdir(exist_ok=True)
         with contextlib.suppress(OSError):
-            mine.parent.chmod(0o1777)  # like the folder it lies in: for everybody
-        mine.write_text("", encoding="utf-8")
+            path.parent.chmod(0o1777)  # like the folder it lies in: for everybody
+        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:  # a full or foreign folder: measuring goes on without
         yield
         return
+    _mine.add(path.name)
     try:
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield
     finally:
         with contextlib.suppress(OSError):
-            mine.unlink()
+            path.unlink()
+        os.close(held)
+        _mine.discard(path.name)
 
 
 def others() -> list[int]:
-    """Return the process ids of other benchmarks that run on this machine now."""
-    found = []
+    """Return the process ids of other benchmarks that run on this machine now, as they call themselves."""
     try:
-        names = [path.name for path in _folder().iterdir() if path.name.isdigit()]
+        import fcntl
+    except ImportError:
+        return []
+    try:
+        paths = [path for path in _folder().iterdir() if path.name not in _mine]
     except OSError:
         return []
-    for name in names:
-        if int(name) == os.getpid():
+    found = []
+    for path in paths:
+        pid = path.name.partition("-")[0]
+        try:
+            opened = os.open(path, os.O_RDONLY)
+        except OSError:  # it has just ended
             continue
-        if _alive(int(name)):
-            found.append(int(name))
-        else:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if pid.isdigit():
+                found.append(int(pid))
+        else:  # nobody holds it: what a killed process left
             with contextlib.suppress(OSError):
-                (_folder() / name).unlink()
+                path.unlink()
+        finally:
+            os.close(opened)
     return sorted(found)
-
-
-def _alive(pid: int) -> bool:
-    if _PROCESSES.joinpath("self").exists():
-        return _PROCESSES.joinpath(str(pid)).exists()
-    import psutil
-
-    return bool(psutil.pid_exists(pid))
 
 
 def _folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -19,7 +20,10 @@ from edgefm.targets.base import Place
 
 _START_SECONDS = 120.0
 _END_SECONDS = 5.0
-_MEMORY_WORDS = ("bad_alloc", "MemoryError", "Cannot allocate memory", "length_error")
+_MEMORY_WORDS = ("bad_alloc", "MemoryError", "Cannot allocate memory")
+
+# Colours of a terminal, and control characters but for line ends: a reason goes into records and pages.
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class WorkerError(EdgefmError):
@@ -153,9 +157,11 @@ class WorkerProcess:
         if not line:
             raise WorkerError(self._death(doing))
         try:
-            answer: dict[str, Any] = json.loads(line)
+            answer = json.loads(line)
         except ValueError:
-            raise WorkerError(f"it wrote something else than an answer while {doing}: {line[:200]!r}") from None
+            answer = None
+        if not isinstance(answer, dict) or "ok" not in answer:
+            raise WorkerError(f"it wrote something else than an answer while {doing}: {line[:200]!r}")
         return answer
 
     def _death(self, doing: str) -> str:
@@ -186,5 +192,6 @@ def _signal_name(number: int) -> str:
 
 def _last_line(log: str) -> str:
     """Return the last line of a log that is no mere information, to put behind a reason."""
-    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("INFO:")]
+    plain = _CONTROL.sub("", log)
+    lines = [line.strip() for line in plain.splitlines() if line.strip() and not line.startswith("INFO:")]
     return f": {lines[-1][:200]}" if lines else ""

@@ -13,6 +13,7 @@ import numpy as np
 from edgefm import artefacts, runs, runtimes, schemas
 from edgefm.benchmarking import record_versions, statistics
 from edgefm.benchmarking.measured import Measured, Round
+from edgefm.benchmarking.pairing import shared
 from edgefm.benchmarking.round_comparison import compare_paired
 from edgefm.benchmarking.scores import difference, quality_json
 from edgefm.data.dataset import Dataset
@@ -67,6 +68,7 @@ def build(
             "stopped": session.stopped,
             "seconds": round(session.seconds, 3),
             "disturbed": [*session.notes, *(_told(one) for one in measured if one.disturbed)],
+            "left_out": [_left_out(one) for one in measured if not one.disturbed and _still_disturbed(one)],
             "states": session.states,
         },
         "dataset": None if dataset is None else _dataset(dataset),
@@ -195,12 +197,21 @@ def _model(
 
 def _told(one: Measured) -> str:
     """Return a sentence on a model so many of whose rounds were disturbed that they had to be used."""
-    turns = [turn for turn in one.rounds if turn.disturbed]
-    taken = len({turn.index for turn in one.rounds})
-    still = taken - len(one.calm)
-    return (
-        f"{one.name}: {still} of {taken} rounds stayed disturbed and are used, for instance: {turns[-1].disturbed[0]}"
-    )
+    return f"{one.name}: {_still_disturbed(one)} of {one.taken} rounds stayed disturbed and are used{_example(one)}"
+
+
+def _left_out(one: Measured) -> str:
+    """Return a sentence on a model some of whose rounds were disturbed and are no part of the statistics."""
+    return f"{one.name}: {_still_disturbed(one)} of {one.taken} rounds stayed disturbed and are left out{_example(one)}"
+
+
+def _still_disturbed(one: Measured) -> int:
+    """Return the number of rounds without an undisturbed turn."""
+    return one.taken - len(one.calm)
+
+
+def _example(one: Measured) -> str:
+    return f", for instance: {[turn for turn in one.rounds if turn.disturbed][-1].disturbed[0]}"
 
 
 def _load_ns(used: Sequence[Round], loaded: Mapping[str, Any]) -> int | None:
@@ -243,7 +254,9 @@ def _energy(used: Sequence[Round]) -> dict[str, Any]:
 
 def _percentiles(samples: Sequence[Any], one: Measured) -> dict[str, Any] | None:
     if not samples:
-        return None
+        refused = [turn.disturbed[0] for turn in one.rounds if turn.refused]
+        reason = {"value": None, "reason": f"every turn was refused, for instance: {refused[-1]}" if refused else ""}
+        return dict.fromkeys(statistics.QUANTILES, reason) if refused else None
     if not all(len(one) for one in samples):
         return dict.fromkeys(statistics.QUANTILES, _missing(one))
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
@@ -312,12 +325,11 @@ def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Qu
 
 
 def _latency(one: Measured, base: Measured) -> dict[str, Any]:
-    """Return the ratio of p50 and the test over the rounds in which both were used."""
-    of_base = {turn.index: turn.invoke_ns for turn in base.used}
-    shared = [(turn.invoke_ns, of_base[turn.index]) for turn in one.used if turn.index in of_base]
-    if not shared:
+    """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.benchmarking.pairing`."""
+    pairs = shared(*([vars(turn) for turn in model.rounds if len(turn.invoke_ns)] for model in (one, base)))
+    if not pairs:
         return {"latency_ratio": _missing(one), "latency_test": None}
-    found = compare_paired([mine for mine, _ in shared], [theirs for _, theirs in shared])
+    found = compare_paired([mine["invoke_ns"] for mine, _ in pairs], [theirs["invoke_ns"] for _, theirs in pairs])
     return {"latency_ratio": found.ratio.to_json(), "latency_test": found.to_json()}
 
 

@@ -54,7 +54,7 @@ def _third(value: dict[str, Any]) -> dict[str, Any]:
         **value,
         "schema_version": 3,
         "target": {"name": "host", "mode": value["mode"], "latency": True},
-        "session": {"stopped": _OLD, "seconds": None, "disturbed": [], "states": []},
+        "session": {"stopped": _OLD, "seconds": None, "disturbed": [], "left_out": [], "states": []},
         "models": [
             {
                 **model,
@@ -69,6 +69,7 @@ def _third(value: dict[str, Any]) -> dict[str, Any]:
                         "attempt": 0,
                         "used": True,
                         "disturbed": [],
+                        "refused": False,
                         "conditions": {},
                         "cold_start_ns": None,
                         "peak_bytes": None,

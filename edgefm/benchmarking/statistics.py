@@ -15,6 +15,8 @@ Samples: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 Z = 1.959963984540054  # 97.5 % point of the normal distribution
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+# What a time of 0 counts as, where it is divided by: half a nanosecond.
+LEAST_NS = 0.5
 _RESAMPLES = 1000
 _BISECTIONS = 60
 _CELLS = 200_000  # of a table of resamples x samples that is held at once
@@ -202,10 +204,13 @@ def interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
 
 def _ratio(mine: _Pool, other: _Pool, weights: NDArray[np.int64], other_weights: NDArray[np.int64]) -> Estimate:
     """Return p50 over p50, with the interval of what the resamples give."""
-    value = float(mine.median() / other.median())
+    # A clock too coarse for the model gives 0.
+    value = max(mine.median(), LEAST_NS) / max(other.median(), LEAST_NS)
     if 1 in (weights.shape[1], other_weights.shape[1]):  # nothing to draw: from least to greatest sample
-        return Estimate(value, float(mine.samples[0] / other.samples[-1]), float(mine.samples[-1] / other.samples[0]))
-    return interval(value, mine.quantiles(weights)[:, 0] / other.quantiles(other_weights)[:, 0])
+        (low, high), (least, most) = (np.maximum(pool.samples[[0, -1]], LEAST_NS) for pool in (mine, other))
+        return Estimate(value, float(low / most), float(high / least))
+    drawn = np.maximum(mine.quantiles(weights)[:, 0], LEAST_NS)
+    return interval(value, drawn / np.maximum(other.quantiles(other_weights)[:, 0], LEAST_NS))
 
 
 class _Pool:

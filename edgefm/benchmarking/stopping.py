@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgefm.benchmarking import statistics
+from edgefm.benchmarking.pairing import LEAST_PAIRS
 
 
 def half_width(medians: Sequence[float]) -> float:
@@ -24,7 +25,7 @@ def half_width(medians: Sequence[float]) -> float:
     """
     if len(medians) < 3:
         return float("inf")
-    values = np.asarray(medians, dtype=np.float64)
+    values = np.maximum(np.asarray(medians, dtype=np.float64), statistics.LEAST_NS)
     generator = np.random.default_rng(0)
     drawn = np.median(values[generator.integers(0, len(values), (500, len(values)))], axis=1)
     middle = float(np.median(values))
@@ -36,6 +37,7 @@ def reason_to_stop(
     calm: Sequence[Sequence[float]],
     *,
     used: Sequence[Sequence[float]],
+    pairs: int,
     rounds: int,
     least: int,
     most: int,
@@ -51,6 +53,7 @@ def reason_to_stop(
     Args:
       calm: medians of the undisturbed rounds of each model that is still measured.
       used: medians of the rounds that statistics are made of.
+      pairs: undisturbed rounds that the two models have in common which have the fewest.
       rounds: that were taken.
       least: rounds that each model needs undisturbed.
       most: rounds that are taken at most.
@@ -61,7 +64,7 @@ def reason_to_stop(
     if not calm:
         return "no model is left"
     narrow = all(half_width(one) <= interval for one in used)
-    if narrow and all(len(one) >= least for one in calm):
+    if narrow and pairs >= min(least, LEAST_PAIRS) and all(len(one) >= least for one in calm):
         return "every interval is narrow enough"
     if narrow and rounds >= 2 * least:
         return "every interval is narrow enough, though the machine was disturbed"

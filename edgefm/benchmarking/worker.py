@@ -11,7 +11,7 @@ Requests, each with a field `command`:
             model a process.
   feed      contract (JSON) or null, pictures (.npy of uint8 or float [n, ...]) or null
   samples   warmup_calls, least_calls, least_ns, most_calls, most_ns -> warmup_ns, invoke_ns, end_to_end_ns,
-            disturbed, conditions, energy
+            disturbed, refused, conditions, energy
   classify  start, stop, out -> writes predicted class and confidence of those pictures to `out`
   answer    start, stop, out -> writes all outputs for those pictures, float32 [n, ...] each, to `out` (.npz)
   outputs   inputs (.npy [n, ...] in the model's own dtype), start, stop, out -> writes the raw outputs, arrays '0',
@@ -141,7 +141,8 @@ class _Worker:
                 "warmup_ns": timed.warmup_ns,
                 "invoke_ns": timed.invoke_ns,
                 "end_to_end_ns": [],
-                "disturbed": list(timed.disturbed),
+                "disturbed": [*timed.refused, *timed.disturbed],
+                "refused": bool(timed.refused),
                 "conditions": conditions,
                 "energy": {"value": None, "reason": "the runtime's own process does the work"},
             }
@@ -169,6 +170,7 @@ class _Worker:
             "warmup_ns": warmup_ns,
             "invoke_ns": invoke_ns,
             "end_to_end_ns": end_to_end_ns,
+            "refused": False,
             "disturbed": disturbance.reasons(conditions, threads=self.threads, cores=cores),
             "conditions": conditions,
             "energy": energy,

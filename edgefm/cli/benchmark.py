@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--rounds",
     type=int,
     default=None,
-    help="Exactly so many turns a model.  [default: 15 to 45, until p50 is known to 1 %]",
+    help="Exactly so many rounds.  [default: 15 to 45, until p50 is known to 1 %]",
 )
 @click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
@@ -192,6 +192,8 @@ def show(found: Mapping[str, Any]) -> None:
     click.echo()
     _show_starts(models)
     _show_figures(models)
+    for note in found["session"]["left_out"]:
+        click.echo(note)
     for note in found["session"]["disturbed"]:
         click.secho("disturbed: ", fg="yellow", nl=False)
         click.echo(note)

@@ -32,6 +32,7 @@ class Bars:
                 dynamic_ncols=True,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
             )
+        self._bar.total = total
         if figures:
             self._bar.set_postfix_str(" ".join(f"{name} {value}" for name, value in figures.items()), refresh=False)
         self._bar.update(done - self._bar.n)

@@ -18,10 +18,11 @@ class BenchmarkProtocol(Recipe):
       runtime: name of a runtime, with its kernel set where one is wanted ('litert:reference'); '' takes the
         target's default. See `edgefm doctor`.
       threads: threads of the runtime.
-      rounds: undisturbed turns that each model gets at least, in an order drawn anew each time. Each turn is a
-        fresh process.
-      rounds_at_most: turns that each model gets at most.
-      interval: rounds go on until the 95 % interval of each p50 reaches at most this share of it to either side.
+      rounds: rounds in which each model gets an undisturbed turn, at least, in an order drawn anew each time; each turn
+        is a fresh process. On a machine that is never left alone twice as many rounds have to do.
+      rounds_at_most: rounds at most.
+      interval: rounds go on until the 95 % interval of the middle round of each model reaches at most this share of its
+        time to either side.
       budget_seconds: no round begins after this time.
       repeats_at_most: disturbed turns of a model that are repeated at once; they stay in the record.
       round_seconds: least time of one model's turn: half for invokes alone, half for end to end.

@@ -99,12 +99,15 @@ class Timed:
     Attributes:
       warmup_ns: calls before the samples, in order.
       invoke_ns: the samples, in order.
-      disturbed: what went wrong meanwhile ('the phone throttled: 61 C'); empty where nothing did.
+      disturbed: what went wrong meanwhile ('other programs used 1.0 of 4 cores'); empty where nothing did.
+      refused: why the samples are no figure of this device at all ('the phone throttled'): they stay in the record and
+        are never used, however few others there are; empty where they are.
     """
 
     warmup_ns: list[int]
     invoke_ns: list[int]
     disturbed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @runtime_checkable

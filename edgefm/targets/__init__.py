@@ -17,7 +17,7 @@ import importlib
 from importlib.metadata import entry_points
 
 from edgefm.errors import unknown_name
-from edgefm.targets.base import Target
+from edgefm.targets.base import Target, TargetError
 
 ENTRY_POINT_GROUP = "edgefm.targets"
 
@@ -44,10 +44,15 @@ def target(address: str) -> Target:
 
     Raises:
       RecipeError: the kind is unknown, or what stands behind it is not understood.
+      TargetError: the module of the kind cannot be imported.
     """
     kind, _, rest = address.partition(":")
     known = modules()
     if kind not in known:
         raise unknown_name("target", kind, known)
-    found: Target = importlib.import_module(known[kind]).target(rest)
+    try:
+        make = importlib.import_module(known[kind]).target
+    except (ImportError, AttributeError) as error:  # another package's
+        raise TargetError(f"the target '{kind}' cannot be used: {known[kind]} fails: {error}") from error
+    found: Target = make(rest)
     return found

@@ -38,7 +38,7 @@ class Host:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """All known runtimes that run here, whether installed or not."""
-        return tuple(runtimes.modules())
+        return tuple(name for name in runtimes.modules() if name not in runtimes.OF_TARGETS)
 
     def availability(self) -> Availability:
         """It is always there."""
@@ -81,6 +81,7 @@ class HostPlace:
             env={**os.environ, "PYTHONPATH": path},
             text=True,
             encoding="utf-8",
+            errors="replace",
         )
 
     def put(self, path: Path) -> str:

@@ -26,7 +26,7 @@ from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import Availability, Available
 from edgefm.targets.base import Figure, TargetError
 from edgefm.targets.bundle import bundle
-from edgefm.targets.host import Host, HostPlace
+from edgefm.targets.host import WORKER, Host, HostPlace
 from tests.fixtures import tiny_models
 
 FAKE = "tests.fixtures.fake_runtime"
@@ -91,7 +91,10 @@ def test_each_turn_is_a_process_of_its_own_with_a_cold_start(tmp_path: Path) -> 
 
     class Listens:
         def step(self, label: str, done: int, total: int, figures: Any = None) -> None:
-            pids.extend(child.pid for child in psutil.Process().children())
+            workers = (
+                child for child in psutil.Process().children() if any(WORKER in part for part in child.cmdline())
+            )
+            pids.extend(worker.pid for worker in workers)
 
         def note(self, message: str) -> None:
             return
@@ -125,7 +128,7 @@ def test_disturbed_turn_is_flagged_repeated_and_kept(tmp_path: Path) -> None:
 
 def test_rounds_end_when_intervals_are_narrow_or_time_is_up(tmp_path: Path) -> None:
     models = [_fake(tmp_path, "dozes", invoke="doze")]
-    protocol = _quick(rounds=3, rounds_at_most=9, interval=0.5, repeats_at_most=0)
+    protocol = _quick(rounds=3, rounds_at_most=9, interval=10.0, repeats_at_most=0)
     session = harness.measure(models, dataset=None, protocol=protocol).record
     assert "narrow enough" in session["session"]["stopped"]
     assert len(session["models"][0]["rounds"]) < 9
@@ -290,7 +293,47 @@ def test_model_of_200_mb_is_measured(large: Path) -> None:
 def test_model_that_needs_more_memory_than_allowed_is_a_failed_row(large: Path) -> None:
     protocol = _quick(runtime="litert", rounds=1, rounds_at_most=1, model_memory_bytes=50_000_000)
     (row,) = benchmark_files([large], protocol=protocol, accuracy=False)["models"]
-    assert row["status"] == "failed"
+    assert row["status"] == "failed" and ("memory" in row["reason"] or "LiteRT cannot load" in row["reason"])
+
+
+BAD = {
+    "no-input": (tiny_models.without_input, "exactly one is expected"),
+    "two-inputs": (tiny_models.add, "has 2 inputs"),
+    "dynamic": (tiny_models.dynamic, "dynamic shape"),
+    "custom": (tiny_models.custom, "custom operator"),
+}
+
+
+def test_models_that_cannot_be_measured_cost_their_rows_alone(tmp_path: Path) -> None:
+    models = []
+    for name, (make, _) in BAD.items():
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(make())
+        models.append(ModelFile(name=name, path=path))
+    (tmp_path / "per-tensor.tflite").write_bytes(tiny_models.per_tensor_int8())
+    models.append(ModelFile(name="per-tensor", path=tmp_path / "per-tensor.tflite"))
+    found = harness.measure(models, dataset=None, protocol=_quick(runtime="litert"))
+    rows = {row["name"]: row for row in found.record["models"]}
+    assert rows["per-tensor"]["status"] == "ok" and rows["per-tensor"]["latency_ns"]["p50"]["value"] > 0
+    for name, (_, words) in BAD.items():
+        assert rows[name]["status"] == "failed" and words in rows[name]["reason"], rows[name]["reason"]
+
+
+def test_model_that_allocates_without_end_in_an_invoke_costs_its_row(tmp_path: Path) -> None:
+    models = [_fake(tmp_path, "hoards", invoke="allocate", good_calls=1), _fake(tmp_path, "good")]
+    protocol = _quick(model_memory_bytes=300_000_000)
+    hoards, good = harness.measure(models, dataset=None, protocol=protocol).record["models"]
+    assert hoards["status"] == "failed" and "out of memory while being timed" in hoards["reason"]
+    assert good["status"] == "ok"
+
+
+def test_turns_that_the_device_refused_are_kept_and_never_used(tmp_path: Path) -> None:
+    models = [_fake(tmp_path, "hot", refuse="the phone throttled: status 2")]
+    (row,) = harness.measure(models, dataset=None, protocol=_quick(repeats_at_most=0)).record["models"]
+    assert row["status"] == "ok" and len(row["rounds"]) == 3
+    assert all(turn["refused"] and not turn["used"] for turn in row["rounds"])
+    assert row["latency_ns"]["p50"]["value"] is None
+    assert "the phone throttled" in row["latency_ns"]["p50"]["reason"]
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
