@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from edgefm import runtimes
 from edgefm.benchmarking import feeding, presence, record
 from edgefm.benchmarking.measured import ColdStart, Measured, ModelFile, Round
+from edgefm.benchmarking.pieces import pieces
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.benchmarking.scores import score
 from edgefm.benchmarking.stopping import reason_to_stop
@@ -39,8 +40,7 @@ from edgefm.targets.host import HostPlace
 
 # A loop of samples ends after this share of the time limit, however slow the model is: three loops fit.
 _SHARE_OF_LIMIT = 1 / 8
-_PICTURES_AT_ONCE = 2000
-_PIECE_NS = 1e9
+_FIRST_PICTURES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -503,15 +503,10 @@ class _Bench:
         """Let a worker work through the test images in pieces; yield the file with the answers of each."""
         assert self._dataset is not None
         measured, images = subject.measured, len(self._dataset.test)
-        times = measured.rounds[-1].end_to_end_ns if measured.rounds else []
-        assert measured.loaded is not None
-        typical_ns = float(np.median(times)) if len(times) else float(measured.loaded["first_invoke_ns"])
-        piece = max(1, min(_PICTURES_AT_ONCE, int(_PIECE_NS / max(typical_ns, 1.0))))
         assert self.place is not None
         name = "answers.npy" if command == "classify" else "answers.npz"
         there, here = self.place.scratch(name), self._folder / name
-        for start in range(0, images, piece):
-            stop = min(start + piece, images)
+        for start, stop in pieces(images, limit_seconds=self._protocol.model_seconds, first=_FIRST_PICTURES):
             worker.request(
                 command,
                 doing=f"classifying test images {start} to {stop - 1}",
