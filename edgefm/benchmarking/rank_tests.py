@@ -10,7 +10,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-# Above this many values in one group, Mann-Whitney's p is that of the normal approximation.
+# Above this many values in one group, Mann-Whitney's p and interval are those of the normal approximation: the exact
+# distribution is made of whole numbers of hundreds of digits, and takes as long as the cube of the number of values.
 _EXACT_VALUES = 60
 
 
@@ -141,10 +142,17 @@ def shift(differences: Sequence[float]) -> Shift:
 def shift_between(first: Sequence[float], second: Sequence[float]) -> Shift:
     """Return how far the first values lie above the second, with the interval that `mann_whitney` leaves open at 5 %.
 
-    As `shift`, with the differences of all pairs of one of the first and one of the second.
+    As `shift`, with the differences of all pairs of one of the first and one of the second. With more than 60 values
+    in one of them, the interval ends where the normal approximation without ties rejects, as that test then does.
     """
-    between = np.subtract.outer(np.asarray(first, np.float64), np.asarray(second, np.float64))
-    return _shift(np.sort(between.ravel()), _u_chances(len(first), len(second)))
+    between = np.sort(np.subtract.outer(np.asarray(first, np.float64), np.asarray(second, np.float64)).ravel())
+    m, n = len(first), len(second)
+    if max(m, n) <= _EXACT_VALUES:
+        return _shift(between, _u_chances(m, n))
+    # U below this is rejected; half of a step is the correction for continuity.
+    error = math.sqrt(m * n * (m + n + 1) / 12)
+    cut = max(0, math.ceil(m * n / 2 - 0.5 + NormalDist().inv_cdf(0.025) * error))
+    return _between(between, cut, tail=NormalDist().cdf((cut - 0.5 - m * n / 2) / error))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -187,11 +195,22 @@ def _u_chances(m: int, n: int) -> NDArray[np.float64]:
 
 def _shift(means: NDArray[np.float64], chances: NDArray[np.float64]) -> Shift:
     """Return the shift between order statistics, by the chances of the test's statistic without a difference."""
-    value = float(np.median(means))
     tail = np.cumsum(chances)
     # Values of the statistic that the test rejects on one side; the least of all is 0.
     cut = int(np.searchsorted(2 * tail, 0.05))
+    return _between(means, cut, tail=float(tail[cut - 1]))
+
+
+def _between(means: NDArray[np.float64], cut: int, *, tail: float) -> Shift:
+    """Return the shift between the order statistics that a test leaves open.
+
+    Args:
+      means: sorted.
+      cut: how many of them the test rejects on one side.
+      tail: chance of that.
+    """
+    value = float(np.median(means))
     if cut == 0:
         return Shift(value, float(means[0]), float(means[-1]), None)
     low, high = float(means[cut - 1]), float(means[len(means) - cut])
-    return Shift(value, low, high, (high - low) / (-2 * NormalDist().inv_cdf(float(tail[cut - 1]))))
+    return Shift(value, low, high, (high - low) / (-2 * NormalDist().inv_cdf(tail)))

@@ -104,6 +104,29 @@ def test_shift_between_interval_ends_where_the_u_test_begins_to_reject(m: int, n
         assert (stats.mannwhitneyu(first - supposed, second, method="exact").pvalue < 0.05) == rejected
 
 
+@pytest.mark.parametrize(("m", "n"), [(61, 61), (100, 12), (5, 300)])
+def test_shift_between_of_many_values_ends_where_the_normal_approximation_begins_to_reject(
+    m: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_tests, "_u_chances", lambda m, n: pytest.fail("it is not to be counted"))
+    first, second = GENERATOR.normal(1, 2, m), GENERATOR.normal(0, 2, n)
+    found = rank_tests.shift_between(first.tolist(), second.tolist())
+    for supposed, rejected in (
+        (found.low - 1e-6, True), (found.low + 1e-6, False), (found.high - 1e-6, False), (found.high + 1e-6, True),
+    ):  # fmt: skip
+        tested = rank_tests.mann_whitney((first - supposed).tolist(), second.tolist())
+        assert (tested.p < 0.05) == rejected and not tested.exact
+    assert found.error == pytest.approx(2 * math.sqrt((1 / m + 1 / n) * math.pi / 3), rel=0.35)
+
+
+def test_shift_between_hardly_changes_where_counting_ends() -> None:
+    first, second = GENERATOR.normal(1, 2, 60), GENERATOR.normal(0, 2, 60)
+    exact = rank_tests.shift_between(first.tolist(), second.tolist())
+    normal = rank_tests.shift_between([*first.tolist(), 1.0], second.tolist())
+    assert (normal.low, normal.high) == pytest.approx((exact.low, exact.high), abs=0.1)
+    assert exact.error is not None and normal.error == pytest.approx(exact.error, rel=0.1)
+
+
 @pytest.mark.parametrize("n", [15, 40])
 def test_shift_error_is_near_that_of_the_mean_of_normal_values(n: int) -> None:
     errors = [rank_tests.shift(GENERATOR.normal(5, 2, n).tolist()).error for _ in range(200)]
