@@ -63,10 +63,16 @@ def _partly_accelerated() -> bytes:
     return tiny_models.build(Graph(tensors=tensors, operators=[dense, odd], inputs=[0], outputs=[3]))
 
 
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Figure]:
+    """The figures of the shipped model on an Ethos-U55 with 128 MACs a cycle."""
+    return _figures("vela:ethos-u55-128", ASSET)
+
+
 @pytest.mark.npu
 @needs_vela
-def test_figures_of_the_shipped_model_agree_with_each_other() -> None:
-    found = _figures("vela:ethos-u55-128", ASSET)
+def test_figures_of_the_shipped_model_agree_with_each_other(shipped: dict[str, Figure]) -> None:
+    found = shipped
     details = found["latency_ns"].details
     assert {figure.mode for figure in found.values()} == {"estimated"}
     assert details["accelerator_config"] == "ethos-u55-128"
@@ -92,17 +98,15 @@ def test_figures_of_the_shipped_model_agree_with_each_other() -> None:
 
 @pytest.mark.npu
 @needs_vela
-def test_figures_depend_on_accelerator_and_configuration() -> None:
-    own = _figures("vela", ASSET)
+def test_figures_depend_on_accelerator_and_configuration(shipped: dict[str, Figure]) -> None:
     wide = _figures("vela:ethos-u65-512", ASSET)
-    address = "vela:ethos-u55-256,system_config=Ethos_U55_Deep_Embedded,memory_mode=Sram_Only"
+    address = "vela:ethos-u55-128,system_config=Ethos_U55_Deep_Embedded,memory_mode=Sram_Only"
     chosen = _figures(address, ASSET)
-    assert own["latency_ns"].details["accelerator_config"] == "ethos-u55-256"
-    assert wide["latency_ns"].value < own["latency_ns"].value  # type: ignore[operator]  # both have values
+    assert wide["latency_ns"].value < shipped["latency_ns"].value  # type: ignore[operator]  # both have values
     assert chosen["latency_ns"].details["system_config"] == "Ethos_U55_Deep_Embedded"
     assert chosen["latency_ns"].details["memory_mode"] == "Sram_Only"
     assert chosen["off_chip_flash_bytes"].value == 0.0 and chosen["on_chip_flash_bytes"].value > 0  # type: ignore[operator]
-    assert chosen["npu_cycles"].value != own["npu_cycles"].value
+    assert chosen["npu_cycles"].value != shipped["npu_cycles"].value
     assert targets.target(address).name == address
 
 
@@ -115,6 +119,7 @@ def test_figures_float_model_has_reasons_and_no_estimate(tmp_path: Path) -> None
         assert "leaves the whole model on the CPU" in (found[name].reason or "")
         assert "unsupported DataType Float32" in (found[name].reason or "")
     assert found["npu_operator_share"].value == 0.0
+    assert found["npu_operator_share"].details["accelerator_config"] == "ethos-u55-256"  # vela's own default
     assert found["npu_operator_share"].details["on_cpu_macs"] == found["npu_operator_share"].details["macs"]
 
 
@@ -159,6 +164,50 @@ def test_figures_vela_that_writes_nothing_costs_an_error(tmp_path: Path, monkeyp
     _program(tmp_path, "print('all is well')", monkeypatch)
     with pytest.raises(ModelError, match=r"vela wrote no estimate for .*all is well"):
         targets.target("vela").figures(ASSET)
+
+
+# Writes what vela writes: a summary, a table of layers, and the model itself in the place of a compiled one.
+_WRITES = """
+import pathlib, shutil
+out = pathlib.Path(sys.argv[sys.argv.index('--output-dir') + 1])
+out.mkdir()
+(out / 'model_summary_x.csv').write_bytes({summary!r})
+(out / 'model_per-layer.csv').write_bytes({layers!r})
+shutil.copy(sys.argv[-1], out / 'model_vela.tflite')
+"""
+_SUMMARY = b"system_config,memory_mode,core_clock,inference_time,cycles_total\na,b,5e8,1e-3,5e5\n"
+
+
+@pytest.mark.parametrize(
+    ("summary", "layers", "words"),
+    [
+        pytest.param(
+            b"memory_mode,core_clock\nb,5e8\n", b"", r"something else of .*KeyError: 'system_config'", id="column"
+        ),
+        pytest.param(_SUMMARY.replace(b"5e8", b"fast"), b"", "something else of .*ValueError", id="no number"),
+        pytest.param(_SUMMARY.replace(b"5e8", b"inf"), b"", "something else of .*OverflowError", id="infinite"),
+        pytest.param(_SUMMARY, b"Name,Cycles\nx,1\n", r"something else of .*KeyError: 'Target'", id="layers"),
+        pytest.param(_SUMMARY, b"\xff\xfe\x00", r"table model_per-layer\.csv cannot be read", id="no text"),
+        pytest.param(_SUMMARY, b"", "holds 0 plans of its arena", id="no plan"),
+    ],
+)
+def test_figures_vela_that_writes_something_else_costs_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, summary: bytes, layers: bytes, words: str
+) -> None:
+    _program(tmp_path, _WRITES.format(summary=summary, layers=layers), monkeypatch)
+    with pytest.raises(ModelError, match=words):
+        targets.target("vela").figures(_file(tmp_path, tiny_models.relu((1, 4))))
+
+
+def test_version_is_asked_once_while_the_program_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "", monkeypatch)
+    asked = []
+    ask = program._output
+    monkeypatch.setattr(program, "_output", lambda arguments: asked.append(arguments) or ask(arguments))
+    assert [program.version(), program.version()] == ["9.9", "9.9"] and len(asked) == 1
+    path = tmp_path / "fake_vela"
+    path.write_text(path.read_text().replace("9.9", "10.0"))
+    assert program.version() == "10.0"
 
 
 def test_figures_vela_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +269,11 @@ def test_target_address_that_is_not_understood(address: str, words: str) -> None
     ],
 )
 def test_figures_configuration_that_is_not_there(options: str, words: str) -> None:
-    with pytest.raises((RecipeError, TargetError), match=words):
-        targets.target(f"vela:ethos-u55-128,{options}").figures(ASSET)
+    board = targets.target(f"vela:ethos-u55-128,{options}")
+    with pytest.raises(TargetError, match=words):
+        board.figures(ASSET)
+    usable = board.availability()
+    assert isinstance(usable, Unavailable) and words.split(" '")[0] in usable.reason
 
 
 def test_open_runs_nothing() -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from edgefm import runtimes
 from edgefm.errors import EdgefmError, ModelError
+from edgefm.targets.base import TargetError
 from edgefm.targets.bundle import bundle
 from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
 from edgefm.targets.qemu_aarch64.root import Root, cache_folder
@@ -80,7 +81,8 @@ def count(
       seconds: limit of the whole run.
     Raises:
       CountingUnavailableError: this qemu has no plugins, or there is no C compiler.
-      ModelError: the model crashed, hung or cannot be run.
+      ModelError: the model crashed, hung or cannot be run, or its count is not whole.
+      TargetError: the emulator cannot be started.
       RecipeError: no runtime has this name.
     """
     module = runtimes.module_of(runtime)
@@ -105,7 +107,7 @@ def count(
         mine = {"EDGEFM_COUNTS": str(folder / "counts"), "PYTHONHASHSEED": "0"}
         environment = guest_environment(root, bundle(folder)) | mine
         told = _answer(model, command, environment=environment, cpu=cpu, seconds=seconds)
-        return _evaluate(folder / "counts", told)
+        return _evaluate(model, folder / "counts", told)
 
 
 def _answer(
@@ -113,27 +115,47 @@ def _answer(
 ) -> dict[str, Any]:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=seconds
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
         raise ModelError(f"{model} gave no answer for {seconds:g} s on an emulated {cpu}, and was killed") from None
+    except OSError as error:
+        raise TargetError(f"{command[0]} cannot be started: {error}") from error
     if done.returncode < 0:
         with contextlib.suppress(ValueError):
             raise ModelError(f"{model} crashed with {signal.Signals(-done.returncode).name} on an emulated {cpu}")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ModelError(f"{model} could not be run on an emulated {cpu}: {last[:200]}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    if "reason" in told:
+    try:
+        told = json.loads(done.stdout)
+    except ValueError:
+        told = None
+    if isinstance(told, dict) and "reason" in told:
         raise ModelError(str(told["reason"]))
+    if not isinstance(told, dict) or not {"runtime", "version"} <= told.keys():
+        raise ModelError(f"{model} gave {done.stdout[:80]!r} on an emulated {cpu} instead of an answer")
     return told
 
 
-def _evaluate(path: Path, told: dict[str, Any]) -> InvokeCount:
-    marks = {int(number): int(total) for number, total in map(str.split, path.read_text("ascii").splitlines())}
-    calls = [marks[number + 1] - marks[number] for number in range(0, 4 * CALLS, 2)]
+def _evaluate(model: Path, path: Path, told: dict[str, Any]) -> InvokeCount:
+    try:
+        marks = {int(number): int(total) for number, total in map(str.split, path.read_text("ascii").splitlines())}
+        calls = [marks[number + 1] - marks[number] for number in range(0, 4 * CALLS, 2)]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"the emulator left no whole count of instructions of {model} ({type(error).__name__}: {error})"
+        ) from error
     empty = round(statistics.median(calls[:CALLS]))
     invokes = tuple(call - empty for call in calls[CALLS:])
+    if min(invokes) <= 0:
+        raise ModelError(f"the emulator counted {min(invokes)} instructions for an invoke of {model}")
     return InvokeCount(
         instructions=round(statistics.median(invokes)),
         invokes=invokes,
@@ -203,5 +225,18 @@ def _refusal(qemu: Qemu, library: Path, *, root: Root) -> str:
     cpu = "cortex-a53"
     command = [*qemu.command(root, cpu=cpu, plugin=library), "-S", "-c", ""]
     environment = guest_environment(root) | {"EDGEFM_COUNTS": os.devnull}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_COMPILE_SECONDS)
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=_COMPILE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise CountingUnavailableError(
+            f"{qemu.path.name} {qemu.version} gave no answer for {_COMPILE_SECONDS:g} s with the plugin"
+        ) from None
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgefm.errors import ModelError, RecipeError, unknown_name
+from edgefm.errors import EdgefmError, ModelError, RecipeError, unknown_name
 from edgefm.inspection import Inspection, OperatorInfo, inspect
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
@@ -97,10 +97,10 @@ class Vela:
     runtimes: tuple[str, ...] = ()
 
     def availability(self) -> Availability:
-        """Return whether vela answers."""
+        """Return whether vela answers, and knows the configuration."""
         try:
-            program.version()
-        except (TargetError, RecipeError) as error:
+            self._look()
+        except TargetError as error:
             return Unavailable(str(error))
         return Available()
 
@@ -121,15 +121,11 @@ class Vela:
 
         Raises:
           ModelError: vela cannot compile the model, or it has a dynamic shape.
-          TargetError: vela is not there.
+          TargetError: vela is not there, or does not know the configuration.
         """
         source = inspect(Path(model))
         _check_shapes(source)
-        version = program.version()
-        config = None
-        if self.system_config is not None and self.memory_mode is not None:
-            config = self.config or OWN_CONFIG
-            program.check_configuration(config=config, system_config=self.system_config, memory_mode=self.memory_mode)
+        version, config = self._look()
         with program.compiled(
             Path(model),
             accelerator=self.accelerator,
@@ -137,7 +133,26 @@ class Vela:
             system_config=self.system_config,
             memory_mode=self.memory_mode,
         ) as found:
-            return _Estimate(source, found, accelerator=self.accelerator, version=version).figures
+            try:
+                return _Estimate(source, found, accelerator=self.accelerator, version=version).figures
+            except EdgefmError:
+                raise
+            except Exception as error:  # of another version of vela: columns and tables may be missing or otherwise
+                raise ModelError(
+                    f"vela {version} wrote something else of {model} than is expected ({type(error).__name__}: {error})"
+                ) from error
+
+    def _look(self) -> tuple[str, str | None]:
+        """Return vela's version and the configuration file that is used, None for its defaults."""
+        try:
+            version = program.version()
+            if self.system_config is None or self.memory_mode is None:
+                return version, None
+            config = self.config or OWN_CONFIG
+            program.check_configuration(config=config, system_config=self.system_config, memory_mode=self.memory_mode)
+        except RecipeError as error:
+            raise TargetError(error.message, hint=error.hint) from error
+        return version, config
 
 
 class _Estimate:
@@ -221,7 +236,10 @@ class _Estimate:
         from ai_edge_litert.schema_py_generated import ModelT
 
         parsed = ModelT.InitFromPackedBuf(self._found.model.read_bytes(), 0)
-        plan = next(entry for entry in parsed.metadata if entry.name == b"OfflineMemoryAllocation")
+        plans = [entry for entry in parsed.metadata or () if entry.name == b"OfflineMemoryAllocation"]
+        if len(plans) != 1:
+            raise ModelError(f"the file that vela made of {self._source.path} holds {len(plans)} plans of its arena")
+        plan = plans[0]
         # int32 version, subgraph, number of tensors, then an offset a tensor; -1: not in the arena.
         offsets = np.frombuffer(bytes(parsed.buffers[plan.buffer].data), "<i4")[3:]
         sizes = [tensor.size_bytes for tensor in self._result.tensors]

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from edgefm.errors import ModelError, RecipeError, unknown_name
@@ -66,7 +67,7 @@ def version() -> str:
     Raises:
       TargetError: it is not there, or does not answer.
     """
-    return _output(["--version"], seconds=_QUICK_SECONDS).strip()
+    return _answer("--version").strip()
 
 
 def configurations(config: str) -> tuple[list[str], list[str]]:
@@ -75,7 +76,7 @@ def configurations(config: str) -> tuple[list[str], list[str]]:
     Args:
       config: path of a file of vela's form, or one that vela brings, e.g. 'Arm/vela.ini'.
     """
-    listed = re.findall(r"^\s*(System_Config|Memory_Mode)\.(\S+)", _output(["--list-configs", config]), re.MULTILINE)
+    listed = re.findall(r"^\s*(System_Config|Memory_Mode)\.(\S+)", _answer("--list-configs", config), re.MULTILINE)
     systems = [name for kind, name in listed if kind == "System_Config"]
     modes = [name for kind, name in listed if kind == "Memory_Mode"]
     if not systems or not modes:
@@ -149,8 +150,7 @@ def _compile(arguments: list[str], *, model: Path, seconds: float) -> str:
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"vela gave no estimate for {model} within {seconds:g} s, and was killed") from error
     if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise ModelError(f"vela crashed with {name} on {model}{_last_words(done.stdout)}")
+        raise ModelError(f"vela crashed with {_signal_name(-done.returncode)} on {model}{_last_words(done.stdout)}")
     if done.returncode > 0:
         raise ModelError(f"vela cannot compile {model}{_last_words(done.stdout)}")
     return done.stdout
@@ -165,6 +165,17 @@ def _output(arguments: list[str], *, seconds: float = _QUICK_SECONDS) -> str:
     if done.returncode != 0:
         raise TargetError(f"vela does not work{_last_words(done.stdout)}", hint=INSTALL)
     return done.stdout
+
+
+def _answer(*arguments: str) -> str:
+    """Return what vela says to arguments; it takes a second to start, and is asked once while nothing changes."""
+    files = (program(), *map(Path, arguments))
+    return _asked(arguments, tuple((path, path.stat().st_mtime_ns) for path in files if path and path.is_file()))
+
+
+@cache
+def _asked(arguments: tuple[str, ...], files: tuple[tuple[Path, int], ...]) -> str:
+    return _output(list(arguments))
 
 
 def _run(arguments: list[str], *, seconds: float) -> subprocess.CompletedProcess[str]:
@@ -189,8 +200,18 @@ def _run(arguments: list[str], *, seconds: float) -> subprocess.CompletedProcess
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (csv.Error, ValueError) as error:  # bytes that are no text
+        raise ModelError(f"vela's table {path.name} cannot be read: {error}") from error
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _last_words(text: str) -> str:
