@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
@@ -10,15 +11,20 @@ from edgefm import artefacts
 from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, Check, Gate
 from edgefm.comparison.wording import bound, sentence
 
+# A terminal's colours, and all else that XML 1.0 forbids (https://www.w3.org/TR/xml/#charsets). The first goes, of the
+# others it is told that they were there.
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 def write(path: Path, found: Gate) -> Path:
     """Write a test case for each limit: broken is a failure, not checked an error, undecided passes and says so."""
     suite = TestSuite("edgefm gate")
-    suite.add_property("record", found.record)
+    suite.add_property("record", _allowed(found.record))
     if found.baseline is not None:
-        suite.add_property("baseline", found.baseline)
+        suite.add_property("baseline", _allowed(found.baseline))
     for place, note in enumerate(found.notes):
-        suite.add_property(f"note {place + 1}", note)
+        suite.add_property(f"note {place + 1}", _allowed(note))
     for check in found.checks:
         suite.add_testcase(_case(check))
     whole = JUnitXml("edgefm")
@@ -30,9 +36,9 @@ def write(path: Path, found: Gate) -> Path:
 
 
 def _case(check: Check) -> TestCase:
-    case = TestCase(f"{check.key}, {bound(check)}")
-    case.classname = f"edgefm.gate.{check.model}"
-    told = sentence(check)
+    case = TestCase(_allowed(f"{check.key}, {bound(check)}"))
+    case.classname = _allowed(f"edgefm.gate.{check.model}")
+    told = _allowed(sentence(check))
     if check.state == BROKEN:
         case.result = [Failure(told, "broken")]
     elif check.state == UNCHECKED:
@@ -42,3 +48,8 @@ def _case(check: Check) -> TestCase:
     else:
         case.system_out = told
     return case
+
+
+def _allowed(text: str) -> str:
+    """Return a text without the characters that XML cannot hold, e.g. of a library's coloured message."""
+    return _FORBIDDEN.sub("\ufffd", _COLOURS.sub("", text))

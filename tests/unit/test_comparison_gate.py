@@ -172,6 +172,19 @@ def test_junit_has_a_test_case_a_limit(tmp_path: Path) -> None:
     assert {one.name: one.value for one in suite.properties()} == {"record": "record", "baseline": "base"}
 
 
+def test_junit_of_texts_that_xml_cannot_hold_is_read_again(tmp_path: Path) -> None:
+    bad = "\x1b[31mred\x1b[0m \x00\x08\x0b\x1b \ud800 \ufffe \uffff end\ttab <&>\U0001f600"
+    good = "red \ufffd\ufffd\ufffd\ufffd \ufffd \ufffd \ufffd end\ttab <&>\U0001f600"
+    states = ("held", "broken", "undecided", "not checked")
+    checks = tuple(Check(model=f"m{bad}", key="size_bytes", limit=1, state=state, reason=bad) for state in states)
+    found = Gate(record=bad, baseline=bad, checks=checks, notes=(bad,))
+    [suite] = JUnitXml.fromfile(str(junit.write(tmp_path / "junit.xml", found)))
+    assert {one.name: one.value for one in suite.properties()} == {"record": good, "baseline": good, "note 1": good}
+    assert {case.classname for case in suite} == {f"edgefm.gate.m{good}"}
+    told = [case.result[0].message if case.result else case.system_out for case in suite]
+    assert all(good in text for text in told) and len(told) == 4
+
+
 def test_junit_keeps_to_the_elements_and_order_that_ci_systems_take(tmp_path: Path) -> None:
     # Of the schema that Jenkins publishes: properties first; a case holds its result, then system-out.
     from xml.etree import ElementTree
