@@ -104,6 +104,31 @@ def test_page_says_what_is_measured_and_what_is_not(folder: Path, tmp_path: Path
     assert len(again.models) == 1
 
 
+def test_page_shows_each_file_of_one_name_its_own_picture(base: dict[str, Any], tmp_path: Path) -> None:
+    for place, folder in enumerate(("one", "two")):
+        path = _record(base, tmp_path / "records", folder, factor=1.0 + 9 * place)
+        value = json.loads(path.read_text())
+        value["models"][0]["sha256"] = str(place) * 64
+        record.write(path, value)
+    assert len({model.name for model in write_leaderboard([tmp_path / "records"], tmp_path / "out").models}) == 1
+    html = (tmp_path / "out" / "leaderboard.html").read_text()
+    sections = html.split("<section id=")[1:]
+    assert len(sections) == 2 and len(list((tmp_path / "out").glob("*.png"))) == 2
+    for place, section in enumerate(sections):
+        assert f"board-{str(place) * 8}-0" in section and f"board-{str(1 - place) * 8}-0" not in section
+
+
+def test_headline_names_no_failed_run_though_it_has_times(base: dict[str, Any], tmp_path: Path) -> None:
+    _record(base, tmp_path, "slow", kernels="reference", factor=40.0)
+    path = _record(base, tmp_path, "fast", factor=0.1)
+    value = json.loads(path.read_text())
+    value["models"][0] |= {"status": "failed", "reason": "the worker hung in round 9"}
+    record.write(path, value)
+    found = board(sorted(tmp_path.rglob("record.json")))
+    assert [entry.runtime for entry in found.models[0].timed] == ["litert:reference"]
+    assert "runs fastest with litert:reference" in page.headline(found)
+
+
 def test_newest_of_several_records_counts(base: dict[str, Any], tmp_path: Path) -> None:
     _record(base, tmp_path, "new", created="2026-11-25T12:00:00+00:00", factor=2.0)
     _record(base, tmp_path, "old", created="2026-11-25T11:00:00+00:00")

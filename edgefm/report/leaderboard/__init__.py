@@ -29,7 +29,7 @@ def write_leaderboard(records: Sequence[Path], out: Path) -> Board:
         for model in found.models:
             if not model.timed:
                 continue
-            pictures[model.name] = picture.svgs(model)
+            pictures[model.sha256] = picture.svgs(model)
             artefacts.write_bytes(out / picture.file_name(model), picture.png(model))
     artefacts.write_text(out / PAGE, page.html(found, pictures))
     artefacts.write_text(out / MARKDOWN, page.markdown(found))

@@ -76,13 +76,13 @@ class ModelBoard:
 
     @property
     def timed(self) -> tuple[Entry, ...]:
-        """The entries with a time."""
-        return tuple(entry for entry in self.entries if entry.p50 is not None)
+        """The entries with a time; none that failed, though some of its rounds were timed before."""
+        return tuple(entry for entry in self.entries if entry.p50 is not None and entry.reason is None)
 
     @property
     def counted(self) -> tuple[Entry, ...]:
         """The entries with a count of instructions."""
-        return tuple(entry for entry in self.entries if entry.instructions is not None)
+        return tuple(entry for entry in self.entries if entry.instructions is not None and entry.reason is None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ HOW_TO_READ = (
 
 
 def html(board: Board, pictures: Mapping[str, tuple[str, str]]) -> str:
-    """Return the page; `pictures`: of a model by its name, the wide and the narrow SVG."""
+    """Return the page; `pictures`: of a model by its file's sha256, the wide and the narrow SVG."""
     context: dict[str, Any] = {
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
         "css": Markup(css()),
@@ -43,7 +43,7 @@ def html(board: Board, pictures: Mapping[str, tuple[str, str]]) -> str:
                 "board": model,
                 "rows": [(entry, cells(entry)) for entry in model.entries if entry.reason is None],
                 "not_run": not_run(model),
-                "svg": [Markup(one) for one in pictures.get(model.name, ())],
+                "svg": [Markup(one) for one in pictures.get(model.sha256, ())],
             }
             for model in board.models
         ],
