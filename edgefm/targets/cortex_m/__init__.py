@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.artefacts import sha256_file
 from edgefm.errors import EdgefmError, ModelError, RecipeError, unknown_name
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
@@ -213,7 +214,10 @@ class CortexM:
             "qemu": boards.version(boards.find(EMULATOR)),
         }
         if source is None:
-            return details | {"kernels": f"those of the given firmware {self.firmware}"}
+            assert self.firmware is not None
+            # Its name, not its place on this machine: records are passed on.
+            kernels = f"those of the given firmware {self.firmware.name}"
+            return details | {"kernels": kernels, "firmware_sha256": sha256_file(self.firmware)}
         compiler = boards.version(boards.find(COMPILER))
         flags = " ".join(build.flags_of(self.board))
         return details | {"kernels": _OWN, "compiler": f"{COMPILER} {compiler}", "flags": flags}
