@@ -55,7 +55,7 @@ KEYS: dict[str, Key] = {
     "accuracy_drop": Key(
         what="accuracy lost against the baseline, a share of 1", side="most", highest=1.0, baseline=True
     ),
-    "quality": Key(what="the quality measure; at least or at most, whichever is better", side="quality"),
+    "quality": Key(what="the quality measure: at least, of an error at most", side="quality"),
     "size_bytes": Key(what="size of the file", side="most", unit="bytes", whole=True),
     "size_gzip_bytes": Key(what="size after gzip -9", side="most", unit="bytes", whole=True),
     "p50_ratio": Key(what="median latency over the baseline's", side="most", baseline=True),

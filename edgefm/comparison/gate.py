@@ -110,6 +110,15 @@ def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, f
             names = ", ".join(subject.rows)
             reason = f"no model of the record is called so; it has {names}"
             checks.append(Check(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason))
+        if KEYS[limit.key].baseline and baseline is None:
+            # A ratio of the baseline to itself is 1, whatever the model.
+            others = [row for row in rows if row["name"] != budget.baseline]
+            if rows and not others:
+                reason = f"{budget.baseline} is the baseline itself: a {limit.key} needs another model"
+                checks.append(_unchecked(rows[0], limit, reason))
+            elif len(others) < len(rows):
+                notes.append(f"{limit.key} of '{limit.models}' is not held against {budget.baseline}, the baseline")
+            rows = others
         for row in rows:
             if row["status"] != "ok":
                 found = _unchecked(row, limit, f"it failed: {row['reason']}")
@@ -199,6 +208,9 @@ def _against_baseline(
     if base["status"] != "ok":
         return _unchecked(row, limit, f"the baseline {named} failed: {base['reason']}")
     if limit.key == "accuracy_drop":
+        data, others = (one.record["dataset"] for one in (subject, other))
+        if data is not None and others is not None and data["sha256"] != others["sha256"]:
+            return _unchecked(row, limit, f"the baseline {named} was measured on other images")
         found = aspects.quality(other, base, subject, row, margin=0.0)
         if found is None or found.name != "accuracy" or found.difference is None:
             why = "accuracy was not measured" if found is None or found.reason is None else found.reason

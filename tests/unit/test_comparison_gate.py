@@ -158,6 +158,35 @@ def test_gate_ratio_with_few_rounds_is_undecided() -> None:
     assert _only(gate(subject, _budget("base", strict=True, p50_ratio=0.5))).state == "broken"
 
 
+@pytest.mark.parametrize("key", ["p50_ratio", "accuracy_drop"])
+def test_gate_pattern_that_matches_the_baseline_is_not_held_against_it(key: str) -> None:
+    subject = _subject(row("base"), row("m", us=50), row("n", us=50))
+    found = gate(subject, parse({"baseline": "base", "models": {"*": {key: 0.6}}}, where="b"))
+    assert [(check.model, check.state) for check in found.checks] == [("m", "held"), ("n", "held")]
+    assert f"{key} of '*' is not held against base, the baseline" in found.notes and found.exit_code == 0
+
+
+def test_gate_baseline_alone_against_itself_is_not_checked() -> None:
+    found = gate(_subject(row("base"), row("m")), _budget("base", model="base", p50_ratio=0.6))
+    assert _only(found).state == "not checked" and "is the baseline itself" in str(_only(found).reason)
+    # What takes no baseline is checked of it as of the others.
+    found = gate(_subject(row("base"), row("m")), _budget("base", model="*", size_bytes=500_000))
+    assert [check.state for check in found.checks] == ["held", "held"]
+    # Against a record, the row of the same name is another measurement.
+    baseline = Subject(name="old", record=benchmark_record([row("base")]))
+    assert (
+        _only(gate(_subject(row("base")), _budget("base", model="base", p50_ratio=1.5), baseline=baseline)).state
+        == "held"
+    )
+
+
+def test_gate_accuracy_drop_of_other_images_is_not_checked() -> None:
+    baseline = Subject(name="old", record=benchmark_record([row("m")], dataset={"sha256": "e" * 64}))
+    found = gate(_subject(row("m")), _budget(accuracy_drop=0.5), baseline=baseline)
+    assert _only(found).state == "not checked" and "other images" in str(_only(found).reason)
+    assert found.exit_code == 2
+
+
 def test_junit_has_a_test_case_a_limit(tmp_path: Path) -> None:
     subject = _subject(row("base"), row("m", us=50))
     budget = _budget("base", size_bytes=1, accuracy=0.5, p50_ratio=0.5, arena_bytes=3)
