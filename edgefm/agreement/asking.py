@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from edgefm import runtimes, targets
+from edgefm import targets
 from edgefm.agreement.cells import Cell
 from edgefm.agreement.comparison import Outputs
 from edgefm.benchmarking import answers
-from edgefm.errors import EdgefmError
-
-# Targets whose workers run under this Python: its modules tell the version without another process.
-_DRIVEN_FROM_HERE = ("host", "browser", "cortex-m")
 
 
-def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Outputs:
-    """Return a model's outputs in a cell, [n, ...] each in its own dtype.
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a cell gives.
+
+    Attributes:
+      outputs: [n, ...] each in its own dtype.
+      version: of the runtime, as the worker there tells it; None where it does not.
+    """
+
+    outputs: Outputs
+    version: str | None = None
+
+
+def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
+    """Return a model's outputs in a cell, and the version of the runtime that gave them.
 
     Raises:
       EdgefmError: the runtime or the target is not there, or the model crashed, hung or was refused.
     """
-    return answers.raw_outputs(model, inputs, runtime=cell.runtime, target=targets.target(cell.target))
+    loaded: dict[str, Any] = {}
 
+    def keep(told: Mapping[str, Any]) -> None:
+        loaded.update(told)
 
-def version(cell: Cell, model: Path) -> str | None:
-    """Return the version of a cell's runtime as it tells it there, or None where it does not."""
-    kind = cell.target.partition(":")[0]
-    try:
-        if kind in _DRIVEN_FROM_HERE and runtimes.interpreter_of(cell.runtime) is None:
-            return runtimes.runtime(cell.runtime).version()
-        with (
-            tempfile.TemporaryDirectory(prefix="edgefm-agree-") as folder,
-            targets.target(cell.target).open(cell.runtime) as place,
-            answers.loaded(model, place=place, folder=Path(folder), runtime=cell.runtime) as (_, told),
-        ):
-            return str(told["version"])
-    except (EdgefmError, OSError, ImportError):
-        return None
+    outputs = answers.raw_outputs(model, inputs, runtime=cell.runtime, target=targets.target(cell.target), told=keep)
+    version = loaded.get("version")
+    return Answers(outputs=outputs, version=str(version) if version else None)

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgefm import runtimes, targets
-from edgefm.errors import RecipeError
+from edgefm.errors import EdgefmError, RecipeError
 from edgefm.runtimes.base import Unavailable
+from edgefm.targets.base import Target
 
 HOST = "host"
 ALL = "all"
-# They run elsewhere than on this machine's own kernels: cells of their targets.
-OF_TARGETS = ("litertjs", "android-benchmark", "cortex-m-firmware")
-# Targets that need an address or a device of the user's, and one that takes a third of a second for each sample: only
-# when they are named.
+# Targets that need an address or a device of the user's, and the slowest one: only when they are named.
 _ONLY_NAMED = ("ssh", "adb", "cortex-m")
+_RUNS_NOTHING = "nothing is run there: it gives figures alone"
 # What a kernel set is where a runtime is named without one.
 _DEFAULT_KERNELS = {"litert": "xnnpack", "tflite-runtime": "xnnpack"}
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -99,21 +98,13 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
     found: list[Cell] = []
     absent: list[Absent] = []
     for address in _addresses(target):
-        try:
-            place = targets.target(address)
-        except ImportError as error:
-            absent.append(Absent(name=address, reason=f"its module cannot be imported: {error}"))
-            continue
-        if not place.runtimes:
-            if address in target:
-                absent.append(Absent(name=address, reason="nothing is run there: it gives figures alone"))
-            continue
-        usable = place.availability()
-        if isinstance(usable, Unavailable):
-            absent.append(Absent(name=address, reason=usable.reason))
+        place = _usable(address)
+        if isinstance(place, Absent):
+            if place.reason != _RUNS_NOTHING or address in target:
+                absent.append(place)
             continue
         for name in place.runtimes:
-            if address == HOST and name in OF_TARGETS:
+            if address == HOST and name in runtimes.OF_TARGETS:
                 continue
             try:
                 sets = _spelt(name)
@@ -126,6 +117,26 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
                 if not runtime or spelt in runtime or runtimes.split(spelt)[0] in runtime
             ]
     return tuple(dict.fromkeys(found)), tuple(absent)
+
+
+def _usable(address: str) -> Target | Absent:
+    """Return a target that models can be run on now, or why not: whatever one of another package raises is a reason.
+
+    Raises:
+      RecipeError: an unknown target, or an address that is not understood.
+    """
+    try:
+        place = targets.target(address)
+        if not place.runtimes:
+            return Absent(name=address, reason=_RUNS_NOTHING)
+        usable = place.availability()
+    except RecipeError:
+        raise
+    except EdgefmError as error:
+        return Absent(name=address, reason=error.message)
+    except Exception as error:
+        return Absent(name=address, reason=f"{type(error).__name__}: {error}")
+    return Absent(name=address, reason=usable.reason) if isinstance(usable, Unavailable) else place
 
 
 def _addresses(given: Sequence[str]) -> list[str]:
@@ -149,5 +160,5 @@ def _kernel_sets(bare: str) -> tuple[str, ...]:
     runtimes.module_of(bare)
     try:
         return runtimes.kernels_of(runtimes.runtime(bare))
-    except ImportError:
+    except Exception:  # a module of another package may raise anything
         return ()

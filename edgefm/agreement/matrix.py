@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic, asking, families
 from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.asking import Answers
 from edgefm.agreement.cells import Absent, Cell
 from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
 from edgefm.agreement.families import Family
 from edgefm.agreement.inputs import Inputs
-from edgefm.agreement.layers import Ask, FirstDifference, FirstDifferenceSearch, Prefix
-from edgefm.benchmarking import statistics
+from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch, Prefix
+from edgefm.benchmarking import presence, statistics
 from edgefm.benchmarking.scores import quality_json, score
 from edgefm.contract import Tensor, dequantize
 from edgefm.errors import EdgefmError, RuntimeUnavailableError
@@ -28,6 +29,7 @@ from edgefm.quality import Quality, predicted_classes
 
 # All answers of all cells are held for the comparison of each with each.
 _HELD_VALUES = 1 << 27
+_Ask = Callable[[Cell, Path, NDArray[Any]], Answers]
 _NO_FAMILY = Family(name="unknown", title="runtimes that no row of the table knows", references=())
 
 
@@ -111,8 +113,7 @@ def agree(
     inputs: Inputs,
     quality: Quality | None = None,
     absent: Sequence[Absent] = (),
-    ask: Ask = asking.ask,
-    version: Callable[[Cell, Path], str | None] = asking.version,
+    ask: _Ask = asking.ask,
     prefix: Prefix | None = None,
     progress: Progress = SILENT,
 ) -> Agreement:
@@ -126,18 +127,31 @@ def agree(
       inputs: see `edgefm.agreement.inputs`; fewer are taken where the answers would not fit into memory.
       quality: measure of labelled data; by default none.
       absent: targets that cannot take part, passed on.
-      ask: gives a model's outputs in a cell.
-      version: gives the version of a cell's runtime.
+      ask: gives a model's outputs in a cell, and the version of the runtime there.
       prefix: cuts a model; by default `edgefm.profiling.cutting.prefix`.
       progress: receives progress.
     Raises:
       ModelError: the file is damaged, or has not exactly one input.
       RuntimeUnavailableError: fewer than two cells gave answers.
     """
+    with presence.announced():
+        return _agree(model, cells, inputs, quality, absent, _safely(ask), prefix or _cut, progress)
+
+
+def _agree(
+    model: Path,
+    cells: Sequence[Cell],
+    inputs: Inputs,
+    quality: Quality | None,
+    absent: Sequence[Absent],
+    ask: _Ask,
+    prefix: Prefix,
+    progress: Progress,
+) -> Agreement:
     inspection = inspect(model)
     ends = arithmetic.ends(inspection)
     inputs = _that_fit(inputs, ends, len(cells), progress)
-    rows, outputs = _answers(model, cells, inputs, ends, ask, version, progress)
+    rows, outputs = _answers(model, cells, inputs, ends, ask, progress)
     if len(outputs) < 2:
         raise RuntimeUnavailableError(
             f"two cells are needed for a comparison, {len(outputs) or 'none'} gave answers",
@@ -145,8 +159,12 @@ def agree(
             or "Leave out --runtime, install another runtime (edgefm doctor), or add --target.",
         )
     rows, references = _judged(rows, outputs, ends)
+
+    def outputs_alone(cell: Cell, part: Path, values: NDArray[Any]) -> Outputs:
+        return ask(cell, part, values).outputs
+
     search = FirstDifferenceSearch(
-        model, inspection=inspection, ends=ends, ask=ask, prefix=prefix or _cut, progress=progress
+        model, inspection=inspection, ends=ends, ask=outputs_alone, prefix=prefix, progress=progress
     )
     rows = [
         replace(
@@ -177,6 +195,20 @@ def agree(
     )
 
 
+def _safely(ask: _Ask) -> _Ask:
+    """Let whatever a runtime or a target of another package raises be an EdgefmError: it costs its row alone."""
+
+    def asked(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
+        try:
+            return ask(cell, model, inputs)
+        except EdgefmError:
+            raise
+        except Exception as error:
+            raise RuntimeUnavailableError(f"{type(error).__name__}: {error}") from error
+
+    return asked
+
+
 def _that_fit(inputs: Inputs, ends: Ends, cells: int, progress: Progress) -> Inputs:
     most = max(1, _HELD_VALUES // max(1, ends.values_a_sample * cells))
     if len(inputs) <= most:
@@ -190,8 +222,7 @@ def _answers(
     cells: Sequence[Cell],
     inputs: Inputs,
     ends: Ends,
-    ask: Ask,
-    version: Callable[[Cell, Path], str | None],
+    ask: _Ask,
     progress: Progress,
 ) -> tuple[list[Row], dict[Cell, Outputs]]:
     rows, outputs = [], {}
@@ -199,14 +230,12 @@ def _answers(
         progress.step("answers", place, len(cells), {"cell": cell.name})
         started = time.perf_counter()
         try:
-            outputs[cell] = checked(ask(cell, model, inputs.values), ends=ends, samples=len(inputs))
+            given = ask(cell, model, inputs.values)
+            outputs[cell] = checked(given.outputs, ends=ends, samples=len(inputs))
         except EdgefmError as error:
             rows.append(Row(cell=cell, reason=error.message))
-        except Exception as error:  # whatever a runtime or a target of another package raises costs its row alone
-            rows.append(Row(cell=cell, reason=f"{type(error).__name__}: {error}"))
         else:
-            seconds = time.perf_counter() - started
-            rows.append(Row(cell=cell, seconds=seconds, version=version(cell, model)))
+            rows.append(Row(cell=cell, seconds=time.perf_counter() - started, version=given.version))
         progress.step("answers", place + 1, len(cells), {"cell": cell.name})
     return rows, outputs
 

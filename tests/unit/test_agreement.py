@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgefm import runtimes
+from edgefm import runtimes, targets
 from edgefm.agreement import arithmetic, families
 from edgefm.agreement.arithmetic import Ends
-from edgefm.agreement.cells import OF_TARGETS, Cell, cells
+from edgefm.agreement.cells import Cell, cells
 from edgefm.agreement.comparison import NotComparableError, checked, compare
 from edgefm.agreement.inputs import from_chance, from_data
 from edgefm.data.dataset import Dataset, Split
 from edgefm.errors import DataError, ModelError, RecipeError
 from edgefm.inspection import inspect
-from edgefm.runtimes.base import TensorDetails
+from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
+from edgefm.targets.base import TargetError
 from tests.fixtures import agreement_models, tiny_models
 
 INT8 = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)
@@ -176,7 +177,7 @@ def test_every_row_of_the_table_names_a_known_family_and_its_evidence() -> None:
     for row in families.MEMBERS:
         assert families.family(row.family).name == row.family
         assert row.evidence
-        assert row.runtime in {*runtimes.RUNTIMES, *OF_TARGETS}
+        assert row.runtime in runtimes.RUNTIMES
         assert row.limit >= 0
         assert 0 <= row.share <= 1
 
@@ -298,7 +299,48 @@ def test_unknown_runtimes_are_named(runtime: str, reason: str) -> None:
         cells(runtime=[runtime])
 
 
-def test_target_that_runs_nothing_or_is_not_there_is_told() -> None:
+class _Board:
+    """A target of another package."""
+
+    name, mode, runtimes = "board", "measured", ("litert",)
+
+    def __init__(self, usable: Availability | Exception) -> None:
+        self._usable = usable
+
+    def availability(self) -> Availability:
+        if isinstance(self._usable, Exception):
+            raise self._usable
+        return self._usable
+
+
+def test_target_that_runs_nothing_is_told() -> None:
     _, absent = cells(target=["vela"])
     assert [one.name for one in absent] == ["vela"]
     assert "figures alone" in absent[0].reason
+
+
+@pytest.mark.parametrize(
+    ("usable", "reason"),
+    [
+        pytest.param(Unavailable("no board is plugged in"), "no board is plugged in", id="not there"),
+        pytest.param(TargetError("its module fails"), "its module fails", id="error of edgefm"),
+        pytest.param(OSError("broken pipe"), "OSError: broken pipe", id="another error"),
+    ],
+)
+def test_target_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, usable: Availability | Exception, reason: str
+) -> None:
+    known = targets.target
+    monkeypatch.setattr(targets, "target", lambda name: _Board(usable) if name == "board" else known(name))
+    found, absent = cells(target=["board"])
+    assert [(one.name, one.reason) for one in absent] == [("board", reason)]
+    assert {cell.target for cell in found} == {"host"}
+
+
+def test_runtime_whose_module_fails_is_a_cell_that_will_tell_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> Any:
+        raise SystemError("its library is broken")
+
+    monkeypatch.setattr(runtimes, "RUNTIMES", {"broken": "their.module"})
+    monkeypatch.setattr(runtimes, "runtime", fail)
+    assert [cell.name for cell in cells()[0] if cell.runtime == "broken"] == ["broken"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.agreement import arithmetic, document
+from edgefm.agreement import arithmetic, asking, document
+from edgefm.agreement.asking import Answers
 from edgefm.agreement.cells import Absent, Cell
 from edgefm.agreement.inputs import Inputs, from_chance
 from edgefm.agreement.matrix import Agreement, agree
@@ -42,14 +46,15 @@ def _inputs(model: Path, samples: int = 100) -> Inputs:
 def _agree(model: Path, answers: dict[Cell, Any], **options: Any) -> Agreement:
     """Run the matrix: `answers` gives what is added to the inputs, or the error that is raised."""
 
-    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
         answer = answers[cell]
         if isinstance(answer, Exception):
             raise answer
-        return (np.clip(inputs.astype(np.int64) + answer, -128, 127).astype(np.int8),)
+        outputs = (np.clip(inputs.astype(np.int64) + answer, -128, 127).astype(np.int8),)
+        return Answers(outputs=outputs, version="1.0")
 
     inputs = options.pop("inputs", None) or _inputs(model)
-    return agree(model, cells=list(answers), inputs=inputs, ask=ask, version=lambda cell, path: "1.0", **options)
+    return agree(model, cells=list(answers), inputs=inputs, ask=ask, **options)
 
 
 def test_cells_are_compared_with_the_reference_of_their_family_alone(model: Path) -> None:
@@ -104,12 +109,54 @@ def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
     assert value["absent"] == [{"name": "cortex-m", "reason": "no emulator"}]
 
 
+def test_error_of_another_package_in_the_search_for_a_layer_is_told(model: Path) -> None:
+    asked = []
+
+    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+        asked.append(cell)
+        if asked.count(cell) > 1:
+            raise SystemError("it runs once alone")
+        return Answers(outputs=(inputs + np.int8(3) if cell == BROWSER else inputs // 2,))
+
+    found = agree(model, cells=[XNNPACK, BROWSER], inputs=_inputs(model), ask=ask)
+    assert "it runs once alone" in str(found.alarms[0].first_difference)
+
+
+def test_others_see_that_an_agreement_runs(model: Path) -> None:
+    seen = []
+
+    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+        seen.append(_seen_by_others())
+        return Answers(outputs=(inputs,))
+
+    agree(model, cells=[XNNPACK, BROWSER], inputs=_inputs(model, 2), ask=ask)
+    assert len(seen) == 2 and all(os.getpid() in one for one in seen)
+    assert os.getpid() not in _seen_by_others()
+
+
+def _seen_by_others() -> list[int]:
+    look = "from edgefm.benchmarking import presence; print(presence.others())"
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    found: list[int] = json.loads(told.stdout)
+    return found
+
+
+def test_version_is_that_which_the_answering_worker_tells(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raw_outputs(path: Path, inputs: NDArray[Any], *, told: Any, **_: Any) -> tuple[NDArray[Any], ...]:
+        told({"runtime": "litert", "version": "2.3.0"})
+        return (inputs,)
+
+    monkeypatch.setattr("edgefm.benchmarking.answers.raw_outputs", raw_outputs)
+    given = _inputs(model, 3)
+    assert asking.ask(XNNPACK, model, given.values).version == "2.3.0"
+
+
 def test_answers_of_another_shape_are_no_answers(model: Path) -> None:
-    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        return (inputs[:, :3],) if cell == STRANGER else (inputs,)
+    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+        return Answers(outputs=(inputs[:, :3],) if cell == STRANGER else (inputs,))
 
     cells = [XNNPACK, BROWSER, STRANGER]
-    found = agree(model, cells=cells, inputs=_inputs(model), ask=ask, version=lambda cell, path: None)
+    found = agree(model, cells=cells, inputs=_inputs(model), ask=ask)
     assert "the shape (100, 3)" in str(found.rows[-1].reason)
 
 
