@@ -86,6 +86,15 @@ class Comparison:
             differ = proportion(self.values - self.equal_values, self.values).low
         return self.largest is not None and self.largest <= limit + slack and differ <= share
 
+    def within_both(self, first: tuple[float, float], second: tuple[float, float]) -> bool:
+        """Return whether two answers are as near to each other as tolerances from a common reference allow.
+
+        Args:
+          first: (limit, share) of the one, see `within`.
+          second: of the other.
+        """
+        return self.within(first[0] + second[0], share=min(1.0, first[1] + second[1]))
+
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
         return {**asdict(self), "differing": self.differing.to_json()}

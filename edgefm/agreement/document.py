@@ -10,7 +10,7 @@ from edgefm import artefacts, runs, schemas
 from edgefm.agreement import families
 from edgefm.agreement.comparison import Comparison
 from edgefm.agreement.layers import FirstDifference
-from edgefm.agreement.matrix import Agreement, Row
+from edgefm.agreement.matrix import Agreement, Row, pair_verdict
 from edgefm.environment import environment
 
 SCHEMA_VERSION = 1
@@ -51,7 +51,12 @@ def to_json(found: Agreement) -> dict[str, Any]:
             for (first, second), comparison in found.between.items()
         ],
         "pairs": [
-            {"first": rows[one].cell.name, "second": rows[other].cell.name, **comparison.to_json()}
+            {
+                "first": rows[one].cell.name,
+                "second": rows[other].cell.name,
+                "verdict": pair_verdict(rows[one], rows[other], comparison),
+                **comparison.to_json(),
+            }
             for (one, other), comparison in found.pairs.items()
         ],
         "absent": [{"name": one.name, "reason": one.reason} for one in found.absent],

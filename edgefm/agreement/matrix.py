@@ -285,6 +285,23 @@ def _verdict(
     return replace(known, verdict=verdict, comparison=comparison)
 
 
+def pair_verdict(first: Row, second: Row, comparison: Comparison) -> str | None:
+    """Return what the difference of two cells means: 'within', 'alarm', or None where they are of two families.
+
+    With the reference of the family it is the verdict of the other. Two members that are within their tolerances are
+    within each other's; where one is not, they may be as far apart as both tolerances together allow.
+    """
+    if first.family is None or first.family != second.family:
+        return None
+    for one, other in ((first, second), (second, first)):
+        if one.verdict == "reference":
+            return other.verdict
+    if first.verdict == second.verdict == "within":
+        return "within"
+    tolerances = [(row.limit or 0.0, row.share or 0.0) for row in (first, second)]
+    return "within" if comparison.within_both(*tolerances) else "alarm"
+
+
 def _distance(outputs: Mapping[Cell, Outputs], one: Cell, other: Cell, ends: Ends) -> float:
     largest = compare(outputs[one], outputs[other], ends=ends).largest
     return np.inf if largest is None else largest

@@ -27,6 +27,7 @@ _WITHIN, _ALARM, _OTHER = (
     "same family, beyond its tolerance: alarm",
     "two families: information",
 )
+_KINDS = {"within": _WITHIN, "alarm": _ALARM, None: _OTHER}
 _ABSENT = "did not run"
 _FILLS = {_WITHIN: (style.BLUE, 0.30), _ALARM: (style.ORANGE, 0.85), _OTHER: (style.LINE, 0.45)}
 
@@ -104,7 +105,7 @@ def _draw_squares(
     index = {cell["name"]: number for number, cell in enumerate(cells)}
     for pair in value["pairs"]:
         first, second = index[pair["first"]], index[pair["second"]]
-        kind = _kind(cells[first], cells[second], pair)
+        kind = _KINDS[pair["verdict"]]
         hue, opacity = _FILLS[kind]
         ink = style.PAPER if kind == _ALARM else style.MUTED if kind == _OTHER else style.INK
         for row, column in ((first, second), (second, first)):
@@ -124,20 +125,6 @@ def _draw_squares(
                 axes.text(x, y + 0.26, _equal(pair), ha="center", va="center", fontsize=5.8, color=ink)
     for place in places:
         axes.text(place, place, "·", ha="center", va="center", fontsize=9, color=style.GREY)
-
-
-def _kind(first: Mapping[str, Any], second: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
-    """Return what a square says. Two members may differ by as much as both may from their reference."""
-    if first["family"] != second["family"]:
-        return _OTHER
-    for one, other in ((first, second), (second, first)):
-        if one["verdict"] == "reference":
-            return _ALARM if other["verdict"] == "alarm" else _WITHIN
-    limit, share = first["limit"] + second["limit"], first["share"] + second["share"]
-    slack = 0.01 if pair["unit"] == "levels" else 0.0
-    differ = 1 - pair["equal_values"] / pair["values"]
-    near = pair["largest"] is not None and pair["largest"] <= limit + slack and (limit == 0 or differ <= share)
-    return _WITHIN if near else _ALARM
 
 
 def _draw_names(

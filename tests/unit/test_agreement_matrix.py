@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from edgefm.agreement import arithmetic, asking, document
 from edgefm.agreement.asking import Answers
 from edgefm.agreement.cells import Absent, Cell
+from edgefm.agreement.comparison import Comparison
 from edgefm.agreement.inputs import Inputs, from_chance
-from edgefm.agreement.matrix import Agreement, agree
+from edgefm.agreement.matrix import Agreement, Row, agree, pair_verdict
 from edgefm.benchmarking.process import WorkerError
 from edgefm.errors import RuntimeUnavailableError
 from edgefm.inspection import inspect
@@ -206,6 +208,78 @@ def test_too_many_answers_for_the_memory_are_cut_short(model: Path, monkeypatch:
 
     monkeypatch.setattr(matrix, "_HELD_VALUES", 80)  # two cells, four values a sample
     assert len(_agree(model, {XNNPACK: 0, BROWSER: 0}).inputs) == 10
+
+
+TFLM = Cell(runtime="tflm", target="host")
+BUILTIN = Cell(runtime="tflite-runtime:reference", target="host")
+CORTEX = Cell(runtime="cortex-m-firmware", target="cortex-m")
+
+
+def _row(cell: Cell, verdict: str, *, limit: float, share: float, family: str = "xnnpack") -> Row:
+    return Row(cell=cell, family=family, verdict=verdict, limit=limit, share=share)
+
+
+def _differing(levels: int, values: int) -> Comparison:
+    """Return a comparison of 400 values of which some differ, by so many levels at most."""
+    return Comparison(
+        unit="levels",
+        largest=float(levels),
+        largest_absolute=float(levels),
+        output=0,
+        sample=0,
+        samples=100,
+        equal_samples=100 - values // 4,
+        values=400,
+        equal_values=400 - values,
+        argmax_changes=0,
+    )
+
+
+REFERENCE_ROW = _row(XNNPACK, "reference", limit=0, share=0)
+NEAR = _row(STRANGER, "within", limit=1, share=0.25)
+OTHER_NEAR = _row(TFLM, "within", limit=1, share=0.25)
+FAR = _row(BROWSER, "alarm", limit=1, share=0.25)
+OTHER_FAMILY = _row(REFERENCE, "within", limit=0, share=0, family="reference")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "comparison", "verdict"),
+    [
+        pytest.param(NEAR, OTHER_FAMILY, _differing(0, 0), None, id="two families"),
+        pytest.param(REFERENCE_ROW, NEAR, _differing(1, 100), "within", id="reference and within"),
+        pytest.param(FAR, REFERENCE_ROW, _differing(1, 300), "alarm", id="reference and alarm"),
+        # 54 % of the values; more than both may by themselves, as the interval of each reached below 25 %.
+        pytest.param(NEAR, OTHER_NEAR, _differing(2, 216), "within", id="both within"),
+        pytest.param(NEAR, FAR, _differing(2, 216), "within", id="share within its interval"),
+        pytest.param(NEAR, FAR, _differing(2, 260), "alarm", id="share beyond its interval"),
+        pytest.param(NEAR, FAR, _differing(3, 1), "alarm", id="too many levels"),
+    ],
+)
+def test_verdict_of_a_pair_follows_from_those_of_its_cells(
+    first: Row, second: Row, comparison: Comparison, verdict: str | None
+) -> None:
+    assert pair_verdict(first, second, comparison) == verdict
+    assert pair_verdict(second, first, comparison) == verdict
+
+
+def test_two_cells_within_their_tolerance_are_no_alarm_in_the_picture(tmp_path: Path) -> None:
+    """Each differs from the reference in 27 % of the values, by chance within 25 %; from each other in 54 %."""
+    from edgefm.report import style
+    from edgefm.report.agreement import agreement_figure
+
+    path = tmp_path / "steps.tflite"
+    path.write_bytes(agreement_models.steps(1))
+    inputs = _inputs(path)
+    up, down = np.zeros((2, 100, 4), np.int64)
+    up.flat[:108], down.flat[108:216] = 1, -1
+    middle = replace(inputs, values=np.clip(inputs.values, -100, 100).astype(np.int8))
+    found = _agree(path, {BUILTIN: 0, TFLM: up, CORTEX: down}, inputs=middle)
+    assert {row.cell: row.verdict for row in found.rows} == {BUILTIN: "reference", TFLM: "within", CORTEX: "within"}
+    value = document.to_json(found)
+    assert [pair["verdict"] for pair in value["pairs"]] == ["within"] * 3
+    with style.drawing():
+        figure = agreement_figure(value)
+    assert not [patch for patch in figure.axes[0].patches if patch.get_facecolor()[:3] == _rgb(style.ORANGE)]
 
 
 @pytest.fixture
