@@ -61,9 +61,10 @@ def command(
 ) -> int:
     """Compare B with A, the baseline.
 
-    A and B are runs (their newest benchmark), record.json files, or .tflite files, which are measured now, side by
-    side. Models of records are matched by name; RECORD::NAME means one of them, so that RUN::float32 RUN::int8_w8a8
-    compares two of one run. Latencies of different machines, runtimes or settings are not compared.
+    A and B are runs (their newest benchmark), record.json files, or model files (.tflite; .onnx with --runtime
+    onnxruntime), which are measured now, side by side. Models of records are matched by name; RECORD::NAME means one of
+    them, so that RUN::float32 RUN::int8_w8a8 compares two of one run. Latencies of different machines, runtimes or
+    settings are not compared.
 
     Exit code: 0 B is nowhere worse beyond the margins, 1 it is, 2 something could not be compared, for instance of too
     few rounds.
@@ -83,7 +84,7 @@ def command(
 
     files = [is_model(given) for given in (first, second)]
     if any(files) and not all(files):
-        raise click.UsageError("give two .tflite files, or two runs or records: one of each was not measured together")
+        raise click.UsageError("give two model files, or two runs or records: one of each was not measured together")
     if not any(files):
         refuse_measuring_options(measuring, "runs and records are measured already")
         one, other = (_named(open_subject(given), model) for given in (first, second))

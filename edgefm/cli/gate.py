@@ -17,7 +17,7 @@ _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checke
 
 
 @click.command()
-@click.argument("what", nargs=-1, metavar="[RUN | record.json | FILES.tflite …]")
+@click.argument("what", nargs=-1, metavar="[RUN | record.json | FILES …]")
 @click.option(
     "--budget", type=click.Path(path_type=Path), default=Path("budget.toml"), show_default=True, help="The limits."
 )
@@ -37,9 +37,9 @@ def command(
 ) -> int:
     """Check that models keep the limits of a budget.
 
-    The figures are those of RUN's newest benchmark (by default of the latest run), of a record, or of .tflite files
-    that are measured now. A ratio refers to the model that the budget calls its baseline, within one benchmark, or to
-    a record of the same machine and settings.
+    The figures are those of RUN's newest benchmark (by default of the latest run), of a record, or of model files
+    (.tflite; .onnx with --runtime onnxruntime) that are measured now. A ratio refers to the model that the budget calls
+    its baseline, within one benchmark, or to a record of the same machine and settings.
 
     Exit code: 0 all limits held or are undecided, 1 a limit is broken, 2 none is, but one could not be checked.
     """
@@ -58,7 +58,7 @@ def command(
         base = open_subject(baseline)
     models = [is_model(given) for given in what]
     if any(models) and not all(models):
-        raise click.UsageError("give one run or record, or .tflite files, not both")
+        raise click.UsageError("give one run or record, or model files, not both")
     if len(what) > 1 and not any(models):
         raise click.UsageError("give one run or record, not several")
     if any(models):

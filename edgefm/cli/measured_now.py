@@ -51,7 +51,7 @@ def refuse_measuring_options(options: Mapping[str, Any], why: str) -> None:
     """Raise a UsageError that names the options of measuring which were given."""
     given = [f"--{'data' if name == 'where' else name.replace('_', '-')}" for name, value in options.items() if value]
     if given:
-        raise click.UsageError(f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for .tflite files; {why}")
+        raise click.UsageError(f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for model files; {why}")
 
 
 def measure_now(

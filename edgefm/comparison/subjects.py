@@ -17,7 +17,9 @@ from edgefm.errors import RunError, unknown_name
 from edgefm.runs import RunDirectory
 
 _MANIFEST = "manifest.json"
-_HINT = "Give a run folder, a record.json, a folder that holds one, or a .tflite file."
+_HINT = "Give a run folder, a record.json, a folder that holds one, or a model file (.tflite, .onnx)."
+# Of files that a runtime loads; see `edgefm.runtimes.base.Runtime.load`.
+MODEL_SUFFIXES = (".tflite", ".onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ def split_name(given: str) -> tuple[Path, str | None]:
 def is_model(given: str) -> bool:
     """Return whether this is a model file, which has to be measured before it can be compared."""
     path, _ = split_name(given)
-    return path.suffix == ".tflite" and not path.is_dir()
+    return path.suffix.lower() in MODEL_SUFFIXES and not path.is_dir()
 
 
 def open_subject(given: str) -> Subject:
@@ -93,11 +95,7 @@ def open_subject(given: str) -> Subject:
             raise RunError(f"{path} is no run, and holds no {record.FILE_NAME}", hint=_HINT)
     elif not path.exists():
         raise RunError(f"there is nothing at {path}", hint=_HINT)
-    try:
-        found = record.read(path)
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is no benchmark record: {error}", hint=_HINT) from error
-    return Subject(name=given, record=found, path=path, model=model)
+    return Subject(name=given, record=record.read(path), path=path, model=model)
 
 
 def rounds_of(row: Mapping[str, Any]) -> dict[int, Sequence[int]]:
