@@ -62,9 +62,9 @@ def measure_all() -> None:
 def places() -> Iterator[tuple[str, str, int]]:
     """Yield (target, runtime with its kernel set, threads) of everything that can be used here."""
     for name, module in runtimes.modules().items():
+        if name in runtimes.OF_TARGETS:
+            continue
         loaded = runtimes.import_runtime(module)
-        if name in ("litertjs", "android-benchmark"):
-            continue  # of their own targets
         usable = loaded.availability()
         if isinstance(usable, Unavailable) and runtimes.interpreter_of(name) is None:
             print(f"host {name}: left out: {usable.reason}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm import targets
+from edgefm import runtimes, targets
 from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import ModelError, RecipeError
@@ -416,5 +416,5 @@ def test_options_that_cannot_be_split_are_refused(server: Server, monkeypatch: p
 def test_target_says_what_it_is(server: Server) -> None:
     board = targets.target(server.address)
     assert (board.name, board.mode, board.latency) == (server.address, "measured", True)
-    assert board.runtimes[0] == "litert" and not {"litertjs", "android-benchmark"} & set(board.runtimes)
+    assert board.runtimes[0] == "litert" and not runtimes.OF_TARGETS & set(board.runtimes)
     assert board.availability() == Available() and board.figures(Path("model")) == ()

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks import leaderboard
+from edgefm import runtimes
 from edgefm.benchmarking import record, record_versions
 from edgefm.cli.main import cli, run
 from edgefm.errors import RunError
 from edgefm.report.leaderboard import page, write_leaderboard
 from edgefm.report.leaderboard.entries import board
+from edgefm.runtimes.base import Unavailable
 from tests.fixtures import sample_run
 
 
@@ -166,6 +169,17 @@ def _written(folder: Path, text: str) -> Path:
     path = folder / "record.json"
     path.write_text(text)
     return path
+
+
+def test_places_of_the_shipped_leaderboard_have_each_runtime_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaderboard, "target", lambda address: _Nowhere())
+    names = {runtime.partition(":")[0] for target, runtime, _ in leaderboard.places() if target == "host"}
+    assert "litert" in names and not names & runtimes.OF_TARGETS
+
+
+class _Nowhere:
+    def availability(self) -> Unavailable:
+        return Unavailable("not here")
 
 
 def test_leaderboard_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

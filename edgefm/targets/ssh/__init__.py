@@ -28,8 +28,6 @@ from edgefm.targets import bundle
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.ssh.connection import Address, Connection, command, parse, reach
 
-# Runtimes that drive something else than a library of the machine they run on.
-_NOT_HERE = ("litertjs", "android-benchmark")
 _LEAST_PYTHON = (3, 10)
 _SHORT_SECONDS = 60.0
 _BYTES_PER_SECOND = 50_000  # slower than this a transfer is given up
@@ -109,7 +107,7 @@ class Ssh:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """All known runtimes that are libraries, whether installed there or not."""
-        return tuple(name for name in runtimes.modules() if name not in _NOT_HERE)
+        return tuple(name for name in runtimes.modules() if name not in runtimes.OF_TARGETS)
 
     def availability(self) -> Availability:
         """Return whether a command can be run there; what Python has there is seen when it is opened."""
