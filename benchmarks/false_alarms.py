@@ -5,7 +5,7 @@ allowed (and two standard errors). A/B: the same file with each invoke 3 % longe
 nanoseconds are 3 % of the p50 that is measured first, in each comparison), which must be found in 90 %.
 
 Run: python -m benchmarks.false_alarms [--same 200] [--slower 100] [--rounds N] [--resume]. The result is written after
-each comparison; with --resume a stopped study goes on.
+each comparison; with --resume a stopped study goes on, on the same machine.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def compare_once(kind: str, model: Path, protocol: BenchmarkProtocol, *, seed: i
     return {
         "kind": kind,
         "created": record["created"],
+        "machine": _machine(record["environment"]),
         "truth": truth,
         **{name: test[name] for name in kept},
         "disturbed_turns": sum(row["disturbed"]["turns"] for row in record["models"]),
@@ -148,14 +149,27 @@ def write(path: Path, done: Sequence[Mapping[str, Any]], *, model: Path, protoco
 
 
 def _kept(path: Path, model: Path, protocol: BenchmarkProtocol) -> list[dict[str, Any]]:
-    """Return the comparisons of a study that was stopped; none of another model or protocol."""
+    """Return the comparisons of a study that was stopped; none of another model, protocol or machine."""
     if not path.exists():
         return []
     value = json.loads(path.read_text(encoding="utf-8"))
     if value["protocol"] != protocol.to_json() or value["model"]["sha256"] != artefacts.sha256_file(model):
         raise SystemExit(f"{path} is of another model or protocol: remove it, or leave out --resume")
     comparisons: list[dict[str, Any]] = value["comparisons"]
+    here, there = _machine(environment()), _machine(value["environment"])
+    # Older studies tell the machine of the last comparison alone.
+    others = [one for one in (there, *(one.get("machine", there) for one in comparisons)) if one != here]
+    if others:
+        raise SystemExit(
+            f"{path} is of another machine: {others[0]['cpu']} with {others[0]['cores']} usable cores, here are "
+            f"{here['cpu']} with {here['cores']}; go on there, or leave out --resume"
+        )
     return comparisons
+
+
+def _machine(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides a latency of an environment."""
+    return {name: found[name] for name in ("cpu", "cores")}
 
 
 def _copy(model: Path, folder: Path, extra_ns: int) -> Path:
