@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from edgefm.errors import ModelError
-from edgefm.inspection import Inspection, TensorInfo
+from edgefm.inspection import Inspection
+from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.base import TensorDetails
 
 # float: float32 throughout (float16 weights included); integer: activations of 8 bits or fewer; int16: activations of
@@ -52,27 +53,15 @@ def ends(found: Inspection) -> Ends:
     """Return the ends of an inspected model.
 
     Raises:
-      ModelError: it has not exactly one input, no output, or a dynamic shape.
+      ModelError: it has not exactly one input, no output, a dynamic shape, a batch other than 1, or an end of a type
+        that numpy does not have.
     """
-    tensors = found.tensors
-    if len(found.inputs) != 1:
-        names = ", ".join(f"'{tensors[index].name}'" for index in found.inputs) or "none"
-        raise ModelError(
-            f"{found.path} has {len(found.inputs)} inputs ({names}); exactly one is expected",
-            hint="edgefm feeds a model one sample at a time: one array in, one or more out.",
-        )
-    if not found.outputs:
-        raise ModelError(f"{found.path} has no output")
-    source = tensors[found.inputs[0]]
-    for end, tensor in (("input", source), *(("output", tensors[index]) for index in found.outputs)):
-        if -1 in tensor.shape:
-            raise ModelError(
-                f"the {end} '{tensor.name}' of {found.path} has the dynamic shape {tensor.shape}",
-                hint="Convert the model again with a fixed batch of 1.",
-            )
+    path = Path(found.path)
+    of_file = tflite_ends.read(path)
+    model_ends.check(path, of_file)
     return Ends(
-        source=_details(source),
-        sinks=tuple(_details(tensors[index]) for index in found.outputs),
+        source=of_file.inputs[0].details,
+        sinks=tuple(end.details for end in of_file.outputs),
         level=tuple(_level(found, index) for index in found.outputs),
         arithmetic=arithmetic(found),
     )
@@ -112,15 +101,3 @@ def _level(found: Inspection, index: int) -> float | None:
             behind = found.tensors[operator.inputs[0]].quantization
             return behind.scale_range[0] if behind and behind.scales == 1 else None
     return None
-
-
-def _details(tensor: TensorInfo) -> TensorDetails:
-    given = tensor.quantization
-    quantised = given is not None and given.scales == 1 and tensor.dtype.lstrip("u").startswith("int")
-    return TensorDetails(
-        name=tensor.name,
-        dtype=tensor.dtype,
-        shape=tensor.shape,
-        scale=given.scale_range[0] if given and quantised else None,
-        zero_point=given.zero_point_range[0] if given and quantised else None,
-    )
