@@ -1,6 +1,7 @@
 """A pytest plugin: the fixture `tflite_benchmark` measures model files in a project's own test suite.
 
-It is loaded with every pytest run where edgefm is installed, so it imports nothing until a test asks for it.
+It is loaded with every pytest run where edgefm is installed, so it imports nothing until a test asks for it, and takes
+nothing of pytest that older versions lack.
 The fixture stands on pytest-benchmark's `benchmark`; without that plugin, tests that use it are skipped.
 """
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from edgefm.comparison.suite_fixture import Replay, TfliteBenchmark
 
 _FIXTURE = "tflite_benchmark"
-_REPLAY: pytest.StashKey[Replay] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
 class _OnPytestBenchmark:
     """The fixture and its timer."""
 
+    def __init__(self) -> None:
+        self._replays: dict[str, Replay] = {}  # by the test's id
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Let pytest-benchmark take its times from what workers measured, not from a clock."""
@@ -34,7 +37,7 @@ class _OnPytestBenchmark:
                 from edgefm.comparison.suite_fixture import Replay
 
                 own = item.get_closest_marker("benchmark")
-                replay = item.stash[_REPLAY] = Replay()
+                replay = self._replays.setdefault(item.nodeid, Replay())
                 options = {**(dict(own.kwargs) if own is not None else {}), "timer": replay.timer}
                 item.add_marker(pytest.mark.benchmark(**options), append=False)
 
@@ -43,7 +46,15 @@ class _OnPytestBenchmark:
         """Measure a .tflite file in worker processes and hand its rounds to pytest-benchmark; see docs/ci.md."""
         from edgefm.comparison.suite_fixture import TfliteBenchmark
 
-        return TfliteBenchmark(benchmark, request.node.stash[_REPLAY])
+        replay = self._replays.get(request.node.nodeid)
+        if replay is None:
+            # pytest-benchmark has its clock by now: times of this machine's idling would be told as the model's.
+            pytest.fail(
+                f"{_FIXTURE} must be an argument of the test or of one of its fixtures; "
+                f"request.getfixturevalue('{_FIXTURE}') asks for it too late",
+                pytrace=False,
+            )
+        return TfliteBenchmark(benchmark, replay)
 
 
 class _Without:

@@ -47,7 +47,8 @@ class TfliteResult:
     """What was measured of a model.
 
     Attributes:
-      enabled: latencies were measured; False under --benchmark-disable, where the model is run once.
+      enabled: latencies were measured; False under --benchmark-disable, where the model is run once, and on a target
+        that has none.
       record: the whole benchmark record.
       row: the model's row in it.
       baseline: the baseline's row, where one was given.
@@ -63,7 +64,8 @@ class TfliteResult:
     @property
     def p50_ns(self) -> Estimate | None:
         """Median latency in nanoseconds with its 95 % interval; None where nothing was timed."""
-        return Estimate(**self.row["latency_ns"]["p50"]) if self.enabled else None
+        found = self.row["latency_ns"]
+        return Estimate(**found["p50"]) if self.enabled and found and found["p50"]["value"] is not None else None
 
     @property
     def p50_us(self) -> float | None:
@@ -146,7 +148,7 @@ class TfliteBenchmark:
           target: see `edgefm doctor`.
           runtime: by default the target's.
           threads: of the runtime.
-          rounds: exactly so many; by default 15 to 45, until p50 is known to 2 %.
+          rounds: exactly so many; by default 15 to 45, until p50 is known to 1 %.
           protocol: all of these, and the rest.
           each_invoke: give pytest-benchmark every invoke rather than the median of each round.
         Raises:
@@ -173,17 +175,24 @@ class TfliteBenchmark:
                 raise ModelError(f"{one['name']} could not be measured: {one['reason']}")
         if row["quality"] is not None and row["quality"]["value"] is None:
             raise ModelError(f"{row['name']} has no {row['quality']['name']}: {row['quality']['reason']}")
-        comparison = latency_comparison(base, row, paired=True) if enabled and base is not None else None
-        found = TfliteResult(enabled=enabled, record=record, row=row, baseline=base, comparison=comparison)
+        timed = enabled and bool(record["target"]["latency"]) and bool(rounds_of(row))
+        both = timed and base is not None and bool(rounds_of(base))
+        comparison = latency_comparison(base, row, paired=True) if both and base is not None else None
+        found = TfliteResult(enabled=timed, record=record, row=row, baseline=base, comparison=comparison)
         self._hand_over(found, each_invoke=each_invoke)
         return found
 
     def _hand_over(self, found: TfliteResult, *, each_invoke: bool) -> None:
+        self._benchmark.extra_info.update(_extra(found))
+        if not found.enabled:
+            # Nothing to tell: as under --benchmark-disable, no benchmark is listed.
+            self._benchmark.disabled = True
+            self._benchmark.pedantic(_nothing)
+            return
         rounds = list(rounds_of(found.row).values())
         samples = np.concatenate(rounds) if each_invoke else np.array([np.median(samples) for samples in rounds])
         self._replay.samples = [float(nanoseconds) / 1e9 for nanoseconds in samples]
-        self._benchmark.extra_info.update(_extra(found))
-        self._benchmark.pedantic(_nothing, rounds=max(1, len(self._replay.samples)), iterations=1)
+        self._benchmark.pedantic(_nothing, rounds=len(self._replay.samples), iterations=1)
 
 
 def _nothing() -> None:
