@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm import artefacts, runtimes
+from edgefm.benchmarking import presence
 from edgefm.benchmarking.statistics import Estimate, interval
 from edgefm.environment import environment
 from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
@@ -63,24 +64,45 @@ def profile(
       model: .tflite file.
       runtime: name of a runtime, with its kernel set where one is wanted: 'litert', 'litert:builtin'.
       method: 'operators' times models of one operator; 'prefixes' takes differences of prefixes; 'auto' takes
-        operators, and prefixes where the operators' sum is off by more than 10 % with its whole interval.
+        operators, and prefixes where the operators' sum is off by more than 10 % with its whole interval, or where
+        they cannot be timed in turn.
       turns: how long each cut model is timed.
       progress: receives a step a turn.
     Raises:
       ModelError: the file is damaged, has no operator, or none of its operators can be timed.
-      RecipeError: an unknown runtime or method.
+      RecipeError: an unknown runtime or method, or a runtime that does not run on this machine's own processor.
       RuntimeUnavailableError: the runtime cannot be used here.
     """
     if method not in METHODS:
         raise RecipeError(f"unknown method '{method}'", hint=f"Known: {', '.join(METHODS)}.")
     runtimes.module_of(runtime)
+    if runtimes.split(runtime)[0] in runtimes.OF_TARGETS:
+        raise RecipeError(
+            f"the runtime '{runtime}' runs on a target of its own; a profile is made on this machine's processor",
+            hint="Take a runtime of this machine, e.g. --runtime litert:builtin; see: edgefm doctor.",
+        )
     model, turns = Path(model), turns or Turns()
     found = inspect(model)
     with tempfile.TemporaryDirectory(prefix="edgefm-profile-") as name, model.open("rb") as file:
         # The weights are read from the file when a cut needs them, not before.
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         bench = _Bench(model, content, found, runtime, turns, Path(name), progress)
-        return bench.profile(method)
+        with presence.announced():
+            return bench.profile(method)
+
+
+class _NotTimedError(ModelError):
+    """No operator could be timed.
+
+    Attributes:
+      reason: why.
+      whole: whether the whole model could be timed.
+    """
+
+    def __init__(self, model: Path, *, reason: str | None, whole: str | None, first: str | None) -> None:
+        self.reason, self.whole = whole or reason or first, whole is None
+        hint = None if first is None or first == self.reason else f"Its first operator: {first}."
+        super().__init__(f"no operator of {model} can be timed: {self.reason}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +136,7 @@ class _Bench:
         self._places = [place for place in range(self._cutter.operators) if not self._cutter.unpacks(place)]
         self._version = ""
         self._notes: list[str] = []
+        self._beside = False
         # The plain estimate takes each round once; the same rounds are drawn for all models.
         drawn = np.random.default_rng(turns.seed).integers(0, turns.rounds, (_RESAMPLES, turns.rounds))
         self._draws = np.vstack([np.arange(turns.rounds), drawn])
@@ -129,14 +152,23 @@ class _Bench:
         """Measure, check, and measure anew where the check does not hold and another method may be taken."""
         checks: list[Check] = []
         times: _Times | None = None
+        failed: _NotTimedError | None = None
         if method != "prefixes":
-            times = self._operators()
-            checks += self._check(times)
-        if method == "prefixes" or (method == "auto" and times and self._anew(times, checks)):
+            try:
+                times = self._operators()
+                checks += self._check(times)
+            except _NotTimedError as error:
+                if method == "operators" or not error.whole:
+                    raise
+                failed = error
+                self._note(f"{error.reason}; so differences of prefixes are taken instead")
+        if times is None or (method == "auto" and self._anew(times, checks)):
             needed = self._prefix_bytes()
             if needed <= _MOST_PREFIX_BYTES:
                 times = self._prefixes()
                 checks += self._check(times)
+            elif failed is not None:
+                raise failed
             elif times is None:
                 raise ModelError(
                     f"its prefixes would take {needed / 1e9:,.1f} GB; {_MOST_PREFIX_BYTES / 1e9:g} GB are allowed",
@@ -189,7 +221,7 @@ class _Bench:
         if together.failure is None:
             call = self._call(chains)
             found = {place: self._typical(one) - call for place, one in timed.items() if one.rounds}
-        return self._times("operators", found, whole, chains, timed)
+        return self._times("operators", found, whole, chains, timed, reason=together.failure)
 
     def _prefixes(self) -> _Times:
         """Time the graph up to each operator, beside the whole."""
@@ -224,10 +256,26 @@ class _Bench:
         return chains
 
     def _run(self, models: Sequence[Timed | Together], turns: Turns, label: str) -> None:
+        self._note_others()
         version = time_models(
             models, runtime=self._runtime, turns=turns, folder=self._folder, label=label, progress=self._progress
         )
         self._version = version or self._version
+        self._note_others()
+
+    def _note(self, note: str) -> None:
+        self._notes.append(note)
+        self._progress.note(note)
+
+    def _note_others(self) -> None:
+        """Say once that another benchmark runs beside this profile."""
+        beside = [] if self._beside else presence.others()
+        if beside:
+            self._beside = True
+            several = (
+                f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
+            )
+            self._note(f"{several} on this machine at the same time: they disturb each other's times")
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
@@ -242,14 +290,14 @@ class _Bench:
         whole: Timed,
         chains: Sequence[Timed],
         timed: dict[int, Timed],
+        *,
+        reason: str | None = None,
     ) -> _Times:
         for one in timed.values():
             one.path.unlink(missing_ok=True)
         if not operators:
             first = next(iter(timed.values())).failure
-            reason = whole.failure or first
-            hint = None if first is None or first == reason else f"Its first operator: {first}."
-            raise ModelError(f"no operator of {self._model} can be timed: {reason}", hint=hint)
+            raise _NotTimedError(self._model, reason=reason, whole=whole.failure, first=first)
         return _Times(
             method=method,
             operators=operators,

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.errors import RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
-from edgefm.runtimes.base import Availability, Available, Session, TensorDetails, Timed, Unavailable
+from edgefm.runtimes.base import Availability, Available, Session, TensorDetails, Timed, TimesItself, Unavailable
 
 name = "in-turn"
 
@@ -40,6 +40,7 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
     Raises:
       ModelError: a model cannot be loaded.
       RuntimeUnavailableError: the runtime within cannot be used here.
+      RecipeError: its sessions time themselves, elsewhere: a clock around their invokes would time the way there.
     """
     wanted = json.loads(path.read_text(encoding="utf-8"))
     module = import_runtime(wanted["runtime"])
@@ -48,6 +49,8 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
         raise RuntimeUnavailableError(usable.reason)
     options = {} if wanted["kernels"] is None else {"kernels": wanted["kernels"]}
     sessions = [module.load(Path(model), threads=threads, **options) for model in wanted["models"]]
+    if any(isinstance(session, TimesItself) for session in sessions):
+        raise RecipeError(f"{module.name} times its models elsewhere than here: they cannot be timed in turn")
     return InTurn(sessions, version=module.version())
 
 
