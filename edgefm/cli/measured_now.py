@@ -49,7 +49,11 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def refuse_measuring_options(options: Mapping[str, Any], why: str) -> None:
     """Raise a UsageError that names the options of measuring which were given."""
-    given = [f"--{'data' if name == 'where' else name.replace('_', '-')}" for name, value in options.items() if value]
+    given = [
+        f"--{'data' if name == 'where' else name.replace('_', '-')}"
+        for name, value in options.items()
+        if value is not None and value is not False  # --mean 0 is given, too
+    ]
     if given:
         raise click.UsageError(f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for model files; {why}")
 

@@ -171,6 +171,7 @@ def test_compare_command_bad_input_is_exit_code_2(
     ("arguments", "words"),
     [
         pytest.param(["{a}", "{a}", "--rounds", "3"], "--rounds is for model files", id="rounds"),
+        pytest.param(["{a}", "{a}", "--mean", "0"], "--mean is for model files", id="mean-of-0"),
         pytest.param(["{a}", "{a}", "--data", "x"], "--data is for model files", id="data"),
         pytest.param(["{a}::m", "{a}", "--model", "m"], "names its model already", id="model-twice"),
         pytest.param(["{a}", "{a}", "--model", "k"], "unknown model", id="unknown-model"),
