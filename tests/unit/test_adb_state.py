@@ -84,40 +84,38 @@ def test_battery_saver_is_on_off_or_not_known(said: str, saver: bool | None) -> 
 def test_device_that_tells_nothing_gives_nothing() -> None:
     state = android_state.read("")
     assert state.to_json() == {} and state.battery_saver is None
-    assert android_state.disturbances(state, state) == ()
+    assert android_state.refusals(state, state) == () == android_state.disturbances([state.clusters] * 2)
 
 
 def test_calm_turn_has_no_disturbance() -> None:
     loaded = [(_cluster("policy0", now=1_900_000),), (_cluster("policy0", now=1_850_000),)]
-    assert android_state.disturbances(_CALM, _CALM, loaded=loaded) == ()
+    assert android_state.refusals(_CALM, _CALM) == () == android_state.disturbances(loaded)
 
 
-def test_throttling_before_or_after_disturbs() -> None:
+def test_throttling_before_or_after_is_refused() -> None:
     hot = replace(_CALM, thermal_status=2, temperature_c=61.3)
     words = ("the device throttled: thermal status 2 (moderate), 61 C",)
-    assert android_state.disturbances(_CALM, hot) == words
-    assert android_state.disturbances(hot, _CALM) == words
+    assert android_state.refusals(_CALM, hot) == words
+    assert android_state.refusals(hot, _CALM) == words
 
 
-def test_battery_saver_disturbs() -> None:
-    assert android_state.disturbances(replace(_CALM, battery_saver=True), _CALM) == ("battery saver is on",)
+def test_battery_saver_is_refused() -> None:
+    assert android_state.refusals(replace(_CALM, battery_saver=True), _CALM) == ("battery saver is on",)
 
 
-def test_lower_limit_disturbs_and_small_step_does_not() -> None:
+def test_lower_limit_is_refused_and_small_step_does_not() -> None:
     lower = replace(_CALM, clusters=(_cluster("policy0"), _cluster("policy4", limit=1_700_000)))
-    assert android_state.disturbances(_CALM, lower) == ("the limit of policy4 fell from 2,000 MHz to 1,700 MHz",)
+    assert android_state.refusals(_CALM, lower) == ("the limit of policy4 fell from 2,000 MHz to 1,700 MHz",)
     step = replace(_CALM, clusters=(_cluster("policy0"), _cluster("policy4", limit=1_900_000)))
-    assert android_state.disturbances(_CALM, step) == ()
-    assert android_state.disturbances(lower, _CALM) == ()  # it rose
+    assert android_state.refusals(_CALM, step) == ()
+    assert android_state.refusals(lower, _CALM) == ()  # it rose
 
 
 def test_frequency_that_falls_under_load_disturbs() -> None:
     loaded = [
         (_cluster("policy0", now=800_000), _cluster("policy4", now=now)) for now in (2_900_000, 2_850_000, 2_100_000)
     ]
-    assert android_state.disturbances(_CALM, _CALM, loaded=loaded) == (
-        "the frequency under load fell from 2,900 MHz to 2,100 MHz",
-    )
+    assert android_state.disturbances(loaded) == ("the frequency under load fell from 2,900 MHz to 2,100 MHz",)
     # Lower when the device is idle, before and after, means nothing.
     idle = replace(_CALM, clusters=(_cluster("policy0", now=300_000),))
-    assert android_state.disturbances(_CALM, idle, loaded=loaded[:2]) == ()
+    assert android_state.refusals(_CALM, idle) == () == android_state.disturbances(loaded[:2])

@@ -29,7 +29,15 @@ from edgefm.runtimes.android_benchmark.output import read as read_report
 from edgefm.runtimes.android_benchmark.program import FOLDER as ON_DEVICE
 from edgefm.runtimes.android_benchmark.program import OUTPUT, Program, check_known
 from edgefm.runtimes.android_benchmark.program import command as command_line
-from edgefm.runtimes.android_benchmark.state import FREQUENCIES, SCRIPT, Cluster, State, disturbances, without_clusters
+from edgefm.runtimes.android_benchmark.state import (
+    FREQUENCIES,
+    SCRIPT,
+    Cluster,
+    State,
+    disturbances,
+    refusals,
+    without_clusters,
+)
 from edgefm.runtimes.android_benchmark.state import clusters as clusters_in
 from edgefm.runtimes.android_benchmark.state import read as read_state
 from edgefm.runtimes.base import TensorDetails, Timed
@@ -42,6 +50,9 @@ _WARMUP_SECONDS = 0.1
 _SLACK_SECONDS = 60.0
 _MOST_SECONDS = 600.0  # of one invoke that is not timed
 _AT_ONCE = 50
+# A device that throttles is given a moment to cool before a turn: at most so long, and not longer than the turn.
+COOLING_SECONDS = 20.0
+_COOLING_STEP_SECONDS = 1.0
 _NOTE = "run.pid"
 
 
@@ -145,9 +156,10 @@ class AndroidSession:
 
         Each process warms up for at least 0.1 s and one run, the first of them for `warmup_calls` runs, and then gives
         two samples. Of its warm-up, benchmark_model tells the first and the last run: those of the first process are
-        returned. The limits hold for the whole turn, processes and all.
+        returned. The limits hold for the whole turn, processes and all; a device that throttles is given a moment to
+        cool before it.
         """
-        before = state(self._device)
+        before = self._cooled(min(COOLING_SECONDS, most_ns / 1e9))
         samples: list[int] = []
         warmup_us: tuple[int, ...] = ()
         loaded: list[tuple[Cluster, ...]] = []
@@ -167,11 +179,20 @@ class AndroidSession:
             spent = time.perf_counter_ns() - started
             if len(samples) >= most_calls or spent >= most_ns or (len(samples) >= least_calls and spent >= least_ns):
                 break
+        after = state(self._device)
         return Timed(
             warmup_ns=[RESOLUTION_NS * sample for sample in warmup_us],
             invoke_ns=samples[:most_calls],
-            disturbed=disturbances(before, state(self._device), loaded=loaded),
+            disturbed=disturbances(loaded),
+            refused=refusals(before, after),
         )
+
+    def _cooled(self, seconds: float) -> State:
+        """Return the state of the device once it does not throttle, or after so many seconds."""
+        until = time.monotonic() + seconds
+        while (now := state(self._device)).thermal_status and time.monotonic() < until:
+            time.sleep(min(_COOLING_STEP_SECONDS, max(0.0, until - time.monotonic())))
+        return now
 
     def facts(self) -> Mapping[str, Any]:
         """Return what the device is, and what its cold start took there."""

@@ -120,13 +120,12 @@ def clusters(told: str) -> tuple[Cluster, ...]:
     return tuple(found)
 
 
-def disturbances(before: State, after: State, *, loaded: Sequence[Sequence[Cluster]] = ()) -> tuple[str, ...]:
-    """Return what disturbed a turn, in words; empty where nothing is known of.
+def refusals(before: State, after: State) -> tuple[str, ...]:
+    """Return why the times of a turn are those of a slower device than this one, in words; empty where they are not.
 
     Args:
       before: the device before the turn.
       after: and behind it.
-      loaded: the clusters right behind each of the turn's processes, while the frequency is still that of the load.
     """
     reasons = []
     worst = max((state for state in (before, after)), key=lambda state: state.thermal_status or 0)
@@ -141,11 +140,20 @@ def disturbances(before: State, after: State, *, loaded: Sequence[Sequence[Clust
         limit = later[cluster.name].limit_khz if cluster.name in later else None
         if _fell(cluster.limit_khz, limit):
             reasons.append(f"the limit of {cluster.name} fell from {_mhz(cluster.limit_khz)} to {_mhz(limit)}")
+    return tuple(reasons)
+
+
+def disturbances(loaded: Sequence[Sequence[Cluster]]) -> tuple[str, ...]:
+    """Return what disturbed a turn, in words; empty where nothing is known of.
+
+    Args:
+      loaded: the clusters right behind each of the turn's processes, while the frequency is still that of the load.
+    """
     # Which cores ran the model is not known: the fastest that was reached stands for them.
     reached = [max((cluster.frequency_khz or 0 for cluster in moment), default=0) for moment in loaded]
     if len(reached) > 1 and _fell(max(reached), reached[-1] or None):
-        reasons.append(f"the frequency under load fell from {_mhz(max(reached))} to {_mhz(reached[-1])}")
-    return tuple(reasons)
+        return (f"the frequency under load fell from {_mhz(max(reached))} to {_mhz(reached[-1])}",)
+    return ()
 
 
 def _fell(before: int | None, after: int | None) -> bool:
