@@ -1,7 +1,8 @@
 """An Android device: `adb`, or `adb:SERIAL` as 'adb devices' shows it.
 
-Nothing is installed there. A worker of this machine sends the model and Google's benchmark_model to a folder below
-/data/local/tmp and runs it through adb (`edgefm.runtimes.android_benchmark`); the folder is removed at the end.
+Nothing is installed there. A worker of this machine sends the model to a session folder below /data/local/tmp/edgefm
+and runs Google's benchmark_model through adb (`edgefm.runtimes.android_benchmark`); the session folder is removed at
+the end. A benchmark_model that was sent stays beside it, by the hash of its content, so that it is sent once.
 """
 
 from __future__ import annotations
@@ -83,13 +84,13 @@ class AdbPlace(HostPlace):
         Raises:
           AdbError: it cannot be made.
         """
+        program.find(device)  # first: where there is none, nothing is left there either
         self._device = device
         self.there = f"{program.FOLDER}/session-{secrets.token_hex(4)}"
         stale = f"find {program.FOLDER} -maxdepth 1 -name 'session-*' -mtime +1 -exec rm -rf {{}} \\;"
         made = device.shell(f"mkdir -p {self.there} && {{ {stale}; true; }}", doing="making a folder")
         if made.status:
             raise AdbError(f"adb:{device.serial}: making a folder there failed: {made.output.strip()}")
-        program.find(device)
         super().__init__()
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
