@@ -32,6 +32,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for variable in ("ANDROID_SERIAL", "EDGEFM_ANDROID_BENCHMARK", "ADB_VENDOR_KEYS", "ADB_SERVER_SOCKET"):
             patch.delenv(variable, raising=False)
+        # It stays, and would hold the pipes of a call that started it by itself.
+        nothing = subprocess.DEVNULL
+        subprocess.run(["adb", "start-server"], stdin=nothing, stdout=nothing, stderr=nothing, check=True, timeout=60)
         yield
         subprocess.run(["adb", "kill-server"], capture_output=True, check=False)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ import numpy as np
 import pytest
 
 from edgefm import runtimes, targets
+from edgefm.benchmarking import harness
 from edgefm.benchmarking.answers import raw_outputs
+from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.errors import ModelError, RecipeError
+from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets.base import TargetError
 from edgefm.targets.ssh import SshPlace, state_of
 from tests.fixtures import ssh_server, tiny_models
+from tests.fixtures.first_line import first_line
 from tests.fixtures.ssh_server import Server
 
 pytestmark = pytest.mark.skipif(ssh_server.program() is None, reason="sshd is not installed")
@@ -93,8 +99,8 @@ def _cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _soon(holds: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 10
+def _soon(holds: Callable[[], bool], *, seconds: float = 30) -> bool:
+    until = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > until:
             return False
@@ -267,6 +273,35 @@ def test_connection_that_dies_in_a_request_is_told(server: Server, tmp_path: Pat
         assert _soon(lambda: not Path(folder).exists() and not _processes(folder))
 
 
+def test_benchmark_keeps_what_was_measured_before_the_connection_was_cut(server: Server, tmp_path: Path) -> None:
+    before = set(server.connections())
+
+    class Cuts:
+        def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
+            if label == "latency" and done == 2:
+                [connection] = set(server.connections()) - before
+                server.cut(connection)
+
+        def note(self, message: str) -> None:
+            return
+
+    model = ModelFile(name="m", path=_write(tmp_path, tiny_models.relu((1, 4))))
+    protocol = BenchmarkProtocol(
+        target=server.address,
+        runtime="litert:builtin",
+        model_seconds=60.0,
+        rounds=4,
+        rounds_at_most=4,
+        round_seconds=0.002,
+        round_invokes=5,
+        repeats_at_most=0,
+    )
+    (row,) = harness.measure([model], dataset=None, protocol=protocol, progress=Cuts()).record["models"]
+    assert row["status"] == "failed" and "the connection was lost" in row["reason"]
+    assert [turn["index"] for turn in row["rounds"]] == [0, 1]
+    assert all(len(turn["invoke_ns"]) >= 5 for turn in row["rounds"]) and row["latency_ns"]["p50"]["value"] > 0
+
+
 def test_transfer_that_is_cut_off_is_told(server: Server, tmp_path: Path) -> None:
     before = server.connections()
     with targets.target(server.address).open("litert") as place:
@@ -295,16 +330,28 @@ def test_nothing_is_left_there_when_this_process_is_killed(server: Server, tmp_p
         "worker.load(Path(sys.argv[2]), runtime='litert', threads=1, memory_bytes=1 << 30, seconds=600)\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, server.address, str(model), str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, server.address, str(model), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what it leaves on this machine
     )
-    assert parent.stdout is not None
-    folder = json.loads(parent.stdout.readline())
-    # The model hangs in native code, so that the end of its input alone would not end the worker.
-    assert _soon(lambda: _cpu_seconds(int(next(Path(folder).glob("*.pid")).read_text())) > 2)
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    assert _soon(lambda: not Path(folder).exists() and not _processes(folder))
+    workers: list[int] = []
+    try:
+        folder = json.loads(first_line(parent))
+        worker = int(next(Path(folder).glob("*.pid")).read_text())
+        workers.append(worker)
+        before = _cpu_seconds(worker)
+        # The model hangs in native code, so that the end of its input alone would not end the worker.
+        assert _soon(lambda: _cpu_seconds(worker) > before + 2, seconds=90)
+        parent.kill()
+        parent.wait()
+        assert _soon(lambda: not Path(folder).exists() and not _processes(folder))
+    finally:
+        parent.kill()
+        parent.communicate()
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 def test_python_is_asked_for_numpy_and_runtime(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,10 +419,20 @@ def test_machine_without_server_is_an_error() -> None:
 
 
 def test_name_that_is_not_known_is_an_error() -> None:
-    board = targets.target("ssh://nobody@board.invalid")
-    with pytest.raises(TargetError, match=r"board\.invalid"):
+    # No label has more than 63 characters: no name server is asked, which might take its time.
+    board = targets.target(f"ssh://nobody@{'board' * 13}.invalid")
+    with pytest.raises(TargetError, match=r"resolve hostname|Name or service|Temporary failure"):
         board.open("litert")
     assert isinstance(board.availability(), Unavailable)
+
+
+def test_fixed_options_hold_whatever_the_user_s_say(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = "-t -S /nowhere/socket -o BatchMode=no -o RequestTTY=force -o ControlMaster=auto -o RemoteCommand=false"
+    monkeypatch.setenv("EDGEFM_SSH_OPTIONS", f"{theirs} {server.options}")
+    board = targets.target(server.address)
+    assert board.availability() == Available()
+    with board.open("litert") as place:
+        assert place.state()["load_average"] >= 0
 
 
 def test_machine_without_ssh_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,10 +464,14 @@ def test_address_that_would_be_an_option_or_a_path_is_refused(address: str) -> N
         targets.target(address)
 
 
-def test_options_that_cannot_be_split_are_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_cannot_be_split_are_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EDGEFM_SSH_OPTIONS", "-i 'open")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(RecipeError, match="EDGEFM_SSH_OPTIONS is not understood"):
         targets.target(server.address).open("litert")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_target_says_what_it_is(server: Server) -> None:

@@ -2,7 +2,7 @@
 
 It needs Python 3.10 or newer with numpy and a runtime; edgefm's worker is sent there (`edgefm.targets.bundle`) and
 kept in ~/.cache/edgefm by the hash of its content. Model files go to a session folder there, which is removed at the
-end, also where this process is killed or the network goes.
+end, also where this process is killed; where the network goes, once the board's sshd notices (`connection`).
 
 EDGEFM_SSH_OPTIONS: further options of ssh, e.g. '-i ~/.ssh/board_key'.
 EDGEFM_SSH_PYTHON: the Python there, e.g. '~/venv/bin/python'; python3 where it is not set.

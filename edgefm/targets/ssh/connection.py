@@ -2,9 +2,10 @@
 
 The system's `ssh` (OpenSSH) is used, with the user's own configuration and keys; it never asks for a password. The
 master holds a session folder on the board: it lives as long as the master's standard input is open. When this
-process ends, however that happens, or when the network goes, the board ends the workers that are left and removes
-the folder by itself. All other commands go through the master's socket (ssh_config(5), ControlMaster), so that none
-costs a handshake; they read no configuration and never open a connection of their own.
+process ends, however that happens, the board ends the workers that are left and removes the folder by itself; where
+the network or this machine goes, it does so when its sshd notices (sshd_config(5), ClientAliveInterval). All other
+commands go through the master's socket (ssh_config(5), ControlMaster), so that none costs a handshake; they read no
+configuration and never open a connection of their own.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def explain(name: str, stderr: str, fallback: str) -> TargetError:
 
 def reach(address: Address, *, name: str, seconds: int) -> None:
     """Raise a TargetError where nothing can be run at an address."""
-    line = [*_ssh(name), *_given_options(), "-o", f"ConnectTimeout={seconds}", *_fixed_options(None)]
+    given = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
+    line = [*_ssh(name), *_fixed_options(None), *given, *_last_options(None)]
     try:
         done = subprocess.run(
             [*line, *_destination(address), "exit 0"],
@@ -138,15 +140,17 @@ class Connection:
         self._name = name
         self._address = address
         self._ssh = _ssh(name)
+        given = _given_options()
         self._here = _short_folder()
         self._socket = str(self._here / "s")
         self._log = self._here / "log"
         line = [
             *self._ssh,
-            *_given_options(),
+            *_fixed_options(self._socket),
+            *given,
             *["-o", f"ConnectTimeout={CONNECT_SECONDS}"],
             *["-o", f"ServerAliveInterval={ALIVE_SECONDS}", "-o", f"ServerAliveCountMax={ALIVE_COUNT}"],
-            *_fixed_options(self._socket),
+            *_last_options(self._socket),
             *_destination(address),
             command(_HOLD),
         ]
@@ -304,10 +308,18 @@ def _given_options() -> list[str]:
 
 
 def _fixed_options(socket: str | None) -> list[str]:
-    """Return the options that must hold whatever the user's configuration says; with a socket, those of a master."""
+    """Return the options that must hold whatever else is given; with a socket, those of a master.
+
+    Of an option after -o ssh takes the first value that it meets: these stand before the user's.
+    """
     options = ["BatchMode=yes", "RequestTTY=no", "RemoteCommand=none", "ClearAllForwardings=yes", "ControlPersist=no"]
     options += ["ControlMaster=no", "ControlPath=none"] if socket is None else ["ControlMaster=yes"]
-    return [*(part for option in options for part in ("-o", option)), *([] if socket is None else ["-S", socket])]
+    return [part for option in options for part in ("-o", option)]
+
+
+def _last_options(socket: str | None) -> list[str]:
+    """Return those of them that ssh takes the last value of, behind the user's."""
+    return ["-T", "-S", "none" if socket is None else socket]
 
 
 def _destination(address: Address) -> list[str]:
