@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from statistics import NormalDist
 from typing import Any
 
 from edgefm.benchmarking import pairing
@@ -24,6 +23,7 @@ from edgefm.benchmarking.statistics import (
     mcnemar,
     paired_difference,
 )
+from edgefm.comparison import quality_tests
 from edgefm.comparison.figures import DIRECTIONS, Better, configuration, unjudged
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
 
@@ -32,7 +32,6 @@ EQUIVALENT, UNDECIDED, TOO_FEW = "equivalent", "no difference seen", "too few ro
 NOT_COMPARED, NOT_JUDGED = "not compared", "not judged"
 # Counted instructions repeat to 0.003 %.
 _SAME_SHARE = {"instructions": 1e-4}
-_Z = NormalDist().inv_cdf(1 - ALPHA / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,15 +171,15 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
     elif name == "accuracy":
         hits = [round(found["value"] * found["n"]) for found in (other, mine)]
         difference = difference_of_proportions(hits[0], other["n"], hits[1], mine["n"])
-        p = _two_proportions(hits[0], other["n"], hits[1], mine["n"])
+        p = quality_tests.two_proportions(hits[0], other["n"], hits[1], mine["n"])
         method = "z test and Newcombe's interval, as of independent images"
     elif (recorded := _recorded_difference(first, first_row, second, second_row)) is not None:
-        difference, p = recorded, _of_interval(recorded)
+        difference, p = recorded, quality_tests.p_of_interval(recorded)
         method = "bootstrap interval of the difference over the same samples, p by its half-width"
         details["samples"] = mine["n"]
     else:
-        difference = _joined(mine, other)
-        p = None if difference is None else _of_interval(difference)
+        difference = quality_tests.joined(mine, other)
+        p = None if difference is None else quality_tests.p_of_interval(difference)
         if difference is None:
             return Aspect(
                 name=name, first=values[0], second=values[1], verdict=NOT_JUDGED, reason="there is no interval",
@@ -348,40 +347,3 @@ def _recorded_difference(
     if against is None or against["reference"] != first_row["name"] or against["quality_difference"]["value"] is None:
         return None
     return Estimate(**against["quality_difference"])
-
-
-def _two_proportions(hits: int, total: int, other_hits: int, other_total: int) -> float:
-    """Return the two-sided p of the z test of two independent proportions, pooled."""
-    share = (hits + other_hits) / (total + other_total)
-    error = math.sqrt(share * (1 - share) * (1 / total + 1 / other_total))
-    if error == 0:
-        return 1.0
-    return math.erfc(abs(hits / total - other_hits / other_total) / error / math.sqrt(2))
-
-
-def _of_interval(difference: Estimate) -> float:
-    """Return the two-sided p that a 95 % interval stands for: below 5 % exactly where it leaves out 0.
-
-    The distance to 0 is counted in standard errors, 1.96 of which make the half of the interval on that side, as of a
-    normal estimate. So measures that have an interval alone take part in the correction for several tests.
-
-    Source: Altman & Bland 2011, BMJ 343:d2304.
-    """
-    if difference.value == 0:
-        return 1.0
-    half = difference.value - difference.low if difference.value > 0 else difference.high - difference.value
-    if half <= 0:
-        return 0.0
-    return math.erfc(_Z * abs(difference.value) / half / math.sqrt(2))
-
-
-def _joined(mine: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:
-    """Return second - first from the intervals of both. Source: Zou & Donner 2008, Statistics in Medicine 27:1693."""
-    if any(found[end] is None for found in (mine, other) for end in ("low", "high")):
-        return None
-    value = other["value"] - mine["value"]
-    return Estimate(
-        value,
-        value - math.hypot(other["value"] - other["low"], mine["high"] - mine["value"]),
-        value + math.hypot(other["high"] - other["value"], mine["value"] - mine["low"]),
-    )
