@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from edgefm.cli.main import cli, run
 from edgefm.errors import RunError
 from edgefm.report.leaderboard import page, write_leaderboard
 from edgefm.report.leaderboard.entries import board
-from edgefm.runtimes.base import Unavailable
+from edgefm.runtimes.base import Available, Unavailable
 from tests.fixtures import sample_run
 
 
@@ -173,6 +174,7 @@ def _written(folder: Path, text: str) -> Path:
 
 def test_places_of_the_shipped_leaderboard_have_each_runtime_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaderboard, "target", lambda address: _Nowhere())
+    monkeypatch.setattr(runtimes, "import_runtime", lambda module: SimpleNamespace(availability=Available))
     names = {runtime.partition(":")[0] for target, runtime, _ in leaderboard.places() if target == "host"}
     assert "litert" in names and not names & runtimes.OF_TARGETS
 
