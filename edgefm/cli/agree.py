@@ -22,7 +22,7 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 @click.command()
 @click.argument("model", type=_PATH, metavar="MODEL.tflite")
 @click.option("--runtime", multiple=True, help="Only this one, e.g. litert or litert:builtin; repeatable.")
-@click.option("--target", multiple=True, help="Beside this machine; repeatable. 'all': all but ssh and adb.")
+@click.option("--target", multiple=True, help="Beside this machine; repeatable. 'all': all but ssh, adb and cortex-m.")
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=1000, show_default=True, help="Inputs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the samples, or random inputs.")
 @click.option("--random", "chance", is_flag=True, help="Random inputs: no data, no accuracy.")
