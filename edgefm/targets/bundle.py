@@ -27,6 +27,7 @@ MODULES = (
     "edgefm/benchmarking/worker.py",
 )
 PACKAGES = ("edgefm/runtimes",)
+_SUFFIXES = (".py", ".html", ".js")  # the browser's page is read from the zip file
 _MAIN = "from edgefm.benchmarking.worker import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same modules always give the same bytes
 
@@ -47,7 +48,12 @@ def content() -> bytes:
     root = Path(edgefm.__file__).parent.parent
     names = [
         *MODULES,
-        *(str(path.relative_to(root)) for package in PACKAGES for path in (root / package).rglob("*.py")),
+        *(
+            path.relative_to(root).as_posix()
+            for package in PACKAGES
+            for path in (root / package).rglob("*")
+            if path.suffix in _SUFFIXES
+        ),
     ]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
