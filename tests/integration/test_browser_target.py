@@ -23,6 +23,7 @@ from edgefm.runtimes import litert, litertjs
 from edgefm.runtimes.litertjs import package
 from edgefm.targets import target
 from tests.fixtures import tiny_models
+from tests.fixtures.first_line import first_line
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
@@ -216,8 +217,7 @@ def test_nothing_is_left_of_a_killed_worker_whose_page_hangs(tmp_path: Path) -> 
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
-        assert process.stdout is not None
-        guard = psutil.Process(int(process.stdout.readline()))
+        guard = psutil.Process(int(first_line(process)))
         time.sleep(0.5)  # let the page enter the loop
         assert process.poll() is None, "the endless loop ended"
         processes = [guard, *_browser_processes(guard)]
@@ -264,7 +264,7 @@ def _guards() -> list[int]:
 
 
 def _wait_until(held: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while not held():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,16 +18,19 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from edgefm.artefacts import sha256_file
 from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import litert, litertjs
 from edgefm.runtimes.base import Available, Unavailable
-from edgefm.runtimes.litertjs import package, watch
+from edgefm.runtimes.litertjs import browser, package, watch
 from edgefm.runtimes.litertjs.model import read_ends
 from edgefm.runtimes.litertjs.server import PageServer
 from edgefm.runtimes.litertjs.setup import main as setup_command
 from edgefm.targets import target
 from edgefm.targets.base import TargetError
+from edgefm.targets.bundle import bundle
 from tests.fixtures import tiny_models
+from tests.fixtures.first_line import first_line
 
 SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.tflite"
 
@@ -189,14 +194,14 @@ def test_threads_below_one_are_refused() -> None:
 
 
 def test_target_takes_no_address_and_no_other_runtime() -> None:
-    browser = target("browser")
-    assert (browser.name, browser.mode, browser.latency) == ("browser", "measured", True)
-    assert browser.runtimes == ("litertjs",)
-    assert browser.figures(SHIPPED) == ()
+    found = target("browser")
+    assert (found.name, found.mode, found.latency) == ("browser", "measured", True)
+    assert found.runtimes == ("litertjs",)
+    assert found.figures(SHIPPED) == ()
     with pytest.raises(RecipeError, match="'browser:firefox' is not understood"):
         target("browser:firefox")
     with pytest.raises(TargetError, match="'litert' does not run in a browser"):
-        browser.open("litert")
+        found.open("litert")
 
 
 def test_server_shows_its_files_to_those_who_know_the_address(tmp_path: Path) -> None:
@@ -222,6 +227,25 @@ def test_server_shows_its_files_to_those_who_know_the_address(tmp_path: Path) ->
                 urllib.request.urlopen(address)
     finally:
         server.close()
+
+
+def test_page_is_read_from_the_worker_s_bundle(tmp_path: Path) -> None:
+    path = bundle(tmp_path)
+    code = (
+        "import hashlib, sys; from edgefm.runtimes.litertjs import server; "
+        "assert server.__file__.startswith(sys.argv[1]); "
+        "print(*(hashlib.sha256((server._PAGE / name).read_bytes()).hexdigest() for name in ('page.html', 'page.js')))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env={**os.environ, "PYTHONPATH": str(path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    page = Path(litertjs.__file__).parent / "page"
+    assert told.split() == [sha256_file(page / name) for name in ("page.html", "page.js")]
 
 
 def test_watch_tells_a_page_that_was_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +276,7 @@ def test_guard_tells_why_a_driver_did_not_start(tmp_path: Path) -> None:
     folder.mkdir()
     driver = _program(tmp_path / "driver", "echo 'cannot open shared object file' >&2; exit 127")
     guard = _guard(driver, folder)
-    assert guard.stdout is not None
-    said = guard.stdout.readline()
+    said = first_line(guard)
     guard.communicate(timeout=30)
     assert json.loads(said)["reason"] == f"{driver} did not start: cannot open shared object file"
     assert list(folder.iterdir()) == []
@@ -267,12 +290,16 @@ def test_guard_ends_what_ran_away_from_its_driver(how: str, tmp_path: Path) -> N
     # The first sleeper has left its parent and its session, as Chromium's crash handler does.
     script = f"""(/usr/bin/setsid /bin/sleep 600 & echo $! > {tmp_path}/away) &
 /bin/sleep 600 & echo $! > {tmp_path}/near
-/bin/sleep 0.3; echo 'ChromeDriver was started successfully on port 4711.'; wait"""
+while [ ! -s {tmp_path}/away ] || [ ! -s {tmp_path}/near ]; do /bin/sleep 0.02; done
+echo 'ChromeDriver was started successfully on port 4711.'; wait"""
     guard = _guard(_program(tmp_path / "driver", script), folder)
     assert guard.stdin is not None and guard.stdout is not None
-    assert json.loads(guard.stdout.readline())["port"] == 4711
+    assert json.loads(first_line(guard))["port"] == 4711
     sleepers = [psutil.Process(int((tmp_path / name).read_text())) for name in ("away", "near")]
-    assert sleepers[0].ppid() == guard.pid, "the orphan is the guard's now"
+    latest = time.monotonic() + 30
+    while sleepers[0].ppid() != guard.pid:
+        assert time.monotonic() < latest, "the orphan is not the guard's"
+        time.sleep(0.02)
     assert list(folder.iterdir())
     if how == "closed":
         guard.stdin.close()
@@ -281,6 +308,41 @@ def test_guard_ends_what_ran_away_from_its_driver(how: str, tmp_path: Path) -> N
     guard.wait(20)
     assert not any(sleeper.is_running() for sleeper in sleepers)
     assert list(folder.iterdir()) == []
+
+
+needs_selenium = pytest.mark.skipif(importlib.util.find_spec("selenium") is None, reason="selenium is not installed")
+
+
+def _driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program in ChromeDriver's place that names a port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    script = f"echo 'ChromeDriver was started successfully on port {port}.'; exec /bin/sleep 600"
+    monkeypatch.setenv("EDGEFM_CHROMEDRIVER", str(_program(folder / "driver", script)))
+    monkeypatch.setenv("EDGEFM_CHROMIUM", str(_program(folder / "chromium", "exit 0")))
+
+
+@needs_selenium
+def test_driver_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _driver(tmp_path, monkeypatch)
+    with pytest.raises(RuntimeUnavailableError, match=r"driver gave no answer \(.*refused"):
+        browser.Browser("http://127.0.0.1:1/page.html")
+
+
+@needs_selenium
+@pytest.mark.parametrize("error", [OSError("reset by peer"), KeyError("value")])
+def test_page_that_does_not_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Fails:
+        def get(self, url: str) -> None:
+            raise error
+
+    _driver(tmp_path, monkeypatch)
+    monkeypatch.setattr(browser.Browser, "_start", lambda self, program, driver: Fails())
+    with pytest.raises(
+        RuntimeUnavailableError, match=rf"did not open edgefm's page \({type(error).__name__}: .*(reset|value)"
+    ):
+        browser.Browser("http://127.0.0.1:1/page.html")
 
 
 def test_answers_survive_the_way_through_text() -> None:

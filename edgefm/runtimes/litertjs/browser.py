@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from edgefm.errors import RuntimeUnavailableError
 from edgefm.runtimes.litertjs import package
 
 _GUARD = "edgefm.runtimes.litertjs.guard"
+_START_SECONDS = 90.0  # the guard itself gives the driver 60
 _END_SECONDS = 15.0
 _DAY_SECONDS = 86_400
 _FLAGS = (
@@ -64,7 +66,7 @@ class Browser:
         )
         try:
             self._driver = self._start(browser, driver)
-            self._driver.get(url)
+            self._open(url)
         except BaseException:
             self.close()
             raise
@@ -130,9 +132,9 @@ class Browser:
         from selenium.webdriver.common.proxy import Proxy, ProxyType
         from selenium.webdriver.remote.client_config import ClientConfig
         from selenium.webdriver.remote.webdriver import WebDriver
+        from urllib3.exceptions import HTTPError
 
-        assert self._guard.stdout is not None
-        line = self._guard.stdout.readline()
+        line = self._first_line()
         said = json.loads(line) if line else {"reason": f"the guard of {driver} ended at once"}
         if "reason" in said:
             raise RuntimeUnavailableError(str(said["reason"]))
@@ -147,12 +149,33 @@ class Browser:
         )
         try:
             return WebDriver(command_executor=address, options=options, client_config=config)
+        except (HTTPError, OSError) as error:
+            raise RuntimeUnavailableError(f"{driver} gave no answer ({type(error).__name__}: {error})") from error
         except WebDriverException as error:
             raise RuntimeUnavailableError(
                 f"{browser} did not start: {_first_line(error.msg)}",
                 hint="Are Chromium and ChromeDriver of one version? Without root it also needs a sandbox: "
                 "user namespaces, or Debian's package chromium-sandbox.",
             ) from error
+
+    def _open(self, url: str) -> None:
+        try:
+            self._driver.get(url)
+        except Exception as error:  # of WebDriver, of its connection, of the answer's form
+            said = _first_line(getattr(error, "msg", None) or str(error))
+            raise RuntimeUnavailableError(
+                f"Chromium did not open edgefm's page ({type(error).__name__}: {said})"
+            ) from error
+
+    def _first_line(self) -> str:
+        """Return what the guard says first; '' where it ended, or was killed because it said nothing in time."""
+        assert self._guard.stdout is not None
+        watch = threading.Timer(_START_SECONDS, self._guard.kill)
+        watch.start()
+        try:
+            return self._guard.stdout.readline()
+        finally:
+            watch.cancel()
 
 
 def _sandbox() -> tuple[str, ...]:

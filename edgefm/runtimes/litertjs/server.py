@@ -26,7 +26,7 @@ _PAGE = resources.files("edgefm.runtimes.litertjs") / "page"
 
 
 class PageServer:
-    """The server, in a thread; a context manager."""
+    """The server, in a thread until it is closed."""
 
     def __init__(self, *, model: Path, folders: Mapping[str, Path]) -> None:
         """Start it.
