@@ -9,6 +9,7 @@ The process is `python -m edgefm.runtimes.onnxruntime MODEL.tflite OUT.onnx SECO
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -17,7 +18,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,12 @@ from numpy.typing import NDArray
 from edgefm.artefacts import sha256_file
 from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Session, TensorDetails
+from edgefm.runtimes.with_parent import end_with_parent
 
 OPSET = 17
 _PROGRAM = "edgefm.runtimes.onnxruntime"
 SECONDS = 300
+_STALE_SECONDS = 2 * SECONDS  # an unfinished file of this age is of a process that was killed
 # Root mean square of the difference, of the spread of LiteRT's answers; levels for outputs that hardly vary.
 _TOLERANCE, _LEVELS = 0.1, 2
 _INPUTS = 8
@@ -38,6 +43,12 @@ _NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
 _REMEDY = "Install what converts it with: pip install 'edgefm[peers,compress]'; or give an .onnx file of the model."
 
 
+# Path, size and time of change of a .tflite file, and the cache's folder -> its .onnx file. What is prepared is found
+# by `load` without another look at the file's content.
+_known: dict[tuple[Path, int, int, Path], Path] = {}
+
+
+@cache
 def title() -> str:
     """Return what converts: name, version and opset."""
     return f"tf2onnx {importlib.metadata.version('tf2onnx')}, opset {OPSET}"
@@ -53,6 +64,11 @@ def converted(path: Path, *, seconds: int = SECONDS) -> Path:
       ModelError: tf2onnx cannot convert the file, or the conversion answers otherwise.
       RuntimeUnavailableError: tf2onnx or what it needs is not installed.
     """
+    seen = path.stat()
+    key = (path.resolve(), seen.st_size, seen.st_mtime_ns, cache_folder())
+    known = _known.get(key)
+    if known is not None and known.is_file():
+        return known
     lacking = [package for package in _NEEDS if importlib.util.find_spec(package) is None]
     if lacking:
         raise RuntimeUnavailableError(
@@ -62,7 +78,9 @@ def converted(path: Path, *, seconds: int = SECONDS) -> Path:
     out = cache_folder() / f"{sha256_file(path)}-tf2onnx-{version}-opset-{OPSET}.onnx"
     if not out.is_file():
         out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(out.parent)
         _convert_beside(path, out, seconds)
+    _known[key] = out
     return out
 
 
@@ -75,6 +93,14 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path("~/.cache").expanduser()) / "edgefm" / "onnx"
 
 
+def _remove_stale(folder: Path) -> None:
+    """Remove what conversions left that were killed with their parent."""
+    for path in folder.glob("*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+
+
 def _convert_beside(path: Path, out: Path, seconds: int) -> None:
     """Convert in a new process; `out` is there afterwards."""
     unfinished = out.with_suffix(f".{os.getpid()}.part")
@@ -82,7 +108,14 @@ def _convert_beside(path: Path, out: Path, seconds: int) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            preexec_fn=end_with_parent(),  # a worker that is killed leaves no TensorFlow beside the next one
         )
         lines = done.stdout.splitlines()
         answer = json.loads(lines[-1]) if done.returncode == 0 and lines else None
@@ -170,7 +203,7 @@ def main(arguments: Sequence[str]) -> None:
     """Convert, and print as JSON whether it went well; nothing else reaches standard output."""
     path, out, seconds = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     if hasattr(signal, "alarm"):
-        signal.alarm(seconds)  # it does not outlive a parent that was killed by long
+        signal.alarm(seconds)  # where it does not end with its parent, it does not outlive it by long
     _lift_memory_limit()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -6,12 +6,10 @@ emulator runs without counting here, which takes half the time; counts are the t
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
+from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.targets import cortex_m
 from edgefm.targets.cortex_m import boards, run
 from edgefm.targets.cortex_m.boards import EMULATOR
@@ -100,7 +99,7 @@ class CortexMSession:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_parent() if sys.platform == "linux" else None,  # safe: a worker has one thread
+                preexec_fn=end_with_parent(),
             )
         try:
             self._check_sizes()
@@ -196,17 +195,6 @@ def _details(tensor: Tensor) -> TensorDetails:
         scale=tensor.scale if quantised else None,
         zero_point=tensor.zero_point if quantised else None,
     )
-
-
-def _end_with_parent() -> Callable[[], None]:
-    """Return what makes a child end with this process, even where this one is killed."""
-    prctl = ctypes.CDLL(None).prctl
-    set_parent_death_signal, kill = 1, 9  # PR_SET_PDEATHSIG, SIGKILL: prctl(2)
-
-    def ask() -> None:
-        prctl(set_parent_death_signal, kill)
-
-    return ask
 
 
 def _closed() -> None:
