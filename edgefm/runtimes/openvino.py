@@ -78,10 +78,10 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
                 "INFERENCE_PRECISION_HINT": "f32",
             },
         )
-    except (RuntimeError, ValueError) as error:  # a name that is no text is a ValueError
+        _check_same(path, ends, compiled)
+        return OpenVINOSession(library, compiled, ends)
+    except (RuntimeError, ValueError, TypeError) as error:  # a name that is no text, a shape that is not fixed
         raise _explain(path, str(error)) from error
-    _check_same(path, ends, compiled)
-    return OpenVINOSession(library, compiled, ends)
 
 
 class OpenVINOSession:
@@ -142,6 +142,12 @@ def _ends(ports: Sequence[Any]) -> list[End]:
 
 def _check_same(path: Path, ends: Ends, compiled: Any) -> None:
     """Raise a ModelError where OpenVINO gave an end another type or shape than it has in the file."""
+    counts = (len(compiled.inputs), len(compiled.outputs))
+    if counts != (len(ends.inputs), len(ends.outputs)):
+        raise ModelError(
+            f"openvino makes {counts[0]} inputs and {counts[1]} outputs of {path}, "
+            f"which has {len(ends.inputs)} and {len(ends.outputs)}"
+        )
     for end, port in zip([*ends.inputs, *ends.outputs], [*compiled.inputs, *compiled.outputs], strict=True):
         has = (np.dtype(port.element_type.to_dtype()).name, tuple(int(length) for length in port.shape))
         if has != (end.details.dtype, end.details.shape):

@@ -5,17 +5,23 @@ A runtime whose package is not installed is left out with the reason; one that i
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -415,6 +421,43 @@ def test_openvino_has_the_threads_and_the_precision_that_were_asked_for(tmp_path
             assert "float32" in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
 
 
+class _Port:
+    """An end of a model that OpenVINO compiled."""
+
+    def __init__(self, shape: tuple[int, ...] | None) -> None:
+        self._shape = shape
+        self.element_type = self
+
+    def to_dtype(self) -> type[np.float32]:
+        return np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        if self._shape is None:
+            raise RuntimeError("to_shape was called on a dynamic shape.")
+        return self._shape
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        pytest.param([_Port((1, 4))], [_Port(None)], "openvino cannot load .*dynamic shape", id="dynamic"),
+        pytest.param([_Port((1, 4))], [], "makes 1 inputs and 0 outputs of .*, which has 1 and 1", id="fewer"),
+        pytest.param([_Port((1, 4))], [_Port((4,))], r"makes float32 \(4,\) of 'y'", id="shape"),
+    ],
+)
+def test_openvino_that_makes_other_ends_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[_Port], outputs: list[_Port], words: str
+) -> None:
+    compiled = SimpleNamespace(inputs=inputs, outputs=outputs)
+    core = SimpleNamespace(
+        available_devices=["CPU"], read_model=lambda path: None, compile_model=lambda *arguments: compiled
+    )
+    monkeypatch.setattr(openvino.importlib, "import_module", lambda name: SimpleNamespace(Core=lambda: core))
+    with pytest.raises(ModelError, match=words):
+        openvino.load(_write(tmp_path, tiny_models.relu((1, 4))))
+
+
 # --- ONNX Runtime
 
 
@@ -542,6 +585,83 @@ def test_conversion_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch:
         tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()), seconds=1)
 
 
+def _converter(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a shell script in the place of the Python that converts; $3 and $4 are the files."""
+    monkeypatch.setattr(tflite_to_onnx.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(tflite_to_onnx.importlib.metadata, "version", lambda _: "1.0")
+    python = _write(folder, f"#!/bin/sh\n{script}\n".encode(), "python")
+    python.chmod(0o755)
+    monkeypatch.setattr(tflite_to_onnx.sys, "executable", str(python))
+
+
+def test_conversion_is_found_again_without_a_look_at_the_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
+    _converter(tmp_path, monkeypatch, 'echo one >"$4"; echo \'{"ok": true}\'')
+    path = _write(tmp_path, tiny_models.relu())
+    first = tflite_to_onnx.converted(path)
+    assert first.read_text() == "one\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(tflite_to_onnx, "sha256_file", lambda _: pytest.fail("the file is read again"))
+        assert tflite_to_onnx.converted(path) == first
+    path.write_bytes(tiny_models.relu((1, 8)))
+    assert tflite_to_onnx.converted(path) != first
+    first.unlink()
+    path.write_bytes(tiny_models.relu())
+    assert tflite_to_onnx.converted(path) == first and first.is_file()  # made anew
+
+
+def test_unfinished_conversion_of_a_killed_process_is_removed_by_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "onnx"
+    folder.mkdir(parents=True)
+    stale, fresh = folder / "a.1.part", folder / "b.2.part"
+    for part in (stale, fresh):
+        part.touch()
+    os.utime(stale, (0, 0))
+    _converter(tmp_path, monkeypatch, 'touch "$4"; echo \'{"ok": true}\'')
+    out = tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()))
+    assert set(folder.iterdir()) == {out, fresh}
+
+
+_CONVERTS_FOR_EVER = """
+import sys
+from pathlib import Path
+from edgefm.runtimes.onnxruntime import tflite_to_onnx
+sys.executable = sys.argv[1]
+tflite_to_onnx._convert_beside(Path("model.tflite"), Path("model.onnx"), 60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a child ends with its parent on Linux alone")
+def test_conversion_ends_with_the_worker_that_asked_for_it(tmp_path: Path) -> None:
+    slow = _write(tmp_path, b"#!/bin/sh\necho $$ >pid.part; mv pid.part pid; exec sleep 120\n", "python")
+    slow.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    worker = subprocess.Popen([sys.executable, "-c", _CONVERTS_FOR_EVER, str(slow)], cwd=tmp_path, env=environment)
+    try:
+        _soon((tmp_path / "pid").exists, "the conversion did not begin")
+    finally:
+        worker.kill()
+        worker.wait()
+    child = int((tmp_path / "pid").read_text())
+    try:
+        _soon(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie", "it goes on")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def _soon(held: Callable[[], bool], otherwise: str) -> None:
+    latest = time.monotonic() + 60
+    while not held():
+        assert time.monotonic() < latest, otherwise
+        time.sleep(0.02)
+
+
 def test_without_a_converter_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         tflite_to_onnx.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else object()
@@ -569,7 +689,7 @@ def test_worker_converts_outside_of_the_memory_limit_of_the_model(tmp_path: Path
     # 300 MB would not hold TensorFlow.
     path = _write(tmp_path, tiny_models.relu((1, 4)))
     with HostPlace() as place, WorkerProcess(place=place, folder=tmp_path, name="worker") as worker:
-        told = worker.load(path, runtime="onnxruntime", threads=1, memory_bytes=300_000_000, seconds=60)
+        told = worker.load(path, runtime="onnxruntime", threads=1, memory_bytes=300_000_000, seconds=300)
         assert told["facts"]["converted_by"].startswith("tf2onnx")
 
 
