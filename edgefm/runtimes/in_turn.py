@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgefm.errors import RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import Availability, Available, Session, TensorDetails, Timed, TimesItself, Unavailable
+from edgefm.runtimes.random_inputs import random_input
 
 name = "in-turn"
 
@@ -62,7 +63,7 @@ class InTurn:
         self.output = self.input
         self.outputs = (self.input,)
         self._sessions = sessions
-        self._inputs = [_random(session.input) for session in sessions]
+        self._inputs = [random_input(session.input, np.random.default_rng(0)) for session in sessions]
         self._version = version
         for session, array in zip(self._sessions, self._inputs, strict=True):
             session.set_input(array)
@@ -136,13 +137,3 @@ class InTurn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._sessions = []
-
-
-def _random(tensor: TensorDetails) -> NDArray[Any]:
-    """Return a repeatable input: no zeros and no denormals among floats, all levels of a byte among integers."""
-    generator, dtype = np.random.default_rng(0), np.dtype(tensor.dtype)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        low, high = max(limits.min, -128), min(limits.max, 255)
-        return generator.integers(low, high, tensor.shape, endpoint=True).astype(dtype)
-    return generator.random(tensor.shape).astype(dtype)

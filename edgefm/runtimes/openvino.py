@@ -9,10 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 from edgefm.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.interpreter_session import check_threads, closed
 from edgefm.runtimes.model_ends import End, Ends, check
+from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
 name = "openvino"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -84,25 +83,20 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
         raise _explain(path, str(error)) from error
 
 
-class OpenVINOSession:
+class OpenVINOSession(BaseSession):
     """A compiled model and one request; the input lies in an array of this session that the request reads."""
 
     def __init__(self, library: Any, compiled: Any, ends: Ends) -> None:
-        self.input = ends.inputs[0].details
-        self.outputs = tuple(end.details for end in ends.outputs)
-        self.output = self.outputs[0]
         self._request = compiled.create_infer_request()
+        # Views of the outputs, which nobody takes, instead of copies.
+        invoke = partial(self._request.infer, share_outputs=True)
+        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], invoke)
         self._array: NDArray[Any] = np.zeros(self.input.shape, self.input.dtype)
         self._request.set_input_tensor(library.Tensor(self._array, shared_memory=True))
-        # Views of the outputs, which nobody takes, instead of copies.
-        self.invoke: Callable[[], object] = partial(self._request.infer, share_outputs=True)
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
-        if array.dtype != self._array.dtype or array.shape != self._array.shape:
-            raise ValueError(
-                f"the input is {self._array.dtype} {self._array.shape}, given was {array.dtype} {array.shape}"
-            )
+        check_input(self.input, array)
         self._array[...] = array
 
     def get_output(self) -> NDArray[Any]:
@@ -113,20 +107,10 @@ class OpenVINOSession:
         """Return copies of all outputs of the last invoke."""
         return tuple(np.array(self._request.get_output_tensor(place).data) for place in range(len(self.outputs)))
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
-
-    def __enter__(self) -> OpenVINOSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free the model."""
+        super().close()
         self._request = None
-        self.invoke = closed
 
 
 def _ends(ports: Sequence[Any]) -> list[End]:

@@ -12,9 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,9 @@ from numpy.typing import NDArray
 from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import Availability, Available, Unavailable
-from edgefm.runtimes.interpreter_session import check_threads, closed
 from edgefm.runtimes.model_ends import Ends, check
 from edgefm.runtimes.native_output import captured
+from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
 name = "tflm"
 INSTALL = "pip install 'edgefm[micro]'"
@@ -71,18 +69,16 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
     return TFLMSession(_interpreter(path), ends)
 
 
-class TFLMSession:
+class TFLMSession(BaseSession):
     """A loaded .tflite file, its tensors in an arena."""
 
     def __init__(self, interpreter: Any, ends: Ends) -> None:
-        self.input = ends.inputs[0].details
-        self.outputs = tuple(end.details for end in ends.outputs)
-        self.output = self.outputs[0]
-        self.invoke: Callable[[], object] = interpreter.invoke
+        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], interpreter.invoke)
         self._interpreter = interpreter
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
+        check_input(self.input, array)
         self._interpreter.set_input(np.ascontiguousarray(array), 0)
 
     def get_output(self) -> NDArray[Any]:
@@ -93,26 +89,16 @@ class TFLMSession:
         """Return copies of all outputs of the last invoke."""
         return tuple(np.array(self._interpreter.get_output(place)) for place in range(len(self.outputs)))
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
-
     def facts(self) -> dict[str, Any]:
         """Return what the model takes of the arena, in bytes: all, its activations, what stays for good."""
         with captured() as output:
             self._interpreter.print_allocations()
         return {_FACTS[part]: int(size) for part, size in _RECORDED.findall(output.text)}
 
-    def __enter__(self) -> TFLMSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free the model."""
+        super().close()
         self._interpreter = None
-        self.invoke = closed
 
 
 def arena_bytes(path: Path) -> int:

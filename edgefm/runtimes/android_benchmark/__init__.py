@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from edgefm.errors import ModelError, RecipeError, unknown_name
+from edgefm.errors import ModelError, unknown_name
 from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.android_benchmark import program
 from edgefm.runtimes.android_benchmark.adb import INSTALL as _INSTALL_ADB
@@ -17,6 +17,7 @@ from edgefm.runtimes.android_benchmark.adb import AdbError, Device
 from edgefm.runtimes.android_benchmark.program import Program
 from edgefm.runtimes.android_benchmark.session import AndroidSession
 from edgefm.runtimes.base import Availability, Available, Unavailable
+from edgefm.runtimes.session import check_threads
 
 name = "android-benchmark"
 KERNELS = ("xnnpack", "builtin")
@@ -41,8 +42,7 @@ def availability() -> Availability:
 
 def load(path: Path, *, threads: int = 1, kernels: str = KERNELS[0]) -> AndroidSession:
     """Return a session of a .tflite file on the device; see `edgefm.runtimes.base.Runtime.load`."""
-    if threads < 1:
-        raise RecipeError(f"threads {threads} is not allowed: it must be 1 or more")
+    check_threads(threads)
     if kernels not in KERNELS:
         raise unknown_name("kernel set", kernels, KERNELS)
     ends = tflite_ends.read(path)

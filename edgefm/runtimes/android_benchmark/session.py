@@ -13,9 +13,8 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,7 @@ from edgefm.runtimes.android_benchmark.state import clusters as clusters_in
 from edgefm.runtimes.android_benchmark.state import read as read_state
 from edgefm.runtimes.base import TensorDetails, Timed
 from edgefm.runtimes.model_ends import Ends
+from edgefm.runtimes.session import BaseSession, check_input
 
 FOLDER = "EDGEFM_ANDROID_FOLDER"
 RESOLUTION_NS = 1000
@@ -84,14 +84,11 @@ def describe(properties: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-class AndroidSession:
+class AndroidSession(BaseSession):
     """A model file on a device. An input goes there with the next run; outputs are fetched when they are asked for."""
 
     def __init__(self, path: Path, ends: Ends, *, device: Device, program: Program, threads: int, kernels: str) -> None:
-        self.input: TensorDetails = ends.inputs[0].details
-        self.outputs = tuple(end.details for end in ends.outputs)
-        self.output = self.outputs[0]
-        self.invoke: Callable[[], object] = self._invoke
+        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], self._invoke)
         self._device, self._program = device, program
         self._threads, self._kernels = threads, kernels
         self._properties = describe(device.properties())
@@ -111,15 +108,8 @@ class AndroidSession:
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape."""
-        if array.dtype.name != self.input.dtype or array.shape != self.input.shape:
-            raise ValueError(
-                f"the input is {array.dtype.name} {array.shape}; {self.input.dtype} {self.input.shape} is expected"
-            )
+        check_input(self.input, array)
         self._given = np.ascontiguousarray(array).tobytes()
-
-    def get_output(self) -> NDArray[Any]:
-        """Return the first output of the last invoke."""
-        return self.get_outputs()[0]
 
     def get_outputs(self) -> tuple[NDArray[Any], ...]:
         """Return the outputs of the last invoke.
@@ -142,12 +132,6 @@ class AndroidSession:
         """
         found = [self._few(inputs[start : start + _AT_ONCE]) for start in range(0, len(inputs), _AT_ONCE)]
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
-
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
@@ -204,13 +188,9 @@ class AndroidSession:
             **self._facts,
         }
 
-    def __enter__(self) -> AndroidSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.invoke = _closed
+    def close(self) -> None:
+        """Remove what this session alone put on the device."""
+        super().close()
         if self._mine:
             with contextlib.suppress(AdbError):  # unplugged: nothing can be removed
                 self._device.shell(f"rm -rf {self._folder}", doing="removing files")
@@ -355,10 +335,6 @@ class AndroidSession:
         done = self._device.shell(script, doing=doing)
         if done.status:
             raise AdbError(f"adb:{self._device.serial}: {doing} failed: {done.output.strip()}")
-
-
-def _closed() -> None:
-    raise RuntimeError("the session is closed")
 
 
 def _bytes_of(tensor: TensorDetails) -> int:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
 from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError
 from edgefm.runtimes.litertjs.model import ModelEnds, read_ends
 from edgefm.runtimes.litertjs.server import PageServer
 from edgefm.runtimes.litertjs.watch import MainThreadWatch
+from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
 name = "litertjs"
 INSTALL = f"apt-get install chromium chromium-driver; pip install 'edgefm[browser]'; {package.SETUP}"
@@ -51,8 +51,7 @@ def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:
       path: model with one input of a fixed shape; its ends are float32, int32 or uint8.
       threads: 1 takes the plain build, more take the threaded one.
     """
-    if threads < 1:
-        raise RecipeError(f"threads {threads} is not allowed: it must be 1 or more")
+    check_threads(threads)
     ends = read_ends(path)
     usable = availability()
     if isinstance(usable, Unavailable):
@@ -72,17 +71,14 @@ def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:
         raise
 
 
-class LiteRTJsSession:
+class LiteRTJsSession(BaseSession):
     """A loaded model in a page.
 
     An input goes to the page with the next invoke, and the outputs come back with it: one way there and back.
     """
 
     def __init__(self, path: Path, ends: ModelEnds, *, threads: int, browser: Browser, server: PageServer) -> None:
-        self.input: TensorDetails = ends.input
-        self.outputs = ends.outputs
-        self.output = ends.outputs[0]
-        self.invoke: Callable[[], object] = self._invoke
+        super().__init__(ends.input, ends.outputs, self._invoke)
         self._path = path
         self._browser, self._server = browser, server
         self._given: dict[str, Any] | None = None
@@ -97,25 +93,12 @@ class LiteRTJsSession:
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape."""
-        if array.dtype.name != self.input.dtype or array.shape != self.input.shape:
-            raise ValueError(
-                f"the input is {array.dtype.name} {array.shape}; {self.input.dtype} {self.input.shape} is expected"
-            )
+        check_input(self.input, array)
         self._given = {"data": _to_base64(array), "dtype": self.input.dtype, "shape": list(self.input.shape)}
-
-    def get_output(self) -> NDArray[Any]:
-        """Return a copy of the first output of the last invoke."""
-        return self._answers[0].copy()
 
     def get_outputs(self) -> tuple[NDArray[Any], ...]:
         """Return copies of all outputs of the last invoke."""
         return tuple(answer.copy() for answer in self._answers)
-
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
@@ -144,13 +127,9 @@ class LiteRTJsSession:
         told = self._ask("reading the facts", "tell", {})
         return {**self._facts, **{key: value for key, value in told.items() if key != "ok"}}
 
-    def __enter__(self) -> LiteRTJsSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.invoke = _closed
+    def close(self) -> None:
+        """End the browser and the server."""
+        super().close()
         self._browser.close()
         self._server.close()
 
@@ -178,10 +157,6 @@ class LiteRTJsSession:
         if not answer["ok"]:
             raise _explain(self._path, doing, str(answer["error"]), answer["lines"])
         return answer
-
-
-def _closed() -> None:
-    raise RuntimeError("the session is closed")
 
 
 def _to_base64(array: NDArray[Any]) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 from edgefm.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.interpreter_session import check_threads, closed
 from edgefm.runtimes.model_ends import End, Ends, check
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
+from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
 name = "onnxruntime"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -86,29 +85,26 @@ def load(path: Path, *, threads: int = 1) -> ONNXRuntimeSession:
     return ONNXRuntimeSession(native, ends or found, facts)
 
 
-class ONNXRuntimeSession:
+class ONNXRuntimeSession(BaseSession):
     """A loaded .onnx file; inputs and outputs are bound to memory of ONNX Runtime's once."""
 
     def __init__(self, native: Any, ends: Ends, facts: dict[str, Any]) -> None:
         library = importlib.import_module("onnxruntime")
-        self.input = ends.inputs[0].details
-        self.outputs = tuple(end.details for end in ends.outputs)
-        self.output = self.outputs[0]
+        binding = native.io_binding()
+        invoke = partial(native.run_with_iobinding, binding)
+        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], invoke)
         self._facts = facts
         self._source = library.OrtValue.ortvalue_from_numpy(np.zeros(self.input.shape, self.input.dtype))
         self._sinks = [
             library.OrtValue.ortvalue_from_numpy(np.zeros(tensor.shape, tensor.dtype)) for tensor in self.outputs
         ]
-        binding = native.io_binding()
         binding.bind_ortvalue_input(native.get_inputs()[0].name, self._source)
         for port, sink in zip(native.get_outputs(), self._sinks, strict=True):
             binding.bind_ortvalue_output(port.name, sink)
-        self.invoke: Callable[[], object] = partial(native.run_with_iobinding, binding)
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
-        if array.dtype != self.input.dtype or array.shape != self.input.shape:
-            raise ValueError(f"the input is {self.input.dtype} {self.input.shape}, not {array.dtype} {array.shape}")
+        check_input(self.input, array)
         self._source.update_inplace(np.ascontiguousarray(array))
 
     def get_output(self) -> NDArray[Any]:
@@ -119,23 +115,9 @@ class ONNXRuntimeSession:
         """Return copies of all outputs of the last invoke."""
         return tuple(np.array(sink.numpy()) for sink in self._sinks)
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
-
     def facts(self) -> dict[str, Any]:
         """Return what converted a .tflite file; nothing of an .onnx file."""
         return self._facts
-
-    def __enter__(self) -> ONNXRuntimeSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.invoke = closed
 
 
 def _native(path: Path, model: Path, threads: int) -> Any:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from edgefm.artefacts import sha256_file
 from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Session, TensorDetails
+from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.with_parent import end_with_parent
 
 OPSET = 17
@@ -176,12 +177,7 @@ def _check_answers(path: Path, out: Path) -> None:
 def _samples(session: Session) -> list[NDArray[Any]]:
     """Return random inputs of a session's own dtype."""
     generator = np.random.default_rng(0)
-    dtype = np.dtype(session.input.dtype)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        low, high = max(limits.min, -128), min(limits.max, 255)
-        return [generator.integers(low, high, session.input.shape, endpoint=True).astype(dtype) for _ in range(_INPUTS)]
-    return [generator.random(session.input.shape).astype(dtype) for _ in range(_INPUTS)]
+    return [random_input(session.input, generator) for _ in range(_INPUTS)]
 
 
 def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:

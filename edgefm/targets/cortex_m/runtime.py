@@ -12,9 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
+from edgefm.runtimes.session import BaseSession, check_input
 from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.targets import cortex_m
 from edgefm.targets.cortex_m import boards, run
@@ -74,14 +73,11 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
         raise
 
 
-class CortexMSession:
+class CortexMSession(BaseSession):
     """A firmware that waits in the emulator for its next input."""
 
     def __init__(self, graph: Graph, firmware: Firmware, *, board: boards.Board, folder: Path) -> None:
-        self.input = _details(graph.inputs[0])
-        self.outputs = tuple(_details(tensor) for tensor in graph.outputs)
-        self.output = self.outputs[0]
-        self.invoke: Callable[[], object] = self._invoke
+        super().__init__(_details(graph.inputs[0]), [_details(tensor) for tensor in graph.outputs], self._invoke)
         self._graph, self._folder = graph, folder
         self._given = bytes(graph.inputs[0].size_bytes)
         self._answers: tuple[NDArray[Any], ...] = ()
@@ -109,42 +105,21 @@ class CortexMSession:
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape."""
-        if array.dtype.name != self.input.dtype or array.shape != self.input.shape:
-            raise ValueError(
-                f"the input is {array.dtype.name} {array.shape}; {self.input.dtype} {self.input.shape} is expected"
-            )
+        check_input(self.input, array)
         self._given = np.ascontiguousarray(array).tobytes()
-
-    def get_output(self) -> NDArray[Any]:
-        """Return a copy of the first output of the last invoke."""
-        return self._answers[0].copy()
 
     def get_outputs(self) -> tuple[NDArray[Any], ...]:
         """Return copies of all outputs of the last invoke."""
         return tuple(answer.copy() for answer in self._answers)
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
-
     def close(self) -> None:
         """End the emulator and remove the files."""
+        super().close()
         self._process.kill()
         self._process.wait()
         for pipe in (self._to, self._from):
             os.close(pipe)
         shutil.rmtree(self._folder, ignore_errors=True)
-        self.invoke = _closed
-
-    def __enter__(self) -> CortexMSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _invoke(self) -> None:
         """Write the input, wait for the outputs; the caller limits the time."""
@@ -195,7 +170,3 @@ def _details(tensor: Tensor) -> TensorDetails:
         scale=tensor.scale if quantised else None,
         zero_point=tensor.zero_point if quantised else None,
     )
-
-
-def _closed() -> None:
-    raise RuntimeError("the session is closed")

@@ -1,0 +1,22 @@
+"""Repeatable inputs for models that no picture is known to fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.runtimes.base import TensorDetails
+
+
+def random_input(tensor: TensorDetails, generator: np.random.Generator) -> NDArray[Any]:
+    """Return an input: no zeros and no denormals among floats, all levels of a byte among integers."""
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = max(limits.min, -128), min(limits.max, 255)
+        return generator.integers(low, high, tensor.shape, endpoint=True).astype(dtype)
+    if dtype.kind == "b":
+        return generator.integers(0, 2, tensor.shape).astype(dtype)
+    return generator.random(tensor.shape).astype(dtype)

@@ -1,0 +1,78 @@
+"""What the sessions of all runtimes share: one run from input to output, and their end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from edgefm.errors import RecipeError
+from edgefm.runtimes.base import TensorDetails
+
+_Self = TypeVar("_Self", bound="BaseSession")
+
+
+class BaseSession(ABC):
+    """A loaded model with the parts of `edgefm.runtimes.base.Session` that are the same in every runtime.
+
+    Attributes:
+      input: the input tensor.
+      outputs: the output tensors in the model's order.
+      output: the first of them.
+      invoke: runs the model on the input that is set; once the session is closed it raises a RuntimeError.
+    """
+
+    def __init__(self, source: TensorDetails, sinks: Sequence[TensorDetails], invoke: Callable[[], object]) -> None:
+        self.input = source
+        self.outputs = tuple(sinks)
+        self.output = self.outputs[0]
+        self.invoke = invoke
+
+    @abstractmethod
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy an array of the input's dtype and shape into the model."""
+
+    @abstractmethod
+    def get_outputs(self) -> tuple[NDArray[Any], ...]:
+        """Return copies of all outputs of the last invoke."""
+
+    def get_output(self) -> NDArray[Any]:
+        """Return a copy of the first output of the last invoke."""
+        return self.get_outputs()[0]
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the first output for one input."""
+        self.set_input(array)
+        self.invoke()
+        return self.get_output()
+
+    def close(self) -> None:
+        """Free what the session holds."""
+        self.invoke = _closed
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_input(details: TensorDetails, array: NDArray[Any]) -> None:
+    """Raise a ValueError where an array has not the dtype and shape of an input."""
+    if array.dtype.name != details.dtype or array.shape != details.shape:
+        raise ValueError(f"the input is {array.dtype.name} {array.shape}; {details.dtype} {details.shape} is expected")
+
+
+def check_threads(threads: int) -> None:
+    """Raise a RecipeError for a number of threads below 1."""
+    if threads < 1:
+        raise RecipeError(f"threads {threads} is not allowed: it must be 1 or more")
+
+
+def _closed() -> None:
+    raise RuntimeError("the session is closed")
