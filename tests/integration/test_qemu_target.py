@@ -238,6 +238,16 @@ def test_count_tells_a_model_that_breaks(
     assert not [child for child in psutil.Process().children() if str(qemu.path) in child.cmdline()]
 
 
+def test_worker_that_writes_no_text_is_told_at_once(tmp_path: Path) -> None:
+    qemu = _emulator(tmp_path, "os.write(1, b'\\xff\\n'); time.sleep(60)")
+    with (
+        qemu_aarch64.QemuPlace(root=_some_root(tmp_path), qemu=qemu, cpu="cortex-a53") as place,
+        WorkerProcess(place=place, folder=tmp_path, name="w") as worker,
+        pytest.raises(WorkerError, match="wrote something else than an answer while starting"),
+    ):
+        worker.ready()
+
+
 # --- emulated
 
 

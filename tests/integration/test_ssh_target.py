@@ -228,6 +228,17 @@ def test_worker_that_crashes_there_tells_the_signal(place: SshPlace, tmp_path: P
     assert place.state()  # the board is still there
 
 
+def test_worker_that_writes_no_text_is_told_at_once(
+    place: SshPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_python", _python(tmp_path, "import os; os.write(1, b'\\xff\\n')"))
+    with (
+        WorkerProcess(place=place, folder=tmp_path, name="worker") as worker,
+        pytest.raises(WorkerError, match="wrote something else than an answer while starting"),
+    ):
+        worker.ready()
+
+
 def test_worker_that_hangs_is_ended_there(place: SshPlace, tmp_path: Path) -> None:
     model = _write(tmp_path, tiny_models.endless_loop())
     with WorkerProcess(place=place, folder=tmp_path, name="worker") as worker:

@@ -8,10 +8,8 @@ the end. A benchmark_model that was sent stays beside it, by the hash of its con
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +22,7 @@ from edgefm.runtimes.android_benchmark.adb import SERIAL, AdbError, Device
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.host import HostPlace
+from edgefm.targets.worker_start import start_here
 
 _RUNTIME = "android-benchmark"
 _WORKER = "edgefm.targets.adb.worker"
@@ -97,20 +96,7 @@ class AdbPlace(HostPlace):
         """Return a new worker process of this machine that uses the device."""
         with _as_target_error():
             session.kill_leftovers(self._device, self.there)
-        return subprocess.Popen(
-            [sys.executable, "-m", _WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-                SERIAL: self._device.serial,
-                session.FOLDER: self.there,
-            },
-            text=True,
-            encoding="utf-8",
-        )
+        return start_here(_WORKER, log=log, told={SERIAL: self._device.serial, session.FOLDER: self.there})
 
     def state(self) -> Mapping[str, Any]:
         """Return heat, frequency, load and charge of the device."""

@@ -11,10 +11,8 @@ See docs/targets-npu-mcu.md.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import Counted, FirmwareError
 from edgefm.targets.cortex_m.source import Source, source_of
 from edgefm.targets.host import WORKER, Host, HostPlace
+from edgefm.targets.worker_start import start_here
 
 DEFAULT = "m4"
 RUNTIME = "cortex-m-firmware"  # its module is `runtime`
@@ -262,16 +261,7 @@ class CortexMPlace(HostPlace):
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new worker process; its files are gone with the place, even where it is killed."""
-        told = {VARIABLE: self._address, "TMPDIR": str(self._folder)}
-        return subprocess.Popen(
-            [sys.executable, "-m", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told},
-            text=True,
-            encoding="utf-8",
-        )
+        return start_here(WORKER, log=log, told={VARIABLE: self._address, "TMPDIR": str(self._folder)})
 
 
 def _inputs(graph: Graph) -> NDArray[Any]:

@@ -31,6 +31,7 @@ from edgefm.targets.qemu_aarch64.instructions import CountingUnavailableError, c
 from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
 from edgefm.targets.qemu_aarch64.root import Root
 from edgefm.targets.qemu_aarch64.root import find as find_root
+from edgefm.targets.worker_start import start
 
 WORKER = "edgefm.benchmarking.worker"
 RUNTIME = "litert"
@@ -123,15 +124,7 @@ class QemuPlace:
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new emulated worker process; one process, so that killing it leaves nothing behind."""
         try:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=self._environment,
-                text=True,
-                encoding="utf-8",
-            )
+            process = start(self._command, log=log, environment=self._environment)
         except OSError as error:
             raise TargetError(f"{self._command[0]} cannot be started: {error}") from error
         import resource  # not on Windows, where the target can still be asked for

@@ -291,6 +291,7 @@ class _Worker(subprocess.Popen[str]):
             stderr=log,
             text=True,
             encoding="utf-8",
+            errors="replace",
             start_new_session=True,
         )
         self._connection = connection

@@ -1,0 +1,42 @@
+"""Starting a worker process: the pipes that its parent reads and writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+
+def start(command: Sequence[str], *, log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Return the new process of a worker.
+
+    Args:
+      command: its command line.
+      log: takes its standard error.
+      environment: all of its variables.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        text=True,
+        encoding="utf-8",
+        errors="replace",  # what is no text must be told of, not end the thread that reads
+    )
+
+
+def start_here(module: str, *, log: IO[bytes], told: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Return a worker of this Python, which can import what this process can.
+
+    Args:
+      module: that is run.
+      log: takes its standard error.
+      told: variables beside those of this process.
+    """
+    # As multiprocessing does: what the parent can import, the worker can.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told}
+    return start([sys.executable, "-m", module], log=log, environment=environment)
