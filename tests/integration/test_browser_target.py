@@ -90,31 +90,32 @@ def test_input_of_another_shape_or_type_is_refused(session: litertjs.LiteRTJsSes
         session.set_input(np.zeros((1, 28, 28, 1), np.float32))
 
 
-def test_float_model_in_a_worker_equals_python_to_rounding(tmp_path: Path) -> None:
+def test_worker_times_a_float_model_and_answers_as_python_to_rounding(tmp_path: Path) -> None:
     model = tmp_path / "float.tflite"
     model.write_bytes(tiny_models.enhanced_cnn())
     pictures = np.random.default_rng(1).random((6, 28, 28, 1), np.float32)
-    (answers,) = raw_outputs(model, pictures, runtime="litertjs", target=target("browser"))
-    with litert.load(model) as reference:
-        expected = np.concatenate([reference.run(picture[np.newaxis]) for picture in pictures])
-    # float32 sums of up to 1,152 products, added in another order by other vector units: a few units of 1e-7 each.
-    np.testing.assert_allclose(answers.reshape(expected.shape), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
-
-
-def test_worker_times_a_model_in_the_browser(tmp_path: Path) -> None:
+    np.save(tmp_path / "inputs.npy", pictures)
     with (
         target("browser").open("litertjs") as place,
         WorkerProcess(place=place, folder=tmp_path, name="browser") as worker,
     ):
-        loaded = worker.load(SHIPPED, runtime="litertjs", threads=1, memory_bytes=1 << 30, seconds=60)
+        loaded = worker.load(model, runtime="litertjs", threads=1, memory_bytes=1 << 30, seconds=60)
         assert (loaded["runtime"], loaded["version"]) == ("litertjs", litertjs.version())
         assert loaded["facts"]["threads"] == 1
         turn = worker.request("samples", doing="timing", seconds=60, warmup_calls=3, **LIMITS)
         assert len(turn["warmup_ns"]) == 3
         assert min(turn["invoke_ns"]) > 10_000
+        given, out = place.put(tmp_path / "inputs.npy"), place.scratch("outputs.npz")
+        worker.request("outputs", doing="answering", seconds=60, inputs=given, start=0, stop=6, out=out)
+        with np.load(out) as held:
+            answers = held["0"]
         processes = _browser_processes(psutil.Process(worker.pid))
         assert processes
     _wait_until(lambda: not _alive(processes), "the browser outlived its worker")
+    with litert.load(model) as reference:
+        expected = np.concatenate([reference.run(picture[np.newaxis]) for picture in pictures])
+    # float32 sums of up to 1,152 products, added in another order by other vector units: a few units of 1e-7 each.
+    np.testing.assert_allclose(answers.reshape(expected.shape), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def _with_signature(model: bytes, *outputs: tuple[str, int]) -> bytes:
