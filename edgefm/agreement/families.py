@@ -113,10 +113,10 @@ MEMBERS = (
         architectures=("aarch64",),
         arithmetic="integer",
         family="xnnpack",
-        limit=1,
+        limit=2,
         share=_ROUNDING,
-        evidence="aarch64 (Cortex-A72, emulated), 1,000 images: at most 1 level from XNNPACK on x86, 3.9 % differ; "
-        "6 levels from the built-in kernels on x86",
+        evidence="aarch64 (Cortex-A72, emulated), the first 1,000 images: at most 2 levels from XNNPACK on x86, 75 of "
+        "10,000 outputs and 4.9 % differ; 1,000 others: 1 level, 3.9 %; 6 levels from the built-in kernels on x86",
     ),
     Member(
         runtime="openvino",
