@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RecipeError, unknown_name
+from edgefm.errors import ModelError, unknown_name
 from edgefm.runtimes import tflite_file
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.model_ends import End, Ends, check
+from edgefm.runtimes.session import BaseSession, check_threads
 
 # Kernel set -> name in OpResolverType. 'xnnpack' is what the interpreter takes by itself: the XNNPACK delegate, and
 # the optimised built-in kernels for what it leaves. 'reference' are the plain kernels, ten times slower and more.
 RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 KERNELS = tuple(RESOLVERS)
 _CUSTOM_OPERATOR = re.compile(r"unresolved custom op: (\S+?)\.?(?:\s|$)")
-
-
-def check_threads(threads: int) -> None:
-    """Raise a RecipeError for a number of threads below 1."""
-    if threads < 1:
-        raise RecipeError(f"threads {threads} is not allowed: it must be 1 or more")
 
 
 def load(path: Path, *, module: str, title: str, threads: int, kernels: str | None) -> InterpreterSession:
@@ -70,7 +64,7 @@ def resolver_of(kernels: str | None) -> str:
     return RESOLVERS[wanted]
 
 
-class InterpreterSession:
+class InterpreterSession(BaseSession):
     """A loaded .tflite file.
 
     The details of the tensors are read once: `get_input_details` takes longer than a small model's invoke. Arrays
@@ -78,10 +72,7 @@ class InterpreterSession:
     """
 
     def __init__(self, interpreter: Any, source: Mapping[str, Any], sinks: Sequence[Mapping[str, Any]]) -> None:
-        self.input = _details(source)
-        self.outputs = tuple(_details(sink) for sink in sinks)
-        self.output = self.outputs[0]
-        self.invoke: Callable[[], object] = interpreter.invoke
+        super().__init__(_details(source), [_details(sink) for sink in sinks], interpreter.invoke)
         self._interpreter = interpreter
         self._source = int(source["index"])
         self._sinks = [int(sink["index"]) for sink in sinks]
@@ -99,25 +90,10 @@ class InterpreterSession:
         """Return copies of all outputs of the last invoke."""
         return tuple(self._interpreter.get_tensor(sink) for sink in self._sinks)
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for one input."""
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
-
-    def __enter__(self) -> InterpreterSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free the model."""
+        super().close()
         self._interpreter = None
-        self.invoke = closed
-
-
-def closed() -> None:
-    """Take the place of a session's invoke once it is closed."""
-    raise RuntimeError("the session is closed")
 
 
 def _end(tensor: Mapping[str, Any]) -> End:

@@ -10,6 +10,7 @@ from edgefm.errors import RuntimeUnavailableError
 from edgefm.runtimes import interpreter_session
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.runtimes.interpreter_session import InterpreterSession
+from edgefm.runtimes.session import check_threads
 
 name = "litert"
 KERNELS = interpreter_session.KERNELS
@@ -34,7 +35,7 @@ def availability() -> Availability:
 
 def load(path: Path, *, threads: int = 1, kernels: str | None = None) -> InterpreterSession:
     """Return a session of a .tflite file with one of KERNELS; see `edgefm.runtimes.base.Runtime.load`."""
-    interpreter_session.check_threads(threads)
+    check_threads(threads)
     usable = availability()
     if isinstance(usable, Unavailable):
         raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")

@@ -19,6 +19,7 @@ from edgefm.runtimes import interpreter_session
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.runtimes.interpreter_session import InterpreterSession
 from edgefm.runtimes.native_output import captured
+from edgefm.runtimes.session import check_threads
 
 name = "tflite-runtime"
 KERNELS = interpreter_session.KERNELS
@@ -70,7 +71,7 @@ def availability() -> Availability:
 
 def load(path: Path, *, threads: int = 1, kernels: str | None = None) -> InterpreterSession:
     """Return a session of a .tflite file with one of KERNELS; see `edgefm.runtimes.base.Runtime.load`."""
-    interpreter_session.check_threads(threads)
+    check_threads(threads)
     usable = availability()
     if isinstance(usable, Unavailable):
         raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")

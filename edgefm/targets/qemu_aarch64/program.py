@@ -91,6 +91,8 @@ def _look(path: Path) -> Qemu:
 
 def _output(path: Path, *arguments: str) -> str:
     try:
-        return subprocess.run([str(path), *arguments], capture_output=True, text=True, timeout=_SECONDS).stdout
+        return subprocess.run(
+            [str(path), *arguments], capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TargetError(f"{path} cannot be run: {error}") from None
