@@ -107,7 +107,7 @@ class AdbPlace(HostPlace):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        with contextlib.suppress(AdbError):  # unplugged: the next session removes what is left after a day
+        with contextlib.suppress(AdbError):  # unplugged: a session removes what is left after two days
             session.kill_leftovers(self._device, self.there)
             self._device.shell(f"rm -rf {self.there}", doing="removing files")
 
