@@ -3,7 +3,10 @@
 Records go to results/leaderboard/, a folder each; the page to docs/leaderboard.md and docs/leaderboard.html. What is
 not here is left out, with the reason on the terminal: see `edgefm doctor`.
 
-Run: python -m benchmarks.leaderboard [--page-only].
+Accuracies are of places that tell latencies too: an emulator takes hours for 10,000 images, and `edgefm agree` says
+what its answers are worth.
+
+Run: python -m benchmarks.leaderboard [--missing] [--page-only].
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgefm import runtimes
+from edgefm.benchmarking import record
 from edgefm.benchmarking.step import benchmark_files
 from edgefm.cli.render import Bars
 from edgefm.errors import EdgefmError
@@ -36,19 +40,24 @@ def main() -> None:
     """Measure, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--page-only", action="store_true", help="write the page from the records that are there")
-    if not parser.parse_args().page_only:
-        measure_all()
+    parser.add_argument("--missing", action="store_true", help="measure only what has no record yet")
+    given = parser.parse_args()
+    if not given.page_only:
+        measure_all(missing=given.missing)
     write_page()
 
 
-def measure_all() -> None:
-    """Write a record of all models for each place."""
+def measure_all(*, missing: bool) -> None:
+    """Write a record of all models for each place; where `missing`, only of those that have none."""
     for address, runtime, threads in places():
         name = f"{address}-{runtime}-{threads}".replace(":", "-").replace("/", "-")
+        if missing and (RECORDS / name / "record.json").exists():
+            continue
         protocol = BenchmarkProtocol(target=address, runtime=runtime, threads=threads, round_invokes_at_most=SAMPLES)
         bars = Bars()
         try:
-            benchmark_files(MODELS, protocol=protocol, out=RECORDS / name, progress=bars)
+            accuracy = target(address).latency
+            benchmark_files(MODELS, protocol=protocol, accuracy=accuracy, out=RECORDS / name, progress=bars)
         except EdgefmError as error:
             print(f"{address} {runtime}: left out: {error.message}")
             continue
@@ -56,7 +65,16 @@ def measure_all() -> None:
             bars.close()
         # Which picture got which answer is of no use here, and large.
         (RECORDS / name / "predictions.npz").unlink(missing_ok=True)
+        place_below(RECORDS / name / record.FILE_NAME)
         print(f"{address} {runtime}: measured")
+
+
+def place_below(path: Path) -> None:
+    """Write the models' paths in a record relative to the project: it is passed on."""
+    value = record.read(path)
+    for model in value["models"]:
+        model["file"] = (ROOT / model["file"]).relative_to(ROOT).as_posix()
+    record.write(path, value)
 
 
 def places() -> Iterator[tuple[str, str, int]]:
