@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -75,3 +76,14 @@ def test_environment_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_conditions_tell_of_the_battery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_POWER_SUPPLY", tmp_path)
+    for name, kind in (("AC", "Mains"), ("BAT0", "Battery")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "type").write_text(f"{kind}\n")
+    (tmp_path / "BAT0" / "energy_now").write_text("50000000\n")  # 50 Wh
+    (tmp_path / "BAT0" / "status").write_text("Discharging\n")
+    found = environment.conditions()
+    assert found["battery_energy_j"] == pytest.approx(180_000) and found["battery_status"] == "Discharging"
