@@ -207,7 +207,7 @@ def test_adb_of_the_android_sdk_is_found(connect: Connect, tmp_path: Path, monke
     tools = tmp_path / "sdk" / "platform-tools"
     tools.mkdir(parents=True)
     (device.parent / "bin" / "adb").rename(tools / "adb")
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "without-adb"))
     monkeypatch.setenv("ANDROID_HOME", str(tmp_path / "sdk"))
     assert targets.target("adb").availability() == Available()
 

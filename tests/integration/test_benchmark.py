@@ -131,7 +131,7 @@ MISBEHAVIOUR = {
     "allocate": ({"load": "allocate"}, "it ran out of memory while loading (limit: 300 MB)"),
     "abort-later": ({"invoke": "abort", "good_calls": 1}, "the runtime crashed with SIGABRT while being timed"),
     "hang-later": ({"invoke": "hang", "good_calls": 1}, "it gave no answer for 5 s while being timed"),
-    "nan": ({"nan": True}, "its output holds NaN for 60 images, the first is 0"),
+    "nan": ({"nan": True}, "its output holds NaN for 8 images, the first is 0"),
 }
 
 
