@@ -27,6 +27,7 @@ def draw(model: ModelBoard, *, width: float) -> Figure:
     unit = wording.time_unit(entry.p50.value for entry in entries if entry.p50)
     values = [entry.p50.value / unit.nanoseconds for entry in entries if entry.p50]
     low, high = min(values) / 2, max(values) * (6 if small else 3)
+    paper = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5}  # no line runs through a number
     for place, (entry, value) in enumerate(zip(entries, values, strict=True)):
         assert entry.p50 is not None
         colour = _COLOURS[entry.mode]
@@ -35,7 +36,9 @@ def draw(model: ModelBoard, *, width: float) -> Figure:
         if not ends.bare:
             axes.plot([ends.low, ends.high], [place, place], color=colour, linewidth=3, alpha=0.45, zorder=2)
         axes.plot([value], [place], marker="o", markersize=7, color=colour, zorder=3)
-        axes.text(max(value, ends.high) * 1.13, place, unit.text(entry.p50.value), va="center", fontsize=8.5)
+        axes.text(
+            max(value, ends.high) * 1.13, place, unit.text(entry.p50.value), va="center", fontsize=8.5, bbox=paper
+        )
     axes.set_yticks(range(len(entries)), [label(entry, small=small) for entry in entries])
     axes.invert_yaxis()
     axes.set_xscale("log")
