@@ -225,6 +225,6 @@ def test_targets_are_told_with_what_their_figures_are_worth(monkeypatch: pytest.
     assert set(found) == {*targets.TARGETS, "broken"}
     assert found["host"].found == "measured"
     assert found["ssh"].found is not None and "ssh://user@board" in found["ssh"].found
-    assert found["broken"].found is None and "ModuleNotFoundError" in str(found["broken"].reason)
+    assert found["broken"].found is None and "no_such_module fails" in str(found["broken"].reason)
     for name, finding in found.items():
         assert finding.found or finding.reason, name
