@@ -36,8 +36,14 @@ def draw(model: ModelBoard, *, width: float) -> Figure:
         if not ends.bare:
             axes.plot([ends.low, ends.high], [place, place], color=colour, linewidth=3, alpha=0.45, zorder=2)
         axes.plot([value], [place], marker="o", markersize=7, color=colour, zorder=3)
-        axes.text(
-            max(value, ends.high) * 1.13, place, unit.text(entry.p50.value), va="center", fontsize=8.5, bbox=paper
+        axes.annotate(
+            unit.text(entry.p50.value),
+            (max(value, ends.high), place),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            bbox=paper,
         )
     axes.set_yticks(range(len(entries)), [label(entry, small=small) for entry in entries])
     axes.invert_yaxis()
