@@ -1,4 +1,4 @@
-# The two commands of the README: `make demo` and `make test`. They need Python 3.10 to 3.13 and the package index.
+# The two commands of the README: `make demo` and `make test`. They need Python 3.11 to 3.13 and the package index.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -41,6 +41,7 @@ test: lint types unit
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/installed
 	$(BIN)/mypy

@@ -12,12 +12,12 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs
 from edgefm.cli.render import Bars
-from edgefm.environment import environment
-from edgefm.pipeline import train
+from edgefm.core import artefacts, runs
+from edgefm.core.environment import environment
+from edgefm.core.runs import RunDirectory
+from edgefm.jobs.main_job import train
 from edgefm.recipes import preset
-from edgefm.runs import RunDirectory
 
 RESULT = Path(__file__).parent / "results" / "batch_norm_order.json"
 SEEDS = (0, 1, 2)

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import slowed
-from edgefm import artefacts, runs, runtimes
+from edgefm import runtimes
 from edgefm.benchmarking import harness
 from edgefm.benchmarking.measured import ModelFile
-from edgefm.benchmarking.statistics import proportion
-from edgefm.environment import environment
+from edgefm.core import artefacts, runs
+from edgefm.core.environment import environment
 from edgefm.recipes import BenchmarkProtocol
+from edgefm.statistics.estimates import proportion
 
 RESULT = Path(__file__).parent / "results" / "false_alarms.json"
 MODEL = Path(__file__).parents[1] / "android_demo_assets" / "model.tflite"

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from benchmarks import harness_figures, over_time
 from benchmarks.recorded import disturbed, names, result, row_disturbed
-from edgefm import artefacts
+from edgefm.core import artefacts
 
 ROOT = Path(__file__).parent.parent
 DISTURBED = (

@@ -21,7 +21,7 @@ from edgefm import runtimes
 from edgefm.benchmarking import record
 from edgefm.benchmarking.step import benchmark_files
 from edgefm.cli.render import Bars
-from edgefm.errors import EdgefmError
+from edgefm.core.errors import EdgefmError
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.report.leaderboard import write_leaderboard
 from edgefm.runtimes.base import Unavailable

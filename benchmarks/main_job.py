@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs
-from edgefm.environment import environment
-from edgefm.runs import RunDirectory, Step
+from edgefm.core import artefacts, runs
+from edgefm.core.environment import environment
+from edgefm.core.runs import RunDirectory, Step
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"

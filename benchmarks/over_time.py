@@ -15,7 +15,7 @@ from tabulate import tabulate
 from benchmarks import backfill, recorded
 from benchmarks.series import Point, Series, series, target, text
 from benchmarks.tracked import Tracked
-from edgefm import artefacts
+from edgefm.core import artefacts
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, PICTURE = DOCS / "over-time.md", DOCS / "images" / "over-time.png"

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from benchmarks.series import Point, Series, machines, text
-from edgefm.report import style
+from edgefm.report.drawing import style
 
 COLUMNS = 3
 _YEAR = timedelta(days=300)

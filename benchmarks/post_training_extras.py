@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from edgefm import artefacts, runs
 from edgefm.cli.render import Bars
-from edgefm.environment import environment
+from edgefm.core import artefacts, runs
+from edgefm.core.environment import environment
+from edgefm.core.runs import RunDirectory
 from edgefm.recipes import Quantization
-from edgefm.runs import RunDirectory
 
 RESULT = Path(__file__).parent / "results" / "post_training_extras.json"
 SCHEMES = ("int8_w8a8", "int8_w8a8_fc4")
@@ -31,9 +31,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=6000)
     options = parser.parse_args()
-    from edgefm.compression.folding import fold
     from edgefm.data.source import dataset_of
-    from edgefm_converters.source import open_source
+    from edgefm.keras_graph.folding import fold
+    from edgefm.quantization.source import open_source
 
     bars = Bars()
     run = RunDirectory.open(options.run)
@@ -62,12 +62,12 @@ def main() -> None:
 
 def measure(scaling: str, model: Any, source: Any, *, images: int, bars: Bars) -> list[dict[str, Any]]:
     """Return one entry a combination of scheme and extras."""
-    from edgefm.compression.bias_correction import correct_bias
-    from edgefm.compression.equalization import equalize
-    from edgefm_converters.keras_to_tflite import float32_tflite
-    from edgefm_converters.quantizing import calibrate, quantize_tflite
-    from edgefm_converters.sensitivity import compared
-    from edgefm_converters.tflite_outputs import tflite_outputs
+    from edgefm.compression.post_training.bias_correction import correct_bias
+    from edgefm.compression.post_training.equalization import equalize
+    from edgefm.quantization.analysis.sensitivity import compared
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
+    from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
     validation = source.task.dataset.validation
     inputs, targets = source.task.inputs(validation.images[:images]), validation.labels[:images]
@@ -105,7 +105,7 @@ def badly_scaled(model: Any) -> Any:
     """Return the same function in float32 with channels of the convolutions up to 64 times larger or smaller."""
     import keras
 
-    from edgefm.compression.equalization import equalize
+    from edgefm.compression.post_training.equalization import equalize
 
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tracked
-from edgefm import artefacts, runs
-from edgefm.environment import environment
+from edgefm.core import artefacts, runs
+from edgefm.core.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 HISTORY = RESULTS / "history.jsonl"

@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import Availability, Session
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.recorded import write_result
 from edgefm.data.dataset import Dataset, Split
-from edgefm.data.fashion_mnist import load_fashion_mnist
 from edgefm.data.preprocessing import PIXELS, preprocessing
+from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+from edgefm.keras_graph.backend import use_backend
 from edgefm.recipes import Cluster, FineTuning, Prune, QuantizeAware, Training
-from edgefm.training.backend import use_backend
 
 IMAGES = 9_600
 BATCH = 64
@@ -28,12 +28,12 @@ EPOCHS = 2
 def test_fine_tuning_epochs_against_plain_training(tmp_path: Path) -> None:
     device = use_backend("tensorflow")
     from edgefm import zoo
-    from edgefm.compression.clustering import cluster
-    from edgefm.compression.folding import fold
-    from edgefm.compression.pruning import prune
-    from edgefm.compression.qat import quantization_aware_train
-    from edgefm.compression.task import Task
-    from edgefm.quality import quality
+    from edgefm.compression.fine_tuning.task import Task
+    from edgefm.compression.qat.qat import quantization_aware_train
+    from edgefm.compression.weights.clustering import cluster
+    from edgefm.compression.weights.pruning import prune
+    from edgefm.data.quality import quality
+    from edgefm.keras_graph.folding import fold
     from edgefm.training.fit import fit
 
     dataset = _part(load_fashion_mnist())

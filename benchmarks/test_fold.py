@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.recorded import write_result
 from edgefm.benchmarking import harness
 from edgefm.benchmarking.measured import ModelFile
-from edgefm.data.fashion_mnist import load_fashion_mnist
-from edgefm.pipeline import quantize, train
+from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+from edgefm.jobs.main_job import quantize, train
 from edgefm.recipes import BenchmarkProtocol, Quantization, preset
 
 LATENCY_RATIO_LIMIT = 0.80

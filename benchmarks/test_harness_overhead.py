@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.recorded import write_result
 from benchmarks.tracked import median
-from edgefm.benchmarking.timing import timed_calls
 from edgefm.runtimes import litert
+from edgefm.worker.timing import timed_calls
 from tests.fixtures import tiny_models
 
 # Short turns: most of them then lie within one time slice, also on a busy machine.

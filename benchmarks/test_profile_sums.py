@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.recorded import write_result
-from edgefm import artefacts
+from edgefm.core import artefacts
 from edgefm.profiling.profile import profile
 from edgefm.profiling.result import TOLERANCE
 from tests.fixtures import tiny_models

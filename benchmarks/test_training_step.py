@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.recorded import write_result
-from edgefm.training.backend import use_backend
+from edgefm.keras_graph.backend import use_backend
 
 BATCH = 64
 STEPS = 20

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgefm.benchmarking.statistics import interval
+from edgefm.statistics.estimates import interval
 
 Result = Mapping[str, Any]
 # A number, or a value with its interval: {"value", "low", "high"}.

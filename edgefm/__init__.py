@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "EdgefmError": "edgefm.errors",
-    "RunDirectory": "edgefm.runs",
+    "EdgefmError": "edgefm.core.errors",
+    "RunDirectory": "edgefm.core.runs",
     "Training": "edgefm.recipes",
     "Quantization": "edgefm.recipes",
     "BenchmarkProtocol": "edgefm.recipes",
-    "load_fashion_mnist": "edgefm.data.fashion_mnist",
-    "train": "edgefm.pipeline",
-    "quantize": "edgefm.pipeline",
-    "benchmark": "edgefm.pipeline",
-    "write_report": "edgefm.pipeline",
-    "inspect": "edgefm.inspection",
-    "predict": "edgefm.prediction",
+    "load_fashion_mnist": "edgefm.data.reference.fashion_mnist",
+    "train": "edgefm.jobs.main_job",
+    "quantize": "edgefm.jobs.main_job",
+    "benchmark": "edgefm.jobs.main_job",
+    "write_report": "edgefm.jobs.main_job",
+    "inspect": "edgefm.tflite.inspection",
+    "predict": "edgefm.jobs.prediction",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])
 
 if TYPE_CHECKING:
-    from edgefm.data.fashion_mnist import load_fashion_mnist as load_fashion_mnist
-    from edgefm.errors import EdgefmError as EdgefmError
-    from edgefm.inspection import inspect as inspect
-    from edgefm.pipeline import benchmark as benchmark
-    from edgefm.pipeline import quantize as quantize
-    from edgefm.pipeline import train as train
-    from edgefm.pipeline import write_report as write_report
-    from edgefm.prediction import predict as predict
+    from edgefm.core.errors import EdgefmError as EdgefmError
+    from edgefm.core.runs import RunDirectory as RunDirectory
+    from edgefm.data.reference.fashion_mnist import load_fashion_mnist as load_fashion_mnist
+    from edgefm.jobs.main_job import benchmark as benchmark
+    from edgefm.jobs.main_job import quantize as quantize
+    from edgefm.jobs.main_job import train as train
+    from edgefm.jobs.main_job import write_report as write_report
+    from edgefm.jobs.prediction import predict as predict
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol
     from edgefm.recipes import Quantization as Quantization
     from edgefm.recipes import Training as Training
-    from edgefm.runs import RunDirectory as RunDirectory
+    from edgefm.tflite.inspection import inspect as inspect
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgefm.inspection import Inspection
 from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.base import TensorDetails
+from edgefm.tflite.inspection import Inspection
 
 # float: float32 throughout (float16 weights included); integer: activations of 8 bits or fewer; int16: activations of
 # 16 bits; dynamic: float activations that a kernel rounds to int8 on the fly, as its weights are integers.

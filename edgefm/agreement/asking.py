@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgefm import targets
 from edgefm.agreement.cells import Cell
 from edgefm.agreement.comparison import Outputs
-from edgefm.benchmarking import answers
+from edgefm.targets import raw_outputs as answers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgefm import runtimes, targets
-from edgefm.errors import EdgefmError, RecipeError
+from edgefm.core.errors import EdgefmError, RecipeError
 from edgefm.runtimes.base import Unavailable
 from edgefm.targets.base import Target
 

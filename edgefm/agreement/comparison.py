@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.agreement.arithmetic import Ends, Unit
-from edgefm.benchmarking.statistics import Estimate, proportion
-from edgefm.errors import EdgefmError
+from edgefm.core.errors import EdgefmError
+from edgefm.statistics.estimates import Estimate, proportion
 
 Outputs = tuple[NDArray[Any], ...]
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgefm import artefacts, runs, schemas
+from edgefm import schemas
 from edgefm.agreement import families
 from edgefm.agreement.comparison import Comparison
 from edgefm.agreement.layers import FirstDifference
 from edgefm.agreement.matrix import Agreement, Row, pair_verdict
-from edgefm.environment import environment
+from edgefm.core import artefacts, runs
+from edgefm.core.environment import environment
 
 SCHEMA_VERSION = 1
 FILE_NAME = "agreement.json"

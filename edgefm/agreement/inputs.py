@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm import artefacts
-from edgefm import contract as contracts
 from edgefm.agreement.arithmetic import Ends
 from edgefm.benchmarking import feeding
+from edgefm.core import artefacts
+from edgefm.core.errors import DataError, ModelError
 from edgefm.data.dataset import Dataset, reordered
-from edgefm.errors import DataError, ModelError
+from edgefm.tflite import contract as contracts
 
 # What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
 _FLOAT_RANGE = (0.0, 1.0)

@@ -14,9 +14,9 @@ from edgefm.agreement import arithmetic
 from edgefm.agreement.arithmetic import Ends
 from edgefm.agreement.cells import Cell
 from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
-from edgefm.errors import EdgefmError
-from edgefm.inspection import Inspection, inspect
-from edgefm.progress import SILENT, Progress
+from edgefm.core.errors import EdgefmError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.tflite.inspection import Inspection, inspect
 
 Ask = Callable[[Cell, Path, NDArray[Any]], Outputs]
 Prefix = Callable[[bytes, int], bytes]

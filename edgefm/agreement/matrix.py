@@ -19,13 +19,14 @@ from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
 from edgefm.agreement.families import Family
 from edgefm.agreement.inputs import Inputs
 from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch, Prefix
-from edgefm.benchmarking import presence, statistics
+from edgefm.benchmarking import presence
 from edgefm.benchmarking.scores import quality_json, score
-from edgefm.contract import Tensor, dequantize
-from edgefm.errors import EdgefmError, RuntimeUnavailableError
-from edgefm.inspection import inspect
-from edgefm.progress import SILENT, Progress
-from edgefm.quality import Quality, predicted_classes
+from edgefm.core.errors import EdgefmError, RuntimeUnavailableError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.quality import Quality, predicted_classes
+from edgefm.statistics import estimates as statistics
+from edgefm.tflite.contract import Tensor, dequantize
+from edgefm.tflite.inspection import inspect
 
 # All answers of all cells are held for the comparison of each with each.
 _HELD_VALUES = 1 << 27

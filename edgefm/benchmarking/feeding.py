@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgefm import contract as contracts
-from edgefm.benchmarking.tflite_metadata import normalization
-from edgefm.contract import Contract, Tensor
 from edgefm.runtimes.base import TensorDetails
+from edgefm.tflite import contract as contracts
+from edgefm.tflite.contract import Contract, Tensor
+from edgefm.tflite.metadata_reader import normalization
 
 _PIXEL_MAX = 255.0
 _ANY = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,22 @@ from numpy.typing import NDArray
 from edgefm import runtimes
 from edgefm.benchmarking import feeding, presence, record
 from edgefm.benchmarking.measured import ColdStart, Measured, ModelFile, Round
-from edgefm.benchmarking.pieces import pieces
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
 from edgefm.benchmarking.scores import score
+from edgefm.benchmarking.session import Session
 from edgefm.benchmarking.stopping import reason_to_stop
+from edgefm.core.environment import environment
+from edgefm.core.errors import DataError, EdgefmError, RecipeError
+from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset
-from edgefm.environment import environment
-from edgefm.errors import DataError, EdgefmError, RecipeError
-from edgefm.progress import SILENT, Progress
-from edgefm.quality import DEFAULTS, Quality, predicted_classes
-from edgefm.quality import quality as named_quality
+from edgefm.data.quality import DEFAULTS, Quality, predicted_classes
+from edgefm.data.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import TensorDetails, Unavailable
 from edgefm.targets import target as target_at
 from edgefm.targets.base import Place, Target, TargetError
 from edgefm.targets.host import HostPlace
+from edgefm.targets.pieces import pieces
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 
 # A loop of samples ends after this share of the time limit, however slow the model is: three loops fit.
 _SHARE_OF_LIMIT = 1 / 8
@@ -153,27 +154,6 @@ class _Subject:
 
     measured: Measured
     repeats: int = 0
-
-
-@dataclass(kw_only=True)
-class Session:
-    """What is known of one benchmark as a whole.
-
-    Attributes:
-      target: where it was measured.
-      environment: of that machine, see `edgefm.environment`.
-      states: of the place before the first round and after each one.
-      stopped: why no further round was taken.
-      seconds: that the rounds took.
-      notes: what disturbed the whole benchmark.
-    """
-
-    target: Target
-    environment: dict[str, Any]
-    states: list[dict[str, Any]] = field(default_factory=list)
-    stopped: str = "nothing was timed"
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
 
 class _Bench:

@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm import artefacts
-from edgefm import contract as contracts
 from edgefm.benchmarking.scores import Score
-from edgefm.contract import Contract
-from edgefm.errors import ModelError
+from edgefm.core import artefacts
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
 from edgefm.targets.base import Figure
+from edgefm.tflite import contract as contracts
+from edgefm.tflite.contract import Contract
 
 # Nanoseconds in the order in which they were measured; an array of int64 takes a fourth of a list's memory.
 Samples: TypeAlias = Sequence[int] | NDArray[np.int64]
@@ -69,7 +69,7 @@ class Round:
       bare_bytes: its resident set with the runtime imported, before the model.
       disturbed: why the turn counts as disturbed; empty where it does not.
       refused: the turn is never used: the device throttled, say; `disturbed` says why.
-      conditions: what was seen of the machine meanwhile, see `edgefm.benchmarking.disturbance`.
+      conditions: what was seen of the machine meanwhile, see `edgefm.worker.disturbance`.
       energy_j: of one inference, in joules, or the reason why it is not known.
     """
 

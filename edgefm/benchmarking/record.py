@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgefm import artefacts, runs, runtimes, schemas
-from edgefm.benchmarking import record_versions, statistics
+from edgefm import runtimes, schemas
+from edgefm.benchmarking import record_versions
 from edgefm.benchmarking.measured import Measured, Round
-from edgefm.benchmarking.pairing import shared
-from edgefm.benchmarking.round_comparison import compare_paired
 from edgefm.benchmarking.scores import difference, quality_json
+from edgefm.core import artefacts, runs
+from edgefm.core.errors import RunError
 from edgefm.data.dataset import Dataset
-from edgefm.errors import RunError
-from edgefm.quality import DEFAULTS, Quality
-from edgefm.quality import quality as named_quality
+from edgefm.data.quality import DEFAULTS, Quality
+from edgefm.data.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
+from edgefm.statistics import estimates as statistics
+from edgefm.statistics.pairing import shared
+from edgefm.statistics.round_comparison import compare_paired
 
 if TYPE_CHECKING:
-    from edgefm.benchmarking.harness import Session
+    from edgefm.benchmarking.session import Session
 
 KIND = "benchmark-record"
 SCHEMA_VERSION = record_versions.NEWEST
@@ -325,7 +327,7 @@ def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Qu
 
 
 def _latency(one: Measured, base: Measured) -> dict[str, Any]:
-    """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.benchmarking.pairing`."""
+    """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.statistics.pairing`."""
     pairs = shared(*([vars(turn) for turn in model.rounds if len(turn.invoke_ns)] for model in (one, base)))
     if not pairs:
         return {"latency_ratio": _missing(one), "latency_test": None}

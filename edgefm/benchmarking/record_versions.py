@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgefm.benchmarking.scores import quality_json
-from edgefm.benchmarking.statistics import Estimate
-from edgefm.quality import quality as named_quality
+from edgefm.data.quality import quality as named_quality
+from edgefm.statistics.estimates import Estimate
 
 NEWEST = 3
 _ACCURACY = named_quality("accuracy", task="classification")

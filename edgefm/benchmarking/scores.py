@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.benchmarking import statistics
-from edgefm.benchmarking.statistics import Estimate
-from edgefm.errors import DataError
-from edgefm.quality import Outputs, Quality
+from edgefm.core.errors import DataError
+from edgefm.data.quality import Outputs, Quality
+from edgefm.statistics import estimates as statistics
+from edgefm.statistics.estimates import Estimate
 
 _RESAMPLES = 1000
 # A measure that is no mean of samples is computed anew for each resample: fewer of them, and only a fast one.
@@ -46,7 +46,7 @@ def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> S
     """Return what a measure gives, and gives for resamples.
 
     Args:
-      measure: see `edgefm.quality`.
+      measure: see `edgefm.data.quality`.
       outputs: float32 [n, ...] each.
       targets: [n, ...].
     Raises:

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm import artefacts, runs
-from edgefm import contract as contracts
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, name_files
+from edgefm.core import artefacts, runs
+from edgefm.core.errors import ModelError, RunError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset, reordered
+from edgefm.data.quality import Quality
 from edgefm.data.source import data_source_of, dataset_of
-from edgefm.errors import ModelError, RunError
-from edgefm.progress import SILENT, Progress
-from edgefm.quality import Quality
 from edgefm.recipes import DEFAULT_VARIANTS, BenchmarkProtocol
-from edgefm.runs import RunDirectory, Step
+from edgefm.tflite import contract as contracts
 
 REFERENCE = "float32"
 _MODEL_FILE = "model.tflite"
@@ -118,7 +118,7 @@ def benchmark_files(
       ModelError: a file is missing.
       DataError: the test images cannot be had.
     """
-    from edgefm.data.fashion_mnist import load_fashion_mnist
+    from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
     models = name_files(list(files))
     if not accuracy:
@@ -148,7 +148,7 @@ def sample_shape(files: Sequence[Path]) -> tuple[int, ...] | None:
 
     Nothing is run: a damaged model is the business of its worker.
     """
-    from edgefm.inspection import inspect
+    from edgefm.tflite.inspection import inspect
 
     for path in files:
         try:

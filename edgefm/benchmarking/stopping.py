@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgefm.benchmarking import statistics
-from edgefm.benchmarking.pairing import LEAST_PAIRS
+from edgefm.statistics import estimates as statistics
+from edgefm.statistics.pairing import LEAST_PAIRS
 
 
 def half_width(medians: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from edgefm.cli import render
 if TYPE_CHECKING:
     from edgefm.agreement.arithmetic import Ends
     from edgefm.agreement.inputs import Inputs
-    from edgefm.quality import Quality
+    from edgefm.data.quality import Quality
 
 _PATH = click.Path(path_type=Path)
 _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
@@ -71,7 +71,7 @@ def command(
     from edgefm.agreement import arithmetic, document
     from edgefm.agreement.cells import cells
     from edgefm.agreement.matrix import agree
-    from edgefm.inspection import inspect
+    from edgefm.tflite.inspection import inspect
 
     if chance and where is not None:
         raise click.UsageError("--random takes no --data")
@@ -113,10 +113,10 @@ def _inputs(
     """Return the inputs and the measure of quality; random inputs where no data were given and none fit."""
     from edgefm.agreement.inputs import from_chance, from_data
     from edgefm.cli.own_data import given_data
-    from edgefm.data.fashion_mnist import load_fashion_mnist
-    from edgefm.errors import DataError
-    from edgefm.quality import DEFAULTS
-    from edgefm.quality import quality as named
+    from edgefm.core.errors import DataError
+    from edgefm.data.quality import DEFAULTS
+    from edgefm.data.quality import quality as named
+    from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
     shape = ends.source.shape[1:]
     if options["where"] is not None:
@@ -150,7 +150,7 @@ def _write(out: Path, value: Mapping[str, Any]) -> list[str]:
 
     lines = [f"document: {document.write(out, value)}"]
     try:
-        from edgefm.report.agreement import draw_agreement
+        from edgefm.report.tools.agreement import draw_agreement
     except ImportError:
         return [*lines, "no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'"]
     return [*lines, *(f"picture: {path}" for path in draw_agreement(value, out))]

@@ -19,8 +19,8 @@ def command(run: Path | None, variant: str, out: Path, as_json: bool) -> None:
 
     RUN is a run folder, by default the latest.
     """
-    from edgefm.runs import RunDirectory
-    from edgefm_converters.assets import write_assets
+    from edgefm.core.runs import RunDirectory
+    from edgefm.quantization.assets import write_assets
 
     source = RunDirectory.open(run) if run else RunDirectory.latest()
     paths = write_assets(source, out, variant=variant)

@@ -12,7 +12,7 @@ from edgefm.cli import render
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
-    from edgefm.quality import Quality
+    from edgefm.data.quality import Quality
     from edgefm.recipes import BenchmarkProtocol
 
 
@@ -144,7 +144,7 @@ def _own_data(
     """Return the user's data set and the measure of quality, where they were given."""
     from edgefm.benchmarking.step import sample_shape
     from edgefm.cli.own_data import given_data
-    from edgefm.quality import quality
+    from edgefm.data.quality import quality
 
     if options["where"] is None and options["quality"] is not None:
         return None, quality(options["quality"], task="classification")  # of Fashion-MNIST
@@ -161,9 +161,9 @@ def _run(
     path: Path | None, protocol: BenchmarkProtocol, data_dir: Path | None, bars: render.Bars
 ) -> tuple[Mapping[str, Any], list[str]]:
     """Measure a run; return its record and what to say at the end."""
-    from edgefm.errors import RuntimeUnavailableError
-    from edgefm.pipeline import benchmark, write_report
-    from edgefm.runs import RunDirectory
+    from edgefm.core.errors import RuntimeUnavailableError
+    from edgefm.core.runs import RunDirectory
+    from edgefm.jobs.main_job import benchmark, write_report
 
     run = RunDirectory.latest() if path is None else RunDirectory.open(path)
     step, found = benchmark(run, protocol=protocol, data_dir=data_dir, progress=bars)

@@ -11,7 +11,7 @@ from edgefm.cli import render
 from edgefm.cli.own_data import data_options
 
 if TYPE_CHECKING:
-    from edgefm_converters.calibration_check import CalibrationReport
+    from edgefm.quantization.analysis.calibration_check import CalibrationReport
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
@@ -45,10 +45,10 @@ def command(
     Looks at range, dtype and variety of the samples, at what the ranges that they set cut off of validation samples,
     and measures int8 files calibrated by 16, 32, … 1,024 of them. Exits with 1 where a check fails.
     """
-    from edgefm import artefacts
     from edgefm.cli.examined_run import examined
+    from edgefm.core import artefacts
     from edgefm.recipes import Quantization
-    from edgefm.report.calibration import draw_calibration
+    from edgefm.report.tools.calibration import draw_calibration
 
     recipe = Quantization(calibration_images=calibration_images, seed=seed)
     bars = render.Bars()
@@ -72,8 +72,8 @@ def command(
 def _check(
     model: Any, calibration_data: Path | None, count: int, images: int, seed: int, bars: render.Bars
 ) -> CalibrationReport:
+    from edgefm.quantization.analysis.calibration_check import COUNTS, check_calibration, read_samples
     from edgefm.recipes import Quantization
-    from edgefm_converters.calibration_check import COUNTS, check_calibration, read_samples
 
     if calibration_data is not None:
         samples, labels = read_samples(calibration_data)

@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
-    from edgefm.data.fashion_mnist import Source
+    from edgefm.data.reference.fashion_mnist import Source
 
 _data_dir = click.option(
     "--data-dir",
@@ -80,7 +80,7 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
 
 def _load(data_dir: Path | None) -> tuple[Source, Dataset]:
     from edgefm.cli.render import Bars
-    from edgefm.data.fashion_mnist import find, load_fashion_mnist
+    from edgefm.data.reference.fashion_mnist import find, load_fashion_mnist
 
     bars = Bars()
     try:
@@ -92,7 +92,7 @@ def _load(data_dir: Path | None) -> tuple[Source, Dataset]:
 
 def _described(source: Source, dataset: Dataset) -> dict[str, Any]:
     from edgefm.data.dataset import class_counts
-    from edgefm.data.fashion_mnist import FILES
+    from edgefm.data.reference.fashion_mnist import FILES
 
     return {
         "name": dataset.name,
@@ -114,7 +114,7 @@ def _described(source: Source, dataset: Dataset) -> dict[str, Any]:
 def _checks(dataset: Dataset) -> list[dict[str, Any]]:
     """Return what a reader of figures wants to know of the splits, looked up in the pictures themselves."""
     from edgefm.data.dataset import class_counts, shared_images
-    from edgefm.data.fashion_mnist import FILES
+    from edgefm.data.reference.fashion_mnist import FILES
 
     balanced = all(len(set(class_counts(split, classes=len(dataset.labels)))) == 1 for split in dataset.splits)
     train, validation, test = dataset.splits

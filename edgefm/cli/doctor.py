@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgefm.diagnosis import Finding
+    from edgefm.jobs.diagnosis import Finding
 
 
 @click.command()
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(data_dir: Path | None, json_: bool) -> None:
     """Show what is installed here, which runtimes work, and what to do about the rest."""
     from edgefm.cli import render
-    from edgefm.diagnosis import diagnose
+    from edgefm.jobs.diagnosis import diagnose
 
     diagnosis = diagnose(data_dir=data_dir)
     if json_:
@@ -35,7 +35,7 @@ def command(data_dir: Path | None, json_: bool) -> None:
 
 
 def _print_environment(environment: dict[str, Any]) -> None:
-    from edgefm.environment import CPU_FEATURES
+    from edgefm.core.environment import CPU_FEATURES
 
     governor = environment["governor"]
     features = [f"{name} ({CPU_FEATURES[name]})" for name in environment["cpu_features"]]
@@ -79,7 +79,7 @@ def _print_findings(title: str, findings: Sequence[Finding]) -> None:
 
 def _details(finding: Finding) -> list[str]:
     """Return what is known of a runtime beside its version, a line each."""
-    from edgefm.diagnosis import RuntimeFinding
+    from edgefm.jobs.diagnosis import RuntimeFinding
 
     if not isinstance(finding, RuntimeFinding):
         return []

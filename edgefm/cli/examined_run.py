@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from edgefm.cli import render
 from edgefm.cli.given_run import given_run
-from edgefm.runs import RunDirectory
+from edgefm.core.runs import RunDirectory
 
 if TYPE_CHECKING:
+    from edgefm.quantization.analysis.examined import Examined
     from edgefm.recipes import Quantization
-    from edgefm_converters.examined import Examined
 
 
 def examined(
@@ -25,7 +25,7 @@ def examined(
 ) -> tuple[RunDirectory, Examined]:
     """Return the run of a model, and the model with its data."""
     from edgefm.data.source import dataset_of
-    from edgefm_converters.examined import examine
+    from edgefm.quantization.analysis.examined import examine
 
     run = given_run(source, run_folder=run_folder, data=data, bars=bars)
     dataset = dataset_of(run, data_dir=data_dir, progress=bars)

@@ -46,7 +46,7 @@ def command(
     from edgefm.comparison import budget as budgets
     from edgefm.comparison.gate import gate
     from edgefm.comparison.subjects import is_model, open_subject
-    from edgefm.runs import RunDirectory
+    from edgefm.core.runs import RunDirectory
 
     limits = budgets.read(budget)
     base = None

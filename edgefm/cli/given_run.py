@@ -10,7 +10,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.own_data import given_data, labels_of, value_range_of
-from edgefm.runs import RunDirectory
+from edgefm.core.runs import RunDirectory
 
 _FILES = (".keras", ".h5", ".hdf5", ".tflite")
 
@@ -35,7 +35,7 @@ def given_run(
       click.UsageError: options of a model of one's own, and SOURCE is a run.
     """
     if source is not None and is_model(source):
-        from edgefm.pipeline import bring_model
+        from edgefm.jobs.main_job import bring_model
 
         return bring_model(
             source,

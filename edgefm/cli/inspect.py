@@ -11,7 +11,7 @@ from edgefm.cli import render
 from edgefm.cli.given_run import is_model
 
 if TYPE_CHECKING:
-    from edgefm.inspection import Inspection, TensorInfo
+    from edgefm.tflite.inspection import Inspection, TensorInfo
 
 
 @click.command()
@@ -28,7 +28,7 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     if model.suffix != ".tflite" and is_model(model):
         _keras(model, trust, as_json)
         return
-    from edgefm.inspection import inspect
+    from edgefm.tflite.inspection import inspect
 
     found = inspect(model)
     if as_json:
@@ -47,11 +47,11 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
 
 
 def _keras(model: Path, trust: bool, as_json: bool) -> None:
-    from edgefm_converters.keras_file import check_file, load_model
+    from edgefm_converters.readers.keras_file import check_file, load_model
 
     check_file(model, trust=trust)
     loaded = load_model(model, trust=trust)
-    from edgefm.compression.applicability import PASSES, applicability
+    from edgefm.quantization.applicability import PASSES, applicability
 
     found = applicability(loaded)
     if as_json:

@@ -19,7 +19,7 @@ def command(records: tuple[Path, ...], out: Path, as_json: bool) -> None:
     RECORDS are files that `edgefm benchmark --out` wrote, or folders that hold them. Of several records of the same
     model, target and runtime the newest counts.
     """
-    from edgefm.errors import missing_extra
+    from edgefm.core.errors import missing_extra
 
     try:
         from edgefm.report.leaderboard import PAGE, write_leaderboard

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgefm.errors import EdgefmError, unknown_name
+from edgefm.core.errors import EdgefmError, unknown_name
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
 COMMANDS: dict[str, tuple[str, str]] = {

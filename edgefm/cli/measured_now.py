@@ -65,7 +65,7 @@ def measure_now(
     from edgefm.benchmarking.step import sample_shape
     from edgefm.cli.own_data import given_data
     from edgefm.comparison.measuring import measured
-    from edgefm.quality import quality
+    from edgefm.data.quality import quality
     from edgefm.recipes import BenchmarkProtocol
 
     changes = {name: options[name] for name in ("target", "runtime", "threads") if options[name] is not None}

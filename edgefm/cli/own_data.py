@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefm.errors import DataError, RecipeError
+from edgefm.core.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from edgefm.data.source import DataSource

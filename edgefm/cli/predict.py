@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgefm.picture_file import Invert
+    from edgefm.data.picture_file import Invert
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Classify pictures: the most probable classes of each, with their probabilities."""
     from edgefm.cli import render
-    from edgefm.prediction import default_model, predict
+    from edgefm.jobs.prediction import default_model, predict
 
     if model is not None and run is not None:
         raise click.UsageError("give --model or --run, not both")

@@ -67,7 +67,7 @@ def command(
         if importlib.util.find_spec("matplotlib") is None:
             click.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
         else:
-            from edgefm.report.profile import write_pictures
+            from edgefm.report.tools.profile import write_pictures
 
             written += write_pictures(out, found)
     if as_json:

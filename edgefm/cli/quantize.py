@@ -12,7 +12,7 @@ import click
 from edgefm.cli import render
 from edgefm.cli.given_run import given_run
 from edgefm.cli.own_data import data_options
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.recipes import Quantization, variant_named
 
 _PATH = click.Path(path_type=Path)
@@ -66,7 +66,7 @@ def command(
     bars = render.Bars()
     try:
         run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
-        from edgefm.pipeline import quantize
+        from edgefm.jobs.main_job import quantize
 
         step = quantize(run, recipe=recipe, skip=skip, data_dir=data_dir, progress=bars)
     finally:

@@ -18,8 +18,8 @@ def command(run: Path | None, out: Path | None, data_dir: Path | None, open_: st
     import json
 
     from edgefm.cli import render
-    from edgefm.pipeline import write_report
-    from edgefm.runs import RunDirectory
+    from edgefm.core.runs import RunDirectory
+    from edgefm.jobs.main_job import write_report
 
     directory = RunDirectory.latest() if run is None else RunDirectory.open(run)
     bars = render.Bars()

@@ -11,8 +11,8 @@ from edgefm.cli import render
 from edgefm.cli.own_data import data_options
 
 if TYPE_CHECKING:
-    from edgefm_converters.mixed_precision import MixedPrecision
-    from edgefm_converters.sensitivity import Measured, Sensitivity
+    from edgefm.quantization.analysis.mixed_precision import MixedPrecision
+    from edgefm.quantization.analysis.sensitivity import Measured, Sensitivity
 
 _PATH = click.Path(path_type=Path)
 
@@ -50,10 +50,10 @@ def command(
     layers that hurt most stay float32, one after the other, until the stated quality holds on the validation
     samples; the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
     """
-    from edgefm import artefacts
     from edgefm.cli.examined_run import examined
+    from edgefm.core import artefacts
     from edgefm.recipes import Quantization
-    from edgefm.report.sensitivity import draw_sensitivity
+    from edgefm.report.tools.sensitivity import draw_sensitivity
 
     recipe = Quantization(variants=("int8_w8a8",), calibration_images=calibration_images)  # type: ignore[arg-type]  # names become variants
     bars = render.Bars()
@@ -85,8 +85,8 @@ def command(
 def _examine(
     model: Any, recipe: Any, images: int, drop_at_most: float | None, bars: render.Bars
 ) -> tuple[Sensitivity, MixedPrecision | None, dict[str, Any]]:
-    from edgefm_converters.mixed_precision import choose_mixed_precision, portable_recipe
-    from edgefm_converters.sensitivity import sensitivity
+    from edgefm.quantization.analysis.mixed_precision import choose_mixed_precision, portable_recipe
+    from edgefm.quantization.analysis.sensitivity import sensitivity
 
     inputs, targets = model.validation(images)
     calibration = model.calibration(recipe)

@@ -59,7 +59,7 @@ def command(
       standard  93 % validation accuracy in the fewest minutes
       paper     100 epochs at batch 512, as the source document
     """
-    from edgefm.pipeline import train
+    from edgefm.jobs.main_job import train
 
     changes: dict[str, Any] = {
         name: value

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edgefm.benchmarking import pairing
-from edgefm.benchmarking.round_comparison import (
+from edgefm.comparison import quality_tests
+from edgefm.comparison.figures import DIRECTIONS, Better, configuration, unjudged
+from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+from edgefm.statistics import pairing
+from edgefm.statistics.estimates import Estimate, difference_of_proportions, mcnemar, paired_difference
+from edgefm.statistics.round_comparison import (
     ALPHA,
     FASTER,
     SLOWER,
@@ -16,16 +20,7 @@ from edgefm.benchmarking.round_comparison import (
     compare_paired,
     compare_unpaired,
 )
-from edgefm.benchmarking.round_comparison import verdict as latency_verdict
-from edgefm.benchmarking.statistics import (
-    Estimate,
-    difference_of_proportions,
-    mcnemar,
-    paired_difference,
-)
-from edgefm.comparison import quality_tests
-from edgefm.comparison.figures import DIRECTIONS, Better, configuration, unjudged
-from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+from edgefm.statistics.round_comparison import verdict as latency_verdict
 
 BETTER, WORSE, SAME = "better", "worse", "the same"
 EQUIVALENT, UNDECIDED, TOO_FEW = "equivalent", "no difference seen", "too few rounds"
@@ -128,7 +123,7 @@ def latency_comparison(
 ) -> LatencyComparison:
     """Return how the rounds of the second row compare with those of the first, which both have.
 
-    Within one record, rounds are paired as `edgefm.benchmarking.pairing.shared` has it, which looks at both models'
+    Within one record, rounds are paired as `edgefm.statistics.pairing.shared` has it, which looks at both models'
     turns at once; the rounds that each model's own figures are made of need not be the same ones.
     """
     if paired and (shared := pairing.shared(_timed(second), _timed(first))):

@@ -11,18 +11,13 @@ p50_ratio = 0.5
 from __future__ import annotations
 
 import difflib
-import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgefm.errors import EdgefmError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
+from edgefm.core.errors import EdgefmError
 
 
 class BudgetError(EdgefmError):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgefm.benchmarking.rank_tests import holm
 from edgefm.comparison import aspects, differences
 from edgefm.comparison.aspects import Aspect, Margins
 from edgefm.comparison.differences import Difference
 from edgefm.comparison.subjects import Subject, rounds_of
-from edgefm.errors import RecipeError, RunError
+from edgefm.core.errors import RecipeError, RunError
+from edgefm.statistics.rank_tests import holm
 
 KIND = "comparison"
 SCHEMA_VERSION = 1

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgefm.benchmarking.round_comparison import TOO_FEW
-from edgefm.benchmarking.statistics import Estimate
 from edgefm.comparison import aspects, differences
 from edgefm.comparison.budget import KEYS, Budget, Limit
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+from edgefm.statistics.estimates import Estimate
+from edgefm.statistics.round_comparison import TOO_FEW
 
 KIND = "gate"
 SCHEMA_VERSION = 1

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from edgefm.benchmarking import record
 from edgefm.comparison.subjects import Subject
-from edgefm.progress import SILENT, Progress
+from edgefm.core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
-    from edgefm.quality import Quality
+    from edgefm.data.quality import Quality
     from edgefm.recipes import BenchmarkProtocol
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
-from edgefm.benchmarking.round_comparison import ALPHA
-from edgefm.benchmarking.statistics import Estimate
+from edgefm.statistics.estimates import Estimate
+from edgefm.statistics.round_comparison import ALPHA
 
 _Z = NormalDist().inv_cdf(1 - ALPHA / 2)
 

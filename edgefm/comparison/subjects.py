@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.benchmarking import record
-from edgefm.errors import RunError, unknown_name
-from edgefm.runs import RunDirectory
+from edgefm.core.errors import RunError, unknown_name
+from edgefm.core.runs import RunDirectory
 
 _MANIFEST = "manifest.json"
 _HINT = "Give a run folder, a record.json, a folder that holds one, or a model file (.tflite, .onnx)."

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgefm.benchmarking.round_comparison import LatencyComparison
-from edgefm.benchmarking.statistics import Estimate
 from edgefm.comparison.aspects import latency_comparison
 from edgefm.comparison.subjects import figures_of, rounds_of
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
+from edgefm.statistics.estimates import Estimate
+from edgefm.statistics.round_comparison import LatencyComparison
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
-    from edgefm.quality import Quality
+    from edgefm.data.quality import Quality
     from edgefm.recipes import BenchmarkProtocol
 
 
@@ -220,8 +220,8 @@ def _data(
     files: Sequence[Path], data: Dataset | str | Path | None, quality: str | None
 ) -> tuple[Dataset | None, Quality | None]:
     from edgefm.benchmarking.step import sample_shape
+    from edgefm.data.quality import quality as named_quality
     from edgefm.data.source import DataSource
-    from edgefm.quality import quality as named_quality
 
     if data is None:
         return None, None

@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edgefm.core.errors import DataError
 from edgefm.data.dataset import Split
 from edgefm.data.sampling import sample_order
-from edgefm.errors import DataError
 
 
 def calibration_images(split: Split, *, count: int, seed: int) -> NDArray[Any]:

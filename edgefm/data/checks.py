@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core.errors import DataError
+from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import TASKS, Dataset
-from edgefm.errors import DataError
-from edgefm.progress import SILENT, Progress
 
 _NAMED_AT_MOST = 5
 # Floats within this are taken for pictures that were divided by 255 (or scaled to -1 … 1) already.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm import artefacts
+from edgefm.core import artefacts
+from edgefm.core.errors import missing_extra
 from edgefm.data.dataset import Dataset, Split, class_counts
-from edgefm.errors import missing_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

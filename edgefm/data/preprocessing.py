@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 
 PIXELS = (0.0, 255.0)
 

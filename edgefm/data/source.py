@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgefm.core.errors import DataError, RunError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
-from edgefm.errors import DataError, RunError
-from edgefm.progress import SILENT, Progress
-from edgefm.quality import Quality
-from edgefm.runs import RunDirectory
+from edgefm.data.quality import Quality
 
 FASHION_MNIST = "fashion-mnist"
 FILE_NAME = "source.json"
@@ -23,7 +23,7 @@ class DataSource:
     """How a data set was given.
 
     Attributes:
-      where: 'fashion-mnist', or what `edgefm.data.own_data.load_data` takes: a .npz, a folder, TFRecord files or
+      where: 'fashion-mnist', or what `edgefm.data.own.load.load_data` takes: a .npz, a folder, TFRecord files or
         'module:function'.
       spec: of TFRecord files.
       task: 'classification', 'regression' or 'reconstruction'; None leaves it to the data.
@@ -48,10 +48,10 @@ class DataSource:
           DataError: it cannot be read, or does not fit the shape.
         """
         if self.where == FASHION_MNIST:
-            from edgefm.data.fashion_mnist import load_fashion_mnist
+            from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
             return load_fashion_mnist(data_dir, progress=progress)
-        from edgefm.data.own_data import load_data
+        from edgefm.data.own.load import load_data
 
         return load_data(
             self.where,
@@ -65,7 +65,7 @@ class DataSource:
 
     def measure(self, dataset: Dataset) -> Quality:
         """Return the quality measure of a data set."""
-        from edgefm.quality import DEFAULTS, quality
+        from edgefm.data.quality import DEFAULTS, quality
 
         return quality(self.quality or DEFAULTS[dataset.task], task=dataset.task)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgefm import flatbuffer
-from edgefm.errors import ModelError
-from edgefm.flatbuffer import indices
+from edgefm.core.errors import ModelError
+from edgefm.tflite import flatbuffer
+from edgefm.tflite.flatbuffer import indices
 
 # How often these run their graphs depends on values, or they keep state from call to call.
 _CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE"})

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.core.errors import RuntimeUnavailableError
+from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling import synthetic
 from edgefm.profiling.timing import Timed, Turns, lower_decile, time_models
-from edgefm.progress import SILENT, Progress
 
 Limit = Literal["compute", "memory", "call", "kernel", "elided"]
 

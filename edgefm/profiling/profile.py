@@ -16,26 +16,27 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm import artefacts, runtimes
+from edgefm import runtimes
 from edgefm.benchmarking import presence
-from edgefm.benchmarking.statistics import Estimate, interval
-from edgefm.environment import environment
-from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.inspection import Inspection, inspect
+from edgefm.core import artefacts
+from edgefm.core.environment import environment
+from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling import synthetic
 from edgefm.profiling.cutting import Cutter
 from edgefm.profiling.limits import CHAIN, Limits, limited_by, measure_limits
 from edgefm.profiling.names import layer_name
 from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
-from edgefm.progress import SILENT, Progress
+from edgefm.statistics.estimates import Estimate, interval
+from edgefm.tflite.inspection import Inspection, inspect
 
 METHODS = ("auto", "operators", "prefixes")
 _RESAMPLES = 1000
@@ -347,7 +348,7 @@ class _Bench:
                 "sha256": artefacts.sha256_file(self._model),
                 "size_bytes": self._found.size_bytes,
             },
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
             runtime=self._runtime,
             version=self._version,
             environment=environment(),

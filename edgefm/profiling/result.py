@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edgefm import artefacts, schemas
+from edgefm import schemas
 from edgefm.benchmarking import record
-from edgefm.benchmarking.statistics import Estimate
+from edgefm.core import artefacts
 from edgefm.profiling.limits import Limit, Limits
 from edgefm.profiling.timing import Turns
+from edgefm.statistics.estimates import Estimate
 
 Method = Literal["operators", "prefixes"]
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from edgefm import runtimes
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
-from edgefm.errors import RecipeError
-from edgefm.progress import SILENT, Progress
+from edgefm.core.errors import RecipeError
+from edgefm.core.progress import SILENT, Progress
 from edgefm.runtimes import in_turn
 from edgefm.targets.host import Host
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 
 # A turn ends after this share of the time limit, however slow the model is: two loops fit.
 _SHARE_OF_LIMIT = 1 / 4

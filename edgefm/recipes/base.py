@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import dacite
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 
 R = TypeVar("R", bound="Recipe")
 

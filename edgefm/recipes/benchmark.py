@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.recipes.base import Recipe, at_least
 
 

@@ -6,7 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes.quantization import Quantization
 
 _SUFFIX = ".json"

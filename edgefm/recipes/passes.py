@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.recipes.base import Recipe, at_least, between, one_of
 from edgefm.recipes.fine_tuning import Distillation, FineTuning
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes.base import Recipe, at_least, one_of, params_of, typed
 from edgefm.recipes.passes import PASSES, Cluster, Pass, Prune, QuantizeAware, Slim
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes.base import Recipe, at_least, one_of
 from edgefm.recipes.fine_tuning import Distillation
 

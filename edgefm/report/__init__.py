@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgefm.progress import SILENT, Progress
-from edgefm.runs import RunDirectory
+from edgefm.core.progress import SILENT, Progress
+from edgefm.core.runs import RunDirectory
 
 FOLDER = "report"
 PAGE = "index.html"
@@ -34,7 +34,7 @@ def write(
         import matplotlib  # noqa: F401
         import PIL  # noqa: F401
     except ImportError:
-        from edgefm.errors import missing_extra
+        from edgefm.core.errors import missing_extra
 
         raise missing_extra("matplotlib and jinja2", "report") from None
     from edgefm.report import build

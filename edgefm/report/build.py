@@ -3,91 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm import artefacts
-from edgefm.errors import RunError
-from edgefm.progress import SILENT, Progress
-from edgefm.report import (
-    PAGE,
-    inputs,
-    markdown,
-    page,
-    pictures,
-    promises,
-    reproduce,
-    steps_table,
-    summary,
-    tables,
-    tuning,
-)
-from edgefm.report.facts import Facts, facts
-from edgefm.report.findings import flip_text
-from edgefm.report.galleries import Evidence, Tile, flipped, misclassified
-from edgefm.report.inputs import Inputs
-from edgefm.report.pictures import Picture
-from edgefm.report.promises import Gate
-from edgefm.report.reasons import Story, stories
-from edgefm.report.waterfall import Waterfall, waterfall
-from edgefm.runs import RunDirectory
-
-_PNG_NAMES = (
-    "tradeoff",
-    "steps",
-    "latency",
-    "sizes",
-    "layers",
-    "weights",
-    "confusion",
-    "flipped",
-    "misclassified",
-    "curves",
-    "tuning",
-)
-_FLIPPED_SHOWN = 12
-_MISCLASSIFIED_SHOWN = 18
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gallery:
-    """Some images of one model, for the page.
-
-    Attributes:
-      model: whose answers are shown.
-      caption: what the images are, and n.
-      tiles: the images.
-    """
-
-    model: str
-    caption: str
-    tiles: list[Tile]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Content:
-    """All that a report shows.
-
-    Attributes:
-      facts: None where the run has no benchmark.
-      waterfall: the steps from float32 to each file; None where none grew from another.
-      stories: those steps in words.
-      gates: what the files promised, and whether they hold it.
-      skipped: variants that could not be made, each with the reason.
-      pictures: by name, in the order of the page.
-      flips: one gallery a model that flipped images, the chosen model's first.
-      mistakes: the most confident mistakes of the chosen model, or None.
-    """
-
-    inputs: Inputs
-    facts: Facts | None
-    waterfall: Waterfall | None
-    stories: list[Story]
-    gates: list[Gate]
-    skipped: list[tuple[str, str]]
-    pictures: dict[str, Picture]
-    flips: list[Gallery]
-    mistakes: Gallery | None
+from edgefm.core import artefacts
+from edgefm.core.errors import RunError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.core.runs import RunDirectory
+from edgefm.report import PAGE
+from edgefm.report.compose import PICTURES, compose
+from edgefm.report.content import inputs
+from edgefm.report.pages import markdown, page, steps_table, summary, tables
+from edgefm.report.text import reproduce
 
 
 def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Path:
@@ -112,81 +38,8 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
         raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one with --out.")
     for name, data in files.items():
         artefacts.write_bytes(out / name, data)
-    for name in (*(f"{name}.png" for name in _PNG_NAMES), "table.csv", "steps.csv", reproduce.RECIPE_FILE):
+    for name in (*(f"{name}.png" for name in PICTURES), "table.csv", "steps.csv", reproduce.RECIPE_FILE):
         if name not in files:
             (out / name).unlink(missing_ok=True)
     progress.step("report", 4, 4)
     return out / PAGE
-
-
-def compose(held: Inputs) -> Content:
-    """Return the content of a report: figures derived, pictures drawn, images chosen."""
-    found = facts(held.record) if held.record is not None else None
-    drawn: dict[str, Picture] = pictures.benchmark_pictures(found) if found else {}
-    flips, mistakes = galleries(held, found) if found else ([], None)
-    steps = waterfall(held, found)
-    described = held.quantize or {}
-    if flips and found and found.chosen and flips[0].model == found.chosen.name:
-        drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
-    if mistakes:
-        drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
-    if held.history is not None:
-        drawn["curves"] = pictures.curves_picture(held.history)
-    told: list[Story] = []
-    if steps is not None:
-        drawn["steps"] = pictures.steps_picture(steps, found)
-        counted = {name: inside for name, one in held.weights.items() if (inside := one.inside()) is not None}
-        told = stories(steps, inside=counted, environment=found.environment if found else None)
-    drawn |= pictures.weights_pictures(held.weights)
-    measure, courses = tuning.courses(described)
-    if courses:
-        samples = max(one["validation"]["samples"] for one in described["variants"] if one.get("validation"))
-        drawn["tuning"] = pictures.tuning_picture(measure, courses, samples)
-    return Content(
-        inputs=held,
-        facts=found,
-        waterfall=steps,
-        stories=told,
-        gates=promises.gates(described),
-        skipped=promises.skipped(described),
-        pictures={name: drawn[name] for name in _PNG_NAMES if name in drawn},
-        flips=flips,
-        mistakes=mistakes,
-    )
-
-
-def galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
-    """Return the images to show: those that each model flipped (the chosen one first), and the worst mistakes."""
-    if held.images is None or held.truth is None:
-        return [], None
-    evidence = Evidence(truth=held.truth, predictions=held.predictions, images=held.images, labels=found.labels)
-    chosen, reference = found.chosen, found.reference
-    others = [model for model in found.models if model.comparison is not None and model.name in held.predictions]
-    others.sort(key=lambda model: model is not chosen)
-    flips = []
-    for model in others:
-        assert model.comparison is not None
-        if model.comparison.reference not in held.predictions:
-            continue
-        tiles = flipped(evidence, model.name, model.comparison.reference, most=_FLIPPED_SHOWN)
-        if not tiles:
-            continue
-        caption = (
-            f"{model.name}: {flip_text(model, found)}. {len(tiles)} are shown, the surest of each kind: the true "
-            f"class, then the answer of {model.comparison.reference} and of {model.name} with its confidence."
-        )
-        flips.append(Gallery(model=model.name, caption=caption, tiles=tiles))
-    shown = chosen or reference
-    if shown is None or shown.name not in held.predictions:
-        return flips, None
-    tiles = misclassified(evidence, shown.name, reference.name if reference else None, most=_MISCLASSIFIED_SHOWN)
-    if not tiles:
-        return flips, None
-    names = [answer.model for answer in tiles[0].answers]
-    answers = " and ".join(f"the answer of {name}" for name in names) + " with its confidence"
-    wrong = int((held.predictions[shown.name].predicted != held.truth).sum())
-    caption = (
-        f"The {len(tiles)} mistakes that {shown.name} is surest of, of {wrong:,} among {len(held.truth):,} images. "
-        f"The true class, then {answers}; some may be mistakes of the labels."
-    )
-    return flips, Gallery(model=shown.name, caption=caption, tiles=tiles)

@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.runtimes.base import Runtime
 
 ENTRY_POINT_GROUP = "edgefm.runtimes"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import RecipeError, RuntimeUnavailableError
+from edgefm.core.errors import RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import Availability, Available, Session, TensorDetails, Timed, TimesItself, Unavailable
 from edgefm.runtimes.random_inputs import random_input
@@ -82,7 +82,7 @@ class InTurn:
     ) -> Timed:
         """Return the times of invokes of the first model, the second, …, the first again, and so on.
 
-        The limits are those of `edgefm.benchmarking.timing.timed_calls`; a call is one of all models. Each input is
+        The limits are those of `edgefm.worker.timing.timed_calls`; a call is one of all models. Each input is
         set anew right before its invoke, untimed: so it lies in a near cache, as a result that was just made does.
         """
         clock = time.perf_counter_ns

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, unknown_name
-from edgefm.runtimes import tflite_file
+from edgefm.core.errors import ModelError, unknown_name
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.model_ends import End, Ends, check
 from edgefm.runtimes.session import BaseSession, check_threads
+from edgefm.tflite import tflite_file
 
 # Kernel set -> name in OpResolverType. 'xnnpack' is what the interpreter takes by itself: the XNNPACK delegate, and
 # the optimised built-in kernels for what it leaves. 'reference' are the plain kernels, ten times slower and more.

@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 from pathlib import Path
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes import interpreter_session
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.runtimes.interpreter_session import InterpreterSession

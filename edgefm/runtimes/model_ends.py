@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
 
 _FIXED_BATCH = "Convert the model again with a fixed batch of 1."

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 
 SUFFIX = ".onnx"
 _VARINT, _LENGTH = 0, 2

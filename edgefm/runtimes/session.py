@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes.base import TensorDetails
 
 _Self = TypeVar("_Self", bound="BaseSession")

@@ -17,11 +17,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from edgefm.errors import ModelError
-from edgefm.runtimes import tflite_file
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.model_ends import End, Ends
-from edgefm.runtimes.tflite_file import field, reference, u32, unpack
+from edgefm.tflite import tflite_file
+from edgefm.tflite.tflite_file import field, reference, u32, unpack
 
 _MODEL_SUBGRAPHS, _MODEL_BUFFERS = 2, 4
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS = 0, 1, 2

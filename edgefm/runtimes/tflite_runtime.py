@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes import interpreter_session
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.runtimes.interpreter_session import InterpreterSession

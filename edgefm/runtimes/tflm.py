@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.runtimes.model_ends import Ends, check

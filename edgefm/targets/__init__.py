@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import entry_points
 
-from edgefm.errors import unknown_name
+from edgefm.core.errors import unknown_name
 from edgefm.targets.base import Target, TargetError
 
 ENTRY_POINT_GROUP = "edgefm.targets"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Protocol
 
-from edgefm.errors import EdgefmError
+from edgefm.core.errors import EdgefmError
 from edgefm.runtimes.base import Availability
 
 # measured: read from a clock or a counter on the real thing; simulated: counted in an emulator that runs the real
@@ -54,7 +54,7 @@ class Place(Protocol):
     """
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
-        """Return a new worker process (`edgefm.benchmarking.worker`), its standard input and output piped as text.
+        """Return a new worker process (`edgefm.worker.worker`), its standard input and output piped as text.
 
         Args:
           log: takes its standard error.

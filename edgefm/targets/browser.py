@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgefm import runtimes
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes import litertjs
 from edgefm.runtimes.base import Availability
 from edgefm.targets.base import Figure, Mode, Place, TargetError

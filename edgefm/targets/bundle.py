@@ -1,4 +1,4 @@
-"""The worker as one zip file: the few modules of edgefm that need only Python and numpy.
+"""The worker as one zip file: the rooms of edgefm that need only Python and numpy.
 
 It runs where edgefm is not installed: under another Python of this machine, on a board, in an emulator. The file
 goes on PYTHONPATH there, or is run itself: `python3 worker.zip`.
@@ -10,25 +10,11 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
-import edgefm
-
-# Everything that `edgefm.benchmarking.worker` imports, and the runtimes: a test runs them from the bundle alone.
-MODULES = (
-    "edgefm/__init__.py",
-    "edgefm/artefacts.py",
-    "edgefm/contract.py",
-    "edgefm/environment.py",
-    "edgefm/errors.py",
-    "edgefm/inspection.py",
-    "edgefm/benchmarking/__init__.py",
-    "edgefm/benchmarking/disturbance.py",
-    "edgefm/benchmarking/energy.py",
-    "edgefm/benchmarking/timing.py",
-    "edgefm/benchmarking/worker.py",
-)
-PACKAGES = ("edgefm/runtimes",)
+# All that the worker and the runtimes import, whole rooms of it: a test runs them from the bundle alone.
+MODULES = ("edgefm/__init__.py",)
+PACKAGES = ("edgefm/worker", "edgefm/runtimes", "edgefm/tflite", "edgefm/core")
 _SUFFIXES = (".py", ".html", ".js")  # the browser's page is read from the zip file
-_MAIN = "from edgefm.benchmarking.worker import main\n\nmain()\n"
+_MAIN = "from edgefm.worker.worker import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same modules always give the same bytes
 
 
@@ -45,7 +31,7 @@ def content() -> bytes:
     """Return the bytes of the worker's zip file."""
     import io
 
-    root = Path(edgefm.__file__).parent.parent
+    root = Path(__file__).parents[2]
     names = [
         *MODULES,
         *(

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from edgefm import environment, runtimes
-from edgefm.errors import RecipeError
+from edgefm import runtimes
+from edgefm.core import environment
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes.base import Availability, Available
 from edgefm.targets.base import Figure, Mode
 from edgefm.targets.bundle import bundle
 
-WORKER = "edgefm.benchmarking.worker"
+WORKER = "edgefm.worker.worker"
 
 
 def target(rest: str) -> Host:

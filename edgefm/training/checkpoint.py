@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgefm import artefacts
-from edgefm.errors import RunError
+from edgefm.core import artefacts
+from edgefm.core.errors import RunError
 
 FILE_NAME = "checkpoint.npz"
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.runs import RunDirectory
 from edgefm.recipes import SELF, Distillation
-from edgefm.runs import RunDirectory
 
-# Inputs to probabilities (or to numbers, for another task than classification); as edgefm.compression.task.Teacher.
+# Inputs to probabilities (or to numbers, for another task than classification);
+# as edgefm.compression.fine_tuning.task.Teacher.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 _BATCH = 256
@@ -80,7 +81,7 @@ def teacher_file(name: str) -> Path:
       ModelError: there is no such file or folder.
       RunError: the folder is no run, or holds no trained model.
     """
-    from edgefm.training.step import model_of
+    from edgefm.training.files import model_of
 
     path = Path(name)
     if path.is_dir():
@@ -135,7 +136,7 @@ def _model(name: str, source: Any) -> Any:
         return source
     import keras
 
-    import edgefm.compression.folding  # noqa: F401  # registers ChannelShift, which a folded model holds
+    import edgefm.keras_graph.folding  # noqa: F401  # registers ChannelShift, which a folded model holds
 
     path = teacher_file(name)
     try:

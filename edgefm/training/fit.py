@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm import zoo
+from edgefm.core.errors import TrainingDivergedError
+from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
-from edgefm.errors import TrainingDivergedError
-from edgefm.progress import SILENT, Progress
+from edgefm.keras_graph.backend import Device
 from edgefm.recipes import Training
 from edgefm.training import checkpoint
 from edgefm.training.augmentation import epoch_order, flip_and_shift
-from edgefm.training.backend import Device
 from edgefm.training.distillation import Teacher, distillation_loss, label_accuracy
 from edgefm.training.fused_batch_norm import with_fused_batch_norm
 from edgefm.training.verdict import Verdict, judge

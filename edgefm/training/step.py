@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgefm import __version__, artefacts, runs
+from edgefm.core import artefacts, environment, runs
+from edgefm.core.errors import RecipeError, RunError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset
-from edgefm.errors import RecipeError, RunError
-from edgefm.progress import SILENT, Progress
+from edgefm.keras_graph.backend import Device, use_backend, without_tensorflow
 from edgefm.recipes import SELF, Training
-from edgefm.runs import RunDirectory, Step
 from edgefm.training import checkpoint
-from edgefm.training.backend import Device, use_backend, without_tensorflow
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
+from edgefm.training.files import MODEL_FILE
 
-MODEL_FILE = "model.keras"
 HISTORY_FILE = "history.json"
+CURVES_FILE = "curves.png"
+# Draws a history (the content of history.json) as a PNG file.
+Draw = Callable[[Mapping[str, Any], Path], object]
 _RECIPE_FILE = "recipe.json"
 _TEACHER_CHECK = 500
 
@@ -31,6 +35,7 @@ def train_run(
     dataset: Dataset,
     *,
     recipe: Training,
+    draw: Draw,
     backend: str | None = None,
     precision: str = "float32",
     resume: bool = False,
@@ -42,6 +47,7 @@ def train_run(
       run: where `NN-train/` is written: model.keras, history.json, curves.png.
       dataset: training and validation splits are used, the test split is not touched.
       recipe: what to train and how.
+      draw: draws the curves of the training.
       backend: see `use_backend`.
       precision: see `use_backend`.
       resume: go on from the last epoch of a stopped attempt.
@@ -56,7 +62,12 @@ def train_run(
         partial = run.partial("train")
         device = use_backend(backend, precision)
         progress.note(f"training {recipe.model} on {device}")
-        versions = {"edgefm": __version__, "keras": device.keras, "backend": device.backend, "precision": precision}
+        versions = {
+            "edgefm": environment.versions()["edgefm"],
+            "keras": device.keras,
+            "backend": device.backend,
+            "precision": precision,
+        }
         inputs = {"dataset": dataset.sha256, **teachers}
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
         done = run.find(key)
@@ -68,7 +79,7 @@ def train_run(
                 f"{partial} holds a stopped training",
                 hint=f"Go on with: edgefm train --resume --run {run.path}, or train into a new run.",
             )
-        return _train(run, dataset, recipe=recipe, device=device, key=key, inputs=inputs, progress=progress)
+        return _train(run, dataset, recipe=recipe, device=device, key=key, inputs=inputs, draw=draw, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +129,6 @@ def stopped_training(run: RunDirectory) -> Stopped:
         raise RunError(f"{path} is damaged: {error}", hint="Remove its folder and train again.") from error
 
 
-def model_of(run: RunDirectory) -> Path:
-    """Return the path of the newest trained model of a run."""
-    return run.folder(run.require("train")) / MODEL_FILE
-
-
 def _train(
     run: RunDirectory,
     dataset: Dataset,
@@ -131,9 +137,9 @@ def _train(
     device: Device,
     key: str,
     inputs: dict[str, str],
+    draw: Draw,
     progress: Progress,
 ) -> Step:
-    from edgefm.report.curves import draw_curves
     from edgefm.training.fit import fit
 
     started = time.perf_counter()
@@ -161,7 +167,7 @@ def _train(
         "resumed_from": trained.resumed_from,
     }
     artefacts.write_json(folder / HISTORY_FILE, history)
-    draw_curves(history, folder / "curves.png")
+    draw(history, folder / CURVES_FILE)
     last = trained.epochs[-1]
     return run.finish(
         folder,

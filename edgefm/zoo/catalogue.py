@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 
 _MODULES = {
     "enhanced_cnn": "edgefm.zoo.enhanced_cnn",

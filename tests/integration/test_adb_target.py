@@ -16,10 +16,8 @@ import pytest
 
 from edgefm import targets
 from edgefm.benchmarking import harness
-from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.measured import ModelFile
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
-from edgefm.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes import android_benchmark, litert
 from edgefm.runtimes.android_benchmark import session as android_session
@@ -28,6 +26,8 @@ from edgefm.runtimes.android_benchmark.session import AndroidSession
 from edgefm.runtimes.base import Available, Timed, Unavailable
 from edgefm.targets.adb import AdbPlace
 from edgefm.targets.base import TargetError
+from edgefm.targets.raw_outputs import raw_outputs
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.fake_adb import phone
 

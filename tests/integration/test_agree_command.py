@@ -228,7 +228,7 @@ def test_built_in_kernels_of_an_emulated_arm_core_are_held_to_xnnpack(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On test images of which some were seen to differ by two levels: no alarm."""
-    from edgefm.data.fashion_mnist import load_fashion_mnist
+    from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
     found = load_fashion_mnist(None)
     places = [0, 192, 324, 628, 674, 689, 736, 798, 856, 999]

@@ -20,11 +20,11 @@ import pytest
 from edgefm import runtimes
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
+from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset, Split
-from edgefm.progress import SILENT
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.targets.host import WORKER, HostPlace
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import tiny_models
 
 REPOSITORY = Path(__file__).parents[2]
@@ -208,8 +208,8 @@ def test_measure_damaged_files_are_failed_rows(tmp_path: Path) -> None:
 
 def test_measure_file_that_is_not_its_contract_s_fails(tmp_path: Path) -> None:
     from edgefm.benchmarking import feeding
-    from edgefm.contract import Contract
     from edgefm.runtimes import litert
+    from edgefm.tflite.contract import Contract
 
     model = _file(tmp_path, "model", tiny_models.dense(_stripes(10), picture=(10, 10, 1)))
     with litert.load(model.path) as session:
@@ -300,7 +300,7 @@ def test_worker_protocol_is_json_lines_on_a_clean_channel(tmp_path: Path) -> Non
         "memory_bytes": 1 << 32,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "edgefm.benchmarking.worker"],
+        [sys.executable, "-m", "edgefm.worker.worker"],
         input=json.dumps(request) + "\n" + json.dumps({"command": "peak"}) + "\n",
         capture_output=True,
         text=True,

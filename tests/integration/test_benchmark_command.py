@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm import artefacts, pipeline, runs
 from edgefm.benchmarking import record, step
 from edgefm.cli.main import cli, run
-from edgefm.contract import Contract, Tensor
-from edgefm.data.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.errors import RunError, missing_extra
+from edgefm.core import artefacts, runs
+from edgefm.core.errors import RunError, missing_extra
+from edgefm.core.runs import RunDirectory
+from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
+from edgefm.jobs import main_job as pipeline
 from edgefm.recipes import BenchmarkProtocol, Quantization
-from edgefm.runs import RunDirectory
+from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
 
 QUICK = BenchmarkProtocol(rounds=2, rounds_at_most=2, round_seconds=0.002, round_invokes=5)

@@ -16,12 +16,12 @@ import psutil
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from edgefm.benchmarking.answers import raw_outputs
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import litert, litertjs
 from edgefm.runtimes.litertjs import package
 from edgefm.targets import target
+from edgefm.targets.raw_outputs import raw_outputs
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.first_line import first_line
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.compression.clustering import cluster, levels_of
-from edgefm.compression.gates import check_promises
-from edgefm.compression.pruning import prune
-from edgefm.errors import ModelError
+from edgefm.compression.weights.clustering import cluster, levels_of
+from edgefm.compression.weights.pruning import prune
+from edgefm.core.errors import ModelError
+from edgefm.quantization.gates import check_promises
 from edgefm.recipes import Cluster, FineTuning, Prune
 from tests.fixtures.tiny_tasks import tiny_cnn, tiny_task
 
@@ -60,7 +60,7 @@ def test_training_with_the_fast_look_up_is_that_of_tfmot(monkeypatch: pytest.Mon
     task, recipe = tiny_task(), Cluster(clusters=8, fine_tuning=TUNING)
     mine = cluster(tiny_cnn(), recipe, task, seed=0)
     monkeypatch.setattr(
-        "edgefm.compression.clustering._bisecting_algorithm", lambda: clustering_algorithm.ClusteringAlgorithm
+        "edgefm.compression.weights.clustering._bisecting_algorithm", lambda: clustering_algorithm.ClusteringAlgorithm
     )
     theirs = cluster(tiny_cnn(), recipe, task, seed=0)
     assert mine.history[0]["loss"] == pytest.approx(theirs.history[0]["loss"], rel=1e-4)
@@ -105,8 +105,8 @@ def test_counting_bits_makes_common_levels_commoner() -> None:
 
 
 def test_clusters_are_read_back_from_the_files_they_lead_to(tmp_path: Path) -> None:
-    from edgefm_converters.keras_to_tflite import float32_tflite
-    from edgefm_converters.quantizing import quantize_tflite
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.quantizing import quantize_tflite
 
     recipe = Cluster(clusters=16, fine_tuning=NONE)
     result = cluster(tiny_cnn(), recipe, tiny_task(), seed=0)

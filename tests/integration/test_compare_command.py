@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from edgefm.benchmarking import record
 from edgefm.cli.main import cli, run
-from edgefm.runs import RunDirectory
+from edgefm.core.runs import RunDirectory
 from tests.fixtures import tiny_models
 from tests.fixtures.benchmark_records import answers, benchmark_record, failed, row, write
 

@@ -17,16 +17,16 @@ import pytest
 from numpy.typing import NDArray
 
 from edgefm import runtimes, targets
-from edgefm.benchmarking.answers import raw_outputs
-from edgefm.benchmarking.process import WorkerError
-from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.inspection import inspect
+from edgefm.core.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets import cortex_m
 from edgefm.targets.base import Figure, TargetError
 from edgefm.targets.cortex_m import boards, graph, runtime, source
 from edgefm.targets.cortex_m.run import FirmwareError
 from edgefm.targets.host import Host
+from edgefm.targets.raw_outputs import raw_outputs
+from edgefm.targets.worker_process import WorkerError
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import tiny_models
 from tests.fixtures.int8_operators import every_operator
 from tests.fixtures.tiny_models import Graph, Operator, Tensor

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgefm import artefacts
 from edgefm.cli.train import command
-from edgefm.errors import ModelError, RecipeError, RunError
+from edgefm.core import artefacts
+from edgefm.core.errors import ModelError, RecipeError, RunError
+from edgefm.core.runs import RunDirectory
 from edgefm.recipes import Distillation, Training
-from edgefm.runs import RunDirectory
+from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.distillation import distillation_loss, label_accuracy, load_teacher, teacher_file
 from edgefm.training.step import stopped_training, train_run
 from tests.fixtures.classifiers import run_with, small_classifier
@@ -96,7 +97,7 @@ def test_source_is_the_given_model_and_no_teacher_of_a_training(tmp_path: Path) 
     run = RunDirectory.create_at(tmp_path / "run")
     recipe = Training(epochs=1, distillation=Distillation())
     with pytest.raises(RecipeError, match="'source' is a model before its first compression pass"):
-        train_run(run, small_fashion_mnist(), recipe=recipe, backend="tensorflow")
+        train_run(run, small_fashion_mnist(), recipe=recipe, draw=draw_curves, backend="tensorflow")
 
 
 def test_a_teacher_with_other_classes_or_inputs_is_refused(tmp_path: Path) -> None:
@@ -144,13 +145,13 @@ def test_training_with_a_teacher_resumes_to_the_history_of_an_unbroken_one(
     distillation = Distillation(teachers=(str(taught.path),), weight=0.8)
     recipe = Training(model="basic_cnn", epochs=2, batch_size=64, distillation=distillation)
     whole = RunDirectory.create_at(tmp_path / "whole")
-    step = train_run(whole, data, recipe=recipe, backend="tensorflow")
+    step = train_run(whole, data, recipe=recipe, draw=draw_curves, backend="tensorflow")
     assert step.inputs["teacher 0"] == artefacts.sha256_file(teacher_file(str(taught.path)))
     broken = RunDirectory.create_at(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        train_run(broken, data, recipe=recipe, backend="tensorflow", progress=_StopInEpoch(2))
+        train_run(broken, data, recipe=recipe, draw=draw_curves, backend="tensorflow", progress=_StopInEpoch(2))
     assert stopped_training(broken).recipe == recipe
-    train_run(broken, data, recipe=recipe, backend="tensorflow", resume=True)
+    train_run(broken, data, recipe=recipe, draw=draw_curves, backend="tensorflow", resume=True)
     assert _losses(broken) == _losses(whole)
     assert step.key != taught.require("train").key
 
@@ -162,7 +163,7 @@ def test_command_takes_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         given.append(recipe)
         raise RunError("enough")
 
-    monkeypatch.setattr("edgefm.pipeline.train", train)
+    monkeypatch.setattr("edgefm.jobs.main_job.train", train)
     options = ["--teacher", "one", "--teacher", "two.keras", "--distillation-weight", "0.5", "--temperature", "4"]
     CliRunner().invoke(command, options)
     assert given[0].distillation == Distillation(teachers=("one", "two.keras"), weight=0.5, temperature=4.0)
@@ -189,14 +190,15 @@ _SCRIPT = """
 import json, sys
 from pathlib import Path
 from edgefm.recipes import Distillation, Training
-from edgefm.runs import RunDirectory
+from edgefm.core.runs import RunDirectory
+from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.step import train_run
 from tests.fixtures.small_data import small_fashion_mnist
 backend, teacher = sys.argv[1:]
 distillation = Distillation(teachers=(teacher,), weight=1.0, temperature=1.0)
 recipe = Training(model="basic_cnn", epochs=1, batch_size=64, distillation=distillation)
 train_run(RunDirectory.create_at(Path("run")), small_fashion_mnist(train=256, validation=100), recipe=recipe,
-          backend=backend)
+          draw=draw_curves, backend=backend)
 print(json.dumps("tensorflow" in sys.modules))
 """
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from edgefm.cli.main import cli, run
-from edgefm.data import fashion_mnist, fetch
-from edgefm.data.fashion_mnist import FILES, find, load_fashion_mnist
-from edgefm.errors import DataError
-from edgefm.progress import SILENT
+from edgefm.core.errors import DataError
+from edgefm.core.progress import SILENT
+from edgefm.data.reference import fashion_mnist, fetch
+from edgefm.data.reference.fashion_mnist import FILES, find, load_fashion_mnist
 
 TEST_IMAGES, TEST_LABELS = f"{FILES[2].name}.gz", f"{FILES[3].name}.gz"
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.compression.fine_tuning import fine_tune, fine_tune_keras, learning_rates
-from edgefm.compression.task import Task
-from edgefm.errors import ModelError, RecipeError, TrainingDivergedError
-from edgefm.progress import SILENT
-from edgefm.quality import quality
+from edgefm.compression.fine_tuning.loop import fine_tune, fine_tune_keras, learning_rates
+from edgefm.compression.fine_tuning.task import Task
+from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
+from edgefm.core.progress import SILENT
+from edgefm.data.quality import quality
 from edgefm.recipes import Distillation, FineTuning
 from tests.fixtures.tiny_tasks import tiny_cnn, tiny_task
 
@@ -18,7 +18,7 @@ RECIPE = FineTuning(epochs=2, batch_size=16, learning_rate=5e-3)
 
 
 def bridged(model: Any) -> Any:
-    from edgefm_converters.bridge import to_tf_keras
+    from edgefm_converters.bridge.bridge import to_tf_keras
 
     return to_tf_keras(model)
 

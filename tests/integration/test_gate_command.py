@@ -14,7 +14,7 @@ import pytest
 from junitparser import JUnitXml
 
 from edgefm.cli.main import cli, run
-from edgefm.runs import RunDirectory
+from edgefm.core.runs import RunDirectory
 from tests.fixtures import tiny_models
 from tests.fixtures.benchmark_records import benchmark_record, row, write
 

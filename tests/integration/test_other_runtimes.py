@@ -26,12 +26,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgefm import runtimes
-from edgefm.benchmarking.process import WorkerProcess
-from edgefm.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes import litert, onnxruntime, openvino, tflite_ends, tflite_runtime, tflm
 from edgefm.runtimes.base import Available
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
 from edgefm.targets.host import HostPlace
+from edgefm.targets.worker_process import WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgefm import runtimes
-from edgefm.artefacts import sha256_file
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.scores import difference, score
 from edgefm.benchmarking.step import sample_shape
 from edgefm.cli.main import cli
+from edgefm.core.artefacts import sha256_file
 from edgefm.data.dataset import Dataset, Split
-from edgefm.quality import quality
+from edgefm.data.quality import quality
 from edgefm.recipes import BenchmarkProtocol
 from tests.fixtures import tiny_models
 
@@ -219,7 +219,7 @@ def test_failed_model_in_a_record_of_version_1_keeps_its_reason(tmp_path: Path) 
 
 
 def test_interval_of_a_share_agrees_with_wilson() -> None:
-    from edgefm.benchmarking.statistics import proportion
+    from edgefm.statistics.estimates import proportion
 
     scores = np.zeros((400, 2))
     scores[:, 1] = 1
@@ -283,8 +283,8 @@ def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]
 
 def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[Path, Path], tmp_path: Path) -> None:
     from edgefm.benchmarking import feeding
-    from edgefm.contract import Contract
     from edgefm.runtimes import litert
+    from edgefm.tflite.contract import Contract
 
     _, pictures = colours
     weights = np.tile(np.array([[1, 0, 0], [0, 0, 1]], np.float32), (1, 4 * 4))  # red comes first
@@ -326,7 +326,7 @@ def test_command_shows_an_error_without_percent(tmp_path: Path) -> None:
 def test_command_says_what_is_wrong_with_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
-    from edgefm.errors import EdgefmError
+    from edgefm.core.errors import EdgefmError
 
     monkeypatch.chdir(tmp_path)
     file = model(tmp_path, "m", tiny_models.dense(WEIGHTS, picture=(12,)))

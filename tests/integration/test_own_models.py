@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm import contract, pipeline
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_command
 from edgefm.data.source import DataSource
+from edgefm.jobs import main_job as pipeline
 from edgefm.recipes import DEFAULT_VARIANTS, FineTuning, Quantization, variant_named
 from edgefm.runtimes import litert
+from edgefm.tflite import contract
 from tests.fixtures.residual_network import small_resnet
 
 
@@ -50,7 +51,7 @@ def pictures(path: Path, *, shape: tuple[int, int, int], classes: int, samples: 
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorflow() -> None:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
 
@@ -171,7 +172,7 @@ sys.exit(run(lambda: cli.main(sys.argv[1:], standalone_mode=False)))
 
 
 def test_float_tflite_is_quantised_and_measured_without_tensorflow(tmp_path: Path) -> None:
-    from edgefm_converters.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 
     (tmp_path / "own.tflite").write_bytes(float32_tflite(small_resnet()))
     data = pictures(tmp_path / "data.npz", shape=(16, 16, 3), classes=7, samples=70)

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgefm.artefacts import sha256_file
 from edgefm.cli.main import cli, run
-from edgefm.contract import Contract, Tensor
+from edgefm.core.artefacts import sha256_file
+from edgefm.core.errors import DataError, ModelError, RecipeError, RunError
+from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
-from edgefm.data.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.errors import DataError, ModelError, RecipeError, RunError
-from edgefm.picture_file import border_level, read_picture
-from edgefm.prediction import default_model, predict
-from edgefm.runs import RunDirectory
+from edgefm.data.picture_file import border_level, read_picture
+from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
+from edgefm.jobs.prediction import default_model, predict
+from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
 
 SHAPE = (28, 28, 1)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.compression import sparsity
-from edgefm.compression.gates import check_promises, measured_on_file
-from edgefm.compression.pruning import prune
-from edgefm.errors import ModelError, RecipeError
+from edgefm.compression.weights import sparsity
+from edgefm.compression.weights.pruning import prune
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.quantization.gates import check_promises, measured_on_file
 from edgefm.recipes import FineTuning, Prune
 from tests.fixtures.tiny_tasks import tiny_cnn, tiny_task
 
@@ -124,8 +124,8 @@ def test_same_seed_prunes_to_the_same_weights() -> None:
 
 
 def test_sparsity_is_read_back_from_the_files_it_leads_to(tmp_path: Path) -> None:
-    from edgefm_converters.keras_to_tflite import float32_tflite
-    from edgefm_converters.quantizing import calibrate, quantize_tflite
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 
     task = tiny_task()
     recipe = Prune(sparsity=0.8, fine_tuning=FineTuning(epochs=0))

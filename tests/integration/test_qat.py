@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgefm.compression.fake_quant import places, quantized
-from edgefm.compression.folding import ChannelShift, fold
-from edgefm.compression.qat import quantization_aware_train
-from edgefm.compression.qat_graph import prepare
-from edgefm.compression.qat_parity import parity
+from edgefm.compression.qat.fake_quant import places, quantized
+from edgefm.compression.qat.qat import quantization_aware_train
+from edgefm.compression.qat.qat_graph import prepare
+from edgefm.compression.qat.qat_parity import parity
+from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import preprocessing
-from edgefm.errors import ModelError
-from edgefm.quality import quality
+from edgefm.data.quality import quality
+from edgefm.keras_graph.folding import ChannelShift, fold
 from edgefm.recipes import FineTuning, QuantizeAware
-from edgefm_converters import flatbuffer
-from edgefm_converters.bridge import to_tf_keras
-from edgefm_converters.fake_quant_to_tflite import cannot_convert
-from edgefm_converters.kernels import kernels
-from edgefm_converters.surgery import operators
-from edgefm_converters.tflite_outputs import tflite_outputs
+from edgefm.tflite import flatbuffer
+from edgefm.tflite.weights import kernels
+from edgefm_converters.bridge.bridge import to_tf_keras
+from edgefm_converters.tflite.fake_quant_to_tflite import cannot_convert
+from edgefm_converters.tflite.surgery import operators
+from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 from tests.fixtures.blobs import CHANNELS, CLASSES, SIZE, blobs
 from tests.fixtures.classifiers import settle
 
@@ -65,13 +65,13 @@ def branching(task):
 
 
 def _tensors(content, dtype):
-    graph = flatbuffer.read(content).subgraphs[0]
+    graph = flatbuffer.editable(content).subgraphs[0]
     return [tensor for tensor in graph.tensors if flatbuffer.dtype(tensor) == dtype]
 
 
 def test_int8_file_takes_pixels_as_they_are_and_holds_int8_operators_only(branching):
     _, result = branching
-    model = flatbuffer.read(result.int8)
+    model = flatbuffer.editable(result.int8)
     graph = model.subgraphs[0]
     ends = [graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]]
 
@@ -126,7 +126,7 @@ def test_float_model_has_the_weights_that_were_learnt(branching, task):
 
 def _with_weight_scale(content, layer, factor):
     """Return a file in which one kernel's scales are multiplied by a factor."""
-    model = flatbuffer.read(content)
+    model = flatbuffer.editable(content)
     graph = model.subgraphs[0]
     for operator in graph.operators:
         named = layer.encode() in graph.tensors[operator.outputs[0]].name
@@ -250,7 +250,7 @@ def test_autoencoder_with_float_inputs_agrees_within_two_levels(task):
     assert result.parity.held
     assert result.facts["float32_operators"] == []
     low, high = dataset.train.images.min(), dataset.train.images.max()
-    graph = flatbuffer.read(result.int8).subgraphs[0]
+    graph = flatbuffer.editable(result.int8).subgraphs[0]
     assert float(graph.tensors[graph.inputs[0]].quantization.scale[0]) == pytest.approx((high - low) / 255, rel=1e-3)
 
 

@@ -17,11 +17,10 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from edgefm import environment, runtimes
-from edgefm.benchmarking.answers import loaded, raw_outputs
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
-from edgefm.errors import ModelError, RecipeError
-from edgefm.progress import Progress
+from edgefm import runtimes
+from edgefm.core import environment
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.progress import Progress
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets import qemu_aarch64, target
 from edgefm.targets.base import TargetError
@@ -30,6 +29,8 @@ from edgefm.targets.qemu_aarch64 import root as aarch64_root
 from edgefm.targets.qemu_aarch64.instructions import CountingUnavailableError
 from edgefm.targets.qemu_aarch64.program import Qemu
 from edgefm.targets.qemu_aarch64.root import Root
+from edgefm.targets.raw_outputs import loaded, raw_outputs
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.first_line import first_line
 
@@ -412,7 +413,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
 _PARENT = """
 import sys, time
 from pathlib import Path
-from edgefm.benchmarking.process import WorkerProcess
+from edgefm.targets.worker_process import WorkerProcess
 from edgefm.targets import target
 worker = WorkerProcess(place=target("qemu-aarch64").open("litert"), folder=Path(sys.argv[1]), name="w")
 worker.request("peak", doing="asking", seconds=30)

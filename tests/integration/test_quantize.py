@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm import artefacts, contract, zoo
+from edgefm import zoo
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_command
-from edgefm.data.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.errors import RunError
-from edgefm.pipeline import quantize
+from edgefm.core import artefacts
+from edgefm.core.errors import RunError
+from edgefm.core.runs import RunDirectory, Step
+from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
+from edgefm.jobs.main_job import quantize
 from edgefm.recipes import QUICK_VARIANTS as VARIANTS
 from edgefm.recipes import Quantization, variant_named
-from edgefm.runs import RunDirectory, Step
+from edgefm.tflite import contract
 from tests.fixtures.classifiers import run_with, settle, small_classifier
 
 INT8 = ("int8_w8a8", "int8_w8a8_fc4")
@@ -53,13 +55,13 @@ class Notes:
 def few_validation_samples() -> Iterator[None]:
     """Untrained models need no 12,000 pictures to be told apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgefm_converters.export._VALIDATION_SAMPLES", 200)
+        patch.setattr("edgefm.quantization.export._VALIDATION_SAMPLES", 200)
         yield
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
     return settle(zoo.build("enhanced_cnn", {"batch_norm": "after_relu"}))
@@ -176,9 +178,9 @@ def test_sizes_fall_as_the_variants_promise(run: RunDirectory, step: Step) -> No
 def test_fc4_stores_dense_weights_in_four_bits_and_convolutions_in_eight(run: RunDirectory, step: Step) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgefm_converters import flatbuffer
+    from edgefm.tflite import flatbuffer
 
-    model = flatbuffer.read((run.folder(step) / "int8_w8a8_fc4" / "model.tflite").read_bytes())
+    model = flatbuffer.editable((run.folder(step) / "int8_w8a8_fc4" / "model.tflite").read_bytes())
     graph = model.subgraphs[0]
     kinds: dict[str, set[int]] = {}
     for operator in graph.operators:
@@ -189,7 +191,7 @@ def test_fc4_stores_dense_weights_in_four_bits_and_convolutions_in_eight(run: Ru
 
 
 def test_folding_is_recorded_and_seen_in_the_graph(run: RunDirectory, step: Step, tmp_path: Path) -> None:
-    from edgefm_converters.surgery import operators
+    from edgefm_converters.tflite.surgery import operators
 
     report = json.loads((run.folder(step) / "quantize.json").read_text())
     assert report["folding"]["used"] and report["folding"]["max_abs_difference"] < 1e-5
@@ -217,8 +219,8 @@ def test_quantize_does_nothing_when_the_files_are_there(run: RunDirectory, step:
 def test_metadata_is_embedded_and_ignored_by_litert(
     run: RunDirectory, step: Step, test_images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    from edgefm_converters import flatbuffer
-    from edgefm_converters.metadata import read_metadata
+    from edgefm.tflite import flatbuffer
+    from edgefm_converters.tflite.metadata import read_metadata
 
     path = run.folder(step) / "int8_w8a8" / "model.tflite"
     found = read_metadata(path.read_bytes())
@@ -228,7 +230,7 @@ def test_metadata_is_embedded_and_ignored_by_litert(
     assert found.name == "enhanced_cnn int8_w8a8"
     with zipfile.ZipFile(path) as archive:
         assert archive.read("labels.txt").decode().splitlines() == list(LABELS)
-    bare = flatbuffer.read(path.read_bytes())
+    bare = flatbuffer.editable(path.read_bytes())
     bare.metadata = [entry for entry in bare.metadata if entry.name != b"TFLITE_METADATA"]
     (tmp_path / "bare.tflite").write_bytes(flatbuffer.write(bare))
     levels = test_images[:50]
@@ -282,7 +284,7 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("the conversion was started")
 
-    monkeypatch.setattr("edgefm_converters.keras_to_tflite.float32_tflite", fail)
+    monkeypatch.setattr("edgefm_converters.tflite.keras_to_tflite.float32_tflite", fail)
 
 
 @pytest.mark.usefixtures("no_conversion")

@@ -20,17 +20,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgefm.benchmarking.statistics import confusion
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_cli
+from edgefm.core.errors import RunError
+from edgefm.core.runs import RunDirectory
 from edgefm.data.source import DataSource
-from edgefm.errors import RunError
 from edgefm.recipes.files import load
-from edgefm.report import build, inputs, page, write
-from edgefm.report.curves import draw_curves
-from edgefm.report.facts import facts
-from edgefm.report.galleries import Answer
-from edgefm.runs import RunDirectory
+from edgefm.report import compose, write
+from edgefm.report.content import inputs
+from edgefm.report.content.facts import facts
+from edgefm.report.drawing.curves import draw_curves
+from edgefm.report.drawing.galleries import Answer
+from edgefm.report.pages import page
+from edgefm.statistics.estimates import confusion
 from tests.fixtures import sample_run
 
 SCHEMA = Path(__file__).parents[2] / "edgefm" / "schemas" / "benchmark-record-1.schema.json"
@@ -292,7 +294,7 @@ def test_galleries_are_left_out_with_the_reason_when_the_images_are_others(
     assert held.images is None
     assert [one.why for one in held.missing] == ["the Fashion-MNIST found here is not the one that was measured on"]
     assert held.record is not None
-    assert build.galleries(held, facts(held.record)) == ([], None)
+    assert compose.galleries(held, facts(held.record)) == ([], None)
 
 
 def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
@@ -313,7 +315,7 @@ def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
     held = inputs.read(run)
     assert held.truth is not None and held.images is not None and held.record is not None
     found = facts(held.record)
-    flips, mistakes = build.galleries(held, found)
+    flips, mistakes = compose.galleries(held, found)
     assert mistakes is not None and found.chosen is not None
     confidences = [tile.answers[-1].confidence for tile in mistakes.tiles]
     assert confidences == sorted(confidences, reverse=True)
@@ -397,7 +399,7 @@ def test_importing_the_report_loads_no_drawing_library() -> None:
 
 
 def test_report_without_the_drawing_library_names_the_extra(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgefm.errors import RuntimeUnavailableError
+    from edgefm.core.errors import RuntimeUnavailableError
 
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(RuntimeUnavailableError, match=r"edgefm\[report\]"):

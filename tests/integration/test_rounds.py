@@ -17,16 +17,16 @@ import pytest
 
 from edgefm import runtimes
 from edgefm.benchmarking import harness, presence, record
-from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.measured import ModelFile
-from edgefm.benchmarking.process import WorkerError
 from edgefm.benchmarking.step import benchmark_files
-from edgefm.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import Availability, Available
 from edgefm.targets.base import Figure, TargetError
 from edgefm.targets.bundle import bundle
 from edgefm.targets.host import WORKER, Host, HostPlace
+from edgefm.targets.raw_outputs import raw_outputs
+from edgefm.targets.worker_process import WorkerError
 from tests.fixtures import tiny_models
 
 FAKE = "tests.fixtures.fake_runtime"

@@ -11,16 +11,16 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from edgefm.compression.channel_groups import channels_of
-from edgefm.compression.channel_removal import without_channels
-from edgefm.compression.importance import importance_of, taylor_scores
-from edgefm.compression.slimming import quality_of, slim
-from edgefm.compression.task import Task
+from edgefm.compression.channels.channel_groups import channels_of
+from edgefm.compression.channels.channel_removal import without_channels
+from edgefm.compression.channels.importance import importance_of, taylor_scores
+from edgefm.compression.channels.latency_share import int8_latency_share
+from edgefm.compression.channels.slimming import quality_of, slim
+from edgefm.compression.fine_tuning.task import Task
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.data.preprocessing import preprocessing
-from edgefm.errors import ModelError, RecipeError
-from edgefm.quality import quality
+from edgefm.data.quality import quality
 from edgefm.recipes import Budget, FineTuning, Slim
-from edgefm_converters.latency_share import int8_latency_share
 from tests.fixtures.residual_network import small_resnet
 from tests.fixtures.small_data import small_fashion_mnist
 

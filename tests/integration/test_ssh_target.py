@@ -21,14 +21,14 @@ import pytest
 
 from edgefm import runtimes, targets
 from edgefm.benchmarking import harness
-from edgefm.benchmarking.answers import raw_outputs
 from edgefm.benchmarking.measured import ModelFile
-from edgefm.benchmarking.process import WorkerError, WorkerProcess
-from edgefm.errors import ModelError, RecipeError
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets.base import TargetError
+from edgefm.targets.raw_outputs import raw_outputs
 from edgefm.targets.ssh import SshPlace, state_of
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import ssh_server, tiny_models
 from tests.fixtures.first_line import first_line
 from tests.fixtures.ssh_server import Server
@@ -334,7 +334,7 @@ def test_nothing_is_left_there_when_this_process_is_killed(server: Server, tmp_p
     model = _write(tmp_path, tiny_models.endless_loop())
     script = (
         "import sys, json\nfrom pathlib import Path\nfrom edgefm import targets\n"
-        "from edgefm.benchmarking.process import WorkerProcess\n"
+        "from edgefm.targets.worker_process import WorkerProcess\n"
         "place = targets.target(sys.argv[1]).open('litert')\n"
         "worker = WorkerProcess(place=place, folder=Path(sys.argv[3]), name='w')\n"
         "worker.ready()\nprint(json.dumps(place.folder), flush=True)\n"

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from edgefm.data.own_data import load_data
-from edgefm.errors import DataError
+from edgefm.core.errors import DataError
+from edgefm.data.own.load import load_data
 
 RANDOM = np.random.default_rng(0)
 PNG: dict[str, Any] = {"image": {"feature": "image_raw", "encoding": "png"}, "label": {"feature": "label"}}

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgefm.core.errors import RecipeError, RunError, TrainingDivergedError
+from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
-from edgefm.errors import RecipeError, RunError, TrainingDivergedError
 from edgefm.recipes import Training
-from edgefm.runs import RunDirectory
+from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.step import Stopped, stopped_training, train_run
 from tests.fixtures.small_data import small_fashion_mnist
 
@@ -28,7 +29,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def unbroken(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run = RunDirectory.create_at(tmp_path_factory.mktemp("unbroken"))
-    train_run(run, data, recipe=RECIPE, backend="tensorflow")
+    train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow")
     return run
 
 
@@ -64,10 +65,16 @@ def test_training_learns_and_leaves_model_history_and_curves(unbroken: RunDirect
 
 def test_same_seed_gives_the_same_history(unbroken: RunDirectory, data: Dataset, tmp_path: Path) -> None:
     again = RunDirectory.create_at(tmp_path / "again")
-    train_run(again, data, recipe=RECIPE, backend="tensorflow")
+    train_run(again, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow")
     assert figures(again) == figures(unbroken)
     other = RunDirectory.create_at(tmp_path / "other")
-    train_run(other, data, recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1), backend="tensorflow")
+    train_run(
+        other,
+        data,
+        recipe=Training(epochs=3, batch_size=64, shift_pixels=1, seed=1),
+        draw=draw_curves,
+        backend="tensorflow",
+    )
     assert figures(other) != figures(unbroken)
 
 
@@ -92,12 +99,12 @@ def test_interrupted_training_resumes_to_the_history_of_an_unbroken_one(
 ) -> None:
     run = RunDirectory.create_at(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        train_run(run, data, recipe=RECIPE, backend="tensorflow", progress=_StopAfter(25))
+        train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow", progress=_StopAfter(25))
     assert run.steps() == ()
     assert stopped_training(run) == Stopped(recipe=RECIPE, backend="tensorflow", precision="float32")
     with pytest.raises(RunError, match="holds a stopped training"):
-        train_run(run, data, recipe=RECIPE, backend="tensorflow")
-    train_run(run, data, recipe=RECIPE, backend="tensorflow", resume=True)
+        train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow")
+    train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow", resume=True)
     assert history(run)["resumed_from"] == 2
     assert figures(run) == figures(unbroken)
 
@@ -105,7 +112,7 @@ def test_interrupted_training_resumes_to_the_history_of_an_unbroken_one(
 def test_finished_training_is_not_done_twice(unbroken: RunDirectory, data: Dataset) -> None:
     before = unbroken.require("train")
     notes = _StopAfter(1)
-    assert train_run(unbroken, data, recipe=RECIPE, backend="tensorflow", progress=notes) == before
+    assert train_run(unbroken, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow", progress=notes) == before
     assert "nothing to do" in notes.notes[-1]
 
 
@@ -136,7 +143,7 @@ def test_nan_loss_stops_with_a_clear_error_and_keeps_the_last_good_weights(
     monkeypatch.setattr(keras.Model, "train_on_batch", poisoned)
     run = RunDirectory.create_at(tmp_path / "run")
     with pytest.raises(TrainingDivergedError, match=f"became NaN or infinite in {where}") as caught:
-        train_run(run, data, recipe=RECIPE, backend="tensorflow")
+        train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow")
     assert "--learning-rate below" in str(caught.value)
     kept = run.partial("train") / "last-good.keras"
     model = keras.models.load_model(kept)
@@ -164,8 +171,8 @@ def test_checkpoint_of_mixed_float16_can_be_restored(tmp_path: Path) -> None:
     import keras
 
     from edgefm import zoo
+    from edgefm.keras_graph.backend import use_backend
     from edgefm.training import checkpoint
-    from edgefm.training.backend import use_backend
     from edgefm.training.fit import _compile
 
     try:
@@ -186,7 +193,7 @@ def test_kill_9_loses_at_most_one_epoch(tmp_path: Path) -> None:
     arguments = ["edgefm", "train", "--preset", "quick", "--epochs", "30", "--run", "run"]
     script = (
         "import sys; from tests.fixtures.small_data import small_fashion_mnist as small\n"
-        "import edgefm.data.fashion_mnist as source\n"
+        "import edgefm.data.reference.fashion_mnist as source\n"
         "data = small(); source.load_fashion_mnist = lambda *a, **k: data\n"
         f"sys.argv = {arguments!r}\n"
         "from edgefm.cli.main import main; main()"
@@ -211,7 +218,14 @@ def test_kill_9_loses_at_most_one_epoch(tmp_path: Path) -> None:
     assert len(epochs) >= 3
     resumed = _StopAfter(1)
     with pytest.raises(KeyboardInterrupt):
-        train_run(run, small_fashion_mnist(), recipe=stopped_training(run).recipe, resume=True, progress=resumed)
+        train_run(
+            run,
+            small_fashion_mnist(),
+            recipe=stopped_training(run).recipe,
+            draw=draw_curves,
+            resume=True,
+            progress=resumed,
+        )
     assert f"resuming after epoch {len(epochs)} of 30" in resumed.notes
 
 
@@ -229,14 +243,15 @@ _TRAIN_TWICE = """
 import json, sys
 from pathlib import Path
 from edgefm.recipes import Training
-from edgefm.runs import RunDirectory
+from edgefm.core.runs import RunDirectory
+from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.step import train_run
 from tests.fixtures.small_data import small_fashion_mnist
 data = small_fashion_mnist(train=256, validation=100)
 histories = []
 for name in ("a", "b"):
     run = RunDirectory.create_at(Path(name))
-    step = train_run(run, data, recipe=Training(epochs=2, batch_size=64), backend=sys.argv[1])
+    step = train_run(run, data, recipe=Training(epochs=2, batch_size=64), draw=draw_curves, backend=sys.argv[1])
     history = json.loads((run.folder(step) / "history.json").read_text())
     histories.append([(e["loss"], e["val_loss"], e["val_accuracy"]) for e in history["epochs"]])
     assert (run.folder(step) / "model.keras").exists()

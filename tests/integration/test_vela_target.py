@@ -11,12 +11,12 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edgefm import targets
-from edgefm.errors import ModelError, RecipeError
-from edgefm.inspection import inspect
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets import vela
 from edgefm.targets.base import Figure, TargetError
 from edgefm.targets.vela import program
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 

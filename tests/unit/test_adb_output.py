@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.android_benchmark import output
 from edgefm.runtimes.android_benchmark.adb import AdbError, Done
 from tests.fixtures.fake_adb import phone

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes.android_benchmark import program
 from edgefm.runtimes.android_benchmark.adb import AdbError
 from edgefm.runtimes.android_benchmark.program import Program

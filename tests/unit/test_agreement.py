@@ -18,11 +18,11 @@ from edgefm.agreement.arithmetic import Ends
 from edgefm.agreement.cells import Cell, cells
 from edgefm.agreement.comparison import NotComparableError, checked, compare
 from edgefm.agreement.inputs import from_chance, from_data
+from edgefm.core.errors import DataError, ModelError, RecipeError
 from edgefm.data.dataset import Dataset, Split
-from edgefm.errors import DataError, ModelError, RecipeError
-from edgefm.inspection import inspect
 from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
 from edgefm.targets.base import TargetError
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models, tiny_models
 
 INT8 = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from edgefm.agreement import arithmetic
 from edgefm.agreement.cells import Cell
 from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch
-from edgefm.errors import ModelError
-from edgefm.inspection import inspect
+from edgefm.core.errors import ModelError
 from edgefm.profiling.cutting import prefix
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 
 RIGHT, WRONG = Cell(runtime="right", target="host"), Cell(runtime="wrong", target="host")

@@ -21,10 +21,10 @@ from edgefm.agreement.cells import Absent, Cell
 from edgefm.agreement.comparison import Comparison
 from edgefm.agreement.inputs import Inputs, from_chance
 from edgefm.agreement.matrix import Agreement, Row, agree, pair_verdict
-from edgefm.benchmarking.process import WorkerError
-from edgefm.errors import RuntimeUnavailableError
-from edgefm.inspection import inspect
-from edgefm.quality import quality
+from edgefm.core.errors import RuntimeUnavailableError
+from edgefm.data.quality import quality
+from edgefm.targets.worker_process import WorkerError
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 
 XNNPACK, REFERENCE = Cell(runtime="litert:xnnpack", target="host"), Cell(runtime="litert:reference", target="host")
@@ -148,7 +148,7 @@ def test_version_is_that_which_the_answering_worker_tells(model: Path, monkeypat
         told({"runtime": "litert", "version": "2.3.0"})
         return (inputs,)
 
-    monkeypatch.setattr("edgefm.benchmarking.answers.raw_outputs", raw_outputs)
+    monkeypatch.setattr("edgefm.targets.raw_outputs.raw_outputs", raw_outputs)
     given = _inputs(model, 3)
     assert asking.ask(XNNPACK, model, given.values).version == "2.3.0"
 
@@ -264,8 +264,8 @@ def test_verdict_of_a_pair_follows_from_those_of_its_cells(
 
 def test_two_cells_within_their_tolerance_are_no_alarm_in_the_picture(tmp_path: Path) -> None:
     """Each differs from the reference in 27 % of the values, by chance within 25 %; from each other in 54 %."""
-    from edgefm.report import style
-    from edgefm.report.agreement import agreement_figure
+    from edgefm.report.drawing import style
+    from edgefm.report.tools.agreement import agreement_figure
 
     path = tmp_path / "steps.tflite"
     path.write_bytes(agreement_models.steps(1))
@@ -306,8 +306,8 @@ def test_document_that_breaks_its_schema_is_refused(value: dict[str, Any], place
 
 
 def test_picture_shows_every_pair_and_the_alarm_in_its_colour(value: dict[str, Any], tmp_path: Path) -> None:
-    from edgefm.report import style
-    from edgefm.report.agreement import agreement_figure, draw_agreement
+    from edgefm.report.drawing import style
+    from edgefm.report.tools.agreement import agreement_figure, draw_agreement
 
     with style.drawing():
         figure = agreement_figure(value)

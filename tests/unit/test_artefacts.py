@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgefm import artefacts
+from edgefm.core import artefacts
 
 
 def test_write_bytes_leaves_old_content_and_no_rest_when_the_disk_is_full(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edgefm.contract import Contract, Tensor
-from edgefm_converters.assets import readme
+from edgefm.quantization.assets import readme
+from edgefm.tflite.contract import Contract, Tensor
 
 
 def contract(*, dtype: str) -> Contract:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import record
-from edgefm.benchmarking.harness import Session
 from edgefm.benchmarking.measured import Measured, ModelFile, Round, name_files
+from edgefm.benchmarking.session import Session
+from edgefm.core.environment import environment
+from edgefm.core.errors import ModelError, RunError
 from edgefm.data.dataset import Dataset, Split
-from edgefm.environment import environment
-from edgefm.errors import ModelError, RunError
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.targets.host import Host
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from tests.fixtures.residual_network import random_weights, small_resnet
 
 MAP = (8, 6, 4)
@@ -18,7 +18,7 @@ VECTOR = (5,)
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorflow_backend() -> None:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
 
@@ -160,7 +160,7 @@ def activations() -> list[Any]:
 
 
 def known_activations() -> list[str]:
-    from edgefm_converters.tf_layers import ACTIVATIONS
+    from edgefm_converters.bridge.tf_layers import ACTIVATIONS
 
     return sorted(set(ACTIVATIONS) - {"gelu_tanh"})  # that one is an operation
 
@@ -171,8 +171,8 @@ def known_activations() -> list[str]:
     ids=lambda models: models.__name__,
 )
 def test_every_layer_computes_the_same_in_tf_keras_and_back(models: Callable[[], list[Any]]) -> None:
-    from edgefm_converters.bridge import check_parity, to_tf_keras
-    from edgefm_converters.reverse_bridge import keras_from_tf
+    from edgefm_converters.bridge.bridge import check_parity, to_tf_keras
+    from edgefm_converters.bridge.reverse_bridge import keras_from_tf
 
     for model in models():
         inputs = inputs_for(model)
@@ -191,8 +191,8 @@ def test_every_layer_computes_the_same_in_tf_keras_and_back(models: Callable[[],
 def test_the_models_above_hold_every_layer_of_the_table() -> None:
     import keras
 
-    from edgefm.compression.folding import ChannelShift
-    from edgefm_converters.bridge_layers import SUPPORTED
+    from edgefm.keras_graph.folding import ChannelShift
+    from edgefm_converters.bridge.bridge_layers import SUPPORTED
 
     groups = (convolutions, poolings_and_shapes, normalisations_and_noise, activations)
     tried = {type(layer) for models in groups for model in models() for layer in model.layers}
@@ -219,8 +219,8 @@ def merged() -> Any:
 
 
 def test_branches_merge_and_a_layer_called_twice_stays_one() -> None:
-    from edgefm_converters.bridge import check_parity, from_tf_keras, to_tf_keras
-    from edgefm_converters.reverse_bridge import keras_from_tf
+    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.reverse_bridge import keras_from_tf
 
     model = merged()
     copy, inputs = to_tf_keras(model), inputs_for(model)
@@ -291,7 +291,7 @@ def test_operations_become_layers_of_their_names() -> None:
         ops.copy(image),
     ]
     model = random_weights(keras.Model(image, outputs))
-    from edgefm_converters.bridge import from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras, to_tf_keras
 
     copy, inputs = to_tf_keras(model), inputs_for(model)
     operations = [tensor._keras_history.operation.name for tensor in outputs]
@@ -335,7 +335,7 @@ def unbridgeable() -> dict[str, tuple[Callable[[Any], Any], str]]:
 def test_layer_without_counterpart_is_named_with_class_and_what_to_do() -> None:
     import keras
 
-    from edgefm_converters.bridge import to_tf_keras
+    from edgefm_converters.bridge.bridge import to_tf_keras
 
     for layer, message in unbridgeable().values():
         image = keras.Input((8, 6, 4), 6 if "axes" in message else None)
@@ -346,7 +346,7 @@ def test_layer_without_counterpart_is_named_with_class_and_what_to_do() -> None:
 def test_quantised_layer_and_subclassed_model_are_refused() -> None:
     import keras
 
-    from edgefm_converters.bridge import to_tf_keras
+    from edgefm_converters.bridge.bridge import to_tf_keras
 
     model = chain(VECTOR, keras.layers.Dense(4, name="scores"))
     model.quantize("int8")
@@ -365,7 +365,7 @@ def test_weights_trained_in_tf_keras_come_back() -> None:
     import keras
     import tf_keras
 
-    from edgefm_converters.bridge import check_parity, from_tf_keras, parity, to_tf_keras
+    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, parity, to_tf_keras
 
     keras.utils.set_random_seed(0)
     model = small_resnet()
@@ -390,7 +390,7 @@ def test_weights_trained_in_tf_keras_come_back() -> None:
 def test_back_refuses_a_model_of_other_layers_or_shapes() -> None:
     from keras import layers
 
-    from edgefm_converters.bridge import from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras, to_tf_keras
 
     sent = chain(VECTOR, layers.Dense(4, name="one"), layers.Dense(3, name="two"))
     other = chain(VECTOR, layers.Dense(4, name="one"), layers.Dense(3, name="three"))
@@ -404,8 +404,8 @@ def test_back_refuses_a_model_of_other_layers_or_shapes() -> None:
 def test_channel_shift_goes_over_and_back() -> None:
     import tf_keras
 
-    from edgefm.compression.folding import fold
-    from edgefm_converters.bridge import TfChannelShift, check_parity, from_tf_keras, to_tf_keras
+    from edgefm.keras_graph.folding import fold
+    from edgefm_converters.bridge.bridge import TfChannelShift, check_parity, from_tf_keras, to_tf_keras
     from tests.fixtures.classifiers import small_classifier
 
     folded, _ = fold(small_classifier())
@@ -422,7 +422,7 @@ def test_channel_shift_goes_over_and_back() -> None:
 def test_shift_layer_adds_its_weight_after_saving(tmp_path: Any) -> None:
     import tf_keras
 
-    from edgefm_converters.bridge import TfChannelShift
+    from edgefm_converters.bridge.bridge import TfChannelShift
 
     shift = TfChannelShift(name="shift")
     model = tf_keras.Sequential([tf_keras.Input((2, 2, 3)), shift])
@@ -436,7 +436,7 @@ def test_fixed_batch_frozen_layers_and_mixed_precision_come_over() -> None:
     import keras
     from keras import layers
 
-    from edgefm_converters.bridge import to_tf_keras
+    from edgefm_converters.bridge.bridge import to_tf_keras
 
     image = keras.Input(batch_shape=(2, 4, 4, 1), name="picture", dtype="uint8")
     x = layers.Conv2D(3, 3, name="conv", dtype="mixed_bfloat16")(layers.Rescaling(1 / 255)(image))
@@ -452,7 +452,7 @@ def test_models_within_models_are_opened_or_kept_shared() -> None:
     import keras
     from keras import layers
 
-    from edgefm_converters.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
 
     once = keras.Sequential([keras.Input(MAP), layers.Conv2D(4, 3, padding="same", name="inner")], name="once")
     twice = keras.Sequential([keras.Input(MAP), layers.Conv2D(4, 3, padding="same", name="own")], name="twice")
@@ -469,7 +469,7 @@ def test_models_within_models_are_opened_or_kept_shared() -> None:
 def test_mobilenet_v2_computes_the_same() -> None:
     import keras
 
-    from edgefm_converters.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
 
     keras.utils.set_random_seed(0)
     model = keras.applications.MobileNetV2(input_shape=(96, 96, 3), alpha=0.35, weights=None)

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.compression.task import Task
+from edgefm.compression.fine_tuning.task import Task
+from edgefm.core.errors import DataError
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import preprocessing
-from edgefm.errors import DataError
-from edgefm.quality import quality
-from edgefm_converters.calibration_check import CalibrationReport, check_calibration, read_samples
-from edgefm_converters.examined import Examined
-from edgefm_converters.quantizing import calibrate, quantize_tflite
-from edgefm_converters.sample_checks import check_samples
-from edgefm_converters.saturation import saturation
-from edgefm_converters.tflite_outputs import tflite_outputs
+from edgefm.data.quality import quality
+from edgefm.quantization.analysis.calibration_check import CalibrationReport, check_calibration, read_samples
+from edgefm.quantization.analysis.examined import Examined
+from edgefm.quantization.analysis.sample_checks import check_samples
+from edgefm.quantization.analysis.saturation import saturation
+from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
+from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 from tests.fixtures import tiny_models
 from tests.fixtures.classifiers import run_with, small_classifier
 
@@ -36,10 +36,10 @@ def pixels(count: int, *, seed: int = 0) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def model() -> Examined:
     """Return a model that answers pixels 0 to 255, and data whose labels are its own answers."""
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
-    from edgefm_converters.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 
     float32 = float32_tflite(small_classifier())
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefm.compression.chain import FUNCTIONS, Chain
-from edgefm.compression.task import Task
+from edgefm.compression.fine_tuning.task import Task
 from edgefm.data.preprocessing import preprocessing
-from edgefm.quality import quality
+from edgefm.data.quality import quality
+from edgefm.quantization.chain import FUNCTIONS, Chain
 from edgefm.recipes import Cluster, FineTuning, Prune
 from tests.fixtures import counted_passes
 from tests.fixtures.small_data import small_fashion_mnist

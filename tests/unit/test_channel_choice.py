@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgefm.compression.channel_choice import MEASUREMENTS, by_budget, by_share, kept_of, ladder
-from edgefm.compression.channel_cost import cost_of
-from edgefm.compression.channel_groups import Channels, channels_of
-from edgefm.compression.channel_removal import without_channels
-from edgefm.compression.task import Task
+from edgefm.compression.channels.channel_choice import MEASUREMENTS, by_budget, by_share, kept_of, ladder
+from edgefm.compression.channels.channel_cost import cost_of
+from edgefm.compression.channels.channel_groups import Channels, channels_of
+from edgefm.compression.channels.channel_removal import without_channels
+from edgefm.compression.channels.latency_share import int8_file
+from edgefm.compression.fine_tuning.task import Task
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.data.preprocessing import preprocessing
-from edgefm.errors import ModelError, RecipeError
-from edgefm.inspection import inspect
-from edgefm.quality import quality
+from edgefm.data.quality import quality
 from edgefm.recipes import Budget
-from edgefm_converters.latency_share import int8_file
+from edgefm.tflite.inspection import inspect
 from tests.fixtures.residual_network import random_weights
 from tests.fixtures.small_data import small_fashion_mnist
 

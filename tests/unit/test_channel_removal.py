@@ -16,11 +16,11 @@ import pytest
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from edgefm.compression.channel_groups import channels_of, describe_groups
-from edgefm.compression.channel_removal import without_channels
-from edgefm.compression.folding import ChannelShift
-from edgefm.compression.graph import Graph
-from edgefm.errors import ModelError, RecipeError
+from edgefm.compression.channels.channel_groups import channels_of, describe_groups
+from edgefm.compression.channels.channel_removal import without_channels
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.keras_graph.folding import ChannelShift
+from edgefm.keras_graph.graph import Graph
 
 SAMPLES = 24
 TOLERANCE = 1e-5  # float32 sums of up to some thousand products in another order

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.benchmarking import statistics
 from edgefm.comparison import quality_tests
 from edgefm.comparison.aspects import Aspect, Margins
 from edgefm.comparison.compare import Comparison, compare
 from edgefm.comparison.differences import differences, row_differences
 from edgefm.comparison.subjects import Subject, open_subject, split_name
 from edgefm.comparison.verdicts import conclusion, judgement, sentence
-from edgefm.errors import EdgefmError, RecipeError, RunError
+from edgefm.core.errors import EdgefmError, RecipeError, RunError
+from edgefm.statistics import estimates as statistics
 from tests.fixtures.benchmark_records import answers, benchmark_record, failed, row, write
 
 

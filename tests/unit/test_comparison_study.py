@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks import false_alarms, slowed
-from edgefm.environment import environment
-from edgefm.errors import ModelError
+from edgefm.core.environment import environment
+from edgefm.core.errors import ModelError
 from edgefm.recipes import BenchmarkProtocol
 from tests.fixtures import tiny_models
 

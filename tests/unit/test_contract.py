@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.contract import Contract, Tensor, dequantize, quantize
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import litert
+from edgefm.tflite.contract import Contract, Tensor, dequantize, quantize
 from tests.fixtures import tiny_models
 
 INPUT = Tensor(name="x", dtype="int8", shape=(1, 4), scale=0.1, zero_point=-3, value_range=(-12.5, 13.0))

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from edgefm.benchmarking import disturbance, energy, presence, statistics
-from edgefm.benchmarking.disturbance import Watch, reasons
-from edgefm.benchmarking.pairing import shared
+from edgefm.benchmarking import presence
 from edgefm.benchmarking.stopping import half_width, reason_to_stop
+from edgefm.statistics import estimates as statistics
+from edgefm.statistics.pairing import shared
+from edgefm.worker import disturbance, energy
+from edgefm.worker.disturbance import Watch, reasons
 
 CALM: dict[str, Any] = {
     "wall_ns": 10**8, "cpu_ns": 10**8, "stolen_share": 0.0, "stolen_ticks": 0, "other_cores": 0.1, "other_ticks": 1.0,

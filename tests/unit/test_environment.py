@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgefm import environment
+from edgefm.core import environment
 
 X86 = """processor\t: 0
 model name\t: AMD EPYC 9R14
@@ -71,7 +71,7 @@ def test_governor_has_a_reason_where_it_is_unknown() -> None:
 
 def test_environment_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from edgefm.environment import environment; environment();"
+        "import sys; from edgefm.core.environment import environment; environment();"
         "print([name for name in ('tensorflow', 'keras', 'torch', 'jax', 'numpy') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from tests.fixtures.classifiers import small_classifier
 
 SHAPE = (12, 12, 2)
@@ -15,7 +15,7 @@ SHAPE = (12, 12, 2)
 
 @pytest.fixture(autouse=True, scope="module")
 def keras_backend() -> None:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
 
@@ -51,7 +51,7 @@ def badly_scaled(model: Any, *, first: str, second: str, seed: int = 5) -> Any:
 
 
 def _shift() -> Any:
-    from edgefm.compression.folding import ChannelShift
+    from edgefm.keras_graph.folding import ChannelShift
 
     return ChannelShift()
 
@@ -82,7 +82,7 @@ NETWORKS: dict[str, Callable[[Any], list[Any]]] = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equalized_model_computes_the_same(name: str) -> None:
-    from edgefm.compression.equalization import equalize
+    from edgefm.compression.post_training.equalization import equalize
 
     model = chain(NETWORKS[name])
     equal, report = equalize(model)
@@ -95,7 +95,7 @@ def test_equalized_model_computes_the_same(name: str) -> None:
 def test_ranges_of_both_layers_meet_channel_by_channel() -> None:
     import keras
 
-    from edgefm.compression.equalization import equalize
+    from edgefm.compression.post_training.equalization import equalize
 
     model = chain(lambda k: [k.Conv2D(6, 3, activation="relu", name="first"), k.Conv2D(5, 3, name="second")])
     equal, report = equalize(keras.Model(model.inputs, model.get_layer("second").output))
@@ -107,7 +107,7 @@ def test_ranges_of_both_layers_meet_channel_by_channel() -> None:
 
 
 def test_dead_channel_stays_as_it_is() -> None:
-    from edgefm.compression.equalization import equalize
+    from edgefm.compression.post_training.equalization import equalize
 
     model = chain(lambda k: [k.Conv2D(6, 3, activation="relu", name="first"), k.Conv2D(5, 3, name="second")])
     kernel, bias = model.get_layer("first").get_weights()
@@ -151,7 +151,7 @@ def branched() -> Any:
 def test_equalization_stops_and_says_why(model: Any, layer: str, reason: str) -> None:
     import re
 
-    from edgefm.compression.equalization import equalize
+    from edgefm.compression.post_training.equalization import equalize
 
     _, report = equalize(model())
     reasons = {entry["layer"]: entry["reason"] for entry in report["left_out"]}
@@ -160,9 +160,9 @@ def test_equalization_stops_and_says_why(model: Any, layer: str, reason: str) ->
 
 def tiny_error(model: Any, reference: Any, *, scheme: str = "int8_w8a8") -> float:
     """Return the error of a model's real int8 file relative to the size of the reference's outputs."""
-    from edgefm_converters.keras_to_tflite import float32_tflite
-    from edgefm_converters.quantizing import calibrate, quantize_tflite
-    from edgefm_converters.tflite_outputs import tflite_outputs
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
+    from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
     float32 = float32_tflite(model)
     content = quantize_tflite(float32, scheme, calibration=calibrate(float32, inputs(), value_range=(0, 1)))
@@ -172,7 +172,7 @@ def tiny_error(model: Any, reference: Any, *, scheme: str = "int8_w8a8") -> floa
 
 
 def test_equalization_saves_the_int8_file_of_a_badly_scaled_model() -> None:
-    from edgefm.compression.equalization import equalize
+    from edgefm.compression.post_training.equalization import equalize
 
     model = chain(lambda k: [k.Conv2D(16, 3, activation="relu", name="first"), k.Conv2D(8, 3, name="second")])
     model = badly_scaled(model, first="first", second="second")
@@ -184,16 +184,16 @@ def test_equalization_saves_the_int8_file_of_a_badly_scaled_model() -> None:
 
 
 def test_weight_rounding_equals_the_int8_file() -> None:
-    from edgefm.compression.weight_rounding import rounded
-    from edgefm_converters import flatbuffer
-    from edgefm_converters.keras_to_tflite import float32_tflite
-    from edgefm_converters.quantizing import calibrate, quantize_tflite
+    from edgefm.compression.post_training.weight_rounding import rounded
+    from edgefm.tflite import flatbuffer
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 
     model = chain(lambda k: [k.Conv2D(6, 3, activation="relu", name="first")])
     float32 = float32_tflite(model)
     for scheme, bits in (("int8_w8a8", 8), ("int8_w8a8_fc4", 4)):
         content = quantize_tflite(float32, scheme, calibration=calibrate(float32, inputs(), value_range=(0, 1)))
-        read = flatbuffer.read(content)
+        read = flatbuffer.editable(content)
         (dense,) = [
             tensor
             for tensor in read.subgraphs[0].tensors
@@ -210,10 +210,10 @@ def test_weight_rounding_equals_the_int8_file() -> None:
 
 def test_bias_correction_takes_the_mean_error_off_an_int4_file() -> None:
     """Seen on the real file: dense weights of 4 bits, mean output on fresh inputs."""
-    from edgefm.compression.bias_correction import correct_bias
-    from edgefm_converters.keras_to_tflite import float32_tflite
-    from edgefm_converters.quantizing import calibrate, quantize_tflite
-    from edgefm_converters.tflite_outputs import tflite_outputs
+    from edgefm.compression.post_training.bias_correction import correct_bias
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
+    from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
     model = chain(lambda k: [k.Conv2D(8, 3, activation="relu"), k.MaxPooling2D(2)])
     corrected, report = correct_bias(model, inputs(), dense_bits=4)
@@ -233,7 +233,7 @@ def test_bias_correction_equals_a_numpy_computation_on_one_dense_layer() -> None
     import keras
     from keras import layers
 
-    from edgefm.compression.bias_correction import correct_bias
+    from edgefm.compression.post_training.bias_correction import correct_bias
 
     model = keras.Sequential([keras.Input((30,)), layers.Dense(5, use_bias=False, name="only")])
     given = np.random.default_rng(0).random((40, 30)).astype(np.float32)
@@ -250,7 +250,7 @@ def test_bias_correction_counts_what_relu_lets_through(behind: bool) -> None:
     import keras
     from keras import layers
 
-    from edgefm.compression.bias_correction import correct_bias
+    from edgefm.compression.post_training.bias_correction import correct_bias
 
     network: list[Any] = [keras.Input((30,)), layers.Dense(5, activation=None if behind else "relu", name="only")]
     model = keras.Sequential([*network, *([layers.ReLU()] if behind else [])])
@@ -273,8 +273,8 @@ def test_bias_correction_counts_what_relu_lets_through(behind: bool) -> None:
 
 
 def test_bias_correction_leaves_kernels_and_names() -> None:
-    from edgefm.compression.bias_correction import correct_bias
-    from edgefm.compression.folding import fold
+    from edgefm.compression.post_training.bias_correction import correct_bias
+    from edgefm.keras_graph.folding import fold
 
     model, _ = fold(small_classifier())
     pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1)).astype(np.float32)
@@ -288,7 +288,7 @@ def test_bias_correction_leaves_kernels_and_names() -> None:
 
 
 def test_bias_correction_refuses_no_samples() -> None:
-    from edgefm.compression.bias_correction import correct_bias
+    from edgefm.compression.post_training.bias_correction import correct_bias
 
     with pytest.raises(ModelError, match="without samples"):
         correct_bias(small_classifier(), np.zeros((0, 28, 28, 1), np.float32))

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgefm.compression.fake_quant import places, quantized
-from edgefm.compression.fake_quant_ranges import measured_ranges, set_ranges
-from edgefm.compression.folding import fold
-from edgefm.compression.qat_graph import INPUT_LAYER, prepare, with_weights
-from edgefm.errors import ModelError
-from edgefm.progress import SILENT
-from edgefm_converters.bridge import to_tf_keras
+from edgefm.compression.qat.fake_quant import places, quantized
+from edgefm.compression.qat.fake_quant_ranges import measured_ranges, set_ranges
+from edgefm.compression.qat.qat_graph import INPUT_LAYER, prepare, with_weights
+from edgefm.core.errors import ModelError
+from edgefm.core.progress import SILENT
+from edgefm.keras_graph.folding import fold
+from edgefm_converters.bridge.bridge import to_tf_keras
 from tests.fixtures.residual_network import random_weights, small_resnet
 
 

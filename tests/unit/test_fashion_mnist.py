@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from edgefm.cli.main import cli, run
-from edgefm.data import fashion_mnist
+from edgefm.core.errors import DataError
 from edgefm.data.dataset import Dataset, class_counts, shared_images
-from edgefm.data.fashion_mnist import FILES, LABELS, find, load_fashion_mnist
-from edgefm.errors import DataError
+from edgefm.data.reference import fashion_mnist
+from edgefm.data.reference.fashion_mnist import FILES, LABELS, find, load_fashion_mnist
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (f"{file.name}.gz" for file in FILES)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import feeding
-from edgefm.benchmarking.tflite_metadata import normalization
-from edgefm.contract import Contract
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
+from edgefm.tflite.contract import Contract
+from edgefm.tflite.metadata_reader import normalization
 from tests.fixtures import tiny_models
 
 LABELS = tuple("abcdefghij")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.compression import affine
-from edgefm.compression.affine import Affine, Linear
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
+from edgefm.keras_graph import affine
+from edgefm.keras_graph.affine import Affine, Linear
 
 # Outputs are compared relative to the largest one: float32 rounds to 6e-8, a dozen layers and sums add up.
 TOLERANCE = 1e-5
@@ -47,7 +47,7 @@ def build(*network: Any, shape: tuple[int, int, int] = (12, 12, 3), negative: bo
 
 def check(model: Any, *, samples: int = 4) -> tuple[Any, dict[str, str], dict[str, str]]:
     """Fold a model, assert that it computes the same and was not changed; return it and the report by layer."""
-    from edgefm.compression.folding import fold
+    from edgefm.keras_graph.folding import fold
 
     x = np.random.default_rng(3).normal(size=(samples, *model.input_shape[1:])).astype(np.float32)
     before = [array.copy() for array in model.get_weights()]
@@ -269,7 +269,7 @@ def test_fold_leaves_out_shared_layers() -> None:
     conv = layers.Conv2D(4, 3, name="conv")
     x = layers.BatchNormalization(name="bn")(conv(a))
     model = randomise(keras.Model([a, b], layers.Add()([x, conv(b)])))
-    from edgefm.compression.folding import fold
+    from edgefm.keras_graph.folding import fold
 
     folded, report = fold(model)
     inputs = [np.random.default_rng(i).normal(size=(2, 8, 8, 3)).astype(np.float32) for i in (0, 1)]
@@ -398,7 +398,7 @@ def test_fold_keeps_names_order_and_shape() -> None:
 def test_fold_refuses_subclassed_model() -> None:
     import keras
 
-    from edgefm.compression.folding import fold
+    from edgefm.keras_graph.folding import fold
 
     class Own(keras.Model):
         def call(self, x: Any) -> Any:
@@ -411,7 +411,7 @@ def test_fold_refuses_subclassed_model() -> None:
 def test_fold_refuses_sequential_model_without_input() -> None:
     import keras
 
-    from edgefm.compression.folding import fold
+    from edgefm.keras_graph.folding import fold
 
     with pytest.raises(ModelError, match="has no input shape"):
         fold(keras.Sequential([keras.layers.Dense(2)]))

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefm.compression import sparsity
-from edgefm.compression.gates import check_promises, layer_names, measured_on_file
-from edgefm.errors import ModelError
+from edgefm.compression.weights import sparsity
+from edgefm.core.errors import ModelError
+from edgefm.quantization.gates import check_promises, layer_names, measured_on_file
 from edgefm.recipes import Cluster, Prune, QuantizeAware
 from tests.fixtures import tiny_models
 
@@ -133,6 +133,6 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_gates_need_no_tensorflow() -> None:
-    script = "import sys, edgefm.compression.gates; print([n for n in ('tensorflow', 'keras') if n in sys.modules])"
+    script = "import sys, edgefm.quantization.gates; print([n for n in ('tensorflow', 'keras') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefm.data import idx
-from edgefm.errors import DataError
+from edgefm.core.errors import DataError
+from edgefm.data.reference import idx
 
 VALUES = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 PLAIN = b"\0\0\x08\x03" + struct.pack(">III", 5, 4, 3) + VALUES.tobytes()

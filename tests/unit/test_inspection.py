@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgefm import inspection
 from edgefm.cli import inspect as inspect_command
-from edgefm.errors import ModelError
-from edgefm.inspection import inspect, macs_of
+from edgefm.core.errors import ModelError
+from edgefm.tflite import inspection
+from edgefm.tflite.inspection import inspect, macs_of
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 

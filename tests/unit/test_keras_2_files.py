@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.errors import ModelError
-from edgefm_converters.keras_file import load_model
-from edgefm_converters.saved_model import float32_tflite_of_saved_model, has_keras_model
+from edgefm.core.errors import ModelError
+from edgefm_converters.readers.keras_file import load_model
+from edgefm_converters.readers.saved_model import float32_tflite_of_saved_model, has_keras_model
 from tests.fixtures.residual_network import random_weights
 
 SHAPE = (8, 8, 3)
@@ -19,7 +19,7 @@ SHAPE = (8, 8, 3)
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorflow_backend() -> None:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
 

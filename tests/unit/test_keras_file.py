@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from edgefm.cli.main import cli, run
-from edgefm.errors import ModelError
-from edgefm_converters.keras_file import check_file, load_model
-from edgefm_converters.keras_to_tflite import float32_tflite
+from edgefm.core.errors import ModelError
+from edgefm_converters.readers.keras_file import check_file, load_model
+from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 from tests.fixtures.classifiers import small_classifier
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorflow_backend() -> None:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
 
@@ -199,7 +199,7 @@ def test_convert_gives_every_output_by_its_layer_in_the_models_order(tmp_path: P
 def test_a_single_output_is_called_what_it_is(last: str | None, name: str) -> None:
     from keras import layers
 
-    from edgefm_converters.keras_to_tflite import output_names
+    from edgefm_converters.tflite.keras_to_tflite import output_names
 
     assert output_names(network(layers.Dense(3, activation=last, name="scores"), shape=(4,))) == (name,)
     assert output_names(network(layers.Conv2D(1, 1, activation=last, name="scores"), shape=(4, 4, 1))) == ("scores",)
@@ -248,7 +248,7 @@ def test_load_runs_no_lambda_of_any_format_unless_trusted(tmp_path: Path) -> Non
     import keras
     import tf_keras
 
-    from edgefm_converters.bridge import to_tf_keras
+    from edgefm_converters.bridge.bridge import to_tf_keras
 
     x = np.ones((1, 4), np.float32)
     ran = tmp_path / "ran"
@@ -318,7 +318,8 @@ def test_load_refuses_models_that_are_compressed_already(tmp_path: Path) -> None
 def test_load_refuses_keras_on_another_backend(good: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nimport keras\n"
-        "from edgefm.errors import RuntimeUnavailableError\nfrom edgefm_converters.keras_file import load_model\n"
+        "from edgefm.core.errors import RuntimeUnavailableError\n"
+        "from edgefm_converters.readers.keras_file import load_model\n"
         "try:\n    load_model(Path(sys.argv[1]))\n"
         "except RuntimeUnavailableError as error:\n    print(error)\n"
     )
@@ -363,7 +364,7 @@ def test_convert_prints_nothing(good: Path, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_silenced_lets_exceptions_pass_and_gives_output_back(capfd: pytest.CaptureFixture[str]) -> None:
-    from edgefm.silence import silenced
+    from edgefm.core.silence import silenced
 
     with pytest.raises(KeyError), silenced():
         os.write(2, b"from C++")

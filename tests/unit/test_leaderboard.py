@@ -12,7 +12,7 @@ from benchmarks import leaderboard
 from edgefm import runtimes
 from edgefm.benchmarking import record, record_versions
 from edgefm.cli.main import cli, run
-from edgefm.errors import RunError
+from edgefm.core.errors import RunError
 from edgefm.report.leaderboard import page, write_leaderboard
 from edgefm.report.leaderboard.entries import board
 from edgefm.runtimes.base import Available, Unavailable

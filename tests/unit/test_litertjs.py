@@ -18,8 +18,8 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from edgefm.artefacts import sha256_file
-from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.core.artefacts import sha256_file
+from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import litert, litertjs
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.runtimes.litertjs import browser, package, watch

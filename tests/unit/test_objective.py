@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgefm.compression.objective import Objective, objective_of
-from edgefm.errors import ModelError
+from edgefm.compression.fine_tuning.objective import Objective, objective_of
+from edgefm.core.errors import ModelError
 from edgefm.recipes import Distillation, FineTuning
 
 RANDOM = np.random.default_rng(1)

@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgefm.core.errors import DataError, RecipeError, RuntimeUnavailableError
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset, Split, reordered
-from edgefm.data.own_data import load_data
+from edgefm.data.own.load import load_data
 from edgefm.data.sampling import sample_order, shares_split
-from edgefm.errors import DataError, RecipeError, RuntimeUnavailableError
 
 SHAPE = (6, 5, 3)
 RANDOM = np.random.default_rng(0)
@@ -553,8 +553,8 @@ def test_check_fit_says_what_does_not_fit(name: str) -> None:
 
 def test_modules_of_data_import_no_optional_library() -> None:
     script = (
-        "import sys, edgefm.quality, edgefm.data.own_data, edgefm.data.image_folders, edgefm.data.tfrecord_data, "
-        "edgefm.data.npz_data, edgefm.data.python_data; "
+        "import sys, edgefm.data.quality, edgefm.data.own.load, edgefm.data.own.image_folders, "
+        "edgefm.data.own.tfrecord_data, edgefm.data.own.npz_data, edgefm.data.own.python_data; "
         "print(sorted({'PIL', 'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgefm.benchmarking import answers
-from edgefm.benchmarking.pieces import MOST, pieces
-from edgefm.benchmarking.process import WorkerError
+from edgefm.targets import raw_outputs as answers
 from edgefm.targets.host import Host
+from edgefm.targets.pieces import MOST, pieces
+from edgefm.targets.worker_process import WorkerError
 
 
 def _worked_off(count: int, *, sample_seconds: float, journey_seconds: float = 0.0, first: int = 1) -> list[list[int]]:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgefm.core.errors import DataError, RecipeError
 from edgefm.data.preprocessing import PIXELS, preprocessing
-from edgefm.errors import DataError, RecipeError
-from edgefm_converters.calibration_set import from_npz
+from edgefm.quantization.calibration_set import from_npz
 
 SHAPE = (6, 5, 3)
 

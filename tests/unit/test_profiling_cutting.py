@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgefm import flatbuffer
-from edgefm.errors import ModelError
-from edgefm.inspection import inspect
+from edgefm.core.errors import ModelError
 from edgefm.profiling.cutting import Cutter, one_operator, prefix
+from edgefm.tflite import flatbuffer
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import cut_models, tiny_models
 
 DEMO = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"

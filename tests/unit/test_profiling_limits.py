@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefm.inspection import inspect
 from edgefm.profiling import limits, names, profile, result, synthetic
 from edgefm.profiling.limits import Limits, Peak, limited_by, measure_limits
 from edgefm.profiling.timing import Turns
+from edgefm.tflite.inspection import inspect
 
 FOUND = Limits(
     peaks={"int8": Peak(gmac_per_s=200.0, layer="a"), "float32": Peak(gmac_per_s=50.0, layer="b")},

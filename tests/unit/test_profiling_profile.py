@@ -14,9 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edgefm import runtimes
-from edgefm.benchmarking.statistics import Estimate
-from edgefm.errors import ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.inspection import inspect
+from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.profiling import limits, synthetic
 from edgefm.profiling.limits import Limits, Peak
 from edgefm.profiling.profile import profile
@@ -24,6 +22,8 @@ from edgefm.profiling.result import Check, Disturbed, Operator, Profile, write
 from edgefm.profiling.timing import Timed, Together, Turns
 from edgefm.runtimes import in_turn
 from edgefm.runtimes.base import Timed as BaseTimed
+from edgefm.statistics.estimates import Estimate
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import cut_models, fake_runtime, tiny_models
 from tests.fixtures.fake_runtime import FakeSession
 
@@ -397,8 +397,8 @@ def test_written_profile_holds_the_raw_samples_and_its_schema(tmp_path: Path) ->
 @pytest.mark.parametrize("count", [1, 15, 41])
 def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from edgefm.report import style
-    from edgefm.report.profile import draw_profile, write_pictures
+    from edgefm.report.drawing import style
+    from edgefm.report.tools.profile import draw_profile, write_pictures
 
     found = made_up(count)
     for width in (style.WIDE, style.NARROW):
@@ -427,8 +427,8 @@ def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Pa
 
 def test_texts_of_the_narrow_picture_do_not_meet() -> None:
     pytest.importorskip("matplotlib")
-    from edgefm.report import style
-    from edgefm.report.profile import draw_profile
+    from edgefm.report.drawing import style
+    from edgefm.report.tools.profile import draw_profile
 
     with style.drawing():
         figure = draw_profile(made_up(times_ns=[17_340.0] * 15), width=style.NARROW)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.errors import DataError, RecipeError
-from edgefm.quality import DEFAULTS, auc, predicted_classes, quality
+from edgefm.core.errors import DataError, RecipeError
+from edgefm.data.quality import DEFAULTS, auc, predicted_classes, quality
 
 RANDOM = np.random.default_rng(0)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RecipeError
-from edgefm_converters import flatbuffer
-from edgefm_converters.float_file import float_file
-from edgefm_converters.operator_layers import operator_layers
-from edgefm_converters.quantizing import Calibration, calibrate, quantize_tflite, quantizer_recipe
-from edgefm_converters.surgery import operators
-from edgefm_converters.tflite_outputs import tflite_outputs
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.float_file import float_file
+from edgefm_converters.tflite.operator_layers import operator_layers
+from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite, quantizer_recipe
+from edgefm_converters.tflite.surgery import operators
+from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 from tests.fixtures import tiny_models
 from tests.fixtures.classifiers import small_classifier
 
@@ -25,7 +25,7 @@ def convert(model: Any) -> bytes:
     """Return a Keras model as float32 TFLite, the outputs named as TensorFlow likes."""
     import tensorflow as tf
 
-    from edgefm.silence import silenced
+    from edgefm.core.silence import silenced
 
     shape = [1, *model.inputs[0].shape[1:]]
     serve = tf.function(lambda image: model(image, training=False), autograph=False)
@@ -40,7 +40,7 @@ def convert(model: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def small() -> Any:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
     return small_classifier()
@@ -48,7 +48,7 @@ def small() -> Any:
 
 @pytest.fixture(scope="module")
 def float32(small: Any) -> bytes:
-    from edgefm_converters.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 
     return float32_tflite(small)
 
@@ -66,7 +66,7 @@ def calibration(float32: bytes, images: NDArray[np.float32]) -> Calibration:
 @pytest.fixture(scope="module")
 def branched() -> Any:
     """Return a network with default names, a grouped convolution, a branch, two outputs and one flat input."""
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
     import keras
@@ -85,7 +85,7 @@ def branched() -> Any:
 
 def kinds(content: bytes) -> dict[str, str]:
     """Return the dtype in which each operator of a model computes, by its own name and place."""
-    model = flatbuffer.read(content)
+    model = flatbuffer.editable(content)
     graph = model.subgraphs[0]
     return {
         f"{flatbuffer.operator_name(model, operator)}{place}": flatbuffer.dtype(graph.tensors[operator.outputs[0]])
@@ -94,7 +94,7 @@ def kinds(content: bytes) -> dict[str, str]:
 
 
 def ends(content: bytes) -> list[str]:
-    graph = flatbuffer.read(content).subgraphs[0]
+    graph = flatbuffer.editable(content).subgraphs[0]
     return [flatbuffer.dtype(graph.tensors[index]) for index in (*graph.inputs, *graph.outputs)]
 
 
@@ -105,7 +105,7 @@ def test_int16x8_is_near_float32_and_keeps_float_ends(
     assert ends(content) == ["float32", "float32"]
     inner = [dtype for name, dtype in kinds(content).items() if not name.startswith("DEQUANTIZE")]
     assert set(inner) == {"int16"}
-    assert "int8" in {flatbuffer.dtype(tensor) for tensor in flatbuffer.read(content).subgraphs[0].tensors}
+    assert "int8" in {flatbuffer.dtype(tensor) for tensor in flatbuffer.editable(content).subgraphs[0].tensors}
     expected = tflite_outputs(float32, images)[0]
     found = tflite_outputs(content, images)[0]
     coarse = tflite_outputs(quantize_tflite(float32, "int8_w8a8", calibration=calibration), images)[0]
@@ -187,7 +187,7 @@ def test_vector_input_is_quantised() -> None:
 
 
 def test_file_without_signature_gets_one_and_a_fixed_batch() -> None:
-    prepared = flatbuffer.read(float_file(tiny_models.dynamic()))
+    prepared = flatbuffer.editable(float_file(tiny_models.dynamic()))
     assert [signature.signatureKey for signature in prepared.signatureDefs] == [b"serving_default"]
     assert all(tensor.shapeSignature is None for tensor in prepared.subgraphs[0].tensors)
     ready = float_file(tiny_models.dynamic())
@@ -289,7 +289,7 @@ def test_quantising_a_tflite_file_imports_no_tensorflow(tmp_path: Path) -> None:
 import sys, numpy as np
 for name in ("tensorflow", "keras", "tf_keras"):
     sys.modules[name] = None
-from edgefm_converters.quantizing import calibrate, quantize_tflite
+from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 content = open({str(path)!r}, "rb").read()
 images = np.random.default_rng(0).random((8, 28, 28, 1), dtype=np.float32)
 ranges = calibrate(content, images, value_range=(0, 1))

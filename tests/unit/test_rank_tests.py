@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgefm.benchmarking import rank_tests
+from edgefm.statistics import rank_tests
 
 GENERATOR = np.random.default_rng(0)
 

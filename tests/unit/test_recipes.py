@@ -9,7 +9,7 @@ import pytest
 
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_command
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.recipes import (
     DEFAULT_VARIANTS,
     FINE_TUNED_VARIANTS,

@@ -240,7 +240,7 @@ def test_harness_figures_keep_a_missed_target_with_its_number(results: Path) -> 
     ids=["held", "missed", "too few"],
 )
 def test_rates_are_held_to_their_targets(alarms: int, found: int, n: int, told: tuple[str, str], results: Path) -> None:
-    from edgefm.benchmarking.statistics import proportion
+    from edgefm.statistics.estimates import proportion
 
     def rate(hits: int, total: int) -> dict[str, Any]:
         return {"n": total, "hits": hits, "share": proportion(hits, total).to_json()}

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import record_versions
+from edgefm.core.runs import Step
 from edgefm.data.source import DataSource
 from edgefm.recipes import PRESETS, BenchmarkProtocol, PostTraining, Quantization, Variant
 from edgefm.recipes.files import load
-from edgefm.report import details, findings, markdown, measure, pareto, reproduce, tables, weights, wording
-from edgefm.report.facts import Facts, Model, confusions, facts, fastest, loss_is_shown
-from edgefm.report.labels import Box, Mark, place
-from edgefm.report.wording import Interval, number, percent, signed, time_unit, times
-from edgefm.runs import Step
+from edgefm.report.content import measure, pareto, weights, wording
+from edgefm.report.content.facts import Facts, Model, confusions, facts, fastest, loss_is_shown
+from edgefm.report.content.wording import Interval, number, percent, signed, time_unit, times
+from edgefm.report.drawing.labels import Box, Mark, place
+from edgefm.report.pages import markdown, tables
+from edgefm.report.text import details, findings, reproduce
 from tests.fixtures import sample_run
 
 

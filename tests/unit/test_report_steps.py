@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.benchmarking import record_versions, statistics
+from edgefm.benchmarking import record_versions
 from edgefm.recipes import PostTraining, Prune, Quantization, Variant, variant_named
 from edgefm.recipes.files import load
-from edgefm.report import inputs, lineage, promises, reasons, steps_table, tuning
-from edgefm.report.facts import Facts, facts
-from edgefm.report.inputs import Inputs, Prediction
-from edgefm.report.lineage import Growth, Ingredient
-from edgefm.report.measure import Measure
-from edgefm.report.waterfall import Change, Figures, Step, Waterfall, paired, waterfall
-from edgefm.report.weights import Inside
-from edgefm.report.wording import MICROSECONDS, MINUS, Interval
+from edgefm.report.content import inputs, lineage, promises
+from edgefm.report.content.facts import Facts, facts
+from edgefm.report.content.inputs import Inputs, Prediction
+from edgefm.report.content.lineage import Growth, Ingredient
+from edgefm.report.content.measure import Measure
+from edgefm.report.content.waterfall import Change, Figures, Step, Waterfall, paired, waterfall
+from edgefm.report.content.weights import Inside
+from edgefm.report.content.wording import MICROSECONDS, MINUS, Interval
+from edgefm.report.drawing import tuning
+from edgefm.report.pages import steps_table
+from edgefm.report.text import reasons
+from edgefm.statistics import estimates as statistics
 from tests.fixtures import sample_run
 
 MSE = Measure(name="mse", unit="", higher_is_better=False)
@@ -417,7 +421,7 @@ def test_benchmark_of_another_measure_speaks_of_it(tmp_path: Path) -> None:
     assert worse.quality == Interval(value=0.13, low=0.13 - 0.01, high=0.13 + 0.01)
     assert known.models[0].on_front, "nothing has a lower error"
     assert known.chosen is worse, "all that is not the reference shows a loss, so the best of the rest is taken"
-    from edgefm.report import findings
+    from edgefm.report.text import findings
 
     assert "its MSE is 0.03 higher (95 % interval +0.02 to +0.04; a loss is shown)" in findings.headline(known)
     assert [one.need for one in findings.advice(known)][-1] == "Lowest MSE"

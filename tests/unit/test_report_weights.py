@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefm.errors import ModelError
-from edgefm.report import histograms, ladder, weights
-from edgefm.report.weights import Weights
+from edgefm.core.errors import ModelError
+from edgefm.report.content import weights
+from edgefm.report.content.weights import Weights
+from edgefm.report.drawing import histograms, ladder
 from tests.fixtures import sample_run, tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.benchmarking import rank_tests
-from edgefm.benchmarking.round_comparison import (
-    VERDICTS,
-    LatencyComparison,
-    compare_paired,
-    compare_unpaired,
-    verdict,
-)
-from edgefm.benchmarking.statistics import Estimate
+from edgefm.statistics import rank_tests
+from edgefm.statistics.estimates import Estimate
+from edgefm.statistics.round_comparison import VERDICTS, LatencyComparison, compare_paired, compare_unpaired, verdict
 
 Rounds = list[list[int]]
 _TRIALS = 200

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgefm import artefacts, runs
-from edgefm.errors import RunError
-from edgefm.runs import RunDirectory
+from edgefm.core import artefacts, runs
+from edgefm.core.errors import RunError
+from edgefm.core.runs import RunDirectory
 
 
 def finish(run: RunDirectory, kind: str, *, key: str = "k", content: str = "x") -> runs.Step:
@@ -50,7 +50,7 @@ def test_begin_clears_a_killed_attempt_unless_kept(tmp_path: Path) -> None:
 def test_run_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     run = RunDirectory.create_at(tmp_path / "run")
     holder = (
-        "import sys\nfrom pathlib import Path\nfrom edgefm.runs import RunDirectory\n"
+        "import sys\nfrom pathlib import Path\nfrom edgefm.core.runs import RunDirectory\n"
         "with RunDirectory.open(Path(sys.argv[1])).lock():\n print('held', flush=True)\n sys.stdin.read()\n"
     )
     with subprocess.Popen(

@@ -12,20 +12,12 @@ import numpy as np
 import pytest
 
 from edgefm import runtimes
-from edgefm.errors import ModelError, RecipeError
-from edgefm.runtimes import (
-    interpreter_session,
-    litert,
-    onnx_file,
-    probe,
-    tflite_ends,
-    tflite_file,
-    tflite_runtime,
-    tflm,
-)
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.runtimes import interpreter_session, litert, onnx_file, probe, tflite_ends, tflite_runtime, tflm
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.runtimes.native_output import captured
 from edgefm.targets.bundle import bundle
+from edgefm.tflite import tflite_file
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 

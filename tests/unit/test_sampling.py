@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgefm.core.errors import DataError
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Split, class_counts, shared_images
 from edgefm.data.sampling import interleaved, stratified_split
-from edgefm.errors import DataError
 
 BALANCED = np.repeat(np.arange(10), 60)
 

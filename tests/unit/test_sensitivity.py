@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.errors import DataError, RecipeError
-from edgefm.quality import Quality, quality
-from edgefm_converters.float_file import float_file
-from edgefm_converters.mixed_precision import choose_mixed_precision, portable_recipe
-from edgefm_converters.operator_layers import operator_layers
-from edgefm_converters.partly_quantised import Pair
-from edgefm_converters.quantizing import Calibration, calibrate, quantize_tflite
-from edgefm_converters.sensitivity import Sensitivity, sensitivity
-from edgefm_converters.surgery import with_uint8_io
-from edgefm_converters.tflite_outputs import tflite_outputs
+from edgefm.core.errors import DataError, RecipeError
+from edgefm.data.quality import Quality, quality
+from edgefm.quantization.analysis.mixed_precision import choose_mixed_precision, portable_recipe
+from edgefm.quantization.analysis.sensitivity import Sensitivity, sensitivity
+from edgefm_converters.tflite.float_file import float_file
+from edgefm_converters.tflite.operator_layers import operator_layers
+from edgefm_converters.tflite.partly_quantised import Pair
+from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
+from edgefm_converters.tflite.surgery import with_uint8_io
+from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 from tests.fixtures import tiny_models
 
 SHAPE = (8, 8, 1)
@@ -27,13 +27,13 @@ NAMES = ("first", "second", "pool", "flatten", "scores")
 @pytest.fixture(scope="module")
 def float32() -> bytes:
     """Return a network whose layer 'first' has channels of very different size: int8 can't hold them together."""
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
     import keras
     from keras import layers
 
-    from edgefm_converters.keras_to_tflite import float32_tflite
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

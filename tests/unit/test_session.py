@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes.base import Session, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.session import BaseSession, check_input, check_threads

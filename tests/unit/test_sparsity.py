@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgefm.compression import sparsity
+from edgefm.compression.weights import sparsity
 
 RANDOM = np.random.default_rng(0)
 CONV = RANDOM.normal(size=(3, 3, 8, 5)).astype(np.float32)

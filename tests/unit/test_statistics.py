@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from edgefm.benchmarking import statistics
-from edgefm.benchmarking.statistics import Estimate
+from edgefm.statistics import estimates as statistics
+from edgefm.statistics.estimates import Estimate
 
 
 @pytest.mark.parametrize(("hits", "total"), [(0, 10), (1, 10), (10, 10), (9330, 10_000), (1, 10_000)])

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RecipeError
-from edgefm_converters import flatbuffer, quantizing
-from edgefm_converters.keras_to_tflite import float32_tflite
-from edgefm_converters.metadata import Metadata, TensorNote, read_metadata, with_metadata
-from edgefm_converters.quantizing import calibrate, quantize_tflite
-from edgefm_converters.surgery import operators, with_names, with_uint8_io
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite import quantizing
+from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+from edgefm_converters.tflite.metadata import Metadata, TensorNote, read_metadata, with_metadata
+from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
+from edgefm_converters.tflite.surgery import operators, with_names, with_uint8_io
 from tests.fixtures.classifiers import small_classifier
 
 METADATA = Metadata(
@@ -36,7 +37,7 @@ METADATA = Metadata(
 
 @pytest.fixture(scope="module")
 def float32() -> bytes:
-    from edgefm.training.backend import use_backend
+    from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow")
     return float32_tflite(small_classifier())
@@ -80,7 +81,7 @@ def test_uint8_io_refuses_float_model(float32: bytes) -> None:
 
 
 def test_input_scale_is_exact_whatever_the_pictures_hold(float32: bytes, calibration: quantizing.Calibration) -> None:
-    model = flatbuffer.read(quantize_tflite(float32, "int8_w8a8", calibration=calibration))
+    model = flatbuffer.editable(quantize_tflite(float32, "int8_w8a8", calibration=calibration))
     graph = model.subgraphs[0]
     parameters = graph.tensors[graph.inputs[0]].quantization
     assert list(parameters.scale) == [1.0] and list(parameters.zeroPoint) == [0]
@@ -159,7 +160,7 @@ def test_calibrate_rejects(float32: bytes, images: NDArray[np.float32], message:
 
 
 def test_names_are_given_to_both_ends(float32: bytes) -> None:
-    named = flatbuffer.read(with_names(float32, input_name="image", output_name="probabilities"))
+    named = flatbuffer.editable(with_names(float32, input_name="image", output_name="probabilities"))
     graph = named.subgraphs[0]
     names = [tensor.name for tensor in graph.tensors]
     assert names[graph.inputs[0]] == b"image" and names[graph.outputs[0]] == b"probabilities"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edgefm.benchmarking.timing import timed_calls
+from edgefm.worker.timing import timed_calls
 
 SECOND = 1_000_000_000
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgefm import zoo
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefm import artefacts
-from edgefm.errors import RunError
-from edgefm.report import style
+from edgefm.core import artefacts
+from edgefm.core.errors import RunError
+from edgefm.report.drawing import style
 from edgefm.report.leaderboard import page, picture
 from edgefm.report.leaderboard.entries import Board, board
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.benchmarking import record
-from edgefm.errors import RunError
-from edgefm.report.wording import Interval
+from edgefm.core.errors import RunError
+from edgefm.report.content.wording import Interval
 
 # Where the figure of a model on a target comes from, the ones to be relied on most first.
 MODES = ("measured", "estimated", "simulated")

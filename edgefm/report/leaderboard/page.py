@@ -8,10 +8,10 @@ from typing import Any
 from markupsafe import Markup
 from tabulate import tabulate
 
-from edgefm.report import wording
+from edgefm.report.content import wording
 from edgefm.report.leaderboard.entries import Board, Entry, ModelBoard
 from edgefm.report.leaderboard.picture import file_name
-from edgefm.report.page import css, template_environment
+from edgefm.report.pages.page import css, template_environment
 
 TITLE = "The same models on every runtime and target"
 HEADS = ("runtime", "where", "figure is", "one inference", "accuracy", "instructions", "cold start", "memory")

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from edgefm.report import style, wording
+from edgefm.report.content import wording
+from edgefm.report.drawing import style
 from edgefm.report.leaderboard.entries import Entry, ModelBoard
 
 _COLOURS = {"measured": style.BLUE, "estimated": style.ORANGE, "simulated": style.GREY}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from edgefm.errors import ModelError, unknown_name
+from edgefm.core.errors import ModelError, unknown_name
 from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.android_benchmark import program
 from edgefm.runtimes.android_benchmark.adb import INSTALL as _INSTALL_ADB

@@ -16,7 +16,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.core.errors import RuntimeUnavailableError
 
 SERIAL = "ANDROID_SERIAL"  # adb's own variable
 INSTALL = "apt-get install adb, or Android's platform-tools; then allow USB debugging on the device"

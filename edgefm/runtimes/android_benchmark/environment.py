@@ -1,4 +1,4 @@
-"""An Android device as a record's environment: what `edgefm.environment` tells of a machine."""
+"""An Android device as a record's environment: what `edgefm.core.environment` tells of a machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 import re
 from typing import Any
 
-from edgefm import environment
+from edgefm.core import environment
 from edgefm.runtimes.android_benchmark import session
 from edgefm.runtimes.android_benchmark.adb import Device
 from edgefm.runtimes.android_benchmark.program import find as find_program
@@ -18,7 +18,7 @@ _SCRIPT = (
 
 
 def environment_of(device: Device) -> dict[str, Any]:
-    """Return the environment of a device, with the keys of `edgefm.environment.environment`.
+    """Return the environment of a device, with the keys of `edgefm.core.environment.environment`.
 
     `cpu` names SoC and device, `python` and the packages are those of this machine, where the worker runs.
     """

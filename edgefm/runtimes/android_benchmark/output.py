@@ -21,7 +21,7 @@ import re
 import signal
 from dataclasses import dataclass
 
-from edgefm.errors import EdgefmError, ModelError
+from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.runtimes.android_benchmark.adb import AdbError, Done
 
 _SUMMARY = re.compile(

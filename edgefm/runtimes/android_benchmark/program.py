@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm.artefacts import sha256_file
+from edgefm.core.artefacts import sha256_file
 from edgefm.runtimes.android_benchmark.adb import AdbError, Device
 
 VARIABLE = "EDGEFM_ANDROID_BENCHMARK"

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.artefacts import sha256_bytes, sha256_file
-from edgefm.errors import ModelError
+from edgefm.core.artefacts import sha256_bytes, sha256_file
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.android_benchmark.adb import AdbError, Device, Done
 from edgefm.runtimes.android_benchmark.output import Report
 from edgefm.runtimes.android_benchmark.output import read as read_report

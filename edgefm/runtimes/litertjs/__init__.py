@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
 from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError

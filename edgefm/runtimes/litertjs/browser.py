@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes.litertjs import package
 
 _GUARD = "edgefm.runtimes.litertjs.guard"

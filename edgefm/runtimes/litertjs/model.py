@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgefm.errors import ModelError
-from edgefm.runtimes import tflite_file
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
+from edgefm.tflite import tflite_file
 
 # The element types that a Tensor of @litertjs/core 2.5.3 can hold; inside the model there may be others.
 DTYPES = ("float32", "int32", "uint8")

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm.errors import RuntimeUnavailableError
+from edgefm.core.errors import RuntimeUnavailableError
 
 VERSION = "2.5.3"  # what the tests have run; another one that lies in one of the places is used as well
 PACKAGE_VARIABLE = "EDGEFM_LITERTJS"

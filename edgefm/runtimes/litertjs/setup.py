@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgefm.errors import EdgefmError
+from edgefm.core.errors import EdgefmError
 from edgefm.runtimes.litertjs import package
 
 

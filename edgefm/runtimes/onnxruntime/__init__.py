@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.model_ends import End, Ends, check

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.artefacts import sha256_file
-from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
+from edgefm.core.artefacts import sha256_file
+from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Session, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.with_parent import end_with_parent

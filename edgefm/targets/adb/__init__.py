@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgefm import runtimes
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes.android_benchmark import program, session
 from edgefm.runtimes.android_benchmark.adb import SERIAL, AdbError, Device
 from edgefm.runtimes.base import Availability, Available, Unavailable

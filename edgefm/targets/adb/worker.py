@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgefm import environment
-from edgefm.benchmarking import worker
+from edgefm.core import environment
 from edgefm.runtimes.android_benchmark.environment import environment_here
+from edgefm.worker import worker
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.artefacts import sha256_file
-from edgefm.errors import EdgefmError, ModelError, RecipeError, unknown_name
+from edgefm.core.artefacts import sha256_file
+from edgefm.core.errors import EdgefmError, ModelError, RecipeError, unknown_name
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.cortex_m import boards, build, run
@@ -230,7 +230,7 @@ class CortexM:
         self, model: Path, inputs: NDArray[Any], outputs: tuple[NDArray[Any], ...], details: dict[str, Any]
     ) -> Figure:
         """Compare with LiteRT on this machine, in a worker of its own."""
-        from edgefm.benchmarking.answers import raw_outputs
+        from edgefm.targets.raw_outputs import raw_outputs
 
         name = "output_difference"
         details = details | {"reference": REFERENCE, "inputs": len(inputs)}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.targets.base import TargetError
 
 EMULATOR, COMPILER = "qemu-system-arm", "arm-none-eabi-gcc"

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.targets.base import TargetError
 from edgefm.targets.cortex_m.boards import COMPILER, FIRMWARE, Board, find
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError
-from edgefm.inspection import Inspection, inspect
+from edgefm.core.errors import ModelError
+from edgefm.tflite.inspection import Inspection, inspect
 
 _HINT = "Convert the model again with a fixed batch of 1."
 # Names of the schema's enumerations.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.targets.cortex_m.arithmetic import (
     activation_range,
     mean_multiplier,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.core.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.session import BaseSession, check_input
 from edgefm.runtimes.with_parent import end_with_parent

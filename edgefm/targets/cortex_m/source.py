@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.errors import ModelError
+from edgefm.core.errors import ModelError
 from edgefm.targets.cortex_m.graph import Graph, Tensor
 from edgefm.targets.cortex_m.kernels import Alias, Field, Place, Step, steps_of
 

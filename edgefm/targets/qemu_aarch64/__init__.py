@@ -21,8 +21,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgefm import runtimes
-from edgefm.errors import EdgefmError
-from edgefm.runtimes import tflite_file
+from edgefm.core.errors import EdgefmError
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.bundle import bundle
@@ -32,8 +31,9 @@ from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
 from edgefm.targets.qemu_aarch64.root import Root
 from edgefm.targets.qemu_aarch64.root import find as find_root
 from edgefm.targets.worker_start import start
+from edgefm.tflite import tflite_file
 
-WORKER = "edgefm.benchmarking.worker"
+WORKER = "edgefm.worker.worker"
 RUNTIME = "litert"
 # The worker's own limit does not reach the system: qemu 7.2 takes a guest's RLIMIT_AS and does nothing. So the
 # emulator has one: 4 GiB for the model, and 1 GiB for emulator and Python (0.5 GiB seen).

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgefm.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 
 _ARMV8_0 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 _ARMV8_2 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"

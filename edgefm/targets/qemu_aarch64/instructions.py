@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm import runtimes
-from edgefm.errors import EdgefmError, ModelError
+from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.targets.base import TargetError
 from edgefm.targets.bundle import bundle
 from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment

@@ -30,8 +30,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from edgefm import artefacts
-from edgefm.progress import SILENT, Progress
+from edgefm.core import artefacts
+from edgefm.core.progress import SILENT, Progress
 from edgefm.targets.base import TargetError
 from edgefm.targets.qemu_aarch64.cpus import CPUS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from edgefm.errors import EdgefmError
+from edgefm.core.errors import EdgefmError
 from edgefm.targets.qemu_aarch64 import program, root
 
 

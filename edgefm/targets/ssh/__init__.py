@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgefm import runtimes
-from edgefm.artefacts import sha256_bytes, sha256_file
-from edgefm.errors import ModelError
+from edgefm.core.artefacts import sha256_bytes, sha256_file
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets import bundle
 from edgefm.targets.base import Figure, Mode, TargetError

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from edgefm.errors import RecipeError
+from edgefm.core.errors import RecipeError
 from edgefm.targets.base import TargetError
 
 CONNECT_SECONDS = 10

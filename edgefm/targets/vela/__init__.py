@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgefm.errors import EdgefmError, ModelError, RecipeError, unknown_name
-from edgefm.inspection import Inspection, OperatorInfo, inspect
+from edgefm.core.errors import EdgefmError, ModelError, RecipeError, unknown_name
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.vela import program
+from edgefm.tflite.inspection import Inspection, OperatorInfo, inspect
 
 ACCELERATORS = (
     "ethos-u55-32",

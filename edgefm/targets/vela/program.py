@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from edgefm.errors import ModelError, RecipeError, unknown_name
+from edgefm.core.errors import ModelError, RecipeError, unknown_name
 from edgefm.targets.base import TargetError
 
 VARIABLE = "EDGEFM_VELA"

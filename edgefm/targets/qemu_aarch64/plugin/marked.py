@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgefm.errors import EdgefmError
+from edgefm.core.errors import EdgefmError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import TensorDetails
 

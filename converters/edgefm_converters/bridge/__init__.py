@@ -1,0 +1,1 @@
+"""Keras 3 models to tf_keras and back."""

@@ -1,0 +1,1 @@
+"""Reading models of others: .keras, .h5, SavedModel."""

@@ -1,0 +1,239 @@
+"""Loads Keras models from `.keras` and HDF5 files and SavedModel folders, of Keras 2 and 3, as Keras 3 models.
+
+Refuses what is none, what holds code, and what cannot become a TFLite file, before it costs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgefm.core.errors import ModelError, missing_extra
+from edgefm.core.silence import silenced
+from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
+from edgefm_converters.tflite.single_input import check_single_input
+
+_TRIALS = 4
+_UNKNOWN = re.compile(r"(?:Could not locate class|Unknown layer:) '?\"?([\w>.]+)")
+
+
+def load_model(path: Path, *, trust: bool = False) -> Any:
+    """Return the Keras 3 model in a file or folder, in float32, with one input of fixed size.
+
+    Keras runs on TensorFlow from then on. A file of Keras 2 is read by Keras 3 where that computes the same as
+    tf_keras does, else by tf_keras, and carried over layer by layer.
+
+    Args:
+      path: `.keras`, `.h5`, `.hdf5`, or a SavedModel folder that Keras 2 wrote.
+      trust: run code that the file holds (Lambda layers).
+    Returns:
+      a Functional or Sequential keras.Model, not compiled.
+    Raises:
+      ModelError: no such file, damaged, a subclassed model, code or an unknown layer in it, weights that are not
+        finite, a model that is compressed already, two inputs, or a size that is not fixed.
+      RuntimeUnavailableError: a library is not installed, or Keras runs on another backend already.
+    """
+    check_file(path, trust=trust)
+    for library in ("keras", "tensorflow"):
+        if importlib.util.find_spec(library) is None:
+            raise missing_extra(library, "compress")
+    from edgefm.keras_graph.backend import use_backend
+
+    use_backend("tensorflow", "float32")
+    stored = read_stored(path)
+    if stored.kind == "saved_model":
+        model = _of_saved_model(path, trust=trust)
+    elif stored.of_keras_2:
+        model = _of_keras_2(path, stored, trust=trust)
+    else:
+        model = _by_keras_3(path, stored, trust=trust)
+    _check_model(model, source=str(path))
+    return _in_float32(model)
+
+
+def check_file(path: Path, *, trust: bool = False) -> None:
+    """Raise a ModelError where a path cannot be a model that `load_model` loads; imports no Keras.
+
+    Args:
+      path: file or folder.
+      trust: let code in it pass.
+    """
+    stored = read_stored(path)
+    if stored.configs:
+        check_stored(stored, path, trust=trust)
+
+
+def _check_model(model: Any, *, source: str) -> None:
+    check_single_input(model, source=source)
+    _check_float(model, source=source)
+    _check_finite(model, source=source)
+
+
+def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
+    """Return the model as Keras 3 reads it."""
+    import keras
+
+    try:
+        with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+            return keras.saving.load_model(named, compile=False, safe_mode=not trust)
+    except Exception as error:  # Keras raises whatever its layers' code raises
+        raise _cannot_load(path, error, trust=trust) from error
+
+
+def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
+    """Return the model in a file of Keras 2, proved to compute what tf_keras computes."""
+    from edgefm_converters.bridge.reverse_bridge import check_functions
+
+    model, refused = None, None
+    try:
+        model = _by_keras_3(path, stored, trust=trust)
+    except ModelError as error:
+        refused = error
+    tf_keras = _tf_keras()
+    check_functions(entries(stored.configs), source=str(path))
+    try:
+        with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+            tf_model = tf_keras.models.load_model(named, compile=False, safe_mode=not trust)
+    except Exception as error:  # as above
+        raise (refused or _cannot_load(path, error, trust=trust)) from error
+    if model is not None:
+        _check_model(model, source=str(path))
+        if _same(model, tf_model):
+            return model
+    return _carried_over(path, tf_model)
+
+
+def _of_saved_model(path: Path, *, trust: bool) -> Any:
+    from edgefm_converters.bridge.reverse_bridge import check_functions
+    from edgefm_converters.readers.saved_model import check_operations, has_keras_model, read_keras_metadata
+
+    if not has_keras_model(path):
+        raise ModelError(
+            f"{path} is a SavedModel without a Keras model in it: a graph of operations, no layers",
+            hint="It can be quantised after training, but not pruned, clustered or trained on. For that, save the "
+            "model that it came from with Keras: model.save('model.keras').",
+        )
+    tf_keras = _tf_keras()
+    stored = read_keras_metadata(path)
+    check_stored(stored, path, trust=trust)
+    check_functions(entries(stored.configs), source=str(path))
+    if not trust:
+        check_operations(path)
+    try:
+        with silenced():
+            tf_model = tf_keras.models.load_model(str(path), compile=False)
+    except Exception as error:  # as above
+        raise _cannot_load(path, error, trust=trust) from error
+    return _carried_over(path, tf_model)
+
+
+def _carried_over(path: Path, tf_model: Any) -> Any:
+    """Return a tf_keras model as a Keras 3 model, proved to compute the same."""
+    from edgefm_converters.bridge.bridge import check_parity
+    from edgefm_converters.bridge.reverse_bridge import keras_from_tf
+
+    model = keras_from_tf(tf_model)
+    _check_model(model, source=str(path))
+    check_parity(model, tf_model, _trials(model))
+    return model
+
+
+def _same(model: Any, tf_model: Any) -> bool:
+    from edgefm_converters.bridge.bridge import check_parity
+
+    try:
+        check_parity(model, tf_model, _trials(model))
+    except (ModelError, ValueError):  # they differ, in values or in shapes
+        return False
+    return True
+
+
+def _trials(model: Any) -> Any:
+    shape = model.inputs[0].shape
+    return np.random.default_rng(0).normal(size=(shape[0] or _TRIALS, *shape[1:])).astype(np.float32) * 3
+
+
+def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
+    message = " ".join(str(error).split())
+    reason = message.rpartition("Exception encountered: ")[2]  # Keras shows whole configurations before it
+    if not trust and ("safe_mode" in message or "lambda" in message.lower()):
+        return ModelError(
+            f"{path} holds a Lambda layer: Python code that safe mode does not run",
+            hint="Replace it with layers of Keras or keras.ops, and save the model again.",
+        )
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        return ModelError(
+            f"{path} uses the class '{unknown.group(1).split('>')[-1]}', which Keras does not know here",
+            hint="Only layers that come with Keras can be converted.",
+        )
+    return ModelError(f"Keras cannot load {path}: {reason[:300]}", hint=HOW_TO_SAVE)
+
+
+@contextmanager
+def _with_suffix(path: Path, suffix: str) -> Iterator[str]:
+    """Give the path under a name that ends as its content asks: Keras goes by the ending."""
+    if path.suffix == suffix:
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgefm-model-") as folder:
+        link = Path(folder) / f"model{suffix}"
+        link.symlink_to(path.resolve())
+        yield str(link)
+
+
+def _tf_keras() -> Any:
+    with silenced():
+        try:
+            import tf_keras
+        except ImportError as error:
+            raise missing_extra("tf_keras", "compress") from error
+    return tf_keras
+
+
+def _check_float(model: Any, *, source: str) -> None:
+    for layer in model._flatten_layers(include_self=False):
+        mode = layer.dtype_policy.quantization_mode
+        if mode:
+            raise ModelError(
+                f"{source} is quantised already: its layer '{layer.name}' ({type(layer).__name__}) is {mode}",
+                hint="Start from the float model before quantize().",
+            )
+
+
+def _check_finite(model: Any, *, source: str) -> None:
+    for weight in model.weights:
+        values = np.asarray(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise ModelError(
+                f"the weights '{weight.path}' of {source} hold {count} values that are NaN or infinite",
+                hint="The training diverged: train again with a lower learning rate.",
+            )
+
+
+def _in_float32(model: Any) -> Any:
+    """Return a model that computes in float32 on float32 input; the same one where it does already."""
+    import keras
+
+    from edgefm.keras_graph.graph import Graph, call_copy
+
+    def deviates(layer: Any) -> bool:
+        return isinstance(layer, keras.Layer) and layer.compute_dtype != "float32"
+
+    graph = Graph(model)
+    if model.inputs[0].dtype == "float32" and not any(deviates(call.layer) for call in graph.calls):
+        return model
+    copies: dict[int, Any] = {}
+    changed = {"dtype": "float32"}
+    return graph.rebuild(
+        lambda call, _, args, kwargs: call_copy(call, args, kwargs, copies=copies, config=changed),
+        input_dtype="float32",
+    )

@@ -1,0 +1,175 @@
+"""SavedModel folders: what Keras wrote into them, and their conversion where Keras wrote nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgefm.core.errors import ModelError
+from edgefm.core.silence import silenced
+from edgefm_converters.readers.stored_config import KERAS_METADATA, Stored, read_stored
+
+SIGNATURE = "serving_default"
+# Operations that reach out of the graph: to Python, to files, to the shell of a library.
+_REACHING_OUT = frozenset(
+    (
+        "EagerPyFunc",
+        "MatchingFiles",
+        "PyFunc",
+        "PyFuncStateless",
+        "ReadFile",
+        "WriteFile",
+        "WholeFileReader",
+        "WholeFileReaderV2",
+    )
+)
+
+
+def has_keras_model(folder: Path) -> bool:
+    """Return whether Keras 2 described its layers in a SavedModel; without that it is a graph of operations."""
+    return (folder / KERAS_METADATA).is_file()
+
+
+def read_keras_metadata(folder: Path) -> Stored:
+    """Return what Keras 2 wrote of its layers into a SavedModel; nothing in it is run.
+
+    Raises:
+      ModelError: the description is damaged, or is one of a subclassed model.
+    """
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    metadata = _parsed(folder / KERAS_METADATA, saved_metadata_pb2.SavedMetadata())
+    nodes = [(node.node_path, node.identifier, json.loads(node.metadata)) for node in metadata.nodes]
+    root = next((node for node in nodes if node[0] == "root"), None)
+    if root is None or root[1] not in ("_tf_keras_network", "_tf_keras_sequential"):
+        kind = root[2].get("class_name") if root is not None else None
+        raise ModelError(
+            f"{folder} holds a subclassed model ({kind}): its graph is known to its own Python code only",
+            hint=_as_a_graph(folder),
+        )
+    return Stored(kind="saved_model", configs=tuple(node[2] for node in nodes), keras="2.")
+
+
+def check_operations(folder: Path) -> None:
+    """Raise a ModelError where the graph of a SavedModel reads or writes files or calls Python."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = _parsed(folder / "saved_model.pb", saved_model_pb2.SavedModel())
+    for graph in content.meta_graphs:
+        nodes = [*graph.graph_def.node, *(node for one in graph.graph_def.library.function for node in one.node_def)]
+        found = sorted({node.op for node in nodes} & _REACHING_OUT)
+        if found:
+            raise ModelError(
+                f"the graph in {folder} uses {', '.join(found)}: it reads or writes files, or calls Python",
+                hint="Save it without, or trust it with --trust.",
+            )
+
+
+def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes:
+    """Return the function `serving_default` of a SavedModel as a float32 TFLite file with batch 1.
+
+    Args:
+      folder: of a SavedModel, written by Keras, by TensorFlow, or through JAX or PyTorch converters.
+      trust: run graphs that read files or call Python.
+    Returns:
+      content of a .tflite file; its signature takes `image`, and gives the outputs by their own names.
+    Raises:
+      ModelError: no SavedModel, no such signature, two inputs, a size that is not fixed, inputs that are no floats,
+        weights that are not finite, or an operator that TFLite does not have.
+    """
+    from edgefm_converters.tflite.keras_to_tflite import INPUT, tflite_of_function
+
+    read_stored(folder)
+    if not trust:
+        check_operations(folder)
+    function = _served(folder)
+    name, spec = _only_input(function, folder)
+    _check_finite(function, folder)
+    outputs = {key if key != INPUT else f"{key}_1": key for key in function.structured_outputs}
+
+    def serve(image: Any) -> dict[str, Any]:
+        given = function(**{name: image})
+        return {new: given[key] for new, key in outputs.items()}
+
+    return tflite_of_function(
+        serve,
+        shape=(1, *spec.shape[1:]),
+        holds=list(function.variables),
+        outputs=tuple(outputs),
+        source=f"the SavedModel {folder}",
+    )
+
+
+def _parsed(path: Path, message: Any) -> Any:
+    """Return a protocol buffer message, filled from a file."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
+
+    try:
+        message.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelError(f"{path} is damaged or cut off: {error}") from error
+    return message
+
+
+def _served(folder: Path) -> Any:
+    import tensorflow as tf
+
+    try:
+        with silenced():
+            loaded = tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises whatever the graph's parts raise
+        raise ModelError(f"TensorFlow cannot load {folder}: {' '.join(str(error).split())[:300]}") from error
+    if SIGNATURE not in loaded.signatures:
+        raise ModelError(
+            f"{folder} has no signature '{SIGNATURE}'; it has: {', '.join(loaded.signatures) or 'none'}",
+            hint=f"tf.saved_model.save(model, folder, signatures={{'{SIGNATURE}': function}})",
+        )
+    function = loaded.signatures[SIGNATURE]
+    function.loaded = loaded  # its variables live as long as this
+    return function
+
+
+def _only_input(function: Any, folder: Path) -> tuple[str, Any]:
+    import tensorflow as tf
+
+    specs = function.structured_input_signature[1]
+    if len(specs) != 1:
+        raise ModelError(
+            f"'{SIGNATURE}' of {folder} has {len(specs)} inputs ({', '.join(sorted(specs))}); one is expected"
+        )
+    ((name, spec),) = specs.items()
+    shape = spec.shape.as_list() if spec.shape.rank is not None else None
+    if not shape or len(shape) < 2 or None in shape[1:] or shape[0] not in (None, 1):
+        raise ModelError(
+            f"the input '{name}' of {folder} has the shape {'unknown' if shape is None else tuple(shape)}; a batch of "
+            "1 or any, and fixed sizes behind it are expected",
+            hint="Save it with a signature whose tf.TensorSpec gives all sizes.",
+        )
+    if spec.dtype != tf.float32:
+        raise ModelError(
+            f"the input '{name}' of {folder} is {spec.dtype.name}; float32 is expected",
+            hint="Save it with a signature that takes float32.",
+        )
+    return name, spec
+
+
+def _check_finite(function: Any, folder: Path) -> None:
+    for variable in function.variables:
+        values = variable.numpy()
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise ModelError(
+                f"the weights '{variable.name}' of {folder} hold {count} values that are NaN or infinite",
+                hint="The training diverged: train again with a lower learning rate.",
+            )
+
+
+def _as_a_graph(folder: Path) -> str:
+    return (
+        "Build it as keras.Sequential or as keras.Model(inputs, outputs); or remove "
+        f"{KERAS_METADATA} from a copy of {folder.name}: its graph is then "
+        "converted as it is, without passes that train."
+    )

@@ -1,0 +1,218 @@
+"""What a model file says of its layers, read as JSON before anything in it is run.
+
+Old formats run code while they load: a Lambda layer is Python bytecode, and Keras' safe mode has had gaps for
+HDF5 files. So configurations are searched first, in all formats alike.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgefm.core.errors import ModelError, missing_extra
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+KERAS_METADATA = "keras_metadata.pb"
+HOW_TO_SAVE = "Save a model with Keras 3: model.save('model.keras')."
+_GRAPHS = ("Sequential", "Functional", "Model")
+
+_CODE = {
+    "Lambda": "a Lambda layer: Python code",
+    "__lambda__": "a Lambda layer: Python code",
+    "TorchModuleWrapper": "a TorchModuleWrapper: a pickle",
+    "TFSMLayer": "a TFSMLayer: a graph from another file",
+    "FlaxLayer": "a FlaxLayer: Python code",
+    "JaxLayer": "a JaxLayer: Python code",
+}
+_WITHOUT_CODE = "Replace it with layers of Keras or keras.ops and save the model again, or trust the file with --trust."
+_WRAPPERS = {
+    "PruneLowMagnitude": (
+        "has pruning wrappers (PruneLowMagnitude)",
+        "Strip them first, with tfmot.sparsity.keras.strip_pruning(model), and save again.",
+    ),
+    "ClusterWeights": (
+        "has clustering wrappers (ClusterWeights)",
+        "Strip them first, with tfmot.clustering.keras.strip_clustering(model), and save again.",
+    ),
+    "QuantizeWrapper": (
+        "is quantised already (QuantizeWrapper)",
+        "Start from the float model before quantize_apply().",
+    ),
+    "QuantizedDTypePolicy": ("is quantised already", "Start from the float model before quantize()."),
+}
+_WRAPPERS |= dict.fromkeys(
+    ("QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate", "ClusterWeightsMHA"), _WRAPPERS["QuantizeWrapper"]
+)
+_WRAPPERS |= dict.fromkeys(("QuantizedFloat8DTypePolicy", "GPTQDTypePolicy"), _WRAPPERS["QuantizedDTypePolicy"])
+# Functions that a configuration may name: activations of Keras, and what a program has registered under a name.
+_FUNCTIONS = ("keras.activations", "keras.src.activations", "keras.ops", "builtins", "tf_keras.activations")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a file says of itself.
+
+    Attributes:
+      kind: its format.
+      configs: configurations of the model, or of its nodes (SavedModel), as JSON.
+      keras: version of Keras that saved it, '' where it does not say.
+    """
+
+    kind: Literal["keras", "h5", "saved_model"]
+    configs: tuple[Any, ...]
+    keras: str
+
+    @property
+    def of_keras_2(self) -> bool:
+        """Whether Keras 2 saved it: some defaults and names meant something else."""
+        return self.kind == "saved_model" or self.keras.startswith(("2.", "1."))
+
+
+def read_stored(path: Path) -> Stored:
+    """Return what a model file says of its layers; nothing in it is run. Imports neither Keras nor TensorFlow.
+
+    Raises:
+      ModelError: no such file, or one that is no model, is empty, cut off or damaged.
+      RuntimeUnavailableError: an HDF5 file, and no h5py here.
+    """
+    if path.is_dir():
+        return _of_saved_model(path)
+    if not path.is_file():
+        raise ModelError(f"no model file at {path}")
+    if path.stat().st_size == 0:
+        raise ModelError(f"{path} is empty", hint=HOW_TO_SAVE)
+    with path.open("rb") as file:
+        magic = file.read(len(HDF5_MAGIC))
+    if magic == HDF5_MAGIC:
+        return _of_hdf5(path)
+    if path.suffix in (".h5", ".hdf5"):
+        raise ModelError(f"{path} is not an HDF5 file", hint=HOW_TO_SAVE)
+    return _of_keras_zip(path)
+
+
+def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
+    """Raise a ModelError where a model holds code, is no graph of layers, or is compressed already.
+
+    Args:
+      stored: what the file says.
+      path: of it.
+      trust: let code pass.
+    """
+    if stored.kind != "saved_model":
+        kind = stored.configs[0].get("class_name") if isinstance(stored.configs[0], dict) else None
+        if kind not in _GRAPHS:
+            raise ModelError(
+                f"{path} holds a subclassed model ({kind}): its graph is known to its own Python code only",
+                hint="Build it as keras.Sequential or as keras.Model(inputs, outputs).",
+            )
+    for entry in entries(stored.configs):
+        kind = str(entry["class_name"]).split(">")[-1]
+        if kind in _WRAPPERS:
+            what, hint = _WRAPPERS[kind]
+            raise ModelError(f"{path} {what}", hint=hint)
+        if trust:
+            continue
+        if kind in _CODE:
+            raise ModelError(f"{path} holds {_CODE[kind]} that safe mode does not run", hint=_WITHOUT_CODE)
+        module = str(entry.get("module") or "builtins")
+        if kind == "function" and not entry.get("registered_name") and not module.startswith(_FUNCTIONS):
+            raise ModelError(
+                f"{path} names the function {module}.{entry.get('config')}, which safe mode does not run",
+                hint=_WITHOUT_CODE,
+            )
+
+
+def entries(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in JSON that names a class."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if "class_name" in found:
+                yield found
+            waiting += found.values()
+        elif isinstance(found, (list, tuple)):
+            waiting += found
+
+
+def _of_keras_zip(path: Path) -> Stored:
+    parts = ("config.json", "metadata.json", "model.weights.h5")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = [part for part in parts if part not in archive.namelist()]
+            if missing:
+                raise ModelError(
+                    f"{path} is a zip archive, but no .keras file: {', '.join(missing)} is missing", hint=HOW_TO_SAVE
+                )
+            damaged = archive.testzip()
+            if damaged:
+                raise ModelError(f"{path} is damaged: the content of {damaged} fails its checksum")
+            config = json.loads(archive.read("config.json"))
+            metadata = json.loads(archive.read("metadata.json"))
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise ModelError(f"{path} is not a .keras file, or is cut off ({error})", hint=HOW_TO_SAVE) from error
+    # What a model was compiled with is not loaded.
+    wanted = {key: value for key, value in config.items() if key != "compile_config"} if _is_object(config) else config
+    return Stored(kind="keras", configs=(wanted,), keras=str(metadata.get("keras_version", "")))
+
+
+def _of_hdf5(path: Path) -> Stored:
+    if importlib.util.find_spec("h5py") is None:
+        raise missing_extra("h5py", "compress")
+    import h5py  # type: ignore[import-untyped]  # it has no stubs
+
+    try:
+        with h5py.File(path, "r") as file:
+            _check_links(file, path)
+            config, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
+            if config is None:
+                raise ModelError(
+                    f"{path} holds weights, but no model",
+                    hint="Build the model, model.load_weights(...), and save all of it: model.save('model.keras').",
+                )
+            if "model_weights" not in file:
+                raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
+            loaded = json.loads(_text(config))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"{path} is not a model of Keras, or is cut off ({error})", hint=HOW_TO_SAVE) from error
+    return Stored(kind="h5", configs=(loaded,), keras=_text(version))
+
+
+def _check_links(group: Any, path: Path) -> None:
+    """Raise a ModelError where an HDF5 file would read other files."""
+    import h5py
+
+    for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, (h5py.ExternalLink, h5py.SoftLink)):
+            raise ModelError(f"{path} holds a link ('{name}') to {link.path}; weights must be in the file itself")
+        entry = group[name]
+        if isinstance(entry, h5py.Group):
+            _check_links(entry, path)
+        elif entry.external or entry.is_virtual:
+            raise ModelError(f"the weights '{entry.name}' of {path} are in another file; they must be in this one")
+
+
+def _of_saved_model(path: Path) -> Stored:
+    graph = path / "saved_model.pb"
+    if not graph.is_file():
+        raise ModelError(
+            f"{path} is a folder, but no SavedModel: saved_model.pb is missing",
+            hint="Give a .keras or .h5 file, or the folder that model.export() or tf.saved_model.save() wrote.",
+        )
+    if graph.stat().st_size == 0:
+        raise ModelError(f"{graph} is empty")
+    return Stored(kind="saved_model", configs=(), keras="")
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)

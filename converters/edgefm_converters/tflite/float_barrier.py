@@ -1,0 +1,56 @@
+"""Keeps TensorFlow's converter from quantising a layer that shall stay float32 between int8 neighbours.
+
+The converter quantises every operator that it finds ranges around, its constants included, and has no list of
+exceptions for fake-quantised graphs. A sine that only the converter is shown parts the layer's output from the range
+behind it: TFLite has no int8 sine. It is taken out of the file again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edgefm.tflite import flatbuffer
+
+_NAME = "edgefm_float_barrier"
+_shown = False
+
+
+def barrier(tensor: Any) -> Any:
+    """Return the tensor; while barriers are shown, its sine."""
+    if not _shown:
+        return tensor
+    import tensorflow as tf
+
+    return tf.math.sin(tensor, name=_NAME)
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Show barriers to what is traced within."""
+    global _shown
+    _shown = True
+    try:
+        yield
+    finally:
+        _shown = False
+
+
+def removed(content: bytes) -> bytes:
+    """Return a .tflite file without its barriers: what took a barrier's output takes its input."""
+    model = flatbuffer.editable(content)
+    graph = model.subgraphs[0]
+    kept, instead = [], {}
+    for operator in graph.operators:
+        output = operator.outputs[0]
+        if flatbuffer.operator_name(model, operator) == "SIN" and _NAME.encode() in graph.tensors[output].name:
+            instead[int(output)] = int(operator.inputs[0])
+        else:
+            kept.append(operator)
+    if not instead:
+        return content
+    for operator in kept:
+        operator.inputs = [instead.get(int(index), int(index)) for index in operator.inputs]
+    graph.operators = kept
+    return flatbuffer.write(model)

@@ -1,0 +1,133 @@
+"""Keras 3 -> TFLite: one sample in, every output of the model out, float32, with a signature."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edgefm.core.errors import ModelError
+from edgefm.core.silence import silenced
+from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.single_input import check_single_input
+
+SIGNATURE = "serving_default"
+INPUT = "image"
+OUTPUT = "probabilities"
+_UNSUPPORTED = re.compile(r"'(tf\.[^']+)' op is neither a custom op nor a flex op")
+_PROBABILITIES = ("softmax", "sigmoid")
+
+
+def float32_tflite(model: Any) -> bytes:
+    """Return a model as a float32 TFLite file with batch 1 and built-in operators only.
+
+    Args:
+      model: keras.Model on the TensorFlow backend with one float input of fixed size, of any rank.
+    Returns:
+      content of a .tflite file; its signature `serving_default` takes `image` and gives `output_names(model)`, in
+      the model's order.
+    Raises:
+      ModelError: other inputs, a size that is not fixed, or an operator that TFLite does not have.
+    """
+    import keras
+
+    check_single_input(model, source=f"the model '{model.name}'")
+    names = output_names(model)
+
+    def serve(image: Any) -> dict[str, Any]:
+        return dict(zip(names, keras.tree.flatten(model(image, training=False)), strict=True))
+
+    return tflite_of_function(
+        serve,
+        shape=(1, *model.inputs[0].shape[1:]),
+        holds=[weight.value for weight in model.variables],
+        outputs=names,
+        source=f"the model '{model.name}'",
+    )
+
+
+def output_names(model: Any) -> tuple[str, ...]:
+    """Return a name for each output of a Keras model, none twice.
+
+    'probabilities' where the only output is one softmax or sigmoid a sample; else the names of the layers that
+    give them.
+    """
+    layers = [tensor._keras_history.operation for tensor in model.outputs]
+    if len(layers) == 1 and len(model.outputs[0].shape) == 2 and _gives_probabilities(layers[0]):
+        return (OUTPUT,)
+    names: list[str] = []
+    for layer in layers:
+        name, number = layer.name, 1
+        while name in (*names, INPUT):
+            name, number = f"{layer.name}_{number}", number + 1
+        names.append(name)
+    return tuple(names)
+
+
+def tflite_of_function(
+    serve: Callable[[Any], Mapping[str, Any]],
+    *,
+    shape: tuple[int, ...],
+    holds: Any,
+    outputs: Sequence[str],
+    source: str,
+) -> bytes:
+    """Return a function of TensorFlow as a float32 TFLite file.
+
+    Args:
+      serve: from a float32 tensor to tensors by name.
+      shape: of its input, all numbers.
+      holds: what owns the variables that it reads.
+      outputs: names of its outputs, in the order in which the file gives them.
+      source: what is converted, in error messages.
+    Raises:
+      ModelError: TensorFlow cannot convert it.
+    """
+    import tensorflow as tf
+
+    # The variables must hang on what is saved, and the batch is fixed by the signature.
+    module = tf.Module()
+    module.holds = holds
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
+    try:
+        with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
+            tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+            content = bytes(converter.convert())
+    except Exception as error:  # the converter raises its own class, TensorFlow several others
+        message = str(error)
+        names = sorted(set(_UNSUPPORTED.findall(message)))
+        if names:
+            raise ModelError(
+                f"{source} uses {', '.join(names)}, which TFLite does not have",
+                hint="Replace the layer that needs it, or write it with other operations.",
+            ) from error
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
+        reason = lines[0][:300] if lines else type(error).__name__
+        raise ModelError(f"TensorFlow cannot convert {source}: {reason}") from error
+    return in_order(content, outputs)
+
+
+def in_order(content: bytes, names: Sequence[str]) -> bytes:
+    """Return a .tflite file that gives its outputs in this order; TensorFlow puts them in that of the alphabet.
+
+    Args:
+      content: of a file with one graph and one signature.
+      names: of all outputs in the signature.
+    """
+    model = flatbuffer.editable(content)
+    graph, (signature,) = model.subgraphs[0], model.signatureDefs
+    by_name = {output.name.decode(): output for output in signature.outputs}
+    assert sorted(by_name) == sorted(names), f"the signature gives {sorted(by_name)}, not {sorted(names)}"
+    wanted = [by_name[name].tensorIndex for name in names]
+    if [int(index) for index in graph.outputs] == wanted:
+        return content
+    graph.outputs = wanted
+    signature.outputs = [by_name[name] for name in names]
+    return flatbuffer.write(model)
+
+
+def _gives_probabilities(layer: Any) -> bool:
+    activation = getattr(layer, "activation", None)
+    return type(layer).__name__.lower() in _PROBABILITIES or getattr(activation, "__name__", None) in _PROBABILITIES

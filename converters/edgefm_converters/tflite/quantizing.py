@@ -1,0 +1,226 @@
+"""float32 TFLite -> the post-training schemes, with litert-quantizer and without TensorFlow.
+
+int8 is symmetric per channel for weights and affine per tensor for activations, whose ranges go from the least to
+the greatest value over all calibration samples. Moving averages of each sample's extremes, which litert-quantizer
+takes by itself, cut off the extremes of half of the samples, and of a regression's output nearly everything.
+Source: Jacob et al. 2018, arXiv:1712.05877; the scheme is specified at
+https://ai.google.dev/edge/litert/models/quantization_spec.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import ModelError, missing_extra, unknown_name
+from edgefm.core.silence import silenced
+from edgefm.recipes import CALIBRATED, SCHEMES
+from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.float_file import float_file
+from edgefm_converters.tflite.operator_layers import kept_operators
+from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
+
+_WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Ranges of a model's activations, shared by its calibrated schemes.
+
+    Attributes:
+      ranges: litert-quantizer's result: {tensor name: {'min': array, 'max': array}}.
+      images: number of samples that they come from.
+      pixels: the inputs are encoded 8-bit pixels, so that uint8 levels can go in.
+    """
+
+    ranges: Mapping[str, Any]
+    images: int
+    pixels: bool = True
+
+
+def calibrate(
+    float32: bytes,
+    images: NDArray[np.float32],
+    *,
+    value_range: tuple[float, float] | None,
+    pixels: bool | None = None,
+    earlier: Calibration | None = None,
+) -> Calibration:
+    """Return the activation ranges of a float32 model over some samples.
+
+    Args:
+      float32: .tflite file with one input, its own or from elsewhere.
+      images: float32 [n, ...], encoded as the model wants them.
+      value_range: least and greatest value that the input can have; it sets the input's scale exactly, whatever
+        the samples hold: (0, 255) gives scale 1. None measures the input's range like any other.
+      pixels: the inputs are encoded 8-bit pixels; by default they are where a value range is given.
+      earlier: ranges over other samples, which these may widen.
+    Raises:
+      ModelError: samples of another shape than the model's, none, or values that are not finite; a model that is
+        quantised already, see `float_file`.
+    """
+    prepared = float_file(float32)
+    model = flatbuffer.editable(prepared)
+    graph = model.subgraphs[0]
+    source = graph.tensors[graph.inputs[0]]
+    shape = tuple(int(length) for length in source.shape)
+    if len(images) == 0 or images.shape[1:] != shape[1:]:
+        raise ModelError(
+            f"calibration images have shape {images.shape}; [n, {', '.join(map(str, shape[1:]))}], n >= 1 is expected"
+        )
+    if not np.isfinite(images).all():
+        raise ModelError("calibration images hold NaN or infinite values")
+    signature = model.signatureDefs[0]
+    key, name = signature.signatureKey.decode(), signature.inputs[0].name.decode()
+    samples = [{name: image[None].astype(np.float32)} for image in images]
+    before = None if earlier is None else dict(earlier.ranges)
+    ranges = _ranges(prepared, {key: samples}, before=before, needed=_activations(model))
+    if value_range is not None:
+        tensor = source.name.decode()
+        low, high = (np.full_like(ranges[tensor]["min"], value) for value in value_range)
+        ranges[tensor] = {**ranges[tensor], "min": low, "max": high}
+    seen = len(images) + (earlier.images if earlier else 0)
+    return Calibration(ranges=ranges, images=seen, pixels=value_range is not None if pixels is None else pixels)
+
+
+def quantize_tflite(
+    float32: bytes,
+    scheme: str,
+    *,
+    calibration: Calibration | None = None,
+    keep_float: Sequence[str] = (),
+    layer_names: Sequence[str] = (),
+) -> bytes:
+    """Return a float32 TFLite file compressed by a scheme; 'float32' itself comes back with aligned weights.
+
+    Inputs and outputs are uint8 for int8 schemes calibrated on pixels, int8 for other inputs, float32 otherwise.
+
+    Args:
+      float32: .tflite file with one input, its own or from elsewhere.
+      scheme: a name from `edgefm.recipes.SCHEMES`.
+      calibration: needed by the schemes in `edgefm.recipes.CALIBRATED`.
+      keep_float: names of Keras layers whose operators stay float32; `*` and `?` match as in file names. Where the
+        last one stays, the output is float32.
+      layer_names: all layers of the Keras model in order, without its inputs; makes the match of `keep_float`
+        certain, see `operator_layers`.
+    Raises:
+      RecipeError: an unknown scheme, or a name in `keep_float` that no operator comes from.
+      ModelError: a calibrated scheme without calibration, a model that is quantised already, or a graph whose ends
+        cannot be quantised.
+    """
+    if scheme not in SCHEMES:
+        raise unknown_name("quantisation scheme", scheme, SCHEMES)
+    prepared = float_file(float32)
+    if scheme == "float32":
+        return flatbuffer.write(flatbuffer.editable(prepared))
+    needs = scheme in CALIBRATED
+    if needs and calibration is None:
+        raise ModelError(
+            f"scheme '{scheme}' needs calibration images", hint="Give some, or choose float32, float16 or drq_w8."
+        )
+    quantizer = _quantizer(prepared, scheme, keep_float=keep_float, layer_names=layer_names)
+    with silenced():
+        try:
+            result = quantizer.quantize(
+                copy.deepcopy(dict(calibration.ranges)) if needs and calibration else None,  # it changes them
+                enable_progress_bar=False,
+                enable_progress_report=False,
+            )
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants with --variant."
+            ) from error
+    content = bytes(result.quantized_model)
+    if not scheme.startswith("int8"):
+        return flatbuffer.write(flatbuffer.editable(content))
+    float_output = bool(keep_float)
+    if calibration is not None and calibration.pixels:
+        return with_uint8_io(content, float_output=float_output)
+    return with_int8_io(content, float_output=float_output)
+
+
+def quantizer_recipe(
+    float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), layer_names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return litert-quantizer's own recipe for a scheme, as JSON: what its `load_quantization_recipe` takes."""
+    import json
+
+    quantizer = _quantizer(float_file(float32), scheme, keep_float=keep_float, layer_names=layer_names)
+    recipe: list[dict[str, Any]] = json.loads(json.dumps(quantizer.get_quantization_recipe()))
+    return recipe
+
+
+def _quantizer(float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), layer_names: Sequence[str] = ()) -> Any:
+    if importlib.util.find_spec("litert_quantizer") is None:
+        raise missing_extra("litert-quantizer", "quantize")
+    kept = kept_operators(float32, keep_float, layer_names=layer_names) if keep_float else ()
+    with silenced():
+        from litert_quantizer import quantizer, recipe
+        from litert_quantizer.qtyping import TFLOperationName
+
+        made = quantizer.Quantizer(bytearray(float32))
+        leave = quantizer.AlgorithmName.NO_QUANTIZE
+        if scheme == "float16":
+            for operator in _WEIGHTED:
+                made.add_weight_only_config(
+                    ".*",
+                    TFLOperationName[operator],
+                    num_bits=16,
+                    algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
+                )
+        elif scheme == "drq_w8":
+            made.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+        elif scheme == "int16x8":
+            made.load_quantization_recipe(recipe.static_wi8_ai16())
+            for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
+                made.update_quantization_recipe(".*", end, algorithm_key=leave)
+        else:
+            made.load_quantization_recipe(recipe.static_wi8_ai8())
+        if scheme == "int8_w8a8_fc4":
+            made.add_static_config(".*", TFLOperationName.FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=4)
+        for left in kept:
+            # The later of two rules that match is the one that holds. A scope is the outputs' names and a ';'.
+            scope = f"^{re.escape(left.scope)}$"
+            made.update_quantization_recipe(scope, TFLOperationName.ALL_SUPPORTED, algorithm_key=leave)
+    return made
+
+
+def _ranges(
+    float32: bytes, samples: Mapping[str, Any], *, before: Mapping[str, Any] | None, needed: set[str]
+) -> dict[str, Any]:
+    """Return the range of each activation; the quick way where it sees all of them, the thorough way elsewhere."""
+    if importlib.util.find_spec("litert_quantizer") is None:
+        raise missing_extra("litert-quantizer", "compress")
+    with silenced():
+        from litert_quantizer import recipe
+        from litert_quantizer.calibrator import CalibrationMode, Calibrator
+        from litert_quantizer.recipe_manager import RecipeManager
+        from litert_quantizer.utils.qsv_utils import min_max_update
+
+        rules = RecipeManager()
+        rules.load_quantization_recipe(recipe.static_wi8_ai8())
+        found: dict[str, Any] = {}
+        for mode in (CalibrationMode.CALIBRATION_PROFILER_BASED, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS):
+            calibrator = Calibrator(bytearray(float32), num_threads=1, mode=mode, qsv_update_func=min_max_update)
+            if before is not None:
+                calibrator.load_model_qsvs(dict(before))
+            calibrator.calibrate(samples, rules)
+            found = calibrator.get_model_qsvs()
+            if needed <= {name for name, values in found.items() if values}:
+                break
+    return found
+
+
+def _activations(model: Any) -> set[str]:
+    """Return the names of the float tensors that are computed or given, not stored."""
+    graph = model.subgraphs[0]
+    found = {index for operator in graph.operators for index in operator.outputs} | set(graph.inputs)
+    tensors = [graph.tensors[index] for index in found]
+    return {tensor.name.decode() for tensor in tensors if flatbuffer.dtype(tensor) == "float32"}

@@ -1,0 +1,142 @@
+"""Changes at the two ends of a quantised TFLite graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from edgefm.core.errors import ModelError
+from edgefm.tflite import flatbuffer
+
+_SHIFT = 128  # a uint8 level is an int8 level + 128
+
+
+def with_uint8_io(content: bytes, *, float_output: bool = False) -> bytes:
+    """Return a model with uint8 inputs and outputs in place of int8 ones.
+
+    A QUANTIZE operator is put behind the input and one before each output; the scales stay, the zero points move by
+    128, so that each output is the int8 model's + 128 exactly. Signatures follow. Outputs that are no quantised
+    numbers, such as the class of ARG_MAX, stay as they are.
+
+    Args:
+      content: a .tflite file with one int8 input and int8 outputs.
+      float_output: outputs may be float32, and stay so.
+    Raises:
+      ModelError: another number of inputs, or another dtype.
+    """
+    model = flatbuffer.editable(content)
+    graph = _checked_graph(model, float_output=float_output)
+    quantize = flatbuffer.operator_code(model, schema.BuiltinOperator.QUANTIZE)
+    source = graph.inputs[0]
+    outer = {source: _add_uint8_twin(graph, source)}
+    graph.operators.insert(0, _operator(quantize, outer[source], source))
+    sinks = [index for index in dict.fromkeys(graph.outputs) if _is_int8(graph.tensors[index]) and index != source]
+    for sink in sinks:
+        outer[sink] = _add_uint8_twin(graph, sink)
+        graph.operators.append(_operator(quantize, sink, outer[sink]))
+    graph.inputs = [outer[source]]
+    graph.outputs = [outer.get(index, index) for index in graph.outputs]
+    for signature in model.signatureDefs or []:
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = outer.get(entry.tensorIndex, entry.tensorIndex)
+    return flatbuffer.write(model)
+
+
+def with_int8_io(content: bytes, *, float_output: bool = False) -> bytes:
+    """Return a quantised model as it is, its weights aligned, once its ends are checked as `with_uint8_io` does."""
+    model = flatbuffer.editable(content)
+    _checked_graph(model, float_output=float_output)
+    return flatbuffer.write(model)
+
+
+def with_names(content: bytes, *, input_name: str, output_name: str | Sequence[str]) -> bytes:
+    """Return a model whose input and output tensors have these names; another tensor of a name gets a '_'.
+
+    Raises:
+      ModelError: another number of outputs than names.
+    """
+    model = flatbuffer.editable(content)
+    graph = _only_graph(model)
+    names = [output_name] if isinstance(output_name, str) else list(output_name)
+    if len(names) != len(graph.outputs):
+        raise ModelError(f"the model has {len(graph.outputs)} outputs; {len(names)} names are given: {names}")
+    wanted = {graph.inputs[0]: input_name.encode()}
+    wanted |= {index: name.encode() for index, name in zip(graph.outputs, names, strict=True)}
+    for index, tensor in enumerate(graph.tensors):
+        if index in wanted:
+            tensor.name = wanted[index]
+        elif tensor.name in wanted.values():
+            tensor.name += b"_"
+    return flatbuffer.write(model)
+
+
+def operators(content: bytes) -> tuple[str, ...]:
+    """Return the names of a model's operators in the order in which they run."""
+    model = flatbuffer.editable(content)
+    return tuple(flatbuffer.operator_name(model, operator) for operator in _only_graph(model).operators)
+
+
+def _only_graph(model: Any) -> Any:
+    graph = model.subgraphs[0]
+    if len(model.subgraphs) != 1 or len(graph.inputs) != 1 or len(graph.outputs) == 0:
+        raise ModelError(
+            f"the model has {len(model.subgraphs)} graphs, {len(graph.inputs)} inputs and {len(graph.outputs)} "
+            "outputs; one graph, one input and at least one output are expected"
+        )
+    return graph
+
+
+def _checked_graph(model: Any, *, float_output: bool) -> Any:
+    """Return the graph of a quantised model whose ends are int8."""
+    graph = _only_graph(model)
+    for end, index in (("input", graph.inputs[0]), *(("output", index) for index in graph.outputs)):
+        tensor = graph.tensors[index]
+        floating = tensor.type == schema.TensorType.FLOAT32
+        if (floating and not (float_output and end == "output")) or (end == "input" and not _is_int8(tensor)):
+            raise ModelError(
+                f"the {end} of the quantised model is {flatbuffer.dtype(tensor)}, not int8: "
+                f"{_at(model, graph, index)} cannot be quantised",
+                hint="Choose other variants with --variant: float32, float16 or drq_w8.",
+            )
+    return graph
+
+
+def _is_int8(tensor: Any) -> bool:
+    return bool(tensor.type == schema.TensorType.INT8)
+
+
+def _add_uint8_twin(graph: Any, index: int) -> int:
+    """Add a uint8 tensor that stands for the same real numbers as an int8 one, and return its index."""
+    inner = graph.tensors[index]
+    parameters = inner.quantization
+    graph.tensors.append(
+        schema.TensorT(
+            shape=list(inner.shape),
+            type=schema.TensorType.UINT8,
+            buffer=0,
+            name=inner.name,
+            quantization=schema.QuantizationParametersT(
+                scale=[float(parameters.scale[0])], zeroPoint=[int(parameters.zeroPoint[0]) + _SHIFT]
+            ),
+        )
+    )
+    inner.name = inner.name + b"_int8"
+    return len(graph.tensors) - 1
+
+
+def _operator(code: int, source: int, sink: int) -> Any:
+    return schema.OperatorT(
+        opcodeIndex=code,
+        inputs=[source],
+        outputs=[sink],
+        builtinOptionsType=schema.BuiltinOptions.QuantizeOptions,
+        builtinOptions=schema.QuantizeOptionsT(),
+    )
+
+
+def _at(model: Any, graph: Any, index: int) -> str:
+    """Return the names of the operators that touch a tensor."""
+    touching = [op for op in graph.operators if index in list(op.inputs) + list(op.outputs)]
+    return ", ".join(flatbuffer.operator_name(model, operator) for operator in touching) or "the operator there"

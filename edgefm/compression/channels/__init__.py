@@ -1,0 +1,1 @@
+"""Channel removal (slim): which channels depend on each other, which to keep, what is saved."""

@@ -1,0 +1,1 @@
+"""Training a compressed model on: the loop, its objective, the task it is for."""

@@ -1,0 +1,346 @@
+"""Trains a model on, while or after a pass changed it: Adam on a tf_keras model, the same for every pass.
+
+The loop runs a few steps a call of TensorFlow, as `fit(steps_per_execution=...)` does, so that a small model is not
+slowed down by Python, and yet comes back at least every second, so that a stop is prompt.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.compression.fine_tuning.objective import Objective, objective_of
+from edgefm.compression.fine_tuning.task import Task, Teacher
+from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.dataset import Split
+from edgefm.recipes import FineTuning
+from edgefm.training.augmentation import epoch_order, flip_and_shift
+
+# Validation samples that an epoch's quality is measured on, at most.
+VALIDATION_SAMPLES = 12_000
+# Validation samples that a model in tf_keras is compared with its Keras 3 original on.
+PARITY_SAMPLES = 64
+WARMUP_SHARE = 0.1
+_EVALUATION_BATCH = 256
+_CALL_SECONDS = 0.5
+_STEPS_A_CALL = 32
+
+
+def fine_tune(
+    tf_model: Any,
+    recipe: FineTuning,
+    task: Task,
+    *,
+    seed: int,
+    label: str,
+    teacher: Teacher | None = None,
+    reference: Any = None,
+    callbacks: Sequence[Any] = (),
+    progress: Progress = SILENT,
+) -> tuple[dict[str, Any], ...]:
+    """Train a tf_keras model in place and return one entry an epoch.
+
+    The first output learns from the labels and from the teacher; each further output keeps to what `reference`
+    answers (mean squared error). Images are flipped and shifted only where the task is classification and they are
+    pictures; shifting needs uint8 pixels, whose background is 0. On a CPU the same seed gives the same weights.
+
+    Args:
+      tf_model: functional tf_keras.Model; wrappers of tensorflow-model-optimization may be in it.
+      recipe: how; with 0 epochs nothing is trained.
+      task: learns from its training split, measures on its validation split.
+      seed: of the order of samples, of augmentation and of dropout.
+      label: shown with the progress.
+      teacher: needed where the recipe has a distillation.
+      reference: tf_keras.Model that answers for the further outputs; by default tf_model as it is before training.
+      callbacks: of tf_keras, e.g. tfmot.sparsity.keras.UpdatePruningStep(); a 'batch' of theirs is a few steps.
+      progress: told every call.
+    Returns:
+      entries with epoch, loss (mean over the epoch), val_quality (by `task.quality`, on at most 12,000 validation
+      samples), learning_rate (of its last step), seconds, images_per_second (of training alone).
+    Raises:
+      TrainingDivergedError: the loss or a validation answer is not finite.
+      ModelError: labels or a teacher that do not fit the model's first output.
+      RecipeError: the recipe has a distillation, and no teacher is given.
+    """
+    import tf_keras
+
+    if recipe.epochs == 0:
+        return ()
+    if recipe.distillation is not None and teacher is None:
+        raise RecipeError(
+            "the fine-tuning learns from a teacher, but none is given",
+            hint="Load one with edgefm.training.distillation.load_teacher, or set distillation to null.",
+        )
+    _seeded(seed)
+    train = task.dataset.train
+    taught = teacher if recipe.distillation is not None else None
+    objective = objective_of(tf_model, recipe, task=task.dataset.task, taught=taught is not None)
+    targets = objective.targets(train.labels, tuple(tf_model.outputs[0].shape[1:]))
+    batch_size = min(recipe.batch_size, len(train))
+    steps = len(train) // batch_size
+    rates = learning_rates(recipe, steps=steps)
+    loop = _Loop(tf_model, objective, batch_size=batch_size, taught=taught is not None)
+    answer = _answering(tf_model)
+    keeper = _Keeper(tf_model, reference) if len(tf_model.outputs) > 1 else None
+    hooks = tf_keras.callbacks.CallbackList(list(callbacks), model=tf_model, epochs=recipe.epochs, steps=steps)
+    hooks.on_train_begin()
+    epochs: list[dict[str, Any]] = []
+    for epoch in range(recipe.epochs):
+        started = time.perf_counter()
+        order, generator = epoch_order(len(train), seed=seed, epoch=epoch)
+        order = order[: steps * batch_size]
+        images = _augmented(train.images[order], generator, recipe, task)
+        samples = _Samples(
+            images=images,
+            targets=targets[order],
+            soft=None if taught is None else _answers_of(taught, images, task, label, objective, progress),
+            others=() if keeper is None else keeper.answers(images, task),
+        )
+        hooks.on_epoch_begin(epoch)
+        began, done, loss_sum = time.perf_counter(), 0, 0.0
+        while done < steps:
+            hooks.on_train_batch_begin(done)
+            count = min(loop.steps_a_call, steps - done)
+            loss_sum += loop.run(samples, task, first=done, rates=rates[epoch * steps + done :][:count])
+            done += count
+            if not math.isfinite(loss_sum):
+                raise _diverged(label, epoch=epoch, step=done, rate=recipe.learning_rate)
+            hooks.on_train_batch_end(done - 1)
+            figures = {
+                "epoch": f"{epoch + 1}/{recipe.epochs}",
+                "loss": f"{loss_sum / done:.4f}",
+                "images/s": f"{done * batch_size / (time.perf_counter() - began):,.0f}",
+            }
+            progress.step(label, epoch * steps + done, recipe.epochs * steps, figures)
+        trained = time.perf_counter() - began
+        hooks.on_epoch_end(epoch)
+        quality = _quality(answer, task)
+        if quality is None:
+            raise _diverged(label, epoch=epoch, step=steps, rate=recipe.learning_rate)
+        epochs.append(
+            {
+                "epoch": epoch + 1,
+                "loss": loss_sum / steps,
+                "val_quality": quality,
+                "learning_rate": float(rates[(epoch + 1) * steps - 1]),
+                "seconds": round(time.perf_counter() - started, 3),
+                "images_per_second": round(steps * batch_size / trained, 1),
+            }
+        )
+    hooks.on_train_end()
+    return tuple(epochs)
+
+
+def fine_tune_keras(
+    model: Any,
+    recipe: FineTuning,
+    task: Task,
+    *,
+    seed: int,
+    label: str,
+    teacher: Teacher | None = None,
+    progress: Progress = SILENT,
+) -> tuple[Any, tuple[dict[str, Any], ...]]:
+    """Return a trained copy of a Keras 3 model, and one entry an epoch; see `fine_tune`."""
+    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+
+    tf_model = to_tf_keras(model)
+    check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
+    history = fine_tune(tf_model, recipe, task, seed=seed, label=label, teacher=teacher, progress=progress)
+    return from_tf_keras(tf_model, model), history
+
+
+def learning_rates(recipe: FineTuning, *, steps: int) -> NDArray[np.float32]:
+    """Return the learning rate of every step, float32 [epochs * steps].
+
+    'one_cycle' rises in a straight line over the first tenth of the steps and falls along a cosine to zero, which it
+    reaches with the last step.
+
+    >>> recipe = FineTuning(epochs=2, learning_rate=1.0)
+    >>> [round(float(rate), 2) for rate in learning_rates(recipe, steps=10)[[0, 1, 2, 10, 19]]]
+    [0.5, 1.0, 0.99, 0.5, 0.0]
+    """
+    total = recipe.epochs * steps
+    if recipe.schedule == "constant":
+        return np.full(total, recipe.learning_rate, np.float32)
+    step = np.arange(1, total + 1)
+    warmup = max(1, round(WARMUP_SHARE * total))
+    falling = (1 + np.cos(np.pi * (step - warmup) / max(1, total - warmup))) / 2
+    return (recipe.learning_rate * np.where(step <= warmup, step / warmup, falling)).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples:
+    """An epoch's samples in their order: images, and what each output shall answer."""
+
+    images: NDArray[Any]
+    targets: NDArray[np.float32]
+    soft: NDArray[np.float32] | None
+    others: tuple[NDArray[np.float32], ...]
+
+
+class _Loop:
+    """Runs steps of Adam on a model, several a call."""
+
+    def __init__(self, tf_model: Any, objective: Objective, *, batch_size: int, taught: bool) -> None:
+        import tensorflow as tf
+        import tf_keras
+
+        self.batch_size = batch_size
+        self.steps_a_call = 1
+        self._calls = 0
+        optimizer = tf_keras.optimizers.Adam(1.0)
+        trained = tf_model.trainable_variables
+        optimizer.build(trained)
+        single = len(tf_model.outputs) == 1
+
+        def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
+            images, targets, soft, others = batch
+            with tf.GradientTape() as tape:
+                outputs = tf_model(images, training=True)
+                first = outputs if single else outputs[0]
+                loss = objective.loss(first, targets, soft[0] if soft else None)
+                for output, wanted in zip(() if single else outputs[1:], others, strict=True):
+                    loss += tf.reduce_mean(tf.math.squared_difference(output, wanted))
+                whole = loss + tf.add_n(tf_model.losses) if tf_model.losses else loss
+            found = tape.gradient(whole, trained)
+            optimizer.learning_rate.assign(rate)
+            optimizer.apply_gradients(
+                [(change, weight) for change, weight in zip(found, trained, strict=True) if change is not None]
+            )
+            return loss
+
+        def run(images: Any, targets: Any, soft: Any, others: Any, rates: Any) -> Any:
+            losses = tf.TensorArray(tf.float32, tf.shape(rates)[0])
+            for index in tf.range(tf.shape(rates)[0]):
+                start, end = index * batch_size, (index + 1) * batch_size
+                batch = tf.nest.map_structure(operator.itemgetter(slice(start, end)), (images, targets, soft, others))
+                losses = losses.write(index, step(batch, rates[index]))
+            return losses.stack()
+
+        first, *others = [tf.TensorSpec([None, *output.shape[1:]], tf.float32) for output in tf_model.outputs]
+        images = tf.TensorSpec([None, *tf_model.inputs[0].shape[1:]], tf.float32)
+        rates = tf.TensorSpec([None], tf.float32)
+        signature = [images, first, (first,) if taught else (), tuple(others), rates]
+        self._run = tf.function(run, input_signature=signature)
+
+    def run(self, samples: _Samples, task: Task, *, first: int, rates: NDArray[np.float32]) -> float:
+        """Train on the batches from number `first` on, one a learning rate; return the sum of their losses."""
+        import tensorflow as tf
+
+        part = slice(first * self.batch_size, (first + len(rates)) * self.batch_size)
+        started = time.perf_counter()
+        losses = self._run(
+            tf.constant(task.inputs(samples.images[part])),
+            tf.constant(samples.targets[part]),
+            () if samples.soft is None else (tf.constant(samples.soft[part]),),
+            tuple(tf.constant(other[part]) for other in samples.others),
+            tf.constant(rates),
+        ).numpy()
+        seconds = (time.perf_counter() - started) / len(rates)
+        self._calls += 1
+        if self._calls > 1:  # the first one traces
+            self.steps_a_call = max(1, min(_STEPS_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-6))))
+        return float(losses.sum(dtype=np.float64))
+
+
+class _Keeper:
+    """Answers for the outputs behind the first one as the model did before it was trained."""
+
+    def __init__(self, tf_model: Any, reference: Any) -> None:
+        self._model = tf_model
+        self._before = [variable.numpy() for variable in tf_model.variables] if reference is None else []
+        self._answer = _answering(tf_model if reference is None else reference)
+
+    def answers(self, images: NDArray[Any], task: Task) -> tuple[NDArray[np.float32], ...]:
+        """Return the outputs behind the first one for some images; the weights of the model stay as they are."""
+        if not self._before:
+            return _outputs(self._answer, images, task)[1:]
+        now = [variable.numpy() for variable in self._model.variables]
+        self._assign(self._before)
+        answers = _outputs(self._answer, images, task)[1:]
+        self._assign(now)
+        return answers
+
+    def _assign(self, values: Sequence[NDArray[Any]]) -> None:
+        for variable, value in zip(self._model.variables, values, strict=True):
+            variable.assign(value)
+
+
+def _seeded(seed: int) -> None:
+    """Make TensorFlow's chance follow from a seed, and its sums on a CPU keep one order."""
+    import tensorflow as tf
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(seed)
+    if not tf.config.list_physical_devices("GPU"):  # some gradients of fake quantisation have no such form there
+        tf.config.experimental.enable_op_determinism()
+
+
+def _augmented(
+    images: NDArray[Any], generator: np.random.Generator, recipe: FineTuning, task: Task
+) -> NDArray[np.uint8] | NDArray[Any]:
+    if images.ndim != 4 or task.dataset.task != "classification":
+        return images
+    shift = recipe.shift_pixels if images.dtype == np.uint8 else 0
+    return flip_and_shift(images, generator, flip=recipe.flip, shift_pixels=shift)
+
+
+def _answers_of(
+    teacher: Teacher, images: NDArray[Any], task: Task, label: str, objective: Objective, progress: Progress
+) -> NDArray[np.float32]:
+    answers = []
+    for start in range(0, len(images), _EVALUATION_BATCH):
+        answers.append(teacher(task.inputs(images[start : start + _EVALUATION_BATCH])))
+        progress.step(f"{label}: ask the teacher", min(start + _EVALUATION_BATCH, len(images)), len(images))
+    whole = np.concatenate(answers).astype(np.float32)
+    if objective.head != "values" and whole.shape != (len(images), objective.units):
+        raise ModelError(
+            f"the teacher answers {whole.shape[-1]} classes, the model {objective.units}",
+            hint="Choose a teacher that was trained for the same classes.",
+        )
+    return whole
+
+
+def _answering(tf_model: Any) -> Callable[[Any], Any]:
+    """Return a model in evaluation mode as a compiled function: inputs to the list of all outputs."""
+    import tensorflow as tf
+
+    images = tf.TensorSpec([None, *tf_model.inputs[0].shape[1:]], tf.float32)
+    compiled: Callable[[Any], Any] = tf.function(
+        lambda inputs: tf.nest.flatten(tf_model(inputs, training=False)), input_signature=[images]
+    )
+    return compiled
+
+
+def _outputs(answer: Callable[[Any], Any], images: NDArray[Any], task: Task) -> tuple[NDArray[np.float32], ...]:
+    """Return all outputs of a model, float32 [n, ...] each."""
+    parts = [
+        [output.numpy() for output in answer(task.inputs(images[start : start + _EVALUATION_BATCH]))]
+        for start in range(0, len(images), _EVALUATION_BATCH)
+    ]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _quality(answer: Callable[[Any], Any], task: Task) -> float | None:
+    """Return the quality on validation samples, or None where an answer is not finite."""
+    split: Split = task.dataset.validation
+    outputs = _outputs(answer, split.images[:VALIDATION_SAMPLES], task)
+    if not all(np.isfinite(output).all() for output in outputs):
+        return None
+    return float(task.quality.function(outputs, split.labels[:VALIDATION_SAMPLES]))
+
+
+def _diverged(label: str, *, epoch: int, step: int, rate: float) -> TrainingDivergedError:
+    return TrainingDivergedError(
+        f"{label}: the loss became NaN or infinite in epoch {epoch + 1}, by step {step}",
+        hint=f"Fine-tune with a learning_rate below {rate:g}. The model that was given is unchanged.",
+    )

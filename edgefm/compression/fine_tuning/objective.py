@@ -1,0 +1,184 @@
+"""What a tf_keras model learns from: a loss for its first output, found from its head and its task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import ModelError
+from edgefm.recipes import FineTuning
+
+# Least probability whose logarithm is taken, as in Keras.
+LEAST_PROBABILITY = 1e-7
+
+_PASSES_ON = ("Flatten", "Reshape", "Dropout", "Activation", "Permute")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """How a model's first output is turned into a loss.
+
+    Attributes:
+      head: 'softmax' and 'sigmoid' (probabilities), 'logits' (what comes before them), or 'values' (numbers, which
+        are compared by their squared difference).
+      units: length of the output's last axis.
+      label_smoothing: share of a class target that is spread over all classes.
+      weight: of the teacher's answers in the loss, 0 to 1; 0 without a teacher.
+      temperature: see `edgefm.recipes.Distillation`.
+    """
+
+    head: str
+    units: int
+    label_smoothing: float = 0.0
+    weight: float = 0.0
+    temperature: float = 1.0
+
+    @property
+    def binary(self) -> bool:
+        """Whether each unit answers yes or no by itself."""
+        return self.head == "sigmoid" or (self.head == "logits" and self.units == 1)
+
+    def targets(self, labels: NDArray[Any], output_shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return labels as what the first output is compared with, float32 [n, *output_shape].
+
+        Args:
+          labels: int64 [n] classes, or float32 [n, ...] numbers.
+          output_shape: of one sample's first output.
+        Raises:
+          ModelError: labels that the output cannot answer.
+        """
+        if self.head == "values":
+            if labels.size != len(labels) * int(np.prod(output_shape)):
+                raise ModelError(
+                    f"the targets have shape {list(labels.shape[1:])} a sample, the model answers {list(output_shape)}"
+                )
+            return labels.reshape(len(labels), *output_shape).astype(np.float32)
+        classes = 2 if self.units == 1 else self.units
+        if labels.ndim != 1 or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
+            found = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} a sample"
+            raise ModelError(f"the labels are {found}; the model answers {classes} classes, 0 to {classes - 1}")
+        spread = self.label_smoothing
+        if self.units == 1:
+            return (labels[:, None] * (1 - spread) + spread / 2).astype(np.float32)
+        exact = np.eye(self.units, dtype=np.float32)[labels]
+        share = spread / (2 if self.binary else self.units)
+        return exact * np.float32(1 - spread) + np.float32(share)
+
+    def loss(self, output: Any, targets: Any, teacher: Any = None) -> Any:
+        """Return the mean loss of a batch, a scalar tensor.
+
+        Classes: (1 - weight) * CE(targets, p) + weight * temperature^2 * KL(t_T || p_T), p_T ~ p^(1 / T).
+        Numbers: (1 - weight) * mean (output - target)^2 + weight * mean (output - teacher)^2.
+
+        Args:
+          output: of the model, [n, ...].
+          targets: what `targets` gave, same shape.
+          teacher: probabilities (or numbers) that the teacher answers, same shape; None without one.
+        Source: Hinton et al. 2015, arXiv:1503.02531.
+        """
+        import tensorflow as tf
+
+        if self.head == "values":
+            loss = tf.reduce_mean(tf.math.squared_difference(output, targets))
+            if teacher is None:
+                return loss
+            taught = tf.reduce_mean(tf.math.squared_difference(output, teacher))
+            return (1 - self.weight) * loss + self.weight * taught
+        scores = self._scores(output)
+        loss = self._divergence(targets, scores)
+        if teacher is None:
+            return loss
+        wanted = self._logarithms(tf.clip_by_value(teacher, LEAST_PROBABILITY, 1.0)) / self.temperature
+        soft = tf.sigmoid(wanted) if self.binary else tf.nn.softmax(wanted)
+        # CE(t, p) - CE(t, t) = KL(t || p)
+        taught = self._divergence(soft, scores / self.temperature) - self._divergence(soft, wanted)
+        return (1 - self.weight) * loss + self.weight * self.temperature**2 * taught
+
+    def _divergence(self, targets: Any, scores: Any) -> Any:
+        """Return the mean cross-entropy between targets and what scores stand for."""
+        import tensorflow as tf
+
+        if self.binary:
+            return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, scores))
+        return tf.reduce_mean(-tf.reduce_sum(targets * tf.nn.log_softmax(scores), axis=-1))
+
+    def _scores(self, output: Any) -> Any:
+        """Return logits: the output itself, what tf_keras kept of them, or the logarithms of probabilities."""
+        import tensorflow as tf
+
+        if self.head == "logits":
+            return output
+        # tf_keras hangs the argument of a softmax or sigmoid on its result; it says more than a rounded 0 or 1.
+        kept = getattr(output, "_keras_logits", None)
+        return self._logarithms(tf.clip_by_value(output, LEAST_PROBABILITY, 1.0)) if kept is None else kept
+
+    def _logarithms(self, probabilities: Any) -> Any:
+        import tensorflow as tf
+
+        if not self.binary:
+            return tf.math.log(probabilities)
+        return tf.math.log(probabilities) - tf.math.log(tf.maximum(1 - probabilities, LEAST_PROBABILITY))
+
+
+def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) -> Objective:
+    """Return what a tf_keras model learns from.
+
+    Args:
+      tf_model: its first output decides; wrappers of tensorflow-model-optimization are looked through.
+      recipe: label smoothing and distillation.
+      task: 'classification', 'regression' or 'reconstruction'.
+      taught: whether there is a teacher.
+    Raises:
+      ModelError: a first output whose shape is no classifier's, for classification.
+    """
+    output = tf_model.outputs[0]
+    units = output.shape[-1]
+    if task != "classification":
+        head = "values"
+    else:
+        if len(output.shape) != 2 or units is None:
+            raise ModelError(
+                f"the first output of '{tf_model.name}' has shape {tuple(output.shape)}; "
+                "(None, classes) is expected of a classifier"
+            )
+        head = _head(output)
+        if head == "softmax" and units == 1:
+            raise ModelError(
+                f"'{tf_model.name}' ends in a softmax over one unit, which is always 1",
+                hint="End it in a sigmoid, or give it one unit a class.",
+            )
+    distillation = recipe.distillation if taught else None
+    return Objective(
+        head=head,
+        units=int(units or 1),
+        label_smoothing=recipe.label_smoothing,
+        weight=distillation.weight if distillation else 0.0,
+        temperature=distillation.temperature if distillation else 1.0,
+    )
+
+
+def _head(tensor: Any) -> str:
+    """Return 'softmax', 'sigmoid' or 'logits' from the layers that give a symbolic tf_keras tensor."""
+    while True:
+        history = tensor._keras_history
+        layer = history.layer
+        while hasattr(layer, "layer"):
+            layer = layer.layer
+        kind = type(layer).__name__
+        if kind == "Softmax":
+            return "softmax"
+        name = _name_of(getattr(layer, "activation", None))
+        if name in ("softmax", "sigmoid"):
+            return name
+        if kind not in _PASSES_ON or name not in ("linear", "NoneType"):
+            return "logits"
+        tensor = history.layer.inbound_nodes[history.node_index].input_tensors
+
+
+def _name_of(activation: Any) -> str:
+    # Quantisation-aware training wraps the function.
+    activation = getattr(activation, "activation", activation)
+    return str(getattr(activation, "__name__", type(activation).__name__))

@@ -1,0 +1,1 @@
+"""Changes of float weights that make int8 lose less: equalisation, bias correction, rounding."""

@@ -1,0 +1,365 @@
+"""Where a tf_keras graph is quantised: which layers' weights, and which layers' outputs with which range.
+
+TFLite's int8 operators want a range for each tensor. A layer's output has one of its own, unless
+
+- TFLite fuses the ReLU behind it: then only the ReLU's output is ever seen; where it does not, the range is the
+  ReLU's, since what lies below is cut off anyway;
+- its values pass as they are (Flatten, MaxPooling): the range is the input's;
+- TFLite asks for the input's range (average pooling, bilinear resizing): the output is rounded in that range;
+- only a Concatenate takes it: its inputs share the output's range;
+- TFLite fixes it (softmax, sigmoid, tanh).
+
+tfmot's own placement (Default8BitQuantizeLayoutTransform) is not used: it leaves the weights of a convolution that a
+ReLU layer follows unquantised in training, quantises a branch before a Concatenate twice, quantises depthwise kernels
+by tensor and knows no Multiply. Its wrapper, its quantisers and `quantize_apply` are used.
+Source: Jacob et al. 2018, arXiv:1712.05877; https://ai.google.dev/edge/litert/models/quantization_spec.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgefm.compression.qat.qat_graph import INPUT_LAYER
+from edgefm.core.errors import ModelError
+
+# Class in tf_keras -> attribute that holds what is multiplied (or added: TFLite rounds a shift to int8 too).
+KERNELS = {
+    "Conv1D": "kernel",
+    "Conv2D": "kernel",
+    "Conv2DTranspose": "kernel",
+    "DepthwiseConv2D": "depthwise_kernel",
+    "Dense": "kernel",
+    "TfChannelShift": "shift",
+}
+_PASSES_VALUES = (
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Cropping1D",
+    "Cropping2D",
+    "Dropout",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "Identity",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "UpSampling1D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+)
+_KEEPS_RANGE = ("AveragePooling1D", "AveragePooling2D", "UpSampling2D", "Resizing")
+_NEW_RANGE = (
+    "Add",
+    "Concatenate",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "LeakyReLU",
+    "Multiply",
+    "ReLU",
+    "Subtract",
+)
+_ACTIVATIONS = ("relu", "relu6", "leaky_relu", "swish", "gelu", "gelu_tanh", "hard_silu")
+_FUSES_RELU = ("Add", "Conv1D", "Conv2D", "DepthwiseConv2D", "Dense")
+# int8 softmax and sigmoid are levels of 1/256 from 0, tanh of 1/128 around 0, whatever the data.
+_FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
+# Where its FakeQuant stands: the wrapper has this prefix.
+PREFIX = "quant_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """How one layer is quantised.
+
+    Attributes:
+      layer: its name.
+      kernel: attribute that holds its kernel; None where nothing is quantised.
+      output: 'own', 'fixed', 'shared', or 'none': its values pass, or the next layer's range is theirs.
+      limits: of a 'fixed' range.
+      source: layer whose range a 'shared' one is.
+      shares: the Concatenate whose range the output has in the file, where that is the only one to take it.
+      float32: why the layer stays float32; '' where it does not.
+    """
+
+    layer: str
+    kernel: str | None = None
+    output: str = "none"
+    limits: tuple[float, float] | None = None
+    source: str | None = None
+    shares: str | None = None
+    float32: str = ""
+
+
+def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str]) -> dict[str, Place]:
+    """Return how each layer of a tf_keras model is quantised, by name, in the order in which they run.
+
+    Args:
+      tf_model: Functional; what `qat_graph.prepare` made, bridged.
+      exclude: patterns of layers that stay float32; `*` and `?` match as in file names.
+      float32: layers that stay float32 for another reason.
+    """
+    wiring = _Wiring(tf_model)
+    found: dict[str, Place] = {}
+    for layer in wiring.layers:
+        reason = float32.get(layer.name) or _left_out(layer, exclude)
+        found[layer.name] = _place(layer, reason, wiring, found)
+    for layer in wiring.layers:
+        if type(layer).__name__ in _FUSES_RELU and _relu_behind(layer, found, wiring):
+            found[layer.name] = replace(found[layer.name], output="none")
+    for layer in wiring.layers:
+        if found[layer.name].float32 and wiring.only_float32_takes(layer.name, found):
+            found[layer.name] = replace(found[layer.name], output="none")
+    for layer in reversed(wiring.layers):
+        if type(layer).__name__ == "Concatenate" and not found[layer.name].float32:
+            for feeder in wiring.feeders(layer):
+                if found[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
+                    found[feeder] = replace(found[feeder], output="none", shares=found[layer.name].shares or layer.name)
+    for layer in wiring.layers:
+        relu = _relu_behind(layer, found, wiring)
+        if relu is not None:
+            source = relu if found[relu].output == "own" else found[relu].shares
+            found[layer.name] = replace(found[layer.name], output="shared", source=source)
+    return found
+
+
+class _Wiring:
+    """Which layer takes which other's output."""
+
+    def __init__(self, tf_model: Any) -> None:
+        nodes = [
+            node for depth in sorted(tf_model._nodes_by_depth, reverse=True) for node in tf_model._nodes_by_depth[depth]
+        ]
+        layers = {node.layer.name: node.layer for node in nodes}
+        self.inputs = {node.layer.name for node in nodes if node.is_input}
+        self.layers = [layer for name, layer in layers.items() if name not in self.inputs]
+        self._feeders: dict[str, list[str]] = {name: [] for name in layers}
+        self._takers: dict[str, list[str]] = {name: [] for name in layers}
+        for node in nodes:
+            for parent in node.parent_nodes:
+                self._feeders[node.layer.name].append(parent.layer.name)
+                self._takers[parent.layer.name].append(node.layer.name)
+        self.outputs = {tensor._keras_history.layer.name for tensor in tf_model.outputs}
+
+    def feeders(self, layer: Any) -> list[str]:
+        """Return the layers whose outputs a layer takes."""
+        return self._feeders[layer.name]
+
+    def only_taker(self, name: str) -> str | None:
+        """Return the one layer that takes an output, or None where several do or the model gives it back."""
+        takers = self._takers[name]
+        return takers[0] if len(takers) == 1 and name not in self.outputs else None
+
+    def only_float32_takes(self, name: str, found: Mapping[str, Place]) -> bool:
+        """Return whether all that take an output stay float32 themselves."""
+        return name not in self.outputs and all(found[taker].float32 for taker in self._takers[name])
+
+
+def _left_out(layer: Any, exclude: Sequence[str]) -> str:
+    pattern = next((pattern for pattern in exclude if fnmatch.fnmatchcase(layer.name, pattern)), None)
+    return f"excluded by '{pattern}'" if pattern else ""
+
+
+def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, Place]) -> Place:
+    name, kind, activation = layer.name, type(layer).__name__, activation_name(layer)
+    if reason:
+        return Place(layer=name, output="own", float32=reason)
+    if name == INPUT_LAYER:
+        return Place(layer=name, output="own")
+    if kind in KERNELS:
+        return Place(layer=name, kernel=KERNELS[kind], output="own")
+    if kind == "Softmax" or (kind == "Activation" and activation in _FIXED):
+        limits = _FIXED["softmax" if kind == "Softmax" else activation]
+        # A rounded probability at the end would give the loss no gradient; TFLite rounds it by itself.
+        return Place(layer=name, output="none" if name in wiring.outputs else "fixed", limits=limits)
+    if kind in _PASSES_VALUES or (kind == "Activation" and activation == "linear"):
+        return Place(layer=name)
+    if kind in _KEEPS_RANGE:
+        if getattr(layer, "interpolation", "") == "nearest":
+            return Place(layer=name)
+        source = _range_of(wiring.feeders(layer)[0], found, wiring)
+        return Place(layer=name, output="shared" if source else "own", source=source)
+    if kind in _NEW_RANGE and not _thresholded(layer):
+        return Place(layer=name, output="own")
+    if kind == "Activation" and activation in _ACTIVATIONS:
+        return Place(layer=name, output="own")
+    # Among them Maximum and Minimum: the converter wants one scale for all their ends and does not see to it.
+    what = f"{kind} with {activation}" if kind == "Activation" else kind
+    return Place(layer=name, output="own", float32=f"no int8 rule is known for {what}")
+
+
+def _range_of(name: str, found: Mapping[str, Place], wiring: _Wiring) -> str | None:
+    """Return the layer whose range the output of `name` has, or None."""
+    while name in found:
+        place = found[name]
+        if place.output in ("own", "fixed"):
+            return name
+        if place.source:
+            return place.source
+        feeders = wiring._feeders[name]
+        if len(feeders) != 1:
+            return None
+        name = feeders[0]
+    return None
+
+
+def _relu_behind(layer: Any, found: Mapping[str, Place], wiring: _Wiring) -> str | None:
+    """Return the ReLU that alone takes a layer's output, where both are int8 and the output has a range of its own."""
+    place, taker = found[layer.name], wiring.only_taker(layer.name)
+    if taker is None or place.output != "own" or place.float32 or activation_name(layer) != "linear":
+        return None
+    behind = next(other for other in wiring.layers if other.name == taker)
+    if found[taker].float32 or len(wiring.feeders(behind)) != 1:
+        return None
+    if type(behind).__name__ == "ReLU":
+        plain = behind.max_value in (None, 6) and not behind.negative_slope and not behind.threshold
+        return taker if plain else None
+    return taker if type(behind).__name__ == "Activation" and activation_name(behind) in ("relu", "relu6") else None
+
+
+def _thresholded(layer: Any) -> bool:
+    """Return whether a ReLU is more than one operator of TFLite."""
+    return type(layer).__name__ == "ReLU" and bool(layer.threshold or (layer.negative_slope and layer.max_value))
+
+
+def activation_name(layer: Any) -> str:
+    """Return the name of a layer's activation; 'linear' where it has none."""
+    function = getattr(layer, "activation", None)
+    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
+
+
+def float32_layers(found: Mapping[str, Place]) -> dict[str, str]:
+    """Return the layers that stay float32 with the reason."""
+    return {name: place.float32 for name, place in found.items() if place.float32}
+
+
+def ranged(found: Mapping[str, Place]) -> Iterator[Place]:
+    """Yield the places whose output is quantised."""
+    return (place for place in found.values() if place.output != "none")
+
+
+def quantized(
+    tf_model: Any,
+    found: Mapping[str, Place],
+    *,
+    frozen: Sequence[str] = (),
+    preserve_sparsity: bool = False,
+    preserve_clusters: bool = False,
+    per_channel: bool = True,
+) -> Any:
+    """Return a new tf_keras model whose layers are wrapped by tfmot as `found` says; ranges are still to be set.
+
+    Args:
+      tf_model: what `places` was given; it is not changed.
+      found: its result.
+      frozen: layers that must not learn.
+      preserve_sparsity: weights that are zero stay zero.
+      preserve_clusters: weights of a kernel that are equal stay equal.
+      per_channel: each output channel of a convolution has a scale of its own.
+    Raises:
+      ModelError: tfmot refuses the graph.
+    """
+    import keras  # before tf_keras and tfmot  # noqa: F401
+    import numpy as np
+    import tensorflow_model_optimization
+    import tf_keras
+
+    from edgefm.compression.qat import fake_quant_layers as own
+    from edgefm.core.silence import silenced
+
+    tfmot = tensorflow_model_optimization.quantization.keras
+
+    def annotated(layer: Any) -> Any:
+        place = found[layer.name]
+        if place.kernel is None and place.output == "none":
+            return layer.__class__.from_config(layer.get_config())
+        sparse = clustered = False
+        if place.kernel is not None:
+            kernel = getattr(layer, place.kernel).numpy()
+            sparse = preserve_sparsity and not kernel.all()
+            values = len(np.unique(kernel))
+            clustered = preserve_clusters and 1 < values <= min(own.MOST_CLUSTERS, kernel.size // 2)
+        config = own.LayerConfig(
+            kernel=place.kernel,
+            by="tensor" if clustered else _scales_by(layer, per_channel=per_channel),
+            preserve_sparsity=sparse,
+            preserve_clusters=clustered,
+            output=place.output != "none",
+            float32=bool(place.float32),
+        )
+        return tfmot.quantize_annotate_layer(layer.__class__.from_config(layer.get_config()), config)
+
+    with silenced(), tfmot.quantize_scope(own.CUSTOM_OBJECTS):
+        try:
+            marked = tf_keras.models.clone_model(tf_model, clone_function=annotated)
+            marked.set_weights(tf_model.get_weights())
+            made = tfmot.quantize_apply(marked, own.Scheme(), quantized_layer_name_prefix=PREFIX)
+        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+            raise _refused(tf_model, error) from error
+    for layer in made.layers:
+        if layer.name.removeprefix(PREFIX) in frozen:
+            _freeze(layer)
+    return made
+
+
+def _freeze(layer: Any) -> None:
+    """Keep a layer from learning; tfmot's wrapper makes its kernel trainable whatever the layer says."""
+    layer.trainable = False
+    if hasattr(layer, "_weight_vars"):
+        layer._non_trainable_weights.extend(layer._trainable_weights)
+        layer._trainable_weights.clear()
+
+
+def _scales_by(layer: Any, *, per_channel: bool) -> str:
+    kind = type(layer).__name__
+    if kind == "DepthwiseConv2D":
+        return "depthwise"
+    # A Conv1D is left as one only where it pads causally; the converter takes no scales by channel for it.
+    return "channel" if per_channel and kind == "Conv2D" else "tensor"
+
+
+def _refused(tf_model: Any, error: Exception) -> ModelError:
+    named = next((layer for layer in tf_model.layers if re.search(rf"\b{re.escape(layer.name)}\b", str(error))), None)
+    which = f"the model '{tf_model.name}'" if named is None else f"the layer '{named.name}' ({type(named).__name__})"
+    return ModelError(
+        f"tensorflow-model-optimization cannot quantise {which}: {str(error).splitlines()[0][:300]}",
+        hint="Replace the layer, or name it in `exclude` of the qat recipe: it stays float32 then.",
+    )
+
+
+def layer_of(quantized: Any, name: str) -> Any:
+    """Return a layer of a fake-quantised model by its name without tfmot's prefix."""
+    named = {layer.name: layer for layer in quantized.layers}
+    return named.get(PREFIX + name) or named[name]
+
+
+def ancestors(quantized: Any, name: str, *, known: Mapping[str, Any]) -> list[str] | None:
+    """Return the nearest layers before one whose outputs are known, or None where they do not decide its output.
+
+    Args:
+      quantized: the fake-quantised model.
+      name: of the layer, without tfmot's prefix.
+      known: layers with a known output, by name without prefix.
+    """
+    wiring = _Wiring(quantized)
+    found: list[str] = []
+    todo = list(wiring.feeders(layer_of(quantized, name)))
+    while todo:
+        plain = todo[0].removeprefix(PREFIX)
+        if plain in known:
+            found.append(plain)
+        elif todo[0] in wiring.inputs:
+            return None
+        else:
+            todo += wiring.feeders(quantized.get_layer(todo[0]))
+        todo = todo[1:]
+    return list(dict.fromkeys(found)) or None

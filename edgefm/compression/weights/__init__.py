@@ -1,0 +1,1 @@
+"""Changes of single weights: magnitude pruning and clustering."""

@@ -1,0 +1,327 @@
+"""Run directories: numbered steps that are written whole, never overwritten, and found again.
+
+Layout of one run::
+
+    runs/<run_id>/manifest.json
+    runs/<run_id>/00-train/            a finished step
+    runs/<run_id>/01-quantize/
+    runs/<run_id>/02-benchmark.partial a step that is being written, or was killed
+    runs/<run_id>/report/              derived from the steps; rewritten at will
+
+A step is written in `NN-kind.partial` and renamed when it is whole. Its key is the sha256 of what decides its
+result: the recipe, the sha256 of its inputs, the seed and the versions. A step whose key is already in the
+manifest is not done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from edgefm.core import artefacts
+from edgefm.core.artefacts import Artefact
+from edgefm.core.errors import RunError
+
+SCHEMA_VERSION = 1
+DEFAULT_ROOT = Path("runs")
+_MANIFEST = "manifest.json"
+_LOCK = ".lock"
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A finished step of a run.
+
+    Attributes:
+      name: folder name, '<number>-<kind>'.
+      kind: 'train', 'quantize' or 'benchmark'.
+      key: sha256 of what decides the result.
+      created: UTC time at which the step was finished, ISO 8601.
+      seconds: wall-clock time it took.
+      recipe: the recipe as JSON.
+      inputs: sha256 of each input by name.
+      summary: a few figures worth showing without opening the step.
+      outputs: the files it wrote.
+    """
+
+    name: str
+    kind: str
+    key: str
+    created: str
+    seconds: float
+    recipe: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[Artefact, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as a JSON object."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "key": self.key,
+            "created": self.created,
+            "seconds": self.seconds,
+            "recipe": dict(self.recipe),
+            "inputs": dict(self.inputs),
+            "summary": dict(self.summary),
+            "outputs": [output.to_json() for output in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Step:
+        """Return the step that `to_json` wrote."""
+        outputs = tuple(Artefact(**output) for output in value["outputs"])
+        return cls(**{**value, "outputs": outputs})
+
+
+def step_key(kind: str, *, recipe: Mapping[str, Any], inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
+    """Return the sha256 that identifies a step's result; the seed is part of the recipe."""
+    return artefacts.sha256_json(
+        {"kind": kind, "recipe": dict(recipe), "inputs": dict(inputs), "versions": dict(versions)}
+    )
+
+
+class RunDirectory:
+    """One run on disk: its manifest and its steps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, name: str, *, root: Path = DEFAULT_ROOT) -> RunDirectory:
+        """Create an empty run called `<UTC time>-<name>` below `root` and return it."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        for attempt in range(1000):
+            suffix = f"-{attempt}" if attempt else ""
+            run = cls(root / f"{stamp}-{name}{suffix}")
+            try:
+                run.path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            run._write([], created=now())
+            return run
+        raise RunError(f"could not find a free name for a run in {root}")
+
+    @classmethod
+    def create_at(cls, path: Path) -> RunDirectory:
+        """Create an empty run at `path`, which must not exist yet or be an empty folder."""
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise RunError(f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one.")
+        run = cls(path)
+        run._write([], created=now())
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Return the existing run at `path`, its manifest checked.
+
+        Raises:
+          RunError: there is no run, its manifest is damaged, or a newer edgefm wrote it.
+        """
+        if not path.is_dir():
+            raise RunError(f"no run at {path}", hint="Start one with: edgefm train")
+        run = cls(path)
+        run._read()
+        return run
+
+    @classmethod
+    def latest(cls, root: Path = DEFAULT_ROOT) -> RunDirectory:
+        """Return the run below `root` whose manifest changed last."""
+        manifests = sorted(root.glob(f"*/{_MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
+        if not manifests:
+            raise RunError(f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder.")
+        return cls.open(manifests[-1].parent)
+
+    @property
+    def created(self) -> str:
+        """UTC time at which the run was created, ISO 8601."""
+        return str(self._read()["created"])
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the finished steps, oldest first."""
+        return tuple(Step.from_json(step) for step in self._read()["steps"])
+
+    def last(self, kind: str) -> Step | None:
+        """Return the newest finished step of a kind, or None."""
+        found = [step for step in self.steps() if step.kind == kind]
+        return found[-1] if found else None
+
+    def require(self, kind: str) -> Step:
+        """Return the newest finished step of a kind.
+
+        Raises:
+          RunError: the run has none.
+        """
+        step = self.last(kind)
+        if step is None:
+            raise RunError(
+                f"run {self.path} has no finished '{kind}' step",
+                hint=f"Run: edgefm {kind} {_where(kind, self.path)}",
+            )
+        return step
+
+    def find(self, key: str) -> Step | None:
+        """Return the newest finished step with this key whose files are all there unchanged, or None."""
+        for step in reversed(self.steps()):
+            if step.key == key and all(self._intact(output) for output in step.outputs):
+                return step
+        return None
+
+    def folder(self, step: Step) -> Path:
+        """Return the folder of a step."""
+        return self.path / step.name
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for writing.
+
+        Raises:
+          RunError: another process holds it.
+        """
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"run {self.path} is in use by another edgefm process",
+                hint="Wait for it to end, or work on another run.",
+            ) from None
+        try:
+            self._recover()
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, kind: str, *, keep: bool = False) -> Path:
+        """Return the empty folder in which the next step of a kind is written. Call it under `lock`.
+
+        Args:
+          kind: kind of the step.
+          keep: leave what a killed attempt wrote there, to resume from it.
+        """
+        partial = self.partial(kind)
+        if partial.exists() and not keep:
+            shutil.rmtree(partial)
+        partial.mkdir(exist_ok=True)
+        return partial
+
+    def partial(self, kind: str) -> Path:
+        """Return where the next step of a kind is (or would be) written."""
+        return self.path / f"{len(self.steps()):02d}-{kind}{_PARTIAL}"
+
+    def finish(
+        self,
+        folder: Path,
+        *,
+        key: str,
+        seconds: float,
+        recipe: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        summary: Mapping[str, Any],
+        scratch: tuple[str, ...] = (),
+    ) -> Step:
+        """Turn a folder that `begin` gave into a finished step and enter it in the manifest.
+
+        `scratch` names files that are needed only to resume; they go when the manifest names the step. Whenever
+        this is stopped, the step is either finished or still the partial folder, with its scratch files.
+        """
+        name = folder.name.removesuffix(_PARTIAL)
+        final = folder.with_name(name)
+        folder.rename(final)
+        try:
+            step = self._enter(final, key, seconds, recipe, inputs, summary, scratch)
+        except BaseException:
+            final.rename(folder)
+            raise
+        for file in scratch:
+            (final / file).unlink(missing_ok=True)
+        return step
+
+    def _enter(
+        self,
+        final: Path,
+        key: str,
+        seconds: float,
+        recipe: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        summary: Mapping[str, Any],
+        scratch: tuple[str, ...],
+    ) -> Step:
+        name = final.name
+        files = sorted(path for path in final.rglob("*") if path.is_file() and path.name not in scratch)
+        step = Step(
+            name=name,
+            kind=name.split("-", 1)[1],
+            key=key,
+            created=now(),
+            seconds=round(seconds, 3),
+            recipe=recipe,
+            inputs=inputs,
+            summary=summary,
+            outputs=tuple(artefacts.describe(path, root=self.path, produced_by=name) for path in files),
+        )
+        manifest = self._read()
+        self._write([*manifest["steps"], step.to_json()], created=manifest["created"])
+        return step
+
+    def _recover(self) -> None:
+        """Make folders partial again that were renamed by a process which died before it wrote the manifest."""
+        known = {step.name for step in self.steps()}
+        for folder in self.path.glob("[0-9][0-9]-*"):
+            if folder.is_dir() and folder.suffix != _PARTIAL and folder.name not in known:
+                folder.rename(folder.with_name(folder.name + _PARTIAL))
+
+    def _intact(self, output: Artefact) -> bool:
+        path = self.path / output.path
+        return path.is_file() and artefacts.sha256_file(path) == output.sha256
+
+    def _read(self) -> dict[str, Any]:
+        path = self.path / _MANIFEST
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            version = manifest["schema_version"]
+        except FileNotFoundError:
+            raise RunError(
+                f"{self.path} is not a run: it has no {_MANIFEST}",
+                hint="Give a folder that edgefm train wrote.",
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"the manifest {path} is damaged ({error})", hint="Restore it, or train into a new run."
+            ) from error
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise RunError(
+                f"run {self.path} has schema version {version}; this edgefm reads up to {SCHEMA_VERSION}",
+                hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
+            )
+        return manifest
+
+    def _write(self, steps: list[dict[str, Any]], *, created: str) -> None:
+        artefacts.write_json(
+            self.path / _MANIFEST, {"schema_version": SCHEMA_VERSION, "created": created, "steps": steps}
+        )
+
+
+def now() -> str:
+    """Return the present UTC time, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _where(kind: str, path: Path) -> str:
+    return f"--run {path}" if kind == "train" else str(path)

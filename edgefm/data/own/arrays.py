@@ -1,0 +1,272 @@
+"""Arrays as a user gives them, by name and split, made into a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import DataError, unknown_name
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data import checks
+from edgefm.data.dataset import TASKS, Dataset, Split, content_sha256, shared_images
+from edgefm.data.sampling import shares_split
+
+SPLITS = ("train", "validation", "test")
+# What is cut from the training samples where a split is not given.
+HELD_OUT = 0.1
+# The words for a split in the names of arrays, folders and files.
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"} | {
+    "validation": "validation",
+    "test": "test",
+}
+_INPUTS, _TARGETS = ("x", "images", "data", "inputs"), ("y", "labels", "targets")
+_NAMES = ("label_names", "class_names")
+_ALLOWED = (
+    "x_train, y_train and, where there are any, x_val, y_val, x_test, y_test (or train_images, train_labels, …); "
+    "or x and y (or images and labels), which are split"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """Samples as they were read, not checked yet.
+
+    Attributes:
+      splits: for 'train' and perhaps 'validation' and 'test': inputs [n, ...], and targets [n, ...] or None.
+      source: where they come from, for messages, e.g. a file's name.
+      labels: class names, where the source itself gives them.
+    """
+
+    splits: Mapping[str, tuple[NDArray[Any], NDArray[Any] | None]]
+    source: str
+    labels: tuple[str, ...] | None = None
+
+
+def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILENT) -> Arrays:
+    """Return the arrays that stand under the usual names: x_train, y_train, x_test, …; or x and y; or images, labels.
+
+    Raises:
+      DataError: no inputs under a known name, inputs both split and not split, or targets without inputs.
+    """
+    found: dict[tuple[str, str], NDArray[Any]] = {}
+    labels: tuple[str, ...] | None = None
+    for name, value in values.items():
+        array = np.asarray(value)
+        if name.lower() in _NAMES:
+            labels = tuple(str(label) for label in array)
+            continue
+        key = _key(name.lower())
+        if key is None:
+            progress.note(f"the array '{name}' of {source} has no name that edgefm knows: it is not used")
+        elif key in found:
+            raise DataError(f"{source} gives the {key[1]} of '{key[0] or 'all samples'}' twice, once as '{name}'")
+        else:
+            found[key] = array
+    given = [split for split in ("", *SPLITS) if (split, "inputs") in found]
+    if not given:
+        raise DataError(
+            f"{source} holds no inputs under a known name; it holds: {', '.join(values) or 'nothing'}",
+            hint=f"Allowed: {_ALLOWED}.",
+        )
+    if "" in given and len(given) > 1:
+        raise DataError(f"{source} holds both samples of a split and samples of none", hint=f"Allowed: {_ALLOWED}.")
+    for split, kind in found:
+        if kind == "targets" and split not in given:
+            raise DataError(f"{source} holds targets of '{split or 'all samples'}' without inputs")
+    return Arrays(
+        splits={split or "train": (found[split, "inputs"], found.get((split, "targets"))) for split in given},
+        source=source,
+        labels=labels,
+    )
+
+
+def dataset_of(
+    arrays: Arrays,
+    *,
+    name: str,
+    input_shape: tuple[int, ...] | None,
+    task: str | None = None,
+    labels: tuple[str, ...] | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Return a checked data set; splits that are not given are cut from the training samples.
+
+    A tenth of the training samples of each class is held out for each missing split, at least one where the class
+    has more than two; for other tasks a tenth of all. Equal seeds give equal splits.
+
+    Args:
+      arrays: as read.
+      name: of the data set.
+      input_shape: of one sample, as the model takes it; a missing last axis of length 1 is added. None takes the
+        samples as they are.
+      task: 'classification', 'regression', 'reconstruction'; None tells it from the targets: whole numbers, names
+        and one-hot rows are classes, other floats are targets of a regression.
+      labels: class names; None takes those of the source, or numbers the classes.
+      seed: of the cut.
+      progress: told what was decided here.
+    Raises:
+      DataError: the arrays are no such data; the message says why.
+      RecipeError: the task has an unknown name.
+    """
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    source = arrays.source
+    if "train" not in arrays.splits:
+        raise DataError(
+            f"{source} holds no training samples, only: {', '.join(arrays.splits)}", hint=f"Allowed: {_ALLOWED}."
+        )
+    inputs, raw = {}, {}
+    for split, (x, y) in arrays.splits.items():
+        where = f"the {split} samples of {source}"
+        inputs[split] = _inputs(x, input_shape, where=where)
+        if y is not None:
+            checks.check_lengths(x, y, where=where)
+        raw[split] = y
+    task = _task(raw, task, source=source, progress=progress)
+    targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
+    missing = [split for split in ("test", "validation") if split not in inputs]
+    if missing:
+        _cut(inputs, targets, missing, classes=task == "classification", seed=seed)
+        sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
+        progress.note(f"{source} is split by seed {seed}: {' and '.join(missing)} cut from train, now {sizes}")
+    # Some figures are taken on the first samples alone: these must not be all of one class.
+    order = np.random.default_rng(seed).permutation(len(inputs["validation"]))
+    inputs["validation"], targets["validation"] = inputs["validation"][order], targets["validation"][order]
+    parts = [Split(name=split, images=inputs[split], labels=targets[split]) for split in SPLITS]
+    progress.step("check data", 0, 3)
+    dataset = Dataset(
+        name=name,
+        labels=names,
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        sha256=content_sha256(parts, labels=names, task=task),
+        task=task,
+    )
+    progress.step("check data", 1, 3)
+    checks.check(dataset, source=source, progress=progress)
+    progress.step("check data", 2, 3)
+    repeated = shared_images(dataset.test, dataset.train)
+    progress.step("check data", 3, 3)
+    if repeated:
+        progress.note(
+            f"{repeated} of the {len(dataset.test)} test samples are training samples too: figures will flatter"
+        )
+    return dataset
+
+
+def _key(name: str) -> tuple[str, str] | None:
+    """Return (split or '', 'inputs' or 'targets') that the name of an array says, or None."""
+    words = name.split("_")
+    split = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+    rest = [word for word in words if word not in SPLIT_WORDS]
+    if len(split) > 1 or len(rest) != 1:
+        return None
+    for kind, known in (("inputs", _INPUTS), ("targets", _TARGETS)):
+        if rest[0] in known:
+            return (split[0] if split else ""), kind
+    return None
+
+
+def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> NDArray[Any]:
+    """Return inputs as uint8 or float32 of the model's shape, or raise a DataError."""
+    checks.check_inputs(x, where=where)
+    if x.dtype != np.uint8:
+        x = x.astype(np.float32, copy=False)
+    if shape is None:
+        return x[..., np.newaxis] if x.ndim == 3 and x.dtype == np.uint8 else x
+    if x.shape[1:] == shape[:-1] and shape[-1] == 1:
+        return x[..., np.newaxis]
+    checks.check_shape(x.shape[1:], shape, where=where)
+    return x
+
+
+def _task(raw: Mapping[str, NDArray[Any] | None], task: str | None, *, source: str, progress: Progress) -> str:
+    """Return what the targets are for, as told or as they look."""
+    if task == "reconstruction":
+        return task
+    for split, y in raw.items():
+        if y is None:
+            raise DataError(
+                f"the {split} samples of {source} have no labels",
+                hint="Give them as y, or say that the model gives its input back: task 'reconstruction'.",
+            )
+    first = raw["train"]
+    assert first is not None
+    if task is not None:
+        return task
+    if first.dtype.kind in "iubUS":
+        return "classification"
+    if _one_hot(first):
+        progress.note(f"the labels of {source} are one-hot rows: taken as classes")
+        return "classification"
+    progress.note(f"the labels of {source} are {first.dtype} numbers: taken as targets of a regression")
+    return "regression"
+
+
+def _targets(
+    inputs: Mapping[str, NDArray[Any]],
+    raw: Mapping[str, NDArray[Any] | None],
+    task: str,
+    labels: tuple[str, ...] | None,
+    *,
+    source: str,
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """Return the targets of each split, and the class names: none where the task is no classification."""
+    if task == "reconstruction":
+        return dict(inputs), ()
+    given = {split: y for split, y in raw.items() if y is not None}
+    if task == "regression":
+        found = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in given.items()}
+        return found, ()
+    if labels is None and any(y.dtype.kind in "US" for y in given.values()):
+        labels = tuple(sorted({_text(value) for y in given.values() for value in np.unique(y)}))
+    classes = {split: _classes(y, labels, where=f"the {split} labels of {source}") for split, y in given.items()}
+    if labels is None:
+        labels = tuple(str(index) for index in range(max(int(y.max()) for y in classes.values()) + 1))
+    for split, y in classes.items():
+        checks.check_classes(y, labels, where=f"the {split} labels of {source}")
+    return dict(classes), labels
+
+
+def _classes(y: NDArray[Any], labels: tuple[str, ...] | None, *, where: str) -> NDArray[np.int64]:
+    """Return labels as int64 [n], or raise a DataError; names become their places."""
+    if y.dtype.kind in "US":
+        assert labels is not None
+        places = {label: place for place, label in enumerate(labels)}
+        names = [_text(value) for value in y.reshape(-1)]
+        unknown = sorted(set(names) - places.keys())
+        if unknown:
+            raise DataError(f"{where} hold '{unknown[0]}', which is none of the classes: {', '.join(labels)}")
+        return np.array([places[name] for name in names], np.int64)
+    if _one_hot(y):
+        hot: NDArray[np.int64] = y.argmax(axis=1).astype(np.int64)
+        return hot
+    return checks.whole_numbers(y, where=where)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _one_hot(y: NDArray[Any]) -> bool:
+    """Return whether each row of [n, classes >= 2] holds a single 1 and zeros."""
+    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "iubf":
+        return False
+    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def _cut(
+    inputs: dict[str, NDArray[Any]], targets: dict[str, NDArray[Any]], missing: list[str], *, classes: bool, seed: int
+) -> None:
+    """Move a share of the training samples into each missing split."""
+    x, y = inputs["train"], targets["train"]
+    groups = y if classes else np.zeros(len(x), np.int64)
+    parts = shares_split(groups, shares=[HELD_OUT] * len(missing), seed=seed)
+    for split, places in zip(("train", *missing), parts, strict=True):
+        inputs[split], targets[split] = x[places], y[places]

@@ -1,0 +1,218 @@
+"""Pictures in folders, a folder a class: FOLDER/<class>/*.png, or FOLDER/{train,validation,test}/<class>/*.png.
+
+The names of the folders are the class names, in alphabetic order (in the order of the numbers where all are
+numbers). 'val', 'valid' and 'training' are understood too. Each picture is turned upright (EXIF), made grey or RGB as
+the model takes it, and resized to the model's size (bilinear with antialiasing); its aspect changes where it is not
+the model's. Transparent parts count as white. Of an animation the first frame is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import DataError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
+from edgefm.data.picture_file import opaque, open_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_DAMAGED_SHOWN = 5
+_STEP = 50
+
+
+def read(
+    folder: Path,
+    *,
+    input_shape: tuple[int, ...] | None,
+    labels: tuple[str, ...] | None = None,
+    task: str | None = None,
+    progress: Progress = SILENT,
+) -> Arrays:
+    """Return the pictures in class folders as uint8 [n, height, width, channels] with their classes.
+
+    Args:
+      folder: see above.
+      input_shape: (height, width, channels) that all pictures are resized to, channels 1 (grey), 3 (RGB) or 4
+        (RGBA); None takes the first picture's, which all others must have.
+      labels: class names in another order than that of the folders' names.
+      task: 'reconstruction' needs no classes: pictures may lie in the folder itself.
+      progress: receives steps of pictures read.
+    Raises:
+      DataError: no class folders, one without pictures, classes that differ between splits, or damaged pictures,
+        of which the first are named.
+      RuntimeUnavailableError: Pillow is not installed.
+    """
+    by_split = _by_split(folder)
+    files = {split: _classes(place, needs_classes=task != "reconstruction") for split, place in by_split.items()}
+    names = _class_names(folder, files, labels)
+    everything = [path for classes in files.values() for paths in classes.values() for path in paths]
+    shape = input_shape or _shape_of(everything[0])
+    height, width, channels = picture_shape(shape)
+    damaged: list[str] = []
+    done = 0
+    splits: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
+    for split, classes in files.items():
+        count = sum(map(len, classes.values()))
+        images = np.empty((count, height, width, channels), np.uint8)
+        targets = np.empty(count, np.int64)
+        place = 0
+        for name, paths in classes.items():
+            for path in paths:
+                try:
+                    picture = open_picture(path)
+                except DataError as error:
+                    damaged.append(error.message)
+                else:
+                    if input_shape is None:
+                        _check_size(picture, path, like=everything[0], size=(width, height))
+                    images[place] = pixels_of(picture, (height, width, channels))
+                targets[place] = names.index(name) if names else 0
+                place += 1
+                done += 1
+                if done % _STEP == 0 or done == len(everything):
+                    progress.step("read pictures", done, len(everything), {"damaged": str(len(damaged))})
+        splits[split] = (images.reshape(count, *shape), targets if names else None)
+    if damaged:
+        raise DataError(damage(damaged, of=len(everything), source=str(folder)), hint="Remove or replace these files.")
+    return Arrays(splits=splits, source=str(folder), labels=names or None)
+
+
+def pixels_of(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return a picture as uint8 [height, width, channels], resized with its aspect changed where it differs."""
+    from PIL import Image
+
+    height, width, channels = shape
+    if channels < 4:
+        image = opaque(image, background=255)
+    image = image.convert(_MODES[channels])
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(shape)
+
+
+def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (height, width, channels) of pictures for an input's shape, (height, width) meaning grey.
+
+    Raises:
+      DataError: no picture has this shape.
+    """
+    if len(shape) == 2:
+        return shape[0], shape[1], 1
+    if len(shape) != 3 or shape[2] not in _MODES:
+        raise DataError(
+            f"pictures do not fit a model whose input is {' x '.join(map(str, shape))}",
+            hint="Height x width x channels is expected, with 1 (grey), 3 (RGB) or 4 (RGBA) channels. Give other data "
+            "as .npz.",
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def damage(messages: Sequence[str], *, of: int, source: str) -> str:
+    """Return what to say of damaged pictures: how many, and the first of them."""
+    first = "\n".join(f"  - {message}" for message in messages[:_DAMAGED_SHOWN])
+    more = f"\n  and {len(messages) - _DAMAGED_SHOWN} more" if len(messages) > _DAMAGED_SHOWN else ""
+    return f"{len(messages)} of the {of} pictures of {source} cannot be read:\n{first}{more}"
+
+
+def _by_split(folder: Path) -> dict[str, Path]:
+    """Return the folder of each split; all in 'train' where there are no folders of splits."""
+    names = _folders(folder)
+    words = {name: SPLIT_WORDS[name.lower()] for name in names if name.lower() in SPLIT_WORDS}
+    if not words:
+        return {"train": folder}
+    others = [name for name in names if name not in words]
+    if others:
+        raise DataError(
+            f"{folder} holds folders of splits ({', '.join(words)}) beside others: {', '.join(others[:5])}",
+            hint="Either class folders alone, or train, validation and test with class folders in each.",
+        )
+    if len(set(words.values())) < len(words):
+        raise DataError(f"two folders of {folder} are the same split: {', '.join(words)}")
+    found = {split: folder / name for name, split in words.items()}
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _classes(folder: Path, *, needs_classes: bool) -> dict[str, list[Path]]:
+    """Return the pictures of each class folder, sorted by name; under '' those in no class folder."""
+    names = _folders(folder)
+    if not names and not needs_classes:
+        pictures = _pictures(folder)
+        if not pictures:
+            raise DataError(f"{folder} holds no pictures", hint=f"Allowed: {', '.join(SUFFIXES)}.")
+        return {"": pictures}
+    if not names:
+        raise DataError(
+            f"{folder} holds no class folders",
+            hint="Put the pictures of each class into a folder of its own, named like the class: "
+            f"{folder / 'cat'}, {folder / 'dog'}.",
+        )
+    found = {name: _pictures(folder / name) for name in names}
+    for name, paths in found.items():
+        if not paths:
+            raise DataError(
+                f"the class folder {folder / name} holds no pictures",
+                hint=f"Put pictures there ({', '.join(SUFFIXES)}; not in folders of their own), or remove the folder.",
+            )
+    return found
+
+
+def _class_names(
+    folder: Path, files: Mapping[str, Mapping[str, Sequence[Path]]], labels: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """Return the class names in their order; none where pictures lie in no class folder."""
+    if any("" in classes for classes in files.values()):
+        return ()
+    known = set(files.get("train", next(iter(files.values()))))
+    for split, classes in files.items():
+        new = sorted(set(classes) - known)
+        if new:
+            raise DataError(
+                f"the class '{new[0]}' is in the {split} pictures of {folder}, but not in the training pictures"
+            )
+    if labels is not None:
+        if set(labels) != known:
+            odd = sorted(set(labels) ^ known)
+            raise DataError(
+                f"the class folders of {folder} are not the given labels; they differ in: {', '.join(odd[:5])}",
+                hint=f"Folders: {', '.join(sorted(known)[:10])}.",
+            )
+        return labels
+    by_number = all(name.isdecimal() for name in known)
+    return tuple(sorted(known, key=(lambda name: (int(name), name)) if by_number else (lambda name: (0, name))))
+
+
+def _shape_of(path: Path) -> tuple[int, int, int]:
+    picture = open_picture(path)
+    grey = picture.mode in ("1", "L", "LA", "I", "I;16", "F")
+    return picture.height, picture.width, 1 if grey else 3
+
+
+def _check_size(picture: Image, path: Path, *, like: Path, size: tuple[int, int]) -> None:
+    if picture.size != size:
+        raise DataError(
+            f"{path} is {picture.width} x {picture.height}, {like} is {size[0]} x {size[1]}",
+            hint="Without a model nothing says to which size they are to be resized: make them of one size.",
+        )
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(
+        entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
+    )
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    )

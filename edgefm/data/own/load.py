@@ -1,0 +1,101 @@
+"""A user's own data: arrays in a file, pictures in folders, TFRecords, or what a Python function returns."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgefm.core.errors import DataError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data import checks
+from edgefm.data.dataset import Dataset
+from edgefm.data.own import arrays
+
+FASHION_MNIST = "fashion-mnist"
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_ALLOWED = (
+    "Allowed: a .npz file; a folder of class folders of pictures; a .tfrecord file or a folder of them, with --spec; "
+    f"module:function; {FASHION_MNIST}."
+)
+
+
+def load_data(
+    where: str,
+    *,
+    input_shape: tuple[int, ...] | None,
+    task: str | None = None,
+    spec: Path | None = None,
+    labels: tuple[str, ...] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Return a user's data as a checked data set in three splits; missing splits are cut from the training samples.
+
+    Args:
+      where: one of
+        a .npz file, see `edgefm.data.own.npz_data`;
+        a folder of class folders of pictures, see `edgefm.data.own.image_folders`;
+        a .tfrecord file or a folder of them, see `edgefm.data.own.tfrecord_data`;
+        'module:function' in Python, see `edgefm.data.own.python_data`: this runs the user's code;
+        'fashion-mnist'.
+      input_shape: of one sample as the model takes it, without the batch; pictures are resized to it. None takes
+        the samples as they are.
+      task: 'classification', 'regression', 'reconstruction' (the targets are the inputs); None tells it from the
+        labels: whole numbers are classes, floats are targets of a regression.
+      spec: JSON that says what is in TFRecords.
+      labels: class names in the order of their numbers; None takes those of the data, or numbers the classes.
+      seed: of the cut into splits.
+      trust: also unpickle arrays of Python objects in a .npz file, which runs code that the file brings.
+      progress: receives progress, and what was decided on the way.
+    Raises:
+      DataError: there are no such data, or something is wrong with them.
+      RecipeError: the task has an unknown name.
+      RuntimeUnavailableError: a needed library is not installed.
+    """
+    path = Path(where).expanduser()
+    if spec is not None and not _tfrecords(path):
+        raise DataError(f"--spec {spec} is for TFRecords; {where} is none", hint=_ALLOWED)
+    if _tfrecords(path):
+        from edgefm.data.own import tfrecord_data
+
+        found = tfrecord_data.read(path, spec=spec, input_shape=input_shape, task=task, progress=progress)
+    elif path.is_dir():
+        from edgefm.data.own import image_folders
+
+        found = image_folders.read(path, input_shape=input_shape, labels=labels, task=task, progress=progress)
+    elif path.suffix.lower() == ".npz":
+        from edgefm.data.own import npz_data
+
+        found = npz_data.read(path, trust=trust, progress=progress)
+    elif where == FASHION_MNIST and not path.exists():
+        from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+
+        return load_fashion_mnist(progress=progress)
+    elif _FUNCTION.fullmatch(where) and not path.exists():
+        from edgefm.data.own import python_data
+
+        given = python_data.call(where, progress=progress)
+        if isinstance(given, Dataset):
+            checks.check(given, source=where, progress=progress)
+            return given
+        found = given
+    else:
+        what = "is no data that edgefm can read" if path.exists() else "does not exist"
+        raise DataError(f"{where} {what}", hint=_ALLOWED)
+    return arrays.dataset_of(
+        found,
+        name=path.name or where,
+        input_shape=input_shape,
+        task=task,
+        labels=labels,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _tfrecords(path: Path) -> bool:
+    """Return whether a path is a TFRecord file or a folder of them."""
+    if path.is_dir():
+        return any(".tfrecord" in entry.name for entry in path.iterdir() if entry.is_file())
+    return ".tfrecord" in path.name

@@ -1,0 +1,41 @@
+"""Data from a function of the user's own, named as 'module:function'.
+
+The function takes nothing and returns an `edgefm.data.dataset.Dataset`, or a dict of arrays named as in a .npz file:
+{"x_train": …, "y_train": …, "x_test": …, "y_test": …}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgefm.core.errors import DataError
+from edgefm.core.named_function import function_named, imports_from_here
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.dataset import Dataset
+from edgefm.data.own import arrays
+from edgefm.data.own.arrays import Arrays
+
+
+def call(where: str, *, progress: Progress = SILENT) -> Arrays | Dataset:
+    """Import a module, from the working folder too, call its function, and return what it gave.
+
+    Args:
+      where: 'module:function'.
+      progress: receives notes.
+    Raises:
+      DataError: there is no such function, it raised, or it returned something else.
+    """
+    function = function_named(where)
+    with imports_from_here():
+        try:
+            found = function()
+        except Exception as error:  # whatever the user's code raises
+            raise DataError(f"{where} raised {type(error).__name__}: {error}") from error
+    if isinstance(found, Dataset):
+        return found
+    if isinstance(found, Mapping) and all(isinstance(name, str) for name in found):
+        return arrays.by_name(found, source=where, progress=progress)
+    raise DataError(
+        f"{where} returned {type(found).__name__}",
+        hint="It must return a dict of arrays, {'x_train': …, 'y_train': …}, or an edgefm Dataset.",
+    )

@@ -1,0 +1,119 @@
+"""The JSON spec that says what stands where in TFRecord files, see `edgefm.data.own.tfrecord_data`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.core.errors import DataError, unknown_name
+from edgefm.data.own.arrays import SPLIT_WORDS
+
+ENCODINGS = ("png", "jpeg", "raw", "floats")
+_RAW_TYPES = ("uint8", "float32")
+_LABEL_TYPES = ("int64", "float32", "string")
+_COMPRESSIONS = ("", "GZIP", "ZLIB")
+EXAMPLE = '{"image": {"feature": "image_raw", "encoding": "png"}, "label": {"feature": "label"}}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One feature of a record: its name, how it is stored, and the shape of the array, None where it is a picture."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What a spec file says; see `edgefm.data.own.tfrecord_data`."""
+
+    image: Feature
+    label: Feature | None
+    labels: tuple[str, ...] | None
+    splits: Mapping[str, str] | None
+    compression: str
+
+
+def read_spec(path: Path) -> Spec:
+    """Return what a spec file says.
+
+    Raises:
+      DataError: it is missing, no JSON, or has an unknown, missing or mistyped key.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no spec at {path}", hint=f"Write one such as: {EXAMPLE}") from None
+    except ValueError as error:
+        raise DataError(f"the spec {path} is no JSON: {error}") from error
+    _keys(value, ("image", "label", "labels", "splits", "compression"), needed=("image",), where=f"the spec {path}")
+    where = f"of the spec {path}"
+    _keys(
+        value["image"],
+        ("feature", "encoding", "shape", "dtype"),
+        needed=("feature", "encoding"),
+        where=f"'image' {where}",
+    )
+    encoding = _one_of(value["image"]["encoding"], ENCODINGS, f"encoding {where}")
+    shape = _shape(value["image"].get("shape"), where=where)
+    if encoding in ("raw", "floats") and shape is None:
+        raise DataError(f"'image' {where} has no shape", hint='Add the shape of one sample, "shape": [28, 28, 1].')
+    label = None
+    if value.get("label") is not None:
+        _keys(value["label"], ("feature", "dtype", "shape"), needed=("feature",), where=f"'label' {where}")
+        label = Feature(
+            name=str(value["label"]["feature"]),
+            kind="label",
+            shape=_shape(value["label"].get("shape"), where=where) or (),
+            dtype=_one_of(value["label"].get("dtype", "int64"), _LABEL_TYPES, f"dtype of 'label' {where}"),
+        )
+    splits = value.get("splits")
+    if splits is not None:
+        _keys(splits, tuple(SPLIT_WORDS), needed=(), where=f"'splits' {where}")
+        splits = {SPLIT_WORDS[name]: str(pattern) for name, pattern in splits.items()}
+    labels = value.get("labels")
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+        raise DataError(f"'labels' {where} is no list of names")
+    return Spec(
+        image=Feature(
+            name=str(value["image"]["feature"]),
+            kind=encoding,
+            shape=shape if encoding in ("raw", "floats") else None,
+            dtype=_one_of(value["image"].get("dtype", "uint8"), _RAW_TYPES, f"dtype of 'image' {where}"),
+        ),
+        label=label,
+        labels=None if labels is None else tuple(labels),
+        splits=splits,
+        compression=_one_of(value.get("compression", ""), _COMPRESSIONS, f"compression {where}"),
+    )
+
+
+def _keys(value: Any, allowed: tuple[str, ...], *, needed: tuple[str, ...], where: str) -> None:
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is no JSON object", hint=f"Keys: {', '.join(allowed)}.")
+    for key in value:
+        if key not in allowed:
+            error = unknown_name(f"key in {where}:", key, allowed)
+            raise DataError(error.message, hint=error.hint)
+    for key in needed:
+        if key not in value:
+            raise DataError(f"{where} has no '{key}'", hint=f"Such as: {EXAMPLE}")
+
+
+def _one_of(value: Any, allowed: tuple[str, ...], what: str) -> str:
+    if value not in allowed:
+        raise DataError(f"the {what} is {value!r}", hint=f"Allowed: {', '.join(repr(name) for name in allowed)}.")
+    return str(value)
+
+
+def _shape(value: Any, *, where: str) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(x, int) and x > 0 for x in value):
+        raise DataError(f"a shape {where} is {value!r}; a list of lengths is expected, e.g. [28, 28, 1]")
+    return tuple(value)

@@ -1,0 +1,133 @@
+"""Reading a picture file into the pixels that a model takes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import DataError, ModelError, missing_extra, unknown_name
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Invert = Literal["auto", "yes", "no"]
+INVERT: tuple[str, ...] = get_args(Invert)
+_BLACK, _WHITE = 0, 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture as a model takes it.
+
+    Attributes:
+      pixels: uint8 [height, width, channels].
+      inverted: whether its levels were turned round: 255 - level.
+    """
+
+    pixels: NDArray[np.uint8]
+    inverted: bool
+
+
+def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "auto") -> Picture:
+    """Return a picture file's pixels at a model's size.
+
+    The picture is turned upright (EXIF), made grey for one channel, fitted into the size with its aspect
+    kept, inverted where asked, and centred on black. Transparent parts count as white, like the paper of a
+    product picture, or as black with `invert` 'no'.
+
+    Args:
+      path: any format that Pillow reads; of an animation, the first frame.
+      shape: height, width and channels (1 or 3) of the model's input.
+      invert: 'auto' inverts a picture on a light background, where the median of its border is above 127.
+        No test image of Fashion-MNIST, with its bright things on black, is taken for one.
+    Raises:
+      DataError: the file is missing or no whole picture.
+      ModelError: the model takes neither grey nor RGB pixels.
+      RuntimeUnavailableError: Pillow is not installed.
+    """
+    height, width, channels = shape
+    if channels not in (1, 3):
+        raise ModelError(f"the model takes {channels} channels; pictures have 1 (grey) or 3 (RGB)")
+    if invert not in INVERT:
+        raise unknown_name("value of invert", invert, INVERT)
+    image = open_picture(path)
+    image = opaque(image, background=_BLACK if invert == "no" else _WHITE)
+    image = _fitted(image.convert("L" if channels == 1 else "RGB"), height=height, width=width)
+    inner = np.asarray(image).reshape(image.height, image.width, channels)
+    inverted = invert == "yes" or (invert == "auto" and border_level(inner) > 127)
+    pixels = np.full((height, width, channels), _BLACK, np.uint8)
+    top, left = (height - image.height) // 2, (width - image.width) // 2
+    pixels[top : top + image.height, left : left + image.width] = 255 - inner if inverted else inner
+    return Picture(pixels=pixels, inverted=inverted)
+
+
+def border_level(pixels: NDArray[np.uint8]) -> float:
+    """Return the median of the outermost pixels of uint8 [height, width, channels]."""
+    inside = np.zeros(pixels.shape[:2], bool)
+    inside[1:-1, 1:-1] = True
+    return float(np.median(pixels[~inside]))
+
+
+def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
+    """Return the decoded picture, upright, in a mode that converts to grey or RGB without loss of range.
+
+    Args:
+      source: a file, or the content of one.
+      name: how messages call it; None takes the path.
+    Raises:
+      DataError: the file is missing or no whole picture.
+      RuntimeUnavailableError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise missing_extra("Pillow", "report") from None
+    if isinstance(source, Path) and not source.is_file():
+        what = "is a folder" if source.is_dir() else "does not exist"
+        raise DataError(f"the picture {source} {what}", hint="Give picture files, such as a PNG or a JPEG.")
+    path = name or (str(source) if isinstance(source, Path) else "the picture")
+    try:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{path} is not a picture that Pillow can read",
+            hint="Give picture files, such as a PNG or a JPEG.",
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is too large to be read: {error}", hint="Make it smaller.") from None
+    except PermissionError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is a damaged or truncated picture: {error}", hint="Copy or save it again.") from None
+    if image.mode.startswith("I"):
+        # Levels of 16 bits: Pillow would cut them off at 255.
+        levels = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+        return Image.fromarray((levels >> 8).astype(np.uint8))
+    return image
+
+
+def opaque(image: Image, *, background: int) -> Image:
+    """Return the picture with its transparent parts filled with a grey level."""
+    from PIL import Image
+
+    if image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info:
+        return image
+    coloured = image.convert("RGBA")
+    paper = Image.new("RGBA", coloured.size, (background, background, background, 255))
+    return Image.alpha_composite(paper, coloured).convert("RGB")
+
+
+def _fitted(image: Image, *, height: int, width: int) -> Image:
+    """Return the picture resized so that its longer side, by the model's measure, fills the input."""
+    from PIL import Image
+
+    factor = min(height / image.height, width / image.width)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)

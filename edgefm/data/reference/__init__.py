@@ -1,0 +1,1 @@
+"""Fashion-MNIST, the reference data: its files, how they are fetched and checked."""

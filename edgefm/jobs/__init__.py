@@ -1,0 +1,1 @@
+"""The main job over run folders: one function a command."""

@@ -1,0 +1,282 @@
+"""What is installed here, what works, and for what does not: why, and the command that helps."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.core.environment import environment, version
+from edgefm.core.errors import DataError, EdgefmError, RecipeError
+from edgefm.runtimes.probe import PROBE, Probed, probe
+
+# Keras backend -> extra that installs it.
+BACKENDS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
+_NVIDIA_SMI_SECONDS = 5.0
+_PROBE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked for.
+
+    Attributes:
+      name: what it is.
+      found: its version or place, or None where it cannot be used.
+      reason: why it cannot be used, or None.
+      remedy: command that makes it usable, or None where there is none.
+    """
+
+    name: str
+    found: str | None
+    reason: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeFinding(Finding):
+    """A runtime that was looked for; `found` is its version.
+
+    Attributes:
+      kernels: names of its kernel sets, the default first: 'litert:reference'; empty where it has but one.
+      python: the interpreter that its workers run under; None for the present one.
+    """
+
+    kernels: tuple[str, ...] = ()
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes:
+      environment: machine and versions, as in benchmark records.
+      extras: edgefm's optional parts; 'edgefm' itself first.
+      runtimes: what runs models.
+      targets: where models are run or estimated; a board is known only by its address, so `ssh` says what it needs.
+      backends: what trains models.
+      gpus: NVIDIA's graphics processors, or one finding with the reason why there is none.
+      data: Fashion-MNIST's place; its content is not verified here.
+    """
+
+    environment: dict[str, Any]
+    extras: tuple[Finding, ...]
+    runtimes: tuple[RuntimeFinding, ...]
+    targets: tuple[Finding, ...]
+    backends: tuple[Finding, ...]
+    gpus: tuple[Finding, ...]
+    data: Finding
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the diagnosis as a JSON object."""
+        return asdict(self)
+
+
+def diagnose(*, data_dir: Path | None = None) -> Diagnosis:
+    """Return what is installed here and what works; about a second, and no Keras backend is imported."""
+    return Diagnosis(
+        environment=environment(),
+        extras=tuple(extras()),
+        runtimes=tuple(runtimes()),
+        targets=tuple(targets()),
+        backends=tuple(_backend(name, extra) for name, extra in BACKENDS.items()),
+        gpus=tuple(gpus()),
+        data=_data(data_dir),
+    )
+
+
+def extras() -> Iterator[Finding]:
+    """Yield edgefm itself and each of its extras, with the packages that are missing or do not fit."""
+    metadata = importlib.metadata.metadata("edgefm")
+    for extra in ("", *(metadata.get_all("Provides-Extra") or ())):
+        if extra == "dev":
+            continue
+        name = f"edgefm[{extra}]" if extra else "edgefm"
+        lacks, curable = _lacks(extra)
+        if not lacks:
+            yield Finding(name=name, found="complete")
+            continue
+        yield Finding(
+            name=name,
+            found=None,
+            reason="; ".join(lacks),
+            remedy=f"pip install '{name}'" if curable else None,
+        )
+
+
+def runtimes() -> Iterator[RuntimeFinding]:
+    """Yield the known runtimes; each is loaded, where its workers would run, to see whether it works."""
+    from edgefm import runtimes as known
+
+    for name, module in known.modules().items():
+        try:
+            python = known.interpreter_of(name)
+        except RecipeError as error:
+            yield RuntimeFinding(name=name, found=None, reason=error.message, remedy=error.hint)
+            continue
+        told = probe(module) if python is None else _probe_elsewhere(module, python)
+        yield RuntimeFinding(
+            name=name,
+            found=told.version,
+            reason=told.reason,
+            remedy=None if told.version else _remedy(told.install, python),
+            kernels=told.kernels,
+            python=None if python is None else str(python),
+        )
+
+
+def targets() -> Iterator[Finding]:
+    """Yield the known kinds of targets: whether they can be used from here, and what their figures are worth."""
+    from edgefm import targets as known
+    from edgefm.runtimes.base import Unavailable
+
+    for kind in known.modules():
+        try:
+            found = known.target(kind)
+            usable = found.availability()
+        except RecipeError as error:  # a place of its own: what can be said is how to name it
+            yield Finding(name=kind, found=f"by its address. {error.hint or ''}")
+            continue
+        except EdgefmError as error:
+            yield Finding(name=kind, found=None, reason=error.message, remedy=error.hint)
+            continue
+        except Exception as error:  # another package's module: whatever is wrong with it is the reason
+            yield Finding(name=kind, found=None, reason=f"it fails: {type(error).__name__}: {error}")
+            continue
+        if isinstance(usable, Unavailable):
+            yield Finding(name=kind, found=None, reason=usable.reason)
+            continue
+        runs = ", ".join(found.runtimes) if kind != "host" and found.runtimes else "nothing is run"
+        yield Finding(name=kind, found=f"{found.mode}" if kind == "host" else f"{found.mode}; {runs}")
+
+
+def _remedy(install: str | None, python: Path | None) -> str | None:
+    """Return the command that installs a runtime, for the Python that lacks it."""
+    here = install is None or python is None or not install.startswith("pip ")
+    return install if here else f"{python} -m {install}"
+
+
+def _probe_elsewhere(module: str, python: Path) -> Probed:
+    """Return what another interpreter says of a runtime; it is asked with the worker's bundle on its path."""
+    from edgefm.targets.bundle import bundle
+
+    # What the user put there stays: it may hold a runtime of their own.
+    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [str(python), "-m", PROBE, module],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(Path(folder))), *given])},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return Probed(reason=f"{python} gave no answer in {_PROBE_SECONDS:g} s")
+        except OSError as error:
+            return Probed(reason=f"{python} cannot be run: {error}")
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        said = (done.stderr.strip() or "no answer").splitlines()[-1]
+        return Probed(reason=f"{python} ends with exit code {done.returncode}: {said}")
+    try:
+        return Probed.from_json(json.loads(lines[-1]))
+    except (ValueError, TypeError, KeyError):
+        return Probed(reason=f"{python} gives no answer of edgefm's: {lines[-1][:100]}")
+
+
+def gpus() -> Iterator[Finding]:
+    """Yield NVIDIA's graphics processors as nvidia-smi names them, or why there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        yield Finding(name="NVIDIA GPU", found=None, reason="nvidia-smi is not here: no NVIDIA driver is installed")
+        return
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_SECONDS)
+    except subprocess.TimeoutExpired:
+        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi gave no answer in {_NVIDIA_SMI_SECONDS:g} s")
+        return
+    except OSError as error:
+        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi cannot be run: {error}")
+        return
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode or not lines:
+        said = (done.stderr.strip() or done.stdout.strip() or "no GPU").splitlines()[0]
+        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi says: {said}")
+        return
+    for number, line in enumerate(lines):
+        name, memory, driver = (part.strip() for part in line.split(","))
+        yield Finding(name=f"NVIDIA GPU {number}", found=f"{name}, {memory}, driver {driver}")
+
+
+def _backend(name: str, extra: str) -> Finding:
+    remedy = f"pip install 'edgefm[{extra}]'"
+    for package in ("keras", name):
+        # Looked for, not imported: TensorFlow alone takes seconds.
+        if importlib.util.find_spec(package) is None:
+            return Finding(name=name, found=None, reason=f"{package} is not installed", remedy=remedy)
+    return Finding(name=name, found=version(name) or "version unknown")
+
+
+def _data(data_dir: Path | None) -> Finding:
+    from edgefm.data.reference.fashion_mnist import DATA_DIR_VARIABLE, find
+
+    try:
+        source = find(data_dir, download=False)
+    except DataError as error:
+        unset = f"unset {DATA_DIR_VARIABLE}; " if os.environ.get(DATA_DIR_VARIABLE) else ""
+        return Finding(name="Fashion-MNIST", found=None, reason=error.message, remedy=f"{unset}edgefm data fetch")
+    return Finding(name="Fashion-MNIST", found=f"{source.folder} ({source.origin})")
+
+
+def _lacks(extra: str) -> tuple[list[str], bool]:
+    """Return what an extra ('' for edgefm itself) lacks, and whether installing it can help."""
+    from packaging.requirements import Requirement
+
+    lacks: list[str] = []
+    curable = True
+    for text in importlib.metadata.requires("edgefm") or []:
+        requirement = Requirement(text)
+        of_extra = re.search(r"""extra == ['"]([^'"]+)['"]""", text)
+        if (of_extra.group(1) if of_extra else "") != extra:
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            lacks.append(f"{requirement.name} is not for this Python: {_condition(str(requirement.marker))}")
+            curable = False
+        elif requirement.name == "edgefm":
+            for inner in sorted(requirement.extras):
+                more, inner_curable = _lacks(inner)
+                lacks += [reason for reason in more if reason not in lacks]
+                curable = curable and inner_curable
+        else:
+            reason = _unfit(requirement.name, str(requirement.specifier))
+            lacks += [reason] if reason and reason not in lacks else []
+    return lacks, curable
+
+
+def _unfit(package: str, wanted: str) -> str | None:
+    from packaging.specifiers import SpecifierSet
+
+    installed = version(package)
+    if installed is None:
+        return f"{package} is not installed"
+    if not SpecifierSet(wanted).contains(installed, prereleases=True):
+        return f"{package} {installed} is installed, {package}{wanted} is needed"
+    return None
+
+
+def _condition(marker: str) -> str:
+    """Return a marker without the part that names the extra."""
+    return re.sub(r"""\s*(and\s+)?extra == ['"][^'"]+['"](\s+and)?\s*""", "", marker)

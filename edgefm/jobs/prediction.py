@@ -1,0 +1,139 @@
+"""Classifying picture files with a model file and its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import ModelError, RecipeError, RunError
+from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
+from edgefm.data.picture_file import Invert, read_picture
+from edgefm.data.reference.fashion_mnist import LABELS
+from edgefm.tflite import contract as contracts
+from edgefm.tflite.contract import Contract
+
+DEFAULT_VARIANT = "int8_w8a8"
+SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A class with its probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says of a picture.
+
+    Attributes:
+      picture: the file.
+      top: the most probable classes, best first.
+      inverted: whether the picture's levels were turned round first, as it has a light background.
+    """
+
+    picture: Path
+    top: tuple[Score, ...]
+    inverted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prediction as a JSON object."""
+        return {**asdict(self), "picture": str(self.picture)}
+
+
+def predict(model: Path, pictures: Sequence[Path], *, top: int = 3, invert: Invert = "auto") -> tuple[Prediction, ...]:
+    """Return the most probable classes of each picture, in the order given.
+
+    Args:
+      model: .tflite file with its contract.json beside it.
+      pictures: files; see `edgefm.data.picture_file.read_picture` for how they are read.
+      top: number of classes a picture, 1 to the number of labels.
+      invert: 'yes', 'no', or 'auto': for a model with Fashion-MNIST's labels, invert pictures on a light
+        background, since it was trained on bright things on black; for another model, none.
+    Raises:
+      ModelError: no model, no contract, or a contract of another file.
+      DataError: a picture is missing or damaged; nothing is predicted then.
+      RecipeError: `top` or `invert` is not allowed.
+      RuntimeUnavailableError: LiteRT or Pillow is not installed.
+    """
+    from edgefm.runtimes import runtime
+
+    contract = _contract(model)
+    if not 1 <= top <= len(contract.labels):
+        raise RecipeError(f"top {top} is not allowed: {model} knows {len(contract.labels)} classes, so 1 to that")
+    if invert == "auto" and contract.labels != LABELS:
+        invert = "no"
+    _, height, width, channels = contract.input.shape
+    read = [read_picture(path, shape=(height, width, channels), invert=invert) for path in pictures]
+    predictions = []
+    with runtime("litert").load(model) as session:
+        for path, picture in zip(pictures, read, strict=True):
+            output = session.run(contract.encode(picture.pixels[np.newaxis]))
+            probabilities: NDArray[np.float32] = contract.decode(output).reshape(-1)
+            if probabilities.size == 1:  # that of the second of two classes
+                probabilities = np.array([1 - probabilities[0], probabilities[0]], np.float32)
+            best = np.argsort(-probabilities, kind="stable")[:top]
+            scores = tuple(
+                Score(label=contract.labels[index], probability=float(probabilities[index])) for index in best
+            )
+            predictions.append(Prediction(picture=path, top=scores, inverted=picture.inverted))
+    return tuple(predictions)
+
+
+def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:
+    """Return the int8_w8a8 file of a run's newest quantize step.
+
+    Without a run, that of the latest run below `root`, or the shipped model where the latest run has none.
+
+    Raises:
+      RunError: no such run or step.
+      ModelError: the step holds no such file, or there is no model at all.
+    """
+    if run is not None:
+        return _of_run(RunDirectory.open(run))
+    try:
+        return _of_run(RunDirectory.latest(root))
+    except (RunError, ModelError) as error:
+        if SHIPPED_MODEL.is_file():
+            return SHIPPED_MODEL
+        raise ModelError(
+            f"no model to predict with: {error.message}; and no {SHIPPED_MODEL} in {Path.cwd()}",
+            hint="Name one with --model FILE, or make one with: edgefm train && edgefm quantize",
+        ) from error
+
+
+def _of_run(run: RunDirectory) -> Path:
+    step = run.require("quantize")
+    path = run.folder(step) / DEFAULT_VARIANT / "model.tflite"
+    if not path.is_file():
+        raise ModelError(
+            f"the step {run.folder(step)} holds no variant {DEFAULT_VARIANT}",
+            hint="Name a file with --model, or run: edgefm quantize --variant int8_w8a8",
+        )
+    return path
+
+
+def _contract(model: Path) -> Contract:
+    if not model.is_file():
+        raise ModelError(
+            f"no model file at {model}",
+            hint="Give a .tflite file, for instance one that edgefm quantize wrote.",
+        )
+    contract = contracts.read(model)
+    if contract is None:
+        raise ModelError(
+            f"{model} has no {contracts.FILE_NAME} beside it, which says how pixels go in and what comes out",
+            hint="Copy it along with the model; edgefm quantize writes one beside each file.",
+        )
+    if not contract.labels:
+        raise ModelError(f"{model} tells no classes: its contract names none", hint="Measure it with: edgefm benchmark")
+    if len(contract.input.shape) != 4:
+        raise ModelError(f"{model} takes no picture: its input has shape {contract.input.shape}")
+    return contract

@@ -1,0 +1,253 @@
+"""The graph of a Keras 3 model as a list of calls, and a new model from it with some calls changed.
+
+Keras keeps a graph as nodes, one a call of a layer or an operation. They are read here in the order in which
+Keras itself runs them; nested Functional and Sequential models are opened up where their names allow it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from edgefm.core.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Call:
+    """One call of a layer (or of a stateless operation) in a graph.
+
+    Attributes:
+      layer: the layer or operation.
+      arguments: its arguments, symbolic tensors within.
+      inputs: identities of the tensors it takes.
+      outputs: identities of the tensors it gives.
+      input_shape: shape of the first input, batch first, None where it is not fixed; () without an input.
+      input_dtype: dtype of the first input; '' without one.
+      output_shapes: shapes of the outputs, batch first, None where it is not fixed.
+      shared: the layer is called more than once in this graph.
+    """
+
+    layer: Any
+    arguments: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    input_shape: tuple[int | None, ...]
+    input_dtype: str
+    output_shapes: tuple[tuple[int | None, ...], ...]
+    shared: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return str(self.layer.name)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int | None, ...], ...]:
+        """Shapes of all inputs."""
+        return tuple(tuple(tensor.shape) for tensor in self.arguments.keras_tensors)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the first output."""
+        return self.output_shapes[0]
+
+    @property
+    def trains(self) -> bool:
+        """True where the call asks for training behaviour whatever the model is asked for."""
+        return bool(self.arguments.kwargs.get("training"))
+
+
+class Graph:
+    """The calls of a model, in an order in which each follows those that it needs."""
+
+    def __init__(self, model: Any) -> None:
+        """Read a built Functional or Sequential model; it is not changed."""
+        self.model = model
+        self.calls: list[Call] = []
+        # Tensors that are others: a nested model's inputs, and its outputs as the outer graph sees them.
+        self._stands_for: dict[int, int] = {}
+        self._names = Counter(_names(model))
+        self._times = _times_called(model)
+        self._read(functional(model))
+        self.outputs = tuple(self.root(id(tensor)) for tensor in model.outputs)
+        self._producers = {output: call for call in self.calls for output in call.outputs}
+
+    def root(self, tensor: int) -> int:
+        """Return the identity of the tensor that this one stands for."""
+        while tensor in self._stands_for:
+            tensor = self._stands_for[tensor]
+        return tensor
+
+    def producer(self, call: Call) -> Call | None:
+        """Return the call that gives the first input of a call, or None for an input of the model."""
+        return self._producers.get(call.inputs[0]) if call.inputs else None
+
+    def consumers(self, call: Call) -> list[Call | None]:
+        """Return the calls that take an output of a call, once a use; None is an output of the model."""
+        found: list[Call | None] = [other for other in self.calls for taken in other.inputs if taken in call.outputs]
+        return found + [None for output in self.outputs if output in call.outputs]
+
+    def _read(self, model: Any) -> None:
+        nodes = model._nodes_by_depth
+        for depth in sorted(nodes, reverse=True):
+            for node in nodes[depth]:
+                if node.is_input or node.operation is None:
+                    continue
+                if self._opens(node.operation):
+                    self._open(node)
+                else:
+                    self._enter(node)
+
+    def _enter(self, node: Any) -> None:
+        tensors = node.input_tensors
+        self.calls.append(
+            Call(
+                layer=node.operation,
+                arguments=node.arguments,
+                inputs=tuple(self.root(id(tensor)) for tensor in tensors),
+                outputs=tuple(id(tensor) for tensor in node.outputs),
+                input_shape=tuple(tensors[0].shape) if tensors else (),
+                input_dtype=str(tensors[0].dtype) if tensors else "",
+                output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
+                shared=self._times[id(node.operation)] > 1,
+            )
+        )
+
+    def _opens(self, layer: Any) -> bool:
+        """Return whether a nested model can be opened up: called once, none of its names used elsewhere."""
+        return is_graph(layer) and self._times[id(layer)] == 1 and all(self._names[name] == 1 for name in _names(layer))
+
+    def _open(self, node: Any) -> None:
+        inner = functional(node.operation)
+        for own, given in zip(inner.inputs, node.input_tensors, strict=True):
+            self._stands_for[id(own)] = self.root(id(given))
+        self._read(inner)
+        for given, own in zip(node.outputs, inner.outputs, strict=True):
+            self._stands_for[id(given)] = self.root(id(own))
+
+    def rebuild(
+        self,
+        call_with: Callable[[Call, Any, tuple[Any, ...], Mapping[str, Any]], Any],
+        *,
+        input_dtype: str | None = None,
+    ) -> Any:
+        """Return a new Functional model whose calls are made by `call_with(call, first input, args, kwargs)`.
+
+        Args:
+          call_with: returns the output of a call in the new graph.
+          input_dtype: of all inputs; by default each keeps its own.
+        """
+        inputs = [
+            keras.Input(batch_shape=tensor.shape, dtype=input_dtype or tensor.dtype, name=tensor.name)
+            for tensor in self.model.inputs
+        ]
+        outputs = self.replay(inputs, call_with)
+        return keras.Model(
+            inputs if len(inputs) > 1 else inputs[0],
+            outputs if len(outputs) > 1 else outputs[0],
+            name=self.model.name,
+        )
+
+    def replay(
+        self,
+        inputs: Sequence[Any],
+        call_with: Callable[[Call, Any, tuple[Any, ...], Mapping[str, Any]], Any],
+    ) -> list[Any]:
+        """Return the outputs of the model's calls, made again in order on other inputs, which can be of any kind.
+
+        Args:
+          inputs: one for each input of the model.
+          call_with: returns the output of a call from `(call, first input, args, kwargs)`.
+        """
+        made: dict[int, Any] = {id(tensor): new for tensor, new in zip(self.model.inputs, inputs, strict=True)}
+        for call in self.calls:
+            known = made | {tensor: made[self.root(tensor)] for tensor in self._stands_for if self.root(tensor) in made}
+            args, kwargs = call.arguments.fill_in(known)
+            first = made[call.inputs[0]] if call.inputs else None
+            outputs = keras.tree.flatten(call_with(call, first, args, kwargs))
+            made.update(zip(call.outputs, outputs, strict=True))
+        return [made[output] for output in self.outputs]
+
+
+def call_copy(
+    call: Call,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    copies: MutableMapping[int, Any],
+    config: Mapping[str, Any] | None = None,
+    weights: Sequence[Any] | None = None,
+) -> Any:
+    """Return the output of a new layer of the same class and name, called with `args` and `kwargs`.
+
+    Args:
+      call: of the layer to copy; a stateless operation of keras.ops is called itself.
+      args: arguments in the new graph.
+      kwargs: arguments in the new graph.
+      copies: the new layers by identity of the old; one that is called twice is copied once.
+      config: changes to the layer's configuration.
+      weights: instead of the layer's own.
+    """
+    layer = call.layer
+    if not isinstance(layer, keras.Layer):
+        return layer(*args, **kwargs)
+    if id(layer) in copies:
+        return copies[id(layer)](*args, **kwargs)
+    new = copies[id(layer)] = type(layer).from_config({**layer.get_config(), **(config or {})})
+    output = new(*args, **kwargs)
+    new.set_weights(layer.get_weights() if weights is None else list(weights))
+    return output
+
+
+def functional(model: Any) -> Any:
+    """Return the Functional graph of a built model.
+
+    Raises:
+      ModelError: a subclassed model, whose graph only its own code knows, or a Sequential one without input.
+    """
+    if isinstance(model, keras.Sequential):
+        if model._functional is None:
+            raise ModelError(
+                f"the Sequential model '{model.name}' has no input shape",
+                hint="Start it with keras.Input((height, width, channels)).",
+            )
+        return model._functional
+    if not is_graph(model):
+        raise ModelError(
+            f"'{model.name}' is a subclassed model ({type(model).__name__}): its graph cannot be read",
+            hint="Build it as keras.Sequential or as keras.Model(inputs, outputs).",
+        )
+    return model
+
+
+def is_graph(layer: Any) -> bool:
+    """Return whether a layer is a model whose graph can be read."""
+    if isinstance(layer, keras.Sequential):
+        return layer._functional is not None
+    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
+
+
+def _names(model: Any) -> list[str]:
+    """Return the names of all layers of a model, those of nested models included, inputs left out."""
+    names = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        names += [layer.name, *(_names(layer) if is_graph(layer) else ())]
+    return names
+
+
+def _times_called(model: Any) -> Counter[int]:
+    times: Counter[int] = Counter()
+    for nodes in functional(model)._nodes_by_depth.values():
+        for node in nodes:
+            if node.is_input or node.operation is None:
+                continue
+            times[id(node.operation)] += 1
+            if is_graph(node.operation):
+                times.update(_times_called(node.operation))
+    return times

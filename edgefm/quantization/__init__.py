@@ -1,0 +1,1 @@
+"""From a model to the files of its variants: source, chain of passes, conversion, gates, export."""

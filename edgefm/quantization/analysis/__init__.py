@@ -1,0 +1,1 @@
+"""What quantising will cost and why: calibration, saturation, sensitivity, mixed precision."""

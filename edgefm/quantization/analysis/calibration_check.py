@@ -1,0 +1,250 @@
+"""The calibration doctor: what is wrong with calibration data, said before a model is quantised by them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.errors import DataError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.quality import Quality
+from edgefm.quantization.analysis.examined import Examined
+from edgefm.quantization.analysis.sample_checks import Check, check_samples
+from edgefm.quantization.analysis.saturation import TensorSaturation, saturation
+from edgefm.quantization.analysis.sensitivity import SCHEME, Measured, compared
+from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
+from edgefm_converters.tflite.tflite_outputs import tflite_outputs
+
+SCHEMA_VERSION = 1
+COUNTS = (16, 32, 64, 128, 256, 512, 1024)
+# Share of a tensor's held-out values that may be cut off.
+CLIPPED_AT_MOST = 0.01
+# What more samples may still gain: percentage points, or a hundredth of an error.
+GAIN_AT_MOST = 0.3
+# By how much another encoding must do better to be believed: percentage points, or a tenth of an error.
+_ENCODING_GAIN = 5.0
+_ENCODINGS = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
+_LOOKED_AT = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One int8 file: the number of samples that calibrated it, and what it answers."""
+
+    images: int
+    measured: Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationReport:
+    """What was found.
+
+    Attributes:
+      checks: in words, in order.
+      saturation: one entry a computed tensor.
+      curve: int8 files by the number of samples that calibrated them.
+      quality: name of the measure.
+      unit: '%' where its value is a share.
+      float32: value of the float32 file.
+      calibration_images: number of samples that were checked.
+      images: number of validation samples that files were measured on.
+    """
+
+    checks: tuple[Check, ...]
+    saturation: tuple[TensorSaturation, ...]
+    curve: tuple[Point, ...]
+    quality: str
+    unit: str
+    float32: float
+    calibration_images: int
+    images: int
+
+    @property
+    def held(self) -> bool:
+        """Whether no check failed."""
+        return all(check.held is not False for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {"schema_version": SCHEMA_VERSION, "held": self.held, **asdict(self)}
+
+
+def check_calibration(
+    model: Examined,
+    samples: NDArray[Any],
+    *,
+    labels: NDArray[Any] | None,
+    count: int = 256,
+    images: int = 1000,
+    counts: Sequence[int] = COUNTS,
+    progress: Progress = SILENT,
+) -> CalibrationReport:
+    """Return what is right and wrong with calibration samples for a model.
+
+    Args:
+      model: with its data; files are measured on its validation split.
+      samples: [n, ...], uint8 pixels or float inputs, in the order in which they would be taken; the first `count`
+        are checked, all of them make the curve.
+      labels: [n], their targets; None where these are not known.
+      count: number of samples that would calibrate.
+      images: validation samples to measure on.
+      counts: numbers of samples of the curve; those above n are left out.
+      progress: told each part.
+    Raises:
+      DataError: no samples, or samples of another shape or dtype than the model's.
+      ModelError: the model cannot be quantised.
+    """
+    _check_shape(model, samples)
+    inputs = model.task.inputs(samples)
+    used = inputs[:count]
+    held_out, targets = model.validation(images)
+    classes = model.task.dataset.labels if model.classes is not None else None
+    checks = [
+        _dtype(samples),
+        *check_samples(
+            used,
+            value_range=model.encoding.value_range,
+            held_out=held_out,
+            labels=None if labels is None else labels[: len(used)],
+            classes=classes,
+        ),
+    ]
+    quality = model.task.quality
+    reference = tflite_outputs(model.float32, held_out)
+    best = quality.function(reference, targets)
+    checks.append(_encoding(model, held_out[:_LOOKED_AT], targets[:_LOOKED_AT]))
+    clipped: tuple[TensorSaturation, ...] = ()
+    curve: list[Point] = []
+    if np.isfinite(inputs).all():
+        clipped = saturation(
+            model.float32,
+            quantize_tflite(model.float32, SCHEME, calibration=replace(_calibrated(model, used), pixels=False)),
+            samples=used[:_LOOKED_AT],
+            held_out=held_out[:_LOOKED_AT],
+            layer_names=model.layer_names,
+            progress=progress,
+        )
+        checks.append(_saturated(clipped))
+        steps = sorted({number for number in counts if number <= len(inputs)} | {len(used)})
+        earlier: Calibration | None = None
+        for done, number in enumerate(steps):
+            progress.step("accuracy by samples", done, len(steps), {"samples": str(number)})
+            earlier = _calibrated(model, inputs[earlier.images if earlier else 0 : number], earlier=earlier)
+            content = quantize_tflite(model.float32, SCHEME, calibration=earlier)
+            outputs = tflite_outputs(content, held_out)
+            measured = compared(outputs, reference, targets, quality=quality, best=best)
+            curve.append(Point(images=number, measured=measured))
+        progress.step("accuracy by samples", len(steps), len(steps))
+        checks.append(_enough(curve, len(used), quality))
+    return CalibrationReport(
+        checks=tuple(checks),
+        saturation=clipped,
+        curve=tuple(curve),
+        quality=quality.name,
+        unit=quality.unit,
+        float32=best,
+        calibration_images=len(used),
+        images=len(held_out),
+    )
+
+
+def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return `images` and, where it is there, `labels` of a .npz file, as they are.
+
+    Raises:
+      DataError: no such file, or one that cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["images"], archive["labels"] if "labels" in archive.files else None
+    except KeyError:
+        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
+        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+
+
+def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
+    shape = model.task.dataset.validation.images.shape[1:]
+    if len(samples) == 0 or samples.shape[1:] != shape:
+        wanted = ", ".join(map(str, shape))
+        raise DataError(f"calibration samples have shape {samples.shape}; [n, {wanted}], n >= 1 is expected")
+    if samples.dtype != np.uint8 and samples.dtype.kind != "f":
+        raise DataError(
+            f"calibration samples have dtype {samples.dtype}; uint8 pixels or float inputs are expected",
+            hint="Use astype('uint8') where they are pixels, astype('float32') where they are inputs already.",
+        )
+
+
+def _dtype(samples: NDArray[Any]) -> Check:
+    what = "8-bit pixels, encoded as the model takes them" if samples.dtype == np.uint8 else "inputs as they are"
+    return Check(name="dtype", held=True, verdict=f"{samples.dtype}: taken as {what}")
+
+
+def _calibrated(model: Examined, inputs: NDArray[np.float32], *, earlier: Calibration | None = None) -> Calibration:
+    value_range = model.encoding.value_range
+    return calibrate(model.float32, inputs, value_range=value_range, pixels=model.pixels, earlier=earlier)
+
+
+def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any]) -> Check:
+    """Return whether the float32 model does best with the encoding that it is said to take."""
+    low, high = model.encoding.value_range
+    if not model.pixels and (low, high) not in _ENCODINGS:
+        return Check(name="encoding", held=None, verdict="not checked: the inputs are no pictures")
+    quality = model.task.quality
+    unit = (inputs - low) / (high - low)
+    values: dict[tuple[float, float], float] = {}
+    for least, most in dict.fromkeys(((low, high), *_ENCODINGS)):
+        encoded = (unit * (most - least) + least).astype(np.float32)
+        values[least, most] = quality.function(tflite_outputs(model.float32, encoded), targets)
+    own = values[low, high]
+    better = min(values, key=lambda encoding: quality.loss(own, values[encoding]))
+    gain = -quality.loss(own, values[better])
+    enough = _ENCODING_GAIN if quality.unit == "%" else 0.1 * abs(own)
+    said = f"with inputs {low:g} to {high:g} float32 has {quality.name} {_shown(own, quality)}"
+    if better != (low, high) and gain > enough:
+        least, most = better
+        return Check(
+            name="encoding",
+            held=False,
+            verdict=f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}: the inputs are normalised "
+            f"twice or not at all. Give --value-range {least:g},{most:g}",
+        )
+    return Check(name="encoding", held=True, verdict=f"{said}; no other usual encoding does better")
+
+
+def _saturated(clipped: Sequence[TensorSaturation]) -> Check:
+    worst = max(clipped, key=lambda tensor: tensor.clipped_held_out, default=None)
+    if worst is None:
+        return Check(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
+    found = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
+    if worst.clipped_held_out > CLIPPED_AT_MOST:
+        return Check(
+            name="saturation",
+            held=False,
+            verdict=f"{found} outside its range, more than {100 * CLIPPED_AT_MOST:g} %: take more varied samples",
+        )
+    return Check(name="saturation", held=True, verdict=f"{found} outside its range at most")
+
+
+def _enough(curve: Sequence[Point], used: int, quality: Quality) -> Check:
+    own = next(point.measured for point in curve if point.images == used)
+    best = min(curve, key=lambda point: (point.measured.loss, point.images))
+    unit = " points" if quality.unit == "%" else ""
+    allowed = GAIN_AT_MOST if quality.unit == "%" else 0.01 * abs(own.quality)
+    least = best.measured.loss
+    found = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
+    if own.loss - least > allowed and best.images > used:
+        return Check(name="enough", held=False, verdict=f"{found}: take {best.images}")
+    return Check(name="enough", held=True, verdict=found)
+
+
+def _shown(value: float, quality: Quality) -> str:
+    return f"{100 * value:.1f} %" if quality.unit == "%" else f"{value:.4g}"

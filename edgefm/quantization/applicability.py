@@ -1,0 +1,150 @@
+"""Which passes apply to which layer of a Keras model, and why not; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from keras import layers
+
+from edgefm.compression.channels.channel_groups import describe_groups
+from edgefm.compression.weights.layer_kernels import chosen_kernels
+from edgefm.core.errors import ModelError
+from edgefm.keras_graph.folding import fold
+from edgefm.keras_graph.graph import Graph
+
+PASSES = ("fold", "slim", "prune", "cluster", "qat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one pass does to one layer.
+
+    Attributes:
+      applies: whether it does anything.
+      why: what it does, or why it does nothing.
+    """
+
+    applies: bool
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerVerdicts:
+    """What the passes do to one layer.
+
+    Attributes:
+      layer: its name.
+      kind: its class.
+      parameters: number of its weights.
+      output_shape: with the batch.
+      passes: by the name of the pass; a pass that has nothing to do with the layer is left out.
+    """
+
+    layer: str
+    kind: str
+    parameters: int
+    output_shape: tuple[int | None, ...]
+    passes: Mapping[str, Verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applicability:
+    """What the passes do to a model.
+
+    Attributes:
+      model: its name.
+      parameters: number of its weights.
+      layers: in the order of the graph.
+      refused: passes that the model as a whole can't take, with the reason.
+    """
+
+    model: str
+    parameters: int
+    layers: tuple[LayerVerdicts, ...]
+    refused: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdicts as a JSON object."""
+        return asdict(self)
+
+
+def applicability(model: Any) -> Applicability:
+    """Return which passes apply to which layer of a built Functional or Sequential Keras model, and why not.
+
+    Raises:
+      ModelError: a subclassed model or one without input shape.
+    """
+    folded, report = fold(model, rescaling=False)
+    exact = {one.layer: Verdict(applies=True, why=one.what) for one in report.folded}
+    left = {one.layer: Verdict(applies=False, why=one.reason) for one in report.left_out}
+    slim = _slim(model)
+    pruned = _pruned(folded)
+    qat, refused = _qat(folded)
+    found = []
+    for call in {call.name: call for call in Graph(model).calls}.values():
+        by_pass = {
+            "fold": exact.get(call.name) or left.get(call.name),
+            "slim": slim.get(call.name),
+            "prune": pruned.get(call.name),
+            "cluster": pruned.get(call.name),
+            "qat": qat.get(call.name),
+        }
+        layer = call.layer
+        is_layer = isinstance(layer, layers.Layer)
+        found.append(
+            LayerVerdicts(
+                layer=call.name,
+                kind=type(layer).__name__,
+                parameters=int(layer.count_params()) if is_layer else 0,
+                output_shape=tuple(layer.output.shape) if is_layer and not call.shared else (),
+                passes={name: verdict for name, verdict in by_pass.items() if verdict is not None},
+            )
+        )
+    return Applicability(model=model.name, parameters=model.count_params(), layers=tuple(found), refused=refused)
+
+
+def _slim(model: Any) -> dict[str, Verdict]:
+    found = {}
+    for group in describe_groups(model):
+        together = f"{group.channels} channels" + (
+            f", together with {', '.join(group.layers)}" if len(group.layers) > 1 else ""
+        )
+        for layer in group.layers:
+            found[layer] = Verdict(applies=group.frozen is None, why=group.frozen or together)
+    return found
+
+
+def _pruned(folded: Any) -> dict[str, Verdict]:
+    chosen, excluded = chosen_kernels(folded, ())
+    found = {one.layer: Verdict(applies=False, why=one.reason) for one in excluded}
+    return found | {
+        kernel.name: Verdict(applies=True, why=f"{kernel.array.size:,} weights of its {kernel.attribute}")
+        for kernel in chosen
+    }
+
+
+def _qat(folded: Any) -> tuple[dict[str, Verdict], dict[str, str]]:
+    from edgefm.compression.qat.fake_quant import places
+    from edgefm.compression.qat.qat_graph import prepare
+    from edgefm_converters.bridge.bridge import to_tf_keras
+
+    try:
+        prepared = prepare(folded)
+        found = places(to_tf_keras(prepared.model), exclude=(), float32=prepared.float32)
+    except ModelError as error:
+        return {}, {"qat": error.message}
+    # A layer that was taken apart is quantised where one of its parts is.
+    whole = {part: layer for layer, parts in prepared.parts.items() for part in parts}
+    verdicts: dict[str, Verdict] = {}
+    for place in found.values():
+        name = whole.get(place.layer, place.layer)
+        if place.float32:
+            verdicts.setdefault(name, Verdict(applies=False, why=place.float32))
+        elif place.kernel is not None:
+            verdicts[name] = Verdict(applies=True, why="int8 kernel and output")
+        else:
+            why = "int8 output" if place.output != "none" else "int8 values pass through"
+            verdicts.setdefault(name, Verdict(applies=True, why=why))
+    return verdicts, {}

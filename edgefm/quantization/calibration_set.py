@@ -1,0 +1,112 @@
+"""Pictures that calibrate a model, and show that its conversions agree."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core.artefacts import sha256_bytes
+from edgefm.core.errors import DataError
+from edgefm.data.calibration import calibration_images
+from edgefm.data.dataset import Dataset
+from edgefm.data.preprocessing import Preprocessing
+
+
+def rescales_first(model: Any) -> bool:
+    """Return whether a Keras model's first layer is a Rescaling, so that it takes pixels as they are."""
+    import keras
+
+    from edgefm.keras_graph.graph import Graph
+
+    calls = Graph(model).calls
+    return bool(calls) and type(calls[0].layer) is keras.layers.Rescaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSet:
+    """Samples that calibrate a model and show that its conversions agree.
+
+    Attributes:
+      inputs: float32 [n, ...], as the model wants them.
+      source: where they come from, in words.
+      seed: of the choice, None where all were taken.
+      sha256: of the inputs' bytes.
+      real: they may set ranges; False for noise.
+    """
+
+    inputs: NDArray[np.float32]
+    source: str
+    seed: int | None
+    sha256: str
+    real: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what identifies the pictures as a JSON object."""
+        value = asdict(self)
+        del value["inputs"]
+        return {"images": len(self.inputs), **value}
+
+
+def from_dataset(dataset: Dataset, encoding: Preprocessing, *, count: int, seed: int) -> CalibrationSet:
+    """Return `count` samples of a data set's training split, as the model's inputs."""
+    images = calibration_images(dataset.train, count=count, seed=seed)
+    inputs = encoding.encode(images) if images.dtype == np.uint8 else images.astype(np.float32)
+    return _calibration_set(inputs, source=f"{dataset.name}, training split", seed=seed)
+
+
+def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
+    """Return up to `count` pictures of a .npz file, encoded; more than that are chosen by the seed.
+
+    Args:
+      path: holds `images` [n, height, width, channels]: uint8 pixels, or floats that are inputs already.
+      encoding: of the model.
+      count: pictures wanted; fewer are taken where the file has fewer.
+      seed: of the choice.
+      shape: [height, width, channels] of the model's input.
+    Raises:
+      DataError: no such file, no array `images`, or one of another dtype, shape or range.
+    """
+    if not path.is_file():
+        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images = archive["images"]
+    except KeyError:
+        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError) as error:
+        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+    if images.shape[1:] != shape or len(images) == 0:
+        wanted = ", ".join(map(str, shape))
+        raise DataError(f"'images' in {path} has shape {images.shape}; [n, {wanted}], n >= 1 is expected")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+    source = f"{path.name}, {len(images)} images"
+    if images.dtype == np.uint8:
+        return _calibration_set(encoding.encode(images[chosen]), source=source, seed=seed)
+    if images.dtype.kind != "f":
+        raise DataError(f"'images' in {path} has dtype {images.dtype}; uint8 pixels or float inputs are expected")
+    inputs = images[chosen].astype(np.float32)
+    low, high = encoding.value_range
+    if not np.isfinite(inputs).all():
+        raise DataError(f"'images' in {path} holds NaN or infinite values")
+    if inputs.min() < low - 1e-6 or inputs.max() > high + 1e-6:
+        raise DataError(
+            f"'images' in {path} goes from {inputs.min():g} to {inputs.max():g}; the model takes {low:g} to {high:g}",
+            hint="Give floats as the model takes them, or uint8 pixels; --value-range says what the model takes.",
+        )
+    return _calibration_set(inputs, source=source, seed=seed)
+
+
+def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:
+    """Return 16 samples of uniform noise: enough to compare conversions, not to calibrate."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, *shape), dtype=np.uint8)
+    return replace(_calibration_set(encoding.encode(pixels), source="uniform noise", seed=0), real=False)
+
+
+def _calibration_set(inputs: NDArray[np.float32], *, source: str, seed: int | None) -> CalibrationSet:
+    little_endian = np.ascontiguousarray(inputs, "<f4")
+    return CalibrationSet(inputs=little_endian, source=source, seed=seed, sha256=sha256_bytes(little_endian.tobytes()))

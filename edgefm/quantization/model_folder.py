@@ -1,0 +1,161 @@
+"""One variant's folder: model.tflite with metadata, contract.json, labels.txt; written, then load-tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core import artefacts
+from edgefm.core.environment import version
+from edgefm.core.errors import ModelError
+from edgefm.data.preprocessing import Preprocessing
+from edgefm.data.quality import predicted_classes
+from edgefm.recipes import Variant
+from edgefm.runtimes import litert
+from edgefm.runtimes.base import TensorDetails
+from edgefm.tflite import contract
+from edgefm.tflite.contract import Contract
+from edgefm_converters.tflite.keras_to_tflite import INPUT, OUTPUT
+from edgefm_converters.tflite.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
+from edgefm_converters.tflite.surgery import with_names
+from edgefm_converters.tflite.tflite_outputs import tflite_outputs
+
+MODEL_FILE = "model.tflite"
+_PROBABILITIES = (0.0, 1.0)
+_DTYPES = ("float32", "uint8", "int8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What all variants of a model have in common.
+
+    Attributes:
+      name: of the model.
+      shape: of one sample; (height, width, channels) of a picture.
+      encoding: how pixels become inputs.
+      labels: class names in the order of the first output; () where it is no class.
+      license: of the model, '' where it is not known.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    encoding: Preprocessing
+    labels: tuple[str, ...]
+    license: str = ""
+
+
+def described(content: bytes, variant: Variant, card: Card) -> bytes:
+    """Return a .tflite file with plain tensor names and the metadata of a card.
+
+    Metadata are written for classifiers of pictures, which their schema describes; other files come back as they
+    are.
+    """
+    if len(card.shape) != 3 or not card.labels:
+        return content
+    height, width, channels = card.shape
+    low, high = card.encoding.value_range
+    metadata = Metadata(
+        name=f"{card.name} {variant.name}",
+        description=f"Image classifier, {len(card.labels)} classes; {variant.description}.",
+        version="1",
+        author=f"edgefm {version('edgefm') or ''}".strip(),
+        license=card.license,
+        input=TensorNote(name=INPUT, description="The picture.", minimum=low, maximum=high),
+        height=height,
+        width=width,
+        channels=channels,
+        mean=card.encoding.mean,
+        std=card.encoding.std,
+        output=TensorNote(name=OUTPUT, description="One probability a class.", minimum=0.0, maximum=1.0),
+        labels=card.labels,
+    )
+    return with_metadata(with_names(content, input_name=INPUT, output_name=OUTPUT), metadata)
+
+
+def write_model_folder(
+    folder: Path,
+    content: bytes,
+    variant: str,
+    card: Card,
+    *,
+    made_by: Mapping[str, Any],
+    inputs: NDArray[np.float32],
+    expected: Sequence[NDArray[np.float32]],
+) -> Contract:
+    """Write a variant's folder and return its contract, which tells how LiteRT's outputs compare.
+
+    Args:
+      folder: made if it is not there.
+      content: what `described` gave.
+      variant: its name.
+      card: of the model.
+      made_by: provenance, for the contract.
+      inputs: float32 [n, ...], real inputs to compare on.
+      expected: float32 [n, ...] each, the given model's outputs for them.
+    Raises:
+      ModelError: LiteRT cannot load the file, or its ends are not those of the card.
+    """
+    path = artefacts.write_bytes(folder / MODEL_FILE, content)
+    with litert.load(path) as session:
+        source, sinks = session.input, session.outputs
+    shapes = [(1, *output.shape[1:]) for output in expected]
+    if len(sinks) != len(shapes):
+        raise ModelError(f"the written file has {len(sinks)} outputs; the model has {len(shapes)}")
+    ranges = [_range(output, classes=bool(card.labels) and place == 0) for place, output in enumerate(expected)]
+    agreed = Contract(
+        name=card.name,
+        variant=variant,
+        file=MODEL_FILE,
+        sha256=artefacts.sha256_bytes(content),
+        size_bytes=len(content),
+        input=_tensor(source, (1, *card.shape), card.encoding.value_range),
+        outputs=tuple(_tensor(*ends) for ends in zip(sinks, shapes, ranges, strict=True)),
+        mean=card.encoding.mean,
+        std=card.encoding.std,
+        labels=card.labels,
+        made_by=made_by,
+    )
+    try:
+        outputs = tflite_outputs(content, inputs)
+    except ModelError as error:
+        raise ModelError(f"variant '{variant}': {error.message}", hint=error.hint) from error
+    same = (predicted_classes(outputs) == predicted_classes(tuple(expected))).mean() if card.labels else None
+    parity = {
+        "images": len(inputs),
+        "max_abs_difference": max(
+            float(np.abs(found - wanted).max()) for found, wanted in zip(outputs, expected, strict=True)
+        ),
+        "same_top1": None if same is None else round(float(same), 4),
+    }
+    agreed = replace(agreed, made_by={**made_by, "parity": parity})
+    if card.labels:
+        artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
+    agreed.write(folder)
+    return agreed
+
+
+def _range(output: NDArray[np.float32], *, classes: bool) -> tuple[float, float]:
+    """Return the least and greatest real value of an output; of no classes, what the samples gave."""
+    return _PROBABILITIES if classes else (float(output.min()), float(output.max()))
+
+
+def _tensor(found: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:
+    if found.shape != shape:
+        raise ModelError(f"'{found.name}' of the written file has shape {found.shape}; {shape} is expected")
+    if found.dtype not in _DTYPES:
+        raise ModelError(
+            f"'{found.name}' of the written file is {found.dtype}; one of {', '.join(_DTYPES)} is expected"
+        )
+    return contract.Tensor(
+        name=found.name,
+        dtype=found.dtype,
+        shape=shape,
+        scale=found.scale,
+        zero_point=found.zero_point,
+        value_range=value_range,
+    )

@@ -1,0 +1,146 @@
+"""All that a report shows, before it becomes a page: figures derived, pictures drawn, images chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgefm.report.content import promises
+from edgefm.report.content.facts import Facts, facts
+from edgefm.report.content.inputs import Inputs
+from edgefm.report.content.promises import Gate
+from edgefm.report.content.waterfall import Waterfall, waterfall
+from edgefm.report.drawing import pictures, tuning
+from edgefm.report.drawing.galleries import Evidence, Tile, flipped, misclassified
+from edgefm.report.drawing.pictures import Picture
+from edgefm.report.text.findings import flip_text
+from edgefm.report.text.reasons import Story, stories
+
+PICTURES = (
+    "tradeoff",
+    "steps",
+    "latency",
+    "sizes",
+    "layers",
+    "weights",
+    "confusion",
+    "flipped",
+    "misclassified",
+    "curves",
+    "tuning",
+)
+_FLIPPED_SHOWN = 12
+_MISCLASSIFIED_SHOWN = 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Some images of one model, for the page.
+
+    Attributes:
+      model: whose answers are shown.
+      caption: what the images are, and n.
+      tiles: the images.
+    """
+
+    model: str
+    caption: str
+    tiles: list[Tile]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """All that a report shows.
+
+    Attributes:
+      facts: None where the run has no benchmark.
+      waterfall: the steps from float32 to each file; None where none grew from another.
+      stories: those steps in words.
+      gates: what the files promised, and whether they hold it.
+      skipped: variants that could not be made, each with the reason.
+      pictures: by name, in the order of the page.
+      flips: one gallery a model that flipped images, the chosen model's first.
+      mistakes: the most confident mistakes of the chosen model, or None.
+    """
+
+    inputs: Inputs
+    facts: Facts | None
+    waterfall: Waterfall | None
+    stories: list[Story]
+    gates: list[Gate]
+    skipped: list[tuple[str, str]]
+    pictures: dict[str, Picture]
+    flips: list[Gallery]
+    mistakes: Gallery | None
+
+
+def compose(held: Inputs) -> Content:
+    """Return the content of a report: figures derived, pictures drawn, images chosen."""
+    found = facts(held.record) if held.record is not None else None
+    drawn: dict[str, Picture] = pictures.benchmark_pictures(found) if found else {}
+    flips, mistakes = galleries(held, found) if found else ([], None)
+    steps = waterfall(held, found)
+    described = held.quantize or {}
+    if flips and found and found.chosen and flips[0].model == found.chosen.name:
+        drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
+    if mistakes:
+        drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
+    if held.history is not None:
+        drawn["curves"] = pictures.curves_picture(held.history)
+    told: list[Story] = []
+    if steps is not None:
+        drawn["steps"] = pictures.steps_picture(steps, found)
+        counted = {name: inside for name, one in held.weights.items() if (inside := one.inside()) is not None}
+        told = stories(steps, inside=counted, environment=found.environment if found else None)
+    drawn |= pictures.weights_pictures(held.weights)
+    measure, courses = tuning.courses(described)
+    if courses:
+        samples = max(one["validation"]["samples"] for one in described["variants"] if one.get("validation"))
+        drawn["tuning"] = pictures.tuning_picture(measure, courses, samples)
+    return Content(
+        inputs=held,
+        facts=found,
+        waterfall=steps,
+        stories=told,
+        gates=promises.gates(described),
+        skipped=promises.skipped(described),
+        pictures={name: drawn[name] for name in PICTURES if name in drawn},
+        flips=flips,
+        mistakes=mistakes,
+    )
+
+
+def galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
+    """Return the images to show: those that each model flipped (the chosen one first), and the worst mistakes."""
+    if held.images is None or held.truth is None:
+        return [], None
+    evidence = Evidence(truth=held.truth, predictions=held.predictions, images=held.images, labels=found.labels)
+    chosen, reference = found.chosen, found.reference
+    others = [model for model in found.models if model.comparison is not None and model.name in held.predictions]
+    others.sort(key=lambda model: model is not chosen)
+    flips = []
+    for model in others:
+        assert model.comparison is not None
+        if model.comparison.reference not in held.predictions:
+            continue
+        tiles = flipped(evidence, model.name, model.comparison.reference, most=_FLIPPED_SHOWN)
+        if not tiles:
+            continue
+        caption = (
+            f"{model.name}: {flip_text(model, found)}. {len(tiles)} are shown, the surest of each kind: the true "
+            f"class, then the answer of {model.comparison.reference} and of {model.name} with its confidence."
+        )
+        flips.append(Gallery(model=model.name, caption=caption, tiles=tiles))
+    shown = chosen or reference
+    if shown is None or shown.name not in held.predictions:
+        return flips, None
+    tiles = misclassified(evidence, shown.name, reference.name if reference else None, most=_MISCLASSIFIED_SHOWN)
+    if not tiles:
+        return flips, None
+    names = [answer.model for answer in tiles[0].answers]
+    answers = " and ".join(f"the answer of {name}" for name in names) + " with its confidence"
+    wrong = int((held.predictions[shown.name].predicted != held.truth).sum())
+    caption = (
+        f"The {len(tiles)} mistakes that {shown.name} is surest of, of {wrong:,} among {len(held.truth):,} images. "
+        f"The true class, then {answers}; some may be mistakes of the labels."
+    )
+    return flips, Gallery(model=shown.name, caption=caption, tiles=tiles)

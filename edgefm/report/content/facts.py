@@ -1,0 +1,342 @@
+"""The numbers of a benchmark record, ready to be written or drawn: no input or output, no drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.report.content import pareto
+from edgefm.report.content.measure import ACCURACY, Measure
+from edgefm.report.content.wording import MICROSECONDS, Interval, TimeUnit, time_unit
+
+# McNemar p-values below this show a difference.
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """Scores of one class, 0 to 1; None where nothing was predicted or present."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A model against the reference on the same samples.
+
+    Attributes:
+      reference: name of the reference model.
+      only_reference_right: images that the reference alone classifies rightly; 0 where accuracy was not measured.
+      only_this_right: images that this model alone classifies rightly; 0 where accuracy was not measured.
+      flipped: indices of images whose predicted class differs.
+      difference: quality of this minus the reference's, in the measure's own unit (accuracy: share of 1); None where
+        it could not be had.
+      p: of McNemar's test of the accuracies; None where accuracy was not measured.
+      ratio: p50 latency of this over the reference's; None where it could not be had.
+      speed: what the test over rounds says: 'faster', 'slower', 'no difference seen', …; '' in older records.
+    """
+
+    reference: str
+    only_reference_right: int
+    only_this_right: int
+    flipped: tuple[int, ...]
+    difference: Interval | None
+    p: float | None
+    ratio: Interval | None
+    speed: str = ""
+
+    def shown(self, measure: Measure) -> bool | None:
+        """Return whether a difference in a measure is shown; None where that is not known.
+
+        Accuracies are compared by McNemar's test, other measures by the interval of their difference.
+        """
+        if self.difference is None:
+            return None
+        if measure.name == ACCURACY.name:
+            return None if self.p is None else self.p < SIGNIFICANCE
+        return None if self.difference.bare else not self.difference.low <= 0 <= self.difference.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model that was measured.
+
+    Attributes:
+      accuracy: share of right answers; None where the answers are no classes.
+      quality: in the measure of the facts; the accuracy where that is the measure.
+      invoke_ns: int64 [samples], all rounds after one another.
+      rounds_ns: the same by the round's index, each int64 [samples of the round].
+      round_medians_ns: float64 [rounds].
+      reasons: why a figure is None, by the figure's name.
+      on_front: no other model of the record is as good and faster, or as fast and better.
+      to_ship: no other model of the record is as good in quality, p50 and raw size, and better in one.
+      cold_start_ns: from no process to the first answer; None in older records.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    size_bytes: int
+    size_gzip_bytes: int
+    runtime: str
+    macs: int | None
+    input: Mapping[str, Any] | None
+    output: Mapping[str, Any] | None
+    load_ns: int | None
+    memory_bytes: int | None
+    p50: Interval | None
+    p90: Interval | None
+    p99: Interval | None
+    end_to_end_p50: Interval | None
+    accuracy: Interval | None
+    quality: Interval | None
+    classes: tuple[ClassScore, ...]
+    confusion: NDArray[np.int64]
+    comparison: Comparison | None
+    invoke_ns: NDArray[np.int64]
+    rounds_ns: Mapping[int, NDArray[np.int64]]
+    round_medians_ns: NDArray[np.float64]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    on_front: bool = False
+    to_ship: bool = False
+    cold_start_ns: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A model that could not be measured, and why."""
+
+    name: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a benchmark record says.
+
+    Attributes:
+      measure: of the quality of the models' answers.
+      reference: the model that the others are compared with; None where there is none.
+      chosen: the model that the report speaks of first; None where nothing stands beside the reference.
+      disturbed: what disturbed the measurement so much that its times suffered from it.
+    """
+
+    created: str
+    mode: str
+    dataset: str
+    split: str
+    images: int
+    labels: tuple[str, ...]
+    dataset_sha256: str
+    measure: Measure
+    models: tuple[Model, ...]
+    failures: tuple[Failure, ...]
+    reference: Model | None
+    chosen: Model | None
+    unit: TimeUnit
+    environment: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    disturbed: tuple[str, ...] = ()
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the measurement: the most that any model took part in."""
+        return max((len(model.round_medians_ns) for model in self.models), default=0)
+
+    def model(self, name: str) -> Model | None:
+        """Return a measured model by its name, or None."""
+        return next((model for model in self.models if model.name == name), None)
+
+
+def facts(record: Mapping[str, Any]) -> Facts:
+    """Return the facts of a benchmark record."""
+    measure = _measure(record)
+    measured = [_model(value, measure) for value in record["models"] if value["status"] == "ok"]
+    failures = [
+        Failure(name=value["name"], file=value["file"], reason=value["reason"] or "no reason was recorded")
+        for value in record["models"]
+        if value["status"] != "ok"
+    ]
+    models = _marked(measured, measure)
+    reference = _reference(models)
+    dataset = record["dataset"] or {}
+    times = [model.p50.value for model in models if model.p50]
+    return Facts(
+        created=record["created"],
+        mode=record["mode"],
+        dataset=dataset.get("name", ""),
+        split=dataset.get("split", ""),
+        images=dataset.get("images", 0),
+        labels=tuple(dataset.get("labels", ())),
+        dataset_sha256=dataset.get("sha256", ""),
+        measure=measure,
+        models=models,
+        failures=tuple(failures),
+        reference=reference,
+        chosen=_chosen(models, reference, measure),
+        unit=time_unit(times) if times else MICROSECONDS,
+        environment=record["environment"],
+        protocol=record["protocol"],
+        disturbed=tuple(record["session"]["disturbed"]),
+    )
+
+
+def loss_is_shown(model: Model, measure: Measure = ACCURACY) -> bool:
+    """Return whether the measurement shows that a model is worse than the reference."""
+    comparison = model.comparison
+    if comparison is None or comparison.difference is None or not comparison.shown(measure):
+        return False
+    return comparison.difference.value != 0 and not measure.better(comparison.difference.value)
+
+
+def overlap(one: Interval, other: Interval) -> bool:
+    """Return whether two intervals share a value."""
+    return one.low <= other.high and other.low <= one.high
+
+
+def fastest(models: Sequence[Model]) -> Model | None:
+    """Return the fastest model; among those whose p50 interval meets the fastest's, the smallest file."""
+    timed = [(model.p50, model) for model in models if model.p50]
+    if not timed:
+        return None
+    best, _ = min(timed, key=lambda pair: pair[0].value)
+    equal = [model for p50, model in timed if overlap(p50, best)]
+    return min(equal, key=lambda model: model.size_bytes)
+
+
+def confusions(model: Model, labels: Sequence[str], *, most: int = 5) -> list[tuple[str, str, int, int]]:
+    """Return the most frequent mistakes as (true label, predicted label, images, images of the true class)."""
+    matrix = model.confusion
+    if matrix.size == 0:
+        return []
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [divmod(int(cell), matrix.shape[1]) for cell in order]
+    return [
+        (labels[true], labels[guess], int(wrong[true, guess]), int(matrix[true].sum()))
+        for true, guess in cells
+        if wrong[true, guess]
+    ]
+
+
+def _marked(models: Sequence[Model], measure: Measure) -> tuple[Model, ...]:
+    sign = -1 if measure.higher_is_better else 1
+    costs = {
+        place: (model.p50.value, sign * model.quality.value, model.size_bytes)
+        for place, model in enumerate(models)
+        if model.p50 and model.quality
+    }
+    on_front = dict(zip(costs, pareto.front([cost[:2] for cost in costs.values()]), strict=True))
+    to_ship = dict(zip(costs, pareto.front(list(costs.values())), strict=True))
+    return tuple(
+        replace(model, on_front=on_front.get(place, False), to_ship=to_ship.get(place, False))
+        for place, model in enumerate(models)
+    )
+
+
+def _reference(models: Sequence[Model]) -> Model | None:
+    named = {model.comparison.reference for model in models if model.comparison}
+    return next((model for model in models if model.name in (named or {"float32"})), None)
+
+
+def _chosen(models: Sequence[Model], reference: Model | None, measure: Measure) -> Model | None:
+    """Return the fastest model that shows no loss of quality; where all do, the best of the others."""
+    if reference is None:
+        return fastest(models)
+    others = [model for model in models if model is not reference]
+    harmless = [model for model in others if not loss_is_shown(model, measure)]
+    if harmless:
+        return fastest(harmless) or min(harmless, key=lambda model: model.size_bytes)
+    scored = [(model.quality.value, model) for model in others if model.quality]
+    if not scored:
+        return others[0] if others else None
+    return (max if measure.higher_is_better else min)(scored, key=lambda pair: pair[0])[1]
+
+
+def _measure(record: Mapping[str, Any]) -> Measure:
+    """Return the measure that a record's models are judged by."""
+    quality = next((value["quality"] for value in record["models"] if value.get("quality")), None)
+    if quality is None or quality["name"] == ACCURACY.name:
+        return ACCURACY
+    return Measure(name=quality["name"], unit=quality["unit"], higher_is_better=bool(quality["higher_is_better"]))
+
+
+def _model(value: Mapping[str, Any], measure: Measure) -> Model:
+    latency, end_to_end = value["latency_ns"] or {}, value["end_to_end_ns"] or {}
+    used = [one for one in value["rounds"] if one["used"]]
+    by_index = {one["index"]: np.asarray(one["invoke_ns"], dtype=np.int64) for one in used}
+    by_index = {index: samples for index, samples in by_index.items() if samples.size}
+    rounds = list(by_index.values())
+    accuracy = _interval(value["accuracy"])
+    quality = value["accuracy"] if measure is ACCURACY else value.get("quality")
+    reasons = {
+        name: estimate["reason"]
+        for name, estimate in (*latency.items(), ("accuracy", value["accuracy"]), ("quality", quality))
+        if estimate and estimate["value"] is None
+    }
+    runtime = value["runtime"]
+    return Model(
+        name=value["name"],
+        file=value["file"],
+        sha256=value["sha256"],
+        size_bytes=value["size_bytes"],
+        size_gzip_bytes=value["size_gzip_bytes"],
+        runtime=f"{runtime['name']} {runtime['version']}",
+        macs=value["macs"],
+        input=value["input"],
+        output=value["output"],
+        load_ns=value["load_ns"],
+        memory_bytes=value["memory"]["above_bare_bytes"] if value["memory"] else None,
+        p50=_interval(latency.get("p50")),
+        p90=_interval(latency.get("p90")),
+        p99=_interval(latency.get("p99")),
+        end_to_end_p50=_interval(end_to_end.get("p50")),
+        accuracy=accuracy,
+        quality=_interval(quality),
+        classes=tuple(
+            ClassScore(**{name: one[name] for name in ("label", "precision", "recall", "f1", "images")})
+            for one in value["classes"]
+        ),
+        confusion=np.asarray(value["confusion"], dtype=np.int64),
+        comparison=_comparison(value["against_reference"], measure),
+        invoke_ns=np.concatenate(rounds) if rounds else np.empty(0, dtype=np.int64),
+        rounds_ns=by_index,
+        round_medians_ns=np.asarray([np.median(samples) for samples in rounds], dtype=np.float64),
+        reasons=reasons,
+        cold_start_ns=_interval((value["cold_start_ns"] or {}).get("total")),
+    )
+
+
+def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> Comparison | None:
+    if value is None:
+        return None
+    difference = value["accuracy_difference"] if measure is ACCURACY else value.get("quality_difference")
+    return Comparison(
+        reference=value["reference"],
+        only_reference_right=value["only_reference_right"] or 0,
+        only_this_right=value["only_this_right"] or 0,
+        flipped=tuple(value["flipped"]),
+        difference=_interval(difference),
+        p=value["mcnemar_p"],
+        ratio=_interval(value["latency_ratio"]),
+        speed=(value["latency_test"] or {}).get("verdict", ""),
+    )
+
+
+def _interval(value: Mapping[str, Any] | None) -> Interval | None:
+    if value is None or value["value"] is None:
+        return None
+    low, high = value.get("low"), value.get("high")
+    if low is None or high is None:
+        return Interval.alone(value["value"])
+    return Interval(value=value["value"], low=low, high=high)

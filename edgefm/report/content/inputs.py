@@ -1,0 +1,285 @@
+"""What a report is made from: the newest finished step of each kind in a run, read and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.benchmarking import record as records
+from edgefm.core.errors import DataError, EdgefmError, ModelError, RunError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.core.runs import RunDirectory, Step
+from edgefm.report.content import weights as weights_of
+from edgefm.report.content.weights import Weights
+from edgefm.tflite import contract
+from edgefm.tflite.contract import Contract
+
+REFERENCE = "float32"
+HISTORY_VERSION = 1
+QUANTIZE_VERSION = 2
+# Numbers of channels that can be shown as a picture.
+_PICTURES = (1, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A part of the report that cannot be made."""
+
+    what: str
+    why: str
+    command: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What one model answered.
+
+    Attributes:
+      predicted: int64 [n], the class of the highest output.
+      confidence: float32 [n], that output: 0 to 1, or a raw score of a model that gives no probabilities.
+    """
+
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether all outputs can be probabilities; quantised ones may lie a little above 1."""
+        return bool(((self.confidence >= 0) & (self.confidence <= 1.01)).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a run holds for a report.
+
+    Attributes:
+      record: the benchmark record, or None.
+      truth: int64 [n], true classes of the benchmark's images, or None.
+      predictions: by model name.
+      images: uint8 [n, height, width, channels], the images of the benchmark, or None.
+      history: the training history, or None.
+      quantize: what the quantize step says of itself, or None.
+      weights: of the files that the quantize step wrote, by variant, their layers named alike.
+      contracts: the contracts of the written files, in the order of their variants.
+      steps: the steps that were used.
+      missing: what could not be had, and why.
+    """
+
+    run_id: str
+    steps: tuple[Step, ...] = ()
+    record: Mapping[str, Any] | None = None
+    truth: NDArray[np.int64] | None = None
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
+    images: NDArray[np.uint8] | None = None
+    history: Mapping[str, Any] | None = None
+    quantize: Mapping[str, Any] | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    contracts: tuple[Contract, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
+def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Inputs:
+    """Return what a run holds for a report; steps that are not there are listed as missing.
+
+    Raises:
+      RunError: the run has no finished step at all, a file is damaged, or a newer edgefm wrote it.
+    """
+    brought, train, quantize, benchmark = (run.last(kind) for kind in ("import", "train", "quantize", "benchmark"))
+    steps = tuple(step for step in (brought, train, quantize, benchmark) if step is not None)
+    if not steps:
+        raise RunError(
+            f"run {run.path} has no finished step, so there is nothing to report",
+            hint=f"Run: edgefm train --run {run.path}",
+        )
+    missing: list[Missing] = []
+    history = record = described = truth = images = None
+    predictions: dict[str, Prediction] = {}
+    contracts: tuple[Contract, ...] = ()
+    weights: dict[str, Weights] = {}
+    place = str(run.path)
+    if train is None and brought is not None:
+        pass  # a model that was brought has no training to show
+    elif train is None:
+        missing.append(_no_step("training curves", "training", f"edgefm train --run {place}"))
+    else:
+        history = _versioned(run.folder(train) / "history.json", HISTORY_VERSION)
+    if quantize is None:
+        missing.append(_no_step("how the files were made", "quantisation", f"edgefm quantize {place}"))
+    else:
+        described = _versioned(run.folder(quantize) / "quantize.json", QUANTIZE_VERSION)
+        contracts = _contracts(run.folder(quantize), described)
+        weights, unread = _weights(run.folder(quantize), described)
+        missing += unread
+    if benchmark is None:
+        missing.append(_no_step("all measurements", "benchmark", f"edgefm benchmark {place}"))
+    else:
+        record = records.read(run.folder(benchmark) / records.FILE_NAME)
+        if described is not None and _others(described, record):
+            why = "the benchmark measured other files than those that were written last"
+            missing.append(Missing(what="figures of the newest files", why=why, command=f"edgefm benchmark {place}"))
+        truth, predictions = _predictions(run.folder(benchmark) / records.PREDICTIONS_FILE_NAME, record)
+        if truth is None:
+            why = _without_predictions(record)
+            missing.append(Missing(what="pictures of single images", why=why))
+        else:
+            try:
+                images = _images(run, record, truth, data_dir=data_dir, progress=progress)
+            except EdgefmError as error:
+                command = "edgefm data fetch" if brought is None else None
+                missing.append(Missing(what="pictures of single images", why=error.message, command=command))
+    return Inputs(
+        run_id=run.run_id,
+        steps=steps,
+        record=record,
+        truth=truth,
+        predictions=predictions,
+        images=images,
+        history=history,
+        quantize=described,
+        weights=weights,
+        contracts=contracts,
+        missing=tuple(missing),
+    )
+
+
+def _no_step(what: str, step: str, command: str) -> Missing:
+    return Missing(what=what, why=f"the run has no finished {step} step", command=command)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing", hint="Restore it, or run the step again.") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Restore it, or run the step again.") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged: it holds no JSON object", hint="Restore it, or run the step again.")
+    return value
+
+
+def _versioned(path: Path, newest: int) -> dict[str, Any]:
+    value = _json(path)
+    version = value.get("schema_version")
+    if not isinstance(version, int) or version > newest:
+        raise RunError(
+            f"{path} has schema version {version}; this edgefm reads up to {newest}",
+            hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
+        )
+    return value
+
+
+def _weights(folder: Path, described: Mapping[str, Any]) -> tuple[dict[str, Weights], list[Missing]]:
+    """Return the weights of the written files, and what cannot be read of them."""
+    found: dict[str, Weights] = {}
+    missing = []
+    for one in described.get("variants", []):
+        path = folder / one["file"]
+        if not path.is_file():
+            missing.append(one["variant"])
+            continue
+        try:
+            found[one["variant"]] = weights_of.read(path)
+        except ModelError:
+            missing.append(one["variant"])
+    why = [Missing(what=f"the weights of {', '.join(missing)}", why="the file is not there or damaged")]
+    return weights_of.named_alike(found, REFERENCE), why if missing else []
+
+
+def _others(described: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Return whether a benchmark measured another file of a variant than the one that was written last."""
+    written = {one["variant"]: one.get("sha256") for one in described.get("variants", [])}
+    return any(model["sha256"] != written.get(model["name"], model["sha256"]) for model in record["models"])
+
+
+def _without_predictions(record: Mapping[str, Any]) -> str:
+    dataset = record["dataset"]
+    if dataset is None:
+        return "there were no labelled data"
+    task = dataset.get("task", "classification")
+    return "the benchmark kept no predictions" if task == "classification" else f"the task is a {task}"
+
+
+def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:
+    names = [one.get("variant", one.get("name")) for one in described.get("variants", []) if isinstance(one, dict)]
+    found = []
+    for path in folder.glob(f"*/{contract.FILE_NAME}"):
+        try:
+            found.append(Contract.from_json(_json(path)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}", hint="Write it again with: edgefm quantize") from error
+    order = {name: place for place, name in enumerate(names)}
+    return tuple(sorted(found, key=lambda one: (order.get(one.variant, len(order)), one.variant)))
+
+
+def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int64] | None, dict[str, Prediction]]:
+    if not path.is_file():
+        return None, {}
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            if "truth" not in held:
+                return None, {}
+            truth = np.asarray(held["truth"], dtype=np.int64)
+            predictions = {
+                model["name"]: Prediction(
+                    predicted=np.asarray(held[f"{model['name']}/predicted"], dtype=np.int64),
+                    confidence=np.asarray(held[f"{model['name']}/confidence"], dtype=np.float32),
+                )
+                for model in record["models"]
+                if f"{model['name']}/predicted" in held
+            }
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise RunError(f"{path} is damaged: {error}", hint="Benchmark again with: edgefm benchmark") from error
+    classes = len((record["dataset"] or {}).get("labels", ()))
+    for name, one in predictions.items():
+        if one.predicted.shape != truth.shape or one.confidence.shape != truth.shape:
+            raise RunError(f"{path} is damaged: {name} has {one.predicted.size} predictions for {truth.size} images")
+        if (
+            truth.size
+            and not 0 <= min(one.predicted.min(), truth.min()) <= max(one.predicted.max(), truth.max()) < classes
+        ):
+            raise RunError(f"{path} is damaged: {name} holds classes outside the {classes} labels")
+    return truth, predictions
+
+
+def _images(
+    run: RunDirectory, record: Mapping[str, Any], truth: NDArray[np.int64], *, data_dir: Path | None, progress: Progress
+) -> NDArray[np.uint8]:
+    """Return the pictures that a record was measured on; nothing is downloaded for a report."""
+    from edgefm.data.source import FASHION_MNIST, data_source_of, dataset_of
+
+    source = data_source_of(run)
+    if source is None:
+        raise DataError("the model was brought without data")
+    dataset = record["dataset"]
+    if source.where == FASHION_MNIST:
+        from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+
+        if dataset["name"].lower().replace("_", "-") != FASHION_MNIST:
+            raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
+        try:
+            held = load_fashion_mnist(data_dir, download=False, progress=progress)
+        except DataError as error:
+            # The message names folders of this machine, and the page may be passed on.
+            progress.note(f"no pictures of single images: {error.message}")
+            raise DataError("Fashion-MNIST is not found where the report is written") from error
+        name = "Fashion-MNIST"
+    else:
+        try:
+            held = dataset_of(run, data_dir=data_dir, progress=progress)
+        except EdgefmError as error:
+            progress.note(f"no pictures of single images: {error.message}")
+            raise DataError("the data are not found where the report is written") from error
+        name = "data set"
+    if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
+        raise DataError(f"the {name} found here is not the one that was measured on")
+    images = held.test.images
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in _PICTURES:
+        raise DataError(f"samples of shape {list(images.shape[1:])} and dtype {images.dtype} are no pictures")
+    return images

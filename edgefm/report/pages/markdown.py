@@ -1,0 +1,127 @@
+"""report.md: the findings, the table and the pictures for a repository or a wiki."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgefm.report.content import promises
+from edgefm.report.content.wording import MICROSECONDS
+from edgefm.report.pages import steps_table, tables
+from edgefm.report.text import findings, reproduce
+
+if TYPE_CHECKING:
+    from edgefm.report.compose import Content
+    from edgefm.report.content.facts import Facts
+    from edgefm.report.content.waterfall import Waterfall
+
+_TITLES = {
+    "tradeoff": "Quality against latency",
+    "steps": "What each step cost and bought",
+    "latency": "Latency",
+    "sizes": "File size",
+    "layers": "Where the bytes are",
+    "weights": "Weights before and after",
+    "confusion": "Confusion",
+    "flipped": "Images whose prediction changed",
+    "misclassified": "Most confident mistakes",
+    "curves": "Training",
+    "tuning": "Fine-tuning",
+}
+
+
+def render(content: Content) -> str:
+    """Return the report as Markdown (GitHub's dialect); pictures are linked beside it."""
+    facts = content.facts
+    lines = [f"# Report of {escape(content.inputs.run_id)}", ""]
+    if facts is not None:
+        lines += [f"**{escape(findings.headline(facts))}**", "", escape(findings.basis(facts)), ""]
+        lines += [f"> {escape(warning)}\n>" for warning in findings.warnings(facts)]
+        lines += ["", *_table(facts), ""]
+        lines += [f"The latencies are {facts.mode}; all intervals are 95 % intervals.", ""]
+        if facts.failures:
+            lines += ["## Not measured", ""]
+            lines += [f"- {escape(one.name)}: {escape(one.reason)}" for one in facts.failures]
+            lines.append("")
+        if facts.models:
+            lines += ["## What to ship", ""]
+            lines += [
+                f"- {escape(one.need)}: **{escape(one.model)}** ({escape(one.why)})" for one in findings.advice(facts)
+            ]
+            lines.append("")
+    for name, picture in content.pictures.items():
+        title = _TITLES[name]
+        if name == "tradeoff" and facts is not None:
+            title = f"{facts.measure.title} against latency"
+        lines += [f"## {title}", "", f"![{title}]({name}.png)", "", escape(picture.caption), ""]
+        if name == "steps" and content.waterfall is not None:
+            lines += _steps(content.waterfall, content)
+    lines += _gates(content)
+    if content.inputs.missing:
+        lines += ["## Missing", ""]
+        for one in content.inputs.missing:
+            command = f" Make it with: {escape(one.command)}" if one.command else ""
+            lines.append(f"- {escape(one.what)}: {escape(one.why)}.{command}")
+        lines.append("")
+    lines += ["## How to make it again", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
+    return "\n".join(lines)
+
+
+def _steps(found: Waterfall, content: Content) -> list[str]:
+    unit = content.facts.unit if content.facts else MICROSECONDS
+    heads = steps_table.headers(found, unit)
+    lines = [
+        _line(["File", *(f"{head.value} ({head.detail})" if head.detail else head.value for head in heads)]),
+        _line(["---", *["---:"] * len(heads)], plain=True),
+    ]
+    for step in found.steps:
+        cells = steps_table.row(step, found.measure, unit)
+        texts = [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
+        lines.append(_line([step.name, *texts]))
+    lines += ["", "In parentheses the change against the file that each one grew from.", ""]
+    for story in content.stories:
+        lines.append(f"- **{escape(story.name)}**, {escape(story.start)}. {escape(' '.join(story.sentences))}")
+    return [*lines, ""]
+
+
+def _gates(content: Content) -> list[str]:
+    lines: list[str] = []
+    if content.gates:
+        lines += ["## Promises and gates", "", escape(promises.summary(content.gates)), ""]
+        lines += [_line(["File", "Promise", "Wanted", "Found", "Verdict", "Where"])]
+        lines += [_line(["---"] * 6, plain=True)]
+        for gate in content.gates:
+            lines.append(_line([gate.variant, gate.promise, gate.wanted, gate.found, gate.verdict, gate.where]))
+        lines.append("")
+    if content.skipped:
+        lines += ["## Left out", ""]
+        lines += [f"- {escape(name)}: {escape(reason)}" for name, reason in content.skipped]
+        lines.append("")
+    return lines
+
+
+def escape(text: str) -> str:
+    r"""Return a text that Markdown shows as it is, on one line and inside a table.
+
+    >>> print(escape("a|b <script> *x* int8_w8a8"))
+    a\|b &lt;script&gt; \*x\* int8_w8a8
+    """
+    text = re.sub(r"([\\`*\[\]|~#])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", r"\\_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _table(facts: Facts) -> list[str]:
+    heads = tables.headers(facts)
+    titles = ["Model", *(f"{head.value} ({head.detail})" if head.detail else head.value for head in heads)]
+    lines = [_line(titles), _line(["---", *["---:"] * len(heads)], plain=True)]
+    for model in facts.models:
+        cells = tables.row(facts, model)
+        texts = [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
+        lines.append(_line([model.name, *texts]))
+    return lines
+
+
+def _line(cells: Sequence[str], *, plain: bool = False) -> str:
+    return f"| {' | '.join(cell if plain else escape(cell) for cell in cells)} |"

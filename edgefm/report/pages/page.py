@@ -1,0 +1,139 @@
+"""The HTML page: one file with its style and pictures inside; every text is escaped by the template engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from edgefm.report.content import promises, wording
+from edgefm.report.content.facts import confusions
+from edgefm.report.drawing import style
+from edgefm.report.drawing.galleries import data_uri
+from edgefm.report.drawing.pictures import confusion_models
+from edgefm.report.pages import steps_table, tables
+from edgefm.report.text import details, findings, reproduce
+
+# Of quantize.json: what has a place of its own on the page, or says nothing to a reader.
+_NOT_SHOWN = ("key", "kind", "schema_version", "recipe", "variants", "skipped")
+# Of its variants: a row each.
+_OF_VARIANTS = ("variant", "description", "max_abs_difference", "same_top1", "seconds")
+
+if TYPE_CHECKING:
+    from edgefm.report.compose import Content
+    from edgefm.report.content.facts import Facts
+    from edgefm.report.content.inputs import Inputs
+
+
+def render(content: Content) -> str:
+    """Return the page."""
+    environment = template_environment()
+    environment.filters |= {"data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
+    held, facts = content.inputs, content.facts
+    made = {name: one for name, one in (held.quantize or {}).items() if name not in _NOT_SHOWN}
+    after = {one["variant"]: one["post_training"] for one in _variants(held) if one.get("post_training")}
+    made, grids = details.grids(made | ({"post_training": after} if after else {}))
+    variants = [_shown(one) for one in _variants(held)]
+    grids = [*details.grids({"variants": variants})[1], *grids]
+    unit = facts.unit if facts else wording.MICROSECONDS
+    steps = content.waterfall
+    context: dict[str, Any] = {
+        "content": content,
+        "run_id": held.run_id,
+        "facts": facts,
+        # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
+        "css": Markup(css()),
+        "svg": {name: (Markup(one.wide), Markup(one.narrow)) for name, one in content.pictures.items()},
+        "commands": reproduce.commands(held.steps),
+        "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in held.steps],
+        "quantize": details.rows(made),
+        "grids": grids,
+        "gates": content.gates,
+        "gates_summary": promises.summary(content.gates),
+        "stories": content.stories,
+        "step_heads": steps_table.headers(steps, unit) if steps else [],
+        "step_rows": [(step, steps_table.row(step, steps.measure, unit)) for step in steps.steps] if steps else [],
+        "device": details.rows((held.history or {}).get("device") or {}),
+    }
+    if facts is not None:
+        context |= _benchmark(facts)
+    return environment.get_template("report.html.j2").render(context).lstrip()
+
+
+def _benchmark(facts: Facts) -> dict[str, Any]:
+    return {
+        "headline": _asides(findings.headline(facts)),
+        "table_notes": findings.table_notes(facts),
+        "basis": findings.basis(facts),
+        "advice": findings.advice(facts),
+        "warnings": findings.warnings(facts),
+        "heads": tables.headers(facts),
+        "rows": [(model, tables.row(facts, model)) for model in facts.models],
+        "mistakes": [(model, confusions(model, facts.labels)) for model in confusion_models(facts)],
+        "environment": details.rows(facts.environment),
+        "protocol": details.rows(facts.protocol.get("params", facts.protocol)),
+        "flip_text": {model.name: findings.flip_text(model, facts) for model in facts.models},
+    }
+
+
+def _variants(held: Inputs) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = (held.quantize or {}).get("variants", [])
+    return found
+
+
+def _shown(variant: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: variant[name] for name in _OF_VARIANTS if variant.get(name)}
+    for index, done in enumerate(variant.get("passes", [])):
+        kept = ", kept from before" if done.get("cached") else ""
+        found[f"pass {index + 1}"] = f"{done['recipe']['kind']}, {done['seconds']:.0f} s{kept}"
+    return found
+
+
+def _asides(sentence: str) -> list[tuple[str, bool]]:
+    """Return the parts of a sentence, each with whether it stands in parentheses."""
+    parts = re.split(r"(\([^()]*\))", sentence)
+    return [(part, part.startswith("(")) for part in parts if part]
+
+
+def _groups(things: list[Any], attribute: str) -> list[tuple[str, list[Any]]]:
+    """Return things by the value of an attribute, in the order in which the values come first."""
+    found: dict[str, list[Any]] = {}
+    for thing in things:
+        found.setdefault(getattr(thing, attribute), []).append(thing)
+    return list(found.items())
+
+
+def _soft(name: str) -> Markup:
+    """Return a name, escaped, that may be broken behind each underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def template_environment() -> jinja2.Environment:
+    """Return what renders the templates of `edgefm/report/templates`; texts are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": wording.size}
+    return environment
+
+
+def css() -> str:
+    """Return the style sheet of every page, with the palettes of `edgefm.report.drawing.style`."""
+
+    def variables(palette: dict[str, str]) -> str:
+        return "".join(f"--{name}:{colour};" for name, colour in palette.items())
+
+    text = _template("report.css")
+    return text.replace("/* light */", variables(style.LIGHT)).replace("/* dark */", variables(style.DARK))
+
+
+def _template(name: str) -> str:
+    return resources.files("edgefm.report").joinpath("templates").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,126 @@
+"""The table of the steps: each file's figures, and below each its change against the file it grew from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from edgefm.report.content import wording
+from edgefm.report.content.measure import Measure
+from edgefm.report.content.waterfall import Change, Step, Waterfall
+from edgefm.report.content.wording import Interval, TimeUnit
+from edgefm.report.pages.tables import Cell, safe
+
+
+def headers(found: Waterfall, unit: TimeUnit) -> list[Cell]:
+    """Return the headings of the columns after the file's name."""
+    share = f"%, {found.split}" if found.measure.unit == "%" else found.split
+    return [
+        Cell(value=found.measure.title, detail=share if found.samples else ""),
+        Cell(value="p50", detail=f"{unit.name}, ratio"),
+        Cell(value="MACs", detail="counted"),
+        Cell(value="File", detail="KB"),
+        Cell(value="gzip", detail="KB"),
+        Cell(value="zstd", detail="KB"),
+        Cell(value="Memory", detail="MB above runtime, once"),
+        Cell(value="Activations", detail="KB, estimated"),
+    ]
+
+
+def row(step: Step, measure: Measure, unit: TimeUnit) -> list[Cell]:
+    """Return the cells of a step, in the order of `headers`."""
+    figures, change = step.figures, step.change
+    return [
+        _quality(figures.quality, change, measure),
+        _time(figures.p50, change, unit),
+        _macs(figures.macs, change.macs if change else None),
+        _bytes(figures.size_bytes, change.size_bytes if change else None, 1e3),
+        _bytes(figures.gzip_bytes, change.gzip_bytes if change else None, 1e3),
+        _bytes(figures.zstd_bytes, change.zstd_bytes if change else None, 1e3),
+        _bytes(figures.memory_bytes, change.memory_bytes if change else None, 1e6),
+        _bytes(figures.activation_bytes, change.activation_bytes if change else None, 1e3),
+    ]
+
+
+def csv_table(found: Waterfall) -> str:
+    """Return all steps as CSV: plain numbers, units in the names of the columns, empty where unknown."""
+    buffer = io.StringIO()
+    rows = [_numbers(step, found) for step in found.steps]
+    writer = csv.writer(buffer)
+    writer.writerow(rows[0])
+    writer.writerows([safe(value) for value in values.values()] for values in rows)
+    return buffer.getvalue()
+
+
+def _numbers(step: Step, found: Waterfall) -> dict[str, Any]:
+    figures, change = step.figures, step.change
+    values: dict[str, Any] = {
+        "model": step.name,
+        "grew_from": step.growth.parent,
+        "added": "; ".join(one.words for one in step.growth.added),
+        "quality_measure": found.measure.name,
+        "quality_split": found.split,
+        "quality": figures.quality.value if figures.quality else None,
+        "latency_p50_ns": figures.p50.value if figures.p50 else None,
+    }
+    for name in ("macs", "size_bytes", "gzip_bytes", "zstd_bytes", "memory_bytes", "activation_bytes"):
+        values[name] = getattr(figures, name)
+        values[f"{name}_change"] = getattr(change, name) if change else None
+    for name, interval in (
+        ("quality_change", change.quality if change else None),
+        ("latency_ratio", change.time if change else None),
+    ):
+        values[name] = interval.value if interval else None
+        values[f"{name}_low"] = interval.low if interval and not interval.bare else None
+        values[f"{name}_high"] = interval.high if interval and not interval.bare else None
+    values["quality_change_shown"] = change.quality_shown if change else None
+    return values
+
+
+def _quality(value: Interval | None, change: Change | None, measure: Measure) -> Cell:
+    if value is None:
+        return Cell(value=wording.DASH)
+    if change is None or change.quality is None:
+        return Cell(value=measure.text(value.value))
+    shown = ", none shown" if change.quality_shown is False else ""
+    return Cell(value=measure.text(value.value), detail=f"{measure.change(change.quality.value)}{shown}")
+
+
+def _time(value: Interval | None, change: Change | None, unit: TimeUnit) -> Cell:
+    if value is None:
+        return Cell(value=wording.DASH)
+    detail = ""
+    if change is not None and change.time is not None:
+        ratio = change.time
+        shown = "" if change.faster or change.slower else ", none shown"
+        detail = f"{wording.TIMES}\N{NO-BREAK SPACE}{ratio.value:.2f}{shown}"
+    return Cell(value=unit.text(value.value), detail=detail)
+
+
+def _bytes(value: int | None, change: int | None, unit: float) -> Cell:
+    if value is None:
+        return Cell(value=wording.DASH)
+    digits = 1 if value >= unit else 3
+    text = wording.number(value / unit, digits)
+    if change is None:
+        return Cell(value=text)
+    difference = "0" if change == 0 else wording.signed(change / unit, digits)
+    return Cell(value=text, detail=f"{difference}{_share_of(change, value)}")
+
+
+def _macs(value: int | None, change: int | None) -> Cell:
+    if value is None:
+        return Cell(value=wording.DASH)
+    if change is None:
+        return Cell(value=wording.count(value))
+    sign = "0" if change == 0 else f"{'+' if change > 0 else wording.MINUS}{wording.count(abs(change))}"
+    return Cell(value=wording.count(value), detail=f"{sign}{_share_of(change, value)}")
+
+
+def _share_of(change: int | None, after: int | None) -> str:
+    """Return a change as a share of what was there before, behind a comma; '' below half a percent."""
+    if not change or after is None or after == change:
+        return ""
+    share = change / (after - change)
+    return f", {wording.signed(100 * share, 0)}\N{NO-BREAK SPACE}%" if abs(share) >= 0.005 else ""

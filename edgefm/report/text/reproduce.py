@@ -1,0 +1,153 @@
+"""The commands that make a run again, from the recipes of its steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from edgefm.core.errors import RecipeError
+from edgefm.core.runs import Step
+from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization, variant_named
+from edgefm.recipes.files import load, shipped
+
+_RUN = "runs/again"
+# Written beside the page where no name says the same.
+RECIPE_FILE = "recipe.json"
+_DEFAULT, _QUICK = "default", "quick"
+
+
+def commands(steps: Sequence[Step]) -> list[str]:
+    """Return one command a step with the options that differ from the defaults.
+
+    A model that was brought is brought by the command that quantises it. What no option can say is said as a comment
+    behind the command.
+    """
+    brought = next((step.recipe.get("params", {}) for step in steps if step.kind == "import"), None)
+    found = []
+    for step in steps:
+        params = step.recipe.get("params", {})
+        if step.kind == "train":
+            found.append(_train(params))
+        elif step.kind == "quantize":
+            found.append(_quantize(step.recipe, brought))
+        elif step.kind == "benchmark":
+            found.append(_benchmark(params))
+    if brought is not None and all(step.kind != "quantize" for step in steps):
+        found.insert(0, _bring(brought, []))
+    return found
+
+
+def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:
+    """Return the quantisation recipe that a command names as a file, or None where a name says the same."""
+    step = next((step for step in steps if step.kind == "quantize"), None)
+    if step is None:
+        return None
+    recipe = _recipe(step.recipe)
+    return dict(step.recipe) if recipe is not None and _named(recipe) is None else None
+
+
+def _train(params: dict[str, Any]) -> str:
+    names = {
+        "model": "--model",
+        "epochs": "--epochs",
+        "batch_size": "--batch-size",
+        "learning_rate": "--learning-rate",
+        "seed": "--seed",
+    }
+
+    def differing(preset: str) -> list[str]:
+        known = dataclasses.asdict(PRESETS[preset])
+        return [name for name in params if name in known and _plain(params[name]) != _plain(known[name])]
+
+    preset = min(PRESETS, key=lambda name: len(differing(name)))
+    options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
+    for name, value in params.get("model_options", {}).items():
+        options += ["--model-option", f"{name}={value}"]
+    rest = [f"{name} {params[name]}" for name in differing(preset) if name not in names and name != "model_options"]
+    command = shlex.join(["edgefm", "train", "--preset", preset, *options, "--run", _RUN])
+    return f"{command}  # with {', '.join(rest)}, for which there is no option" if rest else command
+
+
+def _quantize(value: Mapping[str, Any], brought: Mapping[str, Any] | None) -> str:
+    recipe = _recipe(value)
+    if recipe is None:
+        return shlex.join(["edgefm", "quantize", _RUN]) + "  # with a recipe that this edgefm does not know"
+    named = _named(recipe)
+    # A file holds the other options, too.
+    options = ["--recipe", RECIPE_FILE] if named is None else [*named, *_beside(recipe)]
+    return _bring(brought, options) if brought is not None else shlex.join(["edgefm", "quantize", _RUN, *options])
+
+
+def _recipe(value: Mapping[str, Any]) -> Quantization | None:
+    try:
+        return Quantization.from_json(value)
+    except RecipeError:
+        return None
+
+
+def _named(recipe: Quantization) -> list[str] | None:
+    """Return the options that name a recipe's variants, or None where only a file can."""
+    for name in (_DEFAULT, _QUICK, *shipped()):
+        if load(name).variants == recipe.variants:
+            return [] if name == _DEFAULT else ["--quick"] if name == _QUICK else ["--recipe", name]
+    try:
+        usual = tuple(variant_named(name) for name in recipe.names)
+    except RecipeError:
+        return None
+    if usual != recipe.variants:
+        return None
+    return [part for name in recipe.names for part in ("--variant", name)]
+
+
+def _beside(recipe: Quantization) -> list[str]:
+    usual = Quantization()
+    options = []
+    if recipe.calibration_images != usual.calibration_images:
+        options += ["--calibration-images", str(recipe.calibration_images)]
+    if recipe.seed != usual.seed:
+        options += ["--seed", str(recipe.seed)]
+    return options if recipe.fold_batch_norm else [*options, "--no-fold"]
+
+
+def _bring(brought: Mapping[str, Any], options: Sequence[str]) -> str:
+    """Return the command that brings a user's own model; files are named without their folders."""
+    command = ["edgefm", "quantize", str(brought["model"])]
+    data = brought.get("data")
+    comments = []
+    if data and data["where"] == "fashion-mnist":
+        pass  # a model of the zoo: its data are known
+    elif data:
+        where = PurePath(data["where"])
+        command += ["--data", where.name if where.is_absolute() else data["where"]]
+        command += ["--spec", PurePath(data["spec"]).name] if data.get("spec") else []
+        command += [part for name in ("task", "quality") if data.get(name) for part in (f"--{name}", str(data[name]))]
+    labels = brought.get("labels") or (data or {}).get("labels")
+    if labels:
+        command += ["--labels", "labels.txt"]
+        comments.append(f"labels.txt holds the {len(labels)} class names, one a line")
+    if brought.get("value_range"):
+        low, high = brought["value_range"]
+        command += ["--value-range", f"{low:g},{high:g}"]
+    if brought.get("calibration_data"):
+        command += ["--calibration-data", "calibration.npz"]
+        comments.append("calibration.npz is kept in the run's import step")
+    if brought.get("trust"):
+        command.append("--trust")
+    text = shlex.join([*command, *options, "--run", _RUN])
+    return f"{text}  # {'; '.join(comments)}" if comments else text
+
+
+def _benchmark(params: dict[str, Any]) -> str:
+    usual = dataclasses.asdict(BenchmarkProtocol())
+    options = []
+    for name in ("runtime", "threads", "rounds"):
+        if name in params and params[name] != usual[name]:
+            options += [f"--{name}", str(params[name])]
+    return shlex.join(["edgefm", "benchmark", _RUN, *options])
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,1 @@
+"""The pages of single tools: agreement, profile, calibration, sensitivity."""

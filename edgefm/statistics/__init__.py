@@ -1,0 +1,1 @@
+"""Estimates with intervals, exact rank tests and the comparison of rounds."""

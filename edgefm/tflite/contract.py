@@ -1,0 +1,255 @@
+"""The contract of a model file: what goes in, what comes out, and how the file was made.
+
+It is written as `contract.json` beside each .tflite file, so that an app (or this library) can feed the model
+without guessing. Pixels are always uint8 in [0, 255]; the contract says what the model wants instead. Floats are
+real inputs already.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core import artefacts
+from edgefm.core.errors import ModelError
+
+SCHEMA_VERSION = 2
+FILE_NAME = "contract.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One end of a model.
+
+    Attributes:
+      name: tensor name in the signature.
+      dtype: 'float32', 'uint8' or 'int8'.
+      shape: with the fixed batch of 1, e.g. (1, 28, 28, 1).
+      scale: real = scale * (q - zero_point); None for a float tensor.
+      zero_point: see `scale`.
+      value_range: least and greatest real value.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+    value_range: tuple[float, float]
+
+    @property
+    def size(self) -> int:
+        """Number of values for one sample."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What goes into a model file, what comes out, and how it was made.
+
+    Attributes:
+      name: name of the architecture or of the source file.
+      variant: how it was compressed, e.g. 'int8_w8a8'.
+      file: name of the model file beside the contract.
+      sha256: of the model file.
+      size_bytes: of the model file.
+      input: input tensor.
+      outputs: output tensors in the model's order; of a classifier the first has one probability a label, or one
+        alone: that of the second of two labels.
+      mean: real input = (pixel - mean) / std, before quantising.
+      std: see `mean`.
+      labels: class names in the order of the first output; () where it holds no classes.
+      made_by: versions, recipe, source, calibration, folding and parity, as JSON.
+    """
+
+    name: str
+    variant: str
+    file: str
+    sha256: str
+    size_bytes: int
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+    mean: float
+    std: float
+    labels: tuple[str, ...]
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Tensor:
+        """The first output."""
+        return self.outputs[0]
+
+    def real(self, samples: NDArray[Any]) -> NDArray[np.float32]:
+        """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats as they are.
+
+        Raises:
+          ModelError: they are neither uint8 pixels nor floats.
+        """
+        if samples.dtype == np.uint8:
+            real = (samples.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+            return real.astype(np.float32)
+        if samples.dtype.kind != "f":
+            raise ModelError(
+                f"samples have dtype {samples.dtype}; uint8 pixels in 0 to 255 or floats (real inputs) are expected"
+            )
+        return samples.astype(np.float32, copy=False)
+
+    def encode(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as the model wants them.
+
+        Args:
+          samples: uint8 pixels [n, height, width, channels], 0 to 255; or floats [n, ...], which are real inputs.
+        Returns:
+          array of `input.dtype`, same shape; real = (pixel - mean) / std, quantised where the input is.
+        Raises:
+          ModelError: the samples have another dtype or shape than the input.
+        """
+        if samples.shape[1:] != self.input.shape[1:]:
+            raise ModelError(
+                f"samples of shape {samples.shape[1:]} do not fit the input {self.input.shape[1:]} of {self.file}"
+            )
+        if samples.dtype == np.uint8 and self._takes_raw_pixels():
+            return samples
+        return quantize(self.real(samples), self.input)
+
+    def decode(self, output: NDArray[Any]) -> NDArray[np.float32]:
+        """Return values of the first output as real numbers, float32 of the same shape."""
+        return dequantize(output, self.output)
+
+    def input_formula(self) -> str:
+        """Return how a pixel becomes an input value, in words a programmer can type."""
+        if self._takes_raw_pixels():
+            return "q = pixel"
+        given = "pixel" if len(self.input.shape) == 4 else "value"
+        centred = f"({given} - {self.mean:g})" if self.mean else given
+        real = centred if self.std == 1 else f"{centred} / {self.std:g}"
+        if self.input.scale is None:
+            return f"x = {real}"
+        return f"q = clamp(round({real} / {self.input.scale!r}) + {self.input.zero_point})"
+
+    def output_formula(self, place: int = 0) -> str:
+        """Return how a value of an output becomes a probability, or what else it means."""
+        word = "probability" if self.labels and place == 0 else "value"
+        tensor = self.outputs[place]
+        if tensor.scale is None:
+            return f"{word} = y"
+        level = f"(q - {tensor.zero_point})" if tensor.zero_point else "q"
+        return f"{word} = {level} * {tensor.scale!r}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract as a JSON object; formulas and labels are spelt out for a reader.
+
+        `output` repeats the first of `outputs`, for readers of version 1.
+        """
+        value = asdict(self)
+        value["preprocessing"] = {
+            "formula": self.input_formula(),
+            "pixel": "uint8 grey or colour level, 0 to 255",
+            "mean": value.pop("mean"),
+            "std": value.pop("std"),
+        }
+        value["postprocessing"] = {
+            "formula": self.output_formula(),
+            "formulas": [self.output_formula(place) for place in range(len(self.outputs))],
+        }
+        head = {name: value.pop(name) for name in ("name", "variant", "file", "sha256", "size_bytes", "input")}
+        return {
+            "kind": "model-contract",
+            "schema_version": SCHEMA_VERSION,
+            **head,
+            "output": value["outputs"][0],
+            **value,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Contract:
+        """Return the contract that `to_json` wrote, or one of version 1, which had a single output."""
+        if value.get("kind") != "model-contract":
+            raise ModelError("this JSON is no model contract")
+        if value["schema_version"] > SCHEMA_VERSION:
+            raise ModelError(
+                f"contract of schema version {value['schema_version']}; this edgefm reads up to {SCHEMA_VERSION}",
+                hint="Upgrade with: pip install -U edgefm",
+            )
+        return cls(
+            name=value["name"],
+            variant=value["variant"],
+            file=value["file"],
+            sha256=value["sha256"],
+            size_bytes=value["size_bytes"],
+            input=_tensor(value["input"]),
+            outputs=tuple(_tensor(one) for one in value.get("outputs") or [value["output"]]),
+            mean=value["preprocessing"]["mean"],
+            std=value["preprocessing"]["std"],
+            labels=tuple(str(label) for label in value["labels"]),
+            made_by=value["made_by"],
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Write `contract.json` into a folder and return its path."""
+        return artefacts.write_json(folder / FILE_NAME, self.to_json())
+
+    def _takes_raw_pixels(self) -> bool:
+        quantised = (self.input.dtype, self.input.zero_point) == ("uint8", 0)
+        return (
+            quantised
+            and self.mean == 0
+            and self.input.scale is not None
+            and math.isclose(self.input.scale * self.std, 1, rel_tol=1e-6)
+        )
+
+
+def read(model: Path) -> Contract | None:
+    """Return the contract beside a model file, or None where there is none for it.
+
+    Raises:
+      ModelError: the contract is damaged, or the file's content is not the one it was written for.
+    """
+    path = model.with_name(FILE_NAME)
+    if not path.is_file():
+        return None
+    try:
+        contract = Contract.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the contract {path} is damaged: {error}") from error
+    if contract.file != model.name:
+        return None
+    found = artefacts.sha256_file(model)
+    if found != contract.sha256:
+        raise ModelError(
+            f"{model} is not the file its contract was written for: sha256 {found}, expected {contract.sha256}",
+            hint="Write the model again with edgefm quantize, or remove the contract.",
+        )
+    return contract
+
+
+def quantize(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
+    """Return real values in a tensor's own dtype: q = clamp(round(real / scale) + zero_point).
+
+    Source: Jacob et al. 2018, arXiv:1712.05877.
+    """
+    if tensor.scale is None or tensor.zero_point is None:
+        return real.astype(tensor.dtype)
+    limits = np.iinfo(tensor.dtype)
+    levels = np.round(real / np.float32(tensor.scale)) + tensor.zero_point
+    return np.clip(levels, limits.min, limits.max).astype(tensor.dtype)
+
+
+def dequantize(levels: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
+    """Return a tensor's values as real numbers, float32 of the same shape: real = scale * (q - zero_point)."""
+    if tensor.scale is None or tensor.zero_point is None:
+        return levels.astype(np.float32)
+    real = (levels.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
+    return real.astype(np.float32)
+
+
+def _tensor(value: Mapping[str, Any]) -> Tensor:
+    low, high = value["value_range"]
+    return Tensor(**{**value, "shape": tuple(value["shape"]), "value_range": (low, high)})

@@ -1,0 +1,69 @@
+"""Energy that the processor used, from the counters of Intel's and AMD's RAPL, where the kernel shows them.
+
+The counters are those of whole packages: other programs' work and what the processor takes when idle are in them. A
+battery's gauge is too coarse for one inference; what it says stands among the states of a benchmark
+(`edgefm.core.environment.conditions`).
+
+Source: Documentation/power/powercap/powercap.rst of the Linux kernel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_POWERCAP = Path("/sys/class/powercap")
+
+
+def domains() -> tuple[tuple[Path, int], ...] | str:
+    """Return (counter, its greatest value) of each package in microjoules, or why there is none."""
+    zones = sorted(path for path in _POWERCAP.glob("intel-rapl:*") if path.name.count(":") == 1)
+    packages = [zone for zone in zones if _name(zone).startswith("package")]  # not 'psys', which holds the packages
+    if not packages:
+        return "the machine shows no energy counter (no /sys/class/powercap/intel-rapl)"
+    found = []
+    for package in packages:
+        try:
+            int((package / "energy_uj").read_text())
+            found.append((package / "energy_uj", int((package / "max_energy_range_uj").read_text())))
+        except PermissionError:
+            return "only root may read the energy counter here"
+        except (OSError, ValueError) as error:
+            return f"the energy counter cannot be read: {error}"
+    return tuple(found)
+
+
+def _name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+class Meter:
+    """Reads the counters twice; the difference is the energy between."""
+
+    def __init__(self) -> None:
+        found = domains()
+        self.reason = found if isinstance(found, str) else None
+        self._domains = () if isinstance(found, str) else found
+
+    def start(self) -> None:
+        """Read the counters."""
+        try:
+            self._before = [int(path.read_text()) for path, _ in self._domains]
+        except (OSError, ValueError) as error:
+            self.reason, self._domains = f"the energy counter cannot be read: {error}", ()
+
+    def microjoules(self) -> int | None:
+        """Return the energy since `start`, or None where there is no counter; one that wrapped round is put right."""
+        if not self._domains:
+            return None
+        try:
+            after = [int(path.read_text()) for path, _ in self._domains]
+        except (OSError, ValueError) as error:
+            self.reason = f"the energy counter cannot be read: {error}"
+            return None
+        return sum(
+            (now - before) % (greatest + 1)
+            for now, before, (_, greatest) in zip(after, self._before, self._domains, strict=True)
+        )

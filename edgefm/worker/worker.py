@@ -1,0 +1,405 @@
+"""The worker: a process that holds one model and measures it when asked. Run as a module by `process.py`.
+
+It reads requests from standard input and writes answers to what was standard output, one JSON object a line;
+arrays go through .npy files. It needs numpy and a runtime, nothing else, so that it can run where the model will.
+
+The native code of a runtime prints what it likes: file descriptor 1 is taken away from it (its output joins
+standard error) before the first import of a runtime, so that the channel stays clean.
+
+Requests, each with a field `command`:
+  load      path, runtime (its module), kernels or null, threads, memory_bytes -> tensors, times, memory, facts. One
+            model a process.
+  feed      contract (JSON) or null, pictures (.npy of uint8 or float [n, ...]) or null
+  samples   warmup_calls, least_calls, least_ns, most_calls, most_ns -> warmup_ns, invoke_ns, end_to_end_ns,
+            disturbed, refused, conditions, energy
+  classify  start, stop, out -> writes predicted class and confidence of those pictures to `out`
+  answer    start, stop, out -> writes all outputs for those pictures, float32 [n, ...] each, to `out` (.npz)
+  outputs   inputs (.npy [n, ...] in the model's own dtype), start, stop, out -> writes the raw outputs, arrays '0',
+            '1', … of [n, ...], to `out` (.npz)
+  peak      -> peak_bytes
+  macs      path -> macs
+  environment -> the machine and its software, see `edgefm.core.environment`
+
+The first line that it writes says that it is there: {"ok": true, "protocol": …}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core import environment
+from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
+from edgefm.runtimes import import_runtime
+from edgefm.runtimes.base import Session, TakesMany, TellsFacts, TimesItself, Unavailable
+from edgefm.tflite.contract import Contract, dequantize
+from edgefm.worker import disturbance
+from edgefm.worker.energy import Meter
+from edgefm.worker.timing import timed_calls
+
+PROTOCOL = 3
+# What classify writes for each picture.
+ANSWER = np.dtype([("predicted", "<i4"), ("confidence", "<f4")])
+COMMANDS = ("load", "feed", "samples", "classify", "answer", "outputs", "peak", "macs", "environment")
+_ENCODED_AT_ONCE = 256
+_THRESHOLD = 0.5
+_STATUS = Path("/proc/self/status")
+
+
+class _Worker:
+    """The state of a worker: one session and what feeds it."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.contract: Contract | None = None
+        self.pictures: NDArray[Any] | None = None
+        self.inputs: tuple[str, NDArray[Any]] | None = None
+        self.threads = 1
+
+    def load(self, *, path: str, runtime: str, kernels: str | None, threads: int, memory_bytes: int) -> dict[str, Any]:
+        """Load the model; the runtime's import and the check of the file come before the bare figure."""
+        started = time.perf_counter_ns()
+        module = import_runtime(runtime)
+        usable = module.availability()  # imports the native library: it belongs to the bare runtime
+        import_ns = time.perf_counter_ns() - started
+        if isinstance(usable, Unavailable):
+            raise RuntimeUnavailableError(usable.reason)
+        prepare = getattr(module, "prepare", None)
+        if prepare is not None:
+            prepare(Path(path))
+        version = module.version()
+        # A browser is a process of its own: it reserves far more addresses than it uses, and the model lies there.
+        here = getattr(module, "LIMITS_MEMORY", True)
+        if here:
+            _limit_memory(memory_bytes)
+        _reset_peak()
+        bare_bytes, _ = memory()
+        options: dict[str, Any] = {} if kernels is None else {"kernels": kernels}
+        started = time.perf_counter_ns()
+        session = module.load(Path(path), threads=threads, **options)
+        load_ns = time.perf_counter_ns() - started
+        self.session, self.threads = session, threads
+        session.set_input(_random_input(session))
+        started = time.perf_counter_ns()
+        session.invoke()
+        first_invoke_ns = time.perf_counter_ns() - started
+        _, peak_bytes = memory()
+        facts = dict(session.facts()) if isinstance(session, TellsFacts) else {}
+        if isinstance(session, TimesItself):  # what it tells of itself, not the way to it and back
+            load_ns, first_invoke_ns = facts.get("load_ns", load_ns), facts.get("first_invoke_ns", first_invoke_ns)
+        return {
+            "runtime": module.name,
+            "version": version,
+            "bare_bytes": bare_bytes if here else None,
+            "peak_bytes": peak_bytes if here else None,
+            "import_ns": import_ns,
+            "load_ns": load_ns,
+            "first_invoke_ns": first_invoke_ns,
+            "input": session.input.to_json(),
+            "outputs": [tensor.to_json() for tensor in session.outputs],
+            "facts": facts,
+        }
+
+    def feed(self, *, contract: dict[str, Any] | None, pictures: str | None) -> dict[str, Any]:
+        """Take what turns pictures into inputs."""
+        self.contract = None if contract is None else Contract.from_json(contract)
+        self.pictures = None if pictures is None else np.load(pictures, mmap_mode="r")
+        return {}
+
+    def samples(
+        self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
+    ) -> dict[str, Any]:
+        """Time one turn: warm-up, invokes alone, then end to end (encode, set, invoke, get) of one picture."""
+        session = self._loaded()
+        picture = None if self.pictures is None else np.array(self.pictures[:1])
+        contract = self.contract
+        set_input, invoke, get_output = session.set_input, session.invoke, session.get_output
+        known = contract is not None and picture is not None
+        set_input(contract.encode(picture) if contract and picture is not None else _random_input(session))
+        limits = {
+            "least_calls": least_calls,
+            "least_ns": least_ns,
+            "most_calls": most_calls,
+            "most_ns": most_ns,
+        }
+        meter = Meter()
+        watch = disturbance.Watch()
+        if isinstance(session, TimesItself):
+            watch.start()
+            timed = session.timed_invokes(warmup_calls=warmup_calls, **limits)
+            conditions = watch.stop()
+            return {
+                "warmup_ns": timed.warmup_ns,
+                "invoke_ns": timed.invoke_ns,
+                "end_to_end_ns": [],
+                "disturbed": [*timed.refused, *timed.disturbed],
+                "refused": bool(timed.refused),
+                "conditions": conditions,
+                "energy": {"value": None, "reason": "the runtime's own process does the work"},
+            }
+        warmup_ns = timed_calls(invoke, least_calls=warmup_calls, least_ns=0, most_calls=warmup_calls, most_ns=most_ns)
+        watch.start()
+        meter.start()
+        invoke_ns = timed_calls(invoke, **limits)
+        microjoules = meter.microjoules()
+        end_to_end_ns: list[int] = []
+        if known:
+
+            def whole() -> None:
+                assert contract is not None and picture is not None
+                set_input(contract.encode(picture))
+                invoke()
+                get_output()
+
+            end_to_end_ns = timed_calls(whole, **limits)
+        conditions = watch.stop()
+        energy: dict[str, Any] = {"value": None, "reason": meter.reason}
+        if microjoules is not None:
+            energy = {"value": microjoules / 1e6 / len(invoke_ns)}
+        cores = environment.usable_cores()
+        return {
+            "warmup_ns": warmup_ns,
+            "invoke_ns": invoke_ns,
+            "end_to_end_ns": end_to_end_ns,
+            "refused": False,
+            "disturbed": disturbance.reasons(conditions, threads=self.threads, cores=cores),
+            "conditions": conditions,
+            "energy": energy,
+        }
+
+    def classify(self, *, start: int, stop: int, out: str) -> dict[str, Any]:
+        """Classify pictures at batch 1, one after the other."""
+        contract = self.contract
+        assert contract is not None
+        answers = np.empty(stop - start, dtype=ANSWER)
+        best_scores = np.empty(stop - start, dtype=contract.output.dtype)
+        for place, outputs in enumerate(self._outputs(start, stop, first_only=True)):
+            scores = outputs[0].reshape(-1)
+            best = int(np.argmax(scores))  # the place of the first NaN, if there is one
+            answers["predicted"][place] = best
+            best_scores[place] = scores[best]
+        answers["confidence"] = contract.decode(best_scores)
+        if contract.output.size == 1:
+            _of_one_score(answers)
+        broken = np.flatnonzero(np.isnan(answers["confidence"]))
+        if broken.size:
+            raise ModelError(f"its output holds NaN for {broken.size} images, the first is {start + int(broken[0])}")
+        np.save(out, answers)
+        return {}
+
+    def answer(self, *, start: int, stop: int, out: str) -> dict[str, Any]:
+        """Write all outputs of pictures, as real numbers; at batch 1, one after the other."""
+        contract = self.contract
+        assert contract is not None
+        answers = [np.empty((stop - start, *tensor.shape[1:]), tensor.dtype) for tensor in contract.outputs]
+        for place, outputs in enumerate(self._outputs(start, stop)):
+            for answer, output in zip(answers, outputs, strict=True):
+                answer[place] = output.reshape(answer.shape[1:])
+        real = [dequantize(answer, tensor) for answer, tensor in zip(answers, contract.outputs, strict=True)]
+        for values in real:
+            broken = np.flatnonzero(np.isnan(values).reshape(len(values), -1).any(axis=1))
+            if broken.size:
+                first = start + int(broken[0])
+                raise ModelError(f"its output holds NaN for {broken.size} images, the first is {first}")
+        np.savez(out, *real)
+        return {}
+
+    def _outputs(self, start: int, stop: int, *, first_only: bool = False) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Yield the outputs of each picture as the model gives them; with `first_only` the first output alone."""
+        session, contract, pictures = self._loaded(), self.contract, self.pictures
+        assert contract is not None and pictures is not None
+        for block in range(start, stop, _ENCODED_AT_ONCE):
+            samples = contract.encode(np.array(pictures[block : min(block + _ENCODED_AT_ONCE, stop)]))
+            if isinstance(session, TakesMany):
+                many = session.outputs_of(samples)
+                for place in range(len(samples)):
+                    yield tuple(array[place : place + 1] for array in many)
+                continue
+            for sample in samples:
+                if first_only:
+                    yield (session.run(sample[np.newaxis]),)
+                else:
+                    session.set_input(sample[np.newaxis])
+                    session.invoke()
+                    yield session.get_outputs()
+
+    def outputs(self, *, inputs: str, start: int, stop: int, out: str) -> dict[str, Any]:
+        """Write the raw outputs for raw inputs; at batch 1, one after the other."""
+        session = self._loaded()
+        if self.inputs is None or self.inputs[0] != inputs:
+            self.inputs = (inputs, np.load(inputs, mmap_mode="r"))
+        given = self.inputs[1]
+        if given.dtype.name != session.input.dtype or given.shape[1:] != session.input.shape[1:]:
+            raise ModelError(
+                f"inputs of {given.dtype.name} {list(given.shape[1:])} do not fit: the model takes "
+                f"{session.input.dtype} {list(session.input.shape[1:])}"
+            )
+        if isinstance(session, TakesMany):
+            many = session.outputs_of(np.array(given[start:stop]))
+        else:
+            answers = []
+            for index in range(start, stop):
+                session.set_input(np.array(given[index : index + 1]))
+                session.invoke()
+                answers.append(session.get_outputs())
+            places = range(len(session.outputs))
+            many = tuple(np.concatenate([np.atleast_1d(answer[place]) for answer in answers]) for place in places)
+        arrays: dict[str, Any] = {str(place): array for place, array in enumerate(many)}
+        np.savez(out, **arrays)
+        return {}
+
+    def environment(self) -> dict[str, Any]:
+        """Tell of the machine and its software."""
+        return {"environment": environment.environment()}
+
+    def peak(self) -> dict[str, Any]:
+        """Tell the greatest resident set so far."""
+        return {"peak_bytes": memory()[1]}
+
+    def macs(self, *, path: str) -> dict[str, Any]:
+        """Count the multiply-accumulates of one inference; null where the file cannot be parsed."""
+        from edgefm.tflite.inspection import inspect
+
+        try:
+            return {"macs": inspect(Path(path)).macs}
+        except ModelError:  # a runtime may take other formats
+            return {"macs": None}
+
+    def _loaded(self) -> Session:
+        assert self.session is not None, "no model is loaded"
+        return self.session
+
+
+def memory() -> tuple[int, int]:
+    """Return (present, greatest so far) resident set of this process in bytes.
+
+    On Linux from /proc (VmRSS, VmHWM; the kernel batches the counting, so that they are exact to a few hundred
+    KB). Elsewhere the present figure is psutil's, the greatest the system's own (getrusage or the peak working set).
+    """
+    if _STATUS.exists():
+        fields = _status()
+        return fields["VmRSS"], fields["VmHWM"]
+    import psutil
+
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):
+        return int(info.rss), int(info.peak_wset)
+    import resource
+
+    return int(info.rss), int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _of_one_score(answers: NDArray[Any]) -> None:
+    """Turn the probability of the second of two classes into the class and its own probability."""
+    second = answers["confidence"] > _THRESHOLD
+    answers["predicted"] = second
+    answers["confidence"] = np.where(second, answers["confidence"], 1 - answers["confidence"])
+
+
+def serve(requests: IO[str], answers: IO[str]) -> None:
+    """Answer requests until they end."""
+    worker = _Worker()
+    commands: dict[str, Callable[..., dict[str, Any]]] = {name: getattr(worker, name) for name in COMMANDS}
+    _send(answers, {"ok": True, "protocol": PROTOCOL})
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = {"ok": True, **commands[request.pop("command")](**request)}
+        except MemoryError:
+            answer = {"ok": False, "memory": True, "reason": "ran out of memory"}
+        except EdgefmError as error:
+            answer = {"ok": False, "reason": error.message}
+        except Exception as error:  # whatever a runtime raises is an answer, not an end
+            answer = {"ok": False, "reason": f"{type(error).__name__}: {error}"}
+        _send(answers, answer)
+
+
+def _send(answers: IO[str], answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _random_input(session: Session) -> NDArray[Any]:
+    """Return a repeatable input for models that no picture is known to fit: no zeros, no denormals."""
+    generator = np.random.default_rng(0)
+    dtype = np.dtype(session.input.dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = max(limits.min, -128), min(limits.max, 255)
+        return generator.integers(low, high, session.input.shape, endpoint=True).astype(dtype)
+    if dtype.kind == "b":
+        return generator.integers(0, 2, session.input.shape).astype(dtype)
+    return generator.random(session.input.shape).astype(dtype)
+
+
+def _status() -> dict[str, int]:
+    """Return the sizes in /proc/self/status in bytes."""
+    fields = {}
+    for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith(" kB"):
+            fields[name] = int(value.removesuffix(" kB")) * 1024
+    return fields
+
+
+def _reset_peak() -> None:
+    """Let the kernel count the peak anew (proc(5), clear_refs); where it may not, the import's peak stays in."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _limit_memory(above_present_bytes: int) -> None:
+    """Limit the address space to what is in use now and `above_present_bytes` more, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    if not _STATUS.exists():
+        return
+    limit = _status()["VmSize"] + above_present_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _isolate() -> None:
+    """Leave Ctrl-C to the parent, write no core file, and end with the parent even from within native code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL))
+
+
+def main() -> None:
+    """Take the channel away from everybody else and serve it."""
+    _isolate()
+    sys.stdout.flush()
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    serve(requests, answers)
+
+
+if __name__ == "__main__":
+    main()
