@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgefm.core import artefacts
 from edgefm.core.progress import Progress
 from edgefm.data.preprocessing import Preprocessing
+from edgefm.quantization.folded_model import folded_model
 from edgefm.quantization.source import Source
 from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm_converters.tflite.outputs import of_model
@@ -21,9 +22,6 @@ from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize
 if TYPE_CHECKING:
     from edgefm.quantization.chain import Chain, Link
 
-# Outputs of the folded and the given model may differ by this much, relative to their size, before the fold is
-# distrusted.
-FOLD_TOLERANCE = 1e-4
 # Schemes whose dense weights have other than eight bits.
 _DENSE_BITS = {"int8_w8a8_fc4": 4}
 
@@ -147,23 +145,13 @@ class Converter:
         """Return the model to convert, folded where that is wanted and proved right, and what was done."""
         if not self._recipe.fold_batch_norm:
             return model, {"used": False, "reason": "not wanted"}
-        from edgefm.keras_graph.folding import fold
-
-        folded, report = fold(model)
-        difference, size = 0.0, 1.0
-        for found, wanted in zip(of_model(folded, inputs), expected, strict=True):
-            difference = max(difference, float(np.abs(found - wanted).max()))
-            size = max(size, float(np.abs(wanted).max()))
-        done = {"max_abs_difference": difference, **report.to_json()}
-        if difference > FOLD_TOLERANCE * size:
-            reason = (
-                f"outputs differ by {difference:.1e} from the given model's; {FOLD_TOLERANCE * size:.0e} is allowed"
-            )
-            self._progress.note(f"batch normalisation is not folded: {reason}")
-            return model, {"used": False, "reason": reason, **done}
-        for layer in report.left_out:
-            self._progress.note(f"{layer.layer} is not folded: {layer.reason}")
-        return folded, {"used": True, **done}
+        folded, facts = folded_model(model, inputs, expected)
+        if not facts["used"]:
+            self._progress.note(f"batch normalisation is not folded: {facts['reason']}")
+            return model, facts
+        for layer in facts["left_out"]:
+            self._progress.note(f"{layer['layer']} is not folded: {layer['reason']}")
+        return folded, facts
 
     def _calibration(self, float32: bytes) -> Calibration:
         if float32 not in self._calibrations:

@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.runs import RunDirectory, Step
+from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
-from edgefm.data.checks import check_fit
 from edgefm.data.dataset import Dataset
-from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
+from edgefm.data.preprocessing import Preprocessing
+from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
-from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise, rescales_first
+from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
+from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
+from edgefm_converters.readers.model_file import Loaded
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -80,6 +81,27 @@ class Source:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a model comes from, and what its user said of it.
+
+    Attributes:
+      name: of the model; '' takes the model's own.
+      file: its name.
+      sha256: of its content.
+      value_range: what it takes for pixels 0 to 255; None where it was not said.
+      labels: class names; None where they were not said.
+      calibration: .npz of samples, for a model without data.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    value_range: tuple[float, float] | None = None
+    labels: tuple[str, ...] | None = None
+    calibration: Path | None = None
+
+
 def open_source(
     run: RunDirectory, *, recipe: Quantization, dataset: Dataset | None, progress: Progress = SILENT
 ) -> Source:
@@ -95,58 +117,89 @@ def open_source(
       ModelError: the model cannot be loaded.
       DataError: the data do not fit the model.
     """
+    path, origin, trust = _resolve(run)
+    progress.note(f"loading {path.name}")
+    loaded = model_file.load(path, trust=trust)
+    given = data_source_of(run)
+    measure = given.measure(dataset) if given is not None and dataset is not None else None
+    return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
+
+
+def source_of(
+    loaded: Loaded,
+    origin: Origin,
+    *,
+    recipe: Quantization,
+    dataset: Dataset | None,
+    measure: Quality | None = None,
+    progress: Progress = SILENT,
+) -> Source:
+    """Return a loaded model with its data, ready to be compressed.
+
+    Args:
+      loaded: the model.
+      origin: where it comes from.
+      recipe: says how many samples calibrate.
+      dataset: its data; None: nothing can be trained or measured.
+      measure: of quality; by default that of the data's task.
+      progress: receives progress.
+    Raises:
+      ModelError: the outputs cannot be the classes of the data.
+      DataError: the data do not fit the model.
+    """
+    interface = infer_interface(
+        loaded,
+        file=origin.file,
+        dataset=dataset,
+        value_range=origin.value_range,
+        labels=origin.labels,
+        progress=progress,
+    )
+    compared = _compared(origin, interface, dataset, recipe)
+    model, expected, softmax_added = _probabilities(loaded, interface, compared, origin.file, progress)
+    return Source(
+        name=origin.name or (str(model.name) if model is not None else Path(origin.file).stem),
+        file=origin.file,
+        sha256=origin.sha256,
+        model=model,
+        float32=loaded.float32,
+        input_shape=interface.input_shape,
+        encoding=interface.encoding,
+        labels=interface.labels,
+        task=_task(dataset, interface.encoding, measure),
+        compared=compared,
+        expected=expected,
+        softmax_added=softmax_added,
+    )
+
+
+def _resolve(run: RunDirectory) -> tuple[Path, Origin, bool]:
+    """Return the model file of a run, where it comes from, and whether its code may run."""
     brought = run.last(IMPORT)
     if brought is None:
         trained = run.require("train")
         path = run.folder(trained) / MODEL_FILE
-        about: dict[str, Any] = {"trust": False, "value_range": None, "labels": None, "calibration_data": None}
         name = str(trained.recipe["params"]["model"])
-    else:
-        about = json.loads((run.folder(brought) / data_source.FILE_NAME).read_text(encoding="utf-8"))
-        path = run.folder(brought) / about["model"]
-        name = ""
-    progress.note(f"loading {path.name}")
-    loaded = model_file.load(path, trust=about["trust"])
-    model, float32 = loaded.keras, loaded.float32
-    shape = model_file.input_shape(loaded)
-    given = data_source_of(run)
-    encoding = _encoding(path, model, dataset, about["value_range"], progress)
-    classes = _classes(model_file.output_shape(loaded), dataset)
-    labels = _labels(tuple(about["labels"]) if about["labels"] else None, dataset, classes, path, progress)
-    if dataset is not None:
-        known = about["value_range"] or dataset.train.images.dtype == np.uint8 or _rescales(model)
-        limits = encoding.value_range if known else None
-        check_fit(dataset, input_shape=shape, value_range=limits, classes=classes)
-    compared = _compared(run, brought, dataset, encoding, shape, recipe)
-    softmax, expected = False, _outputs(model, float32, compared)
-    if classes and (expected[0].min() < 0 or expected[0].max() > 1):
-        if model is None:
-            progress.note(f"{path.name} gives values beyond 0 to 1, no probabilities: they are left as they are")
-        else:
-            progress.note(f"{path.name} gives values beyond 0 to 1: a softmax is added, so that it gives probabilities")
-            model, softmax = _with_softmax(model), True
-            expected = _outputs(model, float32, compared)
-    task = None
-    if dataset is not None and given is not None:
-        task = Task(dataset=_with_real_targets(dataset, encoding), encoding=encoding, quality=given.measure(dataset))
-    return Source(
-        name=name or (str(model.name) if model is not None else path.stem),
+        return path, Origin(name=name, file=path.name, sha256=model_file.sha256(path)), False
+    folder = run.folder(brought)
+    about = json.loads((folder / data_source.FILE_NAME).read_text(encoding="utf-8"))
+    path, calibration = folder / about["model"], folder / CALIBRATION_FILE
+    origin = Origin(
+        name="",
         file=path.name,
         sha256=model_file.sha256(path),
-        model=model,
-        float32=float32,
-        input_shape=shape,
-        encoding=encoding,
-        labels=labels,
-        task=task,
-        compared=compared,
-        expected=expected,
-        softmax_added=softmax,
+        value_range=tuple(about["value_range"]) if about["value_range"] else None,
+        labels=tuple(about["labels"]) if about["labels"] else None,
+        calibration=calibration if calibration.is_file() else None,
     )
+    return path, origin, bool(about["trust"])
 
 
-def _rescales(model: Any) -> bool:
-    return model is not None and rescales_first(model)
+def _task(dataset: Dataset | None, encoding: Preprocessing, measure: Quality | None) -> Task | None:
+    if dataset is None:
+        return None
+    measure = measure or quality(DEFAULTS[dataset.task], task=dataset.task)
+    return Task(dataset=_with_real_targets(dataset, encoding), encoding=encoding, quality=measure)
 
 
 def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
@@ -160,75 +213,30 @@ def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
-    """Return how many classes a first output of this shape tells apart, or None where it is no classifier."""
-    if dataset is not None and dataset.task != "classification":
-        return None
-    if len(shape) != 1:
-        if dataset is None:
-            return None
-        raise ModelError(
-            f"the first output has shape {shape}; the data hold classes, for which [classes] is expected",
-            hint="Give --task regression or reconstruction if these are no classes.",
-        )
-    if dataset is None and shape[0] == 1:
-        return None
-    return 2 if shape[0] == 1 else shape[0]
-
-
-def _encoding(
-    path: Path, model: Any, dataset: Dataset | None, value_range: list[float] | None, progress: Progress
-) -> Preprocessing:
-    rescales = _rescales(model)
-    if dataset is not None and dataset.train.images.dtype != np.uint8:
-        # Floats are the model's inputs already: what is not said, the training samples tell.
-        images = dataset.train.images
-        seen = (float(images.min()), float(images.max()))
-        low, high = value_range or (PIXELS if rescales else seen)
-        return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)))
-    if value_range is None and not rescales:
-        progress.note(
-            f"{path.name} does not start with Rescaling: it is taken to want pixels 0 to 255 as they are. "
-            "Give --value-range 0,1 (or -1,1) if it was trained on such values."
-        )
-    low, high = value_range or PIXELS
-    return preprocessing((low, high))
-
-
-def _labels(
-    given: tuple[str, ...] | None, dataset: Dataset | None, classes: int | None, path: Path, progress: Progress
-) -> tuple[str, ...]:
-    if classes is None:
-        return ()
-    labels = given or (dataset.labels if dataset is not None else None)
-    if not labels:
-        progress.note("no labels are given: the classes are numbered")
-        labels = tuple(str(index) for index in range(classes))
-    if len(labels) != classes:
-        raise DataError(
-            f"{len(labels)} labels were given for {classes} outputs of {path.name}",
-            hint="One label a class is expected, in the order of the output.",
-        )
-    return labels
-
-
-def _compared(
-    run: RunDirectory,
-    brought: Step | None,
-    dataset: Dataset | None,
-    encoding: Preprocessing,
-    shape: tuple[int, ...],
-    recipe: Quantization,
-) -> CalibrationSet:
-    count, seed = recipe.calibration_images, recipe.seed
+def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization) -> CalibrationSet:
+    count, seed, encoding = recipe.calibration_images, recipe.seed, interface.encoding
     if dataset is not None:
         if count <= _FEW:
             count = min(count, len(dataset.train))
         return from_dataset(dataset, encoding, count=count, seed=seed)
-    path = None if brought is None else run.folder(brought) / CALIBRATION_FILE
-    if path is not None and path.is_file():
-        return from_npz(path, encoding, count=count, seed=seed, shape=shape)
-    return noise(encoding, shape=shape)
+    if origin.calibration is not None:
+        return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=interface.input_shape)
+    return noise(encoding, shape=interface.input_shape)
+
+
+def _probabilities(
+    loaded: Loaded, interface: Interface, compared: CalibrationSet, file: str, progress: Progress
+) -> tuple[Any, tuple[NDArray[np.float32], ...], bool]:
+    """Return the model, its outputs for the samples, and whether a softmax had to be added to give probabilities."""
+    model, expected = loaded.keras, _outputs(loaded.keras, loaded.float32, compared)
+    if interface.classes is None or (expected[0].min() >= 0 and expected[0].max() <= 1):
+        return model, expected, False
+    if model is None:
+        progress.note(f"{file} gives values beyond 0 to 1, no probabilities: they are left as they are")
+        return model, expected, False
+    progress.note(f"{file} gives values beyond 0 to 1: a softmax is added, so that it gives probabilities")
+    model = _with_softmax(model)
+    return model, of_model(model, compared.inputs), True
 
 
 def _with_softmax(model: Any) -> Any:

@@ -15,13 +15,12 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.sampling import interleaved
+from edgefm.quantization.folded_model import folded_model
 from edgefm.quantization.source import open_source
 from edgefm.recipes import Quantization
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.quantizing import Calibration, calibrate
 
-# Outputs of the folded and the given model may differ by this much, relative to their size.
-_FOLD_TOLERANCE = 1e-4
 _COMPARED = 32
 
 
@@ -109,15 +108,9 @@ def chosen_samples(split: Split, *, count: int, seed: int, classes: int | None) 
 
 
 def _converted(model: Any, inputs: NDArray[np.float32], *, fold: bool) -> tuple[bytes, tuple[str, ...]]:
-    from edgefm.keras_graph.folding import fold as folded_exactly
     from edgefm.keras_graph.graph import Graph
     from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 
     if fold:
-        folded, _ = folded_exactly(model)
-        pairs = zip(of_model(folded, inputs), of_model(model, inputs), strict=True)
-        if all(
-            np.abs(found - wanted).max() <= _FOLD_TOLERANCE * max(1, np.abs(wanted).max()) for found, wanted in pairs
-        ):
-            model = folded
+        model, _ = folded_model(model, inputs, of_model(model, inputs))
     return float32_tflite(model), tuple(call.name for call in Graph(model).calls)

@@ -1,0 +1,127 @@
+"""What a model takes and gives: the shape of a sample, how pixels become inputs, the names of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgefm.core.errors import DataError, ModelError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.checks import check_fit
+from edgefm.data.dataset import Dataset
+from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
+from edgefm.quantization.calibration_set import rescales_first
+from edgefm_converters.readers import model_file
+from edgefm_converters.readers.model_file import Loaded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """What a model takes and gives.
+
+    Attributes:
+      input_shape: of one sample, without the batch.
+      encoding: how pixels become inputs.
+      classes: how many the first output tells apart; None where the outputs are no classes.
+      labels: class names, () without classes.
+    """
+
+    input_shape: tuple[int, ...]
+    encoding: Preprocessing
+    classes: int | None
+    labels: tuple[str, ...]
+
+
+def infer_interface(
+    loaded: Loaded,
+    *,
+    file: str,
+    dataset: Dataset | None,
+    value_range: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+) -> Interface:
+    """Return what a model takes and gives, from the model, its data and what its user said.
+
+    Args:
+      loaded: the model.
+      file: its name, for messages.
+      dataset: its data, checked against the model; None where there are none.
+      value_range: what the model takes for pixels 0 to 255; None where it was not said.
+      labels: class names; None takes those of the data, or numbers.
+      progress: receives what was assumed.
+    Raises:
+      ModelError: the outputs cannot be the classes of the data.
+      DataError: the data or the labels do not fit the model.
+    """
+    shape = model_file.input_shape(loaded)
+    encoding = _encoding(file, loaded.keras, dataset, value_range, progress)
+    classes = _classes(model_file.output_shape(loaded), dataset)
+    if dataset is not None:
+        known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)
+        check_fit(dataset, input_shape=shape, value_range=encoding.value_range if known else None, classes=classes)
+    return Interface(
+        input_shape=shape,
+        encoding=encoding,
+        classes=classes,
+        labels=_labels(labels, dataset, classes, file, progress),
+    )
+
+
+def _rescales(model: Any) -> bool:
+    return model is not None and rescales_first(model)
+
+
+def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
+    """Return how many classes a first output of this shape tells apart, or None where it is no classifier."""
+    if dataset is not None and dataset.task != "classification":
+        return None
+    if len(shape) != 1:
+        if dataset is None:
+            return None
+        raise ModelError(
+            f"the first output has shape {shape}; the data hold classes, for which [classes] is expected",
+            hint="Give --task regression or reconstruction if these are no classes.",
+        )
+    if dataset is None and shape[0] == 1:
+        return None
+    return 2 if shape[0] == 1 else shape[0]
+
+
+def _encoding(
+    file: str, model: Any, dataset: Dataset | None, value_range: Sequence[float] | None, progress: Progress
+) -> Preprocessing:
+    rescales = _rescales(model)
+    if dataset is not None and dataset.train.images.dtype != np.uint8:
+        # Floats are the model's inputs already: what is not said, the training samples tell.
+        images = dataset.train.images
+        seen = (float(images.min()), float(images.max()))
+        low, high = value_range or (PIXELS if rescales else seen)
+        return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)))
+    if value_range is None and not rescales:
+        progress.note(
+            f"{file} does not start with Rescaling: it is taken to want pixels 0 to 255 as they are. "
+            "Give --value-range 0,1 (or -1,1) if it was trained on such values."
+        )
+    low, high = value_range or PIXELS
+    return preprocessing((low, high))
+
+
+def _labels(
+    given: Sequence[str] | None, dataset: Dataset | None, classes: int | None, file: str, progress: Progress
+) -> tuple[str, ...]:
+    if classes is None:
+        return ()
+    labels = tuple(given or (dataset.labels if dataset is not None else ()))
+    if not labels:
+        progress.note("no labels are given: the classes are numbered")
+        labels = tuple(str(index) for index in range(classes))
+    if len(labels) != classes:
+        raise DataError(
+            f"{len(labels)} labels were given for {classes} outputs of {file}",
+            hint="One label a class is expected, in the order of the output.",
+        )
+    return labels
