@@ -1,56 +1,14 @@
-"""What the command line draws: progress bars, tables, JSON."""
+"""What the command line draws: tables, JSON."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-
-class Bars:
-    """Draws progress as bars on standard error; plain lines where that is no terminal."""
-
-    def __init__(self) -> None:
-        self._label: str | None = None
-        self._bar: Any = None
-
-    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
-        """Draw `done` of `total` of the work called `label`."""
-        from tqdm import tqdm
-
-        if label != self._label:
-            self.close()
-            self._label = label
-            self._bar = tqdm(
-                total=total,
-                desc=label,
-                file=sys.stderr,
-                mininterval=0.2 if sys.stderr.isatty() else 10.0,
-                dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
-            )
-        self._bar.total = total
-        if figures:
-            self._bar.set_postfix_str(" ".join(f"{name} {value}" for name, value in figures.items()), refresh=False)
-        self._bar.update(done - self._bar.n)
-        if done >= total:
-            self.close()
-
-    def note(self, message: str) -> None:
-        """Print a line without breaking the bar."""
-        if self._bar is None:
-            click.echo(message, err=True)
-        else:
-            self._bar.write(message, file=sys.stderr)
-
-    def close(self) -> None:
-        """End the present bar, if any."""
-        if self._bar is not None:
-            self._bar.close()
-        self._label, self._bar = None, None
+from edgefm.core.progress import Bars as Bars
 
 
 def table(

@@ -38,6 +38,10 @@ class RunError(EdgefmError):
     """A run directory is missing, in use, of a newer schema, or lacks a needed step."""
 
 
+class ArgumentError(EdgefmError, TypeError):
+    """A Python argument has a type that is not allowed."""
+
+
 class TrainingDivergedError(EdgefmError):
     """The loss became NaN or infinite; the last good weights were kept."""
 
