@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from edgefm import environment
 from edgefm.benchmarking import disturbance
-from edgefm.benchmarking.energy import Meter
+from edgefm.benchmarking.energy import Meter, of_invoke
 from edgefm.benchmarking.timing import timed_calls
 from edgefm.contract import Contract, dequantize
 from edgefm.errors import EdgefmError, ModelError, RuntimeUnavailableError
@@ -164,7 +164,7 @@ class _Worker:
         conditions = watch.stop()
         energy: dict[str, Any] = {"value": None, "reason": meter.reason}
         if microjoules is not None:
-            energy = {"value": microjoules / 1e6 / len(invoke_ns)}
+            energy = of_invoke(microjoules, invoke_ns)
         cores = environment.usable_cores()
         return {
             "warmup_ns": warmup_ns,
