@@ -88,7 +88,7 @@ class MadeUpRuntime:
     call_ns: tuple[float, float] = (600.0, 1000.0)
     joins: bool = False
 
-    def __call__(self, models: Sequence[Timed], *, turns: Turns, **_: object) -> str:
+    def __call__(self, models: Sequence[Timed], *, turns: Turns, **rest: object) -> str:
         noise = np.random.default_rng(self.seed)
         for model in models:
             work_ns = self.work_ns(inspect(model.path))
