@@ -217,7 +217,7 @@ def test_rates_and_limits_stand_only_where_the_time_is_clear_of_the_noise(
 
 @pytest.mark.usefixtures("no_peak")
 def test_call_is_not_bent_by_noise_of_the_least_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """33 least operators seem to take 320 ns less than one: what one is short of the call, the difference gives back."""
+    """33 least operators seem to take 320 ns less than one: the call is then 10 ns more than one, not as long."""
     monkeypatch.setattr("tests.unit.test_profiling_profile.LEAST_NS", -10)
     found = profile_invented(tmp_path, monkeypatch, Invented())
     assert found.call.value == pytest.approx(CALL_NS, abs=2)
