@@ -149,7 +149,7 @@ def _row(operator: Operator) -> list[str]:
         _rate(operator.gmac_per_s),
         "" if operator.peak_share is None else f"{100 * operator.peak_share:.0f} %",
         _rate(operator.gb_per_s),
-        operator.limit or "",
+        operator.limit or ("not resolved" if time else ""),
     ]
 
 

@@ -14,7 +14,7 @@ import mmap
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling import synthetic
 from edgefm.profiling.cutting import Cutter
-from edgefm.profiling.limits import CHAIN, Limits, limited_by, measure_limits
+from edgefm.profiling.limits import CHAIN, Limit, Limits, limited_by, measure_limits
 from edgefm.profiling.names import layer_name
 from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
@@ -40,6 +40,7 @@ from edgefm.tflite.inspection import Inspection, inspect
 
 METHODS = ("auto", "operators", "prefixes")
 _RESAMPLES = 1000
+_FEWEST_ROUNDS = 3
 # The whole, and all operators in turn, have longer turns than one cut model: they are few.
 _LONGER = 5
 # All prefixes lie on the disk at once.
@@ -141,6 +142,12 @@ class _Bench:
         # The plain estimate takes each round once; the same rounds are drawn for all models.
         drawn = np.random.default_rng(turns.seed).integers(0, turns.rounds, (_RESAMPLES, turns.rounds))
         self._draws = np.vstack([np.arange(turns.rounds), drawn])
+        if turns.rounds < _FEWEST_ROUNDS:
+            self._notes.append(
+                f"{turns.rounds} rounds are too few for intervals: they need {_FEWEST_ROUNDS} at least"
+                if turns.rounds > 1
+                else f"with one round there are no intervals: they need {_FEWEST_ROUNDS} rounds at least"
+            )
         self._whole = model
         if len(found.inputs) != 1:
             self._whole = folder / "whole.tflite"
@@ -281,7 +288,7 @@ class _Bench:
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
         one, many = (self._typical(chain) for chain in chains)
-        found: NDArray[np.float64] = one - np.maximum(0.0, (many - one) / (CHAIN - 1))
+        found: NDArray[np.float64] = one - (many - one) / (CHAIN - 1)
         return found
 
     def _times(
@@ -367,7 +374,7 @@ class _Bench:
                 of_turns=len(disturbed),
                 kinds=dict(Counter(_kind(reason) for reasons in disturbed for reason in reasons)),
             ),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *limits.notes()),
         )
 
     def _operator(self, place: int, times: _Times, limits: Limits) -> Operator:
@@ -398,7 +405,7 @@ class _Bench:
             gmac_per_s=speed,
             peak_share=speed / limits.peaks[str(dtype)].gmac_per_s if speed and dtype in limits.peaks else None,
             gb_per_s=rate(weights + moved, time) if time else None,
-            limit=limited_by(time.value, floors) if time else None,
+            limit=_limit(time, floors) if time else None,
             rounds=times.timed[place].rounds,
         )
 
@@ -417,6 +424,12 @@ def _beyond_peak(operator: Operator, limits: Limits) -> bool:
     if peak is None or operator.time is None or operator.peak_share is None:
         return False
     return operator.macs / operator.time.high > _BEYOND_PEAK * peak.gmac_per_s
+
+
+def _limit(time: Estimate, floors_ns: Mapping[Limit, float]) -> Limit | None:
+    """Return what limits an operator; None where the ends of its time's interval do not agree on it."""
+    limit, *others = (limited_by(time_ns, floors_ns) for time_ns in (time.value, time.low, time.high))
+    return limit if all(other == limit for other in others) else None
 
 
 def _check_chains(chains: Sequence[Timed], runtime: str) -> None:

@@ -38,10 +38,10 @@ class Operator:
       dtype: 'int8' or 'float32': the peak that it is held against; None for an operator without MACs.
       weight_bytes: of its constants as the operator reads them (float16 weights that are unpacked: as float32).
       activation_bytes: of its inputs and results.
-      gmac_per_s: 1e9 multiply-accumulates a second; None without MACs or time.
+      gmac_per_s: 1e9 multiply-accumulates a second; None without MACs or time, or where `rate` does not resolve it.
       peak_share: of the measured peak; None without one.
-      gb_per_s: 1e9 bytes a second, weights and activations; None without a time.
-      limit: what limits it; None without a time.
+      gb_per_s: 1e9 bytes a second, weights and activations; None without a time, or where `rate` does not resolve it.
+      limit: what limits it; None without a time, or where the ends of its interval do not agree on it.
       rounds: raw nanoseconds of each invoke of the cut model, a list a round.
     """
 
@@ -212,9 +212,10 @@ def write(folder: Path, profile: Profile) -> Path:
 
 
 def rate(amount: int, time: Estimate) -> float | None:
-    """Return 1e9 units a second; None where there is nothing, or the time cannot be told from 0.
+    """Return 1e9 units a second; None where there is nothing, or the least that the time may be is not half of it.
 
     >>> rate(3_612_672, Estimate(17_400.0, 17_350.0, 17_450.0))
     207.6...
+    >>> rate(32_768, Estimate(20.0, 1.0, 300.0))
     """
-    return amount / time.value if amount and time.low > 0 else None
+    return amount / time.value if amount and 0 < time.value <= 2 * time.low else None

@@ -43,7 +43,7 @@ from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import Session, TakesMany, TellsFacts, TimesItself, Unavailable
 from edgefm.tflite.contract import Contract, dequantize
 from edgefm.worker import disturbance
-from edgefm.worker.energy import Meter
+from edgefm.worker.energy import Meter, of_invoke
 from edgefm.worker.timing import timed_calls
 
 PROTOCOL = 3
@@ -164,7 +164,7 @@ class _Worker:
         conditions = watch.stop()
         energy: dict[str, Any] = {"value": None, "reason": meter.reason}
         if microjoules is not None:
-            energy = {"value": microjoules / 1e6 / len(invoke_ns)}
+            energy = of_invoke(microjoules, invoke_ns)
         cores = environment.usable_cores()
         return {
             "warmup_ns": warmup_ns,

@@ -60,6 +60,24 @@ def test_profile_of_a_row_without_time_exits_with_1(tmp_path: Path, capsys: pyte
     assert "operator 1, IF, has no time: IF is control flow" in capsys.readouterr().out
 
 
+def test_profile_says_what_is_not_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = Limits(peaks={}, bandwidth=(), call_ns=500.0, operator_ns=0.0, unresolved={"operator": "noise"})
+    monkeypatch.setattr("edgefm.profiling.profile.measure_limits", lambda **_: (known, "1"))
+    # No two rounds agree on what limits an operator.
+    places = iter(range(1000))
+    kinds = ("kernel", "call")
+    monkeypatch.setattr("edgefm.profiling.profile.limited_by", lambda *_: kinds[next(places) % 2])
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny_models.relu((1, 1000)))
+    profile(path, "--rounds", 2)
+    output = capsys.readouterr().out
+    assert "note: the time of an operator is not resolved: noise" in output
+    assert "note: 2 rounds are too few for intervals" in output
+    assert output.splitlines()[5].endswith("not resolved"), output
+
+
 @pytest.mark.usefixtures("no_peak")
 def test_profile_without_matplotlib_writes_the_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

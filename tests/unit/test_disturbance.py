@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import os
 import subprocess
 import sys
@@ -110,6 +111,16 @@ def test_energy_is_the_difference_of_the_counters_also_when_one_wraps_round(
     (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
     assert meter.microjoules() is None
     assert meter.reason is not None and "cannot be read" in meter.reason
+
+
+def test_energy_of_a_turn_shorter_than_the_counter_resolves_is_not_told() -> None:
+    assert not doctest.testmod(energy).failed
+    # The truth is 20 W. The counter moves once a millisecond: by nothing or by a whole step in a turn of 0.2 ms.
+    for moved in (0, 20_000):
+        found = energy.of_invoke(moved, [20_000] * 10)
+        assert found["value"] is None and "0.2 ms" in found["reason"]
+    for moved in (480_000, 500_000, 520_000):
+        assert energy.of_invoke(moved, [1_000_000] * 25)["value"] == pytest.approx(20e-3, rel=0.05)
 
 
 def test_energy_without_counter_gives_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

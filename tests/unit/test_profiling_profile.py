@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from edgefm import runtimes
@@ -160,6 +161,97 @@ def test_whole_that_was_interrupted_is_no_reason_for_prefixes(tmp_path: Path, mo
     assert found.check is not None and found.check.off
     assert any("measure again on a quieter machine" in note for note in found.notes)
     assert found.disturbed.kinds == {"other programs used …": 3}
+
+
+@dataclass
+class Noisy(Invented):
+    """Every operator takes 1,000 ns, with noise of so many nanoseconds more or less on each round's time.
+
+    Attributes:
+      noise_ns: of operators; twice of the whole.
+      seed: of the noise.
+    """
+
+    noise_ns: float = 0.0
+    seed: int = 0
+
+    def __call__(self, models: Sequence[Timed | Together], *, turns: Turns, label: str, folder: Path, **_: Any) -> str:
+        version = super().__call__(models, turns=turns, label=label, folder=folder)
+        noise = np.random.default_rng(self.seed)
+        for model in models:
+            for part in model.models if isinstance(model, Together) else [model]:
+                if not part.name.endswith("least operators"):
+                    part.rounds = [
+                        [max(1, one + round(noise.normal(0, self.noise_ns)))] * 5 for (one, *_) in part.rounds
+                    ]
+        return version
+
+
+@pytest.mark.parametrize(
+    ("noise_ns", "resolved"), [pytest.param(30.0, True, id="clear"), pytest.param(3000.0, False, id="drowned")]
+)
+def test_rates_and_limits_stand_only_where_the_time_is_clear_of_the_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise_ns: float, resolved: bool
+) -> None:
+    """The truth of each operator: 1,000 ns, of which the machine's least is 800 ns."""
+    known = Limits(peaks={}, bandwidth=(), call_ns=500.0, operator_ns=800.0)
+    monkeypatch.setattr("edgefm.profiling.profile.measure_limits", lambda **_: (known, "1"))
+    monkeypatch.setattr("edgefm.benchmarking.presence.others", list)
+    rows = [
+        row
+        for seed in range(5)
+        for row in profile_invented(
+            tmp_path, monkeypatch, Noisy(noise_ns=noise_ns, seed=seed), method="operators"
+        ).operators
+    ]
+    shown = [row for row in rows if row.gb_per_s is not None]
+    assert (len(shown) == len(rows)) if resolved else (len(shown) < len(rows) / 2)
+    for row in rows:
+        assert row.time is not None
+        # A rate is told to a factor of 2 of what its interval allows, and a limit only where both ends agree on it.
+        assert row.gb_per_s is None or row.time.low >= row.time.value / 2
+        ends = {limits.limited_by(end, {"call": 800.0}) for end in (row.time.low, row.time.high)}
+        assert (row.limit is None) == (len(ends) == 2)
+    assert {row.limit for row in rows} == ({"call"} if resolved else {"call", "kernel", None})
+
+
+@pytest.mark.usefixtures("no_peak")
+def test_call_is_not_bent_by_noise_of_the_least_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """33 least operators seem to take 320 ns less than one: the call is then 10 ns more than one, not as long."""
+    monkeypatch.setattr("tests.unit.test_profiling_profile.LEAST_NS", -10)
+    found = profile_invented(tmp_path, monkeypatch, Invented())
+    assert found.call.value == pytest.approx(CALL_NS, abs=2)
+
+
+@pytest.mark.usefixtures("no_peak")
+@pytest.mark.parametrize(("rounds", "noted"), [(1, True), (2, True), (3, False)])
+def test_too_few_rounds_for_intervals_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, noted: bool
+) -> None:
+    monkeypatch.setattr("edgefm.profiling.profile.time_models", Invented())
+    path = write_model(tmp_path, cut_models.fused_convolutions())
+    found = profile(path, method="operators", turns=replace(QUICK, rounds=rounds))
+    assert any("intervals" in note for note in found.notes) == noted
+
+
+def test_figures_that_are_not_resolved_are_notes_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Limits(
+        peaks={}, bandwidth=(), call_ns=500.0, operator_ns=40.0, unresolved={"int8": "noise", 32 << 10: "more noise"}
+    )
+    monkeypatch.setattr("edgefm.profiling.profile.measure_limits", lambda **_: (known, "1"))
+    monkeypatch.setattr("edgefm.benchmarking.presence.others", list)
+    found = profile_invented(tmp_path, monkeypatch, Invented())
+    assert found.notes == (
+        "the int8 peak is not resolved: noise",
+        "the bandwidth of arrays of 32 KiB is not resolved: more noise",
+    )
+    path = write(tmp_path, found)
+    assert [row["what"] for row in json.loads(path.read_text(encoding="utf-8"))["limits"]["unresolved"]] == [
+        "the int8 peak",
+        "the bandwidth of arrays of 32 KiB",
+    ]
 
 
 OUT_OF_MEMORY = "it ran out of memory while loading (limit: 2,000 MB)"
@@ -423,6 +515,17 @@ def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Pa
     ElementTree.fromstring(content)
     assert "% of peak" in content and ("2 others" in content) == (count == 41)
     assert not re.search(r"#0d6ab0(?!;)", content), "colours come from the palette, so that dark mode can change them"
+
+
+def test_picture_says_of_a_time_that_cannot_be_told_from_0_what_it_is_under(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from edgefm.report.profile import write_pictures
+
+    found = made_up(2)
+    first = replace(found.operators[0], time=Estimate(-30.0, -200.0, 140.0), share=-0.01)
+    written = write_pictures(tmp_path, replace(found, operators=(first, found.operators[1])))
+    content = written[1].read_text(encoding="utf-8")
+    assert "under 0.14 µs" in content and "−1" not in content
 
 
 def test_texts_of_the_narrow_picture_do_not_meet() -> None:

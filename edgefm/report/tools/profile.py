@@ -212,7 +212,10 @@ def _row(operator: Operator, profile: Profile, unit: TimeUnit, *, small: bool) -
     label = operator.layer if len(operator.layer) <= room else f"…{operator.layer[1 - room :]}"
     peak = profile.limits.peaks.get(operator.dtype or "")
     text = "no time"
-    if operator.time:
+    if operator.time and operator.time.low <= 0:
+        # It cannot be told from 0.
+        text = f"under {number(max(operator.time.high / unit.nanoseconds, 0.01), 2)} {unit.name}"
+    elif operator.time:
         text = _figures(operator.time.value, operator.share, operator.peak_share, unit, small=small)
     return _Row(
         label=f"{label}  {name}",
