@@ -22,7 +22,7 @@ _PUBLIC = {
     "benchmark": "edgefm.jobs.main_job",
     "write_report": "edgefm.jobs.main_job",
     "inspect": "edgefm.tflite.inspection",
-    "predict": "edgefm.jobs.prediction",
+    "predict": "edgefm.jobs.predict",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edgefm.jobs.main_job import quantize as quantize
     from edgefm.jobs.main_job import train as train
     from edgefm.jobs.main_job import write_report as write_report
-    from edgefm.jobs.prediction import predict as predict
+    from edgefm.jobs.predict import predict as predict
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol
     from edgefm.recipes import Quantization as Quantization
     from edgefm.recipes import Training as Training

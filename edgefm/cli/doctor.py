@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgefm.jobs.diagnosis import Finding
+    from edgefm.jobs.doctor import Finding
 
 
 @click.command()
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(data_dir: Path | None, json_: bool) -> None:
     """Show what is installed here, which runtimes work, and what to do about the rest."""
     from edgefm.cli import render
-    from edgefm.jobs.diagnosis import diagnose
+    from edgefm.jobs.doctor import diagnose
 
     diagnosis = diagnose(data_dir=data_dir)
     if json_:
@@ -79,7 +79,7 @@ def _print_findings(title: str, findings: Sequence[Finding]) -> None:
 
 def _details(finding: Finding) -> list[str]:
     """Return what is known of a runtime beside its version, a line each."""
-    from edgefm.jobs.diagnosis import RuntimeFinding
+    from edgefm.jobs.doctor import RuntimeFinding
 
     if not isinstance(finding, RuntimeFinding):
         return []

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Classify pictures: the most probable classes of each, with their probabilities."""
     from edgefm.cli import render
-    from edgefm.jobs.prediction import default_model, predict
+    from edgefm.jobs.predict import default_model, predict
 
     if model is not None and run is not None:
         raise click.UsageError("give --model or --run, not both")

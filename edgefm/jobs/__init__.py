@@ -1,1 +1,1 @@
-"""The main job over run folders: one function a command."""
+"""What edgefm does, one public function a module; each command of the same name is a thin layer over it."""

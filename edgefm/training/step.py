@@ -149,7 +149,7 @@ def _train(
         {"recipe": recipe.to_json(), "backend": device.backend.split()[0], "precision": device.precision},
     )
     with without_tensorflow(device):
-        teacher = _teacher(dataset, recipe)
+        teacher = teacher_of(dataset, recipe)
         try:
             trained = fit(dataset, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
         except KeyboardInterrupt:
@@ -200,7 +200,7 @@ def _teachers(recipe: Training) -> dict[str, str]:
     return {f"teacher {index}": artefacts.sha256_file(path) for index, path in enumerate(files)}
 
 
-def _teacher(dataset: Dataset, recipe: Training) -> Teacher | None:
+def teacher_of(dataset: Dataset, recipe: Training) -> Teacher | None:
     """Return the teachers of a recipe, checked on validation images; None without any."""
     if recipe.distillation is None:
         return None

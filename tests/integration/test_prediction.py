@@ -18,7 +18,7 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.picture_file import border_level, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.jobs.prediction import default_model, predict
+from edgefm.jobs.predict import default_model, predict
 from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
 

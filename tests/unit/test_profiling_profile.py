@@ -519,7 +519,7 @@ def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Pa
 
 def test_picture_says_of_a_time_that_cannot_be_told_from_0_what_it_is_under(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from edgefm.report.profile import write_pictures
+    from edgefm.report.tools.profile import write_pictures
 
     found = made_up(2)
     first = replace(found.operators[0], time=Estimate(-30.0, -200.0, 140.0), share=-0.01)

@@ -70,6 +70,19 @@ def check_file(path: Path, *, trust: bool = False) -> None:
         check_stored(stored, path, trust=trust)
 
 
+def in_memory(model: Any, *, source: str) -> Any:
+    """Return a keras.Model that is in memory already, in float32, checked as `load_model` checks a file's.
+
+    Raises:
+      ModelError, RuntimeUnavailableError: see `load_model`.
+    """
+    from edgefm.keras_graph.backend import use_backend
+
+    use_backend("tensorflow", "float32")
+    _check_model(model, source=source)
+    return _in_float32(model)
+
+
 def _check_model(model: Any, *, source: str) -> None:
     check_single_input(model, source=source)
     _check_float(model, source=source)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgefm.core import artefacts
 from edgefm.tflite import flatbuffer, tflite_file
@@ -71,6 +74,17 @@ def sha256(path: Path) -> str:
         return artefacts.sha256_file(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return artefacts.sha256_json({file.relative_to(path).as_posix(): artefacts.sha256_file(file) for file in files})
+
+
+def content_sha256(model: Loaded) -> str:
+    """Return a sha256 of what a model in memory computes: its layers and weights, or its file."""
+    if model.keras is None:
+        assert model.float32 is not None, "a model is either Keras or TFLite"
+        return artefacts.sha256_bytes(model.float32)
+    total = hashlib.sha256(model.keras.to_json().encode())
+    for weight in model.keras.get_weights():
+        total.update(np.ascontiguousarray(weight).data)
+    return total.hexdigest()
 
 
 def _float_file(path: Path) -> bytes:

@@ -1,0 +1,166 @@
+"""What the public functions take: models, data and files, each in the forms that people have them in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.errors import ArgumentError, DataError, RunError
+from edgefm.core.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.quality import Quality
+    from edgefm.data.source import DataSource
+    from edgefm_converters.readers.model_file import Loaded
+
+_MODELS = (
+    "a keras.Model, the path of a model (.keras, .h5, SavedModel, .tflite), or the result of edgefm.train or "
+    "edgefm.compress"
+)
+_DATA = (
+    "a Dataset (edgefm.data.load, from_arrays, fashion_mnist), a path (.npz, a folder of class folders, TFRecord files) "
+    "or 'module:function'"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderResult:
+    """A result whose files lie in a folder.
+
+    Attributes:
+      folder: where the files lie; a temporary one goes with the last reference to the result.
+    """
+
+    folder: Path
+    # Removes a temporary folder when the result is no longer used.
+    _scratch: Any = field(default=None, repr=False, compare=False)
+
+    def save(self, folder: PathLike) -> Path:
+        """Copy all files into a new or empty folder and return it.
+
+        Raises:
+          RunError: the folder holds something.
+        """
+        path = as_path(folder, "folder")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} is there already and not empty", hint="Give a new folder, or remove this one.")
+        shutil.copytree(self.folder, path, dirs_exist_ok=True)
+        return path
+
+
+def scratch_folder() -> tuple[Path, Any]:
+    """Return a temporary folder, and what removes it when it is no longer referred to."""
+    scratch = tempfile.TemporaryDirectory(prefix="edgefm-")
+    return Path(scratch.name), scratch
+
+
+def loaded_model(model: Any, *, trust: bool = False) -> tuple[Loaded, str]:
+    """Return a model in memory, and the name of its file.
+
+    Args:
+      model: a keras.Model, a path, or a result that has a `model`.
+      trust: run code that the file holds.
+    Raises:
+      ArgumentError: none of these.
+      ModelError: the file cannot be loaded.
+    """
+    from edgefm_converters.readers import model_file
+    from edgefm_converters.readers.model_file import Loaded
+
+    if isinstance(model, str | os.PathLike):
+        path = as_path(model, "model")
+        model_file.check_model(path, trust=trust)
+        return model_file.load(path, trust=trust), path.name
+    keras_model = _keras_model(model)
+    from edgefm_converters.readers.keras_file import in_memory
+
+    name = str(keras_model.name)
+    return Loaded(keras=in_memory(keras_model, source=f"the model '{name}'")), name
+
+
+def keras_model(model: Any, *, trust: bool = False) -> Any:
+    """Return a keras.Model; see `loaded_model`.
+
+    Raises:
+      ModelError: a file without a Keras model, which cannot be trained.
+    """
+    from edgefm.core.errors import ModelError
+
+    loaded, name = loaded_model(model, trust=trust)
+    if loaded.keras is None:
+        raise ModelError(f"{name} holds no Keras model to train", hint="Give the .keras or .h5 file.")
+    return loaded.keras
+
+
+def dataset_and_quality(
+    data: Any,
+    *,
+    quality: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    progress: Progress = SILENT,
+) -> tuple[Dataset | None, Quality | None]:
+    """Return a data set and the measure of quality on it; (None, None) for no data.
+
+    Args:
+      data: see `_DATA`.
+      quality: name of the measure; by default that of the data's task.
+      input_shape: that pictures are read at, [height, width, channels].
+      progress: receives progress.
+    Raises:
+      ArgumentError: `data` is of another type.
+      DataError: they cannot be read.
+    """
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.quality import DEFAULTS
+    from edgefm.data.quality import quality as named
+    from edgefm.data.source import DataSource
+
+    if data is None:
+        if quality is not None:
+            raise DataError(
+                f"quality '{quality}' is measured on data, and none were given", hint=f"Give data: {_DATA}."
+            )
+        return None, None
+    source = data
+    if isinstance(data, str | os.PathLike):
+        source = DataSource(where=str(data), quality=quality)
+    if isinstance(source, DataSource):
+        dataset = source.load(input_shape, progress=progress)
+        return dataset, named(quality or source.quality or DEFAULTS[dataset.task], task=dataset.task)
+    check_type(data, "data", Dataset, _DATA)
+    return data, named(quality or DEFAULTS[data.task], task=data.task)
+
+
+def require_data(data: Any) -> None:
+    """Raise an ArgumentError unless data were given."""
+    if data is None:
+        raise ArgumentError(f"data is None; it is needed here: {_DATA}")
+
+
+def pair_of_numbers(value: Sequence[float] | None, name: str) -> tuple[float, float] | None:
+    """Return (low, high) given as any sequence of two numbers."""
+    if value is None:
+        return None
+    try:
+        low, high = (float(number) for number in value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} is {value!r}; two numbers (low, high) are expected") from None
+    return low, high
+
+
+def _keras_model(model: Any) -> Any:
+    model = getattr(model, "model", model)
+    # Asked by name: importing Keras would choose its backend.
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(model).__mro__}
+    if not any(kind.startswith("keras.") and kind.endswith(".Model") for kind in kinds):
+        legacy = any(kind.startswith("tf_keras.") for kind in kinds)
+        hint = "Save it with model.save('model.h5') and give the file." if legacy else None
+        check_type(model, "model", (), _MODELS, hint=hint)
+    return model

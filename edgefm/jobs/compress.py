@@ -1,0 +1,279 @@
+"""`edgefm.compress` and one function a pass: a Keras model in, a smaller or quantisation-aware one out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgefm.core import artefacts, html
+from edgefm.core.arguments import PathLike, as_path, check_items
+from edgefm.core.errors import ArgumentError
+from edgefm.core.progress import Progress, shown
+from edgefm.jobs.arguments import dataset_and_quality, loaded_model, pair_of_numbers, require_data
+from edgefm.recipes import Cluster, Pass, Prune, Qat, Quantization, Slim
+from edgefm.recipes.passes import check_order
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import DataSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedPass:
+    """What one pass did.
+
+    Attributes:
+      recipe: the pass.
+      facts: measured on its result, e.g. the sparsity of each kernel; never echoed from the recipe.
+      history: one entry an epoch of fine-tuning.
+      seconds: wall-clock time it took.
+    """
+
+    recipe: Pass
+    facts: Mapping[str, Any]
+    history: tuple[Mapping[str, Any], ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was done as a JSON object."""
+        return {**asdict(self), "recipe": self.recipe.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionResult:
+    """A compressed model.
+
+    Attributes:
+      model: new keras.Model, with the inputs and outputs of the given one.
+      passes: what each pass did, in their order.
+      int8: content of the .tflite file that quantisation-aware training gave; None without it.
+    """
+
+    model: Any
+    passes: tuple[AppliedPass, ...]
+    int8: bytes | None = field(default=None, repr=False)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was measured on the result of the last pass."""
+        return self.passes[-1].facts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was done as a JSON object."""
+        return {"passes": [applied.to_json() for applied in self.passes]}
+
+    def save(self, path: PathLike) -> Path:
+        """Write the model as a `.keras` file, or the int8 file as `.tflite`, and return its path.
+
+        Raises:
+          ArgumentError: another suffix, or '.tflite' without quantisation-aware training.
+        """
+        target = as_path(path, "path")
+        if target.suffix == ".tflite" and self.int8 is not None:
+            return artefacts.write_bytes(target, self.int8)
+        if target.suffix != ".keras":
+            raise ArgumentError(
+                f"path is {target}; a file that ends in .keras is expected, or in .tflite after Qat",
+                hint="Other files are written by: edgefm.quantize(result, [...], data=data)",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.model.save(target)
+        return target
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [applied.recipe.kind, len(applied.history), f"{applied.seconds:.1f}", _figures(applied.facts)]
+            for applied in self.passes
+        ]
+        return html.table(rows, ["pass", "epochs", "seconds", "measured on the result"])
+
+
+def compress(
+    model: Any,
+    passes: Sequence[Pass],
+    *,
+    data: Dataset | DataSource | PathLike | None = None,
+    quality: str | None = None,
+    value_range: Sequence[float] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    progress: Progress | bool | None = None,
+) -> CompressionResult:
+    """Return a model after some passes, each fine-tuned on the training split.
+
+    Args:
+      model: a keras.Model, a path, or what `edgefm.train` gave; it is not changed.
+      passes: `Slim`, `Prune`, `Cluster`, `Qat`, in this order; any may be left out.
+      data: what it is fine-tuned and measured on.
+      quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
+      value_range: least and greatest input of the model for pixels 0 to 255; by default (0, 255).
+      seed: of fine-tuning.
+      trust: run code that a model file holds.
+      progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+    Raises:
+      ArgumentError: an argument of another type.
+      RecipeError: the passes are in another order, or name layers that are not there.
+      ModelError: the model cannot be loaded, or a pass cannot work on it.
+      DataError: the data cannot be read or do not fit the model.
+    """
+    check_items(passes, "passes", Pass, "a recipe of a pass: Slim, Prune, Cluster or Qat")
+    require_data(data)
+    if not passes:
+        raise ArgumentError("passes is empty; at least one of Slim, Prune, Cluster, Qat is expected")
+    with shown(progress) as receiver, tempfile.TemporaryDirectory(prefix="edgefm-compress-") as folder:
+        from edgefm.quantization.chain import Chain
+
+        check_order(passes)
+        source = source_in_memory(
+            model,
+            Quantization(seed=seed),
+            data=data,
+            quality=quality,
+            value_range=value_range,
+            trust=trust,
+            progress=receiver,
+        )
+        assert source.task is not None, "data were given"
+        chain = Chain(
+            model=_trainable(source),
+            key=source.sha256,
+            task=source.task,
+            folder=Path(folder),
+            seed=seed,
+            progress=receiver,
+        )
+        links = chain.run(passes)
+        return CompressionResult(
+            model=links[-1].load(),
+            passes=tuple(
+                AppliedPass(recipe=recipe, facts=link.facts, history=link.history, seconds=link.seconds)
+                for recipe, link in zip(passes, links, strict=True)
+            ),
+            int8=links[-1].int8() if isinstance(passes[-1], Qat) else None,
+        )
+
+
+def slim(
+    model: Any,
+    *,
+    data: Dataset | DataSource | PathLike,
+    recipe: Slim | None = None,
+    quality: str | None = None,
+    value_range: Sequence[float] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    progress: Progress | bool | None = None,
+) -> CompressionResult:
+    """Return a model with whole channels removed: `compress` with one pass, by default `Slim()`."""
+    passes = [Slim() if recipe is None else recipe]
+    return compress(
+        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+    )
+
+
+def prune(
+    model: Any,
+    *,
+    data: Dataset | DataSource | PathLike,
+    recipe: Prune | None = None,
+    quality: str | None = None,
+    value_range: Sequence[float] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    progress: Progress | bool | None = None,
+) -> CompressionResult:
+    """Return a model whose smallest weights are zero: `compress` with one pass, by default `Prune()`."""
+    passes = [Prune() if recipe is None else recipe]
+    return compress(
+        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+    )
+
+
+def cluster(
+    model: Any,
+    *,
+    data: Dataset | DataSource | PathLike,
+    recipe: Cluster | None = None,
+    quality: str | None = None,
+    value_range: Sequence[float] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    progress: Progress | bool | None = None,
+) -> CompressionResult:
+    """Return a model whose kernels share few values: `compress` with one pass, by default `Cluster()`."""
+    passes = [Cluster() if recipe is None else recipe]
+    return compress(
+        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+    )
+
+
+def qat(
+    model: Any,
+    *,
+    data: Dataset | DataSource | PathLike,
+    recipe: Qat | None = None,
+    quality: str | None = None,
+    value_range: Sequence[float] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    progress: Progress | bool | None = None,
+) -> CompressionResult:
+    """Return a model trained with int8 in mind, and its int8 file: `compress` with one pass, by default `Qat()`."""
+    passes = [Qat() if recipe is None else recipe]
+    return compress(
+        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+    )
+
+
+def source_in_memory(
+    model: Any,
+    recipe: Quantization,
+    *,
+    data: Any,
+    quality: str | None = None,
+    labels: Sequence[str] | None = None,
+    value_range: Sequence[float] | None = None,
+    calibration_data: PathLike | None = None,
+    trust: bool = False,
+    progress: Progress,
+) -> Any:
+    """Return the `edgefm.quantization.source.Source` of a model that is in no run."""
+    from edgefm.core.errors import DataError
+    from edgefm.data.preprocessing import preprocessing
+    from edgefm.quantization.source import Origin, source_of
+    from edgefm_converters.readers import model_file
+
+    loaded, name = loaded_model(model, trust=trust)
+    limits = pair_of_numbers(value_range, "value_range")
+    if limits is not None:
+        preprocessing(limits)
+    calibration = None if calibration_data is None else as_path(calibration_data, "calibration_data")
+    if calibration is not None and not calibration.is_file():
+        raise DataError(f"no calibration data at {calibration}", hint="numpy.savez(path, images=array)")
+    dataset, measure = dataset_and_quality(
+        data, quality=quality, input_shape=model_file.input_shape(loaded), progress=progress
+    )
+    origin = Origin(
+        name=str(loaded.keras.name) if loaded.keras is not None else "",
+        file=name,
+        sha256=model_file.content_sha256(loaded),
+        value_range=limits,
+        labels=None if labels is None else tuple(labels),
+        calibration=calibration,
+    )
+    return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
+
+
+def _trainable(source: Any) -> Any:
+    from edgefm.core.errors import ModelError
+
+    if source.model is None:
+        raise ModelError(f"{source.file} holds no Keras model to train", hint="Give the .keras or .h5 file.")
+    return source.model
+
+
+def _figures(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if isinstance(value, int | float))
