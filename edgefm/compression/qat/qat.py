@@ -93,7 +93,7 @@ def quantization_aware_train(
       ModelError: a layer that the bridge, tfmot or TFLite's converter cannot take; it is named.
       TrainingDivergedError: the loss or an answer is not finite.
     """
-    from edgefm.tflite.weights import float32_operators, kernels
+    from edgefm.tflite.weights import float32_operators, stored_kernels
     from edgefm_converters.bridge.bridge import check_parity, to_tf_keras
     from edgefm_converters.bridge.bridge_layers import SUPPORTED, no_counterpart
     from edgefm_converters.tflite.fake_quant_to_tflite import int8_tflite
@@ -163,7 +163,7 @@ def quantization_aware_train(
             "calibration_samples": len(samples),
             "float32": float32_layers(found),
             "float32_operators": list(float32_operators(content)),
-            "kernels": [kernel.to_json() for kernel in kernels(content)],
+            "kernels": [kernel.to_json() for kernel in stored_kernels(content)],
             "parity": agreed.to_json(),
         },
     )
