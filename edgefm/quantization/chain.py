@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.fine_tuning.task import Task, Teacher
+from edgefm.compression.fine_tuning.task import Task
 from edgefm.core import artefacts
 from edgefm.core.environment import versions
 from edgefm.core.progress import SILENT, Progress
@@ -30,6 +30,7 @@ from edgefm.keras_graph.folding import fold
 from edgefm.quantization.remembered_teacher import remembered
 from edgefm.recipes.fine_tuning import SELF, Distillation
 from edgefm.recipes.passes import Pass, Slim
+from edgefm.training.distillation import Teacher
 
 # Kind of pass -> "module:function"; the modules are heavy and imported when a pass is run.
 FUNCTIONS = {

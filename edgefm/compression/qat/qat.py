@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import fine_tune
-from edgefm.compression.fine_tuning.task import Task, Teacher
+from edgefm.compression.fine_tuning.task import Task
 from edgefm.compression.qat.fake_quant import Place, float32_layers, places, quantized
 from edgefm.compression.qat.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.qat.qat_graph import Prepared, prepare, with_weights
@@ -25,6 +25,7 @@ from edgefm.data.dataset import Split
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.keras_graph.graph import Graph, is_graph
 from edgefm.recipes import QuantizeAware
+from edgefm.training.distillation import Teacher
 
 # Training samples that set the ranges of activations.
 CALIBRATION_SAMPLES = 512
