@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.compression.weights import sparsity
-from edgefm.recipes import Cluster, Pass, Prune, QuantizeAware
+from edgefm.recipes import Cluster, Pass, Prune, Qat
 from edgefm.tflite import tflite_file
 from edgefm.tflite.weights import StoredKernel, stored_kernels
 
@@ -49,7 +49,7 @@ def check_promises(
             promises += _sparsity_promises(_touched(kernels, recipe, left_alone), recipe)
         elif isinstance(recipe, Cluster):
             promises.append(_cluster_promise(_touched(kernels, recipe, left_alone), recipe))
-        elif isinstance(recipe, QuantizeAware):
+        elif isinstance(recipe, Qat):
             promises += _dtype_promises(_not_excluded(kernels, recipe))
     return promises
 

@@ -10,7 +10,7 @@ import pytest
 from edgefm.compression.weights import sparsity
 from edgefm.core.errors import ModelError
 from edgefm.quantization.gates import check_promises, kernels_of, layer_names
-from edgefm.recipes import Cluster, Prune, QuantizeAware
+from edgefm.recipes import Cluster, Prune, Qat
 from tests.fixtures import tiny_models
 
 RANDOM = np.random.default_rng(2)
@@ -103,9 +103,9 @@ def test_clusters_are_counted_on_the_file(tmp_path: Path, levels: int, held: boo
 
 
 def test_dtypes_of_quantisation_aware_training_are_checked_on_the_file(tmp_path: Path) -> None:
-    int8 = check_promises(int8_file(tmp_path, np.ones((10, 64), np.int8)), [QuantizeAware()])
+    int8 = check_promises(int8_file(tmp_path, np.ones((10, 64), np.int8)), [Qat()])
     assert [promise["held"] for promise in int8] == [True, True]
-    float32 = check_promises(dense_file(tmp_path, random_kernel()), [QuantizeAware()])
+    float32 = check_promises(dense_file(tmp_path, random_kernel()), [Qat()])
     assert [(promise["held"], promise["found"]) for promise in float32] == [(False, "float32"), (False, "float32")]
 
 

@@ -24,7 +24,7 @@ from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Split
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.keras_graph.graph import Graph, is_graph
-from edgefm.recipes import QuantizeAware
+from edgefm.recipes import Qat
 from edgefm.training.distillation import Teacher
 
 # Training samples that set the ranges of activations.
@@ -73,7 +73,7 @@ class QatResult:
 
 def quantization_aware_train(
     model: Any,
-    recipe: QuantizeAware,
+    recipe: Qat,
     task: Task,
     *,
     seed: int,
