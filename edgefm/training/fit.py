@@ -17,13 +17,13 @@ from edgefm import zoo
 from edgefm.core.errors import TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
-from edgefm.keras_graph.backend import Device
+from edgefm.keras_graph.backend import BackendDevice
 from edgefm.recipes import Training
 from edgefm.training import checkpoint
 from edgefm.training.augmentation import epoch_order, flip_and_shift
 from edgefm.training.distillation import LEAST_PROBABILITY, Teacher, answers_of, distillation_loss, label_accuracy
 from edgefm.training.fused_batch_norm import with_fused_batch_norm
-from edgefm.training.verdict import Verdict, judge
+from edgefm.training.verdict import FitVerdict, judge
 
 _EVALUATION_BATCH = 500
 _VERDICT_IMAGES = 12_000
@@ -44,7 +44,7 @@ class Trained:
 
     model: Any
     epochs: tuple[dict[str, Any], ...]
-    verdict: Verdict
+    verdict: FitVerdict
     resumed_from: int
 
 
@@ -52,7 +52,7 @@ def fit(
     dataset: Dataset,
     recipe: Training,
     *,
-    device: Device,
+    device: BackendDevice,
     folder: Path,
     teacher: Teacher | None = None,
     progress: Progress = SILENT,

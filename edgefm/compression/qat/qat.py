@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import fine_tune
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.compression.qat.fake_quant import Place, float32_layers, places, quantized
+from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places, quantized
 from edgefm.compression.qat.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.qat.qat_graph import Prepared, prepare, with_weights
 from edgefm.compression.qat.qat_parity import Parity, parity
@@ -43,7 +43,7 @@ class FakeQuantGraph:
     """
 
     model: Any
-    places: Mapping[str, Place]
+    places: Mapping[str, LayerQuantization]
     ranges: Mapping[str, Range]
 
 
@@ -220,7 +220,7 @@ def _calibration_inputs(task: Task, *, seed: int) -> NDArray[np.float32]:
     return task.inputs(calibration_images(train, count=min(CALIBRATION_SAMPLES, len(train)), seed=seed))
 
 
-def _learnt(graph: Any, found: Mapping[str, Place]) -> dict[str, list[NDArray[np.float32]]]:
+def _learnt(graph: Any, found: Mapping[str, LayerQuantization]) -> dict[str, list[NDArray[np.float32]]]:
     """Return the weights of the layers within tfmot's wrappers, by the layers' names, in Keras' order."""
     weights = {}
     for layer in graph.layers:

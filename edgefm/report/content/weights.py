@@ -44,7 +44,7 @@ class Inside:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class LayerWeights:
     """An operator with a kernel.
 
     Attributes:
@@ -79,11 +79,11 @@ class Weights:
       rest_bytes: of all that is no layer: other constants, graph, metadata.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerWeights, ...]
     size_bytes: int
     rest_bytes: int
 
-    def layer(self, name: str) -> Layer | None:
+    def layer(self, name: str) -> LayerWeights | None:
         """Return a layer by its name, or None."""
         return next((layer for layer in self.layers if layer.name == name), None)
 
@@ -129,7 +129,7 @@ def named_alike(files: Mapping[str, Weights], reference: str) -> dict[str, Weigh
     return {name: replace(one, layers=tuple(_renamed(one.layers, operators, names))) for name, one in files.items()}
 
 
-def _renamed(layers: Sequence[Layer], operators: Sequence[str], names: Sequence[str]) -> list[Layer]:
+def _renamed(layers: Sequence[LayerWeights], operators: Sequence[str], names: Sequence[str]) -> list[LayerWeights]:
     own = [layer.operator for layer in layers]
     blocks = difflib.SequenceMatcher(a=operators, b=own, autojunk=False).get_matching_blocks()
     partner = {block.b + i: names[block.a + i] for block in blocks for i in range(block.size)}
@@ -140,7 +140,7 @@ def _renamed(layers: Sequence[Layer], operators: Sequence[str], names: Sequence[
     return renamed
 
 
-def _layers(inspection: Inspection, content: bytes) -> list[Layer]:
+def _layers(inspection: Inspection, content: bytes) -> list[LayerWeights]:
     from edgefm.tflite import flatbuffer
 
     model = flatbuffer.read(content)
@@ -157,7 +157,7 @@ def _layers(inspection: Inspection, content: bytes) -> list[Layer]:
         name = layer_of(kernel.tensor) or f"{operator.name} {operator.index}"
         seen[name] = seen.get(name, 0) + 1
         layers.append(
-            Layer(
+            LayerWeights(
                 name=name if seen[name] == 1 else f"{name} ({seen[name]})",
                 operator=operator.name,
                 dtype=kernel.dtype,
