@@ -16,7 +16,7 @@ from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import PIXELS, preprocessing
 from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 from edgefm.keras_graph.backend import use_backend
-from edgefm.recipes import Cluster, FineTuning, Prune, QuantizeAware, Training
+from edgefm.recipes import Cluster, FineTuning, Prune, Qat, Training
 
 IMAGES = 9_600
 BATCH = 64
@@ -43,7 +43,7 @@ def test_fine_tuning_epochs_against_plain_training(tmp_path: Path) -> None:
     passes: dict[str, tuple[Any, Any]] = {
         "prune": (prune, Prune(fine_tuning=tuning)),
         "cluster": (cluster, Cluster(preserve_sparsity=False, fine_tuning=tuning)),
-        "qat": (quantization_aware_train, QuantizeAware(fine_tuning=tuning)),
+        "qat": (quantization_aware_train, Qat(fine_tuning=tuning)),
     }
     recipe = Training(epochs=EPOCHS, batch_size=BATCH)
     seconds: dict[str, list[float]] = {name: [] for name in ("train", *passes)}

@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
-    from edgefm.data.reference.fashion_mnist import Source
+    from edgefm.data.reference.fashion_mnist import DatasetFolder
 
 _data_dir = click.option(
     "--data-dir",
@@ -78,7 +78,7 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
     click.echo(f"\nPictures: {' '.join(str(path) for path in pictures)}")
 
 
-def _load(data_dir: Path | None) -> tuple[Source, Dataset]:
+def _load(data_dir: Path | None) -> tuple[DatasetFolder, Dataset]:
     from edgefm.cli.render import Bars
     from edgefm.data.reference.fashion_mnist import find, load_fashion_mnist
 
@@ -90,7 +90,7 @@ def _load(data_dir: Path | None) -> tuple[Source, Dataset]:
     return source, load_fashion_mnist(source.folder)
 
 
-def _described(source: Source, dataset: Dataset) -> dict[str, Any]:
+def _described(source: DatasetFolder, dataset: Dataset) -> dict[str, Any]:
     from edgefm.data.dataset import class_counts
     from edgefm.data.reference.fashion_mnist import FILES
 

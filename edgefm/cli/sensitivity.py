@@ -12,7 +12,7 @@ from edgefm.cli.own_data import data_options
 
 if TYPE_CHECKING:
     from edgefm.quantization.analysis.mixed_precision import MixedPrecision
-    from edgefm.quantization.analysis.sensitivity import Measured, Sensitivity
+    from edgefm.quantization.analysis.sensitivity import FileQuality, Sensitivity
 
 _PATH = click.Path(path_type=Path)
 
@@ -166,7 +166,7 @@ def _show_choice(chosen: MixedPrecision, unit: str) -> None:
         click.echo(f"{limit} holds with int8 throughout: nothing needs to stay float32")
 
 
-def _cells(measured: Measured | None, unit: str) -> tuple[str, str]:
+def _cells(measured: FileQuality | None, unit: str) -> tuple[str, str]:
     if measured is None:
         return "", ""
     return _loss(measured.loss, unit), f"{100 * measured.output_error:.2f} %"

@@ -21,7 +21,7 @@ _BLACK, _WHITE = 0, 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ModelPicture:
     """A picture as a model takes it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Picture:
     inverted: bool
 
 
-def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "auto") -> Picture:
+def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "auto") -> ModelPicture:
     """Return a picture file's pixels at a model's size.
 
     The picture is turned upright (EXIF), made grey for one channel, fitted into the size with its aspect
@@ -63,7 +63,7 @@ def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "a
     pixels = np.full((height, width, channels), _BLACK, np.uint8)
     top, left = (height - image.height) // 2, (width - image.width) // 2
     pixels[top : top + image.height, left : left + image.width] = 255 - inner if inverted else inner
-    return Picture(pixels=pixels, inverted=inverted)
+    return ModelPicture(pixels=pixels, inverted=inverted)
 
 
 def border_level(pixels: NDArray[np.uint8]) -> float:

@@ -19,7 +19,7 @@ _EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Device:
+class BackendDevice:
     """What a model is trained on.
 
     Attributes:
@@ -44,7 +44,7 @@ class Device:
         return f"{self.name} ({self.kind}), Keras {self.keras} on {self.backend}, {self.precision}"
 
 
-def use_backend(backend: str | None, precision: str = "float32") -> Device:
+def use_backend(backend: str | None, precision: str = "float32") -> BackendDevice:
     """Make Keras run on a backend and return the device it runs on.
 
     Args:
@@ -70,7 +70,9 @@ def use_backend(backend: str | None, precision: str = "float32") -> Device:
     with silenced():
         kind, name = _device(backend)
     version = sys.modules[backend].__version__
-    return Device(backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__)
+    return BackendDevice(
+        backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__
+    )
 
 
 def find_backend(backend: str | None, precision: str) -> str:
@@ -93,7 +95,7 @@ def find_backend(backend: str | None, precision: str) -> str:
 
 
 @contextmanager
-def without_tensorflow(device: Device) -> Iterator[None]:
+def without_tensorflow(device: BackendDevice) -> Iterator[None]:
     """Keep Keras from importing TensorFlow, where it is installed, while it runs on another backend.
 
     Keras imports TensorFlow, if it finds it, only to compare types when it saves a layer: seconds and hundreds of

@@ -18,7 +18,7 @@ PASSES = ("fold", "slim", "prune", "cluster", "qat")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class PassVerdict:
     """What one pass does to one layer.
 
     Attributes:
@@ -46,7 +46,7 @@ class LayerVerdicts:
     kind: str
     parameters: int
     output_shape: tuple[int | None, ...]
-    passes: Mapping[str, Verdict]
+    passes: Mapping[str, PassVerdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ def applicability(model: Any) -> Applicability:
       ModelError: a subclassed model or one without input shape.
     """
     folded, report = fold(model, rescaling=False)
-    exact = {one.layer: Verdict(applies=True, why=one.what) for one in report.folded}
-    left = {one.layer: Verdict(applies=False, why=one.reason) for one in report.left_out}
+    exact = {one.layer: PassVerdict(applies=True, why=one.what) for one in report.folded}
+    left = {one.layer: PassVerdict(applies=False, why=one.reason) for one in report.left_out}
     slim = _slim(model)
     pruned = _pruned(folded)
     qat, refused = _qat(folded)
@@ -105,27 +105,27 @@ def applicability(model: Any) -> Applicability:
     return Applicability(model=model.name, parameters=model.count_params(), layers=tuple(found), refused=refused)
 
 
-def _slim(model: Any) -> dict[str, Verdict]:
+def _slim(model: Any) -> dict[str, PassVerdict]:
     found = {}
     for group in describe_groups(model):
         together = f"{group.channels} channels" + (
             f", together with {', '.join(group.layers)}" if len(group.layers) > 1 else ""
         )
         for layer in group.layers:
-            found[layer] = Verdict(applies=group.frozen is None, why=group.frozen or together)
+            found[layer] = PassVerdict(applies=group.frozen is None, why=group.frozen or together)
     return found
 
 
-def _pruned(folded: Any) -> dict[str, Verdict]:
+def _pruned(folded: Any) -> dict[str, PassVerdict]:
     chosen, excluded = chosen_kernels(folded, ())
-    found = {one.layer: Verdict(applies=False, why=one.reason) for one in excluded}
+    found = {one.layer: PassVerdict(applies=False, why=one.reason) for one in excluded}
     return found | {
-        kernel.name: Verdict(applies=True, why=f"{kernel.array.size:,} weights of its {kernel.attribute}")
+        kernel.name: PassVerdict(applies=True, why=f"{kernel.array.size:,} weights of its {kernel.attribute}")
         for kernel in chosen
     }
 
 
-def _qat(folded: Any) -> tuple[dict[str, Verdict], dict[str, str]]:
+def _qat(folded: Any) -> tuple[dict[str, PassVerdict], dict[str, str]]:
     from edgefm.compression.qat.fake_quant import places
     from edgefm.compression.qat.qat_graph import prepare
     from edgefm_converters.bridge.bridge import to_tf_keras
@@ -137,14 +137,14 @@ def _qat(folded: Any) -> tuple[dict[str, Verdict], dict[str, str]]:
         return {}, {"qat": error.message}
     # A layer that was taken apart is quantised where one of its parts is.
     whole = {part: layer for layer, parts in prepared.parts.items() for part in parts}
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, PassVerdict] = {}
     for place in found.values():
         name = whole.get(place.layer, place.layer)
         if place.float32:
-            verdicts.setdefault(name, Verdict(applies=False, why=place.float32))
+            verdicts.setdefault(name, PassVerdict(applies=False, why=place.float32))
         elif place.kernel is not None:
-            verdicts[name] = Verdict(applies=True, why="int8 kernel and output")
+            verdicts[name] = PassVerdict(applies=True, why="int8 kernel and output")
         else:
             why = "int8 output" if place.output != "none" else "int8 values pass through"
-            verdicts.setdefault(name, Verdict(applies=True, why=why))
+            verdicts.setdefault(name, PassVerdict(applies=True, why=why))
     return verdicts, {}

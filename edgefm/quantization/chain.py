@@ -12,16 +12,16 @@ import importlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.fine_tuning.task import Task, Teacher
+from edgefm.compression.fine_tuning.task import Task
 from edgefm.core import artefacts
 from edgefm.core.environment import versions
 from edgefm.core.progress import SILENT, Progress
@@ -29,9 +29,11 @@ from edgefm.data.preprocessing import Preprocessing
 from edgefm.keras_graph.folding import fold
 from edgefm.quantization.remembered_teacher import remembered
 from edgefm.recipes.fine_tuning import SELF, Distillation
-from edgefm.recipes.passes import Pass, Slim
+from edgefm.recipes.passes import Pass
+from edgefm.recipes.plugins import pass_plugin
+from edgefm.training.distillation import Teacher
 
-# Kind of pass -> "module:function"; the modules are heavy and imported when a pass is run.
+# Kind of edgefm's own passes -> "module:function"; the modules are heavy and imported when a pass is run.
 FUNCTIONS = {
     "slim": "edgefm.compression.channels.slimming:slim",
     "prune": "edgefm.compression.weights.pruning:prune",
@@ -132,9 +134,8 @@ class Chain:
         return tuple(links)
 
     def _do(self, recipe: Pass, model: Any, *, key: str, folder: Path) -> Link:
-        module, name = FUNCTIONS[recipe.kind].split(":")
-        function = getattr(importlib.import_module(module), name)
-        prepared = model if isinstance(recipe, Slim) else fold(model, rescaling=False)[0]
+        function = _function(recipe.kind)
+        prepared = fold(model, rescaling=False)[0] if recipe.folds else model
         teacher = self._teacher(recipe.fine_tuning.distillation)
         started = time.perf_counter()
         result = function(
@@ -155,6 +156,9 @@ class Chain:
 
     def _key(self, recipe: Pass, *, before: str) -> str:
         used = {name: version for name, version in versions().items() if name in LIBRARIES}
+        if recipe.kind not in FUNCTIONS:
+            plugin = pass_plugin(recipe.kind).plugin
+            used[plugin.package or plugin.module] = plugin.version
         return artefacts.sha256_json(
             {
                 "recipe": recipe.to_json(),
@@ -210,6 +214,14 @@ class _Named:
     def note(self, message: str) -> None:
         """Report a line."""
         self._progress.note(message)
+
+
+def _function(kind: str) -> Callable[..., Any]:
+    """Return the function of a pass, edgefm's own or another package's; see `edgefm.recipes.plugins`."""
+    if kind not in FUNCTIONS:
+        return cast(Callable[..., Any], pass_plugin(kind).run)
+    module, name = FUNCTIONS[kind].split(":")
+    return cast(Callable[..., Any], getattr(importlib.import_module(module), name))
 
 
 def _teachers_sha256(distillation: Distillation | None) -> dict[str, str]:

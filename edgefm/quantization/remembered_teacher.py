@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.fine_tuning.task import Teacher
+from edgefm.training.distillation import Teacher
 
 _MOST_BYTES = 512 << 20
 

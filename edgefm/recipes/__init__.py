@@ -9,7 +9,7 @@ from __future__ import annotations
 from edgefm.recipes.base import Recipe
 from edgefm.recipes.benchmark import BenchmarkProtocol
 from edgefm.recipes.fine_tuning import SELF, Distillation, FineTuning
-from edgefm.recipes.passes import Budget, Cluster, Pass, Prune, QuantizeAware, Slim
+from edgefm.recipes.passes import Budget, Cluster, Pass, Prune, Qat, Slim
 from edgefm.recipes.quantization import (
     CALIBRATED,
     DEFAULT_VARIANTS,
@@ -41,8 +41,8 @@ __all__ = [
     "Pass",
     "PostTraining",
     "Prune",
+    "Qat",
     "Quantization",
-    "QuantizeAware",
     "Recipe",
     "Slim",
     "Training",

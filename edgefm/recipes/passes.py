@@ -24,7 +24,14 @@ class Pass(Recipe):
     Attributes:
       exclude: names of layers that are left alone; `*` and `?` match as in file names.
       fine_tuning: how the model is trained on.
+
+    A class states where it stands among the passes (`place`: slim 10, prune 20, cluster 30, qat 40), whether batch
+    normalisation is folded before it (`folds`), and what it does in words (`description`).
     """
+
+    place: ClassVar[int]
+    folds: ClassVar[bool] = True
+    description: ClassVar[str] = ""
 
     exclude: tuple[str, ...] = ()
     fine_tuning: FineTuning = field(default_factory=FineTuning)
@@ -48,6 +55,8 @@ class Prune(Pass):
     """
 
     kind: ClassVar[str] = "prune"
+    place: ClassVar[int] = 20
+    description: ClassVar[str] = "pruned"
 
     sparsity: float = 0.8
     allocation: str = "lamp"
@@ -91,6 +100,8 @@ class Cluster(Pass):
     """
 
     kind: ClassVar[str] = "cluster"
+    place: ClassVar[int] = 30
+    description: ClassVar[str] = "clustered"
 
     clusters: int = 16
     preserve_sparsity: bool = True
@@ -105,7 +116,7 @@ class Cluster(Pass):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeAware(Pass):
+class Qat(Pass):
     """Quantisation-aware training: int8 weights and activations are imitated while the model is trained on.
 
     Source: Jacob et al. 2018, arXiv:1712.05877.
@@ -118,6 +129,8 @@ class QuantizeAware(Pass):
     """
 
     kind: ClassVar[str] = "qat"
+    place: ClassVar[int] = 40
+    description: ClassVar[str] = "int8, trained with quantisation in mind"
 
     preserve_sparsity: bool = False
     preserve_clusters: bool = False
@@ -166,6 +179,9 @@ class Slim(Pass):
     """
 
     kind: ClassVar[str] = "slim"
+    place: ClassVar[int] = 10
+    folds: ClassVar[bool] = False
+    description: ClassVar[str] = "channels removed"
 
     keep: float | None = 0.5
     budget: Budget | None = None
@@ -186,4 +202,4 @@ class Slim(Pass):
             raise RecipeError(f"keep {self.keep} is not allowed: a share above 0 and at most 1 is expected")
 
 
-PASSES: dict[str, type[Pass]] = {recipe.kind: recipe for recipe in (Slim, Prune, Cluster, QuantizeAware)}
+PASSES: dict[str, type[Pass]] = {recipe.kind: recipe for recipe in (Slim, Prune, Cluster, Qat)}

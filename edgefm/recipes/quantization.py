@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from edgefm.core.errors import RecipeError, unknown_name
+from edgefm.recipes import plugins
 from edgefm.recipes.base import Recipe, at_least, one_of, params_of, typed
-from edgefm.recipes.passes import PASSES, Cluster, Pass, Prune, QuantizeAware, Slim
+from edgefm.recipes.passes import Cluster, Pass, Prune, Qat, Slim
 
 SCHEMES: dict[str, str] = {
     "float32": "float32 weights and activations: the reference",
@@ -50,7 +51,7 @@ class Variant(Recipe):
 
     Attributes:
       name: of its folder.
-      passes: in the order slim, prune, cluster, qat, each at most once.
+      passes: in the order of their `place`, slim, prune, cluster, qat, each at most once.
       quantization: after the passes; None exactly where the last pass is qat, which is int8 by itself.
       accuracy_drop_at_most: percentage points that it may lose against float32 on the validation images; more is
         said, and the file is kept all the same. None states no limit; an error such as MSE has none.
@@ -69,11 +70,11 @@ class Variant(Recipe):
                 f"'{self.name}' cannot name a variant: letters, digits, '_', '-' and '.' are allowed",
                 hint="It names the folder of the file, e.g. pruned80_qat_int8.",
             )
-        order = [list(PASSES).index(done.kind) for done in self.passes]
-        if sorted(set(order)) != order:
+        kinds, places = [recipe.kind for recipe in self.passes], [recipe.place for recipe in self.passes]
+        if sorted(places) != places or len(set(kinds)) != len(kinds):
             raise RecipeError(
-                f"variant '{self.name}' has the passes {', '.join(done.kind for done in self.passes)}: "
-                f"{', '.join(PASSES)} is the order, each at most once",
+                f"variant '{self.name}' has the passes {', '.join(kinds)}: "
+                f"{', '.join(plugins.passes())} is the order, each at most once",
                 hint="Another order would undo what the earlier pass did.",
             )
         if self.trained_int8 and self.quantization is not None:
@@ -86,7 +87,7 @@ class Variant(Recipe):
     @property
     def trained_int8(self) -> bool:
         """Whether its int8 ranges come from quantisation-aware training."""
-        return bool(self.passes) and isinstance(self.passes[-1], QuantizeAware)
+        return bool(self.passes) and isinstance(self.passes[-1], Qat)
 
     @property
     def calibrated(self) -> bool:
@@ -96,13 +97,7 @@ class Variant(Recipe):
     @property
     def description(self) -> str:
         """What it is, in words."""
-        words = {
-            "slim": "channels removed",
-            "prune": "pruned",
-            "cluster": "clustered",
-            "qat": "int8, trained with quantisation in mind",
-        }
-        parts = [words[done.kind] for done in self.passes]
+        parts = [recipe.description or recipe.kind for recipe in self.passes]
         if self.quantization is not None:
             parts.append(SCHEMES[self.quantization.scheme])
         return "; ".join(parts)
@@ -220,7 +215,7 @@ def variant_named(name: str) -> Variant:
     if clustered:
         passes.append(Cluster(clusters=int(clustered), preserve_sparsity=bool(pruned)))
     if scheme == "qat_int8":
-        qat = QuantizeAware(
+        qat = Qat(
             preserve_sparsity=bool(pruned), preserve_clusters=bool(clustered), per_channel=not (pruned or clustered)
         )
         if clustered:  # few values are learnt, each from the gradients of many weights
@@ -249,12 +244,9 @@ DEFAULT_VARIANTS = (*QUICK_VARIANTS, *FINE_TUNED_VARIANTS)
 
 def _pass(value: Any) -> Pass:
     if not isinstance(value, Mapping) or "kind" not in value:
-        raise RecipeError(
-            f"a pass is {value!r}; an object with a kind is expected", hint=f"Kinds: {', '.join(PASSES)}."
-        )
-    if value["kind"] not in PASSES:
-        raise unknown_name("kind of pass", str(value["kind"]), PASSES)
-    return PASSES[value["kind"]].from_json(value)
+        kinds = ", ".join(plugins.passes())
+        raise RecipeError(f"a pass is {value!r}; an object with a kind is expected", hint=f"Kinds: {kinds}.")
+    return plugins.recipe_of(value)
 
 
 def _quantization(value: Any, name: str) -> PostTraining | None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from edgefm.report.content import promises
 from edgefm.report.content.facts import Facts, facts
-from edgefm.report.content.inputs import Inputs
-from edgefm.report.content.promises import Gate
+from edgefm.report.content.inputs import ReportInputs
+from edgefm.report.content.promises import FileGate
 from edgefm.report.content.waterfall import Waterfall, waterfall
 from edgefm.report.drawing import pictures, tuning
 from edgefm.report.drawing.galleries import Evidence, Tile, flipped, misclassified
-from edgefm.report.drawing.pictures import Picture
+from edgefm.report.drawing.pictures import ReportPicture
 from edgefm.report.text.findings import flip_text
 from edgefm.report.text.reasons import Story, stories
 
@@ -48,7 +48,7 @@ class Gallery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class ReportContent:
     """All that a report shows.
 
     Attributes:
@@ -62,21 +62,21 @@ class Content:
       mistakes: the most confident mistakes of the chosen model, or None.
     """
 
-    inputs: Inputs
+    inputs: ReportInputs
     facts: Facts | None
     waterfall: Waterfall | None
     stories: list[Story]
-    gates: list[Gate]
+    gates: list[FileGate]
     skipped: list[tuple[str, str]]
-    pictures: dict[str, Picture]
+    pictures: dict[str, ReportPicture]
     flips: list[Gallery]
     mistakes: Gallery | None
 
 
-def compose(held: Inputs) -> Content:
+def compose(held: ReportInputs) -> ReportContent:
     """Return the content of a report: figures derived, pictures drawn, images chosen."""
     found = facts(held.record) if held.record is not None else None
-    drawn: dict[str, Picture] = pictures.benchmark_pictures(found) if found else {}
+    drawn: dict[str, ReportPicture] = pictures.benchmark_pictures(found) if found else {}
     flips, mistakes = galleries(held, found) if found else ([], None)
     steps = waterfall(held, found)
     described = held.quantize or {}
@@ -96,7 +96,7 @@ def compose(held: Inputs) -> Content:
     if courses:
         samples = max(one["validation"]["samples"] for one in described["variants"] if one.get("validation"))
         drawn["tuning"] = pictures.tuning_picture(measure, courses, samples)
-    return Content(
+    return ReportContent(
         inputs=held,
         facts=found,
         waterfall=steps,
@@ -109,7 +109,7 @@ def compose(held: Inputs) -> Content:
     )
 
 
-def galleries(held: Inputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
+def galleries(held: ReportInputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
     """Return the images to show: those that each model flipped (the chosen one first), and the worst mistakes."""
     if held.images is None or held.truth is None:
         return [], None

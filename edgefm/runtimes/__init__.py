@@ -12,10 +12,10 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
+from edgefm.core import plugins
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.runtimes.base import Runtime
 
@@ -43,8 +43,7 @@ def modules() -> dict[str, str]:
 
     A name of edgefm's own cannot be taken over by another package.
     """
-    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return {**RUNTIMES, **{name: module for name, module in others.items() if name not in RUNTIMES}}
+    return plugins.modules(ENTRY_POINT_GROUP, RUNTIMES)
 
 
 def module_of(name: str) -> str:

@@ -14,8 +14,8 @@ Another package offers one in its pyproject.toml::
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 
+from edgefm.core import plugins
 from edgefm.core.errors import unknown_name
 from edgefm.targets.base import Target, TargetError
 
@@ -35,8 +35,7 @@ TARGETS: dict[str, str] = {
 
 def modules() -> dict[str, str]:
     """Return the module of each known kind, edgefm's own first; none is imported."""
-    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return {**TARGETS, **{kind: module for kind, module in others.items() if kind not in TARGETS}}
+    return plugins.modules(ENTRY_POINT_GROUP, TARGETS)
 
 
 def target(address: str) -> Target:

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory
 from edgefm.recipes import SELF, Distillation
 
-# Inputs to probabilities (or to numbers, for another task than classification);
-# as edgefm.compression.fine_tuning.task.Teacher.
+# Model inputs to probabilities (or to numbers, for another task than classification), float32 [n, ...] both.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 _BATCH = 256
-_LEAST_PROBABILITY = 1e-7
+# Least probability whose logarithm is taken, as in Keras.
+LEAST_PROBABILITY = 1e-7
 # A teacher that has hardly learnt is about as good as a guess; one that gets wrong inputs is sure of wrong answers.
 _WORSE_THAN_A_GUESS = 1.5
 _PASSES_ON = ("Flatten", "Reshape", "Dropout", "Activation")
@@ -91,26 +92,78 @@ def teacher_file(name: str) -> Path:
     return path
 
 
+def answers_of(
+    teacher: Teacher,
+    images: NDArray[Any],
+    inputs: Callable[[NDArray[Any]], NDArray[np.float32]],
+    *,
+    batch: int,
+    label: str,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return a teacher's answers to all images of an epoch, float32 [n, ...], asked a batch at a time.
+
+    `inputs` makes the model's inputs of some images; `label` is shown with the progress.
+    """
+    answers = []
+    for start in range(0, len(images), batch):
+        answers.append(teacher(inputs(images[start : start + batch])))
+        progress.step(label, min(start + batch, len(images)), len(images))
+    return np.concatenate(answers)
+
+
+def distilled(
+    hard: Any,
+    scores: Any,
+    teacher: Any,
+    distillation: Distillation,
+    *,
+    ops: Any,
+    binary: bool = False,
+    reduce: Callable[[Any], Any] = lambda loss: loss,
+) -> Any:
+    """Return (1 - weight) * hard + weight * temperature^2 * KL(teacher_T || student_T), p_T ~ p^(1 / T).
+
+    Args:
+      hard: loss against the labels, after `reduce`.
+      scores: logits of the student, or logarithms of its probabilities, [n, classes].
+      teacher: its probabilities, [n, classes].
+      distillation: weight and temperature.
+      ops: keras.ops, or functions of the same names of another framework.
+      binary: each unit answers yes or no by itself.
+      reduce: of the divergence of each sample, [n], ([n, units] where binary) to the form of `hard`.
+    Source: Hinton et al. 2015, arXiv:1503.02531.
+    """
+    wanted = scores_of(teacher, ops=ops, binary=binary) / distillation.temperature
+    softened = scores / distillation.temperature
+    if binary:  # CE(t, p) - CE(t, t) = KL(t || p)
+        soft = ops.sigmoid(wanted)
+        taught = ops.binary_crossentropy(soft, softened, from_logits=True)
+        taught = taught - ops.binary_crossentropy(soft, wanted, from_logits=True)
+    else:
+        taught = ops.sum(ops.softmax(wanted) * (ops.log_softmax(wanted) - ops.log_softmax(softened)), axis=-1)
+    return (1 - distillation.weight) * hard + distillation.weight * distillation.temperature**2 * reduce(taught)
+
+
+def scores_of(probabilities: Any, *, ops: Any, binary: bool = False) -> Any:
+    """Return logarithms of probabilities; of a unit that answers by itself its logit. `ops` as for `distilled`."""
+    safe = ops.clip(probabilities, LEAST_PROBABILITY, 1.0)
+    return ops.log(safe) - ops.log(ops.maximum(1 - safe, LEAST_PROBABILITY)) if binary else ops.log(safe)
+
+
 def distillation_loss(distillation: Distillation, *, classes: int, label_smoothing: float) -> Callable[[Any, Any], Any]:
     """Return a loss for keras.Model.compile, on any backend.
 
     It takes [labels, teacher's probabilities] side by side, float32 [n, 2 * classes], and the student's
-    probabilities, float32 [n, classes], and gives the loss of each sample, float32 [n]; see
-    `edgefm.recipes.Distillation`.
+    probabilities, float32 [n, classes], and gives the loss of each sample, float32 [n]; see `distilled`.
     """
     from keras import ops
 
-    weight, temperature = distillation.weight, distillation.temperature
-
-    def logarithms(probabilities: Any) -> Any:
-        return ops.log(ops.clip(ops.cast(probabilities, "float32"), _LEAST_PROBABILITY, 1.0))
-
     def loss(wanted: Any, student: Any) -> Any:
+        wanted, student = ops.cast(wanted, "float32"), ops.cast(student, "float32")
         labels = wanted[:, :classes] * (1 - label_smoothing) + label_smoothing / classes
-        answer = logarithms(student)
-        soft = logarithms(wanted[:, classes:]) / temperature
-        taught = ops.softmax(soft) * (ops.log_softmax(soft) - ops.log_softmax(answer / temperature))
-        return -(1 - weight) * ops.sum(labels * answer, axis=-1) + weight * temperature**2 * ops.sum(taught, axis=-1)
+        scores = scores_of(student, ops=ops)
+        return distilled(-ops.sum(labels * scores, axis=-1), scores, wanted[:, classes:], distillation, ops=ops)
 
     return loss
 
@@ -217,7 +270,7 @@ def _check_knows(
     if answers.shape[-1] == 1:
         answers = np.concatenate([1 - answers, answers], axis=-1)
     guess = float(np.log(answers.shape[-1]))
-    entropy = float(-np.log(np.maximum(answers[np.arange(len(labels)), labels], _LEAST_PROBABILITY)).mean())
+    entropy = float(-np.log(np.maximum(answers[np.arange(len(labels)), labels], LEAST_PROBABILITY)).mean())
     if entropy > _WORSE_THAN_A_GUESS * guess:
         scales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
         raise ModelError(

@@ -17,13 +17,13 @@ from edgefm import zoo
 from edgefm.core.errors import TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
-from edgefm.keras_graph.backend import Device
+from edgefm.keras_graph.backend import BackendDevice
 from edgefm.recipes import Training
 from edgefm.training import checkpoint
 from edgefm.training.augmentation import epoch_order, flip_and_shift
-from edgefm.training.distillation import Teacher, distillation_loss, label_accuracy
+from edgefm.training.distillation import LEAST_PROBABILITY, Teacher, answers_of, distillation_loss, label_accuracy
 from edgefm.training.fused_batch_norm import with_fused_batch_norm
-from edgefm.training.verdict import Verdict, judge
+from edgefm.training.verdict import FitVerdict, judge
 
 _EVALUATION_BATCH = 500
 _VERDICT_IMAGES = 12_000
@@ -44,7 +44,7 @@ class Trained:
 
     model: Any
     epochs: tuple[dict[str, Any], ...]
-    verdict: Verdict
+    verdict: FitVerdict
     resumed_from: int
 
 
@@ -52,7 +52,7 @@ def fit(
     dataset: Dataset,
     recipe: Training,
     *,
-    device: Device,
+    device: BackendDevice,
     folder: Path,
     teacher: Teacher | None = None,
     progress: Progress = SILENT,
@@ -91,7 +91,15 @@ def fit(
         images = flip_and_shift(train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels)
         wanted_of_all = targets[train.labels[order]]
         if teacher is not None and recipe.distillation is not None:
-            wanted_of_all = np.hstack([wanted_of_all, _ask(teacher, images, progress)])
+            answers = answers_of(
+                teacher,
+                images,
+                lambda pixels: pixels.astype(np.float32),
+                batch=_TEACHER_BATCH,
+                label="ask the teacher",
+                progress=progress,
+            )
+            wanted_of_all = np.hstack([wanted_of_all, answers])
         loss_sum, accuracy_sum, began = 0.0, 0.0, time.perf_counter()
         batches = _batches(images, wanted_of_all, batch_size)
         for step, (pixels, wanted) in enumerate(batches, start=1):
@@ -143,18 +151,9 @@ def evaluate(model: Any, split: Split) -> tuple[float, float]:
         outputs = model.predict_on_batch(split.images[start : start + _EVALUATION_BATCH])
         probabilities = np.asarray(outputs, dtype=np.float64)
         chosen = probabilities[np.arange(len(labels)), labels]
-        losses.append(-np.log(np.maximum(chosen, 1e-7)))
+        losses.append(-np.log(np.maximum(chosen, LEAST_PROBABILITY)))
         right += int((probabilities.argmax(axis=1) == labels).sum())
     return float(np.concatenate(losses).mean()), right / len(split.labels)
-
-
-def _ask(teacher: Teacher, images: NDArray[np.uint8], progress: Progress) -> NDArray[np.float32]:
-    """Return the teacher's probabilities for all images of an epoch, float32 [n, classes]."""
-    answers = []
-    for start in range(0, len(images), _TEACHER_BATCH):
-        answers.append(teacher(images[start : start + _TEACHER_BATCH].astype(np.float32)))
-        progress.step("ask the teacher", min(start + _TEACHER_BATCH, len(images)), len(images))
-    return np.concatenate(answers)
 
 
 def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:

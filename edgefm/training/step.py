@@ -16,7 +16,7 @@ from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset
-from edgefm.keras_graph.backend import Device, use_backend, without_tensorflow
+from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tensorflow
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
@@ -134,7 +134,7 @@ def _train(
     dataset: Dataset,
     *,
     recipe: Training,
-    device: Device,
+    device: BackendDevice,
     key: str,
     inputs: dict[str, str],
     draw: Draw,

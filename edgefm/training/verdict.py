@@ -15,7 +15,7 @@ OVERFIT_GAP_POINTS = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class FitVerdict:
     """How a model fits, and the figures it is read from.
 
     Attributes:
@@ -35,7 +35,7 @@ class Verdict:
         return asdict(self)
 
 
-def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> Verdict:
+def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitVerdict:
     """Return the verdict on a history.
 
     Overfitted: the validation loss ends 15 % or more above its lowest, or the training accuracy is 8 points or
@@ -63,4 +63,4 @@ def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> Verd
         figures += f", falling by {100 * fall:.1f} % an epoch at the end: more epochs would help"
     else:
         name = "good fit"
-    return Verdict(name=name, reason=figures, train_accuracy=train_accuracy, validation_accuracy=accuracy)
+    return FitVerdict(name=name, reason=figures, train_accuracy=train_accuracy, validation_accuracy=accuracy)

@@ -333,8 +333,8 @@ def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
 
 def test_raw_scores_are_not_shown_as_percentages() -> None:
     none = np.zeros(3, dtype=np.int64)
-    shares = inputs.Prediction(predicted=none, confidence=np.array([0.2, 1.0, 0.999], dtype=np.float32))
-    scores = inputs.Prediction(predicted=none, confidence=np.array([0.2, 3.25, 12.0], dtype=np.float32))
+    shares = inputs.ModelAnswers(predicted=none, confidence=np.array([0.2, 1.0, 0.999], dtype=np.float32))
+    scores = inputs.ModelAnswers(predicted=none, confidence=np.array([0.2, 3.25, 12.0], dtype=np.float32))
     assert shares.probabilities
     assert not scores.probabilities
     sure = Answer(model="a", label="Bag", confidence=0.999, probability=True, right=True)

@@ -9,8 +9,8 @@ import pytest
 
 from edgefm.compression.weights import sparsity
 from edgefm.core.errors import ModelError
-from edgefm.quantization.gates import check_promises, layer_names, measured_on_file
-from edgefm.recipes import Cluster, Prune, QuantizeAware
+from edgefm.quantization.gates import check_promises, kernels_of, layer_names
+from edgefm.recipes import Cluster, Prune, Qat
 from tests.fixtures import tiny_models
 
 RANDOM = np.random.default_rng(2)
@@ -33,29 +33,28 @@ def random_kernel(classes: int = 10) -> np.ndarray:
     return RANDOM.normal(size=(classes, 64)).astype(np.float32)
 
 
-def test_file_is_measured_weight_by_weight(tmp_path: Path) -> None:
+def test_kernel_is_read_and_counted_weight_by_weight(tmp_path: Path) -> None:
     weights = random_kernel()
     weights[np.abs(weights) < 0.8] = 0
-    found = measured_on_file(dense_file(tmp_path, weights))
-    (kernel,) = found["kernels"]
-    assert kernel["shape"] == [10, 64]
-    assert (kernel["operator"], kernel["dtype"], kernel["name"]) == ("FULLY_CONNECTED", "float32", "weights")
-    assert kernel["zeros"] == int((weights == 0).sum()) == found["zeros"]
-    assert kernel["sparsity"] == pytest.approx((weights == 0).mean())
-    assert kernel["levels"] == len(set(weights.reshape(-1).tolist()))
-    assert kernel["levels_in_a_channel"] == max(len(set(row.tolist())) for row in weights)
-    assert kernel["activation_dtypes"] == ["float32", "float32"]
-    assert (kernel["zero_blocks"], kernel["blocks"]) == sparsity.zero_blocks(weights, layout="tflite")
+    (kernel,) = kernels_of(dense_file(tmp_path, weights))
+    np.testing.assert_array_equal(kernel.stored, weights)
+    assert (kernel.operator, kernel.dtype, kernel.tensor) == ("FULLY_CONNECTED", "float32", "weights")
+    assert (kernel.shape, kernel.weights) == ((10, 64), 640)
+    assert kernel.zeros == int((weights == 0).sum())
+    assert kernel.sparsity == pytest.approx((weights == 0).mean())
+    assert kernel.levels == len(set(weights.reshape(-1).tolist()))
+    assert kernel.levels_in_a_channel == max(len(set(row.tolist())) for row in weights)
+    assert kernel.activation_dtypes == ("float32", "float32")
 
 
-def test_whole_network_is_measured_kernel_by_kernel(tmp_path: Path) -> None:
+def test_whole_network_is_read_kernel_by_kernel(tmp_path: Path) -> None:
     path = tmp_path / "enhanced.tflite"
     path.write_bytes(tiny_models.enhanced_cnn())
-    found = measured_on_file(path)
-    shapes = [kernel["shape"] for kernel in found["kernels"]]
-    assert shapes == [[32, 3, 3, 1], [64, 3, 3, 32], [128, 3, 3, 64], [256, 1152], [128, 256], [10, 128]]
-    assert found["weights"] == 421_408
-    assert found["sparsity"] == 0.0
+    kernels = kernels_of(path)
+    shapes = [kernel.shape for kernel in kernels]
+    assert shapes == [(32, 3, 3, 1), (64, 3, 3, 32), (128, 3, 3, 64), (256, 1152), (128, 256), (10, 128)]
+    assert sum(kernel.weights for kernel in kernels) == 421_408
+    assert sum(kernel.zeros for kernel in kernels) == 0
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -104,9 +103,9 @@ def test_clusters_are_counted_on_the_file(tmp_path: Path, levels: int, held: boo
 
 
 def test_dtypes_of_quantisation_aware_training_are_checked_on_the_file(tmp_path: Path) -> None:
-    int8 = check_promises(int8_file(tmp_path, np.ones((10, 64), np.int8)), [QuantizeAware()])
+    int8 = check_promises(int8_file(tmp_path, np.ones((10, 64), np.int8)), [Qat()])
     assert [promise["held"] for promise in int8] == [True, True]
-    float32 = check_promises(dense_file(tmp_path, random_kernel()), [QuantizeAware()])
+    float32 = check_promises(dense_file(tmp_path, random_kernel()), [Qat()])
     assert [(promise["held"], promise["found"]) for promise in float32] == [(False, "float32"), (False, "float32")]
 
 
@@ -129,7 +128,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(b"not a model at all")
     with pytest.raises(ModelError, match="not a TFLite file"):
-        measured_on_file(path)
+        kernels_of(path)
 
 
 def test_gates_need_no_tensorflow() -> None:

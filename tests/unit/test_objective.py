@@ -33,7 +33,9 @@ def distilled(labels: np.ndarray, student: np.ndarray, teacher: np.ndarray, weig
 def test_distillation_loss_is_that_of_the_recipe(head: str, temperature: float) -> None:
     logits, teacher = RANDOM.normal(size=(2, 6, 5)) * 2
     labels = np.array([0, 1, 2, 3, 4, 0])
-    objective = Objective(head=head, units=5, label_smoothing=0.1, weight=0.7, temperature=temperature)
+    objective = Objective(
+        head=head, units=5, label_smoothing=0.1, distillation=Distillation(weight=0.7, temperature=temperature)
+    )
     targets = objective.targets(labels, (5,))
     np.testing.assert_allclose(targets, np.eye(5)[labels] * 0.9 + 0.02, rtol=1e-6)
     given = logits if head == "logits" else softmax(logits)
@@ -63,12 +65,12 @@ def test_one_unit_learns_yes_and_no(head: str) -> None:
 
 def test_a_sigmoid_student_equal_to_its_teacher_has_no_teacher_loss() -> None:
     share = np.float32(RANDOM.uniform(0.1, 0.9, size=(8, 1)))
-    objective = Objective(head="sigmoid", units=1, weight=1.0, temperature=3.0)
+    objective = Objective(head="sigmoid", units=1, distillation=Distillation(weight=1.0, temperature=3.0))
     assert float(objective.loss(share, np.zeros((8, 1), np.float32), share)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_numbers_are_compared_by_their_squares() -> None:
-    objective = Objective(head="values", units=2, weight=0.25)
+    objective = Objective(head="values", units=2, distillation=Distillation(weight=0.25))
     output, target, teacher = np.float32(RANDOM.normal(size=(3, 4, 2)))
     expected = 0.75 * ((output - target) ** 2).mean() + 0.25 * ((output - teacher) ** 2).mean()
     assert float(objective.loss(output, target, teacher)) == pytest.approx(expected, rel=1e-5)
@@ -94,7 +96,7 @@ def test_head_is_read_from_the_output_layer(head: str, apart: bool) -> None:
     model = tf_keras.Sequential(layers)
     recipe = FineTuning(distillation=Distillation(weight=0.4, temperature=3.0), label_smoothing=0.2)
     found = objective_of(model, recipe, task="classification", taught=True)
-    assert found == Objective(head=head, units=3, label_smoothing=0.2, weight=0.4, temperature=3.0)
+    assert found == Objective(head=head, units=3, label_smoothing=0.2, distillation=recipe.distillation)
     assert objective_of(model, recipe, task="regression", taught=False).head == "values"
 
 

@@ -23,8 +23,8 @@ from edgefm.recipes import (
     FineTuning,
     PostTraining,
     Prune,
+    Qat,
     Quantization,
-    QuantizeAware,
     Recipe,
     Slim,
     Training,
@@ -111,7 +111,7 @@ def test_name_of_a_variant_says_its_passes() -> None:
     assert isinstance(slim, Slim) and slim.keep == 0.25
     assert isinstance(prune, Prune) and prune.sparsity == 0.9
     assert isinstance(cluster, Cluster) and (cluster.clusters, cluster.preserve_sparsity) == (32, True)
-    assert isinstance(qat, QuantizeAware) and (qat.preserve_sparsity, qat.preserve_clusters) == (True, True)
+    assert isinstance(qat, Qat) and (qat.preserve_sparsity, qat.preserve_clusters) == (True, True)
     assert variant.trained_int8 and variant.quantization is None
     plain = variant_named("pruned80_int8_w8a8")
     assert plain.quantization == PostTraining(scheme="int8_w8a8") and not plain.trained_int8
@@ -215,7 +215,7 @@ def test_every_variant_describes_itself() -> None:
     for name in (*SCHEMES, *FINE_TUNED_VARIANTS):
         assert variant_named(name).description
     with pytest.raises(RecipeError, match="int8 by itself"):
-        Variant(name="x", passes=(QuantizeAware(),), quantization=PostTraining())
+        Variant(name="x", passes=(Qat(),), quantization=PostTraining())
 
 
 def test_what_a_nested_recipe_leaves_out_is_as_the_pass_has_it() -> None:

@@ -15,10 +15,10 @@ from edgefm.recipes import PostTraining, Prune, Quantization, Variant, variant_n
 from edgefm.recipes.files import load
 from edgefm.report.content import inputs, lineage, promises
 from edgefm.report.content.facts import Facts, facts
-from edgefm.report.content.inputs import Inputs, Prediction
+from edgefm.report.content.inputs import ModelAnswers, ReportInputs
 from edgefm.report.content.lineage import Growth, Ingredient
 from edgefm.report.content.measure import Measure
-from edgefm.report.content.waterfall import Change, Figures, Step, Waterfall, paired, waterfall
+from edgefm.report.content.waterfall import Change, Figures, Waterfall, WaterfallStep, paired, waterfall
 from edgefm.report.content.weights import Inside
 from edgefm.report.content.wording import MICROSECONDS, MINUS, Interval
 from edgefm.report.drawing import tuning
@@ -32,20 +32,20 @@ PRUNED, CLUSTERED, QAT = "pruned80_qat_int8", "pruned80_clustered16_qat_int8", "
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def held(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     record = sample_run.record(images=1500, rounds=4, variants=sample_run.ALL)
     made = sample_run.write(tmp_path_factory.mktemp("run") / "a", record=record, variants=sample_run.ALL, train=False)
     return inputs.read(made)
 
 
 @pytest.fixture(scope="module")
-def known(held: Inputs) -> Facts:
+def known(held: ReportInputs) -> Facts:
     assert held.record is not None
     return facts(held.record)
 
 
 @pytest.fixture(scope="module")
-def found(held: Inputs, known: Facts) -> Waterfall:
+def found(held: ReportInputs, known: Facts) -> Waterfall:
     steps = waterfall(held, known)
     assert steps is not None
     return steps
@@ -143,7 +143,7 @@ def test_change_is_later_minus_earlier_and_time_is_paired_by_rounds(found: Water
         assert change.time.low <= change.time.value <= change.time.high
 
 
-def test_quality_of_a_step_is_compared_image_by_image_with_its_parent(found: Waterfall, held: Inputs) -> None:
+def test_quality_of_a_step_is_compared_image_by_image_with_its_parent(found: Waterfall, held: ReportInputs) -> None:
     step = found.step(CLUSTERED)
     assert step is not None and step.change is not None and step.change.quality is not None and held.truth is not None
     before = held.predictions[PRUNED].predicted == held.truth
@@ -158,12 +158,12 @@ def test_quality_of_a_step_is_compared_image_by_image_with_its_parent(found: Wat
 
 def test_equal_answers_show_no_difference() -> None:
     truth = np.array([0, 1, 1, 0])
-    answers = Prediction(predicted=np.array([0, 1, 0, 0]), confidence=np.ones(4, np.float32))
+    answers = ModelAnswers(predicted=np.array([0, 1, 0, 0]), confidence=np.ones(4, np.float32))
     change = paired(truth, answers, answers)
     assert (change["won"], change["lost"], change["quality_shown"], change["quality"].value) == (0, 0, False, 0)
 
 
-def test_figures_of_another_file_are_not_taken_for_this_one(held: Inputs, known: Facts) -> None:
+def test_figures_of_another_file_are_not_taken_for_this_one(held: ReportInputs, known: Facts) -> None:
     assert held.quantize is not None
     others = [{**one, "sha256": "f" * 64} for one in held.quantize["variants"]]
     steps = waterfall(replace(held, quantize={**held.quantize, "variants": others}), known)
@@ -172,7 +172,7 @@ def test_figures_of_another_file_are_not_taken_for_this_one(held: Inputs, known:
     assert steps.split == "validation"
 
 
-def test_without_a_benchmark_quality_is_that_on_validation(held: Inputs) -> None:
+def test_without_a_benchmark_quality_is_that_on_validation(held: ReportInputs) -> None:
     steps = waterfall(replace(held, record=None, predictions={}, truth=None), None)
     assert steps is not None
     assert (steps.split, steps.samples) == ("validation", 12_000)
@@ -183,7 +183,7 @@ def test_without_a_benchmark_quality_is_that_on_validation(held: Inputs) -> None
     assert "without an interval" in reasons.cost(step.change, steps.measure, steps.samples)
 
 
-def test_one_file_alone_is_no_waterfall(held: Inputs) -> None:
+def test_one_file_alone_is_no_waterfall(held: ReportInputs) -> None:
     assert held.quantize is not None
     alone = {**held.quantize, "variants": held.quantize["variants"][:1]}
     assert waterfall(replace(held, quantize=alone), None) is None
@@ -194,7 +194,7 @@ def _ingredient(kind: str) -> Ingredient:
     return Ingredient(kind=kind, key=kind, short=kind, words=kind)
 
 
-def _step(*kinds: str, **change: Any) -> Step:
+def _step(*kinds: str, **change: Any) -> WaterfallStep:
     before = Figures(size_bytes=446_000, gzip_bytes=400_000, macs=7_780_096)
     values: dict[str, Any] = {
         "size_bytes": 0, "gzip_bytes": -252_000, "zstd_bytes": None, "macs": 0, "memory_bytes": None,
@@ -204,7 +204,7 @@ def _step(*kinds: str, **change: Any) -> Step:
     made = Change(**(values | change))
     after = Figures(size_bytes=446_000 + made.size_bytes, gzip_bytes=400_000 + made.gzip_bytes, macs=7_780_096)
     growth = Growth(name="later", parent="earlier", depth=1, added=tuple(_ingredient(kind) for kind in kinds))
-    return Step(growth=growth, figures=after, before=before, change=made)
+    return WaterfallStep(growth=growth, figures=after, before=before, change=made)
 
 
 def test_pruning_that_bought_no_bytes_and_no_time_says_why() -> None:
@@ -319,7 +319,7 @@ def test_words_of_what_it_cost(measure: Measure, change: Mapping[str, Any], says
     assert reasons.cost(made, measure, 1000).startswith(says)
 
 
-def test_stories_count_in_the_file_and_sum_up(found: Waterfall, held: Inputs) -> None:
+def test_stories_count_in_the_file_and_sum_up(found: Waterfall, held: ReportInputs) -> None:
     inside = {name: counted for name, one in held.weights.items() if (counted := one.inside()) is not None}
     told = {story.name: story for story in reasons.stories(found, inside=inside)}
     assert set(told) == {variant.name for variant in sample_run.ALL} - {"float32"}
@@ -342,7 +342,7 @@ def test_table_of_steps_has_a_cell_for_every_heading(found: Waterfall) -> None:
     assert rows[PRUNED][file].detail == "0"
 
 
-def test_gates_name_promise_parity_and_loss_with_a_verdict(held: Inputs) -> None:
+def test_gates_name_promise_parity_and_loss_with_a_verdict(held: ReportInputs) -> None:
     assert held.quantize is not None
     gates = [gate for gate in promises.gates(held.quantize) if gate.variant == PRUNED]
     assert [(gate.promise, gate.wanted, gate.found, gate.verdict) for gate in gates] == [
@@ -393,7 +393,7 @@ def test_files_of_version_1_have_no_gates_and_no_courses() -> None:
     assert promises.summary([]) == "No limit was stated."
 
 
-def test_courses_join_the_epochs_of_all_passes(held: Inputs) -> None:
+def test_courses_join_the_epochs_of_all_passes(held: ReportInputs) -> None:
     assert held.quantize is not None
     measure, courses = tuning.courses(held.quantize)
     assert measure == Measure()

@@ -124,7 +124,7 @@ def test_runtimes_of_other_packages_are_found_but_take_no_name(monkeypatch: pyte
         importlib.metadata.EntryPoint("fake", "tests.fixtures.fake_runtime", runtimes.ENTRY_POINT_GROUP),
         importlib.metadata.EntryPoint("litert", "tests.fixtures.fake_runtime", runtimes.ENTRY_POINT_GROUP),
     ]
-    monkeypatch.setattr(runtimes, "entry_points", lambda group: points if group == "edgefm.runtimes" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points if group == "edgefm.runtimes" else [])
     assert runtimes.runtime("fake").version() == "1.0"
     assert runtimes.module_of("litert") == "edgefm.runtimes.litert"
 

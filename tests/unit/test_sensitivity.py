@@ -14,7 +14,7 @@ from edgefm.quantization.analysis.mixed_precision import choose_mixed_precision,
 from edgefm.quantization.analysis.sensitivity import Sensitivity, sensitivity
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import operator_layers
-from edgefm_converters.tflite.partly_quantised import Pair
+from edgefm_converters.tflite.partly_quantised import OperatorPairs
 from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
 from edgefm_converters.tflite.surgery import with_uint8_io
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
@@ -114,7 +114,7 @@ def test_weights_only_equals_rounding_in_numpy(
     matrix = np.random.default_rng(3).normal(size=(5, 64)).astype(np.float32)
     content = float_file(tiny_models.dense(matrix, picture=SHAPE))
     ranges = calibrate(content, inputs, value_range=(0, 1), pixels=False)
-    pair = Pair(content, quantize_tflite(content, "int8_w8a8", calibration=ranges))
+    pair = OperatorPairs(content, quantize_tflite(content, "int8_w8a8", calibration=ranges))
     scale = np.abs(matrix).max(axis=1, keepdims=True) / 127
     rounded = np.round(matrix / scale) * scale
     flat = inputs.reshape(len(inputs), -1)
@@ -127,7 +127,7 @@ def test_activations_only_puts_outputs_on_the_int8_grid(inputs: NDArray[np.float
     content = float_file(tiny_models.dense(matrix, picture=SHAPE))
     ranges = calibrate(content, inputs, value_range=(0, 1), pixels=False)
     int8 = quantize_tflite(content, "int8_w8a8", calibration=ranges)
-    outputs = tflite_outputs(Pair(content, int8).with_activations([0]), inputs)[0]
+    outputs = tflite_outputs(OperatorPairs(content, int8).with_activations([0]), inputs)[0]
     exact = inputs.reshape(len(inputs), -1) @ matrix.T
     step = (exact.max() - exact.min()) / 255
     assert 0.3 * step < np.abs(outputs - exact).max() < 0.55 * step
@@ -140,9 +140,9 @@ def test_rounding_all_at_once_is_near_the_int8_file(
     from dataclasses import replace
 
     int8 = quantize_tflite(float32, "int8_w8a8", calibration=replace(calibration, pixels=False))
-    pair = Pair(float32, int8)
+    pair = OperatorPairs(float32, int8)
     every = list(operator_layers(float32, NAMES))
-    both = Pair(pair.with_weights(every), int8).with_activations(every)
+    both = OperatorPairs(pair.with_weights(every), int8).with_activations(every)
     imitated, real = tflite_outputs(both, inputs)[0], tflite_outputs(int8, inputs)[0]
     exact = tflite_outputs(float32, inputs)[0]
     assert np.abs(imitated - real).mean() < 0.3 * np.abs(exact - real).mean()

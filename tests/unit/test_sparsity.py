@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgefm.compression.weights import sparsity
+from edgefm.tflite.weights import levels_in_a_channel
 
 RANDOM = np.random.default_rng(0)
 CONV = RANDOM.normal(size=(3, 3, 8, 5)).astype(np.float32)
@@ -100,7 +101,7 @@ def test_zeros_of_a_quantised_kernel_are_its_zero_points() -> None:
 def test_levels_in_a_channel_are_the_most_of_any(axis: int) -> None:
     kernel = RANDOM.integers(-3, 4, size=(4, 3, 3, 5))
     expected = max(len(set(np.take(kernel, index, axis=axis).reshape(-1))) for index in range(kernel.shape[axis]))
-    assert sparsity.levels_in_a_channel(kernel, axis=axis) == expected
+    assert levels_in_a_channel(kernel, axis=axis) == expected
     assert sparsity.levels(kernel) == len(set(kernel.reshape(-1).tolist()))
 
 

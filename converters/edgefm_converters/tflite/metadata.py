@@ -158,7 +158,7 @@ def read_metadata(content: bytes) -> Metadata | None:
 def _pack(metadata: Metadata) -> bytes:
     """Return the FlatBuffer of a ModelMetadata table."""
     builder = flatbuffers.Builder(1024)
-    write = _Writer(builder)
+    write = _FlatBufferWriter(builder)
     size = write.table({0: ("uint32", metadata.width), 1: ("uint32", metadata.height)})
     color = _COLOR_SPACE.get(metadata.channels, 0)
     image = write.table({0: ("int8", color), 1: ("offset", size)})
@@ -193,7 +193,7 @@ def _pack(metadata: Metadata) -> bytes:
     return bytes(builder.Output())
 
 
-def _pack_tensor(write: _Writer, note: TensorNote, content: int, more: dict[int, tuple[str, int]]) -> int:
+def _pack_tensor(write: _FlatBufferWriter, note: TensorNote, content: int, more: dict[int, tuple[str, int]]) -> int:
     stats = write.table({0: ("offset", write.floats([note.maximum])), 1: ("offset", write.floats([note.minimum]))})
     name, description = write.text(note.name), write.text(note.description)
     return write.table(
@@ -201,7 +201,7 @@ def _pack_tensor(write: _Writer, note: TensorNote, content: int, more: dict[int,
     )
 
 
-class _Writer:
+class _FlatBufferWriter:
     """Writes the parts of a FlatBuffer, inner ones first; each method returns the part's place."""
 
     def __init__(self, builder: Any) -> None:

@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"_\d+$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operator:
+class TracedOperator:
     """One operator of a graph.
 
     Attributes:
@@ -50,7 +50,7 @@ def operator_layers(float32: bytes, layer_names: Sequence[str] = ()) -> dict[int
     return {found.index: found.layers[0] for found in traced_operators(float32, layer_names) if found.layers}
 
 
-def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[Operator, ...]:
+def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[TracedOperator, ...]:
     """Return all operators with the layers that they come from; see `operator_layers`."""
     model = flatbuffer.editable(float32)
     graph = model.subgraphs[0]
@@ -67,7 +67,7 @@ def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[O
     else:
         _follow_sources(graph, found, [bool(_constants(graph, operator)) for operator in graph.operators])
     return tuple(
-        Operator(
+        TracedOperator(
             index=index,
             name=flatbuffer.operator_name(model, operator),
             layers=tuple(found[index]),
@@ -77,14 +77,16 @@ def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[O
     )
 
 
-def kept_operators(float32: bytes, patterns: Iterable[str], *, layer_names: Sequence[str] = ()) -> tuple[Operator, ...]:
+def kept_operators(
+    float32: bytes, patterns: Iterable[str], *, layer_names: Sequence[str] = ()
+) -> tuple[TracedOperator, ...]:
     """Return the operators that come from a layer whose name fits one of the patterns.
 
     Raises:
       RecipeError: a pattern that fits no operator's layer; the nearest layer is named.
     """
     operators = traced_operators(float32, layer_names)
-    chosen: dict[int, Operator] = {}
+    chosen: dict[int, TracedOperator] = {}
     for pattern in patterns:
         fitting = {
             operator.index: operator

@@ -20,7 +20,7 @@ _BETWEEN = ("QUANTIZE", "DEQUANTIZE")
 _LEVELS = ("int8", "int16")
 
 
-class Pair:
+class OperatorPairs:
     """A float32 file and the int8 file that was made from it, operator by operator."""
 
     def __init__(self, float32: bytes, int8: bytes) -> None:

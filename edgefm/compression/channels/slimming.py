@@ -16,10 +16,11 @@ from edgefm.compression.channels.channel_groups import Channels, channels_of
 from edgefm.compression.channels.channel_removal import without_channels
 from edgefm.compression.channels.importance import Importance, importance_of
 from edgefm.compression.fine_tuning.loop import VALIDATION_SAMPLES, fine_tune_keras
-from edgefm.compression.fine_tuning.task import PassResult, Task, Teacher
+from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes.passes import Slim
+from edgefm.training.distillation import Teacher
 
 LABEL = "slim"
 # (slimmed model, whole model) -> share of the whole model's latency.

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.objective import Objective, objective_of
-from edgefm.compression.fine_tuning.task import Task, Teacher
+from edgefm.compression.fine_tuning.task import Task
 from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Split
 from edgefm.recipes import FineTuning
 from edgefm.training.augmentation import epoch_order, flip_and_shift
+from edgefm.training.distillation import Teacher, answers_of
 
 # Validation samples that an epoch's quality is measured on, at most.
 VALIDATION_SAMPLES = 12_000
@@ -101,7 +102,7 @@ def fine_tune(
         samples = _Samples(
             images=images,
             targets=targets[order],
-            soft=None if taught is None else _answers_of(taught, images, task, label, objective, progress),
+            soft=None if taught is None else _soft_targets(taught, images, task, label, objective, progress),
             others=() if keeper is None else keeper.answers(images, task),
         )
         hooks.on_epoch_begin(epoch)
@@ -294,14 +295,12 @@ def _augmented(
     return flip_and_shift(images, generator, flip=recipe.flip, shift_pixels=shift)
 
 
-def _answers_of(
+def _soft_targets(
     teacher: Teacher, images: NDArray[Any], task: Task, label: str, objective: Objective, progress: Progress
 ) -> NDArray[np.float32]:
-    answers = []
-    for start in range(0, len(images), _EVALUATION_BATCH):
-        answers.append(teacher(task.inputs(images[start : start + _EVALUATION_BATCH])))
-        progress.step(f"{label}: ask the teacher", min(start + _EVALUATION_BATCH, len(images)), len(images))
-    whole = np.concatenate(answers).astype(np.float32)
+    asked = f"{label}: ask the teacher"
+    answers = answers_of(teacher, images, task.inputs, batch=_EVALUATION_BATCH, label=asked, progress=progress)
+    whole = answers.astype(np.float32)
     if objective.head != "values" and whole.shape != (len(images), objective.units):
         raise ModelError(
             f"the teacher answers {whole.shape[-1]} classes, the model {objective.units}",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
-from edgefm.recipes import FineTuning
-
-# Least probability whose logarithm is taken, as in Keras.
-LEAST_PROBABILITY = 1e-7
+from edgefm.recipes import Distillation, FineTuning
+from edgefm.training.distillation import distilled, scores_of
 
 _PASSES_ON = ("Flatten", "Reshape", "Dropout", "Activation", "Permute")
 
@@ -26,15 +25,13 @@ class Objective:
         are compared by their squared difference).
       units: length of the output's last axis.
       label_smoothing: share of a class target that is spread over all classes.
-      weight: of the teacher's answers in the loss, 0 to 1; 0 without a teacher.
-      temperature: see `edgefm.recipes.Distillation`.
+      distillation: how a teacher's answers count; None without a teacher.
     """
 
     head: str
     units: int
     label_smoothing: float = 0.0
-    weight: float = 0.0
-    temperature: float = 1.0
+    distillation: Distillation | None = None
 
     @property
     def binary(self) -> bool:
@@ -70,57 +67,41 @@ class Objective:
     def loss(self, output: Any, targets: Any, teacher: Any = None) -> Any:
         """Return the mean loss of a batch, a scalar tensor.
 
-        Classes: (1 - weight) * CE(targets, p) + weight * temperature^2 * KL(t_T || p_T), p_T ~ p^(1 / T).
+        Classes: see `edgefm.training.distillation.distilled`.
         Numbers: (1 - weight) * mean (output - target)^2 + weight * mean (output - teacher)^2.
 
         Args:
           output: of the model, [n, ...].
           targets: what `targets` gave, same shape.
           teacher: probabilities (or numbers) that the teacher answers, same shape; None without one.
-        Source: Hinton et al. 2015, arXiv:1503.02531.
         """
         import tensorflow as tf
 
+        taught = self.distillation if teacher is not None else None
         if self.head == "values":
             loss = tf.reduce_mean(tf.math.squared_difference(output, targets))
-            if teacher is None:
+            if taught is None:
                 return loss
-            taught = tf.reduce_mean(tf.math.squared_difference(output, teacher))
-            return (1 - self.weight) * loss + self.weight * taught
+            return (1 - taught.weight) * loss + taught.weight * tf.reduce_mean(
+                tf.math.squared_difference(output, teacher)
+            )
         scores = self._scores(output)
-        loss = self._divergence(targets, scores)
-        if teacher is None:
-            return loss
-        wanted = self._logarithms(tf.clip_by_value(teacher, LEAST_PROBABILITY, 1.0)) / self.temperature
-        soft = tf.sigmoid(wanted) if self.binary else tf.nn.softmax(wanted)
-        # CE(t, p) - CE(t, t) = KL(t || p)
-        taught = self._divergence(soft, scores / self.temperature) - self._divergence(soft, wanted)
-        return (1 - self.weight) * loss + self.weight * self.temperature**2 * taught
-
-    def _divergence(self, targets: Any, scores: Any) -> Any:
-        """Return the mean cross-entropy between targets and what scores stand for."""
-        import tensorflow as tf
-
         if self.binary:
-            return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, scores))
-        return tf.reduce_mean(-tf.reduce_sum(targets * tf.nn.log_softmax(scores), axis=-1))
+            loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, scores))
+        else:
+            loss = tf.reduce_mean(-tf.reduce_sum(targets * tf.nn.log_softmax(scores), axis=-1))
+        if taught is None:
+            return loss
+        ops = _tensorflow_operations()
+        return distilled(loss, scores, teacher, taught, ops=ops, binary=self.binary, reduce=tf.reduce_mean)
 
     def _scores(self, output: Any) -> Any:
         """Return logits: the output itself, what tf_keras kept of them, or the logarithms of probabilities."""
-        import tensorflow as tf
-
         if self.head == "logits":
             return output
         # tf_keras hangs the argument of a softmax or sigmoid on its result; it says more than a rounded 0 or 1.
         kept = getattr(output, "_keras_logits", None)
-        return self._logarithms(tf.clip_by_value(output, LEAST_PROBABILITY, 1.0)) if kept is None else kept
-
-    def _logarithms(self, probabilities: Any) -> Any:
-        import tensorflow as tf
-
-        if not self.binary:
-            return tf.math.log(probabilities)
-        return tf.math.log(probabilities) - tf.math.log(tf.maximum(1 - probabilities, LEAST_PROBABILITY))
+        return scores_of(output, ops=_tensorflow_operations(), binary=self.binary) if kept is None else kept
 
 
 def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) -> Objective:
@@ -150,13 +131,31 @@ def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) 
                 f"'{tf_model.name}' ends in a softmax over one unit, which is always 1",
                 hint="End it in a sigmoid, or give it one unit a class.",
             )
-    distillation = recipe.distillation if taught else None
     return Objective(
         head=head,
         units=int(units or 1),
         label_smoothing=recipe.label_smoothing,
-        weight=distillation.weight if distillation else 0.0,
-        temperature=distillation.temperature if distillation else 1.0,
+        distillation=recipe.distillation if taught else None,
+    )
+
+
+def _tensorflow_operations() -> SimpleNamespace:
+    """Return what `distilled` needs of keras.ops in TensorFlow, whatever Keras's backend is."""
+    import tensorflow as tf
+
+    def binary_crossentropy(targets: Any, scores: Any, *, from_logits: bool) -> Any:
+        assert from_logits
+        return tf.nn.sigmoid_cross_entropy_with_logits(targets, scores)
+
+    return SimpleNamespace(
+        binary_crossentropy=binary_crossentropy,
+        clip=tf.clip_by_value,
+        log=tf.math.log,
+        log_softmax=tf.nn.log_softmax,
+        maximum=tf.maximum,
+        sigmoid=tf.sigmoid,
+        softmax=tf.nn.softmax,
+        sum=tf.reduce_sum,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import Quality
-
-# Model inputs, float32 [n, ...], to the teacher's first output, float32 [n, ...].
-Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ PREFIX = "quant_"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class LayerQuantization:
     """How one layer is quantised.
 
     Attributes:
@@ -100,7 +100,7 @@ class Place:
     float32: str = ""
 
 
-def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str]) -> dict[str, Place]:
+def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str]) -> dict[str, LayerQuantization]:
     """Return how each layer of a tf_keras model is quantised, by name, in the order in which they run.
 
     Args:
@@ -109,7 +109,7 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
       float32: layers that stay float32 for another reason.
     """
     wiring = _Wiring(tf_model)
-    found: dict[str, Place] = {}
+    found: dict[str, LayerQuantization] = {}
     for layer in wiring.layers:
         reason = float32.get(layer.name) or _left_out(layer, exclude)
         found[layer.name] = _place(layer, reason, wiring, found)
@@ -159,7 +159,7 @@ class _Wiring:
         takers = self._takers[name]
         return takers[0] if len(takers) == 1 and name not in self.outputs else None
 
-    def only_float32_takes(self, name: str, found: Mapping[str, Place]) -> bool:
+    def only_float32_takes(self, name: str, found: Mapping[str, LayerQuantization]) -> bool:
         """Return whether all that take an output stay float32 themselves."""
         return name not in self.outputs and all(found[taker].float32 for taker in self._takers[name])
 
@@ -169,35 +169,35 @@ def _left_out(layer: Any, exclude: Sequence[str]) -> str:
     return f"excluded by '{pattern}'" if pattern else ""
 
 
-def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, Place]) -> Place:
+def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQuantization]) -> LayerQuantization:
     name, kind, activation = layer.name, type(layer).__name__, activation_name(layer)
     if reason:
-        return Place(layer=name, output="own", float32=reason)
+        return LayerQuantization(layer=name, output="own", float32=reason)
     if name == INPUT_LAYER:
-        return Place(layer=name, output="own")
+        return LayerQuantization(layer=name, output="own")
     if kind in KERNELS:
-        return Place(layer=name, kernel=KERNELS[kind], output="own")
+        return LayerQuantization(layer=name, kernel=KERNELS[kind], output="own")
     if kind == "Softmax" or (kind == "Activation" and activation in _FIXED):
         limits = _FIXED["softmax" if kind == "Softmax" else activation]
         # A rounded probability at the end would give the loss no gradient; TFLite rounds it by itself.
-        return Place(layer=name, output="none" if name in wiring.outputs else "fixed", limits=limits)
+        return LayerQuantization(layer=name, output="none" if name in wiring.outputs else "fixed", limits=limits)
     if kind in _PASSES_VALUES or (kind == "Activation" and activation == "linear"):
-        return Place(layer=name)
+        return LayerQuantization(layer=name)
     if kind in _KEEPS_RANGE:
         if getattr(layer, "interpolation", "") == "nearest":
-            return Place(layer=name)
+            return LayerQuantization(layer=name)
         source = _range_of(wiring.feeders(layer)[0], found, wiring)
-        return Place(layer=name, output="shared" if source else "own", source=source)
+        return LayerQuantization(layer=name, output="shared" if source else "own", source=source)
     if kind in _NEW_RANGE and not _thresholded(layer):
-        return Place(layer=name, output="own")
+        return LayerQuantization(layer=name, output="own")
     if kind == "Activation" and activation in _ACTIVATIONS:
-        return Place(layer=name, output="own")
+        return LayerQuantization(layer=name, output="own")
     # Among them Maximum and Minimum: the converter wants one scale for all their ends and does not see to it.
     what = f"{kind} with {activation}" if kind == "Activation" else kind
-    return Place(layer=name, output="own", float32=f"no int8 rule is known for {what}")
+    return LayerQuantization(layer=name, output="own", float32=f"no int8 rule is known for {what}")
 
 
-def _range_of(name: str, found: Mapping[str, Place], wiring: _Wiring) -> str | None:
+def _range_of(name: str, found: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
     """Return the layer whose range the output of `name` has, or None."""
     while name in found:
         place = found[name]
@@ -212,7 +212,7 @@ def _range_of(name: str, found: Mapping[str, Place], wiring: _Wiring) -> str | N
     return None
 
 
-def _relu_behind(layer: Any, found: Mapping[str, Place], wiring: _Wiring) -> str | None:
+def _relu_behind(layer: Any, found: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
     """Return the ReLU that alone takes a layer's output, where both are int8 and the output has a range of its own."""
     place, taker = found[layer.name], wiring.only_taker(layer.name)
     if taker is None or place.output != "own" or place.float32 or activation_name(layer) != "linear":
@@ -237,19 +237,19 @@ def activation_name(layer: Any) -> str:
     return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
 
 
-def float32_layers(found: Mapping[str, Place]) -> dict[str, str]:
+def float32_layers(found: Mapping[str, LayerQuantization]) -> dict[str, str]:
     """Return the layers that stay float32 with the reason."""
     return {name: place.float32 for name, place in found.items() if place.float32}
 
 
-def ranged(found: Mapping[str, Place]) -> Iterator[Place]:
+def ranged(found: Mapping[str, LayerQuantization]) -> Iterator[LayerQuantization]:
     """Yield the places whose output is quantised."""
     return (place for place in found.values() if place.output != "none")
 
 
 def quantized(
     tf_model: Any,
-    found: Mapping[str, Place],
+    found: Mapping[str, LayerQuantization],
     *,
     frozen: Sequence[str] = (),
     preserve_sparsity: bool = False,

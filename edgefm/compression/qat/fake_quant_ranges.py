@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.qat.fake_quant import PREFIX, Place, ranged
+from edgefm.compression.qat.fake_quant import PREFIX, LayerQuantization, ranged
 from edgefm.compression.qat.qat_graph import INPUT_LAYER
 from edgefm.core.progress import Progress
 
@@ -30,7 +30,12 @@ _NARROWEST = 1e-6
 
 
 def measured_ranges(
-    tf_model: Any, found: Mapping[str, Place], inputs: NDArray[np.float32], *, label: str, progress: Progress
+    tf_model: Any,
+    found: Mapping[str, LayerQuantization],
+    inputs: NDArray[np.float32],
+    *,
+    label: str,
+    progress: Progress,
 ) -> dict[str, Range]:
     """Return the range of each quantised output of the float model, 0 always within; the model's ends are not clipped.
 

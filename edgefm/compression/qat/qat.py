@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import fine_tune
-from edgefm.compression.fine_tuning.task import Task, Teacher
-from edgefm.compression.qat.fake_quant import Place, float32_layers, places, quantized
+from edgefm.compression.fine_tuning.task import Task
+from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places, quantized
 from edgefm.compression.qat.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.qat.qat_graph import Prepared, prepare, with_weights
 from edgefm.compression.qat.qat_parity import Parity, parity
@@ -24,7 +24,8 @@ from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Split
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.keras_graph.graph import Graph, is_graph
-from edgefm.recipes import QuantizeAware
+from edgefm.recipes import Qat
+from edgefm.training.distillation import Teacher
 
 # Training samples that set the ranges of activations.
 CALIBRATION_SAMPLES = 512
@@ -42,7 +43,7 @@ class FakeQuantGraph:
     """
 
     model: Any
-    places: Mapping[str, Place]
+    places: Mapping[str, LayerQuantization]
     ranges: Mapping[str, Range]
 
 
@@ -72,7 +73,7 @@ class QatResult:
 
 def quantization_aware_train(
     model: Any,
-    recipe: QuantizeAware,
+    recipe: Qat,
     task: Task,
     *,
     seed: int,
@@ -93,7 +94,7 @@ def quantization_aware_train(
       ModelError: a layer that the bridge, tfmot or TFLite's converter cannot take; it is named.
       TrainingDivergedError: the loss or an answer is not finite.
     """
-    from edgefm.tflite.weights import float32_operators, kernels
+    from edgefm.tflite.weights import float32_operators, stored_kernels
     from edgefm_converters.bridge.bridge import check_parity, to_tf_keras
     from edgefm_converters.bridge.bridge_layers import SUPPORTED, no_counterpart
     from edgefm_converters.tflite.fake_quant_to_tflite import int8_tflite
@@ -163,7 +164,7 @@ def quantization_aware_train(
             "calibration_samples": len(samples),
             "float32": float32_layers(found),
             "float32_operators": list(float32_operators(content)),
-            "kernels": [kernel.to_json() for kernel in kernels(content)],
+            "kernels": [kernel.to_json() for kernel in stored_kernels(content)],
             "parity": agreed.to_json(),
         },
     )
@@ -219,7 +220,7 @@ def _calibration_inputs(task: Task, *, seed: int) -> NDArray[np.float32]:
     return task.inputs(calibration_images(train, count=min(CALIBRATION_SAMPLES, len(train)), seed=seed))
 
 
-def _learnt(graph: Any, found: Mapping[str, Place]) -> dict[str, list[NDArray[np.float32]]]:
+def _learnt(graph: Any, found: Mapping[str, LayerQuantization]) -> dict[str, list[NDArray[np.float32]]]:
     """Return the weights of the layers within tfmot's wrappers, by the layers' names, in Keras' order."""
     weights = {}
     for layer in graph.layers:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.qat.fake_quant import PREFIX, Place, ancestors, layer_of
+from edgefm.compression.qat.fake_quant import PREFIX, LayerQuantization, ancestors, layer_of
 from edgefm.compression.qat.fake_quant_ranges import Range
 from edgefm.core.progress import SILENT, Progress
 
@@ -26,7 +26,7 @@ _OWN_LEVELS = 1.5
 _BATCH = 1000
 
 
-class Inputs(Protocol):
+class EncodedInputs(Protocol):
     """Real inputs that are encoded part by part: all of them at once may not fit into memory."""
 
     def __len__(self) -> int: ...
@@ -79,9 +79,9 @@ class Parity:
 def parity(
     quantized: Any,
     content: bytes,
-    inputs: Inputs,
+    inputs: EncodedInputs,
     *,
-    places: Mapping[str, Place],
+    places: Mapping[str, LayerQuantization],
     ranges: Mapping[str, Range],
     classes: bool,
     label: str = "parity",
@@ -143,7 +143,7 @@ def first_divergence(
     content: bytes,
     sample: NDArray[np.float32],
     *,
-    places: Mapping[str, Place],
+    places: Mapping[str, LayerQuantization],
     ranges: Mapping[str, Range],
     index: int,
     last: float,
@@ -204,7 +204,7 @@ def _compiled(quantized: Any) -> Any:
     return lambda batch: tuple(output.numpy() for output in function(batch))
 
 
-def _scales(places: Mapping[str, Place], ranges: Mapping[str, Range]) -> dict[str, float]:
+def _scales(places: Mapping[str, LayerQuantization], ranges: Mapping[str, Range]) -> dict[str, float]:
     """Return what one level of each layer's output is worth in the file, in the order in which layers run."""
     decides = {name: place.shares or name for name, place in places.items() if place.output != "none" or place.shares}
     ends = {name: ranges[other] for name, other in decides.items() if other in ranges}

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import PARITY_SAMPLES, fine_tune
-from edgefm.compression.fine_tuning.task import PassResult, Task, Teacher
+from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.compression.weights import sparsity
 from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, chosen_kernels, kernel_of
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.silence import silenced
 from edgefm.recipes import Cluster
+from edgefm.training.distillation import Teacher
 
 _ITERATIONS = 50
 

@@ -16,13 +16,14 @@ from dataclasses import asdict
 from typing import Any
 
 from edgefm.compression.fine_tuning.loop import PARITY_SAMPLES, fine_tune
-from edgefm.compression.fine_tuning.task import PassResult, Task, Teacher
+from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.compression.weights import sparsity
 from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, chosen_kernels, kernel_of
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.silence import silenced
 from edgefm.recipes import Prune
+from edgefm.training.distillation import Teacher
 
 # The schedule grows over this share of the steps; the rest trains at the final sparsity.
 _GROWTH_SHARE = 0.5

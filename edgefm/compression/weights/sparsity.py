@@ -43,14 +43,6 @@ def levels(kernel: Kernel) -> int:
     return len(np.unique(kernel))
 
 
-def levels_in_a_channel(kernel: Kernel, *, axis: int) -> int:
-    """Return the greatest number of different values in one channel along `axis`; 0 for an empty kernel."""
-    rows = np.sort(np.moveaxis(kernel, axis, 0).reshape(kernel.shape[axis], -1), axis=1)
-    if rows.size == 0:
-        return 0
-    return int(1 + (np.diff(rows, axis=1) != 0).sum(axis=1).max())
-
-
 def rows(kernel: Kernel, *, layout: Layout) -> Kernel:
     """Return a kernel as [rows, c_in]: one row an output channel and position, in the order of a .tflite file.
 

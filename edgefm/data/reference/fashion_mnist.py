@@ -77,7 +77,7 @@ FILES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DatasetFolder:
     """Where the four files lie.
 
     Attributes:
@@ -122,7 +122,7 @@ def load_fashion_mnist(data_dir: Path | None = None, *, download: bool = True, p
     )
 
 
-def find(data_dir: Path | None = None, *, download: bool = True, progress: Progress = SILENT) -> Source:
+def find(data_dir: Path | None = None, *, download: bool = True, progress: Progress = SILENT) -> DatasetFolder:
     """Return where the four files lie; fetch them into edgefm's cache where they are nowhere.
 
     Searched in this order: `data_dir`, or the folder in EDGEFM_DATA_DIR (either of them is final); Debian's
@@ -143,9 +143,9 @@ def find(data_dir: Path | None = None, *, download: bool = True, progress: Progr
         return named
     failures: list[str] = []
     for place in (
-        Source(folder=DEBIAN_FOLDER, origin="Debian's folder"),
-        Source(folder=keras_folder(), origin="the Keras cache"),
-        Source(folder=cache_folder(), origin="edgefm's cache"),
+        DatasetFolder(folder=DEBIAN_FOLDER, origin="Debian's folder"),
+        DatasetFolder(folder=keras_folder(), origin="the Keras cache"),
+        DatasetFolder(folder=cache_folder(), origin="edgefm's cache"),
     ):
         reason = _lacks(place.folder)
         if not reason:
@@ -194,21 +194,21 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("edgefm")) / "fashion-mnist"
 
 
-def _named_folder(data_dir: Path | None) -> Source | None:
+def _named_folder(data_dir: Path | None) -> DatasetFolder | None:
     if data_dir is not None:
-        return Source(folder=data_dir, origin="--data-dir")
+        return DatasetFolder(folder=data_dir, origin="--data-dir")
     variable = os.environ.get(DATA_DIR_VARIABLE)
-    return Source(folder=Path(variable).expanduser(), origin=DATA_DIR_VARIABLE) if variable else None
+    return DatasetFolder(folder=Path(variable).expanduser(), origin=DATA_DIR_VARIABLE) if variable else None
 
 
-def _fetch(cache: Path, *, failures: list[str], progress: Progress) -> Source:
+def _fetch(cache: Path, *, failures: list[str], progress: Progress) -> DatasetFolder:
     """Fill the cache from the network and return it; `failures` are the places already tried."""
     from filelock import FileLock
 
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock"):
         if not _lacks(cache):
-            return Source(folder=cache, origin="edgefm's cache")
+            return DatasetFolder(folder=cache, origin="edgefm's cache")
         for origin, where, fetch in (
             ("the official download", OFFICIAL_URL, _fetch_official),
             ("Debian's package", DEBIAN_PACKAGE, _fetch_debian),
@@ -219,7 +219,7 @@ def _fetch(cache: Path, *, failures: list[str], progress: Progress) -> Source:
                 failures.append(f"{origin}, {where}: {error.message}")
                 progress.note(f"{origin} failed: {error.message}")
             else:
-                return Source(folder=cache, origin=origin)
+                return DatasetFolder(folder=cache, origin=origin)
     raise _nowhere(failures)
 
 
@@ -265,7 +265,7 @@ def _lacks(folder: Path) -> str:
     return f"{', '.join(missing)} missing" if missing else ""
 
 
-def _diagnosis(file: _File, content: idx.Content, found: str) -> str:
+def _diagnosis(file: _File, content: idx.Decompressed, found: str) -> str:
     for other in FILES:
         if found == other.sha256 and other is not file:
             return f"the files are swapped, this is the content of {other.name}"

@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class Decompressed:
     """What a file holds once decompressed.
 
     Attributes:
@@ -35,12 +35,12 @@ class Content:
     defect: str | None
 
 
-def read_content(path: Path) -> Content:
+def read_content(path: Path) -> Decompressed:
     """Return the decompressed content of a gzip file, or a plain file as it is."""
     raw = path.read_bytes()
     if not raw.startswith(_GZIP_MAGIC):
         empty = "it is empty" if not raw else None
-        return Content(data=raw, defect=empty)
+        return Decompressed(data=raw, defect=empty)
     stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     parts: list[bytes] = []
     defect: str | None = None
@@ -56,7 +56,7 @@ def read_content(path: Path) -> Content:
             defect = "it is truncated: the gzip stream ends too early"
     except zlib.error as error:
         defect = f"its gzip stream is damaged ({error})"
-    return Content(data=b"".join(parts), defect=defect)
+    return Decompressed(data=b"".join(parts), defect=defect)
 
 
 def parse(data: bytes, *, source: Path) -> NDArray[np.uint8]:

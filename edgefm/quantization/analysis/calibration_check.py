@@ -15,9 +15,9 @@ from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality
 from edgefm.quantization.analysis.examined import Examined
-from edgefm.quantization.analysis.sample_checks import Check, check_samples
+from edgefm.quantization.analysis.sample_checks import SampleCheck, check_samples
 from edgefm.quantization.analysis.saturation import TensorSaturation, saturation
-from edgefm.quantization.analysis.sensitivity import SCHEME, Measured, compared
+from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, compared
 from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -38,7 +38,7 @@ class Point:
     """One int8 file: the number of samples that calibrated it, and what it answers."""
 
     images: int
-    measured: Measured
+    measured: FileQuality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class CalibrationReport:
       images: number of validation samples that files were measured on.
     """
 
-    checks: tuple[Check, ...]
+    checks: tuple[SampleCheck, ...]
     saturation: tuple[TensorSaturation, ...]
     curve: tuple[Point, ...]
     quality: str
@@ -183,9 +183,9 @@ def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
         )
 
 
-def _dtype(samples: NDArray[Any]) -> Check:
+def _dtype(samples: NDArray[Any]) -> SampleCheck:
     what = "8-bit pixels, encoded as the model takes them" if samples.dtype == np.uint8 else "inputs as they are"
-    return Check(name="dtype", held=True, verdict=f"{samples.dtype}: taken as {what}")
+    return SampleCheck(name="dtype", held=True, verdict=f"{samples.dtype}: taken as {what}")
 
 
 def _calibrated(model: Examined, inputs: NDArray[np.float32], *, earlier: Calibration | None = None) -> Calibration:
@@ -193,11 +193,11 @@ def _calibrated(model: Examined, inputs: NDArray[np.float32], *, earlier: Calibr
     return calibrate(model.float32, inputs, value_range=value_range, pixels=model.pixels, earlier=earlier)
 
 
-def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any]) -> Check:
+def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any]) -> SampleCheck:
     """Return whether the float32 model does best with the encoding that it is said to take."""
     low, high = model.encoding.value_range
     if not model.pixels and (low, high) not in _ENCODINGS:
-        return Check(name="encoding", held=None, verdict="not checked: the inputs are no pictures")
+        return SampleCheck(name="encoding", held=None, verdict="not checked: the inputs are no pictures")
     quality = model.task.quality
     unit = (inputs - low) / (high - low)
     values: dict[tuple[float, float], float] = {}
@@ -211,30 +211,30 @@ def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any
     said = f"with inputs {low:g} to {high:g} float32 has {quality.name} {_shown(own, quality)}"
     if better != (low, high) and gain > enough:
         least, most = better
-        return Check(
+        return SampleCheck(
             name="encoding",
             held=False,
             verdict=f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}: the inputs are normalised "
             f"twice or not at all. Give --value-range {least:g},{most:g}",
         )
-    return Check(name="encoding", held=True, verdict=f"{said}; no other usual encoding does better")
+    return SampleCheck(name="encoding", held=True, verdict=f"{said}; no other usual encoding does better")
 
 
-def _saturated(clipped: Sequence[TensorSaturation]) -> Check:
+def _saturated(clipped: Sequence[TensorSaturation]) -> SampleCheck:
     worst = max(clipped, key=lambda tensor: tensor.clipped_held_out, default=None)
     if worst is None:
-        return Check(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
+        return SampleCheck(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
     found = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
     if worst.clipped_held_out > CLIPPED_AT_MOST:
-        return Check(
+        return SampleCheck(
             name="saturation",
             held=False,
             verdict=f"{found} outside its range, more than {100 * CLIPPED_AT_MOST:g} %: take more varied samples",
         )
-    return Check(name="saturation", held=True, verdict=f"{found} outside its range at most")
+    return SampleCheck(name="saturation", held=True, verdict=f"{found} outside its range at most")
 
 
-def _enough(curve: Sequence[Point], used: int, quality: Quality) -> Check:
+def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
     own = next(point.measured for point in curve if point.images == used)
     best = min(curve, key=lambda point: (point.measured.loss, point.images))
     unit = " points" if quality.unit == "%" else ""
@@ -242,8 +242,8 @@ def _enough(curve: Sequence[Point], used: int, quality: Quality) -> Check:
     least = best.measured.loss
     found = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
     if own.loss - least > allowed and best.images > used:
-        return Check(name="enough", held=False, verdict=f"{found}: take {best.images}")
-    return Check(name="enough", held=True, verdict=found)
+        return SampleCheck(name="enough", held=False, verdict=f"{found}: take {best.images}")
+    return SampleCheck(name="enough", held=True, verdict=found)
 
 
 def _shown(value: float, quality: Quality) -> str:

@@ -13,7 +13,7 @@ from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import RecipeError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality
-from edgefm.quantization.analysis.sensitivity import SCHEME, Measured, Sensitivity, check_samples, compared
+from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Sensitivity, check_samples, compared
 from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm_converters.tflite.quantizing import Calibration, quantize_tflite, quantizer_recipe
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
@@ -22,7 +22,7 @@ VARIANT = "int8_mixed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class SearchedFile:
     """One file of the search.
 
     Attributes:
@@ -32,7 +32,7 @@ class Step:
     """
 
     keep_float: tuple[str, ...]
-    measured: Measured
+    measured: FileQuality
     size_bytes: int
 
 
@@ -51,7 +51,7 @@ class MixedPrecision:
     keep_float: tuple[str, ...]
     held: bool
     drop_at_most: float
-    steps: tuple[Step, ...]
+    steps: tuple[SearchedFile, ...]
     images: int
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def choose_mixed_precision(
     reference = tflite_outputs(float32, inputs)
     best = quality.function(reference, targets)
     order = [layer.layer for layer in found.ranked if layer.error > 0 and layer.known]
-    steps: list[Step] = []
+    steps: list[SearchedFile] = []
     for kept in range(len(order) + 1):
         progress.step("mixed precision", kept, len(order) + 1, {"float": str(kept)})
         keep = tuple(order[:kept])
@@ -104,7 +104,7 @@ def choose_mixed_precision(
             float32, SCHEME, calibration=calibration, keep_float=_exactly(keep), layer_names=layer_names
         )
         measured = compared(tflite_outputs(content, inputs), reference, targets, quality=quality, best=best)
-        steps.append(Step(keep_float=keep, measured=measured, size_bytes=len(content)))
+        steps.append(SearchedFile(keep_float=keep, measured=measured, size_bytes=len(content)))
         if measured.loss <= drop_at_most:
             break
     progress.step("mixed precision", len(order) + 1, len(order) + 1)

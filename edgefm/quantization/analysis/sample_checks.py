@@ -19,7 +19,7 @@ _NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class SampleCheck:
     """One check.
 
     Attributes:
@@ -40,7 +40,7 @@ def check_samples(
     held_out: NDArray[np.float32],
     labels: NDArray[np.int64] | None = None,
     classes: Sequence[str] | None = None,
-) -> tuple[Check, ...]:
+) -> tuple[SampleCheck, ...]:
     """Return the checks of calibration samples, all of them, whatever they find.
 
     Args:
@@ -53,10 +53,12 @@ def check_samples(
     finite = bool(np.isfinite(inputs).all())
     if not finite:
         bad = int((~np.isfinite(inputs)).sum())
-        first = Check(name="finite", held=False, verdict=f"{bad} values are NaN or infinite: remove these samples")
+        first = SampleCheck(
+            name="finite", held=False, verdict=f"{bad} values are NaN or infinite: remove these samples"
+        )
         return (first, _number(len(inputs)))
     return (
-        Check(name="finite", held=True, verdict="all values are finite"),
+        SampleCheck(name="finite", held=True, verdict="all values are finite"),
         _range(inputs, value_range),
         _likeness(inputs, held_out),
         _constant(inputs),
@@ -66,33 +68,33 @@ def check_samples(
     )
 
 
-def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> Check:
+def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> SampleCheck:
     low, high = value_range
     least, most = float(inputs.min()), float(inputs.max())
     found = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
     slack = 1e-3 * (high - low)
     if least < low - slack or most > high + slack:
-        return Check(
+        return SampleCheck(
             name="range", held=False, verdict=f"{found}: they lack the normalisation that the model was trained with"
         )
     share = (most - least) / (high - low)
     if share < _NORMALISED_TWICE:
-        return Check(
+        return SampleCheck(
             name="range",
             held=False,
             verdict=f"{found}, of which they use {100 * share:.2g} %: they look normalised twice. Give them as the "
             "model takes them, or as uint8 pixels",
         )
     if share < _COVERED:
-        return Check(
+        return SampleCheck(
             name="range",
             held=False,
             verdict=f"{found}, of which they use only {100 * share:.0f} %: take more varied ones",
         )
-    return Check(name="range", held=True, verdict=found)
+    return SampleCheck(name="range", held=True, verdict=found)
 
 
-def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Check:
+def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> SampleCheck:
     mean, spread = float(held_out.mean()), float(held_out.std())
     own_mean, own_spread = float(inputs.mean()), float(inputs.std())
     theirs = f"validation samples have {mean:.3g} and {spread:.3g}"
@@ -100,55 +102,55 @@ def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Che
     far = abs(own_mean - mean) > _MEAN_APART * spread
     factor = own_spread / spread if spread else 1.0
     if far or not 1 / _SPREAD_APART <= factor <= _SPREAD_APART:
-        return Check(name="likeness", held=False, verdict=f"{found}: they are not like what the model will see")
-    return Check(name="likeness", held=True, verdict=found)
+        return SampleCheck(name="likeness", held=False, verdict=f"{found}: they are not like what the model will see")
+    return SampleCheck(name="likeness", held=True, verdict=found)
 
 
-def _constant(inputs: NDArray[np.float32]) -> Check:
+def _constant(inputs: NDArray[np.float32]) -> SampleCheck:
     flat = inputs.reshape(len(inputs), -1)
     count = int((flat.min(axis=1) == flat.max(axis=1)).sum()) if flat.shape[1] > 1 else 0
     if count > _CONSTANT * len(inputs):
-        return Check(
+        return SampleCheck(
             name="constant",
             held=False,
             verdict=f"{count} of {len(inputs)} samples are one value throughout: remove them",
         )
-    return Check(name="constant", held=True, verdict=f"{count} of {len(inputs)} samples are one value throughout")
+    return SampleCheck(name="constant", held=True, verdict=f"{count} of {len(inputs)} samples are one value throughout")
 
 
-def _repeated(inputs: NDArray[np.float32]) -> Check:
+def _repeated(inputs: NDArray[np.float32]) -> SampleCheck:
     different = len({sample.tobytes() for sample in inputs})
     repeated = len(inputs) - different
     if repeated > _REPEATED * len(inputs):
-        return Check(
+        return SampleCheck(
             name="repeated",
             held=False,
             verdict=f"{repeated} of {len(inputs)} samples repeat another one: they set no ranges of their own",
         )
-    return Check(name="repeated", held=True, verdict=f"{repeated} of {len(inputs)} samples repeat another one")
+    return SampleCheck(name="repeated", held=True, verdict=f"{repeated} of {len(inputs)} samples repeat another one")
 
 
-def _number(count: int) -> Check:
+def _number(count: int) -> SampleCheck:
     if count < FEWEST:
-        return Check(name="number", held=False, verdict=f"{count} samples are few: give {FEWEST} or more")
-    return Check(name="number", held=True, verdict=f"{count} samples; {FEWEST} or more are expected")
+        return SampleCheck(name="number", held=False, verdict=f"{count} samples are few: give {FEWEST} or more")
+    return SampleCheck(name="number", held=True, verdict=f"{count} samples; {FEWEST} or more are expected")
 
 
-def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> Check:
+def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> SampleCheck:
     if classes is None:
-        return Check(name="classes", held=None, verdict="not checked: the targets are no classes")
+        return SampleCheck(name="classes", held=None, verdict="not checked: the targets are no classes")
     if labels is None:
-        return Check(name="classes", held=None, verdict="not checked: the samples have no labels")
+        return SampleCheck(name="classes", held=None, verdict="not checked: the samples have no labels")
     counts = np.bincount(labels, minlength=len(classes))
     missing = [name for name, count in zip(classes, counts, strict=False) if count == 0]
     if missing:
         named = ", ".join(missing[:_NAMED_AT_MOST]) + (" …" if len(missing) > _NAMED_AT_MOST else "")
-        return Check(
+        return SampleCheck(
             name="classes",
             held=False,
             verdict=f"{len(missing)} of {len(classes)} classes have no sample ({named}): what they need sets no range",
         )
-    return Check(
+    return SampleCheck(
         name="classes",
         held=True,
         verdict=f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples",

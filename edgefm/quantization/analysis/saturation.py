@@ -13,7 +13,7 @@ from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import operator_layers
-from edgefm_converters.tflite.partly_quantised import Pair
+from edgefm_converters.tflite.partly_quantised import OperatorPairs
 
 _TOLD_EVERY = 50
 
@@ -64,7 +64,7 @@ def saturation(
     model = flatbuffer.editable(prepared)
     graph = model.subgraphs[0]
     layers = operator_layers(prepared, layer_names)
-    ranges = Pair(prepared, int8).ranges()
+    ranges = OperatorPairs(prepared, int8).ranges()
     tensors = {
         int(index): (
             layers.get(place, graph.tensors[index].name.decode()),

@@ -18,7 +18,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Outputs, Quality
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import traced_operators
-from edgefm_converters.tflite.partly_quantised import Pair
+from edgefm_converters.tflite.partly_quantised import OperatorPairs
 from edgefm_converters.tflite.quantizing import Calibration, quantize_tflite
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -27,7 +27,7 @@ SCHEME = "int8_w8a8"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class FileQuality:
     """One file's answers.
 
     Attributes:
@@ -59,8 +59,8 @@ class LayerSensitivity:
     known: bool
     operators: tuple[str, ...]
     weights: int
-    weights_only: Measured | None
-    activations_only: Measured | None
+    weights_only: FileQuality | None
+    activations_only: FileQuality | None
 
     @property
     def error(self) -> float:
@@ -90,7 +90,7 @@ class Sensitivity:
     quality: str
     unit: str
     float32: float
-    int8: Measured
+    int8: FileQuality
     images: int
     calibration_images: int
 
@@ -133,7 +133,7 @@ def sensitivity(
     prepared = float_file(float32)
     # int8 ends keep the tensors as they are.
     int8 = quantize_tflite(prepared, SCHEME, calibration=replace(calibration, pixels=False))
-    pair = Pair(prepared, int8)
+    pair = OperatorPairs(prepared, int8)
     groups: dict[str, list[int]] = {}
     names: dict[str, list[str]] = {}
     known: set[str] = set()
@@ -145,7 +145,7 @@ def sensitivity(
     reference = tflite_outputs(prepared, inputs)
     best = quality.function(reference, targets)
 
-    def measured(content: bytes) -> Measured:
+    def measured(content: bytes) -> FileQuality:
         return compared(tflite_outputs(content, inputs), reference, targets, quality=quality, best=best)
 
     rows = []
@@ -175,13 +175,15 @@ def sensitivity(
     )
 
 
-def compared(found: Outputs, reference: Outputs, targets: NDArray[Any], *, quality: Quality, best: float) -> Measured:
+def compared(
+    found: Outputs, reference: Outputs, targets: NDArray[Any], *, quality: Quality, best: float
+) -> FileQuality:
     """Return how good some outputs are, and how far they are from the reference's."""
     value = quality.function(found, targets)
     squares = [float(((ours - theirs) ** 2).mean()) for ours, theirs in zip(found, reference, strict=True)]
     spreads = [float(theirs.var()) for theirs in reference]
     shares = [square / spread if spread else 0.0 for square, spread in zip(squares, spreads, strict=True)]
-    return Measured(quality=value, loss=quality.loss(best, value), output_error=float(np.sqrt(np.mean(shares))))
+    return FileQuality(quality=value, loss=quality.loss(best, value), output_error=float(np.sqrt(np.mean(shares))))
 
 
 def check_samples(inputs: NDArray[np.float32], targets: NDArray[Any]) -> None:

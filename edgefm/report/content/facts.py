@@ -29,7 +29,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ReferenceComparison:
     """A model against the reference on the same samples.
 
     Attributes:
@@ -100,7 +100,7 @@ class Model:
     quality: Interval | None
     classes: tuple[ClassScore, ...]
     confusion: NDArray[np.int64]
-    comparison: Comparison | None
+    comparison: ReferenceComparison | None
     invoke_ns: NDArray[np.int64]
     rounds_ns: Mapping[int, NDArray[np.int64]]
     round_medians_ns: NDArray[np.float64]
@@ -317,11 +317,11 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
     )
 
 
-def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> Comparison | None:
+def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> ReferenceComparison | None:
     if value is None:
         return None
     difference = value["accuracy_difference"] if measure is ACCURACY else value.get("quality_difference")
-    return Comparison(
+    return ReferenceComparison(
         reference=value["reference"],
         only_reference_right=value["only_reference_right"] or 0,
         only_this_right=value["only_this_right"] or 0,

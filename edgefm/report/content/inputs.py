@@ -37,7 +37,7 @@ class Missing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class ModelAnswers:
     """What one model answered.
 
     Attributes:
@@ -55,7 +55,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class ReportInputs:
     """What a run holds for a report.
 
     Attributes:
@@ -75,7 +75,7 @@ class Inputs:
     steps: tuple[Step, ...] = ()
     record: Mapping[str, Any] | None = None
     truth: NDArray[np.int64] | None = None
-    predictions: Mapping[str, Prediction] = field(default_factory=dict)
+    predictions: Mapping[str, ModelAnswers] = field(default_factory=dict)
     images: NDArray[np.uint8] | None = None
     history: Mapping[str, Any] | None = None
     quantize: Mapping[str, Any] | None = None
@@ -84,7 +84,7 @@ class Inputs:
     missing: tuple[Missing, ...] = ()
 
 
-def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Inputs:
+def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> ReportInputs:
     """Return what a run holds for a report; steps that are not there are listed as missing.
 
     Raises:
@@ -99,7 +99,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
         )
     missing: list[Missing] = []
     history = record = described = truth = images = None
-    predictions: dict[str, Prediction] = {}
+    predictions: dict[str, ModelAnswers] = {}
     contracts: tuple[Contract, ...] = ()
     weights: dict[str, Weights] = {}
     place = str(run.path)
@@ -133,7 +133,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
             except EdgefmError as error:
                 command = "edgefm data fetch" if brought is None else None
                 missing.append(Missing(what="pictures of single images", why=error.message, command=command))
-    return Inputs(
+    return ReportInputs(
         run_id=run.run_id,
         steps=steps,
         record=record,
@@ -218,7 +218,7 @@ def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ..
     return tuple(sorted(found, key=lambda one: (order.get(one.variant, len(order)), one.variant)))
 
 
-def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int64] | None, dict[str, Prediction]]:
+def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int64] | None, dict[str, ModelAnswers]]:
     if not path.is_file():
         return None, {}
     try:
@@ -227,7 +227,7 @@ def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int6
                 return None, {}
             truth = np.asarray(held["truth"], dtype=np.int64)
             predictions = {
-                model["name"]: Prediction(
+                model["name"]: ModelAnswers(
                     predicted=np.asarray(held[f"{model['name']}/predicted"], dtype=np.int64),
                     confidence=np.asarray(held[f"{model['name']}/confidence"], dtype=np.float32),
                 )

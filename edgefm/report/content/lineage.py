@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgefm.core.errors import RecipeError
-from edgefm.recipes import PostTraining, Prune, Quantization, QuantizeAware, Slim, Variant
+from edgefm.recipes import PostTraining, Prune, Qat, Quantization, Slim, Variant
 from edgefm.recipes.passes import Cluster, Pass
 
 ROOT = "float32"
@@ -214,7 +214,7 @@ def _of_pass(done: Pass) -> Ingredient:
 
 def _of_training(passes: Iterable[Pass]) -> Iterable[Ingredient]:
     last = list(passes)[-1]
-    if isinstance(last, QuantizeAware) and not last.per_channel:
+    if isinstance(last, Qat) and not last.per_channel:
         words = "one scale for each kernel"
         yield Ingredient(kind="per_tensor", key="per_tensor", short="one scale", words=words)
 

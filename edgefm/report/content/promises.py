@@ -15,7 +15,7 @@ _AGREEMENT = "99.7 %"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class FileGate:
     """One thing that was promised of a file.
 
     Attributes:
@@ -39,7 +39,7 @@ class Gate:
         return "no limit" if self.held is None else "held" if self.held else "broken"
 
 
-def gates(quantize: Mapping[str, Any]) -> list[Gate]:
+def gates(quantize: Mapping[str, Any]) -> list[FileGate]:
     """Return all gates of a run's files, in the order of the variants."""
     return [gate for variant in quantize.get("variants", []) for gate in _gates(variant)]
 
@@ -49,7 +49,7 @@ def skipped(quantize: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(one["variant"], one["reason"]) for one in quantize.get("skipped", [])]
 
 
-def summary(found: Sequence[Gate]) -> str:
+def summary(found: Sequence[FileGate]) -> str:
     """Return how many gates held, and which did not, in one sentence."""
     stated = [gate for gate in found if gate.held is not None]
     broken = [gate for gate in stated if not gate.held]
@@ -61,7 +61,7 @@ def summary(found: Sequence[Gate]) -> str:
     return f"{len(stated) - len(broken)} of {len(stated)} gates held; broken: {names}."
 
 
-def _gates(variant: Mapping[str, Any]) -> Iterator[Gate]:
+def _gates(variant: Mapping[str, Any]) -> Iterator[FileGate]:
     name = variant["variant"]
     yield from _promised(name, variant.get("promises", []))
     for done in variant.get("passes", []):
@@ -73,7 +73,7 @@ def _gates(variant: Mapping[str, Any]) -> Iterator[Gate]:
         yield _limit(name, validation)
 
 
-def _promised(name: str, promises: Sequence[Mapping[str, Any]]) -> Iterator[Gate]:
+def _promised(name: str, promises: Sequence[Mapping[str, Any]]) -> Iterator[FileGate]:
     """Return one gate for equal promises of several layers; those that broke are named."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for promise in promises:
@@ -89,7 +89,7 @@ def _promised(name: str, promises: Sequence[Mapping[str, Any]]) -> Iterator[Gate
             )
         else:
             text = f"furthest from it: {where}" if where else ""
-        yield Gate(
+        yield FileGate(
             variant=name, promise=what.replace("_", " "), wanted=wanted, found=_span(told, values), held=not broken,
             where=text,
         )  # fmt: skip
@@ -108,7 +108,7 @@ def _parity(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) and "argmax_agreement" in found else None
 
 
-def _agreement(name: str, parity: Mapping[str, Any]) -> Gate:
+def _agreement(name: str, parity: Mapping[str, Any]) -> FileGate:
     images = parity["images"]
     share, within = parity["argmax_agreement"], parity.get("within_two_levels")
     if share is not None:
@@ -125,12 +125,12 @@ def _agreement(name: str, parity: Mapping[str, Any]) -> Gate:
         )
     else:
         where += "; no layer diverges by more than rounding"
-    return Gate(
+    return FileGate(
         variant=name, promise=what, wanted=f"{_AGREEMENT} or more", found=found, held=bool(parity["held"]), where=where
     )
 
 
-def _limit(name: str, validation: Mapping[str, Any]) -> Gate:
+def _limit(name: str, validation: Mapping[str, Any]) -> FileGate:
     measure = Measure(
         name=validation["quality"],
         unit=validation["unit"],
@@ -139,7 +139,7 @@ def _limit(name: str, validation: Mapping[str, Any]) -> Gate:
     # A loss is stored in points where the measure is a share.
     limit, points = validation["limit"], measure.points
     digits = 2 if measure.unit == "%" else 4
-    return Gate(
+    return FileGate(
         variant=name,
         promise=f"loss of {measure.word} on validation",
         wanted="" if limit is None else f"at most {limit:g}{points}",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.report.content.facts import SIGNIFICANCE, Facts, Model
-from edgefm.report.content.inputs import Inputs, Prediction
+from edgefm.report.content.inputs import ModelAnswers, ReportInputs
 from edgefm.report.content.lineage import Growth, plans, tree
 from edgefm.report.content.measure import ACCURACY, Measure
 from edgefm.report.content.wording import Interval
@@ -83,7 +83,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class WaterfallStep:
     """A file, and the way to it from the one that it grew from.
 
     Attributes:
@@ -117,22 +117,22 @@ class Waterfall:
       samples: number of them; 0 without data.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[WaterfallStep, ...]
     measure: Measure
     split: str
     samples: int
 
-    def step(self, name: str) -> Step | None:
+    def step(self, name: str) -> WaterfallStep | None:
         """Return a step by its variant's name, or None."""
         return next((step for step in self.steps if step.name == name), None)
 
     @property
-    def grown(self) -> tuple[Step, ...]:
+    def grown(self) -> tuple[WaterfallStep, ...]:
         """The steps that are no root."""
         return tuple(step for step in self.steps if step.change is not None)
 
 
-def waterfall(held: Inputs, facts: Facts | None) -> Waterfall | None:
+def waterfall(held: ReportInputs, facts: Facts | None) -> Waterfall | None:
     """Return the steps of a run; None where no file grew from another, or nothing says how the files were made.
 
     Figures of the benchmark are taken where it measured the very file; without it, quality is that on the
@@ -155,7 +155,7 @@ def waterfall(held: Inputs, facts: Facts | None) -> Waterfall | None:
     steps = []
     for growth in growths:
         name, parent = growth.name, growth.parent
-        step = Step(growth=growth, figures=figures[name], failure=failures.get(name))
+        step = WaterfallStep(growth=growth, figures=figures[name], failure=failures.get(name))
         if parent is not None:
             step = replace(step, before=figures[parent], change=compare.change(parent, name))
         if root is not None and name != root:
@@ -172,7 +172,7 @@ class _Comparing:
 
     figures: Mapping[str, Figures]
     measured: Mapping[str, Model]
-    held: Inputs
+    held: ReportInputs
     measure: Measure
 
     def change(self, earlier: str, later: str) -> Change:
@@ -221,7 +221,7 @@ class _Comparing:
         return unknown | {"quality": Interval.alone(two.value - one.value)}
 
 
-def paired(truth: NDArray[np.int64], earlier: Prediction, later: Prediction) -> dict[str, Any]:
+def paired(truth: NDArray[np.int64], earlier: ModelAnswers, later: ModelAnswers) -> dict[str, Any]:
     """Return how the later answers differ from the earlier ones on the same samples, as fields of `Change`."""
     before, after = earlier.predicted == truth, later.predicted == truth
     lost, won = int(np.sum(before & ~after)), int(np.sum(after & ~before))

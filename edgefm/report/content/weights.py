@@ -18,14 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.tflite.inspection import Inspection, inspect
+from edgefm.tflite.weights import stored_kernels
 
-_KERNEL_INPUT = 1
 _LEVEL = 6  # of zlib: higher ones take minutes on large models and gain little
 _NUMBER = re.compile(r"_\d+$")
-# Operator -> axis of its kernel that its outputs lie along.
-_OUTPUT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 _DENSE = ("FULLY_CONNECTED", "BATCH_MATMUL")
-_STORED = {"float32": "<f4", "float16": "<f2", "int8": "i1", "int4": "u1"}
+_SHOWN = ("float32", "float16", "int8", "int4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ class Inside:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class LayerWeights:
     """An operator with a kernel.
 
     Attributes:
@@ -81,11 +79,11 @@ class Weights:
       rest_bytes: of all that is no layer: other constants, graph, metadata.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerWeights, ...]
     size_bytes: int
     rest_bytes: int
 
-    def layer(self, name: str) -> Layer | None:
+    def layer(self, name: str) -> LayerWeights | None:
         """Return a layer by its name, or None."""
         return next((layer for layer in self.layers if layer.name == name), None)
 
@@ -111,10 +109,7 @@ def read(path: Path) -> Weights:
       ModelError: the file is missing or damaged.
     """
     inspection = inspect(path)
-    from ai_edge_litert.schema_py_generated import ModelT
-
-    model = ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    layers = tuple(_layers(inspection, model))
+    layers = tuple(_layers(inspection, path.read_bytes()))
     return Weights(
         layers=layers,
         size_bytes=inspection.size_bytes,
@@ -134,7 +129,7 @@ def named_alike(files: Mapping[str, Weights], reference: str) -> dict[str, Weigh
     return {name: replace(one, layers=tuple(_renamed(one.layers, operators, names))) for name, one in files.items()}
 
 
-def _renamed(layers: Sequence[Layer], operators: Sequence[str], names: Sequence[str]) -> list[Layer]:
+def _renamed(layers: Sequence[LayerWeights], operators: Sequence[str], names: Sequence[str]) -> list[LayerWeights]:
     own = [layer.operator for layer in layers]
     blocks = difflib.SequenceMatcher(a=operators, b=own, autojunk=False).get_matching_blocks()
     partner = {block.b + i: names[block.a + i] for block in blocks for i in range(block.size)}
@@ -145,78 +140,41 @@ def _renamed(layers: Sequence[Layer], operators: Sequence[str], names: Sequence[
     return renamed
 
 
-def _layers(inspection: Inspection, model: Any) -> list[Layer]:
-    graph = model.subgraphs[0]
-    made_by = {index: operator for operator in inspection.operators for index in operator.outputs}
-    known: dict[str, int] = {}
-    found = []
-    for operator in inspection.operators:
-        if operator.name not in _OUTPUT_AXIS or len(operator.inputs) <= _KERNEL_INPUT:
+def _layers(inspection: Inspection, content: bytes) -> list[LayerWeights]:
+    from edgefm.tflite import flatbuffer
+
+    model = flatbuffer.read(content)
+    tensors = model.subgraphs[0].tensors
+    seen: dict[str, int] = {}
+    layers = []
+    for kernel in stored_kernels(content):
+        if kernel.graph != 0 or kernel.dtype not in _SHOWN:
             continue
-        index = operator.inputs[_KERNEL_INPUT]
-        # A kernel of half the width comes through DEQUANTIZE.
-        while not inspection.tensors[index].constant and index in made_by and made_by[index].inputs:
-            index = made_by[index].inputs[0]
-        tensor = inspection.tensors[index]
-        if not tensor.constant or tensor.dtype not in _STORED:
-            continue
-        stored = _stored(model, graph.tensors[index], tensor.dtype)
-        if stored is None:
-            continue
-        constants = [i for i in operator.inputs if inspection.tensors[i].constant] or [index]
-        if index not in constants:
-            constants.append(index)
-        axis = _OUTPUT_AXIS[operator.name]
-        channels = np.moveaxis(stored, axis, 0).reshape(stored.shape[axis], -1)
-        name = layer_of(inspection.tensors[index].name) or f"{operator.name} {operator.index}"
-        known[name] = known.get(name, 0) + 1
-        packed = zlib.compress(b"".join(_bytes(model, graph.tensors[i]) for i in constants), _LEVEL)
-        found.append(
-            Layer(
-                name=name if known[name] == 1 else f"{name} ({known[name]})",
+        operator = inspection.operators[kernel.operator_index]
+        own = [i for i in operator.inputs if inspection.tensors[i].constant]
+        constants = dict.fromkeys([*own, kernel.tensor_index])
+        packed = zlib.compress(b"".join(_bytes(model, tensors[i]) for i in constants), _LEVEL)
+        name = layer_of(kernel.tensor) or f"{operator.name} {operator.index}"
+        seen[name] = seen.get(name, 0) + 1
+        layers.append(
+            LayerWeights(
+                name=name if seen[name] == 1 else f"{name} ({seen[name]})",
                 operator=operator.name,
-                dtype=tensor.dtype,
-                values=_real(stored, graph.tensors[index].quantization).reshape(-1),
-                zeros=int((stored == 0).sum()),
-                levels=_most_levels(channels),
+                dtype=kernel.dtype,
+                values=kernel.real.reshape(-1),
+                zeros=kernel.zeros,
+                levels=kernel.levels_in_a_channel,
                 size_bytes=operator.weight_bytes,
                 packed_bytes=len(packed),
                 macs=operator.macs,
             )
         )
-    return found
+    return layers
 
 
 def _bytes(model: Any, tensor: Any) -> bytes:
     data = model.buffers[tensor.buffer].data
     return b"" if data is None else np.asarray(data, np.uint8).tobytes()
-
-
-def _stored(model: Any, tensor: Any, dtype: str) -> NDArray[Any] | None:
-    """Return a kernel as it is stored, in its shape; None where its bytes lie behind the FlatBuffer."""
-    content: NDArray[Any] = np.frombuffer(_bytes(model, tensor), np.dtype(_STORED[dtype]))
-    if dtype == "int4":  # two a byte, the lower half first
-        nibbles = np.stack([content & 0x0F, content >> 4], axis=-1).reshape(-1).astype(np.int8)
-        content = np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8)
-    shape = [int(length) for length in tensor.shape]
-    count = int(np.prod(shape))
-    return content[:count].reshape(shape) if 0 < count <= content.size else None
-
-
-def _real(stored: NDArray[Any], parameters: Any) -> NDArray[np.float32]:
-    real = stored.astype(np.float32)
-    if stored.dtype.kind == "f" or parameters is None or parameters.scale is None or len(parameters.scale) == 0:
-        return real
-    scales = np.asarray(parameters.scale, np.float32)
-    shape = [1] * stored.ndim
-    if len(scales) > 1:
-        shape[int(parameters.quantizedDimension)] = len(scales)
-    return np.asarray(real * scales.reshape(shape), np.float32)
-
-
-def _most_levels(channels: NDArray[Any]) -> int:
-    ordered = np.sort(channels, axis=1)
-    return int(1 + (np.diff(ordered, axis=1) != 0).sum(axis=1).max()) if ordered.size else 0
 
 
 def layer_of(tensor: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edgefm.report.content import wording
-from edgefm.report.content.inputs import Prediction
+from edgefm.report.content.inputs import ModelAnswers
 from edgefm.report.drawing import style
 
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
@@ -32,7 +32,7 @@ class Evidence:
     """
 
     truth: NDArray[np.int64]
-    predictions: Mapping[str, Prediction]
+    predictions: Mapping[str, ModelAnswers]
     images: NDArray[np.uint8]
     labels: Sequence[str]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edgefm.report.content import wording
-from edgefm.report.content.weights import Layer, Weights
+from edgefm.report.content.weights import LayerWeights, Weights
 from edgefm.report.drawing import style
 
 _BINS = 101
@@ -68,9 +68,14 @@ def draw_histograms(files: Mapping[str, Weights], reference: str, *, width: floa
 
 
 def _panel(
-    axes: Axes, column: int, row: int, outline: NDArray[np.int64], after: Layer | None, edges: NDArray[np.float64],
+    axes: Axes,
+    column: int,
+    row: int,
+    outline: NDArray[np.int64],
+    after: LayerWeights | None,
+    edges: NDArray[np.float64],
     top: int,
-) -> None:  # fmt: skip
+) -> None:
     floor = row + 0.14 + _HEIGHT
     places = column + _WIDTH * (edges - edges[0]) / (edges[-1] - edges[0])
     if after is None:
@@ -109,15 +114,15 @@ def _heights(counts: NDArray[np.int64], top: int) -> NDArray[np.float64]:
     return np.where(counts > 0, shown / (math.log10(top) + 0.2), 0.0) * _HEIGHT
 
 
-def _levels(layer: Layer) -> str:
+def _levels(layer: LayerWeights) -> str:
     return layer.dtype if layer.dtype.startswith("float") else f"{layer.levels} levels"
 
 
-def _edges(layers: Sequence[Layer]) -> NDArray[np.float64]:
+def _edges(layers: Sequence[LayerWeights]) -> NDArray[np.float64]:
     """Return the edges of an odd number of bins, zero in the middle of one."""
     reach = max(float(np.abs(layer.values).max(initial=0.0)) for layer in layers) or 1.0
     return np.linspace(-reach, reach, _BINS + 1, dtype=np.float64)
 
 
-def _counts(layer: Layer, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+def _counts(layer: LayerWeights, edges: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.histogram(layer.values, bins=edges)[0].astype(np.int64)

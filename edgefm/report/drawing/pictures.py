@@ -30,7 +30,7 @@ MOST_ALONE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ReportPicture:
     """One picture.
 
     Attributes:
@@ -50,9 +50,9 @@ class Picture:
     png: bytes
 
 
-def benchmark_pictures(facts: Facts) -> dict[str, Picture]:
+def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
     """Return the pictures of a benchmark by name; one without data is left out."""
-    found: list[Picture] = []
+    found: list[ReportPicture] = []
     n = f"n = {facts.images:,} {facts.split} images" if facts.images else "no labelled images"
     timed = [model for model in facts.models if model.invoke_ns.size]
     samples = sum(int(model.invoke_ns.size) for model in timed)
@@ -98,7 +98,7 @@ def confusion_models(facts: Facts) -> list[Model]:
     return found or [model for model in facts.models if model.confusion.size][:1]
 
 
-def curves_picture(history: Mapping[str, Any]) -> Picture:
+def curves_picture(history: Mapping[str, Any]) -> ReportPicture:
     """Return the training curves."""
     epochs = len(history["epochs"])
     caption = (
@@ -109,7 +109,7 @@ def curves_picture(history: Mapping[str, Any]) -> Picture:
     return _picture("curves", caption, "measured", lambda width: curves_figure(history, width=width))
 
 
-def steps_picture(found: Waterfall, facts: Facts | None) -> Picture:
+def steps_picture(found: Waterfall, facts: Facts | None) -> ReportPicture:
     """Return the steps from float32 to each file."""
     timed = f", {facts.rounds} interleaved rounds" if facts and facts.rounds else ""
     samples = f"n = {found.samples:,} {found.split} samples" if found.samples else "no labelled data"
@@ -121,7 +121,7 @@ def steps_picture(found: Waterfall, facts: Facts | None) -> Picture:
     return _picture("steps", caption, "measured", lambda width: draw_staircase(found, width=width))
 
 
-def tuning_picture(measure: Measure, found: Sequence[Course], samples: int) -> Picture:
+def tuning_picture(measure: Measure, found: Sequence[Course], samples: int) -> ReportPicture:
     """Return validation quality through the passes."""
     caption = (
         f"{measure.title} on n = {samples:,} validation samples after each epoch of each pass, from the float32 file "
@@ -130,7 +130,7 @@ def tuning_picture(measure: Measure, found: Sequence[Course], samples: int) -> P
     return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, found, width=width))
 
 
-def weights_pictures(files: Mapping[str, Weights]) -> dict[str, Picture]:
+def weights_pictures(files: Mapping[str, Weights]) -> dict[str, ReportPicture]:
     """Return the histograms of weights and the bytes by layer, where there is a float32 file beside another one."""
     if REFERENCE not in files or not files[REFERENCE].layers or len(files) < MOST_ALONE:
         return {}
@@ -150,18 +150,18 @@ def weights_pictures(files: Mapping[str, Weights]) -> dict[str, Picture]:
     return {picture.name: picture for picture in pictures}
 
 
-def gallery_picture(name: str, caption: str, tiles: list[Tile]) -> Picture:
+def gallery_picture(name: str, caption: str, tiles: list[Tile]) -> ReportPicture:
     """Return a sheet of images for documents; the page shows the tiles themselves."""
     with style.drawing():
-        return Picture(
+        return ReportPicture(
             name=name, caption=caption, mode="measured", wide="", narrow="", png=style.png(gallery_figure(tiles))
         )
 
 
-def _picture(name: str, caption: str, mode: str, draw: Callable[[float], Figure]) -> Picture:
+def _picture(name: str, caption: str, mode: str, draw: Callable[[float], Figure]) -> ReportPicture:
     with style.drawing():
         wide = draw(style.WIDE)
-        return Picture(
+        return ReportPicture(
             name=name,
             caption=caption,
             mode=mode,

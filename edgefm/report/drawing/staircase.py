@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from edgefm.report.content import wording
 from edgefm.report.content.measure import Measure
-from edgefm.report.content.waterfall import Change, Step, Waterfall
+from edgefm.report.content.waterfall import Change, Waterfall, WaterfallStep
 from edgefm.report.content.wording import TIMES, Interval
 from edgefm.report.drawing import style
 
@@ -62,7 +62,7 @@ def draw_staircase(found: Waterfall, *, width: float) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, panel: _Panel, steps: Sequence[Step], *, small: bool, named: bool) -> None:
+def _draw(axes: Axes, panel: _Panel, steps: Sequence[WaterfallStep], *, small: bool, named: bool) -> None:
     rows = {step.name: len(steps) - 1 - place for place, step in enumerate(steps)}
     for step in steps:
         bar = panel.bars.get(step.name)
@@ -96,13 +96,13 @@ def _draw(axes: Axes, panel: _Panel, steps: Sequence[Step], *, small: bool, name
         axes.tick_params(axis="y", labelleft=False)
 
 
-def _pad(steps: Sequence[Step]) -> float:
+def _pad(steps: Sequence[WaterfallStep]) -> float:
     """Return the room for labels that begin at one left edge, in points."""
     longest = max(len(line) for step in steps for line in _label(step, lines=2).split("\n"))
     return 4.3 * longest
 
 
-def _label(step: Step, *, lines: int) -> str:
+def _label(step: WaterfallStep, *, lines: int) -> str:
     added = ", ".join(one.short for one in step.growth.added)
     if lines == 1:
         return step.name
@@ -159,7 +159,7 @@ def _panels(found: Waterfall) -> list[_Panel]:
     ]
 
 
-def _quality(found: Waterfall, root: Step) -> dict[str, _Bar]:
+def _quality(found: Waterfall, root: WaterfallStep) -> dict[str, _Bar]:
     base = root.figures.quality
     if base is None:
         return {}
@@ -187,7 +187,7 @@ def _percent(measure: Measure) -> str:
     return "\N{NO-BREAK SPACE}%" if measure.unit == "%" else ""
 
 
-def _times(found: Waterfall, root: Step) -> dict[str, _Bar]:
+def _times(found: Waterfall, root: WaterfallStep) -> dict[str, _Bar]:
     bars: dict[str, _Bar] = {}
     base = root.figures.p50
     if base is None:
@@ -213,7 +213,7 @@ def _time(p50: Interval) -> str:
     return f"{unit.text(p50.value)} {unit.name}"
 
 
-def _sizes(found: Waterfall, root: Step, what: str) -> dict[str, _Bar]:
+def _sizes(found: Waterfall, root: WaterfallStep, what: str) -> dict[str, _Bar]:
     base: int = getattr(root.figures, what)
     bars = {root.name: _Bar(start=1, end=1, text=wording.size(base), better=None)}
     for step in found.steps:

@@ -9,12 +9,12 @@ from edgefm.core import artefacts
 from edgefm.core.errors import RunError
 from edgefm.report.drawing import style
 from edgefm.report.leaderboard import page, picture
-from edgefm.report.leaderboard.entries import Board, board
+from edgefm.report.leaderboard.entries import Leaderboard, board
 
 PAGE, MARKDOWN, DATA = "leaderboard.html", "leaderboard.md", "leaderboard.json"
 
 
-def write_leaderboard(records: Sequence[Path], out: Path) -> Board:
+def write_leaderboard(records: Sequence[Path], out: Path) -> Leaderboard:
     """Write leaderboard.html, .md, .json and a picture of each model into a folder; return what they say.
 
     Args:

@@ -86,7 +86,7 @@ class ModelBoard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Board:
+class Leaderboard:
     """All that the page shows.
 
     Attributes:
@@ -104,7 +104,7 @@ class Board:
         return {"kind": "leaderboard", "schema_version": 1, **asdict(self)}
 
 
-def board(files: Iterable[Path]) -> Board:
+def board(files: Iterable[Path]) -> Leaderboard:
     """Return the leaderboard of some records; of several of the same model, target and runtime the newest counts.
 
     Raises:
@@ -128,7 +128,7 @@ def board(files: Iterable[Path]) -> Board:
     for entry in newest.values():
         by_file.setdefault(entry.sha256, []).append(entry)
     images = [value["dataset"]["images"] for value in records if value["dataset"]]
-    return Board(
+    return Leaderboard(
         models=tuple(_model_board(entries) for entries in by_file.values()),
         images=max(images) if images else None,
         created=(str(records[0]["created"]), str(records[-1]["created"])),

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from tabulate import tabulate
 
 from edgefm.report.content import wording
-from edgefm.report.leaderboard.entries import Board, Entry, ModelBoard
+from edgefm.report.leaderboard.entries import Entry, Leaderboard, ModelBoard
 from edgefm.report.leaderboard.picture import file_name
 from edgefm.report.pages.page import css, template_environment
 
@@ -28,7 +28,7 @@ HOW_TO_READ = (
 )
 
 
-def html(board: Board, pictures: Mapping[str, tuple[str, str]]) -> str:
+def html(board: Leaderboard, pictures: Mapping[str, tuple[str, str]]) -> str:
     """Return the page; `pictures`: of a model by its file's sha256, the wide and the narrow SVG."""
     context: dict[str, Any] = {
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
@@ -51,7 +51,7 @@ def html(board: Board, pictures: Mapping[str, tuple[str, str]]) -> str:
     return template_environment().get_template("leaderboard.html.j2").render(context).lstrip()
 
 
-def markdown(board: Board) -> str:
+def markdown(board: Leaderboard) -> str:
     """Return the page as Markdown; its pictures lie beside it."""
     parts = [f"# {TITLE}", headline(board), *HOW_TO_READ, basis(board)]
     for model in board.models:
@@ -64,7 +64,7 @@ def markdown(board: Board) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def headline(board: Board) -> str:
+def headline(board: Leaderboard) -> str:
     """Return what the page finds, in a sentence or two."""
     found = []
     for model in board.models:
@@ -82,7 +82,7 @@ def headline(board: Board) -> str:
     return " ".join(found) or "Nothing was timed yet."
 
 
-def basis(board: Board) -> str:
+def basis(board: Leaderboard) -> str:
     """Return what the figures were measured on."""
     hardware = sorted({entry.hardware for model in board.models for entry in model.entries if entry.mode == "measured"})
     versions = sorted(

@@ -12,7 +12,7 @@ from edgefm.report.pages import steps_table, tables
 from edgefm.report.text import findings, reproduce
 
 if TYPE_CHECKING:
-    from edgefm.report.compose import Content
+    from edgefm.report.compose import ReportContent
     from edgefm.report.content.facts import Facts
     from edgefm.report.content.waterfall import Waterfall
 
@@ -31,7 +31,7 @@ _TITLES = {
 }
 
 
-def render(content: Content) -> str:
+def render(content: ReportContent) -> str:
     """Return the report as Markdown (GitHub's dialect); pictures are linked beside it."""
     facts = content.facts
     lines = [f"# Report of {escape(content.inputs.run_id)}", ""]
@@ -68,7 +68,7 @@ def render(content: Content) -> str:
     return "\n".join(lines)
 
 
-def _steps(found: Waterfall, content: Content) -> list[str]:
+def _steps(found: Waterfall, content: ReportContent) -> list[str]:
     unit = content.facts.unit if content.facts else MICROSECONDS
     heads = steps_table.headers(found, unit)
     lines = [
@@ -85,7 +85,7 @@ def _steps(found: Waterfall, content: Content) -> list[str]:
     return [*lines, ""]
 
 
-def _gates(content: Content) -> list[str]:
+def _gates(content: ReportContent) -> list[str]:
     lines: list[str] = []
     if content.gates:
         lines += ["## Promises and gates", "", escape(promises.summary(content.gates)), ""]

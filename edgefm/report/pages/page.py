@@ -24,12 +24,12 @@ _NOT_SHOWN = ("key", "kind", "schema_version", "recipe", "variants", "skipped")
 _OF_VARIANTS = ("variant", "description", "max_abs_difference", "same_top1", "seconds")
 
 if TYPE_CHECKING:
-    from edgefm.report.compose import Content
+    from edgefm.report.compose import ReportContent
     from edgefm.report.content.facts import Facts
-    from edgefm.report.content.inputs import Inputs
+    from edgefm.report.content.inputs import ReportInputs
 
 
-def render(content: Content) -> str:
+def render(content: ReportContent) -> str:
     """Return the page."""
     environment = template_environment()
     environment.filters |= {"data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
@@ -80,7 +80,7 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _variants(held: Inputs) -> list[Mapping[str, Any]]:
+def _variants(held: ReportInputs) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = (held.quantize or {}).get("variants", [])
     return found
 

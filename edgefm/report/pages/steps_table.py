@@ -8,27 +8,27 @@ from typing import Any
 
 from edgefm.report.content import wording
 from edgefm.report.content.measure import Measure
-from edgefm.report.content.waterfall import Change, Step, Waterfall
+from edgefm.report.content.waterfall import Change, Waterfall, WaterfallStep
 from edgefm.report.content.wording import Interval, TimeUnit
-from edgefm.report.pages.tables import Cell, safe
+from edgefm.report.pages.tables import TableCell, safe
 
 
-def headers(found: Waterfall, unit: TimeUnit) -> list[Cell]:
+def headers(found: Waterfall, unit: TimeUnit) -> list[TableCell]:
     """Return the headings of the columns after the file's name."""
     share = f"%, {found.split}" if found.measure.unit == "%" else found.split
     return [
-        Cell(value=found.measure.title, detail=share if found.samples else ""),
-        Cell(value="p50", detail=f"{unit.name}, ratio"),
-        Cell(value="MACs", detail="counted"),
-        Cell(value="File", detail="KB"),
-        Cell(value="gzip", detail="KB"),
-        Cell(value="zstd", detail="KB"),
-        Cell(value="Memory", detail="MB above runtime, once"),
-        Cell(value="Activations", detail="KB, estimated"),
+        TableCell(value=found.measure.title, detail=share if found.samples else ""),
+        TableCell(value="p50", detail=f"{unit.name}, ratio"),
+        TableCell(value="MACs", detail="counted"),
+        TableCell(value="File", detail="KB"),
+        TableCell(value="gzip", detail="KB"),
+        TableCell(value="zstd", detail="KB"),
+        TableCell(value="Memory", detail="MB above runtime, once"),
+        TableCell(value="Activations", detail="KB, estimated"),
     ]
 
 
-def row(step: Step, measure: Measure, unit: TimeUnit) -> list[Cell]:
+def row(step: WaterfallStep, measure: Measure, unit: TimeUnit) -> list[TableCell]:
     """Return the cells of a step, in the order of `headers`."""
     figures, change = step.figures, step.change
     return [
@@ -53,7 +53,7 @@ def csv_table(found: Waterfall) -> str:
     return buffer.getvalue()
 
 
-def _numbers(step: Step, found: Waterfall) -> dict[str, Any]:
+def _numbers(step: WaterfallStep, found: Waterfall) -> dict[str, Any]:
     figures, change = step.figures, step.change
     values: dict[str, Any] = {
         "model": step.name,
@@ -78,44 +78,44 @@ def _numbers(step: Step, found: Waterfall) -> dict[str, Any]:
     return values
 
 
-def _quality(value: Interval | None, change: Change | None, measure: Measure) -> Cell:
+def _quality(value: Interval | None, change: Change | None, measure: Measure) -> TableCell:
     if value is None:
-        return Cell(value=wording.DASH)
+        return TableCell(value=wording.DASH)
     if change is None or change.quality is None:
-        return Cell(value=measure.text(value.value))
+        return TableCell(value=measure.text(value.value))
     shown = ", none shown" if change.quality_shown is False else ""
-    return Cell(value=measure.text(value.value), detail=f"{measure.change(change.quality.value)}{shown}")
+    return TableCell(value=measure.text(value.value), detail=f"{measure.change(change.quality.value)}{shown}")
 
 
-def _time(value: Interval | None, change: Change | None, unit: TimeUnit) -> Cell:
+def _time(value: Interval | None, change: Change | None, unit: TimeUnit) -> TableCell:
     if value is None:
-        return Cell(value=wording.DASH)
+        return TableCell(value=wording.DASH)
     detail = ""
     if change is not None and change.time is not None:
         ratio = change.time
         shown = "" if change.faster or change.slower else ", none shown"
         detail = f"{wording.TIMES}\N{NO-BREAK SPACE}{ratio.value:.2f}{shown}"
-    return Cell(value=unit.text(value.value), detail=detail)
+    return TableCell(value=unit.text(value.value), detail=detail)
 
 
-def _bytes(value: int | None, change: int | None, unit: float) -> Cell:
+def _bytes(value: int | None, change: int | None, unit: float) -> TableCell:
     if value is None:
-        return Cell(value=wording.DASH)
+        return TableCell(value=wording.DASH)
     digits = 1 if value >= unit else 3
     text = wording.number(value / unit, digits)
     if change is None:
-        return Cell(value=text)
+        return TableCell(value=text)
     difference = "0" if change == 0 else wording.signed(change / unit, digits)
-    return Cell(value=text, detail=f"{difference}{_share_of(change, value)}")
+    return TableCell(value=text, detail=f"{difference}{_share_of(change, value)}")
 
 
-def _macs(value: int | None, change: int | None) -> Cell:
+def _macs(value: int | None, change: int | None) -> TableCell:
     if value is None:
-        return Cell(value=wording.DASH)
+        return TableCell(value=wording.DASH)
     if change is None:
-        return Cell(value=wording.count(value))
+        return TableCell(value=wording.count(value))
     sign = "0" if change == 0 else f"{'+' if change > 0 else wording.MINUS}{wording.count(abs(change))}"
-    return Cell(value=wording.count(value), detail=f"{sign}{_share_of(change, value)}")
+    return TableCell(value=wording.count(value), detail=f"{sign}{_share_of(change, value)}")
 
 
 def _share_of(change: int | None, after: int | None) -> str:

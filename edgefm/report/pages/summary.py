@@ -10,12 +10,12 @@ from edgefm.report.content.wording import Interval
 from edgefm.report.text import findings, reproduce
 
 if TYPE_CHECKING:
-    from edgefm.report.compose import Content
+    from edgefm.report.compose import ReportContent
 
 SCHEMA_VERSION = 2
 
 
-def summary(content: Content) -> dict[str, Any]:
+def summary(content: ReportContent) -> dict[str, Any]:
     """Return the report as a JSON object: times in nanoseconds, sizes in bytes, shares of 1."""
     facts, held = content.facts, content.inputs
     value: dict[str, Any] = {
@@ -48,7 +48,7 @@ def summary(content: Content) -> dict[str, Any]:
     }
 
 
-def _steps(content: Content) -> list[dict[str, Any]]:
+def _steps(content: ReportContent) -> list[dict[str, Any]]:
     found = content.waterfall
     if found is None:
         return []

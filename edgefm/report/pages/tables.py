@@ -18,7 +18,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class TableCell:
     """One figure of the table: its value, and below it its interval or what it means."""
 
     value: str
@@ -26,36 +26,36 @@ class Cell:
     best: bool = False
 
 
-def headers(facts: Facts) -> list[Cell]:
+def headers(facts: Facts) -> list[TableCell]:
     """Return the headings of the columns after the model's name: what and unit."""
     reference = facts.reference.name if facts.reference else "reference"
     unit, measure = facts.unit.name, facts.measure
     return [
-        Cell(value=measure.title, detail=f"{measure.unit} [95\N{NO-BREAK SPACE}%]".strip()),
-        Cell(value="Difference", detail=f"{measure.points} [95\N{NO-BREAK SPACE}%]".strip()),
-        Cell(value="McNemar" if measure == ACCURACY else "Shown", detail=f"difference to {reference}"),
-        Cell(value="p50", detail=f"{unit} [95\N{NO-BREAK SPACE}%]"),
-        Cell(value="Ratio", detail=f"to {reference} [95\N{NO-BREAK SPACE}%]"),
-        Cell(value="p90", detail=unit),
-        Cell(value="p99", detail=unit),
-        Cell(value="End to end", detail=f"p50, {unit}"),
-        Cell(value="Size", detail="KB"),
-        Cell(value="gzip", detail="KB"),
-        Cell(value="Memory", detail="MB above runtime"),
-        Cell(value="Load", detail="ms"),
+        TableCell(value=measure.title, detail=f"{measure.unit} [95\N{NO-BREAK SPACE}%]".strip()),
+        TableCell(value="Difference", detail=f"{measure.points} [95\N{NO-BREAK SPACE}%]".strip()),
+        TableCell(value="McNemar" if measure == ACCURACY else "Shown", detail=f"difference to {reference}"),
+        TableCell(value="p50", detail=f"{unit} [95\N{NO-BREAK SPACE}%]"),
+        TableCell(value="Ratio", detail=f"to {reference} [95\N{NO-BREAK SPACE}%]"),
+        TableCell(value="p90", detail=unit),
+        TableCell(value="p99", detail=unit),
+        TableCell(value="End to end", detail=f"p50, {unit}"),
+        TableCell(value="Size", detail="KB"),
+        TableCell(value="gzip", detail="KB"),
+        TableCell(value="Memory", detail="MB above runtime"),
+        TableCell(value="Load", detail="ms"),
     ]
 
 
-def row(facts: Facts, model: Model) -> list[Cell]:
+def row(facts: Facts, model: Model) -> list[TableCell]:
     """Return the cells of a model, in the order of `headers`; the best of each column is marked."""
     best = _best(facts)
     unit = facts.unit
 
-    def time(interval: Interval | None, name: str, *, with_interval: bool = False) -> Cell:
+    def time(interval: Interval | None, name: str, *, with_interval: bool = False) -> TableCell:
         if interval is None:
-            return Cell(value=wording.DASH, detail=model.reasons.get(name, ""))
+            return TableCell(value=wording.DASH, detail=model.reasons.get(name, ""))
         detail = f"{unit.text(interval.low)} to {unit.text(interval.high)}" if with_interval else ""
-        return Cell(value=unit.text(interval.value), detail=detail, best=best.get(name) == interval.value)
+        return TableCell(value=unit.text(interval.value), detail=detail, best=best.get(name) == interval.value)
 
     memory = wording.DASH if model.memory_bytes is None else wording.number(model.memory_bytes / 1e6, 1)
     load = wording.DASH if model.load_ns is None else wording.number(model.load_ns / 1e6, 1)
@@ -67,10 +67,10 @@ def row(facts: Facts, model: Model) -> list[Cell]:
         time(model.p90, "p90"),
         time(model.p99, "p99"),
         time(model.end_to_end_p50, "end_to_end"),
-        Cell(value=_kilobytes(model.size_bytes), best=best["size"] == model.size_bytes),
-        Cell(value=_kilobytes(model.size_gzip_bytes), best=best["gzip"] == model.size_gzip_bytes),
-        Cell(value=memory),
-        Cell(value=load),
+        TableCell(value=_kilobytes(model.size_bytes), best=best["size"] == model.size_bytes),
+        TableCell(value=_kilobytes(model.size_gzip_bytes), best=best["gzip"] == model.size_gzip_bytes),
+        TableCell(value=memory),
+        TableCell(value=load),
     ]
 
 
@@ -166,37 +166,37 @@ def _best(facts: Facts) -> dict[str, float]:
     return best
 
 
-def _quality(facts: Facts, model: Model, best: dict[str, float]) -> Cell:
+def _quality(facts: Facts, model: Model, best: dict[str, float]) -> TableCell:
     if model.quality is None:
         reason = model.reasons.get("quality", "") or model.reasons.get("accuracy", "")
-        return Cell(value=wording.DASH, detail=reason)
-    return Cell(
+        return TableCell(value=wording.DASH, detail=reason)
+    return TableCell(
         value=facts.measure.text(model.quality.value),
         detail=facts.measure.interval(model.quality),
         best=best.get("quality") == model.quality.value,
     )
 
 
-def _difference(facts: Facts, model: Model) -> tuple[Cell, Cell]:
+def _difference(facts: Facts, model: Model) -> tuple[TableCell, TableCell]:
     comparison, measure = model.comparison, facts.measure
     if comparison is None or comparison.difference is None or comparison.shown(measure) is None:
-        return Cell(value="reference" if model is facts.reference else wording.DASH), Cell(value=wording.DASH)
-    difference = Cell(
+        return TableCell(value="reference" if model is facts.reference else wording.DASH), TableCell(value=wording.DASH)
+    difference = TableCell(
         value=measure.change(comparison.difference.value), detail=measure.change_interval(comparison.difference)
     )
     says = verdict(comparison, measure).replace("no difference", "none")
     if measure == ACCURACY and comparison.p is not None:
-        return difference, Cell(value=wording.p_value(comparison.p), detail=says)
-    return difference, Cell(value=says.replace("a ", "").replace(" is shown", "").replace(" shown", ""))
+        return difference, TableCell(value=wording.p_value(comparison.p), detail=says)
+    return difference, TableCell(value=says.replace("a ", "").replace(" is shown", "").replace(" shown", ""))
 
 
-def _ratio(facts: Facts, model: Model) -> Cell:
+def _ratio(facts: Facts, model: Model) -> TableCell:
     if model is facts.reference:
-        return Cell(value="1")
+        return TableCell(value="1")
     ratio = model.comparison.ratio if model.comparison else None
     if ratio is None:
-        return Cell(value=wording.DASH)
-    return Cell(value=f"{ratio.value:.3f}", detail=f"{ratio.low:.3f} to {ratio.high:.3f}")
+        return TableCell(value=wording.DASH)
+    return TableCell(value=f"{ratio.value:.3f}", detail=f"{ratio.low:.3f} to {ratio.high:.3f}")
 
 
 def _kilobytes(size_bytes: int) -> str:

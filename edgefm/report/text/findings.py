@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgefm.report.content import wording
-from edgefm.report.content.facts import Comparison, Facts, Model, fastest, loss_is_shown, overlap
+from edgefm.report.content.facts import Facts, Model, ReferenceComparison, fastest, loss_is_shown, overlap
 from edgefm.report.content.measure import ACCURACY, Measure
 
 
@@ -123,7 +123,7 @@ def table_notes(facts: Facts) -> str:
     return " ".join(notes)
 
 
-def verdict(comparison: Comparison, measure: Measure = ACCURACY) -> str:
+def verdict(comparison: ReferenceComparison, measure: Measure = ACCURACY) -> str:
     """Return what the measurement says of a difference in quality."""
     if comparison.difference is None or not comparison.shown(measure):
         return "no difference shown"

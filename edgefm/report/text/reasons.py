@@ -13,7 +13,7 @@ from typing import Any
 from edgefm.report.content import wording
 from edgefm.report.content.lineage import TRAINED
 from edgefm.report.content.measure import Measure
-from edgefm.report.content.waterfall import Change, Step, Waterfall
+from edgefm.report.content.waterfall import Change, Waterfall, WaterfallStep
 from edgefm.report.content.weights import Inside
 from edgefm.report.content.wording import Interval
 
@@ -64,7 +64,7 @@ def stories(
     ]
 
 
-def bought(step: Step) -> str:
+def bought(step: WaterfallStep) -> str:
     """Return what a step saved of the file, of the download, of work and of time."""
     change, before, parent = step.change, step.before, step.growth.parent
     assert change is not None and before is not None
@@ -125,7 +125,7 @@ def cost(change: Change, measure: Measure, samples: int) -> str:
 
 
 def why(
-    step: Step,
+    step: WaterfallStep,
     *,
     inside: Inside | None = None,
     before: Inside | None = None,
@@ -137,7 +137,7 @@ def why(
 
 
 def _story(
-    step: Step, found: Waterfall, inside: Inside | None, before: Inside | None, environment: Mapping[str, Any]
+    step: WaterfallStep, found: Waterfall, inside: Inside | None, before: Inside | None, environment: Mapping[str, Any]
 ) -> Story:
     assert step.change is not None
     added = wording.join([one.words for one in step.growth.added])
@@ -152,7 +152,7 @@ def _story(
     )
 
 
-def _counted(step: Step, inside: Inside | None) -> str:
+def _counted(step: WaterfallStep, inside: Inside | None) -> str:
     """Return what pruning and clustering left in the file, counted there."""
     if inside is None:
         return ""
@@ -165,7 +165,7 @@ def _counted(step: Step, inside: Inside | None) -> str:
     return f"Counted in the file: {wording.join(parts)}. " if parts else ""
 
 
-def _total(step: Step, measure: Measure) -> str:
+def _total(step: WaterfallStep, measure: Measure) -> str:
     total = step.total
     assert total is not None
     sizes = step.figures.gzip_bytes, step.figures.gzip_bytes - total.gzip_bytes
@@ -184,7 +184,9 @@ def _total(step: Step, measure: Measure) -> str:
     return f"In all, against float32: {wording.join(parts)}."
 
 
-def _reasons(step: Step, inside: Inside | None, before: Inside | None, environment: Mapping[str, Any]) -> Iterator[str]:
+def _reasons(
+    step: WaterfallStep, inside: Inside | None, before: Inside | None, environment: Mapping[str, Any]
+) -> Iterator[str]:
     change, earlier = step.change, step.before
     assert change is not None and earlier is not None
     no_bytes = -change.size_bytes < _NOTHING * earlier.size_bytes
@@ -222,7 +224,7 @@ def _reasons(step: Step, inside: Inside | None, before: Inside | None, environme
         yield "it changes numbers only, for the sake of quality"
 
 
-def _work(step: Step) -> str:
+def _work(step: WaterfallStep) -> str:
     change, macs = step.change, step.figures.macs
     if change is None or change.macs != 0 or not macs:
         return ""
