@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from edgefm.agreement.arithmetic import Arithmetic
 from edgefm.agreement.cells import Cell
@@ -77,158 +78,104 @@ _SAME = "the reference of its family"
 # 3.2 % of the 4,000 of three random dense layers); a fault moves most of them.
 _ROUNDING = 0.25
 
+# Rows of one arithmetic and family.
+_integer_xnnpack = partial(Member, arithmetic="integer", family="xnnpack")
+_integer_builtin = partial(Member, arithmetic="integer", family="builtin")
+_integer_reference = partial(Member, arithmetic="integer", family="reference")
+_int16_builtin = partial(Member, arithmetic="int16", family="builtin")
+_dynamic_xnnpack = partial(Member, arithmetic="dynamic", family="xnnpack")
+_dynamic_builtin = partial(Member, arithmetic="dynamic", family="builtin")
+
 # The first row that fits is taken.
 MEMBERS = (
     # Activations of 8 bits.
-    Member(
+    _integer_xnnpack(runtime="litert", kernels=("xnnpack",), host=True, limit=0, share=0, evidence=_SAME),
+    _integer_xnnpack(
         runtime="litert",
         kernels=("xnnpack",),
-        host=True,
-        arithmetic="integer",
-        family="xnnpack",
-        limit=0,
-        share=0,
-        evidence=_SAME,
-    ),
-    Member(
-        runtime="litert",
-        kernels=("xnnpack",),
-        arithmetic="integer",
-        family="xnnpack",
         limit=1,
         share=_ROUNDING,
         evidence="aarch64 (Cortex-A72, emulated), 1,000 images: at most 1 level, 2.3 % differ",
     ),
-    Member(
-        runtime="litertjs",
-        arithmetic="integer",
-        family="xnnpack",
-        limit=0,
-        share=0,
-        evidence="LiteRT.js 2.5.3 in Chromium, 1,000 images: equal bit for bit",
+    _integer_xnnpack(
+        runtime="litertjs", limit=0, share=0, evidence="LiteRT.js 2.5.3 in Chromium, 1,000 images: equal bit for bit"
     ),
-    Member(
+    _integer_xnnpack(
         runtime="litert",
         kernels=("builtin",),
         architectures=("aarch64",),
-        arithmetic="integer",
-        family="xnnpack",
         limit=2,
         share=_ROUNDING,
         evidence="aarch64 (Cortex-A72, emulated), the first 1,000 images: at most 2 levels from XNNPACK on x86, 75 of "
         "10,000 outputs and 4.9 % differ; 1,000 others: 1 level, 3.9 %; 6 levels from the built-in kernels on x86",
     ),
-    Member(
+    _integer_xnnpack(
         runtime="openvino",
-        arithmetic="integer",
-        family="xnnpack",
         limit=4,
         share=1,
         evidence="10,000 images: at most 4 levels, 0.5 % differ; int4 dense layers, 1,000 images: at most 3, 48 %",
     ),
-    Member(
+    _integer_xnnpack(
         runtime="onnxruntime",
-        arithmetic="integer",
-        family="xnnpack",
         limit=2,
         share=_ROUNDING,
         evidence="converted by tf2onnx, 10,000 images: at most 2 levels, 0.2 % differ",
     ),
-    Member(
-        runtime="litert",
-        kernels=("builtin",),
-        architectures=("x86_64",),
-        arithmetic="integer",
-        family="builtin",
-        limit=0,
-        share=0,
-        evidence=_SAME,
+    _integer_builtin(
+        runtime="litert", kernels=("builtin",), architectures=("x86_64",), limit=0, share=0, evidence=_SAME
     ),
-    Member(
+    _integer_builtin(
         runtime="tflite-runtime",
         kernels=("xnnpack", "builtin"),
         architectures=("x86_64",),
-        arithmetic="integer",
-        family="builtin",
         limit=0,
         share=0,
         evidence="10,000 images: equal bit for bit (2.14 does not give int8 to XNNPACK by default)",
     ),
-    Member(
+    _integer_builtin(
         runtime="tflite-runtime",
-        arithmetic="integer",
-        family="builtin",
         limit=1,
         share=_ROUNDING,
         evidence="its reference kernels, 10,000 images on x86: at most 1 level, 0.2 % differ",
     ),
-    Member(
-        runtime="tflm",
-        arithmetic="integer",
-        family="builtin",
-        limit=1,
-        share=_ROUNDING,
-        evidence="10,000 images: at most 1 level, 0.2 % differ",
-    ),
-    Member(
+    _integer_builtin(runtime="tflm", limit=1, share=_ROUNDING, evidence="10,000 images: at most 1 level, 0.2 % differ"),
+    _integer_builtin(
         runtime="cortex-m-firmware",
-        arithmetic="integer",
-        family="builtin",
         limit=1,
         share=_ROUNDING,
         evidence="edgefm's C kernels on an emulated M4, 300 images: equal bit for bit",
     ),
-    Member(
+    _integer_reference(
         runtime="litert",
         kernels=("reference",),
         host=True,
-        arithmetic="integer",
-        family="reference",
         limit=0,
         share=0,
         evidence="10,000 images: 2 levels from the built-in kernels in 1.9 % (int4 dense layers: 3 levels, 20 %): "
         "a family of its own",
     ),
-    Member(
+    _integer_reference(
         runtime="litert",
         kernels=("reference",),
-        arithmetic="integer",
-        family="reference",
         limit=1,
         share=_ROUNDING,
         evidence="aarch64 (Cortex-A72, emulated), 1,000 images: equal bit for bit",
     ),
     # Activations of 16 bits: XNNPACK has no kernels for them, so that all sets of LiteRT are the same ones.
-    Member(
+    _int16_builtin(
         runtime="litert",
         host=True,
-        arithmetic="int16",
-        family="builtin",
         limit=0,
         share=0,
         evidence="1,000 images: the three kernel sets are equal bit for bit",
     ),
-    Member(
-        runtime="litert",
-        arithmetic="int16",
-        family="builtin",
-        limit=1,
-        share=_ROUNDING,
-        evidence="other instruction sets: taken from 8 bits, not measured",
+    _int16_builtin(
+        runtime="litert", limit=1, share=_ROUNDING, evidence="other instruction sets: taken from 8 bits, not measured"
     ),
-    Member(
-        runtime="litertjs",
-        arithmetic="int16",
-        family="builtin",
-        limit=1,
-        share=_ROUNDING,
-        evidence="the same kernels as LiteRT's; not measured",
-    ),
+    _int16_builtin(runtime="litertjs", limit=1, share=_ROUNDING, evidence="the same kernels as LiteRT's; not measured"),
     *(
-        Member(
+        _int16_builtin(
             runtime=runtime,
-            arithmetic="int16",
-            family="builtin",
             limit=4,
             share=1,
             evidence="1,000 images: at most 4 levels of 1/32768, 41 % differ: LiteRT's newer kernels round otherwise",
@@ -236,47 +183,32 @@ MEMBERS = (
         for runtime in ("tflite-runtime", "tflm")
     ),
     # Integer weights, float activations that are rounded on the fly. A level is 1/255 of the outputs' spread.
-    Member(
+    _dynamic_xnnpack(
         runtime="litert",
         kernels=("xnnpack",),
-        arithmetic="dynamic",
-        family="xnnpack",
         limit=1,
         share=1,
         evidence=f"{_SAME}; other instruction sets: taken from 8 bits, not measured",
     ),
-    Member(
-        runtime="litertjs",
-        arithmetic="dynamic",
-        family="xnnpack",
-        limit=1,
-        share=1,
-        evidence="the same kernels as LiteRT's; not measured",
-    ),
+    _dynamic_xnnpack(runtime="litertjs", limit=1, share=1, evidence="the same kernels as LiteRT's; not measured"),
     *(
-        Member(
+        _dynamic_xnnpack(
             runtime=runtime,
-            arithmetic="dynamic",
-            family="xnnpack",
             limit=4,
             share=1,
             evidence="OpenVINO, 1,000 images: at most 2.9 levels; it keeps the activations in float",
         )
         for runtime in ("openvino", "onnxruntime")
     ),
-    Member(
+    _dynamic_builtin(
         runtime="litert",
-        arithmetic="dynamic",
-        family="builtin",
         limit=1,
         share=1,
         evidence="1,000 images: the reference kernels lie within 0.7 levels of the built-in ones, XNNPACK's 2.3 off",
     ),
     *(
-        Member(
+        _dynamic_builtin(
             runtime=runtime,
-            arithmetic="dynamic",
-            family="builtin",
             limit=1,
             share=1,
             evidence="one scale a tensor: equal bit for bit; but 2.14 takes the first of several scales for all of a "

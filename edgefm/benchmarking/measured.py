@@ -108,7 +108,7 @@ class Round:
 
 
 @dataclass(kw_only=True)
-class Measured:
+class MeasuredModel:
     """One model: it gathers facts until its worker is done or has failed.
 
     Attributes:
@@ -180,7 +180,7 @@ class Measured:
         return [last[index] for index in sorted(last)]
 
     @classmethod
-    def of(cls, file: ModelFile) -> Measured:
+    def of(cls, file: ModelFile) -> MeasuredModel:
         """Return a model of which only the file's facts are known."""
         content = file.path.read_bytes()
         return cls(

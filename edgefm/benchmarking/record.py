@@ -12,7 +12,7 @@ import numpy as np
 
 from edgefm import runtimes, schemas
 from edgefm.benchmarking import record_versions
-from edgefm.benchmarking.measured import Measured, Round
+from edgefm.benchmarking.measured import MeasuredModel, Round
 from edgefm.benchmarking.scores import difference, quality_json
 from edgefm.core import artefacts, runs
 from edgefm.core.errors import RunError
@@ -25,7 +25,7 @@ from edgefm.statistics.pairing import shared
 from edgefm.statistics.round_comparison import compare_paired
 
 if TYPE_CHECKING:
-    from edgefm.benchmarking.session import Session
+    from edgefm.benchmarking.session import BenchmarkSession
 
 KIND = "benchmark-record"
 SCHEMA_VERSION = record_versions.NEWEST
@@ -37,12 +37,12 @@ _NUMBERS = re.compile(r"\[\n\s+((?:-?\d[\d.eE+-]*,\n\s+)*-?\d[\d.eE+-]*)\n\s*\]"
 
 
 def build(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredModel],
     *,
     dataset: Dataset | None,
     quality: Quality | None = None,
     protocol: BenchmarkProtocol,
-    session: Session,
+    session: BenchmarkSession,
     reference: str | None,
 ) -> dict[str, Any]:
     """Return the validated record of what was measured.
@@ -151,8 +151,8 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def _model(
-    one: Measured,
-    base: Measured | None,
+    one: MeasuredModel,
+    base: MeasuredModel | None,
     *,
     dataset: Dataset | None,
     quality: Quality | None,
@@ -197,22 +197,22 @@ def _model(
     }
 
 
-def _told(one: Measured) -> str:
+def _told(one: MeasuredModel) -> str:
     """Return a sentence on a model so many of whose rounds were disturbed that they had to be used."""
     return f"{one.name}: {_still_disturbed(one)} of {one.taken} rounds stayed disturbed and are used{_example(one)}"
 
 
-def _left_out(one: Measured) -> str:
+def _left_out(one: MeasuredModel) -> str:
     """Return a sentence on a model some of whose rounds were disturbed and are no part of the statistics."""
     return f"{one.name}: {_still_disturbed(one)} of {one.taken} rounds stayed disturbed and are left out{_example(one)}"
 
 
-def _still_disturbed(one: Measured) -> int:
+def _still_disturbed(one: MeasuredModel) -> int:
     """Return the number of rounds without an undisturbed turn."""
     return one.taken - len(one.calm)
 
 
-def _example(one: Measured) -> str:
+def _example(one: MeasuredModel) -> str:
     return f", for instance: {[turn for turn in one.rounds if turn.disturbed][-1].disturbed[0]}"
 
 
@@ -254,7 +254,7 @@ def _energy(used: Sequence[Round]) -> dict[str, Any]:
     return {"value": None, "reason": reasons[0] if reasons else "nothing was timed"}
 
 
-def _percentiles(samples: Sequence[Any], one: Measured) -> dict[str, Any] | None:
+def _percentiles(samples: Sequence[Any], one: MeasuredModel) -> dict[str, Any] | None:
     if not samples:
         refused = [turn.disturbed[0] for turn in one.rounds if turn.refused]
         reason = {"value": None, "reason": f"every turn was refused, for instance: {refused[-1]}" if refused else ""}
@@ -264,7 +264,7 @@ def _percentiles(samples: Sequence[Any], one: Measured) -> dict[str, Any] | None
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
 
 
-def _quality(one: Measured, quality: Quality, dataset: Dataset) -> dict[str, Any]:
+def _quality(one: MeasuredModel, quality: Quality, dataset: Dataset) -> dict[str, Any]:
     n = len(dataset.test)
     if quality.name == "accuracy" and one.predicted is not None:
         hits = int((one.predicted == dataset.test.labels).sum())
@@ -277,7 +277,7 @@ def _quality(one: Measured, quality: Quality, dataset: Dataset) -> dict[str, Any
     return found
 
 
-def _accuracy(one: Measured, dataset: Dataset | None) -> dict[str, Any]:
+def _accuracy(one: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
     if one.predicted is None or dataset is None:
         missing = _missing(one)
         if dataset is not None and dataset.task != "classification" and one.failure is None:
@@ -292,7 +292,9 @@ def _accuracy(one: Measured, dataset: Dataset | None) -> dict[str, Any]:
     }
 
 
-def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Quality | None) -> dict[str, Any]:
+def _against(
+    one: MeasuredModel, base: MeasuredModel, dataset: Dataset | None, quality: Quality | None
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "reference": base.name,
         "only_reference_right": None,
@@ -326,7 +328,7 @@ def _against(one: Measured, base: Measured, dataset: Dataset | None, quality: Qu
     return found
 
 
-def _latency(one: Measured, base: Measured) -> dict[str, Any]:
+def _latency(one: MeasuredModel, base: MeasuredModel) -> dict[str, Any]:
     """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.statistics.pairing`."""
     pairs = shared(*([vars(turn) for turn in model.rounds if len(turn.invoke_ns)] for model in (one, base)))
     if not pairs:
@@ -335,7 +337,7 @@ def _latency(one: Measured, base: Measured) -> dict[str, Any]:
     return {"latency_ratio": found.ratio.to_json(), "latency_test": found.to_json()}
 
 
-def _missing(one: Measured) -> dict[str, Any]:
+def _missing(one: MeasuredModel) -> dict[str, Any]:
     """Return a figure that could not be had, with the reason."""
     reason = one.failure or one.unfed or one.unscored or "it was not measured"
     return {"value": None, "reason": reason}

@@ -9,7 +9,7 @@ from edgefm.targets.base import Target
 
 
 @dataclass(kw_only=True)
-class Session:
+class BenchmarkSession:
     """What is known of one benchmark as a whole.
 
     Attributes:

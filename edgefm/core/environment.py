@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from edgefm.core import subprocesses
 
 # What decides a result or a speed. Only those that are installed are reported.
 PACKAGES = (
@@ -222,6 +223,7 @@ def _text(path: Path) -> str:
 
 def _output(command: list[str]) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        result = subprocesses.run(command, seconds=2)
+    except subprocesses.CommandError:
         return ""
+    return "" if result.code else result.output.strip()

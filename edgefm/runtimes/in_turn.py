@@ -63,7 +63,7 @@ class InTurn:
         self.output = self.input
         self.outputs = (self.input,)
         self._sessions = sessions
-        self._inputs = [random_input(session.input, np.random.default_rng(0)) for session in sessions]
+        self._inputs = [random_input(session.input) for session in sessions]
         self._version = version
         for session, array in zip(self._sessions, self._inputs, strict=True):
             session.set_input(array)

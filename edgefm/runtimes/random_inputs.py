@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 from edgefm.runtimes.base import TensorDetails
 
 
-def random_input(tensor: TensorDetails, generator: np.random.Generator) -> NDArray[Any]:
-    """Return an input: no zeros and no denormals among floats, all levels of a byte among integers."""
+def random_input(tensor: TensorDetails, generator: np.random.Generator | None = None) -> NDArray[Any]:
+    """Return an input: no zeros and no denormals among floats, all levels of a byte among integers.
+
+    Args:
+      tensor: the input's.
+      generator: where several different ones are wanted; without it the input is always the same.
+    """
+    generator = generator or np.random.default_rng(0)
     dtype = np.dtype(tensor.dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)

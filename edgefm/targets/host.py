@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from edgefm import runtimes
 from edgefm.core import environment
@@ -18,8 +17,7 @@ from edgefm.core.errors import RecipeError
 from edgefm.runtimes.base import Availability, Available
 from edgefm.targets.base import Figure, Mode
 from edgefm.targets.bundle import bundle
-
-WORKER = "edgefm.worker.worker"
+from edgefm.targets.worker_start import WORKER, given_path, start, start_here
 
 
 def target(rest: str) -> Host:
@@ -54,36 +52,11 @@ class Host:
         return ()
 
 
-class HostPlace:
-    """Processes and files of this machine."""
+class LocalFiles:
+    """The half of a place whose workers see the files of this machine: a folder of its own, removed at the end."""
 
-    def __init__(self, *, python: Path | None = None) -> None:
-        """Use a place of this machine.
-
-        Args:
-          python: another interpreter with numpy and the runtime; None takes this one.
-        """
-        self._python = python
-        self._folder = Path(tempfile.mkdtemp(prefix="edgefm-host-"))
-
-    def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
-        """Return a new worker process."""
-        if self._python is None:
-            # As multiprocessing does: what the parent can import, the worker can.
-            path, python = os.pathsep.join(sys.path), sys.executable
-        else:
-            path = os.pathsep.join([str(bundle(self._folder)), *_given_path()])
-            python = str(self._python)
-        return subprocess.Popen(
-            [python, "-m", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="edgefm-place-"))
 
     def put(self, path: Path) -> str:
         """Return the absolute path: the file is here already."""
@@ -97,11 +70,7 @@ class HostPlace:
         """Move the file."""
         shutil.move(there, here)
 
-    def state(self) -> Mapping[str, Any]:
-        """Return load, temperature and frequency of this machine, as far as it tells."""
-        return environment.conditions()
-
-    def __enter__(self) -> HostPlace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -110,6 +79,25 @@ class HostPlace:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _given_path() -> list[str]:
-    """Return what the user put on PYTHONPATH."""
-    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+class HostPlace(LocalFiles):
+    """Processes and files of this machine."""
+
+    def __init__(self, *, python: Path | None = None) -> None:
+        """Use a place of this machine.
+
+        Args:
+          python: another interpreter with numpy and the runtime; None takes this one.
+        """
+        super().__init__()
+        self._python = python
+
+    def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
+        """Return a new worker process."""
+        if self._python is None:
+            return start_here(log=log)
+        path = os.pathsep.join([str(bundle(self._folder)), *given_path()])
+        return start([str(self._python), "-m", WORKER], log=log, environment={**os.environ, "PYTHONPATH": path})
+
+    def state(self) -> Mapping[str, Any]:
+        """Return load, temperature and frequency of this machine, as far as it tells."""
+        return environment.conditions()

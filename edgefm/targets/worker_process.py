@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from edgefm import runtimes
 from edgefm.core.errors import EdgefmError
+from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import Place
 from edgefm.worker.worker import PROTOCOL
 
@@ -175,19 +175,12 @@ class WorkerProcess:
         if any(word in log for word in _MEMORY_WORDS):
             return self._out_of_memory(doing)
         if code < 0:
-            return f"the runtime crashed with {_signal_name(-code)} while {doing}{_last_line(log)}"
+            return f"the runtime crashed with {signal_name(-code)} while {doing}{_last_line(log)}"
         return f"the process ended with exit code {code} while {doing}{_last_line(log)}"
 
     def _out_of_memory(self, doing: str) -> str:
         limit = "" if self._memory_bytes is None else f" (limit: {self._memory_bytes / 1e6:,.0f} MB)"
         return f"it ran out of memory while {doing}{limit}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _last_line(log: str) -> str:

@@ -8,6 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+WORKER = "edgefm.worker.worker"
+
+
+def given_path() -> list[str]:
+    """Return what the user put on PYTHONPATH."""
+    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+
 
 def start(command: Sequence[str], *, log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """Return the new process of a worker.
@@ -29,14 +36,16 @@ def start(command: Sequence[str], *, log: IO[bytes], environment: Mapping[str, s
     )
 
 
-def start_here(module: str, *, log: IO[bytes], told: Mapping[str, str]) -> subprocess.Popen[str]:
+def start_here(
+    module: str = WORKER, *, log: IO[bytes], variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Return a worker of this Python, which can import what this process can.
 
     Args:
       module: that is run.
       log: takes its standard error.
-      told: variables beside those of this process.
+      variables: of the environment beside those of this process.
     """
     # As multiprocessing does: what the parent can import, the worker can.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(variables or {})}
     return start([sys.executable, "-m", module], log=log, environment=environment)

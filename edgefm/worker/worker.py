@@ -41,6 +41,7 @@ from edgefm.core import environment
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import Session, TakesMany, TellsFacts, TimesItself, Unavailable
+from edgefm.runtimes.random_inputs import random_input
 from edgefm.tflite.contract import Contract, dequantize
 from edgefm.worker import disturbance
 from edgefm.worker.energy import Meter, of_invoke
@@ -88,7 +89,7 @@ class _Worker:
         session = module.load(Path(path), threads=threads, **options)
         load_ns = time.perf_counter_ns() - started
         self.session, self.threads = session, threads
-        session.set_input(_random_input(session))
+        session.set_input(random_input(session.input))
         started = time.perf_counter_ns()
         session.invoke()
         first_invoke_ns = time.perf_counter_ns() - started
@@ -124,7 +125,7 @@ class _Worker:
         contract = self.contract
         set_input, invoke, get_output = session.set_input, session.invoke, session.get_output
         known = contract is not None and picture is not None
-        set_input(contract.encode(picture) if contract and picture is not None else _random_input(session))
+        set_input(contract.encode(picture) if contract and picture is not None else random_input(session.input))
         limits = {
             "least_calls": least_calls,
             "least_ns": least_ns,
@@ -326,19 +327,6 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
 def _send(answers: IO[str], answer: dict[str, Any]) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
-
-
-def _random_input(session: Session) -> NDArray[Any]:
-    """Return a repeatable input for models that no picture is known to fit: no zeros, no denormals."""
-    generator = np.random.default_rng(0)
-    dtype = np.dtype(session.input.dtype)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        low, high = max(limits.min, -128), min(limits.max, 255)
-        return generator.integers(low, high, session.input.shape, endpoint=True).astype(dtype)
-    if dtype.kind == "b":
-        return generator.integers(0, 2, session.input.shape).astype(dtype)
-    return generator.random(session.input.shape).astype(dtype)
 
 
 def _status() -> dict[str, int]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgefm import targets
-from edgefm.benchmarking import harness
+from edgefm.benchmarking import harness, rounds
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.recipes import BenchmarkProtocol
@@ -402,7 +402,7 @@ def test_benchmark_on_a_device_that_throttles_has_no_latency(
     connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(status=2, degrees=61.3)
-    monkeypatch.setattr(harness, "_SHARE_OF_LIMIT", 1 / 200)  # nor is it given long to cool
+    monkeypatch.setattr(rounds, "_SHARE_OF_LIMIT", 1 / 200)  # nor is it given long to cool
     row = _measure(_model(tmp_path), rounds=1, rounds_at_most=1)
     words = "the device throttled: thermal status 2 (moderate), 61 C"
     assert row["status"] == "ok"

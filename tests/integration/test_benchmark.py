@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from edgefm import runtimes
-from edgefm.benchmarking import harness, record
+from edgefm.benchmarking import harness, record, rounds
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset, Split
@@ -116,10 +116,10 @@ def test_measure_draws_the_order_anew_each_round(tmp_path: Path, fake: None) -> 
     models = [_fake(tmp_path, name) for name in "abc"]
     found = harness.measure(models, dataset=None, protocol=_quick(runtime="fake", rounds=8, seed=5))
     places = np.array([[turn["position"] for turn in model["rounds"]] for model in found.record["models"]])
-    order = harness.turn_order(3, rounds=8, seed=5)
+    order = rounds.turn_order(3, rounds=8, seed=5)
     assert (np.array(order) == np.argsort(places, axis=0).T).all()
     assert len({tuple(row) for row in order}) > 2
-    assert harness.turn_order(3, rounds=8, seed=5) == order != harness.turn_order(3, rounds=8, seed=6)
+    assert rounds.turn_order(3, rounds=8, seed=5) == order != rounds.turn_order(3, rounds=8, seed=6)
 
 
 MISBEHAVIOUR = {

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgefm import runtimes
 from edgefm.core import environment
+from edgefm.core.cache import cache_folder
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.progress import Progress
 from edgefm.runtimes.base import Available, Unavailable
@@ -319,7 +320,7 @@ for number, times in enumerate([1000, 1000, 1000, 101000]):
 @pytest.mark.usefixtures("emulated")
 def test_plugin_counts_a_loop_of_two_instructions_exactly(tmp_path: Path) -> None:
     root, qemu = _parts()
-    library = instructions.plugin(qemu, cache=aarch64_root.cache_folder() / "qemu-plugins", root=root)
+    library = instructions.plugin(qemu, cache=cache_folder() / "qemu-plugins", root=root)
     counts = tmp_path / "counts"
     subprocess.run(
         [*qemu.command(root, cpu="cortex-a53", plugin=library), "-c", _LOOP],

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import record
-from edgefm.benchmarking.measured import Measured, ModelFile, Round, name_files
-from edgefm.benchmarking.session import Session
+from edgefm.benchmarking.measured import MeasuredModel, ModelFile, Round, name_files
+from edgefm.benchmarking.session import BenchmarkSession
 from edgefm.core.environment import environment
 from edgefm.core.errors import ModelError, RunError
 from edgefm.data.dataset import Dataset, Split
@@ -34,12 +34,12 @@ def _dataset() -> Dataset:
     )
 
 
-def _measured(name: str, predicted: list[int] | None, *, ns: int, failure: str | None = None) -> Measured:
+def _measured(name: str, predicted: list[int] | None, *, ns: int, failure: str | None = None) -> MeasuredModel:
     rounds = [
         Round(index=i, position=0, warmup_ns=[9], invoke_ns=[ns, ns + 1, ns + 2], end_to_end_ns=[2 * ns])
         for i in range(3)
     ]
-    return Measured(
+    return MeasuredModel(
         name=name,
         path=Path(f"{name}.tflite"),
         sha256="1" * 64,
@@ -53,12 +53,12 @@ def _measured(name: str, predicted: list[int] | None, *, ns: int, failure: str |
     )
 
 
-def _build(*measured: Measured, dataset: Dataset | None, reference: str | None = "float32") -> dict[str, Any]:
+def _build(*measured: MeasuredModel, dataset: Dataset | None, reference: str | None = "float32") -> dict[str, Any]:
     return record.build(
         measured,
         dataset=dataset,
         protocol=BenchmarkProtocol(runtime="litert"),
-        session=Session(target=Host(), environment=environment()),
+        session=BenchmarkSession(target=Host(), environment=environment()),
         reference=reference,
     )
 

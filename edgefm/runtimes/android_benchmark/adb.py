@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import RuntimeUnavailableError
 
 SERIAL = "ANDROID_SERIAL"  # adb's own variable
@@ -92,13 +92,12 @@ class Device:
           AdbError: the device went away or gave no answer.
         """
         line = f"{{ {script}\n}} 2>&1; s=$?; echo; echo edgefm-exit:$s"
-        done = self._call(["shell", line], doing=doing, seconds=seconds)
-        told = done.stdout.replace("\r\n", "\n")  # of a device before Android 7
-        found = _STATUS.search(told)
-        if found is None:
+        result = self._call(["shell", line], doing=doing, seconds=seconds)
+        status = _STATUS.search(result.output)
+        if status is None:
             # adb itself says nothing where the device is unplugged in the middle of a command.
-            raise self._explain(doing, done.stderr, "error: closed before it was done; the device went away")
-        return Done(output=told[: found.start()].rstrip("\n"), status=int(found[1]))
+            raise self._explain(doing, result.errors, "error: closed before it was done; the device went away")
+        return Done(output=result.output[: status.start()].rstrip("\n"), status=int(status[1]))
 
     def push(self, here: Path, there: str) -> None:
         """Copy a file to the device, whole.
@@ -109,9 +108,9 @@ class Device:
         size = here.stat().st_size
         seconds = _SHORT_SECONDS + size / _BYTES_PER_SECOND
         doing = f"copying {here.name} to it"
-        done = self._call(["push", str(here.absolute()), there], doing=doing, seconds=seconds)
-        if done.returncode:
-            raise self._explain(doing, done.stderr or done.stdout, "adb push failed")
+        result = self._call(["push", str(here.absolute()), there], doing=doing, seconds=seconds)
+        if result.code:
+            raise self._explain(doing, result.errors or result.output, "adb push failed")
         arrived = self.shell(f"wc -c <{there}", doing=doing)
         if arrived.status or arrived.output.strip() != str(size):
             raise AdbError(f"adb:{self.serial}: {doing} gave a file of {arrived.output.strip()} bytes, not {size}")
@@ -124,9 +123,9 @@ class Device:
         """
         doing = f"copying {there} from it"
         seconds = _SHORT_SECONDS + size / _BYTES_PER_SECOND
-        done = self._call(["pull", there, str(here.absolute())], doing=doing, seconds=seconds)
-        if done.returncode:
-            raise self._explain(doing, done.stderr or done.stdout, "adb pull failed")
+        result = self._call(["pull", there, str(here.absolute())], doing=doing, seconds=seconds)
+        if result.code:
+            raise self._explain(doing, result.errors or result.output, "adb pull failed")
 
     def properties(self) -> dict[str, str]:
         """Return the system properties of the device (getprop)."""
@@ -136,9 +135,9 @@ class Device:
     def _choose(self, serial: str | None) -> str:
         """Return the serial number of the device to use."""
         listed = self._call(["devices", "-l"], doing="listing devices", named=False)
-        if listed.returncode:
-            raise self._explain("listing devices", listed.stderr or listed.stdout, "adb devices failed")
-        _, _, lines = listed.stdout.partition("List of devices attached")
+        if listed.code:
+            raise self._explain("listing devices", listed.errors or listed.output, "adb devices failed")
+        _, _, lines = listed.output.partition("List of devices attached")
         found = {match["serial"]: match["state"] for match in map(_LISTED.match, lines.splitlines()) if match}
         known = ", ".join(f"{name} ({state})" for name, state in found.items()) or "none"
         if not found:
@@ -157,32 +156,21 @@ class Device:
 
     def _call(
         self, arguments: list[str], *, doing: str, seconds: float = _SHORT_SECONDS, named: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> subprocesses.CommandResult:
         return self._run([*(["-s", self.serial] if named else []), *arguments], doing=doing, seconds=seconds)
 
     def _run(
         self, arguments: list[str], *, doing: str, seconds: float, quiet: bool = False
-    ) -> subprocess.CompletedProcess[str]:
-        sink = subprocess.DEVNULL if quiet else subprocess.PIPE
+    ) -> subprocesses.CommandResult:
         try:
-            return subprocess.run(
-                [self._adb, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+            return subprocesses.run([self._adb, *arguments], seconds=seconds, silent=quiet)
+        except subprocesses.TimeLimitError:
             raise AdbError(
                 f"adb:{getattr(self, 'serial', '')}: {doing}: no answer for {seconds:g} s",
                 hint="The device, or what runs on it, hangs: plug it in again.",
             ) from None
-        except OSError as error:
-            raise AdbError(f"{self._adb} cannot be run: {error.strerror}", hint=INSTALL) from error
+        except subprocesses.CommandError as error:
+            raise AdbError(error.message, hint=INSTALL) from error
 
     def _explain(self, doing: str, said: str, fallback: str) -> AdbError:
         """Return the error for what adb said."""

@@ -9,10 +9,11 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefm.core import subprocesses
+from edgefm.core.cache import cache_folder
 from edgefm.core.errors import RuntimeUnavailableError
 
 VERSION = "2.5.3"  # what the tests have run; another one that lies in one of the places is used as well
@@ -58,7 +59,11 @@ def package() -> Package | None:
     node_modules of the working folder; edgefm's cache.
     """
     named = os.environ.get(PACKAGE_VARIABLE)
-    places = [Path(named).expanduser()] if named else [Path.cwd() / _SCOPE / "core", cache_folder() / _SCOPE / "core"]
+    places = (
+        [Path(named).expanduser()]
+        if named
+        else [Path.cwd() / _SCOPE / "core", cache_folder() / "litertjs" / _SCOPE / "core"]
+    )
     return next((found for found in map(_at, places) if found is not None), None)
 
 
@@ -78,15 +83,6 @@ def missing() -> list[str]:
     return lacks
 
 
-def cache_folder() -> Path:
-    """Return where `setup` puts the packages: below EDGEFM_CACHE_DIR, or the user's cache folder."""
-    named = os.environ.get("EDGEFM_CACHE_DIR")
-    if named:
-        return Path(named).expanduser() / "litertjs"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "edgefm" / "litertjs"
-
-
 def setup(*, seconds: float = 300) -> Package:
     """Fetch the npm packages into edgefm's cache, at the version that was tested, and return where they are.
 
@@ -102,20 +98,18 @@ def setup(*, seconds: float = 300) -> Package:
             hint=f"Install it (apt-get install npm), or unpack @litertjs/core {VERSION} and @litertjs/wasm-utils "
             f"{VERSION} side by side and name the folder of the first in {PACKAGE_VARIABLE}.",
         )
-    folder = cache_folder()
+    folder = cache_folder() / "litertjs"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [f"@litertjs/{name}@{VERSION}" for name in ("core", "wasm-utils")]
     flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--no-package-lock", "--loglevel=error"]
     try:
-        done = subprocess.run(
-            [npm, "install", "--prefix", str(folder), *flags, *wanted],
-            capture_output=True, text=True, timeout=seconds, check=False, cwd=folder,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        command = [npm, "install", "--prefix", str(folder), *flags, *wanted]
+        result = subprocesses.run(command, seconds=seconds, cwd=folder)
+    except subprocesses.TimeLimitError:
         raise RuntimeUnavailableError(f"npm did not fetch {wanted[0]} within {seconds:g} s") from None
     found = _at(folder / _SCOPE / "core")
-    if done.returncode != 0 or found is None:
-        said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()
+    if result.code != 0 or found is None:
+        said = (result.errors.strip() or result.output.strip() or "it says nothing").splitlines()
         raise RuntimeUnavailableError(
             f"npm could not fetch {' and '.join(wanted)}: {said[0]}", hint="Is the registry reachable? See: npm ping"
         )

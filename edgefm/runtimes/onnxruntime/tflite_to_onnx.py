@@ -16,7 +16,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -27,7 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import subprocesses
 from edgefm.core.artefacts import sha256_file
+from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Session, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
@@ -66,7 +67,7 @@ def converted(path: Path, *, seconds: int = SECONDS) -> Path:
       RuntimeUnavailableError: tf2onnx or what it needs is not installed.
     """
     seen = path.stat()
-    key = (path.resolve(), seen.st_size, seen.st_mtime_ns, cache_folder())
+    key = (path.resolve(), seen.st_size, seen.st_mtime_ns, cache_folder() / "onnx")
     known = _known.get(key)
     if known is not None and known.is_file():
         return known
@@ -76,22 +77,13 @@ def converted(path: Path, *, seconds: int = SECONDS) -> Path:
             f"onnxruntime takes .onnx files; to convert {path.name} it lacks {', '.join(lacking)}", hint=_REMEDY
         )
     version = importlib.metadata.version("tf2onnx")
-    out = cache_folder() / f"{sha256_file(path)}-tf2onnx-{version}-opset-{OPSET}.onnx"
+    out = cache_folder() / "onnx" / f"{sha256_file(path)}-tf2onnx-{version}-opset-{OPSET}.onnx"
     if not out.is_file():
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(out.parent)
         _convert_beside(path, out, seconds)
     _known[key] = out
     return out
-
-
-def cache_folder() -> Path:
-    """Return where conversions are kept: below EDGEFM_CACHE_DIR, or the user's cache folder."""
-    named = os.environ.get("EDGEFM_CACHE_DIR")
-    if named:
-        return Path(named).expanduser() / "onnx"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "edgefm" / "onnx"
 
 
 def _remove_stale(folder: Path) -> None:
@@ -108,25 +100,17 @@ def _convert_beside(path: Path, out: Path, seconds: int) -> None:
     command = [sys.executable, "-m", _PROGRAM, str(path), str(unfinished), str(seconds)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            preexec_fn=end_with_parent(),  # a worker that is killed leaves no TensorFlow beside the next one
-        )
-        lines = done.stdout.splitlines()
-        answer = json.loads(lines[-1]) if done.returncode == 0 and lines else None
+        # A worker that is killed leaves no TensorFlow beside the next one.
+        result = subprocesses.run(command, seconds=seconds, environment=environment, before=end_with_parent())
+        lines = result.output.splitlines()
+        answer = json.loads(lines[-1]) if result.code == 0 and lines else None
         if answer is None:
-            last = (done.stderr.strip() or "it gives no reason").splitlines()[-1]
-            raise ModelError(f"the conversion of {path} to ONNX failed with exit code {done.returncode}: {last}")
+            last = (result.errors.strip() or "it gives no reason").splitlines()[-1]
+            raise ModelError(f"the conversion of {path} to ONNX failed with exit code {result.code}: {last}")
         if not answer["ok"]:
             raise ModelError(f"onnxruntime cannot take {path}: {answer['reason']}", hint=answer["hint"])
         unfinished.replace(out)
-    except subprocess.TimeoutExpired:
+    except subprocesses.TimeLimitError:
         raise ModelError(f"tf2onnx did not convert {path} in {seconds} s") from None
     finally:
         unfinished.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ class AdbPlace(HostPlace):
         """Return a new worker process of this machine that uses the device."""
         with _as_target_error():
             session.kill_leftovers(self._device, self.there)
-        return start_here(_WORKER, log=log, told={SERIAL: self._device.serial, session.FOLDER: self.there})
+        return start_here(_WORKER, log=log, variables={SERIAL: self._device.serial, session.FOLDER: self.there})
 
     def state(self) -> Mapping[str, Any]:
         """Return heat, frequency, load and charge of the device."""

@@ -31,7 +31,7 @@ from edgefm.targets.cortex_m.graph import Graph, Tensor
 from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import Counted, FirmwareError
 from edgefm.targets.cortex_m.source import Source, source_of
-from edgefm.targets.host import WORKER, Host, HostPlace
+from edgefm.targets.host import Host, HostPlace
 from edgefm.targets.worker_start import start_here
 
 DEFAULT = "m4"
@@ -261,7 +261,7 @@ class CortexMPlace(HostPlace):
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new worker process; its files are gone with the place, even where it is killed."""
-        return start_here(WORKER, log=log, told={VARIABLE: self._address, "TMPDIR": str(self._folder)})
+        return start_here(log=log, variables={VARIABLE: self._address, "TMPDIR": str(self._folder)})
 
 
 def _inputs(graph: Graph) -> NDArray[Any]:

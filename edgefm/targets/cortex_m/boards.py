@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import RecipeError
 from edgefm.targets.base import TargetError
 
@@ -82,18 +82,10 @@ def version(program: Path) -> str:
       TargetError: it does not answer.
     """
     try:
-        done = subprocess.run(
-            [str(program), "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_ANSWER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TargetError(f"{program} does not answer: {error}") from error
-    found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout.partition("\n")[0])
-    if done.returncode != 0 or found is None:
+        result = subprocesses.run([str(program), "--version"], seconds=_ANSWER_SECONDS)
+    except subprocesses.CommandError as error:
+        raise TargetError(f"{program} does not answer: {error.message}") from error
+    found = re.search(r"\d+\.\d+(\.\d+)?", result.output.partition("\n")[0])
+    if result.code != 0 or found is None:
         raise TargetError(f"{program} does not tell its version")
     return found.group()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import ModelError
 from edgefm.targets.base import TargetError
 from edgefm.targets.cortex_m.boards import COMPILER, FIRMWARE, Board, find
@@ -29,7 +29,7 @@ def build(folder: Path, *, board: Board) -> Path:
       ModelError: it does not fit the board's memory.
       TargetError: the compiler is not there, or fails.
     """
-    result = folder / "firmware.elf"
+    firmware = folder / "firmware.elf"
     command = [
         str(find(COMPILER)),
         *flags_of(board),
@@ -41,32 +41,25 @@ def build(folder: Path, *, board: Board) -> Path:
         "-T",
         str(board.script),
         "-o",
-        result.name,
+        firmware.name,
         "model.c",
         *(str(FIRMWARE / name) for name in SOURCES),
         "-lgcc",
     ]
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,  # the constants are taken from here
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        # The constants are taken from the working folder.
+        result = subprocesses.run(command, seconds=_SECONDS, cwd=folder, merged=True)
+    except subprocesses.TimeLimitError as error:
         raise TargetError(f"{COMPILER} did not end within {_SECONDS:g} s") from error
-    if done.returncode != 0:
-        full = [line for line in done.stdout.splitlines() if "overflowed by" in line or "left for the stack" in line]
+    except subprocesses.CommandError as error:
+        raise TargetError(error.message, hint=error.hint) from error
+    if result.code != 0:
+        full = [line for line in result.output.splitlines() if "overflowed by" in line or "left for the stack" in line]
         if full:
             room = full[0].rpartition(": ")[2].strip()
             raise ModelError(f"the model does not fit the memory of {board.machine}: {room}")
-        raise TargetError(f"{COMPILER} failed: {_first_error(done.stdout)}")
-    return result
+        raise TargetError(f"{COMPILER} failed: {_first_error(result.output)}")
+    return firmware
 
 
 def _first_error(text: str) -> str:

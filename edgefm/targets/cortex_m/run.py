@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import TargetError
 from edgefm.targets.cortex_m.boards import EMULATOR, Board, find
 from edgefm.targets.cortex_m.build import Firmware
@@ -134,7 +135,7 @@ def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None,
         return None, words
     if code == -signal.SIGXFSZ:
         return f"it wrote more than {_MOST_WRITTEN_BYTES >> 20} MiB, and was stopped", words
-    return f"the emulator ended with {signal.Signals(-code).name if code < 0 else f'code {code}'}", words
+    return f"the emulator ended with {signal_name(-code) if code < 0 else f'code {code}'}", words
 
 
 def _read(

@@ -11,13 +11,10 @@ What an emulated worker tells of time and memory is the emulator's. See docs/tar
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from edgefm import runtimes
@@ -25,15 +22,15 @@ from edgefm.core.errors import EdgefmError
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.bundle import bundle
+from edgefm.targets.host import LocalFiles
 from edgefm.targets.qemu_aarch64 import cpus, program
 from edgefm.targets.qemu_aarch64.instructions import CountingUnavailableError, count
 from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
 from edgefm.targets.qemu_aarch64.root import Root
 from edgefm.targets.qemu_aarch64.root import find as find_root
-from edgefm.targets.worker_start import start
+from edgefm.targets.worker_start import WORKER, start
 from edgefm.tflite import tflite_file
 
-WORKER = "edgefm.worker.worker"
 RUNTIME = "litert"
 # The worker's own limit does not reach the system: qemu 7.2 takes a guest's RLIMIT_AS and does nothing. So the
 # emulator has one: 4 GiB for the model, and 1 GiB for emulator and Python (0.5 GiB seen).
@@ -106,7 +103,7 @@ class QemuAarch64:
         return find_root(), qemu
 
 
-class QemuPlace:
+class QemuPlace(LocalFiles):
     """Emulated processes; their files are this machine's."""
 
     def __init__(self, *, root: Root, qemu: Qemu, cpu: str) -> None:
@@ -117,7 +114,7 @@ class QemuPlace:
           qemu: the emulator.
           cpu: name of the core.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="edgefm-qemu-"))
+        super().__init__()
         self._command = [*qemu.command(root, cpu=cpu), "-m", WORKER]
         self._environment = guest_environment(root, bundle(self._folder))
 
@@ -133,29 +130,9 @@ class QemuPlace:
             resource.prlimit(process.pid, resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES))
         return process
 
-    def put(self, path: Path) -> str:
-        """Return the absolute path: the file is here already."""
-        return str(path.resolve())
-
-    def scratch(self, name: str) -> str:
-        """Return a path in a folder of its own."""
-        return str(self._folder / name)
-
-    def get(self, there: str, here: Path) -> None:
-        """Move the file."""
-        shutil.move(there, here)
-
     def state(self) -> Mapping[str, Any]:
         """Nothing: no time is measured there that could be disturbed."""
         return {}
-
-    def __enter__(self) -> QemuPlace:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _with_hint(error: EdgefmError) -> str:

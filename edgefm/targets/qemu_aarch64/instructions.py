@@ -10,25 +10,24 @@ invoke and of the call from Python. What the same marks count around an empty Py
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
-import signal
 import statistics
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefm import runtimes
+from edgefm.core import subprocesses
+from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.targets.base import TargetError
 from edgefm.targets.bundle import bundle
 from edgefm.targets.qemu_aarch64.program import Qemu, guest_environment
-from edgefm.targets.qemu_aarch64.root import Root, cache_folder
+from edgefm.targets.qemu_aarch64.root import Root
 
 # All invokes have the same count but for the seventh and those after it, where Python 3.11 has rewritten the code of
 # LiteRT's own `invoke` function (600 instructions more, then 150 fewer).
@@ -114,34 +113,26 @@ def _answer(
     model: Path, command: list[str], *, environment: dict[str, str], cpu: str, seconds: float
 ) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
+        result = subprocesses.run(command, seconds=seconds, environment=environment)
+    except subprocesses.TimeLimitError:
         raise ModelError(f"{model} gave no answer for {seconds:g} s on an emulated {cpu}, and was killed") from None
-    except OSError as error:
-        raise TargetError(f"{command[0]} cannot be started: {error}") from error
-    if done.returncode < 0:
-        with contextlib.suppress(ValueError):
-            raise ModelError(f"{model} crashed with {signal.Signals(-done.returncode).name} on an emulated {cpu}")
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ModelError(f"{model} could not be run on an emulated {cpu}: {last[:200]}")
+    except subprocesses.OutputLimitError as error:
+        raise ModelError(f"{model} could not be run on an emulated {cpu}: {error.message}") from None
+    except subprocesses.CommandError as error:
+        raise TargetError(error.message, hint=error.hint) from error
+    if result.code < 0:
+        raise ModelError(f"{model} crashed with {subprocesses.signal_name(-result.code)} on an emulated {cpu}")
+    if result.code:
+        raise ModelError(f"{model} could not be run on an emulated {cpu}: {result.last_error[:200]}")
     try:
-        told = json.loads(done.stdout)
+        answer = json.loads(result.output)
     except ValueError:
-        told = None
-    if isinstance(told, dict) and "reason" in told:
-        raise ModelError(str(told["reason"]))
-    if not isinstance(told, dict) or not {"runtime", "version"} <= told.keys():
-        raise ModelError(f"{model} gave {done.stdout[:80]!r} on an emulated {cpu} instead of an answer")
-    return told
+        answer = None
+    if isinstance(answer, dict) and "reason" in answer:
+        raise ModelError(str(answer["reason"]))
+    if not isinstance(answer, dict) or not {"runtime", "version"} <= answer.keys():
+        raise ModelError(f"{model} gave {result.output[:80]!r} on an emulated {cpu} instead of an answer")
+    return answer
 
 
 def _evaluate(model: Path, path: Path, told: dict[str, Any]) -> InvokeCount:
@@ -210,11 +201,11 @@ def _compiler() -> str:
 def _compile(compiler: str, out: Path, *, api: int) -> None:
     command = [compiler, "-O2", "-shared", "-fPIC", "-fvisibility=hidden", f"-DPLUGIN_API={api}", "-o", str(out)]
     try:
-        done = subprocess.run([*command, str(_SOURCE)], capture_output=True, text=True, timeout=_COMPILE_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CountingUnavailableError(f"the C compiler {compiler} failed: {error}") from None
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit code {done.returncode}"]
+        result = subprocesses.run([*command, str(_SOURCE)], seconds=_COMPILE_SECONDS)
+    except subprocesses.CommandError as error:
+        raise CountingUnavailableError(f"the C compiler {compiler} failed: {error.message}") from None
+    if result.code:
+        errors = [line for line in result.errors.splitlines() if "error" in line] or [f"exit code {result.code}"]
         raise CountingUnavailableError(
             f"the C compiler {compiler} failed: {errors[0]}", hint="On Debian: apt-get install gcc libc6-dev"
         )
@@ -226,17 +217,11 @@ def _refusal(qemu: Qemu, library: Path, *, root: Root) -> str:
     command = [*qemu.command(root, cpu=cpu, plugin=library), "-S", "-c", ""]
     environment = guest_environment(root) | {"EDGEFM_COUNTS": os.devnull}
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=_COMPILE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
+        result = subprocesses.run(command, seconds=_COMPILE_SECONDS, environment=environment)
+    except subprocesses.TimeLimitError:
         raise CountingUnavailableError(
             f"{qemu.path.name} {qemu.version} gave no answer for {_COMPILE_SECONDS:g} s with the plugin"
         ) from None
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    except subprocesses.CommandError as error:
+        raise CountingUnavailableError(error.message, hint=error.hint) from None
+    return "" if result.code == 0 else result.last_error

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edgefm.core import subprocesses
 from edgefm.targets.base import TargetError
 from edgefm.targets.qemu_aarch64.root import Root
+from edgefm.targets.worker_start import given_path
 
 # The static one emulates as well, but has no plugins in Debian's build.
 PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")
@@ -52,12 +53,11 @@ def guest_environment(root: Root, *first: Path) -> dict[str, str]:
       root: the arm64 root.
       first: what comes before the root's own packages in the search for modules.
     """
-    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": "/nonexistent",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([*map(str, first), str(root.site), *given]),
+        "PYTHONPATH": os.pathsep.join([*map(str, first), str(root.site), *given_path()]),
         # Its threads would wait in a loop, which costs time and is counted.
         "OPENBLAS_NUM_THREADS": "1",
     }
@@ -91,8 +91,6 @@ def _look(path: Path) -> Qemu:
 
 def _output(path: Path, *arguments: str) -> str:
     try:
-        return subprocess.run(
-            [str(path), *arguments], capture_output=True, text=True, errors="replace", timeout=_SECONDS
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TargetError(f"{path} cannot be run: {error}") from None
+        return subprocesses.run([str(path), *arguments], seconds=_SECONDS).output
+    except subprocesses.CommandError as error:
+        raise TargetError(error.message, hint=error.hint) from None

@@ -19,7 +19,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -30,7 +29,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, subprocesses
+from edgefm.core.cache import cache_folder
 from edgefm.core.progress import SILENT, Progress
 from edgefm.targets.base import TargetError
 from edgefm.targets.qemu_aarch64.cpus import CPUS
@@ -98,15 +98,6 @@ def default_folder() -> Path:
     """Return where the root is kept: EDGEFM_AARCH64_ROOT, or 'aarch64' in edgefm's cache."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named).expanduser().absolute() if named else cache_folder() / "aarch64"
-
-
-def cache_folder() -> Path:
-    """Return edgefm's cache: EDGEFM_CACHE_DIR, or a folder in the user's."""
-    named = os.environ.get("EDGEFM_CACHE_DIR")
-    if named:
-        return Path(named).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()).absolute() / "edgefm"
 
 
 def find(folder: Path | None = None) -> Root:
@@ -291,22 +282,16 @@ def _run(command: list[str]) -> None:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "OPENBLAS_NUM_THREADS": "1"}
     name = " ".join(command[1:3]).removeprefix("-m ") if command[0] == sys.executable else Path(command[0]).name
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=_COMMAND_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
+        result = subprocesses.run(command, seconds=_COMMAND_SECONDS, environment=environment)
+    except subprocesses.TimeLimitError:
         raise TargetError(f"{name} took more than {_COMMAND_SECONDS:g} s") from None
-    if done.returncode:
-        lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+    except subprocesses.CommandError as error:
+        raise TargetError(error.message, hint=error.hint) from None
+    if result.code:
+        lines = [line.strip() for line in (result.output + "\n" + result.errors).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("E:", "ERROR:", "dpkg-deb:"))][:2]
         said = dict.fromkeys([*errors, *lines[-1:]])  # pip's last line says more than its first error
-        raise TargetError(f"{name} failed: {'; '.join(said) or f'exit code {done.returncode}'}")
+        raise TargetError(f"{name} failed: {'; '.join(said) or f'exit code {result.code}'}")
 
 
 def _again() -> str:

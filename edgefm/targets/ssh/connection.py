@@ -20,9 +20,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlsplit
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import RecipeError
 from edgefm.targets.base import TargetError
 
@@ -110,19 +111,13 @@ def reach(address: Address, *, name: str, seconds: int) -> None:
     given = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
     line = [*_ssh(name), *_fixed_options(None), *given, *_last_options(None)]
     try:
-        done = subprocess.run(
-            [*line, *_destination(address), "exit 0"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=2 * seconds,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
+        result = subprocesses.run([*line, *_destination(address), "exit 0"], seconds=2 * seconds, own_session=True)
+    except subprocesses.TimeLimitError:
         raise TargetError(f"{name}: it gave no answer for {2 * seconds} s") from None
-    if done.returncode:
-        raise explain(name, done.stderr, "it cannot be reached")
+    except subprocesses.CommandError as error:
+        raise TargetError(f"{name}: {error.message}", hint=error.hint) from None
+    if result.code:
+        raise explain(name, result.errors, "it cannot be reached")
 
 
 class Connection:
@@ -221,27 +216,21 @@ class Connection:
           TargetError: it failed, took too long, or the connection was lost.
         """
         self.check()
-        given: dict[str, Any] = {"input": data} if isinstance(data, bytes) else {"stdin": data or subprocess.DEVNULL}
         try:
-            done = subprocess.run(
-                [*self.through, command(script, *arguments)],
-                stdout=out or subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                timeout=seconds,
-                start_new_session=True,
-                **given,
-            )
-        except subprocess.TimeoutExpired:
+            line = [*self.through, command(script, *arguments)]
+            result = subprocesses.run(line, seconds=seconds, stdin=data, out=out, own_session=True)
+        except subprocesses.TimeLimitError:
             self.check()
             raise TargetError(f"{self._name}: {doing} took longer than {seconds:g} s") from None
-        if done.returncode:
-            stderr = done.stderr.decode(errors="replace")
-            if done.returncode == _FAILED and self._ended():
+        except subprocesses.CommandError as failure:
+            raise TargetError(f"{self._name}: {doing} failed: {failure.message}", hint=failure.hint) from None
+        if result.code:
+            if result.code == _FAILED and self._ended():
                 raise self._lost(doing)
-            error = explain(self._name, stderr, f"exit status {done.returncode}")
+            error = explain(self._name, result.errors, f"exit status {result.code}")
             said = error.message.removeprefix(f"{self._name}: ")
             raise TargetError(f"{self._name}: {doing} failed: {said}", hint=error.hint)
-        return done.stdout or b""
+        return result.raw
 
     @property
     def through(self) -> list[str]:

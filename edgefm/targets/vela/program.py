@@ -6,8 +6,6 @@ import csv
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import ModelError, RecipeError, unknown_name
 from edgefm.targets.base import TargetError
 
@@ -146,25 +145,30 @@ def compiled(
 def _compile(arguments: list[str], *, model: Path, seconds: float) -> str:
     """Run vela on a model and return what it said; a ModelError where that failed."""
     try:
-        done = _run(arguments, seconds=seconds)
-    except subprocess.TimeoutExpired as error:
+        result = _run(arguments, seconds=seconds)
+    except subprocesses.TimeLimitError as error:
         raise ModelError(f"vela gave no estimate for {model} within {seconds:g} s, and was killed") from error
-    if done.returncode < 0:
-        raise ModelError(f"vela crashed with {_signal_name(-done.returncode)} on {model}{_last_words(done.stdout)}")
-    if done.returncode > 0:
-        raise ModelError(f"vela cannot compile {model}{_last_words(done.stdout)}")
-    return done.stdout
+    except subprocesses.OutputLimitError as error:
+        raise ModelError(f"vela gave no estimate for {model}: {error.message}") from error
+    if result.code < 0:
+        name = subprocesses.signal_name(-result.code)
+        raise ModelError(f"vela crashed with {name} on {model}{_last_words(result.output)}")
+    if result.code > 0:
+        raise ModelError(f"vela cannot compile {model}{_last_words(result.output)}")
+    return result.output
 
 
 def _output(arguments: list[str], *, seconds: float = _QUICK_SECONDS) -> str:
     """Run vela without a model and return what it said; a TargetError where that failed."""
     try:
-        done = _run(arguments, seconds=seconds)
-    except subprocess.TimeoutExpired as error:
+        result = _run(arguments, seconds=seconds)
+    except subprocesses.TimeLimitError as error:
         raise TargetError(f"vela did not answer within {seconds:g} s") from error
-    if done.returncode != 0:
-        raise TargetError(f"vela does not work{_last_words(done.stdout)}", hint=INSTALL)
-    return done.stdout
+    except subprocesses.OutputLimitError as error:
+        raise TargetError(error.message, hint=INSTALL) from error
+    if result.code != 0:
+        raise TargetError(f"vela does not work{_last_words(result.output)}", hint=INSTALL)
+    return result.output
 
 
 def _answer(*arguments: str) -> str:
@@ -178,23 +182,14 @@ def _asked(arguments: tuple[str, ...], files: tuple[tuple[Path, int], ...]) -> s
     return _output(list(arguments))
 
 
-def _run(arguments: list[str], *, seconds: float) -> subprocess.CompletedProcess[str]:
+def _run(arguments: list[str], *, seconds: float) -> subprocesses.CommandResult:
     path = program()
     if path is None:
         raise TargetError("vela is not installed", hint=INSTALL)
     try:
-        return subprocess.run(
-            [str(path), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except OSError as error:
-        raise TargetError(f"{path} cannot be run: {error}", hint=INSTALL) from error
+        return subprocesses.run([str(path), *arguments], seconds=seconds, merged=True)
+    except subprocesses.NotStartedError as error:
+        raise TargetError(error.message, hint=INSTALL) from error
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -205,13 +200,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (csv.Error, ValueError) as error:  # bytes that are no text
         raise ModelError(f"vela's table {path.name} cannot be read: {error}") from error
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _last_words(text: str) -> str:

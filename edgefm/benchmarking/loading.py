@@ -1,0 +1,102 @@
+"""Loading each model once before the rounds: it tells what it takes and gives, and a bad one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgefm.benchmarking import feeding
+from edgefm.benchmarking.bench import Bench
+from edgefm.benchmarking.measured import MeasuredModel, ModelFile
+from edgefm.data.dataset import Dataset
+from edgefm.data.quality import Quality
+from edgefm.runtimes.base import TensorDetails
+from edgefm.targets.host import HostPlace
+from edgefm.targets.worker_process import WorkerError, WorkerProcess
+
+
+def load(
+    bench: Bench,
+    files: Sequence[ModelFile],
+    *,
+    latency: bool,
+    dataset: Dataset | None,
+    quality: Quality | None,
+    mean: float | None,
+    std: float | None,
+) -> list[MeasuredModel]:
+    """Return the models of some files with what their workers tell of them, and how they are fed test images.
+
+    Args:
+      bench: where they are loaded.
+      files: in the order of the rows.
+      latency: whether the place is the real thing; an emulator's memory is not the model's.
+      dataset: whose test images are answered; None feeds none.
+      quality: what is measured on them.
+      mean: see `edgefm.benchmarking.feeding.contract_for`.
+      std: see there.
+    """
+    models: list[MeasuredModel] = []
+    for file in files:
+        model = MeasuredModel.of(file)
+        models.append(model)
+
+        def work(model: MeasuredModel = model) -> None:
+            _load(bench, model, latency=latency)
+            if dataset is None:
+                model.unfed = "no test images were given"
+                return
+            _agree_on_feeding(model, dataset, mean=mean, std=std)
+            if model.unfed and quality is not None:
+                bench.progress.note(f"{model.name}: no {quality.name}, because {model.unfed}")
+
+        bench.attempts.attempt(model, work)
+        bench.progress.step("load", len(models), len(files), {"model": model.name})
+    return models
+
+
+def _load(bench: Bench, model: MeasuredModel, *, latency: bool) -> None:
+    """Load a model; keep what its worker tells of it, and its multiply-accumulates."""
+    with bench.worker() as worker:
+        loaded = bench.start(model, worker)
+        if not latency:
+            loaded |= {"bare_bytes": None, "peak_bytes": None}
+        model.loaded = loaded
+        if isinstance(bench.place, HostPlace):
+            model.macs = _macs(bench, model, worker)
+    if not isinstance(bench.place, HostPlace):
+        with HostPlace() as here, WorkerProcess(place=here, folder=bench.folder, name="inspector") as inspector:
+            model.macs = _macs(bench, model, inspector)
+    model.input = TensorDetails.from_json(loaded["input"])
+    model.outputs = tuple(TensorDetails.from_json(output) for output in loaded["outputs"])
+
+
+def _agree_on_feeding(model: MeasuredModel, dataset: Dataset, *, mean: float | None, std: float | None) -> None:
+    """Keep the contract by which a loaded model is fed test images, or the reason why it is not."""
+    assert model.input is not None
+    contract = feeding.contract_for(
+        model.path,
+        source=model.input,
+        sinks=model.outputs,
+        labels=dataset.labels,
+        pixels=dataset.test.images.dtype == np.uint8,
+        mean=mean,
+        std=std,
+    )
+    if isinstance(contract, str):
+        model.unfed = contract
+        return
+    model.unfed = feeding.misfit(contract, model.input, dataset.test.images.shape[1:])
+    model.contract = None if model.unfed else contract
+
+
+def _macs(bench: Bench, model: MeasuredModel, worker: WorkerProcess) -> int | None:
+    """Count the multiply-accumulates in a process of this machine: a damaged file can take its parser down."""
+    path, seconds = str(model.path.resolve()), bench.protocol.model_seconds
+    try:
+        macs: int | None = worker.request("macs", doing="being inspected", seconds=seconds, path=path)["macs"]
+    except WorkerError as error:
+        bench.progress.note(f"{model.name}: its operations could not be counted, because {error.message}")
+        return None
+    return macs

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgefm.core.subprocesses import NotStartedError, OutputLimitError, TimeLimitError, run, signal_name
+
+
+def _python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_run_returns_status_and_both_streams() -> None:
+    result = run(_python("import sys; print('a'); print('b', file=sys.stderr); sys.exit(3)"), seconds=30)
+    assert (result.code, result.output, result.errors, result.last_error) == (3, "a\n", "b\n", "b")
+
+
+def test_run_merges_the_streams_where_asked() -> None:
+    result = run(_python("import sys; print('b', file=sys.stderr)"), seconds=30, merged=True)
+    assert (result.output, result.errors, result.last_error) == ("b\n", "", "exit code 0")
+
+
+@pytest.mark.parametrize("given", [b"x" * 200_000, None])
+def test_run_gives_bytes_or_nothing_as_standard_input(given: bytes | None) -> None:
+    result = run(_python("import sys; print(len(sys.stdin.buffer.read()))"), seconds=30, stdin=given)
+    assert int(result.output) == len(given or b"")
+
+
+def test_run_passes_on_the_output_to_a_file(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        result = run(_python("print('a')"), seconds=30, out=out)
+    assert result.raw == b"" and (tmp_path / "out").read_text() == "a\n"
+
+
+def test_run_names_a_program_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotStartedError, match=r"vanished cannot be run: No such file") as caught:
+        run([str(tmp_path / "vanished")], seconds=30)
+    assert caught.value.hint
+
+
+def test_run_kills_what_takes_too_long() -> None:
+    started = time.monotonic()
+    with pytest.raises(TimeLimitError, match=r"did not end within 0\.3 s"):
+        run(_python("import time; time.sleep(60)"), seconds=0.3)
+    assert time.monotonic() - started < 10
+
+
+def test_run_does_not_wait_for_a_child_that_keeps_the_pipe() -> None:
+    started = time.monotonic()
+    child = f"import subprocess, sys; subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(8)'])"
+    with pytest.raises(TimeLimitError):
+        run(_python(child), seconds=1)
+    assert time.monotonic() - started < 6
+
+
+def test_run_kills_what_writes_without_end() -> None:
+    with pytest.raises(OutputLimitError, match="wrote more than 1,000 bytes"):
+        run(_python("while True: print('x' * 100)"), seconds=30, most_bytes=1000)
+
+
+def test_signal_name_of_an_unknown_number() -> None:
+    assert (signal_name(9), signal_name(999)) == ("SIGKILL", "signal 999")
