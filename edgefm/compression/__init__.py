@@ -1,1 +1,1 @@
-"""compression."""
+"""Making a trained Keras model smaller: removing channels, pruning, clustering, quantisation-aware training."""
