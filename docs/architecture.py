@@ -1,7 +1,7 @@
 """Draws the floors of the code from its imports: `python docs/architecture.py --out build/architecture`.
 
 The floors and rooms are those of the contract in pyproject.toml that import-linter holds; what a room says of itself
-is the first sentence of its package's docstring; counts are of this moment. The site draws the picture when it is built.
+is the first sentence of its package's docstring; counts are of this moment. The site draws it when it is built.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def draw(house: House, *, narrow: bool = False) -> str:
     return (
         f'<svg class="house" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y + 2:.0f}" role="img" '
         f'aria-label="{label}"><style>{STYLE}</style>'
-        f'{_rectangle("paper", 0, 0, width, y + 2, radius=0)}{"".join(parts)}</svg>'
+        f"{_rectangle('paper', 0, 0, width, y + 2, radius=0)}{''.join(parts)}</svg>"
     )
 
 

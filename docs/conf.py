@@ -19,7 +19,6 @@ html_title = f"edgefm {release}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "directives"]
 exclude_patterns = ["examples/**"]  # shown by pages, not pages themselves
-suppress_warnings = ["toc.empty_glob"]  # a folder of pages that has none yet
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -1,9 +1,10 @@
-"""What the pages take from the code when they are built: a command's help, the public names, the picture of the floors."""
+"""What the pages take from the code at build time: help of commands, public names, the picture of the floors."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -97,10 +98,17 @@ def escaped(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
             lines[index] = "`".join(parts)
 
 
+def literal(app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Let help texts be plain text: a word that ends in _ is no link."""
+    lines[:] = [re.sub(r"(?<=\w)_(?!\w)", r"\_", line) for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("command", Command)
     app.add_directive("public-names", PublicNames)
     app.add_directive("floors", Floors)
     app.connect("autodoc-process-docstring", escaped, priority=400)  # before napoleon
+    for part in ("description", "options", "arguments"):
+        app.connect(f"sphinx-click-process-{part}", literal)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,33 @@
+"""The pass `round`: weights keep a few binary digits, so that the file compresses better."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from edgefm.compression.fine_tuning.task import PassResult
+from edgefm.recipes import FineTuning, Pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round(Pass):
+    """Recipe: how many digits of each weight stay."""
+
+    kind: ClassVar[str] = "round"
+    digits: int = 3
+    fine_tuning: FineTuning = field(default_factory=lambda: FineTuning(epochs=0))
+
+
+def round_kernels(model, recipe: Round, task, *, seed, teacher=None, progress=None) -> PassResult:
+    """Return a new model with rounded kernels, and how many different weights are left, counted on it."""
+    import keras
+
+    rounded = keras.models.clone_model(model)
+    rounded.set_weights([_rounded(weights, recipe.digits) for weights in model.get_weights()])
+    levels = {layer.name: len(np.unique(layer.get_weights()[0])) for layer in rounded.layers if layer.get_weights()}
+    return PassResult(model=rounded, facts={"levels": levels})
+
+
+def _rounded(weights, digits):
+    mantissa, exponent = np.frexp(weights)
+    return np.ldexp(np.round(mantissa * 2**digits) / 2**digits, exponent)
