@@ -36,9 +36,11 @@ autodoc_default_options = {"members": True, "exclude-members": "__init__, __new_
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 add_module_names = False
+smartquotes = False  # options keep their two dashes
 
 html_theme = "furo"
 html_show_sourcelink = False
+html_show_copyright = False
 html_copy_source = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]

@@ -23,9 +23,12 @@ def build() -> Any:
     import keras
     from keras import layers
 
-    network: list[Any] = [keras.Input((28, 28, 1), name="image"), layers.Rescaling(1 / 255, name="scale_pixels")]
-    for block, filters in enumerate((8, 16), start=1):
-        network.append(layers.Conv2D(filters, 3, 2, padding="same", activation="relu", name=f"conv{block}"))
-    network.append(layers.GlobalAveragePooling2D(name="pool"))
-    network.append(layers.Dense(10, activation="softmax", name="probabilities"))
+    network = [
+        keras.Input((28, 28, 1), name="image"),
+        layers.Rescaling(1 / 255, name="scale_pixels"),
+        layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="conv1"),
+        layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name="conv2"),
+        layers.GlobalAveragePooling2D(name="pool"),
+        layers.Dense(10, activation="softmax", name="probabilities"),
+    ]
     return keras.Sequential(network, name="tiny_cnn")

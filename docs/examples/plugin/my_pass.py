@@ -18,16 +18,17 @@ class Round(Pass):
     fine_tuning: FineTuning = field(default_factory=lambda: FineTuning(epochs=0))
 
 
-def round_kernels(model, recipe: Round, task, *, seed, teacher=None, progress=None) -> PassResult:
-    """Return a new model with rounded kernels, and how many different weights are left, counted on it."""
+def round_kernels(model, recipe: Round, task, *, seed, teacher=None, progress=None):
+    """Return a new model with rounded weights; facts: how many different ones each layer has."""
     import keras
 
     rounded = keras.models.clone_model(model)
-    rounded.set_weights([_rounded(weights, recipe.digits) for weights in model.get_weights()])
-    levels = {layer.name: len(np.unique(layer.get_weights()[0])) for layer in rounded.layers if layer.get_weights()}
+    rounded.set_weights([_rounded(array, recipe.digits) for array in model.get_weights()])
+    layers = [layer for layer in rounded.layers if layer.weights]
+    levels = {layer.name: len(np.unique(layer.get_weights()[0])) for layer in layers}
     return PassResult(model=rounded, facts={"levels": levels})
 
 
-def _rounded(weights, digits):
-    mantissa, exponent = np.frexp(weights)
+def _rounded(array, digits):
+    mantissa, exponent = np.frexp(array)
     return np.ldexp(np.round(mantissa * 2**digits) / 2**digits, exponent)

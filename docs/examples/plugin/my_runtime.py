@@ -24,8 +24,9 @@ def load(path, *, threads=1):
 class LinearSession(contextlib.AbstractContextManager):
     def __init__(self, matrix):
         self.matrix, (inputs, classes) = matrix, matrix.shape
-        self.input = TensorDetails(name="x", dtype="float32", shape=(1, inputs), scale=None, zero_point=None)
-        self.output = TensorDetails(name="y", dtype="float32", shape=(1, classes), scale=None, zero_point=None)
+        floats = {"dtype": "float32", "scale": None, "zero_point": None}
+        self.input = TensorDetails(name="x", shape=(1, inputs), **floats)
+        self.output = TensorDetails(name="y", shape=(1, classes), **floats)
         self.outputs = (self.output,)
 
     def set_input(self, array):

@@ -29,7 +29,7 @@ class Datasheet:
         raise TargetError(f"the target '{self.name}' runs nothing: it is a data sheet")
 
     def figures(self, model):
-        macs, details = inspect(model).macs, {"macs_per_second": self.rate}
-        if macs == 0:
-            return (Figure(name="latency_ns", value=None, mode=self.mode, reason="no MACs", details=details),)
-        return (Figure(name="latency_ns", value=1e9 * macs / self.rate, mode=self.mode, details=details),)
+        macs = inspect(model).macs
+        value, reason = (1e9 * macs / self.rate, None) if macs else (None, "the model has no MACs")
+        details = {"macs_per_second": self.rate}
+        return (Figure(name="latency_ns", value=value, mode=self.mode, reason=reason, details=details),)
