@@ -6,11 +6,14 @@ RUN ?= runs/demo
 RECORDED ?= runs/main-job
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint types unit format record record-harness assets figures clean
+.PHONY: help demo test lint types unit format docs architecture wheel record record-harness assets figures clean
 
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
 	@echo "make test     lint, types and tests"
+	@echo "make docs     build the documentation site into build/docs; a warning is an error"
+	@echo "make wheel    write dist/edgefm-….whl, to install edgefm elsewhere"
+	@echo "make architecture  draw the floors of the code from its imports into build/architecture"
 	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks, assets"
 	@echo "make record-harness  measure what needs no training, on a quiet machine (about 20 minutes, false alarms 40 more)"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
@@ -20,7 +23,7 @@ help:
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing edgefm and its libraries into $(VENV) (about 2 minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[full,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[full,dev,docs]'
 	@touch $@
 
 # What the tests measure beside LiteRT: other runtimes, the browser's driver, the estimator of accelerators.
@@ -52,6 +55,17 @@ unit: $(VENV)/peers
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/installed
+	$(BIN)/python -m sphinx -W --keep-going -E -q -d build/doctrees docs build/docs
+	@echo "the site: build/docs/index.html"
+
+architecture: $(VENV)/installed
+	$(BIN)/python docs/architecture.py --out build/architecture
+
+wheel: $(VENV)/installed
+	$(BIN)/python -m build --wheel --outdir dist
+	@ls dist/*.whl
 
 record: $(VENV)/peers
 	$(BIN)/python -m benchmarks.main_job --run $(RECORDED)

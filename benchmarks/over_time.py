@@ -48,7 +48,7 @@ def page(found: Sequence[Series]) -> str:
         "# Over time\n\n"
         "What was recorded of the toolkit's own speed and of the shipped models, each time that it was. Written by "
         "`make figures` from `benchmarks/results/history.jsonl`; targets and details are in [figures](figures.md), how "
-        "to measure again in [benchmarks](../benchmarks/README.md).\n\n"
+        "to measure again in `benchmarks/README.md`.\n\n"
         "![Each figure over time, one colour and mark a machine](images/over-time.png)\n\n"
         "A bar is the 95 % interval, where one is known; a dashed line the target, on its good side a light band. "
         "A hollow mark was measured on a machine that other programs disturbed. Only values of one machine are joined "

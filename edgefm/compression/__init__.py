@@ -1,1 +1,1 @@
-"""Passes that make a trained Keras model smaller or ready for int8: weights, channels, QAT, post-training changes."""
+"""Making a trained Keras model smaller: removing channels, pruning, clustering, quantisation-aware training."""

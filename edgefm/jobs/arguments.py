@@ -17,7 +17,6 @@ from edgefm.core.progress import SILENT, Progress
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.quality import Quality
-    from edgefm.data.source import DataSource
     from edgefm_converters.readers.model_file import Loaded
 
 _MODELS = (

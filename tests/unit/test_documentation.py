@@ -1,6 +1,8 @@
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from benchmarks import figures, over_time, recorded
@@ -62,6 +64,34 @@ def test_documented_commands_and_options_exist(page: Path) -> None:
         for word in words[1:]:
             if word.startswith("--"):
                 assert word in known, f"{page.name}: edgefm {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_command_lines_are_understood(page: Path) -> None:
+    for line in _command_lines(page.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)
+        if words[1:] and words[1] in COMMANDS:
+            command, arguments = cli.get_command(None, words[1]), words[2:]  # type: ignore[arg-type]
+            assert command is not None
+            while isinstance(command, click.Group):
+                command, arguments = command.commands[arguments[0]], arguments[1:]
+            command.make_context(line, arguments)  # parses and checks, runs nothing
+
+
+def _command_lines(text: str) -> list[str]:
+    """Return the lines of a page's shell blocks that begin with edgefm, without pipes and redirections."""
+    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [re.split(r" [|>] ", part)[0] for part in parts if part.startswith("edgefm ")]
+
+
+def test_environment_variables_that_pages_name_are_read() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "edgefm").rglob("*.py"))
+    for page in PAGES:
+        for name in re.findall(r"\bEDGEFM_[A-Z0-9_]+[A-Z0-9]\b", page.read_text(encoding="utf-8")):
+            of_a_runtime = name.startswith("EDGEFM_PYTHON")
+            assert name in code or of_a_runtime, f"{page.name}: {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
