@@ -10,42 +10,110 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# Public name -> the module that holds it; a name that is a module of its own stands for that module.
 _PUBLIC = {
-    "EdgefmError": "edgefm.core.errors",
-    "RunDirectory": "edgefm.core.runs",
-    "Training": "edgefm.recipes",
-    "Quantization": "edgefm.recipes",
+    "AgreementResult": "edgefm.jobs.agree",
+    "Applicability": "edgefm.quantization.applicability",
+    "AppliedPass": "edgefm.jobs.compress",
+    "ArgumentError": "edgefm.core.errors",
     "BenchmarkProtocol": "edgefm.recipes",
-    "load_fashion_mnist": "edgefm.data.reference.fashion_mnist",
-    "train": "edgefm.jobs.main_job",
-    "quantize": "edgefm.jobs.main_job",
-    "benchmark": "edgefm.jobs.main_job",
-    "write_report": "edgefm.jobs.main_job",
-    "inspect": "edgefm.tflite.inspection",
+    "BenchmarkRecord": "edgefm.jobs.benchmark",
+    "Cluster": "edgefm.recipes",
+    "Comparison": "edgefm.comparison.compare",
+    "CompressionResult": "edgefm.jobs.compress",
+    "Diagnosis": "edgefm.jobs.doctor",
+    "Distillation": "edgefm.recipes",
+    "EdgefmError": "edgefm.core.errors",
+    "FineTuning": "edgefm.recipes",
+    "Gate": "edgefm.comparison.gate",
+    "Inspection": "edgefm.tflite.inspection",
+    "PostTraining": "edgefm.recipes",
+    "Predictions": "edgefm.jobs.predict",
+    "Profile": "edgefm.profiling.result",
+    "Prune": "edgefm.recipes",
+    "Qat": "edgefm.recipes",
+    "Quantization": "edgefm.recipes",
+    "QuantizationResult": "edgefm.jobs.quantize",
+    "Run": "edgefm.jobs.run",
+    "Slim": "edgefm.recipes",
+    "TfliteFile": "edgefm.jobs.quantize",
+    "Training": "edgefm.recipes",
+    "TrainingResult": "edgefm.jobs.train",
+    "Variant": "edgefm.recipes",
+    "agree": "edgefm.jobs.agree",
+    "benchmark": "edgefm.jobs.benchmark",
+    "cluster": "edgefm.jobs.compress",
+    "compare": "edgefm.jobs.compare",
+    "compress": "edgefm.jobs.compress",
+    "data": "edgefm.data",
+    "doctor": "edgefm.jobs.doctor",
+    "gate": "edgefm.jobs.gate",
+    "inspect": "edgefm.jobs.inspect",
     "predict": "edgefm.jobs.predict",
+    "profile": "edgefm.jobs.profile",
+    "prune": "edgefm.jobs.compress",
+    "qat": "edgefm.jobs.compress",
+    "quantize": "edgefm.jobs.quantize",
+    "recipes": "edgefm.recipes",
+    "slim": "edgefm.jobs.compress",
+    "train": "edgefm.jobs.train",
 }
 
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
+    from edgefm import data as data
+    from edgefm import recipes as recipes
+    from edgefm.comparison.compare import Comparison as Comparison
+    from edgefm.comparison.gate import Gate as Gate
+    from edgefm.core.errors import ArgumentError as ArgumentError
     from edgefm.core.errors import EdgefmError as EdgefmError
-    from edgefm.core.runs import RunDirectory as RunDirectory
-    from edgefm.data.reference.fashion_mnist import load_fashion_mnist as load_fashion_mnist
-    from edgefm.jobs.main_job import benchmark as benchmark
-    from edgefm.jobs.main_job import quantize as quantize
-    from edgefm.jobs.main_job import train as train
-    from edgefm.jobs.main_job import write_report as write_report
+    from edgefm.jobs.agree import AgreementResult as AgreementResult
+    from edgefm.jobs.agree import agree as agree
+    from edgefm.jobs.benchmark import BenchmarkRecord as BenchmarkRecord
+    from edgefm.jobs.benchmark import benchmark as benchmark
+    from edgefm.jobs.compare import compare as compare
+    from edgefm.jobs.compress import AppliedPass as AppliedPass
+    from edgefm.jobs.compress import CompressionResult as CompressionResult
+    from edgefm.jobs.compress import cluster as cluster
+    from edgefm.jobs.compress import compress as compress
+    from edgefm.jobs.compress import prune as prune
+    from edgefm.jobs.compress import qat as qat
+    from edgefm.jobs.compress import slim as slim
+    from edgefm.jobs.doctor import Diagnosis as Diagnosis
+    from edgefm.jobs.doctor import doctor as doctor
+    from edgefm.jobs.gate import gate as gate
+    from edgefm.jobs.inspect import inspect as inspect
+    from edgefm.jobs.predict import Predictions as Predictions
     from edgefm.jobs.predict import predict as predict
+    from edgefm.jobs.profile import profile as profile
+    from edgefm.jobs.quantize import QuantizationResult as QuantizationResult
+    from edgefm.jobs.quantize import TfliteFile as TfliteFile
+    from edgefm.jobs.quantize import quantize as quantize
+    from edgefm.jobs.run import Run as Run
+    from edgefm.jobs.train import TrainingResult as TrainingResult
+    from edgefm.jobs.train import train as train
+    from edgefm.profiling.result import Profile as Profile
+    from edgefm.quantization.applicability import Applicability as Applicability
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol
+    from edgefm.recipes import Cluster as Cluster
+    from edgefm.recipes import Distillation as Distillation
+    from edgefm.recipes import FineTuning as FineTuning
+    from edgefm.recipes import PostTraining as PostTraining
+    from edgefm.recipes import Prune as Prune
+    from edgefm.recipes import Qat as Qat
     from edgefm.recipes import Quantization as Quantization
+    from edgefm.recipes import Slim as Slim
     from edgefm.recipes import Training as Training
-    from edgefm.tflite.inspection import inspect as inspect
+    from edgefm.recipes import Variant as Variant
+    from edgefm.tflite.inspection import Inspection as Inspection
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'edgefm' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module = importlib.import_module(_PUBLIC[name])
+    return module if _PUBLIC[name] == f"edgefm.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -217,6 +217,17 @@ def name_files(paths: list[Path]) -> tuple[ModelFile, ...]:
     return tuple(found)
 
 
+def named_files(files: Sequence[Path | ModelFile]) -> tuple[ModelFile, ...]:
+    """Return files under the names that they were given, else under those of `name_files`.
+
+    Raises:
+      ModelError: no file is given, or one is missing.
+    """
+    paths = [file.path if isinstance(file, ModelFile) else file for file in files]
+    pairs = zip(files, name_files(paths), strict=True)
+    return tuple(file if isinstance(file, ModelFile) else own for file, own in pairs)
+
+
 def _name(path: Path) -> str:
     try:
         contract = contracts.read(path)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.benchmarking import harness, record
-from edgefm.benchmarking.measured import ModelFile, name_files
+from edgefm.benchmarking.measured import ModelFile, named_files
 from edgefm.core import artefacts, runs
 from edgefm.core.errors import ModelError, RunError
 from edgefm.core.progress import SILENT, Progress
@@ -89,7 +89,7 @@ def benchmark_run(
 
 
 def benchmark_files(
-    files: Sequence[Path],
+    files: Sequence[Path | ModelFile],
     *,
     protocol: BenchmarkProtocol,
     data_dir: Path | None = None,
@@ -104,7 +104,7 @@ def benchmark_files(
     """Measure .tflite files and return the record; the reference is 'float32', else the first file.
 
     Args:
-      files: model files.
+      files: model files, each under its own name or one that is given.
       protocol: how to measure.
       data_dir: folder of the Fashion-MNIST files.
       accuracy: measure the quality of the answers, too; without it no data are needed.
@@ -120,7 +120,7 @@ def benchmark_files(
     """
     from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
-    models = name_files(list(files))
+    models = named_files(files)
     if not accuracy:
         dataset = None
     elif dataset is None:

@@ -11,9 +11,8 @@ import click
 from edgefm.cli import render
 
 if TYPE_CHECKING:
-    from edgefm.agreement.arithmetic import Ends
-    from edgefm.agreement.inputs import Inputs
-    from edgefm.data.quality import Quality
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import DataSource
 
 _PATH = click.Path(path_type=Path)
 _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
@@ -68,92 +67,75 @@ def command(
     \b
     Exit code: 0 all cells are within their tolerance, 1 an alarm, 2 no two cells ran.
     """
-    from edgefm.agreement import arithmetic, document
-    from edgefm.agreement.cells import cells
-    from edgefm.agreement.matrix import agree
-    from edgefm.tflite.inspection import inspect
+    from edgefm.jobs.agree import agree
 
     if chance and where is not None:
         raise click.UsageError("--random takes no --data")
     bars = render.Bars()
     try:
-        ends = arithmetic.ends(inspect(model))
         options = {"where": where, "spec": spec, "task": task, "quality": quality, "labels": labels}
-        inputs, measure = _inputs(
-            model, ends, options, data_dir, samples=samples, seed=seed, chance=chance, mean=mean, std=std, bars=bars
+        data, reason = _data(
+            model, options, data_dir, chance=chance, fed=mean is not None or std is not None, bars=bars
         )
-        known, absent = cells(runtime=runtime, target=target)
-        found = agree(model, cells=known, inputs=inputs, quality=measure, absent=absent, progress=bars)
+        result = agree(
+            model,
+            runtime=runtime,
+            target=target,
+            samples=samples,
+            seed=seed,
+            data=data,
+            quality=quality if data is not None else None,
+            mean=mean,
+            std=std,
+            progress=bars,
+            reason=reason,
+        )
     finally:
         bars.close()
-    value = document.to_json(found)
-    ends_of_output = [] if out is None else _write(out, value)
+    written = [] if out is None else result.save(out)
     if as_json:
-        render.as_json(value)
+        render.as_json(result.to_json())
     else:
-        show(value)
-        for line in ends_of_output:
-            click.echo(line)
-    return 0 if value["verdict"]["held"] else 1
+        show(result.document)
+        for path in written:
+            click.echo(f"{'document' if path.suffix == '.json' else 'picture'}: {path}")
+        if len(written) == 1:
+            click.echo("no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'")
+    return 0 if result.held else 1
 
 
-def _inputs(
+def _data(
     model: Path,
-    ends: Ends,
     options: Mapping[str, Any],
     data_dir: Path | None,
     *,
-    samples: int,
-    seed: int,
     chance: bool,
-    mean: float | None,
-    std: float | None,
+    fed: bool,
     bars: render.Bars,
-) -> tuple[Inputs, Quality | None]:
-    """Return the inputs and the measure of quality; random inputs where no data were given and none fit."""
-    from edgefm.agreement.inputs import from_chance, from_data
+) -> tuple[Dataset | DataSource | None, str]:
+    """Return the data that were asked for, Fashion-MNIST where it fits, or None and why the inputs are random."""
+    from edgefm.agreement import arithmetic
     from edgefm.cli.own_data import given_data
     from edgefm.core.errors import DataError
-    from edgefm.data.quality import DEFAULTS
-    from edgefm.data.quality import quality as named
     from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+    from edgefm.tflite.inspection import inspect
 
-    shape = ends.source.shape[1:]
     if options["where"] is not None:
-        source = given_data(options)
-        assert source is not None
-        dataset = source.load(shape, progress=bars)
-        fed = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
-        return fed, source.measure(dataset)
+        return given_data(options), ""
     for name in ("spec", "task", "labels"):
         if options[name] is not None:
             raise click.UsageError(f"--{name} goes with --data")
-    reason = "--random was given" if chance else None
-    if reason is None and shape != _SAMPLE_SHAPE:
-        reason = f"no --data was given, and the model's input {shape} is no Fashion-MNIST picture"
-    if reason is None:
-        try:
-            dataset = load_fashion_mnist(data_dir, progress=bars)
-            measure = named(options["quality"] or DEFAULTS[dataset.task], task=dataset.task)
-            fed = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
-            return fed, measure
-        except DataError as error:
-            if data_dir is not None or mean is not None or std is not None:
-                raise
-            reason = error.message
-    return from_chance(model, ends=ends, samples=samples, seed=seed, reason=reason), None
-
-
-def _write(out: Path, value: Mapping[str, Any]) -> list[str]:
-    """Write the document and its pictures; return what to say of it."""
-    from edgefm.agreement import document
-
-    lines = [f"document: {document.write(out, value)}"]
+    if chance:
+        return None, "--random was given"
+    shape = arithmetic.ends(inspect(model)).source.shape[1:]
+    if shape != _SAMPLE_SHAPE:
+        return None, f"no --data was given, and the model's input {shape} is no Fashion-MNIST picture"
     try:
-        from edgefm.report.tools.agreement import draw_agreement
-    except ImportError:
-        return [*lines, "no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'"]
-    return [*lines, *(f"picture: {path}" for path in draw_agreement(value, out))]
+        return load_fashion_mnist(data_dir, progress=bars), ""
+    except DataError as error:
+        if data_dir is not None or fed:
+            raise
+        return None, error.message
 
 
 def show(value: Mapping[str, Any]) -> None:

@@ -19,11 +19,10 @@ def command(run: Path | None, variant: str, out: Path, as_json: bool) -> None:
 
     RUN is a run folder, by default the latest.
     """
-    from edgefm.core.runs import RunDirectory
-    from edgefm.quantization.assets import write_assets
+    from edgefm.cli.given_run import named_run
 
-    source = RunDirectory.open(run) if run else RunDirectory.latest()
-    paths = write_assets(source, out, variant=variant)
+    source = named_run(run)
+    paths = source.assets(out, variant=variant)
     if as_json:
         render.as_json({"run": str(source.path), "variant": variant, "files": [str(path) for path in paths]})
         return

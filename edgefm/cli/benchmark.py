@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.measured_now import measuring_arguments
+from edgefm.core.progress import Progress, shown
 
 if TYPE_CHECKING:
-    from edgefm.data.dataset import Dataset
-    from edgefm.data.quality import Quality
     from edgefm.recipes import BenchmarkProtocol
 
 
@@ -76,58 +76,42 @@ def command(
     Exit code: 0 all models were measured, 1 a model failed, 2 nothing could be measured.
     """
     from edgefm.benchmarking import record
-    from edgefm.recipes import BenchmarkProtocol
+    from edgefm.jobs.benchmark import benchmark, benchmark_protocol
 
-    changes: dict[str, Any] = {} if rounds is None else {"rounds": rounds, "rounds_at_most": rounds}
-    changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}
-    protocol = BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
     files = [path for path in what if not path.is_dir()]
     if files and len(files) < len(what):
         raise click.UsageError("give one run folder or files, not both")
     if len(what) > 1 and not files:
         raise click.UsageError("give one run folder, not several")
-    bars = render.Bars()
+    given = {
+        "data": where,
+        "spec": spec,
+        "task": task,
+        "quality": quality,
+        "labels": labels,
+        "mean": mean,
+        "std": std,
+        "out": out,
+        "latency-only": latency_only or None,
+    }
     found: Mapping[str, Any]
-    try:
+    with shown(True) as progress:
         if files:
-            from edgefm.benchmarking.step import benchmark_files
-
-            if latency_only and (where or quality):
-                raise click.UsageError("--latency-only measures no quality: leave out --data and --quality")
-            options = {"where": where, "spec": spec, "task": task, "quality": quality, "labels": labels}
-            dataset, measure = _own_data(files, options, bars)
-            found = benchmark_files(
-                files,
-                protocol=protocol,
-                data_dir=data_dir,
-                accuracy=not latency_only,
-                dataset=dataset,
-                quality=measure,
-                mean=mean,
-                std=std,
-                out=out,
-                progress=bars,
-            )
+            options = {**given, "where": where, "latency_only": latency_only, "data_dir": data_dir}
+            options |= {"target": target, "runtime": runtime, "threads": threads, "rounds": rounds}
+            options |= {"budget_seconds": budget_seconds}
+            found = benchmark(files, **measuring_arguments(options, progress)).record
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
-            for name, given in (
-                ("--data", where is not None),
-                ("--spec", spec is not None),
-                ("--task", task is not None),
-                ("--quality", quality is not None),
-                ("--labels", labels is not None),
-                ("--mean", mean is not None),
-                ("--std", std is not None),
-                ("--out", out is not None),
-                ("--latency-only", latency_only),
-            ):
-                if given:
-                    raise click.UsageError(
-                        f"{name} is for files; a run knows its data, and its models bring their contracts"
-                    )
-            found, ends = _run(what[0] if what else None, protocol, data_dir, bars)
-    finally:
-        bars.close()
+            refused = [f"--{name}" for name, value in given.items() if value is not None]
+            if refused:
+                raise click.UsageError(
+                    f"{', '.join(refused)}: for files; a run knows its data, and its models bring their contracts"
+                )
+            protocol = benchmark_protocol(
+                target=target, runtime=runtime, threads=threads, rounds=rounds, budget_seconds=budget_seconds
+            )
+            found, ends = _run(what[0] if what else None, protocol, data_dir, progress)
     if as_json:
         click.echo(record.dumps(found), nl=False)
     else:
@@ -138,41 +122,21 @@ def command(
     return 0 if all(measured) else 1 if any(measured) else 2
 
 
-def _own_data(
-    files: list[Path], options: Mapping[str, Any], bars: render.Bars
-) -> tuple[Dataset | None, Quality | None]:
-    """Return the user's data set and the measure of quality, where they were given."""
-    from edgefm.benchmarking.step import sample_shape
-    from edgefm.cli.own_data import given_data
-    from edgefm.data.quality import quality
-
-    if options["where"] is None and options["quality"] is not None:
-        return None, quality(options["quality"], task="classification")  # of Fashion-MNIST
-    if options["where"] is None and options["labels"] is not None:
-        raise click.UsageError("--labels goes with --data")
-    source = given_data(options)
-    if source is None:
-        return None, None
-    dataset = source.load(sample_shape(files), progress=bars)
-    return dataset, source.measure(dataset)
-
-
 def _run(
-    path: Path | None, protocol: BenchmarkProtocol, data_dir: Path | None, bars: render.Bars
+    path: Path | None, protocol: BenchmarkProtocol, data_dir: Path | None, progress: Progress
 ) -> tuple[Mapping[str, Any], list[str]]:
     """Measure a run; return its record and what to say at the end."""
+    from edgefm.cli.given_run import named_run
     from edgefm.core.errors import RuntimeUnavailableError
-    from edgefm.core.runs import RunDirectory
-    from edgefm.jobs.main_job import benchmark, write_report
 
-    run = RunDirectory.latest() if path is None else RunDirectory.open(path)
-    step, found = benchmark(run, protocol=protocol, data_dir=data_dir, progress=bars)
-    ends = [f"record: {run.folder(step) / 'record.json'}"]
+    run = named_run(path)
+    found = run.benchmark(protocol=protocol, data_dir=data_dir, progress=progress)
+    ends = [f"record: {found.path}"]
     try:
-        ends.append(f"report: {write_report(run, data_dir=data_dir, progress=bars)}")
+        ends.append(f"report: {run.report(data_dir=data_dir, progress=progress)}")
     except RuntimeUnavailableError as error:
         ends.append(f"no report: {error}")
-    return found, ends
+    return found.record, ends
 
 
 def show(found: Mapping[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgefm.cli import render
-from edgefm.cli.measured_now import measure_now, measuring_options, refuse_measuring_options
+from edgefm.cli.measured_now import measuring_arguments, measuring_options, refuse_measuring_options
+from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
     from edgefm.comparison.compare import Comparison, Pair
@@ -69,40 +69,29 @@ def command(
     Exit code: 0 B is nowhere worse beyond the margins, 1 it is, 2 something could not be compared, for instance of too
     few rounds.
     """
-    from edgefm.comparison.aspects import Margins
-    from edgefm.comparison.compare import compare
-    from edgefm.comparison.subjects import Subject, is_model, open_subject
-
-    def compared(one: Subject, other: Subject) -> Comparison:
-        unit = next((row["quality"]["unit"] for row in one.record["models"] if row["quality"]), "%")
-        margins = Margins(
-            latency=margin_latency / 100,
-            quality=margin_accuracy / 100 if unit == "%" else margin_accuracy,
-            size=margin_size / 100,
-        )
-        return compare(one, other, margins=margins, latency=not no_latency, force=force, correction=correction)
+    from edgefm.comparison.subjects import is_model
+    from edgefm.jobs.compare import compare
 
     files = [is_model(given) for given in (first, second)]
     if any(files) and not all(files):
         raise click.UsageError("give two model files, or two runs or records: one of each was not measured together")
+    if all(files) and model is not None:
+        raise click.UsageError("--model is for runs and records; two files are two models")
     if not any(files):
         refuse_measuring_options(measuring, "runs and records are measured already")
-        one, other = (_named(open_subject(given), model) for given in (first, second))
-        found = compared(one, other)
-    else:
-        if model is not None:
-            raise click.UsageError("--model is for runs and records; two files are two models")
-        bars = render.Bars()
-        try:
-            with measure_now([Path(first), Path(second)], measuring, bars) as together:
-                rows = [row["name"] for row in together.record["models"]]
-                one, other = (
-                    Subject(name=given, record=together.record, path=together.path, model=row)
-                    for given, row in zip((first, second), rows, strict=True)
-                )
-                found = compared(one, other)
-        finally:
-            bars.close()
+    with shown(True) as progress:
+        found = compare(
+            first,
+            second,
+            model=model,
+            margin_latency=margin_latency,
+            margin_accuracy=margin_accuracy,
+            margin_size=margin_size,
+            latency=not no_latency,
+            force=force,
+            correction=correction,
+            **(measuring_arguments(measuring, progress) if all(files) else {}),
+        )
     if as_json:
         render.as_json(found.to_json())
     else:
@@ -126,23 +115,13 @@ def show(found: Comparison) -> None:
     rows = [row for pair in found.pairs for row in _rows(pair)]
     render.table(rows, headers=["model", "what", "A", "B", "B is"], right=("A", "B"))
     for pair in found.pairs:
-        click.echo(f"\n{_title(pair)}: {verdicts.judgement(pair)}")
+        click.echo(f"\n{_title(pair)}: {pair.judgement}")
         for aspect in pair.aspects:
             click.echo(f"  {verdicts.sentence(aspect, tests=found.tests)}")
     click.echo()
     for note in found.notes:
         click.echo(f"note: {note}")
     click.secho(verdicts.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)
-
-
-def _named(subject: Any, model: str | None) -> Any:
-    from dataclasses import replace
-
-    if model is None:
-        return subject
-    if subject.model is not None:
-        raise click.UsageError(f"{subject.name} names its model already: leave out --model")
-    return replace(subject, model=model)
 
 
 def _title(pair: Pair) -> str:

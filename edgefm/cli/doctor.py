@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def command(data_dir: Path | None, json_: bool) -> None:
     """Show what is installed here, which runtimes work, and what to do about the rest."""
     from edgefm.cli import render
-    from edgefm.jobs.doctor import diagnose
+    from edgefm.jobs.doctor import doctor
 
-    diagnosis = diagnose(data_dir=data_dir)
+    diagnosis = doctor(data_dir=data_dir)
     if json_:
         render.as_json(diagnosis.to_json())
         return

@@ -27,6 +27,6 @@ def examined(
     from edgefm.data.source import dataset_of
     from edgefm.quantization.analysis.examined import examine
 
-    run = given_run(source, run_folder=run_folder, data=data, bars=bars)
+    run = RunDirectory.open(given_run(source, run_folder=run_folder, data=data, bars=bars).path)
     dataset = dataset_of(run, data_dir=data_dir, progress=bars)
     return run, examine(run, dataset, recipe=recipe, progress=bars)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
-from edgefm.cli.measured_now import measure_now, measuring_options, refuse_measuring_options
+from edgefm.cli.measured_now import measuring_arguments, measuring_options, refuse_measuring_options
+from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
     from edgefm.comparison.gate import Gate
@@ -43,39 +44,28 @@ def command(
 
     Exit code: 0 all limits held or are undecided, 1 a limit is broken, 2 none is, but one could not be checked.
     """
-    from edgefm.comparison import budget as budgets
-    from edgefm.comparison.gate import gate
-    from edgefm.comparison.subjects import is_model, open_subject
+    from edgefm.comparison.subjects import is_model
     from edgefm.core.runs import RunDirectory
+    from edgefm.jobs.gate import gate
 
-    limits = budgets.read(budget)
-    base = None
-    if baseline is not None:
-        if is_model(baseline):
-            raise click.UsageError(
-                "--baseline takes a record; give the file beside the others, and name it in the budget"
-            )
-        base = open_subject(baseline)
+    if baseline is not None and is_model(baseline):
+        raise click.UsageError("--baseline takes a record; give the file beside the others, and name it in the budget")
     models = [is_model(given) for given in what]
     if any(models) and not all(models):
         raise click.UsageError("give one run or record, or model files, not both")
     if len(what) > 1 and not any(models):
         raise click.UsageError("give one run or record, not several")
-    if any(models):
-        bars = render.Bars()
-        try:
-            with measure_now([Path(given) for given in what], measuring, bars) as subject:
-                found = gate(subject, limits, baseline=base, force=force)
-        finally:
-            bars.close()
-    else:
+    if not any(models):
         refuse_measuring_options(measuring, "a run or a record is measured already")
-        subject = open_subject(what[0] if what else str(RunDirectory.latest().path))
-        found = gate(subject, limits, baseline=base, force=force)
-    if junit is not None:
-        from edgefm.comparison.junit import write
-
-        write(junit, found)
+    with shown(True) as progress:
+        found = gate(
+            list(what) if any(models) else what[0] if what else RunDirectory.latest().path,
+            budget,
+            baseline=baseline,
+            force=force,
+            junit=junit,
+            **(measuring_arguments(measuring, progress) if any(models) else {}),
+        )
     if as_json:
         render.as_json(found.to_json())
     else:

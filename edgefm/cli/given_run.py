@@ -10,7 +10,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.own_data import given_data, labels_of, value_range_of
-from edgefm.core.runs import RunDirectory
+from edgefm.jobs.run import Run
 
 _FILES = (".keras", ".h5", ".hdf5", ".tflite")
 
@@ -22,7 +22,7 @@ def given_run(
     data: Mapping[str, Any],
     calibration_data: Path | None = None,
     bars: render.Bars,
-) -> RunDirectory:
+) -> Run:
     """Return the run that SOURCE names: the latest for none, a run folder, or a new run with the model in it.
 
     Args:
@@ -35,11 +35,9 @@ def given_run(
       click.UsageError: options of a model of one's own, and SOURCE is a run.
     """
     if source is not None and is_model(source):
-        from edgefm.jobs.main_job import bring_model
-
-        return bring_model(
+        return Run.bring(
             source,
-            run=run_folder,
+            run_folder,
             data=given_data(data),
             labels=labels_of(data["labels"]),
             value_range=value_range_of(data["value_range"]),
@@ -52,7 +50,18 @@ def given_run(
     given = [name for name, value in names.items() if value]
     if given:
         raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run knows its own")
-    return RunDirectory.latest() if source is None else RunDirectory.open(source)
+    return named_run(source)
+
+
+def named_run(path: Path | None) -> Run:
+    """Return the run at a path, or the latest one below `runs/` for none.
+
+    Raises:
+      RunError: there is none.
+    """
+    run = Run.latest() if path is None else Run(path)
+    _ = run.steps  # its manifest is read
+    return run
 
 
 def is_model(source: Path) -> bool:

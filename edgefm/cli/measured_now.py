@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefm.cli import render
-
 if TYPE_CHECKING:
-    from edgefm.comparison.subjects import Subject
+    from edgefm.core.progress import Progress
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
@@ -58,39 +55,33 @@ def refuse_measuring_options(options: Mapping[str, Any], why: str) -> None:
         raise click.UsageError(f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for model files; {why}")
 
 
-def measure_now(
-    files: Sequence[Path], options: Mapping[str, Any], bars: render.Bars
-) -> AbstractContextManager[Subject]:
-    """Return a block in which the record of some files is given, measured as the options say."""
-    from edgefm.benchmarking.step import sample_shape
-    from edgefm.cli.own_data import given_data
-    from edgefm.comparison.measuring import measured
-    from edgefm.data.quality import quality
-    from edgefm.recipes import BenchmarkProtocol
+def measuring_arguments(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return the arguments of `edgefm.benchmark` and the like that the options ask for.
 
-    changes = {name: options[name] for name in ("target", "runtime", "threads") if options[name] is not None}
-    if options["rounds"] is not None:
-        changes |= {"rounds": options["rounds"], "rounds_at_most": options["rounds"]}
-    protocol = BenchmarkProtocol(**changes)
+    Without --data, and unless --latency-only was given, the data are Fashion-MNIST.
+    """
+    from edgefm.cli.own_data import given_data
+    from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+    from edgefm.jobs.benchmark import benchmark_protocol
+
     if options["latency_only"] and (options["where"] or options["quality"]):
         raise click.UsageError("--latency-only measures no quality: leave out --data and --quality")
-    dataset, measure = None, None
     if options["where"] is None and options["labels"] is not None:
         raise click.UsageError("--labels goes with --data")
-    if options["where"] is None and options["quality"] is not None:
-        measure = quality(options["quality"], task="classification")  # of Fashion-MNIST
-    elif (source := given_data(options)) is not None:
-        dataset = source.load(sample_shape(files), progress=bars)
-        measure = source.measure(dataset)
-    return measured(
-        files,
-        protocol=protocol,
-        accuracy=not options["latency_only"],
-        data_dir=options["data_dir"],
-        dataset=dataset,
-        quality=measure,
-        mean=options["mean"],
-        std=options["std"],
-        out=options["out"],
-        progress=bars,
-    )
+    given = {name: options.get(name) for name in ("target", "runtime", "threads", "rounds", "budget_seconds")}
+    protocol = benchmark_protocol(**{name: value for name, value in given.items() if value is not None})
+    data: Any = None
+    if not options["latency_only"]:
+        # Of Fashion-MNIST the measure may be chosen, too.
+        data = given_data({**options, "quality": options["quality"] if options["where"] else None})
+        if data is None:
+            data = load_fashion_mnist(options["data_dir"], progress=progress)
+    return {
+        "data": data,
+        "quality": options["quality"],
+        "protocol": protocol,
+        "mean": options["mean"],
+        "std": options["std"],
+        "out": options["out"],
+        "progress": progress,
+    }

@@ -33,12 +33,11 @@ def command(
 
     if model is not None and run is not None:
         raise click.UsageError("give --model or --run, not both")
-    model = model or default_model(run)
-    predictions = predict(model, pictures, top=top, invert=invert)
+    predictions = predict(pictures, model=model or default_model(run), top=top, invert=invert)
     if json_:
-        render.as_json({"model": str(model), "predictions": [item.to_json() for item in predictions]})
+        render.as_json(predictions.to_json())
         return
-    click.echo(f"model: {model}")
+    click.echo(f"model: {predictions.model}")
     rows = [
         [
             str(item.picture),

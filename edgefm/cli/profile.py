@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,35 +49,21 @@ def command(
 
     Exit code: 0 all operators have a time and the sum is within 10 % of the whole, 1 not so, 2 nothing could be timed.
     """
-    from edgefm.profiling.profile import profile
-    from edgefm.profiling.result import write
-    from edgefm.profiling.timing import Turns
+    from edgefm.jobs.profile import profile, write_profile
 
-    given = {"rounds": rounds, "model_seconds": seconds}
-    turns = Turns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each of its own type
-    bars = render.Bars()
-    try:
-        found = profile(model, runtime=runtime, method=method, turns=turns, progress=bars)  # type: ignore[arg-type]  # one of the choices
-    finally:
-        bars.close()
-    written = []
-    if out is not None:
-        written = [write(out, found)]
-        if importlib.util.find_spec("matplotlib") is None:
-            click.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
-        else:
-            from edgefm.report.tools.profile import write_pictures
-
-            written += write_pictures(out, found)
+    result = profile(model, runtime=runtime, method=method, rounds=rounds, seconds=seconds, progress=True)  # type: ignore[arg-type]  # one of the choices
+    written = [] if out is None else write_profile(result, out)
+    if out is not None and len(written) == 1:
+        click.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
     if as_json:
         from edgefm.benchmarking import record
 
-        click.echo(record.dumps(found.to_json()), nl=False)
+        click.echo(record.dumps(result.to_json()), nl=False)
     else:
-        _show(found)
+        _show(result)
         for path in written:
             click.echo(f"written: {path}")
-    return 0 if found.check is not None and found.check.holds else 1
+    return 0 if result.check is not None and result.check.holds else 1
 
 
 def _show(found: Profile) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,9 @@ import click
 from edgefm.cli import render
 from edgefm.cli.given_run import given_run
 from edgefm.cli.own_data import data_options
-from edgefm.core.errors import RecipeError
-from edgefm.recipes import Quantization, variant_named
+from edgefm.jobs.quantize import gates
 
 _PATH = click.Path(path_type=Path)
-_DEFAULT, _QUICK = "default", "quick"
 
 
 @click.command()
@@ -60,66 +56,28 @@ def command(
       qat_int8             trained with int8 in mind
       pruned80_qat_int8    80 % of the weights are zero; also clustered16_..., slim50_..., and together
     """
-    recipe = _recipe(recipe_name, variants, quick, calibration_images, seed, no_fold)
-    # What is asked for by name must be had; of a whole recipe, what the model and its data allow.
-    skip = not variants
     bars = render.Bars()
     try:
         run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
-        from edgefm.jobs.main_job import quantize
-
-        step = quantize(run, recipe=recipe, skip=skip, data_dir=data_dir, progress=bars)
+        files = run.quantize(
+            variants or None,
+            recipe=recipe_name,
+            quick=quick,
+            calibration_images=calibration_images,
+            seed=seed,
+            fold=not no_fold,
+            data_dir=data_dir,
+            progress=bars,
+        )
     finally:
         bars.close()
-    folder = run.folder(step)
-    report = {
-        "run": str(run.path),
-        "step": step.name,
-        "folder": str(folder),
-        **json.loads((folder / "quantize.json").read_text(encoding="utf-8")),
-    }
+    report = {"run": str(run.path), "step": files.folder.name, "folder": str(files.folder), **files.to_json()}
     if as_json:
         render.as_json(report)
     else:
-        _show(report, folder)
+        _show(report, files.folder)
         click.echo(f"next: edgefm benchmark {run.path}")
-    return 0 if all(_held(variant) for variant in report["variants"]) else 1
-
-
-def _recipe(
-    name: str | None,
-    variants: tuple[str, ...],
-    quick: bool,
-    calibration_images: int | None,
-    seed: int | None,
-    no_fold: bool,
-) -> Quantization:
-    from edgefm.recipes.files import load
-
-    given = [option for option, used in (("--recipe", name), ("--variant", variants), ("--quick", quick)) if used]
-    if len(given) > 1:
-        raise RecipeError(f"{' and '.join(given)} were given together", hint="Each names a set of variants: give one.")
-    if variants:
-        recipe = Quantization(variants=tuple(variant_named(variant) for variant in dict.fromkeys(variants)))
-    else:
-        recipe = load(name or (_QUICK if quick else _DEFAULT))
-    if calibration_images is not None:
-        recipe = replace(recipe, calibration_images=calibration_images)
-    if seed is not None:
-        recipe = replace(recipe, seed=seed)
-    return replace(recipe, fold_batch_norm=False) if no_fold else recipe
-
-
-def _held(variant: dict[str, Any]) -> bool:
-    """Return whether a variant keeps its promises and its recipe's limit."""
-    limit = variant["validation"] and variant["validation"]["held"]
-    return limit is not False and all(_gates(variant))
-
-
-def _gates(variant: dict[str, Any]) -> list[bool]:
-    """Return of each promise, and of the parity of trained graph and file, whether it held."""
-    parities = [done["facts"]["parity"] for done in variant["passes"] if done["facts"].get("parity")]
-    return [bool(one["held"]) for one in (*variant["promises"], *parities)]
+    return 0 if files.held else 1
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:
@@ -156,8 +114,8 @@ def _row(variant: dict[str, Any], measured: bool) -> list[str]:
     found = variant["validation"]
     if measured:
         row += ["-", "-"] if found is None else [_quality(found), _loss(found)]
-    gates = _gates(variant)
-    return [*row, f"{sum(gates)} of {len(gates)} held" if gates else "-", f"{variant['seconds']:.1f}"]
+    held = gates(variant)
+    return [*row, f"{sum(held)} of {len(held)} held" if held else "-", f"{variant['seconds']:.1f}"]
 
 
 def _quality_header(report: dict[str, Any]) -> str:

@@ -18,12 +18,9 @@ def command(run: Path | None, out: Path | None, data_dir: Path | None, open_: st
     import json
 
     from edgefm.cli import render
-    from edgefm.core.runs import RunDirectory
-    from edgefm.jobs.main_job import write_report
+    from edgefm.cli.given_run import named_run
 
-    directory = RunDirectory.latest() if run is None else RunDirectory.open(run)
-    bars = render.Bars()
-    page = write_report(directory, out=out, data_dir=data_dir, progress=bars)
+    page = named_run(run).report(out=out, data_dir=data_dir, progress=True)
     if as_json:
         render.as_json(json.loads(page.with_name("report.json").read_text(encoding="utf-8")))
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgefm.cli import render
-from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, Training, preset
+from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 
 
 @click.command()
@@ -59,7 +59,7 @@ def command(
       standard  93 % validation accuracy in the fewest minutes
       paper     100 epochs at batch 512, as the source document
     """
-    from edgefm.jobs.main_job import train
+    from edgefm.jobs.run import Run
 
     changes: dict[str, Any] = {
         name: value
@@ -74,28 +74,27 @@ def command(
         )
         if value is not None
     }
-    recipe: Training | None = dataclasses.replace(preset(preset_name or "standard"), **changes)
-    if resume and not changes and preset_name is None:
-        recipe = None
-    bars = render.Bars()
-    try:
-        directory, step = train(
-            recipe,
-            run=run,
-            backend=backend,
-            precision=precision,
-            resume=resume,
-            data_dir=data_dir,
-            progress=bars,
-        )
-    finally:
-        bars.close()
+    named = preset_name is not None or bool(changes)
+    recipe = dataclasses.replace(preset(preset_name or "standard"), **changes)
+    # A new run is named after what is trained; the latest one is meant with --resume.
+    if run is None:
+        directory = Run.latest() if resume else Run.new(f"{recipe.model}-{recipe.epochs}e-seed{recipe.seed}")
+    else:
+        directory = Run(run)
+    trained = directory.train(
+        recipe if named or not resume else None,
+        backend=backend,
+        precision=precision,
+        resume=resume,
+        data_dir=data_dir,
+        progress=True,
+    )
     if as_json:
-        render.as_json({"run": str(directory.path), **step.to_json()})
+        render.as_json({"run": str(directory.path), **directory.steps[-1].to_json()})
         return
-    click.echo(f"validation accuracy {100 * step.summary['validation_accuracy']:.2f} %: {step.summary['verdict']}")
-    click.echo(f"  {step.summary['reason']}")
-    click.echo(f"model and curves: {directory.folder(step)}")
+    click.echo(f"validation accuracy {100 * trained.validation_accuracy:.2f} %: {trained.verdict['name']}")
+    click.echo(f"  {trained.verdict['reason']}")
+    click.echo(f"model and curves: {trained.file and trained.file.parent}")
     click.echo("next: edgefm quantize")
 
 

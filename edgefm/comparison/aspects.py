@@ -27,6 +27,7 @@ EQUIVALENT, UNDECIDED, TOO_FEW = "equivalent", "no difference seen", "too few ro
 NOT_COMPARED, NOT_JUDGED = "not compared", "not judged"
 # Counted instructions repeat to 0.003 %.
 _SAME_SHARE = {"instructions": 1e-4}
+_TITLES = {"size_bytes": "size", "size_gzip_bytes": "gzipped size"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,11 @@ class Aspect:
             "difference": None if self.difference is None else self.difference.to_json(),
             "details": dict(self.details),
         }
+
+
+def title(aspect: Aspect) -> str:
+    """Return the name of an aspect in words."""
+    return _TITLES.get(aspect.name, aspect.name.replace("_", " "))
 
 
 def latency(

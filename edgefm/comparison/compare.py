@@ -10,6 +10,7 @@ from edgefm.comparison import aspects, differences
 from edgefm.comparison.aspects import Aspect, Margins
 from edgefm.comparison.differences import Difference
 from edgefm.comparison.subjects import Subject, rounds_of
+from edgefm.core import html
 from edgefm.core.errors import RecipeError, RunError
 from edgefm.statistics.rank_tests import holm
 
@@ -33,6 +34,18 @@ class Pair:
     second: str
     aspects: tuple[Aspect, ...] = ()
     failure: str | None = None
+
+    @property
+    def judgement(self) -> str:
+        """What it says of the second model, in a few words: 'better in latency and size; worse in accuracy'."""
+        if self.failure:
+            return f"could not be compared: {self.failure}"
+        parts = []
+        for verdict in (aspects.BETTER, aspects.WORSE):
+            names = [aspects.title(aspect) for aspect in self.aspects if aspect.verdict == verdict]
+            if names:
+                parts.append(f"{verdict} in {' and '.join(names)}")
+        return "; ".join(parts) or "no difference seen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +112,17 @@ class Comparison:
                 for pair in self.pairs
             ],
         }
+
+    @property
+    def verdict(self) -> str:
+        """What follows, in one sentence a pair of models."""
+        return " ".join(f"{pair.second} against {pair.first}: {pair.judgement}." for pair in self.pairs)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [pair.second, pair.first, aspect.name, aspect.verdict] for pair in self.pairs for aspect in pair.aspects
+        ]
+        return html.table(rows, ["model", "against", "what", "verdict"], caption=self.verdict)
 
 
 def compare(

@@ -10,6 +10,7 @@ from typing import Any
 from edgefm.comparison import aspects, differences
 from edgefm.comparison.budget import KEYS, Budget, Limit
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+from edgefm.core import html
 from edgefm.statistics.estimates import Estimate
 from edgefm.statistics.round_comparison import TOO_FEW
 
@@ -81,6 +82,15 @@ class Gate:
             "notes": list(self.notes),
             "checks": [check.to_json() for check in self.checks],
         }
+
+    @property
+    def held(self) -> bool:
+        """Whether no limit is broken and every one could be checked."""
+        return self.exit_code == 0
+
+    def _repr_html_(self) -> str:
+        rows = [[check.model, check.key, check.state, check.reason or ""] for check in self.checks]
+        return html.table(rows, ["model", "limit", "state", "reason"], caption=self.record)
 
 
 def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, force: bool = False) -> Gate:

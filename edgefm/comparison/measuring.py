@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.benchmarking import record
+from edgefm.benchmarking.measured import ModelFile
 from edgefm.comparison.subjects import Subject
 from edgefm.core.progress import SILENT, Progress
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def measured(
-    files: Sequence[Path],
+    files: Sequence[Path | ModelFile],
     *,
     protocol: BenchmarkProtocol,
     accuracy: bool = True,
@@ -52,4 +53,4 @@ def measured(
             out=folder,
             progress=progress,
         )
-        yield Subject(name=", ".join(path.name for path in files), record=found, path=folder / record.FILE_NAME)
+        yield Subject(name=", ".join(file.name for file in files), record=found, path=folder / record.FILE_NAME)

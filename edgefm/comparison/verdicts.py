@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect
-from edgefm.comparison.compare import Comparison, Pair
-
-_UNITS = {"size_bytes": "size", "size_gzip_bytes": "gzipped size"}
+from edgefm.comparison.compare import Comparison
 
 
 def sentence(aspect: Aspect, *, tests: int = 1) -> str:
@@ -16,7 +14,7 @@ def sentence(aspect: Aspect, *, tests: int = 1) -> str:
       aspect: of a pair.
       tests: how many tests p was raised for.
     """
-    name = _UNITS.get(aspect.name, aspect.name.replace("_", " "))
+    name = aspects.title(aspect)
     if aspect.verdict == aspects.NOT_COMPARED:
         return f"{name}: not compared, because {aspect.reason}"
     if aspect.verdict == aspects.NOT_JUDGED:
@@ -33,18 +31,6 @@ def sentence(aspect: Aspect, *, tests: int = 1) -> str:
     how = f" ({aspect.details['mode']})" if aspect.details.get("mode") in ("estimated", "simulated") else ""
     end = f": within the margin of {aspect.details['margin']:.1%}" if aspect.verdict == aspects.EQUIVALENT else ""
     return f"{name}: B has {figure(aspect, aspect.second)}, A {figure(aspect, aspect.first)}{change}{how}{end}"
-
-
-def judgement(pair: Pair) -> str:
-    """Return in a few words what a pair says of B: 'better in latency and size; worse in accuracy'."""
-    if pair.failure:
-        return f"could not be compared: {pair.failure}"
-    told = []
-    for verdict in (aspects.BETTER, aspects.WORSE):
-        names = [_UNITS.get(one.name, one.name.replace("_", " ")) for one in pair.aspects if one.verdict == verdict]
-        if names:
-            told.append(f"{verdict} in {' and '.join(names)}")
-    return "; ".join(told) or "no difference seen"
 
 
 def conclusion(found: Comparison) -> str:

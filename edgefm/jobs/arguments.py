@@ -24,8 +24,8 @@ _MODELS = (
     "edgefm.compress"
 )
 _DATA = (
-    "a Dataset (edgefm.data.load, from_arrays, fashion_mnist), a path (.npz, a folder of class folders, TFRecord files) "
-    "or 'module:function'"
+    "a Dataset (edgefm.data.load, from_arrays, fashion_mnist), a path (.npz, class folders, TFRecord files) or "
+    "'module:function'"
 )
 
 

@@ -14,7 +14,7 @@ from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality, loaded_model, pair_of_numbers, require_data
 from edgefm.recipes import Cluster, Pass, Prune, Qat, Quantization, Slim
-from edgefm.recipes.passes import check_order
+from edgefm.recipes.quantization import check_order
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -126,7 +126,7 @@ def compress(
     with shown(progress) as receiver, tempfile.TemporaryDirectory(prefix="edgefm-compress-") as folder:
         from edgefm.quantization.chain import Chain
 
-        check_order(passes)
+        check_order(passes, of="the list passes")
         source = source_in_memory(
             model,
             Quantization(seed=seed),

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgefm.core import html
+from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.environment import environment, version
 from edgefm.core.errors import DataError, EdgefmError, RecipeError
 from edgefm.runtimes.probe import PROBE, Probed, probe
@@ -57,7 +59,7 @@ class RuntimeFinding(Finding):
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What `diagnose` found.
+    """What `doctor` found.
 
     Attributes:
       environment: machine and versions, as in benchmark records.
@@ -81,9 +83,20 @@ class Diagnosis:
         """Return the diagnosis as a JSON object."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        findings = [*self.runtimes, *self.targets, *self.backends, *self.gpus, self.data, *self.extras]
+        rows = [
+            [finding.name, finding.found or "no", finding.reason or "", finding.remedy or ""] for finding in findings
+        ]
+        return html.table(rows, ["what", "found", "reason", "remedy"])
 
-def diagnose(*, data_dir: Path | None = None) -> Diagnosis:
-    """Return what is installed here and what works; about a second, and no Keras backend is imported."""
+
+def doctor(*, data_dir: PathLike | None = None) -> Diagnosis:
+    """Return what is installed here and what works; about a second, and no Keras backend is imported.
+
+    Args:
+      data_dir: folder to look for Fashion-MNIST in.
+    """
     return Diagnosis(
         environment=environment(),
         extras=tuple(extras()),
@@ -91,7 +104,7 @@ def diagnose(*, data_dir: Path | None = None) -> Diagnosis:
         targets=tuple(targets()),
         backends=tuple(_backend(name, extra) for name, extra in BACKENDS.items()),
         gpus=tuple(gpus()),
-        data=_data(data_dir),
+        data=_data(None if data_dir is None else as_path(data_dir, "data_dir")),
     )
 
 

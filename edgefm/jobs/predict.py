@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import html
+from edgefm.core.arguments import PathLike, as_path, as_paths
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
 from edgefm.data.picture_file import Invert, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS
+from edgefm.jobs.inspect import tflite_in
+from edgefm.jobs.quantize import TfliteFile
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 
@@ -48,16 +52,61 @@ class Prediction:
         return {**asdict(self), "picture": str(self.picture)}
 
 
-def predict(model: Path, pictures: Sequence[Path], *, top: int = 3, invert: Invert = "auto") -> tuple[Prediction, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Predictions(Sequence[Prediction]):
+    """What a model says of some pictures, in the order given; `len`, iteration and `[index]` work as on a tuple.
+
+    Attributes:
+      model: the file.
+      items: one prediction a picture.
+    """
+
+    model: Path
+    items: tuple[Prediction, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the predictions as a JSON object."""
+        return {"model": str(self.model), "predictions": [item.to_json() for item in self.items]}
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Prediction]: ...
+
+    def __getitem__(self, index: int | slice) -> Prediction | Sequence[Prediction]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [item.picture, *(f"{score.label} {100 * score.probability:.1f} %" for score in item.top)]
+            for item in self.items
+        ]
+        places = range(1, 1 + max((len(item.top) for item in self.items), default=0))
+        return html.table(rows, ["picture", *(f"{place}." for place in places)], caption=str(self.model))
+
+
+def predict(
+    pictures: PathLike | Sequence[PathLike],
+    *,
+    model: PathLike | TfliteFile | None = None,
+    top: int = 3,
+    invert: Invert = "auto",
+) -> Predictions:
     """Return the most probable classes of each picture, in the order given.
 
     Args:
-      model: .tflite file with its contract.json beside it.
-      pictures: files; see `edgefm.data.picture_file.read_picture` for how they are read.
+      pictures: one file or several; see `edgefm.data.picture_file.read_picture` for how they are read.
+      model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default int8_w8a8 of
+        the latest run, else the shipped model.
       top: number of classes a picture, 1 to the number of labels.
       invert: 'yes', 'no', or 'auto': for a model with Fashion-MNIST's labels, invert pictures on a light
         background, since it was trained on bright things on black; for another model, none.
     Raises:
+      ArgumentError: an argument of another type.
       ModelError: no model, no contract, or a contract of another file.
       DataError: a picture is missing or damaged; nothing is predicted then.
       RecipeError: `top` or `invert` is not allowed.
@@ -65,16 +114,18 @@ def predict(model: Path, pictures: Sequence[Path], *, top: int = 3, invert: Inve
     """
     from edgefm.runtimes import runtime
 
+    paths, model = as_paths(pictures, "pictures"), model_file(model)
+
     contract = _contract(model)
     if not 1 <= top <= len(contract.labels):
         raise RecipeError(f"top {top} is not allowed: {model} knows {len(contract.labels)} classes, so 1 to that")
     if invert == "auto" and contract.labels != LABELS:
         invert = "no"
     _, height, width, channels = contract.input.shape
-    read = [read_picture(path, shape=(height, width, channels), invert=invert) for path in pictures]
+    read = [read_picture(path, shape=(height, width, channels), invert=invert) for path in paths]
     predictions = []
     with runtime("litert").load(model) as session:
-        for path, picture in zip(pictures, read, strict=True):
+        for path, picture in zip(paths, read, strict=True):
             output = session.run(contract.encode(picture.pixels[np.newaxis]))
             probabilities: NDArray[np.float32] = contract.decode(output).reshape(-1)
             if probabilities.size == 1:  # that of the second of two classes
@@ -84,7 +135,17 @@ def predict(model: Path, pictures: Sequence[Path], *, top: int = 3, invert: Inve
                 Score(label=contract.labels[index], probability=float(probabilities[index])) for index in best
             )
             predictions.append(Prediction(picture=path, top=scores, inverted=picture.inverted))
-    return tuple(predictions)
+    return Predictions(model=model, items=tuple(predictions))
+
+
+def model_file(model: PathLike | TfliteFile | None) -> Path:
+    """Return the file that an argument `model` means; see `predict`."""
+    if model is None:
+        return default_model()
+    if isinstance(model, TfliteFile):
+        return model.path
+    path = as_path(model, "model")
+    return _of_run(RunDirectory.open(path)) if (path / "manifest.json").is_file() else tflite_in(path)
 
 
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:

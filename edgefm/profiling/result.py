@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from edgefm import schemas
 from edgefm.benchmarking import record
-from edgefm.core import artefacts
+from edgefm.core import artefacts, html
+from edgefm.core.arguments import PathLike, as_path
 from edgefm.profiling.limits import Limit, Limits
 from edgefm.profiling.timing import Turns
 from edgefm.statistics.estimates import Estimate
@@ -202,6 +203,24 @@ class Profile:
             "disturbed": asdict(self.disturbed),
             "notes": list(self.notes),
         }
+
+    def save(self, folder: PathLike) -> Path:
+        """Write profile.json with all raw samples into a folder, which is made, and return its path."""
+        return write(as_path(folder, "folder"), self)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                operator.index,
+                operator.name,
+                f"{operator.time.value / 1000:,.2f}" if operator.time else operator.reason,
+                "" if operator.share is None else f"{100 * operator.share:.1f} %",
+                operator.limit or "",
+            ]
+            for operator in self.operators
+        ]
+        caption = f"{self.model['name']}, {self.runtime} {self.version}, one thread of {self.environment['cpu']}"
+        return html.table(rows, ["op", "name", "us", "share", "limited by"], caption=caption)
 
 
 def write(folder: Path, profile: Profile) -> Path:

@@ -10,6 +10,7 @@ from keras import layers
 
 from edgefm.compression.channels.channel_groups import describe_groups
 from edgefm.compression.weights.layer_kernels import chosen_kernels
+from edgefm.core import html
 from edgefm.core.errors import ModelError
 from edgefm.keras_graph.folding import fold
 from edgefm.keras_graph.graph import Graph
@@ -68,6 +69,14 @@ class Applicability:
     def to_json(self) -> dict[str, Any]:
         """Return the verdicts as a JSON object."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [layer.layer, layer.kind, *("yes" if _applies(layer, name) else "" for name in PASSES)]
+            for layer in self.layers
+        ]
+        caption = f"{self.model}: {self.parameters:,} parameters; which pass applies to which layer"
+        return html.table(rows, ["layer", "class", *PASSES], caption=caption)
 
 
 def applicability(model: Any) -> Applicability:
@@ -148,3 +157,7 @@ def _qat(folded: Any) -> tuple[dict[str, PassVerdict], dict[str, str]]:
             why = "int8 output" if place.output != "none" else "int8 values pass through"
             verdicts.setdefault(name, PassVerdict(applies=True, why=why))
     return verdicts, {}
+
+
+def _applies(layer: LayerVerdicts, name: str) -> bool:
+    return name in layer.passes and layer.passes[name].applies

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgefm.recipes.base import Recipe
 from edgefm.recipes.benchmark import BenchmarkProtocol
+from edgefm.recipes.files import load, names
 from edgefm.recipes.fine_tuning import SELF, Distillation, FineTuning
 from edgefm.recipes.passes import Budget, Cluster, Pass, Prune, Qat, Slim
 from edgefm.recipes.quantization import (
@@ -47,6 +48,8 @@ __all__ = [
     "Slim",
     "Training",
     "Variant",
+    "load",
+    "names",
     "preset",
     "variant_named",
 ]

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes.quantization import Quantization
 
@@ -18,18 +19,18 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
 
 
-def load(name_or_path: str) -> Quantization:
+def load(name_or_path: PathLike) -> Quantization:
     """Return the recipe in a file, or the shipped one of that name.
 
     Raises:
       RecipeError: no such name or file, no JSON, or a key or value that is not allowed; the file is named.
     """
-    path = Path(name_or_path)
-    if not path.exists() and path.suffix != _SUFFIX and path.name == name_or_path:
+    path = as_path(name_or_path, "name_or_path")
+    if not path.exists() and path.suffix != _SUFFIX and path.name == str(name_or_path):
         known = shipped()
         if name_or_path not in known:
-            raise unknown_name("recipe", name_or_path, known)
-        path = known[name_or_path]
+            raise unknown_name("recipe", path.name, known)
+        path = known[path.name]
     if not path.is_file():
         raise RecipeError(f"no recipe file at {path}", hint="List the shipped ones with: edgefm recipes list")
     try:
@@ -42,3 +43,8 @@ def load(name_or_path: str) -> Quantization:
         return Quantization.from_json(value)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the recipes that come with edgefm."""
+    return tuple(shipped())

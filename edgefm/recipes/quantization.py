@@ -45,6 +45,16 @@ class PostTraining(Recipe):
         one_of("quantisation scheme", self.scheme, tuple(SCHEMES))
 
 
+def check_order(passes: Sequence[Pass], *, of: str) -> None:
+    """Raise a RecipeError unless passes stand in the order in which they are of use, each at most once."""
+    kinds, places = [recipe.kind for recipe in passes], [recipe.place for recipe in passes]
+    if sorted(places) != places or len(set(kinds)) != len(kinds):
+        raise RecipeError(
+            f"{of} has the passes {', '.join(kinds)}: {', '.join(plugins.passes())} is the order, each at most once",
+            hint="Another order would undo what the earlier pass did.",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variant(Recipe):
     """One TFLite file: how it is made from the trained model.
@@ -70,13 +80,7 @@ class Variant(Recipe):
                 f"'{self.name}' cannot name a variant: letters, digits, '_', '-' and '.' are allowed",
                 hint="It names the folder of the file, e.g. pruned80_qat_int8.",
             )
-        kinds, places = [recipe.kind for recipe in self.passes], [recipe.place for recipe in self.passes]
-        if sorted(places) != places or len(set(kinds)) != len(kinds):
-            raise RecipeError(
-                f"variant '{self.name}' has the passes {', '.join(kinds)}: "
-                f"{', '.join(plugins.passes())} is the order, each at most once",
-                hint="Another order would undo what the earlier pass did.",
-            )
+        check_order(self.passes, of=f"variant '{self.name}'")
         if self.trained_int8 and self.quantization is not None:
             raise RecipeError(f"variant '{self.name}' ends in qat, which is int8 by itself: leave out its quantization")
         if not self.trained_int8 and self.quantization is None:

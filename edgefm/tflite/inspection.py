@@ -148,6 +148,16 @@ class Inspection:
         """Return the inspection as a JSON object."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        from edgefm.core import html
+
+        caption = f"{self.path}: {self.size_bytes / 1000:,.1f} KB, {self.macs:,} MACs"
+        rows = [
+            [operator.index, operator.name, f"{operator.macs:,}", f"{operator.weight_bytes:,}"]
+            for operator in self.operators
+        ]
+        return html.table(rows, ["op", "name", "MACs", "bytes of weights"], caption=caption)
+
 
 def inspect(model: Path) -> Inspection:
     """Return what is inside a .tflite file.

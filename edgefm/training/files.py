@@ -7,6 +7,7 @@ from pathlib import Path
 from edgefm.core.runs import RunDirectory
 
 MODEL_FILE = "model.keras"
+HISTORY_FILE = "history.json"
 
 
 def model_of(run: RunDirectory) -> Path:

@@ -20,9 +20,8 @@ from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tenso
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
-from edgefm.training.files import MODEL_FILE
+from edgefm.training.files import HISTORY_FILE, MODEL_FILE
 
-HISTORY_FILE = "history.json"
 CURVES_FILE = "curves.png"
 # Draws a history (the content of history.json) as a PNG file.
 Draw = Callable[[Mapping[str, Any], Path], object]

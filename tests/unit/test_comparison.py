@@ -13,7 +13,7 @@ from edgefm.comparison.aspects import Aspect, Margins
 from edgefm.comparison.compare import Comparison, compare
 from edgefm.comparison.differences import differences, row_differences
 from edgefm.comparison.subjects import Subject, open_subject, split_name
-from edgefm.comparison.verdicts import conclusion, judgement, sentence
+from edgefm.comparison.verdicts import conclusion, sentence
 from edgefm.core.errors import EdgefmError, RecipeError, RunError
 from edgefm.statistics import estimates as statistics
 from tests.fixtures.benchmark_records import answers, benchmark_record, failed, row, write
@@ -58,7 +58,7 @@ def test_compare_of_equal_records_sees_no_difference_and_is_exit_code_0() -> Non
         "size_gzip_bytes": "the same", "peak_memory_bytes": "not judged",
     }  # fmt: skip
     assert found.exit_code == 0
-    assert judgement(found.pairs[0]) == "no difference seen"
+    assert found.pairs[0].judgement == "no difference seen"
     assert "would be found in 4 of 5 such runs" in sentence(_aspects(found)["latency"])
     assert any("measured at different times" in note for note in found.notes)
 
@@ -299,7 +299,7 @@ def test_compare_failed_row_is_not_compared_and_the_others_are() -> None:
     found = compare(_subject("a", row("m"), row("n")), _subject("b", failed("m"), row("n")))
     assert found.pairs[0].failure is not None and "SIGSEGV" in found.pairs[0].failure
     assert found.pairs[1].aspects and found.exit_code == 2
-    assert "SIGSEGV" in judgement(found.pairs[0])
+    assert "SIGSEGV" in found.pairs[0].judgement
 
 
 def test_compare_without_a_common_model_names_those_there_are() -> None:

@@ -44,7 +44,7 @@ def test_doctor_json_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_doctor_imports_no_backend_and_no_plotting() -> None:
     code = (
-        "import sys; from edgefm.jobs.doctor import diagnose; diagnose();"
+        "import sys; from edgefm.jobs.doctor import doctor; doctor();"
         "print([n for n in ('tensorflow', 'keras', 'jax', 'torch', 'matplotlib') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

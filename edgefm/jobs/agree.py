@@ -1,0 +1,126 @@
+"""`edgefm.agree`: the same inputs through runtimes, kernel sets and targets; where their answers part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgefm.core import html
+from edgefm.core.arguments import PathLike, as_path
+from edgefm.core.progress import Progress, shown
+from edgefm.jobs.arguments import dataset_and_quality
+from edgefm.jobs.quantize import TfliteFile
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import DataSource
+
+_NO_DATA = "no data were given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementResult:
+    """How far the answers of runtimes, kernel sets and targets agree.
+
+    Attributes:
+      document: the content of agreement.json, see edgefm/schemas/agreement-1.schema.json.
+    """
+
+    document: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def held(self) -> bool:
+        """Whether all cells are within the tolerance of their family."""
+        return bool(self.document["verdict"]["held"])
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in words."""
+        return "\n".join(self.document["verdict"]["lines"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of agreement.json."""
+        return dict(self.document)
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write agreement.json and, where matplotlib is installed, its pictures; return the paths."""
+        from edgefm.agreement import document
+
+        path = as_path(folder, "folder")
+        written = [document.write(path, self.document)]
+        try:
+            from edgefm.report.tools.agreement import draw_agreement
+        except ImportError:
+            return written
+        return [*written, *draw_agreement(self.document, path)]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [cell["name"], cell["verdict"], (cell["against_reference"] or {}).get("largest", "")]
+            for cell in self.document["cells"]
+        ]
+        return html.table(rows, ["cell", "verdict", f"largest difference ({self.document['unit']})"]) + "".join(
+            html.paragraph(line) for line in self.document["verdict"]["lines"]
+        )
+
+
+def agree(
+    model: PathLike | TfliteFile,
+    *,
+    runtime: Sequence[str] = (),
+    target: Sequence[str] = (),
+    samples: int = 1000,
+    seed: int = 0,
+    data: Dataset | DataSource | PathLike | None = None,
+    quality: str | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    out: PathLike | None = None,
+    progress: Progress | bool | None = None,
+    reason: str = _NO_DATA,
+) -> AgreementResult:
+    """Run the same inputs through every runtime and kernel set that is here, and through targets.
+
+    Args:
+      model: .tflite file.
+      runtime: only these, e.g. ('litert', 'litert:builtin'); by default all that work here.
+      target: beside this machine; 'all' stands for all but ssh, adb and cortex-m.
+      samples: how many inputs.
+      seed: draws the samples, or random inputs.
+      data: test samples; None takes random inputs, and measures no quality.
+      quality: measure of quality; by default that of the data's task.
+      mean: without a contract: input = (pixel - mean) / std.
+      std: see `mean`.
+      out: folder for agreement.json and its pictures.
+      progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+      reason: why the inputs are random, for the document.
+    Raises:
+      ArgumentError: an argument of another type.
+      ModelError: no such file, or one that cannot be read.
+      RecipeError: an unknown runtime or target.
+      DataError: the data cannot be read or do not fit.
+    """
+    from edgefm.agreement import arithmetic, document
+    from edgefm.agreement.cells import cells
+    from edgefm.agreement.inputs import from_chance, from_data
+    from edgefm.agreement.matrix import agree as agree_in_cells
+    from edgefm.tflite.inspection import inspect
+
+    path = model.path if isinstance(model, TfliteFile) else as_path(model, "model")
+    with shown(progress) as receiver:
+        ends = arithmetic.ends(inspect(path))
+        dataset, measure = dataset_and_quality(
+            data, quality=quality, input_shape=ends.source.shape[1:], progress=receiver
+        )
+        if dataset is None:
+            inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=reason)
+        else:
+            inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+        known, absent = cells(runtime=tuple(runtime), target=tuple(target))
+        agreement = agree_in_cells(path, cells=known, inputs=inputs, quality=measure, absent=absent, progress=receiver)
+    result = AgreementResult(document=document.to_json(agreement))
+    if out is not None:
+        result.save(out)
+    return result

@@ -1,0 +1,220 @@
+"""`edgefm.benchmark`: quality, latency, cold start, size and memory of .tflite files, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgefm.benchmarking.measured import ModelFile
+from edgefm.core import html
+from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.progress import Progress, shown
+from edgefm.jobs.arguments import FolderResult, dataset_and_quality, scratch_folder
+from edgefm.jobs.quantize import QuantizationResult, TfliteFile
+from edgefm.recipes import BenchmarkProtocol
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import DataSource
+
+_MODELS = "the path of a .tflite file, a list of paths, a dict of names and paths, or the result of edgefm.quantize"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
+    """A benchmark record: one row a model by its name; `len`, `in`, iteration and `[name]` work as on a dict.
+
+    Attributes:
+      record: the content of record.json, see edgefm/schemas/benchmark-record-3.schema.json.
+    """
+
+    record: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: PathLike, *, scratch: Any = None) -> BenchmarkRecord:
+        """Return the record in a file, in a folder or in a run's newest benchmark; of any schema version.
+
+        Raises:
+          RunError: there is none, it is damaged, or a newer edgefm wrote it.
+        """
+        from edgefm.comparison.subjects import open_subject
+
+        subject = open_subject(str(as_path(path, "path")))
+        assert subject.path is not None, "it was opened from a file"
+        return cls(folder=subject.path.parent, record=subject.record, _scratch=scratch)
+
+    @property
+    def path(self) -> Path:
+        """The record's file; predictions.npz lies beside it where classes were predicted."""
+        from edgefm.benchmarking import record
+
+        return self.folder / record.FILE_NAME
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """The machine and the versions that it was measured with."""
+        environment: Mapping[str, Any] = self.record["environment"]
+        return environment
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Models that could not be measured, with the reason."""
+        return {row["name"]: row["reason"] for row in self.record["models"] if row["status"] != "ok"}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of record.json."""
+        return dict(self.record)
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        for row in self.record["models"]:
+            if row["name"] == name:
+                return dict(row)
+        raise KeyError(f"{name!r}; the models are {', '.join(self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return (row["name"] for row in self.record["models"])
+
+    def __len__(self) -> int:
+        return len(self.record["models"])
+
+    def _repr_html_(self) -> str:
+        environment, target = self.record["environment"], self.record["target"]["name"]
+        where = f"{environment['cpu']}, target {target}, {self.record['created']}"
+        return html.table([_row(row) for row in self.record["models"]], _HEADERS, caption=where)
+
+
+def benchmark(
+    models: QuantizationResult | TfliteFile | PathLike | Sequence[PathLike | TfliteFile] | Mapping[str, PathLike],
+    *,
+    data: Dataset | DataSource | PathLike | None = None,
+    quality: str | None = None,
+    target: str = "host",
+    runtime: str = "",
+    threads: int = 1,
+    rounds: int | None = None,
+    budget_seconds: float | None = None,
+    protocol: BenchmarkProtocol | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    out: PathLike | None = None,
+    progress: Progress | bool | None = None,
+) -> BenchmarkRecord:
+    """Measure .tflite files side by side, each turn in a fresh process, and return the record.
+
+    Args:
+      models: what is measured; the reference is 'float32', else the first one.
+      data: whose test samples are answered; None measures no quality.
+      quality: measure of quality; by default that of the data's task.
+      target: where to measure: 'host', 'ssh://user@board', 'adb', 'browser', 'qemu-aarch64', 'cortex-m', 'vela'.
+      runtime: e.g. 'litert:reference'; '' takes the target's default.
+      threads: of the runtime.
+      rounds: exactly so many; by default 15 to 45, until p50 is known to 1 %.
+      budget_seconds: no round begins after this time; by default 600.
+      protocol: all else about how it is measured.
+      mean: real input = (pixel - mean) / std, for files without a contract.
+      std: see `mean`.
+      out: folder for record.json and predictions.npz; by default a temporary one.
+      progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+    Raises:
+      ArgumentError: an argument of another type.
+      ModelError: a file is missing.
+      RecipeError: an unknown target or runtime, or a value out of range.
+      DataError: the data cannot be read.
+    """
+    from edgefm.benchmarking.step import benchmark_files, sample_shape
+
+    files = model_files(models)
+    chosen = benchmark_protocol(
+        protocol, target=target, runtime=runtime, threads=threads, rounds=rounds, budget_seconds=budget_seconds
+    )
+    folder, scratch = scratch_folder() if out is None else (as_path(out, "out"), None)
+    with shown(progress) as receiver:
+        shape = sample_shape([path_of(file) for file in files]) if data is not None else None
+        dataset, measure = dataset_and_quality(data, quality=quality, input_shape=shape, progress=receiver)
+        benchmark_files(
+            files,
+            protocol=chosen,
+            accuracy=dataset is not None,
+            dataset=dataset,
+            quality=measure,
+            mean=mean,
+            std=std,
+            out=folder,
+            progress=receiver,
+        )
+    return BenchmarkRecord.open(folder, scratch=scratch)
+
+
+def model_files(models: Any) -> list[Path | ModelFile]:
+    """Return the files that an argument `models` means, under the names that it gives; see `benchmark`.
+
+    Raises:
+      ArgumentError: it is none of the forms that are allowed.
+    """
+    if isinstance(models, QuantizationResult):
+        return [ModelFile(name=file.name, path=file.path) for file in models.files]
+    if isinstance(models, TfliteFile):
+        return [ModelFile(name=models.name, path=models.path)]
+    if isinstance(models, str | os.PathLike):
+        return [as_path(models, "models")]
+    if isinstance(models, Mapping):
+        return [
+            ModelFile(name=str(name), path=as_path(getattr(file, "path", file), f"models[{name!r}]"))
+            for name, file in models.items()
+        ]
+    check_type(models, "models", Sequence, _MODELS)
+    files: list[Path | ModelFile] = []
+    for index, file in enumerate(models):
+        files += model_files(file) if isinstance(file, TfliteFile) else [as_path(file, f"models[{index}]")]
+    return files
+
+
+def path_of(file: Path | ModelFile) -> Path:
+    """Return the path of a file."""
+    return file.path if isinstance(file, ModelFile) else file
+
+
+def benchmark_protocol(
+    protocol: BenchmarkProtocol | None = None,
+    *,
+    target: str = "host",
+    runtime: str = "",
+    threads: int = 1,
+    rounds: int | None = None,
+    budget_seconds: float | None = None,
+) -> BenchmarkProtocol:
+    """Return the protocol that `benchmark`'s arguments ask for; see there."""
+    if protocol is not None:
+        check_type(protocol, "protocol", BenchmarkProtocol, "a BenchmarkProtocol")
+        return protocol
+    changes: dict[str, Any] = {} if rounds is None else {"rounds": rounds, "rounds_at_most": rounds}
+    changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+    return BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
+
+
+_HEADERS = ("model", "quality", "p50 (us)", "size (KB)", "gzip (KB)", "status")
+
+
+def _row(row: Mapping[str, Any]) -> list[str]:
+    latency, quality = row["latency_ns"], row["quality"]
+    factor, unit = (100, " %") if quality and quality["unit"] == "%" else (1, "")
+    return [
+        row["name"],
+        _figure(quality, factor, unit) if quality else "-",
+        _figure(latency["p50"], 1e-3, "") if latency else "-",
+        f"{row['size_bytes'] / 1000:,.1f}",
+        f"{row['size_gzip_bytes'] / 1000:,.1f}",
+        row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+    ]
+
+
+def _figure(estimate: Mapping[str, Any], factor: float, unit: str) -> str:
+    if estimate["value"] is None:
+        return "-"
+    value, low, high = (
+        None if estimate[name] is None else f"{factor * estimate[name]:.4g}" for name in ("value", "low", "high")
+    )
+    return f"{value}{unit}" if low is None else f"{value}{unit} ({low} to {high})"
