@@ -12,11 +12,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from edgefm.cli.render import Bars
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
 from edgefm.core.runs import RunDirectory
-from edgefm.jobs.main_job import train
+from edgefm.jobs.run import Run
 from edgefm.recipes import preset
 
 RESULT = Path(__file__).parent / "results" / "batch_norm_order.json"
@@ -36,7 +35,9 @@ def main() -> None:
             recipe = dataclasses.replace(RECIPE, model_options={"batch_norm": reading}, seed=seed)
             path = folder / f"{reading}-seed{seed}"
             stopped = (path / "manifest.json").exists() and RunDirectory.open(path).partial("train").exists()
-            _, step = train(recipe, run=path, resume=stopped, progress=Bars())
+            run = Run(path)
+            run.train(recipe, resume=stopped, progress=True)
+            step = run.steps[-1]
             entries.append(
                 {
                     "batch_norm": reading,

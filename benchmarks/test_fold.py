@@ -15,8 +15,8 @@ from benchmarks.recorded import write_result
 from edgefm.benchmarking import harness
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.data.reference.fashion_mnist import load_fashion_mnist
-from edgefm.jobs.main_job import quantize, train
-from edgefm.recipes import BenchmarkProtocol, Quantization, preset
+from edgefm.jobs.run import Run
+from edgefm.recipes import BenchmarkProtocol, preset
 
 LATENCY_RATIO_LIMIT = 0.80
 ACCURACY_LOSS_LIMIT = 0.003
@@ -25,11 +25,10 @@ FOLDED, UNFOLDED, REFERENCE = "int8_w8a8 folded", "int8_w8a8 unfolded", "float32
 
 def test_folded_int8_is_faster_and_as_accurate(tmp_path: Path) -> None:
     recipe = dataclasses.replace(preset("quick"), model_options={"batch_norm": "after_relu"})
-    run, training = train(recipe, run=tmp_path / "run")
-    folders = {
-        fold: run.folder(quantize(run, recipe=Quantization(variants=("float32", "int8_w8a8"), fold_batch_norm=fold)))
-        for fold in (True, False)
-    }
+    run = Run(tmp_path / "run")
+    run.train(recipe)
+    training = run.steps[-1]
+    folders = {fold: run.quantize(["float32", "int8_w8a8"], fold=fold).folder for fold in (True, False)}
     models = [
         ModelFile(name=REFERENCE, path=folders[False] / "float32" / "model.tflite"),
         ModelFile(name=UNFOLDED, path=folders[False] / "int8_w8a8" / "model.tflite"),

@@ -112,7 +112,7 @@ def _room(name: str, uses: Counter[str]) -> Room:
         sentence=first_sentence(said),
         modules=len(texts),
         lines=sum(len(text.splitlines()) for text in texts),
-        uses=dict(uses.most_common()),
+        uses=dict(sorted(uses.items(), key=lambda entry: (-entry[1], entry[0]))),
     )
 
 
@@ -163,10 +163,10 @@ def draw(house: House, *, narrow: bool = False) -> str:
       house: what is drawn.
       narrow: one room a row, for a phone.
     """
-    width = 380 if narrow else 960
+    width = 380 if narrow else 800
     most = max(room.lines for floor in house.floors for room in floor)
     parts, y = [], 8
-    for line in textwrap.wrap(_note(house), 56 if narrow else 140):
+    for line in textwrap.wrap(_note(house), 56 if narrow else 118):
         y += 16
         parts.append(_text("note", 2, y, line))
     y += 14
@@ -208,23 +208,25 @@ def _floor(
     parts, top = [], y + GAP
     for row in rows:
         each = (width - GUTTER - GAP * len(row)) / len(row)
-        texts = [_texts(room, each) for room in row]
+        beside = all(_facts_fit(room, each) for room in row)
+        texts = [_texts(room, each, beside=beside) for room in row]
         height = max(34 + SAYS * len(says) + SMALL * len(uses) + 16 for says, uses in texts)
         for place, (room, (says, uses)) in enumerate(zip(row, texts, strict=True)):
             x = GUTTER + place * (each + GAP)
             parts += _box(room, says, uses, x=x, y=top, width=each, height=height)
+            parts += [_text("facts", x + each - PAD, top + 22, _facts(room))] if beside else []
             share = max(4, (each - 2 * PAD) * room.lines / most)
             parts.append(_rectangle("bar", x + PAD, top + height - 9, share, 3, radius=1, more=f' fill="{colour}"'))
         top += height + GAP
     return parts, top - y
 
 
-def _texts(room: Room, width: float) -> tuple[list[str], list[str]]:
+def _texts(room: Room, width: float, *, beside: bool) -> tuple[list[str], list[str]]:
     inside = width - 2 * PAD
     says = textwrap.wrap(room.sentence, int(inside / SAYS_CHARACTER))
     used = ", ".join(f"{name.removeprefix('edgefm.')}\N{NO-BREAK SPACE}{count}" for name, count in room.uses.items())
     uses = textwrap.wrap(f"imports {used}" if used else "imports no other room", int(inside / SMALL_CHARACTER))
-    return says, uses if _facts_fit(room, width) else [_facts(room), *uses]
+    return says, uses if beside else [_facts(room), *uses]
 
 
 def _facts(room: Room) -> str:
@@ -241,8 +243,6 @@ def _box(
 ) -> list[str]:
     parts = [_rectangle("room", x, y, width, height, radius=5)]
     parts += [_text("name", x + PAD, y + 23, room.short)]
-    if _facts_fit(room, width):
-        parts += [_text("facts", x + width - PAD, y + 22, _facts(room))]
     base = y + 28
     parts += [_text("says", x + PAD, base + SAYS * number, line) for number, line in enumerate(says, start=1)]
     base += SAYS * len(says) + 3

@@ -103,11 +103,19 @@ def literal(app: Sphinx, context: Any, lines: list[str]) -> None:
     lines[:] = [re.sub(r"(?<=\w)_(?!\w)", r"\_", line) for line in lines]
 
 
+def dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """Write the dash between a parameter and its description as one; those of options stay two."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("command", Command)
     app.add_directive("public-names", PublicNames)
     app.add_directive("floors", Floors)
+    app.connect("doctree-read", dashes)
     app.connect("autodoc-process-docstring", escaped, priority=400)  # before napoleon
     for part in ("description", "options", "arguments"):
         app.connect(f"sphinx-click-process-{part}", literal)

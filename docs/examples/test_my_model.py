@@ -1,4 +1,4 @@
-"""A project's own test of its models: `pip install edgefm pytest-benchmark`, then `pytest`.
+"""A project's own test of its models. It needs edgefm and pytest-benchmark: `pytest`.
 
 Beside it lie model.tflite and baseline.tflite.
 """
@@ -12,8 +12,8 @@ HERE = Path(__file__).parent
 
 def test_model_is_small_and_faster_than_the_baseline(tflite_benchmark):
     """The model keeps to its size, and is not slower than the one that was shipped."""
-    found = tflite_benchmark(HERE / "model.tflite", baseline=HERE / "baseline.tflite")
-    assert found.size_bytes <= 500_000
-    if found.enabled:  # not with --benchmark-disable
-        assert found.comparison.verdict != "slower"
-        assert found.p50_ratio.low <= 1.0
+    result = tflite_benchmark(HERE / "model.tflite", baseline=HERE / "baseline.tflite")
+    assert result.size_bytes <= 500_000
+    if result.enabled:  # not with --benchmark-disable
+        assert result.comparison.verdict != "slower"
+        assert result.p50_ratio.low <= 1.0

@@ -16,7 +16,7 @@ from edgefm.core import artefacts, runs
 from edgefm.core.errors import RunError, missing_extra
 from edgefm.core.runs import RunDirectory
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.jobs import main_job as pipeline
+from edgefm.jobs.run import Run
 from edgefm.recipes import BenchmarkProtocol, Quantization
 from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
@@ -154,11 +154,11 @@ def test_benchmark_run_without_quantize_step_says_what_to_run(tmp_path: Path) ->
 def test_benchmark_command_on_latest_run_prints_table_and_report(
     trained: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def report(source: RunDirectory, **options: Any) -> Path:
-        assert source.last("benchmark") is not None
+    def report(source: Run, **options: Any) -> Path:
+        assert source.record is not None
         return source.path / "report" / "index.html"
 
-    monkeypatch.setattr(pipeline, "write_report", report)
+    monkeypatch.setattr(Run, "report", report)
     monkeypatch.chdir(trained.path.parent.parent)
     assert _command("--rounds", "2") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -170,10 +170,10 @@ def test_benchmark_command_on_latest_run_prints_table_and_report(
 def test_benchmark_command_without_plotting_library_gives_the_hint(
     trained: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def report(source: RunDirectory, **options: Any) -> Path:
+    def report(source: Run, **options: Any) -> Path:
         raise missing_extra("matplotlib", "report")
 
-    monkeypatch.setattr(pipeline, "write_report", report)
+    monkeypatch.setattr(Run, "report", report)
     assert _command(str(trained.path), "--rounds", "1", "--json") == 0
     out = json.loads(capsys.readouterr().out)
     record.validate(out)

@@ -15,6 +15,7 @@ from edgefm.cli.train import command
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
+from edgefm.jobs.run import Run
 from edgefm.recipes import Distillation, Training
 from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.distillation import distillation_loss, label_accuracy, load_teacher, teacher_file
@@ -159,11 +160,11 @@ def test_training_with_a_teacher_resumes_to_the_history_of_an_unbroken_one(
 def test_command_takes_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Training] = []
 
-    def train(recipe: Training, **_: Any) -> None:
+    def train(self: Run, recipe: Training, **_: Any) -> None:
         given.append(recipe)
         raise RunError("enough")
 
-    monkeypatch.setattr("edgefm.jobs.main_job.train", train)
+    monkeypatch.setattr("edgefm.jobs.run.Run.train", train)
     options = ["--teacher", "one", "--teacher", "two.keras", "--distillation-weight", "0.5", "--temperature", "4"]
     CliRunner().invoke(command, options)
     assert given[0].distillation == Distillation(teachers=("one", "two.keras"), weight=0.5, temperature=4.0)
@@ -191,6 +192,7 @@ import json, sys
 from pathlib import Path
 from edgefm.recipes import Distillation, Training
 from edgefm.core.runs import RunDirectory
+from edgefm.jobs.run import Run
 from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.step import train_run
 from tests.fixtures.small_data import small_fashion_mnist

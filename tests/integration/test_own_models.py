@@ -15,7 +15,8 @@ import pytest
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_command
 from edgefm.data.source import DataSource
-from edgefm.jobs import main_job as pipeline
+from edgefm.quantization.bring import bring_model
+from edgefm.quantization.step import quantize_run
 from edgefm.recipes import DEFAULT_VARIANTS, FineTuning, Quantization, variant_named
 from edgefm.runtimes import litert
 from edgefm.tflite import contract
@@ -74,13 +75,13 @@ def test_every_variant_of_the_default_set_loads_and_runs(
     shape, classes = tuple(model.inputs[0].shape[1:]), int(model.outputs[0].shape[-1])
     model.save(tmp_path / "own.keras")
     data = pictures(tmp_path / "data.npz", shape=shape, classes=classes, samples=80)
-    run = pipeline.bring_model(
+    run = bring_model(
+        tmp_path / "run",
         tmp_path / "own.keras",
-        run=tmp_path / "run",
         data=DataSource(where=str(data)),
         value_range=value_range,
     )
-    step = pipeline.quantize(run, recipe=default_set())
+    step = quantize_run(run, recipe=default_set())
     report = json.loads((run.folder(step) / "quantize.json").read_text())
     assert [variant["variant"] for variant in report["variants"]] == list(DEFAULT_VARIANTS) and not report["skipped"]
     picture = np.load(data)["images"][:1]

@@ -125,7 +125,7 @@ def test_predict_equals_the_interpreter_on_pictures_of_the_test_set(
 ) -> None:
     images = some(dataset.test, 40)
     paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
-    predictions = predict(model, paths, top=10)
+    predictions = predict(paths, model=model, top=10)
     expected = oracle(model, images)
     for prediction, path, probabilities in zip(predictions, paths, expected, strict=True):
         assert prediction.picture == path
@@ -141,18 +141,18 @@ def test_predict_is_right_about_as_often_as_the_model(model: Path, dataset: Data
     images = some(dataset.test, 200)
     labels = dataset.test.labels[:: len(dataset.test) // 200][:200]
     paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
-    answers = [LABELS.index(prediction.top[0].label) for prediction in predict(model, paths)]
+    answers = [LABELS.index(prediction.top[0].label) for prediction in predict(paths, model=model)]
     assert np.mean(np.array(answers) == labels) > 0.7
 
 
 def test_inverted_pictures_are_told_and_give_the_same_answer(model: Path, dataset: Dataset, tmp_path: Path) -> None:
     images = some(dataset.test, 40)
-    plain = predict(model, [save(image, tmp_path / f"{n}.png") for n, image in enumerate(images)])
+    plain = predict([save(image, tmp_path / f"{n}.png") for n, image in enumerate(images)], model=model)
     paths = [save(255 - image, tmp_path / f"inverted-{n}.png") for n, image in enumerate(images)]
-    turned = predict(model, paths)
+    turned = predict(paths, model=model)
     assert all(prediction.inverted for prediction in turned)
     assert [prediction.top for prediction in turned] == [prediction.top for prediction in plain]
-    assert not any(prediction.inverted for prediction in predict(model, paths, invert="no"))
+    assert not any(prediction.inverted for prediction in predict(paths, model=model, invert="no"))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -163,7 +163,7 @@ def test_enlarged_pictures_mostly_give_the_same_answer(
     images = some(dataset.test, 60)
     expected = oracle(model, images).argmax(axis=1)
     paths = [save(255 - image, tmp_path / f"{n}.{suffix}", side=280) for n, image in enumerate(images)]
-    answers = [LABELS.index(prediction.top[0].label) for prediction in predict(model, paths)]
+    answers = [LABELS.index(prediction.top[0].label) for prediction in predict(paths, model=model)]
     assert np.mean(np.array(answers) == expected) >= 0.9
 
 
@@ -230,8 +230,8 @@ def test_auto_inverts_nothing_for_a_model_of_other_labels(model: Path, dataset: 
     (own / "model.tflite").write_bytes(model.read_bytes())
     contract_of(own / "model.tflite", tuple(f"kind {n}" for n in range(10))).write(own)
     path = save(255 - dataset.test.images[0], tmp_path / "light.png")
-    assert not predict(own / "model.tflite", [path])[0].inverted
-    assert predict(own / "model.tflite", [path], invert="yes")[0].inverted
+    assert not predict([path], model=own / "model.tflite")[0].inverted
+    assert predict([path], model=own / "model.tflite", invert="yes")[0].inverted
 
 
 def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_p
         (tmp_path, "is a folder"),
     ):
         with pytest.raises(DataError, match=message) as caught:
-            predict(model, [good, path])
+            predict([good, path], model=model)
         assert str(path) in caught.value.message
 
 
@@ -255,29 +255,29 @@ def test_predict_rejects_a_cut_jpeg(model: Path, dataset: Dataset, tmp_path: Pat
     path = save(dataset.test.images[0], tmp_path / "cut.jpg", side=280)
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(DataError, match="damaged or truncated"):
-        predict(model, [path])
+        predict([path], model=model)
 
 
 @pytest.mark.parametrize("top", [0, -1, 11])
 def test_predict_rejects_a_top_out_of_range(model: Path, top: int) -> None:
     with pytest.raises(RecipeError, match=f"top {top} is not allowed"):
-        predict(model, [], top=top)
+        predict([], model=model, top=top)
 
 
 def test_predict_rejects_an_unknown_invert(model: Path, dataset: Dataset, tmp_path: Path) -> None:
     path = save(dataset.test.images[0], tmp_path / "a.png")
     with pytest.raises(RecipeError, match="did you mean 'yes'"):
-        predict(model, [path], invert="yess")  # type: ignore[arg-type]  # what a caller may type
+        predict([path], model=model, invert="yess")  # type: ignore[arg-type]  # what a caller may type
 
 
 def test_predict_rejects_a_model_without_contract(model: Path, tmp_path: Path) -> None:
     bare = tmp_path / "model.tflite"
     bare.write_bytes(model.read_bytes())
     with pytest.raises(ModelError, match=r"no contract\.json beside it") as caught:
-        predict(bare, [])
+        predict([], model=bare)
     assert "edgefm quantize writes one" in str(caught.value.hint)
     with pytest.raises(ModelError, match="no model file"):
-        predict(tmp_path / "absent.tflite", [])
+        predict([], model=tmp_path / "absent.tflite")
 
 
 def test_predict_tells_two_classes_by_a_single_output(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_predict_tells_two_classes_by_a_single_output(tmp_path: Path) -> None:
     )
     agreed.write(tmp_path)
     picture = save(np.full((4, 4, 1), 204, np.uint8), tmp_path / "picture.png")
-    (found,) = predict(path, [picture], top=2, invert="no")
+    (found,) = predict([picture], model=path, top=2, invert="no")
     assert [score.label for score in found.top] == ["bright", "dark"]
     np.testing.assert_allclose([score.probability for score in found.top], [0.8, 0.2], atol=1e-6)
 
@@ -301,7 +301,7 @@ def test_predict_rejects_a_model_of_no_classes(model: Path, dataset: Dataset, tm
     path.write_bytes(model.read_bytes())
     contract_of(path, labels=()).write(tmp_path)
     with pytest.raises(ModelError, match="tells no classes"):
-        predict(path, [save(some(dataset.test, 1)[0], tmp_path / "picture.png")])
+        predict([save(some(dataset.test, 1)[0], tmp_path / "picture.png")], model=path)
 
 
 def test_predict_rejects_a_model_that_its_contract_does_not_know(model: Path, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_predict_rejects_a_model_that_its_contract_does_not_know(model: Path, tm
     damaged.write_bytes(bytes(content))
     (tmp_path / "contract.json").write_bytes(model.with_name("contract.json").read_bytes())
     with pytest.raises(ModelError, match="is not the file its contract was written for"):
-        predict(damaged, [])
+        predict([], model=damaged)
 
 
 def run_with(model: Path, root: Path, name: str = "linear") -> RunDirectory:

@@ -20,7 +20,7 @@ from edgefm.core import artefacts
 from edgefm.core.errors import RunError
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.jobs.main_job import quantize
+from edgefm.quantization.step import quantize_run
 from edgefm.recipes import QUICK_VARIANTS as VARIANTS
 from edgefm.recipes import Quantization, variant_named
 from edgefm.tflite import contract
@@ -74,7 +74,7 @@ def run(model: Any, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture(scope="module")
 def step(run: RunDirectory) -> Step:
-    return quantize(run, recipe=recipe_of(calibration_images=64))
+    return quantize_run(run, recipe=recipe_of(calibration_images=64))
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_folding_is_recorded_and_seen_in_the_graph(run: RunDirectory, step: Step
     assert "MUL" not in folded and folded.count("ADD") == 2  # two padded convolutions stop their shifts
     assert set(folded[1:-1]) <= {"CONV_2D", "MAX_POOL_2D", "ADD", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
 
-    again = quantize(run, recipe=recipe_of("float32", fold_batch_norm=False))
+    again = quantize_run(run, recipe=recipe_of("float32", fold_batch_norm=False))
     unfolded = operators((run.folder(again) / "float32" / "model.tflite").read_bytes())
     assert unfolded.count("MUL") == 3 and unfolded.count("ADD") == 3
     assert json.loads((run.folder(again) / "quantize.json").read_text())["folding"] == {
@@ -211,7 +211,7 @@ def test_folding_is_recorded_and_seen_in_the_graph(run: RunDirectory, step: Step
 def test_quantize_does_nothing_when_the_files_are_there(run: RunDirectory, step: Step) -> None:
     notes = Notes()
     before = run.steps()
-    again = quantize(run, recipe=recipe_of(calibration_images=64), progress=notes)
+    again = quantize_run(run, recipe=recipe_of(calibration_images=64), progress=notes)
     assert (again.name, again.key) == (step.name, step.key) and run.steps() == before
     assert any("nothing to do" in line for line in notes.lines)
 
@@ -239,7 +239,7 @@ def test_metadata_is_embedded_and_ignored_by_litert(
 
 def test_quantize_refuses_run_in_use(run: RunDirectory, step: Step) -> None:
     with run.lock(), pytest.raises(RunError, match="in use"):
-        quantize(run)
+        quantize_run(run, recipe=Quantization())
 
 
 def test_quantize_refuses_run_without_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
