@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments
 from edgefm.core.progress import Progress, shown
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from edgefm.recipes import BenchmarkProtocol
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every model was measured", "a model failed; the others were measured", "nothing could be measured"
+    )
+)
 @click.argument("what", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN | FILES.tflite …]")
 @click.option("--target", default="host", show_default=True, help="Where to measure, see: edgefm doctor.")
 @click.option(
@@ -72,8 +77,6 @@ def command(
     (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator (vela:ethos-u55-128). Accuracy is
     that on the 10,000 test images of Fashion-MNIST, or the quality on the test samples of DATA (a tenth of each
     class, where DATA names no test samples). A run gets a new step with the record, and its report.
-
-    Exit code: 0 all models were measured, 1 a model failed, 2 nothing could be measured.
     """
     from edgefm.benchmarking import record
     from edgefm.jobs.benchmark import benchmark, benchmark_protocol

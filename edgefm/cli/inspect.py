@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import is_model
 
 if TYPE_CHECKING:
     from edgefm.tflite.inspection import Inspection, TensorInfo
 
 
-@click.command()
+@click.command(epilog=exit_codes("the model was read"))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--trust", is_flag=True, help="Run code that a Keras file holds (Lambda layers).")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
