@@ -72,6 +72,9 @@ def command(
     samples of DATA; random ones where the model takes no such images.
     """
     from edgefm.jobs.agree import agree
+    from edgefm.jobs.inspect import tflite_in
+
+    model = tflite_in(model)
 
     if chance and where is not None:
         raise click.UsageError("--random takes no --data")

@@ -79,9 +79,10 @@ def command(
     class, where DATA names no test samples). A run gets a new step with the record, and its report.
     """
     from edgefm.benchmarking import record
+    from edgefm.comparison.subjects import is_model
     from edgefm.jobs.benchmark import benchmark, benchmark_protocol
 
-    files = [path for path in what if not path.is_dir()]
+    files = [path for path in what if not path.is_dir() or is_model(str(path))]
     if files and len(files) < len(what):
         raise click.UsageError("give one run folder or files, not both")
     if len(what) > 1 and not files:

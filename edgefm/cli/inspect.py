@@ -29,9 +29,10 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     if model.suffix != ".tflite" and is_model(model):
         _keras(model, trust, as_json)
         return
+    from edgefm.jobs.inspect import tflite_in
     from edgefm.tflite.inspection import inspect
 
-    found = inspect(model)
+    found = inspect(tflite_in(model))
     if as_json:
         render.as_json(found.to_json())
         return

@@ -13,6 +13,7 @@ from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import FolderResult, dataset_and_quality, scratch_folder
+from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import QuantizationResult, TfliteFile
 from edgefm.recipes import BenchmarkProtocol
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-_MODELS = "the path of a .tflite file, a list of paths, a dict of names and paths, or the result of edgefm.quantize"
+_MODELS = (
+    "the path of a .tflite file or of a folder with a model.tflite, a list of paths, a dict of names and paths, or the "
+    "result of edgefm.quantize"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,16 +163,16 @@ def model_files(models: Any) -> list[Path | ModelFile]:
     if isinstance(models, TfliteFile):
         return [ModelFile(name=models.name, path=models.path)]
     if isinstance(models, str | os.PathLike):
-        return [as_path(models, "models")]
+        return [tflite_in(as_path(models, "models"))]
     if isinstance(models, Mapping):
         return [
-            ModelFile(name=str(name), path=as_path(getattr(file, "path", file), f"models[{name!r}]"))
+            ModelFile(name=str(name), path=tflite_in(as_path(getattr(file, "path", file), f"models[{name!r}]")))
             for name, file in models.items()
         ]
     check_type(models, "models", Sequence, _MODELS)
     files: list[Path | ModelFile] = []
     for index, file in enumerate(models):
-        files += model_files(file) if isinstance(file, TfliteFile) else [as_path(file, f"models[{index}]")]
+        files += model_files(file) if isinstance(file, TfliteFile) else [tflite_in(as_path(file, f"models[{index}]"))]
     return files
 
 
