@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     "--rounds",
     type=int,
     default=None,
-    help="Exactly so many rounds.  [default: 15 to 45, until p50 is known to 1 %]",
+    help="Least number of rounds; they go on until p50 is known to 1 %.  [default: 15]",
 )
+@click.option("--rounds-at-most", type=int, default=None, help="Greatest number of rounds.  [default: 45]")
 @click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
 @click.option("--data", "where", metavar="DATA", help="Of files: a .npz, class folders, TFRecords, or module:function.")
@@ -57,6 +58,7 @@ def command(
     runtime: str,
     threads: int,
     rounds: int | None,
+    rounds_at_most: int | None,
     budget_seconds: float | None,
     data_dir: Path | None,
     where: str | None,
@@ -102,8 +104,8 @@ def command(
     with shown(True) as progress:
         if files:
             options = {**given, "where": where, "latency_only": latency_only, "data_dir": data_dir}
-            options |= {"target": target, "runtime": runtime, "threads": threads, "rounds": rounds}
-            options |= {"budget_seconds": budget_seconds}
+            options |= {"target": target, "runtime": runtime, "threads": threads}
+            options |= {"rounds": rounds, "rounds_at_most": rounds_at_most, "budget_seconds": budget_seconds}
             found = benchmark(files, **measuring_arguments(options, progress)).record
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
@@ -113,7 +115,12 @@ def command(
                     f"{', '.join(refused)}: for files; a run knows its data, and its models bring their contracts"
                 )
             protocol = benchmark_protocol(
-                target=target, runtime=runtime, threads=threads, rounds=rounds, budget_seconds=budget_seconds
+                target=target,
+                runtime=runtime,
+                threads=threads,
+                rounds=rounds,
+                rounds_at_most=rounds_at_most,
+                budget_seconds=budget_seconds,
             )
             found, ends = _run(what[0] if what else None, protocol, data_dir, progress)
     if as_json:

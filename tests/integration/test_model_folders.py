@@ -57,7 +57,7 @@ def test_predict_takes_a_folder(variants: Path, tmp_path: Path, capsys: pytest.C
 
 def test_benchmark_takes_folders(variants: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = (variants / "int8_w8a8", variants / "other")
-    assert _command("benchmark", *folders, "--latency-only", "--rounds", "1", "--json") == 0
+    assert _command("benchmark", *folders, "--latency-only", "--rounds-at-most", "1", "--json") == 0
     assert len(_json(capsys)["models"]) == 2
     assert list(edgefm.benchmark(folders[0], protocol=QUICK)) == ["int8_w8a8"]
     assert list(edgefm.benchmark({"mine": folders[1]}, protocol=QUICK)) == ["mine"]
@@ -65,7 +65,7 @@ def test_benchmark_takes_folders(variants: Path, capsys: pytest.CaptureFixture[s
 
 def test_compare_measures_two_folders(variants: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = (variants / "int8_w8a8", variants / "other")
-    code = _command("compare", *folders, "--latency-only", "--no-latency", "--rounds", "1", "--json")
+    code = _command("compare", *folders, "--latency-only", "--no-latency", "--rounds-at-most", "1", "--json")
     found = _json(capsys)
     assert code in (0, 2)
     assert (found["first"], found["second"]) == tuple(map(str, folders))
