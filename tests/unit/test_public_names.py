@@ -139,18 +139,28 @@ def test_wrong_type_is_an_error_that_says_what_is_allowed(
 
 
 def test_script_that_uses_every_public_name_type_checks(tmp_path: Path) -> None:
-    script = ROOT / "tests" / "fixtures" / "uses_every_public_name.py"
-    text = script.read_text(encoding="utf-8")
-    missing = [name for name in edgefm.__all__ if f"edgefm.{name}" not in text]
-    assert not missing
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--python-version", "3.11"]
-    # The script alone, from outside the project: as a user's own project is checked.
+    text = (ROOT / "tests" / "fixtures" / "uses_every_public_name.py").read_text(encoding="utf-8")
+    assert not [name for name in edgefm.__all__ if f"edgefm.{name}" not in text]
+    (tmp_path / "mypy.ini").write_text("[mypy]\n", encoding="utf-8")
+    (tmp_path / "right.py").write_text(text, encoding="utf-8")
+    wrong = text.replace("trained.validation_accuracy", "trained.validation_acuracy")
+    (tmp_path / "wrong.py").write_text(wrong, encoding="utf-8")
+    # From outside the project, with a configuration of its own: as a user's project is checked.
     finished = subprocess.run(
-        [*command, "--config-file", str(tmp_path / "none.ini"), str(script)],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--no-incremental",
+            "--follow-imports=silent",
+            "right.py",
+            "wrong.py",
+        ],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "MYPYPATH": f"{ROOT}:{ROOT / 'converters'}", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
     )
-    ours = [line for line in finished.stdout.splitlines() if script.name in line]
-    assert not ours, finished.stdout
+    errors = [line for line in finished.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == 1 and errors[0].startswith("wrong.py:") and "validation_acuracy" in errors[0], finished.stdout
