@@ -12,6 +12,7 @@ import dacite
 from edgefm.core.errors import RecipeError, unknown_name
 
 R = TypeVar("R", bound="Recipe")
+_HINTS: dict[type[Any], dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     for name in params:
         if name not in known:
             raise unknown_name(f"parameter of a '{cls.kind}' recipe", name, known)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     defaults = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for name, value in params.items():
@@ -105,6 +106,13 @@ def one_of(name: str, given: str, allowed: Sequence[str]) -> None:
     """Raise a RecipeError that names the nearest allowed value unless `given` is one of them."""
     if given not in allowed:
         raise unknown_name(name, given, allowed)
+
+
+def _hints(cls: type[Recipe]) -> dict[str, Any]:
+    """Return the types of a recipe's parameters, found out once a class: it takes longer than reading a recipe."""
+    if cls not in _HINTS:
+        _HINTS[cls] = get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def _plain(value: Any) -> Any:

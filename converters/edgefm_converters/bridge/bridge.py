@@ -28,7 +28,7 @@ _BATCH = 250
 def __getattr__(name: str) -> Any:
     """Return TfChannelShift, whose class needs tf_keras, on first use (PEP 562)."""
     if name == "TfChannelShift":
-        _import_tf_keras()
+        import_tf_keras()
         from edgefm_converters.bridge.tf_layers import TfChannelShift
 
         return TfChannelShift
@@ -48,7 +48,7 @@ def to_tf_keras(model: Any) -> Any:
       ModelError: a subclassed model, or a layer that tf_keras does not have; it names the layer and its class.
       RuntimeUnavailableError: tf_keras is not installed.
     """
-    tf_keras = _import_tf_keras()
+    tf_keras = import_tf_keras()
     with silenced():
         return _to_tf_keras(model, tf_keras)
 
@@ -183,8 +183,8 @@ def _check_shapes(layer: Any, weights: list[NDArray[Any]]) -> None:
         )
 
 
-def _import_tf_keras() -> Any:
-    """Return the module tf_keras."""
+def import_tf_keras() -> Any:
+    """Return the module tf_keras, or raise a RuntimeUnavailableError where it is not installed."""
     with silenced():
         try:
             import tf_keras

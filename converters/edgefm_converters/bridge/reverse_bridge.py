@@ -11,15 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
-from edgefm_converters.bridge.bridge_layers import SUPPORTED
+from edgefm_converters.bridge.bridge_layers import OF_TRAINING, SUPPORTED, check_means_nothing, statistics
 from edgefm_converters.bridge.bridge_operations import Operation, as_layer
 
-_OF_TRAINING = ("initializer", "regularizer", "constraint")
 _SAVED_AGAIN = "Replace the layer, or load the model where it was made and build it with Keras 3."
 
 # Options that Keras 3 does not have, with the only value that means nothing.
@@ -48,28 +46,6 @@ _ALWAYS_THE_SAME: dict[str, tuple[str, Any]] = {
 }
 _NAMES = {layer.__name__: layer for layer in SUPPORTED}
 _RENAMED = {"SyncBatchNormalization": "BatchNormalization", "BatchNormalizationV1": "BatchNormalization"}
-# Activations that Keras 3 knows by the same name and computes the same way; its hard_sigmoid is another one.
-_ACTIVATIONS = frozenset(
-    (
-        "elu",
-        "exponential",
-        "gelu",
-        "leaky_relu",
-        "linear",
-        "log_softmax",
-        "mish",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softmax",
-        "softplus",
-        "softsign",
-        "swish",
-        "tanh",
-    )
-)
 # Functions of TensorFlow in a Functional graph of Keras 2, as the operation of keras.ops that is the same.
 _FUNCTIONS = {
     "__operators__.add": "Add",
@@ -218,14 +194,10 @@ def _layer(layer: Any) -> Any:
         )
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
-        if key.endswith(_OF_TRAINING) or (key, value) == _ALWAYS_THE_SAME.get(name):
+        if key.endswith(OF_TRAINING) or (key, value) == _ALWAYS_THE_SAME.get(name):
             continue
         if key in _ONLY_KERAS_2:
-            if _ONLY_KERAS_2[key] is not ... and value != _ONLY_KERAS_2[key]:
-                raise ModelError(
-                    f"the layer '{layer.name}' ({given}) has {key}={value!r}, which Keras 3 does not have",
-                    hint=_SAVED_AGAIN,
-                )
+            check_means_nothing(layer, key, value, _ONLY_KERAS_2, lacking="Keras 3", hint=_SAVED_AGAIN)
             continue
         if key in ("activation", "recurrent_activation"):
             value = _activation(layer, value)
@@ -238,10 +210,7 @@ def _layer(layer: Any) -> Any:
     elif name == "LeakyReLU":
         config["negative_slope"] = float(config.pop("alpha"))
     elif name == "Normalization":
-        mean, variance = (layer.input_mean, layer.input_variance)
-        if mean is None:
-            mean, variance = layer.adapt_mean, layer.adapt_variance
-        config["mean"], config["variance"] = (np.asarray(value, np.float32).tolist() for value in (mean, variance))
+        config.update(statistics(layer))
     try:
         return _NAMES[name].from_config(config)
     except (TypeError, ValueError) as error:
@@ -249,10 +218,11 @@ def _layer(layer: Any) -> Any:
 
 
 def _activation(layer: Any, value: Any) -> str:
-    if isinstance(value, str) and value in _ACTIVATIONS:
-        return value
     from edgefm_converters.bridge import tf_layers
 
+    # A name stands in the table where Keras 3 computes the same by it; its hard_sigmoid is another one.
+    if isinstance(value, str) and isinstance(tf_layers.ACTIVATIONS.get(value), str):
+        return value
     own = {
         function: name for name, function in tf_layers.ACTIVATIONS.items() if callable(function) and name != "gelu_tanh"
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,18 @@ def check_operations(folder: Path) -> None:
             )
 
 
+def check_finite(weights: Iterable[tuple[str, Any]], *, source: str) -> None:
+    """Raise a ModelError where named weights of a model hold NaN or infinite values."""
+    for name, weight in weights:
+        values = np.asarray(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise ModelError(
+                f"the weights '{name}' of {source} hold {count} values that are NaN or infinite",
+                hint="The training diverged: train again with a lower learning rate.",
+            )
+
+
 def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes:
     """Return the function `serving_default` of a SavedModel as a float32 TFLite file with batch 1.
 
@@ -87,7 +100,7 @@ def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes
         check_operations(folder)
     function = _served(folder)
     name, spec = _only_input(function, folder)
-    _check_finite(function, folder)
+    check_finite(((variable.name, variable.numpy()) for variable in function.variables), source=str(folder))
     outputs = {key if key != INPUT else f"{key}_1": key for key in function.structured_outputs}
 
     def serve(image: Any) -> dict[str, Any]:
@@ -154,17 +167,6 @@ def _only_input(function: Any, folder: Path) -> tuple[str, Any]:
             hint="Save it with a signature that takes float32.",
         )
     return name, spec
-
-
-def _check_finite(function: Any, folder: Path) -> None:
-    for variable in function.variables:
-        values = variable.numpy()
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            count = int((~np.isfinite(values)).sum())
-            raise ModelError(
-                f"the weights '{variable.name}' of {folder} hold {count} values that are NaN or infinite",
-                hint="The training diverged: train again with a lower learning rate.",
-            )
 
 
 def _as_a_graph(folder: Path) -> str:

@@ -109,25 +109,20 @@ def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Sam
 def _constant(inputs: NDArray[np.float32]) -> SampleCheck:
     flat = inputs.reshape(len(inputs), -1)
     count = int((flat.min(axis=1) == flat.max(axis=1)).sum()) if flat.shape[1] > 1 else 0
-    if count > _CONSTANT * len(inputs):
-        return SampleCheck(
-            name="constant",
-            held=False,
-            verdict=f"{count} of {len(inputs)} samples are one value throughout: remove them",
-        )
-    return SampleCheck(name="constant", held=True, verdict=f"{count} of {len(inputs)} samples are one value throughout")
+    return _counted("constant", count, len(inputs), _CONSTANT, "are one value throughout", "remove them")
 
 
 def _repeated(inputs: NDArray[np.float32]) -> SampleCheck:
-    different = len({sample.tobytes() for sample in inputs})
-    repeated = len(inputs) - different
-    if repeated > _REPEATED * len(inputs):
-        return SampleCheck(
-            name="repeated",
-            held=False,
-            verdict=f"{repeated} of {len(inputs)} samples repeat another one: they set no ranges of their own",
-        )
-    return SampleCheck(name="repeated", held=True, verdict=f"{repeated} of {len(inputs)} samples repeat another one")
+    repeated = len(inputs) - len({sample.tobytes() for sample in inputs})
+    advice = "they set no ranges of their own"
+    return _counted("repeated", repeated, len(inputs), _REPEATED, "repeat another one", advice)
+
+
+def _counted(name: str, count: int, of: int, most: float, what: str, advice: str) -> SampleCheck:
+    """Return a check that at most a share of the samples do something."""
+    held = count <= most * of
+    verdict = f"{count} of {of} samples {what}"
+    return SampleCheck(name=name, held=held, verdict=verdict if held else f"{verdict}: {advice}")
 
 
 def _number(count: int) -> SampleCheck:

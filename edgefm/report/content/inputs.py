@@ -263,20 +263,18 @@ def _images(
 
         if dataset["name"].lower().replace("_", "-") != FASHION_MNIST:
             raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
-        try:
-            held = load_fashion_mnist(data_dir, download=False, progress=progress)
-        except DataError as error:
-            # The message names folders of this machine, and the page may be passed on.
-            progress.note(f"no pictures of single images: {error.message}")
-            raise DataError("Fashion-MNIST is not found where the report is written") from error
-        name = "Fashion-MNIST"
+        name, missing = "Fashion-MNIST", "Fashion-MNIST is"
     else:
-        try:
+        name, missing = "data set", "the data are"
+    try:
+        if source.where == FASHION_MNIST:
+            held = load_fashion_mnist(data_dir, download=False, progress=progress)
+        else:
             held = dataset_of(run, data_dir=data_dir, progress=progress)
-        except EdgefmError as error:
-            progress.note(f"no pictures of single images: {error.message}")
-            raise DataError("the data are not found where the report is written") from error
-        name = "data set"
+    except EdgefmError as error:
+        # The message names folders of this machine, and the page may be passed on.
+        progress.note(f"no pictures of single images: {error.message}")
+        raise DataError(f"{missing} not found where the report is written") from error
     if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
         raise DataError(f"the {name} found here is not the one that was measured on")
     images = held.test.images

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from edgefm.core import artefacts
 from edgefm.report.drawing import style
 
 _ROW_INCHES = 0.24
@@ -23,19 +22,17 @@ def draw_calibration(found: Mapping[str, Any], path: Path) -> Path:
       found: what `edgefm.quantization.analysis.calibration_check.CalibrationReport.to_json` gives.
       path: the file to write.
     """
-    with style.drawing():
-        return artefacts.write_bytes(path, style.png(calibration_figure(found, width=style.WIDE)))
+    return style.write_png(path, calibration_figure, found)
 
 
 def calibration_figure(found: Mapping[str, Any], *, width: float) -> Figure:
     """Return the quality of int8 files by their calibration samples, and clipped values by tensor."""
     tensors: Sequence[Mapping[str, Any]] = found["saturation"]
-    small = width < style.WIDE
     height = max(3.4, 1.2 + _ROW_INCHES * len(tensors))
-    figure = style.new_figure(width, 2 * height if small else height)
-    shape = (2, 1) if small else (1, 2)
-    _curve(figure.add_subplot(*shape, 1), found)
-    _saturation(figure.add_subplot(*shape, 2), tensors)
+    figure = style.new_figure(width, 2 * height if width < style.WIDE else height)
+    curve, saturation = style.two_panels(figure, width)
+    _curve(curve, found)
+    _saturation(saturation, tensors)
     return figure
 
 
