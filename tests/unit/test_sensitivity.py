@@ -160,7 +160,7 @@ def test_greedy_exclusion_keeps_the_bad_layer_and_stops(
         float32,
         inputs,
         targets,
-        found=found,
+        layers=found,
         quality=accuracy,
         calibration=calibration,
         drop_at_most=found.int8.loss - 0.1,

@@ -131,13 +131,13 @@ def _model(tf_model: Any) -> Any:
     # Keras 2 takes a tensor out of its list at each use: a list that gives it again and again.
     known: defaultdict[str, list[Any]] = defaultdict(list)
     known.update({str(id(own)): _Always(new) for own, new in zip(tf_model.inputs, inputs, strict=True)})
-    made: dict[int, Any] = {}
+    copies: dict[int, Any] = {}
     for depth in sorted(tf_model._nodes_by_depth, reverse=True):
         for node in tf_model._nodes_by_depth[depth]:
             if node.is_input:
                 continue
             args, kwargs = node.map_arguments(known)
-            output = _call(node, args, kwargs, made)
+            output = _call(node, args, kwargs, copies)
             for key, tensor in zip(node.flat_output_ids, keras.tree.flatten(output), strict=True):
                 known[key] = _Always(tensor)
     outputs = [known[str(id(tensor))].pop() for tensor in tf_model.outputs]
@@ -161,26 +161,26 @@ class _Always(list[Any]):
         return self[0]
 
 
-def _call(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], made: dict[int, Any]) -> Any:
+def _call(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], copies: dict[int, Any]) -> Any:
     layer = node.layer
     if type(layer).__name__ == "TFOpLambda":
         return _operation(node, args, kwargs)
-    if id(layer) in made:
-        return made[id(layer)](*args, **kwargs)
+    if id(layer) in copies:
+        return copies[id(layer)](*args, **kwargs)
     if hasattr(layer, "_nodes_by_depth"):
-        new = made[id(layer)] = _model(layer)
+        new = copies[id(layer)] = _model(layer)
         return new(*args, **kwargs)
-    new = made[id(layer)] = _layer(layer)
-    given = {name: value for name, value in kwargs.items() if not (name == "mask" and value is None)}
-    output = new(*args, **given)
+    new = copies[id(layer)] = _layer(layer)
+    options = {name: value for name, value in kwargs.items() if not (name == "mask" and value is None)}
+    output = new(*args, **options)
     if type(new) is not layers.Normalization:
         new.set_weights(layer.get_weights())
     return output
 
 
 def _layer(layer: Any) -> Any:
-    given = type(layer).__name__
-    name = _RENAMED.get(given, given)
+    class_name = type(layer).__name__
+    name = _RENAMED.get(class_name, class_name)
     if name == "ThresholdedReLU":
         return layers.ReLU(threshold=float(layer.theta), name=_name(layer), dtype="float32")
     if name == "TfChannelShift":
@@ -189,7 +189,8 @@ def _layer(layer: Any) -> Any:
         return ChannelShift(name=_name(layer), dtype="float32")
     if name not in _NAMES or not type(layer).__module__.startswith("tf_keras."):
         raise ModelError(
-            f"the layer '{layer.name}' ({given}) of Keras 2 has no counterpart in Keras 3 that is known to be the same",
+            f"the layer '{layer.name}' ({class_name}) of Keras 2 has no counterpart in Keras 3 that is known to be the "
+            "same",
             hint=_SAVED_AGAIN,
         )
     config: dict[str, Any] = {}
@@ -214,7 +215,7 @@ def _layer(layer: Any) -> Any:
     try:
         return _NAMES[name].from_config(config)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"Keras 3 cannot make the layer '{layer.name}' ({given}): {error}") from error
+        raise ModelError(f"Keras 3 cannot make the layer '{layer.name}' ({class_name}): {error}") from error
 
 
 def _activation(layer: Any, value: Any) -> str:
@@ -241,16 +242,16 @@ def _operation(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
     """Return the output of the Keras 3 layer that stands for a function of TensorFlow."""
     layer = node.layer
     kind = _FUNCTIONS.get(str(layer.symbol))
-    found = None
+    counterpart = None
     if kind is not None:
-        given = {name: value for name, value in kwargs.items() if name != "name" and value is not None}
+        arguments = {name: value for name, value in kwargs.items() if name != "name" and value is not None}
         names = {"Concatenate": ("axis",), "Cast": ("dtype",), "Transpose": ("axes",), "Pad": ("pad_width",)}
         values, rest = ([*args[0]], args[1:]) if kind == "Concatenate" else ([args[0]], args[1:])
         if kind in ("Add", "Subtract", "Multiply", "TrueDivide", "Maximum", "Minimum"):
-            values += [*rest, *(given.pop(key) for key in ("y",) if key in given)]
+            values += [*rest, *(arguments.pop(key) for key in ("y",) if key in arguments)]
             rest = ()
-        options = dict(zip(names.get(kind, ("axis", "keepdims")), rest, strict=False)) | _options(kind, given)
-        found = as_layer(
+        options = dict(zip(names.get(kind, ("axis", "keepdims")), rest, strict=False)) | _options(kind, arguments)
+        counterpart = as_layer(
             Operation(
                 kind=kind,
                 name=layer.name,
@@ -261,19 +262,21 @@ def _operation(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
                 output_shape=tuple(keras.tree.flatten(node.outputs)[0].shape),
             )
         )
-    if found is None:
+    if counterpart is None:
         raise ModelError(_no_layer_for(str(layer.symbol), layer.name, "the model"), hint=_SAVED_AGAIN)
-    return getattr(layers, found.kind)(name=_name(layer), dtype="float32", **found.options)(found.takes)
+    return getattr(layers, counterpart.kind)(name=_name(layer), dtype="float32", **counterpart.options)(
+        counterpart.takes
+    )
 
 
 def _no_layer_for(function: str, name: str, source: str) -> str:
     return f"{source} calls tf.{function} ('{name}'), for which Keras 3 has no layer that is known to be the same"
 
 
-def _options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _options(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments of TensorFlow's functions by the names of keras.ops, defaults filled in."""
     renamed = {"perm": "axes", "paddings": "pad_width", "alpha": "negative_slope" if kind == "LeakyRelu" else "alpha"}
-    options = {renamed.get(name, name): value for name, value in given.items()}
+    options = {renamed.get(name, name): value for name, value in arguments.items()}
     defaults: Mapping[str, Mapping[str, Any]] = {
         "Elu": {"alpha": 1.0},
         "LeakyRelu": {"negative_slope": 0.2},

@@ -60,11 +60,14 @@ def check_operations(folder: Path) -> None:
 
     content = _parsed(folder / "saved_model.pb", saved_model_pb2.SavedModel())
     for graph in content.meta_graphs:
-        nodes = [*graph.graph_def.node, *(node for one in graph.graph_def.library.function for node in one.node_def)]
-        found = sorted({node.op for node in nodes} & _REACHING_OUT)
-        if found:
+        nodes = [
+            *graph.graph_def.node,
+            *(node for function in graph.graph_def.library.function for node in function.node_def),
+        ]
+        reaching = sorted({node.op for node in nodes} & _REACHING_OUT)
+        if reaching:
             raise ModelError(
-                f"the graph in {folder} uses {', '.join(found)}: it reads or writes files, or calls Python",
+                f"the graph in {folder} uses {', '.join(reaching)}: it reads or writes files, or calls Python",
                 hint="Save it without, or trust it with --trust.",
             )
 
@@ -104,8 +107,8 @@ def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes
     outputs = {key if key != INPUT else f"{key}_1": key for key in function.structured_outputs}
 
     def serve(image: Any) -> dict[str, Any]:
-        given = function(**{name: image})
-        return {new: given[key] for new, key in outputs.items()}
+        outputs_by_name = function(**{name: image})
+        return {new: outputs_by_name[key] for new, key in outputs.items()}
 
     return tflite_of_function(
         serve,

@@ -253,11 +253,11 @@ class _Walk:
     def visit(self, call: Call) -> None:
         """Set the marks of the outputs of a call from those of its inputs."""
         rule = self._rule(call)
-        given = None if rule is None else rule(call)
-        if given is None or len(call.outputs) != 1 or len(given) != call.output_shape[-1]:
+        marks = None if rule is None else rule(call)
+        if marks is None or len(call.outputs) != 1 or len(marks) != call.output_shape[-1]:
             self._stop(call, f"{call.name} ({type(call.layer).__name__}) is not understood")
         else:
-            self.marks[call.outputs[0]] = given
+            self.marks[call.outputs[0]] = marks
 
     def freeze(self, marks: Marks, reason: str, *, first: bool = False) -> None:
         """Keep channels in the model, and note why; where several reasons hold, `first` is the one that is told."""
@@ -286,8 +286,10 @@ class _Walk:
             if names != ("",)
         ]
         axes = {
-            layer: Axes(kind=one.kind, call=one.call, taken=self._roots(one.taken), given=self._roots(one.given))
-            for layer, one in self._axes.items()
+            layer: Axes(
+                kind=axes_of.kind, call=axes_of.call, taken=self._roots(axes_of.taken), given=self._roots(axes_of.given)
+            )
+            for layer, axes_of in self._axes.items()
         }
         tensors = {tensor: self._roots(marks) for tensor, marks in self.marks.items()}
         return Channels(graph=self.graph, axes=axes, tensors=tensors, groups=tuple(groups))
@@ -338,8 +340,8 @@ class _Walk:
         taken, layer = self._taken(call)[0], call.layer
         known = self._axes.get(id(layer))
         if known is None:
-            given = self._new(call.output_shape[-1], call.name)
-            known = self._axes[id(layer)] = Axes(kind=_MIXING[type(layer)], call=call, taken=taken, given=given)
+            out_marks = self._new(call.output_shape[-1], call.name)
+            known = self._axes[id(layer)] = Axes(kind=_MIXING[type(layer)], call=call, taken=taken, given=out_marks)
         self._join(known.taken, taken)
         if getattr(layer, "groups", 1) > 1:
             self.freeze(_all([taken, known.given]), f"{call.name} is a grouped convolution")
@@ -350,10 +352,10 @@ class _Walk:
 
     def _depthwise(self, call: Call) -> Marks:
         taken = self._taken(call)[0]
-        given = np.repeat(taken, call.layer.depth_multiplier)
-        known = self._axes.setdefault(id(call.layer), Axes(kind="depthwise", call=call, taken=taken, given=given))
+        out_marks = np.repeat(taken, call.layer.depth_multiplier)
+        known = self._axes.setdefault(id(call.layer), Axes(kind="depthwise", call=call, taken=taken, given=out_marks))
         self._join(known.taken, taken)
-        return given
+        return out_marks
 
     def _scale(self, call: Call) -> Marks:
         taken = self._taken(call)[0]
@@ -419,8 +421,8 @@ class _Walk:
         return np.arange(first, len(self._same))
 
     def _join(self, first: Marks, second: Marks) -> None:
-        for one, other in zip(first, second, strict=True):
-            low, high = sorted((self._root(int(one)), self._root(int(other))))
+        for mark, other in zip(first, second, strict=True):
+            low, high = sorted((self._root(int(mark)), self._root(int(other))))
             self._same[high] = low
 
     def _root(self, mark: int) -> int:
@@ -449,9 +451,9 @@ def _last_axis(call: Call) -> bool:
 
 def _has_arrays(call: Call) -> bool:
     """Return whether a call takes constants of more than one number beside its symbolic tensors."""
-    given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
+    arguments = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
     return any(
         np.size(value) > 1
-        for value in given
+        for value in arguments
         if not isinstance(value, keras.KerasTensor | str | bool | int | float | type(None))
     )

@@ -106,21 +106,23 @@ def fine_tune(
             others=() if keeper is None else keeper.answers(images, task),
         )
         hooks.on_epoch_begin(epoch)
-        began, done, loss_sum = time.perf_counter(), 0, 0.0
-        while done < steps:
-            hooks.on_train_batch_begin(done)
-            count = min(loop.steps_a_call, steps - done)
-            loss_sum += loop.run(samples, task, first=done, rates=rates[epoch * steps + done :][:count])
-            done += count
+        began, trained_steps, loss_sum = time.perf_counter(), 0, 0.0
+        while trained_steps < steps:
+            hooks.on_train_batch_begin(trained_steps)
+            count = min(loop.steps_a_call, steps - trained_steps)
+            loss_sum += loop.run(
+                samples, task, first=trained_steps, rates=rates[epoch * steps + trained_steps :][:count]
+            )
+            trained_steps += count
             if not math.isfinite(loss_sum):
-                raise _diverged(label, epoch=epoch, step=done, rate=recipe.learning_rate)
-            hooks.on_train_batch_end(done - 1)
+                raise _diverged(label, epoch=epoch, step=trained_steps, rate=recipe.learning_rate)
+            hooks.on_train_batch_end(trained_steps - 1)
             figures = {
                 "epoch": f"{epoch + 1}/{recipe.epochs}",
-                "loss": f"{loss_sum / done:.4f}",
-                "images/s": f"{done * batch_size / (time.perf_counter() - began):,.0f}",
+                "loss": f"{loss_sum / trained_steps:.4f}",
+                "images/s": f"{trained_steps * batch_size / (time.perf_counter() - began):,.0f}",
             }
-            progress.step(label, epoch * steps + done, recipe.epochs * steps, figures)
+            progress.step(label, epoch * steps + trained_steps, recipe.epochs * steps, figures)
         trained = time.perf_counter() - began
         hooks.on_epoch_end(epoch)
         quality = _quality(answer, task)
@@ -212,10 +214,10 @@ class _Loop:
                 for output, wanted in zip(() if single else outputs[1:], others, strict=True):
                     loss += tf.reduce_mean(tf.math.squared_difference(output, wanted))
                 whole = loss + tf.add_n(tf_model.losses) if tf_model.losses else loss
-            found = tape.gradient(whole, trained)
+            gradients = tape.gradient(whole, trained)
             optimizer.learning_rate.assign(rate)
             optimizer.apply_gradients(
-                [(change, weight) for change, weight in zip(found, trained, strict=True) if change is not None]
+                [(change, weight) for change, weight in zip(gradients, trained, strict=True) if change is not None]
             )
             return loss
 
@@ -298,8 +300,8 @@ def _augmented(
 def _soft_targets(
     teacher: Teacher, images: NDArray[Any], task: Task, label: str, objective: Objective, progress: Progress
 ) -> NDArray[np.float32]:
-    asked = f"{label}: ask the teacher"
-    answers = answers_of(teacher, images, task.inputs, batch=_EVALUATION_BATCH, label=asked, progress=progress)
+    progress_label = f"{label}: ask the teacher"
+    answers = answers_of(teacher, images, task.inputs, batch=_EVALUATION_BATCH, label=progress_label, progress=progress)
     whole = answers.astype(np.float32)
     if objective.head != "values" and whole.shape != (len(images), objective.units):
         raise ModelError(

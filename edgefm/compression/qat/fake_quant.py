@@ -109,27 +109,27 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
       float32: layers that stay float32 for another reason.
     """
     wiring = _Wiring(tf_model)
-    found: dict[str, LayerQuantization] = {}
+    known: dict[str, LayerQuantization] = {}
     for layer in wiring.layers:
         reason = float32.get(layer.name) or _left_out(layer, exclude)
-        found[layer.name] = _place(layer, reason, wiring, found)
+        known[layer.name] = _place(layer, reason, wiring, known)
     for layer in wiring.layers:
-        if type(layer).__name__ in _FUSES_RELU and _relu_behind(layer, found, wiring):
-            found[layer.name] = replace(found[layer.name], output="none")
+        if type(layer).__name__ in _FUSES_RELU and _relu_behind(layer, known, wiring):
+            known[layer.name] = replace(known[layer.name], output="none")
     for layer in wiring.layers:
-        if found[layer.name].float32 and wiring.only_float32_takes(layer.name, found):
-            found[layer.name] = replace(found[layer.name], output="none")
+        if known[layer.name].float32 and wiring.only_float32_takes(layer.name, known):
+            known[layer.name] = replace(known[layer.name], output="none")
     for layer in reversed(wiring.layers):
-        if type(layer).__name__ == "Concatenate" and not found[layer.name].float32:
+        if type(layer).__name__ == "Concatenate" and not known[layer.name].float32:
             for feeder in wiring.feeders(layer):
-                if found[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
-                    found[feeder] = replace(found[feeder], output="none", shares=found[layer.name].shares or layer.name)
+                if known[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
+                    known[feeder] = replace(known[feeder], output="none", shares=known[layer.name].shares or layer.name)
     for layer in wiring.layers:
-        relu = _relu_behind(layer, found, wiring)
+        relu = _relu_behind(layer, known, wiring)
         if relu is not None:
-            source = relu if found[relu].output == "own" else found[relu].shares
-            found[layer.name] = replace(found[layer.name], output="shared", source=source)
-    return found
+            source = relu if known[relu].output == "own" else known[relu].shares
+            known[layer.name] = replace(known[layer.name], output="shared", source=source)
+    return known
 
 
 class _Wiring:
@@ -159,9 +159,9 @@ class _Wiring:
         takers = self._takers[name]
         return takers[0] if len(takers) == 1 and name not in self.outputs else None
 
-    def only_float32_takes(self, name: str, found: Mapping[str, LayerQuantization]) -> bool:
+    def only_float32_takes(self, name: str, known: Mapping[str, LayerQuantization]) -> bool:
         """Return whether all that take an output stay float32 themselves."""
-        return name not in self.outputs and all(found[taker].float32 for taker in self._takers[name])
+        return name not in self.outputs and all(known[taker].float32 for taker in self._takers[name])
 
 
 def _left_out(layer: Any, exclude: Sequence[str]) -> str:
@@ -169,7 +169,7 @@ def _left_out(layer: Any, exclude: Sequence[str]) -> str:
     return f"excluded by '{pattern}'" if pattern else ""
 
 
-def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQuantization]) -> LayerQuantization:
+def _place(layer: Any, reason: str, wiring: _Wiring, known: Mapping[str, LayerQuantization]) -> LayerQuantization:
     name, kind, activation = layer.name, type(layer).__name__, activation_name(layer)
     if reason:
         return LayerQuantization(layer=name, output="own", float32=reason)
@@ -186,7 +186,7 @@ def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQu
     if kind in _KEEPS_RANGE:
         if getattr(layer, "interpolation", "") == "nearest":
             return LayerQuantization(layer=name)
-        source = _range_of(wiring.feeders(layer)[0], found, wiring)
+        source = _range_of(wiring.feeders(layer)[0], known, wiring)
         return LayerQuantization(layer=name, output="shared" if source else "own", source=source)
     if kind in _NEW_RANGE and not _thresholded(layer):
         return LayerQuantization(layer=name, output="own")
@@ -197,10 +197,10 @@ def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQu
     return LayerQuantization(layer=name, output="own", float32=f"no int8 rule is known for {what}")
 
 
-def _range_of(name: str, found: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
+def _range_of(name: str, known: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
     """Return the layer whose range the output of `name` has, or None."""
-    while name in found:
-        place = found[name]
+    while name in known:
+        place = known[name]
         if place.output in ("own", "fixed"):
             return name
         if place.source:
@@ -212,13 +212,13 @@ def _range_of(name: str, found: Mapping[str, LayerQuantization], wiring: _Wiring
     return None
 
 
-def _relu_behind(layer: Any, found: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
+def _relu_behind(layer: Any, known: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
     """Return the ReLU that alone takes a layer's output, where both are int8 and the output has a range of its own."""
-    place, taker = found[layer.name], wiring.only_taker(layer.name)
+    place, taker = known[layer.name], wiring.only_taker(layer.name)
     if taker is None or place.output != "own" or place.float32 or activation_name(layer) != "linear":
         return None
     behind = next(other for other in wiring.layers if other.name == taker)
-    if found[taker].float32 or len(wiring.feeders(behind)) != 1:
+    if known[taker].float32 or len(wiring.feeders(behind)) != 1:
         return None
     if type(behind).__name__ == "ReLU":
         plain = behind.max_value in (None, 6) and not behind.negative_slope and not behind.threshold
@@ -237,30 +237,30 @@ def activation_name(layer: Any) -> str:
     return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
 
 
-def float32_layers(found: Mapping[str, LayerQuantization]) -> dict[str, str]:
+def float32_layers(layers: Mapping[str, LayerQuantization]) -> dict[str, str]:
     """Return the layers that stay float32 with the reason."""
-    return {name: place.float32 for name, place in found.items() if place.float32}
+    return {name: place.float32 for name, place in layers.items() if place.float32}
 
 
-def ranged(found: Mapping[str, LayerQuantization]) -> Iterator[LayerQuantization]:
+def ranged(layers: Mapping[str, LayerQuantization]) -> Iterator[LayerQuantization]:
     """Yield the places whose output is quantised."""
-    return (place for place in found.values() if place.output != "none")
+    return (place for place in layers.values() if place.output != "none")
 
 
 def quantized(
     tf_model: Any,
-    found: Mapping[str, LayerQuantization],
+    layers: Mapping[str, LayerQuantization],
     *,
     frozen: Sequence[str] = (),
     preserve_sparsity: bool = False,
     preserve_clusters: bool = False,
     per_channel: bool = True,
 ) -> Any:
-    """Return a new tf_keras model whose layers are wrapped by tfmot as `found` says; ranges are still to be set.
+    """Return a new tf_keras model whose layers are wrapped by tfmot as `layers` says; ranges are still to be set.
 
     Args:
       tf_model: what `places` was given; it is not changed.
-      found: its result.
+      layers: its result.
       frozen: layers that must not learn.
       preserve_sparsity: weights that are zero stay zero.
       preserve_clusters: weights of a kernel that are equal stay equal.
@@ -279,7 +279,7 @@ def quantized(
     tfmot = tensorflow_model_optimization.quantization.keras
 
     def annotated(layer: Any) -> Any:
-        place = found[layer.name]
+        place = layers[layer.name]
         if place.kernel is None and place.output == "none":
             return layer.__class__.from_config(layer.get_config())
         sparse = clustered = False
@@ -302,13 +302,13 @@ def quantized(
         try:
             marked = tf_keras.models.clone_model(tf_model, clone_function=annotated)
             marked.set_weights(tf_model.get_weights())
-            made = tfmot.quantize_apply(marked, own.Scheme(), quantized_layer_name_prefix=PREFIX)
+            wrapped = tfmot.quantize_apply(marked, own.Scheme(), quantized_layer_name_prefix=PREFIX)
         except (ValueError, RuntimeError, TypeError, AttributeError) as error:
             raise _refused(tf_model, error) from error
-    for layer in made.layers:
+    for layer in wrapped.layers:
         if layer.name.removeprefix(PREFIX) in frozen:
             _freeze(layer)
-    return made
+    return wrapped
 
 
 def _freeze(layer: Any) -> None:
@@ -351,15 +351,15 @@ def ancestors(quantized: Any, name: str, *, known: Mapping[str, Any]) -> list[st
       known: layers with a known output, by name without prefix.
     """
     wiring = _Wiring(quantized)
-    found: list[str] = []
+    nearest: list[str] = []
     todo = list(wiring.feeders(layer_of(quantized, name)))
     while todo:
         plain = todo[0].removeprefix(PREFIX)
         if plain in known:
-            found.append(plain)
+            nearest.append(plain)
         elif todo[0] in wiring.inputs:
             return None
         else:
             todo += wiring.feeders(quantized.get_layer(todo[0]))
         todo = todo[1:]
-    return list(dict.fromkeys(found)) or None
+    return list(dict.fromkeys(nearest)) or None

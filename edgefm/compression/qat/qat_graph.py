@@ -80,9 +80,9 @@ def prepare(model: Any) -> Prepared:
     inputs = [keras.Input(batch_shape=tensor.shape, dtype="float32", name=tensor.name) for tensor in model.inputs]
     marked = [layers.Activation("linear", name=INPUT_LAYER)(tensor) for tensor in inputs]
     outputs = graph.replay(marked, surgeon.call_with)
-    made = keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0], name=model.name)
+    prepared = keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0], name=model.name)
     return Prepared(
-        model=made,
+        model=prepared,
         scale=scale,
         offset=offset,
         parts=surgeon.parts,
@@ -151,10 +151,10 @@ class _Surgeon:
         if type(layer) in _CHAINED and not call.shared and len(args[0]) > 2:
             return _chain(layer, args[0])
         if type(layer) in _AFFINE:
-            found = affine_of(call)
-            if not isinstance(found, Stop) and None not in call.input_shape[1:]:
-                return self._depthwise(call, first, scale=found.scale, shift=found.shift)
-            self.float32[call.name] = found.reason if isinstance(found, Stop) else "its input has no fixed size"
+            affine = affine_of(call)
+            if not isinstance(affine, Stop) and None not in call.input_shape[1:]:
+                return self._depthwise(call, first, scale=affine.scale, shift=affine.shift)
+            self.float32[call.name] = affine.reason if isinstance(affine, Stop) else "its input has no fixed size"
             self.frozen.append(call.name)
         elif (constant := _affine_operation(call)) is not None:
             return self._depthwise(call, first, scale=constant[0], shift=constant[1])
@@ -241,11 +241,11 @@ def _affine_operation(call: Call) -> tuple[NDArray[np.float64], NDArray[np.float
     ):
         return None
     number = np.broadcast_to(np.asarray(constant, np.float64), (channels,))
-    one, zero = np.ones(channels), np.zeros(channels)
+    unit, zero = np.ones(channels), np.zeros(channels)
     if kind == "Add":
-        return one, number
+        return unit, number
     if kind == "Subtract":
-        return (one, -number) if first else (-one, number)
+        return (unit, -number) if first else (-unit, number)
     if kind == "Multiply":
         return number, zero
     return (1 / number, zero) if first else None

@@ -123,23 +123,23 @@ def levels_of(
     wanted = clusters - 1 if keep_zero else clusters
     different = np.unique(weights)
     if len(different) > wanted:
-        found: NDArray[Any] = np.quantile(different, (np.arange(wanted) + 0.5) / wanted)
+        centroids: NDArray[Any] = np.quantile(different, (np.arange(wanted) + 0.5) / wanted)
         bits: NDArray[Any] = np.full(wanted, np.log2(wanted))
         price = entropy_weight * weights.var()
         for _ in range(_ITERATIONS):
-            own = ((weights[:, None] - found) ** 2 + price * bits).argmin(axis=1)
-            counts = np.bincount(own, minlength=len(found))
-            means = np.bincount(own, weights=weights, minlength=len(found))[counts > 0] / counts[counts > 0]
-            still = len(means) == len(found) and np.allclose(means, found, rtol=1e-5, atol=0)
-            found, bits = means, -np.log2(counts[counts > 0] / len(weights))
+            own = ((weights[:, None] - centroids) ** 2 + price * bits).argmin(axis=1)
+            counts = np.bincount(own, minlength=len(centroids))
+            means = np.bincount(own, weights=weights, minlength=len(centroids))[counts > 0] / counts[counts > 0]
+            still = len(means) == len(centroids) and np.allclose(means, centroids, rtol=1e-5, atol=0)
+            centroids, bits = means, -np.log2(counts[counts > 0] / len(weights))
             if still:
                 break
-        order = np.argsort(found)
-        found, bits = found[order], bits[order]
-        snapped[chosen] = found[((weights[:, None] - found) ** 2 + price * bits).argmin(axis=1)]
+        order = np.argsort(centroids)
+        centroids, bits = centroids[order], bits[order]
+        snapped[chosen] = centroids[((weights[:, None] - centroids) ** 2 + price * bits).argmin(axis=1)]
     else:
-        found = different
-    levels = np.sort(np.append(found, 0.0) if keep_zero else found)
+        centroids = different
+    levels = np.sort(np.append(centroids, 0.0) if keep_zero else centroids)
     return levels.astype(np.float32), snapped.astype(np.float32)
 
 

@@ -95,8 +95,8 @@ def prune(
     pruned = from_tf_keras(tf_model, model)
     for kernel in kernels:
         _make_exact(kernel_of(pruned, kernel.name), shares[kernel.name], recipe)
-    done = [kernel_of(pruned, kernel.name) for kernel in kernels]
-    facts = {**_facts(done, shares, recipe), "bridge": parity}
+    pruned_kernels = [kernel_of(pruned, kernel.name) for kernel in kernels]
+    facts = {**_facts(pruned_kernels, shares, recipe), "bridge": parity}
     return PassResult(model=pruned, history=history, facts=facts | {"excluded": [asdict(left) for left in excluded]})
 
 
@@ -211,7 +211,7 @@ def _facts(kernels: list[LayerKernel], shares: Mapping[str, float], recipe: Prun
     rows: list[dict[str, Any]] = []
     for kernel in kernels:
         array = kernel.array
-        found = sparsity.zeros(array)
+        zero_count = sparsity.zeros(array)
         holds: bool | None = None
         if recipe.pattern == "2:4":
             holds = sparsity.holds_2_of_4(array, layout="keras")
@@ -222,8 +222,8 @@ def _facts(kernels: list[LayerKernel], shares: Mapping[str, float], recipe: Prun
             {
                 "layer": kernel.name,
                 "weights": array.size,
-                "zeros": found,
-                "sparsity": found / array.size,
+                "zeros": zero_count,
+                "sparsity": zero_count / array.size,
                 "pattern_holds": holds,
             }
         )

@@ -167,12 +167,12 @@ def read_verified(folder: Path, file: _File) -> NDArray[np.uint8]:
     if path is None:
         raise DataError(f"{folder / file.name}.gz does not exist", hint="Get the files with: edgefm data fetch")
     content = idx.read_content(path)
-    found = artefacts.sha256_bytes(content.data)
-    if found != file.sha256 or content.defect:
+    checksum = artefacts.sha256_bytes(content.data)
+    if checksum != file.sha256 or content.defect:
         raise DataError(
-            f"{path} is not Fashion-MNIST's {file.name}: {_diagnosis(file, content, found)}\n"
+            f"{path} is not Fashion-MNIST's {file.name}: {_diagnosis(file, content, checksum)}\n"
             f"  expected sha256 of the decompressed content: {file.sha256}\n"
-            f"  found:                                       {found}",
+            f"  found:                                       {checksum}",
             hint="Remove this file and run: edgefm data fetch; or give another folder with --data-dir.",
         )
     return idx.parse(content.data, source=path)
@@ -265,9 +265,9 @@ def _lacks(folder: Path) -> str:
     return f"{', '.join(missing)} missing" if missing else ""
 
 
-def _diagnosis(file: _File, content: idx.Decompressed, found: str) -> str:
+def _diagnosis(file: _File, content: idx.Decompressed, checksum: str) -> str:
     for other in FILES:
-        if found == other.sha256 and other is not file:
+        if checksum == other.sha256 and other is not file:
             return f"the files are swapped, this is the content of {other.name}"
     if content.defect:
         return f"{content.defect} ({len(content.data)} of {file.size_bytes} bytes decompressed)"

@@ -133,8 +133,8 @@ def check_calibration(
         checks.append(_saturated(clipped))
         steps = sorted({number for number in counts if number <= len(inputs)} | {len(used)})
         earlier: Calibration | None = None
-        for done, number in enumerate(steps):
-            progress.step("accuracy by samples", done, len(steps), {"samples": str(number)})
+        for number_done, number in enumerate(steps):
+            progress.step("accuracy by samples", number_done, len(steps), {"samples": str(number)})
             earlier = _calibrated(model, inputs[earlier.images if earlier else 0 : number], earlier=earlier)
             content = quantize_tflite(model.float32, SCHEME, calibration=earlier)
             outputs = tflite_outputs(content, held_out)
@@ -224,14 +224,14 @@ def _saturated(clipped: Sequence[TensorSaturation]) -> SampleCheck:
     worst = max(clipped, key=lambda tensor: tensor.clipped_held_out, default=None)
     if worst is None:
         return SampleCheck(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
-    found = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
+    loss = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
     if worst.clipped_held_out > CLIPPED_AT_MOST:
         return SampleCheck(
             name="saturation",
             held=False,
-            verdict=f"{found} outside its range, more than {100 * CLIPPED_AT_MOST:g} %: take more varied samples",
+            verdict=f"{loss} outside its range, more than {100 * CLIPPED_AT_MOST:g} %: take more varied samples",
         )
-    return SampleCheck(name="saturation", held=True, verdict=f"{found} outside its range at most")
+    return SampleCheck(name="saturation", held=True, verdict=f"{loss} outside its range at most")
 
 
 def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
@@ -240,10 +240,10 @@ def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
     unit = " points" if quality.unit == "%" else ""
     allowed = GAIN_AT_MOST if quality.unit == "%" else 0.01 * abs(own.quality)
     least = best.measured.loss
-    found = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
+    losses = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
     if own.loss - least > allowed and best.images > used:
-        return SampleCheck(name="enough", held=False, verdict=f"{found}: take {best.images}")
-    return SampleCheck(name="enough", held=True, verdict=found)
+        return SampleCheck(name="enough", held=False, verdict=f"{losses}: take {best.images}")
+    return SampleCheck(name="enough", held=True, verdict=losses)
 
 
 def _shown(value: float, quality: Quality) -> str:

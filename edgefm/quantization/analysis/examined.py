@@ -117,7 +117,8 @@ def _converted(model: Any, inputs: NDArray[np.float32], *, fold: bool) -> tuple[
         folded, _ = folded_exactly(model)
         pairs = zip(of_model(folded, inputs), of_model(model, inputs), strict=True)
         if all(
-            np.abs(found - wanted).max() <= _FOLD_TOLERANCE * max(1, np.abs(wanted).max()) for found, wanted in pairs
+            np.abs(answers - wanted).max() <= _FOLD_TOLERANCE * max(1, np.abs(wanted).max())
+            for answers, wanted in pairs
         ):
             model = folded
     return float32_tflite(model), tuple(call.name for call in Graph(model).calls)

@@ -64,7 +64,7 @@ def choose_mixed_precision(
     inputs: NDArray[np.float32],
     targets: NDArray[Any],
     *,
-    found: Sensitivity,
+    layers: Sensitivity,
     quality: Quality,
     calibration: Calibration,
     drop_at_most: float,
@@ -79,7 +79,7 @@ def choose_mixed_precision(
       float32: .tflite file.
       inputs: float32 [n, ...], samples of the validation split.
       targets: what the model should answer to them.
-      found: how sensitive its layers are.
+      layers: how sensitive its layers are.
       quality: the measure.
       calibration: ranges of its activations.
       drop_at_most: against float32 on the same samples; percentage points for a share, the measure's own unit else.
@@ -95,7 +95,7 @@ def choose_mixed_precision(
     check_samples(inputs, targets)
     reference = tflite_outputs(float32, inputs)
     best = quality.function(reference, targets)
-    order = [layer.layer for layer in found.ranked if layer.error > 0 and layer.known]
+    order = [layer.layer for layer in layers.ranked if layer.error > 0 and layer.known]
     steps: list[SearchedFile] = []
     for kept in range(len(order) + 1):
         progress.step("mixed precision", kept, len(order) + 1, {"float": str(kept)})

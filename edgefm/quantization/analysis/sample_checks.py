@@ -71,39 +71,39 @@ def check_samples(
 def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> SampleCheck:
     low, high = value_range
     least, most = float(inputs.min()), float(inputs.max())
-    found = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
+    ranges = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
     slack = 1e-3 * (high - low)
     if least < low - slack or most > high + slack:
         return SampleCheck(
-            name="range", held=False, verdict=f"{found}: they lack the normalisation that the model was trained with"
+            name="range", held=False, verdict=f"{ranges}: they lack the normalisation that the model was trained with"
         )
     share = (most - least) / (high - low)
     if share < _NORMALISED_TWICE:
         return SampleCheck(
             name="range",
             held=False,
-            verdict=f"{found}, of which they use {100 * share:.2g} %: they look normalised twice. Give them as the "
+            verdict=f"{ranges}, of which they use {100 * share:.2g} %: they look normalised twice. Give them as the "
             "model takes them, or as uint8 pixels",
         )
     if share < _COVERED:
         return SampleCheck(
             name="range",
             held=False,
-            verdict=f"{found}, of which they use only {100 * share:.0f} %: take more varied ones",
+            verdict=f"{ranges}, of which they use only {100 * share:.0f} %: take more varied ones",
         )
-    return SampleCheck(name="range", held=True, verdict=found)
+    return SampleCheck(name="range", held=True, verdict=ranges)
 
 
 def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> SampleCheck:
     mean, spread = float(held_out.mean()), float(held_out.std())
     own_mean, own_spread = float(inputs.mean()), float(inputs.std())
     theirs = f"validation samples have {mean:.3g} and {spread:.3g}"
-    found = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {theirs}"
+    figures = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {theirs}"
     far = abs(own_mean - mean) > _MEAN_APART * spread
     factor = own_spread / spread if spread else 1.0
     if far or not 1 / _SPREAD_APART <= factor <= _SPREAD_APART:
-        return SampleCheck(name="likeness", held=False, verdict=f"{found}: they are not like what the model will see")
-    return SampleCheck(name="likeness", held=True, verdict=found)
+        return SampleCheck(name="likeness", held=False, verdict=f"{figures}: they are not like what the model will see")
+    return SampleCheck(name="likeness", held=True, verdict=figures)
 
 
 def _constant(inputs: NDArray[np.float32]) -> SampleCheck:

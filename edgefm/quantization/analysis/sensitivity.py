@@ -68,8 +68,8 @@ class LayerSensitivity:
 
         The quality of some thousand samples moves in steps of a tenth of a point; this figure does not.
         """
-        found = [measured.output_error for measured in (self.weights_only, self.activations_only) if measured]
-        return float(np.sqrt(sum(error**2 for error in found)))
+        errors = [measured.output_error for measured in (self.weights_only, self.activations_only) if measured]
+        return float(np.sqrt(sum(error**2 for error in errors)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +149,8 @@ def sensitivity(
         return compared(tflite_outputs(content, inputs), reference, targets, quality=quality, best=best)
 
     rows = []
-    for done, (layer, operators) in enumerate(groups.items()):
-        progress.step("sensitivity", done, len(groups), {"now": layer})
+    for number_done, (layer, operators) in enumerate(groups.items()):
+        progress.step("sensitivity", number_done, len(groups), {"now": layer})
         weights = sum(pair.weights(operator) for operator in operators)
         rounding = [operator for operator in operators if pair.rounds(operator)]
         rows.append(
@@ -176,11 +176,11 @@ def sensitivity(
 
 
 def compared(
-    found: Outputs, reference: Outputs, targets: NDArray[Any], *, quality: Quality, best: float
+    outputs: Outputs, reference: Outputs, targets: NDArray[Any], *, quality: Quality, best: float
 ) -> FileQuality:
     """Return how good some outputs are, and how far they are from the reference's."""
-    value = quality.function(found, targets)
-    squares = [float(((ours - theirs) ** 2).mean()) for ours, theirs in zip(found, reference, strict=True)]
+    value = quality.function(outputs, targets)
+    squares = [float(((ours - theirs) ** 2).mean()) for ours, theirs in zip(outputs, reference, strict=True)]
     spreads = [float(theirs.var()) for theirs in reference]
     shares = [square / spread if spread else 0.0 for square, spread in zip(squares, spreads, strict=True)]
     return FileQuality(quality=value, loss=quality.loss(best, value), output_error=float(np.sqrt(np.mean(shares))))

@@ -198,9 +198,9 @@ def loss_is_shown(model: Model, measure: Measure = ACCURACY) -> bool:
     return comparison.difference.value != 0 and not measure.better(comparison.difference.value)
 
 
-def overlap(one: Interval, other: Interval) -> bool:
+def overlap(first: Interval, second: Interval) -> bool:
     """Return whether two intervals share a value."""
-    return one.low <= other.high and other.low <= one.high
+    return first.low <= second.high and second.low <= first.high
 
 
 def fastest(models: Sequence[Model]) -> Model | None:
@@ -273,8 +273,8 @@ def _measure(record: Mapping[str, Any]) -> Measure:
 
 def _model(value: Mapping[str, Any], measure: Measure) -> Model:
     latency, end_to_end = value["latency_ns"] or {}, value["end_to_end_ns"] or {}
-    used = [one for one in value["rounds"] if one["used"]]
-    by_index = {one["index"]: np.asarray(one["invoke_ns"], dtype=np.int64) for one in used}
+    used = [entry for entry in value["rounds"] if entry["used"]]
+    by_index = {entry["index"]: np.asarray(entry["invoke_ns"], dtype=np.int64) for entry in used}
     by_index = {index: samples for index, samples in by_index.items() if samples.size}
     rounds = list(by_index.values())
     accuracy = _interval(value["accuracy"])
@@ -304,8 +304,8 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
         accuracy=accuracy,
         quality=_interval(quality),
         classes=tuple(
-            ClassScore(**{name: one[name] for name in ("label", "precision", "recall", "f1", "images")})
-            for one in value["classes"]
+            ClassScore(**{name: entry[name] for name in ("label", "precision", "recall", "f1", "images")})
+            for entry in value["classes"]
         ),
         confusion=np.asarray(value["confusion"], dtype=np.int64),
         comparison=_comparison(value["against_reference"], measure),

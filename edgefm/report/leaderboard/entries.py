@@ -118,7 +118,7 @@ def board(files: Iterable[Path]) -> Leaderboard:
         records.append(record.read(path))
     if not records:
         raise RunError("none of the files is a benchmark record", hint="Give files that edgefm benchmark wrote.")
-    records.sort(key=lambda one: str(one["created"]))
+    records.sort(key=lambda value: str(value["created"]))
     newest: dict[tuple[Any, ...], Entry] = {}
     for value in records:
         for row in value["models"]:

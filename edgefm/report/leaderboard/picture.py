@@ -73,11 +73,11 @@ def label(entry: Entry, *, small: bool = False) -> str:
 def svgs(model: ModelBoard) -> tuple[str, str]:
     """Return the picture for a wide page and for a phone."""
     alt = f"time of one inference of {model.name} on each runtime and target"
-    found = []
+    drawn = []
     for place, width in enumerate((style.WIDE, style.NARROW)):
         prefix = f"board-{model.sha256[:8]}-{place}"
-        found.append(style.svg(draw(model, width=width), prefix=prefix, alt=alt))
-    return found[0], found[1]
+        drawn.append(style.svg(draw(model, width=width), prefix=prefix, alt=alt))
+    return drawn[0], drawn[1]
 
 
 def png(model: ModelBoard) -> bytes:

@@ -42,12 +42,13 @@ def render(content: ReportContent) -> str:
         lines += [f"The latencies are {facts.mode}; all intervals are 95 % intervals.", ""]
         if facts.failures:
             lines += ["## Not measured", ""]
-            lines += [f"- {escape(one.name)}: {escape(one.reason)}" for one in facts.failures]
+            lines += [f"- {escape(failure.name)}: {escape(failure.reason)}" for failure in facts.failures]
             lines.append("")
         if facts.models:
             lines += ["## What to ship", ""]
             lines += [
-                f"- {escape(one.need)}: **{escape(one.model)}** ({escape(one.why)})" for one in findings.advice(facts)
+                f"- {escape(item.need)}: **{escape(item.model)}** ({escape(item.why)})"
+                for item in findings.advice(facts)
             ]
             lines.append("")
     for name, picture in content.pictures.items():
@@ -60,23 +61,23 @@ def render(content: ReportContent) -> str:
     lines += _gates(content)
     if content.inputs.missing:
         lines += ["## Missing", ""]
-        for one in content.inputs.missing:
-            command = f" Make it with: {escape(one.command)}" if one.command else ""
-            lines.append(f"- {escape(one.what)}: {escape(one.why)}.{command}")
+        for missing in content.inputs.missing:
+            command = f" Make it with: {escape(missing.command)}" if missing.command else ""
+            lines.append(f"- {escape(missing.what)}: {escape(missing.why)}.{command}")
         lines.append("")
     lines += ["## How to make it again", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
     return "\n".join(lines)
 
 
-def _steps(found: Waterfall, content: ReportContent) -> list[str]:
+def _steps(waterfall: Waterfall, content: ReportContent) -> list[str]:
     unit = content.facts.unit if content.facts else MICROSECONDS
-    heads = steps_table.headers(found, unit)
+    heads = steps_table.headers(waterfall, unit)
     lines = [
         _line(["File", *(f"{head.value} ({head.detail})" if head.detail else head.value for head in heads)]),
         _line(["---", *["---:"] * len(heads)], plain=True),
     ]
-    for step in found.steps:
-        cells = steps_table.row(step, found.measure, unit)
+    for step in waterfall.steps:
+        cells = steps_table.row(step, waterfall.measure, unit)
         texts = [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
         lines.append(_line([step.name, *texts]))
     lines += ["", "In parentheses the change against the file that each one grew from.", ""]
