@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgefm.report.content import promises
-from edgefm.report.content.facts import Facts, facts
+from edgefm.report.content.facts import Facts
 from edgefm.report.content.inputs import ReportInputs
 from edgefm.report.content.promises import FileGate
+from edgefm.report.content.record_facts import facts
 from edgefm.report.content.waterfall import Waterfall, waterfall
 from edgefm.report.drawing import pictures, tuning
 from edgefm.report.drawing.galleries import Evidence, Tile, flipped, misclassified

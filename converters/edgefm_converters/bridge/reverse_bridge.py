@@ -7,7 +7,7 @@ over `x + y` in a Functional graph, and takes some activations for others of the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -16,9 +16,7 @@ from keras import layers
 from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
 from edgefm_converters.bridge.bridge_layers import OF_TRAINING, SUPPORTED, check_means_nothing, statistics
-from edgefm_converters.bridge.bridge_operations import Operation, as_layer
-
-_SAVED_AGAIN = "Replace the layer, or load the model where it was made and build it with Keras 3."
+from edgefm_converters.bridge.reverse_operations import SAVED_AGAIN, layer_name, operation_of
 
 # Options that Keras 3 does not have, with the only value that means nothing.
 _ONLY_KERAS_2: dict[str, Any] = {
@@ -46,62 +44,6 @@ _ALWAYS_THE_SAME: dict[str, tuple[str, Any]] = {
 }
 _NAMES = {layer.__name__: layer for layer in SUPPORTED}
 _RENAMED = {"SyncBatchNormalization": "BatchNormalization", "BatchNormalizationV1": "BatchNormalization"}
-# Functions of TensorFlow in a Functional graph of Keras 2, as the operation of keras.ops that is the same.
-_FUNCTIONS = {
-    "__operators__.add": "Add",
-    "math.add": "Add",
-    "add": "Add",
-    "math.subtract": "Subtract",
-    "subtract": "Subtract",
-    "math.multiply": "Multiply",
-    "multiply": "Multiply",
-    "math.truediv": "TrueDivide",
-    "truediv": "TrueDivide",
-    "math.divide": "TrueDivide",
-    "math.maximum": "Maximum",
-    "math.minimum": "Minimum",
-    "math.negative": "Negative",
-    "math.square": "Square",
-    "concat": "Concatenate",
-    "identity": "Identity",
-    "nn.relu": "Relu",
-    "nn.relu6": "Relu6",
-    "nn.leaky_relu": "LeakyRelu",
-    "nn.elu": "Elu",
-    "nn.selu": "Selu",
-    "nn.silu": "Silu",
-    "nn.swish": "Silu",
-    "nn.softmax": "Softmax",
-    "nn.softplus": "Softplus",
-    "math.sigmoid": "Sigmoid",
-    "sigmoid": "Sigmoid",
-    "math.tanh": "Tanh",
-    "math.exp": "Exp",
-    "math.reduce_mean": "Mean",
-    "math.reduce_max": "Max",
-    "reshape": "Reshape",
-    "squeeze": "Squeeze",
-    "expand_dims": "ExpandDims",
-    "transpose": "Transpose",
-    "compat.v1.transpose": "Transpose",
-    "pad": "Pad",
-    "compat.v1.pad": "Pad",
-    "cast": "Cast",
-}
-
-
-def check_functions(entries: Iterable[Mapping[str, Any]], *, source: str) -> None:
-    """Raise a ModelError where a stored model calls a function of TensorFlow that `keras_from_tf` will refuse.
-
-    Args:
-      entries: objects of its configuration that name a class.
-      source: what is loaded, in the error.
-    """
-    for entry in entries:
-        if entry.get("class_name") == "TFOpLambda":
-            function = str(entry.get("config", {}).get("function"))
-            if function not in _FUNCTIONS:
-                raise ModelError(_no_layer_for(function, str(entry.get("name")), source), hint=_SAVED_AGAIN)
 
 
 def keras_from_tf(tf_model: Any) -> Any:
@@ -125,7 +67,7 @@ def _model(tf_model: Any) -> Any:
             hint="Build it as keras.Sequential with an Input, or as keras.Model(inputs, outputs).",
         )
     inputs = [
-        keras.Input(batch_shape=tuple(tensor.shape), dtype="float32", name=_name(layer))
+        keras.Input(batch_shape=tuple(tensor.shape), dtype="float32", name=layer_name(layer))
         for tensor, layer in zip(tf_model.inputs, tf_model._input_layers, strict=True)
     ]
     # Keras 2 takes a tensor out of its list at each use: a list that gives it again and again.
@@ -142,12 +84,8 @@ def _model(tf_model: Any) -> Any:
                 known[key] = _Always(tensor)
     outputs = [known[str(id(tensor))].pop() for tensor in tf_model.outputs]
     return keras.Model(
-        inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0], name=_name(tf_model)
+        inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0], name=layer_name(tf_model)
     )
-
-
-def _name(layer: Any) -> str:
-    return str(layer.name).replace("/", "_")
 
 
 class _Always(list[Any]):
@@ -164,7 +102,7 @@ class _Always(list[Any]):
 def _call(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], copies: dict[int, Any]) -> Any:
     layer = node.layer
     if type(layer).__name__ == "TFOpLambda":
-        return _operation(node, args, kwargs)
+        return operation_of(node, args, kwargs)
     if id(layer) in copies:
         return copies[id(layer)](*args, **kwargs)
     if hasattr(layer, "_nodes_by_depth"):
@@ -182,28 +120,28 @@ def _layer(layer: Any) -> Any:
     class_name = type(layer).__name__
     name = _RENAMED.get(class_name, class_name)
     if name == "ThresholdedReLU":
-        return layers.ReLU(threshold=float(layer.theta), name=_name(layer), dtype="float32")
+        return layers.ReLU(threshold=float(layer.theta), name=layer_name(layer), dtype="float32")
     if name == "TfChannelShift":
         from edgefm.keras_graph.folding import ChannelShift
 
-        return ChannelShift(name=_name(layer), dtype="float32")
+        return ChannelShift(name=layer_name(layer), dtype="float32")
     if name not in _NAMES or not type(layer).__module__.startswith("tf_keras."):
         raise ModelError(
             f"the layer '{layer.name}' ({class_name}) of Keras 2 has no counterpart in Keras 3 that is known to be the "
             "same",
-            hint=_SAVED_AGAIN,
+            hint=SAVED_AGAIN,
         )
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
         if key.endswith(OF_TRAINING) or (key, value) == _ALWAYS_THE_SAME.get(name):
             continue
         if key in _ONLY_KERAS_2:
-            check_means_nothing(layer, key, value, _ONLY_KERAS_2, lacking="Keras 3", hint=_SAVED_AGAIN)
+            check_means_nothing(layer, key, value, _ONLY_KERAS_2, lacking="Keras 3", hint=SAVED_AGAIN)
             continue
         if key in ("activation", "recurrent_activation"):
             value = _activation(layer, value)
         config[key] = list(value) if isinstance(value, list) else value  # TensorFlow's own kind of list
-    config["dtype"], config["name"] = "float32", _name(layer)
+    config["dtype"], config["name"] = "float32", layer_name(layer)
     if name.startswith("SpatialDropout"):
         config.pop("trainable")
     elif name == "BatchNormalization" and isinstance(config["axis"], list):
@@ -234,59 +172,5 @@ def _activation(layer: Any, value: Any) -> str:
     raise ModelError(
         f"the activation '{shown}' of the layer '{layer.name}' ({type(layer).__name__}) is not the same in Keras 3, or "
         "not known there",
-        hint=_SAVED_AGAIN,
+        hint=SAVED_AGAIN,
     )
-
-
-def _operation(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return the output of the Keras 3 layer that stands for a function of TensorFlow."""
-    layer = node.layer
-    kind = _FUNCTIONS.get(str(layer.symbol))
-    counterpart = None
-    if kind is not None:
-        arguments = {name: value for name, value in kwargs.items() if name != "name" and value is not None}
-        names = {"Concatenate": ("axis",), "Cast": ("dtype",), "Transpose": ("axes",), "Pad": ("pad_width",)}
-        values, rest = ([*args[0]], args[1:]) if kind == "Concatenate" else ([args[0]], args[1:])
-        if kind in ("Add", "Subtract", "Multiply", "TrueDivide", "Maximum", "Minimum"):
-            values += [*rest, *(arguments.pop(key) for key in ("y",) if key in arguments)]
-            rest = ()
-        options = dict(zip(names.get(kind, ("axis", "keepdims")), rest, strict=False)) | _options(kind, arguments)
-        counterpart = as_layer(
-            Operation(
-                kind=kind,
-                name=layer.name,
-                values=tuple(values),
-                tensors=tuple(isinstance(value, keras.KerasTensor) for value in values),
-                options=options,
-                input_shape=tuple(node.keras_inputs[0].shape),
-                output_shape=tuple(keras.tree.flatten(node.outputs)[0].shape),
-            )
-        )
-    if counterpart is None:
-        raise ModelError(_no_layer_for(str(layer.symbol), layer.name, "the model"), hint=_SAVED_AGAIN)
-    return getattr(layers, counterpart.kind)(name=_name(layer), dtype="float32", **counterpart.options)(
-        counterpart.takes
-    )
-
-
-def _no_layer_for(function: str, name: str, source: str) -> str:
-    return f"{source} calls tf.{function} ('{name}'), for which Keras 3 has no layer that is known to be the same"
-
-
-def _options(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of TensorFlow's functions by the names of keras.ops, defaults filled in."""
-    renamed = {"perm": "axes", "paddings": "pad_width", "alpha": "negative_slope" if kind == "LeakyRelu" else "alpha"}
-    options = {renamed.get(name, name): value for name, value in arguments.items()}
-    defaults: Mapping[str, Mapping[str, Any]] = {
-        "Elu": {"alpha": 1.0},
-        "LeakyRelu": {"negative_slope": 0.2},
-        "Softmax": {"axis": -1},
-        "Mean": {"axis": None, "keepdims": False},
-        "Max": {"axis": None, "keepdims": False},
-        "Transpose": {"axes": None},
-    }
-    if kind == "Pad":
-        options["mode"] = str(options.get("mode", "CONSTANT")).lower()
-    if kind == "Cast" and "dtype" in options:
-        options["dtype"] = getattr(options["dtype"], "name", options["dtype"])
-    return {**defaults.get(kind, {}), **options}

@@ -91,7 +91,7 @@ def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
 def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
     """Return the model in a file of Keras 2, proved to compute what tf_keras computes."""
     from edgefm_converters.bridge.bridge import import_tf_keras
-    from edgefm_converters.bridge.reverse_bridge import check_functions
+    from edgefm_converters.bridge.reverse_operations import check_functions
 
     model, refused = None, None
     try:
@@ -114,7 +114,7 @@ def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
 
 def _of_saved_model(path: Path, *, trust: bool) -> Any:
     from edgefm_converters.bridge.bridge import import_tf_keras
-    from edgefm_converters.bridge.reverse_bridge import check_functions
+    from edgefm_converters.bridge.reverse_operations import check_functions
 
     if not has_keras_model(path):
         raise ModelError(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import fine_tune
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places, quantized
+from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places
+from edgefm.compression.qat.fake_quant_graph import quantized
 from edgefm.compression.qat.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.qat.qat_graph import Prepared, prepare, with_weights
 from edgefm.compression.qat.qat_parity import Parity, parity
