@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgefm.compression.qat.qat_graph import INPUT_LAYER
+from edgefm.compression.qat.qat_graph import INPUT_LAYER, activation_name
 
 # Class in tf_keras -> attribute that holds what is multiplied (or added: TFLite rounds a shift to int8 too).
 KERNELS = {
@@ -227,12 +227,6 @@ def _relu_behind(layer: Any, known: Mapping[str, LayerQuantization], wiring: _Wi
 def _thresholded(layer: Any) -> bool:
     """Return whether a ReLU is more than one operator of TFLite."""
     return type(layer).__name__ == "ReLU" and bool(layer.threshold or (layer.negative_slope and layer.max_value))
-
-
-def activation_name(layer: Any) -> str:
-    """Return the name of a layer's activation; 'linear' where it has none."""
-    function = getattr(layer, "activation", None)
-    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
 
 
 def float32_layers(layers: Mapping[str, LayerQuantization]) -> dict[str, str]:

@@ -77,11 +77,7 @@ class KernelQuantizer(_LastValueQuantizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        return {
-            "by": self.by,
-            "preserve_sparsity": self.preserve_sparsity,
-            "preserve_clusters": self.preserve_clusters,
-        }
+        return {name: getattr(self, name) for name in ("by", "preserve_sparsity", "preserve_clusters")}
 
 
 class RangeQuantizer(_MovingAverageQuantizer):
@@ -163,14 +159,8 @@ class LayerConfig(_QuantizeConfig):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        return {
-            "kernel": self.kernel,
-            "by": self.by,
-            "preserve_sparsity": self.preserve_sparsity,
-            "preserve_clusters": self.preserve_clusters,
-            "output": self.output,
-            "float32": self.float32,
-        }
+        names = ("kernel", "by", "preserve_sparsity", "preserve_clusters", "output", "float32")
+        return {name: getattr(self, name) for name in names}
 
 
 class _NoTransforms(_QuantizeLayoutTransform):

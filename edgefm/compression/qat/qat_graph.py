@@ -144,7 +144,7 @@ class _Surgeon:
             return self._separate(call, first)
         if type(layer) is layers.Conv1D and _fits_an_image(call):
             return self._convolve_as_image(call, first)
-        name = _activation_name(layer)
+        name = activation_name(layer)
         fused = FUSED_ACTIVATIONS if type(layer) in _LINEAR else ("linear",)
         if type(layer) in (*_LINEAR, layers.Conv2DTranspose) and name not in fused:
             return self._take_activation_off(call, args, kwargs)
@@ -170,7 +170,7 @@ class _Surgeon:
         linear = call_copy(call, args, kwargs, copies=self._copies, config={"activation": "linear"})
         if id(layer) not in self._activations:
             self._activations[id(layer)] = layers.Activation(
-                layer.activation, name=f"{call.name}_{_activation_name(layer)}"
+                layer.activation, name=f"{call.name}_{activation_name(layer)}"
             )
         return self._activations[id(layer)](linear)
 
@@ -178,7 +178,7 @@ class _Surgeon:
         """Return the output of a Conv1D, made by a Conv2D on an image of one row, as TFLite does itself."""
         layer, name = call.layer, call.name
         length, channels = call.input_shape[1:]
-        fused = _activation_name(layer) in FUSED_ACTIVATIONS
+        fused = activation_name(layer) in FUSED_ACTIVATIONS
         convolution = layers.Conv2D(
             layer.filters,
             (1, *layer.kernel_size),
@@ -195,7 +195,7 @@ class _Surgeon:
         convolution.set_weights([kernel[None], *bias])
         self.parts[name] = (name,)
         if not fused:
-            output = layers.Activation(layer.activation, name=f"{name}_{_activation_name(layer)}")(output)
+            output = layers.Activation(layer.activation, name=f"{name}_{activation_name(layer)}")(output)
         return layers.Reshape(call.output_shape[1:], name=f"{name}_back")(output)
 
     def _separate(self, call: Call, first: Any) -> Any:
@@ -253,7 +253,7 @@ def _affine_operation(call: Call) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _separated(layer: Any) -> list[Any]:
     """Return a depthwise and a pointwise convolution, and the activation where it is a layer of its own."""
-    name, activation = layer.name, _activation_name(layer)
+    name, activation = layer.name, activation_name(layer)
     fused = activation in FUSED_ACTIVATIONS
     parts: list[Any] = [
         layers.DepthwiseConv2D(
@@ -294,6 +294,7 @@ def _chain(layer: Any, tensors: Any) -> Any:
     return output
 
 
-def _activation_name(layer: Any) -> str:
+def activation_name(layer: Any) -> str:
+    """Return the name of a layer's activation; 'linear' where it has none."""
     function = getattr(layer, "activation", None)
-    return str(getattr(function, "__name__", type(function).__name__)) if function is not None else "linear"
+    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))

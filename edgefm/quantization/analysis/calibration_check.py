@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality
 from edgefm.quantization.analysis.examined import Examined
-from edgefm.quantization.analysis.sample_checks import SampleCheck, check_samples
+from edgefm.quantization.analysis.sample_checks import SampleCheck, check_samples, sample_check
 from edgefm.quantization.analysis.saturation import TensorSaturation, saturation
 from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, compared
 from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
@@ -154,23 +152,6 @@ def check_calibration(
     )
 
 
-def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return `images` and, where it is there, `labels` of a .npz file, as they are.
-
-    Raises:
-      DataError: no such file, or one that cannot be read.
-    """
-    if not path.is_file():
-        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive["images"], archive["labels"] if "labels" in archive.files else None
-    except KeyError:
-        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
-
-
 def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
     shape = model.task.dataset.validation.images.shape[1:]
     if len(samples) == 0 or samples.shape[1:] != shape:
@@ -185,7 +166,7 @@ def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
 
 def _dtype(samples: NDArray[Any]) -> SampleCheck:
     what = "8-bit pixels, encoded as the model takes them" if samples.dtype == np.uint8 else "inputs as they are"
-    return SampleCheck(name="dtype", held=True, verdict=f"{samples.dtype}: taken as {what}")
+    return sample_check("dtype", f"{samples.dtype}: taken as {what}")
 
 
 def _calibrated(model: Examined, inputs: NDArray[np.float32], *, earlier: Calibration | None = None) -> Calibration:
@@ -211,13 +192,10 @@ def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any
     said = f"with inputs {low:g} to {high:g} float32 has {quality.name} {_shown(own, quality)}"
     if better != (low, high) and gain > enough:
         least, most = better
-        return SampleCheck(
-            name="encoding",
-            held=False,
-            verdict=f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}: the inputs are normalised "
-            f"twice or not at all. Give --value-range {least:g},{most:g}",
-        )
-    return SampleCheck(name="encoding", held=True, verdict=f"{said}; no other usual encoding does better")
+        finding = f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}"
+        advice = f"the inputs are normalised twice or not at all. Give --value-range {least:g},{most:g}"
+        return sample_check("encoding", finding, advice)
+    return sample_check("encoding", f"{said}; no other usual encoding does better")
 
 
 def _saturated(clipped: Sequence[TensorSaturation]) -> SampleCheck:
@@ -226,12 +204,9 @@ def _saturated(clipped: Sequence[TensorSaturation]) -> SampleCheck:
         return SampleCheck(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
     loss = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
     if worst.clipped_held_out > CLIPPED_AT_MOST:
-        return SampleCheck(
-            name="saturation",
-            held=False,
-            verdict=f"{loss} outside its range, more than {100 * CLIPPED_AT_MOST:g} %: take more varied samples",
-        )
-    return SampleCheck(name="saturation", held=True, verdict=f"{loss} outside its range at most")
+        finding = f"{loss} outside its range, more than {100 * CLIPPED_AT_MOST:g} %"
+        return sample_check("saturation", finding, "take more varied samples")
+    return sample_check("saturation", f"{loss} outside its range at most")
 
 
 def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
@@ -241,9 +216,8 @@ def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
     allowed = GAIN_AT_MOST if quality.unit == "%" else 0.01 * abs(own.quality)
     least = best.measured.loss
     losses = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
-    if own.loss - least > allowed and best.images > used:
-        return SampleCheck(name="enough", held=False, verdict=f"{losses}: take {best.images}")
-    return SampleCheck(name="enough", held=True, verdict=losses)
+    too_few = own.loss - least > allowed and best.images > used
+    return sample_check("enough", losses, f"take {best.images}" if too_few else None)
 
 
 def _shown(value: float, quality: Quality) -> str:

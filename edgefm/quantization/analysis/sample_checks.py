@@ -33,6 +33,11 @@ class SampleCheck:
     verdict: str
 
 
+def sample_check(name: str, finding: str, advice: str | None = None) -> SampleCheck:
+    """Return a check that held; with an advice, what to do, one that did not."""
+    return SampleCheck(name=name, held=advice is None, verdict=finding if advice is None else f"{finding}: {advice}")
+
+
 def check_samples(
     inputs: NDArray[np.float32],
     *,
@@ -53,12 +58,10 @@ def check_samples(
     finite = bool(np.isfinite(inputs).all())
     if not finite:
         bad = int((~np.isfinite(inputs)).sum())
-        first = SampleCheck(
-            name="finite", held=False, verdict=f"{bad} values are NaN or infinite: remove these samples"
-        )
+        first = sample_check("finite", f"{bad} values are NaN or infinite", "remove these samples")
         return (first, _number(len(inputs)))
     return (
-        SampleCheck(name="finite", held=True, verdict="all values are finite"),
+        sample_check("finite", "all values are finite"),
         _range(inputs, value_range),
         _likeness(inputs, held_out),
         _constant(inputs),
@@ -73,25 +76,15 @@ def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> Sam
     least, most = float(inputs.min()), float(inputs.max())
     ranges = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
     slack = 1e-3 * (high - low)
-    if least < low - slack or most > high + slack:
-        return SampleCheck(
-            name="range", held=False, verdict=f"{ranges}: they lack the normalisation that the model was trained with"
-        )
     share = (most - least) / (high - low)
+    if least < low - slack or most > high + slack:
+        return sample_check("range", ranges, "they lack the normalisation that the model was trained with")
     if share < _NORMALISED_TWICE:
-        return SampleCheck(
-            name="range",
-            held=False,
-            verdict=f"{ranges}, of which they use {100 * share:.2g} %: they look normalised twice. Give them as the "
-            "model takes them, or as uint8 pixels",
-        )
+        advice = "they look normalised twice. Give them as the model takes them, or as uint8 pixels"
+        return sample_check("range", f"{ranges}, of which they use {100 * share:.2g} %", advice)
     if share < _COVERED:
-        return SampleCheck(
-            name="range",
-            held=False,
-            verdict=f"{ranges}, of which they use only {100 * share:.0f} %: take more varied ones",
-        )
-    return SampleCheck(name="range", held=True, verdict=ranges)
+        return sample_check("range", f"{ranges}, of which they use only {100 * share:.0f} %", "take more varied ones")
+    return sample_check("range", ranges)
 
 
 def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> SampleCheck:
@@ -102,8 +95,8 @@ def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> Sam
     far = abs(own_mean - mean) > _MEAN_APART * spread
     factor = own_spread / spread if spread else 1.0
     if far or not 1 / _SPREAD_APART <= factor <= _SPREAD_APART:
-        return SampleCheck(name="likeness", held=False, verdict=f"{figures}: they are not like what the model will see")
-    return SampleCheck(name="likeness", held=True, verdict=figures)
+        return sample_check("likeness", figures, "they are not like what the model will see")
+    return sample_check("likeness", figures)
 
 
 def _constant(inputs: NDArray[np.float32]) -> SampleCheck:
@@ -120,9 +113,7 @@ def _repeated(inputs: NDArray[np.float32]) -> SampleCheck:
 
 def _counted(name: str, count: int, of: int, most: float, what: str, advice: str) -> SampleCheck:
     """Return a check that at most a share of the samples do something."""
-    held = count <= most * of
-    verdict = f"{count} of {of} samples {what}"
-    return SampleCheck(name=name, held=held, verdict=verdict if held else f"{verdict}: {advice}")
+    return sample_check(name, f"{count} of {of} samples {what}", advice if count > most * of else None)
 
 
 def _number(count: int) -> SampleCheck:

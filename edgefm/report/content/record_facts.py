@@ -103,7 +103,7 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
     by_index = {entry["index"]: np.asarray(entry["invoke_ns"], dtype=np.int64) for entry in used}
     by_index = {index: samples for index, samples in by_index.items() if samples.size}
     rounds = list(by_index.values())
-    accuracy = _interval(value["accuracy"])
+    accuracy = Interval.of(value["accuracy"])
     quality = value["accuracy"] if measure is ACCURACY else value.get("quality")
     reasons = {
         name: estimate["reason"]
@@ -123,12 +123,12 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
         output=value["output"],
         load_ns=value["load_ns"],
         memory_bytes=value["memory"]["above_bare_bytes"] if value["memory"] else None,
-        p50=_interval(latency.get("p50")),
-        p90=_interval(latency.get("p90")),
-        p99=_interval(latency.get("p99")),
-        end_to_end_p50=_interval(end_to_end.get("p50")),
+        p50=Interval.of(latency.get("p50")),
+        p90=Interval.of(latency.get("p90")),
+        p99=Interval.of(latency.get("p99")),
+        end_to_end_p50=Interval.of(end_to_end.get("p50")),
         accuracy=accuracy,
-        quality=_interval(quality),
+        quality=Interval.of(quality),
         classes=tuple(
             ClassScore(**{name: entry[name] for name in ("label", "precision", "recall", "f1", "images")})
             for entry in value["classes"]
@@ -139,7 +139,7 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
         rounds_ns=by_index,
         round_medians_ns=np.asarray([np.median(samples) for samples in rounds], dtype=np.float64),
         reasons=reasons,
-        cold_start_ns=_interval((value["cold_start_ns"] or {}).get("total")),
+        cold_start_ns=Interval.of((value["cold_start_ns"] or {}).get("total")),
     )
 
 
@@ -152,17 +152,8 @@ def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> ReferenceC
         only_reference_right=value["only_reference_right"] or 0,
         only_this_right=value["only_this_right"] or 0,
         flipped=tuple(value["flipped"]),
-        difference=_interval(difference),
+        difference=Interval.of(difference),
         p=value["mcnemar_p"],
-        ratio=_interval(value["latency_ratio"]),
+        ratio=Interval.of(value["latency_ratio"]),
         speed=(value["latency_test"] or {}).get("verdict", ""),
     )
-
-
-def _interval(value: Mapping[str, Any] | None) -> Interval | None:
-    if value is None or value["value"] is None:
-        return None
-    low, high = value.get("low"), value.get("high")
-    if low is None or high is None:
-        return Interval.alone(value["value"])
-    return Interval(value=value["value"], low=low, high=high)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -77,6 +77,11 @@ _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgefm",
 }
+
+
+def css_variables(palette: Mapping[str, str]) -> str:
+    """Return the colours of a palette as CSS variables."""
+    return "".join(f"--{name}:{colour};" for name, colour in palette.items())
 
 
 @contextmanager

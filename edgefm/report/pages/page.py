@@ -129,12 +129,8 @@ def template_environment() -> jinja2.Environment:
 
 def css() -> str:
     """Return the style sheet of every page, with the palettes of `edgefm.report.drawing.style`."""
-
-    def variables(palette: dict[str, str]) -> str:
-        return "".join(f"--{name}:{colour};" for name, colour in palette.items())
-
-    text = _template("report.css")
-    return text.replace("/* light */", variables(style.LIGHT)).replace("/* dark */", variables(style.DARK))
+    text = _template("report.css").replace("/* light */", style.css_variables(style.LIGHT))
+    return text.replace("/* dark */", style.css_variables(style.DARK))
 
 
 def _template(name: str) -> str:

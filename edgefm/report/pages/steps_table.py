@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 from edgefm.report.content import wording
 from edgefm.report.content.measure import Measure
 from edgefm.report.content.waterfall import Change, Waterfall, WaterfallStep
 from edgefm.report.content.wording import Interval, TimeUnit
-from edgefm.report.pages.tables import TableCell, safe
+from edgefm.report.pages.tables import TableCell, as_csv
 
 
 def headers(waterfall: Waterfall, unit: TimeUnit) -> list[TableCell]:
@@ -45,12 +43,8 @@ def row(step: WaterfallStep, measure: Measure, unit: TimeUnit) -> list[TableCell
 
 def csv_table(waterfall: Waterfall) -> str:
     """Return all steps as CSV: plain numbers, units in the names of the columns, empty where unknown."""
-    buffer = io.StringIO()
     rows = [_numbers(step, waterfall) for step in waterfall.steps]
-    writer = csv.writer(buffer)
-    writer.writerow(rows[0])
-    writer.writerows([safe(value) for value in values.values()] for values in rows)
-    return buffer.getvalue()
+    return as_csv(rows, names=list(rows[0]))
 
 
 def _numbers(step: WaterfallStep, waterfall: Waterfall) -> dict[str, Any]:

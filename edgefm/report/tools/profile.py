@@ -241,13 +241,10 @@ def _unit(profile: Profile) -> TimeUnit:
 
 def _standalone(inline: str) -> str:
     """Return an inline SVG as a file: with a namespace, a background, and the palette of either mode."""
-
-    def palette(colours: dict[str, str]) -> str:
-        return "".join(f"--{name}:{colour};" for name, colour in colours.items())
-
+    light, dark = style.css_variables(style.LIGHT), style.css_variables(style.DARK)
     look = (
-        f"<style>svg{{{palette(style.LIGHT)}--sans:'DejaVu Sans',Verdana,sans-serif;background:var(--paper)}}"
-        f"@media (prefers-color-scheme:dark){{svg{{{palette(style.DARK)}}}}}</style>"
+        f"<style>svg{{{light}--sans:'DejaVu Sans',Verdana,sans-serif;background:var(--paper)}}"
+        f"@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     )
     head, rest = inline.split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{look}{rest}\n'
