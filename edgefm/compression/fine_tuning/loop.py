@@ -149,12 +149,25 @@ def fine_tune_keras(
     progress: Progress = SILENT,
 ) -> tuple[Any, tuple[dict[str, Any], ...]]:
     """Return a trained copy of a Keras 3 model, and one entry an epoch; see `fine_tune`."""
-    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras
+
+    tf_model, _, reference = bridged(model, task)
+    history = fine_tune(
+        tf_model, recipe, task, seed=seed, label=label, teacher=teacher, reference=reference, progress=progress
+    )
+    return from_tf_keras(tf_model, model), history
+
+
+def bridged(model: Any, task: Task) -> tuple[Any, dict[str, Any], Any]:
+    """Return a Keras 3 model as a tf_keras model, how far their outputs lie apart, and a copy that stays untrained.
+
+    The copy answers for the outputs behind the first one; it is None where there is one output.
+    """
+    from edgefm_converters.bridge.bridge import check_parity, to_tf_keras
 
     tf_model = to_tf_keras(model)
-    check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
-    history = fine_tune(tf_model, recipe, task, seed=seed, label=label, teacher=teacher, progress=progress)
-    return from_tf_keras(tf_model, model), history
+    parity = check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
+    return tf_model, parity, to_tf_keras(model) if len(tf_model.outputs) > 1 else None
 
 
 def learning_rates(recipe: FineTuning, *, steps: int) -> NDArray[np.float32]:

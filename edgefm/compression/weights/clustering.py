@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.fine_tuning.loop import PARITY_SAMPLES, fine_tune
+from edgefm.compression.fine_tuning.loop import bridged, fine_tune
 from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.compression.weights import sparsity
-from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, chosen_kernels, kernel_of
-from edgefm.core.errors import ModelError
+from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, check_any, chosen_kernels, kernel_of
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.silence import silenced
 from edgefm.recipes import Cluster
@@ -63,13 +62,11 @@ def cluster(
       RecipeError: an exclude pattern without a layer.
       TrainingDivergedError: the loss is not finite.
     """
-    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras
 
     kernels, excluded = _to_cluster(model, recipe)
     before = {kernel.name: sparsity.zeros(kernel.array) for kernel in kernels}
-    tf_model = to_tf_keras(model)
-    parity = check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
-    reference = to_tf_keras(model) if len(tf_model.outputs) > 1 else None
+    tf_model, parity, reference = bridged(model, task)
     with silenced():
         import tensorflow_model_optimization as tfmot
 
@@ -152,9 +149,7 @@ def _to_cluster(model: Any, recipe: Cluster) -> tuple[list[LayerKernel], list[Ex
             chosen.append(kernel)
         else:
             excluded.append(Excluded(layer=kernel.name, reason=f"its kernel holds only {values} different values"))
-    if not chosen:
-        reasons = "; ".join(f"{left.layer}: {left.reason}" for left in excluded) or "it has no kernels"
-        raise ModelError(f"'{model.name}' has nothing to cluster ({reasons})")
+    check_any(chosen, excluded, model=model, what="cluster")
     return chosen, excluded
 
 

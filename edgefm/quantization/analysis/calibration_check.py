@@ -15,7 +15,7 @@ from edgefm.data.quality import Quality
 from edgefm.quantization.analysis.examined import Examined
 from edgefm.quantization.analysis.sample_checks import SampleCheck, check_samples, sample_check
 from edgefm.quantization.analysis.saturation import TensorSaturation, saturation
-from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, compared
+from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Yardstick
 from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -114,8 +114,7 @@ def check_calibration(
         ),
     ]
     quality = model.task.quality
-    reference = tflite_outputs(model.float32, held_out)
-    best = quality.function(reference, targets)
+    yardstick = Yardstick(model.float32, held_out, targets, quality)
     checks.append(_encoding(model, held_out[:_LOOKED_AT], targets[:_LOOKED_AT]))
     clipped: tuple[TensorSaturation, ...] = ()
     curve: list[Point] = []
@@ -135,9 +134,7 @@ def check_calibration(
             progress.step("accuracy by samples", number_done, len(steps), {"samples": str(number)})
             earlier = _calibrated(model, inputs[earlier.images if earlier else 0 : number], earlier=earlier)
             content = quantize_tflite(model.float32, SCHEME, calibration=earlier)
-            outputs = tflite_outputs(content, held_out)
-            measured = compared(outputs, reference, targets, quality=quality, best=best)
-            curve.append(Point(images=number, measured=measured))
+            curve.append(Point(images=number, measured=yardstick.measured(content)))
         progress.step("accuracy by samples", len(steps), len(steps))
         checks.append(_enough(curve, len(used), quality))
     return CalibrationReport(
@@ -146,7 +143,7 @@ def check_calibration(
         curve=tuple(curve),
         quality=quality.name,
         unit=quality.unit,
-        float32=best,
+        float32=yardstick.best,
         calibration_images=len(used),
         images=len(held_out),
     )

@@ -13,10 +13,9 @@ from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import RecipeError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality
-from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Sensitivity, check_samples, compared
+from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Sensitivity, Yardstick, check_samples
 from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm_converters.tflite.quantizing import Calibration, quantize_tflite, quantizer_recipe
-from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 VARIANT = "int8_mixed"
 
@@ -93,8 +92,7 @@ def choose_mixed_precision(
     if not np.isfinite(drop_at_most):
         raise RecipeError(f"a drop of at most {drop_at_most} is not allowed: a finite number is expected")
     check_samples(inputs, targets)
-    reference = tflite_outputs(float32, inputs)
-    best = quality.function(reference, targets)
+    yardstick = Yardstick(float32, inputs, targets, quality)
     order = [layer.layer for layer in layers.ranked if layer.error > 0 and layer.known]
     steps: list[SearchedFile] = []
     for kept in range(len(order) + 1):
@@ -103,7 +101,7 @@ def choose_mixed_precision(
         content = quantize_tflite(
             float32, SCHEME, calibration=calibration, keep_float=_exactly(keep), layer_names=layer_names
         )
-        measured = compared(tflite_outputs(content, inputs), reference, targets, quality=quality, best=best)
+        measured = yardstick.measured(content)
         steps.append(SearchedFile(keep_float=keep, measured=measured, size_bytes=len(content)))
         if measured.loss <= drop_at_most:
             break

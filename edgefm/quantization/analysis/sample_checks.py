@@ -118,8 +118,8 @@ def _counted(name: str, count: int, of: int, most: float, what: str, advice: str
 
 def _number(count: int) -> SampleCheck:
     if count < FEWEST:
-        return SampleCheck(name="number", held=False, verdict=f"{count} samples are few: give {FEWEST} or more")
-    return SampleCheck(name="number", held=True, verdict=f"{count} samples; {FEWEST} or more are expected")
+        return sample_check("number", f"{count} samples are few", f"give {FEWEST} or more")
+    return sample_check("number", f"{count} samples; {FEWEST} or more are expected")
 
 
 def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> SampleCheck:
@@ -131,13 +131,6 @@ def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) ->
     missing = [name for name, count in zip(classes, counts, strict=False) if count == 0]
     if missing:
         named = ", ".join(missing[:_NAMED_AT_MOST]) + (" …" if len(missing) > _NAMED_AT_MOST else "")
-        return SampleCheck(
-            name="classes",
-            held=False,
-            verdict=f"{len(missing)} of {len(classes)} classes have no sample ({named}): what they need sets no range",
-        )
-    return SampleCheck(
-        name="classes",
-        held=True,
-        verdict=f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples",
-    )
+        finding = f"{len(missing)} of {len(classes)} classes have no sample ({named})"
+        return sample_check("classes", finding, "what they need sets no range")
+    return sample_check("classes", f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples")
