@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from edgefm.core.errors import ModelError
 
@@ -151,6 +152,21 @@ class Graph:
             outputs if len(outputs) > 1 else outputs[0],
             name=self.model.name,
         )
+
+    def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
+        """Return a new Functional model in which some calls have these weights, cast to float32.
+
+        `config` changes the configuration of these calls' layers.
+        """
+        copies: dict[int, Any] = {}
+
+        def call_with(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+            if call not in weights:
+                return call_copy(call, args, kwargs, copies=copies)
+            arrays = [np.asarray(array, np.float32) for array in weights[call]]
+            return call_copy(call, args, kwargs, copies=copies, config=config, weights=arrays)
+
+        return self.rebuild(call_with)
 
     def replay(
         self,

@@ -26,7 +26,7 @@ from edgefm.compression.post_training.weight_rounding import rounded_linear
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.keras_graph.affine import Linear
-from edgefm.keras_graph.graph import Call, Graph, call_copy
+from edgefm.keras_graph.graph import Call, Graph
 from edgefm.keras_graph.inference import is_linear, linear_of
 
 # All activations of all samples, in the two networks that run side by side.
@@ -81,16 +81,8 @@ def correct_bias(
 
     graph.replay([_Both(used, used)], step)
     progress.step("bias correction", len(graph.calls), len(graph.calls))
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if call not in corrected:
-            return call_copy(call, args, kwargs, copies=copies)
-        linear = corrected[call]
-        arrays = [array.astype(np.float32) for array in (*linear.kernels, linear.bias)]
-        return call_copy(call, args, kwargs, copies=copies, config={"use_bias": True}, weights=arrays)
-
-    return graph.rebuild(call_with), {"images": len(used), "layers": shifts}
+    weights = {call: (*linear.kernels, linear.bias) for call, linear in corrected.items()}
+    return graph.with_weights(weights, config={"use_bias": True}), {"images": len(used), "layers": shifts}
 
 
 class _Both:

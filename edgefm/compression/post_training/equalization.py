@@ -23,7 +23,7 @@ from keras import layers
 from edgefm.keras_graph import affine
 from edgefm.keras_graph.affine import Affine, Linear, Vector
 from edgefm.keras_graph.folding import ChannelShift
-from edgefm.keras_graph.graph import Call, Graph, call_copy
+from edgefm.keras_graph.graph import Call, Graph
 from edgefm.keras_graph.inference import (
     MAXIMA,
     MEANS,
@@ -111,7 +111,10 @@ def equalize(model: Any, *, rounds: int = ROUNDS) -> tuple[Any, dict[str, Any]]:
         "left_out": left_out,
         "rounds": balanced,
     }
-    return _rebuilt(graph, weights, shifts), report
+    changed: dict[Call, list[Vector]] = {call: [shift] for call, shift in shifts.items()}
+    for call, linear in weights.items():
+        changed[call] = [*linear.kernels, *([linear.bias] if call.layer.use_bias else [])]
+    return graph.with_weights(changed), report
 
 
 def _pair(graph: Graph, first: Call) -> _Pair | Stop:
@@ -201,19 +204,3 @@ def _spread(weights: Mapping[Call, Linear], pair: _Pair) -> float:
     first_ranges, taken = _ranges(weights, pair)
     alive = first_ranges[(first_ranges > 0) & (taken > 0)]
     return float(alive.max() / alive.min()) if alive.size else 1.0
-
-
-def _rebuilt(graph: Graph, weights: Mapping[Call, Linear], shifts: Mapping[Call, Vector]) -> Any:
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        new: list[Any] | None = None
-        if call in weights:
-            linear = weights[call]
-            new = [*linear.kernels, *([linear.bias] if call.layer.use_bias else [])]
-        elif call in shifts:
-            new = [shifts[call]]
-        arrays = None if new is None else [array.astype(np.float32) for array in new]
-        return call_copy(call, args, kwargs, copies=copies, weights=arrays)
-
-    return graph.rebuild(call_with)

@@ -99,17 +99,13 @@ def with_weights(model: Any, prepared: Prepared, learnt: Weights) -> Any:
       prepared: its result.
       learnt: the weights of the prepared model's layers, by name, in Keras' order.
     """
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, _first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        weights = None
+    graph, weights = Graph(model), {}
+    for call in graph.calls:
         if call.name in prepared.parts:
             arrays = [array for part in prepared.parts[call.name] for array in learnt[part]]
             shapes = [weight.shape for weight in call.layer.weights]
-            weights = [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
-        return call_copy(call, args, kwargs, copies=copies, weights=weights)
-
-    return Graph(model).rebuild(call_with)
+            weights[call] = [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
+    return graph.with_weights(weights)
 
 
 def _leading_rescaling(graph: Graph) -> tuple[Call | None, float, float]:
