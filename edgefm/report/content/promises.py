@@ -131,11 +131,7 @@ def _agreement(name: str, parity: Mapping[str, Any]) -> FileGate:
 
 
 def _limit(name: str, validation: Mapping[str, Any]) -> FileGate:
-    measure = Measure(
-        name=validation["quality"],
-        unit=validation["unit"],
-        higher_is_better=validation.get("higher_is_better", True),
-    )
+    measure = Measure.of(validation)
     # A loss is stored in points where the measure is a share.
     limit, points = validation["limit"], measure.points
     digits = 2 if measure.unit == "%" else 4

@@ -245,8 +245,7 @@ def _measure(facts: Facts | None, entries: Mapping[str, Mapping[str, Any]]) -> t
     if not validations:
         return Measure(), 0
     first = validations[0]
-    measure = Measure(name=first["quality"], unit=first["unit"], higher_is_better=first.get("higher_is_better", True))
-    return measure, int(first["samples"])
+    return Measure.of(first), int(first["samples"])
 
 
 def _figures(entry: Mapping[str, Any], model: Model | None, *, tested: bool) -> Figures:

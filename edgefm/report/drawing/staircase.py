@@ -77,9 +77,7 @@ def _draw(axes: Axes, panel: _Panel, steps: Sequence[WaterfallStep], *, small: b
     _scale(axes, panel)
     axes.set_ylim(-0.6, len(steps) - (0.35 if small else 0.5))
     axes.set_title(panel.title, fontsize=8.5)
-    axes.grid(True, axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
+    style.as_rows(axes)
     for step in steps:
         if small:
             axes.text(

@@ -50,11 +50,7 @@ def courses(quantize: Mapping[str, Any]) -> tuple[Measure, list[Course]]:
         legs = tuple(_leg(finished) for finished in variant.get("passes", []))
         if not validation or not any(leg.qualities for leg in legs):
             continue
-        measure = Measure(
-            name=validation["quality"],
-            unit=validation["unit"],
-            higher_is_better=validation.get("higher_is_better", True),
-        )
+        measure = Measure.of(validation)
         tuned.append(
             Course(variant=variant["variant"], start=validation["float32"], legs=legs, end=validation["value"])
         )

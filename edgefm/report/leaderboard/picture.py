@@ -54,9 +54,7 @@ def draw(model: ModelBoard, *, width: float) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"one inference, p50, {unit.name}; less is better")
-    axes.grid(True, axis="x")
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
-    axes.spines["left"].set_visible(False)
+    style.as_rows(axes)
     modes = [mode for mode in _COLOURS if any(entry.mode == mode for entry in entries)]
     handles = [Line2D([], [], marker="o", linestyle="", color=_COLOURS[mode], label=mode) for mode in modes]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
