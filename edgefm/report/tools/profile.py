@@ -68,8 +68,8 @@ def alternative(profile: Profile) -> str:
     timed = [operator for operator in profile.operators if operator.time]
     longest = sorted(timed, key=lambda operator: -operator.time.value if operator.time else 0.0)[:3]
     unit = _unit(profile)
-    told = ", ".join(f"{one.layer} {unit.text(one.time.value)} {unit.name}" for one in longest if one.time)
-    return f"Time of each operator of {profile.model['name']}; the longest: {told}"
+    times = ", ".join(f"{row.layer} {unit.text(row.time.value)} {unit.name}" for row in longest if row.time)
+    return f"Time of each operator of {profile.model['name']}; the longest: {times}"
 
 
 def draw_profile(profile: Profile, *, width: float) -> Figure:
@@ -193,14 +193,14 @@ def _rows(profile: Profile, unit: TimeUnit, *, small: bool) -> list[_Row]:
     operators = list(profile.operators)
     others: list[Operator] = []
     if len(operators) > _MOST_ROWS:
-        by_time = sorted(operators, key=lambda one: one.time.value if one.time else float("inf"))
+        by_time = sorted(operators, key=lambda operator: operator.time.value if operator.time else float("inf"))
         others = by_time[: len(operators) - _MOST_ROWS + 1]
         kept = set(map(id, by_time[len(others) :]))
-        operators = [one for one in operators if id(one) in kept]
-    rows = [_row(one, profile, unit, small=small) for one in operators]
+        operators = [operator for operator in operators if id(operator) in kept]
+    rows = [_row(operator, profile, unit, small=small) for operator in operators]
     if others:
-        time_ns = sum(one.time.value for one in others if one.time)
-        share = sum(one.share or 0.0 for one in others)
+        time_ns = sum(operator.time.value for operator in others if operator.time)
+        share = sum(operator.share or 0.0 for operator in others)
         text = _figures(time_ns, share if profile.whole else None, None, unit, small=small)
         rows.append(_Row(label=f"{len(others)} others", text=text, time_ns=time_ns, at_peak_ns=0.0, kind=_OTHERS))
     return rows
@@ -239,18 +239,15 @@ def _figures(time_ns: float, share: float | None, peak_share: float | None, unit
 
 def _unit(profile: Profile) -> TimeUnit:
     """Return the unit for the longest operator: an inference's smallest operators may take next to nothing."""
-    return time_unit([max([one.time.value for one in profile.operators if one.time], default=1e3)])
+    return time_unit([max([operator.time.value for operator in profile.operators if operator.time], default=1e3)])
 
 
 def _standalone(inline: str) -> str:
     """Return an inline SVG as a file: with a namespace, a background, and the palette of either mode."""
-
-    def palette(colours: dict[str, str]) -> str:
-        return "".join(f"--{name}:{colour};" for name, colour in colours.items())
-
+    light, dark = style.css_variables(style.LIGHT), style.css_variables(style.DARK)
     look = (
-        f"<style>svg{{{palette(style.LIGHT)}--sans:'DejaVu Sans',Verdana,sans-serif;background:var(--paper)}}"
-        f"@media (prefers-color-scheme:dark){{svg{{{palette(style.DARK)}}}}}</style>"
+        f"<style>svg{{{light}--sans:'DejaVu Sans',Verdana,sans-serif;background:var(--paper)}}"
+        f"@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     )
     head, rest = inline.split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{look}{rest}\n'
