@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgefm.core.errors import ModelError
 from edgefm.tflite import flatbuffer
-from edgefm.tflite.flatbuffer import indices
+from edgefm.tflite.flatbuffer import indices, text
 
 # How often these run their graphs depends on values, or they keep state from call to call.
 _CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE"})
@@ -172,12 +172,10 @@ class Cutter:
             if tensor is None:
                 continue
             if flatbuffer.dtype(tensor) in _STATE:
-                raise ModelError(
-                    f"{name} works on '{_text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers"
-                )
+                raise ModelError(f"{name} works on '{text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers")
             if -1 in indices(tensor.shapeSignature):
                 shape = indices(tensor.shapeSignature)
-                raise ModelError(f"'{_text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
+                raise ModelError(f"'{text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
 
     def _find_constant(self) -> list[bool]:
         """Return for each tensor whether its values are known before the model runs."""
@@ -305,7 +303,7 @@ def _check(model: Any) -> None:
         for tensor in tensors:
             if tensor.externalBuffer:
                 raise ModelError(
-                    f"the values of '{_text(tensor.name)}' lie in another file",
+                    f"the values of '{text(tensor.name)}' lie in another file",
                     hint="Write the model again with its weights inside.",
                 )
             if tensor.buffer >= buffers:
@@ -340,7 +338,3 @@ def _calls(operator: Any) -> bool:
 
 def _vector(values: Sequence[int]) -> Any:
     return np.asarray(values, dtype=np.int32)
-
-
-def _text(name: bytes | None) -> str:
-    return (name or b"").decode("utf-8", errors="replace")

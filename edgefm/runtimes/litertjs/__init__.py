@@ -19,7 +19,7 @@ from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
 from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError
-from edgefm.runtimes.litertjs.model import ModelEnds, read_ends
+from edgefm.runtimes.litertjs.model import SignedEnds, read_ends
 from edgefm.runtimes.litertjs.server import PageServer
 from edgefm.runtimes.litertjs.watch import MainThreadWatch
 from edgefm.runtimes.session import BaseSession, check_input, check_threads
@@ -77,7 +77,7 @@ class LiteRTJsSession(BaseSession):
     An input goes to the page with the next invoke, and the outputs come back with it: one way there and back.
     """
 
-    def __init__(self, path: Path, ends: ModelEnds, *, threads: int, browser: Browser, server: PageServer) -> None:
+    def __init__(self, path: Path, ends: SignedEnds, *, threads: int, browser: Browser, server: PageServer) -> None:
         super().__init__(ends.input, ends.outputs, self._invoke)
         self._path = path
         self._browser, self._server = browser, server

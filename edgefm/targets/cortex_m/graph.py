@@ -141,23 +141,21 @@ def read(path: Path) -> Graph:
             raise ModelError(f"'{tensor.name}' of {path} has the shape {tensor.shape}", hint=_HINT)
     if not seen.outputs:
         raise ModelError(f"{path} has no output")
-    from ai_edge_litert.schema_py_generated import ModelT
+    from edgefm.tflite import flatbuffer
 
-    content = path.read_bytes()
-    parsed = ModelT.InitFromPackedBuf(content, 0)
     try:
-        return _graph(path, seen, parsed, content)
+        return _graph(path, seen, flatbuffer.read(path.read_bytes()))
     except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} is damaged: {error}", hint="Copy or write the file again.") from error
 
 
-def _graph(path: Path, seen: Inspection, parsed: Any, content: bytes) -> Graph:
+def _graph(path: Path, seen: Inspection, parsed: Any) -> Graph:
     graph = parsed.subgraphs[0]
     tensors: dict[int, Tensor] = {}
 
     def tensor(index: int) -> Tensor:
         if index not in tensors:
-            tensors[index] = _tensor(index, graph.tensors[index], seen, parsed.buffers, content)
+            tensors[index] = _tensor(index, graph.tensors[index], seen, parsed.buffers)
         return tensors[index]
 
     operators = tuple(
@@ -178,7 +176,7 @@ def _graph(path: Path, seen: Inspection, parsed: Any, content: bytes) -> Graph:
     )
 
 
-def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any, content: bytes) -> Tensor:
+def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any) -> Tensor:
     info = seen.tensors[index]
     shape = tuple(int(length) for length in _some(packed.shape))
     quantization = packed.quantization
@@ -188,11 +186,7 @@ def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any, content: by
         zeros = np.zeros(len(scales), np.int64)
     data = None
     if info.constant and info.dtype not in _UNREAD:
-        buffer = buffers[packed.buffer]
-        # The values may lie behind the FlatBuffer.
-        behind = buffer.size > 1
-        raw = content[buffer.offset : buffer.offset + buffer.size] if behind else bytes(buffer.data)
-        data = np.frombuffer(raw, np.dtype(info.dtype).newbyteorder("<")).reshape(shape)
+        data = np.frombuffer(bytes(buffers[packed.buffer].data), np.dtype(info.dtype).newbyteorder("<")).reshape(shape)
     return Tensor(
         index=index, name=info.name, dtype=info.dtype, shape=shape, scales=scales, zero_points=zeros, data=data
     )

@@ -233,9 +233,10 @@ class _Estimate:
     def _arena_bytes(self) -> float:
         """Return the end of the last tensor that vela placed, from the compiled file's own plan of its arena."""
         import numpy as np
-        from ai_edge_litert.schema_py_generated import ModelT
 
-        parsed = ModelT.InitFromPackedBuf(self._found.model.read_bytes(), 0)
+        from edgefm.tflite import flatbuffer
+
+        parsed = flatbuffer.read(self._found.model.read_bytes())
         plans = [entry for entry in parsed.metadata or () if entry.name == b"OfflineMemoryAllocation"]
         if len(plans) != 1:
             raise ModelError(f"the file that vela made of {self._source.path} holds {len(plans)} plans of its arena")
