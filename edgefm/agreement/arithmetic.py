@@ -21,7 +21,7 @@ _UNPACKING = ("DEQUANTIZE", "DENSIFY")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ends:
+class ModelTensors:
     """The ends of a model file, read from the file alone.
 
     Attributes:
@@ -49,7 +49,7 @@ class Ends:
         return sum(math.prod(sink.shape) for sink in self.sinks)
 
 
-def ends(found: Inspection) -> Ends:
+def ends(found: Inspection) -> ModelTensors:
     """Return the ends of an inspected model.
 
     Raises:
@@ -59,7 +59,7 @@ def ends(found: Inspection) -> Ends:
     path = Path(found.path)
     of_file = tflite_ends.read(path)
     model_ends.check(path, of_file)
-    return Ends(
+    return ModelTensors(
         source=of_file.inputs[0].details,
         sinks=tuple(end.details for end in of_file.outputs),
         level=tuple(_level(found, index) for index in found.outputs),

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgefm import targets
-from edgefm.agreement.cells import Cell
+from edgefm.agreement.cells import AgreementCell
 from edgefm.agreement.comparison import Outputs
 from edgefm.targets import raw_outputs as answers
 
@@ -28,7 +28,7 @@ class Answers:
     version: str | None = None
 
 
-def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
+def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
     """Return a model's outputs in a cell, and the version of the runtime that gave them.
 
     Raises:

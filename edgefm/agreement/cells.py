@@ -23,7 +23,7 @@ _OF_KINDS = {"qemu-aarch64": "aarch64", "browser": "wasm", "cortex-m": "thumb"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class AgreementCell:
     """A runtime with its kernel set on a target.
 
     Attributes:
@@ -74,7 +74,9 @@ class Absent:
     reason: str
 
 
-def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[tuple[Cell, ...], tuple[Absent, ...]]:
+def cells(
+    *, runtime: Sequence[str] = (), target: Sequence[str] = ()
+) -> tuple[tuple[AgreementCell, ...], tuple[Absent, ...]]:
     """Return the cells of this machine and of some targets, and what cannot take part.
 
     Whether a runtime is installed is found out when it is asked, in a process of its own. Other targets take part
@@ -95,7 +97,7 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
             raise RecipeError(
                 f"{bare} has no kernel set '{kernels}'", hint=f"It has: {', '.join(known) or 'one without a name'}."
             )
-    found: list[Cell] = []
+    found: list[AgreementCell] = []
     absent: list[Absent] = []
     for address in _addresses(target):
         place = _usable(address)
@@ -112,7 +114,7 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
                 absent.append(Absent(name=address, reason=error.message))
                 continue
             found += [
-                Cell(runtime=spelt, target=address, mode=place.mode)
+                AgreementCell(runtime=spelt, target=address, mode=place.mode)
                 for spelt in (sets if runtime or address == HOST else sets[:1])
                 if not runtime or spelt in runtime or runtimes.split(spelt)[0] in runtime
             ]

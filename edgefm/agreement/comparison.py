@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.agreement.arithmetic import Ends, Unit
+from edgefm.agreement.arithmetic import ModelTensors, Unit
 from edgefm.core.errors import EdgefmError
 from edgefm.statistics.estimates import Estimate, proportion
 
@@ -28,7 +28,7 @@ class NotComparableError(EdgefmError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class OutputComparison:
     """How answers differ from those of a reference.
 
     Attributes:
@@ -100,7 +100,7 @@ class Comparison:
         return {**asdict(self), "differing": self.differing.to_json()}
 
 
-def checked(outputs: Sequence[NDArray[Any]], *, ends: Ends, samples: int) -> Outputs:
+def checked(outputs: Sequence[NDArray[Any]], *, ends: ModelTensors, samples: int) -> Outputs:
     """Return answers in the shapes [samples, ...] of the model file.
 
     Raises:
@@ -121,7 +121,7 @@ def checked(outputs: Sequence[NDArray[Any]], *, ends: Ends, samples: int) -> Out
     return tuple(found)
 
 
-def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
+def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> OutputComparison:
     """Return how answers differ from those of a reference.
 
     Two NaN in one place are equal, two zeros of other sign as well.
@@ -133,7 +133,7 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
 
     >>> from edgefm.runtimes.base import TensorDetails
     >>> end = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)
-    >>> whole = Ends(source=end, sinks=(end,), level=(1.0,), arithmetic="integer")
+    >>> whole = ModelTensors(source=end, sinks=(end,), level=(1.0,), arithmetic="integer")
     >>> first, second = np.array([[1, 2, 3], [9, 0, 0]], np.int8), np.array([[1, 2, 3], [7, 0, 8]], np.int8)
     >>> found = compare((first,), (second,), ends=whole)
     >>> found.largest, found.largest_absolute, found.equal_samples, found.argmax_changes
@@ -153,7 +153,7 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
         if largest[sample] * unit > worst[0]:
             worst = (float(largest[sample] * unit), float(largest[sample] * real), place, sample)
     finite = np.isfinite(worst[0])
-    return Comparison(
+    return OutputComparison(
         unit=ends.unit,
         largest=worst[0] if finite else None,
         largest_absolute=worst[1] if finite else None,
@@ -189,7 +189,7 @@ def _largest_distances(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[
     return found, same
 
 
-def _units(ends: Ends, place: int, reference: NDArray[Any]) -> tuple[float, float]:
+def _units(ends: ModelTensors, place: int, reference: NDArray[Any]) -> tuple[float, float]:
     """Return what a difference of 1 between two stored values is in the model's unit, and as a real number."""
     scale, level = ends.sinks[place].scale, ends.level[place]
     if level == 1.0 and not ends.sinks[place].dtype.startswith("float"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgefm import schemas
 from edgefm.agreement import families
-from edgefm.agreement.comparison import Comparison
+from edgefm.agreement.comparison import OutputComparison
 from edgefm.agreement.layers import FirstDifference
 from edgefm.agreement.matrix import Agreement, Row, pair_verdict
 from edgefm.core import artefacts, runs
@@ -103,7 +103,7 @@ def verdict_lines(found: Agreement) -> Iterator[str]:
             )
 
 
-def difference(comparison: Comparison) -> str:
+def difference(comparison: OutputComparison) -> str:
     """Return the largest difference with its unit."""
     if comparison.largest is None:
         return "NaN or infinity on one side alone"

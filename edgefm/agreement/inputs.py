@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.benchmarking import feeding
 from edgefm.core import artefacts
 from edgefm.core.errors import DataError, ModelError
@@ -22,7 +22,7 @@ _LEAST, _GREATEST = -128, 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class MatrixInputs:
     """What goes into every cell.
 
     Attributes:
@@ -64,12 +64,12 @@ def from_data(
     model: Path,
     dataset: Dataset,
     *,
-    ends: Ends,
+    ends: ModelTensors,
     samples: int,
     seed: int = 0,
     mean: float | None = None,
     std: float | None = None,
-) -> Inputs:
+) -> MatrixInputs:
     """Return test samples of a data set, encoded by the model's contract (see `edgefm.benchmarking.feeding`).
 
     Args:
@@ -106,7 +106,7 @@ def from_data(
             hint="Give other data with --data, or --random for random inputs.",
         )
     places = _drawn(len(pictures), samples, seed)
-    return Inputs(
+    return MatrixInputs(
         values=found.encode(pictures[places]),
         labels=dataset.test.labels[places],
         task=dataset.task,
@@ -118,7 +118,7 @@ def from_data(
     )
 
 
-def from_chance(model: Path, *, ends: Ends, samples: int, reason: str, seed: int = 0) -> Inputs:
+def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, seed: int = 0) -> MatrixInputs:
     """Return random inputs: uniform over all levels of an integer, over pixels by the contract, else from 0 to 1.
 
     Args:
@@ -146,12 +146,12 @@ def from_chance(model: Path, *, ends: Ends, samples: int, reason: str, seed: int
         low = max(limits.min, _LEAST) if small else limits.min
         high = min(limits.max, _GREATEST) if small else limits.max
         values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
-    return Inputs(
+    return MatrixInputs(
         values=values, labels=None, task=None, source="random", name=None, available=None, reason=reason, seed=seed
     )
 
 
-def _drawable(ends: Ends) -> str:
+def _drawable(ends: ModelTensors) -> str:
     try:
         dtype = np.dtype(ends.source.dtype)
     except TypeError:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic, asking, families
-from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.agreement.asking import Answers
-from edgefm.agreement.cells import Absent, Cell
-from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
+from edgefm.agreement.cells import Absent, AgreementCell
+from edgefm.agreement.comparison import OutputComparison, Outputs, checked, compare
 from edgefm.agreement.families import Family
-from edgefm.agreement.inputs import Inputs
+from edgefm.agreement.inputs import MatrixInputs
 from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch, Prefix
 from edgefm.benchmarking import presence
 from edgefm.benchmarking.scores import quality_json, score
@@ -30,7 +30,7 @@ from edgefm.tflite.inspection import inspect
 
 # All answers of all cells are held for the comparison of each with each.
 _HELD_VALUES = 1 << 27
-_Ask = Callable[[Cell, Path, NDArray[Any]], Answers]
+_Ask = Callable[[AgreementCell, Path, NDArray[Any]], Answers]
 _NO_FAMILY = Family(name="unknown", title="runtimes that no row of the table knows", references=())
 
 
@@ -53,7 +53,7 @@ class Row:
       first_difference: of an alarm: the first layer that leaves the tolerance, or why none can be named.
     """
 
-    cell: Cell
+    cell: AgreementCell
     reason: str | None = None
     seconds: float | None = None
     version: str | None = None
@@ -62,7 +62,7 @@ class Row:
     share: float | None = None
     evidence: str | None = None
     verdict: str | None = None
-    comparison: Comparison | None = None
+    comparison: OutputComparison | None = None
     quality: Mapping[str, Any] | None = None
     first_difference: FirstDifference | str | None = None
 
@@ -88,12 +88,12 @@ class Agreement:
     """
 
     model: Path
-    ends: Ends
-    inputs: Inputs
+    ends: ModelTensors
+    inputs: MatrixInputs
     rows: tuple[Row, ...]
-    references: Mapping[str, Cell]
-    between: Mapping[tuple[str, str], Comparison]
-    pairs: Mapping[tuple[int, int], Comparison] = field(repr=False)
+    references: Mapping[str, AgreementCell]
+    between: Mapping[tuple[str, str], OutputComparison]
+    pairs: Mapping[tuple[int, int], OutputComparison] = field(repr=False)
     absent: tuple[Absent, ...]
 
     @property
@@ -110,8 +110,8 @@ class Agreement:
 def agree(
     model: Path,
     *,
-    cells: Sequence[Cell],
-    inputs: Inputs,
+    cells: Sequence[AgreementCell],
+    inputs: MatrixInputs,
     quality: Quality | None = None,
     absent: Sequence[Absent] = (),
     ask: _Ask = asking.ask,
@@ -141,8 +141,8 @@ def agree(
 
 def _agree(
     model: Path,
-    cells: Sequence[Cell],
-    inputs: Inputs,
+    cells: Sequence[AgreementCell],
+    inputs: MatrixInputs,
     quality: Quality | None,
     absent: Sequence[Absent],
     ask: _Ask,
@@ -161,7 +161,7 @@ def _agree(
         )
     rows, references = _judged(rows, outputs, ends)
 
-    def outputs_alone(cell: Cell, part: Path, values: NDArray[Any]) -> Outputs:
+    def outputs_alone(cell: AgreementCell, part: Path, values: NDArray[Any]) -> Outputs:
         return ask(cell, part, values).outputs
 
     search = FirstDifferenceSearch(
@@ -199,7 +199,7 @@ def _agree(
 def _safely(ask: _Ask) -> _Ask:
     """Let whatever a runtime or a target of another package raises be an EdgefmError: it costs its row alone."""
 
-    def asked(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
+    def asked(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
         try:
             return ask(cell, model, inputs)
         except EdgefmError:
@@ -210,7 +210,7 @@ def _safely(ask: _Ask) -> _Ask:
     return asked
 
 
-def _that_fit(inputs: Inputs, ends: Ends, cells: int, progress: Progress) -> Inputs:
+def _that_fit(inputs: MatrixInputs, ends: ModelTensors, cells: int, progress: Progress) -> MatrixInputs:
     most = max(1, _HELD_VALUES // max(1, ends.values_a_sample * cells))
     if len(inputs) <= most:
         return inputs
@@ -220,12 +220,12 @@ def _that_fit(inputs: Inputs, ends: Ends, cells: int, progress: Progress) -> Inp
 
 def _answers(
     model: Path,
-    cells: Sequence[Cell],
-    inputs: Inputs,
-    ends: Ends,
+    cells: Sequence[AgreementCell],
+    inputs: MatrixInputs,
+    ends: ModelTensors,
     ask: _Ask,
     progress: Progress,
-) -> tuple[list[Row], dict[Cell, Outputs]]:
+) -> tuple[list[Row], dict[AgreementCell, Outputs]]:
     rows, outputs = [], {}
     for place, cell in enumerate(cells):
         progress.step("answers", place, len(cells), {"cell": cell.name})
@@ -241,7 +241,9 @@ def _answers(
     return rows, outputs
 
 
-def _judged(rows: Sequence[Row], outputs: Mapping[Cell, Outputs], ends: Ends) -> tuple[list[Row], dict[str, Cell]]:
+def _judged(
+    rows: Sequence[Row], outputs: Mapping[AgreementCell, Outputs], ends: ModelTensors
+) -> tuple[list[Row], dict[str, AgreementCell]]:
     """Return the rows with family and verdict, in the order of the families, and the reference of each."""
     placed: dict[str, list[tuple[Row, families.Membership]]] = {}
     strangers = []
@@ -274,9 +276,9 @@ def _verdict(
     row: Row,
     belongs: families.Membership,
     family: Family,
-    reference: Cell,
-    outputs: Mapping[Cell, Outputs],
-    ends: Ends,
+    reference: AgreementCell,
+    outputs: Mapping[AgreementCell, Outputs],
+    ends: ModelTensors,
 ) -> Row:
     known = replace(row, family=family.name, limit=belongs.limit, share=belongs.share, evidence=belongs.evidence)
     if row.cell == reference:
@@ -286,7 +288,7 @@ def _verdict(
     return replace(known, verdict=verdict, comparison=comparison)
 
 
-def pair_verdict(first: Row, second: Row, comparison: Comparison) -> str | None:
+def pair_verdict(first: Row, second: Row, comparison: OutputComparison) -> str | None:
     """Return what the difference of two cells means: 'within', 'alarm', or None where they are of two families.
 
     With the reference of the family it is the verdict of the other. Two members that are within their tolerances are
@@ -303,12 +305,16 @@ def pair_verdict(first: Row, second: Row, comparison: Comparison) -> str | None:
     return "within" if comparison.within_both(*tolerances) else "alarm"
 
 
-def _distance(outputs: Mapping[Cell, Outputs], one: Cell, other: Cell, ends: Ends) -> float:
+def _distance(
+    outputs: Mapping[AgreementCell, Outputs], one: AgreementCell, other: AgreementCell, ends: ModelTensors
+) -> float:
     largest = compare(outputs[one], outputs[other], ends=ends).largest
     return np.inf if largest is None else largest
 
 
-def _with_layer(row: Row, references: Mapping[str, Cell], inputs: Inputs, search: FirstDifferenceSearch) -> Row:
+def _with_layer(
+    row: Row, references: Mapping[str, AgreementCell], inputs: MatrixInputs, search: FirstDifferenceSearch
+) -> Row:
     assert row.family is not None and row.comparison is not None and row.limit is not None
     # Small differences in too many values: the first layer that differs at all.
     limit = 0.0 if row.comparison.within(row.limit) else row.limit
@@ -321,7 +327,9 @@ def _with_layer(row: Row, references: Mapping[str, Cell], inputs: Inputs, search
     return replace(row, first_difference=found)
 
 
-def _quality(outputs: Outputs, ends: Ends, inputs: Inputs, quality: Quality | None) -> dict[str, Any] | None:
+def _quality(
+    outputs: Outputs, ends: ModelTensors, inputs: MatrixInputs, quality: Quality | None
+) -> dict[str, Any] | None:
     if quality is None or inputs.labels is None:
         return None
     real = tuple(_real(output, ends, place) for place, output in enumerate(outputs))
@@ -339,7 +347,7 @@ def _quality(outputs: Outputs, ends: Ends, inputs: Inputs, quality: Quality | No
     }
 
 
-def _real(output: NDArray[Any], ends: Ends, place: int) -> NDArray[np.float32]:
+def _real(output: NDArray[Any], ends: ModelTensors, place: int) -> NDArray[np.float32]:
     sink = ends.sinks[place]
     tensor = Tensor(
         name=sink.name,

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.benchmarking.scores import Score
+from edgefm.benchmarking.scores import QualityScore
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
+from edgefm.statistics.estimates import Samples
 from edgefm.targets.base import Figure
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
-
-# Nanoseconds in the order in which they were measured; an array of int64 takes a fourth of a list's memory.
-Samples: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ class MeasuredModel:
     macs: int | None = None
     predicted: NDArray[np.int32] | None = None
     confidence: NDArray[np.float32] | None = None
-    score: Score | None = None
+    score: QualityScore | None = None
     unscored: str | None = None
 
     @property

@@ -11,8 +11,8 @@ import click
 from edgefm.cli import render
 
 if TYPE_CHECKING:
-    from edgefm.agreement.arithmetic import Ends
-    from edgefm.agreement.inputs import Inputs
+    from edgefm.agreement.arithmetic import ModelTensors
+    from edgefm.agreement.inputs import MatrixInputs
     from edgefm.data.quality import Quality
 
 _PATH = click.Path(path_type=Path)
@@ -99,7 +99,7 @@ def command(
 
 def _inputs(
     model: Path,
-    ends: Ends,
+    ends: ModelTensors,
     options: Mapping[str, Any],
     data_dir: Path | None,
     *,
@@ -109,7 +109,7 @@ def _inputs(
     mean: float | None,
     std: float | None,
     bars: render.Bars,
-) -> tuple[Inputs, Quality | None]:
+) -> tuple[MatrixInputs, Quality | None]:
     """Return the inputs and the measure of quality; random inputs where no data were given and none fit."""
     from edgefm.agreement.inputs import from_chance, from_data
     from edgefm.cli.own_data import given_data

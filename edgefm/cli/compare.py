@@ -11,7 +11,7 @@ from edgefm.cli import render
 from edgefm.cli.measured_now import measure_now, measuring_options, refuse_measuring_options
 
 if TYPE_CHECKING:
-    from edgefm.comparison.compare import Comparison, Pair
+    from edgefm.comparison.compare import ModelPair, RecordComparison
 
 
 @click.command()
@@ -73,7 +73,7 @@ def command(
     from edgefm.comparison.compare import compare
     from edgefm.comparison.subjects import Subject, is_model, open_subject
 
-    def compared(one: Subject, other: Subject) -> Comparison:
+    def compared(one: Subject, other: Subject) -> RecordComparison:
         unit = next((row["quality"]["unit"] for row in one.record["models"] if row["quality"]), "%")
         margins = Margins(
             latency=margin_latency / 100,
@@ -110,7 +110,7 @@ def command(
     return found.exit_code
 
 
-def show(found: Comparison) -> None:
+def show(found: RecordComparison) -> None:
     """Print a comparison: what differs, a table of verdicts, the sentences, and what follows."""
     from edgefm.comparison import verdicts
 
@@ -145,11 +145,11 @@ def _named(subject: Any, model: str | None) -> Any:
     return replace(subject, model=model)
 
 
-def _title(pair: Pair) -> str:
+def _title(pair: ModelPair) -> str:
     return pair.first if pair.first == pair.second else f"{pair.second} against {pair.first}"
 
 
-def _rows(pair: Pair) -> list[list[str]]:
+def _rows(pair: ModelPair) -> list[list[str]]:
     from edgefm.comparison import verdicts
 
     if pair.failure:

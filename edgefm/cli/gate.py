@@ -11,7 +11,7 @@ from edgefm.cli import render
 from edgefm.cli.measured_now import measure_now, measuring_options, refuse_measuring_options
 
 if TYPE_CHECKING:
-    from edgefm.comparison.gate import Gate
+    from edgefm.comparison.gate import GateResult
 
 _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checked": "yellow"}
 
@@ -83,7 +83,7 @@ def command(
     return found.exit_code
 
 
-def show(found: Gate) -> None:
+def show(found: GateResult) -> None:
     """Print a table of the limits, the reasons, and what came of it."""
     from edgefm.comparison import wording
 

@@ -12,7 +12,7 @@ import click
 from edgefm.cli import render
 
 if TYPE_CHECKING:
-    from edgefm.profiling.result import Check, Operator, Profile
+    from edgefm.profiling.result import Profile, ProfiledOperator, SumCheck
 
 _LIMITS = {
     "compute": "at least half of the peak's speed",
@@ -125,7 +125,7 @@ def _checks(found: Profile) -> Iterator[str]:
         yield "the times do not add up: measure again on a quieter machine, with more --rounds, or another --method"
 
 
-def _check(check: Check) -> str:
+def _check(check: SumCheck) -> str:
     what = "operators one by one" if check.method == "operators" else "differences of prefixes"
     off = 100 * (check.of_whole.value - 1)
     low, high = 100 * (check.of_whole.low - 1), 100 * (check.of_whole.high - 1)
@@ -135,7 +135,7 @@ def _check(check: Check) -> str:
     return f"{text}; {'within 10 %' if check.holds else 'MORE THAN 10 % OFF'}"
 
 
-def _row(operator: Operator) -> list[str]:
+def _row(operator: ProfiledOperator) -> list[str]:
     time, size = operator.time, operator.weight_bytes + operator.activation_bytes
     return [
         str(operator.index),

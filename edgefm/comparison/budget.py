@@ -78,7 +78,7 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class GateBudget:
     """The limits of a project.
 
     Attributes:
@@ -92,7 +92,7 @@ class Budget:
     strict: bool = False
 
 
-def read(path: Path) -> Budget:
+def read(path: Path) -> GateBudget:
     """Return the budget in a TOML file.
 
     Raises:
@@ -109,7 +109,7 @@ def read(path: Path) -> Budget:
     return parse(value, where=str(path))
 
 
-def parse(value: Mapping[str, Any], *, where: str) -> Budget:
+def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
     """Return the budget that a TOML document means.
 
     Args:
@@ -140,7 +140,7 @@ def parse(value: Mapping[str, Any], *, where: str) -> Budget:
     )
     if not limits:
         raise BudgetError(f"{where} sets no limit", hint=_example())
-    return Budget(limits=limits, baseline=baseline, strict=strict)
+    return GateBudget(limits=limits, baseline=baseline, strict=strict)
 
 
 def _checked(where: str, name: str, given: Any) -> float:

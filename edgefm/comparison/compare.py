@@ -19,7 +19,7 @@ CORRECTIONS = ("holm", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class ModelPair:
     """Two models that were compared.
 
     Attributes:
@@ -36,7 +36,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class RecordComparison:
     """What a comparison of two records found; 'first' and 'second' are the records A and B.
 
     Attributes:
@@ -52,7 +52,7 @@ class Comparison:
 
     first: str
     second: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ModelPair, ...]
     differences: tuple[Difference, ...]
     forced: bool
     tests: int
@@ -60,14 +60,14 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
-    def worse(self) -> tuple[tuple[Pair, Aspect], ...]:
+    def worse(self) -> tuple[tuple[ModelPair, Aspect], ...]:
         """Where the second is worse beyond the margins."""
         return tuple((pair, one) for pair in self.pairs for one in pair.aspects if aspects.beyond_margin(one))
 
     @property
-    def not_compared(self) -> tuple[tuple[Pair, Aspect | None], ...]:
+    def not_compared(self) -> tuple[tuple[ModelPair, Aspect | None], ...]:
         """What should have been compared and could not be: refused, too few rounds, a quality without interval."""
-        found: list[tuple[Pair, Aspect | None]] = [(pair, None) for pair in self.pairs if pair.failure]
+        found: list[tuple[ModelPair, Aspect | None]] = [(pair, None) for pair in self.pairs if pair.failure]
         found += [(pair, one) for pair in self.pairs for one in pair.aspects if aspects.is_missing(one)]
         return tuple(found)
 
@@ -109,7 +109,7 @@ def compare(
     latency: bool = True,
     force: bool = False,
     correction: str = "holm",
-) -> Comparison:
+) -> RecordComparison:
     """Return how the models of the second record compare with those of the same names in the first.
 
     Models are matched by name; a single model on both sides is matched whatever it is called. Latencies are compared
@@ -140,7 +140,7 @@ def compare(
     for one, other in matched:
         if one["status"] != "ok" or other["status"] != "ok":
             failures = [f"{row['name']}: {row['reason']}" for row in (one, other) if row["status"] != "ok"]
-            pairs.append(Pair(first=one["name"], second=other["name"], failure="; ".join(failures)))
+            pairs.append(ModelPair(first=one["name"], second=other["name"], failure="; ".join(failures)))
             continue
         # In one record two runtimes stand side by side because that is what is compared.
         of_rows = () if together else differences.row_differences(one, other)
@@ -156,7 +156,7 @@ def compare(
             *aspects.exact_figures(one, other, margin=given.size),
         ]
         pairs.append(
-            Pair(first=one["name"], second=other["name"], aspects=tuple(one for one in found if one is not None))
+            ModelPair(first=one["name"], second=other["name"], aspects=tuple(one for one in found if one is not None))
         )
     if (
         latency
@@ -167,7 +167,7 @@ def compare(
     for subject, name in ((first, "the benchmark"),) if together else ((first, first.name), (second, second.name)):
         notes += [f"{name} was disturbed: {told}" for told in _disturbed(subject)]
     judged, tests = _corrected(pairs, correction)
-    return Comparison(
+    return RecordComparison(
         first=first.name,
         second=second.name,
         pairs=judged,
@@ -244,7 +244,7 @@ def _of_two_times(first: Subject, second: Subject) -> list[str]:
     return notes
 
 
-def _corrected(pairs: list[Pair], correction: str) -> tuple[tuple[Pair, ...], int]:
+def _corrected(pairs: list[ModelPair], correction: str) -> tuple[tuple[ModelPair, ...], int]:
     """Return the pairs judged by p raised for all tests, and how many tests there were."""
     places = [
         (i, j)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgefm.comparison import aspects, differences
-from edgefm.comparison.budget import KEYS, Budget, Limit
+from edgefm.comparison.budget import KEYS, GateBudget, Limit
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
 from edgefm.statistics.estimates import Estimate
 from edgefm.statistics.round_comparison import TOO_FEW
@@ -20,7 +20,7 @@ STATES = (HELD, BROKEN, UNDECIDED, UNCHECKED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class LimitCheck:
     """One limit, held against one model.
 
     Attributes:
@@ -49,7 +49,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class GateResult:
     """What came of a budget.
 
     Attributes:
@@ -61,7 +61,7 @@ class Gate:
 
     record: str
     baseline: str | None
-    checks: tuple[Check, ...]
+    checks: tuple[LimitCheck, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -83,7 +83,7 @@ class Gate:
         }
 
 
-def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, force: bool = False) -> Gate:
+def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = None, force: bool = False) -> GateResult:
     """Return which limits of a budget the models of a record keep.
 
     Sizes, counts and the accuracy on given images have no chance in them: the figure decides. Of a latency the
@@ -103,13 +103,15 @@ def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, f
             f"the baseline record {baseline.name} takes the place of the budget's baseline '{budget.baseline}'"
         )
     between = () if baseline is None else differences.differences(baseline.record, subject.record)
-    checks: list[Check] = []
+    checks: list[LimitCheck] = []
     for limit in budget.limits:
         rows = [row for name, row in subject.rows.items() if _matches(name, limit.models)]
         if not rows:
             names = ", ".join(subject.rows)
             reason = f"no model of the record is called so; it has {names}"
-            checks.append(Check(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason))
+            checks.append(
+                LimitCheck(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
+            )
         if KEYS[limit.key].baseline and baseline is None:
             # A ratio of the baseline to itself is 1, whatever the model.
             others = [row for row in rows if row["name"] != budget.baseline]
@@ -133,7 +135,7 @@ def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, f
         notes += [f"forced: the baseline's {one.what} is {one.first}, here {one.second}" for one in between]
     session: Mapping[str, Any] = subject.record.get("session", {})
     notes += [f"the benchmark was disturbed: {told}" for told in session.get("disturbed", [])]
-    return Gate(
+    return GateResult(
         record=subject.name,
         baseline=budget.baseline if baseline is None else baseline.name,
         checks=tuple(checks),
@@ -145,11 +147,11 @@ def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
-def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> Check:
-    return Check(model=row["name"], key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
+def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> LimitCheck:
+    return LimitCheck(model=row["name"], key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
 
 
-def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> Check:
+def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
     """Check a limit that takes no baseline."""
     key = limit.key
     if key in ("size_bytes", "size_gzip_bytes"):
@@ -184,12 +186,12 @@ def _against_baseline(
     subject: Subject,
     row: Mapping[str, Any],
     limit: Limit,
-    budget: Budget,
+    budget: GateBudget,
     baseline: Subject | None,
     between: tuple[differences.Difference, ...],
     *,
     force: bool,
-) -> Check:
+) -> LimitCheck:
     base: Mapping[str, Any] | None
     other = baseline or subject
     if baseline is None:
@@ -236,20 +238,20 @@ def _exact(
     low: float | None = None,
     high: float | None = None,
     reason: str | None = None,
-) -> Check:
+) -> LimitCheck:
     # 0.91 - 0.90 is 0.010000000000000009: no limit of 0.01 is broken by that.
     state = HELD if value <= limit.value + 1e-12 else BROKEN
-    return Check(
+    return LimitCheck(
         model=row["name"], key=limit.key, limit=limit.value, state=state, value=value, low=low, high=high, reason=reason
     )
 
 
-def _quality(row: Mapping[str, Any], limit: Limit, found: Mapping[str, Any], *, higher_is_better: bool) -> Check:
+def _quality(row: Mapping[str, Any], limit: Limit, found: Mapping[str, Any], *, higher_is_better: bool) -> LimitCheck:
     value = found["value"]
     if value is None:
         return _unchecked(row, limit, str(found["reason"]))
     held = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
-    return Check(
+    return LimitCheck(
         model=row["name"],
         key=limit.key,
         limit=limit.value,
@@ -260,7 +262,7 @@ def _quality(row: Mapping[str, Any], limit: Limit, found: Mapping[str, Any], *, 
     )
 
 
-def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, strict: bool, few: bool) -> Check:
+def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, strict: bool, few: bool) -> LimitCheck:
     reason = None
     if not few and found.high <= limit.value:
         state = HELD
@@ -270,7 +272,7 @@ def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, stric
         state = BROKEN if strict else UNDECIDED
         reason = "too few rounds" if few else "its interval reaches across the limit"
         reason += ", and the budget is strict" if strict else ""
-    return Check(
+    return LimitCheck(
         model=row["name"],
         key=limit.key,
         limit=limit.value,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, Check, Gate
+from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, GateResult, LimitCheck
 from edgefm.comparison.wording import bound, sentence
 from edgefm.core import artefacts
 
@@ -17,7 +17,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write(path: Path, found: Gate) -> Path:
+def write(path: Path, found: GateResult) -> Path:
     """Write a test case for each limit: broken is a failure, not checked an error, undecided passes and says so."""
     suite = TestSuite("edgefm gate")
     suite.add_property("record", _allowed(found.record))
@@ -35,7 +35,7 @@ def write(path: Path, found: Gate) -> Path:
     return artefacts.write_bytes(path, content)
 
 
-def _case(check: Check) -> TestCase:
+def _case(check: LimitCheck) -> TestCase:
     case = TestCase(_allowed(f"{check.key}, {bound(check)}"))
     case.classname = _allowed(f"edgefm.gate.{check.model}")
     told = _allowed(sentence(check))

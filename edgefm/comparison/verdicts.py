@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect
-from edgefm.comparison.compare import Comparison, Pair
+from edgefm.comparison.compare import ModelPair, RecordComparison
 
 _UNITS = {"size_bytes": "size", "size_gzip_bytes": "gzipped size"}
 
@@ -35,7 +35,7 @@ def sentence(aspect: Aspect, *, tests: int = 1) -> str:
     return f"{name}: B has {figure(aspect, aspect.second)}, A {figure(aspect, aspect.first)}{change}{how}{end}"
 
 
-def judgement(pair: Pair) -> str:
+def judgement(pair: ModelPair) -> str:
     """Return in a few words what a pair says of B: 'better in latency and size; worse in accuracy'."""
     if pair.failure:
         return f"could not be compared: {pair.failure}"
@@ -47,7 +47,7 @@ def judgement(pair: Pair) -> str:
     return "; ".join(told) or "no difference seen"
 
 
-def conclusion(found: Comparison) -> str:
+def conclusion(found: RecordComparison) -> str:
     """Return one line on what follows from a comparison."""
     worse = found.worse
     if worse:

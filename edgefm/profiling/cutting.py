@@ -26,7 +26,7 @@ _PLACES = frozenset({"int32", "int64", "uint32", "uint64", "bool", "int16", "uin
 _UNUSED = b"edgefm_unused_input"
 
 
-def prefix(content: flatbuffer.Content, operator: int) -> bytes:
+def prefix(content: flatbuffer.FileContent, operator: int) -> bytes:
     """Return the model whose outputs are those of one operator of a model.
 
     Its inputs are the model's, all of them; it holds the operators that the outputs depend on and nothing else.
@@ -40,7 +40,7 @@ def prefix(content: flatbuffer.Content, operator: int) -> bytes:
     return Cutter(content).prefix(operator)
 
 
-def one_operator(content: flatbuffer.Content, operator: int) -> bytes:
+def one_operator(content: flatbuffer.FileContent, operator: int) -> bytes:
     """Return the model of one operator: its activations are the inputs, its results the outputs.
 
     Args:
@@ -55,7 +55,7 @@ def one_operator(content: flatbuffer.Content, operator: int) -> bytes:
 class Cutter:
     """A model that is read once and cut often; each cut copies its own constants alone."""
 
-    def __init__(self, content: flatbuffer.Content) -> None:
+    def __init__(self, content: flatbuffer.FileContent) -> None:
         """Read a model.
 
         Raises:

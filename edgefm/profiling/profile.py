@@ -33,7 +33,7 @@ from edgefm.profiling import synthetic
 from edgefm.profiling.cutting import Cutter
 from edgefm.profiling.limits import CHAIN, Limits, limited_by, measure_limits
 from edgefm.profiling.names import layer_name
-from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
+from edgefm.profiling.result import Disturbed, Method, Profile, ProfiledOperator, SumCheck, rate
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
 from edgefm.statistics.estimates import Estimate, interval
 from edgefm.tflite.inspection import Inspection, inspect
@@ -151,7 +151,7 @@ class _Bench:
 
     def profile(self, method: str) -> Profile:
         """Measure, check, and measure anew where the check does not hold and another method may be taken."""
-        checks: list[Check] = []
+        checks: list[SumCheck] = []
         times: _Times | None = None
         failed: _NotTimedError | None = None
         if method != "prefixes":
@@ -183,7 +183,7 @@ class _Bench:
         )
         return self._result(times, checks, limits)
 
-    def _anew(self, times: _Times, checks: Sequence[Check]) -> bool:
+    def _anew(self, times: _Times, checks: Sequence[SumCheck]) -> bool:
         """Return whether the operators' sum is off for another reason than other load on the machine."""
         if not checks or not checks[-1].off:
             return False
@@ -314,12 +314,12 @@ class _Bench:
         found: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
         return found
 
-    def _check(self, times: _Times) -> list[Check]:
+    def _check(self, times: _Times) -> list[SumCheck]:
         if times.whole is None:
             return []
         total = np.sum([times.call, *times.operators.values()], axis=0)
         return [
-            Check(
+            SumCheck(
                 method=times.method,
                 sum=_estimate(total),
                 of_whole=_estimate(total / times.whole),
@@ -327,7 +327,7 @@ class _Bench:
             )
         ]
 
-    def _result(self, times: _Times, checks: Sequence[Check], limits: Limits) -> Profile:
+    def _result(self, times: _Times, checks: Sequence[SumCheck], limits: Limits) -> Profile:
         parts = [one for one in times.timed.values() if one.rounds]
         # Operators in turn share their turns.
         parts = parts[:1] if times.method == "operators" else parts
@@ -370,7 +370,7 @@ class _Bench:
             notes=tuple(self._notes),
         )
 
-    def _operator(self, place: int, times: _Times, limits: Limits) -> Operator:
+    def _operator(self, place: int, times: _Times, limits: Limits) -> ProfiledOperator:
         info, tensors = self._found.operators[place], self._found.tensors
         activations = self._cutter.activations(place)
         # An input that is neither comes from no operator: a constant, as it is or unpacked, or a variable.
@@ -384,7 +384,7 @@ class _Bench:
         # All of the model's bytes are touched between two calls of an operator: they say which cache its own lie in.
         among = self._found.weight_bytes + self._found.largest_activation_bytes
         floors = limits.floors_ns(macs=info.macs, dtype=dtype, size_bytes=weights + moved, among_bytes=among)
-        return Operator(
+        return ProfiledOperator(
             index=place,
             name=info.name,
             layer=layer_name([tensors[index].name for index in info.outputs], [tensors[i].name for i in activations]),
@@ -411,7 +411,7 @@ class _Bench:
         return f"{place} {self._cutter.name(place)}"
 
 
-def _beyond_peak(operator: Operator, limits: Limits) -> bool:
+def _beyond_peak(operator: ProfiledOperator, limits: Limits) -> bool:
     """Return whether an operator is faster than the peak even at the upper end of its time's interval."""
     peak = limits.peaks.get(operator.dtype or "")
     if peak is None or operator.time is None or operator.peak_share is None:

@@ -24,7 +24,7 @@ TOLERANCE = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operator:
+class ProfiledOperator:
     """An operator and its time.
 
     Attributes:
@@ -72,7 +72,7 @@ class Operator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class SumCheck:
     """The operators' times summed, against the whole model's.
 
     Attributes:
@@ -159,15 +159,15 @@ class Profile:
     whole_reason: str | None
     whole_rounds: Sequence[Sequence[int]] = field(repr=False)
     call: Estimate
-    checks: tuple[Check, ...]
+    checks: tuple[SumCheck, ...]
     limits: Limits
-    operators: tuple[Operator, ...]
+    operators: tuple[ProfiledOperator, ...]
     unpacking: tuple[int, ...]
     disturbed: Disturbed
     notes: tuple[str, ...]
 
     @property
-    def check(self) -> Check | None:
+    def check(self) -> SumCheck | None:
         """The check of the method that the operators' times come from; None without a whole."""
         return self.checks[-1] if self.checks else None
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
-from edgefm.runtimes.model_ends import End, Ends
+from edgefm.runtimes.model_ends import End, ModelEnds
 from edgefm.tflite import schema_fields as fields
 from edgefm.tflite import tflite_file
 from edgefm.tflite.tables import DAMAGES, Table
@@ -26,7 +26,7 @@ _WIDEST = 16
 _T = TypeVar("_T")
 
 
-def read(path: Path) -> Ends:
+def read(path: Path) -> ModelEnds:
     """Return the inputs and outputs of a .tflite file's main graph.
 
     Raises:
@@ -60,14 +60,14 @@ def read_root(path: Path, of: Callable[[Table], _T]) -> _T:
             ) from error
 
 
-def _ends(model: Table, path: Path) -> Ends:
+def _ends(model: Table, path: Path) -> ModelEnds:
     graph = model.tables(fields.MODEL_SUBGRAPHS)[0]
     tensors = graph.tables(fields.GRAPH_TENSORS)
 
     def ends(number: int) -> list[End]:
         return [_end(tensors[index], path) for index in graph.numbers(number, "<i") or ()]
 
-    return Ends(inputs=ends(fields.GRAPH_INPUTS), outputs=ends(fields.GRAPH_OUTPUTS))
+    return ModelEnds(inputs=ends(fields.GRAPH_INPUTS), outputs=ends(fields.GRAPH_OUTPUTS))
 
 
 def _computed_bytes(model: Table) -> int:

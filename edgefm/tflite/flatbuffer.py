@@ -24,7 +24,7 @@ _GRAPH_BYTES = 1 << 16
 # PLACEHOLDER_FOR_GREATER_OP_CODES: newer operators stand in `builtin_code` alone.
 _LAST_OLD_CODE = 127
 
-Content = bytes | bytearray | memoryview | mmap.mmap
+FileContent = bytes | bytearray | memoryview | mmap.mmap
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated code is untyped
@@ -44,7 +44,7 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated cod
         return int(schema.BufferEnd(builder))
 
 
-def read(content: Content) -> Any:
+def read(content: FileContent) -> Any:
     """Return a TFLite file as a `ModelT` whose buffers are views of `content`.
 
     Weights and custom options that lie behind the FlatBuffer (at an offset from the start of the file) are followed.

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from edgefm.core import environment
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
-from edgefm.runtimes.base import Session, TakesMany, TellsFacts, TimesItself, Unavailable
+from edgefm.runtimes.base import RuntimeSession, TakesMany, TellsFacts, TimesItself, Unavailable
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.tflite.contract import Contract, dequantize
 from edgefm.worker import disturbance
@@ -56,11 +56,11 @@ _THRESHOLD = 0.5
 _STATUS = Path("/proc/self/status")
 
 
-class _Worker:
+class _LoadedWorker:
     """The state of a worker: one session and what feeds it."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: RuntimeSession | None = None
         self.contract: Contract | None = None
         self.pictures: NDArray[Any] | None = None
         self.inputs: tuple[str, NDArray[Any]] | None = None
@@ -275,7 +275,7 @@ class _Worker:
         except ModelError:  # a runtime may take other formats
             return {"macs": None}
 
-    def _loaded(self) -> Session:
+    def _loaded(self) -> RuntimeSession:
         assert self.session is not None, "no model is loaded"
         return self.session
 
@@ -308,7 +308,7 @@ def _of_one_score(answers: NDArray[Any]) -> None:
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until they end."""
-    worker = _Worker()
+    worker = _LoadedWorker()
     commands: dict[str, Callable[..., dict[str, Any]]] = {name: getattr(worker, name) for name in COMMANDS}
     _send(answers, {"ok": True, "protocol": PROTOCOL})
     for line in requests:

@@ -18,10 +18,10 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.profiling import limits, synthetic
 from edgefm.profiling.limits import Limits, Peak
 from edgefm.profiling.profile import profile
-from edgefm.profiling.result import Check, Disturbed, Operator, Profile, write
+from edgefm.profiling.result import Disturbed, Profile, ProfiledOperator, SumCheck, write
 from edgefm.profiling.timing import Timed, Together, Turns
 from edgefm.runtimes import in_turn
-from edgefm.runtimes.base import Timed as BaseTimed
+from edgefm.runtimes.base import TimedInvokes as BaseTimed
 from edgefm.statistics.estimates import Estimate
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import cut_models, fake_runtime, tiny_models
@@ -322,7 +322,7 @@ def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
     times_ns = times_ns or [float(1000 * (index + 1)) for index in range(count)]
     total = sum(times_ns) + 500.0
     operators = [
-        Operator(
+        ProfiledOperator(
             index=index,
             name=("CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D")[index % 3],
             layer=f"a_rather_long_layer_name_{index}",
@@ -354,7 +354,7 @@ def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
         whole_reason=None,
         whole_rounds=[[int(total)]] * 2,
         call=Estimate(500.0, 490.0, 510.0),
-        checks=(Check(method="operators", sum=whole, of_whole=Estimate(1.0, 0.99, 1.01), missing=()),),
+        checks=(SumCheck(method="operators", sum=whole, of_whole=Estimate(1.0, 0.99, 1.01), missing=()),),
         limits=Limits(
             peaks={"int8": Peak(gmac_per_s=200.0, layer="x")},
             bandwidth=((1000, 50.0),),
@@ -381,7 +381,7 @@ def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
 def test_check_holds_within_ten_percent_and_is_off_beyond_doubt(
     of_whole: Estimate, missing: tuple[int, ...], holds: bool, off: bool
 ) -> None:
-    check = Check(method="operators", sum=Estimate(1.0, 1.0, 1.0), of_whole=of_whole, missing=missing)
+    check = SumCheck(method="operators", sum=Estimate(1.0, 1.0, 1.0), of_whole=of_whole, missing=missing)
     assert (check.holds, check.off) == (holds, off)
 
 

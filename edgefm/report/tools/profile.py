@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgefm.core import artefacts
-from edgefm.profiling.result import Operator, Profile
+from edgefm.profiling.result import Profile, ProfiledOperator
 from edgefm.report.content.wording import TimeUnit, number, signed, time_unit
 from edgefm.report.drawing import style
 
@@ -191,7 +191,7 @@ def _title(profile: Profile, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
 
 def _rows(profile: Profile, unit: TimeUnit, *, small: bool) -> list[_Row]:
     operators = list(profile.operators)
-    others: list[Operator] = []
+    others: list[ProfiledOperator] = []
     if len(operators) > _MOST_ROWS:
         by_time = sorted(operators, key=lambda one: one.time.value if one.time else float("inf"))
         others = by_time[: len(operators) - _MOST_ROWS + 1]
@@ -206,7 +206,7 @@ def _rows(profile: Profile, unit: TimeUnit, *, small: bool) -> list[_Row]:
     return rows
 
 
-def _row(operator: Operator, profile: Profile, unit: TimeUnit, *, small: bool) -> _Row:
+def _row(operator: ProfiledOperator, profile: Profile, unit: TimeUnit, *, small: bool) -> _Row:
     name = operator.name.removeprefix("CUSTOM:")
     room = max(8, (_NARROW_LABEL if small else _LONGEST_LABEL) - len(name) - 2)
     label = operator.layer if len(operator.layer) <= room else f"…{operator.layer[1 - room :]}"

@@ -65,7 +65,7 @@ class Done:
     status: int
 
 
-class Device:
+class AndroidDevice:
     """A device that answers."""
 
     def __init__(self, serial: str | None = None) -> None:

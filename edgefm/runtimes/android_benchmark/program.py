@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefm.core.artefacts import sha256_file
-from edgefm.runtimes.android_benchmark.adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice
 
 VARIABLE = "EDGEFM_ANDROID_BENCHMARK"
 FOLDER = "/data/local/tmp/edgefm"  # the one place where adb's user may write and run programs on any device
@@ -58,7 +58,7 @@ class Program:
     sha256: str
 
 
-def find(device: Device) -> Program:
+def find(device: AndroidDevice) -> Program:
     """Return the program, sent to the device where EDGEFM_ANDROID_BENCHMARK names one.
 
     Raises:
@@ -137,7 +137,7 @@ def check_known(unknown: Sequence[str]) -> None:
         )
 
 
-def _send(device: Device, here: Path) -> Program:
+def _send(device: AndroidDevice, here: Path) -> Program:
     if not here.is_file():
         raise AdbError(f"{VARIABLE} is '{here}', which is no file", hint=INSTALL)
     digest = sha256_file(here)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.artefacts import sha256_bytes, sha256_file
 from edgefm.core.errors import ModelError
-from edgefm.runtimes.android_benchmark.adb import AdbError, Device, Done
+from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice, Done
 from edgefm.runtimes.android_benchmark.output import Report
 from edgefm.runtimes.android_benchmark.output import read as read_report
 from edgefm.runtimes.android_benchmark.program import FOLDER as ON_DEVICE
@@ -31,7 +31,7 @@ from edgefm.runtimes.android_benchmark.program import command as command_line
 from edgefm.runtimes.android_benchmark.state import (
     FREQUENCIES,
     SCRIPT,
-    Cluster,
+    CoreCluster,
     State,
     disturbances,
     refusals,
@@ -39,8 +39,8 @@ from edgefm.runtimes.android_benchmark.state import (
 )
 from edgefm.runtimes.android_benchmark.state import clusters as clusters_in
 from edgefm.runtimes.android_benchmark.state import read as read_state
-from edgefm.runtimes.base import TensorDetails, Timed
-from edgefm.runtimes.model_ends import Ends
+from edgefm.runtimes.base import TensorDetails, TimedInvokes
+from edgefm.runtimes.model_ends import ModelEnds
 from edgefm.runtimes.session import BaseSession, check_input
 
 FOLDER = "EDGEFM_ANDROID_FOLDER"
@@ -56,7 +56,7 @@ _COOLING_STEP_SECONDS = 1.0
 _NOTE = "run.pid"
 
 
-def kill_leftovers(device: Device, folder: str) -> None:
+def kill_leftovers(device: AndroidDevice, folder: str) -> None:
     """End what a worker that is gone left running on the device."""
     device.shell(
         f'for p in {folder}/*.pid; do if [ -f "$p" ]; then kill -9 "$(cat "$p")"; rm -f "$p"; fi; done',
@@ -64,7 +64,7 @@ def kill_leftovers(device: Device, folder: str) -> None:
     )
 
 
-def state(device: Device) -> State:
+def state(device: AndroidDevice) -> State:
     """Return what may disturb a measurement on a device now."""
     return read_state(device.shell(SCRIPT, doing="asking for its state").output)
 
@@ -87,7 +87,9 @@ def describe(properties: Mapping[str, str]) -> dict[str, str]:
 class AndroidSession(BaseSession):
     """A model file on a device. An input goes there with the next run; outputs are fetched when they are asked for."""
 
-    def __init__(self, path: Path, ends: Ends, *, device: Device, program: Program, threads: int, kernels: str) -> None:
+    def __init__(
+        self, path: Path, ends: ModelEnds, *, device: AndroidDevice, program: Program, threads: int, kernels: str
+    ) -> None:
         super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], self._invoke)
         self._device, self._program = device, program
         self._threads, self._kernels = threads, kernels
@@ -135,7 +137,7 @@ class AndroidSession(BaseSession):
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
-    ) -> Timed:
+    ) -> TimedInvokes:
         """Return the time of invokes on the input that is set, as benchmark_model tells it, in whole microseconds.
 
         Each process warms up for at least 0.1 s and one run, the first of them for `warmup_calls` runs, and then gives
@@ -146,7 +148,7 @@ class AndroidSession(BaseSession):
         before = self._cooled(min(COOLING_SECONDS, most_ns / 1e9))
         samples: list[int] = []
         warmup_us: tuple[int, ...] = ()
-        loaded: list[tuple[Cluster, ...]] = []
+        loaded: list[tuple[CoreCluster, ...]] = []
         started = time.perf_counter_ns()
         while True:
             left_ns = most_ns - (time.perf_counter_ns() - started)
@@ -164,7 +166,7 @@ class AndroidSession(BaseSession):
             if len(samples) >= most_calls or spent >= most_ns or (len(samples) >= least_calls and spent >= least_ns):
                 break
         after = state(self._device)
-        return Timed(
+        return TimedInvokes(
             warmup_ns=[RESOLUTION_NS * sample for sample in warmup_us],
             invoke_ns=samples[:most_calls],
             disturbed=disturbances(loaded),
@@ -217,7 +219,7 @@ class AndroidSession(BaseSession):
         most_seconds: float,
         doing: str,
         output: str | None = None,
-    ) -> tuple[Report, tuple[Cluster, ...]]:
+    ) -> tuple[Report, tuple[CoreCluster, ...]]:
         """Return what a process of benchmark_model told, and the frequencies right behind it."""
         line = self._line(
             self._send_input(),

@@ -32,7 +32,7 @@ SCRIPT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class CoreCluster:
     """A cluster of cores that share a frequency; what is None is not told.
 
     Attributes:
@@ -68,7 +68,7 @@ class State:
     battery_percent: int | None
     battery_saver: bool | None
     load_average: float | None
-    clusters: tuple[Cluster, ...]
+    clusters: tuple[CoreCluster, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `edgefm.targets.base.Place.state` asks for, and the thermal status; absent is not known."""
@@ -107,7 +107,7 @@ def without_clusters(told: str) -> str:
     return "\n".join(line for line in told.splitlines() if not line.startswith("@policy "))
 
 
-def clusters(told: str) -> tuple[Cluster, ...]:
+def clusters(told: str) -> tuple[CoreCluster, ...]:
     """Return the clusters that the output of FREQUENCIES tells."""
     found = []
     for line in told.splitlines():
@@ -116,7 +116,9 @@ def clusters(told: str) -> tuple[Cluster, ...]:
             _, name, governor, *frequencies = fields
             now, limit, greatest = map(_integer, frequencies)
             known = None if governor == "-" else governor
-            found.append(Cluster(name=name, governor=known, frequency_khz=now, limit_khz=limit, greatest_khz=greatest))
+            found.append(
+                CoreCluster(name=name, governor=known, frequency_khz=now, limit_khz=limit, greatest_khz=greatest)
+            )
     return tuple(found)
 
 
@@ -143,7 +145,7 @@ def refusals(before: State, after: State) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def disturbances(loaded: Sequence[Sequence[Cluster]]) -> tuple[str, ...]:
+def disturbances(loaded: Sequence[Sequence[CoreCluster]]) -> tuple[str, ...]:
     """Return what disturbed a turn, in words; empty where nothing is known of.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, RuntimeUnavailableError
-from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
+from edgefm.runtimes.base import Availability, Available, TensorDetails, TimedInvokes, Unavailable
 from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError
 from edgefm.runtimes.litertjs.model import SignedEnds, read_ends
@@ -102,7 +102,7 @@ class LiteRTJsSession(BaseSession):
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
-    ) -> Timed:
+    ) -> TimedInvokes:
         """Return the time of invokes in the page, on the input that is set.
 
         A warm-up call is one invoke. A sample is the mean over `facts()['calls_a_sample']` invokes, so many that the
@@ -114,7 +114,7 @@ class LiteRTJsSession(BaseSession):
         watch = MainThreadWatch(self._browser.renderers())
         answer = self._ask("timing", "time", request)
         disturbed = watch.reasons() if answer["visible"] else (*watch.reasons(), _HIDDEN)
-        return Timed(warmup_ns=answer["warmup_ns"], invoke_ns=answer["invoke_ns"], disturbed=disturbed)
+        return TimedInvokes(warmup_ns=answer["warmup_ns"], invoke_ns=answer["invoke_ns"], disturbed=disturbed)
 
     def facts(self) -> Mapping[str, Any]:
         """Return what is known beside times.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.model_ends import End, Ends, check
+from edgefm.runtimes.model_ends import End, ModelEnds, check
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
 from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
@@ -78,7 +78,7 @@ def load(path: Path, *, threads: int = 1) -> ONNXRuntimeSession:
     if isinstance(usable, Unavailable):
         raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
     native = _native(path, model, threads)
-    found = Ends(inputs=_ends(path, native.get_inputs()), outputs=_ends(path, native.get_outputs()))
+    found = ModelEnds(inputs=_ends(path, native.get_inputs()), outputs=_ends(path, native.get_outputs()))
     check(path, found)
     if ends is not None:
         _check_same(path, ends, found)
@@ -88,7 +88,7 @@ def load(path: Path, *, threads: int = 1) -> ONNXRuntimeSession:
 class ONNXRuntimeSession(BaseSession):
     """A loaded .onnx file; inputs and outputs are bound to memory of ONNX Runtime's once."""
 
-    def __init__(self, native: Any, ends: Ends, facts: dict[str, Any]) -> None:
+    def __init__(self, native: Any, ends: ModelEnds, facts: dict[str, Any]) -> None:
         library = importlib.import_module("onnxruntime")
         binding = native.io_binding()
         invoke = partial(native.run_with_iobinding, binding)
@@ -148,7 +148,7 @@ def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
     return found
 
 
-def _check_same(path: Path, ends: Ends, found: Ends) -> None:
+def _check_same(path: Path, ends: ModelEnds, found: ModelEnds) -> None:
     """Raise a ModelError where the conversion gave an end another type or shape than it has in the .tflite file."""
     wanted = [(end.details.dtype, end.details.shape) for end in (*ends.inputs, *ends.outputs)]
     has = [(end.details.dtype, end.details.shape) for end in (*found.inputs, *found.outputs)]

@@ -30,7 +30,7 @@ from edgefm.core import subprocesses
 from edgefm.core.artefacts import sha256_file
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
-from edgefm.runtimes.base import Session, TensorDetails
+from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.with_parent import end_with_parent
 
@@ -158,7 +158,7 @@ def _check_answers(path: Path, out: Path) -> None:
             _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in found])
 
 
-def _samples(session: Session) -> list[NDArray[Any]]:
+def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
     """Return random inputs of a session's own dtype."""
     generator = np.random.default_rng(0)
     return [random_input(session.input, generator) for _ in range(_INPUTS)]

@@ -21,7 +21,7 @@ FIRMWARE = Path(__file__).parent / "firmware"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Board:
+class CortexMBoard:
     """One of QEMU's boards.
 
     Attributes:
@@ -42,12 +42,12 @@ class Board:
         return FIRMWARE / f"{self.core}.ld"
 
 
-BOARDS: Mapping[str, Board] = {
+BOARDS: Mapping[str, CortexMBoard] = {
     board.core: board
     for board in (
-        Board(core="m4", cpu="cortex-m4", machine="mps2-an386", tick_ns=40.0),
-        Board(core="m7", cpu="cortex-m7", machine="mps2-an500", tick_ns=40.0),
-        Board(core="m55", cpu="cortex-m55", machine="mps3-an547", tick_ns=31.25),
+        CortexMBoard(core="m4", cpu="cortex-m4", machine="mps2-an386", tick_ns=40.0),
+        CortexMBoard(core="m7", cpu="cortex-m7", machine="mps2-an500", tick_ns=40.0),
+        CortexMBoard(core="m55", cpu="cortex-m55", machine="mps3-an547", tick_ns=31.25),
     )
 }
 

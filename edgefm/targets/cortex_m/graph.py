@@ -19,7 +19,7 @@ _ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tensor:
+class FirmwareTensor:
     """A tensor.
 
     Attributes:
@@ -64,7 +64,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Operator:
+class FirmwareOperator:
     """An operator; an input that is left out is None.
 
     Attributes:
@@ -77,18 +77,18 @@ class Operator:
 
     index: int
     name: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[FirmwareTensor | None, ...]
+    outputs: tuple[FirmwareTensor, ...]
     options: Any
 
-    def input(self, place: int) -> Tensor:
+    def input(self, place: int) -> FirmwareTensor:
         """Return an input that must be there."""
         tensor = self.inputs[place] if place < len(self.inputs) else None
         if tensor is None:
             raise ModelError(f"operator {self.index} ({self.name}) has no input {place}")
         return tensor
 
-    def optional(self, place: int) -> Tensor | None:
+    def optional(self, place: int) -> FirmwareTensor | None:
         """Return an input that may be left out."""
         return self.inputs[place] if place < len(self.inputs) else None
 
@@ -107,7 +107,7 @@ class Operator:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Graph:
+class FirmwareGraph:
     """The first subgraph of a model.
 
     Attributes:
@@ -118,12 +118,12 @@ class Graph:
     """
 
     path: Path
-    operators: tuple[Operator, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    operators: tuple[FirmwareOperator, ...]
+    inputs: tuple[FirmwareTensor, ...]
+    outputs: tuple[FirmwareTensor, ...]
 
 
-def read(path: Path) -> Graph:
+def read(path: Path) -> FirmwareGraph:
     """Return the graph of a model with one input.
 
     Raises:
@@ -149,17 +149,17 @@ def read(path: Path) -> Graph:
         raise ModelError(f"{path} is damaged: {error}", hint="Copy or write the file again.") from error
 
 
-def _graph(path: Path, seen: Inspection, parsed: Any) -> Graph:
+def _graph(path: Path, seen: Inspection, parsed: Any) -> FirmwareGraph:
     graph = parsed.subgraphs[0]
-    tensors: dict[int, Tensor] = {}
+    tensors: dict[int, FirmwareTensor] = {}
 
-    def tensor(index: int) -> Tensor:
+    def tensor(index: int) -> FirmwareTensor:
         if index not in tensors:
             tensors[index] = _tensor(index, graph.tensors[index], seen, parsed.buffers)
         return tensors[index]
 
     operators = tuple(
-        Operator(
+        FirmwareOperator(
             index=place,
             name=seen.operators[place].name,
             inputs=tuple(None if index < 0 else tensor(int(index)) for index in _some(operator.inputs)),
@@ -168,7 +168,7 @@ def _graph(path: Path, seen: Inspection, parsed: Any) -> Graph:
         )
         for place, operator in enumerate(_some(graph.operators))
     )
-    return Graph(
+    return FirmwareGraph(
         path=path,
         operators=operators,
         inputs=tuple(tensor(index) for index in seen.inputs),
@@ -176,7 +176,7 @@ def _graph(path: Path, seen: Inspection, parsed: Any) -> Graph:
     )
 
 
-def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any) -> Tensor:
+def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any) -> FirmwareTensor:
     info = seen.tensors[index]
     shape = tuple(int(length) for length in _some(packed.shape))
     quantization = packed.quantization
@@ -187,7 +187,7 @@ def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any) -> Tensor:
     data = None
     if info.constant and info.dtype not in _UNREAD:
         data = np.frombuffer(bytes(buffers[packed.buffer].data), np.dtype(info.dtype).newbyteorder("<")).reshape(shape)
-    return Tensor(
+    return FirmwareTensor(
         index=index, name=info.name, dtype=info.dtype, shape=shape, scales=scales, zero_points=zeros, data=data
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import TargetError
-from edgefm.targets.cortex_m.boards import EMULATOR, Board, find
+from edgefm.targets.cortex_m.boards import EMULATOR, CortexMBoard, find
 from edgefm.targets.cortex_m.build import Firmware
 
 SECONDS = 120.0
@@ -46,7 +46,9 @@ class Counted:
     output_bytes: tuple[int, ...]
 
 
-def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, seconds: float = SECONDS) -> Counted:
+def run(
+    firmware: Firmware, inputs: bytes, *, board: CortexMBoard, input_bytes: int, seconds: float = SECONDS
+) -> Counted:
     """Return what a firmware makes of inputs.
 
     Args:
@@ -79,7 +81,7 @@ def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, se
     )
 
 
-def command(board: Board, *, counted: bool) -> list[str]:
+def command(board: CortexMBoard, *, counted: bool) -> list[str]:
     """Return the command that runs the firmware in the working directory.
 
     Args:
@@ -113,7 +115,7 @@ def why(words: str) -> str | None:
     return next((rest.strip() for kind, rest in _LINE.findall(words) if kind == "error"), None)
 
 
-def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None, str]:
+def _emulate(folder: Path, *, board: CortexMBoard, seconds: float) -> tuple[str | None, str]:
     """Run the emulator; return how it ended, None where that was in order, and its own words."""
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(

@@ -163,7 +163,7 @@ class SshPlace:
         self._connection.check()
         self._started += 1
         note = f"{self.folder}/{self._started}.pid"
-        return _Worker(self._connection, command(_START, self._python, self._worker, self.folder, note), note, log)
+        return _SshWorker(self._connection, command(_START, self._python, self._worker, self.folder, note), note, log)
 
     def put(self, path: Path) -> str:
         """Send a file unless its content was sent before; return its path there."""
@@ -277,7 +277,7 @@ class SshPlace:
         self._connection.run(_PUT, there, digest, data=data, doing=doing, seconds=seconds)
 
 
-class _Worker(subprocess.Popen[str]):
+class _SshWorker(subprocess.Popen[str]):
     """The ssh process that a worker's input and output go through.
 
     Killing ssh would leave a worker that hangs running on the board, beside the next one that is measured.
