@@ -36,9 +36,11 @@ def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
     """
     loaded: dict[str, Any] = {}
 
-    def keep(told: Mapping[str, Any]) -> None:
-        loaded.update(told)
+    def keep(facts: Mapping[str, Any]) -> None:
+        loaded.update(facts)
 
-    outputs = answers.raw_outputs(model, inputs, runtime=cell.runtime, target=targets.target(cell.target), told=keep)
+    outputs = answers.raw_outputs(
+        model, inputs, runtime=cell.runtime, target=targets.target(cell.target), on_loaded=keep
+    )
     version = loaded.get("version")
     return Answers(outputs=outputs, version=str(version) if version else None)

@@ -108,17 +108,17 @@ def checked(outputs: Sequence[NDArray[Any]], *, ends: ModelTensors, samples: int
     """
     if len(outputs) != len(ends.sinks):
         raise NotComparableError(f"it gives {len(outputs)} outputs, the model has {len(ends.sinks)}")
-    found = []
+    arrays = []
     for place, (output, sink) in enumerate(zip(outputs, ends.sinks, strict=True)):
         if output.dtype.name != sink.dtype:
             raise NotComparableError(f"it gives output {place} as {output.dtype.name}, the model's is {sink.dtype}")
         try:
-            found.append(output.reshape(samples, *sink.shape[1:]))
+            arrays.append(output.reshape(samples, *sink.shape[1:]))
         except ValueError:
             raise NotComparableError(
                 f"it gives output {place} the shape {output.shape}, {(samples, *sink.shape[1:])} is expected"
             ) from None
-    return tuple(found)
+    return tuple(arrays)
 
 
 def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> OutputComparison:
@@ -144,8 +144,8 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> Outp
     samples = len(reference[0])
     equal, equal_values = np.ones(samples, np.bool_), 0
     worst: tuple[float, float, int, int] = (-1.0, 0.0, 0, 0)  # in the unit, real, output, sample
-    for place, (one, other) in enumerate(zip(outputs, reference, strict=True)):
-        largest, same = _largest_distances(one, other)
+    for place, (output, other) in enumerate(zip(outputs, reference, strict=True)):
+        largest, same = _largest_distances(output, other)
         equal &= largest == 0
         equal_values += same
         sample = int(largest.argmax())
@@ -167,26 +167,26 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> Outp
     )
 
 
-def _largest_distances(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
+def _largest_distances(output: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
     """Return the largest |one - other| of each sample, float64 [n], and the number of equal values.
 
     A distance is infinite where one alone is no finite number.
     """
     samples = len(other)
     values = max(1, other.size // max(1, samples))
-    found, same = np.zeros(samples), 0
+    distances, same = np.zeros(samples), 0
     at_once = max(1, _VALUES_AT_ONCE // values)
     for start in range(0, samples, at_once):
         piece = slice(start, start + at_once)
-        first, second = (array[piece].reshape(-1, values).astype(np.float64) for array in (one, other))
+        first, second = (array[piece].reshape(-1, values).astype(np.float64) for array in (output, other))
         with np.errstate(invalid="ignore"):
             distance = np.abs(first - second)
         distance[np.isnan(distance)] = np.inf
         alike = (first == second) | (np.isnan(first) & np.isnan(second))
         distance[alike] = 0.0
-        found[piece] = distance.max(axis=1)
+        distances[piece] = distance.max(axis=1)
         same += int(alike.sum())
-    return found, same
+    return distances, same
 
 
 def _units(ends: ModelTensors, place: int, reference: NDArray[Any]) -> tuple[float, float]:
@@ -204,8 +204,8 @@ def _units(ends: ModelTensors, place: int, reference: NDArray[Any]) -> tuple[flo
     return 1 / level if level > 0 else 1.0, 1.0
 
 
-def _argmax_changes(one: NDArray[Any], other: NDArray[Any]) -> int | None:
-    first, second = one.reshape(len(one), -1), other.reshape(len(other), -1)
+def _argmax_changes(output: NDArray[Any], other: NDArray[Any]) -> int | None:
+    first, second = output.reshape(len(output), -1), other.reshape(len(other), -1)
     if first.shape[1] < 2:
         return None
     return int((first.argmax(axis=1) != second.argmax(axis=1)).sum())

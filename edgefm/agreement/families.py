@@ -262,7 +262,7 @@ def membership(cell: AgreementCell, arithmetic: Arithmetic) -> Membership:
 
 def family(name: str) -> Family:
     """Return a family by name."""
-    return next(one for one in FAMILIES if one.name == name)
+    return next(known for known in FAMILIES if known.name == name)
 
 
 def reference_of(family: Family, members: Sequence[AgreementCell]) -> AgreementCell:

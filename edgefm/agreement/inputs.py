@@ -56,8 +56,8 @@ class MatrixInputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return how the inputs came about as a JSON object, without their values."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
-        return {**told, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
+        facts = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
+        return {**facts, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
 
 
 def from_data(
@@ -90,7 +90,7 @@ def from_data(
     pictures = dataset.test.images
     if len(pictures) == 0:
         raise DataError(f"{dataset.name} has no test samples")
-    found = feeding.contract_for(
+    contract = feeding.contract_for(
         model,
         source=ends.source,
         sinks=ends.sinks,
@@ -99,15 +99,15 @@ def from_data(
         mean=mean,
         std=std,
     )
-    reason = found if isinstance(found, str) else feeding.misfit(found, ends.source, pictures.shape[1:])
-    if reason is not None or isinstance(found, str):
+    reason = contract if isinstance(contract, str) else feeding.misfit(contract, ends.source, pictures.shape[1:])
+    if reason is not None or isinstance(contract, str):
         raise DataError(
             f"{dataset.name} cannot be fed to {model}: {reason}",
             hint="Give other data with --data, or --random for random inputs.",
         )
     places = _drawn(len(pictures), samples, seed)
     return MatrixInputs(
-        values=found.encode(pictures[places]),
+        values=contract.encode(pictures[places]),
         labels=dataset.test.labels[places],
         task=dataset.task,
         source="data",

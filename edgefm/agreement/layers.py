@@ -172,10 +172,10 @@ class FirstDifferenceSearch:
             self._answers[key] = checked(self._ask(cell, path, inputs), ends=ends, samples=len(inputs))
         return self._answers[key]
 
-    def tell(self, done: int, cell: AgreementCell) -> None:
+    def tell(self, place: int, cell: AgreementCell) -> None:
         """Tell of progress: prefixes that were run, of at most all."""
         total = min(len(self._operators), self._most)
-        self._progress.step("first difference", min(done, total), total, {"cell": cell.name})
+        self._progress.step("first difference", min(place, total), total, {"cell": cell.name})
 
 
 class _Probe:

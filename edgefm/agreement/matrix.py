@@ -182,15 +182,15 @@ def _agree(
         rows=tuple(rows),
         references=references,
         between={
-            (one, other): compare(outputs[references[other]], outputs[references[one]], ends=ends)
-            for place, one in enumerate(names)
+            (first, other): compare(outputs[references[other]], outputs[references[first]], ends=ends)
+            for place, first in enumerate(names)
             for other in names[place + 1 :]
         },
         pairs={
-            (one, other): compare(outputs[rows[other].cell], outputs[rows[one].cell], ends=ends)
-            for one in range(len(rows))
-            for other in range(one + 1, len(rows))
-            if rows[one].ran and rows[other].ran
+            (first, other): compare(outputs[rows[other].cell], outputs[rows[first].cell], ends=ends)
+            for first in range(len(rows))
+            for other in range(first + 1, len(rows))
+            if rows[first].ran and rows[other].ran
         },
         absent=tuple(absent),
     )
@@ -231,12 +231,12 @@ def _answers(
         progress.step("answers", place, len(cells), {"cell": cell.name})
         started = time.perf_counter()
         try:
-            given = ask(cell, model, inputs.values)
-            outputs[cell] = checked(given.outputs, ends=ends, samples=len(inputs))
+            answer = ask(cell, model, inputs.values)
+            outputs[cell] = checked(answer.outputs, ends=ends, samples=len(inputs))
         except EdgefmError as error:
             rows.append(Row(cell=cell, reason=error.message))
         else:
-            rows.append(Row(cell=cell, seconds=time.perf_counter() - started, version=given.version))
+            rows.append(Row(cell=cell, seconds=time.perf_counter() - started, version=answer.version))
         progress.step("answers", place + 1, len(cells), {"cell": cell.name})
     return rows, outputs
 
@@ -255,8 +255,10 @@ def _judged(
             strangers.append((row, belongs))
         else:
             placed.setdefault(belongs.family, []).append((row, belongs))
-    order = [one for one in families.FAMILIES if one.name in placed]
-    references = {one.name: families.reference_of(one, [row.cell for row, _ in placed[one.name]]) for one in order}
+    order = [family for family in families.FAMILIES if family.name in placed]
+    references = {
+        family.name: families.reference_of(family, [row.cell for row, _ in placed[family.name]]) for family in order
+    }
     if strangers and not references:
         order.append(_NO_FAMILY)
         references[_NO_FAMILY.name] = strangers[0][0].cell
@@ -264,11 +266,11 @@ def _judged(
         nearest = min(references, key=lambda name: _distance(outputs, row.cell, references[name], ends))
         placed.setdefault(nearest, []).append((row, belongs))
     judged = []
-    for one in order:
-        reference = references[one.name]
-        members = sorted(placed[one.name], key=lambda entry: entry[0].cell != reference)
+    for family in order:
+        reference = references[family.name]
+        members = sorted(placed[family.name], key=lambda entry: entry[0].cell != reference)
         for row, belongs in members:
-            judged.append(_verdict(row, belongs, one, reference, outputs, ends))
+            judged.append(_verdict(row, belongs, family, reference, outputs, ends))
     return [*judged, *(row for row in rows if not row.ran)], references
 
 
@@ -296,8 +298,8 @@ def pair_verdict(first: Row, second: Row, comparison: OutputComparison) -> str |
     """
     if first.family is None or first.family != second.family:
         return None
-    for one, other in ((first, second), (second, first)):
-        if one.verdict == "reference":
+    for reference, other in ((first, second), (second, first)):
+        if reference.verdict == "reference":
             return other.verdict
     if first.verdict == second.verdict == "within":
         return "within"
@@ -306,9 +308,9 @@ def pair_verdict(first: Row, second: Row, comparison: OutputComparison) -> str |
 
 
 def _distance(
-    outputs: Mapping[AgreementCell, Outputs], one: AgreementCell, other: AgreementCell, ends: ModelTensors
+    outputs: Mapping[AgreementCell, Outputs], cell: AgreementCell, other: AgreementCell, ends: ModelTensors
 ) -> float:
-    largest = compare(outputs[one], outputs[other], ends=ends).largest
+    largest = compare(outputs[cell], outputs[other], ends=ends).largest
     return np.inf if largest is None else largest
 
 
@@ -319,12 +321,12 @@ def _with_layer(
     # Small differences in too many values: the first layer that differs at all.
     limit = 0.0 if row.comparison.within(row.limit) else row.limit
     try:
-        found = search.find(
+        layer = search.find(
             row.cell, references[row.family], inputs=inputs.values, sample=row.comparison.sample, limit=limit
         )
     except EdgefmError as error:
-        found = error.message
-    return replace(row, first_difference=found)
+        layer = error.message
+    return replace(row, first_difference=layer)
 
 
 def _quality(
@@ -337,13 +339,13 @@ def _quality(
         hits = int((predicted_classes(real) == inputs.labels).sum())
         return quality_json(quality, statistics.proportion(hits, len(inputs)), n=len(inputs), reason=None)
     try:
-        found = score(quality, real, inputs.labels)
+        result = score(quality, real, inputs.labels)
     except EdgefmError as error:
         return quality_json(quality, None, n=len(inputs), reason=error.message)
-    estimate = found.estimate
+    estimate = result.estimate
     return {
         **quality_json(quality, estimate, n=len(inputs), reason=None if estimate else "no interval in the time given"),
-        "value": found.value,
+        "value": result.value,
     }
 
 

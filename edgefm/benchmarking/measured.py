@@ -208,11 +208,11 @@ def name_files(paths: list[Path]) -> tuple[ModelFile, ...]:
         f"{path.resolve().parent.name}/{name}" if names.count(name) > 1 else name
         for path, name in zip(paths, names, strict=True)
     ]
-    found: list[ModelFile] = []
+    named: list[ModelFile] = []
     for path, name in zip(paths, names, strict=True):
-        before = names[: len(found)].count(name)
-        found.append(ModelFile(name=f"{name}#{before + 1}" if before else name, path=path))
-    return tuple(found)
+        before = names[: len(named)].count(name)
+        named.append(ModelFile(name=f"{name}#{before + 1}" if before else name, path=path))
+    return tuple(named)
 
 
 def _name(path: Path) -> str:

@@ -77,22 +77,22 @@ def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> Q
     return QualityScore(value=value, drawn=None if np.isnan(drawn).mean() > 0.1 else drawn, samples=count)
 
 
-def difference(one: QualityScore, reference: QualityScore) -> Estimate | None:
+def difference(score: QualityScore, reference: QualityScore) -> Estimate | None:
     """Return (one - reference) with an interval over the same resamples, None where that cannot be told."""
-    if one.drawn is None or reference.drawn is None or one.samples != reference.samples:
+    if score.drawn is None or reference.drawn is None or score.samples != reference.samples:
         return None
-    return statistics.interval(one.value - reference.value, one.drawn - reference.drawn)
+    return statistics.interval(score.value - reference.value, score.drawn - reference.drawn)
 
 
-def quality_json(quality: Quality, found: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
+def quality_json(quality: Quality, estimate: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
     """Return what a record says of a model's quality; the reason where there is no value."""
     return {
         "name": quality.name,
         "unit": quality.unit,
         "higher_is_better": quality.higher_is_better,
         "n": n,
-        "value": found.value if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
+        "value": estimate.value if estimate else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
         "reason": reason,
     }

@@ -123,18 +123,21 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
             rows = others
         for row in rows:
             if row["status"] != "ok":
-                found = _unchecked(row, limit, f"it failed: {row['reason']}")
+                verdict = _unchecked(row, limit, f"it failed: {row['reason']}")
             elif KEYS[limit.key].baseline:
-                found = _against_baseline(subject, row, limit, budget, baseline, between, force=force)
+                verdict = _against_baseline(subject, row, limit, budget, baseline, between, force=force)
             else:
-                found = _alone(row, limit, strict=budget.strict)
-            checks.append(found)
+                verdict = _alone(row, limit, strict=budget.strict)
+            checks.append(verdict)
     if any(check.key == "p50_us" for check in checks):
         notes.append("p50_us is a time of one machine: on another it says nothing; p50_ratio does")
     if force:
-        notes += [f"forced: the baseline's {one.what} is {one.first}, here {one.second}" for one in between]
+        notes += [
+            f"forced: the baseline's {difference.what} is {difference.first}, here {difference.second}"
+            for difference in between
+        ]
     session: Mapping[str, Any] = subject.record.get("session", {})
-    notes += [f"the benchmark was disturbed: {told}" for told in session.get("disturbed", [])]
+    notes += [f"the benchmark was disturbed: {sentence}" for sentence in session.get("disturbed", [])]
     return GateResult(
         record=subject.name,
         baseline=budget.baseline if baseline is None else baseline.name,
@@ -157,11 +160,14 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
     if key in ("size_bytes", "size_gzip_bytes"):
         return _exact(row, limit, float(row[key]))
     if key == "accuracy":
-        found = row["accuracy"]
-        return _quality(row, limit, found, higher_is_better=True)
+        figure = row["accuracy"]
+        return _quality(row, limit, figure, higher_is_better=True)
     if key == "quality":
-        found = row["quality"] or {"value": None, "reason": "the record holds no quality: it was measured without data"}
-        return _quality(row, limit, found, higher_is_better=found.get("higher_is_better", True))
+        figure = row["quality"] or {
+            "value": None,
+            "reason": "the record holds no quality: it was measured without data",
+        }
+        return _quality(row, limit, figure, higher_is_better=figure.get("higher_is_better", True))
     if key == "p50_us":
         latency = row["latency_ns"]
         if latency is None or latency["p50"]["value"] is None:
@@ -174,9 +180,12 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
         return _exact(row, limit, float(row["memory"]["above_bare_bytes"]))
     figures = figures_of(row)
     if key not in figures:
-        told = next((one["reason"] for one in row.get("figures", []) if one["name"] == key and one["reason"]), None)
+        reason = next(
+            (figure["reason"] for figure in row.get("figures", []) if figure["name"] == key and figure["reason"]),
+            None,
+        )
         return _unchecked(
-            row, limit, told or f"the record holds no {key}: measure with a runtime or target that tells it"
+            row, limit, reason or f"the record holds no {key}: measure with a runtime or target that tells it"
         )
     value, mode, _ = figures[key]
     return _exact(row, limit, value, reason=None if mode == "measured" else mode)
@@ -200,7 +209,7 @@ def _against_baseline(
                 row, limit, 'no baseline: write baseline = "NAME" into the budget, or give --baseline RECORD'
             )
         named = budget.baseline
-        base = next((one for one in subject.record["models"] if one["name"] == named), None)
+        base = next((item for item in subject.record["models"] if item["name"] == named), None)
     else:
         rows = baseline.rows
         base = next(iter(rows.values())) if baseline.model is not None else rows.get(row["name"])
@@ -210,18 +219,18 @@ def _against_baseline(
     if base["status"] != "ok":
         return _unchecked(row, limit, f"the baseline {named} failed: {base['reason']}")
     if limit.key == "accuracy_drop":
-        data, others = (one.record["dataset"] for one in (subject, other))
+        data, others = (item.record["dataset"] for item in (subject, other))
         if data is not None and others is not None and data["sha256"] != others["sha256"]:
             return _unchecked(row, limit, f"the baseline {named} was measured on other images")
-        found = aspects.quality(other, base, subject, row, margin=0.0)
-        if found is None or found.name != "accuracy" or found.difference is None:
-            why = "accuracy was not measured" if found is None or found.reason is None else found.reason
+        aspect = aspects.quality(other, base, subject, row, margin=0.0)
+        if aspect is None or aspect.name != "accuracy" or aspect.difference is None:
+            why = "accuracy was not measured" if aspect is None or aspect.reason is None else aspect.reason
             return _unchecked(row, limit, why)
-        return _exact(row, limit, -found.difference.value, low=-found.difference.high, high=-found.difference.low)
+        return _exact(row, limit, -aspect.difference.value, low=-aspect.difference.high, high=-aspect.difference.low)
     if not rounds_of(row) or not rounds_of(base):
         return _unchecked(row, limit, "the latency of one of them was not measured")
     if baseline is not None and not force:
-        what = [one.what for one in (*between, *differences.row_differences(base, row))]
+        what = [item.what for item in (*between, *differences.row_differences(base, row))]
         if what:
             return _unchecked(
                 row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares nevertheless)"
@@ -246,27 +255,27 @@ def _exact(
     )
 
 
-def _quality(row: Mapping[str, Any], limit: Limit, found: Mapping[str, Any], *, higher_is_better: bool) -> LimitCheck:
-    value = found["value"]
+def _quality(row: Mapping[str, Any], limit: Limit, quality: Mapping[str, Any], *, higher_is_better: bool) -> LimitCheck:
+    value = quality["value"]
     if value is None:
-        return _unchecked(row, limit, str(found["reason"]))
-    held = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
+        return _unchecked(row, limit, str(quality["reason"]))
+    within = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
     return LimitCheck(
         model=row["name"],
         key=limit.key,
         limit=limit.value,
-        state=HELD if held else BROKEN,
+        state=HELD if within else BROKEN,
         value=value,
-        low=found.get("low"),
-        high=found.get("high"),
+        low=quality.get("low"),
+        high=quality.get("high"),
     )
 
 
-def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, strict: bool, few: bool) -> LimitCheck:
+def _by_interval(row: Mapping[str, Any], limit: Limit, estimate: Estimate, *, strict: bool, few: bool) -> LimitCheck:
     reason = None
-    if not few and found.high <= limit.value:
+    if not few and estimate.high <= limit.value:
         state = HELD
-    elif not few and found.low > limit.value:
+    elif not few and estimate.low > limit.value:
         state = BROKEN
     else:
         state = BROKEN if strict else UNDECIDED
@@ -277,8 +286,8 @@ def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, stric
         key=limit.key,
         limit=limit.value,
         state=state,
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
         reason=reason,
     )

@@ -40,7 +40,7 @@ def measured(
 
     with tempfile.TemporaryDirectory(prefix="edgefm-compare-") as scratch:
         folder = Path(scratch) if out is None else out
-        found: dict[str, Any] = benchmark_files(
+        value: dict[str, Any] = benchmark_files(
             files,
             protocol=protocol,
             data_dir=data_dir,
@@ -52,4 +52,4 @@ def measured(
             out=folder,
             progress=progress,
         )
-        yield Subject(name=", ".join(path.name for path in files), record=found, path=folder / record.FILE_NAME)
+        yield Subject(name=", ".join(path.name for path in files), record=value, path=folder / record.FILE_NAME)

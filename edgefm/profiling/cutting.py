@@ -67,7 +67,7 @@ class Cutter:
         self._graph = self._model.subgraphs[0]
         _check(self._model)
         self._made_by = {
-            index: place for place, made in enumerate(self._graph.operators) for index in indices(made.outputs)
+            index: place for place, operator in enumerate(self._graph.operators) for index in indices(operator.outputs)
         }
         self._sources = indices(self._graph.inputs)
         self._constant = self._find_constant()
@@ -88,8 +88,8 @@ class Cutter:
 
     def activations(self, operator: int) -> tuple[int, ...]:
         """Return the tensors that an operator takes from the model's inputs or from other operators, each once."""
-        given = dict.fromkeys(indices(self._operator(operator).inputs))
-        return tuple(i for i in given if i in self._sources or (i in self._made_by and not self._constant[i]))
+        inputs = dict.fromkeys(indices(self._operator(operator).inputs))
+        return tuple(i for i in inputs if i in self._sources or (i in self._made_by and not self._constant[i]))
 
     def prefix(self, operator: int) -> bytes:
         """Return the model whose outputs are those of one operator; see `prefix`."""
@@ -103,12 +103,12 @@ class Cutter:
         ones are variables that hold zeros.
         """
         kept = [place for place in range(operator + 1) if not self._unpacks[place]]
-        made = [index for place in kept for index in indices(self._graph.operators[place].outputs)]
+        results = [index for place in kept for index in indices(self._graph.operators[place].outputs)]
         later = {
             index for place in range(operator + 1, self.operators) for index in self._graph.operators[place].inputs
         }
         later |= set(indices(self._graph.outputs)) | set(self._outputs(operator))
-        outputs = [index for index in made if index in later]
+        outputs = [index for index in results if index in later]
         return self._cut(
             self._needed(kept),
             inputs=self._one(self._sources),
@@ -181,8 +181,8 @@ class Cutter:
         """Return for each tensor whether its values are known before the model runs."""
         constant = [_stored(self._model, tensor) for tensor in self._graph.tensors]
         for place, operator in enumerate(self._graph.operators):
-            given = [index for index in indices(operator.inputs) if index >= 0]
-            if given and all(constant[index] for index in given) and self.name(place) not in _CONTROL_FLOW:
+            inputs = [index for index in indices(operator.inputs) if index >= 0]
+            if inputs and all(constant[index] for index in inputs) and self.name(place) not in _CONTROL_FLOW:
                 for index in indices(operator.outputs):
                     constant[index] = True
         return constant
@@ -194,15 +194,15 @@ class Cutter:
 
     def _needed(self, operators: Iterable[int], *, behind: Sequence[int] = ()) -> list[int]:
         """Return the operators that some depend on, and themselves, in order; not those that make `behind`."""
-        found: set[int] = set()
+        needed: set[int] = set()
         waiting = list(operators)
         while waiting:
             place = waiting.pop()
-            if place not in found:
-                found.add(place)
+            if place not in needed:
+                needed.add(place)
                 inputs = [index for index in indices(self._graph.operators[place].inputs) if index not in behind]
                 waiting += [self._made_by[index] for index in inputs if index in self._made_by]
-        return sorted(found)
+        return sorted(needed)
 
     def _cut(
         self,
@@ -332,8 +332,8 @@ def _block_tensors(tensor: Any) -> tuple[int, ...]:
 
 def _calls(operator: Any) -> bool:
     """Return whether an operator runs other graphs of the model."""
-    options = [found for found in (operator.builtinOptions, operator.builtinOptions2) if found is not None]
-    return any("subgraph" in name.lower() for found in options for name in vars(found))
+    options = [option for option in (operator.builtinOptions, operator.builtinOptions2) if option is not None]
+    return any("subgraph" in name.lower() for option in options for name in vars(option))
 
 
 def _vector(values: Sequence[int]) -> Any:

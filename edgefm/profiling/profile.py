@@ -83,11 +83,11 @@ def profile(
             hint="Take a runtime of this machine, e.g. --runtime litert:builtin; see: edgefm doctor.",
         )
     model, turns = Path(model), turns or Turns()
-    found = inspect(model)
+    inspection = inspect(model)
     with tempfile.TemporaryDirectory(prefix="edgefm-profile-") as name, model.open("rb") as file:
         # The weights are read from the file when a cut needs them, not before.
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        bench = _Bench(model, content, found, runtime, turns, Path(name), progress)
+        bench = _Bench(model, content, inspection, runtime, turns, Path(name), progress)
         with presence.announced():
             return bench.profile(method)
 
@@ -125,13 +125,13 @@ class _Bench:
         self,
         model: Path,
         content: mmap.mmap,
-        found: Inspection,
+        inspection: Inspection,
         runtime: str,
         turns: Turns,
         folder: Path,
         progress: Progress,
     ) -> None:
-        self._model, self._found, self._runtime = model, found, runtime
+        self._model, self._found, self._runtime = model, inspection, runtime
         self._turns, self._folder, self._progress = turns, folder, progress
         self._cutter = Cutter(content)
         self._places = [place for place in range(self._cutter.operators) if not self._cutter.unpacks(place)]
@@ -142,11 +142,11 @@ class _Bench:
         drawn = np.random.default_rng(turns.seed).integers(0, turns.rounds, (_RESAMPLES, turns.rounds))
         self._draws = np.vstack([np.arange(turns.rounds), drawn])
         self._whole = model
-        if len(found.inputs) != 1:
+        if len(inspection.inputs) != 1:
             self._whole = folder / "whole.tflite"
             self._whole.write_bytes(self._cutter.whole())
             self._notes.append(
-                f"the model has {len(found.inputs)} inputs: one is fed with random numbers, the others hold zeros"
+                f"the model has {len(inspection.inputs)} inputs: one is fed with random numbers, the others hold zeros"
             )
 
     def profile(self, method: str) -> Profile:
@@ -200,52 +200,52 @@ class _Bench:
         """Time models of one operator, all in one process and one after the other, beside the whole."""
         timed = {}
         for place in self._places:
-            one = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
+            model = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
             try:
-                one.path.write_bytes(self._cutter.one_operator(place, one_input=True))
+                model.path.write_bytes(self._cutter.one_operator(place, one_input=True))
             except ModelError as error:
-                one.failure = error.message
+                model.failure = error.message
         whole, chains = Timed(name="whole", path=self._whole), self._chains()
         # Each by itself first: one that cannot be run must not take the others with it.
         self._run(
             [*chains, *timed.values()], replace(self._turns, rounds=1, least_invokes=1, turn_seconds=1e-9), "trial"
         )
         _check_chains(chains, self._runtime)
-        good = [*chains, *(one for one in timed.values() if one.failure is None)]
-        for one in good:
-            one.rounds.clear()
-            one.disturbed.clear()
+        good = [*chains, *(model for model in timed.values() if model.failure is None)]
+        for model in good:
+            model.rounds.clear()
+            model.disturbed.clear()
         together = Together(name="operators in turn", path=self._folder / "in-turn.json", models=good)
         longer = replace(self._turns, turn_seconds=_LONGER * self._turns.turn_seconds)
         self._run([whole, together], longer, "operators")
-        found = {}
+        times = {}
         if together.failure is None:
             call = self._call(chains)
-            found = {place: self._typical(one) - call for place, one in timed.items() if one.rounds}
-        return self._times("operators", found, whole, chains, timed, reason=together.failure)
+            times = {place: self._typical(model) - call for place, model in timed.items() if model.rounds}
+        return self._times("operators", times, whole, chains, timed, reason=together.failure)
 
     def _prefixes(self) -> _Times:
         """Time the graph up to each operator, beside the whole."""
         timed = {}
         for place in self._places:
-            one = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
+            model = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
             try:
-                one.path.write_bytes(self._cutter.prefix_in_order(place))
+                model.path.write_bytes(self._cutter.prefix_in_order(place))
             except ModelError as error:
-                one.failure = error.message
+                model.failure = error.message
         whole, chains = Timed(name="whole", path=self._whole), self._chains()
         self._run([whole, *chains, *timed.values()], self._turns, "prefixes")
         _check_chains(chains, self._runtime)
-        found = {}
+        times = {}
         before: NDArray[np.float64] | None = self._call(chains)
-        for place, one in timed.items():
-            until = self._typical(one) if one.rounds else None
+        for place, model in timed.items():
+            until = self._typical(model) if model.rounds else None
             if until is not None and before is not None:
-                found[place] = until - before
+                times[place] = until - before
             elif until is not None:
-                one.failure = "the graph up to the operator before it could not be timed"
+                model.failure = "the graph up to the operator before it could not be timed"
             before = until
-        return self._times("prefixes", found, whole, chains, timed)
+        return self._times("prefixes", times, whole, chains, timed)
 
     def _chains(self) -> list[Timed]:
         """Return two models whose difference is what an operator takes that has next to nothing to do."""
@@ -280,9 +280,9 @@ class _Bench:
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
-        one, many = (self._typical(chain) for chain in chains)
-        found: NDArray[np.float64] = one - np.maximum(0.0, (many - one) / (CHAIN - 1))
-        return found
+        least, many = (self._typical(chain) for chain in chains)
+        call: NDArray[np.float64] = least - np.maximum(0.0, (many - least) / (CHAIN - 1))
+        return call
 
     def _times(
         self,
@@ -294,8 +294,8 @@ class _Bench:
         *,
         reason: str | None = None,
     ) -> _Times:
-        for one in timed.values():
-            one.path.unlink(missing_ok=True)
+        for model in timed.values():
+            model.path.unlink(missing_ok=True)
         if not operators:
             first = next(iter(timed.values())).failure
             raise _NotTimedError(self._model, reason=reason, whole=whole.failure, first=first)
@@ -311,8 +311,8 @@ class _Bench:
     def _typical(self, timed: Timed) -> NDArray[np.float64]:
         """Return the median over rounds of each round's lower decile, for the rounds and for each resample."""
         rounds = np.array([lower_decile(samples) for samples in timed.rounds])
-        found: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
-        return found
+        typical: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
+        return typical
 
     def _check(self, times: _Times) -> list[SumCheck]:
         if times.whole is None:
@@ -328,10 +328,10 @@ class _Bench:
         ]
 
     def _result(self, times: _Times, checks: Sequence[SumCheck], limits: Limits) -> Profile:
-        parts = [one for one in times.timed.values() if one.rounds]
+        parts = [model for model in times.timed.values() if model.rounds]
         # Operators in turn share their turns.
         parts = parts[:1] if times.method == "operators" else parts
-        disturbed = [turn for one in (times.whole_timed, *parts) for turn in one.disturbed]
+        disturbed = [turn for model in (times.whole_timed, *parts) for turn in model.disturbed]
         operators = tuple(self._operator(place, times, limits) for place in self._places)
         for operator in operators:
             if _beyond_peak(operator, limits):
@@ -421,10 +421,10 @@ def _beyond_peak(operator: ProfiledOperator, limits: Limits) -> bool:
 
 def _check_chains(chains: Sequence[Timed], runtime: str) -> None:
     """Raise a RuntimeUnavailableError where a runtime cannot even run operators that do next to nothing."""
-    for one in chains:
-        if one.failure is not None:
+    for model in chains:
+        if model.failure is not None:
             raise RuntimeUnavailableError(
-                f"the runtime '{runtime}' cannot run a model of one operator: {one.failure}",
+                f"the runtime '{runtime}' cannot run a model of one operator: {model.failure}",
                 hint="See which runtimes work here with: edgefm doctor",
             )
 

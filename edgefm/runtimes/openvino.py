@@ -115,13 +115,13 @@ class OpenVINOSession(BaseSession):
 
 def _ends(ports: Sequence[Any]) -> list[End]:
     """Return the ends of a model that came from another format than .tflite; it tells no scales."""
-    found = []
+    ends = []
     for port in ports:
         shape = tuple(int(length.get_length()) if length.is_static else -1 for length in port.partial_shape)
         dtype = np.dtype(port.element_type.to_dtype()).name
         details = TensorDetails(name=port.any_name, dtype=dtype, shape=shape, scale=None, zero_point=None)
-        found.append(End(details=details, signature=shape))
-    return found
+        ends.append(End(details=details, signature=shape))
+    return ends
 
 
 def _check_same(path: Path, ends: ModelEnds, compiled: Any) -> None:

@@ -268,7 +268,7 @@ def _operators(model: Any, tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo,
     graph = model.subgraphs[0]
     # The constants that each tensor is made of: itself, or what an operator on constants alone unpacks.
     constants: dict[int, frozenset[int]] = {t.index: frozenset([t.index]) for t in tensors if t.constant}
-    found = []
+    operators = []
     for index, operator in enumerate(graph.operators or []):
         name = operator_name(model, operator)
         inputs = tuple(i for i in indices(operator.inputs) if i >= 0)
@@ -281,7 +281,7 @@ def _operators(model: Any, tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo,
         shapes = [indices(graph.tensors[i].shape) for i in inputs]
         output = indices(graph.tensors[outputs[0]].shape) if outputs else ()
         adjoint = bool(getattr(operator.builtinOptions, "adjX", False)) if name == "BATCH_MATMUL" else False
-        found.append(
+        operators.append(
             OperatorInfo(
                 index=index,
                 opcode=operator_number(model, operator),
@@ -293,7 +293,7 @@ def _operators(model: Any, tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo,
                 activation_bytes=0 if unpacks else sum(tensors[i].size_bytes for i in outputs),
             )
         )
-    return tuple(found)
+    return tuple(operators)
 
 
 def _working_set(operator: OperatorInfo, tensors: Sequence[TensorInfo], operators: Sequence[OperatorInfo]) -> int:

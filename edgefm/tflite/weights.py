@@ -49,7 +49,7 @@ def kernels(content: bytes) -> tuple[Kernel, ...]:
     """Return the int8 and float32 kernels of a .tflite file's convolutions and dense layers, in order of running."""
     model = flatbuffer.editable(content)
     graph = model.subgraphs[0]
-    found = []
+    collected = []
     for operator in graph.operators:
         name = flatbuffer.operator_name(model, operator)
         if name not in _OUTPUT_AXIS:
@@ -60,8 +60,8 @@ def kernels(content: bytes) -> tuple[Kernel, ...]:
         if data is None or kind not in ("int8", "float32"):
             continue
         stored = np.frombuffer(np.asarray(data, np.uint8).tobytes(), kind).reshape([int(n) for n in tensor.shape])
-        found.append(_kernel(name, tensor, stored))
-    return tuple(found)
+        collected.append(_kernel(name, tensor, stored))
+    return tuple(collected)
 
 
 def float32_operators(content: bytes) -> tuple[str, ...]:

@@ -238,18 +238,18 @@ class _LoadedWorker:
         session = self._loaded()
         if self.inputs is None or self.inputs[0] != inputs:
             self.inputs = (inputs, np.load(inputs, mmap_mode="r"))
-        given = self.inputs[1]
-        if given.dtype.name != session.input.dtype or given.shape[1:] != session.input.shape[1:]:
+        samples = self.inputs[1]
+        if samples.dtype.name != session.input.dtype or samples.shape[1:] != session.input.shape[1:]:
             raise ModelError(
-                f"inputs of {given.dtype.name} {list(given.shape[1:])} do not fit: the model takes "
+                f"inputs of {samples.dtype.name} {list(samples.shape[1:])} do not fit: the model takes "
                 f"{session.input.dtype} {list(session.input.shape[1:])}"
             )
         if isinstance(session, TakesMany):
-            many = session.outputs_of(np.array(given[start:stop]))
+            many = session.outputs_of(np.array(samples[start:stop]))
         else:
             answers = []
             for index in range(start, stop):
-                session.set_input(np.array(given[index : index + 1]))
+                session.set_input(np.array(samples[index : index + 1]))
                 session.invoke()
                 answers.append(session.get_outputs())
             places = range(len(session.outputs))

@@ -147,8 +147,8 @@ def _seen_by_others() -> list[int]:
 
 
 def test_version_is_that_which_the_answering_worker_tells(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def raw_outputs(path: Path, inputs: NDArray[Any], *, told: Any, **_: Any) -> tuple[NDArray[Any], ...]:
-        told({"runtime": "litert", "version": "2.3.0"})
+    def raw_outputs(path: Path, inputs: NDArray[Any], *, on_loaded: Any, **_: Any) -> tuple[NDArray[Any], ...]:
+        on_loaded({"runtime": "litert", "version": "2.3.0"})
         return (inputs,)
 
     monkeypatch.setattr("edgefm.targets.raw_outputs.raw_outputs", raw_outputs)

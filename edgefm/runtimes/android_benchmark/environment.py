@@ -22,8 +22,8 @@ def environment_of(device: AndroidDevice) -> dict[str, Any]:
 
     `cpu` names SoC and device, `python` and the packages are those of this machine, where the worker runs.
     """
-    told = device.shell(_SCRIPT, doing="asking what it is").output
-    kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", told, flags=re.MULTILINE)
+    text = device.shell(_SCRIPT, doing="asking what it is").output
+    kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", text, flags=re.MULTILINE)
     facts = session.describe(device.properties())
     state = session.state(device)
     names = [facts[key] for key in ("soc", "device") if key in facts]

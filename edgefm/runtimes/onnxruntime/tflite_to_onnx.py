@@ -148,14 +148,14 @@ def _check_answers(path: Path, out: Path) -> None:
         ) from error
     source = native.get_inputs()[0].name
     with litert.load(path) as session:
-        wanted, found = [], []
+        wanted, answers = [], []
         for sample in _samples(session):
             session.set_input(sample)
             session.invoke()
             wanted.append(session.get_outputs())
-            found.append(native.run(None, {source: sample}))
+            answers.append(native.run(None, {source: sample}))
         for place, tensor in enumerate(session.outputs):
-            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in found])
+            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in answers])
 
 
 def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
@@ -164,11 +164,13 @@ def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
     return [random_input(session.input, generator) for _ in range(_INPUTS)]
 
 
-def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:
-    right, given = np.stack(wanted).astype(np.float64), np.stack(found).astype(np.float64)
-    if right.shape != given.shape:
-        raise ModelError(f"tf2onnx gives '{tensor.name}' the shape {given.shape[1:]}, it has {right.shape[1:]}")
-    difference = float(np.sqrt(np.mean((right - given) ** 2)))
+def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], answers: Sequence[NDArray[Any]]) -> None:
+    right, converted_values = np.stack(wanted).astype(np.float64), np.stack(answers).astype(np.float64)
+    if right.shape != converted_values.shape:
+        raise ModelError(
+            f"tf2onnx gives '{tensor.name}' the shape {converted_values.shape[1:]}, it has {right.shape[1:]}"
+        )
+    difference = float(np.sqrt(np.mean((right - converted_values) ** 2)))
     floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(right).max(initial=0))
     allowed = _TOLERANCE * float(right.std()) + floor
     if not difference <= allowed:  # not a number is wrong as well

@@ -87,9 +87,9 @@ class AdbPlace(HostPlace):
         self._device = device
         self.there = f"{program.FOLDER}/session-{secrets.token_hex(4)}"
         stale = f"find {program.FOLDER} -maxdepth 1 -name 'session-*' -mtime +1 -exec rm -rf {{}} \\;"
-        made = device.shell(f"mkdir -p {self.there} && {{ {stale}; true; }}", doing="making a folder")
-        if made.status:
-            raise AdbError(f"adb:{device.serial}: making a folder there failed: {made.output.strip()}")
+        result = device.shell(f"mkdir -p {self.there} && {{ {stale}; true; }}", doing="making a folder")
+        if result.status:
+            raise AdbError(f"adb:{device.serial}: making a folder there failed: {result.output.strip()}")
         super().__init__()
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:

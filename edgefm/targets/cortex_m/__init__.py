@@ -239,12 +239,12 @@ class CortexM:
         except EdgefmError as error:
             return self._figure(name, reason=f"{REFERENCE} could not run it: {error.message}", details=details)
         differences = [
-            np.abs(one.astype(np.float64) - other.astype(np.float64).reshape(one.shape))
-            for one, other in zip(outputs, wanted, strict=True)
+            np.abs(mine.astype(np.float64) - other.astype(np.float64).reshape(mine.shape))
+            for mine, other in zip(outputs, wanted, strict=True)
         ]
         details["differing_values"] = int(sum(np.count_nonzero(difference) for difference in differences))
         details["values"] = int(sum(difference.size for difference in differences))
-        return self._figure(name, value=float(max(np.max(one) for one in differences)), details=details)
+        return self._figure(name, value=float(max(np.max(mine) for mine in differences)), details=details)
 
 
 class CortexMPlace(HostPlace):

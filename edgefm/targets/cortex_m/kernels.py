@@ -325,7 +325,7 @@ def _elementwise(operator: FirmwareOperator, function: str) -> list[KernelCall |
     shape = _padded_shape(operator, output)
     for tensor in (first, second):
         lengths = zip(_padded_shape(operator, tensor), shape, strict=True)
-        _require_fit(operator, all(one in (1, other) for one, other in lengths), tensor, output)
+        _require_fit(operator, all(length in (1, other) for length, other in lengths), tensor, output)
     fields: dict[str, Field] = {
         "input_1": TensorPlace(tensor=first),
         "input_2": TensorPlace(tensor=second),

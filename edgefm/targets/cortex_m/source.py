@@ -46,11 +46,11 @@ def source_of(graph: FirmwareGraph) -> FirmwareSource:
       ModelError: an operator, or how it is used, is not among what the kernels do.
     """
     try:
-        done = [one for operator in graph.operators for one in steps_of(operator)]
+        work = [part for operator in graph.operators for part in steps_of(operator)]
     except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:  # wild numbers, wrong options
         raise ModelError(f"{graph.path} is damaged: {error}", hint="Copy or write the file again.") from error
-    steps = [one for one in done if isinstance(one, KernelCall)]
-    same = _roots([one for one in done if isinstance(one, Alias)])
+    steps = [part for part in work if isinstance(part, KernelCall)]
+    same = _roots([part for part in work if isinstance(part, Alias)])
     offsets, arena_bytes = _plan(graph, steps, same)
     constants = _Constants()
 
