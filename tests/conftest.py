@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,6 @@ TESTS = Path(__file__).parent
 # job of `make unit` that runs one test after the other. All others run beside each other.
 SERIAL = frozenset(
     {
-        "integration/test_benchmark.py",
         "integration/test_browser_target.py",
         "integration/test_cortex_m_target.py",
         "integration/test_profile_command.py",
@@ -52,6 +53,14 @@ _NEEDS = {
     "torch": (lambda: importlib.util.find_spec("torch") is not None, "PyTorch is not installed"),
     "jax": (lambda: importlib.util.find_spec("jax") is not None, "JAX is not installed"),
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it."""
+    if hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix=f"edgefm-{config.workerinput['workerid']}-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
