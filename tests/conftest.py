@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 # job of `make unit` that runs one test after the other. All others run beside each other.
 SERIAL = frozenset(
     {
+        "integration/test_benchmark_command.py",
         "integration/test_browser_target.py",
         "integration/test_cortex_m_target.py",
         "integration/test_profile_command.py",
@@ -63,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what runs alone, leave out what needs something that is not installed, hand out long files first."""
     for item in items:
