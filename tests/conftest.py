@@ -12,13 +12,16 @@ import pytest
 
 TESTS = Path(__file__).parent
 
-# Files whose tests time something, or that drive a browser, an emulator or an ssh server with limits in seconds: the
-# job of `make unit` that runs one test after the other. All others run beside each other.
+# Files whose tests measure with a command's own protocol, which repeats a turn that others disturbed, compare times, or
+# drive a browser, an emulator or an ssh server within limits in seconds: the job of `make unit` that runs one test
+# after the other. All others run beside each other.
 SERIAL = frozenset(
     {
         "integration/test_benchmark_command.py",
         "integration/test_browser_target.py",
+        "integration/test_compare_command.py",
         "integration/test_cortex_m_target.py",
+        "integration/test_gate_command.py",
         "integration/test_profile_command.py",
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",

@@ -35,7 +35,6 @@ def files(tmp_path: Path) -> tuple[str, str]:
     return paths[0], paths[1]
 
 
-@pytest.mark.serial
 def test_compare_command_measures_two_files_and_finds_the_slower(
     files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

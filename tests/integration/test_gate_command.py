@@ -61,7 +61,6 @@ def test_gate_command_exit_codes(
     assert found["exit_code"] == code and found["checks"][0]["state"] == state
 
 
-@pytest.mark.serial
 def test_gate_command_measures_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = []
     for name, width in (("m", 10), ("base", 1500)):
