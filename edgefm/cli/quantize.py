@@ -10,7 +10,7 @@ import click
 from edgefm.cli import render
 from edgefm.cli.given_run import given_run
 from edgefm.cli.own_data import data_options
-from edgefm.jobs.quantize import gates
+from edgefm.jobs.quantize import gates, quantization_recipe
 
 _PATH = click.Path(path_type=Path)
 
@@ -56,15 +56,19 @@ def command(
       qat_int8             trained with int8 in mind
       pruned80_qat_int8    80 % of the weights are zero; also clustered16_..., slim50_..., and together
     """
+    asked: dict[str, Any] = {
+        "recipe": recipe_name,
+        "quick": quick,
+        "calibration_images": calibration_images,
+        "seed": seed,
+    }
+    quantization_recipe(variants or None, **asked)  # what is wrong with it is said before a model is loaded
     bars = render.Bars()
     try:
         run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
         files = run.quantize(
             variants or None,
-            recipe=recipe_name,
-            quick=quick,
-            calibration_images=calibration_images,
-            seed=seed,
+            **asked,
             fold=not no_fold,
             data_dir=data_dir,
             progress=bars,
