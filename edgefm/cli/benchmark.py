@@ -112,7 +112,8 @@ def command(
             refused = [f"--{name}" for name, value in given.items() if value is not None]
             if refused:
                 raise click.UsageError(
-                    f"{', '.join(refused)}: for files; a run knows its data, and its models bring their contracts"
+                    f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} for files; "
+                    "a run knows its data, and its models bring their contracts"
                 )
             protocol = benchmark_protocol(
                 target=target,

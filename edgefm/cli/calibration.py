@@ -73,7 +73,8 @@ def command(
 def _check(
     model: Any, calibration_data: Path | None, count: int, images: int, seed: int, bars: render.Bars
 ) -> CalibrationReport:
-    from edgefm.quantization.analysis.calibration_check import COUNTS, check_calibration, read_samples
+    from edgefm.quantization.analysis.calibration_check import COUNTS, check_calibration
+    from edgefm.quantization.calibration_set import read_samples
     from edgefm.recipes import Quantization
 
     if calibration_data is not None:

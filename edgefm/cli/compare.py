@@ -12,7 +12,7 @@ from edgefm.cli.measured_now import measuring_arguments, measuring_options, refu
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.compare import Comparison, Pair
+    from edgefm.comparison.compare import ComparisonResult, ModelPair
 
 
 @click.command(
@@ -103,7 +103,7 @@ def command(
     return found.exit_code
 
 
-def show(found: Comparison) -> None:
+def show(found: ComparisonResult) -> None:
     """Print a comparison: what differs, a table of verdicts, the sentences, and what follows."""
     from edgefm.comparison import verdicts
 
@@ -128,11 +128,11 @@ def show(found: Comparison) -> None:
     click.secho(verdicts.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)
 
 
-def _title(pair: Pair) -> str:
+def _title(pair: ModelPair) -> str:
     return pair.first if pair.first == pair.second else f"{pair.second} against {pair.first}"
 
 
-def _rows(pair: Pair) -> list[list[str]]:
+def _rows(pair: ModelPair) -> list[list[str]]:
     from edgefm.comparison import verdicts
 
     if pair.failure:

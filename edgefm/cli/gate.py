@@ -13,7 +13,7 @@ from edgefm.cli.measured_now import measuring_arguments, measuring_options, refu
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.gate import Gate
+    from edgefm.comparison.gate import GateResult
 
 _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checked": "yellow"}
 
@@ -78,7 +78,7 @@ def command(
     return found.exit_code
 
 
-def show(found: Gate) -> None:
+def show(found: GateResult) -> None:
     """Print a table of the limits, the reasons, and what came of it."""
     from edgefm.comparison import wording
 

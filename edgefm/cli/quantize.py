@@ -63,24 +63,19 @@ def command(
       clustered16_...     16 values for each layer's weights
       slim50_...          half of the channels are removed
     """
-    # A wrong name is said before a run is made.
-    quantization_recipe(
-        variants or None,
-        recipe=recipe_name,
-        quick=quick,
-        calibration_images=calibration_images,
-        seed=seed,
-        fold=not no_fold,
-    )
+    asked: dict[str, Any] = {
+        "recipe": recipe_name,
+        "quick": quick,
+        "calibration_images": calibration_images,
+        "seed": seed,
+    }
+    quantization_recipe(variants or None, **asked)  # what is wrong with it is said before a model is loaded
     bars = render.Bars()
     try:
         run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
         files = run.quantize(
             variants or None,
-            recipe=recipe_name,
-            quick=quick,
-            calibration_images=calibration_images,
-            seed=seed,
+            **asked,
             fold=not no_fold,
             data_dir=data_dir,
             progress=bars,

@@ -101,7 +101,7 @@ def _examine(
     if drop_at_most is None:
         return found, None, {}
     chosen = choose_mixed_precision(
-        model.float32, inputs, targets, found=found, **options, drop_at_most=drop_at_most, progress=bars
+        model.float32, inputs, targets, layers=found, **options, drop_at_most=drop_at_most, progress=bars
     )
     return (
         found,

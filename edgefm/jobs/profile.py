@@ -9,7 +9,7 @@ from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
-from edgefm.profiling.result import Profile
+from edgefm.profiling.result import ProfileResult
 from edgefm.profiling.timing import Turns
 
 
@@ -22,7 +22,7 @@ def profile(
     seconds: float | None = None,
     out: PathLike | None = None,
     progress: Progress | bool | None = None,
-) -> Profile:
+) -> ProfileResult:
     """Return where the time of a .tflite file goes, operator by operator, on one thread of this machine.
 
     Args:
@@ -51,7 +51,7 @@ def profile(
     return result
 
 
-def write_profile(result: Profile, folder: Path) -> list[Path]:
+def write_profile(result: ProfileResult, folder: Path) -> list[Path]:
     """Write profile.json and, where matplotlib is installed, the pictures; return the paths."""
     import importlib.util
 

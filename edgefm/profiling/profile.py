@@ -33,7 +33,7 @@ from edgefm.profiling import synthetic
 from edgefm.profiling.cutting import Cutter
 from edgefm.profiling.limits import CHAIN, Limit, Limits, limited_by, measure_limits
 from edgefm.profiling.names import layer_name
-from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
+from edgefm.profiling.result import Disturbed, Method, ProfiledOperator, ProfileResult, SumCheck, rate
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
 from edgefm.statistics.estimates import Estimate, interval
 from edgefm.tflite.inspection import Inspection, inspect
@@ -57,7 +57,7 @@ def profile(
     method: Literal["auto", "operators", "prefixes"] = "auto",
     turns: Turns | None = None,
     progress: Progress = SILENT,
-) -> Profile:
+) -> ProfileResult:
     """Return where the time of a model goes, on one thread of this machine.
 
     An operator whose cut model cannot be made, crashes or hangs is a row with the reason; the others go on.
@@ -84,11 +84,11 @@ def profile(
             hint="Take a runtime of this machine, e.g. --runtime litert:builtin; see: edgefm doctor.",
         )
     model, turns = Path(model), turns or Turns()
-    found = inspect(model)
+    inspection = inspect(model)
     with tempfile.TemporaryDirectory(prefix="edgefm-profile-") as name, model.open("rb") as file:
         # The weights are read from the file when a cut needs them, not before.
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        bench = _Bench(model, content, found, runtime, turns, Path(name), progress)
+        bench = _Bench(model, content, inspection, runtime, turns, Path(name), progress)
         with presence.announced():
             return bench.profile(method)
 
@@ -126,13 +126,13 @@ class _Bench:
         self,
         model: Path,
         content: mmap.mmap,
-        found: Inspection,
+        inspection: Inspection,
         runtime: str,
         turns: Turns,
         folder: Path,
         progress: Progress,
     ) -> None:
-        self._model, self._found, self._runtime = model, found, runtime
+        self._model, self._found, self._runtime = model, inspection, runtime
         self._turns, self._folder, self._progress = turns, folder, progress
         self._cutter = Cutter(content)
         self._places = [place for place in range(self._cutter.operators) if not self._cutter.unpacks(place)]
@@ -149,16 +149,16 @@ class _Bench:
                 else f"with one round there are no intervals: they need {_FEWEST_ROUNDS} rounds at least"
             )
         self._whole = model
-        if len(found.inputs) != 1:
+        if len(inspection.inputs) != 1:
             self._whole = folder / "whole.tflite"
             self._whole.write_bytes(self._cutter.whole())
             self._notes.append(
-                f"the model has {len(found.inputs)} inputs: one is fed with random numbers, the others hold zeros"
+                f"the model has {len(inspection.inputs)} inputs: one is fed with random numbers, the others hold zeros"
             )
 
-    def profile(self, method: str) -> Profile:
+    def profile(self, method: str) -> ProfileResult:
         """Measure, check, and measure anew where the check does not hold and another method may be taken."""
-        checks: list[Check] = []
+        checks: list[SumCheck] = []
         times: _Times | None = None
         failed: _NotTimedError | None = None
         if method != "prefixes":
@@ -190,7 +190,7 @@ class _Bench:
         )
         return self._result(times, checks, limits)
 
-    def _anew(self, times: _Times, checks: Sequence[Check]) -> bool:
+    def _anew(self, times: _Times, checks: Sequence[SumCheck]) -> bool:
         """Return whether the operators' sum is off for another reason than other load on the machine."""
         if not checks or not checks[-1].off:
             return False
@@ -207,52 +207,52 @@ class _Bench:
         """Time models of one operator, all in one process and one after the other, beside the whole."""
         timed = {}
         for place in self._places:
-            one = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
+            model = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
             try:
-                one.path.write_bytes(self._cutter.one_operator(place, one_input=True))
+                model.path.write_bytes(self._cutter.one_operator(place, one_input=True))
             except ModelError as error:
-                one.failure = error.message
+                model.failure = error.message
         whole, chains = Timed(name="whole", path=self._whole), self._chains()
         # Each by itself first: one that cannot be run must not take the others with it.
         self._run(
             [*chains, *timed.values()], replace(self._turns, rounds=1, least_invokes=1, turn_seconds=1e-9), "trial"
         )
         _check_chains(chains, self._runtime)
-        good = [*chains, *(one for one in timed.values() if one.failure is None)]
-        for one in good:
-            one.rounds.clear()
-            one.disturbed.clear()
+        good = [*chains, *(model for model in timed.values() if model.failure is None)]
+        for model in good:
+            model.rounds.clear()
+            model.disturbed.clear()
         together = Together(name="operators in turn", path=self._folder / "in-turn.json", models=good)
         longer = replace(self._turns, turn_seconds=_LONGER * self._turns.turn_seconds)
         self._run([whole, together], longer, "operators")
-        found = {}
+        times = {}
         if together.failure is None:
             call = self._call(chains)
-            found = {place: self._typical(one) - call for place, one in timed.items() if one.rounds}
-        return self._times("operators", found, whole, chains, timed, reason=together.failure)
+            times = {place: self._typical(model) - call for place, model in timed.items() if model.rounds}
+        return self._times("operators", times, whole, chains, timed, reason=together.failure)
 
     def _prefixes(self) -> _Times:
         """Time the graph up to each operator, beside the whole."""
         timed = {}
         for place in self._places:
-            one = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
+            model = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
             try:
-                one.path.write_bytes(self._cutter.prefix_in_order(place))
+                model.path.write_bytes(self._cutter.prefix_in_order(place))
             except ModelError as error:
-                one.failure = error.message
+                model.failure = error.message
         whole, chains = Timed(name="whole", path=self._whole), self._chains()
         self._run([whole, *chains, *timed.values()], self._turns, "prefixes")
         _check_chains(chains, self._runtime)
-        found = {}
+        times = {}
         before: NDArray[np.float64] | None = self._call(chains)
-        for place, one in timed.items():
-            until = self._typical(one) if one.rounds else None
+        for place, model in timed.items():
+            until = self._typical(model) if model.rounds else None
             if until is not None and before is not None:
-                found[place] = until - before
+                times[place] = until - before
             elif until is not None:
-                one.failure = "the graph up to the operator before it could not be timed"
+                model.failure = "the graph up to the operator before it could not be timed"
             before = until
-        return self._times("prefixes", found, whole, chains, timed)
+        return self._times("prefixes", times, whole, chains, timed)
 
     def _chains(self) -> list[Timed]:
         """Return two models whose difference is what an operator takes that has next to nothing to do."""
@@ -287,9 +287,9 @@ class _Bench:
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
-        one, many = (self._typical(chain) for chain in chains)
-        found: NDArray[np.float64] = one - (many - one) / (CHAIN - 1)
-        return found
+        least, many = (self._typical(chain) for chain in chains)
+        call: NDArray[np.float64] = least - (many - least) / (CHAIN - 1)
+        return call
 
     def _times(
         self,
@@ -301,8 +301,8 @@ class _Bench:
         *,
         reason: str | None = None,
     ) -> _Times:
-        for one in timed.values():
-            one.path.unlink(missing_ok=True)
+        for model in timed.values():
+            model.path.unlink(missing_ok=True)
         if not operators:
             first = next(iter(timed.values())).failure
             raise _NotTimedError(self._model, reason=reason, whole=whole.failure, first=first)
@@ -318,15 +318,15 @@ class _Bench:
     def _typical(self, timed: Timed) -> NDArray[np.float64]:
         """Return the median over rounds of each round's lower decile, for the rounds and for each resample."""
         rounds = np.array([lower_decile(samples) for samples in timed.rounds])
-        found: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
-        return found
+        typical: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
+        return typical
 
-    def _check(self, times: _Times) -> list[Check]:
+    def _check(self, times: _Times) -> list[SumCheck]:
         if times.whole is None:
             return []
         total = np.sum([times.call, *times.operators.values()], axis=0)
         return [
-            Check(
+            SumCheck(
                 method=times.method,
                 sum=_estimate(total),
                 of_whole=_estimate(total / times.whole),
@@ -334,11 +334,11 @@ class _Bench:
             )
         ]
 
-    def _result(self, times: _Times, checks: Sequence[Check], limits: Limits) -> Profile:
-        parts = [one for one in times.timed.values() if one.rounds]
+    def _result(self, times: _Times, checks: Sequence[SumCheck], limits: Limits) -> ProfileResult:
+        parts = [model for model in times.timed.values() if model.rounds]
         # Operators in turn share their turns.
         parts = parts[:1] if times.method == "operators" else parts
-        disturbed = [turn for one in (times.whole_timed, *parts) for turn in one.disturbed]
+        disturbed = [turn for model in (times.whole_timed, *parts) for turn in model.disturbed]
         operators = tuple(self._operator(place, times, limits) for place in self._places)
         for operator in operators:
             if _beyond_peak(operator, limits):
@@ -349,7 +349,7 @@ class _Bench:
                 self._notes.append(
                     f"operator {operator.index}, {operator.name}, is at {share:.0f} % of the peak: {why}"
                 )
-        return Profile(
+        return ProfileResult(
             model={
                 "name": self._model.name,
                 "sha256": artefacts.sha256_file(self._model),
@@ -377,7 +377,7 @@ class _Bench:
             notes=(*self._notes, *limits.notes()),
         )
 
-    def _operator(self, place: int, times: _Times, limits: Limits) -> Operator:
+    def _operator(self, place: int, times: _Times, limits: Limits) -> ProfiledOperator:
         info, tensors = self._found.operators[place], self._found.tensors
         activations = self._cutter.activations(place)
         # An input that is neither comes from no operator: a constant, as it is or unpacked, or a variable.
@@ -391,7 +391,7 @@ class _Bench:
         # All of the model's bytes are touched between two calls of an operator: they say which cache its own lie in.
         among = self._found.weight_bytes + self._found.largest_activation_bytes
         floors = limits.floors_ns(macs=info.macs, dtype=dtype, size_bytes=weights + moved, among_bytes=among)
-        return Operator(
+        return ProfiledOperator(
             index=place,
             name=info.name,
             layer=layer_name([tensors[index].name for index in info.outputs], [tensors[i].name for i in activations]),
@@ -418,7 +418,7 @@ class _Bench:
         return f"{place} {self._cutter.name(place)}"
 
 
-def _beyond_peak(operator: Operator, limits: Limits) -> bool:
+def _beyond_peak(operator: ProfiledOperator, limits: Limits) -> bool:
     """Return whether an operator is faster than the peak even at the upper end of its time's interval."""
     peak = limits.peaks.get(operator.dtype or "")
     if peak is None or operator.time is None or operator.peak_share is None:
@@ -434,10 +434,10 @@ def _limit(time: Estimate, floors_ns: Mapping[Limit, float]) -> Limit | None:
 
 def _check_chains(chains: Sequence[Timed], runtime: str) -> None:
     """Raise a RuntimeUnavailableError where a runtime cannot even run operators that do next to nothing."""
-    for one in chains:
-        if one.failure is not None:
+    for model in chains:
+        if model.failure is not None:
             raise RuntimeUnavailableError(
-                f"the runtime '{runtime}' cannot run a model of one operator: {one.failure}",
+                f"the runtime '{runtime}' cannot run a model of one operator: {model.failure}",
                 hint="See which runtimes work here with: edgefm doctor",
             )
 

@@ -16,7 +16,7 @@ _Self = TypeVar("_Self", bound="BaseSession")
 
 
 class BaseSession(ABC):
-    """A loaded model with the parts of `edgefm.runtimes.base.Session` that are the same in every runtime.
+    """A loaded model with the parts of `edgefm.runtimes.base.RuntimeSession` that are the same in every runtime.
 
     Attributes:
       input: the input tensor.

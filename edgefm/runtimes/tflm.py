@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import Availability, Available, Unavailable
-from edgefm.runtimes.model_ends import Ends, check
+from edgefm.runtimes.model_ends import ModelEnds, check
 from edgefm.runtimes.native_output import captured
 from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
@@ -72,7 +72,7 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
 class TFLMSession(BaseSession):
     """A loaded .tflite file, its tensors in an arena."""
 
-    def __init__(self, interpreter: Any, ends: Ends) -> None:
+    def __init__(self, interpreter: Any, ends: ModelEnds) -> None:
         super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], interpreter.invoke)
         self._interpreter = interpreter
 

@@ -77,8 +77,8 @@ def target(address: str) -> Target:
         make = importlib.import_module(known[kind]).target
     except (ImportError, AttributeError) as error:  # another package's
         raise TargetError(f"the target '{kind}' cannot be used: {known[kind]} fails: {error}") from error
-    found: Target = make(rest)
-    return found
+    opened: Target = make(rest)
+    return opened
 
 
 def _unknown(address: str, known: dict[str, str]) -> RecipeError:

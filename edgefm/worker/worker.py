@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from edgefm.core import environment
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
-from edgefm.runtimes.base import Session, TakesMany, TellsFacts, TimesItself, Unavailable
+from edgefm.runtimes.base import RuntimeSession, TakesMany, TellsFacts, TimesItself, Unavailable
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.tflite.contract import Contract, dequantize
 from edgefm.worker import disturbance
@@ -56,11 +56,11 @@ _THRESHOLD = 0.5
 _STATUS = Path("/proc/self/status")
 
 
-class _Worker:
+class _LoadedWorker:
     """The state of a worker: one session and what feeds it."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: RuntimeSession | None = None
         self.contract: Contract | None = None
         self.pictures: NDArray[Any] | None = None
         self.inputs: tuple[str, NDArray[Any]] | None = None
@@ -238,18 +238,18 @@ class _Worker:
         session = self._loaded()
         if self.inputs is None or self.inputs[0] != inputs:
             self.inputs = (inputs, np.load(inputs, mmap_mode="r"))
-        given = self.inputs[1]
-        if given.dtype.name != session.input.dtype or given.shape[1:] != session.input.shape[1:]:
+        samples = self.inputs[1]
+        if samples.dtype.name != session.input.dtype or samples.shape[1:] != session.input.shape[1:]:
             raise ModelError(
-                f"inputs of {given.dtype.name} {list(given.shape[1:])} do not fit: the model takes "
+                f"inputs of {samples.dtype.name} {list(samples.shape[1:])} do not fit: the model takes "
                 f"{session.input.dtype} {list(session.input.shape[1:])}"
             )
         if isinstance(session, TakesMany):
-            many = session.outputs_of(np.array(given[start:stop]))
+            many = session.outputs_of(np.array(samples[start:stop]))
         else:
             answers = []
             for index in range(start, stop):
-                session.set_input(np.array(given[index : index + 1]))
+                session.set_input(np.array(samples[index : index + 1]))
                 session.invoke()
                 answers.append(session.get_outputs())
             places = range(len(session.outputs))
@@ -275,7 +275,7 @@ class _Worker:
         except ModelError:  # a runtime may take other formats
             return {"macs": None}
 
-    def _loaded(self) -> Session:
+    def _loaded(self) -> RuntimeSession:
         assert self.session is not None, "no model is loaded"
         return self.session
 
@@ -308,7 +308,7 @@ def _of_one_score(answers: NDArray[Any]) -> None:
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until they end."""
-    worker = _Worker()
+    worker = _LoadedWorker()
     commands: dict[str, Callable[..., dict[str, Any]]] = {name: getattr(worker, name) for name in COMMANDS}
     _send(answers, {"ok": True, "protocol": PROTOCOL})
     for line in requests:

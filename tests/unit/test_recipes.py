@@ -255,7 +255,7 @@ def test_recipe_in_the_documentation_is_one() -> None:
 def test_broken_promise_parity_or_limit_makes_exit_code_1(
     promises: list[bool], parity: bool | None, limit: bool | None, held: bool
 ) -> None:
-    from edgefm.cli.quantize import _held
+    from edgefm.jobs.quantize import TfliteFile
 
     facts = {} if parity is None else {"parity": {"held": parity}}
     variant = {
@@ -263,7 +263,7 @@ def test_broken_promise_parity_or_limit_makes_exit_code_1(
         "passes": [{"facts": facts}],
         "validation": None if limit is None else {"held": limit},
     }
-    assert _held(variant) is held
+    assert TfliteFile(name="x", path=Path("model.tflite"), report=variant).held is held
 
 
 @pytest.mark.parametrize(

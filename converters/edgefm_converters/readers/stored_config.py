@@ -131,13 +131,13 @@ def entries(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object in JSON that names a class."""
     waiting = [value]
     while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if "class_name" in found:
-                yield found
-            waiting += found.values()
-        elif isinstance(found, (list, tuple)):
-            waiting += found
+        value_inside = waiting.pop()
+        if isinstance(value_inside, dict):
+            if "class_name" in value_inside:
+                yield value_inside
+            waiting += value_inside.values()
+        elif isinstance(value_inside, (list, tuple)):
+            waiting += value_inside
 
 
 def _of_keras_zip(path: Path) -> Stored:

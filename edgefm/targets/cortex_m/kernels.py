@@ -21,25 +21,25 @@ from edgefm.targets.cortex_m.arithmetic import (
     quantize_multiplier,
     softmax_scaling,
 )
-from edgefm.targets.cortex_m.graph import Operator, Tensor
+from edgefm.targets.cortex_m.graph import FirmwareOperator, FirmwareTensor
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
+class TensorPlace:
     """The values of a tensor, from some byte on: a field of a kernel's struct."""
 
-    tensor: Tensor
+    tensor: FirmwareTensor
     offset_bytes: int = 0
 
 
 # A number, several, a struct in the struct, a tensor, a table of constants, or NULL.
-Field = int | float | Sequence[int] | Mapping[str, int] | Place | NDArray[Any] | None
+Field = int | float | Sequence[int] | Mapping[str, int] | TensorPlace | NDArray[Any] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
+class KernelCall:
     """One call of a kernel.
 
     Attributes:
@@ -49,7 +49,7 @@ class Step:
       fields: of the struct, by name.
     """
 
-    operator: Operator
+    operator: FirmwareOperator
     function: str
     struct: str
     fields: Mapping[str, Field]
@@ -59,11 +59,11 @@ class Step:
 class Alias:
     """Two names of the same values."""
 
-    of: Tensor
-    name: Tensor
+    of: FirmwareTensor
+    name: FirmwareTensor
 
 
-def steps_of(operator: Operator) -> list[Step | Alias]:
+def steps_of(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     """Return what does an operator's work.
 
     Raises:
@@ -77,21 +77,21 @@ def steps_of(operator: Operator) -> list[Step | Alias]:
     return _KERNELS[operator.name](operator)
 
 
-def _refuse(operator: Operator, why: str) -> ModelError:
+def _refuse(operator: FirmwareOperator, why: str) -> ModelError:
     return ModelError(
         f"edgefm's C kernels cannot run operator {operator.index} ({operator.name}): {why}",
         hint="They take int8 tensors with int8 weights, as int8_w8a8 has them. A firmware of your own can be run too.",
     )
 
 
-def _require_fit(operator: Operator, fits: bool, *tensors: Tensor) -> None:
+def _require_fit(operator: FirmwareOperator, fits: bool, *tensors: FirmwareTensor) -> None:
     """Refuse tensors whose shapes do not go together: a damaged file."""
     if not fits:
         shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
         raise ModelError(f"the shapes {shapes} of operator {operator.index} ({operator.name}) do not go together")
 
 
-def _need(operator: Operator, tensor: Tensor, *dtypes: str) -> Tensor:
+def _need(operator: FirmwareOperator, tensor: FirmwareTensor, *dtypes: str) -> FirmwareTensor:
     """Return a tensor that has one of these types and, where they are quantised ones, one scale."""
     if tensor.dtype not in dtypes:
         raise _refuse(operator, f"'{tensor.name}' is {tensor.dtype}, not {' or '.join(dtypes)}")
@@ -100,11 +100,11 @@ def _need(operator: Operator, tensor: Tensor, *dtypes: str) -> Tensor:
     return tensor
 
 
-def _int8(operator: Operator, tensor: Tensor) -> Tensor:
+def _int8(operator: FirmwareOperator, tensor: FirmwareTensor) -> FirmwareTensor:
     return _need(operator, tensor, "int8")
 
 
-def _constant(operator: Operator, tensor: Tensor, dtype: str) -> NDArray[Any]:
+def _constant(operator: FirmwareOperator, tensor: FirmwareTensor, dtype: str) -> NDArray[Any]:
     if tensor.dtype != dtype:
         raise _refuse(operator, f"'{tensor.name}' is {tensor.dtype}, not {dtype}")
     if tensor.data is None:
@@ -112,12 +112,12 @@ def _constant(operator: Operator, tensor: Tensor, dtype: str) -> NDArray[Any]:
     return tensor.data
 
 
-def _clamped(operator: Operator, output: Tensor) -> dict[str, Field]:
+def _clamped(operator: FirmwareOperator, output: FirmwareTensor) -> dict[str, Field]:
     least, most = activation_range(operator.activation, scale=output.scale, zero_point=output.zero_point)
     return {"least": least, "most": most}
 
 
-def _four(operator: Operator, tensor: Tensor) -> tuple[int, int, int, int]:
+def _four(operator: FirmwareOperator, tensor: FirmwareTensor) -> tuple[int, int, int, int]:
     """Return a shape with batch 1 as four lengths."""
     if len(tensor.shape) != 4 or tensor.shape[0] != 1 or min(tensor.shape) < 1:
         raise _refuse(operator, f"'{tensor.name}' has the shape {tensor.shape}, not [1, height, width, channels]")
@@ -126,7 +126,13 @@ def _four(operator: Operator, tensor: Tensor) -> tuple[int, int, int, int]:
 
 
 def _window(
-    operator: Operator, *, height: int, width: int, source: Tensor, output: Tensor, dilated: bool
+    operator: FirmwareOperator,
+    *,
+    height: int,
+    width: int,
+    source: FirmwareTensor,
+    output: FirmwareTensor,
+    dilated: bool,
 ) -> dict[str, int]:
     options = operator.options
     _, input_height, input_width, input_channels = _four(operator, source)
@@ -176,12 +182,14 @@ def _tables(multipliers: Sequence[float]) -> dict[str, Field]:
     }
 
 
-def _channel_multipliers(source: Tensor, filters: Tensor, output: Tensor, channels: int) -> list[float]:
+def _channel_multipliers(
+    source: FirmwareTensor, filters: FirmwareTensor, output: FirmwareTensor, channels: int
+) -> list[float]:
     scales = np.broadcast_to(filters.scales, (channels,))
     return [source.scale * float(scale) / output.scale for scale in scales]
 
 
-def _bias(operator: Operator, channels: int) -> Field:
+def _bias(operator: FirmwareOperator, channels: int) -> Field:
     tensor = operator.optional(2)
     if tensor is None:
         return None
@@ -189,13 +197,13 @@ def _bias(operator: Operator, channels: int) -> Field:
     return _constant(operator, tensor, "int32")
 
 
-def _check_filters(operator: Operator, filters: Tensor, channels: int) -> NDArray[Any]:
+def _check_filters(operator: FirmwareOperator, filters: FirmwareTensor, channels: int) -> NDArray[Any]:
     if len(filters.scales) not in (1, channels):
         raise _refuse(operator, f"'{filters.name}' has {len(filters.scales)} scales for {channels} channels")
     return _constant(operator, filters, "int8")
 
 
-def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
+def _convolution(operator: FirmwareOperator, *, depthwise: bool) -> list[KernelCall | Alias]:
     source, filters = _int8(operator, operator.input(0)), operator.input(1)
     output = _int8(operator, operator.outputs[0])
     _four(operator, source)
@@ -215,9 +223,9 @@ def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
     )
     fields: dict[str, Field] = {
         "window": window,
-        "input": Place(tensor=source),
+        "input": TensorPlace(tensor=source),
         "filter": weights,
-        "output": Place(tensor=output),
+        "output": TensorPlace(tensor=output),
         "bias": _bias(operator, channels),
         **_tables(_channel_multipliers(source, filters, output, channels)),
         "filter_channels": 1 if depthwise else filters.shape[3],
@@ -226,10 +234,10 @@ def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
         **_clamped(operator, output),
     }
     function = "depthwise_conv_2d" if depthwise else "conv_2d"
-    return [Step(operator=operator, function=function, struct="conv_2d", fields=fields)]
+    return [KernelCall(operator=operator, function=function, struct="conv_2d", fields=fields)]
 
 
-def _fully_connected(operator: Operator) -> list[Step | Alias]:
+def _fully_connected(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, filters = _int8(operator, operator.input(0)), operator.input(1)
     output = _int8(operator, operator.outputs[0])
     _require_fit(operator, len(filters.shape) == 2 and min(filters.shape) > 0, filters)
@@ -244,9 +252,9 @@ def _fully_connected(operator: Operator) -> list[Step | Alias]:
         product = float(np.float32(source.scale) * np.float32(filters.scale))
         multipliers = [product / output.scale] * units
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
+        "input": TensorPlace(tensor=source),
         "filter": weights,
-        "output": Place(tensor=output),
+        "output": TensorPlace(tensor=output),
         "bias": _bias(operator, units),
         **_tables(multipliers),
         "rows": source.elements // depth,
@@ -257,23 +265,23 @@ def _fully_connected(operator: Operator) -> list[Step | Alias]:
         "output_offset": output.zero_point,
         **_clamped(operator, output),
     }
-    return [Step(operator=operator, function="fully_connected", struct="fully_connected", fields=fields)]
+    return [KernelCall(operator=operator, function="fully_connected", struct="fully_connected", fields=fields)]
 
 
-def _pool(operator: Operator, function: str) -> list[Step | Alias]:
+def _pool(operator: FirmwareOperator, function: str) -> list[KernelCall | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     height, width = int(operator.options.filterHeight), int(operator.options.filterWidth)
     _require_fit(operator, _four(operator, source)[3] == _four(operator, output)[3], source, output)
     fields: dict[str, Field] = {
         "window": _window(operator, height=height, width=width, source=source, output=output, dilated=False),
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         **_clamped(operator, output),
     }
-    return [Step(operator=operator, function=function, struct="pool_2d", fields=fields)]
+    return [KernelCall(operator=operator, function=function, struct="pool_2d", fields=fields)]
 
 
-def _mean(operator: Operator) -> list[Step | Alias]:
+def _mean(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     _, height, width, channels = _four(operator, source)
     axes = sorted({int(axis) % 4 for axis in np.ravel(_constant(operator, operator.input(1), "int32"))})
@@ -283,8 +291,8 @@ def _mean(operator: Operator) -> list[Step | Alias]:
     count = height * width
     multiplier, shift = mean_multiplier(source.scale / output.scale, count=count)
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         "count": count,
         "channels": channels,
         "multiplier": multiplier,
@@ -292,10 +300,10 @@ def _mean(operator: Operator) -> list[Step | Alias]:
         "input_zero_point": source.zero_point,
         "output_zero_point": output.zero_point,
     }
-    return [Step(operator=operator, function="mean", struct="mean", fields=fields)]
+    return [KernelCall(operator=operator, function="mean", struct="mean", fields=fields)]
 
 
-def _padded_shape(operator: Operator, tensor: Tensor) -> list[int]:
+def _padded_shape(operator: FirmwareOperator, tensor: FirmwareTensor) -> list[int]:
     """Return a shape as four lengths, ones in front."""
     if len(tensor.shape) > 4:
         raise _refuse(operator, f"'{tensor.name}' has {len(tensor.shape)} dimensions; 4 are the most")
@@ -311,17 +319,17 @@ def _strides(shape: Sequence[int], output: Sequence[int]) -> list[int]:
     return strides
 
 
-def _elementwise(operator: Operator, function: str) -> list[Step | Alias]:
+def _elementwise(operator: FirmwareOperator, function: str) -> list[KernelCall | Alias]:
     first, second = _int8(operator, operator.input(0)), _int8(operator, operator.input(1))
     output = _int8(operator, operator.outputs[0])
     shape = _padded_shape(operator, output)
     for tensor in (first, second):
         lengths = zip(_padded_shape(operator, tensor), shape, strict=True)
-        _require_fit(operator, all(one in (1, other) for one, other in lengths), tensor, output)
+        _require_fit(operator, all(length in (1, other) for length, other in lengths), tensor, output)
     fields: dict[str, Field] = {
-        "input_1": Place(tensor=first),
-        "input_2": Place(tensor=second),
-        "output": Place(tensor=output),
+        "input_1": TensorPlace(tensor=first),
+        "input_2": TensorPlace(tensor=second),
+        "output": TensorPlace(tensor=output),
         "shape": shape,
         "stride_1": _strides(_padded_shape(operator, first), shape),
         "stride_2": _strides(_padded_shape(operator, second), shape),
@@ -339,16 +347,16 @@ def _elementwise(operator: Operator, function: str) -> list[Step | Alias]:
         fields["multiplier_2"], fields["shift_2"] = quantize_multiplier(second.scale / both)
         multiplier, shift = quantize_multiplier(both / ((1 << 20) * output.scale))
     fields |= {"output_multiplier": multiplier, "output_shift": shift}
-    return [Step(operator=operator, function=function, struct="elementwise", fields=fields)]
+    return [KernelCall(operator=operator, function=function, struct="elementwise", fields=fields)]
 
 
-def _rescaled(operator: Operator, real: float, least: int, most: int) -> list[Step | Alias]:
+def _rescaled(operator: FirmwareOperator, real: float, least: int, most: int) -> list[KernelCall | Alias]:
     source, output = operator.input(0), operator.outputs[0]
     _require_fit(operator, source.elements == output.elements, source, output)
     multiplier, shift = quantize_multiplier(real)
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         "count": source.elements,
         "input_unsigned": int(source.dtype == "uint8"),
         "output_unsigned": int(output.dtype == "uint8"),
@@ -359,49 +367,49 @@ def _rescaled(operator: Operator, real: float, least: int, most: int) -> list[St
         "least": least,
         "most": most,
     }
-    return [Step(operator=operator, function="requantize", struct="requantize", fields=fields)]
+    return [KernelCall(operator=operator, function="requantize", struct="requantize", fields=fields)]
 
 
-def _quantize(operator: Operator) -> list[Step | Alias]:
+def _quantize(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source = _need(operator, operator.input(0), "int8", "uint8", "float32")
     output = _need(operator, operator.outputs[0], "int8", "uint8")
     if source.dtype != "float32":
         return _rescaled(operator, source.scale / output.scale, *_RANGES[output.dtype])
     _require_fit(operator, source.elements == output.elements, source, output)
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         "count": source.elements,
         "output_unsigned": int(output.dtype == "uint8"),
         "zero_point": output.zero_point,
         "scale": output.scale,
     }
-    return [Step(operator=operator, function="quantize_float", struct="quantize_float", fields=fields)]
+    return [KernelCall(operator=operator, function="quantize_float", struct="quantize_float", fields=fields)]
 
 
-def _dequantize(operator: Operator) -> list[Step | Alias]:
+def _dequantize(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source = _need(operator, operator.input(0), "int8", "uint8")
     output = _need(operator, operator.outputs[0], "float32")
     _require_fit(operator, source.elements == output.elements, source, output)
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         "count": source.elements,
         "input_unsigned": int(source.dtype == "uint8"),
         "zero_point": source.zero_point,
         "scale": source.scale,
     }
-    return [Step(operator=operator, function="dequantize", struct="dequantize", fields=fields)]
+    return [KernelCall(operator=operator, function="dequantize", struct="dequantize", fields=fields)]
 
 
-def _relu(operator: Operator, activation: str) -> list[Step | Alias]:
+def _relu(operator: FirmwareOperator, activation: str) -> list[KernelCall | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     least, most = activation_range(activation, scale=output.scale, zero_point=output.zero_point)
     real = float(np.float32(source.scale) / np.float32(output.scale))
     return _rescaled(operator, real, least, most)
 
 
-def _softmax(operator: Operator) -> list[Step | Alias]:
+def _softmax(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
         raise _refuse(operator, "its output does not have the scale 1/256 and the zero point -128")
@@ -409,41 +417,41 @@ def _softmax(operator: Operator) -> list[Step | Alias]:
     depth = source.shape[-1]
     multiplier, left_shift, least = softmax_scaling(beta=float(operator.options.beta), input_scale=source.scale)
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         "rows": source.elements // depth,
         "depth": depth,
         "multiplier": multiplier,
         "left_shift": left_shift,
         "least_difference": least,
     }
-    return [Step(operator=operator, function="softmax", struct="softmax", fields=fields)]
+    return [KernelCall(operator=operator, function="softmax", struct="softmax", fields=fields)]
 
 
-def _pad(operator: Operator) -> list[Step | Alias]:
+def _pad(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
     places = _constant(operator, operator.input(1), "int32").reshape(-1, 2)
     wanted = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
     _require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
     before = places[:, 0].tolist()
     fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
         "shape": _padded_shape(operator, source),
         "output_shape": _padded_shape(operator, output),
         "before": [0] * (4 - len(before)) + before,
         "value": output.zero_point,
     }
-    return [Step(operator=operator, function="pad", struct="pad", fields=fields)]
+    return [KernelCall(operator=operator, function="pad", struct="pad", fields=fields)]
 
 
-def _concatenation(operator: Operator) -> list[Step | Alias]:
+def _concatenation(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     output = _int8(operator, operator.outputs[0])
     axis = int(operator.options.axis) % len(output.shape)
     inner = int(np.prod(output.shape[axis:], dtype=np.int64))
     if operator.activation != "NONE":
         raise _refuse(operator, f"it has the fused activation {operator.activation}")
-    steps: list[Step | Alias] = []
+    steps: list[KernelCall | Alias] = []
     start = 0
     for tensor in operator.inputs:
         if tensor is None:
@@ -455,25 +463,25 @@ def _concatenation(operator: Operator) -> list[Step | Alias]:
         fits = source.shape[:axis] == output.shape[:axis] and row > 0 and start + row <= inner
         _require_fit(operator, fits, source, output)
         fields: dict[str, Field] = {
-            "input": Place(tensor=source),
-            "output": Place(tensor=output, offset_bytes=start),
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output, offset_bytes=start),
             "rows": source.elements // row,
             "row_bytes": row,
             "output_row_bytes": inner,
         }
-        steps.append(Step(operator=operator, function="copy_rows", struct="copy_rows", fields=fields))
+        steps.append(KernelCall(operator=operator, function="copy_rows", struct="copy_rows", fields=fields))
         start += row
     return steps
 
 
-def _alias(operator: Operator) -> list[Step | Alias]:
+def _alias(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = operator.input(0), operator.outputs[0]
     if source.dtype != output.dtype or source.elements != output.elements:
         raise _refuse(operator, f"'{source.name}' and '{output.name}' do not hold as much")
     return [Alias(of=source, name=output)]
 
 
-_KERNELS: Mapping[str, Callable[[Operator], list[Step | Alias]]] = {
+_KERNELS: Mapping[str, Callable[[FirmwareOperator], list[KernelCall | Alias]]] = {
     "ADD": lambda operator: _elementwise(operator, "add"),
     "AVERAGE_POOL_2D": lambda operator: _pool(operator, "average_pool_2d"),
     "CONCATENATION": _concatenation,

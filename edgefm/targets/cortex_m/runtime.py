@@ -26,7 +26,7 @@ from edgefm.targets import cortex_m
 from edgefm.targets.cortex_m import boards, run
 from edgefm.targets.cortex_m.boards import EMULATOR
 from edgefm.targets.cortex_m.build import Firmware
-from edgefm.targets.cortex_m.graph import Graph, Tensor
+from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
 from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import FirmwareError
 
@@ -76,7 +76,7 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
 class CortexMSession(BaseSession):
     """A firmware that waits in the emulator for its next input."""
 
-    def __init__(self, graph: Graph, firmware: Firmware, *, board: boards.Board, folder: Path) -> None:
+    def __init__(self, graph: FirmwareGraph, firmware: Firmware, *, board: boards.CortexMBoard, folder: Path) -> None:
         super().__init__(_details(graph.inputs[0]), [_details(tensor) for tensor in graph.outputs], self._invoke)
         self._graph, self._folder = graph, folder
         self._given = bytes(graph.inputs[0].size_bytes)
@@ -161,7 +161,7 @@ class CortexMSession(BaseSession):
             raise FirmwareError(f"the firmware ended: {reason or log or f'exit code {self._process.returncode}'}")
 
 
-def _details(tensor: Tensor) -> TensorDetails:
+def _details(tensor: FirmwareTensor) -> TensorDetails:
     quantised = tensor.dtype in ("int8", "uint8") and len(tensor.scales) == 1
     return TensorDetails(
         name=tensor.name,

@@ -113,8 +113,8 @@ def explain(name: str, stderr: str, fallback: str) -> TargetError:
 
 def reach(address: Address, *, name: str, seconds: int) -> None:
     """Raise a TargetError where nothing can be run at an address."""
-    given = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
-    line = [*_ssh(name), *_fixed_options(None), *given, *_last_options(None)]
+    options = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
+    line = [*_ssh(name), *_fixed_options(None), *options, *_last_options(None)]
     try:
         result = subprocesses.run([*line, *_destination(address), "exit 0"], seconds=2 * seconds, own_session=True)
     except subprocesses.TimeLimitError:
@@ -140,14 +140,14 @@ class Connection:
         self._name = name
         self._address = address
         self._ssh = _ssh(name)
-        given = _given_options()
+        options = _given_options()
         self._here = _short_folder()
         self._socket = str(self._here / "s")
         self._log = self._here / "log"
         line = [
             *self._ssh,
             *_fixed_options(self._socket),
-            *given,
+            *options,
             *["-o", f"ConnectTimeout={CONNECT_SECONDS}"],
             *["-o", f"ServerAliveInterval={ALIVE_SECONDS}", "-o", f"ServerAliveCountMax={ALIVE_COUNT}"],
             *_last_options(self._socket),
@@ -294,11 +294,11 @@ def _ssh(name: str) -> list[str]:
 
 def _given_options() -> list[str]:
     """Return the user's options in EDGEFM_SSH_OPTIONS, e.g. '-i key -J gateway'."""
-    given = os.environ.get("EDGEFM_SSH_OPTIONS", "")
+    options = os.environ.get("EDGEFM_SSH_OPTIONS", "")
     try:
-        return shlex.split(given)
+        return shlex.split(options)
     except ValueError as error:
-        raise RecipeError(f"EDGEFM_SSH_OPTIONS is not understood: {error}: {given}") from None
+        raise RecipeError(f"EDGEFM_SSH_OPTIONS is not understood: {error}: {options}") from None
 
 
 def _fixed_options(socket: str | None) -> list[str]:
