@@ -204,7 +204,7 @@ def benchmark_protocol(
     if protocol is not None:
         check_type(protocol, "protocol", BenchmarkProtocol, "a BenchmarkProtocol")
         return protocol
-    budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+    budget: dict[str, Any] = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
     return BenchmarkProtocol(
         target=target, runtime=runtime, threads=threads, **rounds_between(rounds, rounds_at_most), **budget
     )
