@@ -26,7 +26,7 @@ class ModelPicture:
 
     Attributes:
       pixels: uint8 [height, width, channels].
-      inverted: whether its levels were turned round: 255 - level.
+      inverted: whether its brightness was inverted: 255 - level.
     """
 
     pixels: NDArray[np.uint8]

@@ -254,7 +254,7 @@ def targets() -> Iterator[Finding]:
             found = known.target(kind)
             usable = found.availability()
         except RecipeError as error:  # a place of its own: what can be said is how to name it
-            yield Finding(name=kind, found=f"by its address. {error.hint or ''}")
+            yield Finding(name=kind, found=f"named by its address. {error.hint or ''}")
             continue
         except EdgefmError as error:
             yield Finding(name=kind, found=None, reason=error.message, remedy=error.hint)
