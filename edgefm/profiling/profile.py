@@ -273,10 +273,7 @@ class _Bench:
         beside = [] if self._beside else presence.others()
         if beside:
             self._beside = True
-            several = (
-                f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
-            )
-            self._note(f"{several} on this machine at the same time: they disturb each other's times")
+            self._note(presence.sentence_on(beside))
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
