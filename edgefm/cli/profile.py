@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
     from edgefm.profiling.result import ProfiledOperator, ProfileResult, SumCheck
@@ -22,7 +23,13 @@ _LIMITS = {
 }
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every operator has a time, and their sum is within 10 % of the whole",
+        "an operator has no time, or the sum is further off",
+        "nothing could be timed",
+    )
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--runtime", default="litert", show_default=True, help="Runtime, e.g. litert:builtin; see: edgefm doctor."
@@ -46,8 +53,6 @@ def command(
     Each operator is cut out of the file and timed by itself, beside the whole model; the sum is checked against the
     whole. Where it is off by more than 10 %, differences of ever longer prefixes of the model are taken instead. The
     machine's peak is measured on the spot with the same runtime.
-
-    Exit code: 0 all operators have a time and the sum is within 10 % of the whole, 1 not so, 2 nothing could be timed.
     """
     from edgefm.jobs.profile import profile, write_profile
 

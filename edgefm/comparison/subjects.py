@@ -17,7 +17,10 @@ from edgefm.core.errors import RunError, unknown_name
 from edgefm.core.runs import RunDirectory
 
 _MANIFEST = "manifest.json"
-_HINT = "Give a run folder, a record.json, a folder that holds one, or a model file (.tflite, .onnx)."
+_MODEL_FILE = "model.tflite"
+_HINT = (
+    "Give a run folder, a record.json, a model file (.tflite, .onnx), or a folder with a record.json or model.tflite."
+)
 # Of files that a runtime loads; see `edgefm.runtimes.base.Runtime.load`.
 MODEL_SUFFIXES = (".tflite", ".onnx")
 
@@ -73,9 +76,12 @@ def split_name(text: str) -> tuple[Path, str | None]:
 
 
 def is_model(text: str) -> bool:
-    """Return whether this is a model file, which has to be measured before it can be compared."""
+    """Return whether this is a model file, or a folder with one, to be measured before it can be compared."""
     path, _ = split_name(text)
-    return path.suffix.lower() in MODEL_SUFFIXES and not path.is_dir()
+    if path.is_dir():
+        measured = any((path / name).exists() for name in (_MANIFEST, record.FILE_NAME))
+        return (path / _MODEL_FILE).is_file() and not measured
+    return path.suffix.lower() in MODEL_SUFFIXES
 
 
 def open_subject(text: str) -> Subject:

@@ -133,6 +133,7 @@ class TfliteBenchmark:
         runtime: str = "",
         threads: int = 1,
         rounds: int | None = None,
+        rounds_at_most: int | None = None,
         protocol: BenchmarkProtocol | None = None,
         each_invoke: bool = False,
     ) -> TfliteResult:
@@ -148,16 +149,21 @@ class TfliteBenchmark:
           target: see `edgefm doctor`.
           runtime: by default the target's.
           threads: of the runtime.
-          rounds: exactly so many; by default 15 to 45, until p50 is known to 1 %.
+          rounds: least number of rounds, 15 by default; they go on until p50 is known to 1 %.
+          rounds_at_most: greatest number of rounds, 45 by default.
           protocol: all of these, and the rest.
           each_invoke: give pytest-benchmark every invoke rather than the median of each round.
         Raises:
           ModelError: the model or the baseline cannot be measured, or cannot be fed the data.
         """
         from edgefm.benchmarking.step import benchmark_files
+        from edgefm.recipes import BenchmarkProtocol
+        from edgefm.recipes.benchmark import rounds_between
 
         enabled = bool(self._benchmark.enabled)
-        how = protocol or _protocol(target=target, runtime=runtime, threads=threads, rounds=rounds)
+        how = protocol or BenchmarkProtocol(
+            target=target, runtime=runtime, threads=threads, **rounds_between(rounds, rounds_at_most)
+        )
         files = [Path(model)] if baseline is None else [Path(model), Path(baseline)]
         dataset, measure = _data(files, data, quality)
         record = benchmark_files(
@@ -197,13 +203,6 @@ class TfliteBenchmark:
 
 def _nothing() -> None:
     """Stand for the work that was done already."""
-
-
-def _protocol(*, target: str, runtime: str, threads: int, rounds: int | None) -> BenchmarkProtocol:
-    from edgefm.recipes import BenchmarkProtocol
-
-    changes = {} if rounds is None else {"rounds": rounds, "rounds_at_most": rounds}
-    return BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
 
 
 def _once(protocol: BenchmarkProtocol) -> BenchmarkProtocol:

@@ -246,7 +246,7 @@ def test_difference_pairs_the_samples() -> None:
 
 
 def benchmark(*arguments: str) -> Any:
-    return CliRunner().invoke(cli, ["benchmark", "--rounds", "1", *arguments])
+    return CliRunner().invoke(cli, ["benchmark", "--rounds-at-most", "1", *arguments])
 
 
 @pytest.fixture

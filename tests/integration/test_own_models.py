@@ -148,7 +148,7 @@ def test_regression_is_measured_by_its_error(tmp_path: Path, capsys: pytest.Capt
         found = variant["validation"]
         assert (found["quality"], found["higher_is_better"]) == ("mse", False) and found["value"] >= 0
         assert variant["same_top1"] is None
-    assert call("benchmark", tmp_path / "run", "--rounds", "3", "--json") == 0
+    assert call("benchmark", tmp_path / "run", "--rounds-at-most", "3", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert all(model["status"] == "ok" for model in record["models"])
     assert all(model["quality"]["name"] == "mse" for model in record["models"])
@@ -212,7 +212,7 @@ def test_float_tflite_is_quantised_and_measured_without_tensorflow(tmp_path: Pat
     assert all(variant["validation"]["quality"] == "accuracy" for variant in report["variants"])
     refused = edgefm("quantize", "own.tflite", "--data", str(data), "--variant", "qat_int8")
     assert refused.returncode == 2 and "holds no Keras model to train" in refused.stderr
-    measured = edgefm("benchmark", "runs/own", "--rounds", "3", "--json")
+    measured = edgefm("benchmark", "runs/own", "--rounds-at-most", "3", "--json")
     assert measured.returncode == 0, measured.stderr
     assert all(model["accuracy"]["value"] is not None for model in json.loads(measured.stdout)["models"])
 

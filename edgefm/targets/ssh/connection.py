@@ -79,7 +79,10 @@ def parse(rest: str) -> Address:
     Raises:
       RecipeError: it is none.
     """
-    hint = "Write ssh://user@board or ssh://user@board:port; a name from your ssh configuration does too."
+    hint = (
+        "Write ssh://user@board or ssh://user@board:port, for instance ssh://pi@board; "
+        "a host name from your ssh configuration works, too."
+    )
     try:
         parts = urlsplit(f"ssh:{rest}")
         port = parts.port
@@ -92,7 +95,9 @@ def parse(rest: str) -> Address:
     beside = parts.path.strip("/") or parts.query or parts.fragment or ":" in user
     # A name that starts with '-' would be an option of ssh.
     if not rest.startswith("//") or not host or beside or host.startswith("-") or user.startswith("-"):
-        raise RecipeError(f"the target 'ssh:{rest}' is not understood", hint=hint)
+        board = rest.strip("/")
+        guess = f"; did you mean 'ssh://{board}'?" if board and "/" not in board and not rest.startswith("//") else ""
+        raise RecipeError(f"the target 'ssh:{rest}' is not understood{guess}", hint=hint)
     return Address(host=host, user=user or None, port=port)
 
 
