@@ -204,10 +204,9 @@ def benchmark_protocol(
     if protocol is not None:
         check_type(protocol, "protocol", BenchmarkProtocol, "a BenchmarkProtocol")
         return protocol
-    budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
-    return BenchmarkProtocol(
-        target=target, runtime=runtime, threads=threads, **rounds_between(rounds, rounds_at_most), **budget
-    )
+    changes: dict[str, Any] = dict(rounds_between(rounds, rounds_at_most))
+    changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+    return BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
 
 
 _HEADERS = ("model", "quality", "p50 (us)", "size (KB)", "gzip (KB)", "status")
