@@ -129,7 +129,7 @@ def _title(pair: Pair) -> str:
 
 
 def _rows(pair: Pair) -> list[list[str]]:
-    from edgefm.comparison import verdicts
+    from edgefm.comparison import aspects
 
     if pair.failure:
         return [[_title(pair), "all", "-", "-", "not compared"]]
@@ -137,8 +137,8 @@ def _rows(pair: Pair) -> list[list[str]]:
         [
             _title(pair) if place == 0 else "",
             one.name,
-            verdicts.figure(one, one.first),
-            verdicts.figure(one, one.second),
+            aspects.figure(one, one.first),
+            aspects.figure(one, one.second),
             one.verdict,
         ]
         for place, one in enumerate(pair.aspects)
