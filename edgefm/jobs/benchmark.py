@@ -87,7 +87,10 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
 
     def _repr_html_(self) -> str:
         environment, target = self.record["environment"], self.record["target"]["name"]
-        where = f"{environment['cpu']}, target {target}, {self.record['created']}"
+        data, models = self.record["dataset"], self.record["models"]
+        samples = f", quality on {data['images']:,} test samples of {data['name']}" if data else ""
+        rounds = max((len(row["rounds"]) for row in models), default=0)
+        where = f"{environment['cpu']}, target {target}, {rounds} turns a model{samples}, {self.record['created']}"
         return html.table([_row(row) for row in self.record["models"]], _HEADERS, caption=where)
 
 

@@ -43,6 +43,7 @@ def sphinx_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_site_has_every_page(site: Path) -> None:
     pages = [path for path in DOCS.rglob("*.md") if "examples" not in path.relative_to(DOCS).parts]
+    pages += (DOCS / "tutorials").glob("*.py")
     for page in pages:
         assert (site / page.relative_to(DOCS).with_suffix(".html")).exists(), page
 

@@ -86,7 +86,6 @@ def test_pass_of_a_plugin_returns_a_new_model_and_counts_on_it() -> None:
     assert Round.from_json(Round(digits=5).to_json()) == Round(digits=5)
 
 
-@pytest.mark.xfail(strict=True, reason="passes are not found through entry points yet")
 @pytest.mark.usefixtures("plugin")
 def test_pass_of_a_plugin_is_known_to_recipes_by_its_entry_point() -> None:
     from edgefm.recipes import Quantization
