@@ -145,7 +145,6 @@ def test_doctests_of_the_site_hold() -> None:
     assert found.attempted > 0 and found.failed == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the functions of the Python API are not all there yet")
 def test_names_in_python_examples_are_public() -> None:
     for page in (*DOCS.rglob("*.md"), ROOT / "README.md"):
         for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
