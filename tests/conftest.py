@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
@@ -63,7 +64,12 @@ _NEEDS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it."""
+    """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it.
+
+    How long hypothesis takes for an input says how busy the machine is, and nothing about what is tested.
+    """
+    hypothesis.settings.register_profile("edgefm", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("edgefm")
     if hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix=f"edgefm-{config.workerinput['workerid']}-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
