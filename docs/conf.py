@@ -18,7 +18,9 @@ release = version = edgefm.__version__
 html_title = f"edgefm {release}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "directives"]
-exclude_patterns = ["examples/**"]  # shown by pages, not pages themselves
+# A script of tutorials/ is a page by itself; examples are shown by pages.
+source_suffix = {".md": "markdown", ".py": "percent-script"}
+exclude_patterns = ["examples/**", "*.py"]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]

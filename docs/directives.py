@@ -1,4 +1,4 @@
-"""What the pages take from the code at build time: help of commands, public names, the picture of the floors."""
+"""What the pages take from the code at build time: help of commands, public names, the floors, tutorials."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import architecture
+import percent_script
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx_click.ext import ClickDirective
@@ -90,6 +92,16 @@ class Floors(SphinxDirective):
         return [nodes.raw("", html, format="html")]
 
 
+class PercentScript(MystParser):
+    """A script in percent format as a page: its Markdown cells as text, the others as Python."""
+
+    supported = ("percent-script",)
+
+    def parse(self, inputstring: str, document: nodes.document) -> None:
+        """Parse the script as the Markdown that it stands for."""
+        super().parse(percent_script.markdown(inputstring), document)
+
+
 def escaped(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Let docstrings be plain text: a bar or a star in them starts no markup."""
     for index, line in enumerate(lines):
@@ -116,6 +128,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("command", Command)
     app.add_directive("public-names", PublicNames)
     app.add_directive("floors", Floors)
+    app.add_source_parser(PercentScript)
     app.connect("doctree-read", dashes)
     app.connect("autodoc-process-docstring", escaped, priority=400)  # before napoleon
     for part in ("description", "options", "arguments"):

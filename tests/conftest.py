@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
@@ -20,12 +21,10 @@ SERIAL = frozenset(
         "integration/test_benchmark_command.py",
         "integration/test_browser_target.py",
         "integration/test_compare_command.py",
-        "integration/test_cortex_m_target.py",
         "integration/test_gate_command.py",
         "integration/test_profile_command.py",
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
-        "integration/test_rounds.py",
         "integration/test_ssh_target.py",
         "unit/test_comparison_study.py",
         "unit/test_disturbance.py",
@@ -39,17 +38,22 @@ SERIAL = frozenset(
 # Files that take more than ten seconds, the longest first: begun last, one would keep a single worker busy at the end.
 LONGEST = (
     "integration/test_own_models.py",
-    "integration/test_quantize.py",
-    "integration/test_qat.py",
     "integration/test_training.py",
-    "integration/test_distillation.py",
-    "integration/test_slimming.py",
-    "integration/test_report.py",
-    "integration/test_fine_tuning.py",
-    "integration/test_pruning.py",
-    "integration/test_clustering.py",
     "integration/test_adb_target.py",
+    "integration/test_report.py",
+    "integration/test_distillation.py",
+    "integration/test_rounds.py",
+    "integration/test_pruning.py",
+    "integration/test_fine_tuning.py",
+    "integration/test_benchmark.py",
+    "integration/test_qat.py",
+    "integration/test_quantize.py",
+    "integration/test_clustering.py",
+    "integration/test_cortex_m_target.py",
+    "unit/test_bridge.py",
     "integration/test_own_data_benchmark.py",
+    "integration/test_slimming.py",
+    "unit/test_keras_file.py",
 )
 
 _NEEDS = {
@@ -60,7 +64,12 @@ _NEEDS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it."""
+    """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it.
+
+    How long hypothesis takes for an input says how busy the machine is, and nothing about what is tested.
+    """
+    hypothesis.settings.register_profile("edgefm", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("edgefm")
     if hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix=f"edgefm-{config.workerinput['workerid']}-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _FOLDER = "edgefm-benchmarks"
@@ -73,6 +73,12 @@ def others() -> list[int]:
         finally:
             os.close(opened)
     return sorted(pids)
+
+
+def sentence_on(beside: Sequence[int]) -> str:
+    """Return a sentence on other benchmarks, at least one, that run beside this one."""
+    several = f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
+    return f"{several} on this machine at the same time: they disturb each other's times"
 
 
 def _folder() -> Path:

@@ -133,7 +133,7 @@ def _title(pair: ModelPair) -> str:
 
 
 def _rows(pair: ModelPair) -> list[list[str]]:
-    from edgefm.comparison import verdicts
+    from edgefm.comparison import aspects
 
     if pair.failure:
         return [[_title(pair), "all", "-", "-", "not compared"]]
@@ -141,8 +141,8 @@ def _rows(pair: ModelPair) -> list[list[str]]:
         [
             _title(pair) if place == 0 else "",
             one.name,
-            verdicts.figure(one, one.first),
-            verdicts.figure(one, one.second),
+            aspects.figure(one, one.first),
+            aspects.figure(one, one.second),
             one.verdict,
         ]
         for place, one in enumerate(pair.aspects)

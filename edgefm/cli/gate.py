@@ -80,6 +80,7 @@ def command(
 
 def show(found: GateResult) -> None:
     """Print a table of the limits, the reasons, and what came of it."""
+    from edgefm.comparison import gate as limits
     from edgefm.comparison import wording
 
     click.echo(f"{found.record}{f', against {found.baseline}' if found.baseline else ''}\n")
@@ -87,9 +88,9 @@ def show(found: GateResult) -> None:
         [
             check.model,
             check.key,
-            wording.number(check, check.value),
-            wording.interval(check),
-            wording.bound(check),
+            limits.number(check, check.value),
+            limits.interval(check),
+            limits.bound(check),
             click.style(check.state, fg=_COLOURS[check.state]),
         ]
         for check in found.checks

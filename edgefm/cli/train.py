@@ -39,7 +39,14 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 @click.option("--temperature", type=float, default=None, help="Softens the teachers' outputs.  [default: 2]")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
 @click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)}.  [default: float32]")
-@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
+@click.option(
+    "--data",
+    "where",
+    metavar="DATA",
+    help="A .npz, a folder of class folders, TFRecord files, or module:function.  [default: Fashion-MNIST]",
+)
+@click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that says what is in TFRecord files.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
 @click.option("--resume", is_flag=True, help="Continue a stopped training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -56,12 +63,14 @@ def command(
     temperature: float | None,
     backend: str | None,
     precision: str | None,
+    where: str | None,
+    spec: Path | None,
     data_dir: Path | None,
     run: Path | None,
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train a model of the zoo on Fashion-MNIST and save it in a run folder.
+    """Train a model of the zoo and save it in a run folder, which remembers its data.
 
     \b
     Presets:
@@ -69,8 +78,10 @@ def command(
       standard  93 % validation accuracy in the fewest minutes
       paper     100 epochs at batch size 512, as in the source document
     """
+    from edgefm.cli.own_data import given_data
     from edgefm.jobs.run import Run
 
+    data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": None})
     changes: dict[str, Any] = {
         name: value
         for name, value in (
@@ -93,6 +104,7 @@ def command(
         directory = Run(run)
     trained = directory.train(
         recipe if named or not resume else None,
+        data=data,
         backend=backend,
         precision=precision,
         resume=resume,

@@ -88,6 +88,19 @@ def title(aspect: Aspect) -> str:
     return _TITLES.get(aspect.name, aspect.name.replace("_", " "))
 
 
+def figure(aspect: Aspect, value: float | None) -> str:
+    """Return a value of an aspect with its unit, '-' where there is none."""
+    if value is None:
+        return "-"
+    if aspect.name == "latency" or aspect.name.endswith("_ns"):
+        return f"{value / 1e3:,.1f} us"
+    if aspect.name.endswith("_bytes"):
+        return f"{value / 1e3:,.1f} KB" if value >= 1e5 else f"{value:,.0f} bytes"
+    if aspect.details.get("unit") == "%":
+        return f"{100 * value:.2f} %"
+    return f"{value:,.6g}"
+
+
 def latency(
     first: Mapping[str, Any], second: Mapping[str, Any], *, paired: bool, margin: float, refused: str | None
 ) -> Aspect:

@@ -121,10 +121,35 @@ class ComparisonResult:
         return " ".join(f"{pair.second} against {pair.first}: {pair.judgement}." for pair in self.pairs)
 
     def _repr_html_(self) -> str:
-        rows = [
-            [pair.second, pair.first, aspect.name, aspect.verdict] for pair in self.pairs for aspect in pair.aspects
-        ]
-        return html.table(rows, ["model", "against", "what", "verdict"], caption=self.verdict)
+        rows = [_row(pair, aspect) for pair in self.pairs for aspect in pair.aspects]
+        headers = ["model", "against", "what", "against has", "model has", "difference (95 %)", "p", "the model is"]
+        reasons = dict.fromkeys(aspect.reason for pair in self.pairs for aspect in pair.aspects if aspect.reason)
+        return html.table(rows, headers, caption=self.verdict) + "".join(html.paragraph(line) for line in reasons)
+
+
+def _row(pair: ModelPair, aspect: Aspect) -> list[str]:
+    p = aspect.p if aspect.p_raised is None else aspect.p_raised
+    return [
+        pair.second,
+        pair.first,
+        aspects.title(aspect),
+        aspects.figure(aspect, aspect.first),
+        aspects.figure(aspect, aspect.second),
+        _difference(aspect),
+        "" if p is None else f"{p:.2g}",
+        aspect.verdict,
+    ]
+
+
+def _difference(aspect: Aspect) -> str:
+    """Return a ratio or a difference with its interval, '' where there is none."""
+    if aspect.difference is None:
+        return ""
+    value, low, high = aspect.difference.value, aspect.difference.low, aspect.difference.high
+    if "higher_is_better" not in aspect.details:
+        return f"x {value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low != high else "")
+    scale, unit = (100, " points") if aspect.details["unit"] == "%" else (1, "")
+    return f"{scale * value:+.3g}{unit} ({scale * low:+.3g} to {scale * high:+.3g})"
 
 
 def compare(

@@ -89,8 +89,39 @@ class GateResult:
         return self.exit_code == 0
 
     def _repr_html_(self) -> str:
-        rows = [[check.model, check.key, check.state, check.reason or ""] for check in self.checks]
-        return html.table(rows, ["model", "limit", "state", "reason"], caption=self.record)
+        rows = [
+            [check.model, check.key, number(check, check.value), interval(check), bound(check), check.state]
+            for check in self.checks
+        ]
+        caption = f"{self.record}{f', against {self.baseline}' if self.baseline else ''}"
+        lines = [f"{check.model}, {check.key}: {check.reason}" for check in self.checks if check.reason]
+        headers = ["model", "limit", "is", "95 %", "allowed", "state"]
+        return html.table(rows, headers, caption=caption) + "".join(map(html.paragraph, (*lines, *self.notes)))
+
+
+def bound(check: LimitCheck) -> str:
+    """Return a limit as it is read: 'at most 460,000 bytes'."""
+    word = {"least": "at least", "most": "at most", "quality": "limit"}[KEYS[check.key].side]
+    return f"{word} {number(check, check.limit)}"
+
+
+def number(check: LimitCheck, value: float | None) -> str:
+    """Return a figure of a check with its unit, '-' for none."""
+    if value is None:
+        return "-"
+    key = KEYS[check.key]
+    if key.whole:
+        return f"{value:,.0f}{' ' * bool(key.unit)}{key.unit}"
+    if check.key in ("accuracy", "accuracy_drop"):
+        return f"{100 * value:.2f} %" if check.key == "accuracy" else f"{100 * value:.2f} points"
+    return f"{value:,.4g}{' ' * bool(key.unit)}{key.unit}"
+
+
+def interval(check: LimitCheck) -> str:
+    """Return the interval of a check's figure, '' where it has none."""
+    if check.low is None or check.high is None:
+        return ""
+    return f"{number(check, check.low)} to {number(check, check.high)}"
 
 
 def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = None, force: bool = False) -> GateResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgefm.comparison import aspects
-from edgefm.comparison.aspects import Aspect
+from edgefm.comparison.aspects import Aspect, figure
 from edgefm.comparison.compare import ComparisonResult
 
 
@@ -56,19 +56,6 @@ def conclusion(comparison: ComparisonResult) -> str:
 
 def _within_margin(aspect: Aspect) -> bool:
     return aspect.verdict in (aspects.WORSE, aspects.EQUIVALENT)
-
-
-def figure(aspect: Aspect, value: float | None) -> str:
-    """Return a value of an aspect with its unit, '-' where there is none."""
-    if value is None:
-        return "-"
-    if aspect.name == "latency" or aspect.name.endswith("_ns"):
-        return f"{value / 1e3:,.1f} us"
-    if aspect.name.endswith("_bytes"):
-        return f"{value / 1e3:,.1f} KB" if value >= 1e5 else f"{value:,.0f} bytes"
-    if aspect.details.get("unit") == "%":
-        return f"{100 * value:.2f} %"
-    return f"{value:,.6g}"
 
 
 def _latency(aspect: Aspect, tests: int) -> str:

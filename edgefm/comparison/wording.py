@@ -2,33 +2,7 @@
 
 from __future__ import annotations
 
-from edgefm.comparison.budget import KEYS
-from edgefm.comparison.gate import BROKEN, HELD, UNCHECKED, GateResult, LimitCheck
-
-
-def bound(check: LimitCheck) -> str:
-    """Return a limit as it is read: 'at most 460,000 bytes'."""
-    word = {"least": "at least", "most": "at most", "quality": "limit"}[KEYS[check.key].side]
-    return f"{word} {number(check, check.limit)}"
-
-
-def number(check: LimitCheck, value: float | None) -> str:
-    """Return a figure of a check with its unit, '-' for none."""
-    if value is None:
-        return "-"
-    key = KEYS[check.key]
-    if key.whole:
-        return f"{value:,.0f}{' ' * bool(key.unit)}{key.unit}"
-    if check.key in ("accuracy", "accuracy_drop"):
-        return f"{100 * value:.2f} %" if check.key == "accuracy" else f"{100 * value:.2f} points"
-    return f"{value:,.4g}{' ' * bool(key.unit)}{key.unit}"
-
-
-def interval(check: LimitCheck) -> str:
-    """Return the interval of a check's figure, '' where it has none."""
-    if check.low is None or check.high is None:
-        return ""
-    return f"{number(check, check.low)} to {number(check, check.high)}"
+from edgefm.comparison.gate import BROKEN, HELD, UNCHECKED, GateResult, LimitCheck, bound, interval, number
 
 
 def sentence(check: LimitCheck) -> str:

@@ -86,9 +86,10 @@ def data_source_of(run: RunDirectory) -> DataSource | None:
     Raises:
       RunError: what the run says of it is damaged.
     """
-    brought = run.last("import")
+    brought, trained = run.last("import"), run.last("train")
     if brought is None:
-        return DataSource()
+        given = trained.summary.get("data") if trained is not None else None
+        return DataSource() if given is None else DataSource.from_json(given)
     path = run.folder(brought) / FILE_NAME
     try:
         value = json.loads(path.read_text(encoding="utf-8"))["data"]
@@ -109,6 +110,7 @@ def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Pro
             f"the model of run {run.path} was brought without data",
             hint="Bring it again with: edgefm quantize MODEL --data DATA",
         )
-    brought = run.last("import")
-    shape = None if brought is None else tuple(brought.summary["input_shape"])
+    origin = run.last("import") or run.last("train")
+    shape = origin.summary.get("input_shape") if origin is not None else None
+    shape = None if shape is None else tuple(shape)
     return source.load(shape, data_dir=data_dir, progress=progress)

@@ -58,13 +58,32 @@ class AgreementResult:
         return [*written, *draw_agreement(self.document, path)]
 
     def _repr_html_(self) -> str:
-        rows = [
-            [cell["name"], cell["verdict"], (cell["against_reference"] or {}).get("largest", "")]
-            for cell in self.document["cells"]
+        unit = self.document["unit"]
+        parts = [html.table([_cell(cell) for cell in self.document["cells"]], [*_HEADERS, "verdict"])]
+        between = [
+            [f"{pair['first']} and {pair['second']}", *_figures(pair), "information"]
+            for pair in self.document["between_families"]
         ]
-        return html.table(rows, ["cell", "verdict", f"largest difference ({self.document['unit']})"]) + "".join(
-            html.paragraph(line) for line in self.document["verdict"]["lines"]
-        )
+        if between:
+            parts.append(html.table(between, ["kernel families", *_HEADERS[1:], "verdict"]))
+        samples = f"Largest difference of an output value in {unit}, on {self.document['inputs']['samples']} samples."
+        return "".join([*parts, *map(html.paragraph, (samples, *self.document["verdict"]["lines"]))])
+
+
+_HEADERS = ("cell", "largest difference", "equal samples", "changed classes")
+
+
+def _cell(cell: Mapping[str, Any]) -> list[Any]:
+    if cell["status"] != "ran":
+        return [cell["name"], "", "", "", f"did not run: {cell['reason']}"]
+    compared = cell["against_reference"]
+    return [cell["name"], *(("", "", "") if compared is None else _figures(compared)), cell["verdict"]]
+
+
+def _figures(compared: Mapping[str, Any]) -> tuple[str, str, str]:
+    changes, largest = compared["argmax_changes"], compared["largest"]
+    equal = f"{compared['equal_samples']} of {compared['samples']}"
+    return "NaN" if largest is None else f"{largest:.3g}", equal, "" if changes is None else str(changes)
 
 
 def agree(

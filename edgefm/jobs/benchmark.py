@@ -87,7 +87,10 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
 
     def _repr_html_(self) -> str:
         environment, target = self.record["environment"], self.record["target"]["name"]
-        where = f"{environment['cpu']}, target {target}, {self.record['created']}"
+        data, models = self.record["dataset"], self.record["models"]
+        samples = f", quality on {data['images']:,} test samples of {data['name']}" if data else ""
+        rounds = max((len(row["rounds"]) for row in models), default=0)
+        where = f"{environment['cpu']}, target {target}, {rounds} turns a model{samples}, {self.record['created']}"
         return html.table([_row(row) for row in self.record["models"]], _HEADERS, caption=where)
 
 
@@ -204,10 +207,9 @@ def benchmark_protocol(
     if protocol is not None:
         check_type(protocol, "protocol", BenchmarkProtocol, "a BenchmarkProtocol")
         return protocol
-    budget: dict[str, Any] = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
-    return BenchmarkProtocol(
-        target=target, runtime=runtime, threads=threads, **rounds_between(rounds, rounds_at_most), **budget
-    )
+    changes: dict[str, Any] = dict(rounds_between(rounds, rounds_at_most))
+    changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+    return BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
 
 
 _HEADERS = ("model", "quality", "p50 (us)", "size (KB)", "gzip (KB)", "status")

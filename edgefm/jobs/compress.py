@@ -276,4 +276,12 @@ def _trainable(source: Any) -> Any:
 
 
 def _figures(facts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if isinstance(value, int | float))
+    """Return the figures among some facts; of those measured before and after, both."""
+    parts = []
+    for name, value in facts.items():
+        title = name.replace("_", " ")
+        if isinstance(value, int | float):
+            parts.append(f"{title} {value:.4g}")
+        elif isinstance(value, Mapping) and {"before", "after"} <= value.keys():
+            parts.append(f"{title} {value['before']:,.6g} to {value['after']:,.6g}")
+    return ", ".join(parts)

@@ -87,17 +87,14 @@ class Run:
         Raises:
           ModelError, DataError, RunError: see `edgefm.quantization.bring.bring_model`.
         """
-        from edgefm.data.source import DataSource
         from edgefm.quantization.bring import bring_model
 
         file = as_path(model, "model")
-        if data is not None and not isinstance(data, DataSource):
-            data = DataSource(where=str(as_path(data, "data")))
         with shown(progress) as receiver:
             directory = bring_model(
                 DEFAULT_ROOT / file.stem if path is None else as_path(path, "path"),
                 file,
-                data=data,
+                data=_data_source(data),
                 labels=None if labels is None else tuple(labels),
                 value_range=pair_of_numbers(value_range, "value_range"),
                 calibration_data=None if calibration_data is None else as_path(calibration_data, "calibration_data"),
@@ -124,17 +121,20 @@ class Run:
         self,
         recipe: Training | str | None = None,
         *,
+        data: DataSource | PathLike | None = None,
         backend: str | None = None,
         precision: str | None = None,
         resume: bool = False,
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> TrainingResult:
-        """Train a zoo model on Fashion-MNIST into this run, unless the same training is already there.
+        """Train a zoo model into this run, unless the same training is already there.
 
         Args:
           recipe: what to train and how; a `Training` or the name of a preset. With `resume` that of
             the stopped training.
+          data: where its data come from: a path, 'module:function' or an `edgefm.data.DataSource`; by default
+            Fashion-MNIST. The run remembers it. With `resume` that of the stopped training.
           backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
           precision: 'float32' (the default), 'mixed_bfloat16' or 'mixed_float16'.
           resume: go on with the stopped training of this run.
@@ -145,21 +145,28 @@ class Run:
           RecipeError, DataError, TrainingDivergedError: see `edgefm.train`.
         """
         from edgefm import zoo
-        from edgefm.data.reference.fashion_mnist import load_fashion_mnist
+        from edgefm.data.checks import check_fit
+        from edgefm.data.source import FASHION_MNIST, DataSource
         from edgefm.keras_graph.backend import find_backend
         from edgefm.report.drawing.curves import draw_curves
         from edgefm.training.step import stopped_training, train_run
 
         chosen = None if recipe is None else training_recipe(recipe)
+        source = _data_source(data)
         if resume:
             stopped = stopped_training(self._open())
-            stopped.check(recipe=chosen, backend=backend, precision=precision)
+            stopped.check(recipe=chosen, backend=backend, precision=precision, source=source)
             chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
+            source = stopped.source
         chosen, precision = chosen or Training(), precision or "float32"
         zoo.check_options(chosen.model, chosen.model_options)
         find_backend(backend, precision)
         with shown(progress) as receiver:
-            dataset = load_fashion_mnist(_folder(data_dir), progress=receiver)
+            architecture = zoo.architecture(chosen.model)
+            shape = architecture.input_shape
+            source = source or DataSource()
+            dataset = source.load(shape, data_dir=_folder(data_dir), progress=receiver)
+            check_fit(dataset, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
             train_run(
                 self._open_or_create(),
                 dataset,
@@ -168,6 +175,7 @@ class Run:
                 backend=backend,
                 precision=precision,
                 resume=resume,
+                source=None if source.where == FASHION_MNIST else source,
                 progress=receiver,
             )
         return self.training
@@ -327,6 +335,16 @@ class Run:
 
 def _folder(path: PathLike | None) -> Path | None:
     return None if path is None else as_path(path, "a folder")
+
+
+def _data_source(data: DataSource | PathLike | None) -> DataSource | None:
+    """Return where data come from; an existing path whole, so that the run finds it from another folder, too."""
+    from edgefm.data.source import DataSource
+
+    if data is None or isinstance(data, DataSource):
+        return data
+    path = as_path(data, "data")
+    return DataSource(where=str(path.resolve()) if path.exists() else str(path))
 
 
 def _load_keras(path: Path) -> Any:

@@ -11,11 +11,10 @@ construction.
 from __future__ import annotations
 
 import mmap
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -31,11 +30,10 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling import synthetic
 from edgefm.profiling.cutting import Cutter
-from edgefm.profiling.limits import CHAIN, Limit, Limits, limited_by, measure_limits
-from edgefm.profiling.names import layer_name
-from edgefm.profiling.result import Disturbed, Method, ProfiledOperator, ProfileResult, SumCheck, rate
+from edgefm.profiling.limits import CHAIN, Limits, measure_limits
+from edgefm.profiling.result import Disturbed, Method, ProfileResult, SumCheck
+from edgefm.profiling.rows import Times, beyond_peak, estimate, kind_of, operator_row
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
-from edgefm.statistics.estimates import Estimate, interval
 from edgefm.tflite.inspection import Inspection, inspect
 
 METHODS = ("auto", "operators", "prefixes")
@@ -45,9 +43,6 @@ _FEWEST_ROUNDS = 3
 _LONGER = 5
 # All prefixes lie on the disk at once.
 _MOST_PREFIX_BYTES = 4_000_000_000
-# What is faster than the peak by more than its uncertainty did not do all of its work in its own time.
-_BEYOND_PEAK = 1.03
-_INTEGER_WEIGHTS = frozenset({"int8", "uint8", "int4", "int2", "int16"})
 
 
 def profile(
@@ -88,7 +83,7 @@ def profile(
     with tempfile.TemporaryDirectory(prefix="edgefm-profile-") as name, model.open("rb") as file:
         # The weights are read from the file when a cut needs them, not before.
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        bench = _Bench(model, content, inspection, runtime, turns, Path(name), progress)
+        bench = _Profiling(model, content, inspection, runtime, turns, Path(name), progress)
         with presence.announced():
             return bench.profile(method)
 
@@ -107,19 +102,7 @@ class _NotTimedError(ModelError):
         super().__init__(f"no operator of {model} can be timed: {self.reason}", hint=hint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Times:
-    """The times of one method: float64 [resamples + 1], the plain estimate first, then bootstrap resamples."""
-
-    method: Method
-    operators: dict[int, NDArray[np.float64]]
-    whole: NDArray[np.float64] | None
-    call: NDArray[np.float64]
-    timed: dict[int, Timed]
-    whole_timed: Timed
-
-
-class _Bench:
+class _Profiling:
     """One profile in the making."""
 
     def __init__(
@@ -132,7 +115,7 @@ class _Bench:
         folder: Path,
         progress: Progress,
     ) -> None:
-        self._model, self._found, self._runtime = model, inspection, runtime
+        self._model, self._inspection, self._runtime = model, inspection, runtime
         self._turns, self._folder, self._progress = turns, folder, progress
         self._cutter = Cutter(content)
         self._places = [place for place in range(self._cutter.operators) if not self._cutter.unpacks(place)]
@@ -159,7 +142,7 @@ class _Bench:
     def profile(self, method: str) -> ProfileResult:
         """Measure, check, and measure anew where the check does not hold and another method may be taken."""
         checks: list[SumCheck] = []
-        times: _Times | None = None
+        times: Times | None = None
         failed: _NotTimedError | None = None
         if method != "prefixes":
             try:
@@ -190,7 +173,7 @@ class _Bench:
         )
         return self._result(times, checks, limits)
 
-    def _anew(self, times: _Times, checks: Sequence[SumCheck]) -> bool:
+    def _anew(self, times: Times, checks: Sequence[SumCheck]) -> bool:
         """Return whether the operators' sum is off for another reason than other load on the machine."""
         if not checks or not checks[-1].off:
             return False
@@ -203,7 +186,7 @@ class _Bench:
         )
         return False
 
-    def _operators(self) -> _Times:
+    def _operators(self) -> Times:
         """Time models of one operator, all in one process and one after the other, beside the whole."""
         timed = {}
         for place in self._places:
@@ -231,7 +214,7 @@ class _Bench:
             times = {place: self._typical(model) - call for place, model in timed.items() if model.rounds}
         return self._times("operators", times, whole, chains, timed, reason=together.failure)
 
-    def _prefixes(self) -> _Times:
+    def _prefixes(self) -> Times:
         """Time the graph up to each operator, beside the whole."""
         timed = {}
         for place in self._places:
@@ -280,10 +263,7 @@ class _Bench:
         beside = [] if self._beside else presence.others()
         if beside:
             self._beside = True
-            several = (
-                f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
-            )
-            self._note(f"{several} on this machine at the same time: they disturb each other's times")
+            self._note(presence.sentence_on(beside))
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
@@ -300,13 +280,13 @@ class _Bench:
         timed: dict[int, Timed],
         *,
         reason: str | None = None,
-    ) -> _Times:
+    ) -> Times:
         for model in timed.values():
             model.path.unlink(missing_ok=True)
         if not operators:
             first = next(iter(timed.values())).failure
             raise _NotTimedError(self._model, reason=reason, whole=whole.failure, first=first)
-        return _Times(
+        return Times(
             method=method,
             operators=operators,
             whole=self._typical(whole) if whole.rounds else None,
@@ -321,27 +301,30 @@ class _Bench:
         typical: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
         return typical
 
-    def _check(self, times: _Times) -> list[SumCheck]:
+    def _check(self, times: Times) -> list[SumCheck]:
         if times.whole is None:
             return []
         total = np.sum([times.call, *times.operators.values()], axis=0)
         return [
             SumCheck(
                 method=times.method,
-                sum=_estimate(total),
-                of_whole=_estimate(total / times.whole),
+                sum=estimate(total),
+                of_whole=estimate(total / times.whole),
                 missing=tuple(place for place in self._places if place not in times.operators),
             )
         ]
 
-    def _result(self, times: _Times, checks: Sequence[SumCheck], limits: Limits) -> ProfileResult:
+    def _result(self, times: Times, checks: Sequence[SumCheck], limits: Limits) -> ProfileResult:
         parts = [model for model in times.timed.values() if model.rounds]
         # Operators in turn share their turns.
         parts = parts[:1] if times.method == "operators" else parts
         disturbed = [turn for model in (times.whole_timed, *parts) for turn in model.disturbed]
-        operators = tuple(self._operator(place, times, limits) for place in self._places)
+        operators = tuple(
+            operator_row(place, times, limits, inspection=self._inspection, cutter=self._cutter)
+            for place in self._places
+        )
         for operator in operators:
-            if _beyond_peak(operator, limits):
+            if beyond_peak(operator, limits):
                 why = "it runs faster than the layers that the peak was measured with"
                 if times.method == "prefixes":
                     why = "the runtime joins it with the operator before it; read their times together"
@@ -353,7 +336,7 @@ class _Bench:
             model={
                 "name": self._model.name,
                 "sha256": artefacts.sha256_file(self._model),
-                "size_bytes": self._found.size_bytes,
+                "size_bytes": self._inspection.size_bytes,
             },
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             runtime=self._runtime,
@@ -361,10 +344,10 @@ class _Bench:
             environment=environment(),
             turns=self._turns,
             method=times.method,
-            whole=None if times.whole is None else _estimate(times.whole),
+            whole=None if times.whole is None else estimate(times.whole),
             whole_reason=times.whole_timed.failure,
             whole_rounds=times.whole_timed.rounds,
-            call=_estimate(times.call),
+            call=estimate(times.call),
             checks=tuple(checks),
             limits=limits,
             operators=operators,
@@ -372,64 +355,18 @@ class _Bench:
             disturbed=Disturbed(
                 turns=sum(bool(reasons) for reasons in disturbed),
                 of_turns=len(disturbed),
-                kinds=dict(Counter(_kind(reason) for reasons in disturbed for reason in reasons)),
+                kinds=dict(Counter(kind_of(reason) for reasons in disturbed for reason in reasons)),
             ),
             notes=(*self._notes, *limits.notes()),
         )
 
-    def _operator(self, place: int, times: _Times, limits: Limits) -> ProfiledOperator:
-        info, tensors = self._found.operators[place], self._found.tensors
-        activations = self._cutter.activations(place)
-        # An input that is neither comes from no operator: a constant, as it is or unpacked, or a variable.
-        weights = sum(tensors[index].size_bytes for index in dict.fromkeys(info.inputs) if index not in activations)
-        moved = sum(tensors[index].size_bytes for index in (*activations, *info.outputs))
-        dtype = None
-        if info.macs:
-            dtype = "int8" if tensors[info.inputs[1]].dtype in _INTEGER_WEIGHTS else "float32"
-        time = _estimate(times.operators[place]) if place in times.operators else None
-        speed = rate(info.macs, time) if time else None
-        # All of the model's bytes are touched between two calls of an operator: they say which cache its own lie in.
-        among = self._found.weight_bytes + self._found.largest_activation_bytes
-        floors = limits.floors_ns(macs=info.macs, dtype=dtype, size_bytes=weights + moved, among_bytes=among)
-        return ProfiledOperator(
-            index=place,
-            name=info.name,
-            layer=layer_name([tensors[index].name for index in info.outputs], [tensors[i].name for i in activations]),
-            time=time,
-            reason=None if time else times.timed[place].failure,
-            share=None if time is None or times.whole is None else time.value / float(times.whole[0]),
-            macs=info.macs,
-            dtype=dtype,
-            weight_bytes=weights,
-            activation_bytes=moved,
-            gmac_per_s=speed,
-            peak_share=speed / limits.peaks[str(dtype)].gmac_per_s if speed and dtype in limits.peaks else None,
-            gb_per_s=rate(weights + moved, time) if time else None,
-            limit=_limit(time, floors) if time else None,
-            rounds=times.timed[place].rounds,
-        )
-
     def _prefix_bytes(self) -> int:
         """Return about how many bytes all prefixes take: each holds the weights of all operators up to its own."""
-        sizes = np.array([self._found.operators[place].weight_bytes for place in self._places], dtype=np.float64)
+        sizes = np.array([self._inspection.operators[place].weight_bytes for place in self._places], dtype=np.float64)
         return int(np.cumsum(sizes).sum())
 
     def _label(self, place: int) -> str:
         return f"{place} {self._cutter.name(place)}"
-
-
-def _beyond_peak(operator: ProfiledOperator, limits: Limits) -> bool:
-    """Return whether an operator is faster than the peak even at the upper end of its time's interval."""
-    peak = limits.peaks.get(operator.dtype or "")
-    if peak is None or operator.time is None or operator.peak_share is None:
-        return False
-    return operator.macs / operator.time.high > _BEYOND_PEAK * peak.gmac_per_s
-
-
-def _limit(time: Estimate, floors_ns: Mapping[Limit, float]) -> Limit | None:
-    """Return what limits an operator; None where the ends of its time's interval do not agree on it."""
-    limit, *others = (limited_by(time_ns, floors_ns) for time_ns in (time.value, time.low, time.high))
-    return limit if all(other == limit for other in others) else None
 
 
 def _check_chains(chains: Sequence[Timed], runtime: str) -> None:
@@ -440,17 +377,3 @@ def _check_chains(chains: Sequence[Timed], runtime: str) -> None:
                 f"the runtime '{runtime}' cannot run a model of one operator: {model.failure}",
                 hint="See which runtimes work here with: edgefm doctor",
             )
-
-
-def _estimate(values: NDArray[np.float64]) -> Estimate:
-    """Return the estimate of [resamples + 1] values, the plain one first."""
-    return interval(float(values[0]), values[1:])
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without its figures: in so short a turn they say little.
-
-    >>> _kind("other programs used 1.6 of 2 cores")
-    'other programs used …'
-    """
-    return re.sub(r"\s*\d.*$", " …", reason)

@@ -32,7 +32,7 @@ def remembered(teacher: Teacher) -> Teacher:
         new = {key: index for index, key in enumerate(keys) if key not in answers}
         if new:
             fresh = dict(zip(new, teacher(samples[list(new.values())]), strict=True))
-            size = sum(answer_of_sample.nbytes for answer_of_sample in fresh.values())
+            size = sum(kept.nbytes for kept in fresh.values())
             if (len(answers) + len(fresh)) * size > _MOST_BYTES * len(fresh):
                 whole = {key: answers[key] if key in answers else fresh[key] for key in keys}
                 answers.clear()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import RecipeError, RuntimeUnavailableError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import (
     Availability,
@@ -26,9 +26,9 @@ from edgefm.runtimes.base import (
     TensorDetails,
     TimedInvokes,
     TimesItself,
-    Unavailable,
 )
 from edgefm.runtimes.random_inputs import random_input
+from edgefm.runtimes.session import check_available
 
 name = "in-turn"
 
@@ -53,9 +53,7 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
     """
     wanted = json.loads(path.read_text(encoding="utf-8"))
     module = import_runtime(wanted["runtime"])
-    usable = module.availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason)
+    check_available(module.availability())
     options = {} if wanted["kernels"] is None else {"kernels": wanted["kernels"]}
     sessions = [module.load(Path(model), threads=threads, **options) for model in wanted["models"]]
     if any(isinstance(session, TimesItself) for session in sessions):

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.model_ends import End, ModelEnds, check
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "openvino"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -57,9 +57,7 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
     else:
         ends = tflite_ends.read(path)
         check(path, ends)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     library = importlib.import_module("openvino")
     try:
         core = library.Core()

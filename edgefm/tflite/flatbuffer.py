@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -57,7 +59,7 @@ def read(content: FileContent) -> Any:
     if len(content) < 8 or bytes(content[4:8]) != IDENTIFIER:
         raise ModelError("the model is not a TFLite file: its bytes 4 to 7 are not 'TFL3'")
     whole = np.frombuffer(content, np.uint8)
-    try:
+    with _as_damage():
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         for buffer in model.buffers:
             if buffer.offset > 1:  # 0 and 1: not used
@@ -69,17 +71,19 @@ def read(content: FileContent) -> Any:
                     place, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
                     operator.customOptions = _behind(whole, place, size)
                 operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
-    except Exception as error:  # the generated parser raises whatever a wrong offset leads to
-        raise ModelError(
-            f"the model is damaged: its graph cannot be read ({type(error).__name__}: {error})",
-            hint="Copy or write the file again.",
-        ) from error
     return model
 
 
 def editable(content: bytes) -> Any:
-    """Return a TFLite file as a `ModelT` of its own, whose buffers can be changed in place; see `read`."""
-    return read(bytearray(content))
+    """Return a TFLite file as a `ModelT` of its own that can be changed: vectors as lists, no empty buffers to spare.
+
+    Raises:
+      ModelError: see `read`.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    with _as_damage():
+        return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
 
 
 def write(model: Any) -> bytes:
@@ -140,6 +144,18 @@ def indices(values: Any) -> tuple[int, ...]:
 def text(value: bytes | str | None) -> str:
     """Return a string of the schema's objects, '' where it is absent."""
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value or ""
+
+
+@contextmanager
+def _as_damage() -> Iterator[None]:
+    """Raise a ModelError for whatever the generated parser raises where an offset is wrong."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(
+            f"the model is damaged: its graph cannot be read ({type(error).__name__}: {error})",
+            hint="Copy or write the file again.",
+        ) from error
 
 
 def _behind(whole: Any, offset: int, size: int) -> Any:

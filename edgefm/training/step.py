@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset
+from edgefm.data.source import DataSource
 from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tensorflow
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
@@ -38,6 +39,7 @@ def train_run(
     backend: str | None = None,
     precision: str = "float32",
     resume: bool = False,
+    source: DataSource | None = None,
     progress: Progress = SILENT,
 ) -> Step:
     """Return the finished training step of a run, trained now unless the same training is already there.
@@ -50,6 +52,7 @@ def train_run(
       backend: see `use_backend`.
       precision: see `use_backend`.
       resume: go on from the last epoch of a stopped attempt.
+      source: where the data come from, for later steps of the run; None stands for Fashion-MNIST.
       progress: told the device first, then each step.
     Raises:
       RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
@@ -78,7 +81,17 @@ def train_run(
                 f"{partial} holds a stopped training",
                 hint=f"Go on with: edgefm train --resume --run {run.path}, or train into a new run.",
             )
-        return _train(run, dataset, recipe=recipe, device=device, key=key, inputs=inputs, draw=draw, progress=progress)
+        return _train(
+            run,
+            dataset,
+            recipe=recipe,
+            device=device,
+            key=key,
+            inputs=inputs,
+            draw=draw,
+            source=source,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +102,28 @@ class Stopped:
       recipe: of the training.
       backend: name of the Keras backend.
       precision: Keras dtype policy.
+      source: where its data come from.
     """
 
     recipe: Training
     backend: str
     precision: str
+    source: DataSource = field(default_factory=DataSource)
 
-    def check(self, *, recipe: Training | None, backend: str | None, precision: str | None) -> None:
+    def check(
+        self,
+        *,
+        recipe: Training | None,
+        backend: str | None,
+        precision: str | None,
+        source: DataSource | None = None,
+    ) -> None:
         """Raise a RecipeError where something is given that differs from the stopped training; None fits all."""
         settings: dict[str, Any] = {"backend": backend, "precision": precision}
         mine: dict[str, Any] = {"backend": self.backend, "precision": self.precision}
+        if source is not None:
+            settings |= {"data": source.where}
+            mine |= {"data": self.source.where}
         if recipe is not None:
             settings |= recipe.to_json()["params"]
             mine |= self.recipe.to_json()["params"]
@@ -122,7 +147,10 @@ def stopped_training(run: RunDirectory) -> Stopped:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         return Stopped(
-            recipe=Training.from_json(value["recipe"]), backend=value["backend"], precision=value["precision"]
+            recipe=Training.from_json(value["recipe"]),
+            backend=value["backend"],
+            precision=value["precision"],
+            source=DataSource.from_json(value.get("data") or DataSource().to_json()),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}", hint="Remove its folder and train again.") from error
@@ -137,15 +165,17 @@ def _train(
     key: str,
     inputs: dict[str, str],
     draw: Draw,
+    source: DataSource | None,
     progress: Progress,
 ) -> Step:
     from edgefm.training.fit import fit
 
     started = time.perf_counter()
     folder = run.begin("train", keep=True)
+    given = {} if source is None else {"data": source.to_json()}
     artefacts.write_json(
         folder / _RECIPE_FILE,
-        {"recipe": recipe.to_json(), "backend": device.backend.split()[0], "precision": device.precision},
+        {"recipe": recipe.to_json(), "backend": device.backend.split()[0], "precision": device.precision, **given},
     )
     with without_tensorflow(device):
         teacher = teacher_of(dataset, recipe)
@@ -181,6 +211,7 @@ def _train(
             "validation_loss": last["val_loss"],
             "verdict": trained.verdict.name,
             "reason": trained.verdict.reason,
+            **({**given, "input_shape": list(dataset.train.images.shape[1:])} if given else {}),
         },
         scratch=(checkpoint.FILE_NAME, "last-good.keras"),
     )

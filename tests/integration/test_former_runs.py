@@ -33,7 +33,8 @@ def test_former_run_opens_and_its_files_are_unchanged(folder: Path) -> None:
     directory = RunDirectory.open(run.path)
     assert all(directory.find(step.key) == step for step in run.steps)
     assert list(run.files) == ["float32", "int8_w8a8", "pruned50_qat_int8"]
-    assert run.files.held
+    stored = json.loads((run.files.folder / "quantize.json").read_text(encoding="utf-8"))
+    assert run.files.to_json() == stored
     assert set(run.record) == set(run.files)
     verdict = edgefm.compare(run.record, "int8_w8a8", "float32").verdict
     assert "size" in verdict

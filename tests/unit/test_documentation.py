@@ -15,7 +15,14 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "CONTRIBUTING.md",
     ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs" / "tutorials").glob("*.py")),
 ]
+
+
+def _text(page: Path) -> str:
+    """Return a page as Markdown; a tutorial is a script that the site shows as one."""
+    text = page.read_text(encoding="utf-8")
+    return re.sub(r"^# ?", "", text, flags=re.MULTILINE) if page.suffix == ".py" else text
 
 
 def test_readme_says_what_the_recorded_results_say() -> None:
@@ -52,7 +59,7 @@ def test_readme_names_each_command(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_documented_commands_and_options_exist(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    text = _text(page)
     for line in re.findall(r"edgefm ((?:[a-z]+)(?: [^`\n&|#;)]*)?)", text):
         words = line.split()
         if words[0] not in COMMANDS:
@@ -68,7 +75,7 @@ def test_documented_commands_and_options_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_command_lines_are_understood(page: Path) -> None:
-    for line in _command_lines(page.read_text(encoding="utf-8")):
+    for line in _command_lines(_text(page)):
         words = shlex.split(line, comments=True)
         if words[1:] and words[1] in COMMANDS:
             command, arguments = cli.get_command(None, words[1]), words[2:]  # type: ignore[arg-type]
@@ -96,7 +103,7 @@ def test_environment_variables_that_pages_name_are_read() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_linked_files_exist(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\(([^)#]+)", _text(page)):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 

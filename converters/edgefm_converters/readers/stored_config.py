@@ -131,13 +131,13 @@ def entries(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object in JSON that names a class."""
     waiting = [value]
     while waiting:
-        value_inside = waiting.pop()
-        if isinstance(value_inside, dict):
-            if "class_name" in value_inside:
-                yield value_inside
-            waiting += value_inside.values()
-        elif isinstance(value_inside, (list, tuple)):
-            waiting += value_inside
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "class_name" in node:
+                yield node
+            waiting += node.values()
+        elif isinstance(node, (list, tuple)):
+            waiting += node
 
 
 def _of_keras_zip(path: Path) -> Stored:

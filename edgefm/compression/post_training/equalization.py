@@ -84,11 +84,11 @@ def equalize(model: Any, *, rounds: int = ROUNDS) -> tuple[Any, dict[str, Any]]:
     left_out: list[dict[str, str]] = []
     for call in graph.calls:
         if is_linear(call):
-            layers_pair = _pair(graph, call)
-            if isinstance(layers_pair, Stop):
-                left_out.append({"layer": call.name, "reason": layers_pair.reason})
+            next_pair = _pair(graph, call)
+            if isinstance(next_pair, Stop):
+                left_out.append({"layer": call.name, "reason": next_pair.reason})
             else:
-                pairs.append(layers_pair)
+                pairs.append(next_pair)
     weights = {call: linear_of(call) for pair in pairs for call in (pair.first, pair.second)}
     shifts = {call: np.asarray(call.layer.shift, np.float64) for pair in pairs for call in pair.shifts}
     before = [_spread(weights, pair) for pair in pairs]

@@ -58,7 +58,7 @@ def read(
     shape = input_shape or _shape_of(everything[0])
     height, width, channels = picture_shape(shape)
     damaged: list[str] = []
-    read_files = 0
+    count_read = 0
     splits: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
     for split, classes in files.items():
         count = sum(map(len, classes.values()))
@@ -77,9 +77,9 @@ def read(
                     images[place] = pixels_of(picture, (height, width, channels))
                 targets[place] = names.index(name) if names else 0
                 place += 1
-                read_files += 1
-                if read_files % _STEP == 0 or read_files == len(everything):
-                    progress.step("read pictures", read_files, len(everything), {"damaged": str(len(damaged))})
+                count_read += 1
+                if count_read % _STEP == 0 or count_read == len(everything):
+                    progress.step("read pictures", count_read, len(everything), {"damaged": str(len(damaged))})
         splits[split] = (images.reshape(count, *shape), targets if names else None)
     if damaged:
         raise DataError(damage(damaged, of=len(everything), source=str(folder)), hint="Remove or replace these files.")

@@ -130,8 +130,8 @@ def check_calibration(
         checks.append(_saturated(clipped))
         steps = sorted({number for number in counts if number <= len(inputs)} | {len(used)})
         earlier: Calibration | None = None
-        for number_done, number in enumerate(steps):
-            progress.step("accuracy by samples", number_done, len(steps), {"samples": str(number)})
+        for index, number in enumerate(steps):
+            progress.step("accuracy by samples", index, len(steps), {"samples": str(number)})
             earlier = _calibrated(model, inputs[earlier.images if earlier else 0 : number], earlier=earlier)
             content = quantize_tflite(model.float32, SCHEME, calibration=earlier)
             curve.append(Point(images=number, measured=yardstick.measured(content)))

@@ -171,8 +171,8 @@ def sensitivity(
         names.setdefault(layer, []).append(operator.name)
     yardstick = Yardstick(prepared, inputs, targets, quality)
     rows = []
-    for number_done, (layer, operators) in enumerate(groups.items()):
-        progress.step("sensitivity", number_done, len(groups), {"now": layer})
+    for index, (layer, operators) in enumerate(groups.items()):
+        progress.step("sensitivity", index, len(groups), {"now": layer})
         weights = sum(pair.weights(operator) for operator in operators)
         rounding = [operator for operator in operators if pair.rounds(operator)]
         rows.append(

@@ -277,16 +277,16 @@ def _images(
         name, missing = "data set", "the data are"
     try:
         if source.where == FASHION_MNIST:
-            dataset_here = load_fashion_mnist(data_dir, download=False, progress=progress)
+            dataset_found = load_fashion_mnist(data_dir, download=False, progress=progress)
         else:
-            dataset_here = dataset_of(run, data_dir=data_dir, progress=progress)
+            dataset_found = dataset_of(run, data_dir=data_dir, progress=progress)
     except EdgefmError as error:
         # The message names folders of this machine, and the page may be passed on.
         progress.note(f"no pictures of single images: {error.message}")
         raise DataError(f"{missing} not found where the report is written") from error
-    if dataset["sha256"] != dataset_here.sha256 or not np.array_equal(dataset_here.test.labels[: len(truth)], truth):
+    if dataset["sha256"] != dataset_found.sha256 or not np.array_equal(dataset_found.test.labels[: len(truth)], truth):
         raise DataError(f"the {name} found here is not the one that was measured on")
-    images = dataset_here.test.images
+    images = dataset_found.test.images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in _PICTURES:
         raise DataError(f"samples of shape {list(images.shape[1:])} and dtype {images.dtype} are no pictures")
     return images

@@ -42,9 +42,7 @@ def _files(records: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in records:
         inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        files += [
-            path_inside for path_inside in inside if path_inside.resolve() not in {other.resolve() for other in files}
-        ]
+        files += [file for file in inside if file.resolve() not in {other.resolve() for other in files}]
     if not files:
         places = ", ".join(str(path) for path in records) or "nothing"
         raise RunError(

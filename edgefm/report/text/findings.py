@@ -53,21 +53,21 @@ def advice(facts: Facts) -> list[Advice]:
     """Return which model meets which need, best first; a model that shows a loss of accuracy is not advised."""
     measure = facts.measure
     safe = [model for model in facts.models if not loss_is_shown(model, measure)]
-    advices: list[Advice] = []
+    items: list[Advice] = []
     swift = fastest(safe)
     limit = f"with no loss of {measure.word} shown" if facts.reference else "of those measured"
     if swift and swift.p50:
         p50 = f"{facts.unit.text(swift.p50.value)} {facts.unit.name}"
         need = "Fastest (where intervals overlap, the smallest of those files)"
-        advices.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
+        items.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
     if safe:
         small = min(safe, key=lambda model: (model.size_gzip_bytes, model.size_bytes))
         why = f"{wording.size(small.size_gzip_bytes)} compressed, the smallest {limit}"
-        advices.append(Advice(need="Smallest download", model=small.name, why=why))
+        items.append(Advice(need="Smallest download", model=small.name, why=why))
     best = _best(facts)
     if best is not None:
-        advices.append(best)
-    return advices
+        items.append(best)
+    return items
 
 
 def warnings(facts: Facts) -> list[str]:

@@ -30,7 +30,7 @@ def commands(steps: Sequence[Step]) -> list[str]:
     for step in steps:
         params = step.recipe.get("params", {})
         if step.kind == "train":
-            lines.append(_train(params))
+            lines.append(_train(params, step.summary.get("data")))
         elif step.kind == "quantize":
             lines.append(_quantize(step.recipe, brought))
         elif step.kind == "benchmark":
@@ -49,7 +49,7 @@ def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:
     return dict(step.recipe) if recipe is not None and _named(recipe) is None else None
 
 
-def _train(params: dict[str, Any]) -> str:
+def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str:
     names = {
         "model": "--model",
         "epochs": "--epochs",
@@ -66,6 +66,7 @@ def _train(params: dict[str, Any]) -> str:
     options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]
+    options += _data(data) if data else []
     rest = [f"{name} {params[name]}" for name in differing(preset) if name not in names and name != "model_options"]
     command = shlex.join(["edgefm", "train", "--preset", preset, *options, "--run", _RUN])
     return f"{command}  # with {', '.join(rest)}, for which there is no option" if rest else command
@@ -120,9 +121,7 @@ def _bring(brought: Mapping[str, Any], options: Sequence[str]) -> str:
     if data and data["where"] == "fashion-mnist":
         pass  # a model of the zoo: its data are known
     elif data:
-        where = PurePath(data["where"])
-        command += ["--data", where.name if where.is_absolute() else data["where"]]
-        command += ["--spec", PurePath(data["spec"]).name] if data.get("spec") else []
+        command += _data(data)
         command += [part for name in ("task", "quality") if data.get(name) for part in (f"--{name}", str(data[name]))]
     labels = brought.get("labels") or (data or {}).get("labels")
     if labels:
@@ -138,6 +137,13 @@ def _bring(brought: Mapping[str, Any], options: Sequence[str]) -> str:
         command.append("--trust")
     text = shlex.join([*command, *options, "--run", _RUN])
     return f"{text}  # {'; '.join(comments)}" if comments else text
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    """Return the options that say where data come from, files without their folders."""
+    where = PurePath(data["where"])
+    options = ["--data", where.name if where.is_absolute() else data["where"]]
+    return [*options, "--spec", PurePath(data["spec"]).name] if data.get("spec") else options
 
 
 def _benchmark(params: dict[str, Any]) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, TimedInvokes, Unavailable
 from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError
 from edgefm.runtimes.litertjs.model import SignedEnds, read_ends
 from edgefm.runtimes.litertjs.server import PageServer
 from edgefm.runtimes.litertjs.watch import MainThreadWatch
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "litertjs"
 INSTALL = f"apt-get install chromium chromium-driver; pip install 'edgefm[browser]'; {package.SETUP}"
@@ -55,9 +55,7 @@ def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:
     """
     check_threads(threads)
     ends = read_ends(path)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     packages = package.package()
     assert packages is not None
     server = PageServer(model=path, folders={"core": packages.core, "wasm-utils": packages.wasm_utils})

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.model_ends import End, ModelEnds, check
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "onnxruntime"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -74,9 +74,7 @@ def load(path: Path, *, threads: int = 1) -> ONNXRuntimeSession:
         check(path, ends)
         model = tflite_to_onnx.converted(path)
         facts = {"converted_by": tflite_to_onnx.title()}
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     native = _native(path, model, threads)
     native_ends = ModelEnds(inputs=_ends(path, native.get_inputs()), outputs=_ends(path, native.get_outputs()))
     check(path, native_ends)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.session import BaseSession, check_input
+from edgefm.core.errors import EdgefmError, ModelError, RecipeError
+from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
+from edgefm.runtimes.session import BaseSession, check_available, check_input
 from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.targets import cortex_m
 from edgefm.targets.cortex_m import boards, run
@@ -58,10 +58,7 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
     """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
     if threads != 1:
         raise RecipeError(f"threads {threads} is not allowed: a Cortex-M has one core")
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason)
-    assert isinstance(usable, Available)
+    check_available(availability())
     target = cortex_m.target(os.environ[cortex_m.VARIABLE])
     graph = read_graph(path)
     folder = Path(tempfile.mkdtemp(prefix="edgefm-cortex-m-"))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
-from edgefm.targets.cortex_m.kernels import Alias, Field, KernelCall, TensorPlace, steps_of
+from edgefm.targets.cortex_m.kernel_calls import Alias, Field, KernelCall, TensorPlace
+from edgefm.targets.cortex_m.kernels import steps_of
 
 _ALIGNMENT = 16
 
