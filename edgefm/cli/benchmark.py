@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
-@click.option("--mean", type=float, default=None, help="Model files without a contract: input = (pixel - mean) / std.")
+@click.option("--mean", type=float, default=None, help="Model files: input = (pixel - mean) / std, without a contract.")
 @click.option("--std", type=float, default=None, help="See --mean.")
 @click.option("--latency-only", is_flag=True, help="Model files: measure no accuracy; needs no data.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Model files: folder for the record.")

@@ -32,7 +32,7 @@ _OPTIONS = (
     ),
     click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line."),
     click.option(
-        "--mean", type=float, default=None, help="Model files without a contract: input = (pixel - mean) / std."
+        "--mean", type=float, default=None, help="Model files: input = (pixel - mean) / std, without a contract."
     ),
     click.option("--std", type=float, default=None, help="See --mean."),
     click.option("--latency-only", is_flag=True, help="Model files: measure no accuracy; needs no data."),

@@ -53,7 +53,8 @@ def command(
     """Measure what int8 costs in each layer of a run's model, or of a MODEL of your own.
 
     Each layer is quantised by itself: its weights only, then its activations only. With --accuracy-drop-at-most, the
-    layers that lose most stay float32, one after the other, until the limit holds on the validation samples; the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
+    layers that lose most stay float32, one after the other, until the limit holds on the validation samples;
+    the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
