@@ -196,7 +196,7 @@ _ARITHMETIC = {
     "dynamic": "integer weights, float activations",
 }
 _UNITS = {
-    "levels": "differences in quantisation levels of the output; limit: the largest allowed (share of values that may differ)",
+    "levels": "quantisation levels by which outputs differ; limit: largest allowed (share of values that may differ)",
     "relative": "differences as a share of the output's largest value",
 }
 
