@@ -19,7 +19,7 @@ import edgefm
 MODEL = Path("android_demo_assets/model.tflite")  # the file of yours; this one is in the source folder
 TARGET = "host"  # "ssh://pi@raspberrypi" is a board, "adb" a phone
 PICTURES = 500  # test pictures; None takes all 10,000
-ROUNDS = 5  # None goes on until p50 is known to 1 %, 15 to 45 rounds
+ROUNDS = 6  # None goes on until p50 is known to 1 %, 15 to 45 rounds
 
 # %% [markdown]
 # ## What can be measured here
