@@ -134,8 +134,7 @@ comparison
 # holds ratios to a baseline that is measured in the same rounds. [CI](../ci.md) lists all keys.
 
 # %%
-Path("budget.toml").write_text(
-    """\
+budget = """\
 baseline = "shipped"    # ratios and drops refer to this model
 
 [models.candidate]
@@ -143,7 +142,7 @@ accuracy_drop = 0.005   # at most half a point below the baseline, on the same p
 p50_ratio = 1.5         # at most 1.5 of the baseline's median latency
 size_bytes = 460_000
 """
-)
+_ = Path("budget.toml").write_text(budget)
 
 # %% [markdown]
 # ## Hold it in CI

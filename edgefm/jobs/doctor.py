@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,24 @@ class Diagnosis:
         return asdict(self)
 
     def _repr_html_(self) -> str:
-        findings = [*self.runtimes, *self.targets, *self.backends, *self.gpus, self.data, *self.extras]
+        groups: dict[str, Sequence[Finding]] = {
+            "runtime": self.runtimes,
+            "target": self.targets,
+            "backend": self.backends,
+            "GPU": self.gpus,
+            "data": [self.data],
+            "extra": self.extras,
+        }
         rows = [
-            [finding.name, finding.found or "no", finding.reason or "", finding.remedy or ""] for finding in findings
+            [kind, finding.name, finding.found or "no", "" if finding.found else _missing(finding)]
+            for kind, findings in groups.items()
+            for finding in findings
         ]
-        return html.table(rows, ["what", "found", "reason", "remedy"])
+        return html.table(rows, ["kind", "name", "found", "what is missing, and what to do"])
+
+
+def _missing(finding: Finding) -> str:
+    return ". ".join(text.rstrip(".") for text in (finding.reason, finding.remedy) if text)
 
 
 def doctor(*, data_dir: PathLike | None = None) -> Diagnosis:
@@ -266,6 +279,8 @@ def _lacks(extra: str) -> tuple[list[str], bool]:
         if (of_extra.group(1) if of_extra else "") != extra:
             continue
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            if not extra:
+                continue  # edgefm itself needs it on other machines only; an extra cannot be had without it
             lacks.append(f"{requirement.name} is not for this Python: {_condition(str(requirement.marker))}")
             curable = False
         elif requirement.name == "edgefm":
