@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
 RECORDED ?= runs/main-job
+# Processes that run tests beside each other: a number, or `logical` for as many as there are cores.
+WORKERS ?= logical
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help demo test lint types unit format docs architecture wheel record record-harness assets figures clean
@@ -49,8 +51,16 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
+# Most tests run beside each other, file by file, each process on one core. Those that need the machine to themselves
+# (marker `serial`, see tests/conftest.py) follow one by one, whatever came of the others.
 unit: $(VENV)/peers
-	$(BIN)/python -m pytest
+	@failed=0; \
+	echo "the tests that can share the machine, $(WORKERS) processes"; \
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pytest -m "not serial" \
+	  -n $(WORKERS) --dist loadfile --no-loadscope-reorder || failed=1; \
+	echo "the tests that need the machine to themselves"; \
+	$(BIN)/python -m pytest -m serial || failed=1; \
+	exit $$failed
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

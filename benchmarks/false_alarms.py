@@ -4,8 +4,8 @@ A/A: one file twice, measured by the whole protocol; 'faster' or 'slower' is a f
 allowed (and two standard errors). A/B: the same file with each invoke 3 % longer (`benchmarks.slowed`: the extra
 nanoseconds are 3 % of the p50 that is measured first, in each comparison), which must be found in 90 %.
 
-Run: python -m benchmarks.false_alarms [--same 200] [--slower 100] [--rounds N] [--resume]. The result is written after
-each comparison; with --resume a stopped study goes on, on the same machine.
+Run: python -m benchmarks.false_alarms [--same 200] [--slower 100] [--rounds N] [--rounds-at-most N] [--resume]. The
+result is written after each comparison; with --resume a stopped study goes on, on the same machine.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edgefm.benchmarking.measured import ModelFile
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
 from edgefm.recipes import BenchmarkProtocol
+from edgefm.recipes.benchmark import rounds_between
 from edgefm.statistics.estimates import proportion
 
 RESULT = Path(__file__).parent / "results" / "false_alarms.json"
@@ -44,13 +45,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--same", type=int, default=200, help="comparisons of a file with itself")
     parser.add_argument("--slower", type=int, default=100, help="comparisons with a slowdown of 3 %%")
-    parser.add_argument("--rounds", type=int, help="exactly so many; by default 15 to 45, as edgefm benchmark")
+    parser.add_argument("--rounds", type=int, help="least number of rounds; 15 by default, as in edgefm benchmark")
+    parser.add_argument("--rounds-at-most", type=int, help="greatest number of rounds; 45 by default")
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--resume", action="store_true", help="keep the comparisons that --out holds")
     given = parser.parse_args()
-    changes = {} if given.rounds is None else {"rounds": given.rounds, "rounds_at_most": given.rounds}
-    protocol = BenchmarkProtocol(**changes)
+    protocol = BenchmarkProtocol(**rounds_between(given.rounds, given.rounds_at_most))
     runtimes.RUNTIMES["slowed"] = slowed.__name__
     done = _kept(given.out, given.model, protocol) if given.resume else []
     wanted = {"same": given.same, "slower": given.slower}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.runtimes import litert
-from edgefm.runtimes.base import Availability, Session
+from edgefm.runtimes.base import Availability, RuntimeSession
 
 name = "slowed"
 _EXTRA = re.compile(r"-(\d+)ns$")
@@ -44,7 +44,7 @@ def load(path: Path, *, threads: int = 1) -> SlowedSession:
 class SlowedSession:
     """A session whose every invoke takes some nanoseconds longer."""
 
-    def __init__(self, session: Session, *, extra_ns: int) -> None:
+    def __init__(self, session: RuntimeSession, *, extra_ns: int) -> None:
         self.input, self.output, self.outputs = session.input, session.output, session.outputs
         self.set_input, self.get_output, self.get_outputs = session.set_input, session.get_output, session.get_outputs
         self._session = session

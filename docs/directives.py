@@ -33,7 +33,8 @@ class Command(ClickDirective):
         """Return what sphinx-click writes of the command, without the heading: the page has one."""
         name = self.arguments[0]
         command = importlib.import_module(COMMANDS[name][0]).command
-        command.help = (command.help or "").replace(r"\b", "\b")  # a raw docstring holds both characters
+        for entry in (command, *getattr(command, "commands", {}).values()):
+            entry.epilog = None  # its exit codes: the page has a table of them
         self.arguments = [f"{COMMANDS[name][0]}:command"]
         self.options = {"prog": f"edgefm {name}", "nested": "full"}
         (section,) = super().run()

@@ -19,17 +19,17 @@ _PUBLIC = {
     "BenchmarkProtocol": "edgefm.recipes",
     "BenchmarkRecord": "edgefm.jobs.benchmark",
     "Cluster": "edgefm.recipes",
-    "Comparison": "edgefm.comparison.compare",
+    "ComparisonResult": "edgefm.comparison.compare",
     "CompressionResult": "edgefm.jobs.compress",
     "Diagnosis": "edgefm.jobs.doctor",
     "Distillation": "edgefm.recipes",
     "EdgefmError": "edgefm.core.errors",
     "FineTuning": "edgefm.recipes",
-    "Gate": "edgefm.comparison.gate",
+    "GateResult": "edgefm.comparison.gate",
     "Inspection": "edgefm.tflite.inspection",
     "PostTraining": "edgefm.recipes",
     "Predictions": "edgefm.jobs.predict",
-    "Profile": "edgefm.profiling.result",
+    "ProfileResult": "edgefm.profiling.result",
     "Prune": "edgefm.recipes",
     "Qat": "edgefm.recipes",
     "Quantization": "edgefm.recipes",
@@ -64,8 +64,8 @@ __all__ = [*_PUBLIC, "__version__"]
 if TYPE_CHECKING:
     from edgefm import data as data
     from edgefm import recipes as recipes
-    from edgefm.comparison.compare import Comparison as Comparison
-    from edgefm.comparison.gate import Gate as Gate
+    from edgefm.comparison.compare import ComparisonResult as ComparisonResult
+    from edgefm.comparison.gate import GateResult as GateResult
     from edgefm.core.errors import ArgumentError as ArgumentError
     from edgefm.core.errors import EdgefmError as EdgefmError
     from edgefm.jobs.agree import AgreementResult as AgreementResult
@@ -93,7 +93,7 @@ if TYPE_CHECKING:
     from edgefm.jobs.run import Run as Run
     from edgefm.jobs.train import TrainingResult as TrainingResult
     from edgefm.jobs.train import train as train
-    from edgefm.profiling.result import Profile as Profile
+    from edgefm.profiling.result import ProfileResult as ProfileResult
     from edgefm.quantization.applicability import Applicability as Applicability
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol
     from edgefm.recipes import Cluster as Cluster

@@ -1,11 +1,60 @@
-"""What all tests share: a test that needs a program or library which is not here says so and is left out."""
+"""What all tests share: which need the machine to themselves, in which order files go, what needs something absent."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
+import hypothesis
 import pytest
+
+TESTS = Path(__file__).parent
+
+# Files whose tests measure with a command's own protocol, which repeats a turn that others disturbed, compare times, or
+# drive a browser, an emulator or an ssh server within limits in seconds: the job of `make unit` that runs one test
+# after the other. All others run beside each other.
+SERIAL = frozenset(
+    {
+        "integration/test_benchmark_command.py",
+        "integration/test_browser_target.py",
+        "integration/test_compare_command.py",
+        "integration/test_gate_command.py",
+        "integration/test_profile_command.py",
+        "integration/test_pytest_plugin.py",
+        "integration/test_qemu_target.py",
+        "integration/test_ssh_target.py",
+        "unit/test_comparison_study.py",
+        "unit/test_disturbance.py",
+        "unit/test_litertjs.py",
+        "unit/test_profiling_limits.py",
+        "unit/test_profiling_profile.py",
+        "unit/test_timing.py",
+    }
+)
+
+# Files that take more than ten seconds, the longest first: begun last, one would keep a single worker busy at the end.
+LONGEST = (
+    "integration/test_own_models.py",
+    "integration/test_training.py",
+    "integration/test_adb_target.py",
+    "integration/test_report.py",
+    "integration/test_distillation.py",
+    "integration/test_rounds.py",
+    "integration/test_pruning.py",
+    "integration/test_fine_tuning.py",
+    "integration/test_benchmark.py",
+    "integration/test_qat.py",
+    "integration/test_quantize.py",
+    "integration/test_clustering.py",
+    "integration/test_cortex_m_target.py",
+    "unit/test_bridge.py",
+    "integration/test_own_data_benchmark.py",
+    "integration/test_slimming.py",
+    "unit/test_keras_file.py",
+)
 
 _NEEDS = {
     "browser": (lambda: shutil.which("chromium") is not None, "Chromium is not installed"),
@@ -14,10 +63,35 @@ _NEEDS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the tests whose mark names something that is not installed."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it.
+
+    How long hypothesis takes for an input says how busy the machine is, and nothing about what is tested.
+    """
+    hypothesis.settings.register_profile("edgefm", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("edgefm")
+    if hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix=f"edgefm-{config.workerinput['workerid']}-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what runs alone, leave out what needs something that is not installed, hand out long files first."""
+    for item in items:
+        if _file(item) in SERIAL:
+            item.add_marker(pytest.mark.serial)
     for mark, (installed, reason) in _NEEDS.items():
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and not installed():
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=reason))
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        places = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(_file(item), len(places)))
+
+
+def _file(item: pytest.Item) -> str:
+    """Return the item's file, relative to the folder of tests."""
+    return item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""

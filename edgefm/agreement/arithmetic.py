@@ -21,7 +21,7 @@ _UNPACKING = ("DEQUANTIZE", "DENSIFY")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ends:
+class ModelTensors:
     """The ends of a model file, read from the file alone.
 
     Attributes:
@@ -49,55 +49,55 @@ class Ends:
         return sum(math.prod(sink.shape) for sink in self.sinks)
 
 
-def ends(found: Inspection) -> Ends:
+def ends(inspection: Inspection) -> ModelTensors:
     """Return the ends of an inspected model.
 
     Raises:
       ModelError: it has not exactly one input, no output, a dynamic shape, a batch other than 1, or an end of a type
         that numpy does not have.
     """
-    path = Path(found.path)
+    path = Path(inspection.path)
     of_file = tflite_ends.read(path)
     model_ends.check(path, of_file)
-    return Ends(
+    return ModelTensors(
         source=of_file.inputs[0].details,
         sinks=tuple(end.details for end in of_file.outputs),
-        level=tuple(_level(found, index) for index in found.outputs),
-        arithmetic=arithmetic(found),
+        level=tuple(_level(inspection, index) for index in inspection.outputs),
+        arithmetic=arithmetic(inspection),
     )
 
 
-def arithmetic(found: Inspection) -> Arithmetic:
+def arithmetic(inspection: Inspection) -> Arithmetic:
     """Return what a model computes with, told from the types of its tensors."""
-    constant = constants(found)
-    tensors = found.tensors
+    constant = constants(inspection)
+    tensors = inspection.tensors
     activations = {t.dtype for t in tensors if t.index not in constant and t.quantization}
     if activations & set(_SMALL):
         return "integer"
     if "int16" in activations:
         return "int16"
-    for operator in found.operators:
+    for operator in inspection.operators:
         weights = [tensors[i] for i in operator.inputs if i in constant]
         if operator.name not in _UNPACKING and any(w.dtype in _SMALL and w.quantization for w in weights):
             return "dynamic"
     return "float"
 
 
-def constants(found: Inspection) -> frozenset[int]:
+def constants(inspection: Inspection) -> frozenset[int]:
     """Return the tensors that no input changes: those with values in the file, and what is computed from them."""
-    known = {tensor.index for tensor in found.tensors if tensor.constant}
-    for operator in found.operators:
+    known = {tensor.index for tensor in inspection.tensors if tensor.constant}
+    for operator in inspection.operators:
         if operator.inputs and all(index in known for index in operator.inputs):
             known.update(operator.outputs)
     return frozenset(known)
 
 
-def _level(found: Inspection, index: int) -> float | None:
-    tensor = found.tensors[index]
+def _level(inspection: Inspection, index: int) -> float | None:
+    tensor = inspection.tensors[index]
     if not tensor.dtype.startswith("float"):
         return 1.0
-    for operator in found.operators:
+    for operator in inspection.operators:
         if index in operator.outputs and operator.name == "DEQUANTIZE":
-            behind = found.tensors[operator.inputs[0]].quantization
+            behind = inspection.tensors[operator.inputs[0]].quantization
             return behind.scale_range[0] if behind and behind.scales == 1 else None
     return None

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgefm import targets
-from edgefm.agreement.cells import Cell
+from edgefm.agreement.cells import AgreementCell
 from edgefm.agreement.comparison import Outputs
 from edgefm.targets import raw_outputs as answers
 
@@ -28,7 +28,7 @@ class Answers:
     version: str | None = None
 
 
-def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
+def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
     """Return a model's outputs in a cell, and the version of the runtime that gave them.
 
     Raises:
@@ -36,9 +36,11 @@ def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
     """
     loaded: dict[str, Any] = {}
 
-    def keep(told: Mapping[str, Any]) -> None:
-        loaded.update(told)
+    def keep(facts: Mapping[str, Any]) -> None:
+        loaded.update(facts)
 
-    outputs = answers.raw_outputs(model, inputs, runtime=cell.runtime, target=targets.target(cell.target), told=keep)
+    outputs = answers.raw_outputs(
+        model, inputs, runtime=cell.runtime, target=targets.target(cell.target), on_loaded=keep
+    )
     version = loaded.get("version")
     return Answers(outputs=outputs, version=str(version) if version else None)

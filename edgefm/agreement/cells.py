@@ -23,7 +23,7 @@ _OF_KINDS = {"qemu-aarch64": "aarch64", "browser": "wasm", "cortex-m": "thumb"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class AgreementCell:
     """A runtime with its kernel set on a target.
 
     Attributes:
@@ -74,7 +74,9 @@ class Absent:
     reason: str
 
 
-def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[tuple[Cell, ...], tuple[Absent, ...]]:
+def cells(
+    *, runtime: Sequence[str] = (), target: Sequence[str] = ()
+) -> tuple[tuple[AgreementCell, ...], tuple[Absent, ...]]:
     """Return the cells of this machine and of some targets, and what cannot take part.
 
     Whether a runtime is installed is found out when it is asked, in a process of its own. Other targets take part
@@ -95,7 +97,7 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
             raise RecipeError(
                 f"{bare} has no kernel set '{kernels}'", hint=f"It has: {', '.join(known) or 'one without a name'}."
             )
-    found: list[Cell] = []
+    listed: list[AgreementCell] = []
     absent: list[Absent] = []
     for address in _addresses(target):
         place = _usable(address)
@@ -111,12 +113,12 @@ def cells(*, runtime: Sequence[str] = (), target: Sequence[str] = ()) -> tuple[t
             except RecipeError as error:  # a target of another package may name a runtime that is not there
                 absent.append(Absent(name=address, reason=error.message))
                 continue
-            found += [
-                Cell(runtime=spelt, target=address, mode=place.mode)
+            listed += [
+                AgreementCell(runtime=spelt, target=address, mode=place.mode)
                 for spelt in (sets if runtime or address == HOST else sets[:1])
                 if not runtime or spelt in runtime or runtimes.split(spelt)[0] in runtime
             ]
-    return tuple(dict.fromkeys(found)), tuple(absent)
+    return tuple(dict.fromkeys(listed)), tuple(absent)
 
 
 def _usable(address: str) -> Target | Absent:
@@ -139,10 +141,10 @@ def _usable(address: str) -> Target | Absent:
     return Absent(name=address, reason=usable.reason) if isinstance(usable, Unavailable) else place
 
 
-def _addresses(given: Sequence[str]) -> list[str]:
+def _addresses(addresses: Sequence[str]) -> list[str]:
     """Return the addresses to look at, this machine first, each once."""
     wanted = [HOST]
-    for address in given:
+    for address in addresses:
         wanted += [kind for kind in targets.modules() if kind not in _ONLY_NAMED] if address == ALL else [address]
     return list(dict.fromkeys(wanted))
 
@@ -152,7 +154,7 @@ def _spelt(name: str) -> tuple[str, ...]:
     bare, kernels = runtimes.split(name)
     if kernels is not None:
         return (name,)
-    return tuple(f"{bare}:{one}" for one in _kernel_sets(bare)) or (bare,)
+    return tuple(f"{bare}:{kernel_set}" for kernel_set in _kernel_sets(bare)) or (bare,)
 
 
 def _kernel_sets(bare: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.agreement.arithmetic import Ends, Unit
+from edgefm.agreement.arithmetic import ModelTensors, Unit
 from edgefm.core.errors import EdgefmError
 from edgefm.statistics.estimates import Estimate, proportion
 
@@ -28,7 +28,7 @@ class NotComparableError(EdgefmError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class OutputComparison:
     """How answers differ from those of a reference.
 
     Attributes:
@@ -100,7 +100,7 @@ class Comparison:
         return {**asdict(self), "differing": self.differing.to_json()}
 
 
-def checked(outputs: Sequence[NDArray[Any]], *, ends: Ends, samples: int) -> Outputs:
+def checked(outputs: Sequence[NDArray[Any]], *, ends: ModelTensors, samples: int) -> Outputs:
     """Return answers in the shapes [samples, ...] of the model file.
 
     Raises:
@@ -108,20 +108,20 @@ def checked(outputs: Sequence[NDArray[Any]], *, ends: Ends, samples: int) -> Out
     """
     if len(outputs) != len(ends.sinks):
         raise NotComparableError(f"it gives {len(outputs)} outputs, the model has {len(ends.sinks)}")
-    found = []
+    arrays = []
     for place, (output, sink) in enumerate(zip(outputs, ends.sinks, strict=True)):
         if output.dtype.name != sink.dtype:
             raise NotComparableError(f"it gives output {place} as {output.dtype.name}, the model's is {sink.dtype}")
         try:
-            found.append(output.reshape(samples, *sink.shape[1:]))
+            arrays.append(output.reshape(samples, *sink.shape[1:]))
         except ValueError:
             raise NotComparableError(
                 f"it gives output {place} the shape {output.shape}, {(samples, *sink.shape[1:])} is expected"
             ) from None
-    return tuple(found)
+    return tuple(arrays)
 
 
-def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
+def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> OutputComparison:
     """Return how answers differ from those of a reference.
 
     Two NaN in one place are equal, two zeros of other sign as well.
@@ -133,7 +133,7 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
 
     >>> from edgefm.runtimes.base import TensorDetails
     >>> end = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)
-    >>> whole = Ends(source=end, sinks=(end,), level=(1.0,), arithmetic="integer")
+    >>> whole = ModelTensors(source=end, sinks=(end,), level=(1.0,), arithmetic="integer")
     >>> first, second = np.array([[1, 2, 3], [9, 0, 0]], np.int8), np.array([[1, 2, 3], [7, 0, 8]], np.int8)
     >>> found = compare((first,), (second,), ends=whole)
     >>> found.largest, found.largest_absolute, found.equal_samples, found.argmax_changes
@@ -144,8 +144,8 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
     samples = len(reference[0])
     equal, equal_values = np.ones(samples, np.bool_), 0
     worst: tuple[float, float, int, int] = (-1.0, 0.0, 0, 0)  # in the unit, real, output, sample
-    for place, (one, other) in enumerate(zip(outputs, reference, strict=True)):
-        largest, same = _largest_distances(one, other)
+    for place, (output, other) in enumerate(zip(outputs, reference, strict=True)):
+        largest, same = _largest_distances(output, other)
         equal &= largest == 0
         equal_values += same
         sample = int(largest.argmax())
@@ -153,7 +153,7 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
         if largest[sample] * unit > worst[0]:
             worst = (float(largest[sample] * unit), float(largest[sample] * real), place, sample)
     finite = np.isfinite(worst[0])
-    return Comparison(
+    return OutputComparison(
         unit=ends.unit,
         largest=worst[0] if finite else None,
         largest_absolute=worst[1] if finite else None,
@@ -167,29 +167,29 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: Ends) -> Comparison:
     )
 
 
-def _largest_distances(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
+def _largest_distances(output: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
     """Return the largest |one - other| of each sample, float64 [n], and the number of equal values.
 
     A distance is infinite where one alone is no finite number.
     """
     samples = len(other)
     values = max(1, other.size // max(1, samples))
-    found, same = np.zeros(samples), 0
+    distances, same = np.zeros(samples), 0
     at_once = max(1, _VALUES_AT_ONCE // values)
     for start in range(0, samples, at_once):
         piece = slice(start, start + at_once)
-        first, second = (array[piece].reshape(-1, values).astype(np.float64) for array in (one, other))
+        first, second = (array[piece].reshape(-1, values).astype(np.float64) for array in (output, other))
         with np.errstate(invalid="ignore"):
             distance = np.abs(first - second)
         distance[np.isnan(distance)] = np.inf
         alike = (first == second) | (np.isnan(first) & np.isnan(second))
         distance[alike] = 0.0
-        found[piece] = distance.max(axis=1)
+        distances[piece] = distance.max(axis=1)
         same += int(alike.sum())
-    return found, same
+    return distances, same
 
 
-def _units(ends: Ends, place: int, reference: NDArray[Any]) -> tuple[float, float]:
+def _units(ends: ModelTensors, place: int, reference: NDArray[Any]) -> tuple[float, float]:
     """Return what a difference of 1 between two stored values is in the model's unit, and as a real number."""
     scale, level = ends.sinks[place].scale, ends.level[place]
     if level == 1.0 and not ends.sinks[place].dtype.startswith("float"):
@@ -204,8 +204,8 @@ def _units(ends: Ends, place: int, reference: NDArray[Any]) -> tuple[float, floa
     return 1 / level if level > 0 else 1.0, 1.0
 
 
-def _argmax_changes(one: NDArray[Any], other: NDArray[Any]) -> int | None:
-    first, second = one.reshape(len(one), -1), other.reshape(len(other), -1)
+def _argmax_changes(output: NDArray[Any], other: NDArray[Any]) -> int | None:
+    first, second = output.reshape(len(output), -1), other.reshape(len(other), -1)
     if first.shape[1] < 2:
         return None
     return int((first.argmax(axis=1) != second.argmax(axis=1)).sum())

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgefm import schemas
 from edgefm.agreement import families
-from edgefm.agreement.comparison import Comparison
+from edgefm.agreement.comparison import OutputComparison
 from edgefm.agreement.layers import FirstDifference
 from edgefm.agreement.matrix import Agreement, Row, pair_verdict
 from edgefm.core import artefacts, runs
@@ -18,25 +18,25 @@ SCHEMA_VERSION = 1
 FILE_NAME = "agreement.json"
 
 
-def to_json(found: Agreement) -> dict[str, Any]:
+def to_json(agreement: Agreement) -> dict[str, Any]:
     """Return what was found as a JSON document of the schema `edgefm/schemas/agreement-1.schema.json`."""
-    rows = found.rows
+    rows = agreement.rows
     value = {
         "kind": "agreement",
         "schema_version": SCHEMA_VERSION,
         "created": runs.now(),
         "environment": environment(),
         "model": {
-            "name": found.model.stem,
-            "file": str(found.model),
-            "sha256": artefacts.sha256_file(found.model),
-            "size_bytes": found.model.stat().st_size,
-            "arithmetic": found.ends.arithmetic,
-            "input": found.ends.source.to_json(),
-            "outputs": [sink.to_json() for sink in found.ends.sinks],
+            "name": agreement.model.stem,
+            "file": str(agreement.model),
+            "sha256": artefacts.sha256_file(agreement.model),
+            "size_bytes": agreement.model.stat().st_size,
+            "arithmetic": agreement.ends.arithmetic,
+            "input": agreement.ends.source.to_json(),
+            "outputs": [sink.to_json() for sink in agreement.ends.sinks],
         },
-        "inputs": found.inputs.to_json(),
-        "unit": found.ends.unit,
+        "inputs": agreement.inputs.to_json(),
+        "unit": agreement.ends.unit,
         "families": [
             {
                 "name": name,
@@ -44,12 +44,12 @@ def to_json(found: Agreement) -> dict[str, Any]:
                 "reference": cell.name,
                 "members": [row.cell.name for row in rows if row.family == name],
             }
-            for name, cell in found.references.items()
+            for name, cell in agreement.references.items()
         ],
         "cells": [_row(row) for row in rows],
         "between_families": [
             {"first": first, "second": second, **comparison.to_json()}
-            for (first, second), comparison in found.between.items()
+            for (first, second), comparison in agreement.between.items()
         ],
         "pairs": [
             {
@@ -58,10 +58,14 @@ def to_json(found: Agreement) -> dict[str, Any]:
                 "verdict": pair_verdict(rows[one], rows[other], comparison),
                 **comparison.to_json(),
             }
-            for (one, other), comparison in found.pairs.items()
+            for (one, other), comparison in agreement.pairs.items()
         ],
-        "absent": [{"name": one.name, "reason": one.reason} for one in found.absent],
-        "verdict": {"held": not found.alarms, "alarms": len(found.alarms), "lines": list(verdict_lines(found))},
+        "absent": [{"name": one.name, "reason": one.reason} for one in agreement.absent],
+        "verdict": {
+            "held": not agreement.alarms,
+            "alarms": len(agreement.alarms),
+            "lines": list(verdict_lines(agreement)),
+        },
     }
     check(value)
     return value
@@ -77,11 +81,11 @@ def write(folder: Path, value: Mapping[str, Any]) -> Path:
     return artefacts.write_json(folder / FILE_NAME, value)
 
 
-def verdict_lines(found: Agreement) -> Iterator[str]:
+def verdict_lines(agreement: Agreement) -> Iterator[str]:
     """Yield the verdict in words: each alarm with its first differing layer, then the rest, and of how many samples."""
-    for row in found.alarms:
-        yield _alarm(row, found)
-    judged, alarms, samples = found.judged, found.alarms, len(found.inputs)
+    for row in agreement.alarms:
+        yield _alarm(row, agreement)
+    judged, alarms, samples = agreement.judged, agreement.alarms, len(agreement.inputs)
     if not judged:
         yield (
             "no two cells are of one kernel family, so none was held to a limit; the differences between families "
@@ -103,7 +107,7 @@ def verdict_lines(found: Agreement) -> Iterator[str]:
             )
 
 
-def difference(comparison: Comparison) -> str:
+def difference(comparison: OutputComparison) -> str:
     """Return the largest difference with its unit."""
     if comparison.largest is None:
         return "NaN or infinity on one side alone"
@@ -113,10 +117,10 @@ def difference(comparison: Comparison) -> str:
     return f"{levels} {'level' if levels == '1' else 'levels'}"
 
 
-def _alarm(row: Row, found: Agreement) -> str:
+def _alarm(row: Row, agreement: Agreement) -> str:
     comparison = row.comparison
     assert comparison is not None and row.family is not None and row.limit is not None and row.share is not None
-    reference = found.references[row.family]
+    reference = agreement.references[row.family]
     limit = f"{row.limit:g}" if comparison.unit == "levels" else f"{row.limit:.0e}"
     if row.share < 1:
         limit += f" in at most {_percent(row.share)} of values" if row.limit else ""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edgefm.agreement.arithmetic import Arithmetic
-from edgefm.agreement.cells import Cell
+from edgefm.agreement.cells import AgreementCell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,10 +240,10 @@ class Membership:
     evidence: str
 
 
-def membership(cell: Cell, arithmetic: Arithmetic) -> Membership:
+def membership(cell: AgreementCell, arithmetic: Arithmetic) -> Membership:
     """Return the family of a cell and its tolerance.
 
-    >>> membership(Cell(runtime="tflm", target="host"), "integer").family
+    >>> membership(AgreementCell(runtime="tflm", target="host"), "integer").family
     'builtin'
     """
     if arithmetic == "float":
@@ -262,10 +262,10 @@ def membership(cell: Cell, arithmetic: Arithmetic) -> Membership:
 
 def family(name: str) -> Family:
     """Return a family by name."""
-    return next(one for one in FAMILIES if one.name == name)
+    return next(known for known in FAMILIES if known.name == name)
 
 
-def reference_of(family: Family, members: Sequence[Cell]) -> Cell:
+def reference_of(family: Family, members: Sequence[AgreementCell]) -> AgreementCell:
     """Return the cell that the members of a family are compared with: of those that ran, the most trusted.
 
     Args:

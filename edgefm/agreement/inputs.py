@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.benchmarking import feeding
 from edgefm.core import artefacts
 from edgefm.core.errors import DataError, ModelError
@@ -22,7 +22,7 @@ _LEAST, _GREATEST = -128, 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class MatrixInputs:
     """What goes into every cell.
 
     Attributes:
@@ -56,20 +56,20 @@ class Inputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return how the inputs came about as a JSON object, without their values."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
-        return {**told, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
+        facts = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
+        return {**facts, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
 
 
 def from_data(
     model: Path,
     dataset: Dataset,
     *,
-    ends: Ends,
+    ends: ModelTensors,
     samples: int,
     seed: int = 0,
     mean: float | None = None,
     std: float | None = None,
-) -> Inputs:
+) -> MatrixInputs:
     """Return test samples of a data set, encoded by the model's contract (see `edgefm.benchmarking.feeding`).
 
     Args:
@@ -90,7 +90,7 @@ def from_data(
     pictures = dataset.test.images
     if len(pictures) == 0:
         raise DataError(f"{dataset.name} has no test samples")
-    found = feeding.contract_for(
+    contract = feeding.contract_for(
         model,
         source=ends.source,
         sinks=ends.sinks,
@@ -99,15 +99,15 @@ def from_data(
         mean=mean,
         std=std,
     )
-    reason = found if isinstance(found, str) else feeding.misfit(found, ends.source, pictures.shape[1:])
-    if reason is not None or isinstance(found, str):
+    reason = contract if isinstance(contract, str) else feeding.misfit(contract, ends.source, pictures.shape[1:])
+    if reason is not None or isinstance(contract, str):
         raise DataError(
             f"{dataset.name} cannot be fed to {model}: {reason}",
             hint="Give other data with --data, or --random for random inputs.",
         )
     places = _drawn(len(pictures), samples, seed)
-    return Inputs(
-        values=found.encode(pictures[places]),
+    return MatrixInputs(
+        values=contract.encode(pictures[places]),
         labels=dataset.test.labels[places],
         task=dataset.task,
         source="data",
@@ -118,7 +118,7 @@ def from_data(
     )
 
 
-def from_chance(model: Path, *, ends: Ends, samples: int, reason: str, seed: int = 0) -> Inputs:
+def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, seed: int = 0) -> MatrixInputs:
     """Return random inputs: uniform over all levels of an integer, over pixels by the contract, else from 0 to 1.
 
     Args:
@@ -146,12 +146,12 @@ def from_chance(model: Path, *, ends: Ends, samples: int, reason: str, seed: int
         low = max(limits.min, _LEAST) if small else limits.min
         high = min(limits.max, _GREATEST) if small else limits.max
         values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
-    return Inputs(
+    return MatrixInputs(
         values=values, labels=None, task=None, source="random", name=None, available=None, reason=reason, seed=seed
     )
 
 
-def _drawable(ends: Ends) -> str:
+def _drawable(ends: ModelTensors) -> str:
     try:
         dtype = np.dtype(ends.source.dtype)
     except TypeError:

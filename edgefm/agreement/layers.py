@@ -11,14 +11,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic
-from edgefm.agreement.arithmetic import Ends
-from edgefm.agreement.cells import Cell
-from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
+from edgefm.agreement.arithmetic import ModelTensors
+from edgefm.agreement.cells import AgreementCell
+from edgefm.agreement.comparison import OutputComparison, Outputs, checked, compare
 from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.tflite.inspection import Inspection, inspect
 
-Ask = Callable[[Cell, Path, NDArray[Any]], Outputs]
+Ask = Callable[[AgreementCell, Path, NDArray[Any]], Outputs]
 Prefix = Callable[[bytes, int], bytes]
 
 # Each prefix is a process or two; deeper models are searched by bisection alone from there on.
@@ -44,7 +44,7 @@ class FirstDifference:
     operator: int
     name: str
     tensor: str
-    comparison: Comparison
+    comparison: OutputComparison
     sample: int
     verified: bool
     prefixes: int
@@ -63,7 +63,7 @@ class FirstDifferenceSearch:
         model: Path,
         *,
         inspection: Inspection,
-        ends: Ends,
+        ends: ModelTensors,
         ask: Ask,
         prefix: Prefix,
         most_prefixes: int = _MOST_PREFIXES,
@@ -86,7 +86,7 @@ class FirstDifferenceSearch:
         self._ask, self._prefix = ask, prefix
         self._most = most_prefixes
         self._progress = progress
-        self._answers: dict[tuple[Cell, int, bytes], Outputs] = {}
+        self._answers: dict[tuple[AgreementCell, int, bytes], Outputs] = {}
         constant = arithmetic.constants(inspection)
         # What a constant becomes is no layer: DEQUANTIZE of float16 weights, say.
         self._operators = [
@@ -96,7 +96,7 @@ class FirstDifferenceSearch:
         ]
 
     def find(
-        self, cell: Cell, reference: Cell, *, inputs: NDArray[Any], sample: int, limit: float
+        self, cell: AgreementCell, reference: AgreementCell, *, inputs: NDArray[Any], sample: int, limit: float
     ) -> FirstDifference | str:
         """Return the first operator at which a cell leaves the tolerance, or why none can be named.
 
@@ -147,7 +147,9 @@ class FirstDifferenceSearch:
             reason=probe.reason,
         )
 
-    def compare(self, place: int, cell: Cell, reference: Cell, inputs: NDArray[Any]) -> Comparison:
+    def compare(
+        self, place: int, cell: AgreementCell, reference: AgreementCell, inputs: NDArray[Any]
+    ) -> OutputComparison:
         """Return how the results of an operator differ; `place` counts the operators that are no constants.
 
         Raises:
@@ -158,29 +160,36 @@ class FirstDifferenceSearch:
             path.write_bytes(self._prefix(self._content, self._operators[place]))
             part = arithmetic.ends(inspect(path))
             # A prefix of an integer model may hold no quantised tensor yet, or only that: the whole decides.
-            ends = Ends(source=part.source, sinks=part.sinks, level=part.level, arithmetic=self._ends.arithmetic)
+            ends = ModelTensors(
+                source=part.source, sinks=part.sinks, level=part.level, arithmetic=self._ends.arithmetic
+            )
             both = [self._answer(side, place, path, inputs, ends) for side in (cell, reference)]
         return compare(both[0], both[1], ends=ends)
 
-    def _answer(self, cell: Cell, place: int, path: Path, inputs: NDArray[Any], ends: Ends) -> Outputs:
+    def _answer(self, cell: AgreementCell, place: int, path: Path, inputs: NDArray[Any], ends: ModelTensors) -> Outputs:
         key = (cell, place, inputs.tobytes())
         if key not in self._answers:
             self._answers[key] = checked(self._ask(cell, path, inputs), ends=ends, samples=len(inputs))
         return self._answers[key]
 
-    def tell(self, done: int, cell: Cell) -> None:
+    def tell(self, place: int, cell: AgreementCell) -> None:
         """Tell of progress: prefixes that were run, of at most all."""
         total = min(len(self._operators), self._most)
-        self._progress.step("first difference", min(done, total), total, {"cell": cell.name})
+        self._progress.step("first difference", min(place, total), total, {"cell": cell.name})
 
 
 class _Probe:
     """What is known of each operator for one pair."""
 
     def __init__(
-        self, search: FirstDifferenceSearch, cell: Cell, reference: Cell, inputs: NDArray[Any], limit: float
+        self,
+        search: FirstDifferenceSearch,
+        cell: AgreementCell,
+        reference: AgreementCell,
+        inputs: NDArray[Any],
+        limit: float,
     ) -> None:
-        self.found: dict[int, Comparison | None] = {}
+        self.found: dict[int, OutputComparison | None] = {}
         self.reason: str | None = None
         self._search = search
         self._cell, self._reference, self._inputs, self._limit = cell, reference, inputs, limit

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic, asking, families
-from edgefm.agreement.arithmetic import Ends
+from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.agreement.asking import Answers
-from edgefm.agreement.cells import Absent, Cell
-from edgefm.agreement.comparison import Comparison, Outputs, checked, compare
+from edgefm.agreement.cells import Absent, AgreementCell
+from edgefm.agreement.comparison import OutputComparison, Outputs, checked, compare
 from edgefm.agreement.families import Family
-from edgefm.agreement.inputs import Inputs
+from edgefm.agreement.inputs import MatrixInputs
 from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch, Prefix
 from edgefm.benchmarking import presence
 from edgefm.benchmarking.scores import quality_json, score
@@ -30,7 +30,7 @@ from edgefm.tflite.inspection import inspect
 
 # All answers of all cells are held for the comparison of each with each.
 _HELD_VALUES = 1 << 27
-_Ask = Callable[[Cell, Path, NDArray[Any]], Answers]
+_Ask = Callable[[AgreementCell, Path, NDArray[Any]], Answers]
 _NO_FAMILY = Family(name="unknown", title="runtimes that no row of the table knows", references=())
 
 
@@ -53,7 +53,7 @@ class Row:
       first_difference: of an alarm: the first layer that leaves the tolerance, or why none can be named.
     """
 
-    cell: Cell
+    cell: AgreementCell
     reason: str | None = None
     seconds: float | None = None
     version: str | None = None
@@ -62,7 +62,7 @@ class Row:
     share: float | None = None
     evidence: str | None = None
     verdict: str | None = None
-    comparison: Comparison | None = None
+    comparison: OutputComparison | None = None
     quality: Mapping[str, Any] | None = None
     first_difference: FirstDifference | str | None = None
 
@@ -88,12 +88,12 @@ class Agreement:
     """
 
     model: Path
-    ends: Ends
-    inputs: Inputs
+    ends: ModelTensors
+    inputs: MatrixInputs
     rows: tuple[Row, ...]
-    references: Mapping[str, Cell]
-    between: Mapping[tuple[str, str], Comparison]
-    pairs: Mapping[tuple[int, int], Comparison] = field(repr=False)
+    references: Mapping[str, AgreementCell]
+    between: Mapping[tuple[str, str], OutputComparison]
+    pairs: Mapping[tuple[int, int], OutputComparison] = field(repr=False)
     absent: tuple[Absent, ...]
 
     @property
@@ -110,8 +110,8 @@ class Agreement:
 def agree(
     model: Path,
     *,
-    cells: Sequence[Cell],
-    inputs: Inputs,
+    cells: Sequence[AgreementCell],
+    inputs: MatrixInputs,
     quality: Quality | None = None,
     absent: Sequence[Absent] = (),
     ask: _Ask = asking.ask,
@@ -141,8 +141,8 @@ def agree(
 
 def _agree(
     model: Path,
-    cells: Sequence[Cell],
-    inputs: Inputs,
+    cells: Sequence[AgreementCell],
+    inputs: MatrixInputs,
     quality: Quality | None,
     absent: Sequence[Absent],
     ask: _Ask,
@@ -161,7 +161,7 @@ def _agree(
         )
     rows, references = _judged(rows, outputs, ends)
 
-    def outputs_alone(cell: Cell, part: Path, values: NDArray[Any]) -> Outputs:
+    def outputs_alone(cell: AgreementCell, part: Path, values: NDArray[Any]) -> Outputs:
         return ask(cell, part, values).outputs
 
     search = FirstDifferenceSearch(
@@ -182,15 +182,15 @@ def _agree(
         rows=tuple(rows),
         references=references,
         between={
-            (one, other): compare(outputs[references[other]], outputs[references[one]], ends=ends)
-            for place, one in enumerate(names)
+            (first, other): compare(outputs[references[other]], outputs[references[first]], ends=ends)
+            for place, first in enumerate(names)
             for other in names[place + 1 :]
         },
         pairs={
-            (one, other): compare(outputs[rows[other].cell], outputs[rows[one].cell], ends=ends)
-            for one in range(len(rows))
-            for other in range(one + 1, len(rows))
-            if rows[one].ran and rows[other].ran
+            (first, other): compare(outputs[rows[other].cell], outputs[rows[first].cell], ends=ends)
+            for first in range(len(rows))
+            for other in range(first + 1, len(rows))
+            if rows[first].ran and rows[other].ran
         },
         absent=tuple(absent),
     )
@@ -199,7 +199,7 @@ def _agree(
 def _safely(ask: _Ask) -> _Ask:
     """Let whatever a runtime or a target of another package raises be an EdgefmError: it costs its row alone."""
 
-    def asked(cell: Cell, model: Path, inputs: NDArray[Any]) -> Answers:
+    def asked(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
         try:
             return ask(cell, model, inputs)
         except EdgefmError:
@@ -210,7 +210,7 @@ def _safely(ask: _Ask) -> _Ask:
     return asked
 
 
-def _that_fit(inputs: Inputs, ends: Ends, cells: int, progress: Progress) -> Inputs:
+def _that_fit(inputs: MatrixInputs, ends: ModelTensors, cells: int, progress: Progress) -> MatrixInputs:
     most = max(1, _HELD_VALUES // max(1, ends.values_a_sample * cells))
     if len(inputs) <= most:
         return inputs
@@ -220,28 +220,30 @@ def _that_fit(inputs: Inputs, ends: Ends, cells: int, progress: Progress) -> Inp
 
 def _answers(
     model: Path,
-    cells: Sequence[Cell],
-    inputs: Inputs,
-    ends: Ends,
+    cells: Sequence[AgreementCell],
+    inputs: MatrixInputs,
+    ends: ModelTensors,
     ask: _Ask,
     progress: Progress,
-) -> tuple[list[Row], dict[Cell, Outputs]]:
+) -> tuple[list[Row], dict[AgreementCell, Outputs]]:
     rows, outputs = [], {}
     for place, cell in enumerate(cells):
         progress.step("answers", place, len(cells), {"cell": cell.name})
         started = time.perf_counter()
         try:
-            given = ask(cell, model, inputs.values)
-            outputs[cell] = checked(given.outputs, ends=ends, samples=len(inputs))
+            answer = ask(cell, model, inputs.values)
+            outputs[cell] = checked(answer.outputs, ends=ends, samples=len(inputs))
         except EdgefmError as error:
             rows.append(Row(cell=cell, reason=error.message))
         else:
-            rows.append(Row(cell=cell, seconds=time.perf_counter() - started, version=given.version))
+            rows.append(Row(cell=cell, seconds=time.perf_counter() - started, version=answer.version))
         progress.step("answers", place + 1, len(cells), {"cell": cell.name})
     return rows, outputs
 
 
-def _judged(rows: Sequence[Row], outputs: Mapping[Cell, Outputs], ends: Ends) -> tuple[list[Row], dict[str, Cell]]:
+def _judged(
+    rows: Sequence[Row], outputs: Mapping[AgreementCell, Outputs], ends: ModelTensors
+) -> tuple[list[Row], dict[str, AgreementCell]]:
     """Return the rows with family and verdict, in the order of the families, and the reference of each."""
     placed: dict[str, list[tuple[Row, families.Membership]]] = {}
     strangers = []
@@ -253,8 +255,10 @@ def _judged(rows: Sequence[Row], outputs: Mapping[Cell, Outputs], ends: Ends) ->
             strangers.append((row, belongs))
         else:
             placed.setdefault(belongs.family, []).append((row, belongs))
-    order = [one for one in families.FAMILIES if one.name in placed]
-    references = {one.name: families.reference_of(one, [row.cell for row, _ in placed[one.name]]) for one in order}
+    order = [family for family in families.FAMILIES if family.name in placed]
+    references = {
+        family.name: families.reference_of(family, [row.cell for row, _ in placed[family.name]]) for family in order
+    }
     if strangers and not references:
         order.append(_NO_FAMILY)
         references[_NO_FAMILY.name] = strangers[0][0].cell
@@ -262,11 +266,11 @@ def _judged(rows: Sequence[Row], outputs: Mapping[Cell, Outputs], ends: Ends) ->
         nearest = min(references, key=lambda name: _distance(outputs, row.cell, references[name], ends))
         placed.setdefault(nearest, []).append((row, belongs))
     judged = []
-    for one in order:
-        reference = references[one.name]
-        members = sorted(placed[one.name], key=lambda entry: entry[0].cell != reference)
+    for family in order:
+        reference = references[family.name]
+        members = sorted(placed[family.name], key=lambda entry: entry[0].cell != reference)
         for row, belongs in members:
-            judged.append(_verdict(row, belongs, one, reference, outputs, ends))
+            judged.append(_verdict(row, belongs, family, reference, outputs, ends))
     return [*judged, *(row for row in rows if not row.ran)], references
 
 
@@ -274,9 +278,9 @@ def _verdict(
     row: Row,
     belongs: families.Membership,
     family: Family,
-    reference: Cell,
-    outputs: Mapping[Cell, Outputs],
-    ends: Ends,
+    reference: AgreementCell,
+    outputs: Mapping[AgreementCell, Outputs],
+    ends: ModelTensors,
 ) -> Row:
     known = replace(row, family=family.name, limit=belongs.limit, share=belongs.share, evidence=belongs.evidence)
     if row.cell == reference:
@@ -286,7 +290,7 @@ def _verdict(
     return replace(known, verdict=verdict, comparison=comparison)
 
 
-def pair_verdict(first: Row, second: Row, comparison: Comparison) -> str | None:
+def pair_verdict(first: Row, second: Row, comparison: OutputComparison) -> str | None:
     """Return what the difference of two cells means: 'within', 'alarm', or None where they are of two families.
 
     With the reference of the family it is the verdict of the other. Two members that are within their tolerances are
@@ -294,8 +298,8 @@ def pair_verdict(first: Row, second: Row, comparison: Comparison) -> str | None:
     """
     if first.family is None or first.family != second.family:
         return None
-    for one, other in ((first, second), (second, first)):
-        if one.verdict == "reference":
+    for reference, other in ((first, second), (second, first)):
+        if reference.verdict == "reference":
             return other.verdict
     if first.verdict == second.verdict == "within":
         return "within"
@@ -303,25 +307,31 @@ def pair_verdict(first: Row, second: Row, comparison: Comparison) -> str | None:
     return "within" if comparison.within_both(*tolerances) else "alarm"
 
 
-def _distance(outputs: Mapping[Cell, Outputs], one: Cell, other: Cell, ends: Ends) -> float:
-    largest = compare(outputs[one], outputs[other], ends=ends).largest
+def _distance(
+    outputs: Mapping[AgreementCell, Outputs], cell: AgreementCell, other: AgreementCell, ends: ModelTensors
+) -> float:
+    largest = compare(outputs[cell], outputs[other], ends=ends).largest
     return np.inf if largest is None else largest
 
 
-def _with_layer(row: Row, references: Mapping[str, Cell], inputs: Inputs, search: FirstDifferenceSearch) -> Row:
+def _with_layer(
+    row: Row, references: Mapping[str, AgreementCell], inputs: MatrixInputs, search: FirstDifferenceSearch
+) -> Row:
     assert row.family is not None and row.comparison is not None and row.limit is not None
     # Small differences in too many values: the first layer that differs at all.
     limit = 0.0 if row.comparison.within(row.limit) else row.limit
     try:
-        found = search.find(
+        layer = search.find(
             row.cell, references[row.family], inputs=inputs.values, sample=row.comparison.sample, limit=limit
         )
     except EdgefmError as error:
-        found = error.message
-    return replace(row, first_difference=found)
+        layer = error.message
+    return replace(row, first_difference=layer)
 
 
-def _quality(outputs: Outputs, ends: Ends, inputs: Inputs, quality: Quality | None) -> dict[str, Any] | None:
+def _quality(
+    outputs: Outputs, ends: ModelTensors, inputs: MatrixInputs, quality: Quality | None
+) -> dict[str, Any] | None:
     if quality is None or inputs.labels is None:
         return None
     real = tuple(_real(output, ends, place) for place, output in enumerate(outputs))
@@ -329,17 +339,17 @@ def _quality(outputs: Outputs, ends: Ends, inputs: Inputs, quality: Quality | No
         hits = int((predicted_classes(real) == inputs.labels).sum())
         return quality_json(quality, statistics.proportion(hits, len(inputs)), n=len(inputs), reason=None)
     try:
-        found = score(quality, real, inputs.labels)
+        result = score(quality, real, inputs.labels)
     except EdgefmError as error:
         return quality_json(quality, None, n=len(inputs), reason=error.message)
-    estimate = found.estimate
+    estimate = result.estimate
     return {
         **quality_json(quality, estimate, n=len(inputs), reason=None if estimate else "no interval in the time given"),
-        "value": found.value,
+        "value": result.value,
     }
 
 
-def _real(output: NDArray[Any], ends: Ends, place: int) -> NDArray[np.float32]:
+def _real(output: NDArray[Any], ends: ModelTensors, place: int) -> NDArray[np.float32]:
     sink = ends.sinks[place]
     tensor = Tensor(
         name=sink.name,

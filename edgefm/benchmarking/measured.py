@@ -6,21 +6,19 @@ import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.benchmarking.scores import Score
+from edgefm.benchmarking.scores import QualityScore
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
+from edgefm.statistics.estimates import Samples
 from edgefm.targets.base import Figure
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
-
-# Nanoseconds in the order in which they were measured; an array of int64 takes a fourth of a list's memory.
-Samples: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ class MeasuredModel:
     macs: int | None = None
     predicted: NDArray[np.int32] | None = None
     confidence: NDArray[np.float32] | None = None
-    score: Score | None = None
+    score: QualityScore | None = None
     unscored: str | None = None
 
     @property
@@ -210,11 +208,11 @@ def name_files(paths: list[Path]) -> tuple[ModelFile, ...]:
         f"{path.resolve().parent.name}/{name}" if names.count(name) > 1 else name
         for path, name in zip(paths, names, strict=True)
     ]
-    found: list[ModelFile] = []
+    named: list[ModelFile] = []
     for path, name in zip(paths, names, strict=True):
-        before = names[: len(found)].count(name)
-        found.append(ModelFile(name=f"{name}#{before + 1}" if before else name, path=path))
-    return tuple(found)
+        before = names[: len(named)].count(name)
+        named.append(ModelFile(name=f"{name}#{before + 1}" if before else name, path=path))
+    return tuple(named)
 
 
 def named_files(files: Sequence[Path | ModelFile]) -> tuple[ModelFile, ...]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _FOLDER = "edgefm-benchmarks"
@@ -30,18 +30,18 @@ def announced() -> Iterator[None]:
         path.parent.mkdir(exist_ok=True)
         with contextlib.suppress(OSError):
             path.parent.chmod(0o1777)  # like the folder it lies in: for everybody
-        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:  # a full or foreign folder: measuring goes on without
         yield
         return
     _mine.add(path.name)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
-        os.close(held)
+        os.close(descriptor)
         _mine.discard(path.name)
 
 
@@ -55,7 +55,7 @@ def others() -> list[int]:
         paths = [path for path in _folder().iterdir() if path.name not in _mine]
     except OSError:
         return []
-    found = []
+    pids = []
     for path in paths:
         pid = path.name.partition("-")[0]
         try:
@@ -66,13 +66,19 @@ def others() -> list[int]:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if pid.isdigit():
-                found.append(int(pid))
+                pids.append(int(pid))
         else:  # nobody holds it: what a killed process left
             with contextlib.suppress(OSError):
                 path.unlink()
         finally:
             os.close(opened)
-    return sorted(found)
+    return sorted(pids)
+
+
+def sentence_on(beside: Sequence[int]) -> str:
+    """Return a sentence on other benchmarks, at least one, that run beside this one."""
+    several = f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
+    return f"{several} on this machine at the same time: they disturb each other's times"
 
 
 def _folder() -> Path:

@@ -57,7 +57,7 @@ def build(
     """
     if dataset is not None and quality is None:
         quality = named_quality(DEFAULTS[dataset.task], task=dataset.task)
-    base = next((one for one in measured if one.name == reference and one.failure is None), None)
+    base = next((model for model in measured if model.name == reference and model.failure is None), None)
     value = {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
@@ -69,12 +69,12 @@ def build(
         "session": {
             "stopped": session.stopped,
             "seconds": round(session.seconds, 3),
-            "disturbed": [*session.notes, *(_told(one) for one in measured if one.disturbed)],
-            "left_out": [_left_out(one) for one in measured if not one.disturbed and _still_disturbed(one)],
+            "disturbed": [*session.notes, *(_told(model) for model in measured if model.disturbed)],
+            "left_out": [_left_out(model) for model in measured if not model.disturbed and _still_disturbed(model)],
             "states": session.states,
         },
         "dataset": None if dataset is None else _dataset(dataset),
-        "models": [_model(one, base, dataset=dataset, quality=quality, protocol=protocol) for one in measured],
+        "models": [_model(model, base, dataset=dataset, quality=quality, protocol=protocol) for model in measured],
     }
     validate(value)
     return value
@@ -83,7 +83,7 @@ def build(
 def dumps(value: Mapping[str, Any]) -> str:
     """Return a record as indented JSON in which arrays of numbers stand in one line each."""
     text = json.dumps(value, indent=2, allow_nan=False)
-    return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+    return _NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n"
 
 
 def write(path: Path, value: Mapping[str, Any]) -> Path:
@@ -151,23 +151,23 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def _model(
-    one: MeasuredModel,
+    model: MeasuredModel,
     base: MeasuredModel | None,
     *,
     dataset: Dataset | None,
     quality: Quality | None,
     protocol: BenchmarkProtocol,
 ) -> dict[str, Any]:
-    loaded, used = one.loaded or {}, one.used
+    loaded, used = model.loaded or {}, model.used
     bare, kernels = runtimes.split(protocol.runtime)
     return {
-        "name": one.name,
-        "file": str(one.path),
-        "sha256": one.sha256,
-        "size_bytes": one.size_bytes,
-        "size_gzip_bytes": one.size_gzip_bytes,
-        "status": "ok" if one.failure is None else "failed",
-        "reason": one.failure,
+        "name": model.name,
+        "file": str(model.path),
+        "sha256": model.sha256,
+        "size_bytes": model.size_bytes,
+        "size_gzip_bytes": model.size_gzip_bytes,
+        "status": "ok" if model.failure is None else "failed",
+        "reason": model.failure,
         "runtime": {
             "name": loaded.get("runtime", bare or "none"),
             "version": loaded.get("version", "not loaded"),
@@ -177,43 +177,47 @@ def _model(
                 "threads": protocol.threads,
             },
         },
-        "macs": one.macs,
-        "input": None if one.input is None else one.input.to_json(),
-        "output": one.outputs[0].to_json() if one.outputs else None,
-        "outputs": [output.to_json() for output in one.outputs],
+        "macs": model.macs,
+        "input": None if model.input is None else model.input.to_json(),
+        "output": model.outputs[0].to_json() if model.outputs else None,
+        "outputs": [output.to_json() for output in model.outputs],
         "load_ns": _load_ns(used, loaded),
         "cold_start_ns": _cold_start(used),
         "memory": _memory(used, loaded),
         "energy_j": _energy(used),
         "facts": loaded.get("facts", {}),
-        "figures": [figure.to_json() for figure in one.figures],
-        "disturbed": {"turns": sum(bool(turn.disturbed) for turn in one.rounds), "used": one.disturbed},
-        "rounds": [turn.to_json(used=any(turn is kept for kept in used)) for turn in one.rounds],
-        "latency_ns": _percentiles([turn.invoke_ns for turn in used], one),
-        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in used], one),
-        "quality": None if dataset is None or quality is None else _quality(one, quality, dataset),
-        **_accuracy(one, dataset),
-        "against_reference": None if base is None or base is one else _against(one, base, dataset, quality),
+        "figures": [figure.to_json() for figure in model.figures],
+        "disturbed": {"turns": sum(bool(turn.disturbed) for turn in model.rounds), "used": model.disturbed},
+        "rounds": [turn.to_json(used=any(turn is kept for kept in used)) for turn in model.rounds],
+        "latency_ns": _percentiles([turn.invoke_ns for turn in used], model),
+        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in used], model),
+        "quality": None if dataset is None or quality is None else _quality(model, quality, dataset),
+        **_accuracy(model, dataset),
+        "against_reference": None if base is None or base is model else _against(model, base, dataset, quality),
     }
 
 
-def _told(one: MeasuredModel) -> str:
+def _told(model: MeasuredModel) -> str:
     """Return a sentence on a model so many of whose rounds were disturbed that they had to be used."""
-    return f"{one.name}: {_still_disturbed(one)} of {one.taken} rounds stayed disturbed and are used{_example(one)}"
+    return f"{_disturbed_rounds(model)} are used{_example(model)}"
 
 
-def _left_out(one: MeasuredModel) -> str:
+def _left_out(model: MeasuredModel) -> str:
     """Return a sentence on a model some of whose rounds were disturbed and are no part of the statistics."""
-    return f"{one.name}: {_still_disturbed(one)} of {one.taken} rounds stayed disturbed and are left out{_example(one)}"
+    return f"{_disturbed_rounds(model)} are left out{_example(model)}"
 
 
-def _still_disturbed(one: MeasuredModel) -> int:
+def _disturbed_rounds(model: MeasuredModel) -> str:
+    return f"{model.name}: {_still_disturbed(model)} of {model.taken} rounds stayed disturbed and"
+
+
+def _still_disturbed(model: MeasuredModel) -> int:
     """Return the number of rounds without an undisturbed turn."""
-    return one.taken - len(one.calm)
+    return model.taken - len(model.calm)
 
 
-def _example(one: MeasuredModel) -> str:
-    return f", for instance: {[turn for turn in one.rounds if turn.disturbed][-1].disturbed[0]}"
+def _example(model: MeasuredModel) -> str:
+    return f", for instance: {[turn for turn in model.rounds if turn.disturbed][-1].disturbed[0]}"
 
 
 def _load_ns(used: Sequence[Round], loaded: Mapping[str, Any]) -> int | None:
@@ -254,37 +258,37 @@ def _energy(used: Sequence[Round]) -> dict[str, Any]:
     return {"value": None, "reason": reasons[0] if reasons else "nothing was timed"}
 
 
-def _percentiles(samples: Sequence[Any], one: MeasuredModel) -> dict[str, Any] | None:
+def _percentiles(samples: Sequence[Any], model: MeasuredModel) -> dict[str, Any] | None:
     if not samples:
-        refused = [turn.disturbed[0] for turn in one.rounds if turn.refused]
+        refused = [turn.disturbed[0] for turn in model.rounds if turn.refused]
         reason = {"value": None, "reason": f"every turn was refused, for instance: {refused[-1]}" if refused else ""}
         return dict.fromkeys(statistics.QUANTILES, reason) if refused else None
-    if not all(len(one) for one in samples):
-        return dict.fromkeys(statistics.QUANTILES, _missing(one))
+    if not all(len(model) for model in samples):
+        return dict.fromkeys(statistics.QUANTILES, _missing(model))
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
 
 
-def _quality(one: MeasuredModel, quality: Quality, dataset: Dataset) -> dict[str, Any]:
+def _quality(model: MeasuredModel, quality: Quality, dataset: Dataset) -> dict[str, Any]:
     n = len(dataset.test)
-    if quality.name == "accuracy" and one.predicted is not None:
-        hits = int((one.predicted == dataset.test.labels).sum())
+    if quality.name == "accuracy" and model.predicted is not None:
+        hits = int((model.predicted == dataset.test.labels).sum())
         return quality_json(quality, statistics.proportion(hits, n), n=n, reason=None)
-    if one.score is None:
-        return quality_json(quality, None, n=n, reason=_missing(one)["reason"])
-    found = quality_json(quality, one.score.estimate, n=n, reason=None)
-    if one.score.drawn is None:
-        found |= {"value": one.score.value, "reason": "no interval: the measure takes too long to be resampled"}
-    return found
+    if model.score is None:
+        return quality_json(quality, None, n=n, reason=_missing(model)["reason"])
+    value = quality_json(quality, model.score.estimate, n=n, reason=None)
+    if model.score.drawn is None:
+        value |= {"value": model.score.value, "reason": "no interval: the measure takes too long to be resampled"}
+    return value
 
 
-def _accuracy(one: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
-    if one.predicted is None or dataset is None:
-        missing = _missing(one)
-        if dataset is not None and dataset.task != "classification" and one.failure is None:
+def _accuracy(model: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
+    if model.predicted is None or dataset is None:
+        missing = _missing(model)
+        if dataset is not None and dataset.task != "classification" and model.failure is None:
             missing = {"value": None, "reason": f"the task is a {dataset.task}, which has no accuracy"}
         return {"accuracy": missing, "classes": [], "confusion": []}
     truth, labels = dataset.test.labels, dataset.labels
-    matrix = statistics.confusion(truth, one.predicted, classes=len(labels))
+    matrix = statistics.confusion(truth, model.predicted, classes=len(labels))
     return {
         "accuracy": statistics.proportion(int(matrix.trace()), len(truth)).to_json(),
         "classes": statistics.class_figures(matrix, labels),
@@ -293,51 +297,52 @@ def _accuracy(one: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
 
 
 def _against(
-    one: MeasuredModel, base: MeasuredModel, dataset: Dataset | None, quality: Quality | None
+    model: MeasuredModel, base: MeasuredModel, dataset: Dataset | None, quality: Quality | None
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    against: dict[str, Any] = {
         "reference": base.name,
         "only_reference_right": None,
         "only_this_right": None,
         "flipped": [],
-        "accuracy_difference": _missing(one if one.predicted is None else base),
-        "quality_difference": _missing(base if one.score is not None else one),
+        "accuracy_difference": _missing(model if model.predicted is None else base),
+        "quality_difference": _missing(base if model.score is not None else model),
         "mcnemar_p": None,
-        **_latency(one, base),
+        **_latency(model, base),
     }
-    if dataset is not None and one.predicted is not None and base.predicted is not None:
+    if dataset is not None and model.predicted is not None and base.predicted is not None:
         truth = dataset.test.labels
-        right, base_right = one.predicted == truth, base.predicted == truth
+        right, base_right = model.predicted == truth, base.predicted == truth
         lost, won = int(np.sum(base_right & ~right)), int(np.sum(right & ~base_right))
-        found |= {
+        against |= {
             "only_reference_right": lost,
             "only_this_right": won,
-            "flipped": np.flatnonzero(one.predicted != base.predicted).tolist(),
+            "flipped": np.flatnonzero(model.predicted != base.predicted).tolist(),
             "accuracy_difference": statistics.paired_difference(lost, won, len(truth)).to_json(),
             "mcnemar_p": statistics.mcnemar(lost, won),
         }
         if quality is not None and quality.name == "accuracy":
-            found["quality_difference"] = found["accuracy_difference"]
-    if one.score is not None and base.score is not None:
-        paired = difference(one.score, base.score)
-        found["quality_difference"] = (
+            against["quality_difference"] = against["accuracy_difference"]
+    if model.score is not None and base.score is not None:
+        paired = difference(model.score, base.score)
+        against["quality_difference"] = (
             {"value": None, "reason": "the measure takes too long to be resampled"}
             if paired is None
             else paired.to_json()
         )
-    return found
+    return against
 
 
-def _latency(one: MeasuredModel, base: MeasuredModel) -> dict[str, Any]:
+def _latency(model: MeasuredModel, base: MeasuredModel) -> dict[str, Any]:
     """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.statistics.pairing`."""
-    pairs = shared(*([vars(turn) for turn in model.rounds if len(turn.invoke_ns)] for model in (one, base)))
+    turns = ([vars(turn) for turn in measured.rounds if len(turn.invoke_ns)] for measured in (model, base))
+    pairs = shared(*turns)
     if not pairs:
-        return {"latency_ratio": _missing(one), "latency_test": None}
-    found = compare_paired([mine["invoke_ns"] for mine, _ in pairs], [theirs["invoke_ns"] for _, theirs in pairs])
-    return {"latency_ratio": found.ratio.to_json(), "latency_test": found.to_json()}
+        return {"latency_ratio": _missing(model), "latency_test": None}
+    test = compare_paired([mine["invoke_ns"] for mine, _ in pairs], [theirs["invoke_ns"] for _, theirs in pairs])
+    return {"latency_ratio": test.ratio.to_json(), "latency_test": test.to_json()}
 
 
-def _missing(one: MeasuredModel) -> dict[str, Any]:
+def _missing(model: MeasuredModel) -> dict[str, Any]:
     """Return a figure that could not be had, with the reason."""
-    reason = one.failure or one.unfed or one.unscored or "it was not measured"
+    reason = model.failure or model.unfed or model.unscored or "it was not measured"
     return {"value": None, "reason": reason}

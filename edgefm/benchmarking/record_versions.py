@@ -30,8 +30,8 @@ def _second(value: dict[str, Any]) -> dict[str, Any]:
         against, accuracy = model["against_reference"], model["accuracy"]
         quality = None
         if dataset is not None:
-            found = Estimate(**accuracy) if accuracy["value"] is not None else None
-            quality = quality_json(_ACCURACY, found, n=dataset["images"], reason=accuracy.get("reason"))
+            estimate = Estimate(**accuracy) if accuracy["value"] is not None else None
+            quality = quality_json(_ACCURACY, estimate, n=dataset["images"], reason=accuracy.get("reason"))
         models.append(
             {
                 **model,

@@ -140,8 +140,7 @@ def _note_others(session: BenchmarkSession, progress: Progress) -> None:
         return
     beside = presence.others()
     if beside:
-        several = f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
-        note = f"{several} on this machine at the same time: they disturb each other's times"
+        note = presence.sentence_on(beside)
         session.notes.append(note)
         progress.note(f"{note} (process {', '.join(map(str, beside))})")
 

@@ -22,7 +22,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class QualityScore:
     """What a quality measure gave.
 
     Attributes:
@@ -42,7 +42,7 @@ class Score:
         return None if self.drawn is None else statistics.interval(self.value, self.drawn)
 
 
-def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> Score:
+def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> QualityScore:
     """Return what a measure gives, and gives for resamples.
 
     Args:
@@ -63,9 +63,9 @@ def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> S
         drawn = np.array([each[generator.integers(0, count, count)].mean() for _ in range(_RESAMPLES)])
         if measure.unit == "%":
             drawn = np.clip(drawn, 0.0, 1.0)  # an AUC is a mean of values that may lie beyond
-        return Score(value=value, drawn=drawn, samples=count)
+        return QualityScore(value=value, drawn=drawn, samples=count)
     if 2 * _RESAMPLES_OF_OTHERS * seconds > _MOST_SECONDS:
-        return Score(value=value, drawn=None, samples=count)
+        return QualityScore(value=value, drawn=None, samples=count)
     values = []
     for _ in range(_RESAMPLES_OF_OTHERS):
         places = generator.integers(0, count, count)
@@ -74,25 +74,25 @@ def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> S
         except DataError:  # a resample may lack what the measure needs, such as a class
             values.append(float("nan"))
     drawn = np.array(values)
-    return Score(value=value, drawn=None if np.isnan(drawn).mean() > 0.1 else drawn, samples=count)
+    return QualityScore(value=value, drawn=None if np.isnan(drawn).mean() > 0.1 else drawn, samples=count)
 
 
-def difference(one: Score, reference: Score) -> Estimate | None:
+def difference(score: QualityScore, reference: QualityScore) -> Estimate | None:
     """Return (one - reference) with an interval over the same resamples, None where that cannot be told."""
-    if one.drawn is None or reference.drawn is None or one.samples != reference.samples:
+    if score.drawn is None or reference.drawn is None or score.samples != reference.samples:
         return None
-    return statistics.interval(one.value - reference.value, one.drawn - reference.drawn)
+    return statistics.interval(score.value - reference.value, score.drawn - reference.drawn)
 
 
-def quality_json(quality: Quality, found: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
+def quality_json(quality: Quality, estimate: Estimate | None, *, n: int, reason: str | None) -> dict[str, Any]:
     """Return what a record says of a model's quality; the reason where there is no value."""
     return {
         "name": quality.name,
         "unit": quality.unit,
         "higher_is_better": quality.higher_is_better,
         "n": n,
-        "value": found.value if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
+        "value": estimate.value if estimate else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
         "reason": reason,
     }

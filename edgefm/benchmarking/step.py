@@ -54,7 +54,7 @@ def benchmark_run(
         folder = run.begin("benchmark")
         started = time.perf_counter()
         try:
-            found = harness.measure(
+            measurement = harness.measure(
                 models,
                 dataset=dataset,
                 protocol=protocol,
@@ -62,14 +62,14 @@ def benchmark_run(
                 reference=REFERENCE if any(model.name == REFERENCE for model in models) else None,
                 progress=progress,
             )
-            _place_below(found.record, run.path)
-            _write(folder, found)
+            _place_below(measurement.record, run.path)
+            _write(folder, measurement)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # half a benchmark is of no use
             raise
         inputs = {
             **({"dataset": dataset.sha256} if dataset is not None else {}),
-            **{model["name"]: model["sha256"] for model in found.record["models"]},
+            **{model["name"]: model["sha256"] for model in measurement.record["models"]},
         }
         step = run.finish(
             folder,
@@ -78,14 +78,14 @@ def benchmark_run(
                 "benchmark",
                 recipe=protocol.to_json(),
                 inputs=inputs,
-                versions={**found.record["environment"]["versions"], "created": found.record["created"]},
+                versions={**measurement.record["environment"]["versions"], "created": measurement.record["created"]},
             ),
             seconds=time.perf_counter() - started,
             recipe=protocol.to_json(),
             inputs=inputs,
-            summary=summary(found.record),
+            summary=summary(measurement.record),
         )
-        return step, found.record
+        return step, measurement.record
 
 
 def benchmark_files(
@@ -128,7 +128,7 @@ def benchmark_files(
     else:
         dataset = _in_order_of(models, dataset, progress)
     names = [model.name for model in models]
-    found = harness.measure(
+    measurement = harness.measure(
         models,
         dataset=dataset,
         protocol=protocol,
@@ -139,8 +139,8 @@ def benchmark_files(
         progress=progress,
     )
     if out is not None:
-        _write(out, found)
-    return found.record
+        _write(out, measurement)
+    return measurement.record
 
 
 def sample_shape(files: Sequence[Path]) -> tuple[int, ...] | None:
@@ -152,11 +152,11 @@ def sample_shape(files: Sequence[Path]) -> tuple[int, ...] | None:
 
     for path in files:
         try:
-            found = inspect(path)
+            inspection = inspect(path)
         except (ModelError, OSError):
             continue
-        if len(found.inputs) == 1:
-            shape = next(tensor.shape[1:] for tensor in found.tensors if tensor.index == found.inputs[0])
+        if len(inspection.inputs) == 1:
+            shape = next(tensor.shape[1:] for tensor in inspection.tensors if tensor.index == inspection.inputs[0])
             if -1 not in shape:
                 return shape
     return None
@@ -213,10 +213,10 @@ def _place_below(value: dict[str, Any], root: Path) -> None:
         model["file"] = Path(model["file"]).relative_to(root).as_posix()
 
 
-def _write(folder: Path, found: harness.Measurement) -> None:
-    record.write(folder / record.FILE_NAME, found.record)
-    if found.predictions:
-        artefacts.write_bytes(folder / record.PREDICTIONS_FILE_NAME, _npz(found.predictions))
+def _write(folder: Path, measurement: harness.Measurement) -> None:
+    record.write(folder / record.FILE_NAME, measurement.record)
+    if measurement.predictions:
+        artefacts.write_bytes(folder / record.PREDICTIONS_FILE_NAME, _npz(measurement.predictions))
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

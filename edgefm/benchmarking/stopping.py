@@ -29,8 +29,8 @@ def half_width(medians: Sequence[float]) -> float:
     generator = np.random.default_rng(0)
     drawn = np.median(values[generator.integers(0, len(values), (500, len(values)))], axis=1)
     middle = float(np.median(values))
-    found = statistics.interval(middle, drawn)
-    return max(found.high - middle, middle - found.low) / middle
+    estimate = statistics.interval(middle, drawn)
+    return max(estimate.high - middle, middle - estimate.low) / middle
 
 
 def reason_to_stop(
@@ -63,8 +63,8 @@ def reason_to_stop(
     """
     if not calm:
         return "no model is left"
-    narrow = all(half_width(one) <= interval for one in used)
-    if narrow and pairs >= min(least, LEAST_PAIRS) and all(len(one) >= least for one in calm):
+    narrow = all(half_width(medians) <= interval for medians in used)
+    if narrow and pairs >= min(least, LEAST_PAIRS) and all(len(medians) >= least for medians in calm):
         return "every interval is narrow enough"
     if narrow and rounds >= 2 * least:
         return "every interval is narrow enough, though the machine was disturbed"

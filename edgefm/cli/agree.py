@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -18,7 +19,13 @@ _PATH = click.Path(path_type=Path)
 _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "all answers are within the tolerance of their kernel family",
+        "an answer is outside its tolerance",
+        "no two of them ran, or bad input",
+    )
+)
 @click.argument("model", type=_PATH, metavar="MODEL.tflite")
 @click.option("--runtime", multiple=True, help="Only this one, e.g. litert or litert:builtin; repeatable.")
 @click.option("--target", multiple=True, help="Beside this machine; repeatable. 'all': all but ssh, adb and cortex-m.")
@@ -58,16 +65,16 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    r"""Run the same inputs through every runtime and kernel set that is here, and through TARGETS.
+    """Run the same inputs through every runtime and kernel set that is here, and through TARGETS.
 
     Kernels of one family must answer alike, within a few levels at most: a cell that leaves the tolerance of its
     family is an alarm, told with the first layer that differs. Inputs are test images of Fashion-MNIST, or test
     samples of DATA; random ones where the model takes no such images.
-
-    \b
-    Exit code: 0 all cells are within their tolerance, 1 an alarm, 2 no two cells ran.
     """
     from edgefm.jobs.agree import agree
+    from edgefm.jobs.inspect import tflite_in
+
+    model = tflite_in(model)
 
     if chance and where is not None:
         raise click.UsageError("--random takes no --data")

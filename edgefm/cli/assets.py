@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 
 
-@click.command()
+@click.command(epilog=exit_codes("the folder was written"))
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--variant", default="int8_w8a8", show_default=True, help="Which variant of the run.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments
 from edgefm.core.progress import Progress, shown
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from edgefm.recipes import BenchmarkProtocol
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every model was measured", "a model failed; the others were measured", "nothing could be measured"
+    )
+)
 @click.argument("what", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN | FILES.tflite …]")
 @click.option("--target", default="host", show_default=True, help="Where to measure, see: edgefm doctor.")
 @click.option(
@@ -27,8 +32,9 @@ if TYPE_CHECKING:
     "--rounds",
     type=int,
     default=None,
-    help="Exactly so many rounds.  [default: 15 to 45, until p50 is known to 1 %]",
+    help="Least number of rounds; they go on until p50 is known to 1 %.  [default: 15]",
 )
+@click.option("--rounds-at-most", type=int, default=None, help="Greatest number of rounds.  [default: 45]")
 @click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
 @click.option("--data", "where", metavar="DATA", help="Of files: a .npz, class folders, TFRecords, or module:function.")
@@ -52,6 +58,7 @@ def command(
     runtime: str,
     threads: int,
     rounds: int | None,
+    rounds_at_most: int | None,
     budget_seconds: float | None,
     data_dir: Path | None,
     where: str | None,
@@ -72,13 +79,12 @@ def command(
     (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator (vela:ethos-u55-128). Accuracy is
     that on the 10,000 test images of Fashion-MNIST, or the quality on the test samples of DATA (a tenth of each
     class, where DATA names no test samples). A run gets a new step with the record, and its report.
-
-    Exit code: 0 all models were measured, 1 a model failed, 2 nothing could be measured.
     """
     from edgefm.benchmarking import record
+    from edgefm.comparison.subjects import is_model
     from edgefm.jobs.benchmark import benchmark, benchmark_protocol
 
-    files = [path for path in what if not path.is_dir()]
+    files = [path for path in what if not path.is_dir() or is_model(str(path))]
     if files and len(files) < len(what):
         raise click.UsageError("give one run folder or files, not both")
     if len(what) > 1 and not files:
@@ -98,18 +104,24 @@ def command(
     with shown(True) as progress:
         if files:
             options = {**given, "where": where, "latency_only": latency_only, "data_dir": data_dir}
-            options |= {"target": target, "runtime": runtime, "threads": threads, "rounds": rounds}
-            options |= {"budget_seconds": budget_seconds}
+            options |= {"target": target, "runtime": runtime, "threads": threads}
+            options |= {"rounds": rounds, "rounds_at_most": rounds_at_most, "budget_seconds": budget_seconds}
             found = benchmark(files, **measuring_arguments(options, progress)).record
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
             refused = [f"--{name}" for name, value in given.items() if value is not None]
             if refused:
                 raise click.UsageError(
-                    f"{', '.join(refused)}: for files; a run knows its data, and its models bring their contracts"
+                    f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} for files; "
+                    "a run knows its data, and its models bring their contracts"
                 )
             protocol = benchmark_protocol(
-                target=target, runtime=runtime, threads=threads, rounds=rounds, budget_seconds=budget_seconds
+                target=target,
+                runtime=runtime,
+                threads=threads,
+                rounds=rounds,
+                rounds_at_most=rounds_at_most,
+                budget_seconds=budget_seconds,
             )
             found, ends = _run(what[0] if what else None, protocol, data_dir, progress)
     if as_json:

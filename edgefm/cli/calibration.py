@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.own_data import data_options
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
 
 
-@click.command()
+@click.command(epilog=exit_codes("every check holds", "a check fails"))
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
 @click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="'images', and 'labels' if known.")
 @click.option("--calibration-images", type=_COUNT, default=256, show_default=True, help="Samples that would be used.")
@@ -43,7 +44,7 @@ def command(
     """Check the calibration data of a run's model, or of a MODEL of your own, before it is quantised.
 
     Looks at range, dtype and variety of the samples, at what the ranges that they set cut off of validation samples,
-    and measures int8 files calibrated by 16, 32, … 1,024 of them. Exits with 1 where a check fails.
+    and measures int8 files calibrated by 16, 32, … 1,024 of them.
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
@@ -72,7 +73,8 @@ def command(
 def _check(
     model: Any, calibration_data: Path | None, count: int, images: int, seed: int, bars: render.Bars
 ) -> CalibrationReport:
-    from edgefm.quantization.analysis.calibration_check import COUNTS, check_calibration, read_samples
+    from edgefm.quantization.analysis.calibration_check import COUNTS, check_calibration
+    from edgefm.quantization.calibration_set import read_samples
     from edgefm.recipes import Quantization
 
     if calibration_data is not None:

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments, measuring_options, refuse_measuring_options
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.compare import Comparison, Pair
+    from edgefm.comparison.compare import ComparisonResult, ModelPair
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "B is nowhere worse than A beyond the margins",
+        "B is worse somewhere",
+        "something could not be compared, e.g. too few rounds; or bad input",
+    )
+)
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--model", metavar="NAME", default=None, help="Of records: compare this model alone.")
@@ -65,9 +72,6 @@ def command(
     onnxruntime), which are measured now, side by side. Models of records are matched by name; RECORD::NAME means one of
     them, so that RUN::float32 RUN::int8_w8a8 compares two of one run. Latencies of different machines, runtimes or
     settings are not compared.
-
-    Exit code: 0 B is nowhere worse beyond the margins, 1 it is, 2 something could not be compared, for instance of too
-    few rounds.
     """
     from edgefm.comparison.subjects import is_model
     from edgefm.jobs.compare import compare
@@ -99,7 +103,7 @@ def command(
     return found.exit_code
 
 
-def show(found: Comparison) -> None:
+def show(found: ComparisonResult) -> None:
     """Print a comparison: what differs, a table of verdicts, the sentences, and what follows."""
     from edgefm.comparison import verdicts
 
@@ -124,11 +128,11 @@ def show(found: Comparison) -> None:
     click.secho(verdicts.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)
 
 
-def _title(pair: Pair) -> str:
+def _title(pair: ModelPair) -> str:
     return pair.first if pair.first == pair.second else f"{pair.second} against {pair.first}"
 
 
-def _rows(pair: Pair) -> list[list[str]]:
+def _rows(pair: ModelPair) -> list[list[str]]:
     from edgefm.comparison import aspects
 
     if pair.failure:

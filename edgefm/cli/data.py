@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefm.cli.exit_codes import exit_codes
+
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.reference.fashion_mnist import DatasetFolder
@@ -19,12 +21,17 @@ _data_dir = click.option(
 _json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+_exit_codes = exit_codes(
+    "the data are there and pass their checks", failed="they cannot be found or fetched, or a file is damaged"
+)
+
+
+@click.group(epilog=_exit_codes)
 def command() -> None:
     """Fetch and check the data set; draw what is in it."""
 
 
-@command.command()
+@command.command(epilog=_exit_codes)
 @_data_dir
 @_json
 def fetch(data_dir: Path | None, json_: bool) -> None:
@@ -38,7 +45,7 @@ def fetch(data_dir: Path | None, json_: bool) -> None:
     click.echo(f"Fashion-MNIST is verified: {source.folder} ({source.origin})")
 
 
-@command.command()
+@command.command(epilog=_exit_codes)
 @_data_dir
 @click.option(
     "--out",

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefm.cli.exit_codes import exit_codes
+
 if TYPE_CHECKING:
     from edgefm.jobs.doctor import Finding
 
 
-@click.command()
+@click.command(epilog=exit_codes("the machine was examined, whatever is missing", failed="bad options"))
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder to look for Fashion-MNIST in.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(data_dir: Path | None, json_: bool) -> None:

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments, measuring_options, refuse_measuring_options
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.gate import Gate
+    from edgefm.comparison.gate import GateResult
 
 _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checked": "yellow"}
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every limit is held or undecided",
+        "a limit is broken",
+        "no limit is broken, but one could not be checked; or bad input",
+    )
+)
 @click.argument("what", nargs=-1, metavar="[RUN | record.json | FILES …]")
 @click.option(
     "--budget", type=click.Path(path_type=Path), default=Path("budget.toml"), show_default=True, help="The limits."
@@ -41,8 +48,6 @@ def command(
     The figures are those of RUN's newest benchmark (by default of the latest run), of a record, or of model files
     (.tflite; .onnx with --runtime onnxruntime) that are measured now. A ratio refers to the model that the budget calls
     its baseline, within one benchmark, or to a record of the same machine and settings.
-
-    Exit code: 0 all limits held or are undecided, 1 a limit is broken, 2 none is, but one could not be checked.
     """
     from edgefm.comparison.subjects import is_model
     from edgefm.core.runs import RunDirectory
@@ -73,7 +78,7 @@ def command(
     return found.exit_code
 
 
-def show(found: Gate) -> None:
+def show(found: GateResult) -> None:
     """Print a table of the limits, the reasons, and what came of it."""
     from edgefm.comparison import gate as limits
     from edgefm.comparison import wording

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import is_model
 
 if TYPE_CHECKING:
     from edgefm.tflite.inspection import Inspection, TensorInfo
 
 
-@click.command()
+@click.command(epilog=exit_codes("the model was read"))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--trust", is_flag=True, help="Run code that a Keras file holds (Lambda layers).")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -28,9 +29,10 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     if model.suffix != ".tflite" and is_model(model):
         _keras(model, trust, as_json)
         return
+    from edgefm.jobs.inspect import tflite_in
     from edgefm.tflite.inspection import inspect
 
-    found = inspect(model)
+    found = inspect(tflite_in(model))
     if as_json:
         render.as_json(found.to_json())
         return

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 
 
-@click.command()
+@click.command(epilog=exit_codes("the page was written"))
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RECORDS…")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("leaderboard"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON.")

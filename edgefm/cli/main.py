@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.core.errors import EdgefmError, unknown_name
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
@@ -47,8 +48,18 @@ _DISK_HINTS = {
 }
 
 
+def colour() -> bool | None:
+    """Return False where NO_COLOR forbids colour (https://no-color.org); None leaves it to the terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are used, so that `--help` stays fast."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return super().make_context(info_name, args, parent, **{"color": colour(), **extra})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -66,12 +77,19 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        wrong = args and args[0] not in COMMANDS and not args[0].startswith("-")
+        if wrong and not ctx.resilient_parsing:  # which completes a line in a shell
             raise unknown_name("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=exit_codes(
+        "it ran and everything holds", "it ran, and a stated limit or check does not hold", "it could not run"
+    ),
+)
 @click.version_option(package_name="edgefm")
 def cli() -> None:
     """Train, compress, convert and benchmark image classifiers for phones, boards and browsers.
@@ -84,7 +102,7 @@ def main() -> None:
     """Run the command line; exit 0 when it held, 1 when a stated limit was broken, 2 when it could not run."""
     # Quiet TensorFlow's C++ log before anything imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.exit(run(lambda: cli.main(standalone_mode=False)))
+    sys.exit(run(lambda: cli.main(prog_name="edgefm", standalone_mode=False)))
 
 
 def run(action: Callable[[], Any]) -> int:
@@ -111,7 +129,7 @@ def run(action: Callable[[], Any]) -> int:
 
 
 def _fail(message: str, hint: str | None, *, code: int = 2) -> int:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour())
     click.echo(message, err=True)
     if hint:
         click.echo(f"  {hint}", err=True)

@@ -16,7 +16,8 @@ _OPTIONS = (
     click.option("--target", default=None, help="Of files: where to measure, see: edgefm doctor.  [default: host]"),
     click.option("--runtime", default=None, help="Of files: runtime, see: edgefm doctor.  [default: the target's]"),
     click.option("--threads", type=int, default=None, help="Of files: threads of the runtime.  [default: 1]"),
-    click.option("--rounds", type=int, default=None, help="Of files: exactly so many turns each.  [default: 15 to 45]"),
+    click.option("--rounds", type=int, default=None, help="Of files: least number of rounds.  [default: 15]"),
+    click.option("--rounds-at-most", type=int, default=None, help="Of files: greatest number.  [default: 45]"),
     click.option("--data-dir", type=_PATH, default=None, help="Of files: folder of the Fashion-MNIST files."),
     click.option("--data", "where", metavar="DATA", help="Of files: as edgefm benchmark takes it."),
     click.option("--spec", type=_PATH, default=None, help="Of --data: JSON that says what is in TFRecord files."),
@@ -68,7 +69,8 @@ def measuring_arguments(options: Mapping[str, Any], progress: Progress) -> dict[
         raise click.UsageError("--latency-only measures no quality: leave out --data and --quality")
     if options["where"] is None and options["labels"] is not None:
         raise click.UsageError("--labels goes with --data")
-    given = {name: options.get(name) for name in ("target", "runtime", "threads", "rounds", "budget_seconds")}
+    names = ("target", "runtime", "threads", "rounds", "rounds_at_most", "budget_seconds")
+    given = {name: options.get(name) for name in names}
     protocol = benchmark_protocol(**{name: value for name, value in given.items() if value is not None})
     data: Any = None
     if not options["latency_only"]:

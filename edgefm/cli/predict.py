@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgefm.cli.exit_codes import exit_codes
+
 if TYPE_CHECKING:
     from edgefm.data.picture_file import Invert
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every picture was classified", failed="a picture or the model cannot be read; nothing is classified then"
+    )
+)
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE...")
 @click.option("--model", type=click.Path(path_type=Path), help=".tflite file with a contract.json beside it.")
 @click.option("--run", type=click.Path(path_type=Path), help="Use this run's int8_w8a8.  [default: the latest run]")

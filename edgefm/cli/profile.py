@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
-    from edgefm.profiling.result import Check, Operator, Profile
+    from edgefm.profiling.result import ProfiledOperator, ProfileResult, SumCheck
 
 _LIMITS = {
     "compute": "at least half of the peak's speed",
@@ -22,7 +23,13 @@ _LIMITS = {
 }
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every operator has a time, and their sum is within 10 % of the whole",
+        "an operator has no time, or the sum is further off",
+        "nothing could be timed",
+    )
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--runtime", default="litert", show_default=True, help="Runtime, e.g. litert:builtin; see: edgefm doctor."
@@ -46,8 +53,6 @@ def command(
     Each operator is cut out of the file and timed by itself, beside the whole model; the sum is checked against the
     whole. Where it is off by more than 10 %, differences of ever longer prefixes of the model are taken instead. The
     machine's peak is measured on the spot with the same runtime.
-
-    Exit code: 0 all operators have a time and the sum is within 10 % of the whole, 1 not so, 2 nothing could be timed.
     """
     from edgefm.jobs.profile import profile, write_profile
 
@@ -66,7 +71,7 @@ def command(
     return 0 if result.check is not None and result.check.holds else 1
 
 
-def _show(found: Profile) -> None:
+def _show(found: ProfileResult) -> None:
     click.echo(f"{found.model['name']}, {found.runtime} {found.version}, one thread of {found.environment['cpu']}")
     peaks = ", ".join(f"{dtype} {peak.gmac_per_s:,.1f} GMAC/s" for dtype, peak in found.limits.peaks.items())
     click.echo(f"peak of one core, measured now: {peaks or 'not known'}\n")
@@ -97,7 +102,7 @@ def _show(found: Profile) -> None:
         click.echo(f"limited by {limit}: {_LIMITS[limit]}")
 
 
-def _checks(found: Profile) -> Iterator[str]:
+def _checks(found: ProfileResult) -> Iterator[str]:
     for check in found.checks:
         yield _check(check)
     last = found.check
@@ -110,7 +115,7 @@ def _checks(found: Profile) -> Iterator[str]:
         yield "the times do not add up: measure again on a quieter machine, with more --rounds, or another --method"
 
 
-def _check(check: Check) -> str:
+def _check(check: SumCheck) -> str:
     what = "operators one by one" if check.method == "operators" else "differences of prefixes"
     off = 100 * (check.of_whole.value - 1)
     low, high = 100 * (check.of_whole.low - 1), 100 * (check.of_whole.high - 1)
@@ -120,7 +125,7 @@ def _check(check: Check) -> str:
     return f"{text}; {'within 10 %' if check.holds else 'MORE THAN 10 % OFF'}"
 
 
-def _row(operator: Operator) -> list[str]:
+def _row(operator: ProfiledOperator) -> list[str]:
     time, size = operator.time, operator.weight_bytes + operator.activation_bytes
     return [
         str(operator.index),

@@ -8,14 +8,19 @@ from typing import Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import given_run
 from edgefm.cli.own_data import data_options
-from edgefm.jobs.quantize import gates
+from edgefm.jobs.quantize import gates, quantization_recipe
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "every file was written and passes its checks", "a file fails a check or exceeds its recipe's limit; it is kept"
+    )
+)
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
 @click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="See edgefm recipes list.  [default: default]")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Repeatable; instead of a recipe.")
@@ -42,29 +47,35 @@ def command(
     as_json: bool,
     **data: Any,
 ) -> int:
-    r"""Compress a run's model (by default the latest run's), or a MODEL of your own, and write TFLite files.
+    """Compress a run's model (by default the latest run's), or a MODEL of your own, and write TFLite files.
 
     MODEL is a Keras .keras or .h5 file, a SavedModel folder, or a float .tflite (which cannot be trained: --quick).
     It is brought into a run of its own, where edgefm benchmark and edgefm report find it.
 
     \b
-    Exit code 1 says that a variant broke a promise or its recipe's limit; its file is kept all the same.
-
-    \b
-    A variant's name says what it is:
-      float32, float16, drq_w8, int8_w8a8, int8_w8a8_fc4, int16x8   quantised after training
-      qat_int8             trained with int8 in mind
-      pruned80_qat_int8    80 % of the weights are zero; also clustered16_..., slim50_..., and together
+    What the names of variants mean:
+      float32, float16    stored as floats
+      drq_w8              int8 weights, float activations
+      int8_w8a8, int16x8  quantised after training
+      int8_w8a8_fc4       the same, 4 bits for dense layers
+      qat_int8            quantisation-aware training
+      pruned80_...        80 % of the weights are zero
+      clustered16_...     16 values for each layer's weights
+      slim50_...          half of the channels are removed
     """
+    asked: dict[str, Any] = {
+        "recipe": recipe_name,
+        "quick": quick,
+        "calibration_images": calibration_images,
+        "seed": seed,
+    }
+    quantization_recipe(variants or None, **asked)  # what is wrong with it is said before a model is loaded
     bars = render.Bars()
     try:
         run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
         files = run.quantize(
             variants or None,
-            recipe=recipe_name,
-            quick=quick,
-            calibration_images=calibration_images,
-            seed=seed,
+            **asked,
             fold=not no_fold,
             data_dir=data_dir,
             progress=bars,

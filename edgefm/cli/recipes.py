@@ -5,14 +5,17 @@ from __future__ import annotations
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
+
+_exit_codes = exit_codes("the recipe is valid", failed="it is not; the message says which key or value is wrong")
 
 
-@click.group()
+@click.group(epilog=_exit_codes)
 def command() -> None:
     """List, show and check recipes: which TFLite files `edgefm quantize` writes, and how."""
 
 
-@command.command("list")
+@command.command("list", epilog=exit_codes("always", failed="bad options"))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def list_(as_json: bool) -> None:
     """List the shipped recipes."""
@@ -33,7 +36,7 @@ def list_(as_json: bool) -> None:
     )
 
 
-@command.command()
+@command.command(epilog=_exit_codes)
 @click.argument("recipe", metavar="NAME|FILE")
 def show(recipe: str) -> None:
     """Print a recipe as JSON, every default spelt out: a file of your own to begin with."""
@@ -42,11 +45,11 @@ def show(recipe: str) -> None:
     render.as_json(load(recipe).to_json())
 
 
-@command.command()
+@command.command(epilog=_exit_codes)
 @click.argument("recipe", metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def validate(recipe: str, as_json: bool) -> None:
-    """Check a recipe: names, types, limits and the order of its passes. Exit code 2 says what is wrong with it."""
+    """Check a recipe: names, types, limits and the order of its passes."""
     from edgefm.recipes.files import load
 
     found = load(recipe)

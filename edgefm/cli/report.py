@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from edgefm.cli.exit_codes import exit_codes
 
-@click.command("report")
+
+@click.command("report", epilog=exit_codes("the report was written"))
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write it here instead of RUN/report.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")

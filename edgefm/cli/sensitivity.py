@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.own_data import data_options
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "the losses were measured; the limit, if one was given, holds",
+        "the limit does not hold, whichever layers stay float32",
+    )
+)
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
 @click.option(
     "--accuracy-drop-at-most",
@@ -95,7 +101,7 @@ def _examine(
     if drop_at_most is None:
         return found, None, {}
     chosen = choose_mixed_precision(
-        model.float32, inputs, targets, found=found, **options, drop_at_most=drop_at_most, progress=bars
+        model.float32, inputs, targets, layers=found, **options, drop_at_most=drop_at_most, progress=bars
     )
     return (
         found,

@@ -9,10 +9,16 @@ from typing import Any
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 
 
-@click.command()
+@click.command(
+    epilog=exit_codes(
+        "the model was trained; an overfitted model counts as trained",
+        failed="it could not be trained, or the loss became NaN or infinite",
+    )
+)
 @click.option("--model", default=None, help="Architecture, see: edgefm zoo.  [default: enhanced_cnn]")
 @click.option(
     "--model-option", "model_options", multiple=True, metavar="NAME=VALUE", help="Option of the architecture."
@@ -60,13 +66,13 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    r"""Train a model of the zoo and save it in a run folder, which remembers its data.
+    """Train a model of the zoo and save it in a run folder, which remembers its data.
 
     \b
     Presets:
-      quick     a few epochs, to see every step work
+      quick     a few epochs, to try every step
       standard  93 % validation accuracy in the fewest minutes
-      paper     100 epochs at batch 512, as the source document
+      paper     100 epochs at batch size 512, as in the source document
     """
     from edgefm.cli.own_data import given_data
     from edgefm.jobs.run import Run

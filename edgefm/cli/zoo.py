@@ -7,9 +7,10 @@ import dataclasses
 import click
 
 from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
 
 
-@click.command()
+@click.command(epilog=exit_codes("always", failed="bad options"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """List the architectures, with what their sources claim."""

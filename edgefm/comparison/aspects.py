@@ -118,20 +118,20 @@ def latency(
         refused = "the latency of one of them was not measured"
     if refused is not None:
         return Aspect(name="latency", first=mine, second=other, verdict=NOT_COMPARED, reason=refused)
-    found = latency_comparison(first, second, paired=paired, margin=margin)
+    compared = latency_comparison(first, second, paired=paired, margin=margin)
     return Aspect(
         name="latency",
         first=mine,
         second=other,
-        verdict=_of_latency(found.verdict),
-        difference=found.round_ratio,
-        p=found.p,
-        method=found.test,
+        verdict=_of_latency(compared.verdict),
+        difference=compared.round_ratio,
+        p=compared.p,
+        method=compared.test,
         details={
-            "p50_ratio": found.ratio.to_json(),
-            "effect": found.effect,
-            "smallest_difference": found.smallest_difference,
-            "rounds": [found.reference_rounds, found.rounds],
+            "p50_ratio": compared.ratio.to_json(),
+            "effect": compared.effect,
+            "smallest_difference": compared.smallest_difference,
+            "rounds": [compared.reference_rounds, compared.rounds],
             "margin": margin,
         },
     )
@@ -169,7 +169,7 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
     if mine is None and other is None:
         return None
     name = (mine or other)["name"]
-    values = [found["value"] if found else None for found in (mine, other)]
+    values = [aspect["value"] if aspect else None for aspect in (mine, other)]
     missing = _incomparable(first, mine, second, other)
     if missing is not None:
         return Aspect(name=name, first=values[0], second=values[1], verdict=NOT_COMPARED, reason=missing)
@@ -183,7 +183,7 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
         method = "McNemar's exact test, Tango's interval, over the same images"
         details |= {"only_first_right": lost, "only_second_right": won, "images": total}
     elif name == "accuracy":
-        hits = [round(found["value"] * found["n"]) for found in (other, mine)]
+        hits = [round(aspect["value"] * aspect["n"]) for aspect in (other, mine)]
         difference = difference_of_proportions(hits[0], other["n"], hits[1], mine["n"])
         p = quality_tests.two_proportions(hits[0], other["n"], hits[1], mine["n"])
         method = "z test and Newcombe's interval, as of independent images"
@@ -200,11 +200,11 @@ def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, secon
                 details=details,
             )  # fmt: skip
         method = "intervals joined as of independent samples (Zou and Donner 2008), p by the half-width"
-    found = Aspect(
+    aspect = Aspect(
         name=name, first=values[0], second=values[1], verdict="", difference=difference, p=p, method=method,
         details=details,
     )  # fmt: skip
-    return replace(found, verdict=_of_quality(found, p))
+    return replace(aspect, verdict=_of_quality(aspect, p))
 
 
 def exact(
@@ -219,16 +219,16 @@ def exact(
     """Return how two figures compare that no chance is in; `better`: the less of it or the more."""
     ratio = second / first if first else math.inf if second else 1.0
     if abs(ratio - 1) <= _SAME_SHARE.get(name, 0.0):
-        found = SAME
+        verdict = SAME
     elif margin and abs(ratio - 1) <= margin:
-        found = EQUIVALENT
+        verdict = EQUIVALENT
     else:
-        found = WORSE if (ratio > 1) == (better == "less") else BETTER
+        verdict = WORSE if (ratio > 1) == (better == "less") else BETTER
     return Aspect(
         name=name,
         first=first,
         second=second,
-        verdict=found,
+        verdict=verdict,
         difference=Estimate(ratio, ratio, ratio) if math.isfinite(ratio) else None,
         details={**(details or {}), "better": better, "margin": margin},
     )
@@ -236,28 +236,28 @@ def exact(
 
 def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin: float) -> list[Aspect]:
     """Return how the sizes of two rows compare, and what else was counted or estimated of both (`figures`)."""
-    found = [exact(name, first[name], second[name], margin=margin) for name in ("size_bytes", "size_gzip_bytes")]
+    figures = [exact(name, first[name], second[name], margin=margin) for name in ("size_bytes", "size_gzip_bytes")]
     mine, other = figures_of(first), figures_of(second)
     for name in (name for name in DIRECTIONS if name in mine and name in other):
         (a, mode, details), (b, other_mode, other_details) = mine[name], other[name]
         needs, other_needs = configuration(details), configuration(other_details)
         if (mode, needs) != (other_mode, other_needs):
             reason = f"they depend on different things: {mode} {needs}, and {other_mode} {other_needs}"
-            found.append(Aspect(name=name, first=a, second=b, verdict=NOT_COMPARED, reason=reason))
+            figures.append(Aspect(name=name, first=a, second=b, verdict=NOT_COMPARED, reason=reason))
         elif (why := unjudged(name, mine, other)) is not None:
-            found.append(Aspect(name=name, first=a, second=b, verdict=NOT_JUDGED, reason=why))
+            figures.append(Aspect(name=name, first=a, second=b, verdict=NOT_JUDGED, reason=why))
         else:
-            told = {"mode": mode, **needs}
-            found.append(exact(name, a, b, margin=margin, better=DIRECTIONS[name], details=told))
+            facts = {"mode": mode, **needs}
+            figures.append(exact(name, a, b, margin=margin, better=DIRECTIONS[name], details=facts))
     peaks = [(row["memory"] or {}).get("above_bare_bytes") for row in (first, second)]
     if None not in peaks:
-        found.append(
+        figures.append(
             Aspect(
                 name="peak_memory_bytes", first=peaks[0], second=peaks[1], verdict=NOT_JUDGED,
                 reason="one peak says too little of the next",
             )
         )  # fmt: skip
-    return found
+    return figures
 
 
 def raised(aspect: Aspect, p: float) -> Aspect:
@@ -265,8 +265,8 @@ def raised(aspect: Aspect, p: float) -> Aspect:
     if aspect.name == "latency":
         if aspect.verdict == TOO_FEW or aspect.difference is None:
             return replace(aspect, p_raised=p)
-        found = latency_verdict(aspect.difference, p, margin=float(aspect.details["margin"]))
-        return replace(aspect, p_raised=p, verdict=_of_latency(found))
+        verdict = latency_verdict(aspect.difference, p, margin=float(aspect.details["margin"]))
+        return replace(aspect, p_raised=p, verdict=_of_latency(verdict))
     return replace(aspect, p_raised=p, verdict=_of_quality(aspect, p))
 
 
@@ -294,8 +294,8 @@ def is_missing(aspect: Aspect) -> bool:
     )
 
 
-def _of_latency(found: str) -> str:
-    return {FASTER: BETTER, SLOWER: WORSE}.get(found, found)
+def _of_latency(verdict: str) -> str:
+    return {FASTER: BETTER, SLOWER: WORSE}.get(verdict, verdict)
 
 
 def _of_quality(aspect: Aspect, p: float | None) -> str:
@@ -311,19 +311,19 @@ def _of_quality(aspect: Aspect, p: float | None) -> str:
 
 
 def _p50(row: Mapping[str, Any]) -> float | None:
-    found = row["latency_ns"]
-    return None if found is None or not rounds_of(row) else found["p50"]["value"]
+    latency = row["latency_ns"]
+    return None if latency is None or not rounds_of(row) else latency["p50"]["value"]
 
 
 def _incomparable(
     first: Subject, mine: Mapping[str, Any] | None, second: Subject, other: Mapping[str, Any] | None
 ) -> str | None:
     """Return why two qualities cannot be compared, or None."""
-    for subject, found in ((first, mine), (second, other)):
-        if found is None:
+    for subject, figure in ((first, mine), (second, other)):
+        if figure is None:
             return f"{subject.name} holds none"
-        if found["value"] is None:
-            return f"{subject.name}: {found['reason']}"
+        if figure["value"] is None:
+            return f"{subject.name}: {figure['reason']}"
     assert mine is not None and other is not None
     if mine["name"] != other["name"]:
         return f"different measures: {mine['name']} and {other['name']}"

@@ -78,7 +78,7 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class GateBudget:
     """The limits of a project.
 
     Attributes:
@@ -92,7 +92,7 @@ class Budget:
     strict: bool = False
 
 
-def read(path: Path) -> Budget:
+def read(path: Path) -> GateBudget:
     """Return the budget in a TOML file.
 
     Raises:
@@ -109,7 +109,7 @@ def read(path: Path) -> Budget:
     return parse(value, where=str(path))
 
 
-def parse(value: Mapping[str, Any], *, where: str) -> Budget:
+def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
     """Return the budget that a TOML document means.
 
     Args:
@@ -134,32 +134,32 @@ def parse(value: Mapping[str, Any], *, where: str) -> Budget:
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         raise BudgetError(f"{where}: limits must stand in tables, one for each model or pattern", hint=_example())
     limits = tuple(
-        Limit(models=name, key=key, value=_checked(f'{where}, [models."{name}"]', key, given))
+        Limit(models=name, key=key, value=_checked(f'{where}, [models."{name}"]', key, limit))
         for name, table in tables.items()
-        for key, given in table.items()
+        for key, limit in table.items()
     )
     if not limits:
         raise BudgetError(f"{where} sets no limit", hint=_example())
-    return Budget(limits=limits, baseline=baseline, strict=strict)
+    return GateBudget(limits=limits, baseline=baseline, strict=strict)
 
 
-def _checked(where: str, name: str, given: Any) -> float:
+def _checked(where: str, name: str, limit: Any) -> float:
     """Return the value of a limit, or raise the error that says what is wrong with it."""
     if name not in KEYS:
         raise _unknown(f"{where}: unknown key '{name}'", name, tuple(KEYS), f"Allowed: {', '.join(KEYS)}.")
     key = KEYS[name]
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise BudgetError(f"{where}: {name} must be a number, not {given!r}", hint=f"{name}: {key.what}.")
-    if not given >= 0 or given == float("inf"):
-        raise BudgetError(f"{where}: {name} is {given}; it must be 0 or more", hint=f"{name}: {key.what}.")
-    if key.whole and given != int(given):
-        raise BudgetError(f"{where}: {name} must be a whole number, not {given!r}", hint=f"{name}: {key.what}.")
-    if key.highest is not None and given > key.highest:
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise BudgetError(f"{where}: {name} must be a number, not {limit!r}", hint=f"{name}: {key.what}.")
+    if not limit >= 0 or limit == float("inf"):
+        raise BudgetError(f"{where}: {name} is {limit}; it must be 0 or more", hint=f"{name}: {key.what}.")
+    if key.whole and limit != int(limit):
+        raise BudgetError(f"{where}: {name} must be a whole number, not {limit!r}", hint=f"{name}: {key.what}.")
+    if key.highest is not None and limit > key.highest:
         raise BudgetError(
-            f"{where}: {name} is {given}; it must be at most {key.highest:g}",
-            hint=f"{name}: {key.what}: {given / 100:g}, not {given:g}.",
+            f"{where}: {name} is {limit}; it must be at most {key.highest:g}",
+            hint=f"{name}: {key.what}: {limit / 100:g}, not {limit:g}.",
         )
-    return float(given)
+    return float(limit)
 
 
 def _unknown(message: str, name: str, known: tuple[str, ...], hint: str) -> BudgetError:

@@ -20,7 +20,7 @@ CORRECTIONS = ("holm", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class ModelPair:
     """Two models that were compared.
 
     Attributes:
@@ -49,7 +49,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparisonResult:
     """What a comparison of two records found; 'first' and 'second' are the records A and B.
 
     Attributes:
@@ -65,7 +65,7 @@ class Comparison:
 
     first: str
     second: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ModelPair, ...]
     differences: tuple[Difference, ...]
     forced: bool
     tests: int
@@ -73,16 +73,16 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
-    def worse(self) -> tuple[tuple[Pair, Aspect], ...]:
+    def worse(self) -> tuple[tuple[ModelPair, Aspect], ...]:
         """Where the second is worse beyond the margins."""
-        return tuple((pair, one) for pair in self.pairs for one in pair.aspects if aspects.beyond_margin(one))
+        return tuple((pair, aspect) for pair in self.pairs for aspect in pair.aspects if aspects.beyond_margin(aspect))
 
     @property
-    def not_compared(self) -> tuple[tuple[Pair, Aspect | None], ...]:
+    def not_compared(self) -> tuple[tuple[ModelPair, Aspect | None], ...]:
         """What should have been compared and could not be: refused, too few rounds, a quality without interval."""
-        found: list[tuple[Pair, Aspect | None]] = [(pair, None) for pair in self.pairs if pair.failure]
-        found += [(pair, one) for pair in self.pairs for one in pair.aspects if aspects.is_missing(one)]
-        return tuple(found)
+        missing: list[tuple[ModelPair, Aspect | None]] = [(pair, None) for pair in self.pairs if pair.failure]
+        missing += [(pair, aspect) for pair in self.pairs for aspect in pair.aspects if aspects.is_missing(aspect)]
+        return tuple(missing)
 
     @property
     def exit_code(self) -> int:
@@ -100,14 +100,16 @@ class Comparison:
             "forced": self.forced,
             "tests": self.tests,
             "correction": self.correction,
-            "differences": [one.to_json() for one in self.differences],
+            "differences": [item.to_json() for item in self.differences],
             "notes": list(self.notes),
             "pairs": [
                 {
                     "first": pair.first,
                     "second": pair.second,
                     "failure": pair.failure,
-                    "aspects": [{**one.to_json(), "beyond_margin": aspects.beyond_margin(one)} for one in pair.aspects],
+                    "aspects": [
+                        {**item.to_json(), "beyond_margin": aspects.beyond_margin(item)} for item in pair.aspects
+                    ],
                 }
                 for pair in self.pairs
             ],
@@ -126,7 +128,7 @@ class Comparison:
         return html.table(rows, headers, caption=self.verdict) + "".join(html.paragraph(line) for line in reasons)
 
 
-def _row(pair: Pair, aspect: Aspect) -> list[str]:
+def _row(pair: ModelPair, aspect: Aspect) -> list[str]:
     p = aspect.p if aspect.p_raised is None else aspect.p_raised
     return [
         pair.second,
@@ -159,7 +161,7 @@ def compare(
     latency: bool = True,
     force: bool = False,
     correction: str = "holm",
-) -> Comparison:
+) -> ComparisonResult:
     """Return how the models of the second record compare with those of the same names in the first.
 
     Models are matched by name; a single model on both sides is matched whatever it is called. Latencies are compared
@@ -176,8 +178,8 @@ def compare(
       RecipeError: a negative margin, or an unknown correction.
       RunError: the records have no model in common.
     """
-    given = margins or Margins()
-    for name, value in (("latency", given.latency), ("quality", given.quality), ("size", given.size)):
+    limits = margins or Margins()
+    for name, value in (("latency", limits.latency), ("quality", limits.quality), ("size", limits.size)):
         if not 0 <= value < 1 and not (name == "quality" and value >= 0):
             raise RecipeError(f"the margin of {name} is {value}", hint="A margin is a share from 0 to below 1.")
     if correction not in CORRECTIONS:
@@ -187,37 +189,41 @@ def compare(
     between = () if together else differences.differences(first.record, second.record)
     everywhere = list(between)
     pairs, notes = [], [] if together else differences.worth_telling(first.record, second.record)
-    for one, other in matched:
-        if one["status"] != "ok" or other["status"] != "ok":
-            failures = [f"{row['name']}: {row['reason']}" for row in (one, other) if row["status"] != "ok"]
-            pairs.append(Pair(first=one["name"], second=other["name"], failure="; ".join(failures)))
+    for mine, other in matched:
+        if mine["status"] != "ok" or other["status"] != "ok":
+            failures = [f"{row['name']}: {row['reason']}" for row in (mine, other) if row["status"] != "ok"]
+            pairs.append(ModelPair(first=mine["name"], second=other["name"], failure="; ".join(failures)))
             continue
         # In one record two runtimes stand side by side because that is what is compared.
-        of_rows = () if together else differences.row_differences(one, other)
-        everywhere += [found for found in of_rows if found not in everywhere]
+        of_rows = () if together else differences.row_differences(mine, other)
+        everywhere += [difference for difference in of_rows if difference not in everywhere]
         refused = _refusal(first, second, (*between, *of_rows), force=force)
-        found = [
+        compared = [
             *(
-                [aspects.latency(one, other, paired=together, margin=given.latency, refused=refused)]
+                [aspects.latency(mine, other, paired=together, margin=limits.latency, refused=refused)]
                 if latency and _has_latency(first, second)
                 else []
             ),
-            aspects.quality(first, one, second, other, margin=given.quality),
-            *aspects.exact_figures(one, other, margin=given.size),
+            aspects.quality(first, mine, second, other, margin=limits.quality),
+            *aspects.exact_figures(mine, other, margin=limits.size),
         ]
         pairs.append(
-            Pair(first=one["name"], second=other["name"], aspects=tuple(one for one in found if one is not None))
+            ModelPair(
+                first=mine["name"],
+                second=other["name"],
+                aspects=tuple(aspect for aspect in compared if aspect is not None),
+            )
         )
     if (
         latency
         and not together
-        and any(one.name == "latency" and one.p is not None for p in pairs for one in p.aspects)
+        and any(aspect.name == "latency" and aspect.p is not None for pair in pairs for aspect in pair.aspects)
     ):
         notes += _of_two_times(first, second)
     for subject, name in ((first, "the benchmark"),) if together else ((first, first.name), (second, second.name)):
-        notes += [f"{name} was disturbed: {told}" for told in _disturbed(subject)]
+        notes += [f"{name} was disturbed: {sentence}" for sentence in _disturbed(subject)]
     judged, tests = _corrected(pairs, correction)
-    return Comparison(
+    return ComparisonResult(
         first=first.name,
         second=second.name,
         pairs=judged,
@@ -262,15 +268,15 @@ def _has_latency(first: Subject, second: Subject) -> bool:
     return all(subject.record.get("target", {}).get("latency", True) for subject in (first, second))
 
 
-def _refusal(first: Subject, second: Subject, found: tuple[Difference, ...], *, force: bool) -> str | None:
-    if force or not found:
+def _refusal(first: Subject, second: Subject, between: tuple[Difference, ...], *, force: bool) -> str | None:
+    if force or not between:
         return None
-    return f"the measurements differ in {', '.join(one.what for one in found)}"
+    return f"the measurements differ in {', '.join(one.what for one in between)}"
 
 
 def _disturbed(subject: Subject) -> list[str]:
     session: Mapping[str, Any] = subject.record.get("session", {})
-    return [str(told) for told in session.get("disturbed", [])]
+    return [str(sentence) for sentence in session.get("disturbed", [])]
 
 
 def _of_two_times(first: Subject, second: Subject) -> list[str]:
@@ -285,27 +291,27 @@ def _of_two_times(first: Subject, second: Subject) -> list[str]:
         same = mine.get(row["sha256"])
         if same is None or row["status"] != "ok" or not rounds_of(row):
             continue
-        found = aspects.latency_comparison(same, row, paired=False)
-        if found.verdict in ("faster", "slower"):
+        compared = aspects.latency_comparison(same, row, paired=False)
+        if compared.verdict in ("faster", "slower"):
             notes.append(
-                f"the very same file {row['name']} was {abs(found.round_ratio.value - 1):.1%} {found.verdict} in "
-                f"{second.name} (p {found.p:.2g}): the machine changed"
+                f"the very same file {row['name']} was {abs(compared.round_ratio.value - 1):.1%} {compared.verdict} in "
+                f"{second.name} (p {compared.p:.2g}): the machine changed"
             )
     return notes
 
 
-def _corrected(pairs: list[Pair], correction: str) -> tuple[tuple[Pair, ...], int]:
+def _corrected(pairs: list[ModelPair], correction: str) -> tuple[tuple[ModelPair, ...], int]:
     """Return the pairs judged by p raised for all tests, and how many tests there were."""
     places = [
         (i, j)
         for i, pair in enumerate(pairs)
-        for j, one in enumerate(pair.aspects)
-        if one.p is not None and one.verdict != aspects.TOO_FEW
+        for j, aspect in enumerate(pair.aspects)
+        if aspect.p is not None and aspect.verdict != aspects.TOO_FEW
     ]
     if correction == "none" or len(places) < 2:
         return tuple(pairs), len(places)
-    found = [list(pair.aspects) for pair in pairs]
-    ps = [found[i][j].p for i, j in places]
+    corrected = [list(pair.aspects) for pair in pairs]
+    ps = [corrected[i][j].p for i, j in places]
     for (i, j), p in zip(places, holm([p for p in ps if p is not None]), strict=True):
-        found[i][j] = aspects.raised(found[i][j], p)
-    return tuple(replace(pair, aspects=tuple(each)) for pair, each in zip(pairs, found, strict=True)), len(places)
+        corrected[i][j] = aspects.raised(corrected[i][j], p)
+    return tuple(replace(pair, aspects=tuple(each)) for pair, each in zip(pairs, corrected, strict=True)), len(places)

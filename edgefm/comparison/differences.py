@@ -35,7 +35,7 @@ class Difference:
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Return in what the environments and protocols of two records differ, as far as it decides a latency."""
     mine, other = first["environment"], second["environment"]
-    found = [
+    candidates = [
         _difference("processor", mine["cpu"], other["cpu"], _SAME_MACHINE),
         _difference("usable cores", mine["cores"], other["cores"], "Give both the same cores, e.g. with taskset."),
         # Older records do not tell them.
@@ -58,21 +58,21 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Di
     ]
     for name in _PROTOCOL:
         a, b = (value["protocol"]["params"].get(name) for value in (first, second))
-        found.append(_difference(f"protocol's {name}", a, b, "Measure both by one protocol."))
-    return tuple(one for one in found if one is not None)
+        candidates.append(_difference(f"protocol's {name}", a, b, "Measure both by one protocol."))
+    return tuple(difference for difference in candidates if difference is not None)
 
 
 def row_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Return in what the runtimes of two rows differ."""
     mine, other = first["runtime"], second["runtime"]
     options, others = mine["options"], other["options"]
-    found = [
+    candidates = [
         _difference("runtime", mine["name"], other["name"], "Measure both with one runtime (--runtime)."),
         _difference("runtime's version", mine["version"], other["version"], "Install one version for both."),
         _difference("kernels", options.get("kernels"), others.get("kernels"), "Measure both with one kernel set."),
         _difference("threads", options.get("threads"), others.get("threads"), "Measure both with the same --threads."),
     ]
-    return tuple(one for one in found if one is not None)
+    return tuple(difference for difference in candidates if difference is not None)
 
 
 def worth_telling(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgefm.comparison import aspects, differences
-from edgefm.comparison.budget import KEYS, Budget, Limit
+from edgefm.comparison.budget import KEYS, GateBudget, Limit
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
 from edgefm.core import html
 from edgefm.statistics.estimates import Estimate
@@ -21,7 +21,7 @@ STATES = (HELD, BROKEN, UNDECIDED, UNCHECKED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class LimitCheck:
     """One limit, held against one model.
 
     Attributes:
@@ -50,7 +50,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class GateResult:
     """What came of a budget.
 
     Attributes:
@@ -62,7 +62,7 @@ class Gate:
 
     record: str
     baseline: str | None
-    checks: tuple[Check, ...]
+    checks: tuple[LimitCheck, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,13 +99,13 @@ class Gate:
         return html.table(rows, headers, caption=caption) + "".join(map(html.paragraph, (*lines, *self.notes)))
 
 
-def bound(check: Check) -> str:
+def bound(check: LimitCheck) -> str:
     """Return a limit as it is read: 'at most 460,000 bytes'."""
     word = {"least": "at least", "most": "at most", "quality": "limit"}[KEYS[check.key].side]
     return f"{word} {number(check, check.limit)}"
 
 
-def number(check: Check, value: float | None) -> str:
+def number(check: LimitCheck, value: float | None) -> str:
     """Return a figure of a check with its unit, '-' for none."""
     if value is None:
         return "-"
@@ -117,14 +117,14 @@ def number(check: Check, value: float | None) -> str:
     return f"{value:,.4g}{' ' * bool(key.unit)}{key.unit}"
 
 
-def interval(check: Check) -> str:
+def interval(check: LimitCheck) -> str:
     """Return the interval of a check's figure, '' where it has none."""
     if check.low is None or check.high is None:
         return ""
     return f"{number(check, check.low)} to {number(check, check.high)}"
 
 
-def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, force: bool = False) -> Gate:
+def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = None, force: bool = False) -> GateResult:
     """Return which limits of a budget the models of a record keep.
 
     Sizes, counts and the accuracy on given images have no chance in them: the figure decides. Of a latency the
@@ -144,13 +144,15 @@ def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, f
             f"the baseline record {baseline.name} takes the place of the budget's baseline '{budget.baseline}'"
         )
     between = () if baseline is None else differences.differences(baseline.record, subject.record)
-    checks: list[Check] = []
+    checks: list[LimitCheck] = []
     for limit in budget.limits:
         rows = [row for name, row in subject.rows.items() if _matches(name, limit.models)]
         if not rows:
             names = ", ".join(subject.rows)
             reason = f"no model of the record is called so; it has {names}"
-            checks.append(Check(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason))
+            checks.append(
+                LimitCheck(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
+            )
         if KEYS[limit.key].baseline and baseline is None:
             # A ratio of the baseline to itself is 1, whatever the model.
             others = [row for row in rows if row["name"] != budget.baseline]
@@ -162,19 +164,22 @@ def gate(subject: Subject, budget: Budget, *, baseline: Subject | None = None, f
             rows = others
         for row in rows:
             if row["status"] != "ok":
-                found = _unchecked(row, limit, f"it failed: {row['reason']}")
+                verdict = _unchecked(row, limit, f"it failed: {row['reason']}")
             elif KEYS[limit.key].baseline:
-                found = _against_baseline(subject, row, limit, budget, baseline, between, force=force)
+                verdict = _against_baseline(subject, row, limit, budget, baseline, between, force=force)
             else:
-                found = _alone(row, limit, strict=budget.strict)
-            checks.append(found)
+                verdict = _alone(row, limit, strict=budget.strict)
+            checks.append(verdict)
     if any(check.key == "p50_us" for check in checks):
         notes.append("p50_us is a time of one machine: on another it says nothing; p50_ratio does")
     if force:
-        notes += [f"forced: the baseline's {one.what} is {one.first}, here {one.second}" for one in between]
+        notes += [
+            f"forced: the baseline's {difference.what} is {difference.first}, here {difference.second}"
+            for difference in between
+        ]
     session: Mapping[str, Any] = subject.record.get("session", {})
-    notes += [f"the benchmark was disturbed: {told}" for told in session.get("disturbed", [])]
-    return Gate(
+    notes += [f"the benchmark was disturbed: {sentence}" for sentence in session.get("disturbed", [])]
+    return GateResult(
         record=subject.name,
         baseline=budget.baseline if baseline is None else baseline.name,
         checks=tuple(checks),
@@ -186,21 +191,24 @@ def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
-def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> Check:
-    return Check(model=row["name"], key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
+def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> LimitCheck:
+    return LimitCheck(model=row["name"], key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
 
 
-def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> Check:
+def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
     """Check a limit that takes no baseline."""
     key = limit.key
     if key in ("size_bytes", "size_gzip_bytes"):
         return _exact(row, limit, float(row[key]))
     if key == "accuracy":
-        found = row["accuracy"]
-        return _quality(row, limit, found, higher_is_better=True)
+        figure = row["accuracy"]
+        return _quality(row, limit, figure, higher_is_better=True)
     if key == "quality":
-        found = row["quality"] or {"value": None, "reason": "the record holds no quality: it was measured without data"}
-        return _quality(row, limit, found, higher_is_better=found.get("higher_is_better", True))
+        figure = row["quality"] or {
+            "value": None,
+            "reason": "the record holds no quality: it was measured without data",
+        }
+        return _quality(row, limit, figure, higher_is_better=figure.get("higher_is_better", True))
     if key == "p50_us":
         latency = row["latency_ns"]
         if latency is None or latency["p50"]["value"] is None:
@@ -213,9 +221,12 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> Check:
         return _exact(row, limit, float(row["memory"]["above_bare_bytes"]))
     figures = figures_of(row)
     if key not in figures:
-        told = next((one["reason"] for one in row.get("figures", []) if one["name"] == key and one["reason"]), None)
+        reason = next(
+            (figure["reason"] for figure in row.get("figures", []) if figure["name"] == key and figure["reason"]),
+            None,
+        )
         return _unchecked(
-            row, limit, told or f"the record holds no {key}: measure with a runtime or target that tells it"
+            row, limit, reason or f"the record holds no {key}: measure with a runtime or target that tells it"
         )
     value, mode, _ = figures[key]
     return _exact(row, limit, value, reason=None if mode == "measured" else mode)
@@ -225,12 +236,12 @@ def _against_baseline(
     subject: Subject,
     row: Mapping[str, Any],
     limit: Limit,
-    budget: Budget,
+    budget: GateBudget,
     baseline: Subject | None,
     between: tuple[differences.Difference, ...],
     *,
     force: bool,
-) -> Check:
+) -> LimitCheck:
     base: Mapping[str, Any] | None
     other = baseline or subject
     if baseline is None:
@@ -239,7 +250,7 @@ def _against_baseline(
                 row, limit, 'no baseline: write baseline = "NAME" into the budget, or give --baseline RECORD'
             )
         named = budget.baseline
-        base = next((one for one in subject.record["models"] if one["name"] == named), None)
+        base = next((item for item in subject.record["models"] if item["name"] == named), None)
     else:
         rows = baseline.rows
         base = next(iter(rows.values())) if baseline.model is not None else rows.get(row["name"])
@@ -249,18 +260,18 @@ def _against_baseline(
     if base["status"] != "ok":
         return _unchecked(row, limit, f"the baseline {named} failed: {base['reason']}")
     if limit.key == "accuracy_drop":
-        data, others = (one.record["dataset"] for one in (subject, other))
+        data, others = (item.record["dataset"] for item in (subject, other))
         if data is not None and others is not None and data["sha256"] != others["sha256"]:
             return _unchecked(row, limit, f"the baseline {named} was measured on other images")
-        found = aspects.quality(other, base, subject, row, margin=0.0)
-        if found is None or found.name != "accuracy" or found.difference is None:
-            why = "accuracy was not measured" if found is None or found.reason is None else found.reason
+        aspect = aspects.quality(other, base, subject, row, margin=0.0)
+        if aspect is None or aspect.name != "accuracy" or aspect.difference is None:
+            why = "accuracy was not measured" if aspect is None or aspect.reason is None else aspect.reason
             return _unchecked(row, limit, why)
-        return _exact(row, limit, -found.difference.value, low=-found.difference.high, high=-found.difference.low)
+        return _exact(row, limit, -aspect.difference.value, low=-aspect.difference.high, high=-aspect.difference.low)
     if not rounds_of(row) or not rounds_of(base):
         return _unchecked(row, limit, "the latency of one of them was not measured")
     if baseline is not None and not force:
-        what = [one.what for one in (*between, *differences.row_differences(base, row))]
+        what = [item.what for item in (*between, *differences.row_differences(base, row))]
         if what:
             return _unchecked(
                 row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares nevertheless)"
@@ -277,47 +288,47 @@ def _exact(
     low: float | None = None,
     high: float | None = None,
     reason: str | None = None,
-) -> Check:
+) -> LimitCheck:
     # 0.91 - 0.90 is 0.010000000000000009: no limit of 0.01 is broken by that.
     state = HELD if value <= limit.value + 1e-12 else BROKEN
-    return Check(
+    return LimitCheck(
         model=row["name"], key=limit.key, limit=limit.value, state=state, value=value, low=low, high=high, reason=reason
     )
 
 
-def _quality(row: Mapping[str, Any], limit: Limit, found: Mapping[str, Any], *, higher_is_better: bool) -> Check:
-    value = found["value"]
+def _quality(row: Mapping[str, Any], limit: Limit, quality: Mapping[str, Any], *, higher_is_better: bool) -> LimitCheck:
+    value = quality["value"]
     if value is None:
-        return _unchecked(row, limit, str(found["reason"]))
-    held = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
-    return Check(
+        return _unchecked(row, limit, str(quality["reason"]))
+    within = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
+    return LimitCheck(
         model=row["name"],
         key=limit.key,
         limit=limit.value,
-        state=HELD if held else BROKEN,
+        state=HELD if within else BROKEN,
         value=value,
-        low=found.get("low"),
-        high=found.get("high"),
+        low=quality.get("low"),
+        high=quality.get("high"),
     )
 
 
-def _by_interval(row: Mapping[str, Any], limit: Limit, found: Estimate, *, strict: bool, few: bool) -> Check:
+def _by_interval(row: Mapping[str, Any], limit: Limit, estimate: Estimate, *, strict: bool, few: bool) -> LimitCheck:
     reason = None
-    if not few and found.high <= limit.value:
+    if not few and estimate.high <= limit.value:
         state = HELD
-    elif not few and found.low > limit.value:
+    elif not few and estimate.low > limit.value:
         state = BROKEN
     else:
         state = BROKEN if strict else UNDECIDED
         reason = "too few rounds" if few else "its interval reaches across the limit"
         reason += ", and the budget is strict" if strict else ""
-    return Check(
+    return LimitCheck(
         model=row["name"],
         key=limit.key,
         limit=limit.value,
         state=state,
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
         reason=reason,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, Check, Gate, bound
+from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, GateResult, LimitCheck, bound
 from edgefm.comparison.wording import sentence
 from edgefm.core import artefacts
 
@@ -17,15 +17,15 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write(path: Path, found: Gate) -> Path:
+def write(path: Path, result: GateResult) -> Path:
     """Write a test case for each limit: broken is a failure, not checked an error, undecided passes and says so."""
     suite = TestSuite("edgefm gate")
-    suite.add_property("record", _allowed(found.record))
-    if found.baseline is not None:
-        suite.add_property("baseline", _allowed(found.baseline))
-    for place, note in enumerate(found.notes):
+    suite.add_property("record", _allowed(result.record))
+    if result.baseline is not None:
+        suite.add_property("baseline", _allowed(result.baseline))
+    for place, note in enumerate(result.notes):
         suite.add_property(f"note {place + 1}", _allowed(note))
-    for check in found.checks:
+    for check in result.checks:
         suite.add_testcase(_case(check))
     whole = JUnitXml("edgefm")
     whole.add_testsuite(suite)
@@ -35,18 +35,18 @@ def write(path: Path, found: Gate) -> Path:
     return artefacts.write_bytes(path, content)
 
 
-def _case(check: Check) -> TestCase:
+def _case(check: LimitCheck) -> TestCase:
     case = TestCase(_allowed(f"{check.key}, {bound(check)}"))
     case.classname = _allowed(f"edgefm.gate.{check.model}")
-    told = _allowed(sentence(check))
+    message = _allowed(sentence(check))
     if check.state == BROKEN:
-        case.result = [Failure(told, "broken")]
+        case.result = [Failure(message, "broken")]
     elif check.state == UNCHECKED:
-        case.result = [Error(told, "not checked")]
+        case.result = [Error(message, "not checked")]
     elif check.state == UNDECIDED:
-        case.system_out = f"undecided: {told}"
+        case.system_out = f"undecided: {message}"
     else:
-        case.system_out = told
+        case.system_out = message
     return case
 
 

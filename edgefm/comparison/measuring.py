@@ -41,7 +41,7 @@ def measured(
 
     with tempfile.TemporaryDirectory(prefix="edgefm-compare-") as scratch:
         folder = Path(scratch) if out is None else out
-        found: dict[str, Any] = benchmark_files(
+        value: dict[str, Any] = benchmark_files(
             files,
             protocol=protocol,
             data_dir=data_dir,
@@ -53,4 +53,4 @@ def measured(
             out=folder,
             progress=progress,
         )
-        yield Subject(name=", ".join(file.name for file in files), record=found, path=folder / record.FILE_NAME)
+        yield Subject(name=", ".join(file.name for file in files), record=value, path=folder / record.FILE_NAME)

@@ -40,7 +40,7 @@ def p_of_interval(difference: Estimate) -> float:
 
 def joined(mine: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:
     """Return second - first from the intervals of both. Source: Zou & Donner 2008, Statistics in Medicine 27:1693."""
-    if any(found[end] is None for found in (mine, other) for end in ("low", "high")):
+    if any(quality[end] is None for quality in (mine, other) for end in ("low", "high")):
         return None
     value = other["value"] - mine["value"]
     return Estimate(

@@ -17,7 +17,10 @@ from edgefm.core.errors import RunError, unknown_name
 from edgefm.core.runs import RunDirectory
 
 _MANIFEST = "manifest.json"
-_HINT = "Give a run folder, a record.json, a folder that holds one, or a model file (.tflite, .onnx)."
+_MODEL_FILE = "model.tflite"
+_HINT = (
+    "Give a run folder, a record.json, a model file (.tflite, .onnx), or a folder with a record.json or model.tflite."
+)
 # Of files that a runtime loads; see `edgefm.runtimes.base.Runtime.load`.
 MODEL_SUFFIXES = (".tflite", ".onnx")
 
@@ -54,37 +57,40 @@ class Subject:
             return {}
         path = self.path.parent / record.PREDICTIONS_FILE_NAME
         try:
-            with np.load(path) as held:
-                return {name: held[name] for name in held.files}
+            with np.load(path) as arrays:
+                return {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
             return {}
 
 
-def split_name(given: str) -> tuple[Path, str | None]:
+def split_name(text: str) -> tuple[Path, str | None]:
     """Return the path and the name of a row in 'path::name'.
 
     >>> split_name("runs/a::int8_w8a8")
     (PosixPath('runs/a'), 'int8_w8a8')
     """
-    if "::" in given and not Path(given).exists():
-        where, _, name = given.rpartition("::")
+    if "::" in text and not Path(text).exists():
+        where, _, name = text.rpartition("::")
         return Path(where), name
-    return Path(given), None
+    return Path(text), None
 
 
-def is_model(given: str) -> bool:
-    """Return whether this is a model file, which has to be measured before it can be compared."""
-    path, _ = split_name(given)
-    return path.suffix.lower() in MODEL_SUFFIXES and not path.is_dir()
+def is_model(text: str) -> bool:
+    """Return whether this is a model file, or a folder with one, to be measured before it can be compared."""
+    path, _ = split_name(text)
+    if path.is_dir():
+        measured = any((path / name).exists() for name in (_MANIFEST, record.FILE_NAME))
+        return (path / _MODEL_FILE).is_file() and not measured
+    return path.suffix.lower() in MODEL_SUFFIXES
 
 
-def open_subject(given: str) -> Subject:
+def open_subject(text: str) -> Subject:
     """Return the record that a run, a record file or a folder with one holds; 'path::name' means one row of it.
 
     Raises:
       RunError: there is none, it is damaged, or was written by a newer edgefm.
     """
-    path, model = split_name(given)
+    path, model = split_name(text)
     if path.is_dir():
         if (path / _MANIFEST).exists():
             run = RunDirectory.open(path)
@@ -95,7 +101,7 @@ def open_subject(given: str) -> Subject:
             raise RunError(f"{path} is no run, and holds no {record.FILE_NAME}", hint=_HINT)
     elif not path.exists():
         raise RunError(f"there is nothing at {path}", hint=_HINT)
-    return Subject(name=given, record=record.read(path), path=path, model=model)
+    return Subject(name=text, record=record.read(path), path=path, model=model)
 
 
 def rounds_of(row: Mapping[str, Any]) -> dict[int, Sequence[int]]:
@@ -110,9 +116,9 @@ def figures_of(row: Mapping[str, Any]) -> dict[str, tuple[float, str, Mapping[st
         for name, value in row.get("facts", {}).items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    told = {
+    figures = {
         figure["name"]: (float(figure["value"]), figure["mode"], figure["details"])
         for figure in row.get("figures", [])
         if figure["value"] is not None
     }
-    return {**facts, **told}
+    return {**facts, **figures}

@@ -64,14 +64,14 @@ class TfliteResult:
     @property
     def p50_ns(self) -> Estimate | None:
         """Median latency in nanoseconds with its 95 % interval; None where nothing was timed."""
-        found = self.row["latency_ns"]
-        return Estimate(**found["p50"]) if self.enabled and found and found["p50"]["value"] is not None else None
+        latency = self.row["latency_ns"]
+        return Estimate(**latency["p50"]) if self.enabled and latency and latency["p50"]["value"] is not None else None
 
     @property
     def p50_us(self) -> float | None:
         """Median latency in microseconds; None where nothing was timed."""
-        found = self.p50_ns
-        return None if found is None else found.value / 1e3
+        nanoseconds = self.p50_ns
+        return None if nanoseconds is None else nanoseconds.value / 1e3
 
     @property
     def p50_ratio(self) -> Estimate | None:
@@ -87,8 +87,8 @@ class TfliteResult:
     @property
     def quality(self) -> float | None:
         """The quality measure on the test samples; None without data."""
-        found = self.row["quality"]
-        return None if found is None else found["value"]
+        figure = self.row["quality"]
+        return None if figure is None else figure["value"]
 
     @property
     def size_bytes(self) -> int:
@@ -109,8 +109,8 @@ class TfliteResult:
     @property
     def arena_bytes(self) -> int | None:
         """Tensor arena, of runtimes that tell it."""
-        found = figures_of(self.row).get("arena_bytes")
-        return None if found is None else int(found[0])
+        arena = figures_of(self.row).get("arena_bytes")
+        return None if arena is None else int(arena[0])
 
 
 class TfliteBenchmark:
@@ -133,6 +133,7 @@ class TfliteBenchmark:
         runtime: str = "",
         threads: int = 1,
         rounds: int | None = None,
+        rounds_at_most: int | None = None,
         protocol: BenchmarkProtocol | None = None,
         each_invoke: bool = False,
     ) -> TfliteResult:
@@ -148,16 +149,21 @@ class TfliteBenchmark:
           target: see `edgefm doctor`.
           runtime: by default the target's.
           threads: of the runtime.
-          rounds: exactly so many; by default 15 to 45, until p50 is known to 1 %.
+          rounds: least number of rounds, 15 by default; they go on until p50 is known to 1 %.
+          rounds_at_most: greatest number of rounds, 45 by default.
           protocol: all of these, and the rest.
           each_invoke: give pytest-benchmark every invoke rather than the median of each round.
         Raises:
           ModelError: the model or the baseline cannot be measured, or cannot be fed the data.
         """
         from edgefm.benchmarking.step import benchmark_files
+        from edgefm.recipes import BenchmarkProtocol
+        from edgefm.recipes.benchmark import rounds_between
 
         enabled = bool(self._benchmark.enabled)
-        how = protocol or _protocol(target=target, runtime=runtime, threads=threads, rounds=rounds)
+        how = protocol or BenchmarkProtocol(
+            target=target, runtime=runtime, threads=threads, **rounds_between(rounds, rounds_at_most)
+        )
         files = [Path(model)] if baseline is None else [Path(model), Path(baseline)]
         dataset, measure = _data(files, data, quality)
         record = benchmark_files(
@@ -170,26 +176,26 @@ class TfliteBenchmark:
             std=std,
         )
         row, base = record["models"][0], record["models"][1] if baseline is not None else None
-        for one in (row, base):
-            if one is not None and one["status"] != "ok":
-                raise ModelError(f"{one['name']} could not be measured: {one['reason']}")
+        for measured_row in (row, base):
+            if measured_row is not None and measured_row["status"] != "ok":
+                raise ModelError(f"{measured_row['name']} could not be measured: {measured_row['reason']}")
         if row["quality"] is not None and row["quality"]["value"] is None:
             raise ModelError(f"{row['name']} has no {row['quality']['name']}: {row['quality']['reason']}")
         timed = enabled and bool(record["target"]["latency"]) and bool(rounds_of(row))
         both = timed and base is not None and bool(rounds_of(base))
         comparison = latency_comparison(base, row, paired=True) if both and base is not None else None
-        found = TfliteResult(enabled=timed, record=record, row=row, baseline=base, comparison=comparison)
-        self._hand_over(found, each_invoke=each_invoke)
-        return found
+        result = TfliteResult(enabled=timed, record=record, row=row, baseline=base, comparison=comparison)
+        self._hand_over(result, each_invoke=each_invoke)
+        return result
 
-    def _hand_over(self, found: TfliteResult, *, each_invoke: bool) -> None:
-        self._benchmark.extra_info.update(_extra(found))
-        if not found.enabled:
+    def _hand_over(self, result: TfliteResult, *, each_invoke: bool) -> None:
+        self._benchmark.extra_info.update(_extra(result))
+        if not result.enabled:
             # Nothing to tell: as under --benchmark-disable, no benchmark is listed.
             self._benchmark.disabled = True
             self._benchmark.pedantic(_nothing)
             return
-        rounds = list(rounds_of(found.row).values())
+        rounds = list(rounds_of(result.row).values())
         samples = np.concatenate(rounds) if each_invoke else np.array([np.median(samples) for samples in rounds])
         self._replay.samples = [float(nanoseconds) / 1e9 for nanoseconds in samples]
         self._benchmark.pedantic(_nothing, rounds=len(self._replay.samples), iterations=1)
@@ -197,13 +203,6 @@ class TfliteBenchmark:
 
 def _nothing() -> None:
     """Stand for the work that was done already."""
-
-
-def _protocol(*, target: str, runtime: str, threads: int, rounds: int | None) -> BenchmarkProtocol:
-    from edgefm.recipes import BenchmarkProtocol
-
-    changes = {} if rounds is None else {"rounds": rounds, "rounds_at_most": rounds}
-    return BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
 
 
 def _once(protocol: BenchmarkProtocol) -> BenchmarkProtocol:
@@ -232,19 +231,19 @@ def _data(
     return data, None if quality is None else named_quality(quality, task=data.task)
 
 
-def _extra(found: TfliteResult) -> dict[str, Any]:
+def _extra(result: TfliteResult) -> dict[str, Any]:
     """Return what stands beside the times in pytest-benchmark's files."""
-    runtime, ratio = found.row["runtime"], found.p50_ratio
-    told = {
-        "model": found.row["name"],
-        "sha256": found.row["sha256"],
-        "size_bytes": found.size_bytes,
+    runtime, ratio = result.row["runtime"], result.p50_ratio
+    facts = {
+        "model": result.row["name"],
+        "sha256": result.row["sha256"],
+        "size_bytes": result.size_bytes,
         "runtime": f"{runtime['name']} {runtime['version']}",
         "threads": runtime["options"]["threads"],
-        "target": found.record["target"]["name"],
-        "p50_us": found.p50_us,
+        "target": result.record["target"]["name"],
+        "p50_us": result.p50_us,
         "p50_ratio": None if ratio is None else ratio.to_json(),
-        "accuracy": found.accuracy,
-        "quality": found.quality,
+        "accuracy": result.accuracy,
+        "quality": result.quality,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}

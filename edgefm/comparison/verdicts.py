@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect, figure
-from edgefm.comparison.compare import Comparison
+from edgefm.comparison.compare import ComparisonResult
 
 
 def sentence(aspect: Aspect, *, tests: int = 1) -> str:
@@ -33,18 +33,24 @@ def sentence(aspect: Aspect, *, tests: int = 1) -> str:
     return f"{name}: B has {figure(aspect, aspect.second)}, A {figure(aspect, aspect.first)}{change}{how}{end}"
 
 
-def conclusion(found: Comparison) -> str:
+def conclusion(comparison: ComparisonResult) -> str:
     """Return one line on what follows from a comparison."""
-    worse = found.worse
+    worse = comparison.worse
     if worse:
-        told = ", ".join(f"{one.name} of {pair.second}" for pair, one in worse)
-        return f"B is worse than A in {told}"
+        names = ", ".join(f"{aspect.name} of {pair.second}" for pair, aspect in worse)
+        return f"B is worse than A in {names}"
     # What lies within a margin may be worse, and does no harm.
-    margins = " beyond the margins" if any(_within_margin(one) for pair in found.pairs for one in pair.aspects) else ""
-    missing = found.not_compared
+    margins = (
+        " beyond the margins"
+        if any(_within_margin(aspect) for pair in comparison.pairs for aspect in pair.aspects)
+        else ""
+    )
+    missing = comparison.not_compared
     if missing:
-        told = ", ".join(pair.second if one is None else f"{one.name} of {pair.second}" for pair, one in missing)
-        return f"B is not worse than A{margins} as far as it could be compared; not compared: {told}"
+        names = ", ".join(
+            pair.second if aspect is None else f"{aspect.name} of {pair.second}" for pair, aspect in missing
+        )
+        return f"B is not worse than A{margins} as far as it could be compared; not compared: {names}"
     return f"B is nowhere worse than A{margins}"
 
 
@@ -63,14 +69,14 @@ def _latency(aspect: Aspect, tests: int) -> str:
     power = "" if sees is None else f"; a difference of {sees:.1%} would be found in 4 of 5 such runs"
     if aspect.verdict == aspects.TOO_FEW:
         return f"latency: {a} and {b}, {between}; {count} rounds are too few to compare them: take 6 or more"
-    told = f"{a} and {b}, {between}, {_p(aspect, tests)}, {count} rounds{power}"
+    numbers = f"{a} and {b}, {between}, {_p(aspect, tests)}, {count} rounds{power}"
     if aspect.verdict == aspects.EQUIVALENT:
-        return f"latency: equivalent within {details['margin']:.1%}: {told}"
+        return f"latency: equivalent within {details['margin']:.1%}: {numbers}"
     if aspect.verdict == aspects.UNDECIDED:
-        return f"latency: no difference seen: {told}"
+        return f"latency: no difference seen: {numbers}"
     word = "faster" if aspect.verdict == aspects.BETTER else "slower"
     size = f"{abs(difference.value - 1):.1%}" if difference.value < 2 else f"{difference.value:.1f} times"
-    return f"latency: B is {word} by {size}: {told}"
+    return f"latency: B is {word} by {size}: {numbers}"
 
 
 def _quality(aspect: Aspect, name: str, tests: int) -> str:
@@ -89,21 +95,21 @@ def _quality(aspect: Aspect, name: str, tests: int) -> str:
         f", {details['only_first_right']} lost and {details['only_second_right']} won" if "images" in details else ""
     )
     independent = "" if "images" in details or "samples" in details else f"; {aspect.method}"
-    told = f"{a} and {b}, {between}{images}{independent}"
+    numbers = f"{a} and {b}, {between}{images}{independent}"
     if aspect.verdict == aspects.EQUIVALENT:
-        return f"{name}: equivalent within {scale * details['margin']:.2g}{unit}: {told}"
+        return f"{name}: equivalent within {scale * details['margin']:.2g}{unit}: {numbers}"
     if aspect.verdict == aspects.UNDECIDED:
-        return f"{name}: no difference seen: {told}"
-    return f"{name}: B is {aspect.verdict}: {told}"
+        return f"{name}: no difference seen: {numbers}"
+    return f"{name}: B is {aspect.verdict}: {numbers}"
 
 
 def _p(aspect: Aspect, tests: int, *, before: str = "") -> str:
     p = aspect.p if aspect.p_raised is None else aspect.p_raised
     if p is None:
         return ""
-    told = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    text = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
     raised = "" if aspect.p_raised is None else f" (Holm, {tests} tests)"
-    return f"{before}{told}{raised}"
+    return f"{before}{text}{raised}"
 
 
 def _percent(share: float) -> str:

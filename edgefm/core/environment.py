@@ -88,8 +88,8 @@ def environment() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the installed packages of `PACKAGES`, read from their metadata."""
-    found = {name: version(name) for name in PACKAGES}
-    return {name: given for name, given in found.items() if given is not None}
+    known = {name: version(name) for name in PACKAGES}
+    return {name: number for name, number in known.items() if number is not None}
 
 
 def version(package: str) -> str | None:
@@ -150,9 +150,9 @@ def operating_system() -> str:
 
 def governor() -> str | dict[str, str | None]:
     """Return the first core's frequency governor, or null with the reason why it is not known."""
-    found = _text(_GOVERNOR).strip()
-    if found:
-        return found
+    name = _text(_GOVERNOR).strip()
+    if name:
+        return name
     if sys.platform != "linux":
         return {"value": None, "reason": f"{platform.system()} has no frequency governor"}
     return {
@@ -167,20 +167,20 @@ def conditions() -> dict[str, Any]:
     Keys: 'load_average' (of the last minute), 'temperature_c' (the hottest zone), 'frequency_khz' (of the first core),
     'governor'; of a battery 'battery_status' ('Discharging') and 'battery_energy_j', what its gauge says is left.
     """
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     if hasattr(os, "getloadavg"):
-        found["load_average"] = round(os.getloadavg()[0], 2)
+        state["load_average"] = round(os.getloadavg()[0], 2)
     zones = [_text(zone / "temp").strip() for zone in _THERMAL.glob("thermal_zone*")]
     degrees = [int(zone) / 1000 for zone in zones if zone.lstrip("-").isdigit()]
     if degrees:
-        found["temperature_c"] = max(degrees)
+        state["temperature_c"] = max(degrees)
     frequency = _text(_FREQUENCY).strip()
     if frequency.isdigit():
-        found["frequency_khz"] = int(frequency)
-    given = _text(_GOVERNOR).strip()
-    if given:
-        found["governor"] = given
-    return found | _battery()
+        state["frequency_khz"] = int(frequency)
+    policy = _text(_GOVERNOR).strip()
+    if policy:
+        state["governor"] = policy
+    return state | _battery()
 
 
 def _battery() -> dict[str, Any]:
@@ -189,9 +189,9 @@ def _battery() -> dict[str, Any]:
         if _text(supply / "type").strip() != "Battery":
             continue
         energy = _text(supply / "energy_now").strip()  # microwatt-hours
-        found: dict[str, Any] = {"battery_energy_j": int(energy) * 3.6e-3} if energy.isdigit() else {}
+        state: dict[str, Any] = {"battery_energy_j": int(energy) * 3.6e-3} if energy.isdigit() else {}
         status = _text(supply / "status").strip()
-        return found | ({"battery_status": status} if status else {})
+        return state | ({"battery_status": status} if status else {})
     return {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -57,6 +56,8 @@ def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:
     unknown preset 'quik'; did you mean 'quick'?
       Known: quick, standard.
     """
+    import difflib  # not needed until something is wrong
+
     names = list(allowed)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""

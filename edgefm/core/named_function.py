@@ -23,22 +23,22 @@ def function_named(where: str) -> Callable[..., Any]:
         raise DataError(f"'{where}' names no function", hint="Write it as module:function, e.g. my_data:load.")
     with imports_from_here():
         try:
-            found: Any = importlib.import_module(module_name)
+            value: Any = importlib.import_module(module_name)
         except Exception as error:  # whatever the user's module raises
             raise DataError(
                 f"the module '{module_name}' of {where} cannot be imported: {type(error).__name__}: {error}",
                 hint=f"It is looked for in the working folder and where Python finds modules: {module_name}.py here?",
             ) from error
     for attribute in attributes.split("."):
-        if not hasattr(found, attribute):
-            public = [name for name in vars(found) if callable(getattr(found, name)) and not name.startswith("_")]
+        if not hasattr(value, attribute):
+            public = [name for name in vars(value) if callable(getattr(value, name)) and not name.startswith("_")]
             raise DataError(
                 f"the module '{module_name}' has no '{attributes}'", hint=f"It has: {', '.join(public) or 'none'}."
             )
-        found = getattr(found, attribute)
-    if not callable(found):
-        raise DataError(f"{where} is a {type(found).__name__}, not a function")
-    function: Callable[..., Any] = found
+        value = getattr(value, attribute)
+    if not callable(value):
+        raise DataError(f"{where} is a {type(value).__name__}, not a function")
+    function: Callable[..., Any] = value
     return function
 
 

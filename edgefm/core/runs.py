@@ -159,8 +159,8 @@ class RunDirectory:
 
     def last(self, kind: str) -> Step | None:
         """Return the newest finished step of a kind, or None."""
-        found = [step for step in self.steps() if step.kind == kind]
-        return found[-1] if found else None
+        steps = [step for step in self.steps() if step.kind == kind]
+        return steps[-1] if steps else None
 
     def require(self, kind: str) -> Step:
         """Return the newest finished step of a kind.

@@ -103,16 +103,16 @@ def check_lengths(x: NDArray[Any], y: NDArray[Any], *, where: str) -> None:
         )
 
 
-def check_shape(found: tuple[int, ...], wanted: tuple[int, ...], *, where: str) -> None:
+def check_shape(shape: tuple[int, ...], wanted: tuple[int, ...], *, where: str) -> None:
     """Raise a DataError unless a sample has the shape that the model takes."""
-    if tuple(found) == tuple(wanted):
+    if tuple(shape) == tuple(wanted):
         return
     hint = "Give samples of the model's shape; pictures in folders are resized to it."
-    if len(found) == 3 and (*found[1:], found[0]) == tuple(wanted):
+    if len(shape) == 3 and (*shape[1:], shape[0]) == tuple(wanted):
         hint = "The channels stand first; put them last: x.transpose(0, 2, 3, 1)."
-    elif len(found) == len(wanted) == 3 and found[:2] == wanted[:2]:
-        hint = f"The samples have {found[2]} channels, the model takes {wanted[2]}."
-    raise DataError(f"{where} are {_by(found)}, the model takes {_by(wanted)}", hint=hint)
+    elif len(shape) == len(wanted) == 3 and shape[:2] == wanted[:2]:
+        hint = f"The samples have {shape[2]} channels, the model takes {wanted[2]}."
+    raise DataError(f"{where} are {_by(shape)}, the model takes {_by(wanted)}", hint=hint)
 
 
 def check_range(x: NDArray[Any], value_range: tuple[float, float], *, where: str) -> None:

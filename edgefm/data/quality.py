@@ -39,9 +39,9 @@ class Quality:
     unit: str
     of_samples: Callable[[Outputs, NDArray[Any]], NDArray[np.float64]] | None = None
 
-    def loss(self, reference: float, found: float) -> float:
-        """Return by how much `found` is worse than `reference`: above 0 is worse; percentage points for a share."""
-        difference = reference - found if self.higher_is_better else found - reference
+    def loss(self, reference: float, measured: float) -> float:
+        """Return by how much `measured` is worse than `reference`: above 0 is worse; percentage points for a share."""
+        difference = reference - measured if self.higher_is_better else measured - reference
         return 100 * difference if self.unit == "%" else difference
 
 
@@ -177,17 +177,17 @@ def _hits_in_top(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]
 
 def _squared_errors(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
     """Return the mean squared error of each sample's values."""
-    found = _flat(outputs)
+    answers = _flat(outputs)
     if targets.dtype == np.uint8:
         raise DataError("the targets are uint8 pixels; what the model gives back is compared with its real inputs")
     wanted = targets.reshape(len(targets), -1)
-    if found.shape != wanted.shape:
+    if answers.shape != wanted.shape:
         raise DataError(
             f"the first output of the model is {outputs[0].shape[1:] or '(1,)'} a sample, "
             f"the targets are {targets.shape[1:] or '(1,)'}: they cannot be compared",
             hint="Give targets of the output's shape, or a measure of your own with --quality module:function.",
         )
-    errors: NDArray[np.float64] = np.square(found.astype(np.float64) - wanted).mean(axis=1)
+    errors: NDArray[np.float64] = np.square(answers.astype(np.float64) - wanted).mean(axis=1)
     return errors
 
 

@@ -11,6 +11,7 @@ from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality
+from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def agree(
     """Run the same inputs through every runtime and kernel set that is here, and through targets.
 
     Args:
-      model: .tflite file.
+      model: .tflite file, or a folder with a model.tflite.
       runtime: only these, e.g. ('litert', 'litert:builtin'); by default all that work here.
       target: beside this machine; 'all' stands for all but ssh, adb and cortex-m.
       samples: how many inputs.
@@ -127,7 +128,7 @@ def agree(
     from edgefm.agreement.matrix import agree as agree_in_cells
     from edgefm.tflite.inspection import inspect
 
-    path = model.path if isinstance(model, TfliteFile) else as_path(model, "model")
+    path = model.path if isinstance(model, TfliteFile) else tflite_in(as_path(model, "model"))
     with shown(progress) as receiver:
         ends = arithmetic.ends(inspect(path))
         dataset, measure = dataset_and_quality(

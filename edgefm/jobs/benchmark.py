@@ -13,14 +13,19 @@ from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import FolderResult, dataset_and_quality, scratch_folder
+from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import QuantizationResult, TfliteFile
 from edgefm.recipes import BenchmarkProtocol
+from edgefm.recipes.benchmark import rounds_between
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-_MODELS = "the path of a .tflite file, a list of paths, a dict of names and paths, or the result of edgefm.quantize"
+_MODELS = (
+    "the path of a .tflite file or of a folder with a model.tflite, a list of paths, a dict of names and paths, or the "
+    "result of edgefm.quantize"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,7 @@ def benchmark(
     runtime: str = "",
     threads: int = 1,
     rounds: int | None = None,
+    rounds_at_most: int | None = None,
     budget_seconds: float | None = None,
     protocol: BenchmarkProtocol | None = None,
     mean: float | None = None,
@@ -114,7 +120,8 @@ def benchmark(
       target: where to measure: 'host', 'ssh://user@board', 'adb', 'browser', 'qemu-aarch64', 'cortex-m', 'vela'.
       runtime: e.g. 'litert:reference'; '' takes the target's default.
       threads: of the runtime.
-      rounds: exactly so many; by default 15 to 45, until p50 is known to 1 %.
+      rounds: least number of rounds, 15 by default; they go on until p50 is known to 1 %.
+      rounds_at_most: greatest number of rounds, 45 by default.
       budget_seconds: no round begins after this time; by default 600.
       protocol: all else about how it is measured.
       mean: real input = (pixel - mean) / std, for files without a contract.
@@ -131,7 +138,13 @@ def benchmark(
 
     files = model_files(models)
     chosen = benchmark_protocol(
-        protocol, target=target, runtime=runtime, threads=threads, rounds=rounds, budget_seconds=budget_seconds
+        protocol,
+        target=target,
+        runtime=runtime,
+        threads=threads,
+        rounds=rounds,
+        rounds_at_most=rounds_at_most,
+        budget_seconds=budget_seconds,
     )
     folder, scratch = scratch_folder() if out is None else (as_path(out, "out"), None)
     with shown(progress) as receiver:
@@ -162,16 +175,16 @@ def model_files(models: Any) -> list[Path | ModelFile]:
     if isinstance(models, TfliteFile):
         return [ModelFile(name=models.name, path=models.path)]
     if isinstance(models, str | os.PathLike):
-        return [as_path(models, "models")]
+        return [tflite_in(as_path(models, "models"))]
     if isinstance(models, Mapping):
         return [
-            ModelFile(name=str(name), path=as_path(getattr(file, "path", file), f"models[{name!r}]"))
+            ModelFile(name=str(name), path=tflite_in(as_path(getattr(file, "path", file), f"models[{name!r}]")))
             for name, file in models.items()
         ]
     check_type(models, "models", Sequence, _MODELS)
     files: list[Path | ModelFile] = []
     for index, file in enumerate(models):
-        files += model_files(file) if isinstance(file, TfliteFile) else [as_path(file, f"models[{index}]")]
+        files += model_files(file) if isinstance(file, TfliteFile) else [tflite_in(as_path(file, f"models[{index}]"))]
     return files
 
 
@@ -187,13 +200,14 @@ def benchmark_protocol(
     runtime: str = "",
     threads: int = 1,
     rounds: int | None = None,
+    rounds_at_most: int | None = None,
     budget_seconds: float | None = None,
 ) -> BenchmarkProtocol:
     """Return the protocol that `benchmark`'s arguments ask for; see there."""
     if protocol is not None:
         check_type(protocol, "protocol", BenchmarkProtocol, "a BenchmarkProtocol")
         return protocol
-    changes: dict[str, Any] = {} if rounds is None else {"rounds": rounds, "rounds_at_most": rounds}
+    changes: dict[str, Any] = dict(rounds_between(rounds, rounds_at_most))
     changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}
     return BenchmarkProtocol(target=target, runtime=runtime, threads=threads, **changes)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgefm.comparison.aspects import Margins
-from edgefm.comparison.compare import Comparison
+from edgefm.comparison.compare import ComparisonResult
 from edgefm.comparison.compare import compare as compare_records
 from edgefm.comparison.subjects import Subject, is_model, open_subject
 from edgefm.core.arguments import PathLike, as_path, check_type
@@ -46,7 +46,7 @@ def compare(
     std: float | None = None,
     out: PathLike | None = None,
     progress: Progress | bool | None = None,
-) -> Comparison:
+) -> ComparisonResult:
     """Compare the second with the first, which is the baseline; `compare(record, name, baseline)` within one record.
 
     Two model files are measured now, side by side. Models of two records are matched by name; latencies of different
@@ -77,7 +77,7 @@ def compare(
       RecipeError: a margin or correction that is not allowed.
     """
 
-    def compared(one: Subject, other: Subject) -> Comparison:
+    def compared(one: Subject, other: Subject) -> ComparisonResult:
         unit = next((row["quality"]["unit"] for row in one.record["models"] if row["quality"]), "%")
         margins = Margins(
             latency=margin_latency / 100,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgefm.comparison import budget as budgets
-from edgefm.comparison.gate import Gate
+from edgefm.comparison.gate import GateResult
 from edgefm.comparison.gate import gate as check_budget
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.progress import Progress, shown
@@ -33,7 +33,7 @@ def gate(
     std: float | None = None,
     out: PathLike | None = None,
     progress: Progress | bool | None = None,
-) -> Gate:
+) -> GateResult:
     """Check that models keep the limits of a budget.
 
     Args:

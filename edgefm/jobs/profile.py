@@ -7,8 +7,9 @@ from typing import Literal
 
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.progress import Progress, shown
+from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
-from edgefm.profiling.result import Profile
+from edgefm.profiling.result import ProfileResult
 from edgefm.profiling.timing import Turns
 
 
@@ -21,11 +22,11 @@ def profile(
     seconds: float | None = None,
     out: PathLike | None = None,
     progress: Progress | bool | None = None,
-) -> Profile:
+) -> ProfileResult:
     """Return where the time of a .tflite file goes, operator by operator, on one thread of this machine.
 
     Args:
-      model: .tflite file.
+      model: .tflite file, or a folder with a model.tflite.
       runtime: e.g. 'litert:builtin'; see `edgefm.doctor()`.
       method: 'operators' times them one by one, 'prefixes' takes differences of prefixes of the model, 'auto' the
         first unless its sum is off by more than 10 %.
@@ -40,7 +41,7 @@ def profile(
     """
     from edgefm.profiling.profile import profile as profile_file
 
-    path = model.path if isinstance(model, TfliteFile) else as_path(model, "model")
+    path = model.path if isinstance(model, TfliteFile) else tflite_in(as_path(model, "model"))
     given = {"rounds": rounds, "model_seconds": seconds}
     turns = Turns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each of its own type
     with shown(progress) as receiver:
@@ -50,7 +51,7 @@ def profile(
     return result
 
 
-def write_profile(result: Profile, folder: Path) -> list[Path]:
+def write_profile(result: ProfileResult, folder: Path) -> list[Path]:
     """Write profile.json and, where matplotlib is installed, the pictures; return the paths."""
     import importlib.util
 

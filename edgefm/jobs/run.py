@@ -255,6 +255,7 @@ class Run:
         runtime: str = "",
         threads: int = 1,
         rounds: int | None = None,
+        rounds_at_most: int | None = None,
         budget_seconds: float | None = None,
         protocol: BenchmarkProtocol | None = None,
         data_dir: PathLike | None = None,
@@ -265,7 +266,13 @@ class Run:
 
         directory = self._open()
         chosen = benchmark_protocol(
-            protocol, target=target, runtime=runtime, threads=threads, rounds=rounds, budget_seconds=budget_seconds
+            protocol,
+            target=target,
+            runtime=runtime,
+            threads=threads,
+            rounds=rounds,
+            rounds_at_most=rounds_at_most,
+            budget_seconds=budget_seconds,
         )
         with shown(progress) as receiver:
             step, _ = benchmark_run(directory, protocol=chosen, data_dir=_folder(data_dir), progress=receiver)

@@ -147,46 +147,46 @@ class _Plan:
 
     def place(self, call: Call) -> None:
         """Fold one affine call the best way there is, or note why not."""
-        found = affine_of(call)
-        if isinstance(found, Stop):
-            self.left_out.append(LeftOut(layer=call.name, reason=found.reason))
+        own = affine_of(call)
+        if isinstance(own, Stop):
+            self.left_out.append(LeftOut(layer=call.name, reason=own.reason))
             return
-        before = self._before(call, found)
+        before = self._before(call, own)
         if isinstance(before, _Before):
-            self._fold_back(call, found, before)
+            self._fold_back(call, own, before)
             return
-        ahead, _ = self._ahead(call, found)
+        ahead, _ = self._ahead(call, own)
         if isinstance(ahead, _Ahead):
-            self._absorb(ahead, found)
-            self.remove(call, f"{'scale and shift' if found.shift.any() else 'scale'} into {ahead.call.name}")
+            self._absorb(ahead, own)
+            self.remove(call, f"{'scale and shift' if own.shift.any() else 'scale'} into {ahead.call.name}")
             return
         self.left_out.append(LeftOut(layer=call.name, reason=f"{before.reason}; {ahead.reason}"))
 
-    def _fold_back(self, call: Call, found: Affine, before: _Before) -> None:
+    def _fold_back(self, call: Call, own: Affine, before: _Before) -> None:
         target = before.call
         if not before.activated:
-            self.weights[target] = affine.then(self._linear(target), found)
+            self.weights[target] = affine.then(self._linear(target), own)
             self.remove(call, f"scale and shift into {target.name}")
             return
-        zero = np.zeros_like(found.shift)
-        self.weights[target] = affine.then(self._linear(target), Affine(scale=found.scale, shift=zero))
-        if not found.shift.any():
+        zero = np.zeros_like(own.shift)
+        self.weights[target] = affine.then(self._linear(target), Affine(scale=own.scale, shift=zero))
+        if not own.shift.any():
             self.remove(call, f"scale into {target.name}")
             return
-        rest = Affine(scale=np.ones_like(found.scale), shift=found.shift)
+        rest = Affine(scale=np.ones_like(own.scale), shift=own.shift)
         ahead, place = self._ahead(call, rest)
         if isinstance(ahead, _Ahead):
             self._absorb(ahead, rest)
             self.remove(call, f"scale into {target.name}, shift into {ahead.call.name}")
             return
-        self.shifts[place] = self.shifts.get(place, zero) + found.shift
+        self.shifts[place] = self.shifts.get(place, zero) + own.shift
         where = "in its place" if place is call else f"after {place.name}"
         self.remove(call, f"scale into {target.name}, shift added {where}: {ahead.reason}")
 
-    def _absorb(self, ahead: _Ahead, found: Affine) -> None:
-        self.weights[ahead.call] = affine.after(found.times(ahead.repeats), self._linear(ahead.call))
+    def _absorb(self, ahead: _Ahead, own: Affine) -> None:
+        self.weights[ahead.call] = affine.after(own.times(ahead.repeats), self._linear(ahead.call))
 
-    def _before(self, call: Call, found: Affine) -> _Before | Stop:
+    def _before(self, call: Call, own: Affine) -> _Before | Stop:
         """Return the linear layer from which only `call` takes, through what the scale commutes with."""
         activated = False
         while True:
@@ -205,7 +205,7 @@ class _Plan:
             if earlier in self.removed:
                 continue
             if isinstance(earlier.layer, MAXIMA) or is_relu(earlier):
-                if not found.keeps_order:
+                if not own.keeps_order:
                     return Stop(f"a scale is negative and does not commute with {earlier.name}")
                 activated = activated or is_relu(earlier)
             elif isinstance(earlier.layer, MEANS) and pads_nothing(earlier):
@@ -214,13 +214,13 @@ class _Plan:
                 kind = activation(earlier)
                 if kind == "other":
                     return Stop(f"the activation of {earlier.name} does not commute with a scale")
-                if kind == "relu" and not found.keeps_order:
+                if kind == "relu" and not own.keeps_order:
                     return Stop(f"a scale is negative and does not commute with the ReLU of {earlier.name}")
                 return _Before(call=earlier, activated=activated or kind == "relu")
             else:
                 return Stop(f"{earlier.name} ({type(earlier.layer).__name__}) stands before it")
 
-    def _ahead(self, call: Call, found: Affine) -> tuple[_Ahead | Stop, Call]:
+    def _ahead(self, call: Call, own: Affine) -> tuple[_Ahead | Stop, Call]:
         """Return the linear layer that can take the map whole, and the last place where a shift can rest."""
         rest, repeats = call, 1
         while True:
@@ -237,7 +237,7 @@ class _Plan:
             elif isinstance(later.layer, MAXIMA) or (isinstance(later.layer, MEANS) and pads_nothing(later)):
                 if channels_first(later):
                     return Stop(f"{later.name} has its channels first"), rest
-                if isinstance(later.layer, MAXIMA) and not found.keeps_order:
+                if isinstance(later.layer, MAXIMA) and not own.keeps_order:
                     return Stop(f"a scale is negative and does not commute with {later.name}"), rest
                 rest = later if repeats == 1 else rest
             elif type(later.layer) is layers.Flatten and not channels_first(later):
@@ -246,7 +246,7 @@ class _Plan:
                     return Stop(f"the shape before {later.name} is not fixed"), rest
                 repeats *= length
             elif is_linear(later):
-                if found.shift.any() and pads_zeros(later):
+                if own.shift.any() and pads_zeros(later):
                     return Stop(f"{later.name} pads with zeros, which a shift would have to change"), rest
                 return _Ahead(call=later, repeats=repeats), rest
             else:

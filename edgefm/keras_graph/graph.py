@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from edgefm.core.errors import ModelError
 
@@ -88,8 +89,8 @@ class Graph:
 
     def consumers(self, call: Call) -> list[Call | None]:
         """Return the calls that take an output of a call, once a use; None is an output of the model."""
-        found: list[Call | None] = [other for other in self.calls for taken in other.inputs if taken in call.outputs]
-        return found + [None for output in self.outputs if output in call.outputs]
+        takers: list[Call | None] = [other for other in self.calls for taken in other.inputs if taken in call.outputs]
+        return takers + [None for output in self.outputs if output in call.outputs]
 
     def _read(self, model: Any) -> None:
         nodes = model._nodes_by_depth
@@ -123,11 +124,11 @@ class Graph:
 
     def _open(self, node: Any) -> None:
         inner = functional(node.operation)
-        for own, given in zip(inner.inputs, node.input_tensors, strict=True):
-            self._stands_for[id(own)] = self.root(id(given))
+        for own, outer in zip(inner.inputs, node.input_tensors, strict=True):
+            self._stands_for[id(own)] = self.root(id(outer))
         self._read(inner)
-        for given, own in zip(node.outputs, inner.outputs, strict=True):
-            self._stands_for[id(given)] = self.root(id(own))
+        for outer, own in zip(node.outputs, inner.outputs, strict=True):
+            self._stands_for[id(outer)] = self.root(id(own))
 
     def rebuild(
         self,
@@ -152,6 +153,21 @@ class Graph:
             name=self.model.name,
         )
 
+    def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
+        """Return a new Functional model in which some calls have these weights, cast to float32.
+
+        `config` changes the configuration of these calls' layers.
+        """
+        copies: dict[int, Any] = {}
+
+        def call_with(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+            if call not in weights:
+                return call_copy(call, args, kwargs, copies=copies)
+            arrays = [np.asarray(array, np.float32) for array in weights[call]]
+            return call_copy(call, args, kwargs, copies=copies, config=config, weights=arrays)
+
+        return self.rebuild(call_with)
+
     def replay(
         self,
         inputs: Sequence[Any],
@@ -163,14 +179,16 @@ class Graph:
           inputs: one for each input of the model.
           call_with: returns the output of a call from `(call, first input, args, kwargs)`.
         """
-        made: dict[int, Any] = {id(tensor): new for tensor, new in zip(self.model.inputs, inputs, strict=True)}
+        replayed: dict[int, Any] = {id(tensor): new for tensor, new in zip(self.model.inputs, inputs, strict=True)}
         for call in self.calls:
-            known = made | {tensor: made[self.root(tensor)] for tensor in self._stands_for if self.root(tensor) in made}
+            known = replayed | {
+                tensor: replayed[self.root(tensor)] for tensor in self._stands_for if self.root(tensor) in replayed
+            }
             args, kwargs = call.arguments.fill_in(known)
-            first = made[call.inputs[0]] if call.inputs else None
+            first = replayed[call.inputs[0]] if call.inputs else None
             outputs = keras.tree.flatten(call_with(call, first, args, kwargs))
-            made.update(zip(call.outputs, outputs, strict=True))
-        return [made[output] for output in self.outputs]
+            replayed.update(zip(call.outputs, outputs, strict=True))
+        return [replayed[output] for output in self.outputs]
 
 
 def call_copy(

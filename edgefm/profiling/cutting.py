@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgefm.core.errors import ModelError
 from edgefm.tflite import flatbuffer
-from edgefm.tflite.flatbuffer import indices
+from edgefm.tflite.flatbuffer import indices, text
 
 # How often these run their graphs depends on values, or they keep state from call to call.
 _CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE"})
@@ -26,7 +26,7 @@ _PLACES = frozenset({"int32", "int64", "uint32", "uint64", "bool", "int16", "uin
 _UNUSED = b"edgefm_unused_input"
 
 
-def prefix(content: flatbuffer.Content, operator: int) -> bytes:
+def prefix(content: flatbuffer.FileContent, operator: int) -> bytes:
     """Return the model whose outputs are those of one operator of a model.
 
     Its inputs are the model's, all of them; it holds the operators that the outputs depend on and nothing else.
@@ -40,7 +40,7 @@ def prefix(content: flatbuffer.Content, operator: int) -> bytes:
     return Cutter(content).prefix(operator)
 
 
-def one_operator(content: flatbuffer.Content, operator: int) -> bytes:
+def one_operator(content: flatbuffer.FileContent, operator: int) -> bytes:
     """Return the model of one operator: its activations are the inputs, its results the outputs.
 
     Args:
@@ -55,7 +55,7 @@ def one_operator(content: flatbuffer.Content, operator: int) -> bytes:
 class Cutter:
     """A model that is read once and cut often; each cut copies its own constants alone."""
 
-    def __init__(self, content: flatbuffer.Content) -> None:
+    def __init__(self, content: flatbuffer.FileContent) -> None:
         """Read a model.
 
         Raises:
@@ -67,7 +67,7 @@ class Cutter:
         self._graph = self._model.subgraphs[0]
         _check(self._model)
         self._made_by = {
-            index: place for place, made in enumerate(self._graph.operators) for index in indices(made.outputs)
+            index: place for place, operator in enumerate(self._graph.operators) for index in indices(operator.outputs)
         }
         self._sources = indices(self._graph.inputs)
         self._constant = self._find_constant()
@@ -88,8 +88,8 @@ class Cutter:
 
     def activations(self, operator: int) -> tuple[int, ...]:
         """Return the tensors that an operator takes from the model's inputs or from other operators, each once."""
-        given = dict.fromkeys(indices(self._operator(operator).inputs))
-        return tuple(i for i in given if i in self._sources or (i in self._made_by and not self._constant[i]))
+        inputs = dict.fromkeys(indices(self._operator(operator).inputs))
+        return tuple(i for i in inputs if i in self._sources or (i in self._made_by and not self._constant[i]))
 
     def prefix(self, operator: int) -> bytes:
         """Return the model whose outputs are those of one operator; see `prefix`."""
@@ -103,12 +103,12 @@ class Cutter:
         ones are variables that hold zeros.
         """
         kept = [place for place in range(operator + 1) if not self._unpacks[place]]
-        made = [index for place in kept for index in indices(self._graph.operators[place].outputs)]
+        results = [index for place in kept for index in indices(self._graph.operators[place].outputs)]
         later = {
             index for place in range(operator + 1, self.operators) for index in self._graph.operators[place].inputs
         }
         later |= set(indices(self._graph.outputs)) | set(self._outputs(operator))
-        outputs = [index for index in made if index in later]
+        outputs = [index for index in results if index in later]
         return self._cut(
             self._needed(kept),
             inputs=self._one(self._sources),
@@ -172,19 +172,17 @@ class Cutter:
             if tensor is None:
                 continue
             if flatbuffer.dtype(tensor) in _STATE:
-                raise ModelError(
-                    f"{name} works on '{_text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers"
-                )
+                raise ModelError(f"{name} works on '{text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers")
             if -1 in indices(tensor.shapeSignature):
                 shape = indices(tensor.shapeSignature)
-                raise ModelError(f"'{_text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
+                raise ModelError(f"'{text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
 
     def _find_constant(self) -> list[bool]:
         """Return for each tensor whether its values are known before the model runs."""
         constant = [_stored(self._model, tensor) for tensor in self._graph.tensors]
         for place, operator in enumerate(self._graph.operators):
-            given = [index for index in indices(operator.inputs) if index >= 0]
-            if given and all(constant[index] for index in given) and self.name(place) not in _CONTROL_FLOW:
+            inputs = [index for index in indices(operator.inputs) if index >= 0]
+            if inputs and all(constant[index] for index in inputs) and self.name(place) not in _CONTROL_FLOW:
                 for index in indices(operator.outputs):
                     constant[index] = True
         return constant
@@ -196,15 +194,15 @@ class Cutter:
 
     def _needed(self, operators: Iterable[int], *, behind: Sequence[int] = ()) -> list[int]:
         """Return the operators that some depend on, and themselves, in order; not those that make `behind`."""
-        found: set[int] = set()
+        needed: set[int] = set()
         waiting = list(operators)
         while waiting:
             place = waiting.pop()
-            if place not in found:
-                found.add(place)
+            if place not in needed:
+                needed.add(place)
                 inputs = [index for index in indices(self._graph.operators[place].inputs) if index not in behind]
                 waiting += [self._made_by[index] for index in inputs if index in self._made_by]
-        return sorted(found)
+        return sorted(needed)
 
     def _cut(
         self,
@@ -305,7 +303,7 @@ def _check(model: Any) -> None:
         for tensor in tensors:
             if tensor.externalBuffer:
                 raise ModelError(
-                    f"the values of '{_text(tensor.name)}' lie in another file",
+                    f"the values of '{text(tensor.name)}' lie in another file",
                     hint="Write the model again with its weights inside.",
                 )
             if tensor.buffer >= buffers:
@@ -334,13 +332,9 @@ def _block_tensors(tensor: Any) -> tuple[int, ...]:
 
 def _calls(operator: Any) -> bool:
     """Return whether an operator runs other graphs of the model."""
-    options = [found for found in (operator.builtinOptions, operator.builtinOptions2) if found is not None]
-    return any("subgraph" in name.lower() for found in options for name in vars(found))
+    options = [option for option in (operator.builtinOptions, operator.builtinOptions2) if option is not None]
+    return any("subgraph" in name.lower() for option in options for name in vars(option))
 
 
 def _vector(values: Sequence[int]) -> Any:
     return np.asarray(values, dtype=np.int32)
-
-
-def _text(name: bytes | None) -> str:
-    return (name or b"").decode("utf-8", errors="replace")

@@ -41,5 +41,5 @@ def layer_name(results: Sequence[str], sources: Sequence[str] = ()) -> str:
     name = names[-1] if names else ""
     if _OUTPUT.match(name) and sources:
         return layer_name(sources)
-    found = _INPUT.match(name)
-    return found[1] if found and found[1] else name
+    match = _INPUT.match(name)
+    return match[1] if match and match[1] else name

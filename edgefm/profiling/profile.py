@@ -11,11 +11,10 @@ construction.
 from __future__ import annotations
 
 import mmap
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -31,11 +30,10 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling import synthetic
 from edgefm.profiling.cutting import Cutter
-from edgefm.profiling.limits import CHAIN, Limit, Limits, limited_by, measure_limits
-from edgefm.profiling.names import layer_name
-from edgefm.profiling.result import Check, Disturbed, Method, Operator, Profile, rate
+from edgefm.profiling.limits import CHAIN, Limits, measure_limits
+from edgefm.profiling.result import Disturbed, Method, ProfileResult, SumCheck
+from edgefm.profiling.rows import Times, beyond_peak, estimate, kind_of, operator_row
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
-from edgefm.statistics.estimates import Estimate, interval
 from edgefm.tflite.inspection import Inspection, inspect
 
 METHODS = ("auto", "operators", "prefixes")
@@ -45,9 +43,6 @@ _FEWEST_ROUNDS = 3
 _LONGER = 5
 # All prefixes lie on the disk at once.
 _MOST_PREFIX_BYTES = 4_000_000_000
-# What is faster than the peak by more than its uncertainty did not do all of its work in its own time.
-_BEYOND_PEAK = 1.03
-_INTEGER_WEIGHTS = frozenset({"int8", "uint8", "int4", "int2", "int16"})
 
 
 def profile(
@@ -57,7 +52,7 @@ def profile(
     method: Literal["auto", "operators", "prefixes"] = "auto",
     turns: Turns | None = None,
     progress: Progress = SILENT,
-) -> Profile:
+) -> ProfileResult:
     """Return where the time of a model goes, on one thread of this machine.
 
     An operator whose cut model cannot be made, crashes or hangs is a row with the reason; the others go on.
@@ -84,11 +79,11 @@ def profile(
             hint="Take a runtime of this machine, e.g. --runtime litert:builtin; see: edgefm doctor.",
         )
     model, turns = Path(model), turns or Turns()
-    found = inspect(model)
+    inspection = inspect(model)
     with tempfile.TemporaryDirectory(prefix="edgefm-profile-") as name, model.open("rb") as file:
         # The weights are read from the file when a cut needs them, not before.
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        bench = _Bench(model, content, found, runtime, turns, Path(name), progress)
+        bench = _Profiling(model, content, inspection, runtime, turns, Path(name), progress)
         with presence.announced():
             return bench.profile(method)
 
@@ -107,32 +102,20 @@ class _NotTimedError(ModelError):
         super().__init__(f"no operator of {model} can be timed: {self.reason}", hint=hint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Times:
-    """The times of one method: float64 [resamples + 1], the plain estimate first, then bootstrap resamples."""
-
-    method: Method
-    operators: dict[int, NDArray[np.float64]]
-    whole: NDArray[np.float64] | None
-    call: NDArray[np.float64]
-    timed: dict[int, Timed]
-    whole_timed: Timed
-
-
-class _Bench:
+class _Profiling:
     """One profile in the making."""
 
     def __init__(
         self,
         model: Path,
         content: mmap.mmap,
-        found: Inspection,
+        inspection: Inspection,
         runtime: str,
         turns: Turns,
         folder: Path,
         progress: Progress,
     ) -> None:
-        self._model, self._found, self._runtime = model, found, runtime
+        self._model, self._inspection, self._runtime = model, inspection, runtime
         self._turns, self._folder, self._progress = turns, folder, progress
         self._cutter = Cutter(content)
         self._places = [place for place in range(self._cutter.operators) if not self._cutter.unpacks(place)]
@@ -149,17 +132,17 @@ class _Bench:
                 else f"with one round there are no intervals: they need {_FEWEST_ROUNDS} rounds at least"
             )
         self._whole = model
-        if len(found.inputs) != 1:
+        if len(inspection.inputs) != 1:
             self._whole = folder / "whole.tflite"
             self._whole.write_bytes(self._cutter.whole())
             self._notes.append(
-                f"the model has {len(found.inputs)} inputs: one is fed with random numbers, the others hold zeros"
+                f"the model has {len(inspection.inputs)} inputs: one is fed with random numbers, the others hold zeros"
             )
 
-    def profile(self, method: str) -> Profile:
+    def profile(self, method: str) -> ProfileResult:
         """Measure, check, and measure anew where the check does not hold and another method may be taken."""
-        checks: list[Check] = []
-        times: _Times | None = None
+        checks: list[SumCheck] = []
+        times: Times | None = None
         failed: _NotTimedError | None = None
         if method != "prefixes":
             try:
@@ -190,7 +173,7 @@ class _Bench:
         )
         return self._result(times, checks, limits)
 
-    def _anew(self, times: _Times, checks: Sequence[Check]) -> bool:
+    def _anew(self, times: Times, checks: Sequence[SumCheck]) -> bool:
         """Return whether the operators' sum is off for another reason than other load on the machine."""
         if not checks or not checks[-1].off:
             return False
@@ -203,56 +186,56 @@ class _Bench:
         )
         return False
 
-    def _operators(self) -> _Times:
+    def _operators(self) -> Times:
         """Time models of one operator, all in one process and one after the other, beside the whole."""
         timed = {}
         for place in self._places:
-            one = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
+            model = timed[place] = Timed(name=self._label(place), path=self._folder / f"operator-{place}.tflite")
             try:
-                one.path.write_bytes(self._cutter.one_operator(place, one_input=True))
+                model.path.write_bytes(self._cutter.one_operator(place, one_input=True))
             except ModelError as error:
-                one.failure = error.message
+                model.failure = error.message
         whole, chains = Timed(name="whole", path=self._whole), self._chains()
         # Each by itself first: one that cannot be run must not take the others with it.
         self._run(
             [*chains, *timed.values()], replace(self._turns, rounds=1, least_invokes=1, turn_seconds=1e-9), "trial"
         )
         _check_chains(chains, self._runtime)
-        good = [*chains, *(one for one in timed.values() if one.failure is None)]
-        for one in good:
-            one.rounds.clear()
-            one.disturbed.clear()
+        good = [*chains, *(model for model in timed.values() if model.failure is None)]
+        for model in good:
+            model.rounds.clear()
+            model.disturbed.clear()
         together = Together(name="operators in turn", path=self._folder / "in-turn.json", models=good)
         longer = replace(self._turns, turn_seconds=_LONGER * self._turns.turn_seconds)
         self._run([whole, together], longer, "operators")
-        found = {}
+        times = {}
         if together.failure is None:
             call = self._call(chains)
-            found = {place: self._typical(one) - call for place, one in timed.items() if one.rounds}
-        return self._times("operators", found, whole, chains, timed, reason=together.failure)
+            times = {place: self._typical(model) - call for place, model in timed.items() if model.rounds}
+        return self._times("operators", times, whole, chains, timed, reason=together.failure)
 
-    def _prefixes(self) -> _Times:
+    def _prefixes(self) -> Times:
         """Time the graph up to each operator, beside the whole."""
         timed = {}
         for place in self._places:
-            one = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
+            model = timed[place] = Timed(name=self._label(place), path=self._folder / f"prefix-{place}.tflite")
             try:
-                one.path.write_bytes(self._cutter.prefix_in_order(place))
+                model.path.write_bytes(self._cutter.prefix_in_order(place))
             except ModelError as error:
-                one.failure = error.message
+                model.failure = error.message
         whole, chains = Timed(name="whole", path=self._whole), self._chains()
         self._run([whole, *chains, *timed.values()], self._turns, "prefixes")
         _check_chains(chains, self._runtime)
-        found = {}
+        times = {}
         before: NDArray[np.float64] | None = self._call(chains)
-        for place, one in timed.items():
-            until = self._typical(one) if one.rounds else None
+        for place, model in timed.items():
+            until = self._typical(model) if model.rounds else None
             if until is not None and before is not None:
-                found[place] = until - before
+                times[place] = until - before
             elif until is not None:
-                one.failure = "the graph up to the operator before it could not be timed"
+                model.failure = "the graph up to the operator before it could not be timed"
             before = until
-        return self._times("prefixes", found, whole, chains, timed)
+        return self._times("prefixes", times, whole, chains, timed)
 
     def _chains(self) -> list[Timed]:
         """Return two models whose difference is what an operator takes that has next to nothing to do."""
@@ -280,16 +263,13 @@ class _Bench:
         beside = [] if self._beside else presence.others()
         if beside:
             self._beside = True
-            several = (
-                f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
-            )
-            self._note(f"{several} on this machine at the same time: they disturb each other's times")
+            self._note(presence.sentence_on(beside))
 
     def _call(self, chains: Sequence[Timed]) -> NDArray[np.float64]:
         """Return the time of an invoke without operators: one operator less than the least model."""
-        one, many = (self._typical(chain) for chain in chains)
-        found: NDArray[np.float64] = one - (many - one) / (CHAIN - 1)
-        return found
+        least, many = (self._typical(chain) for chain in chains)
+        call: NDArray[np.float64] = least - (many - least) / (CHAIN - 1)
+        return call
 
     def _times(
         self,
@@ -300,13 +280,13 @@ class _Bench:
         timed: dict[int, Timed],
         *,
         reason: str | None = None,
-    ) -> _Times:
-        for one in timed.values():
-            one.path.unlink(missing_ok=True)
+    ) -> Times:
+        for model in timed.values():
+            model.path.unlink(missing_ok=True)
         if not operators:
             first = next(iter(timed.values())).failure
             raise _NotTimedError(self._model, reason=reason, whole=whole.failure, first=first)
-        return _Times(
+        return Times(
             method=method,
             operators=operators,
             whole=self._typical(whole) if whole.rounds else None,
@@ -318,30 +298,33 @@ class _Bench:
     def _typical(self, timed: Timed) -> NDArray[np.float64]:
         """Return the median over rounds of each round's lower decile, for the rounds and for each resample."""
         rounds = np.array([lower_decile(samples) for samples in timed.rounds])
-        found: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
-        return found
+        typical: NDArray[np.float64] = np.median(rounds[self._draws], axis=1)
+        return typical
 
-    def _check(self, times: _Times) -> list[Check]:
+    def _check(self, times: Times) -> list[SumCheck]:
         if times.whole is None:
             return []
         total = np.sum([times.call, *times.operators.values()], axis=0)
         return [
-            Check(
+            SumCheck(
                 method=times.method,
-                sum=_estimate(total),
-                of_whole=_estimate(total / times.whole),
+                sum=estimate(total),
+                of_whole=estimate(total / times.whole),
                 missing=tuple(place for place in self._places if place not in times.operators),
             )
         ]
 
-    def _result(self, times: _Times, checks: Sequence[Check], limits: Limits) -> Profile:
-        parts = [one for one in times.timed.values() if one.rounds]
+    def _result(self, times: Times, checks: Sequence[SumCheck], limits: Limits) -> ProfileResult:
+        parts = [model for model in times.timed.values() if model.rounds]
         # Operators in turn share their turns.
         parts = parts[:1] if times.method == "operators" else parts
-        disturbed = [turn for one in (times.whole_timed, *parts) for turn in one.disturbed]
-        operators = tuple(self._operator(place, times, limits) for place in self._places)
+        disturbed = [turn for model in (times.whole_timed, *parts) for turn in model.disturbed]
+        operators = tuple(
+            operator_row(place, times, limits, inspection=self._inspection, cutter=self._cutter)
+            for place in self._places
+        )
         for operator in operators:
-            if _beyond_peak(operator, limits):
+            if beyond_peak(operator, limits):
                 why = "it runs faster than the layers that the peak was measured with"
                 if times.method == "prefixes":
                     why = "the runtime joins it with the operator before it; read their times together"
@@ -349,11 +332,11 @@ class _Bench:
                 self._notes.append(
                     f"operator {operator.index}, {operator.name}, is at {share:.0f} % of the peak: {why}"
                 )
-        return Profile(
+        return ProfileResult(
             model={
                 "name": self._model.name,
                 "sha256": artefacts.sha256_file(self._model),
-                "size_bytes": self._found.size_bytes,
+                "size_bytes": self._inspection.size_bytes,
             },
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             runtime=self._runtime,
@@ -361,10 +344,10 @@ class _Bench:
             environment=environment(),
             turns=self._turns,
             method=times.method,
-            whole=None if times.whole is None else _estimate(times.whole),
+            whole=None if times.whole is None else estimate(times.whole),
             whole_reason=times.whole_timed.failure,
             whole_rounds=times.whole_timed.rounds,
-            call=_estimate(times.call),
+            call=estimate(times.call),
             checks=tuple(checks),
             limits=limits,
             operators=operators,
@@ -372,85 +355,25 @@ class _Bench:
             disturbed=Disturbed(
                 turns=sum(bool(reasons) for reasons in disturbed),
                 of_turns=len(disturbed),
-                kinds=dict(Counter(_kind(reason) for reasons in disturbed for reason in reasons)),
+                kinds=dict(Counter(kind_of(reason) for reasons in disturbed for reason in reasons)),
             ),
             notes=(*self._notes, *limits.notes()),
         )
 
-    def _operator(self, place: int, times: _Times, limits: Limits) -> Operator:
-        info, tensors = self._found.operators[place], self._found.tensors
-        activations = self._cutter.activations(place)
-        # An input that is neither comes from no operator: a constant, as it is or unpacked, or a variable.
-        weights = sum(tensors[index].size_bytes for index in dict.fromkeys(info.inputs) if index not in activations)
-        moved = sum(tensors[index].size_bytes for index in (*activations, *info.outputs))
-        dtype = None
-        if info.macs:
-            dtype = "int8" if tensors[info.inputs[1]].dtype in _INTEGER_WEIGHTS else "float32"
-        time = _estimate(times.operators[place]) if place in times.operators else None
-        speed = rate(info.macs, time) if time else None
-        # All of the model's bytes are touched between two calls of an operator: they say which cache its own lie in.
-        among = self._found.weight_bytes + self._found.largest_activation_bytes
-        floors = limits.floors_ns(macs=info.macs, dtype=dtype, size_bytes=weights + moved, among_bytes=among)
-        return Operator(
-            index=place,
-            name=info.name,
-            layer=layer_name([tensors[index].name for index in info.outputs], [tensors[i].name for i in activations]),
-            time=time,
-            reason=None if time else times.timed[place].failure,
-            share=None if time is None or times.whole is None else time.value / float(times.whole[0]),
-            macs=info.macs,
-            dtype=dtype,
-            weight_bytes=weights,
-            activation_bytes=moved,
-            gmac_per_s=speed,
-            peak_share=speed / limits.peaks[str(dtype)].gmac_per_s if speed and dtype in limits.peaks else None,
-            gb_per_s=rate(weights + moved, time) if time else None,
-            limit=_limit(time, floors) if time else None,
-            rounds=times.timed[place].rounds,
-        )
-
     def _prefix_bytes(self) -> int:
         """Return about how many bytes all prefixes take: each holds the weights of all operators up to its own."""
-        sizes = np.array([self._found.operators[place].weight_bytes for place in self._places], dtype=np.float64)
+        sizes = np.array([self._inspection.operators[place].weight_bytes for place in self._places], dtype=np.float64)
         return int(np.cumsum(sizes).sum())
 
     def _label(self, place: int) -> str:
         return f"{place} {self._cutter.name(place)}"
 
 
-def _beyond_peak(operator: Operator, limits: Limits) -> bool:
-    """Return whether an operator is faster than the peak even at the upper end of its time's interval."""
-    peak = limits.peaks.get(operator.dtype or "")
-    if peak is None or operator.time is None or operator.peak_share is None:
-        return False
-    return operator.macs / operator.time.high > _BEYOND_PEAK * peak.gmac_per_s
-
-
-def _limit(time: Estimate, floors_ns: Mapping[Limit, float]) -> Limit | None:
-    """Return what limits an operator; None where the ends of its time's interval do not agree on it."""
-    limit, *others = (limited_by(time_ns, floors_ns) for time_ns in (time.value, time.low, time.high))
-    return limit if all(other == limit for other in others) else None
-
-
 def _check_chains(chains: Sequence[Timed], runtime: str) -> None:
     """Raise a RuntimeUnavailableError where a runtime cannot even run operators that do next to nothing."""
-    for one in chains:
-        if one.failure is not None:
+    for model in chains:
+        if model.failure is not None:
             raise RuntimeUnavailableError(
-                f"the runtime '{runtime}' cannot run a model of one operator: {one.failure}",
+                f"the runtime '{runtime}' cannot run a model of one operator: {model.failure}",
                 hint="See which runtimes work here with: edgefm doctor",
             )
-
-
-def _estimate(values: NDArray[np.float64]) -> Estimate:
-    """Return the estimate of [resamples + 1] values, the plain one first."""
-    return interval(float(values[0]), values[1:])
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without its figures: in so short a turn they say little.
-
-    >>> _kind("other programs used 1.6 of 2 cores")
-    'other programs used …'
-    """
-    return re.sub(r"\s*\d.*$", " …", reason)

@@ -25,7 +25,7 @@ TOLERANCE = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operator:
+class ProfiledOperator:
     """An operator and its time.
 
     Attributes:
@@ -73,7 +73,7 @@ class Operator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class SumCheck:
     """The operators' times summed, against the whole model's.
 
     Attributes:
@@ -126,7 +126,7 @@ class Disturbed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class ProfileResult:
     """The profile of a model.
 
     Attributes:
@@ -160,15 +160,15 @@ class Profile:
     whole_reason: str | None
     whole_rounds: Sequence[Sequence[int]] = field(repr=False)
     call: Estimate
-    checks: tuple[Check, ...]
+    checks: tuple[SumCheck, ...]
     limits: Limits
-    operators: tuple[Operator, ...]
+    operators: tuple[ProfiledOperator, ...]
     unpacking: tuple[int, ...]
     disturbed: Disturbed
     notes: tuple[str, ...]
 
     @property
-    def check(self) -> Check | None:
+    def check(self) -> SumCheck | None:
         """The check of the method that the operators' times come from; None without a whole."""
         return self.checks[-1] if self.checks else None
 
@@ -223,7 +223,7 @@ class Profile:
         return html.table(rows, ["op", "name", "us", "share", "limited by"], caption=caption)
 
 
-def write(folder: Path, profile: Profile) -> Path:
+def write(folder: Path, profile: ProfileResult) -> Path:
     """Write profile.json with all raw samples into a folder, which is made, and return its path."""
     value = profile.to_json()
     schemas.validate(value, f"{KIND}-{SCHEMA_VERSION}")

@@ -21,7 +21,7 @@ _FLOAT32, _INT8, _INT32 = schema.TensorType.FLOAT32, schema.TensorType.INT8, sch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class SyntheticLayer:
     """A layer that does many multiply-accumulates.
 
     Attributes:
@@ -46,14 +46,14 @@ class Layer:
 # one thread): int8 215, 215 and 225 GMAC/s, float32 58, 58 and 47. The small one is for runtimes whose plain loops run
 # best there.
 LAYERS = (
-    Layer(name="dense 1152 -> 256", shape=(1, 1152), kernel=(256, 1152)),
-    Layer(name="dense 224 x 512 -> 256", shape=(1, 224, 512), kernel=(256, 512)),
-    Layer(name="convolution 1x1, 14 x 14 x 512 -> 256", shape=(1, 14, 14, 512), kernel=(256, 1, 1, 512)),
-    Layer(name="convolution 3x3, 14 x 14 x 256 -> 128", shape=(1, 14, 14, 256), kernel=(128, 3, 3, 256)),
+    SyntheticLayer(name="dense 1152 -> 256", shape=(1, 1152), kernel=(256, 1152)),
+    SyntheticLayer(name="dense 224 x 512 -> 256", shape=(1, 224, 512), kernel=(256, 512)),
+    SyntheticLayer(name="convolution 1x1, 14 x 14 x 512 -> 256", shape=(1, 14, 14, 512), kernel=(256, 1, 1, 512)),
+    SyntheticLayer(name="convolution 3x3, 14 x 14 x 256 -> 128", shape=(1, 14, 14, 256), kernel=(128, 3, 3, 256)),
 )
 
 
-def layer(what: Layer, *, dtype: str) -> bytes:
+def layer(what: SyntheticLayer, *, dtype: str) -> bytes:
     """Return the model of a layer with random weights.
 
     Args:

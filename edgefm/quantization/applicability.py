@@ -86,12 +86,12 @@ def applicability(model: Any) -> Applicability:
       ModelError: a subclassed model or one without input shape.
     """
     folded, report = fold(model, rescaling=False)
-    exact = {one.layer: PassVerdict(applies=True, why=one.what) for one in report.folded}
-    left = {one.layer: PassVerdict(applies=False, why=one.reason) for one in report.left_out}
+    exact = {entry.layer: PassVerdict(applies=True, why=entry.what) for entry in report.folded}
+    left = {entry.layer: PassVerdict(applies=False, why=entry.reason) for entry in report.left_out}
     slim = _slim(model)
     pruned = _pruned(folded)
     qat, refused = _qat(folded)
-    found = []
+    rows = []
     for call in {call.name: call for call in Graph(model).calls}.values():
         by_pass = {
             "fold": exact.get(call.name) or left.get(call.name),
@@ -102,7 +102,7 @@ def applicability(model: Any) -> Applicability:
         }
         layer = call.layer
         is_layer = isinstance(layer, layers.Layer)
-        found.append(
+        rows.append(
             LayerVerdicts(
                 layer=call.name,
                 kind=type(layer).__name__,
@@ -111,24 +111,24 @@ def applicability(model: Any) -> Applicability:
                 passes={name: verdict for name, verdict in by_pass.items() if verdict is not None},
             )
         )
-    return Applicability(model=model.name, parameters=model.count_params(), layers=tuple(found), refused=refused)
+    return Applicability(model=model.name, parameters=model.count_params(), layers=tuple(rows), refused=refused)
 
 
 def _slim(model: Any) -> dict[str, PassVerdict]:
-    found = {}
+    verdicts = {}
     for group in describe_groups(model):
         together = f"{group.channels} channels" + (
             f", together with {', '.join(group.layers)}" if len(group.layers) > 1 else ""
         )
         for layer in group.layers:
-            found[layer] = PassVerdict(applies=group.frozen is None, why=group.frozen or together)
-    return found
+            verdicts[layer] = PassVerdict(applies=group.frozen is None, why=group.frozen or together)
+    return verdicts
 
 
 def _pruned(folded: Any) -> dict[str, PassVerdict]:
     chosen, excluded = chosen_kernels(folded, ())
-    found = {one.layer: PassVerdict(applies=False, why=one.reason) for one in excluded}
-    return found | {
+    verdicts = {entry.layer: PassVerdict(applies=False, why=entry.reason) for entry in excluded}
+    return verdicts | {
         kernel.name: PassVerdict(applies=True, why=f"{kernel.array.size:,} weights of its {kernel.attribute}")
         for kernel in chosen
     }
@@ -141,13 +141,13 @@ def _qat(folded: Any) -> tuple[dict[str, PassVerdict], dict[str, str]]:
 
     try:
         prepared = prepare(folded)
-        found = places(to_tf_keras(prepared.model), exclude=(), float32=prepared.float32)
+        quantizations = places(to_tf_keras(prepared.model), exclude=(), float32=prepared.float32)
     except ModelError as error:
         return {}, {"qat": error.message}
     # A layer that was taken apart is quantised where one of its parts is.
     whole = {part: layer for layer, parts in prepared.parts.items() for part in parts}
     verdicts: dict[str, PassVerdict] = {}
-    for place in found.values():
+    for place in quantizations.values():
         name = whole.get(place.layer, place.layer)
         if place.float32:
             verdicts.setdefault(name, PassVerdict(applies=False, why=place.float32))

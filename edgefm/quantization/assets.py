@@ -39,14 +39,14 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") ->
     if variant not in variants:
         raise unknown_name("variant of this run", variant, variants)
     model = folder / variant / MODEL_FILE
-    found = contract.read(model)
-    if found is None:
+    model_contract = contract.read(model)
+    if model_contract is None:
         raise ModelError(f"{model} has no contract", hint="Write it again with: edgefm quantize")
-    page = readme(found, accuracy=_accuracy(run, found))
+    page = readme(model_contract, accuracy=_accuracy(run, model_contract))
     return (
         artefacts.write_bytes(out / MODEL_FILE, model.read_bytes()),
-        found.write(out),
-        artefacts.write_text(out / LABELS_FILE, "\n".join(found.labels) + "\n"),
+        model_contract.write(out),
+        artefacts.write_text(out / LABELS_FILE, "\n".join(model_contract.labels) + "\n"),
         artefacts.write_text(out / "README.md", page),
     )
 

@@ -71,15 +71,7 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
     Raises:
       DataError: no such file, no array `images`, or one of another dtype, shape or range.
     """
-    if not path.is_file():
-        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            images = archive["images"]
-    except KeyError:
-        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError) as error:
-        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+    images, _ = read_samples(path)
     if images.shape[1:] != shape or len(images) == 0:
         wanted = ", ".join(map(str, shape))
         raise DataError(f"'images' in {path} has shape {images.shape}; [n, {wanted}], n >= 1 is expected")
@@ -99,6 +91,23 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
             hint="Give floats as the model takes them, or uint8 pixels; --value-range says what the model takes.",
         )
     return _calibration_set(inputs, source=source, seed=seed)
+
+
+def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return `images` and, where it is there, `labels` of a .npz file, as they are.
+
+    Raises:
+      DataError: no such file, or one that cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["images"], archive["labels"] if "labels" in archive.files else None
+    except KeyError:
+        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
+        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
 
 
 def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:

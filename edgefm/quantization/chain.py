@@ -125,7 +125,7 @@ class Chain:
         for recipe in passes:
             key = self._key(recipe, before=key)
             folder = self.folder / f"{recipe.kind}-{key[:16]}"
-            link = _kept(folder, key)
+            link = kept_pass(folder, key)
             if link is None:
                 self.progress.note(f"{label + ': ' if label else ''}{recipe.kind}")
                 model = links[-1].load() if links else self.model
@@ -250,7 +250,7 @@ def _write(folder: Path, about: dict[str, Any], *, model: Any, int8: bytes | Non
         raise
 
 
-def _kept(folder: Path, key: str) -> Link | None:
+def kept_pass(folder: Path, key: str) -> Link | None:
     """Return the pass in a folder if it is whole and of this key, or None."""
     try:
         about = json.loads((folder / PASS_FILE).read_text(encoding="utf-8"))

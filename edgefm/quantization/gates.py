@@ -102,8 +102,8 @@ def _sparsity_promises(kernels: Sequence[StoredKernel], recipe: Prune) -> list[d
     in_blocks = [kernel for kernel in kernels if _in_blocks(kernel, recipe)]
     lacking = [kernel for kernel in kernels if _lacks_zeros(kernel, recipe)]
     worst = min(lacking or kernels, key=lambda kernel: kernel.sparsity, default=None)
-    found = worst.sparsity if worst else 0.0
-    promises = [_promise("sparsity", recipe.sparsity, found, bool(kernels) and not lacking, worst)]
+    sparsest = worst.sparsity if worst else 0.0
+    promises = [_promise("sparsity", recipe.sparsity, sparsest, bool(kernels) and not lacking, worst)]
     if recipe.pattern == "2:4":
         promises.append(_pattern("2:4 pattern", kernels, [kernel for kernel in kernels if not _holds_2_of_4(kernel)]))
     elif recipe.pattern == "block_1x16":
@@ -115,8 +115,8 @@ def _whole_promise(kernels: Sequence[StoredKernel], recipe: Prune) -> dict[str, 
     """Return the promise of a sparsity of all kernels together; each may lack one zero by rounding."""
     zeros, weights = sum(kernel.zeros for kernel in kernels), sum(kernel.weights for kernel in kernels)
     densest = min(kernels, key=lambda kernel: kernel.sparsity, default=None)
-    held = bool(kernels) and zeros >= recipe.sparsity * weights - len(kernels)
-    return _promise("sparsity", recipe.sparsity, zeros / weights if weights else 0.0, held, densest)
+    enough = bool(kernels) and zeros >= recipe.sparsity * weights - len(kernels)
+    return _promise("sparsity", recipe.sparsity, zeros / weights if weights else 0.0, enough, densest)
 
 
 def _lacks_zeros(kernel: StoredKernel, recipe: Prune) -> bool:
@@ -136,8 +136,8 @@ def _holds_2_of_4(kernel: StoredKernel) -> bool:
 
 
 def _pattern(name: str, kernels: Sequence[Any], broken: Sequence[Any]) -> dict[str, Any]:
-    found = f"in {len(kernels) - len(broken)} of {len(kernels)} kernels"
-    return _promise(name, "in every kernel", found, bool(kernels) and not broken, broken[0] if broken else None)
+    where_held = f"in {len(kernels) - len(broken)} of {len(kernels)} kernels"
+    return _promise(name, "in every kernel", where_held, bool(kernels) and not broken, broken[0] if broken else None)
 
 
 def _cluster_promise(kernels: Sequence[StoredKernel], recipe: Cluster) -> dict[str, Any]:
@@ -146,8 +146,8 @@ def _cluster_promise(kernels: Sequence[StoredKernel], recipe: Cluster) -> dict[s
         return kernel.levels if len(kernel.scales) <= 1 else kernel.levels_in_a_channel
 
     worst = max(kernels, key=count, default=None)
-    found = count(worst) if worst else 0
-    return _promise("clusters", recipe.clusters, found, worst is not None and found <= recipe.clusters, worst)
+    most = count(worst) if worst else 0
+    return _promise("clusters", recipe.clusters, most, worst is not None and most <= recipe.clusters, worst)
 
 
 def _dtype_promises(kernels: Sequence[StoredKernel]) -> list[dict[str, Any]]:
@@ -165,11 +165,13 @@ def _dtype_promises(kernels: Sequence[StoredKernel]) -> list[dict[str, Any]]:
     ]
 
 
-def _promise(promise: str, wanted: Any, found: Any, held: bool, kernel: StoredKernel | None = None) -> dict[str, Any]:
+def _promise(
+    promise: str, wanted: Any, measured: Any, held: bool, kernel: StoredKernel | None = None
+) -> dict[str, Any]:
     return {
         "promise": promise,
         "wanted": wanted,
-        "found": found,
+        "found": measured,
         "held": held,
         "where": kernel.tensor if kernel else "",
     }

@@ -128,7 +128,7 @@ def write_model_folder(
     parity = {
         "images": len(inputs),
         "max_abs_difference": max(
-            float(np.abs(found - wanted).max()) for found, wanted in zip(outputs, expected, strict=True)
+            float(np.abs(answer - wanted).max()) for answer, wanted in zip(outputs, expected, strict=True)
         ),
         "same_top1": None if same is None else round(float(same), 4),
     }
@@ -144,18 +144,18 @@ def _range(output: NDArray[np.float32], *, classes: bool) -> tuple[float, float]
     return _PROBABILITIES if classes else (float(output.min()), float(output.max()))
 
 
-def _tensor(found: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:
-    if found.shape != shape:
-        raise ModelError(f"'{found.name}' of the written file has shape {found.shape}; {shape} is expected")
-    if found.dtype not in _DTYPES:
+def _tensor(details: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:
+    if details.shape != shape:
+        raise ModelError(f"'{details.name}' of the written file has shape {details.shape}; {shape} is expected")
+    if details.dtype not in _DTYPES:
         raise ModelError(
-            f"'{found.name}' of the written file is {found.dtype}; one of {', '.join(_DTYPES)} is expected"
+            f"'{details.name}' of the written file is {details.dtype}; one of {', '.join(_DTYPES)} is expected"
         )
     return contract.Tensor(
-        name=found.name,
-        dtype=found.dtype,
+        name=details.name,
+        dtype=details.dtype,
         shape=shape,
-        scale=found.scale,
-        zero_point=found.zero_point,
+        scale=details.scale,
+        zero_point=details.zero_point,
         value_range=value_range,
     )

@@ -31,13 +31,13 @@ def remembered(teacher: Teacher) -> Teacher:
         keys = [blake2b(sample.tobytes(), digest_size=16).digest() for sample in samples]
         new = {key: index for index, key in enumerate(keys) if key not in answers}
         if new:
-            found = dict(zip(new, teacher(samples[list(new.values())]), strict=True))
-            size = sum(one.nbytes for one in found.values())
-            if (len(answers) + len(found)) * size > _MOST_BYTES * len(found):
-                whole = {key: answers[key] if key in answers else found[key] for key in keys}
+            fresh = dict(zip(new, teacher(samples[list(new.values())]), strict=True))
+            size = sum(kept.nbytes for kept in fresh.values())
+            if (len(answers) + len(fresh)) * size > _MOST_BYTES * len(fresh):
+                whole = {key: answers[key] if key in answers else fresh[key] for key in keys}
                 answers.clear()
                 return np.stack([whole[key] for key in keys])
-            answers.update(found)
+            answers.update(fresh)
         return np.stack([answers[key] for key in keys])
 
     return answer

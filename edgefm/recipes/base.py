@@ -12,6 +12,7 @@ import dacite
 from edgefm.core.errors import RecipeError, unknown_name
 
 R = TypeVar("R", bound="Recipe")
+_HINTS: dict[type[Any], dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +65,15 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     for name in params:
         if name not in known:
             raise unknown_name(f"parameter of a '{cls.kind}' recipe", name, known)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     defaults = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for name, value in params.items():
         nested = next((option for option in _recipes_in(hints[name])), None)
         if nested is not None and isinstance(value, Mapping):
-            given = params_of(nested, value) if "kind" in value else value
+            stated = params_of(nested, value) if "kind" in value else value
             # What is not said of a nested recipe is as the outer one has it by default.
-            values[name] = typed(nested, _overlaid(_default(defaults[name]), given))
+            values[name] = typed(nested, _overlaid(_default(defaults[name]), stated))
         else:
             values[name] = _tuples(value)
             if isinstance(value, bool) and hints[name] in (int, float, float | None, int | None):
@@ -80,31 +81,38 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     try:
         return dacite.from_dict(cls, values, dacite.Config(strict=True))
     except dacite.WrongTypeError as error:
-        given = params.get(str(error.field_path).split(".")[0], error.value)
+        stated = params.get(str(error.field_path).split(".")[0], error.value)
         raise RecipeError(
-            f"{error.field_path} of a '{cls.kind}' recipe is {given!r}; {_type_name(error.field_type)} is expected"
+            f"{error.field_path} of a '{cls.kind}' recipe is {stated!r}; {_type_name(error.field_type)} is expected"
         ) from error
     except dacite.DaciteError as error:
         raise RecipeError(f"a '{cls.kind}' recipe cannot be read: {error}") from error
 
 
-def at_least(name: str, given: float, least: float) -> None:
-    """Raise a RecipeError unless `given` is `least` or more."""
-    if not given >= least:
-        raise RecipeError(f"{name} {given} is not allowed: it must be {least} or more")
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise a RecipeError unless `value` is `least` or more."""
+    if not value >= least:
+        raise RecipeError(f"{name} {value} is not allowed: it must be {least} or more")
 
 
-def between(name: str, given: float, low: float, high: float, *, below: bool = False, hint: str | None = None) -> None:
+def between(name: str, value: float, low: float, high: float, *, below: bool = False, hint: str | None = None) -> None:
     """Raise a RecipeError unless low <= given <= high, or given < high with `below`."""
-    if not (low <= given < high if below else low <= given <= high):
+    if not (low <= value < high if below else low <= value <= high):
         limit = f"less than {high}" if below else f"at most {high}"
-        raise RecipeError(f"{name} {given} is not allowed: it must be at least {low} and {limit}", hint=hint)
+        raise RecipeError(f"{name} {value} is not allowed: it must be at least {low} and {limit}", hint=hint)
 
 
-def one_of(name: str, given: str, allowed: Sequence[str]) -> None:
-    """Raise a RecipeError that names the nearest allowed value unless `given` is one of them."""
-    if given not in allowed:
-        raise unknown_name(name, given, allowed)
+def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise a RecipeError that names the nearest allowed value unless `value` is one of them."""
+    if value not in allowed:
+        raise unknown_name(name, value, allowed)
+
+
+def _hints(cls: type[Recipe]) -> dict[str, Any]:
+    """Return the types of a recipe's parameters, found out once a class: it takes longer than reading a recipe."""
+    if cls not in _HINTS:
+        _HINTS[cls] = get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def _plain(value: Any) -> Any:
@@ -125,14 +133,14 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return {} if field.default in (None, dataclasses.MISSING) else _plain(field.default)
 
 
-def _overlaid(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _overlaid(default: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters with those given in place of the default ones, nested ones one by one."""
-    made = dict(default)
-    for name, value in given.items():
-        inner = made.get(name)
+    overlaid = dict(default)
+    for name, value in stated.items():
+        inner = overlaid.get(name)
         nested = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        made[name] = _overlaid(inner, value) if nested else value  # type: ignore[arg-type]  # nested says Mapping
-    return made
+        overlaid[name] = _overlaid(inner, value) if nested else value  # type: ignore[arg-type]  # nested says Mapping
+    return overlaid
 
 
 def _tuples(value: Any) -> Any:

@@ -8,6 +8,8 @@ from typing import ClassVar
 from edgefm.core.errors import RecipeError
 from edgefm.recipes.base import Recipe, at_least
 
+_ROUNDS, _ROUNDS_AT_MOST = 15, 45
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkProtocol(Recipe):
@@ -18,9 +20,9 @@ class BenchmarkProtocol(Recipe):
       runtime: name of a runtime, with its kernel set where one is wanted ('litert:reference'); '' takes the
         target's default. See `edgefm doctor`.
       threads: threads of the runtime.
-      rounds: rounds in which each model gets an undisturbed turn, at least, in an order drawn anew each time; each turn
-        is a fresh process. On a machine that is never left alone twice as many rounds have to do.
-      rounds_at_most: rounds at most.
+      rounds: least number of rounds in which each model gets an undisturbed turn, in an order drawn anew each time;
+        each turn is a fresh process. On a machine that is never left alone twice as many rounds have to do.
+      rounds_at_most: greatest number of rounds.
       interval: rounds go on until the 95 % interval of the middle round of each model reaches at most this share of its
         time to either side.
       budget_seconds: no round begins after this time.
@@ -39,8 +41,8 @@ class BenchmarkProtocol(Recipe):
     target: str = "host"
     runtime: str = ""
     threads: int = 1
-    rounds: int = 15
-    rounds_at_most: int = 45
+    rounds: int = _ROUNDS
+    rounds_at_most: int = _ROUNDS_AT_MOST
     interval: float = 0.01
     budget_seconds: float = 600.0
     repeats_at_most: int = 15
@@ -72,3 +74,18 @@ class BenchmarkProtocol(Recipe):
                 f"model_seconds {self.model_seconds} and round_seconds {self.round_seconds}: "
                 "the first must be above 0, the second 0 or more"
             )
+
+
+def rounds_between(least: int | None, most: int | None) -> dict[str, int]:
+    """Return `rounds` and `rounds_at_most` of a protocol; where only one is given, the other's default gives way to it.
+
+    >>> rounds_between(None, 6), rounds_between(60, None)
+    ({'rounds': 6, 'rounds_at_most': 6}, {'rounds': 60, 'rounds_at_most': 60})
+
+    Args:
+      least: given number of rounds at least, or None.
+      most: given number of rounds at most, or None.
+    """
+    if least is None:
+        least = _ROUNDS if most is None else min(_ROUNDS, max(most, 1))
+    return {"rounds": least, "rounds_at_most": max(_ROUNDS_AT_MOST, least) if most is None else most}

@@ -157,10 +157,10 @@ class Budget(Recipe):
     latency: float | None = None
 
     def __post_init__(self) -> None:
-        given = {"macs": self.macs, "size": self.size, "latency": self.latency}
-        if all(share is None for share in given.values()):
+        shares = {"macs": self.macs, "size": self.size, "latency": self.latency}
+        if all(share is None for share in shares.values()):
             raise RecipeError("the budget of slim is empty", hint="Give macs, size or latency as a share, e.g. 0.3.")
-        for name, share in given.items():
+        for name, share in shares.items():
             if share is not None and not 0 < share <= 1:
                 raise RecipeError(f"budget {name} {share} is not allowed: a share above 0 and at most 1 is expected")
 

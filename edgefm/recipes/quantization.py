@@ -109,7 +109,7 @@ class Variant(Recipe):
     def to_json(self) -> dict[str, Any]:
         """Return the variant as a JSON object; each pass keeps its kind."""
         value = super().to_json()
-        value["params"]["passes"] = [done.to_json() for done in self.passes]
+        value["params"]["passes"] = [recipe.to_json() for recipe in self.passes]
         return value
 
     @classmethod
@@ -133,7 +133,7 @@ class Variant(Recipe):
             )
         return cls(
             name=name,
-            passes=tuple(_pass(done) for done in passes),
+            passes=tuple(_pass(recipe) for recipe in passes),
             quantization=_quantization(quantization, name),
             accuracy_drop_at_most=limit,
         )
@@ -163,13 +163,13 @@ class Quantization(Recipe):
     def __post_init__(self) -> None:
         at_least("calibration images", self.calibration_images, 1)
         at_least("seed", self.seed, 0)
-        given: tuple[Variant | str, ...] = self.variants or DEFAULT_VARIANTS
-        made = tuple(variant_named(item) if isinstance(item, str) else item for item in given)
-        names = [variant.name for variant in made]
+        stated: tuple[Variant | str, ...] = self.variants or DEFAULT_VARIANTS
+        variants = tuple(variant_named(item) if isinstance(item, str) else item for item in stated)
+        names = [variant.name for variant in variants]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise RecipeError(f"two variants are called '{twice}': each needs a name of its own")
-        object.__setattr__(self, "variants", made)  # names become variants; the dataclass is frozen
+        object.__setattr__(self, "variants", variants)  # names become variants; the dataclass is frozen
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -191,8 +191,8 @@ class Quantization(Recipe):
             raise RecipeError(f"variants is {variants!r}; a list of names or variants is expected")
         if "variants" in params_of(cls, value) and not variants:
             raise RecipeError("a recipe names no variant", hint=f"Known: {', '.join(DEFAULT_VARIANTS)}.")
-        made = tuple(_variant(item) for item in variants)
-        return replace(typed(cls, params), variants=made) if made else typed(cls, params)
+        named = tuple(_variant(item) for item in variants)
+        return replace(typed(cls, params), variants=named) if named else typed(cls, params)
 
 
 def variant_named(name: str) -> Variant:
@@ -207,10 +207,10 @@ def variant_named(name: str) -> Variant:
     Raises:
       RecipeError: no such name; the nearest one is named.
     """
-    found = _NAME.fullmatch(name)
-    if found is None:
+    parts = _NAME.fullmatch(name)
+    if parts is None:
         raise unknown_name("variant", name, [*SCHEMES, *FINE_TUNED_VARIANTS])
-    slim, pruned, clustered, scheme = found.groups()
+    slim, pruned, clustered, scheme = parts.groups()
     passes: list[Pass] = []
     if slim:
         passes.append(Slim(keep=int(slim) / 100))

@@ -18,9 +18,9 @@ from edgefm.report.text import reproduce
 
 def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Path:
     """Write all files of a report into a folder and return the path of the page."""
-    held = inputs.read(run, data_dir=data_dir, progress=progress)
+    run_inputs = inputs.read(run, data_dir=data_dir, progress=progress)
     progress.step("report", 1, 4)
-    content = compose(held)
+    content = compose(run_inputs)
     progress.step("report", 2, 4)
     files = {f"{picture.name}.png": picture.png for picture in content.pictures.values()}
     files["report.md"] = markdown.render(content).encode()
@@ -29,7 +29,7 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
         files["table.csv"] = tables.csv_table(content.facts).encode()
     if content.waterfall is not None:
         files["steps.csv"] = steps_table.csv_table(content.waterfall).encode()
-    recipe = reproduce.recipe_file(held.steps)
+    recipe = reproduce.recipe_file(run_inputs.steps)
     if recipe is not None:
         files[reproduce.RECIPE_FILE] = (json.dumps(recipe, indent=2) + "\n").encode()
     files[PAGE] = page.render(content).encode()

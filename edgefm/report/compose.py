@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgefm.report.content import promises
-from edgefm.report.content.facts import Facts, facts
+from edgefm.report.content.facts import Facts
 from edgefm.report.content.inputs import ReportInputs
 from edgefm.report.content.promises import FileGate
+from edgefm.report.content.record_facts import facts
 from edgefm.report.content.waterfall import Waterfall, waterfall
 from edgefm.report.drawing import pictures, tuning
 from edgefm.report.drawing.galleries import Evidence, Tile, flipped, misclassified
@@ -73,34 +74,36 @@ class ReportContent:
     mistakes: Gallery | None
 
 
-def compose(held: ReportInputs) -> ReportContent:
+def compose(inputs: ReportInputs) -> ReportContent:
     """Return the content of a report: figures derived, pictures drawn, images chosen."""
-    found = facts(held.record) if held.record is not None else None
-    drawn: dict[str, ReportPicture] = pictures.benchmark_pictures(found) if found else {}
-    flips, mistakes = galleries(held, found) if found else ([], None)
-    steps = waterfall(held, found)
-    described = held.quantize or {}
-    if flips and found and found.chosen and flips[0].model == found.chosen.name:
+    measured = facts(inputs.record) if inputs.record is not None else None
+    drawn: dict[str, ReportPicture] = pictures.benchmark_pictures(measured) if measured else {}
+    flips, mistakes = galleries(inputs, measured) if measured else ([], None)
+    steps = waterfall(inputs, measured)
+    described = inputs.quantize or {}
+    if flips and measured and measured.chosen and flips[0].model == measured.chosen.name:
         drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
     if mistakes:
         drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
-    if held.history is not None:
-        drawn["curves"] = pictures.curves_picture(held.history)
-    told: list[Story] = []
+    if inputs.history is not None:
+        drawn["curves"] = pictures.curves_picture(inputs.history)
+    tales: list[Story] = []
     if steps is not None:
-        drawn["steps"] = pictures.steps_picture(steps, found)
-        counted = {name: inside for name, one in held.weights.items() if (inside := one.inside()) is not None}
-        told = stories(steps, inside=counted, environment=found.environment if found else None)
-    drawn |= pictures.weights_pictures(held.weights)
+        drawn["steps"] = pictures.steps_picture(steps, measured)
+        counted = {name: inside for name, weights in inputs.weights.items() if (inside := weights.inside()) is not None}
+        tales = stories(steps, inside=counted, environment=measured.environment if measured else None)
+    drawn |= pictures.weights_pictures(inputs.weights)
     measure, courses = tuning.courses(described)
     if courses:
-        samples = max(one["validation"]["samples"] for one in described["variants"] if one.get("validation"))
+        samples = max(
+            variant["validation"]["samples"] for variant in described["variants"] if variant.get("validation")
+        )
         drawn["tuning"] = pictures.tuning_picture(measure, courses, samples)
     return ReportContent(
-        inputs=held,
-        facts=found,
+        inputs=inputs,
+        facts=measured,
         waterfall=steps,
-        stories=told,
+        stories=tales,
         gates=promises.gates(described),
         skipped=promises.skipped(described),
         pictures={name: drawn[name] for name in PICTURES if name in drawn},
@@ -109,38 +112,38 @@ def compose(held: ReportInputs) -> ReportContent:
     )
 
 
-def galleries(held: ReportInputs, found: Facts) -> tuple[list[Gallery], Gallery | None]:
+def galleries(inputs: ReportInputs, facts: Facts) -> tuple[list[Gallery], Gallery | None]:
     """Return the images to show: those that each model flipped (the chosen one first), and the worst mistakes."""
-    if held.images is None or held.truth is None:
+    if inputs.images is None or inputs.truth is None:
         return [], None
-    evidence = Evidence(truth=held.truth, predictions=held.predictions, images=held.images, labels=found.labels)
-    chosen, reference = found.chosen, found.reference
-    others = [model for model in found.models if model.comparison is not None and model.name in held.predictions]
+    evidence = Evidence(truth=inputs.truth, predictions=inputs.predictions, images=inputs.images, labels=facts.labels)
+    chosen, reference = facts.chosen, facts.reference
+    others = [model for model in facts.models if model.comparison is not None and model.name in inputs.predictions]
     others.sort(key=lambda model: model is not chosen)
     flips = []
     for model in others:
         assert model.comparison is not None
-        if model.comparison.reference not in held.predictions:
+        if model.comparison.reference not in inputs.predictions:
             continue
         tiles = flipped(evidence, model.name, model.comparison.reference, most=_FLIPPED_SHOWN)
         if not tiles:
             continue
         caption = (
-            f"{model.name}: {flip_text(model, found)}. {len(tiles)} are shown, the surest of each kind: the true "
+            f"{model.name}: {flip_text(model, facts)}. {len(tiles)} are shown, the surest of each kind: the true "
             f"class, then the answer of {model.comparison.reference} and of {model.name} with its confidence."
         )
         flips.append(Gallery(model=model.name, caption=caption, tiles=tiles))
     shown = chosen or reference
-    if shown is None or shown.name not in held.predictions:
+    if shown is None or shown.name not in inputs.predictions:
         return flips, None
     tiles = misclassified(evidence, shown.name, reference.name if reference else None, most=_MISCLASSIFIED_SHOWN)
     if not tiles:
         return flips, None
     names = [answer.model for answer in tiles[0].answers]
     answers = " and ".join(f"the answer of {name}" for name in names) + " with its confidence"
-    wrong = int((held.predictions[shown.name].predicted != held.truth).sum())
+    wrong = int((inputs.predictions[shown.name].predicted != inputs.truth).sum())
     caption = (
-        f"The {len(tiles)} mistakes that {shown.name} is surest of, of {wrong:,} among {len(held.truth):,} images. "
+        f"The {len(tiles)} mistakes that {shown.name} is surest of, of {wrong:,} among {len(inputs.truth):,} images. "
         f"The true class, then {answers}; some may be mistakes of the labels."
     )
     return flips, Gallery(model=shown.name, caption=caption, tiles=tiles)

@@ -84,13 +84,13 @@ def interpreter_of(name: str) -> Path | None:
       RecipeError: the variable names no program.
     """
     variable = "EDGEFM_PYTHON_" + re.sub(r"\W", "_", split(name)[0]).upper()
-    given = os.environ.get(variable)
-    if not given:
+    named = os.environ.get(variable)
+    if not named:
         return None
-    path = Path(given).expanduser()
+    path = Path(named).expanduser()
     if not path.is_file():
         raise RecipeError(
-            f"{variable} is '{given}', which is no program", hint="Give the path of a Python interpreter."
+            f"{variable} is '{named}', which is no program", hint="Give the path of a Python interpreter."
         )
     return path.absolute()  # not resolved: a virtual environment's python is a link
 

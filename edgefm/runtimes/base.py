@@ -54,7 +54,7 @@ class TensorDetails:
         return cls(**{**value, "shape": tuple(value["shape"])})
 
 
-class Session(Protocol):
+class RuntimeSession(Protocol):
     """A loaded model with one input and one or more outputs; a context manager that frees it at the end."""
 
     @property
@@ -85,7 +85,7 @@ class Session(Protocol):
     def run(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the first output for one input: `set_input`, `invoke`, `get_output`."""
 
-    def __enter__(self) -> Session: ...
+    def __enter__(self) -> RuntimeSession: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -93,7 +93,7 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class TimedInvokes:
     """What a session that times itself found.
 
     Attributes:
@@ -116,7 +116,7 @@ class TimesItself(Protocol):
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
-    ) -> Timed:
+    ) -> TimedInvokes:
         """Return the time of invokes on the input that is set; the limits are those of `timed_calls`."""
 
 
@@ -156,7 +156,7 @@ class Runtime(Protocol):
     def availability(self) -> Availability:
         """Return whether the runtime can be used here, and why not; its native library is loaded for this."""
 
-    def load(self, path: Path, *, threads: int = 1) -> Session:
+    def load(self, path: Path, *, threads: int = 1) -> RuntimeSession:
         """Return a session of a model file, its tensors allocated.
 
         Args:

@@ -17,10 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import RecipeError, RuntimeUnavailableError
+from edgefm.core.errors import RecipeError
 from edgefm.runtimes import import_runtime
-from edgefm.runtimes.base import Availability, Available, Session, TensorDetails, Timed, TimesItself, Unavailable
+from edgefm.runtimes.base import (
+    Availability,
+    Available,
+    RuntimeSession,
+    TensorDetails,
+    TimedInvokes,
+    TimesItself,
+)
 from edgefm.runtimes.random_inputs import random_input
+from edgefm.runtimes.session import check_available
 
 name = "in-turn"
 
@@ -45,9 +53,7 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
     """
     wanted = json.loads(path.read_text(encoding="utf-8"))
     module = import_runtime(wanted["runtime"])
-    usable = module.availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason)
+    check_available(module.availability())
     options = {} if wanted["kernels"] is None else {"kernels": wanted["kernels"]}
     sessions = [module.load(Path(model), threads=threads, **options) for model in wanted["models"]]
     if any(isinstance(session, TimesItself) for session in sessions):
@@ -58,7 +64,7 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
 class InTurn:
     """Loaded models; its own input and output are there for form alone."""
 
-    def __init__(self, sessions: list[Session], *, version: str) -> None:
+    def __init__(self, sessions: list[RuntimeSession], *, version: str) -> None:
         self.input = TensorDetails(name="none", dtype="float32", shape=(1,), scale=None, zero_point=None)
         self.output = self.input
         self.outputs = (self.input,)
@@ -79,7 +85,7 @@ class InTurn:
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
-    ) -> Timed:
+    ) -> TimedInvokes:
         """Return the times of invokes of the first model, the second, …, the first again, and so on.
 
         The limits are those of `edgefm.worker.timing.timed_calls`; a call is one of all models. Each input is
@@ -112,7 +118,7 @@ class InTurn:
         finally:
             if collecting:
                 gc.enable()
-        return Timed(warmup_ns=warmup, invoke_ns=samples)
+        return TimedInvokes(warmup_ns=warmup, invoke_ns=samples)
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Do nothing: each model has its own input."""

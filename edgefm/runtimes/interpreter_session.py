@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, unknown_name
 from edgefm.runtimes.base import TensorDetails
-from edgefm.runtimes.model_ends import End, Ends, check
+from edgefm.runtimes.model_ends import End, ModelEnds, check
 from edgefm.runtimes.session import BaseSession, check_threads
 from edgefm.tflite import tflite_file
 
@@ -48,7 +48,7 @@ def load(path: Path, *, module: str, title: str, threads: int, kernels: str | No
             experimental_op_resolver_type=getattr(library.OpResolverType, resolver),
         )
         source, sinks = interpreter.get_input_details(), interpreter.get_output_details()
-        check(path, Ends(inputs=[_end(tensor) for tensor in source], outputs=[_end(tensor) for tensor in sinks]))
+        check(path, ModelEnds(inputs=[_end(tensor) for tensor in source], outputs=[_end(tensor) for tensor in sinks]))
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise _explain(path, str(error), title) from error

@@ -6,11 +6,10 @@ import importlib
 import importlib.metadata
 from pathlib import Path
 
-from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes import interpreter_session
-from edgefm.runtimes.base import Availability, Available, Unavailable
+from edgefm.runtimes.base import Availability
 from edgefm.runtimes.interpreter_session import InterpreterSession
-from edgefm.runtimes.session import check_threads
+from edgefm.runtimes.session import check_available, check_threads, imported
 
 name = "litert"
 KERNELS = interpreter_session.KERNELS
@@ -26,17 +25,11 @@ def version() -> str:
 
 def availability() -> Availability:
     """Return whether LiteRT can be used here; its native library is loaded for this."""
-    try:
-        importlib.import_module(_MODULE)
-    except ImportError as error:
-        return Unavailable(f"{_PACKAGE} cannot be imported: {error}")
-    return Available()
+    return imported(_PACKAGE, _MODULE)
 
 
 def load(path: Path, *, threads: int = 1, kernels: str | None = None) -> InterpreterSession:
     """Return a session of a .tflite file with one of KERNELS; see `edgefm.runtimes.base.Runtime.load`."""
     check_threads(threads)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     return interpreter_session.load(path, module=_MODULE, title="LiteRT", threads=threads, kernels=kernels)

@@ -26,14 +26,14 @@ class End:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ends:
+class ModelEnds:
     """The inputs and outputs of a model, in its order."""
 
     inputs: Sequence[End]
     outputs: Sequence[End]
 
 
-def check(path: Path, ends: Ends) -> None:
+def check(path: Path, ends: ModelEnds) -> None:
     """Raise a ModelError where a model cannot be run one sample at a time.
 
     Raises:

@@ -66,7 +66,7 @@ def check(path: Path) -> None:
 
 def _fields(content: mmap.mmap) -> set[int] | None:
     """Return the numbers of the outermost fields; None where they are not those of ModelProto."""
-    found: set[int] = set()
+    fields: set[int] = set()
     place = 0
     while place < len(content):
         tag, place = _varint(content, place)
@@ -80,8 +80,8 @@ def _fields(content: mmap.mmap) -> set[int] | None:
             place += value
             if place > len(content):
                 raise _EndsEarlyError
-        found.add(number)
-    return found
+        fields.add(number)
+    return fields
 
 
 def _varint(content: mmap.mmap, place: int) -> tuple[int, int]:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.model_ends import End, Ends, check
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.model_ends import End, ModelEnds, check
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "openvino"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -57,15 +57,13 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
     else:
         ends = tflite_ends.read(path)
         check(path, ends)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     library = importlib.import_module("openvino")
     try:
         core = library.Core()
         model = core.read_model(str(path))
         if ends is None:
-            ends = Ends(inputs=_ends(model.inputs), outputs=_ends(model.outputs))
+            ends = ModelEnds(inputs=_ends(model.inputs), outputs=_ends(model.outputs))
             check(path, ends)
         compiled = core.compile_model(
             model,
@@ -86,7 +84,7 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
 class OpenVINOSession(BaseSession):
     """A compiled model and one request; the input lies in an array of this session that the request reads."""
 
-    def __init__(self, library: Any, compiled: Any, ends: Ends) -> None:
+    def __init__(self, library: Any, compiled: Any, ends: ModelEnds) -> None:
         self._request = compiled.create_infer_request()
         # Views of the outputs, which nobody takes, instead of copies.
         invoke = partial(self._request.infer, share_outputs=True)
@@ -115,16 +113,16 @@ class OpenVINOSession(BaseSession):
 
 def _ends(ports: Sequence[Any]) -> list[End]:
     """Return the ends of a model that came from another format than .tflite; it tells no scales."""
-    found = []
+    ends = []
     for port in ports:
         shape = tuple(int(length.get_length()) if length.is_static else -1 for length in port.partial_shape)
         dtype = np.dtype(port.element_type.to_dtype()).name
         details = TensorDetails(name=port.any_name, dtype=dtype, shape=shape, scale=None, zero_point=None)
-        found.append(End(details=details, signature=shape))
-    return found
+        ends.append(End(details=details, signature=shape))
+    return ends
 
 
-def _check_same(path: Path, ends: Ends, compiled: Any) -> None:
+def _check_same(path: Path, ends: ModelEnds, compiled: Any) -> None:
     """Raise a ModelError where OpenVINO gave an end another type or shape than it has in the file."""
     counts = (len(compiled.inputs), len(compiled.outputs))
     if counts != (len(ends.inputs), len(ends.outputs)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -9,14 +10,14 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from edgefm.core.errors import RecipeError
-from edgefm.runtimes.base import TensorDetails
+from edgefm.core.errors import RecipeError, RuntimeUnavailableError
+from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 
-_Self = TypeVar("_Self", bound="BaseSession")
+_Self = TypeVar("_Self", bound="BaseSession")  # typing.Self is not in a board's Python 3.10
 
 
 class BaseSession(ABC):
-    """A loaded model with the parts of `edgefm.runtimes.base.Session` that are the same in every runtime.
+    """A loaded model with the parts of `edgefm.runtimes.base.RuntimeSession` that are the same in every runtime.
 
     Attributes:
       input: the input tensor.
@@ -72,6 +73,22 @@ def check_threads(threads: int) -> None:
     """Raise a RecipeError for a number of threads below 1."""
     if threads < 1:
         raise RecipeError(f"threads {threads} is not allowed: it must be 1 or more")
+
+
+def check_available(availability: Availability, *, install: str | None = None) -> None:
+    """Raise a RuntimeUnavailableError where a runtime cannot be used here; `install` is the command that mends it."""
+    if isinstance(availability, Unavailable):
+        hint = None if install is None else f"Install it with: {install}"
+        raise RuntimeUnavailableError(availability.reason, hint=hint)
+
+
+def imported(package: str, module: str) -> Availability:
+    """Return whether a package's module can be imported; its native library is loaded for this."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return Unavailable(f"{package} cannot be imported: {error}")
+    return Available()
 
 
 def _closed() -> None:

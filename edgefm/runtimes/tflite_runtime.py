@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes import interpreter_session
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.runtimes.interpreter_session import InterpreterSession
 from edgefm.runtimes.native_output import captured
-from edgefm.runtimes.session import check_threads
+from edgefm.runtimes.session import check_available, check_threads
 
 name = "tflite-runtime"
 KERNELS = interpreter_session.KERNELS
@@ -72,7 +71,5 @@ def availability() -> Availability:
 def load(path: Path, *, threads: int = 1, kernels: str | None = None) -> InterpreterSession:
     """Return a session of a .tflite file with one of KERNELS; see `edgefm.runtimes.base.Runtime.load`."""
     check_threads(threads)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     return interpreter_session.load(path, module=_MODULE, title="tflite-runtime", threads=threads, kernels=kernels)

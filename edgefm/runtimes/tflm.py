@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError, RecipeError
 from edgefm.runtimes import tflite_ends
-from edgefm.runtimes.base import Availability, Available, Unavailable
-from edgefm.runtimes.model_ends import Ends, check
+from edgefm.runtimes.base import Availability
+from edgefm.runtimes.model_ends import ModelEnds, check
 from edgefm.runtimes.native_output import captured
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads, imported
 
 name = "tflm"
 INSTALL = "pip install 'edgefm[micro]'"
@@ -49,11 +49,7 @@ def version() -> str:
 
 def availability() -> Availability:
     """Return whether TFLite Micro can be used here; its native library is loaded for this."""
-    try:
-        importlib.import_module(_MODULE)
-    except ImportError as error:
-        return Unavailable(f"{_PACKAGE} cannot be imported: {error}")
-    return Available()
+    return imported(_PACKAGE, _MODULE)
 
 
 def load(path: Path, *, threads: int = 1) -> TFLMSession:
@@ -63,16 +59,14 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
         raise RecipeError(f"tflm has one thread, {threads} were asked for", hint="Choose one thread for it.")
     ends = tflite_ends.read(path)
     check(path, ends)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     return TFLMSession(_interpreter(path), ends)
 
 
 class TFLMSession(BaseSession):
     """A loaded .tflite file, its tensors in an arena."""
 
-    def __init__(self, interpreter: Any, ends: Ends) -> None:
+    def __init__(self, interpreter: Any, ends: ModelEnds) -> None:
         super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], interpreter.invoke)
         self._interpreter = interpreter
 

@@ -231,15 +231,15 @@ class _Pool:
 
     def quantiles(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return float64 [resamples, 3] for weights [resamples, rounds]."""
-        found = np.empty((len(weights), len(QUANTILES)))
+        values = np.empty((len(weights), len(QUANTILES)))
         at_once = max(1, _CELLS // len(self.samples))
         for start in range(0, len(weights), at_once):
             reached = np.cumsum(weights[start : start + at_once][:, self._origin], axis=1)
             for column, share in enumerate(QUANTILES.values()):
                 # The small slack keeps 0.9 * 10 = 9.000000000000002 at the ninth sample.
                 wanted = share * reached[:, -1:] * (1 - 1e-12)
-                found[start : start + at_once, column] = self.samples[(reached < wanted).sum(axis=1)]
-        return found
+                values[start : start + at_once, column] = self.samples[(reached < wanted).sum(axis=1)]
+        return values
 
 
 def _tango_score(second: int, first: int, total: int, difference: float) -> float:

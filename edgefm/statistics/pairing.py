@@ -11,7 +11,7 @@ LEAST_PAIRS = 6
 Turns = Sequence[Mapping[str, Any]]
 
 
-def shared(one: Turns, other: Turns) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def shared(turns: Turns, other: Turns) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Return the turns of two models that are compared, round by round.
 
     A round counts where both models have an undisturbed turn in it. Where such rounds are fewer than six or than half
@@ -19,11 +19,11 @@ def shared(one: Turns, other: Turns) -> list[tuple[Mapping[str, Any], Mapping[st
     about the same time, and many of them tell more than few undisturbed ones. Refused turns are never taken.
 
     Args:
-      one: the rounds of a model, as a record holds them ('index', 'disturbed', 'refused', 'invoke_ns').
+      turns: the rounds of a model, as a record holds them ('index', 'disturbed', 'refused', 'invoke_ns').
       other: those of the other model in the same benchmark.
     """
-    calm = _common(_calm(one), _calm(other))
-    every = _common(_last(one), _last(other))
+    calm = _common(_calm(turns), _calm(other))
+    every = _common(_last(turns), _last(other))
     return calm if len(calm) >= min(len(every), max(LEAST_PAIRS, (len(every) + 1) // 2)) else every
 
 
@@ -37,6 +37,6 @@ def _last(turns: Turns) -> dict[int, Mapping[str, Any]]:
 
 
 def _common(
-    one: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str, Any]]
+    turns: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str, Any]]
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    return [(one[index], other[index]) for index in sorted(one.keys() & other.keys())]
+    return [(turns[index], other[index]) for index in sorted(turns.keys() & other.keys())]

@@ -56,7 +56,7 @@ def signed_rank(differences: Sequence[float]) -> RankTest:
     doubled, positive = doubled[values != 0], values[values != 0] > 0
     if not doubled.size:
         return RankTest(1.0, 0.0, True)
-    total, found = int(doubled.sum()), int(doubled[positive].sum())
+    total, positive_sum = int(doubled.sum()), int(doubled[positive].sum())
     chances: NDArray[np.float64] = np.zeros(total + 1)
     chances[0] = 1.0
     reached = 0
@@ -66,8 +66,8 @@ def signed_rank(differences: Sequence[float]) -> RankTest:
         chances = (chances + shifted) / 2
         reached += int(rank)
     # Symmetric: the tail on the other side weighs as much.
-    p = 2 * float(chances[: min(found, total - found) + 1].sum())
-    return RankTest(min(1.0, p), (2 * found - total) / total, True)
+    p = 2 * float(chances[: min(positive_sum, total - positive_sum) + 1].sum())
+    return RankTest(min(1.0, p), (2 * positive_sum - total) / total, True)
 
 
 def mann_whitney(first: Sequence[float], second: Sequence[float]) -> RankTest:

@@ -85,10 +85,10 @@ def compare_paired(
     """
     assert len(rounds) == len(reference) > 0 and all(map(len, rounds)) and all(map(len, reference))
     logs = [mine - other for mine, other in zip(_log_medians(rounds), _log_medians(reference), strict=True)]
-    found = rank_tests.signed_rank(logs)
+    test = rank_tests.signed_rank(logs)
     return _comparison(
         statistics.median_ratio(rounds, reference, seed=seed),
-        found,
+        test,
         test="signed-rank, exact over all sign flips, of log ratios of round medians",
         shift=rank_tests.shift(logs),
         rounds=len(rounds),
@@ -115,11 +115,11 @@ def compare_unpaired(
     """
     assert len(rounds) and len(reference) and all(map(len, rounds)) and all(map(len, reference))
     first, second = _log_medians(rounds), _log_medians(reference)
-    found = rank_tests.mann_whitney(first, second)
+    test = rank_tests.mann_whitney(first, second)
     return _comparison(
         statistics.unpaired_median_ratio(rounds, reference, seed=seed),
-        found,
-        test=f"Mann-Whitney, {'exact' if found.exact else 'normal approximation'}, of round medians",
+        test,
+        test=f"Mann-Whitney, {'exact' if test.exact else 'normal approximation'}, of round medians",
         shift=rank_tests.shift_between(first, second),
         rounds=len(rounds),
         reference_rounds=len(reference),
@@ -150,7 +150,7 @@ def verdict(ratio: Estimate, p: float, *, margin: float = 0.0, enough: bool = Tr
 
 def _comparison(
     ratio: Estimate,
-    found: rank_tests.RankTest,
+    outcome: rank_tests.RankTest,
     *,
     test: str,
     shift: rank_tests.Shift,
@@ -164,15 +164,15 @@ def _comparison(
     return LatencyComparison(
         ratio=ratio,
         round_ratio=round_ratio,
-        p=found.p,
+        p=outcome.p,
         test=test,
-        effect=found.effect,
+        effect=outcome.effect,
         # In logarithms a difference of d is a ratio of e^d. Source: Lachin 1981, Controlled Clinical Trials 2:93-113.
         smallest_difference=None if shift.error is None else math.expm1(_ERRORS_TO_SEE * shift.error),
         rounds=rounds,
         reference_rounds=reference_rounds,
         margin=margin,
-        verdict=verdict(round_ratio, found.p, margin=margin, enough=enough),
+        verdict=verdict(round_ratio, outcome.p, margin=margin, enough=enough),
     )
 
 

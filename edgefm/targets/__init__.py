@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 
 from edgefm.core import plugins
-from edgefm.core.errors import unknown_name
+from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.targets.base import Target, TargetError
 
 ENTRY_POINT_GROUP = "edgefm.targets"
@@ -30,6 +30,30 @@ TARGETS: dict[str, str] = {
     "browser": "edgefm.targets.browser",
     "vela": "edgefm.targets.vela",
     "cortex-m": "edgefm.targets.cortex_m",
+}
+
+# What people call a target -> its address.
+_OTHER_NAMES = {
+    "android": "adb",
+    "phone": "adb",
+    "chrome": "browser",
+    "chromium": "browser",
+    "web": "browser",
+    "localhost": "host",
+    "local": "host",
+    "here": "host",
+    "pi": "ssh://pi@board",
+    "rpi": "ssh://pi@board",
+    "raspberry": "ssh://pi@board",
+    "raspberrypi": "ssh://pi@board",
+    "board": "ssh://pi@board",
+    "arm64": "qemu-aarch64",
+    "aarch64": "qemu-aarch64",
+    "qemu": "qemu-aarch64",
+    "ethos-u": "vela",
+    "npu": "vela",
+    "mcu": "cortex-m",
+    "microcontroller": "cortex-m",
 }
 
 
@@ -48,10 +72,24 @@ def target(address: str) -> Target:
     kind, _, rest = address.partition(":")
     known = modules()
     if kind not in known:
-        raise unknown_name("target", kind, known)
+        raise _unknown(address, known)
     try:
         make = importlib.import_module(known[kind]).target
     except (ImportError, AttributeError) as error:  # another package's
         raise TargetError(f"the target '{kind}' cannot be used: {known[kind]} fails: {error}") from error
-    found: Target = make(rest)
-    return found
+    opened: Target = make(rest)
+    return opened
+
+
+def _unknown(address: str, known: dict[str, str]) -> RecipeError:
+    """Return the error for an address of no known kind, with the address that is probably meant.
+
+    >>> print(_unknown("pi@board", {"host": "", "ssh": ""}))
+    unknown target 'pi@board'; did you mean 'ssh://pi@board'?
+      Known: host, ssh.
+    """
+    kind = address.partition(":")[0]
+    meant = f"ssh://{address}" if "@" in address and "/" not in address else _OTHER_NAMES.get(kind.lower())
+    if meant is None:
+        return unknown_name("target", kind, known)
+    return RecipeError(f"unknown target '{address}'; did you mean '{meant}'?", hint=f"Known: {', '.join(known)}.")

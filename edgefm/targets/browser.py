@@ -14,17 +14,17 @@ from edgefm.targets.host import HostPlace
 _RUNTIME = "litertjs"
 
 
-def target(rest: str) -> Browser:
+def target(rest: str) -> BrowserTarget:
     """Return the target; it takes no further address."""
     if rest:
         raise RecipeError(
             f"the target 'browser:{rest}' is not understood",
             hint="The target is 'browser'; EDGEFM_CHROMIUM names another Chromium or Chrome than the one on PATH.",
         )
-    return Browser()
+    return BrowserTarget()
 
 
-class Browser:
+class BrowserTarget:
     """Headless Chromium on this machine; times are read in the page, memory is the page's."""
 
     name = "browser"

@@ -31,7 +31,7 @@ def raw_outputs(
     memory_bytes: int = MEMORY_BYTES,
     label: str = "",
     progress: Progress = SILENT,
-    told: Callable[[Mapping[str, Any]], None] | None = None,
+    on_loaded: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> tuple[NDArray[Any], ...]:
     """Return the outputs that a model gives on a target, [n, ...] each in the model's own dtype, in the file's order.
 
@@ -48,7 +48,7 @@ def raw_outputs(
       memory_bytes: that the model may use above the bare runtime.
       label: told to `progress`; '' tells nothing.
       progress: receives progress.
-      told: receives what the worker tells of the loaded model (see `WorkerProcess.load`), before it is asked.
+      on_loaded: receives what the worker tells of the loaded model (see `WorkerProcess.load`), before it is asked.
     Raises:
       WorkerError: the model crashed, hung, ran out of memory or cannot be run there.
       RecipeError: no runtime has this name.
@@ -56,8 +56,8 @@ def raw_outputs(
     """
     with tempfile.TemporaryDirectory(prefix="edgefm-answers-") as name:
         folder = Path(name)
-        given = folder / "inputs.npy"
-        np.save(given, inputs)
+        inputs_file = folder / "inputs.npy"
+        np.save(inputs_file, inputs)
         with (
             target.open(runtime) as place,
             loaded(
@@ -70,10 +70,10 @@ def raw_outputs(
                 memory_bytes=memory_bytes,
             ) as (worker, loaded_model),
         ):
-            if told is not None:
-                told(loaded_model)
-            found = []
-            there = place.put(given)
+            if on_loaded is not None:
+                on_loaded(loaded_model)
+            answers = []
+            there = place.put(inputs_file)
             for start, stop in pieces(len(inputs), limit_seconds=seconds):
                 out = place.scratch("outputs.npz")
                 worker.request(
@@ -86,11 +86,11 @@ def raw_outputs(
                     out=out,
                 )
                 place.get(out, folder / "outputs.npz")
-                with np.load(folder / "outputs.npz") as held:
-                    found.append([held[str(index)] for index in range(len(held.files))])
+                with np.load(folder / "outputs.npz") as arrays:
+                    answers.append([arrays[str(index)] for index in range(len(arrays.files))])
                 if label:
                     progress.step(label, stop, len(inputs))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
 
 @contextmanager
@@ -106,5 +106,5 @@ def loaded(
 ) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
     """Give a fresh worker that has loaded a model, and what it tells of it (see `WorkerProcess.load`)."""
     with WorkerProcess(place=place, folder=folder, name="worker") as worker:
-        told = worker.load(model, runtime=runtime, threads=threads, memory_bytes=memory_bytes, seconds=seconds)
-        yield worker, told
+        facts = worker.load(model, runtime=runtime, threads=threads, memory_bytes=memory_bytes, seconds=seconds)
+        yield worker, facts

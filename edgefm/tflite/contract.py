@@ -127,8 +127,8 @@ class Contract:
         """Return how a pixel becomes an input value, in words a programmer can type."""
         if self._takes_raw_pixels():
             return "q = pixel"
-        given = "pixel" if len(self.input.shape) == 4 else "value"
-        centred = f"({given} - {self.mean:g})" if self.mean else given
+        symbol = "pixel" if len(self.input.shape) == 4 else "value"
+        centred = f"({symbol} - {self.mean:g})" if self.mean else symbol
         real = centred if self.std == 1 else f"{centred} / {self.std:g}"
         if self.input.scale is None:
             return f"x = {real}"
@@ -185,7 +185,7 @@ class Contract:
             sha256=value["sha256"],
             size_bytes=value["size_bytes"],
             input=_tensor(value["input"]),
-            outputs=tuple(_tensor(one) for one in value.get("outputs") or [value["output"]]),
+            outputs=tuple(_tensor(tensor) for tensor in value.get("outputs") or [value["output"]]),
             mean=value["preprocessing"]["mean"],
             std=value["preprocessing"]["std"],
             labels=tuple(str(label) for label in value["labels"]),
@@ -221,10 +221,10 @@ def read(model: Path) -> Contract | None:
         raise ModelError(f"the contract {path} is damaged: {error}") from error
     if contract.file != model.name:
         return None
-    found = artefacts.sha256_file(model)
-    if found != contract.sha256:
+    digest = artefacts.sha256_file(model)
+    if digest != contract.sha256:
         raise ModelError(
-            f"{model} is not the file its contract was written for: sha256 {found}, expected {contract.sha256}",
+            f"{model} is not the file its contract was written for: sha256 {digest}, expected {contract.sha256}",
             hint="Write the model again with edgefm quantize, or remove the contract.",
         )
     return contract

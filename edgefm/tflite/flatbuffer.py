@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import flatbuffers
@@ -23,7 +26,7 @@ _GRAPH_BYTES = 1 << 16
 # PLACEHOLDER_FOR_GREATER_OP_CODES: newer operators stand in `builtin_code` alone.
 _LAST_OLD_CODE = 127
 
-Content = bytes | bytearray | memoryview | mmap.mmap
+FileContent = bytes | bytearray | memoryview | mmap.mmap
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated code is untyped
@@ -43,7 +46,7 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated cod
         return int(schema.BufferEnd(builder))
 
 
-def read(content: Content) -> Any:
+def read(content: FileContent) -> Any:
     """Return a TFLite file as a `ModelT` whose buffers are views of `content`.
 
     Weights and custom options that lie behind the FlatBuffer (at an offset from the start of the file) are followed.
@@ -56,7 +59,7 @@ def read(content: Content) -> Any:
     if len(content) < 8 or bytes(content[4:8]) != IDENTIFIER:
         raise ModelError("the model is not a TFLite file: its bytes 4 to 7 are not 'TFL3'")
     whole = np.frombuffer(content, np.uint8)
-    try:
+    with _as_damage():
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         for buffer in model.buffers:
             if buffer.offset > 1:  # 0 and 1: not used
@@ -68,17 +71,19 @@ def read(content: Content) -> Any:
                     place, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
                     operator.customOptions = _behind(whole, place, size)
                 operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
-    except Exception as error:  # the generated parser raises whatever a wrong offset leads to
-        raise ModelError(
-            f"the model is damaged: its graph cannot be read ({type(error).__name__}: {error})",
-            hint="Copy or write the file again.",
-        ) from error
     return model
 
 
 def editable(content: bytes) -> Any:
-    """Return a TFLite file as a `ModelT` of its own, whose buffers can be changed in place; see `read`."""
-    return read(bytearray(content))
+    """Return a TFLite file as a `ModelT` of its own that can be changed: vectors as lists, no empty buffers to spare.
+
+    Raises:
+      ModelError: see `read`.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    with _as_damage():
+        return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
 
 
 def write(model: Any) -> bytes:
@@ -99,11 +104,17 @@ def write(model: Any) -> bytes:
 
 def operator_name(model: Any, operator: Any) -> str:
     """Return the name of an operator of a `ModelT`, e.g. 'CONV_2D'; 'CUSTOM:<its name>' for a custom one."""
-    code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    number = operator_number(model, operator)
     if number == schema.BuiltinOperator.CUSTOM:
-        return f"CUSTOM:{(code.customCode or b'').decode('utf-8', errors='replace')}"
+        return f"CUSTOM:{text(model.operatorCodes[operator.opcodeIndex].customCode)}"
     return _names(schema.BuiltinOperator).get(number, f"OPERATOR_{number}")
+
+
+def operator_number(model: Any, operator: Any) -> int:
+    """Return the number of an operator of a `ModelT` in the schema's enumeration."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    # Old files hold the number in a field of 8 bits; new ones fill both.
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 def operator_code(model: Any, builtin: int) -> int:
@@ -117,7 +128,7 @@ def operator_code(model: Any, builtin: int) -> int:
 
 def dtype(tensor: Any) -> str:
     """Return the dtype of a `TensorT`, e.g. 'float32'."""
-    return _names(schema.TensorType).get(tensor.type, str(tensor.type)).lower()
+    return _names(schema.TensorType).get(tensor.type, f"TYPE_{tensor.type}").lower()
 
 
 def elements(tensor: Any) -> int:
@@ -130,12 +141,30 @@ def indices(values: Any) -> tuple[int, ...]:
     return () if values is None else tuple(int(value) for value in values)
 
 
+def text(value: bytes | str | None) -> str:
+    """Return a string of the schema's objects, '' where it is absent."""
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value or ""
+
+
+@contextmanager
+def _as_damage() -> Iterator[None]:
+    """Raise a ModelError for whatever the generated parser raises where an offset is wrong."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(
+            f"the model is damaged: its graph cannot be read ({type(error).__name__}: {error})",
+            hint="Copy or write the file again.",
+        ) from error
+
+
 def _behind(whole: Any, offset: int, size: int) -> Any:
     if offset + size > len(whole):
         raise ValueError(f"values at byte {offset:,} reach beyond the end of the file")
     return whole[offset : offset + size]
 
 
+@cache
 def _names(enumeration: Any) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,23 @@ from edgefm.tflite import tflite_file
 
 _METADATA = "TFLITE_METADATA"
 _BITS = {
-    "FLOAT64": 64,
-    "INT64": 64,
-    "UINT64": 64,
-    "COMPLEX64": 64,
-    "COMPLEX128": 128,
-    "FLOAT32": 32,
-    "INT32": 32,
-    "UINT32": 32,
-    "FLOAT16": 16,
-    "BFLOAT16": 16,
-    "INT16": 16,
-    "UINT16": 16,
-    "INT8": 8,
-    "UINT8": 8,
-    "BOOL": 8,
-    "INT4": 4,
-    "INT2": 2,
+    "float64": 64,
+    "int64": 64,
+    "uint64": 64,
+    "complex64": 64,
+    "complex128": 128,
+    "float32": 32,
+    "int32": 32,
+    "uint32": 32,
+    "float16": 16,
+    "bfloat16": 16,
+    "int16": 16,
+    "uint16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "bool": 8,
+    "int4": 4,
+    "int2": 2,
 }
 
 
@@ -168,12 +167,13 @@ def inspect(model: Path) -> Inspection:
     model = Path(model)
     tflite_file.check(model)
     content = model.read_bytes()
-    from ai_edge_litert.schema_py_generated import ModelT
+    from edgefm.tflite import flatbuffer  # the rest of this module needs nothing but numpy
 
     try:
-        parsed = ModelT.InitFromPackedBuf(content, 0)
-        return _inspect(model, content, parsed)
-    except Exception as error:  # the generated parser raises whatever a wrong offset leads to
+        return _inspect(model, content, flatbuffer.read(content))
+    except ModelError as error:
+        raise ModelError(error.message.replace("the model", str(model), 1), hint=error.hint) from error
+    except Exception as error:  # whatever a wrong number in a table leads to
         raise ModelError(
             f"{model} is damaged: its graph cannot be read ({type(error).__name__}: {error})",
             hint="Copy or write the file again.",
@@ -216,18 +216,20 @@ def macs_of(name: str, inputs: Sequence[Sequence[int]], output: Sequence[int], *
 
 
 def _inspect(path: Path, content: bytes, parsed: Any) -> Inspection:
+    from edgefm.tflite.flatbuffer import indices, text
+
     graph = parsed.subgraphs[0]
     tensors = tuple(_tensor(index, tensor, parsed.buffers) for index, tensor in enumerate(graph.tensors))
-    operators = _operators(graph, parsed.operatorCodes, tensors)
-    metadata = tuple(_text(entry.name) for entry in parsed.metadata or [])
+    operators = _operators(parsed, tensors)
+    metadata = tuple(text(entry.name) for entry in parsed.metadata or [])
     # Several tensors can share one buffer; buffer 0 is the empty one by convention.
     buffers = {tensor.buffer: tensors[i].size_bytes for i, tensor in enumerate(graph.tensors) if tensors[i].constant}
     return Inspection(
         path=str(path),
         size_bytes=len(content),
-        description=_text(parsed.description),
-        inputs=_indices(graph.inputs),
-        outputs=_indices(graph.outputs),
+        description=text(parsed.description),
+        inputs=indices(graph.inputs),
+        outputs=indices(graph.outputs),
         operators=operators,
         tensors=tensors,
         macs=sum(operator.macs for operator in operators),
@@ -241,20 +243,18 @@ def _inspect(path: Path, content: bytes, parsed: Any) -> Inspection:
 
 
 def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> TensorInfo:
-    dtype = _names("TensorType").get(tensor.type, f"TYPE_{tensor.type}")
-    shape = _indices(tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature)
-    buffer = buffers[tensor.buffer]
-    stored = 0 if buffer.data is None else len(buffer.data)
-    if buffer.size > 1:  # the values lie behind the FlatBuffer
-        stored = int(buffer.size)
-    elements = math.prod(_indices(tensor.shape))
+    from edgefm.tflite.flatbuffer import dtype, elements, indices, text
+
+    shape = indices(tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature)
+    data = buffers[tensor.buffer].data
+    stored = 0 if data is None else len(data)
     return TensorInfo(
         index=index,
-        name=_text(tensor.name),
-        dtype=dtype.lower(),
+        name=text(tensor.name),
+        dtype=dtype(tensor),
         shape=shape,
         constant=stored > 0,
-        size_bytes=stored or math.ceil(elements * _BITS.get(dtype, 0) / 8),
+        size_bytes=stored or math.ceil(elements(tensor) * _BITS.get(dtype(tensor), 0) / 8),
         quantization=_quantization(tensor.quantization),
     )
 
@@ -272,31 +272,29 @@ def _quantization(parameters: Any) -> TensorQuantization | None:
     )
 
 
-def _operators(graph: Any, codes: Sequence[Any], tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo, ...]:
+def _operators(model: Any, tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo, ...]:
+    from edgefm.tflite.flatbuffer import indices, operator_name, operator_number
+
+    graph = model.subgraphs[0]
     # The constants that each tensor is made of: itself, or what an operator on constants alone unpacks.
     constants: dict[int, frozenset[int]] = {t.index: frozenset([t.index]) for t in tensors if t.constant}
-    found = []
+    operators = []
     for index, operator in enumerate(graph.operators or []):
-        code = codes[operator.opcodeIndex]
-        # Old files hold the number in a field of 8 bits; new ones fill both.
-        opcode = max(code.builtinCode, code.deprecatedBuiltinCode)
-        name = _names("BuiltinOperator").get(opcode, f"OPERATOR_{opcode}")
-        if name == "CUSTOM":
-            name = f"CUSTOM:{_text(code.customCode)}"
-        inputs = tuple(i for i in _indices(operator.inputs) if i >= 0)
-        outputs = _indices(operator.outputs)
+        name = operator_name(model, operator)
+        inputs = tuple(i for i in indices(operator.inputs) if i >= 0)
+        outputs = indices(operator.outputs)
         weights = frozenset().union(*(constants.get(i, frozenset()) for i in inputs))
         unpacks = bool(inputs) and all(i in constants for i in inputs)
         if unpacks:
             constants.update(dict.fromkeys(outputs, weights))
         # `shape` holds a 1 where the signature, which is shown, has a dynamic -1.
-        shapes = [_indices(graph.tensors[i].shape) for i in inputs]
-        output = _indices(graph.tensors[outputs[0]].shape) if outputs else ()
+        shapes = [indices(graph.tensors[i].shape) for i in inputs]
+        output = indices(graph.tensors[outputs[0]].shape) if outputs else ()
         adjoint = bool(getattr(operator.builtinOptions, "adjX", False)) if name == "BATCH_MATMUL" else False
-        found.append(
+        operators.append(
             OperatorInfo(
                 index=index,
-                opcode=int(opcode),
+                opcode=operator_number(model, operator),
                 name=name,
                 inputs=inputs,
                 outputs=outputs,
@@ -305,7 +303,7 @@ def _operators(graph: Any, codes: Sequence[Any], tensors: Sequence[TensorInfo]) 
                 activation_bytes=0 if unpacks else sum(tensors[i].size_bytes for i in outputs),
             )
         )
-    return tuple(found)
+    return tuple(operators)
 
 
 def _working_set(operator: OperatorInfo, tensors: Sequence[TensorInfo], operators: Sequence[OperatorInfo]) -> int:
@@ -322,22 +320,3 @@ def _associated_files(content: bytes) -> tuple[str, ...]:
             return tuple(archive.namelist())
     except zipfile.BadZipFile:
         return ()
-
-
-@cache
-def _names(enumeration: str) -> Mapping[int, str]:
-    """Return the names of an enumeration of the schema by number."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    values = vars(getattr(schema, enumeration))
-    return {value: name for name, value in values.items() if isinstance(value, int)}
-
-
-def _indices(values: Any) -> tuple[int, ...]:
-    return () if values is None else tuple(int(value) for value in values)
-
-
-def _text(value: bytes | str | None) -> str:
-    if value is None:
-        return ""
-    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import struct
+from itertools import islice
 from pathlib import Path
-from typing import Any
+
+from edgefm.tflite import schema_fields
+from edgefm.tflite.tables import DAMAGES, Table
 
 NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -24,69 +26,38 @@ def normalization(path: Path) -> tuple[float, float] | None:
     try:
         block = _metadata(content)
         return None if block is None else _read(block)
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError):
+    except DAMAGES:
         return None  # damaged metadata say nothing
 
 
 def _metadata(content: bytes) -> bytes | None:
-    from ai_edge_litert.schema_py_generated import Model
-
-    model = Model.GetRootAs(content, 0)
-    for index in range(min(model.MetadataLength(), _MOST_ENTRIES)):
-        entry = model.Metadata(index)
-        if entry.Name() == NAME.encode():
-            buffer = model.Buffers(entry.Buffer())
-            if buffer.Size() > 1:
-                return content[buffer.Offset() : buffer.Offset() + buffer.Size()]
-            data = buffer.DataAsNumpy()
-            return bytes(data) if buffer.DataLength() else None
+    model = Table.root(content)
+    for entry in islice(model.tables(schema_fields.MODEL_METADATA), _MOST_ENTRIES):
+        if entry.text(schema_fields.METADATA_NAME, errors="replace") == NAME:
+            index = entry.number(schema_fields.METADATA_BUFFER, "<I") or 0
+            buffer = model.tables(schema_fields.MODEL_BUFFERS)[index]
+            start, length = buffer.extent(schema_fields.BUFFER_DATA) or (0, 0)
+            size = buffer.number(schema_fields.BUFFER_SIZE, "<Q") or 0
+            if size > 1:  # it lies behind the FlatBuffer
+                start, length = buffer.number(schema_fields.BUFFER_OFFSET, "<Q") or 0, size
+            return content[start : start + length] if length else None
     return None
 
 
 def _read(block: bytes) -> tuple[float, float] | None:
-    import flatbuffers.number_types as types
-    from flatbuffers import encode
-    from flatbuffers.table import Table
-
     if block[4:8] != _IDENTIFIER:
         return None
-    table = Table(block, encode.Get(types.UOffsetTFlags.packer_type, block, 0))
+    table = Table.root(block)
     for number in (_MODEL_SUBGRAPHS, _SUBGRAPH_INPUTS):
-        items = _tables(table, number)
-        if not items:
+        entries = table.tables(number)
+        if not entries:
             return None
-        table = items[0]
-    for unit in _tables(table, _TENSOR_PROCESS_UNITS):
-        kind = unit.Offset(4 + 2 * _UNIT_TYPE)
-        place = unit.Offset(4 + 2 * _UNIT_OPTIONS)
-        if not kind or not place or unit.Get(types.Uint8Flags, kind + unit.Pos) != _NORMALIZATION_TYPE:
+        table = entries[0]
+    for unit in islice(table.tables(_TENSOR_PROCESS_UNITS), _MOST_ENTRIES):
+        options = unit.table(_UNIT_OPTIONS)
+        if options is None or unit.number(_UNIT_TYPE, "<B") != _NORMALIZATION_TYPE:
             continue
-        options = Table(block, unit.Indirect(place + unit.Pos))
-        mean, std = _floats(options, _NORMALIZATION_MEAN), _floats(options, _NORMALIZATION_STD)
+        mean, std = set(options.floats(_NORMALIZATION_MEAN)), set(options.floats(_NORMALIZATION_STD))
         if len(mean) == 1 and len(std) == 1:
             return mean.pop(), std.pop()
     return None
-
-
-def _tables(table: Any, number: int) -> list[Any]:
-    """Return the tables in a vector field."""
-    from flatbuffers.table import Table
-
-    place = table.Offset(4 + 2 * number)
-    if not place:
-        return []
-    start = table.Vector(place)
-    count = min(table.VectorLen(place), _MOST_ENTRIES)
-    return [Table(table.Bytes, table.Indirect(start + 4 * index)) for index in range(count)]
-
-
-def _floats(table: Any, number: int) -> set[float]:
-    """Return the different values in a vector of floats."""
-    from flatbuffers.number_types import Float32Flags
-
-    place = table.Offset(4 + 2 * number)
-    if not place:
-        return set()
-    start = table.Vector(place)
-    count = min(table.VectorLen(place), _MOST_ENTRIES)
-    return {float(table.Get(Float32Flags, start + 4 * index)) for index in range(count)}

@@ -211,11 +211,11 @@ def _check_shapes(name: str, model: Any, *, classes: int, input_shape: tuple[int
             f"the teacher '{name}' takes inputs of shape {_shape(own)}, its student {_shape(input_shape)}",
             hint="Choose a teacher that was trained on the same data.",
         )
-    found = model.outputs[0].shape[-1]
-    if found != classes:
+    answered = model.outputs[0].shape[-1]
+    if answered != classes:
         raise ModelError(
-            f"the teacher '{name}' answers {found} classes (output {_shape(tuple(model.outputs[0].shape[1:]))}), its "
-            f"student {classes}",
+            f"the teacher '{name}' answers {answered} classes (output "
+            f"{_shape(tuple(model.outputs[0].shape[1:]))}), its student {classes}",
             hint="Choose a teacher that was trained for the same classes.",
         )
 

@@ -197,10 +197,10 @@ def _make_deterministic() -> None:
 
 def _batches(images: NDArray[np.uint8], targets: NDArray[np.float32], batch_size: int) -> Iterator[tuple[Any, Any]]:
     """Yield batches cut on the device from an epoch that is moved there once; the odd rest is left out."""
-    held, wanted = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(targets)
+    inputs, wanted = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(targets)
     shape, classes = (batch_size, *images.shape[1:]), (batch_size, targets.shape[1])
     for start in range(0, len(images) - batch_size + 1, batch_size):
-        yield keras.ops.slice(held, (start, 0, 0, 0), shape), keras.ops.slice(wanted, (start, 0), classes)
+        yield keras.ops.slice(inputs, (start, 0, 0, 0), shape), keras.ops.slice(wanted, (start, 0), classes)
 
 
 def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, recipe: Training) -> NoReturn:

@@ -72,10 +72,10 @@ def train_run(
         }
         inputs = {"dataset": dataset.sha256, **teachers}
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
-        done = run.find(key)
-        if done is not None:
-            progress.note(f"{run.folder(done)} already holds this training: nothing to do")
-            return done
+        finished = run.find(key)
+        if finished is not None:
+            progress.note(f"{run.folder(finished)} already holds this training: nothing to do")
+            return finished
         if partial.exists() and not resume and _epochs_done(partial):
             raise RunError(
                 f"{partial} holds a stopped training",
@@ -119,15 +119,15 @@ class Stopped:
         source: DataSource | None = None,
     ) -> None:
         """Raise a RecipeError where something is given that differs from the stopped training; None fits all."""
-        given: dict[str, Any] = {"backend": backend, "precision": precision}
+        settings: dict[str, Any] = {"backend": backend, "precision": precision}
         mine: dict[str, Any] = {"backend": self.backend, "precision": self.precision}
         if source is not None:
-            given |= {"data": source.where}
+            settings |= {"data": source.where}
             mine |= {"data": self.source.where}
         if recipe is not None:
-            given |= recipe.to_json()["params"]
+            settings |= recipe.to_json()["params"]
             mine |= self.recipe.to_json()["params"]
-        for name, value in given.items():
+        for name, value in settings.items():
             if value is not None and value != mine[name]:
                 raise RecipeError(
                     f"the stopped training has {name} {mine[name]}; {value} was given with --resume",

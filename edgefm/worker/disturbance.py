@@ -41,23 +41,23 @@ class Watch:
         """
         wall_ns = time.perf_counter_ns() - self._wall_ns
         cpu_ns = time.process_time_ns() - self._cpu_ns
-        found: dict[str, Any] = {"wall_ns": wall_ns, "cpu_ns": cpu_ns}
+        conditions: dict[str, Any] = {"wall_ns": wall_ns, "cpu_ns": cpu_ns}
         switches = _involuntary_switches()
         if switches is not None and self._switches is not None:
-            found["involuntary_switches"] = switches - self._switches
+            conditions["involuntary_switches"] = switches - self._switches
         ticks = _ticks()
         if ticks is not None and self._ticks is not None:
             spent = [after - before for before, after in zip(self._ticks, ticks, strict=True)]
             total = max(1, sum(spent))
             busy = total - spent[_IDLE] - spent[_IOWAIT] - spent[_STEAL]
             per_second = os.sysconf("SC_CLK_TCK")
-            found["stolen_ticks"] = spent[_STEAL]
-            found["stolen_share"] = round(spent[_STEAL] / total, 4)
+            conditions["stolen_ticks"] = spent[_STEAL]
+            conditions["stolen_share"] = round(spent[_STEAL] / total, 4)
             # Both are rounded to ticks; a small negative difference is none.
             other = max(0.0, busy - cpu_ns / 1e9 * per_second)
-            found["other_ticks"] = round(other, 1)
-            found["other_cores"] = round(other / per_second / (wall_ns / 1e9), 3)
-        return found
+            conditions["other_ticks"] = round(other, 1)
+            conditions["other_cores"] = round(other / per_second / (wall_ns / 1e9), 3)
+        return conditions
 
 
 def reasons(conditions: Mapping[str, Any], *, threads: int, cores: int) -> list[str]:
@@ -68,17 +68,17 @@ def reasons(conditions: Mapping[str, Any], *, threads: int, cores: int) -> list[
       threads: of the runtime; with several, waiting for each other is part of the time.
       cores: that the process may use.
     """
-    found = []
+    causes = []
     off = 1 - conditions["cpu_ns"] / max(1, conditions["wall_ns"])
     if threads == 1 and off > OFF_PROCESSOR_SHARE:
-        found.append(f"kept off the processor for {100 * off:.1f} % of its turn")
+        causes.append(f"kept off the processor for {100 * off:.1f} % of its turn")
     stolen = conditions.get("stolen_share", 0.0)
     if stolen > STOLEN_SHARE and conditions["stolen_ticks"] >= STOLEN_TICKS:
-        found.append(f"the hypervisor took {100 * stolen:.1f} % of the machine's time away")
+        causes.append(f"the hypervisor took {100 * stolen:.1f} % of the machine's time away")
     others = conditions.get("other_cores", 0.0)
     if others > OTHERS_SHARE * max(1, cores - threads) and conditions["other_ticks"] >= OTHERS_TICKS:
-        found.append(f"other programs used {others:.1f} of {cores} cores")
-    return found
+        causes.append(f"other programs used {others:.1f} of {cores} cores")
+    return causes
 
 
 def _ticks() -> list[int] | None:

@@ -24,16 +24,16 @@ def domains() -> tuple[tuple[Path, int], ...] | str:
     packages = [zone for zone in zones if _name(zone).startswith("package")]  # not 'psys', which holds the packages
     if not packages:
         return "the machine shows no energy counter (no /sys/class/powercap/intel-rapl)"
-    found = []
+    counters = []
     for package in packages:
         try:
             int((package / "energy_uj").read_text())
-            found.append((package / "energy_uj", int((package / "max_energy_range_uj").read_text())))
+            counters.append((package / "energy_uj", int((package / "max_energy_range_uj").read_text())))
         except PermissionError:
             return "only root may read the energy counter here"
         except (OSError, ValueError) as error:
             return f"the energy counter cannot be read: {error}"
-    return tuple(found)
+    return tuple(counters)
 
 
 def _name(zone: Path) -> str:
@@ -68,9 +68,9 @@ class Meter:
     """Reads the counters twice; the difference is the energy between."""
 
     def __init__(self) -> None:
-        found = domains()
-        self.reason = found if isinstance(found, str) else None
-        self._domains = () if isinstance(found, str) else found
+        counters = domains()
+        self.reason = counters if isinstance(counters, str) else None
+        self._domains = () if isinstance(counters, str) else counters
 
     def start(self) -> None:
         """Read the counters."""

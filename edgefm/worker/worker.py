@@ -40,11 +40,13 @@ from numpy.typing import NDArray
 from edgefm.core import environment
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes import import_runtime
-from edgefm.runtimes.base import Session, TakesMany, TellsFacts, TimesItself, Unavailable
+from edgefm.runtimes.base import RuntimeSession, TakesMany, TellsFacts, TimesItself, Unavailable
 from edgefm.runtimes.random_inputs import random_input
+from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.tflite.contract import Contract, dequantize
 from edgefm.worker import disturbance
 from edgefm.worker.energy import Meter, of_invoke
+from edgefm.worker.memory import limit_memory, memory, reset_peak
 from edgefm.worker.timing import timed_calls
 
 PROTOCOL = 3
@@ -53,14 +55,13 @@ ANSWER = np.dtype([("predicted", "<i4"), ("confidence", "<f4")])
 COMMANDS = ("load", "feed", "samples", "classify", "answer", "outputs", "peak", "macs", "environment")
 _ENCODED_AT_ONCE = 256
 _THRESHOLD = 0.5
-_STATUS = Path("/proc/self/status")
 
 
-class _Worker:
+class _LoadedWorker:
     """The state of a worker: one session and what feeds it."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: RuntimeSession | None = None
         self.contract: Contract | None = None
         self.pictures: NDArray[Any] | None = None
         self.inputs: tuple[str, NDArray[Any]] | None = None
@@ -81,8 +82,8 @@ class _Worker:
         # A browser is a process of its own: it reserves far more addresses than it uses, and the model lies there.
         here = getattr(module, "LIMITS_MEMORY", True)
         if here:
-            _limit_memory(memory_bytes)
-        _reset_peak()
+            limit_memory(memory_bytes)
+        reset_peak()
         bare_bytes, _ = memory()
         options: dict[str, Any] = {} if kernels is None else {"kernels": kernels}
         started = time.perf_counter_ns()
@@ -238,18 +239,18 @@ class _Worker:
         session = self._loaded()
         if self.inputs is None or self.inputs[0] != inputs:
             self.inputs = (inputs, np.load(inputs, mmap_mode="r"))
-        given = self.inputs[1]
-        if given.dtype.name != session.input.dtype or given.shape[1:] != session.input.shape[1:]:
+        samples = self.inputs[1]
+        if samples.dtype.name != session.input.dtype or samples.shape[1:] != session.input.shape[1:]:
             raise ModelError(
-                f"inputs of {given.dtype.name} {list(given.shape[1:])} do not fit: the model takes "
+                f"inputs of {samples.dtype.name} {list(samples.shape[1:])} do not fit: the model takes "
                 f"{session.input.dtype} {list(session.input.shape[1:])}"
             )
         if isinstance(session, TakesMany):
-            many = session.outputs_of(np.array(given[start:stop]))
+            many = session.outputs_of(np.array(samples[start:stop]))
         else:
             answers = []
             for index in range(start, stop):
-                session.set_input(np.array(given[index : index + 1]))
+                session.set_input(np.array(samples[index : index + 1]))
                 session.invoke()
                 answers.append(session.get_outputs())
             places = range(len(session.outputs))
@@ -275,28 +276,9 @@ class _Worker:
         except ModelError:  # a runtime may take other formats
             return {"macs": None}
 
-    def _loaded(self) -> Session:
+    def _loaded(self) -> RuntimeSession:
         assert self.session is not None, "no model is loaded"
         return self.session
-
-
-def memory() -> tuple[int, int]:
-    """Return (present, greatest so far) resident set of this process in bytes.
-
-    On Linux from /proc (VmRSS, VmHWM; the kernel batches the counting, so that they are exact to a few hundred
-    KB). Elsewhere the present figure is psutil's, the greatest the system's own (getrusage or the peak working set).
-    """
-    if _STATUS.exists():
-        fields = _status()
-        return fields["VmRSS"], fields["VmHWM"]
-    import psutil
-
-    info = psutil.Process().memory_info()
-    if hasattr(info, "peak_wset"):
-        return int(info.rss), int(info.peak_wset)
-    import resource
-
-    return int(info.rss), int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _of_one_score(answers: NDArray[Any]) -> None:
@@ -308,7 +290,7 @@ def _of_one_score(answers: NDArray[Any]) -> None:
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until they end."""
-    worker = _Worker()
+    worker = _LoadedWorker()
     commands: dict[str, Callable[..., dict[str, Any]]] = {name: getattr(worker, name) for name in COMMANDS}
     _send(answers, {"ok": True, "protocol": PROTOCOL})
     for line in requests:
@@ -329,39 +311,6 @@ def _send(answers: IO[str], answer: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _status() -> dict[str, int]:
-    """Return the sizes in /proc/self/status in bytes."""
-    fields = {}
-    for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if value.endswith(" kB"):
-            fields[name] = int(value.removesuffix(" kB")) * 1024
-    return fields
-
-
-def _reset_peak() -> None:
-    """Let the kernel count the peak anew (proc(5), clear_refs); where it may not, the import's peak stays in."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def _limit_memory(above_present_bytes: int) -> None:
-    """Limit the address space to what is in use now and `above_present_bytes` more, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    if not _STATUS.exists():
-        return
-    limit = _status()["VmSize"] + above_present_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
 def _isolate() -> None:
     """Leave Ctrl-C to the parent, write no core file, and end with the parent even from within native code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -370,11 +319,9 @@ def _isolate() -> None:
     except ImportError:  # Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL))
+    end = end_with_parent()
+    if end is not None:
+        end()
 
 
 def main() -> None:

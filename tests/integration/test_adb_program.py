@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgefm.runtimes import android_benchmark
-from edgefm.runtimes.android_benchmark.adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice
 from tests.fixtures import tiny_models
 from tests.fixtures.fake_adb import phone
 from tests.fixtures.fake_adb.adbd import Adbd
@@ -55,7 +55,7 @@ def adbd(request: pytest.FixtureRequest, server: None, tmp_path: Path) -> Iterat
 
 
 def test_shell_passes_words_output_and_status(adbd: Adbd) -> None:
-    device = Device(adbd.serial)
+    device = AndroidDevice(adbd.serial)
     done = device.shell("""echo "it's"; echo 'a  "b" $c' >&2; (exit 7)""", doing="asking")
     assert (done.output, done.status) == ('it\'s\na  "b" $c', 7)
     assert device.shell("true", doing="asking").output == ""
@@ -63,7 +63,7 @@ def test_shell_passes_words_output_and_status(adbd: Adbd) -> None:
 
 
 def test_files_of_any_content_go_there_and_back(adbd: Adbd, tmp_path: Path) -> None:
-    device = Device(adbd.serial)
+    device = AndroidDevice(adbd.serial)
     for name, content in (("it's a $file", bytes(range(256)) * 4_000), ("-empty", b"")):
         (tmp_path / name).write_bytes(content)
         device.push(tmp_path / name, f"{phone.TMP}/there")
@@ -90,13 +90,13 @@ def test_model_is_timed_and_answers(adbd: Adbd, tmp_path: Path, monkeypatch: pyt
 def test_copy_that_the_device_refuses_is_told(adbd: Adbd, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     with pytest.raises(AdbError, match=r"copying file to it failed: adb: error: failed to copy .*couldn't create file"):
-        Device(adbd.serial).push(tmp_path / "file", f"{phone.TMP}/nowhere/file")
+        AndroidDevice(adbd.serial).push(tmp_path / "file", f"{phone.TMP}/nowhere/file")
     with pytest.raises(AdbError, match=r"failed: adb: error: remote object .*nowhere. does not exist"):
-        Device(adbd.serial).pull(f"{phone.TMP}/nowhere", tmp_path / "back", size=7)
+        AndroidDevice(adbd.serial).pull(f"{phone.TMP}/nowhere", tmp_path / "back", size=7)
 
 
 def test_device_that_goes_away_in_a_command_is_told(adbd: Adbd) -> None:
-    device = Device(adbd.serial)
+    device = AndroidDevice(adbd.serial)
     adbd.before_shell = lambda line: adbd.unplug()
     with pytest.raises(AdbError, match="asking failed: error: closed before it was done; the device went away"):
         device.shell("echo half; sleep 1; echo done", doing="asking")
@@ -106,9 +106,9 @@ def test_device_that_goes_away_in_a_command_is_told(adbd: Adbd) -> None:
 
 def test_no_device_is_told(server: None) -> None:
     with pytest.raises(AdbError, match=r"adb finds no device|is offline"):
-        Device()
+        AndroidDevice()
     with pytest.raises(AdbError, match=r"nobody|no device"):
-        Device("nobody")
+        AndroidDevice("nobody")
 
 
 def test_fake_adb_says_what_the_real_one_says(server: None, tmp_path: Path) -> None:

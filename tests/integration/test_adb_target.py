@@ -23,7 +23,7 @@ from edgefm.runtimes import android_benchmark, litert
 from edgefm.runtimes.android_benchmark import session as android_session
 from edgefm.runtimes.android_benchmark.adb import AdbError
 from edgefm.runtimes.android_benchmark.session import AndroidSession
-from edgefm.runtimes.base import Available, Timed, Unavailable
+from edgefm.runtimes.base import Available, TimedInvokes, Unavailable
 from edgefm.targets.adb import AdbPlace
 from edgefm.targets.base import TargetError
 from edgefm.targets.raw_outputs import raw_outputs
@@ -80,7 +80,7 @@ def _session(model: Path) -> Iterator[AndroidSession]:
         yield session
 
 
-def _times(session: AndroidSession, **limits: int) -> Timed:
+def _times(session: AndroidSession, **limits: int) -> TimedInvokes:
     given = {"warmup_calls": 3, "least_calls": 4, "least_ns": 0, "most_calls": 100, "most_ns": 60 * 10**9, **limits}
     return session.timed_invokes(**given)
 

@@ -78,6 +78,7 @@ def _by_name(measurement: harness.Measurement) -> dict[str, dict[str, Any]]:
     return {model["name"]: model for model in measurement.record["models"]}
 
 
+@pytest.mark.serial
 def test_measure_real_models_agrees_with_numpy(tmp_path: Path) -> None:
     dataset = _dataset(10)
     generator = np.random.default_rng(3)
@@ -276,6 +277,7 @@ def _await_worker(parent: int) -> psutil.Process:
     raise AssertionError("no worker came up")
 
 
+@pytest.mark.serial
 def test_worker_waiting_for_its_turn_uses_no_processor_time(tmp_path: Path) -> None:
     model = _file(tmp_path, "m", tiny_models.enhanced_cnn())
     with HostPlace() as place, WorkerProcess(place=place, folder=tmp_path, name="w") as worker:

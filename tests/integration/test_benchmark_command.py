@@ -136,7 +136,7 @@ def test_benchmark_run_stopped_leaves_no_partial_step(trained: RunDirectory, mon
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(artefacts, "write_bytes", full)
-    assert _command(str(trained.path), "--rounds", "1") == 2
+    assert _command(str(trained.path), "--rounds-at-most", "1") == 2
     assert sorted(path.name for path in trained.path.iterdir() if path.is_dir()) == ["00-quantize"]
 
 
@@ -160,7 +160,7 @@ def test_benchmark_command_on_latest_run_prints_table_and_report(
 
     monkeypatch.setattr(Run, "report", report)
     monkeypatch.chdir(trained.path.parent.parent)
-    assert _command("--rounds", "2") == 0
+    assert _command("--rounds-at-most", "2") == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if line.startswith(("float32", "int8", "---"))) <= 100
     assert any(line.startswith("int8_w8a8") and line.rstrip().endswith("ok") for line in lines)
@@ -174,10 +174,10 @@ def test_benchmark_command_without_plotting_library_gives_the_hint(
         raise missing_extra("matplotlib", "report")
 
     monkeypatch.setattr(Run, "report", report)
-    assert _command(str(trained.path), "--rounds", "1", "--json") == 0
+    assert _command(str(trained.path), "--rounds-at-most", "1", "--json") == 0
     out = json.loads(capsys.readouterr().out)
     record.validate(out)
-    assert _command(str(trained.path), "--rounds", "1") == 0
+    assert _command(str(trained.path), "--rounds-at-most", "1") == 0
     assert "pip install 'edgefm[report]'" in capsys.readouterr().out
 
 
@@ -188,7 +188,7 @@ def test_benchmark_command_failed_model_is_exit_code_1(
     cut = tmp_path / "cut.tflite"
     cut.write_bytes(good.read_bytes()[:5000])
     out = tmp_path / "out"
-    assert _command(str(good), str(cut), "--rounds", "1", "--latency-only", "--out", str(out)) == 1
+    assert _command(str(good), str(cut), "--rounds-at-most", "1", "--latency-only", "--out", str(out)) == 1
     printed = capsys.readouterr().out
     assert "cut failed: " in printed and "cut off or damaged" in printed
     names = {model["name"]: model["status"] for model in record.read(out / "record.json")["models"]}

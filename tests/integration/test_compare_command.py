@@ -40,7 +40,7 @@ def test_compare_command_measures_two_files_and_finds_the_slower(
 ) -> None:
     out = tmp_path / "out"
     # The larger file is worse whatever the machine does; on a busy one, rounds may be too few to decide latency.
-    assert _command(*files, "--latency-only", "--rounds", "6", "--json", "--out", str(out)) == 1
+    assert _command(*files, "--latency-only", "--rounds-at-most", "6", "--json", "--out", str(out)) == 1
     found = json.loads(capsys.readouterr().out)
     schema = json.loads((Path(record.__file__).parents[1] / "schemas" / "comparison-1.schema.json").read_text())
     Draft202012Validator(schema).validate(found)
@@ -67,7 +67,7 @@ def test_compare_and_gate_commands_measure_onnx_files(tmp_path: Path, capsys: py
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         (tmp_path / f"{name}.onnx").write_bytes(made.SerializeToString())
     files = [str(tmp_path / f"{name}.onnx") for name in "ab"]
-    how = ("--runtime", "onnxruntime", "--latency-only", "--rounds", "1", "--json")
+    how = ("--runtime", "onnxruntime", "--latency-only", "--rounds-at-most", "1", "--json")
     assert _command(*files, *how) == 1
     [pair] = json.loads(capsys.readouterr().out)["pairs"]
     aspects = {one["name"]: one for one in pair["aspects"]}
@@ -83,7 +83,7 @@ def test_compare_command_of_a_file_that_cannot_be_measured_is_exit_code_2(
 ) -> None:
     cut = tmp_path / "cut.tflite"
     cut.write_bytes(Path(files[0]).read_bytes()[:1000])
-    assert _command(files[0], str(cut), "--latency-only", "--rounds", "1") == 2
+    assert _command(files[0], str(cut), "--latency-only", "--rounds-at-most", "1") == 2
     assert "could not be compared: cut: " in capsys.readouterr().out
 
 

@@ -73,11 +73,11 @@ def test_target_of_a_plugin_estimates_and_runs_nothing(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("plugin")
 def test_pass_of_a_plugin_returns_a_new_model_and_counts_on_it() -> None:
     import keras
-    from my_pass import Round, round_kernels
+    from my_pass import Round, run
 
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8, name="dense")])
     before = model.get_weights()[0].copy()
-    result = round_kernels(model, Round(digits=2), small_fashion_mnist(train=20, validation=10, test=10), seed=0)
+    result = run(model, Round(digits=2), small_fashion_mnist(train=20, validation=10, test=10), seed=0)
     after = result.model.get_weights()[0]
     np.testing.assert_array_equal(model.get_weights()[0], before)
     # Half a unit of two binary digits: 1/8 of a mantissa, which is 1/2 or more.
@@ -86,7 +86,6 @@ def test_pass_of_a_plugin_returns_a_new_model_and_counts_on_it() -> None:
     assert Round.from_json(Round(digits=5).to_json()) == Round(digits=5)
 
 
-@pytest.mark.xfail(strict=True, reason="passes are not found through entry points yet")
 @pytest.mark.usefixtures("plugin")
 def test_pass_of_a_plugin_is_known_to_recipes_by_its_entry_point() -> None:
     from edgefm.recipes import Quantization

@@ -69,7 +69,7 @@ def test_gate_command_measures_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         paths[-1].write_bytes(tiny_models.dense(weights, picture=(28, 28, 1)))
     budget = tmp_path / "budget.toml"
     budget.write_text('baseline = "base"\n[models.m]\np50_ratio = 0.9\nsize_bytes = 100_000\n')
-    options = ("--budget", str(budget), "--latency-only", "--rounds", "6", "--json")
+    options = ("--budget", str(budget), "--latency-only", "--rounds-at-most", "6", "--json")
     assert _command(*(str(path) for path in paths), *options) == 0
     checks = {check["key"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     # A busy machine may take rounds away, and leave too few to decide.
@@ -184,7 +184,7 @@ def test_example_command_checks_every_limit_of_the_example_budget(
             np.savez(given, x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
     shutil.copy(EXAMPLES / "budget.toml", "budget.toml")
     # A round is enough: ratios are undecided then, which passes.
-    assert _command(*words[2:], "--rounds", "1") == 0
+    assert _command(*words[2:], "--rounds-at-most", "1") == 0
     assert "could not be checked" not in capsys.readouterr().out
     [suite] = JUnitXml.fromfile("gate.xml")
     assert (suite.tests, suite.failures, suite.errors) == (6, 0, 0)

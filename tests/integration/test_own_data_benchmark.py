@@ -246,7 +246,7 @@ def test_difference_pairs_the_samples() -> None:
 
 
 def benchmark(*arguments: str) -> Any:
-    return CliRunner().invoke(cli, ["benchmark", "--rounds", "1", *arguments])
+    return CliRunner().invoke(cli, ["benchmark", "--rounds-at-most", "1", *arguments])
 
 
 @pytest.fixture
@@ -264,6 +264,7 @@ def colours(tmp_path: Path) -> tuple[Path, Path]:
     return path, tmp_path / "pictures"
 
 
+@pytest.mark.serial
 def test_command_measures_pictures_of_another_size(colours: tuple[Path, Path]) -> None:
     path, pictures = colours
     assert sample_shape([path]) == (4, 4, 3)
@@ -274,6 +275,7 @@ def test_command_measures_pictures_of_another_size(colours: tuple[Path, Path]) -
     assert found["models"][0]["accuracy"]["value"] == 1.0
 
 
+@pytest.mark.serial
 def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]) -> None:
     path, pictures = colours
     done = benchmark(str(path), "--data", str(pictures), "--quality", "auc", "--mean", "0", "--std", "255")
@@ -281,6 +283,7 @@ def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]
     assert "auc %" in done.stdout and "100.00" in done.stdout
 
 
+@pytest.mark.serial
 def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[Path, Path], tmp_path: Path) -> None:
     from edgefm.benchmarking import feeding
     from edgefm.runtimes import litert
@@ -304,6 +307,7 @@ def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[P
     assert found["models"][0]["accuracy"]["value"] == 1.0
 
 
+@pytest.mark.serial
 def test_command_shows_an_error_without_percent(tmp_path: Path) -> None:
     x = RANDOM.normal(size=(40, 12)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=x, y=x @ WEIGHTS.T + 0.25)

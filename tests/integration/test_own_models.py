@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,13 @@ def call(*args: object) -> int:
     return run_command(lambda: cli.main([str(arg) for arg in args], standalone_mode=False))
 
 
-def default_set(*, epochs: int = 1) -> Quantization:
-    """Return the default recipe with little training: here it is the files that count, not their accuracy."""
+def variants_of(*names: str) -> Quantization:
+    """Return a recipe of these variants with little training: here it is the files that count, not their accuracy."""
     variants = []
-    for name in DEFAULT_VARIANTS:
+    for name in names:
         variant = variant_named(name)
         passes = tuple(
-            replace(done, fine_tuning=replace(done.fine_tuning, epochs=epochs, batch_size=16))
-            for done in variant.passes
+            replace(done, fine_tuning=replace(done.fine_tuning, epochs=1, batch_size=16)) for done in variant.passes
         )
         variants.append(replace(variant, passes=passes))
     return Quantization(variants=tuple(variants), calibration_images=16)
@@ -71,19 +71,23 @@ def mobilenet_v2() -> Any:
 def test_every_variant_of_the_default_set_loads_and_runs(
     build: Any, value_range: tuple[float, float] | None, tmp_path: Path
 ) -> None:
-    model = build()
+    rows = _quantised(build(), DEFAULT_VARIANTS, value_range, tmp_path)
+    slim, whole = rows["slim50_qat_int8"], rows["qat_int8"]
+    assert slim["size_bytes"] < whole["size_bytes"] and slim["macs"] < 0.7 * whole["macs"]
+
+
+def _quantised(
+    model: Any, names: Sequence[str], value_range: tuple[float, float] | None, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """Bring the model with generated pictures, quantise it, check each file; return the report's rows by variant."""
     shape, classes = tuple(model.inputs[0].shape[1:]), int(model.outputs[0].shape[-1])
-    model.save(tmp_path / "own.keras")
-    data = pictures(tmp_path / "data.npz", shape=shape, classes=classes, samples=80)
-    run = bring_model(
-        tmp_path / "run",
-        tmp_path / "own.keras",
-        data=DataSource(where=str(data)),
-        value_range=value_range,
-    )
-    step = quantize_run(run, recipe=default_set())
+    model.save(folder / "own.keras")
+    data = pictures(folder / "data.npz", shape=shape, classes=classes, samples=80)
+    source = DataSource(where=str(data))
+    run = bring_model(folder / "run", folder / "own.keras", data=source, value_range=value_range)
+    step = quantize_run(run, recipe=variants_of(*names))
     report = json.loads((run.folder(step) / "quantize.json").read_text())
-    assert [variant["variant"] for variant in report["variants"]] == list(DEFAULT_VARIANTS) and not report["skipped"]
+    assert [variant["variant"] for variant in report["variants"]] == list(names) and not report["skipped"]
     picture = np.load(data)["images"][:1]
     for variant in report["variants"]:
         path = run.folder(step) / variant["file"]
@@ -94,9 +98,7 @@ def test_every_variant_of_the_default_set_loads_and_runs(
         assert real.shape == (1, classes) and abs(float(real.sum()) - 1) < 0.1
         for promise in variant["promises"]:
             assert promise["held"], (variant["variant"], promise)
-    made = {variant["variant"]: variant for variant in report["variants"]}
-    slim, whole = made["slim50_qat_int8"], made["qat_int8"]
-    assert slim["size_bytes"] < whole["size_bytes"] and slim["macs"] < 0.7 * whole["macs"]
+    return {variant["variant"]: variant for variant in report["variants"]}
 
 
 def small(tmp_path: Path, outputs: Any, inputs: Any) -> Path:
@@ -127,7 +129,7 @@ def test_regression_is_measured_by_its_error(tmp_path: Path, capsys: pytest.Capt
         found = variant["validation"]
         assert (found["quality"], found["higher_is_better"]) == ("mse", False) and found["value"] >= 0
         assert variant["same_top1"] is None
-    assert call("benchmark", tmp_path / "run", "--rounds", "3", "--json") == 0
+    assert call("benchmark", tmp_path / "run", "--rounds-at-most", "3", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert all(model["status"] == "ok" for model in record["models"])
     assert all(model["quality"]["name"] == "mse" for model in record["models"])
@@ -191,7 +193,7 @@ def test_float_tflite_is_quantised_and_measured_without_tensorflow(tmp_path: Pat
     assert all(variant["validation"]["quality"] == "accuracy" for variant in report["variants"])
     refused = edgefm("quantize", "own.tflite", "--data", str(data), "--variant", "qat_int8")
     assert refused.returncode == 2 and "holds no Keras model to train" in refused.stderr
-    measured = edgefm("benchmark", "runs/own", "--rounds", "3", "--json")
+    measured = edgefm("benchmark", "runs/own", "--rounds-at-most", "3", "--json")
     assert measured.returncode == 0, measured.stderr
     assert all(model["accuracy"]["value"] is not None for model in json.loads(measured.stdout)["models"])
 

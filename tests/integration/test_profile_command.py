@@ -84,7 +84,7 @@ def test_profile_without_matplotlib_writes_the_figures(
 ) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(tiny_models.relu((1, 1000)))
-    monkeypatch.setattr("edgefm.cli.profile.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     profile(path, "--rounds", 1, "--out", tmp_path / "out")
     assert [one.name for one in (tmp_path / "out").iterdir()] == ["profile.json"]
     assert "pip install 'edgefm[report]'" in capsys.readouterr().err

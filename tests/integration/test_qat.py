@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgefm.compression.qat.fake_quant import places, quantized
+from edgefm.compression.qat.fake_quant import places
+from edgefm.compression.qat.fake_quant_graph import quantized
 from edgefm.compression.qat.qat import quantization_aware_train
 from edgefm.compression.qat.qat_graph import prepare
 from edgefm.compression.qat.qat_parity import parity

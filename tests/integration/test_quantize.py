@@ -220,7 +220,7 @@ def test_metadata_is_embedded_and_ignored_by_litert(
     run: RunDirectory, step: Step, test_images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     from edgefm.tflite import flatbuffer
-    from edgefm_converters.tflite.metadata import read_metadata
+    from tests.fixtures.metadata_reading import read_metadata
 
     path = run.folder(step) / "int8_w8a8" / "model.tflite"
     found = read_metadata(path.read_bytes())

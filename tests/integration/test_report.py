@@ -28,7 +28,7 @@ from edgefm.data.source import DataSource
 from edgefm.recipes.files import load
 from edgefm.report import compose, write
 from edgefm.report.content import inputs
-from edgefm.report.content.facts import facts
+from edgefm.report.content.record_facts import facts
 from edgefm.report.drawing.curves import draw_curves
 from edgefm.report.drawing.galleries import Answer
 from edgefm.report.pages import page

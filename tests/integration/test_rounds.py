@@ -86,6 +86,7 @@ def _target(monkeypatch: pytest.MonkeyPatch, made: Host) -> None:
     monkeypatch.setattr(harness, "target_at", lambda address: made)
 
 
+@pytest.mark.serial
 def test_each_turn_is_a_process_of_its_own_with_a_cold_start(tmp_path: Path) -> None:
     pids: list[int] = []
 
@@ -113,6 +114,7 @@ def test_each_turn_is_a_process_of_its_own_with_a_cold_start(tmp_path: Path) -> 
     assert test["verdict"] == "too few rounds" and test["rounds"] == 3
 
 
+@pytest.mark.serial
 def test_disturbed_turn_is_flagged_repeated_and_kept(tmp_path: Path) -> None:
     models = [_fake(tmp_path, "dozes", invoke="doze")]
     found = harness.measure(models, dataset=None, protocol=_quick(repeats_at_most=2))
@@ -126,6 +128,7 @@ def test_disturbed_turn_is_flagged_repeated_and_kept(tmp_path: Path) -> None:
     assert row["latency_ns"]["p50"]["value"] > 2e6
 
 
+@pytest.mark.serial
 def test_rounds_end_when_intervals_are_narrow_or_time_is_up(tmp_path: Path) -> None:
     models = [_fake(tmp_path, "dozes", invoke="doze")]
     protocol = _quick(rounds=3, rounds_at_most=9, interval=10.0, repeats_at_most=0)

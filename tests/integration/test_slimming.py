@@ -172,6 +172,7 @@ def test_slim_by_latency_uses_the_measurement(trained: Any, task: Task) -> None:
     assert result.facts["latency"]["share"] <= 0.5
 
 
+@pytest.mark.serial
 def test_latency_share_is_measured_on_int8_files(task: Task) -> None:
     inputs = keras.Input((28, 28, 1))
     x = layers.Conv2D(64, 3, padding="same", activation="relu")(inputs)

@@ -17,7 +17,7 @@ def test_command_asks_for_exactly_what_is_wanted() -> None:
     line = program.command(
         Program(path="/data/local/tmp/bench mark", sha256=""),
         graph="/data/m.tflite",
-        given="/data/in",
+        inputs="/data/in",
         shape=(1, 28, 28, 1),
         threads=4,
         xnnpack=False,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edgefm.runtimes.android_benchmark import state as android_state
-from edgefm.runtimes.android_benchmark.state import Cluster, State
+from edgefm.runtimes.android_benchmark.state import CoreCluster, State
 from tests.fixtures.fake_adb import phone
 
 _POLICIES = (
@@ -25,8 +25,8 @@ def _script(*, thermal: str | None = None, saver: str = "0", policies: str = _PO
     )
 
 
-def _cluster(name: str, *, now: int = 2_000_000, limit: int = 2_000_000) -> Cluster:
-    return Cluster(name=name, governor="schedutil", frequency_khz=now, limit_khz=limit, greatest_khz=2_000_000)
+def _cluster(name: str, *, now: int = 2_000_000, limit: int = 2_000_000) -> CoreCluster:
+    return CoreCluster(name=name, governor="schedutil", frequency_khz=now, limit_khz=limit, greatest_khz=2_000_000)
 
 
 _CALM = State(
@@ -44,7 +44,7 @@ def test_state_is_read_from_dumpsys_and_sysfs() -> None:
     # The hottest core of those that are measured now; not the 84 C that were remembered.
     assert (state.thermal_status, state.temperature_c, state.battery_percent) == (0, 51.2, 83)
     assert (state.battery_saver, state.load_average) == (False, 3.11)
-    assert state.clusters[1] == Cluster(
+    assert state.clusters[1] == CoreCluster(
         name="policy4", governor="sched_pixel", frequency_khz=400_000, limit_khz=2_367_000, greatest_khz=2_367_000
     )
     assert state.clusters[2].frequency_khz is None

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgefm import runtimes, targets
 from edgefm.agreement import arithmetic, families
-from edgefm.agreement.arithmetic import Ends
-from edgefm.agreement.cells import Cell, cells
+from edgefm.agreement.arithmetic import ModelTensors
+from edgefm.agreement.cells import AgreementCell, cells
 from edgefm.agreement.comparison import NotComparableError, checked, compare
 from edgefm.agreement.inputs import from_chance, from_data
 from edgefm.core.errors import DataError, ModelError, RecipeError
@@ -29,8 +29,8 @@ INT8 = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point
 FLOAT = TensorDetails(name="y", dtype="float32", shape=(1, 3), scale=None, zero_point=None)
 
 
-def _ends(sink: TensorDetails, kind: arithmetic.Arithmetic, level: float | None) -> Ends:
-    return Ends(source=sink, sinks=(sink,), level=(level,), arithmetic=kind)
+def _ends(sink: TensorDetails, kind: arithmetic.Arithmetic, level: float | None) -> ModelTensors:
+    return ModelTensors(source=sink, sinks=(sink,), level=(level,), arithmetic=kind)
 
 
 def _written(tmp_path: Path, content: bytes) -> Path:
@@ -199,8 +199,10 @@ def test_every_row_of_the_table_names_a_known_family_and_its_evidence() -> None:
 def test_each_family_has_its_own_reference_among_the_kernel_sets_of_litert(
     kind: arithmetic.Arithmetic, expected: dict[str, str]
 ) -> None:
-    known = [Cell(runtime=f"litert:{kernels}", target="host") for kernels in ("reference", "xnnpack", "builtin")]
-    members: dict[str, list[Cell]] = {}
+    known = [
+        AgreementCell(runtime=f"litert:{kernels}", target="host") for kernels in ("reference", "xnnpack", "builtin")
+    ]
+    members: dict[str, list[AgreementCell]] = {}
     for cell in known:
         name = families.membership(cell, kind).family
         assert name is not None
@@ -210,7 +212,7 @@ def test_each_family_has_its_own_reference_among_the_kernel_sets_of_litert(
 
 
 def test_stranger_belongs_to_no_family() -> None:
-    belongs = families.membership(Cell(runtime="stranger", target="host"), "integer")
+    belongs = families.membership(AgreementCell(runtime="stranger", target="host"), "integer")
     assert belongs.family is None
     assert belongs.limit == 1
 
@@ -221,7 +223,7 @@ def test_stranger_belongs_to_no_family() -> None:
     ids=["Arm", "not known"],
 )
 def test_builtin_kernels_belong_where_their_instruction_set_says(target: str, family: str | None) -> None:
-    assert families.membership(Cell(runtime="litert:builtin", target=target), "integer").family == family
+    assert families.membership(AgreementCell(runtime="litert:builtin", target=target), "integer").family == family
 
 
 def _dataset(shape: tuple[int, ...], count: int = 40) -> Dataset:

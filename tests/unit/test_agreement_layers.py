@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic
-from edgefm.agreement.cells import Cell
+from edgefm.agreement.cells import AgreementCell
 from edgefm.agreement.layers import FirstDifference, FirstDifferenceSearch
 from edgefm.core.errors import ModelError
 from edgefm.profiling.cutting import prefix
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 
-RIGHT, WRONG = Cell(runtime="right", target="host"), Cell(runtime="wrong", target="host")
+RIGHT, WRONG = AgreementCell(runtime="right", target="host"), AgreementCell(runtime="wrong", target="host")
 INPUTS = np.zeros((3, 4), np.int8)
 
 
@@ -33,7 +33,7 @@ def _search(
     inspection = inspect(path)
     asked = []
 
-    def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         last = len(inspect(model).operators) - 1
         if refuses(last):
             raise ModelError("the kernel said no")
@@ -99,14 +99,14 @@ def test_answers_are_kept_for_the_next_search(tmp_path: Path) -> None:
     inspection = inspect(path)
     asked = []
 
-    def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         asked.append(cell)
         return (inputs + np.int8(0 if cell == RIGHT else 9),)
 
     search = FirstDifferenceSearch(
         path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix
     )
-    other = Cell(runtime="other", target="host")
+    other = AgreementCell(runtime="other", target="host")
     for cell in (WRONG, other):
         assert isinstance(search.find(cell, RIGHT, inputs=INPUTS, sample=0, limit=0), FirstDifference)
     assert asked.count(RIGHT) < asked.count(WRONG) + asked.count(other)
@@ -118,7 +118,7 @@ def test_limit_decides_which_operator_is_the_first(tmp_path: Path, limit: int) -
     path.write_bytes(agreement_models.steps(3))
     inspection = inspect(path)
 
-    def ask(cell: Cell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         last = len(inspect(model).operators) - 1
         return (inputs + np.int8(0 if cell == RIGHT else [0, 2, 4][last]),)
 

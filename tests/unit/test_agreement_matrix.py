@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic, asking, document
 from edgefm.agreement.asking import Answers
-from edgefm.agreement.cells import Absent, Cell
-from edgefm.agreement.comparison import Comparison
-from edgefm.agreement.inputs import Inputs, from_chance
+from edgefm.agreement.cells import Absent, AgreementCell
+from edgefm.agreement.comparison import OutputComparison
+from edgefm.agreement.inputs import MatrixInputs, from_chance
 from edgefm.agreement.matrix import Agreement, Row, agree, pair_verdict
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.data.quality import quality
@@ -27,9 +27,12 @@ from edgefm.targets.worker_process import WorkerError
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 
-XNNPACK, REFERENCE = Cell(runtime="litert:xnnpack", target="host"), Cell(runtime="litert:reference", target="host")
-BROWSER = Cell(runtime="litertjs", target="browser")
-STRANGER = Cell(runtime="stranger", target="host")
+XNNPACK, REFERENCE = (
+    AgreementCell(runtime="litert:xnnpack", target="host"),
+    AgreementCell(runtime="litert:reference", target="host"),
+)
+BROWSER = AgreementCell(runtime="litertjs", target="browser")
+STRANGER = AgreementCell(runtime="stranger", target="host")
 LABELS = np.array([0, 1, 2, 3] * 25)
 
 
@@ -40,15 +43,15 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def _inputs(model: Path, samples: int = 100) -> Inputs:
+def _inputs(model: Path, samples: int = 100) -> MatrixInputs:
     ends = arithmetic.ends(inspect(model))
     return from_chance(model, ends=ends, samples=samples, reason="no data were given")
 
 
-def _agree(model: Path, answers: dict[Cell, Any], **options: Any) -> Agreement:
+def _agree(model: Path, answers: dict[AgreementCell, Any], **options: Any) -> Agreement:
     """Run the matrix: `answers` gives what is added to the inputs, or the error that is raised."""
 
-    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+    def ask(cell: AgreementCell, path: Path, inputs: NDArray[Any]) -> Answers:
         answer = answers[cell]
         if isinstance(answer, Exception):
             raise answer
@@ -90,7 +93,7 @@ def test_alarm_names_the_first_layer(model: Path) -> None:
 
 
 def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
-    other, last = Cell(runtime="tflm", target="host"), Cell(runtime="openvino", target="host")
+    other, last = AgreementCell(runtime="tflm", target="host"), AgreementCell(runtime="openvino", target="host")
     found = _agree(
         model,
         {
@@ -114,7 +117,7 @@ def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
 def test_error_of_another_package_in_the_search_for_a_layer_is_told(model: Path) -> None:
     asked = []
 
-    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+    def ask(cell: AgreementCell, path: Path, inputs: NDArray[Any]) -> Answers:
         asked.append(cell)
         if asked.count(cell) > 1:
             raise SystemError("it runs once alone")
@@ -127,7 +130,7 @@ def test_error_of_another_package_in_the_search_for_a_layer_is_told(model: Path)
 def test_others_see_that_an_agreement_runs(model: Path) -> None:
     seen = []
 
-    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+    def ask(cell: AgreementCell, path: Path, inputs: NDArray[Any]) -> Answers:
         seen.append(_seen_by_others())
         return Answers(outputs=(inputs,))
 
@@ -144,8 +147,8 @@ def _seen_by_others() -> list[int]:
 
 
 def test_version_is_that_which_the_answering_worker_tells(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def raw_outputs(path: Path, inputs: NDArray[Any], *, told: Any, **_: Any) -> tuple[NDArray[Any], ...]:
-        told({"runtime": "litert", "version": "2.3.0"})
+    def raw_outputs(path: Path, inputs: NDArray[Any], *, on_loaded: Any, **_: Any) -> tuple[NDArray[Any], ...]:
+        on_loaded({"runtime": "litert", "version": "2.3.0"})
         return (inputs,)
 
     monkeypatch.setattr("edgefm.targets.raw_outputs.raw_outputs", raw_outputs)
@@ -154,7 +157,7 @@ def test_version_is_that_which_the_answering_worker_tells(model: Path, monkeypat
 
 
 def test_answers_of_another_shape_are_no_answers(model: Path) -> None:
-    def ask(cell: Cell, path: Path, inputs: NDArray[Any]) -> Answers:
+    def ask(cell: AgreementCell, path: Path, inputs: NDArray[Any]) -> Answers:
         return Answers(outputs=(inputs[:, :3],) if cell == STRANGER else (inputs,))
 
     cells = [XNNPACK, BROWSER, STRANGER]
@@ -186,7 +189,7 @@ def test_accuracy_has_its_interval_where_labels_are_there(model: Path) -> None:
     values = np.full((100, 4), 5, np.int8)
     values[np.arange(100), LABELS] = 9
     values[:10] = 5  # a tie: the first class, right for three of these
-    given = Inputs(
+    given = MatrixInputs(
         values=values,
         labels=LABELS,
         task="classification",
@@ -210,18 +213,18 @@ def test_too_many_answers_for_the_memory_are_cut_short(model: Path, monkeypatch:
     assert len(_agree(model, {XNNPACK: 0, BROWSER: 0}).inputs) == 10
 
 
-TFLM = Cell(runtime="tflm", target="host")
-BUILTIN = Cell(runtime="tflite-runtime:reference", target="host")
-CORTEX = Cell(runtime="cortex-m-firmware", target="cortex-m")
+TFLM = AgreementCell(runtime="tflm", target="host")
+BUILTIN = AgreementCell(runtime="tflite-runtime:reference", target="host")
+CORTEX = AgreementCell(runtime="cortex-m-firmware", target="cortex-m")
 
 
-def _row(cell: Cell, verdict: str, *, limit: float, share: float, family: str = "xnnpack") -> Row:
+def _row(cell: AgreementCell, verdict: str, *, limit: float, share: float, family: str = "xnnpack") -> Row:
     return Row(cell=cell, family=family, verdict=verdict, limit=limit, share=share)
 
 
-def _differing(levels: int, values: int) -> Comparison:
+def _differing(levels: int, values: int) -> OutputComparison:
     """Return a comparison of 400 values of which some differ, by so many levels at most."""
-    return Comparison(
+    return OutputComparison(
         unit="levels",
         largest=float(levels),
         largest_absolute=float(levels),
@@ -256,7 +259,7 @@ OTHER_FAMILY = _row(REFERENCE, "within", limit=0, share=0, family="reference")
     ],
 )
 def test_verdict_of_a_pair_follows_from_those_of_its_cells(
-    first: Row, second: Row, comparison: Comparison, verdict: str | None
+    first: Row, second: Row, comparison: OutputComparison, verdict: str | None
 ) -> None:
     assert pair_verdict(first, second, comparison) == verdict
     assert pair_verdict(second, first, comparison) == verdict
@@ -285,7 +288,7 @@ def test_two_cells_within_their_tolerance_are_no_alarm_in_the_picture(tmp_path: 
 @pytest.fixture
 def value(model: Path) -> dict[str, Any]:
     """A document with an alarm, two families and a cell that did not run."""
-    cells = {XNNPACK: 0, BROWSER: 3, REFERENCE: 1, Cell(runtime="tflm", target="host"): WorkerError("it hung")}
+    cells = {XNNPACK: 0, BROWSER: 3, REFERENCE: 1, AgreementCell(runtime="tflm", target="host"): WorkerError("it hung")}
     return document.to_json(_agree(model, cells))
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from edgefm.comparison.budget import KEYS, Budget, BudgetError, Limit, read
+from edgefm.comparison.budget import KEYS, BudgetError, GateBudget, Limit, read
 
 
-def _read(folder: Path, text: str) -> Budget:
+def _read(folder: Path, text: str) -> GateBudget:
     path = folder / "budget.toml"
     path.write_text(text, encoding="utf-8")
     return read(path)

@@ -14,10 +14,11 @@ from edgefm.core.errors import DataError
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import preprocessing
 from edgefm.data.quality import quality
-from edgefm.quantization.analysis.calibration_check import CalibrationReport, check_calibration, read_samples
+from edgefm.quantization.analysis.calibration_check import CalibrationReport, check_calibration
 from edgefm.quantization.analysis.examined import Examined
 from edgefm.quantization.analysis.sample_checks import check_samples
 from edgefm.quantization.analysis.saturation import saturation
+from edgefm.quantization.calibration_set import read_samples
 from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 from tests.fixtures import tiny_models

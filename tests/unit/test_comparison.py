@@ -10,7 +10,7 @@ import pytest
 
 from edgefm.comparison import quality_tests
 from edgefm.comparison.aspects import Aspect, Margins
-from edgefm.comparison.compare import Comparison, compare
+from edgefm.comparison.compare import ComparisonResult, compare
 from edgefm.comparison.differences import differences, row_differences
 from edgefm.comparison.subjects import Subject, open_subject, split_name
 from edgefm.comparison.verdicts import conclusion, sentence
@@ -23,11 +23,11 @@ def _subject(name: str, *rows: dict[str, Any], model: str | None = None, **chang
     return Subject(name=name, record=benchmark_record(rows, **changes), model=model)
 
 
-def _aspects(found: Comparison, place: int = 0) -> dict[str, Aspect]:
+def _aspects(found: ComparisonResult, place: int = 0) -> dict[str, Aspect]:
     return {one.name: one for one in found.pairs[place].aspects}
 
 
-def _verdicts(found: Comparison, place: int = 0) -> dict[str, str]:
+def _verdicts(found: ComparisonResult, place: int = 0) -> dict[str, str]:
     return {name: one.verdict for name, one in _aspects(found, place).items()}
 
 

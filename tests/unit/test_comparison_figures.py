@@ -9,7 +9,7 @@ import pytest
 
 from edgefm.comparison import figures
 from edgefm.comparison.aspects import Aspect, Margins
-from edgefm.comparison.compare import Comparison, compare
+from edgefm.comparison.compare import ComparisonResult, compare
 from edgefm.comparison.subjects import Subject
 from edgefm.comparison.verdicts import sentence
 from tests.fixtures.benchmark_records import benchmark_record, row
@@ -52,12 +52,12 @@ def _figure(name: str, value: float, mode: str, details: dict[str, Any]) -> dict
     return {"name": name, "value": value, "mode": mode, "reason": None, "details": details}
 
 
-def _compared(first: dict[str, Any], second: dict[str, Any], *, size: float = 0.0) -> Comparison:
+def _compared(first: dict[str, Any], second: dict[str, Any], *, size: float = 0.0) -> ComparisonResult:
     subjects = [Subject(name=name, record=benchmark_record([one])) for name, one in (("a", first), ("b", second))]
     return compare(*subjects, margins=Margins(size=size), latency=False)
 
 
-def _aspects(found: Comparison) -> dict[str, Aspect]:
+def _aspects(found: ComparisonResult) -> dict[str, Aspect]:
     return {one.name: one for one in found.pairs[0].aspects}
 
 

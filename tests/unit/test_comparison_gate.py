@@ -7,13 +7,13 @@ import pytest
 from junitparser import JUnitXml
 
 from edgefm.comparison import junit, wording
-from edgefm.comparison.budget import Budget, parse
-from edgefm.comparison.gate import Check, Gate, gate
+from edgefm.comparison.budget import GateBudget, parse
+from edgefm.comparison.gate import GateResult, LimitCheck, gate
 from edgefm.comparison.subjects import Subject, open_subject
 from tests.fixtures.benchmark_records import answers, benchmark_record, failed, row, write
 
 
-def _budget(baseline: str | None = None, *, strict: bool = False, model: str = "m", **limits: float) -> Budget:
+def _budget(baseline: str | None = None, *, strict: bool = False, model: str = "m", **limits: float) -> GateBudget:
     top: dict[str, Any] = {} if baseline is None else {"baseline": baseline}
     return parse({**top, "strict": strict, "models": {model: limits}}, where="budget.toml")
 
@@ -22,7 +22,7 @@ def _subject(*rows: dict[str, Any], **changes: Any) -> Subject:
     return Subject(name="record", record=benchmark_record(rows, **changes))
 
 
-def _only(found: Gate) -> Check:
+def _only(found: GateResult) -> LimitCheck:
     [check] = found.checks
     return check
 
@@ -121,7 +121,7 @@ def test_gate_accuracy_drop_is_that_of_the_same_images(tmp_path: Path) -> None:
     ],
 )
 def test_gate_what_cannot_be_checked_is_exit_code_2_with_the_reason(
-    rows: list[dict[str, Any]], budget: Budget, words: str
+    rows: list[dict[str, Any]], budget: GateBudget, words: str
 ) -> None:
     found = gate(_subject(*rows), budget)
     assert _only(found).state == "not checked" and found.exit_code == 2
@@ -205,8 +205,8 @@ def test_junit_of_texts_that_xml_cannot_hold_is_read_again(tmp_path: Path) -> No
     bad = "\x1b[31mred\x1b[0m \x00\x08\x0b\x1b \ud800 \ufffe \uffff end\ttab <&>\U0001f600"
     good = "red \ufffd\ufffd\ufffd\ufffd \ufffd \ufffd \ufffd end\ttab <&>\U0001f600"
     states = ("held", "broken", "undecided", "not checked")
-    checks = tuple(Check(model=f"m{bad}", key="size_bytes", limit=1, state=state, reason=bad) for state in states)
-    found = Gate(record=bad, baseline=bad, checks=checks, notes=(bad,))
+    checks = tuple(LimitCheck(model=f"m{bad}", key="size_bytes", limit=1, state=state, reason=bad) for state in states)
+    found = GateResult(record=bad, baseline=bad, checks=checks, notes=(bad,))
     [suite] = JUnitXml.fromfile(str(junit.write(tmp_path / "junit.xml", found)))
     assert {one.name: one.value for one in suite.properties()} == {"record": good, "baseline": good, "note 1": good}
     assert {case.classname for case in suite} == {f"edgefm.gate.m{good}"}

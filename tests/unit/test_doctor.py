@@ -12,7 +12,7 @@ import pytest
 
 from edgefm import targets
 from edgefm.cli.main import cli, run
-from edgefm.jobs import diagnosis
+from edgefm.jobs import doctor as diagnosis
 
 
 def doctor(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

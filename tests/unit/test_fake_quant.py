@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgefm.compression.qat.fake_quant import places, quantized
+from edgefm.compression.qat.fake_quant import places
+from edgefm.compression.qat.fake_quant_graph import quantized
 from edgefm.compression.qat.fake_quant_ranges import measured_ranges, set_ranges
 from edgefm.compression.qat.qat_graph import INPUT_LAYER, prepare, with_weights
 from edgefm.core.errors import ModelError

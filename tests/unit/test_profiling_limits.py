@@ -29,7 +29,7 @@ def test_examples_of_profiling_hold(module: object) -> None:
 
 @pytest.mark.parametrize("layer", synthetic.LAYERS, ids=lambda layer: str(layer.name))
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
-def test_synthetic_layers_have_the_macs_they_say(layer: synthetic.Layer, dtype: str, tmp_path: Path) -> None:
+def test_synthetic_layers_have_the_macs_they_say(layer: synthetic.SyntheticLayer, dtype: str, tmp_path: Path) -> None:
     path = tmp_path / "layer.tflite"
     path.write_bytes(synthetic.layer(layer, dtype=dtype))
     found = inspect(path)

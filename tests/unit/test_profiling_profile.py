@@ -19,10 +19,10 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.profiling import limits, synthetic
 from edgefm.profiling.limits import Limits, Peak
 from edgefm.profiling.profile import profile
-from edgefm.profiling.result import Check, Disturbed, Operator, Profile, write
+from edgefm.profiling.result import Disturbed, ProfiledOperator, ProfileResult, SumCheck, write
 from edgefm.profiling.timing import Timed, Together, Turns
 from edgefm.runtimes import in_turn
-from edgefm.runtimes.base import Timed as BaseTimed
+from edgefm.runtimes.base import TimedInvokes as BaseTimed
 from edgefm.statistics.estimates import Estimate
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import cut_models, fake_runtime, tiny_models
@@ -119,8 +119,8 @@ class Invented:
 
 def profile_invented(
     folder: Path, monkeypatch: pytest.MonkeyPatch, times: Invented, *, method: str = "auto"
-) -> Profile:
-    """Profile three times PAD, CONV_2D, RELU."""
+) -> ProfileResult:
+    """ProfileResult three times PAD, CONV_2D, RELU."""
     monkeypatch.setattr("edgefm.profiling.profile.time_models", times)
     path = write_model(folder, cut_models.fused_convolutions())
     return profile(path, method=method, turns=QUICK)  # type: ignore[arg-type]  # one of the methods
@@ -409,12 +409,12 @@ def test_profile_refuses_unknown_names() -> None:
         Turns(rounds=0)
 
 
-def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
+def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> ProfileResult:
     """Return a profile of invented times."""
     times_ns = times_ns or [float(1000 * (index + 1)) for index in range(count)]
     total = sum(times_ns) + 500.0
     operators = [
-        Operator(
+        ProfiledOperator(
             index=index,
             name=("CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D")[index % 3],
             layer=f"a_rather_long_layer_name_{index}",
@@ -434,7 +434,7 @@ def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
         for index, time in enumerate(times_ns)
     ]
     whole = Estimate(total, 0.99 * total, 1.01 * total)
-    return Profile(
+    return ProfileResult(
         model={"name": "made_up.tflite", "sha256": "0" * 64, "size_bytes": 10},
         created="2026-11-25T00:00:00+00:00",
         runtime="litert",
@@ -446,7 +446,7 @@ def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
         whole_reason=None,
         whole_rounds=[[int(total)]] * 2,
         call=Estimate(500.0, 490.0, 510.0),
-        checks=(Check(method="operators", sum=whole, of_whole=Estimate(1.0, 0.99, 1.01), missing=()),),
+        checks=(SumCheck(method="operators", sum=whole, of_whole=Estimate(1.0, 0.99, 1.01), missing=()),),
         limits=Limits(
             peaks={"int8": Peak(gmac_per_s=200.0, layer="x")},
             bandwidth=((1000, 50.0),),
@@ -473,7 +473,7 @@ def made_up(count: int = 15, *, times_ns: list[float] | None = None) -> Profile:
 def test_check_holds_within_ten_percent_and_is_off_beyond_doubt(
     of_whole: Estimate, missing: tuple[int, ...], holds: bool, off: bool
 ) -> None:
-    check = Check(method="operators", sum=Estimate(1.0, 1.0, 1.0), of_whole=of_whole, missing=missing)
+    check = SumCheck(method="operators", sum=Estimate(1.0, 1.0, 1.0), of_whole=of_whole, missing=missing)
     assert (check.holds, check.off) == (holds, off)
 
 

@@ -255,7 +255,7 @@ def test_recipe_in_the_documentation_is_one() -> None:
 def test_broken_promise_parity_or_limit_makes_exit_code_1(
     promises: list[bool], parity: bool | None, limit: bool | None, held: bool
 ) -> None:
-    from edgefm.cli.quantize import _held
+    from edgefm.jobs.quantize import TfliteFile
 
     facts = {} if parity is None else {"parity": {"held": parity}}
     variant = {
@@ -263,4 +263,43 @@ def test_broken_promise_parity_or_limit_makes_exit_code_1(
         "passes": [{"facts": facts}],
         "validation": None if limit is None else {"held": limit},
     }
-    assert _held(variant) is held
+    assert TfliteFile(name="x", path=Path("model.tflite"), report=variant).held is held
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"),
+    [
+        pytest.param(None, None, (15, 45), id="defaults"),
+        pytest.param(20, None, (20, 45), id="at-least"),
+        pytest.param(60, None, (60, 60), id="at-least-more-than-the-default-at-most"),
+        pytest.param(None, 30, (15, 30), id="at-most"),
+        pytest.param(None, 2, (2, 2), id="at-most-less-than-the-default-at-least"),
+        pytest.param(4, 4, (4, 4), id="exactly"),
+    ],
+)
+def test_rounds_mean_the_same_in_functions_and_in_the_protocol(
+    least: int | None, most: int | None, expected: tuple[int, int]
+) -> None:
+    from edgefm.jobs.benchmark import benchmark_protocol
+
+    protocol = benchmark_protocol(rounds=least, rounds_at_most=most)
+    assert (protocol.rounds, protocol.rounds_at_most) == expected
+    if least is not None:
+        assert protocol.rounds == least
+    if most is not None:
+        assert protocol.rounds_at_most == most
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "words"),
+    [
+        (0, None, "rounds 0 is not allowed"),
+        (None, 0, "rounds_at_most 0 is not allowed"),
+        (5, 4, "rounds_at_most 4 is not allowed: it must be 5 or more"),
+    ],
+)
+def test_rounds_that_cannot_be_are_refused(least: int | None, most: int | None, words: str) -> None:
+    from edgefm.jobs.benchmark import benchmark_protocol
+
+    with pytest.raises(RecipeError, match=words):
+        benchmark_protocol(rounds=least, rounds_at_most=most)

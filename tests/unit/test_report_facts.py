@@ -18,7 +18,8 @@ from edgefm.data.source import DataSource
 from edgefm.recipes import PRESETS, BenchmarkProtocol, PostTraining, Quantization, Variant
 from edgefm.recipes.files import load
 from edgefm.report.content import measure, pareto, weights, wording
-from edgefm.report.content.facts import Facts, Model, confusions, facts, fastest, loss_is_shown
+from edgefm.report.content.facts import Facts, Model, confusions, fastest, loss_is_shown
+from edgefm.report.content.record_facts import facts
 from edgefm.report.content.wording import Interval, number, percent, signed, time_unit, times
 from edgefm.report.drawing.labels import Box, Mark, place
 from edgefm.report.pages import markdown, tables

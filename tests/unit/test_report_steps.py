@@ -14,10 +14,11 @@ from edgefm.benchmarking import record_versions
 from edgefm.recipes import PostTraining, Prune, Quantization, Variant, variant_named
 from edgefm.recipes.files import load
 from edgefm.report.content import inputs, lineage, promises
-from edgefm.report.content.facts import Facts, facts
+from edgefm.report.content.facts import Facts
 from edgefm.report.content.inputs import ModelAnswers, ReportInputs
 from edgefm.report.content.lineage import Growth, Ingredient
 from edgefm.report.content.measure import Measure
+from edgefm.report.content.record_facts import facts
 from edgefm.report.content.waterfall import Change, Figures, Waterfall, WaterfallStep, paired, waterfall
 from edgefm.report.content.weights import Inside
 from edgefm.report.content.wording import MICROSECONDS, MINUS, Interval

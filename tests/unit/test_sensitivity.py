@@ -160,7 +160,7 @@ def test_greedy_exclusion_keeps_the_bad_layer_and_stops(
         float32,
         inputs,
         targets,
-        found=found,
+        layers=found,
         quality=accuracy,
         calibration=calibration,
         drop_at_most=found.int8.loss - 0.1,
@@ -180,7 +180,7 @@ def test_exclusion_that_never_holds_says_so(
     calibration: Calibration,
     found: Sensitivity,
 ) -> None:
-    options: dict[str, Any] = {"found": found, "quality": accuracy, "calibration": calibration}
+    options: dict[str, Any] = {"layers": found, "quality": accuracy, "calibration": calibration}
     chosen = choose_mixed_precision(float32, inputs, targets, **options, drop_at_most=-1000.0, layer_names=NAMES)
     assert not chosen.held and set(chosen.keep_float) == {"first", "second", "scores"}
     with pytest.raises(RecipeError, match="finite"):

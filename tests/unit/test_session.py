@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgefm.core.errors import RecipeError
-from edgefm.runtimes.base import Session, TensorDetails
+from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.session import BaseSession, check_input, check_threads
 
@@ -41,7 +41,7 @@ class _Doubles(BaseSession):
 def test_session_runs_until_it_is_closed() -> None:
     one = np.ones((1, 4), np.float32)
     with _Doubles() as session:
-        typed: Session = session
+        typed: RuntimeSession = session
         np.testing.assert_array_equal(typed.run(one), 2 * one)
         assert session.output == session.outputs[0]
     with pytest.raises(RuntimeError, match="the session is closed"):

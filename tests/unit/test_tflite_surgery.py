@@ -13,10 +13,11 @@ from edgefm.core.errors import ModelError, RecipeError
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite import quantizing
 from edgefm_converters.tflite.keras_to_tflite import float32_tflite
-from edgefm_converters.tflite.metadata import Metadata, TensorNote, read_metadata, with_metadata
+from edgefm_converters.tflite.metadata import Metadata, TensorNote, with_metadata
 from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 from edgefm_converters.tflite.surgery import operators, with_names, with_uint8_io
 from tests.fixtures.classifiers import small_classifier
+from tests.fixtures.metadata_reading import read_metadata
 
 METADATA = Metadata(
     name="small int8",

@@ -28,7 +28,7 @@ _BATCH = 250
 def __getattr__(name: str) -> Any:
     """Return TfChannelShift, whose class needs tf_keras, on first use (PEP 562)."""
     if name == "TfChannelShift":
-        _import_tf_keras()
+        import_tf_keras()
         from edgefm_converters.bridge.tf_layers import TfChannelShift
 
         return TfChannelShift
@@ -48,7 +48,7 @@ def to_tf_keras(model: Any) -> Any:
       ModelError: a subclassed model, or a layer that tf_keras does not have; it names the layer and its class.
       RuntimeUnavailableError: tf_keras is not installed.
     """
-    tf_keras = _import_tf_keras()
+    tf_keras = import_tf_keras()
     with silenced():
         return _to_tf_keras(model, tf_keras)
 
@@ -63,10 +63,10 @@ def from_tf_keras(tf_model: Any, like: Any) -> Any:
       ModelError: the layers with weights are not the same, or their weights have other shapes.
     """
     graph = Graph(like)
-    found = {layer.name: layer for layer in tf_model.layers}
+    trained = {layer.name: layer for layer in tf_model.layers}
     expected = {call.name for call in graph.calls if getattr(call.layer, "weights", ())}
-    strangers = [name for name, layer in found.items() if layer.weights and name not in expected]
-    lost = sorted(expected - set(found))
+    strangers = [name for name, layer in trained.items() if layer.weights and name not in expected]
+    lost = sorted(expected - set(trained))
     if strangers or lost:
         raise ModelError(
             f"the tf_keras model does not belong to '{like.name}': "
@@ -84,9 +84,9 @@ def from_tf_keras(tf_model: Any, like: Any) -> Any:
             return call_copy(call, args, kwargs, copies=copies)
         if is_graph(call.layer):
             if id(call.layer) not in copies:
-                copies[id(call.layer)] = from_tf_keras(found[call.name], call.layer)
+                copies[id(call.layer)] = from_tf_keras(trained[call.name], call.layer)
             return copies[id(call.layer)](*args, **kwargs)
-        weights = found[call.name].get_weights()
+        weights = trained[call.name].get_weights()
         _check_shapes(call.layer, weights)
         return call_copy(call, args, kwargs, copies=copies, weights=weights)
 
@@ -103,8 +103,8 @@ def parity(model: Any, tf_model: Any, inputs: NDArray[np.float32]) -> dict[str, 
       inputs: float32 [n, ...], real ones: values in the range that the model was trained on.
     """
     difference = 0.0
-    for given, copied in _output_pairs(model, tf_model, inputs):
-        difference = max(difference, float(np.max(np.abs(given - copied), initial=0.0)))
+    for original, copied in _output_pairs(model, tf_model, inputs):
+        difference = max(difference, float(np.max(np.abs(original - copied), initial=0.0)))
     return {"images": len(inputs), "max_abs_difference": difference}
 
 
@@ -114,7 +114,7 @@ def check_parity(model: Any, tf_model: Any, inputs: NDArray[np.float32]) -> dict
     The limit is RELATIVE_TOLERANCE of the largest output, or of 1 where the outputs are smaller.
     """
     measured = parity(model, tf_model, inputs)
-    size = max((float(np.max(np.abs(given), initial=0.0)) for given, _ in _output_pairs(model, tf_model, inputs)))
+    size = max((float(np.max(np.abs(original), initial=0.0)) for original, _ in _output_pairs(model, tf_model, inputs)))
     limit = RELATIVE_TOLERANCE * max(1.0, size)
     if not measured["max_abs_difference"] <= limit:
         raise ModelError(
@@ -133,7 +133,7 @@ def _to_tf_keras(model: Any, tf_keras: Any) -> Any:
         tf_keras.Input(tuple(tensor.shape[1:]), batch_size=tensor.shape[0], dtype="float32", name=tensor.name)
         for tensor in model.inputs
     ]
-    made: dict[int, Any] = {}
+    copies: dict[int, Any] = {}
     taken = {tensor.name for tensor in model.inputs}
     taken |= {call.name for call in graph.calls if isinstance(call.layer, keras.Layer)}
 
@@ -141,9 +141,9 @@ def _to_tf_keras(model: Any, tf_keras: Any) -> Any:
         layer = call.layer
         if not isinstance(layer, keras.Layer):
             return apply_operation(call, _free_name(call.name, taken), args, kwargs)
-        if id(layer) in made:
-            return made[id(layer)](*args, **kwargs)
-        new = made[id(layer)] = _to_tf_keras(layer, tf_keras) if is_graph(layer) else tf_layer(layer)
+        if id(layer) in copies:
+            return copies[id(layer)](*args, **kwargs)
+        new = copies[id(layer)] = _to_tf_keras(layer, tf_keras) if is_graph(layer) else tf_layer(layer)
         output = new(*args, **kwargs)
         if not is_graph(layer) and not isinstance(layer, keras.layers.Normalization):
             new.set_weights(layer.get_weights())
@@ -167,24 +167,24 @@ def _free_name(name: str, taken: set[str]) -> str:
 def _output_pairs(model: Any, tf_model: Any, inputs: NDArray[np.float32]) -> Any:
     for start in range(0, len(inputs), _BATCH):
         batch = np.asarray(inputs[start : start + _BATCH], np.float32)
-        given = keras.tree.flatten(model(batch, training=False))
-        copied = keras.tree.flatten(tf_model(batch, training=False))
-        for one, other in zip(given, copied, strict=True):
-            yield np.asarray(one, np.float32), np.asarray(other, np.float32)
+        originals = keras.tree.flatten(model(batch, training=False))
+        copies = keras.tree.flatten(tf_model(batch, training=False))
+        for original, copy in zip(originals, copies, strict=True):
+            yield np.asarray(original, np.float32), np.asarray(copy, np.float32)
 
 
 def _check_shapes(layer: Any, weights: list[NDArray[Any]]) -> None:
-    own, given = [tuple(weight.shape) for weight in layer.weights], [weight.shape for weight in weights]
-    if own != given:
+    own, theirs = [tuple(weight.shape) for weight in layer.weights], [weight.shape for weight in weights]
+    if own != theirs:
         raise ModelError(
             f"the weights of the layer '{layer.name}' ({type(layer).__name__}) have the shapes {own} in Keras 3 and "
-            f"{given} in tf_keras",
+            f"{theirs} in tf_keras",
             hint="Give the model that was bridged as `like`.",
         )
 
 
-def _import_tf_keras() -> Any:
-    """Return the module tf_keras."""
+def import_tf_keras() -> Any:
+    """Return the module tf_keras, or raise a RuntimeUnavailableError where it is not installed."""
     with silenced():
         try:
             import tf_keras

@@ -16,7 +16,7 @@ from edgefm.core.errors import ModelError
 from edgefm.keras_graph.folding import ChannelShift
 
 # How weights are initialised, regularised and constrained belongs to a training, not to a network.
-_OF_TRAINING = ("initializer", "regularizer", "constraint")
+OF_TRAINING = ("initializer", "regularizer", "constraint")
 
 # Options of Keras 3 that tf_keras does not have, with the only value that means the same there.
 _ONLY_KERAS_3: dict[str, Any] = {
@@ -155,7 +155,7 @@ def _config(layer: Any) -> dict[str, Any]:
     kind = type(layer)
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
-        if key.endswith(_OF_TRAINING):
+        if key.endswith(OF_TRAINING):
             continue
         if key == "data_format" and value == "channels_first":
             raise ModelError(
@@ -163,11 +163,8 @@ def _config(layer: Any) -> dict[str, Any]:
                 hint="Build the model with data_format='channels_last'.",
             )
         if key in _ONLY_KERAS_3 and not _has_too(layer, key):
-            if _ONLY_KERAS_3[key] is not ... and value != _ONLY_KERAS_3[key]:
-                raise ModelError(
-                    f"the layer '{layer.name}' ({kind.__name__}) has {key}={value!r}, which tf_keras does not have",
-                    hint="Leave the option out, or replace the layer.",
-                )
+            hint = "Leave the option out, or replace the layer."
+            check_means_nothing(layer, key, value, _ONLY_KERAS_3, lacking="tf_keras", hint=hint)
             continue
         if key in ("activation", "recurrent_activation"):
             value = _activation(layer, key)
@@ -178,8 +175,19 @@ def _config(layer: Any) -> dict[str, Any]:
     if kind is layers.LeakyReLU:
         config["alpha"] = float(config.pop("negative_slope"))
     elif kind is layers.Normalization:
-        config.update(_statistics(layer))
+        config.update(statistics(layer))
     return config
+
+
+def check_means_nothing(
+    layer: Any, key: str, value: Any, allowed: Mapping[str, Any], *, lacking: str, hint: str
+) -> None:
+    """Raise a ModelError where an option that one side lacks has another value than the one that means nothing."""
+    if allowed[key] is not ... and value != allowed[key]:
+        raise ModelError(
+            f"the layer '{layer.name}' ({type(layer).__name__}) has {key}={value!r}, which {lacking} does not have",
+            hint=hint,
+        )
 
 
 def _has_too(layer: Any, key: str) -> bool:
@@ -201,8 +209,8 @@ def _activation(layer: Any, key: str) -> Any:
     )
 
 
-def _statistics(layer: Any) -> Mapping[str, Any]:
-    """Return what a Normalization layer subtracts and divides by, which tf_keras takes as options, not as weights."""
+def statistics(layer: Any) -> Mapping[str, Any]:
+    """Return what a Normalization layer subtracts and divides by, as the options of a new one."""
     source = (layer.input_mean, layer.input_variance)
     if source[0] is None:
         source = (layer.adapt_mean, layer.adapt_variance)

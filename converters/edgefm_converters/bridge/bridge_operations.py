@@ -99,15 +99,15 @@ def apply_operation(call: Call, name: str, args: tuple[Any, ...], kwargs: Mappin
         input_shape=call.input_shape,
         output_shape=call.output_shape,
     )
-    found = as_layer(operation)
-    if found is None:
+    counterpart = as_layer(operation)
+    if counterpart is None:
         raise no_counterpart(call.layer)
-    options = dict(found.options)
-    if found.kind == "Activation":
+    options = dict(counterpart.options)
+    if counterpart.kind == "Activation":
         options["activation"] = tf_layers.ACTIVATIONS[options["activation"]]
-    elif found.kind == "LeakyReLU":
+    elif counterpart.kind == "LeakyReLU":
         options["alpha"] = options.pop("negative_slope")
-    return getattr(tf_keras.layers, found.kind)(name=name, dtype="float32", **options)(found.takes)
+    return getattr(tf_keras.layers, counterpart.kind)(name=name, dtype="float32", **options)(counterpart.takes)
 
 
 def as_layer(operation: Operation) -> AsLayer | None:
@@ -125,9 +125,9 @@ def as_layer(operation: Operation) -> AsLayer | None:
     if kind == "Square" or (kind == "Power" and np.isscalar(operation.values[1]) and operation.values[1] == 2):
         return AsLayer(kind="Multiply", options={}, takes=[first, first])
     for find in (_activation, _pooling, _moving):
-        found = find(operation)
-        if found is not None:
-            return AsLayer(kind=found[0], options=found[1], takes=first)
+        counterpart = find(operation)
+        if counterpart is not None:
+            return AsLayer(kind=counterpart[0], options=counterpart[1], takes=first)
     return None
 
 
@@ -153,10 +153,10 @@ def _arithmetic(operation: Operation) -> AsLayer | None:
         )
     if kind == "Maximum" and not number.any():
         return AsLayer(kind="ReLU", options={}, takes=tensor)
-    one, zero = np.float64(1), np.float64(0)
+    unit, zero = np.float64(1), np.float64(0)
     maps = {
-        "Add": (one, number),
-        "Subtract": (one, -number) if tensors[0] else (-one, number),
+        "Add": (unit, number),
+        "Subtract": (unit, -number) if tensors[0] else (-unit, number),
         "Multiply": (number, zero),
     }
     if kind in ("Divide", "TrueDivide") and tensors[0] and number.all():
@@ -211,9 +211,9 @@ def _pooling(operation: Operation) -> tuple[str, dict[str, Any]] | None:
 
 def _moving(operation: Operation) -> tuple[str, dict[str, Any]] | None:
     """Return the layer for an operation that moves values about, or None."""
-    kind, options, shape, given = operation.kind, operation.options, operation.input_shape, operation.output_shape
-    if kind in _RESHAPES and given[:1] == shape[:1] and None not in (*given[1:], *shape[1:]):
-        return ("Reshape", {"target_shape": given[1:]}) if _size(given) == _size(shape) else None
+    kind, options, shape, target = operation.kind, operation.options, operation.input_shape, operation.output_shape
+    if kind in _RESHAPES and target[:1] == shape[:1] and None not in (*target[1:], *shape[1:]):
+        return ("Reshape", {"target_shape": target[1:]}) if _size(target) == _size(shape) else None
     if kind == "Transpose" and options["axes"] is not None:
         axes = [int(axis) % len(shape) for axis in options["axes"]]
         return ("Permute", {"dims": tuple(axes[1:])}) if axes[0] == 0 else None

@@ -7,20 +7,16 @@ over `x + y` in a Functional graph, and takes some activations for others of the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
-from edgefm_converters.bridge.bridge_layers import SUPPORTED
-from edgefm_converters.bridge.bridge_operations import Operation, as_layer
-
-_OF_TRAINING = ("initializer", "regularizer", "constraint")
-_SAVED_AGAIN = "Replace the layer, or load the model where it was made and build it with Keras 3."
+from edgefm_converters.bridge.bridge_layers import OF_TRAINING, SUPPORTED, check_means_nothing, statistics
+from edgefm_converters.bridge.reverse_operations import SAVED_AGAIN, layer_name, operation_of
 
 # Options that Keras 3 does not have, with the only value that means nothing.
 _ONLY_KERAS_2: dict[str, Any] = {
@@ -48,84 +44,6 @@ _ALWAYS_THE_SAME: dict[str, tuple[str, Any]] = {
 }
 _NAMES = {layer.__name__: layer for layer in SUPPORTED}
 _RENAMED = {"SyncBatchNormalization": "BatchNormalization", "BatchNormalizationV1": "BatchNormalization"}
-# Activations that Keras 3 knows by the same name and computes the same way; its hard_sigmoid is another one.
-_ACTIVATIONS = frozenset(
-    (
-        "elu",
-        "exponential",
-        "gelu",
-        "leaky_relu",
-        "linear",
-        "log_softmax",
-        "mish",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softmax",
-        "softplus",
-        "softsign",
-        "swish",
-        "tanh",
-    )
-)
-# Functions of TensorFlow in a Functional graph of Keras 2, as the operation of keras.ops that is the same.
-_FUNCTIONS = {
-    "__operators__.add": "Add",
-    "math.add": "Add",
-    "add": "Add",
-    "math.subtract": "Subtract",
-    "subtract": "Subtract",
-    "math.multiply": "Multiply",
-    "multiply": "Multiply",
-    "math.truediv": "TrueDivide",
-    "truediv": "TrueDivide",
-    "math.divide": "TrueDivide",
-    "math.maximum": "Maximum",
-    "math.minimum": "Minimum",
-    "math.negative": "Negative",
-    "math.square": "Square",
-    "concat": "Concatenate",
-    "identity": "Identity",
-    "nn.relu": "Relu",
-    "nn.relu6": "Relu6",
-    "nn.leaky_relu": "LeakyRelu",
-    "nn.elu": "Elu",
-    "nn.selu": "Selu",
-    "nn.silu": "Silu",
-    "nn.swish": "Silu",
-    "nn.softmax": "Softmax",
-    "nn.softplus": "Softplus",
-    "math.sigmoid": "Sigmoid",
-    "sigmoid": "Sigmoid",
-    "math.tanh": "Tanh",
-    "math.exp": "Exp",
-    "math.reduce_mean": "Mean",
-    "math.reduce_max": "Max",
-    "reshape": "Reshape",
-    "squeeze": "Squeeze",
-    "expand_dims": "ExpandDims",
-    "transpose": "Transpose",
-    "compat.v1.transpose": "Transpose",
-    "pad": "Pad",
-    "compat.v1.pad": "Pad",
-    "cast": "Cast",
-}
-
-
-def check_functions(entries: Iterable[Mapping[str, Any]], *, source: str) -> None:
-    """Raise a ModelError where a stored model calls a function of TensorFlow that `keras_from_tf` will refuse.
-
-    Args:
-      entries: objects of its configuration that name a class.
-      source: what is loaded, in the error.
-    """
-    for entry in entries:
-        if entry.get("class_name") == "TFOpLambda":
-            function = str(entry.get("config", {}).get("function"))
-            if function not in _FUNCTIONS:
-                raise ModelError(_no_layer_for(function, str(entry.get("name")), source), hint=_SAVED_AGAIN)
 
 
 def keras_from_tf(tf_model: Any) -> Any:
@@ -149,29 +67,25 @@ def _model(tf_model: Any) -> Any:
             hint="Build it as keras.Sequential with an Input, or as keras.Model(inputs, outputs).",
         )
     inputs = [
-        keras.Input(batch_shape=tuple(tensor.shape), dtype="float32", name=_name(layer))
+        keras.Input(batch_shape=tuple(tensor.shape), dtype="float32", name=layer_name(layer))
         for tensor, layer in zip(tf_model.inputs, tf_model._input_layers, strict=True)
     ]
     # Keras 2 takes a tensor out of its list at each use: a list that gives it again and again.
     known: defaultdict[str, list[Any]] = defaultdict(list)
     known.update({str(id(own)): _Always(new) for own, new in zip(tf_model.inputs, inputs, strict=True)})
-    made: dict[int, Any] = {}
+    copies: dict[int, Any] = {}
     for depth in sorted(tf_model._nodes_by_depth, reverse=True):
         for node in tf_model._nodes_by_depth[depth]:
             if node.is_input:
                 continue
             args, kwargs = node.map_arguments(known)
-            output = _call(node, args, kwargs, made)
+            output = _call(node, args, kwargs, copies)
             for key, tensor in zip(node.flat_output_ids, keras.tree.flatten(output), strict=True):
                 known[key] = _Always(tensor)
     outputs = [known[str(id(tensor))].pop() for tensor in tf_model.outputs]
     return keras.Model(
-        inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0], name=_name(tf_model)
+        inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0], name=layer_name(tf_model)
     )
-
-
-def _name(layer: Any) -> str:
-    return str(layer.name).replace("/", "_")
 
 
 class _Always(list[Any]):
@@ -185,52 +99,49 @@ class _Always(list[Any]):
         return self[0]
 
 
-def _call(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], made: dict[int, Any]) -> Any:
+def _call(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], copies: dict[int, Any]) -> Any:
     layer = node.layer
     if type(layer).__name__ == "TFOpLambda":
-        return _operation(node, args, kwargs)
-    if id(layer) in made:
-        return made[id(layer)](*args, **kwargs)
+        return operation_of(node, args, kwargs)
+    if id(layer) in copies:
+        return copies[id(layer)](*args, **kwargs)
     if hasattr(layer, "_nodes_by_depth"):
-        new = made[id(layer)] = _model(layer)
+        new = copies[id(layer)] = _model(layer)
         return new(*args, **kwargs)
-    new = made[id(layer)] = _layer(layer)
-    given = {name: value for name, value in kwargs.items() if not (name == "mask" and value is None)}
-    output = new(*args, **given)
+    new = copies[id(layer)] = _layer(layer)
+    options = {name: value for name, value in kwargs.items() if not (name == "mask" and value is None)}
+    output = new(*args, **options)
     if type(new) is not layers.Normalization:
         new.set_weights(layer.get_weights())
     return output
 
 
 def _layer(layer: Any) -> Any:
-    given = type(layer).__name__
-    name = _RENAMED.get(given, given)
+    class_name = type(layer).__name__
+    name = _RENAMED.get(class_name, class_name)
     if name == "ThresholdedReLU":
-        return layers.ReLU(threshold=float(layer.theta), name=_name(layer), dtype="float32")
+        return layers.ReLU(threshold=float(layer.theta), name=layer_name(layer), dtype="float32")
     if name == "TfChannelShift":
         from edgefm.keras_graph.folding import ChannelShift
 
-        return ChannelShift(name=_name(layer), dtype="float32")
+        return ChannelShift(name=layer_name(layer), dtype="float32")
     if name not in _NAMES or not type(layer).__module__.startswith("tf_keras."):
         raise ModelError(
-            f"the layer '{layer.name}' ({given}) of Keras 2 has no counterpart in Keras 3 that is known to be the same",
-            hint=_SAVED_AGAIN,
+            f"the layer '{layer.name}' ({class_name}) of Keras 2 has no counterpart in Keras 3 that is known to be the "
+            "same",
+            hint=SAVED_AGAIN,
         )
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
-        if key.endswith(_OF_TRAINING) or (key, value) == _ALWAYS_THE_SAME.get(name):
+        if key.endswith(OF_TRAINING) or (key, value) == _ALWAYS_THE_SAME.get(name):
             continue
         if key in _ONLY_KERAS_2:
-            if _ONLY_KERAS_2[key] is not ... and value != _ONLY_KERAS_2[key]:
-                raise ModelError(
-                    f"the layer '{layer.name}' ({given}) has {key}={value!r}, which Keras 3 does not have",
-                    hint=_SAVED_AGAIN,
-                )
+            check_means_nothing(layer, key, value, _ONLY_KERAS_2, lacking="Keras 3", hint=SAVED_AGAIN)
             continue
         if key in ("activation", "recurrent_activation"):
             value = _activation(layer, value)
         config[key] = list(value) if isinstance(value, list) else value  # TensorFlow's own kind of list
-    config["dtype"], config["name"] = "float32", _name(layer)
+    config["dtype"], config["name"] = "float32", layer_name(layer)
     if name.startswith("SpatialDropout"):
         config.pop("trainable")
     elif name == "BatchNormalization" and isinstance(config["axis"], list):
@@ -238,21 +149,19 @@ def _layer(layer: Any) -> Any:
     elif name == "LeakyReLU":
         config["negative_slope"] = float(config.pop("alpha"))
     elif name == "Normalization":
-        mean, variance = (layer.input_mean, layer.input_variance)
-        if mean is None:
-            mean, variance = layer.adapt_mean, layer.adapt_variance
-        config["mean"], config["variance"] = (np.asarray(value, np.float32).tolist() for value in (mean, variance))
+        config.update(statistics(layer))
     try:
         return _NAMES[name].from_config(config)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"Keras 3 cannot make the layer '{layer.name}' ({given}): {error}") from error
+        raise ModelError(f"Keras 3 cannot make the layer '{layer.name}' ({class_name}): {error}") from error
 
 
 def _activation(layer: Any, value: Any) -> str:
-    if isinstance(value, str) and value in _ACTIVATIONS:
-        return value
     from edgefm_converters.bridge import tf_layers
 
+    # A name stands in the table where Keras 3 computes the same by it; its hard_sigmoid is another one.
+    if isinstance(value, str) and isinstance(tf_layers.ACTIVATIONS.get(value), str):
+        return value
     own = {
         function: name for name, function in tf_layers.ACTIVATIONS.items() if callable(function) and name != "gelu_tanh"
     }
@@ -263,57 +172,5 @@ def _activation(layer: Any, value: Any) -> str:
     raise ModelError(
         f"the activation '{shown}' of the layer '{layer.name}' ({type(layer).__name__}) is not the same in Keras 3, or "
         "not known there",
-        hint=_SAVED_AGAIN,
+        hint=SAVED_AGAIN,
     )
-
-
-def _operation(node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return the output of the Keras 3 layer that stands for a function of TensorFlow."""
-    layer = node.layer
-    kind = _FUNCTIONS.get(str(layer.symbol))
-    found = None
-    if kind is not None:
-        given = {name: value for name, value in kwargs.items() if name != "name" and value is not None}
-        names = {"Concatenate": ("axis",), "Cast": ("dtype",), "Transpose": ("axes",), "Pad": ("pad_width",)}
-        values, rest = ([*args[0]], args[1:]) if kind == "Concatenate" else ([args[0]], args[1:])
-        if kind in ("Add", "Subtract", "Multiply", "TrueDivide", "Maximum", "Minimum"):
-            values += [*rest, *(given.pop(key) for key in ("y",) if key in given)]
-            rest = ()
-        options = dict(zip(names.get(kind, ("axis", "keepdims")), rest, strict=False)) | _options(kind, given)
-        found = as_layer(
-            Operation(
-                kind=kind,
-                name=layer.name,
-                values=tuple(values),
-                tensors=tuple(isinstance(value, keras.KerasTensor) for value in values),
-                options=options,
-                input_shape=tuple(node.keras_inputs[0].shape),
-                output_shape=tuple(keras.tree.flatten(node.outputs)[0].shape),
-            )
-        )
-    if found is None:
-        raise ModelError(_no_layer_for(str(layer.symbol), layer.name, "the model"), hint=_SAVED_AGAIN)
-    return getattr(layers, found.kind)(name=_name(layer), dtype="float32", **found.options)(found.takes)
-
-
-def _no_layer_for(function: str, name: str, source: str) -> str:
-    return f"{source} calls tf.{function} ('{name}'), for which Keras 3 has no layer that is known to be the same"
-
-
-def _options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of TensorFlow's functions by the names of keras.ops, defaults filled in."""
-    renamed = {"perm": "axes", "paddings": "pad_width", "alpha": "negative_slope" if kind == "LeakyRelu" else "alpha"}
-    options = {renamed.get(name, name): value for name, value in given.items()}
-    defaults: Mapping[str, Mapping[str, Any]] = {
-        "Elu": {"alpha": 1.0},
-        "LeakyRelu": {"negative_slope": 0.2},
-        "Softmax": {"axis": -1},
-        "Mean": {"axis": None, "keepdims": False},
-        "Max": {"axis": None, "keepdims": False},
-        "Transpose": {"axes": None},
-    }
-    if kind == "Pad":
-        options["mode"] = str(options.get("mode", "CONSTANT")).lower()
-    if kind == "Cast" and "dtype" in options:
-        options["dtype"] = getattr(options["dtype"], "name", options["dtype"])
-    return {**defaults.get(kind, {}), **options}

@@ -17,6 +17,7 @@ import numpy as np
 
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.silence import silenced
+from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
 from edgefm_converters.tflite.single_input import check_single_input
 
@@ -86,7 +87,7 @@ def in_memory(model: Any, *, source: str) -> Any:
 def _check_model(model: Any, *, source: str) -> None:
     check_single_input(model, source=source)
     _check_float(model, source=source)
-    _check_finite(model, source=source)
+    check_finite(((weight.path, weight) for weight in model.weights), source=source)
 
 
 def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
@@ -102,14 +103,15 @@ def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
 
 def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
     """Return the model in a file of Keras 2, proved to compute what tf_keras computes."""
-    from edgefm_converters.bridge.reverse_bridge import check_functions
+    from edgefm_converters.bridge.bridge import import_tf_keras
+    from edgefm_converters.bridge.reverse_operations import check_functions
 
     model, refused = None, None
     try:
         model = _by_keras_3(path, stored, trust=trust)
     except ModelError as error:
         refused = error
-    tf_keras = _tf_keras()
+    tf_keras = import_tf_keras()
     check_functions(entries(stored.configs), source=str(path))
     try:
         with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
@@ -124,8 +126,8 @@ def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
 
 
 def _of_saved_model(path: Path, *, trust: bool) -> Any:
-    from edgefm_converters.bridge.reverse_bridge import check_functions
-    from edgefm_converters.readers.saved_model import check_operations, has_keras_model, read_keras_metadata
+    from edgefm_converters.bridge.bridge import import_tf_keras
+    from edgefm_converters.bridge.reverse_operations import check_functions
 
     if not has_keras_model(path):
         raise ModelError(
@@ -133,7 +135,7 @@ def _of_saved_model(path: Path, *, trust: bool) -> Any:
             hint="It can be quantised after training, but not pruned, clustered or trained on. For that, save the "
             "model that it came from with Keras: model.save('model.keras').",
         )
-    tf_keras = _tf_keras()
+    tf_keras = import_tf_keras()
     stored = read_keras_metadata(path)
     check_stored(stored, path, trust=trust)
     check_functions(entries(stored.configs), source=str(path))
@@ -202,15 +204,6 @@ def _with_suffix(path: Path, suffix: str) -> Iterator[str]:
         yield str(link)
 
 
-def _tf_keras() -> Any:
-    with silenced():
-        try:
-            import tf_keras
-        except ImportError as error:
-            raise missing_extra("tf_keras", "compress") from error
-    return tf_keras
-
-
 def _check_float(model: Any, *, source: str) -> None:
     for layer in model._flatten_layers(include_self=False):
         mode = layer.dtype_policy.quantization_mode
@@ -218,17 +211,6 @@ def _check_float(model: Any, *, source: str) -> None:
             raise ModelError(
                 f"{source} is quantised already: its layer '{layer.name}' ({type(layer).__name__}) is {mode}",
                 hint="Start from the float model before quantize().",
-            )
-
-
-def _check_finite(model: Any, *, source: str) -> None:
-    for weight in model.weights:
-        values = np.asarray(weight)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            count = int((~np.isfinite(values)).sum())
-            raise ModelError(
-                f"the weights '{weight.path}' of {source} hold {count} values that are NaN or infinite",
-                hint="The training diverged: train again with a lower learning rate.",
             )
 
 

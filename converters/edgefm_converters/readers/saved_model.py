@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,27 @@ def check_operations(folder: Path) -> None:
 
     content = _parsed(folder / "saved_model.pb", saved_model_pb2.SavedModel())
     for graph in content.meta_graphs:
-        nodes = [*graph.graph_def.node, *(node for one in graph.graph_def.library.function for node in one.node_def)]
-        found = sorted({node.op for node in nodes} & _REACHING_OUT)
-        if found:
+        nodes = [
+            *graph.graph_def.node,
+            *(node for function in graph.graph_def.library.function for node in function.node_def),
+        ]
+        reaching = sorted({node.op for node in nodes} & _REACHING_OUT)
+        if reaching:
             raise ModelError(
-                f"the graph in {folder} uses {', '.join(found)}: it reads or writes files, or calls Python",
+                f"the graph in {folder} uses {', '.join(reaching)}: it reads or writes files, or calls Python",
                 hint="Save it without, or trust it with --trust.",
+            )
+
+
+def check_finite(weights: Iterable[tuple[str, Any]], *, source: str) -> None:
+    """Raise a ModelError where named weights of a model hold NaN or infinite values."""
+    for name, weight in weights:
+        values = np.asarray(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise ModelError(
+                f"the weights '{name}' of {source} hold {count} values that are NaN or infinite",
+                hint="The training diverged: train again with a lower learning rate.",
             )
 
 
@@ -87,12 +103,12 @@ def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes
         check_operations(folder)
     function = _served(folder)
     name, spec = _only_input(function, folder)
-    _check_finite(function, folder)
+    check_finite(((variable.name, variable.numpy()) for variable in function.variables), source=str(folder))
     outputs = {key if key != INPUT else f"{key}_1": key for key in function.structured_outputs}
 
     def serve(image: Any) -> dict[str, Any]:
-        given = function(**{name: image})
-        return {new: given[key] for new, key in outputs.items()}
+        outputs_by_name = function(**{name: image})
+        return {new: outputs_by_name[key] for new, key in outputs.items()}
 
     return tflite_of_function(
         serve,
@@ -154,17 +170,6 @@ def _only_input(function: Any, folder: Path) -> tuple[str, Any]:
             hint="Save it with a signature that takes float32.",
         )
     return name, spec
-
-
-def _check_finite(function: Any, folder: Path) -> None:
-    for variable in function.variables:
-        values = variable.numpy()
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            count = int((~np.isfinite(values)).sum())
-            raise ModelError(
-                f"the weights '{variable.name}' of {folder} hold {count} values that are NaN or infinite",
-                hint="The training diverged: train again with a lower learning rate.",
-            )
 
 
 def _as_a_graph(folder: Path) -> str:

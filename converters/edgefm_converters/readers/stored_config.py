@@ -131,13 +131,13 @@ def entries(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object in JSON that names a class."""
     waiting = [value]
     while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if "class_name" in found:
-                yield found
-            waiting += found.values()
-        elif isinstance(found, (list, tuple)):
-            waiting += found
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "class_name" in node:
+                yield node
+            waiting += node.values()
+        elif isinstance(node, (list, tuple)):
+            waiting += node
 
 
 def _of_keras_zip(path: Path) -> Stored:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 from edgefm.core.errors import ModelError
-from edgefm.core.silence import silenced
 from edgefm_converters.tflite import float_barrier
-from edgefm_converters.tflite.keras_to_tflite import INPUT, SIGNATURE, in_order
+from edgefm_converters.tflite.keras_to_tflite import converted, in_order
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
 
 
@@ -24,35 +22,25 @@ def int8_tflite(tf_model: Any, *, output_names: Sequence[str], pixels: bool = Tr
     Raises:
       ModelError: TensorFlow cannot convert it, or an end of the file is not quantised.
     """
-    with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-fake-quant-") as folder:
-        content = _convert(tf_model, folder, output_names)
-    ended = with_uint8_io if pixels else with_int8_io
-    return ended(float_barrier.removed(in_order(content, output_names)))
-
-
-def _convert(tf_model: Any, folder: str, output_names: Sequence[str]) -> bytes:
     import tensorflow as tf
 
     def serve(image: Any) -> dict[str, Any]:
         outputs = tf.nest.flatten(tf_model(image, training=False))
         return dict(zip(output_names, outputs, strict=True))
 
-    shape = [1, *tf_model.inputs[0].shape[1:]]
-    # The variables must hang on what is saved; the model itself would have each of its layers traced again.
-    module = tf.Module()
-    module.variables_of_model = tf_model.variables
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
+    int8 = {"inference_input_type": tf.int8, "inference_output_type": tf.int8}
     try:
         with float_barrier.shown():
-            function = module.serve.get_concrete_function()
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: function})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
-        return bytes(converter.convert())
+            content = converted(
+                serve,
+                shape=(1, *tf_model.inputs[0].shape[1:]),
+                holds=tf_model.variables,  # the model itself would have each of its layers traced again
+                options={"optimizations": [tf.lite.Optimize.DEFAULT], **int8},
+            )
     except Exception as error:  # the converter raises its own class, TensorFlow several others
         raise cannot_convert(tf_model, str(error) or type(error).__name__) from error
+    ended = with_uint8_io if pixels else with_int8_io
+    return ended(float_barrier.removed(in_order(content, output_names)))
 
 
 def cannot_convert(tf_model: Any, message: str) -> ModelError:

@@ -84,17 +84,8 @@ def tflite_of_function(
     Raises:
       ModelError: TensorFlow cannot convert it.
     """
-    import tensorflow as tf
-
-    # The variables must hang on what is saved, and the batch is fixed by the signature.
-    module = tf.Module()
-    module.holds = holds
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
     try:
-        with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
-            tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-            content = bytes(converter.convert())
+        content = converted(serve, shape=shape, holds=holds)
     except Exception as error:  # the converter raises its own class, TensorFlow several others
         message = str(error)
         names = sorted(set(_UNSUPPORTED.findall(message)))
@@ -107,6 +98,31 @@ def tflite_of_function(
         reason = lines[0][:300] if lines else type(error).__name__
         raise ModelError(f"TensorFlow cannot convert {source}: {reason}") from error
     return in_order(content, outputs)
+
+
+def converted(
+    serve: Callable[[Any], Mapping[str, Any]],
+    *,
+    shape: tuple[int, ...],
+    holds: Any,
+    options: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return what TensorFlow's converter makes of a function; see `tflite_of_function`.
+
+    `options` are attributes of the converter. It raises what TensorFlow raises.
+    """
+    import tensorflow as tf
+
+    # The variables must hang on what is saved, and the batch is fixed by the signature.
+    module = tf.Module()
+    module.holds = holds
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
+    with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        for name, value in (options or {}).items():
+            setattr(converter, name, value)
+        return bytes(converter.convert())
 
 
 def in_order(content: bytes, names: Sequence[str]) -> bytes:

@@ -18,8 +18,6 @@ from typing import Any
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
-from flatbuffers import encode, number_types
-from flatbuffers.table import Table
 
 from edgefm.core.errors import ModelError
 from edgefm.tflite import flatbuffer
@@ -115,46 +113,6 @@ def with_metadata(content: bytes, metadata: Metadata) -> bytes:
     return file.getvalue()
 
 
-def read_metadata(content: bytes) -> Metadata | None:
-    """Return the metadata in a .tflite file, or None where it has none.
-
-    Raises:
-      ModelError: metadata of another kind, or labels.txt is missing.
-    """
-    model = flatbuffer.editable(content)
-    found = [entry.buffer for entry in model.metadata or [] if entry.name == _BUFFER_NAME.encode()]
-    if not found:
-        return None
-    packed = bytearray(memoryview(model.buffers[found[0]].data))
-    if packed[4:8] != _IDENTIFIER:
-        raise ModelError(f"the metadata has identifier {bytes(packed[4:8])!r}; {_IDENTIFIER!r} is expected")
-    root = _Table(Table(packed, encode.Get(number_types.UOffsetTFlags.packer_type, packed, 0)))
-    graph = root.tables(3)[0]
-    source, sink = graph.tables(2)[0], graph.tables(3)[0]
-    image = source.table(3).table(1)
-    normalization = source.tables(4)[0].table(1)
-    colors = {space: channels for channels, space in _COLOR_SPACE.items()}
-    try:
-        labels = zipfile.ZipFile(io.BytesIO(content)).read(sink.tables(6)[0].text(0)).decode("utf-8")
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"the metadata names a file of labels that is not there: {error}") from error
-    return Metadata(
-        name=root.text(0),
-        description=root.text(1),
-        version=root.text(2),
-        author=root.text(4),
-        license=root.text(5),
-        input=_note(source),
-        height=image.table(1).integer(1),
-        width=image.table(1).integer(0),
-        channels=colors.get(image.byte(0), 0),
-        mean=normalization.floats(0)[0],
-        std=normalization.floats(1)[0],
-        output=_note(sink),
-        labels=tuple(labels.splitlines()),
-    )
-
-
 def _pack(metadata: Metadata) -> bytes:
     """Return the FlatBuffer of a ModelMetadata table."""
     builder = flatbuffers.Builder(1024)
@@ -237,60 +195,3 @@ class _FlatBufferWriter:
         for value in reversed(values):
             self._builder.PrependFloat32(value)
         return int(self._builder.EndVector())
-
-
-class _Table:
-    """Reads the fields of a FlatBuffer table by their numbers; a missing one as its default."""
-
-    def __init__(self, table: Any) -> None:
-        self._table = table
-
-    def text(self, number: int) -> str:
-        """Return a string field."""
-        place = self._place(number)
-        return self._table.String(place).decode("utf-8") if place else ""
-
-    def integer(self, number: int) -> int:
-        """Return a uint32 field."""
-        place = self._place(number)
-        return int(self._table.Get(number_types.Uint32Flags, place)) if place else 0
-
-    def byte(self, number: int) -> int:
-        """Return an int8 field."""
-        place = self._place(number)
-        return int(self._table.Get(number_types.Int8Flags, place)) if place else 0
-
-    def table(self, number: int) -> _Table:
-        """Return a table field; it must be there."""
-        place = self._place(number)
-        if not place:
-            raise ModelError(f"the metadata lacks a part (field {number})")
-        return _Table(Table(self._table.Bytes, self._table.Indirect(place)))
-
-    def tables(self, number: int) -> list[_Table]:
-        """Return a field that is a vector of tables; it must hold one at least."""
-        start, length = self._vector(number)
-        bytes_ = self._table.Bytes
-        return [_Table(Table(bytes_, self._table.Indirect(start + 4 * index))) for index in range(length)]
-
-    def floats(self, number: int) -> list[float]:
-        """Return a field that is a vector of float32; it must hold one at least."""
-        start, length = self._vector(number)
-        return [float(self._table.Get(number_types.Float32Flags, start + 4 * index)) for index in range(length)]
-
-    def _vector(self, number: int) -> tuple[int, int]:
-        offset = self._table.Offset(4 + 2 * number)
-        if not offset or not self._table.VectorLen(offset):
-            raise ModelError(f"the metadata lacks a part (field {number})")
-        return int(self._table.Vector(offset)), int(self._table.VectorLen(offset))
-
-    def _place(self, number: int) -> int:
-        offset = self._table.Offset(4 + 2 * number)
-        return int(offset + self._table.Pos) if offset else 0
-
-
-def _note(tensor: _Table) -> TensorNote:
-    stats = tensor.table(5)
-    return TensorNote(
-        name=tensor.text(0), description=tensor.text(1), minimum=stats.floats(1)[0], maximum=stats.floats(0)[0]
-    )

@@ -47,7 +47,9 @@ def operator_layers(float32: bytes, layer_names: Sequence[str] = ()) -> dict[int
       layer_names: the layers of the Keras model in order, without its inputs. Without them a layer's name is what
         stands in the file.
     """
-    return {found.index: found.layers[0] for found in traced_operators(float32, layer_names) if found.layers}
+    return {
+        operator.index: operator.layers[0] for operator in traced_operators(float32, layer_names) if operator.layers
+    }
 
 
 def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[TracedOperator, ...]:
@@ -59,18 +61,18 @@ def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[T
     every = [path for paths in (*outputs, *constants) for path in paths]
     numbered = _numbered(every, layer_names)
     order = {name: place for place, name in enumerate(layer_names)}
-    found = []
+    traced = []
     for own, stored in zip(outputs, constants, strict=True):
-        found.append(_layers(own, order, numbered=numbered) or _layers(stored, order, numbered=numbered))
+        traced.append(_layers(own, order, numbered=numbered) or _layers(stored, order, numbered=numbered))
     if layer_names:
-        _fill_gaps(graph, found, order)
+        _fill_gaps(graph, traced, order)
     else:
-        _follow_sources(graph, found, [bool(_constants(graph, operator)) for operator in graph.operators])
+        _follow_sources(graph, traced, [bool(_constants(graph, operator)) for operator in graph.operators])
     return tuple(
         TracedOperator(
             index=index,
             name=flatbuffer.operator_name(model, operator),
-            layers=tuple(found[index]),
+            layers=tuple(traced[index]),
             scope="".join(f"{graph.tensors[output].name.decode()};" for output in operator.outputs if output >= 0),
         )
         for index, operator in enumerate(graph.operators)
@@ -107,8 +109,8 @@ def _paths(graph: Any, tensors: Iterable[int]) -> list[list[str]]:
 
 
 def _constants(graph: Any, operator: Any) -> list[int]:
-    made = {index for other in graph.operators for index in other.outputs} | set(graph.inputs)
-    return [index for index in operator.inputs if index >= 0 and index not in made]
+    computed = {index for other in graph.operators for index in other.outputs} | set(graph.inputs)
+    return [index for index in operator.inputs if index >= 0 and index not in computed]
 
 
 def _numbered(paths: Sequence[Sequence[str]], layer_names: Sequence[str]) -> bool:
@@ -125,41 +127,41 @@ def _numbered(paths: Sequence[Sequence[str]], layer_names: Sequence[str]) -> boo
 
 def _layers(paths: Sequence[Sequence[str]], order: dict[str, int], *, numbered: bool) -> list[str]:
     """Return the layers that some paths name, the one with the weights first."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     # The converter puts the operation that others were merged into last.
     for path in reversed(paths):
         scopes = [_NUMBER.sub("", scope) if numbered else scope for scope in path[:-1]]
         if order:
             known = [scope for scope in scopes if scope in order]
-            found |= dict.fromkeys(known[-1:])
+            names |= dict.fromkeys(known[-1:])
         elif len(scopes) > 1:
-            found[scopes[1]] = None
-    return list(found)
+            names[scopes[1]] = None
+    return list(names)
 
 
-def _fill_gaps(graph: Any, found: list[list[str]], order: dict[str, int]) -> None:
+def _fill_gaps(graph: Any, layers_by_operator: list[list[str]], order: dict[str, int]) -> None:
     """Give each operator without a layer the first one behind its source's that no operator comes from."""
     names = list(order)
     made_by = {index: place for place, operator in enumerate(graph.operators) for index in operator.outputs}
     for place, operator in enumerate(graph.operators):
-        if found[place]:
+        if layers_by_operator[place]:
             continue
         sources = [made_by[index] for index in operator.inputs if index in made_by]
-        before = [order[layer] for source in sources for layer in found[source]]
+        before = [order[layer] for source in sources for layer in layers_by_operator[source]]
         start = max(before) + 1 if before else 0
-        claimed = {layer for layers in found for layer in layers}
-        ends = [order[layer] for layers in found[place + 1 :] for layer in layers if order[layer] >= start]
+        claimed = {layer for layers in layers_by_operator for layer in layers}
+        ends = [order[layer] for layers in layers_by_operator[place + 1 :] for layer in layers if order[layer] >= start]
         free = [name for name in names[start : min(ends, default=len(names))] if name not in claimed]
         if free:
-            found[place] = free[:1]
+            layers_by_operator[place] = free[:1]
         elif before:
-            found[place] = [names[max(before)]]
+            layers_by_operator[place] = [names[max(before)]]
 
 
-def _follow_sources(graph: Any, found: list[list[str]], weighted: Sequence[bool]) -> None:
+def _follow_sources(graph: Any, layers: list[list[str]], weighted: Sequence[bool]) -> None:
     """Give each operator without a layer and without weights the layer of its source."""
     made_by = {index: place for place, operator in enumerate(graph.operators) for index in operator.outputs}
     for place, operator in enumerate(graph.operators):
-        if not found[place] and not weighted[place]:
+        if not layers[place] and not weighted[place]:
             sources = [made_by[index] for index in operator.inputs if index in made_by]
-            found[place] = next((found[source][:1] for source in sources if found[source]), [])
+            layers[place] = next((layers[source][:1] for source in sources if layers[source]), [])

@@ -44,18 +44,18 @@ class OperatorPairs:
 
     def weights(self, operator: int) -> int:
         """Return how many values of an operator's weights are int8 in the int8 file."""
-        found = self._rounded(flatbuffer.editable(self._float32), operator)
-        return sum(int(values.size) for values in found.values())
+        rounded = self._rounded(flatbuffer.editable(self._float32), operator)
+        return sum(int(values.size) for values in rounded.values())
 
     def rounds(self, operator: int) -> bool:
         """Return whether an operator rounds its outputs anew; one that only moves values keeps its input's levels."""
         quantised, tensors = self._quantised[operator], self._int8.subgraphs[0].tensors
-        given = {_steps(tensors[index]) for index in quantised.inputs if index >= 0}
-        return any(_steps(tensors[index]) not in given for index in quantised.outputs)
+        input_steps = {_steps(tensors[index]) for index in quantised.inputs if index >= 0}
+        return any(_steps(tensors[index]) not in input_steps for index in quantised.outputs)
 
     def ranges(self) -> dict[int, tuple[float, float]]:
         """Return the least and greatest real value that each computed tensor can hold in the int8 file, by index."""
-        found = {}
+        ranges = {}
         for ours, theirs in zip(
             flatbuffer.editable(self._float32).subgraphs[0].operators, self._quantised, strict=True
         ):
@@ -63,8 +63,8 @@ class OperatorPairs:
                 inner = self._int8.subgraphs[0].tensors[other]
                 if flatbuffer.dtype(inner) == "int8" and inner.quantization.scale is not None:
                     scale, zero_point = float(inner.quantization.scale[0]), int(inner.quantization.zeroPoint[0])
-                    found[int(index)] = (-128 - zero_point) * scale, (127 - zero_point) * scale
-        return found
+                    ranges[int(index)] = (-128 - zero_point) * scale, (127 - zero_point) * scale
+        return ranges
 
     def with_weights(self, operators: Collection[int]) -> bytes:
         """Return the float32 file with the weights of some operators rounded as in the int8 file."""
@@ -98,7 +98,7 @@ class OperatorPairs:
     def _rounded(self, model: Any, operator: int) -> dict[int, NDArray[np.float32]]:
         """Return the rounded weights of an operator by input slot."""
         graph, other = model.subgraphs[0], self._int8.subgraphs[0]
-        found: dict[int, NDArray[np.float32]] = {}
+        rounded: dict[int, NDArray[np.float32]] = {}
         pairs = zip(graph.operators[operator].inputs, self._quantised[operator].inputs, strict=True)
         for slot, (ours, theirs) in enumerate(pairs):
             if ours < 0 or theirs < 0:
@@ -106,8 +106,8 @@ class OperatorPairs:
             tensor, inner = graph.tensors[ours], other.tensors[theirs]
             stored = self._int8.buffers[inner.buffer].data
             if flatbuffer.dtype(tensor) == "float32" and flatbuffer.dtype(inner) == "int8" and stored is not None:
-                found[slot] = _real(np.asarray(stored, np.uint8).view(np.int8), inner)
-        return found
+                rounded[slot] = _real(np.asarray(stored, np.uint8).view(np.int8), inner)
+        return rounded
 
 
 def _steps(tensor: Any) -> tuple[str, tuple[float, ...], tuple[int, ...]]:

@@ -165,31 +165,33 @@ def _quantizer(float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), l
         from litert_quantizer import quantizer, recipe
         from litert_quantizer.qtyping import TFLOperationName
 
-        made = quantizer.Quantizer(bytearray(float32))
+        configured = quantizer.Quantizer(bytearray(float32))
         leave = quantizer.AlgorithmName.NO_QUANTIZE
         if scheme == "float16":
             for operator in _WEIGHTED:
-                made.add_weight_only_config(
+                configured.add_weight_only_config(
                     ".*",
                     TFLOperationName[operator],
                     num_bits=16,
                     algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
                 )
         elif scheme == "drq_w8":
-            made.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+            configured.load_quantization_recipe(recipe.dynamic_wi8_afp32())
         elif scheme == "int16x8":
-            made.load_quantization_recipe(recipe.static_wi8_ai16())
+            configured.load_quantization_recipe(recipe.static_wi8_ai16())
             for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
-                made.update_quantization_recipe(".*", end, algorithm_key=leave)
+                configured.update_quantization_recipe(".*", end, algorithm_key=leave)
         else:
-            made.load_quantization_recipe(recipe.static_wi8_ai8())
+            configured.load_quantization_recipe(recipe.static_wi8_ai8())
         if scheme == "int8_w8a8_fc4":
-            made.add_static_config(".*", TFLOperationName.FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=4)
+            configured.add_static_config(
+                ".*", TFLOperationName.FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=4
+            )
         for left in kept:
             # The later of two rules that match is the one that holds. A scope is the outputs' names and a ';'.
             scope = f"^{re.escape(left.scope)}$"
-            made.update_quantization_recipe(scope, TFLOperationName.ALL_SUPPORTED, algorithm_key=leave)
-    return made
+            configured.update_quantization_recipe(scope, TFLOperationName.ALL_SUPPORTED, algorithm_key=leave)
+    return configured
 
 
 def _ranges(
@@ -206,21 +208,21 @@ def _ranges(
 
         rules = RecipeManager()
         rules.load_quantization_recipe(recipe.static_wi8_ai8())
-        found: dict[str, Any] = {}
+        ranges: dict[str, Any] = {}
         for mode in (CalibrationMode.CALIBRATION_PROFILER_BASED, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS):
             calibrator = Calibrator(bytearray(float32), num_threads=1, mode=mode, qsv_update_func=min_max_update)
             if before is not None:
                 calibrator.load_model_qsvs(dict(before))
             calibrator.calibrate(samples, rules)
-            found = calibrator.get_model_qsvs()
-            if needed <= {name for name, values in found.items() if values}:
+            ranges = calibrator.get_model_qsvs()
+            if needed <= {name for name, values in ranges.items() if values}:
                 break
-    return found
+    return ranges
 
 
 def _activations(model: Any) -> set[str]:
     """Return the names of the float tensors that are computed or given, not stored."""
     graph = model.subgraphs[0]
-    found = {index for operator in graph.operators for index in operator.outputs} | set(graph.inputs)
-    tensors = [graph.tensors[index] for index in found]
+    activations = {index for operator in graph.operators for index in operator.outputs} | set(graph.inputs)
+    tensors = [graph.tensors[index] for index in activations]
     return {tensor.name.decode() for tensor in tensors if flatbuffer.dtype(tensor) == "float32"}

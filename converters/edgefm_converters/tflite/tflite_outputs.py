@@ -36,17 +36,17 @@ def tflite_outputs(
             interpreter.allocate_tensors()
         source, sinks = interpreter.get_input_details()[0], interpreter.get_output_details()
         levels = _levels(inputs, source)
-        found: list[list[NDArray[Any]]] = [[] for _ in sinks]
+        answers: list[list[NDArray[Any]]] = [[] for _ in sinks]
         for index in range(len(levels)):
             interpreter.set_tensor(source["index"], levels[index : index + 1])
             interpreter.invoke()
-            for kept, sink in zip(found, sinks, strict=True):
+            for kept, sink in zip(answers, sinks, strict=True):
                 kept.append(interpreter.get_tensor(sink["index"]))
             if label and ((index + 1) % _TOLD_EVERY == 0 or index + 1 == len(levels)):
                 progress.step(label, index + 1, len(levels))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"LiteRT cannot run the file: {' '.join(str(error).split())[:300]}") from error
-    outputs = tuple(_real(np.concatenate(kept), sink) for kept, sink in zip(found, sinks, strict=True))
+    outputs = tuple(_real(np.concatenate(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
     if not all(np.isfinite(output).all() for output in outputs):
         raise ModelError("the file gives outputs that are not finite")
     return outputs

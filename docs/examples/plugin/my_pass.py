@@ -13,12 +13,17 @@ from edgefm.recipes import FineTuning, Pass
 class Round(Pass):
     """Recipe: how many digits of each weight stay."""
 
-    kind: ClassVar[str] = "round"
+    kind: ClassVar[str] = "round"  # in JSON, and the name of the entry point
+    place: ClassVar[int] = 25  # in the order of passes: between pruning (20) and clustering (30)
+    description: ClassVar[str] = "weights rounded"  # in tables
     digits: int = 3
     fine_tuning: FineTuning = field(default_factory=lambda: FineTuning(epochs=0))
 
 
-def round_kernels(model, recipe: Round, task, *, seed, teacher=None, progress=None):
+RECIPE = Round
+
+
+def run(model, recipe: Round, task, *, seed, teacher=None, progress=None):
     """Return a new model with rounded weights; facts: how many different ones each layer has."""
     import keras
 

@@ -110,11 +110,11 @@ def ladder(groups: Sequence[Group], scores: Mapping[int, float], *, round_to: in
             left = fewer
     steps.sort(key=lambda step: step[0])  # stable: the steps of a group keep their order
     removed: set[int] = set()
-    found = [frozenset(removed)]
+    states = [frozenset(removed)]
     for _, leaving in steps:
         removed.update(leaving)
-        found.append(frozenset(removed))
-    return found
+        states.append(frozenset(removed))
+    return states
 
 
 def _by_latency(
@@ -128,10 +128,10 @@ def _by_latency(
     low = -1  # not measured; steps up to this one are taken to miss the limit
     while high - low > 1 and measured < MEASUREMENTS:
         middle = (low + high) // 2
-        found = latency(steps[middle])
+        latency_there = latency(steps[middle])
         measured += 1
-        if found <= limit:
-            high, share = middle, found
+        if latency_there <= limit:
+            high, share = middle, latency_there
         else:
             low = middle
     return Choice(removed=steps[high], latency=share, measurements=measured)
@@ -163,11 +163,11 @@ def _missed(shares: Mapping[str, float], budget: Budget) -> dict[str, tuple[floa
 
 
 def _impossible(missed: Mapping[str, tuple[float, float]], channels: Channels, round_to: int) -> RecipeError:
-    asked = ", ".join(f"{name} {limit:g}" for name, (_, limit) in missed.items())
+    limits = ", ".join(f"{name} {limit:g}" for name, (_, limit) in missed.items())
     least = ", ".join(f"{name} {share:.3f}" for name, (share, _) in missed.items())
     kept = [f"{'+'.join(group.layers)} ({group.frozen})" for group in channels.groups if group.frozen]
     return RecipeError(
-        f"the budget {asked} cannot be reached: {least} is the least, with {round_to} channels of every group left "
+        f"the budget {limits} cannot be reached: {least} is the least, with {round_to} channels of every group left "
         f"(fewer of narrower ones) and all of {', '.join(kept) or 'none'}",
         hint="Allow more, lower round_to, or exclude fewer layers.",
     )

@@ -45,8 +45,8 @@ def cost_of(channels: Channels, removed: Collection[int] = ()) -> Cost:
     for call in channels.graph.calls:
         axes = channels.axes.get(id(call.layer))
         if axes is not None:
-            taken, given = len(staying(axes.taken, gone)), len(staying(axes.given, gone))
-            kernels, biases = _sizes(axes, taken, given)
+            c_in, c_out = len(staying(axes.taken, gone)), len(staying(axes.given, gone))
+            kernels, biases = _sizes(axes, c_in, c_out)
             length = _positions(call, axes)
             macs = None if macs is None or length is None else macs + length * sum(kernels)
             own_bytes = sum(kernels) + _BIAS_BYTES * biases
@@ -62,19 +62,19 @@ def cost_of(channels: Channels, removed: Collection[int] = ()) -> Cost:
     return Cost(macs=macs, weight_bytes=weight_bytes)
 
 
-def _sizes(axes: Axes, taken: int, given: int) -> tuple[list[int], int]:
+def _sizes(axes: Axes, c_in: int, c_out: int) -> tuple[list[int], int]:
     """Return the number of weights of each kernel, and of biases."""
     if axes.kind == "scaling":
         return [], 0  # folded away
     kernel = axes.call.layer.weights[0].shape
     if axes.kind == "depthwise":
-        return [math.prod(kernel[:-2]) * given], given
+        return [math.prod(kernel[:-2]) * c_out], c_out
     if axes.kind == "separable":
-        between = taken * kernel[-1]
-        return [math.prod(kernel[:-2]) * between, between * given], between + given
+        between = c_in * kernel[-1]
+        return [math.prod(kernel[:-2]) * between, between * c_out], between + c_out
     # A grouped convolution loses no channels: each of its filters sees the same part as before.
-    part = taken // getattr(axes.call.layer, "groups", 1)
-    return [math.prod(kernel[:-2]) * part * given], given
+    part = c_in // getattr(axes.call.layer, "groups", 1)
+    return [math.prod(kernel[:-2]) * part * c_out], c_out
 
 
 def _positions(call: Call, axes: Axes) -> int | None:

@@ -16,130 +16,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-import keras
 import numpy as np
-from keras import layers
 from numpy.typing import NDArray
 
+from edgefm.compression.channels.channel_rules import MIXING, elementwise, rule_of
 from edgefm.core.errors import RecipeError
-from edgefm.keras_graph.folding import ChannelShift
-from edgefm.keras_graph.graph import Call, Graph, is_graph
-from edgefm.keras_graph.inference import channels_first
+from edgefm.keras_graph.graph import Call, Graph
 
 Marks = NDArray[np.int64]
-
-# Classes are compared exactly: a subclass may compute something else. These mix their input channels into new ones.
-_MIXING = {
-    layers.Conv1D: "conv",
-    layers.Conv2D: "conv",
-    layers.Conv3D: "conv",
-    layers.Conv1DTranspose: "transposed",
-    layers.Conv2DTranspose: "transposed",
-    layers.Conv3DTranspose: "transposed",
-    layers.SeparableConv1D: "separable",
-    layers.SeparableConv2D: "separable",
-    layers.Dense: "dense",
-}
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-# Weights of one number a channel.
-_SCALING = (layers.BatchNormalization, ChannelShift, layers.PReLU)
-# No weights; channel i of the output is computed from channel i of the input alone.
-_CARRYING = (
-    layers.Activation,
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.ELU,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.AlphaDropout,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.ActivityRegularization,
-    layers.Identity,
-    layers.Rescaling,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.MaxPooling3D,
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.AveragePooling3D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D,
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-    layers.ZeroPadding1D,
-    layers.ZeroPadding2D,
-    layers.ZeroPadding3D,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.Cropping3D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-    layers.UpSampling3D,
-    layers.RepeatVector,
-)
-_TYING = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
-# Stateless operations of keras.ops, by the name of their class.
-_TYING_OPERATIONS = {"Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"}
-_ELEMENTWISE = {
-    "linear",
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "swish",
-    "mish",
-    "sigmoid",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "hard_tanh",
-    "tanh",
-    "tanh_shrink",
-    "hard_shrink",
-    "soft_shrink",
-    "softplus",
-    "softsign",
-    "exponential",
-    "log_sigmoid",
-    "threshold",
-}
-_ELEMENTWISE_OPERATIONS = {
-    "Relu",
-    "Relu6",
-    "LeakyRelu",
-    "Elu",
-    "Selu",
-    "Gelu",
-    "Silu",
-    "Sigmoid",
-    "HardSigmoid",
-    "HardSilu",
-    "Tanh",
-    "Softplus",
-    "Softsign",
-    "Absolute",
-    "Abs",
-    "Negative",
-    "Square",
-    "Sqrt",
-    "Rsqrt",
-    "Exp",
-    "Log",
-    "Clip",
-    "Cast",
-    "MaxPool",
-    "AveragePool",
-}
-_REDUCING_OPERATIONS = {"Mean", "Max", "Min", "Sum"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,18 +140,28 @@ class _Walk:
         self._same: list[int] = []  # mark -> a mark that it is one with, or itself
         self._makers: list[str] = []  # mark -> name of the layer that makes the channel, '' for an input
         self._frozen: list[tuple[int, str]] = []
+        self._rules: dict[str, Callable[[Call], Marks | None]] = {
+            "mix": self._mix,
+            "depthwise": self._depthwise,
+            "scale": self._scale,
+            "carry": self._carry,
+            "tie": self._tie,
+            "concatenate": self._concatenate,
+            "reshape": self._reshape,
+            "permute": self._permute,
+        }
         for tensor in graph.model.inputs:
             self.marks[id(tensor)] = self._new(tensor.shape[-1], "")
             self.freeze(self.marks[id(tensor)], "it is an input of the model")
 
     def visit(self, call: Call) -> None:
         """Set the marks of the outputs of a call from those of its inputs."""
-        rule = self._rule(call)
-        given = None if rule is None else rule(call)
-        if given is None or len(call.outputs) != 1 or len(given) != call.output_shape[-1]:
+        rule = rule_of(call)
+        marks = None if rule is None else self._rules[rule](call)
+        if marks is None or len(call.outputs) != 1 or len(marks) != call.output_shape[-1]:
             self._stop(call, f"{call.name} ({type(call.layer).__name__}) is not understood")
         else:
-            self.marks[call.outputs[0]] = given
+            self.marks[call.outputs[0]] = marks
 
     def freeze(self, marks: Marks, reason: str, *, first: bool = False) -> None:
         """Keep channels in the model, and note why; where several reasons hold, `first` is the one that is told."""
@@ -296,74 +190,34 @@ class _Walk:
             if names != ("",)
         ]
         axes = {
-            layer: Axes(kind=one.kind, call=one.call, taken=self._roots(one.taken), given=self._roots(one.given))
-            for layer, one in self._axes.items()
+            layer: Axes(
+                kind=axes_of.kind, call=axes_of.call, taken=self._roots(axes_of.taken), given=self._roots(axes_of.given)
+            )
+            for layer, axes_of in self._axes.items()
         }
         tensors = {tensor: self._roots(marks) for tensor, marks in self.marks.items()}
         return Channels(graph=self.graph, axes=axes, tensors=tensors, groups=tuple(groups))
-
-    def _rule(self, call: Call) -> Callable[[Call], Marks | None] | None:
-        """Return what computes the marks that a call gives, or None for a call that is not understood."""
-        layer = call.layer
-        kind = type(layer)
-        if channels_first(call) or is_graph(layer) or any(len(shape) < 2 for shape in call.input_shapes):
-            return None
-        if not isinstance(layer, keras.Layer):
-            return self._operation_rule(call)
-        if layer.dtype_policy.quantization_mode or getattr(layer, "lora_enabled", False):
-            return None
-        if kind in _MIXING:
-            return self._mix
-        if kind in _DEPTHWISE and _elementwise(layer):
-            return self._depthwise
-        if kind in _SCALING and _last_axis(call):
-            return self._scale
-        if kind in _CARRYING and _elementwise(layer) and np.ndim(getattr(layer, "scale", 0)) == 0:
-            return self._carry if np.ndim(getattr(layer, "offset", 0)) == 0 else None
-        if kind in _TYING:
-            return self._tie
-        if kind is layers.Concatenate:
-            return self._concatenate
-        if kind in (layers.Flatten, layers.Reshape):
-            return self._reshape
-        return self._permute if kind is layers.Permute else None
-
-    def _operation_rule(self, call: Call) -> Callable[[Call], Marks | None] | None:
-        name = type(call.layer).__name__
-        if not type(call.layer).__module__.startswith("keras.src.ops.") or _has_arrays(call):
-            return None
-        if name in _TYING_OPERATIONS:
-            return self._tie
-        if name in _ELEMENTWISE_OPERATIONS and getattr(call.layer, "data_format", None) != "channels_first":
-            return self._carry
-        if name in _REDUCING_OPERATIONS:
-            axes = np.atleast_1d([] if call.layer.axis is None else call.layer.axis)
-            last = len(call.input_shape) - 1
-            return self._carry if axes.size and not {-1, last, 0, -last - 1} & {int(axis) for axis in axes} else None
-        if name == "Concatenate":
-            return self._concatenate
-        return self._reshape if name == "Reshape" else None
 
     def _mix(self, call: Call) -> Marks:
         taken, layer = self._taken(call)[0], call.layer
         known = self._axes.get(id(layer))
         if known is None:
-            given = self._new(call.output_shape[-1], call.name)
-            known = self._axes[id(layer)] = Axes(kind=_MIXING[type(layer)], call=call, taken=taken, given=given)
+            out_marks = self._new(call.output_shape[-1], call.name)
+            known = self._axes[id(layer)] = Axes(kind=MIXING[type(layer)], call=call, taken=taken, given=out_marks)
         self._join(known.taken, taken)
         if getattr(layer, "groups", 1) > 1:
             self.freeze(_all([taken, known.given]), f"{call.name} is a grouped convolution")
-        if not _elementwise(layer):
+        if not elementwise(layer):
             name = getattr(layer.activation, "__name__", str(layer.activation))
             self.freeze(known.given, f"the activation {name} of {call.name} mixes channels or is not known")
         return known.given
 
     def _depthwise(self, call: Call) -> Marks:
         taken = self._taken(call)[0]
-        given = np.repeat(taken, call.layer.depth_multiplier)
-        known = self._axes.setdefault(id(call.layer), Axes(kind="depthwise", call=call, taken=taken, given=given))
+        out_marks = np.repeat(taken, call.layer.depth_multiplier)
+        known = self._axes.setdefault(id(call.layer), Axes(kind="depthwise", call=call, taken=taken, given=out_marks))
         self._join(known.taken, taken)
-        return given
+        return out_marks
 
     def _scale(self, call: Call) -> Marks:
         taken = self._taken(call)[0]
@@ -429,8 +283,8 @@ class _Walk:
         return np.arange(first, len(self._same))
 
     def _join(self, first: Marks, second: Marks) -> None:
-        for one, other in zip(first, second, strict=True):
-            low, high = sorted((self._root(int(one)), self._root(int(other))))
+        for mark, other in zip(first, second, strict=True):
+            low, high = sorted((self._root(int(mark)), self._root(int(other))))
             self._same[high] = low
 
     def _root(self, mark: int) -> int:
@@ -444,24 +298,3 @@ class _Walk:
 
 def _all(marks: Iterable[Marks]) -> Marks:
     return np.concatenate(list(marks))
-
-
-def _elementwise(layer: Any) -> bool:
-    """Return whether the activation of a layer computes each value from itself alone."""
-    function = getattr(layer, "activation", None)
-    name = getattr(function, "__name__", "")
-    return function is None or (name in _ELEMENTWISE and function is getattr(keras.activations, name, None))
-
-
-def _last_axis(call: Call) -> bool:
-    return getattr(call.layer, "axis", -1) in (-1, len(call.input_shape) - 1)
-
-
-def _has_arrays(call: Call) -> bool:
-    """Return whether a call takes constants of more than one number beside its symbolic tensors."""
-    given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
-    return any(
-        np.size(value) > 1
-        for value in given
-        if not isinstance(value, keras.KerasTensor | str | bool | int | float | type(None))
-    )

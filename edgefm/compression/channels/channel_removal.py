@@ -39,14 +39,14 @@ def without_channels(channels: Channels, removed: Collection[int]) -> Any:
         if axes is not None:
             config, weights = _cut(axes, staying(axes.taken, gone), staying(axes.given, gone))
             return call_copy(call, args, kwargs, copies=copies, config=config, weights=weights)
-        given = staying(channels.tensors[call.outputs[0]], gone)
+        kept = staying(channels.tensors[call.outputs[0]], gone)
         if isinstance(call.layer, _DROPPING):
             return call_copy(call, args, kwargs, copies=copies, config={"rate": 0.0})
         if type(call.layer) is layers.Reshape and None not in call.output_shape[1:]:
-            shape = (*call.output_shape[1:-1], len(given))
+            shape = (*call.output_shape[1:-1], len(kept))
             return call_copy(call, args, kwargs, copies=copies, config={"target_shape": shape})
         if type(call.layer).__name__ == "Reshape" and None not in call.output_shape[1:]:
-            return keras.ops.reshape(args[0], (-1, *call.output_shape[1:-1], len(given)))
+            return keras.ops.reshape(args[0], (-1, *call.output_shape[1:-1], len(kept)))
         return call_copy(call, args, kwargs, copies=copies)
 
     return channels.graph.rebuild(call_with)
@@ -61,26 +61,26 @@ def staying(marks: Marks, gone: Indices) -> Indices:
     return np.flatnonzero(~np.isin(marks, gone))
 
 
-def _cut(axes: Axes, taken: Indices, given: Indices) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+def _cut(axes: Axes, kept_in: Indices, kept_out: Indices) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     """Return the changes to a layer's configuration, and its weights, with the channels that stay."""
     layer = axes.call.layer
     arrays = [np.asarray(array) for array in layer.get_weights()]
-    if len(taken) == len(axes.taken) and len(given) == len(axes.given):
+    if len(kept_in) == len(axes.taken) and len(kept_out) == len(axes.given):
         return {}, arrays
     if axes.kind == "scaling":
         # PReLU has one number for all channels where it shares them.
-        return {}, [array if array.shape[-1] == 1 else array[..., taken] for array in arrays]
+        return {}, [array if array.shape[-1] == 1 else array[..., kept_in] for array in arrays]
     first, *others = arrays
     if axes.kind == "depthwise":
-        return {}, [first[..., taken, :], *(bias[given] for bias in others)]
+        return {}, [first[..., kept_in, :], *(bias[kept_out] for bias in others)]
     if axes.kind == "dense":
-        return {"units": len(given)}, [first[np.ix_(taken, given)], *(bias[given] for bias in others)]
-    config = {"filters": len(given)}
+        return {"units": len(kept_out)}, [first[np.ix_(kept_in, kept_out)], *(bias[kept_out] for bias in others)]
+    config = {"filters": len(kept_out)}
     if axes.kind == "separable":
         pointwise, *biases = others
         multiplier = first.shape[-1]
-        rows = (taken[:, None] * multiplier + np.arange(multiplier)).reshape(-1)
-        kernels = [first[..., taken, :], pointwise[..., rows, :][..., given]]
-        return config, [*kernels, *(bias[given] for bias in biases)]
-    rows, columns = (given, taken) if axes.kind == "transposed" else (taken, given)
-    return config, [first[..., rows, :][..., columns], *(bias[given] for bias in others)]
+        rows = (kept_in[:, None] * multiplier + np.arange(multiplier)).reshape(-1)
+        kernels = [first[..., kept_in, :], pointwise[..., rows, :][..., kept_out]]
+        return config, [*kernels, *(bias[kept_out] for bias in biases)]
+    rows, columns = (kept_out, kept_in) if axes.kind == "transposed" else (kept_in, kept_out)
+    return config, [first[..., rows, :][..., columns], *(bias[kept_out] for bias in others)]

@@ -105,10 +105,10 @@ def taylor_scores(channels: Channels, task: Task, *, count: int, progress: Progr
                 tape.watch(kernel)
             outputs = tf.nest.flatten(tf_model(inputs, training=False))
             loss = objective.loss(outputs[0], wanted)
-        found = tape.gradient(loss, kernels, unconnected_gradients="zero")
+        gradients = tape.gradient(loss, kernels, unconnected_gradients="zero")
         return [
             tf.reduce_sum(kernel * change, axis=_other_axes(axes, len(kernel.shape)))
-            for axes, kernel, change in zip(taking, kernels, found, strict=True)
+            for axes, kernel, change in zip(taking, kernels, gradients, strict=True)
         ]
 
     squares = np.zeros(count)
@@ -138,13 +138,13 @@ def _l1(channels: Channels, count: int) -> Scores:
 
 def _bn_scale(channels: Channels, count: int) -> Scores:
     """Return the sum of |gamma| over the batch normalisations of each mark; NaN where there are none."""
-    scores, found = np.zeros(count), np.zeros(count, bool)
+    scores, scaled = np.zeros(count), np.zeros(count, bool)
     for axes in channels.axes.values():
         layer = axes.call.layer
         if type(layer) is layers.BatchNormalization and layer.scale:
             np.add.at(scores, axes.taken, np.abs(np.asarray(layer.gamma, np.float64)))
-            found[axes.taken] = True
-    return np.where(found, scores, np.nan)
+            scaled[axes.taken] = True
+    return np.where(scaled, scores, np.nan)
 
 
 def _last_kernel(axes: Axes) -> Any:

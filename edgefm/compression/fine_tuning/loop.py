@@ -7,16 +7,15 @@ slowed down by Python, and yet comes back at least every second, so that a stop 
 from __future__ import annotations
 
 import math
-import operator
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.objective import Objective, objective_of
+from edgefm.compression.fine_tuning.steps import EVALUATION_BATCH, Keeper, Samples, StepLoop, answering, outputs_of
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
@@ -30,9 +29,6 @@ VALIDATION_SAMPLES = 12_000
 # Validation samples that a model in tf_keras is compared with its Keras 3 original on.
 PARITY_SAMPLES = 64
 WARMUP_SHARE = 0.1
-_EVALUATION_BATCH = 256
-_CALL_SECONDS = 0.5
-_STEPS_A_CALL = 32
 
 
 def fine_tune(
@@ -88,9 +84,9 @@ def fine_tune(
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     rates = learning_rates(recipe, steps=steps)
-    loop = _Loop(tf_model, objective, batch_size=batch_size, taught=taught is not None)
-    answer = _answering(tf_model)
-    keeper = _Keeper(tf_model, reference) if len(tf_model.outputs) > 1 else None
+    loop = StepLoop(tf_model, objective, batch_size=batch_size, taught=taught is not None)
+    answer = answering(tf_model)
+    keeper = Keeper(tf_model, reference) if len(tf_model.outputs) > 1 else None
     hooks = tf_keras.callbacks.CallbackList(list(callbacks), model=tf_model, epochs=recipe.epochs, steps=steps)
     hooks.on_train_begin()
     epochs: list[dict[str, Any]] = []
@@ -99,28 +95,30 @@ def fine_tune(
         order, generator = epoch_order(len(train), seed=seed, epoch=epoch)
         order = order[: steps * batch_size]
         images = _augmented(train.images[order], generator, recipe, task)
-        samples = _Samples(
+        samples = Samples(
             images=images,
             targets=targets[order],
             soft=None if taught is None else _soft_targets(taught, images, task, label, objective, progress),
             others=() if keeper is None else keeper.answers(images, task),
         )
         hooks.on_epoch_begin(epoch)
-        began, done, loss_sum = time.perf_counter(), 0, 0.0
-        while done < steps:
-            hooks.on_train_batch_begin(done)
-            count = min(loop.steps_a_call, steps - done)
-            loss_sum += loop.run(samples, task, first=done, rates=rates[epoch * steps + done :][:count])
-            done += count
+        began, trained_steps, loss_sum = time.perf_counter(), 0, 0.0
+        while trained_steps < steps:
+            hooks.on_train_batch_begin(trained_steps)
+            count = min(loop.steps_a_call, steps - trained_steps)
+            loss_sum += loop.run(
+                samples, task, first=trained_steps, rates=rates[epoch * steps + trained_steps :][:count]
+            )
+            trained_steps += count
             if not math.isfinite(loss_sum):
-                raise _diverged(label, epoch=epoch, step=done, rate=recipe.learning_rate)
-            hooks.on_train_batch_end(done - 1)
+                raise _diverged(label, epoch=epoch, step=trained_steps, rate=recipe.learning_rate)
+            hooks.on_train_batch_end(trained_steps - 1)
             figures = {
                 "epoch": f"{epoch + 1}/{recipe.epochs}",
-                "loss": f"{loss_sum / done:.4f}",
-                "images/s": f"{done * batch_size / (time.perf_counter() - began):,.0f}",
+                "loss": f"{loss_sum / trained_steps:.4f}",
+                "images/s": f"{trained_steps * batch_size / (time.perf_counter() - began):,.0f}",
             }
-            progress.step(label, epoch * steps + done, recipe.epochs * steps, figures)
+            progress.step(label, epoch * steps + trained_steps, recipe.epochs * steps, figures)
         trained = time.perf_counter() - began
         hooks.on_epoch_end(epoch)
         quality = _quality(answer, task)
@@ -151,12 +149,25 @@ def fine_tune_keras(
     progress: Progress = SILENT,
 ) -> tuple[Any, tuple[dict[str, Any], ...]]:
     """Return a trained copy of a Keras 3 model, and one entry an epoch; see `fine_tune`."""
-    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras
+
+    tf_model, _, reference = bridged(model, task)
+    history = fine_tune(
+        tf_model, recipe, task, seed=seed, label=label, teacher=teacher, reference=reference, progress=progress
+    )
+    return from_tf_keras(tf_model, model), history
+
+
+def bridged(model: Any, task: Task) -> tuple[Any, dict[str, Any], Any]:
+    """Return a Keras 3 model as a tf_keras model, how far their outputs lie apart, and a copy that stays untrained.
+
+    The copy answers for the outputs behind the first one; it is None where there is one output.
+    """
+    from edgefm_converters.bridge.bridge import check_parity, to_tf_keras
 
     tf_model = to_tf_keras(model)
-    check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
-    history = fine_tune(tf_model, recipe, task, seed=seed, label=label, teacher=teacher, progress=progress)
-    return from_tf_keras(tf_model, model), history
+    parity = check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
+    return tf_model, parity, to_tf_keras(model) if len(tf_model.outputs) > 1 else None
 
 
 def learning_rates(recipe: FineTuning, *, steps: int) -> NDArray[np.float32]:
@@ -176,104 +187,6 @@ def learning_rates(recipe: FineTuning, *, steps: int) -> NDArray[np.float32]:
     warmup = max(1, round(WARMUP_SHARE * total))
     falling = (1 + np.cos(np.pi * (step - warmup) / max(1, total - warmup))) / 2
     return (recipe.learning_rate * np.where(step <= warmup, step / warmup, falling)).astype(np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Samples:
-    """An epoch's samples in their order: images, and what each output shall answer."""
-
-    images: NDArray[Any]
-    targets: NDArray[np.float32]
-    soft: NDArray[np.float32] | None
-    others: tuple[NDArray[np.float32], ...]
-
-
-class _Loop:
-    """Runs steps of Adam on a model, several a call."""
-
-    def __init__(self, tf_model: Any, objective: Objective, *, batch_size: int, taught: bool) -> None:
-        import tensorflow as tf
-        import tf_keras
-
-        self.batch_size = batch_size
-        self.steps_a_call = 1
-        self._calls = 0
-        optimizer = tf_keras.optimizers.Adam(1.0)
-        trained = tf_model.trainable_variables
-        optimizer.build(trained)
-        single = len(tf_model.outputs) == 1
-
-        def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
-            images, targets, soft, others = batch
-            with tf.GradientTape() as tape:
-                outputs = tf_model(images, training=True)
-                first = outputs if single else outputs[0]
-                loss = objective.loss(first, targets, soft[0] if soft else None)
-                for output, wanted in zip(() if single else outputs[1:], others, strict=True):
-                    loss += tf.reduce_mean(tf.math.squared_difference(output, wanted))
-                whole = loss + tf.add_n(tf_model.losses) if tf_model.losses else loss
-            found = tape.gradient(whole, trained)
-            optimizer.learning_rate.assign(rate)
-            optimizer.apply_gradients(
-                [(change, weight) for change, weight in zip(found, trained, strict=True) if change is not None]
-            )
-            return loss
-
-        def run(images: Any, targets: Any, soft: Any, others: Any, rates: Any) -> Any:
-            losses = tf.TensorArray(tf.float32, tf.shape(rates)[0])
-            for index in tf.range(tf.shape(rates)[0]):
-                start, end = index * batch_size, (index + 1) * batch_size
-                batch = tf.nest.map_structure(operator.itemgetter(slice(start, end)), (images, targets, soft, others))
-                losses = losses.write(index, step(batch, rates[index]))
-            return losses.stack()
-
-        first, *others = [tf.TensorSpec([None, *output.shape[1:]], tf.float32) for output in tf_model.outputs]
-        images = tf.TensorSpec([None, *tf_model.inputs[0].shape[1:]], tf.float32)
-        rates = tf.TensorSpec([None], tf.float32)
-        signature = [images, first, (first,) if taught else (), tuple(others), rates]
-        self._run = tf.function(run, input_signature=signature)
-
-    def run(self, samples: _Samples, task: Task, *, first: int, rates: NDArray[np.float32]) -> float:
-        """Train on the batches from number `first` on, one a learning rate; return the sum of their losses."""
-        import tensorflow as tf
-
-        part = slice(first * self.batch_size, (first + len(rates)) * self.batch_size)
-        started = time.perf_counter()
-        losses = self._run(
-            tf.constant(task.inputs(samples.images[part])),
-            tf.constant(samples.targets[part]),
-            () if samples.soft is None else (tf.constant(samples.soft[part]),),
-            tuple(tf.constant(other[part]) for other in samples.others),
-            tf.constant(rates),
-        ).numpy()
-        seconds = (time.perf_counter() - started) / len(rates)
-        self._calls += 1
-        if self._calls > 1:  # the first one traces
-            self.steps_a_call = max(1, min(_STEPS_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-6))))
-        return float(losses.sum(dtype=np.float64))
-
-
-class _Keeper:
-    """Answers for the outputs behind the first one as the model did before it was trained."""
-
-    def __init__(self, tf_model: Any, reference: Any) -> None:
-        self._model = tf_model
-        self._before = [variable.numpy() for variable in tf_model.variables] if reference is None else []
-        self._answer = _answering(tf_model if reference is None else reference)
-
-    def answers(self, images: NDArray[Any], task: Task) -> tuple[NDArray[np.float32], ...]:
-        """Return the outputs behind the first one for some images; the weights of the model stay as they are."""
-        if not self._before:
-            return _outputs(self._answer, images, task)[1:]
-        now = [variable.numpy() for variable in self._model.variables]
-        self._assign(self._before)
-        answers = _outputs(self._answer, images, task)[1:]
-        self._assign(now)
-        return answers
-
-    def _assign(self, values: Sequence[NDArray[Any]]) -> None:
-        for variable, value in zip(self._model.variables, values, strict=True):
-            variable.assign(value)
 
 
 def _seeded(seed: int) -> None:
@@ -298,8 +211,8 @@ def _augmented(
 def _soft_targets(
     teacher: Teacher, images: NDArray[Any], task: Task, label: str, objective: Objective, progress: Progress
 ) -> NDArray[np.float32]:
-    asked = f"{label}: ask the teacher"
-    answers = answers_of(teacher, images, task.inputs, batch=_EVALUATION_BATCH, label=asked, progress=progress)
+    progress_label = f"{label}: ask the teacher"
+    answers = answers_of(teacher, images, task.inputs, batch=EVALUATION_BATCH, label=progress_label, progress=progress)
     whole = answers.astype(np.float32)
     if objective.head != "values" and whole.shape != (len(images), objective.units):
         raise ModelError(
@@ -309,30 +222,10 @@ def _soft_targets(
     return whole
 
 
-def _answering(tf_model: Any) -> Callable[[Any], Any]:
-    """Return a model in evaluation mode as a compiled function: inputs to the list of all outputs."""
-    import tensorflow as tf
-
-    images = tf.TensorSpec([None, *tf_model.inputs[0].shape[1:]], tf.float32)
-    compiled: Callable[[Any], Any] = tf.function(
-        lambda inputs: tf.nest.flatten(tf_model(inputs, training=False)), input_signature=[images]
-    )
-    return compiled
-
-
-def _outputs(answer: Callable[[Any], Any], images: NDArray[Any], task: Task) -> tuple[NDArray[np.float32], ...]:
-    """Return all outputs of a model, float32 [n, ...] each."""
-    parts = [
-        [output.numpy() for output in answer(task.inputs(images[start : start + _EVALUATION_BATCH]))]
-        for start in range(0, len(images), _EVALUATION_BATCH)
-    ]
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-
-
 def _quality(answer: Callable[[Any], Any], task: Task) -> float | None:
     """Return the quality on validation samples, or None where an answer is not finite."""
     split: Split = task.dataset.validation
-    outputs = _outputs(answer, split.images[:VALIDATION_SAMPLES], task)
+    outputs = outputs_of(answer, split.images[:VALIDATION_SAMPLES], task)
     if not all(np.isfinite(output).all() for output in outputs):
         return None
     return float(task.quality.function(outputs, split.labels[:VALIDATION_SAMPLES]))

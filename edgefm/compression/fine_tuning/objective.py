@@ -55,8 +55,8 @@ class Objective:
             return labels.reshape(len(labels), *output_shape).astype(np.float32)
         classes = 2 if self.units == 1 else self.units
         if labels.ndim != 1 or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
-            found = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} a sample"
-            raise ModelError(f"the labels are {found}; the model answers {classes} classes, 0 to {classes - 1}")
+            actual = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} a sample"
+            raise ModelError(f"the labels are {actual}; the model answers {classes} classes, 0 to {classes - 1}")
         spread = self.label_smoothing
         if self.units == 1:
             return (labels[:, None] * (1 - spread) + spread / 2).astype(np.float32)

@@ -26,7 +26,7 @@ from edgefm.compression.post_training.weight_rounding import rounded_linear
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.keras_graph.affine import Linear
-from edgefm.keras_graph.graph import Call, Graph, call_copy
+from edgefm.keras_graph.graph import Call, Graph
 from edgefm.keras_graph.inference import is_linear, linear_of
 
 # All activations of all samples, in the two networks that run side by side.
@@ -60,37 +60,29 @@ def correct_bias(
     used = inputs[: _affordable(graph)]
     corrected: dict[Call, Linear] = {}
     shifts: list[dict[str, Any]] = []
-    done = [0]
+    counter = [0]
 
     def step(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        progress.step("bias correction", done[0], len(graph.calls), {"now": call.name})
-        done[0] += 1
+        progress.step("bias correction", counter[0], len(graph.calls), {"now": call.name})
+        counter[0] += 1
         if not is_linear(call) or call.shared:
             return _both(call, args, kwargs)
         linear = linear_of(call)
         coarse = rounded_linear(linear, bits=dense_bits if linear.kind == "dense" else 8)
-        given: _Both = args[0]
-        exact = _before_activation(call, linear, given.exact)
-        found = _before_activation(call, coarse, given.coarse)
-        error = _mean_error(found.astype(np.float64) - exact, _slope(graph, call, exact))
+        inputs_of_call: _Both = args[0]
+        exact = _before_activation(call, linear, inputs_of_call.exact)
+        corrected_outputs = _before_activation(call, coarse, inputs_of_call.coarse)
+        error = _mean_error(corrected_outputs.astype(np.float64) - exact, _slope(graph, call, exact))
         corrected[call] = replace(linear, bias=linear.bias - error)
         spread = float(exact.std())
         shifts.append({"layer": call.name, "shift": float(np.abs(error).max()) / spread if spread else 0.0})
         function = _own_activation(call)
-        return _Both(_array(function(exact)), _array(function(found - error.astype(np.float32))))
+        return _Both(_array(function(exact)), _array(function(corrected_outputs - error.astype(np.float32))))
 
     graph.replay([_Both(used, used)], step)
     progress.step("bias correction", len(graph.calls), len(graph.calls))
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if call not in corrected:
-            return call_copy(call, args, kwargs, copies=copies)
-        linear = corrected[call]
-        arrays = [array.astype(np.float32) for array in (*linear.kernels, linear.bias)]
-        return call_copy(call, args, kwargs, copies=copies, config={"use_bias": True}, weights=arrays)
-
-    return graph.rebuild(call_with), {"images": len(used), "layers": shifts}
+    weights = {call: (*linear.kernels, linear.bias) for call, linear in corrected.items()}
+    return graph.with_weights(weights, config={"use_bias": True}), {"images": len(used), "layers": shifts}
 
 
 class _Both:
@@ -115,13 +107,13 @@ def _both(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return [_Both(exact, coarse) for exact, coarse in zip(run("exact"), run("coarse"), strict=True)]
 
 
-def _before_activation(call: Call, linear: Linear, given: NDArray[np.float32]) -> NDArray[np.float32]:
+def _before_activation(call: Call, linear: Linear, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what a linear layer with these weights gives before its activation."""
     config = {**call.layer.get_config(), "use_bias": True}
     layer = type(call.layer).from_config({**config, "activation": "linear"})
-    layer.build(given.shape)
+    layer.build(inputs.shape)
     layer.set_weights([array.astype(np.float32) for array in (*linear.kernels, linear.bias)])
-    batches = np.split(given, range(_BATCH, len(given), _BATCH))
+    batches = np.split(inputs, range(_BATCH, len(inputs), _BATCH))
     return np.concatenate([_array(layer(batch)) for batch in batches])
 
 

@@ -23,7 +23,7 @@ from keras import layers
 from edgefm.keras_graph import affine
 from edgefm.keras_graph.affine import Affine, Linear, Vector
 from edgefm.keras_graph.folding import ChannelShift
-from edgefm.keras_graph.graph import Call, Graph, call_copy
+from edgefm.keras_graph.graph import Call, Graph
 from edgefm.keras_graph.inference import (
     MAXIMA,
     MEANS,
@@ -84,17 +84,17 @@ def equalize(model: Any, *, rounds: int = ROUNDS) -> tuple[Any, dict[str, Any]]:
     left_out: list[dict[str, str]] = []
     for call in graph.calls:
         if is_linear(call):
-            found = _pair(graph, call)
-            if isinstance(found, Stop):
-                left_out.append({"layer": call.name, "reason": found.reason})
+            next_pair = _pair(graph, call)
+            if isinstance(next_pair, Stop):
+                left_out.append({"layer": call.name, "reason": next_pair.reason})
             else:
-                pairs.append(found)
+                pairs.append(next_pair)
     weights = {call: linear_of(call) for pair in pairs for call in (pair.first, pair.second)}
     shifts = {call: np.asarray(call.layer.shift, np.float64) for pair in pairs for call in pair.shifts}
     before = [_spread(weights, pair) for pair in pairs]
-    done = 0
-    while done < rounds and pairs:
-        done += 1
+    balanced = 0
+    while balanced < rounds and pairs:
+        balanced += 1
         moved = max(_balance(weights, shifts, pair) for pair in pairs)
         if moved <= SETTLED:
             break
@@ -109,9 +109,12 @@ def equalize(model: Any, *, rounds: int = ROUNDS) -> tuple[Any, dict[str, Any]]:
             for pair, old in zip(pairs, before, strict=True)
         ],
         "left_out": left_out,
-        "rounds": done,
+        "rounds": balanced,
     }
-    return _rebuilt(graph, weights, shifts), report
+    changed: dict[Call, list[Vector]] = {call: [shift] for call, shift in shifts.items()}
+    for call, linear in weights.items():
+        changed[call] = [*linear.kernels, *([linear.bias] if call.layer.use_bias else [])]
+    return graph.with_weights(changed), report
 
 
 def _pair(graph: Graph, first: Call) -> _Pair | Stop:
@@ -170,7 +173,7 @@ def _ranges(weights: Mapping[Call, Linear], pair: _Pair) -> tuple[Vector, Vector
     first, second = weights[pair.first], weights[pair.second]
     last = np.abs(first.kernels[-1])
     # A depthwise kernel's outputs lie on its last two axes, any other's on the last one.
-    given = last.reshape(-1, first.bias.size).max(axis=0)
+    first_ranges = last.reshape(-1, first.bias.size).max(axis=0)
     taken = np.abs(second.kernels[0])
     if second.kind == "conv":
         # Outputs lie group by group; a group sees its own input channels only.
@@ -178,15 +181,15 @@ def _ranges(weights: Mapping[Call, Linear], pair: _Pair) -> tuple[Vector, Vector
         of_channel = by_group.max(axis=(0, 3)).T.reshape(-1)
     else:
         of_channel = taken.reshape(-1, *taken.shape[-2:]).max(axis=(0, 2))
-    return given, of_channel.reshape(pair.repeats, -1).max(axis=0)
+    return first_ranges, of_channel.reshape(pair.repeats, -1).max(axis=0)
 
 
 def _balance(weights: dict[Call, Linear], shifts: dict[Call, Vector], pair: _Pair) -> float:
     """Equalise one pair in place, and return the greatest factor by which a channel moved."""
-    given, taken = _ranges(weights, pair)
-    alive = (given > 0) & (taken > 0)
-    scale = np.ones_like(given)
-    scale[alive] = np.sqrt(given[alive] * taken[alive]) / taken[alive]
+    first_ranges, taken = _ranges(weights, pair)
+    alive = (first_ranges > 0) & (taken > 0)
+    scale = np.ones_like(first_ranges)
+    scale[alive] = np.sqrt(first_ranges[alive] * taken[alive]) / taken[alive]
     nothing = np.zeros_like(scale)
     weights[pair.first] = affine.then(weights[pair.first], Affine(scale=1 / scale, shift=nothing))
     up = Affine(scale=scale, shift=nothing).times(pair.repeats)
@@ -198,22 +201,6 @@ def _balance(weights: dict[Call, Linear], shifts: dict[Call, Vector], pair: _Pai
 
 def _spread(weights: Mapping[Call, Linear], pair: _Pair) -> float:
     """Return how many times the widest channel of the first layer is wider than its narrowest that is not dead."""
-    given, taken = _ranges(weights, pair)
-    alive = given[(given > 0) & (taken > 0)]
+    first_ranges, taken = _ranges(weights, pair)
+    alive = first_ranges[(first_ranges > 0) & (taken > 0)]
     return float(alive.max() / alive.min()) if alive.size else 1.0
-
-
-def _rebuilt(graph: Graph, weights: Mapping[Call, Linear], shifts: Mapping[Call, Vector]) -> Any:
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        new: list[Any] | None = None
-        if call in weights:
-            linear = weights[call]
-            new = [*linear.kernels, *([linear.bias] if call.layer.use_bias else [])]
-        elif call in shifts:
-            new = [shifts[call]]
-        arrays = None if new is None else [array.astype(np.float32) for array in new]
-        return call_copy(call, args, kwargs, copies=copies, weights=arrays)
-
-    return graph.rebuild(call_with)

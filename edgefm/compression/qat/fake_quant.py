@@ -18,13 +18,11 @@ Source: Jacob et al. 2018, arXiv:1712.05877; https://ai.google.dev/edge/litert/m
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgefm.compression.qat.qat_graph import INPUT_LAYER
-from edgefm.core.errors import ModelError
+from edgefm.compression.qat.qat_graph import INPUT_LAYER, activation_name
 
 # Class in tf_keras -> attribute that holds what is multiplied (or added: TFLite rounds a shift to int8 too).
 KERNELS = {
@@ -109,27 +107,27 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
       float32: layers that stay float32 for another reason.
     """
     wiring = _Wiring(tf_model)
-    found: dict[str, LayerQuantization] = {}
+    known: dict[str, LayerQuantization] = {}
     for layer in wiring.layers:
         reason = float32.get(layer.name) or _left_out(layer, exclude)
-        found[layer.name] = _place(layer, reason, wiring, found)
+        known[layer.name] = _place(layer, reason, wiring, known)
     for layer in wiring.layers:
-        if type(layer).__name__ in _FUSES_RELU and _relu_behind(layer, found, wiring):
-            found[layer.name] = replace(found[layer.name], output="none")
+        if type(layer).__name__ in _FUSES_RELU and _relu_behind(layer, known, wiring):
+            known[layer.name] = replace(known[layer.name], output="none")
     for layer in wiring.layers:
-        if found[layer.name].float32 and wiring.only_float32_takes(layer.name, found):
-            found[layer.name] = replace(found[layer.name], output="none")
+        if known[layer.name].float32 and wiring.only_float32_takes(layer.name, known):
+            known[layer.name] = replace(known[layer.name], output="none")
     for layer in reversed(wiring.layers):
-        if type(layer).__name__ == "Concatenate" and not found[layer.name].float32:
+        if type(layer).__name__ == "Concatenate" and not known[layer.name].float32:
             for feeder in wiring.feeders(layer):
-                if found[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
-                    found[feeder] = replace(found[feeder], output="none", shares=found[layer.name].shares or layer.name)
+                if known[feeder].output == "own" and wiring.only_taker(feeder) == layer.name:
+                    known[feeder] = replace(known[feeder], output="none", shares=known[layer.name].shares or layer.name)
     for layer in wiring.layers:
-        relu = _relu_behind(layer, found, wiring)
+        relu = _relu_behind(layer, known, wiring)
         if relu is not None:
-            source = relu if found[relu].output == "own" else found[relu].shares
-            found[layer.name] = replace(found[layer.name], output="shared", source=source)
-    return found
+            source = relu if known[relu].output == "own" else known[relu].shares
+            known[layer.name] = replace(known[layer.name], output="shared", source=source)
+    return known
 
 
 class _Wiring:
@@ -159,9 +157,9 @@ class _Wiring:
         takers = self._takers[name]
         return takers[0] if len(takers) == 1 and name not in self.outputs else None
 
-    def only_float32_takes(self, name: str, found: Mapping[str, LayerQuantization]) -> bool:
+    def only_float32_takes(self, name: str, known: Mapping[str, LayerQuantization]) -> bool:
         """Return whether all that take an output stay float32 themselves."""
-        return name not in self.outputs and all(found[taker].float32 for taker in self._takers[name])
+        return name not in self.outputs and all(known[taker].float32 for taker in self._takers[name])
 
 
 def _left_out(layer: Any, exclude: Sequence[str]) -> str:
@@ -169,7 +167,7 @@ def _left_out(layer: Any, exclude: Sequence[str]) -> str:
     return f"excluded by '{pattern}'" if pattern else ""
 
 
-def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQuantization]) -> LayerQuantization:
+def _place(layer: Any, reason: str, wiring: _Wiring, known: Mapping[str, LayerQuantization]) -> LayerQuantization:
     name, kind, activation = layer.name, type(layer).__name__, activation_name(layer)
     if reason:
         return LayerQuantization(layer=name, output="own", float32=reason)
@@ -186,7 +184,7 @@ def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQu
     if kind in _KEEPS_RANGE:
         if getattr(layer, "interpolation", "") == "nearest":
             return LayerQuantization(layer=name)
-        source = _range_of(wiring.feeders(layer)[0], found, wiring)
+        source = _range_of(wiring.feeders(layer)[0], known, wiring)
         return LayerQuantization(layer=name, output="shared" if source else "own", source=source)
     if kind in _NEW_RANGE and not _thresholded(layer):
         return LayerQuantization(layer=name, output="own")
@@ -197,10 +195,10 @@ def _place(layer: Any, reason: str, wiring: _Wiring, found: Mapping[str, LayerQu
     return LayerQuantization(layer=name, output="own", float32=f"no int8 rule is known for {what}")
 
 
-def _range_of(name: str, found: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
+def _range_of(name: str, known: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
     """Return the layer whose range the output of `name` has, or None."""
-    while name in found:
-        place = found[name]
+    while name in known:
+        place = known[name]
         if place.output in ("own", "fixed"):
             return name
         if place.source:
@@ -212,13 +210,13 @@ def _range_of(name: str, found: Mapping[str, LayerQuantization], wiring: _Wiring
     return None
 
 
-def _relu_behind(layer: Any, found: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
+def _relu_behind(layer: Any, known: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:
     """Return the ReLU that alone takes a layer's output, where both are int8 and the output has a range of its own."""
-    place, taker = found[layer.name], wiring.only_taker(layer.name)
+    place, taker = known[layer.name], wiring.only_taker(layer.name)
     if taker is None or place.output != "own" or place.float32 or activation_name(layer) != "linear":
         return None
     behind = next(other for other in wiring.layers if other.name == taker)
-    if found[taker].float32 or len(wiring.feeders(behind)) != 1:
+    if known[taker].float32 or len(wiring.feeders(behind)) != 1:
         return None
     if type(behind).__name__ == "ReLU":
         plain = behind.max_value in (None, 6) and not behind.negative_slope and not behind.threshold
@@ -231,109 +229,14 @@ def _thresholded(layer: Any) -> bool:
     return type(layer).__name__ == "ReLU" and bool(layer.threshold or (layer.negative_slope and layer.max_value))
 
 
-def activation_name(layer: Any) -> str:
-    """Return the name of a layer's activation; 'linear' where it has none."""
-    function = getattr(layer, "activation", None)
-    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
-
-
-def float32_layers(found: Mapping[str, LayerQuantization]) -> dict[str, str]:
+def float32_layers(layers: Mapping[str, LayerQuantization]) -> dict[str, str]:
     """Return the layers that stay float32 with the reason."""
-    return {name: place.float32 for name, place in found.items() if place.float32}
+    return {name: place.float32 for name, place in layers.items() if place.float32}
 
 
-def ranged(found: Mapping[str, LayerQuantization]) -> Iterator[LayerQuantization]:
+def ranged(layers: Mapping[str, LayerQuantization]) -> Iterator[LayerQuantization]:
     """Yield the places whose output is quantised."""
-    return (place for place in found.values() if place.output != "none")
-
-
-def quantized(
-    tf_model: Any,
-    found: Mapping[str, LayerQuantization],
-    *,
-    frozen: Sequence[str] = (),
-    preserve_sparsity: bool = False,
-    preserve_clusters: bool = False,
-    per_channel: bool = True,
-) -> Any:
-    """Return a new tf_keras model whose layers are wrapped by tfmot as `found` says; ranges are still to be set.
-
-    Args:
-      tf_model: what `places` was given; it is not changed.
-      found: its result.
-      frozen: layers that must not learn.
-      preserve_sparsity: weights that are zero stay zero.
-      preserve_clusters: weights of a kernel that are equal stay equal.
-      per_channel: each output channel of a convolution has a scale of its own.
-    Raises:
-      ModelError: tfmot refuses the graph.
-    """
-    import keras  # before tf_keras and tfmot  # noqa: F401
-    import numpy as np
-    import tensorflow_model_optimization
-    import tf_keras
-
-    from edgefm.compression.qat import fake_quant_layers as own
-    from edgefm.core.silence import silenced
-
-    tfmot = tensorflow_model_optimization.quantization.keras
-
-    def annotated(layer: Any) -> Any:
-        place = found[layer.name]
-        if place.kernel is None and place.output == "none":
-            return layer.__class__.from_config(layer.get_config())
-        sparse = clustered = False
-        if place.kernel is not None:
-            kernel = getattr(layer, place.kernel).numpy()
-            sparse = preserve_sparsity and not kernel.all()
-            values = len(np.unique(kernel))
-            clustered = preserve_clusters and 1 < values <= min(own.MOST_CLUSTERS, kernel.size // 2)
-        config = own.LayerConfig(
-            kernel=place.kernel,
-            by="tensor" if clustered else _scales_by(layer, per_channel=per_channel),
-            preserve_sparsity=sparse,
-            preserve_clusters=clustered,
-            output=place.output != "none",
-            float32=bool(place.float32),
-        )
-        return tfmot.quantize_annotate_layer(layer.__class__.from_config(layer.get_config()), config)
-
-    with silenced(), tfmot.quantize_scope(own.CUSTOM_OBJECTS):
-        try:
-            marked = tf_keras.models.clone_model(tf_model, clone_function=annotated)
-            marked.set_weights(tf_model.get_weights())
-            made = tfmot.quantize_apply(marked, own.Scheme(), quantized_layer_name_prefix=PREFIX)
-        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-            raise _refused(tf_model, error) from error
-    for layer in made.layers:
-        if layer.name.removeprefix(PREFIX) in frozen:
-            _freeze(layer)
-    return made
-
-
-def _freeze(layer: Any) -> None:
-    """Keep a layer from learning; tfmot's wrapper makes its kernel trainable whatever the layer says."""
-    layer.trainable = False
-    if hasattr(layer, "_weight_vars"):
-        layer._non_trainable_weights.extend(layer._trainable_weights)
-        layer._trainable_weights.clear()
-
-
-def _scales_by(layer: Any, *, per_channel: bool) -> str:
-    kind = type(layer).__name__
-    if kind == "DepthwiseConv2D":
-        return "depthwise"
-    # A Conv1D is left as one only where it pads causally; the converter takes no scales by channel for it.
-    return "channel" if per_channel and kind == "Conv2D" else "tensor"
-
-
-def _refused(tf_model: Any, error: Exception) -> ModelError:
-    named = next((layer for layer in tf_model.layers if re.search(rf"\b{re.escape(layer.name)}\b", str(error))), None)
-    which = f"the model '{tf_model.name}'" if named is None else f"the layer '{named.name}' ({type(named).__name__})"
-    return ModelError(
-        f"tensorflow-model-optimization cannot quantise {which}: {str(error).splitlines()[0][:300]}",
-        hint="Replace the layer, or name it in `exclude` of the qat recipe: it stays float32 then.",
-    )
+    return (place for place in layers.values() if place.output != "none")
 
 
 def layer_of(quantized: Any, name: str) -> Any:
@@ -351,15 +254,15 @@ def ancestors(quantized: Any, name: str, *, known: Mapping[str, Any]) -> list[st
       known: layers with a known output, by name without prefix.
     """
     wiring = _Wiring(quantized)
-    found: list[str] = []
+    nearest: list[str] = []
     todo = list(wiring.feeders(layer_of(quantized, name)))
     while todo:
         plain = todo[0].removeprefix(PREFIX)
         if plain in known:
-            found.append(plain)
+            nearest.append(plain)
         elif todo[0] in wiring.inputs:
             return None
         else:
             todo += wiring.feeders(quantized.get_layer(todo[0]))
         todo = todo[1:]
-    return list(dict.fromkeys(found)) or None
+    return list(dict.fromkeys(nearest)) or None

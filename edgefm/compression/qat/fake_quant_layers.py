@@ -48,15 +48,15 @@ class KernelQuantizer(_LastValueQuantizer):
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """Return the variables `min_var` and `max_var`, and what preserves zeros and clusters."""
         kernel = getattr(layer.layer, name).numpy()
-        found = super().build(self._rows(tensor_shape), name, layer)
+        variables = super().build(self._rows(tensor_shape), name, layer)
         if self.preserve_sparsity:
-            found["mask"] = tf.constant(kernel != 0, tf.float32)
+            variables["mask"] = tf.constant(kernel != 0, tf.float32)
         if self.preserve_clusters:
             values, index = np.unique(kernel, return_inverse=True)
-            found["index"] = tf.constant(index.reshape(kernel.shape), tf.int32)
+            variables["index"] = tf.constant(index.reshape(kernel.shape), tf.int32)
             initial = tf_keras.initializers.Constant(values)
-            found["values"] = layer.add_weight(f"{name}_values", shape=values.shape, initializer=initial)
-        return found
+            variables["values"] = layer.add_weight(f"{name}_values", shape=values.shape, initializer=initial)
+        return variables
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
         """Return the kernel rounded; in training its range follows it."""
@@ -77,11 +77,7 @@ class KernelQuantizer(_LastValueQuantizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        return {
-            "by": self.by,
-            "preserve_sparsity": self.preserve_sparsity,
-            "preserve_clusters": self.preserve_clusters,
-        }
+        return {name: getattr(self, name) for name in ("by", "preserve_sparsity", "preserve_clusters")}
 
 
 class RangeQuantizer(_MovingAverageQuantizer):
@@ -98,8 +94,8 @@ class RangeQuantizer(_MovingAverageQuantizer):
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
         """Return the output rounded; tfmot moves the range where it is told that this is training."""
-        given = float_barrier.barrier(inputs) if self.behind_float32 else inputs
-        return super().__call__(given, False, weights, **kwargs)
+        guarded = float_barrier.barrier(inputs) if self.behind_float32 else inputs
+        return super().__call__(guarded, False, weights, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
@@ -163,14 +159,8 @@ class LayerConfig(_QuantizeConfig):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        return {
-            "kernel": self.kernel,
-            "by": self.by,
-            "preserve_sparsity": self.preserve_sparsity,
-            "preserve_clusters": self.preserve_clusters,
-            "output": self.output,
-            "float32": self.float32,
-        }
+        names = ("kernel", "by", "preserve_sparsity", "preserve_clusters", "output", "float32")
+        return {name: getattr(self, name) for name in names}
 
 
 class _NoTransforms(_QuantizeLayoutTransform):

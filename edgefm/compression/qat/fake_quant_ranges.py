@@ -31,7 +31,7 @@ _NARROWEST = 1e-6
 
 def measured_ranges(
     tf_model: Any,
-    found: Mapping[str, LayerQuantization],
+    layers: Mapping[str, LayerQuantization],
     inputs: NDArray[np.float32],
     *,
     label: str,
@@ -41,7 +41,7 @@ def measured_ranges(
 
     Args:
       tf_model: the float tf_keras model.
-      found: where its quantisers stand.
+      layers: where its quantisers stand.
       inputs: float32 [n, ...], calibration inputs.
       label: of the progress.
       progress: receives progress.
@@ -49,7 +49,7 @@ def measured_ranges(
     import tensorflow as tf
     import tf_keras
 
-    own = [place for place in ranged(found) if place.output == "own"]
+    own = [place for place in ranged(layers) if place.output == "own"]
     tensors = [tensor for place in own for tensor in _outputs(tf_model, place.layer)]
     sizes = [len(_outputs(tf_model, place.layer)) for place in own]
     probe = tf_keras.Model(tf_model.inputs, tensors)
@@ -74,10 +74,10 @@ def measured_ranges(
             float(low.min() if whole else np.minimum(low, 0).mean()),
             float(high.max() if whole else np.maximum(high, 0).mean()),
         )
-    for place in ranged(found):
+    for place in ranged(layers):
         if place.output == "fixed" and place.limits is not None:
             ranges[place.layer] = place.limits
-    for place in ranged(found):
+    for place in ranged(layers):
         if place.output == "shared" and place.source is not None:
             ranges[place.layer] = ranges[place.source]
     return ranges

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import fine_tune
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places, quantized
+from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places
+from edgefm.compression.qat.fake_quant_graph import quantized
 from edgefm.compression.qat.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
 from edgefm.compression.qat.qat_graph import Prepared, prepare, with_weights
 from edgefm.compression.qat.qat_parity import Parity, parity
@@ -110,19 +111,19 @@ def quantization_aware_train(
     samples = _calibration_inputs(ours, seed=seed)
     bridged = check_parity(prepared.model, tf_model, samples[:_BRIDGE_SAMPLES])
     progress.step("prepare", 1, 2)
-    found = places(tf_model, exclude=recipe.exclude, float32=prepared.float32)
-    for name, reason in float32_layers(found).items():
+    layers = places(tf_model, exclude=recipe.exclude, float32=prepared.float32)
+    for name, reason in float32_layers(layers).items():
         progress.note(f"{name} stays float32: {reason}")
     graph = quantized(
         tf_model,
-        found,
+        layers,
         frozen=prepared.frozen,
         preserve_sparsity=recipe.preserve_sparsity,
         preserve_clusters=recipe.preserve_clusters,
         per_channel=recipe.per_channel,
     )
     progress.step("prepare", 2, 2)
-    ranges = measured_ranges(tf_model, found, samples, label="measure ranges", progress=progress)
+    ranges = measured_ranges(tf_model, layers, samples, label="measure ranges", progress=progress)
     if ours.dataset.train.images.dtype == np.uint8:
         ranges = exactly(ranges, ours.encoding.value_range)
     set_ranges(graph, ranges)
@@ -144,7 +145,7 @@ def quantization_aware_train(
         graph,
         content,
         _Inputs(ours, ours.dataset.validation.images),
-        places=found,
+        places=layers,
         ranges=ranges,
         classes=task.dataset.task == "classification",
         label="compare with the file",
@@ -153,16 +154,16 @@ def quantization_aware_train(
     if not agreed.held:
         progress.note(_warning(agreed))
     return QatResult(
-        model=with_weights(model, prepared, _learnt(graph, found)),
+        model=with_weights(model, prepared, _learnt(graph, layers)),
         int8=content,
         encoding=ours.encoding,
         parity=agreed,
-        graph=FakeQuantGraph(model=graph, places=found, ranges=ranges),
+        graph=FakeQuantGraph(model=graph, places=layers, ranges=ranges),
         history=history,
         facts={
             "bridge": bridged,
             "calibration_samples": len(samples),
-            "float32": float32_layers(found),
+            "float32": float32_layers(layers),
             "float32_operators": list(float32_operators(content)),
             "kernels": [kernel.to_json() for kernel in stored_kernels(content)],
             "parity": agreed.to_json(),
@@ -189,11 +190,11 @@ def _rescaled(task: Task, prepared: Prepared) -> Task:
     scale, offset = prepared.scale, prepared.offset
     if (scale, offset) == (1.0, 0.0):
         return task
-    given = task.encoding
-    low, high = (value * scale + offset for value in given.value_range)
+    own = task.encoding
+    low, high = (value * scale + offset for value in own.value_range)
     # (p - mean) / std * scale + offset = (p - (mean - offset * std / scale)) / (std / scale)
     encoding = Preprocessing(
-        mean=given.mean - offset * given.std / scale + 0.0, std=given.std / scale, value_range=(low, high)
+        mean=own.mean - offset * own.std / scale + 0.0, std=own.std / scale, value_range=(low, high)
     )
     train, validation, test = (_rescaled_split(split, scale, offset) for split in task.dataset.splits)
     dataset = replace(task.dataset, train=train, validation=validation, test=test)
@@ -220,13 +221,13 @@ def _calibration_inputs(task: Task, *, seed: int) -> NDArray[np.float32]:
     return task.inputs(calibration_images(train, count=min(CALIBRATION_SAMPLES, len(train)), seed=seed))
 
 
-def _learnt(graph: Any, found: Mapping[str, LayerQuantization]) -> dict[str, list[NDArray[np.float32]]]:
+def _learnt(graph: Any, layers: Mapping[str, LayerQuantization]) -> dict[str, list[NDArray[np.float32]]]:
     """Return the weights of the layers within tfmot's wrappers, by the layers' names, in Keras' order."""
     weights = {}
     for layer in graph.layers:
         inner = getattr(layer, "layer", layer)
         own = _own_weights(layer, inner)
-        if inner.name in found and own:
+        if inner.name in layers and own:
             weights[inner.name] = [weight.numpy() for weight in own]
     return weights
 

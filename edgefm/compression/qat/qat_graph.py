@@ -80,9 +80,9 @@ def prepare(model: Any) -> Prepared:
     inputs = [keras.Input(batch_shape=tensor.shape, dtype="float32", name=tensor.name) for tensor in model.inputs]
     marked = [layers.Activation("linear", name=INPUT_LAYER)(tensor) for tensor in inputs]
     outputs = graph.replay(marked, surgeon.call_with)
-    made = keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0], name=model.name)
+    prepared = keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0], name=model.name)
     return Prepared(
-        model=made,
+        model=prepared,
         scale=scale,
         offset=offset,
         parts=surgeon.parts,
@@ -99,17 +99,13 @@ def with_weights(model: Any, prepared: Prepared, learnt: Weights) -> Any:
       prepared: its result.
       learnt: the weights of the prepared model's layers, by name, in Keras' order.
     """
-    copies: dict[int, Any] = {}
-
-    def call_with(call: Call, _first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        weights = None
+    graph, weights = Graph(model), {}
+    for call in graph.calls:
         if call.name in prepared.parts:
             arrays = [array for part in prepared.parts[call.name] for array in learnt[part]]
             shapes = [weight.shape for weight in call.layer.weights]
-            weights = [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
-        return call_copy(call, args, kwargs, copies=copies, weights=weights)
-
-    return Graph(model).rebuild(call_with)
+            weights[call] = [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
+    return graph.with_weights(weights)
 
 
 def _leading_rescaling(graph: Graph) -> tuple[Call | None, float, float]:
@@ -144,17 +140,17 @@ class _Surgeon:
             return self._separate(call, first)
         if type(layer) is layers.Conv1D and _fits_an_image(call):
             return self._convolve_as_image(call, first)
-        name = _activation_name(layer)
+        name = activation_name(layer)
         fused = FUSED_ACTIVATIONS if type(layer) in _LINEAR else ("linear",)
         if type(layer) in (*_LINEAR, layers.Conv2DTranspose) and name not in fused:
             return self._take_activation_off(call, args, kwargs)
         if type(layer) in _CHAINED and not call.shared and len(args[0]) > 2:
             return _chain(layer, args[0])
         if type(layer) in _AFFINE:
-            found = affine_of(call)
-            if not isinstance(found, Stop) and None not in call.input_shape[1:]:
-                return self._depthwise(call, first, scale=found.scale, shift=found.shift)
-            self.float32[call.name] = found.reason if isinstance(found, Stop) else "its input has no fixed size"
+            affine = affine_of(call)
+            if not isinstance(affine, Stop) and None not in call.input_shape[1:]:
+                return self._depthwise(call, first, scale=affine.scale, shift=affine.shift)
+            self.float32[call.name] = affine.reason if isinstance(affine, Stop) else "its input has no fixed size"
             self.frozen.append(call.name)
         elif (constant := _affine_operation(call)) is not None:
             return self._depthwise(call, first, scale=constant[0], shift=constant[1])
@@ -170,7 +166,7 @@ class _Surgeon:
         linear = call_copy(call, args, kwargs, copies=self._copies, config={"activation": "linear"})
         if id(layer) not in self._activations:
             self._activations[id(layer)] = layers.Activation(
-                layer.activation, name=f"{call.name}_{_activation_name(layer)}"
+                layer.activation, name=f"{call.name}_{activation_name(layer)}"
             )
         return self._activations[id(layer)](linear)
 
@@ -178,7 +174,7 @@ class _Surgeon:
         """Return the output of a Conv1D, made by a Conv2D on an image of one row, as TFLite does itself."""
         layer, name = call.layer, call.name
         length, channels = call.input_shape[1:]
-        fused = _activation_name(layer) in FUSED_ACTIVATIONS
+        fused = activation_name(layer) in FUSED_ACTIVATIONS
         convolution = layers.Conv2D(
             layer.filters,
             (1, *layer.kernel_size),
@@ -195,7 +191,7 @@ class _Surgeon:
         convolution.set_weights([kernel[None], *bias])
         self.parts[name] = (name,)
         if not fused:
-            output = layers.Activation(layer.activation, name=f"{name}_{_activation_name(layer)}")(output)
+            output = layers.Activation(layer.activation, name=f"{name}_{activation_name(layer)}")(output)
         return layers.Reshape(call.output_shape[1:], name=f"{name}_back")(output)
 
     def _separate(self, call: Call, first: Any) -> Any:
@@ -241,11 +237,11 @@ def _affine_operation(call: Call) -> tuple[NDArray[np.float64], NDArray[np.float
     ):
         return None
     number = np.broadcast_to(np.asarray(constant, np.float64), (channels,))
-    one, zero = np.ones(channels), np.zeros(channels)
+    unit, zero = np.ones(channels), np.zeros(channels)
     if kind == "Add":
-        return one, number
+        return unit, number
     if kind == "Subtract":
-        return (one, -number) if first else (-one, number)
+        return (unit, -number) if first else (-unit, number)
     if kind == "Multiply":
         return number, zero
     return (1 / number, zero) if first else None
@@ -253,7 +249,7 @@ def _affine_operation(call: Call) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _separated(layer: Any) -> list[Any]:
     """Return a depthwise and a pointwise convolution, and the activation where it is a layer of its own."""
-    name, activation = layer.name, _activation_name(layer)
+    name, activation = layer.name, activation_name(layer)
     fused = activation in FUSED_ACTIVATIONS
     parts: list[Any] = [
         layers.DepthwiseConv2D(
@@ -294,6 +290,7 @@ def _chain(layer: Any, tensors: Any) -> Any:
     return output
 
 
-def _activation_name(layer: Any) -> str:
+def activation_name(layer: Any) -> str:
+    """Return the name of a layer's activation; 'linear' where it has none."""
     function = getattr(layer, "activation", None)
-    return str(getattr(function, "__name__", type(function).__name__)) if function is not None else "linear"
+    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))

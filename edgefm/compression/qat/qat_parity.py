@@ -107,10 +107,10 @@ def parity(
     worst, worst_lsb, worst_sample = 0.0, 0.0, 0
     for start in range(0, len(inputs), _BATCH):
         batch = np.asarray(inputs[start : start + _BATCH], np.float32)
-        expected, found = graph(batch), tflite_outputs(content, batch)
-        agreed += int((_chosen(expected[0]) == _chosen(found[0])).sum()) if classes else 0
-        for one, other, scale in zip(expected, found, scales, strict=True):
-            difference = np.abs(one - other).reshape(len(batch), -1)
+        expected, answers = graph(batch), tflite_outputs(content, batch)
+        agreed += int((_chosen(expected[0]) == _chosen(answers[0])).sum()) if classes else 0
+        for output, other, scale in zip(expected, answers, scales, strict=True):
+            difference = np.abs(output - other).reshape(len(batch), -1)
             levels = difference / scale
             within += int((levels <= WITHIN_LEVELS).sum())
             values += levels.size
@@ -222,7 +222,7 @@ def _tensors_of_layers(content: bytes, quantized: Any, scales: Mapping[str, floa
     times = Counter(node.layer.name for nodes in quantized._nodes_by_depth.values() for node in nodes)
     graph = flatbuffer.editable(content).subgraphs[0]
     computed = {index for operator in graph.operators for index in operator.outputs}
-    found: dict[str, int] = {}
+    tensors: dict[str, int] = {}
     for name, scale in scales.items():
         layer = layer_of(quantized, name)
         if times[layer.name] != 1:
@@ -233,9 +233,9 @@ def _tensors_of_layers(content: bytes, quantized: Any, scales: Mapping[str, floa
         scaled = [index for index in same_size if _has_scale(graph.tensors[index], scale)]
         both = [index for index in scaled if index in named]
         best = both or (scaled if len(scaled) == 1 else []) or named
-        if best and best[0] not in found.values():
-            found[name] = best[0]
-    return found
+        if best and best[0] not in tensors.values():
+            tensors[name] = best[0]
+    return tensors
 
 
 def _values(content: bytes, tensors: Sequence[int], sample: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -255,12 +255,12 @@ def _size(tensor: Any) -> int:
 
 def _has_scale(tensor: Any, scale: float) -> bool:
     parameters = tensor.quantization
-    given = parameters.scale if parameters is not None else None
-    return given is not None and len(given) == 1 and abs(float(given[0]) / scale - 1) < 1e-5
+    scales = parameters.scale if parameters is not None else None
+    return scales is not None and len(scales) == 1 and abs(float(scales[0]) / scale - 1) < 1e-5
 
 
-def _levels(one: NDArray[np.float32], other: Any, scale: float) -> float:
-    return float(np.abs(one.reshape(-1) - np.asarray(other, np.float32).reshape(-1)).max() / scale)
+def _levels(output: NDArray[np.float32], other: Any, scale: float) -> float:
+    return float(np.abs(output.reshape(-1) - np.asarray(other, np.float32).reshape(-1)).max() / scale)
 
 
 def _output_scales(content: bytes) -> list[float]:
@@ -269,7 +269,10 @@ def _output_scales(content: bytes) -> list[float]:
 
     graph = flatbuffer.editable(content).subgraphs[0]
     parameters = [graph.tensors[index].quantization for index in graph.outputs]
-    return [float(given.scale[0]) if given is not None and given.scale is not None else 1.0 for given in parameters]
+    return [
+        float(quantization.scale[0]) if quantization is not None and quantization.scale is not None else 1.0
+        for quantization in parameters
+    ]
 
 
 def _flat(outputs: Any) -> list[NDArray[np.float32]]:

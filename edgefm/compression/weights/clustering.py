@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.compression.fine_tuning.loop import PARITY_SAMPLES, fine_tune
+from edgefm.compression.fine_tuning.loop import bridged, fine_tune
 from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.compression.weights import sparsity
-from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, chosen_kernels, kernel_of
-from edgefm.core.errors import ModelError
+from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, check_any, chosen_kernels, kernel_of
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.silence import silenced
 from edgefm.recipes import Cluster
@@ -63,13 +62,11 @@ def cluster(
       RecipeError: an exclude pattern without a layer.
       TrainingDivergedError: the loss is not finite.
     """
-    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras
 
     kernels, excluded = _to_cluster(model, recipe)
     before = {kernel.name: sparsity.zeros(kernel.array) for kernel in kernels}
-    tf_model = to_tf_keras(model)
-    parity = check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
-    reference = to_tf_keras(model) if len(tf_model.outputs) > 1 else None
+    tf_model, parity, reference = bridged(model, task)
     with silenced():
         import tensorflow_model_optimization as tfmot
 
@@ -123,23 +120,23 @@ def levels_of(
     wanted = clusters - 1 if keep_zero else clusters
     different = np.unique(weights)
     if len(different) > wanted:
-        found: NDArray[Any] = np.quantile(different, (np.arange(wanted) + 0.5) / wanted)
+        centroids: NDArray[Any] = np.quantile(different, (np.arange(wanted) + 0.5) / wanted)
         bits: NDArray[Any] = np.full(wanted, np.log2(wanted))
         price = entropy_weight * weights.var()
         for _ in range(_ITERATIONS):
-            own = ((weights[:, None] - found) ** 2 + price * bits).argmin(axis=1)
-            counts = np.bincount(own, minlength=len(found))
-            means = np.bincount(own, weights=weights, minlength=len(found))[counts > 0] / counts[counts > 0]
-            still = len(means) == len(found) and np.allclose(means, found, rtol=1e-5, atol=0)
-            found, bits = means, -np.log2(counts[counts > 0] / len(weights))
+            own = ((weights[:, None] - centroids) ** 2 + price * bits).argmin(axis=1)
+            counts = np.bincount(own, minlength=len(centroids))
+            means = np.bincount(own, weights=weights, minlength=len(centroids))[counts > 0] / counts[counts > 0]
+            still = len(means) == len(centroids) and np.allclose(means, centroids, rtol=1e-5, atol=0)
+            centroids, bits = means, -np.log2(counts[counts > 0] / len(weights))
             if still:
                 break
-        order = np.argsort(found)
-        found, bits = found[order], bits[order]
-        snapped[chosen] = found[((weights[:, None] - found) ** 2 + price * bits).argmin(axis=1)]
+        order = np.argsort(centroids)
+        centroids, bits = centroids[order], bits[order]
+        snapped[chosen] = centroids[((weights[:, None] - centroids) ** 2 + price * bits).argmin(axis=1)]
     else:
-        found = different
-    levels = np.sort(np.append(found, 0.0) if keep_zero else found)
+        centroids = different
+    levels = np.sort(np.append(centroids, 0.0) if keep_zero else centroids)
     return levels.astype(np.float32), snapped.astype(np.float32)
 
 
@@ -152,9 +149,7 @@ def _to_cluster(model: Any, recipe: Cluster) -> tuple[list[LayerKernel], list[Ex
             chosen.append(kernel)
         else:
             excluded.append(Excluded(layer=kernel.name, reason=f"its kernel holds only {values} different values"))
-    if not chosen:
-        reasons = "; ".join(f"{left.layer}: {left.reason}" for left in excluded) or "it has no kernels"
-        raise ModelError(f"'{model.name}' has nothing to cluster ({reasons})")
+    check_any(chosen, excluded, model=model, what="cluster")
     return chosen, excluded
 
 

@@ -108,6 +108,13 @@ def chosen_kernels(model: Any, exclude: Sequence[str]) -> tuple[tuple[LayerKerne
     return tuple(chosen), tuple(excluded)
 
 
+def check_any(chosen: Sequence[LayerKernel], excluded: Sequence[Excluded], *, model: Any, what: str) -> None:
+    """Raise a ModelError, with the reason of each layer, where a pass has no kernel to work on."""
+    if not chosen:
+        reasons = "; ".join(f"{left.layer}: {left.reason}" for left in excluded) or "it has no kernels"
+        raise ModelError(f"'{model.name}' has nothing to {what} ({reasons})")
+
+
 def kernel_of(model: Any, name: str) -> LayerKernel:
     """Return the kernel of the layer of that name."""
     layer = next(call.layer for call in Graph(model).calls if call.name == name)

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from edgefm.compression.fine_tuning.loop import PARITY_SAMPLES, fine_tune
+from edgefm.compression.fine_tuning.loop import bridged, fine_tune
 from edgefm.compression.fine_tuning.task import PassResult, Task
 from edgefm.compression.weights import sparsity
-from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, chosen_kernels, kernel_of
+from edgefm.compression.weights.layer_kernels import Excluded, LayerKernel, check_any, chosen_kernels, kernel_of
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.silence import silenced
@@ -64,16 +64,14 @@ def prune(
       RecipeError: an exclude pattern without a layer.
       TrainingDivergedError: the loss is not finite.
     """
-    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+    from edgefm_converters.bridge.bridge import from_tf_keras
 
     kernels, excluded = _to_prune(model, recipe)
     _check_not_pruned(kernels, recipe)
     shares = _shares(kernels, recipe)
-    tf_model = to_tf_keras(model)
-    parity = check_parity(model, tf_model, task.inputs(task.dataset.validation.images[:PARITY_SAMPLES]))
+    tf_model, parity, reference = bridged(model, task)
     history: tuple[dict[str, Any], ...] = ()
     if recipe.fine_tuning.epochs:
-        reference = to_tf_keras(model) if len(tf_model.outputs) > 1 else None
         with silenced():
             import tensorflow_model_optimization as tfmot
 
@@ -95,8 +93,8 @@ def prune(
     pruned = from_tf_keras(tf_model, model)
     for kernel in kernels:
         _make_exact(kernel_of(pruned, kernel.name), shares[kernel.name], recipe)
-    done = [kernel_of(pruned, kernel.name) for kernel in kernels]
-    facts = {**_facts(done, shares, recipe), "bridge": parity}
+    pruned_kernels = [kernel_of(pruned, kernel.name) for kernel in kernels]
+    facts = {**_facts(pruned_kernels, shares, recipe), "bridge": parity}
     return PassResult(model=pruned, history=history, facts=facts | {"excluded": [asdict(left) for left in excluded]})
 
 
@@ -113,9 +111,7 @@ def _to_prune(model: Any, recipe: Prune) -> tuple[list[LayerKernel], list[Exclud
             chosen.append(kernel)
         else:
             excluded.append(Excluded(layer=kernel.name, reason=reason))
-    if not chosen:
-        reasons = "; ".join(f"{left.layer}: {left.reason}" for left in excluded) or "it has no kernels"
-        raise ModelError(f"'{model.name}' has nothing to prune ({reasons})")
+    check_any(chosen, excluded, model=model, what="prune")
     return chosen, excluded
 
 
@@ -211,7 +207,7 @@ def _facts(kernels: list[LayerKernel], shares: Mapping[str, float], recipe: Prun
     rows: list[dict[str, Any]] = []
     for kernel in kernels:
         array = kernel.array
-        found = sparsity.zeros(array)
+        zero_count = sparsity.zeros(array)
         holds: bool | None = None
         if recipe.pattern == "2:4":
             holds = sparsity.holds_2_of_4(array, layout="keras")
@@ -222,8 +218,8 @@ def _facts(kernels: list[LayerKernel], shares: Mapping[str, float], recipe: Prun
             {
                 "layer": kernel.name,
                 "weights": array.size,
-                "zeros": found,
-                "sparsity": found / array.size,
+                "zeros": zero_count,
+                "sparsity": zero_count / array.size,
                 "pattern_holds": holds,
             }
         )

@@ -52,7 +52,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
     Raises:
       DataError: no inputs under a known name, inputs both split and not split, or targets without inputs.
     """
-    found: dict[tuple[str, str], NDArray[Any]] = {}
+    by_split: dict[tuple[str, str], NDArray[Any]] = {}
     labels: tuple[str, ...] | None = None
     for name, value in values.items():
         array = np.asarray(value)
@@ -62,23 +62,23 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
         key = _key(name.lower())
         if key is None:
             progress.note(f"the array '{name}' of {source} has no name that edgefm knows: it is not used")
-        elif key in found:
+        elif key in by_split:
             raise DataError(f"{source} gives the {key[1]} of '{key[0] or 'all samples'}' twice, once as '{name}'")
         else:
-            found[key] = array
-    given = [split for split in ("", *SPLITS) if (split, "inputs") in found]
-    if not given:
+            by_split[key] = array
+    present = [split for split in ("", *SPLITS) if (split, "inputs") in by_split]
+    if not present:
         raise DataError(
             f"{source} holds no inputs under a known name; it holds: {', '.join(values) or 'nothing'}",
             hint=f"Allowed: {_ALLOWED}.",
         )
-    if "" in given and len(given) > 1:
+    if "" in present and len(present) > 1:
         raise DataError(f"{source} holds both samples of a split and samples of none", hint=f"Allowed: {_ALLOWED}.")
-    for split, kind in found:
-        if kind == "targets" and split not in given:
+    for split, kind in by_split:
+        if kind == "targets" and split not in present:
             raise DataError(f"{source} holds targets of '{split or 'all samples'}' without inputs")
     return Arrays(
-        splits={split or "train": (found[split, "inputs"], found.get((split, "targets"))) for split in given},
+        splits={split or "train": (by_split[split, "inputs"], by_split.get((split, "targets"))) for split in present},
         source=source,
         labels=labels,
     )
@@ -220,13 +220,13 @@ def _targets(
     """Return the targets of each split, and the class names: none where the task is no classification."""
     if task == "reconstruction":
         return dict(inputs), ()
-    given = {split: y for split, y in raw.items() if y is not None}
+    labelled = {split: y for split, y in raw.items() if y is not None}
     if task == "regression":
-        found = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in given.items()}
-        return found, ()
-    if labels is None and any(y.dtype.kind in "US" for y in given.values()):
-        labels = tuple(sorted({_text(value) for y in given.values() for value in np.unique(y)}))
-    classes = {split: _classes(y, labels, where=f"the {split} labels of {source}") for split, y in given.items()}
+        numbers = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}
+        return numbers, ()
+    if labels is None and any(y.dtype.kind in "US" for y in labelled.values()):
+        labels = tuple(sorted({_text(value) for y in labelled.values() for value in np.unique(y)}))
+    classes = {split: _classes(y, labels, where=f"the {split} labels of {source}") for split, y in labelled.items()}
     if labels is None:
         labels = tuple(str(index) for index in range(max(int(y.max()) for y in classes.values()) + 1))
     for split, y in classes.items():

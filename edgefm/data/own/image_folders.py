@@ -58,7 +58,7 @@ def read(
     shape = input_shape or _shape_of(everything[0])
     height, width, channels = picture_shape(shape)
     damaged: list[str] = []
-    done = 0
+    count_read = 0
     splits: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
     for split, classes in files.items():
         count = sum(map(len, classes.values()))
@@ -77,9 +77,9 @@ def read(
                     images[place] = pixels_of(picture, (height, width, channels))
                 targets[place] = names.index(name) if names else 0
                 place += 1
-                done += 1
-                if done % _STEP == 0 or done == len(everything):
-                    progress.step("read pictures", done, len(everything), {"damaged": str(len(damaged))})
+                count_read += 1
+                if count_read % _STEP == 0 or count_read == len(everything):
+                    progress.step("read pictures", count_read, len(everything), {"damaged": str(len(damaged))})
         splits[split] = (images.reshape(count, *shape), targets if names else None)
     if damaged:
         raise DataError(damage(damaged, of=len(everything), source=str(folder)), hint="Remove or replace these files.")
@@ -137,8 +137,8 @@ def _by_split(folder: Path) -> dict[str, Path]:
         )
     if len(set(words.values())) < len(words):
         raise DataError(f"two folders of {folder} are the same split: {', '.join(words)}")
-    found = {split: folder / name for name, split in words.items()}
-    return {split: found[split] for split in SPLITS if split in found}
+    folders = {split: folder / name for name, split in words.items()}
+    return {split: folders[split] for split in SPLITS if split in folders}
 
 
 def _classes(folder: Path, *, needs_classes: bool) -> dict[str, list[Path]]:
@@ -155,14 +155,14 @@ def _classes(folder: Path, *, needs_classes: bool) -> dict[str, list[Path]]:
             hint="Put the pictures of each class into a folder of its own, named like the class: "
             f"{folder / 'cat'}, {folder / 'dog'}.",
         )
-    found = {name: _pictures(folder / name) for name in names}
-    for name, paths in found.items():
+    files = {name: _pictures(folder / name) for name in names}
+    for name, paths in files.items():
         if not paths:
             raise DataError(
                 f"the class folder {folder / name} holds no pictures",
                 hint=f"Put pictures there ({', '.join(SUFFIXES)}; not in folders of their own), or remove the folder.",
             )
-    return found
+    return files
 
 
 def _class_names(

@@ -59,15 +59,15 @@ def load_data(
     if _tfrecords(path):
         from edgefm.data.own import tfrecord_data
 
-        found = tfrecord_data.read(path, spec=spec, input_shape=input_shape, task=task, progress=progress)
+        loaded = tfrecord_data.read(path, spec=spec, input_shape=input_shape, task=task, progress=progress)
     elif path.is_dir():
         from edgefm.data.own import image_folders
 
-        found = image_folders.read(path, input_shape=input_shape, labels=labels, task=task, progress=progress)
+        loaded = image_folders.read(path, input_shape=input_shape, labels=labels, task=task, progress=progress)
     elif path.suffix.lower() == ".npz":
         from edgefm.data.own import npz_data
 
-        found = npz_data.read(path, trust=trust, progress=progress)
+        loaded = npz_data.read(path, trust=trust, progress=progress)
     elif where == FASHION_MNIST and not path.exists():
         from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
@@ -75,16 +75,16 @@ def load_data(
     elif _FUNCTION.fullmatch(where) and not path.exists():
         from edgefm.data.own import python_data
 
-        given = python_data.call(where, progress=progress)
-        if isinstance(given, Dataset):
-            checks.check(given, source=where, progress=progress)
-            return given
-        found = given
+        returned = python_data.call(where, progress=progress)
+        if isinstance(returned, Dataset):
+            checks.check(returned, source=where, progress=progress)
+            return returned
+        loaded = returned
     else:
         what = "is no data that edgefm can read" if path.exists() else "does not exist"
         raise DataError(f"{where} {what}", hint=_ALLOWED)
     return arrays.dataset_of(
-        found,
+        loaded,
         name=path.name or where,
         input_shape=input_shape,
         task=task,

@@ -28,14 +28,14 @@ def call(where: str, *, progress: Progress = SILENT) -> Arrays | Dataset:
     function = function_named(where)
     with imports_from_here():
         try:
-            found = function()
+            returned = function()
         except Exception as error:  # whatever the user's code raises
             raise DataError(f"{where} raised {type(error).__name__}: {error}") from error
-    if isinstance(found, Dataset):
-        return found
-    if isinstance(found, Mapping) and all(isinstance(name, str) for name in found):
-        return arrays.by_name(found, source=where, progress=progress)
+    if isinstance(returned, Dataset):
+        return returned
+    if isinstance(returned, Mapping) and all(isinstance(name, str) for name in returned):
+        return arrays.by_name(returned, source=where, progress=progress)
     raise DataError(
-        f"{where} returned {type(found).__name__}",
+        f"{where} returned {type(returned).__name__}",
         hint="It must return a dict of arrays, {'x_train': …, 'y_train': …}, or an edgefm Dataset.",
     )

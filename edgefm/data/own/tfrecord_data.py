@@ -148,11 +148,11 @@ def _values(example: Any, feature: Feature, *, where: str) -> Any:
         raise DataError(f"{where} has no feature '{feature.name}'", hint=f"It has: {', '.join(sorted(features))}.")
     kind = {"floats": "float_list", "label": {"int64": "int64_list", "float32": "float_list"}.get(feature.dtype)}
     wanted = kind.get(feature.kind) or "bytes_list"
-    found = features[feature.name]
-    values = getattr(found, wanted).value
+    value = features[feature.name]
+    values = getattr(value, wanted).value
     if not values:
         raise DataError(
-            f"the feature '{feature.name}' of {where} is {found.WhichOneof('kind') or 'empty'}; {wanted} is expected",
+            f"the feature '{feature.name}' of {where} is {value.WhichOneof('kind') or 'empty'}; {wanted} is expected",
             hint="Correct the encoding or the dtype in the spec.",
         )
     return values
@@ -187,14 +187,14 @@ def _files(path: Path, spec: Spec) -> dict[str, list[Path]]:
         raise DataError(f"no TFRecords at {path}")
     files = sorted(entry for entry in path.iterdir() if entry.is_file() and ".tfrecord" in entry.name)
     if spec.splits is not None:
-        found = {split: sorted(path.glob(pattern)) for split, pattern in spec.splits.items()}
-        for split, chosen in found.items():
+        files_of = {split: sorted(path.glob(pattern)) for split, pattern in spec.splits.items()}
+        for split, chosen in files_of.items():
             if not chosen:
                 raise DataError(
                     f"no file of {path} matches '{spec.splits[split]}', the {split} split of the spec",
                     hint=f"Files: {', '.join(file.name for file in files[:5])}.",
                 )
-        return {split: found[split] for split in SPLITS if split in found}
+        return {split: files_of[split] for split in SPLITS if split in files_of}
     words = ("train", "val", "test")
     named = {file: next((SPLIT_WORDS[word] for word in words if file.name.startswith(word)), "") for file in files}
     if not any(named.values()):

@@ -52,27 +52,14 @@ class _File:
     size_bytes: int
 
 
-FILES = (
-    _File(
-        name="train-images-idx3-ubyte",
-        sha256="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        size_bytes=47_040_016,
-    ),
-    _File(
-        name="train-labels-idx1-ubyte",
-        sha256="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        size_bytes=60_008,
-    ),
-    _File(
-        name="t10k-images-idx3-ubyte",
-        sha256="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        size_bytes=7_840_016,
-    ),
-    _File(
-        name="t10k-labels-idx1-ubyte",
-        sha256="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        size_bytes=10_008,
-    ),
+FILES = tuple(
+    _File(name=name, sha256=sha256, size_bytes=size_bytes)
+    for name, size_bytes, sha256 in (
+        ("train-images-idx3-ubyte", 47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+        ("train-labels-idx1-ubyte", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+        ("t10k-images-idx3-ubyte", 7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+        ("t10k-labels-idx1-ubyte", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    )
 )
 
 
@@ -167,12 +154,12 @@ def read_verified(folder: Path, file: _File) -> NDArray[np.uint8]:
     if path is None:
         raise DataError(f"{folder / file.name}.gz does not exist", hint="Get the files with: edgefm data fetch")
     content = idx.read_content(path)
-    found = artefacts.sha256_bytes(content.data)
-    if found != file.sha256 or content.defect:
+    checksum = artefacts.sha256_bytes(content.data)
+    if checksum != file.sha256 or content.defect:
         raise DataError(
-            f"{path} is not Fashion-MNIST's {file.name}: {_diagnosis(file, content, found)}\n"
+            f"{path} is not Fashion-MNIST's {file.name}: {_diagnosis(file, content, checksum)}\n"
             f"  expected sha256 of the decompressed content: {file.sha256}\n"
-            f"  found:                                       {found}",
+            f"  found:                                       {checksum}",
             hint="Remove this file and run: edgefm data fetch; or give another folder with --data-dir.",
         )
     return idx.parse(content.data, source=path)
@@ -265,9 +252,9 @@ def _lacks(folder: Path) -> str:
     return f"{', '.join(missing)} missing" if missing else ""
 
 
-def _diagnosis(file: _File, content: idx.Decompressed, found: str) -> str:
+def _diagnosis(file: _File, content: idx.Decompressed, checksum: str) -> str:
     for other in FILES:
-        if found == other.sha256 and other is not file:
+        if checksum == other.sha256 and other is not file:
             return f"the files are swapped, this is the content of {other.name}"
     if content.defect:
         return f"{content.defect} ({len(content.data)} of {file.size_bytes} bytes decompressed)"

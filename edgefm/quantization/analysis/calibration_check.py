@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,9 @@ from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality
 from edgefm.quantization.analysis.examined import Examined
-from edgefm.quantization.analysis.sample_checks import SampleCheck, check_samples
+from edgefm.quantization.analysis.sample_checks import SampleCheck, check_samples, sample_check
 from edgefm.quantization.analysis.saturation import TensorSaturation, saturation
-from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, compared
+from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Yardstick
 from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -116,8 +114,7 @@ def check_calibration(
         ),
     ]
     quality = model.task.quality
-    reference = tflite_outputs(model.float32, held_out)
-    best = quality.function(reference, targets)
+    yardstick = Yardstick(model.float32, held_out, targets, quality)
     checks.append(_encoding(model, held_out[:_LOOKED_AT], targets[:_LOOKED_AT]))
     clipped: tuple[TensorSaturation, ...] = ()
     curve: list[Point] = []
@@ -133,13 +130,11 @@ def check_calibration(
         checks.append(_saturated(clipped))
         steps = sorted({number for number in counts if number <= len(inputs)} | {len(used)})
         earlier: Calibration | None = None
-        for done, number in enumerate(steps):
-            progress.step("accuracy by samples", done, len(steps), {"samples": str(number)})
+        for index, number in enumerate(steps):
+            progress.step("accuracy by samples", index, len(steps), {"samples": str(number)})
             earlier = _calibrated(model, inputs[earlier.images if earlier else 0 : number], earlier=earlier)
             content = quantize_tflite(model.float32, SCHEME, calibration=earlier)
-            outputs = tflite_outputs(content, held_out)
-            measured = compared(outputs, reference, targets, quality=quality, best=best)
-            curve.append(Point(images=number, measured=measured))
+            curve.append(Point(images=number, measured=yardstick.measured(content)))
         progress.step("accuracy by samples", len(steps), len(steps))
         checks.append(_enough(curve, len(used), quality))
     return CalibrationReport(
@@ -148,27 +143,10 @@ def check_calibration(
         curve=tuple(curve),
         quality=quality.name,
         unit=quality.unit,
-        float32=best,
+        float32=yardstick.best,
         calibration_images=len(used),
         images=len(held_out),
     )
-
-
-def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return `images` and, where it is there, `labels` of a .npz file, as they are.
-
-    Raises:
-      DataError: no such file, or one that cannot be read.
-    """
-    if not path.is_file():
-        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive["images"], archive["labels"] if "labels" in archive.files else None
-    except KeyError:
-        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
 
 
 def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
@@ -185,7 +163,7 @@ def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
 
 def _dtype(samples: NDArray[Any]) -> SampleCheck:
     what = "8-bit pixels, encoded as the model takes them" if samples.dtype == np.uint8 else "inputs as they are"
-    return SampleCheck(name="dtype", held=True, verdict=f"{samples.dtype}: taken as {what}")
+    return sample_check("dtype", f"{samples.dtype}: taken as {what}")
 
 
 def _calibrated(model: Examined, inputs: NDArray[np.float32], *, earlier: Calibration | None = None) -> Calibration:
@@ -211,27 +189,21 @@ def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any
     said = f"with inputs {low:g} to {high:g} float32 has {quality.name} {_shown(own, quality)}"
     if better != (low, high) and gain > enough:
         least, most = better
-        return SampleCheck(
-            name="encoding",
-            held=False,
-            verdict=f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}: the inputs are normalised "
-            f"twice or not at all. Give --value-range {least:g},{most:g}",
-        )
-    return SampleCheck(name="encoding", held=True, verdict=f"{said}; no other usual encoding does better")
+        finding = f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}"
+        advice = f"the inputs are normalised twice or not at all. Give --value-range {least:g},{most:g}"
+        return sample_check("encoding", finding, advice)
+    return sample_check("encoding", f"{said}; no other usual encoding does better")
 
 
 def _saturated(clipped: Sequence[TensorSaturation]) -> SampleCheck:
     worst = max(clipped, key=lambda tensor: tensor.clipped_held_out, default=None)
     if worst is None:
         return SampleCheck(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
-    found = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
+    loss = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
     if worst.clipped_held_out > CLIPPED_AT_MOST:
-        return SampleCheck(
-            name="saturation",
-            held=False,
-            verdict=f"{found} outside its range, more than {100 * CLIPPED_AT_MOST:g} %: take more varied samples",
-        )
-    return SampleCheck(name="saturation", held=True, verdict=f"{found} outside its range at most")
+        finding = f"{loss} outside its range, more than {100 * CLIPPED_AT_MOST:g} %"
+        return sample_check("saturation", finding, "take more varied samples")
+    return sample_check("saturation", f"{loss} outside its range at most")
 
 
 def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
@@ -240,10 +212,9 @@ def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
     unit = " points" if quality.unit == "%" else ""
     allowed = GAIN_AT_MOST if quality.unit == "%" else 0.01 * abs(own.quality)
     least = best.measured.loss
-    found = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
-    if own.loss - least > allowed and best.images > used:
-        return SampleCheck(name="enough", held=False, verdict=f"{found}: take {best.images}")
-    return SampleCheck(name="enough", held=True, verdict=found)
+    losses = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
+    too_few = own.loss - least > allowed and best.images > used
+    return sample_check("enough", losses, f"take {best.images}" if too_few else None)
 
 
 def _shown(value: float, quality: Quality) -> str:

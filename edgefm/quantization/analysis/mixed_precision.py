@@ -13,10 +13,9 @@ from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import RecipeError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality
-from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Sensitivity, check_samples, compared
+from edgefm.quantization.analysis.sensitivity import SCHEME, FileQuality, Sensitivity, Yardstick, check_samples
 from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm_converters.tflite.quantizing import Calibration, quantize_tflite, quantizer_recipe
-from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 VARIANT = "int8_mixed"
 
@@ -64,7 +63,7 @@ def choose_mixed_precision(
     inputs: NDArray[np.float32],
     targets: NDArray[Any],
     *,
-    found: Sensitivity,
+    layers: Sensitivity,
     quality: Quality,
     calibration: Calibration,
     drop_at_most: float,
@@ -79,7 +78,7 @@ def choose_mixed_precision(
       float32: .tflite file.
       inputs: float32 [n, ...], samples of the validation split.
       targets: what the model should answer to them.
-      found: how sensitive its layers are.
+      layers: how sensitive its layers are.
       quality: the measure.
       calibration: ranges of its activations.
       drop_at_most: against float32 on the same samples; percentage points for a share, the measure's own unit else.
@@ -93,9 +92,8 @@ def choose_mixed_precision(
     if not np.isfinite(drop_at_most):
         raise RecipeError(f"a drop of at most {drop_at_most} is not allowed: a finite number is expected")
     check_samples(inputs, targets)
-    reference = tflite_outputs(float32, inputs)
-    best = quality.function(reference, targets)
-    order = [layer.layer for layer in found.ranked if layer.error > 0 and layer.known]
+    yardstick = Yardstick(float32, inputs, targets, quality)
+    order = [layer.layer for layer in layers.ranked if layer.error > 0 and layer.known]
     steps: list[SearchedFile] = []
     for kept in range(len(order) + 1):
         progress.step("mixed precision", kept, len(order) + 1, {"float": str(kept)})
@@ -103,7 +101,7 @@ def choose_mixed_precision(
         content = quantize_tflite(
             float32, SCHEME, calibration=calibration, keep_float=_exactly(keep), layer_names=layer_names
         )
-        measured = compared(tflite_outputs(content, inputs), reference, targets, quality=quality, best=best)
+        measured = yardstick.measured(content)
         steps.append(SearchedFile(keep_float=keep, measured=measured, size_bytes=len(content)))
         if measured.loss <= drop_at_most:
             break

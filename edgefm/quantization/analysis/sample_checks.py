@@ -33,6 +33,11 @@ class SampleCheck:
     verdict: str
 
 
+def sample_check(name: str, finding: str, advice: str | None = None) -> SampleCheck:
+    """Return a check that held; with an advice, what to do, one that did not."""
+    return SampleCheck(name=name, held=advice is None, verdict=finding if advice is None else f"{finding}: {advice}")
+
+
 def check_samples(
     inputs: NDArray[np.float32],
     *,
@@ -53,12 +58,10 @@ def check_samples(
     finite = bool(np.isfinite(inputs).all())
     if not finite:
         bad = int((~np.isfinite(inputs)).sum())
-        first = SampleCheck(
-            name="finite", held=False, verdict=f"{bad} values are NaN or infinite: remove these samples"
-        )
+        first = sample_check("finite", f"{bad} values are NaN or infinite", "remove these samples")
         return (first, _number(len(inputs)))
     return (
-        SampleCheck(name="finite", held=True, verdict="all values are finite"),
+        sample_check("finite", "all values are finite"),
         _range(inputs, value_range),
         _likeness(inputs, held_out),
         _constant(inputs),
@@ -71,69 +74,52 @@ def check_samples(
 def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> SampleCheck:
     low, high = value_range
     least, most = float(inputs.min()), float(inputs.max())
-    found = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
+    ranges = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
     slack = 1e-3 * (high - low)
-    if least < low - slack or most > high + slack:
-        return SampleCheck(
-            name="range", held=False, verdict=f"{found}: they lack the normalisation that the model was trained with"
-        )
     share = (most - least) / (high - low)
+    if least < low - slack or most > high + slack:
+        return sample_check("range", ranges, "they lack the normalisation that the model was trained with")
     if share < _NORMALISED_TWICE:
-        return SampleCheck(
-            name="range",
-            held=False,
-            verdict=f"{found}, of which they use {100 * share:.2g} %: they look normalised twice. Give them as the "
-            "model takes them, or as uint8 pixels",
-        )
+        advice = "they look normalised twice. Give them as the model takes them, or as uint8 pixels"
+        return sample_check("range", f"{ranges}, of which they use {100 * share:.2g} %", advice)
     if share < _COVERED:
-        return SampleCheck(
-            name="range",
-            held=False,
-            verdict=f"{found}, of which they use only {100 * share:.0f} %: take more varied ones",
-        )
-    return SampleCheck(name="range", held=True, verdict=found)
+        return sample_check("range", f"{ranges}, of which they use only {100 * share:.0f} %", "take more varied ones")
+    return sample_check("range", ranges)
 
 
 def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> SampleCheck:
     mean, spread = float(held_out.mean()), float(held_out.std())
     own_mean, own_spread = float(inputs.mean()), float(inputs.std())
     theirs = f"validation samples have {mean:.3g} and {spread:.3g}"
-    found = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {theirs}"
+    figures = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {theirs}"
     far = abs(own_mean - mean) > _MEAN_APART * spread
     factor = own_spread / spread if spread else 1.0
     if far or not 1 / _SPREAD_APART <= factor <= _SPREAD_APART:
-        return SampleCheck(name="likeness", held=False, verdict=f"{found}: they are not like what the model will see")
-    return SampleCheck(name="likeness", held=True, verdict=found)
+        return sample_check("likeness", figures, "they are not like what the model will see")
+    return sample_check("likeness", figures)
 
 
 def _constant(inputs: NDArray[np.float32]) -> SampleCheck:
     flat = inputs.reshape(len(inputs), -1)
     count = int((flat.min(axis=1) == flat.max(axis=1)).sum()) if flat.shape[1] > 1 else 0
-    if count > _CONSTANT * len(inputs):
-        return SampleCheck(
-            name="constant",
-            held=False,
-            verdict=f"{count} of {len(inputs)} samples are one value throughout: remove them",
-        )
-    return SampleCheck(name="constant", held=True, verdict=f"{count} of {len(inputs)} samples are one value throughout")
+    return _counted("constant", count, len(inputs), _CONSTANT, "are one value throughout", "remove them")
 
 
 def _repeated(inputs: NDArray[np.float32]) -> SampleCheck:
-    different = len({sample.tobytes() for sample in inputs})
-    repeated = len(inputs) - different
-    if repeated > _REPEATED * len(inputs):
-        return SampleCheck(
-            name="repeated",
-            held=False,
-            verdict=f"{repeated} of {len(inputs)} samples repeat another one: they set no ranges of their own",
-        )
-    return SampleCheck(name="repeated", held=True, verdict=f"{repeated} of {len(inputs)} samples repeat another one")
+    repeated = len(inputs) - len({sample.tobytes() for sample in inputs})
+    advice = "they set no ranges of their own"
+    return _counted("repeated", repeated, len(inputs), _REPEATED, "repeat another one", advice)
+
+
+def _counted(name: str, count: int, of: int, most: float, what: str, advice: str) -> SampleCheck:
+    """Return a check that at most a share of the samples do something."""
+    return sample_check(name, f"{count} of {of} samples {what}", advice if count > most * of else None)
 
 
 def _number(count: int) -> SampleCheck:
     if count < FEWEST:
-        return SampleCheck(name="number", held=False, verdict=f"{count} samples are few: give {FEWEST} or more")
-    return SampleCheck(name="number", held=True, verdict=f"{count} samples; {FEWEST} or more are expected")
+        return sample_check("number", f"{count} samples are few", f"give {FEWEST} or more")
+    return sample_check("number", f"{count} samples; {FEWEST} or more are expected")
 
 
 def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> SampleCheck:
@@ -145,13 +131,6 @@ def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) ->
     missing = [name for name, count in zip(classes, counts, strict=False) if count == 0]
     if missing:
         named = ", ".join(missing[:_NAMED_AT_MOST]) + (" …" if len(missing) > _NAMED_AT_MOST else "")
-        return SampleCheck(
-            name="classes",
-            held=False,
-            verdict=f"{len(missing)} of {len(classes)} classes have no sample ({named}): what they need sets no range",
-        )
-    return SampleCheck(
-        name="classes",
-        held=True,
-        verdict=f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples",
-    )
+        finding = f"{len(missing)} of {len(classes)} classes have no sample ({named})"
+        return sample_check("classes", finding, "what they need sets no range")
+    return sample_check("classes", f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples")

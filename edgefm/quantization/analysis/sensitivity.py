@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data.quality import Outputs, Quality
+from edgefm.data.quality import Quality
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import traced_operators
 from edgefm_converters.tflite.partly_quantised import OperatorPairs
@@ -39,6 +39,33 @@ class FileQuality:
     quality: float
     loss: float
     output_error: float
+
+
+class Yardstick:
+    """Samples, and the answers of the float32 file to them, by which other files are measured.
+
+    Attributes:
+      quality: the measure.
+      best: its value for the float32 file.
+    """
+
+    def __init__(self, float32: bytes, inputs: NDArray[np.float32], targets: NDArray[Any], quality: Quality) -> None:
+        """Run the float32 file."""
+        self.quality = quality
+        self._inputs, self._targets = inputs, targets
+        self._reference = tflite_outputs(float32, inputs)
+        self.best = quality.function(self._reference, targets)
+
+    def measured(self, content: bytes) -> FileQuality:
+        """Return how good a file's answers are, and how far they are from the float32 file's."""
+        outputs = tflite_outputs(content, self._inputs)
+        value = self.quality.function(outputs, self._targets)
+        shares = []
+        for ours, theirs in zip(outputs, self._reference, strict=True):
+            spread = float(theirs.var())
+            shares.append(float(((ours - theirs) ** 2).mean()) / spread if spread else 0.0)
+        loss, error = self.quality.loss(self.best, value), float(np.sqrt(np.mean(shares)))
+        return FileQuality(quality=value, loss=loss, output_error=error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +95,8 @@ class LayerSensitivity:
 
         The quality of some thousand samples moves in steps of a tenth of a point; this figure does not.
         """
-        found = [measured.output_error for measured in (self.weights_only, self.activations_only) if measured]
-        return float(np.sqrt(sum(error**2 for error in found)))
+        errors = [measured.output_error for measured in (self.weights_only, self.activations_only) if measured]
+        return float(np.sqrt(sum(error**2 for error in errors)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,15 +169,10 @@ def sensitivity(
         known |= set(operator.layers[:1])
         groups.setdefault(layer, []).append(operator.index)
         names.setdefault(layer, []).append(operator.name)
-    reference = tflite_outputs(prepared, inputs)
-    best = quality.function(reference, targets)
-
-    def measured(content: bytes) -> FileQuality:
-        return compared(tflite_outputs(content, inputs), reference, targets, quality=quality, best=best)
-
+    yardstick = Yardstick(prepared, inputs, targets, quality)
     rows = []
-    for done, (layer, operators) in enumerate(groups.items()):
-        progress.step("sensitivity", done, len(groups), {"now": layer})
+    for index, (layer, operators) in enumerate(groups.items()):
+        progress.step("sensitivity", index, len(groups), {"now": layer})
         weights = sum(pair.weights(operator) for operator in operators)
         rounding = [operator for operator in operators if pair.rounds(operator)]
         rows.append(
@@ -159,8 +181,8 @@ def sensitivity(
                 known=layer in known,
                 operators=tuple(names[layer]),
                 weights=weights,
-                weights_only=measured(pair.with_weights(operators)) if weights else None,
-                activations_only=measured(pair.with_activations(rounding)) if rounding else None,
+                weights_only=yardstick.measured(pair.with_weights(operators)) if weights else None,
+                activations_only=yardstick.measured(pair.with_activations(rounding)) if rounding else None,
             )
         )
     progress.step("sensitivity", len(groups), len(groups))
@@ -168,22 +190,11 @@ def sensitivity(
         layers=tuple(rows),
         quality=quality.name,
         unit=quality.unit,
-        float32=best,
-        int8=measured(int8),
+        float32=yardstick.best,
+        int8=yardstick.measured(int8),
         images=len(inputs),
         calibration_images=calibration.images,
     )
-
-
-def compared(
-    found: Outputs, reference: Outputs, targets: NDArray[Any], *, quality: Quality, best: float
-) -> FileQuality:
-    """Return how good some outputs are, and how far they are from the reference's."""
-    value = quality.function(found, targets)
-    squares = [float(((ours - theirs) ** 2).mean()) for ours, theirs in zip(found, reference, strict=True)]
-    spreads = [float(theirs.var()) for theirs in reference]
-    shares = [square / spread if spread else 0.0 for square, spread in zip(squares, spreads, strict=True)]
-    return FileQuality(quality=value, loss=quality.loss(best, value), output_error=float(np.sqrt(np.mean(shares))))
 
 
 def check_samples(inputs: NDArray[np.float32], targets: NDArray[Any]) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.report.content import pareto
 from edgefm.report.content.measure import ACCURACY, Measure
-from edgefm.report.content.wording import MICROSECONDS, Interval, TimeUnit, time_unit
+from edgefm.report.content.wording import Interval, TimeUnit
 
 # McNemar p-values below this show a difference.
 SIGNIFICANCE = 0.05
@@ -157,39 +156,6 @@ class Facts:
         return next((model for model in self.models if model.name == name), None)
 
 
-def facts(record: Mapping[str, Any]) -> Facts:
-    """Return the facts of a benchmark record."""
-    measure = _measure(record)
-    measured = [_model(value, measure) for value in record["models"] if value["status"] == "ok"]
-    failures = [
-        Failure(name=value["name"], file=value["file"], reason=value["reason"] or "no reason was recorded")
-        for value in record["models"]
-        if value["status"] != "ok"
-    ]
-    models = _marked(measured, measure)
-    reference = _reference(models)
-    dataset = record["dataset"] or {}
-    times = [model.p50.value for model in models if model.p50]
-    return Facts(
-        created=record["created"],
-        mode=record["mode"],
-        dataset=dataset.get("name", ""),
-        split=dataset.get("split", ""),
-        images=dataset.get("images", 0),
-        labels=tuple(dataset.get("labels", ())),
-        dataset_sha256=dataset.get("sha256", ""),
-        measure=measure,
-        models=models,
-        failures=tuple(failures),
-        reference=reference,
-        chosen=_chosen(models, reference, measure),
-        unit=time_unit(times) if times else MICROSECONDS,
-        environment=record["environment"],
-        protocol=record["protocol"],
-        disturbed=tuple(record["session"]["disturbed"]),
-    )
-
-
 def loss_is_shown(model: Model, measure: Measure = ACCURACY) -> bool:
     """Return whether the measurement shows that a model is worse than the reference."""
     comparison = model.comparison
@@ -198,9 +164,9 @@ def loss_is_shown(model: Model, measure: Measure = ACCURACY) -> bool:
     return comparison.difference.value != 0 and not measure.better(comparison.difference.value)
 
 
-def overlap(one: Interval, other: Interval) -> bool:
+def overlap(first: Interval, second: Interval) -> bool:
     """Return whether two intervals share a value."""
-    return one.low <= other.high and other.low <= one.high
+    return first.low <= second.high and second.low <= first.high
 
 
 def fastest(models: Sequence[Model]) -> Model | None:
@@ -227,116 +193,3 @@ def confusions(model: Model, labels: Sequence[str], *, most: int = 5) -> list[tu
         for true, guess in cells
         if wrong[true, guess]
     ]
-
-
-def _marked(models: Sequence[Model], measure: Measure) -> tuple[Model, ...]:
-    sign = -1 if measure.higher_is_better else 1
-    costs = {
-        place: (model.p50.value, sign * model.quality.value, model.size_bytes)
-        for place, model in enumerate(models)
-        if model.p50 and model.quality
-    }
-    on_front = dict(zip(costs, pareto.front([cost[:2] for cost in costs.values()]), strict=True))
-    to_ship = dict(zip(costs, pareto.front(list(costs.values())), strict=True))
-    return tuple(
-        replace(model, on_front=on_front.get(place, False), to_ship=to_ship.get(place, False))
-        for place, model in enumerate(models)
-    )
-
-
-def _reference(models: Sequence[Model]) -> Model | None:
-    named = {model.comparison.reference for model in models if model.comparison}
-    return next((model for model in models if model.name in (named or {"float32"})), None)
-
-
-def _chosen(models: Sequence[Model], reference: Model | None, measure: Measure) -> Model | None:
-    """Return the fastest model that shows no loss of quality; where all do, the best of the others."""
-    if reference is None:
-        return fastest(models)
-    others = [model for model in models if model is not reference]
-    harmless = [model for model in others if not loss_is_shown(model, measure)]
-    if harmless:
-        return fastest(harmless) or min(harmless, key=lambda model: model.size_bytes)
-    scored = [(model.quality.value, model) for model in others if model.quality]
-    if not scored:
-        return others[0] if others else None
-    return (max if measure.higher_is_better else min)(scored, key=lambda pair: pair[0])[1]
-
-
-def _measure(record: Mapping[str, Any]) -> Measure:
-    """Return the measure that a record's models are judged by."""
-    quality = next((value["quality"] for value in record["models"] if value.get("quality")), None)
-    if quality is None or quality["name"] == ACCURACY.name:
-        return ACCURACY
-    return Measure(name=quality["name"], unit=quality["unit"], higher_is_better=bool(quality["higher_is_better"]))
-
-
-def _model(value: Mapping[str, Any], measure: Measure) -> Model:
-    latency, end_to_end = value["latency_ns"] or {}, value["end_to_end_ns"] or {}
-    used = [one for one in value["rounds"] if one["used"]]
-    by_index = {one["index"]: np.asarray(one["invoke_ns"], dtype=np.int64) for one in used}
-    by_index = {index: samples for index, samples in by_index.items() if samples.size}
-    rounds = list(by_index.values())
-    accuracy = _interval(value["accuracy"])
-    quality = value["accuracy"] if measure is ACCURACY else value.get("quality")
-    reasons = {
-        name: estimate["reason"]
-        for name, estimate in (*latency.items(), ("accuracy", value["accuracy"]), ("quality", quality))
-        if estimate and estimate["value"] is None
-    }
-    runtime = value["runtime"]
-    return Model(
-        name=value["name"],
-        file=value["file"],
-        sha256=value["sha256"],
-        size_bytes=value["size_bytes"],
-        size_gzip_bytes=value["size_gzip_bytes"],
-        runtime=f"{runtime['name']} {runtime['version']}",
-        macs=value["macs"],
-        input=value["input"],
-        output=value["output"],
-        load_ns=value["load_ns"],
-        memory_bytes=value["memory"]["above_bare_bytes"] if value["memory"] else None,
-        p50=_interval(latency.get("p50")),
-        p90=_interval(latency.get("p90")),
-        p99=_interval(latency.get("p99")),
-        end_to_end_p50=_interval(end_to_end.get("p50")),
-        accuracy=accuracy,
-        quality=_interval(quality),
-        classes=tuple(
-            ClassScore(**{name: one[name] for name in ("label", "precision", "recall", "f1", "images")})
-            for one in value["classes"]
-        ),
-        confusion=np.asarray(value["confusion"], dtype=np.int64),
-        comparison=_comparison(value["against_reference"], measure),
-        invoke_ns=np.concatenate(rounds) if rounds else np.empty(0, dtype=np.int64),
-        rounds_ns=by_index,
-        round_medians_ns=np.asarray([np.median(samples) for samples in rounds], dtype=np.float64),
-        reasons=reasons,
-        cold_start_ns=_interval((value["cold_start_ns"] or {}).get("total")),
-    )
-
-
-def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> ReferenceComparison | None:
-    if value is None:
-        return None
-    difference = value["accuracy_difference"] if measure is ACCURACY else value.get("quality_difference")
-    return ReferenceComparison(
-        reference=value["reference"],
-        only_reference_right=value["only_reference_right"] or 0,
-        only_this_right=value["only_this_right"] or 0,
-        flipped=tuple(value["flipped"]),
-        difference=_interval(difference),
-        p=value["mcnemar_p"],
-        ratio=_interval(value["latency_ratio"]),
-        speed=(value["latency_test"] or {}).get("verdict", ""),
-    )
-
-
-def _interval(value: Mapping[str, Any] | None) -> Interval | None:
-    if value is None or value["value"] is None:
-        return None
-    low, high = value.get("low"), value.get("high")
-    if low is None or high is None:
-        return Interval.alone(value["value"])
-    return Interval(value=value["value"], low=low, high=high)

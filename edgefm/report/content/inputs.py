@@ -177,24 +177,24 @@ def _versioned(path: Path, newest: int) -> dict[str, Any]:
 
 def _weights(folder: Path, described: Mapping[str, Any]) -> tuple[dict[str, Weights], list[Missing]]:
     """Return the weights of the written files, and what cannot be read of them."""
-    found: dict[str, Weights] = {}
+    weights_by_name: dict[str, Weights] = {}
     missing = []
-    for one in described.get("variants", []):
-        path = folder / one["file"]
+    for variant in described.get("variants", []):
+        path = folder / variant["file"]
         if not path.is_file():
-            missing.append(one["variant"])
+            missing.append(variant["variant"])
             continue
         try:
-            found[one["variant"]] = weights_of.read(path)
+            weights_by_name[variant["variant"]] = weights_of.read(path)
         except ModelError:
-            missing.append(one["variant"])
+            missing.append(variant["variant"])
     why = [Missing(what=f"the weights of {', '.join(missing)}", why="the file is not there or damaged")]
-    return weights_of.named_alike(found, REFERENCE), why if missing else []
+    return weights_of.named_alike(weights_by_name, REFERENCE), why if missing else []
 
 
 def _others(described: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     """Return whether a benchmark measured another file of a variant than the one that was written last."""
-    written = {one["variant"]: one.get("sha256") for one in described.get("variants", [])}
+    written = {variant["variant"]: variant.get("sha256") for variant in described.get("variants", [])}
     return any(model["sha256"] != written.get(model["name"], model["sha256"]) for model in record["models"])
 
 
@@ -207,42 +207,51 @@ def _without_predictions(record: Mapping[str, Any]) -> str:
 
 
 def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:
-    names = [one.get("variant", one.get("name")) for one in described.get("variants", []) if isinstance(one, dict)]
-    found = []
+    names = [
+        variant.get("variant", variant.get("name"))
+        for variant in described.get("variants", [])
+        if isinstance(variant, dict)
+    ]
+    contracts = []
     for path in folder.glob(f"*/{contract.FILE_NAME}"):
         try:
-            found.append(Contract.from_json(_json(path)))
+            contracts.append(Contract.from_json(_json(path)))
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}", hint="Write it again with: edgefm quantize") from error
     order = {name: place for place, name in enumerate(names)}
-    return tuple(sorted(found, key=lambda one: (order.get(one.variant, len(order)), one.variant)))
+    return tuple(sorted(contracts, key=lambda contract: (order.get(contract.variant, len(order)), contract.variant)))
 
 
 def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int64] | None, dict[str, ModelAnswers]]:
     if not path.is_file():
         return None, {}
     try:
-        with np.load(path, allow_pickle=False) as held:
-            if "truth" not in held:
+        with np.load(path, allow_pickle=False) as arrays:
+            if "truth" not in arrays:
                 return None, {}
-            truth = np.asarray(held["truth"], dtype=np.int64)
+            truth = np.asarray(arrays["truth"], dtype=np.int64)
             predictions = {
                 model["name"]: ModelAnswers(
-                    predicted=np.asarray(held[f"{model['name']}/predicted"], dtype=np.int64),
-                    confidence=np.asarray(held[f"{model['name']}/confidence"], dtype=np.float32),
+                    predicted=np.asarray(arrays[f"{model['name']}/predicted"], dtype=np.int64),
+                    confidence=np.asarray(arrays[f"{model['name']}/confidence"], dtype=np.float32),
                 )
                 for model in record["models"]
-                if f"{model['name']}/predicted" in held
+                if f"{model['name']}/predicted" in arrays
             }
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise RunError(f"{path} is damaged: {error}", hint="Benchmark again with: edgefm benchmark") from error
     classes = len((record["dataset"] or {}).get("labels", ()))
-    for name, one in predictions.items():
-        if one.predicted.shape != truth.shape or one.confidence.shape != truth.shape:
-            raise RunError(f"{path} is damaged: {name} has {one.predicted.size} predictions for {truth.size} images")
+    for name, answers in predictions.items():
+        if answers.predicted.shape != truth.shape or answers.confidence.shape != truth.shape:
+            raise RunError(
+                f"{path} is damaged: {name} has {answers.predicted.size} predictions for {truth.size} images"
+            )
         if (
             truth.size
-            and not 0 <= min(one.predicted.min(), truth.min()) <= max(one.predicted.max(), truth.max()) < classes
+            and not 0
+            <= min(answers.predicted.min(), truth.min())
+            <= max(answers.predicted.max(), truth.max())
+            < classes
         ):
             raise RunError(f"{path} is damaged: {name} holds classes outside the {classes} labels")
     return truth, predictions
@@ -263,23 +272,21 @@ def _images(
 
         if dataset["name"].lower().replace("_", "-") != FASHION_MNIST:
             raise DataError(f"the images of the data set '{dataset['name']}' are not kept in the run")
-        try:
-            held = load_fashion_mnist(data_dir, download=False, progress=progress)
-        except DataError as error:
-            # The message names folders of this machine, and the page may be passed on.
-            progress.note(f"no pictures of single images: {error.message}")
-            raise DataError("Fashion-MNIST is not found where the report is written") from error
-        name = "Fashion-MNIST"
+        name, missing = "Fashion-MNIST", "Fashion-MNIST is"
     else:
-        try:
-            held = dataset_of(run, data_dir=data_dir, progress=progress)
-        except EdgefmError as error:
-            progress.note(f"no pictures of single images: {error.message}")
-            raise DataError("the data are not found where the report is written") from error
-        name = "data set"
-    if dataset["sha256"] != held.sha256 or not np.array_equal(held.test.labels[: len(truth)], truth):
+        name, missing = "data set", "the data are"
+    try:
+        if source.where == FASHION_MNIST:
+            dataset_found = load_fashion_mnist(data_dir, download=False, progress=progress)
+        else:
+            dataset_found = dataset_of(run, data_dir=data_dir, progress=progress)
+    except EdgefmError as error:
+        # The message names folders of this machine, and the page may be passed on.
+        progress.note(f"no pictures of single images: {error.message}")
+        raise DataError(f"{missing} not found where the report is written") from error
+    if dataset["sha256"] != dataset_found.sha256 or not np.array_equal(dataset_found.test.labels[: len(truth)], truth):
         raise DataError(f"the {name} found here is not the one that was measured on")
-    images = held.test.images
+    images = dataset_found.test.images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in _PICTURES:
         raise DataError(f"samples of shape {list(images.shape[1:])} and dtype {images.dtype} are no pictures")
     return images

@@ -103,7 +103,7 @@ def plan(variant: Variant) -> Plan:
     quantization = variant.quantization
     return Plan(
         name=variant.name,
-        passes=tuple(_of_pass(done) for done in variant.passes if done.kind != TRAINED),
+        passes=tuple(_of_pass(recipe) for recipe in variant.passes if recipe.kind != TRAINED),
         scheme=TRAINED if quantization is None else quantization.scheme,
         options=tuple(_of_training(variant.passes) if quantization is None else _of_options(quantization)),
     )
@@ -137,7 +137,7 @@ def _parent(known: Mapping[str, Plan], name: str, names: Iterable[str]) -> str |
     own = known.get(name)
     if own is None:
         return None
-    found: list[tuple[int, int, str]] = []
+    candidates: list[tuple[int, int, str]] = []
     for other in names:
         candidate = known.get(other)
         if candidate is None or other == name:
@@ -146,8 +146,8 @@ def _parent(known: Mapping[str, Plan], name: str, names: Iterable[str]) -> str |
         if missing:
             # Of two that lack one pass, the one that lacks the later pass: passes go in this order.
             kept = len(_common_start(candidate, own))
-            found.append((len(missing), -kept, other))
-    return min(found)[2] if found else None
+            candidates.append((len(missing), -kept, other))
+    return min(candidates)[2] if candidates else None
 
 
 def _missing(earlier: Plan, later: Plan) -> list[str]:
@@ -156,17 +156,17 @@ def _missing(earlier: Plan, later: Plan) -> list[str]:
     if earlier.scheme not in chain:
         return []
     for before, after in ((earlier.passes, later.passes), (earlier.options, later.options)):
-        if not {one.key for one in before} <= {one.key for one in after}:
+        if not {ingredient.key for ingredient in before} <= {ingredient.key for ingredient in after}:
             return []
     schemes = chain[: chain.index(earlier.scheme)]
-    passes = {one.key for one in later.passes} - {one.key for one in earlier.passes}
-    options = {one.key for one in later.options} - {one.key for one in earlier.options}
+    passes = {ingredient.key for ingredient in later.passes} - {ingredient.key for ingredient in earlier.passes}
+    options = {ingredient.key for ingredient in later.options} - {ingredient.key for ingredient in earlier.options}
     return [*schemes, *passes, *options]
 
 
-def _common_start(one: Plan, other: Plan) -> list[str]:
+def _common_start(first_plan: Plan, second_plan: Plan) -> list[str]:
     common = []
-    for first, second in zip(one.passes, other.passes, strict=False):
+    for first, second in zip(first_plan.passes, second_plan.passes, strict=False):
         if first.key != second.key:
             break
         common.append(first.key)
@@ -174,14 +174,14 @@ def _common_start(one: Plan, other: Plan) -> list[str]:
 
 
 def _added(earlier: Plan, later: Plan) -> Iterable[Ingredient]:
-    before = {one.key for one in (*earlier.passes, *earlier.options)}
-    yield from (one for one in later.passes if one.key not in before)
+    before = {ingredient.key for ingredient in (*earlier.passes, *earlier.options)}
+    yield from (ingredient for ingredient in later.passes if ingredient.key not in before)
     if earlier.scheme != later.scheme:
         short, words = _WORDS[later.scheme]
         if later.scheme == TRAINED and earlier.scheme == ROOT:
             words = "int8 weights and activations, trained with them in mind"
         yield Ingredient(kind=later.scheme, key=later.scheme, short=short, words=words)
-    yield from (one for one in later.options if one.key not in before)
+    yield from (ingredient for ingredient in later.options if ingredient.key not in before)
 
 
 def _chain(scheme: str) -> list[str]:
@@ -191,25 +191,25 @@ def _chain(scheme: str) -> list[str]:
     return chain
 
 
-def _of_pass(done: Pass) -> Ingredient:
-    if isinstance(done, Prune):
-        share = f"{100 * done.sparsity:g} %"
-        where = {"2:4": ", two in every four", "block_1x16": ", dense kernels in blocks of 16"}.get(done.pattern, "")
+def _of_pass(recipe: Pass) -> Ingredient:
+    if isinstance(recipe, Prune):
+        share = f"{100 * recipe.sparsity:g} %"
+        where = {"2:4": ", two in every four", "block_1x16": ", dense kernels in blocks of 16"}.get(recipe.pattern, "")
         short, words = f"{share} zeros", f"{share} of the weights made zero{where}"
-    elif isinstance(done, Cluster):
-        short, words = f"{done.clusters} levels", f"{done.clusters} levels for the weights of each kernel"
-    elif isinstance(done, Slim) and done.keep is not None:
-        short, words = f"{100 * done.keep:g} % of channels", f"{100 * done.keep:g} % of each layer's channels kept"
-    elif isinstance(done, Slim):
-        assert done.budget is not None
-        given = {"MACs": done.budget.macs, "bytes": done.budget.size, "time": done.budget.latency}
-        limits = ", ".join(f"{100 * share:g} % of the {name}" for name, share in given.items() if share is not None)
+    elif isinstance(recipe, Cluster):
+        short, words = f"{recipe.clusters} levels", f"{recipe.clusters} levels for the weights of each kernel"
+    elif isinstance(recipe, Slim) and recipe.keep is not None:
+        short, words = f"{100 * recipe.keep:g} % of channels", f"{100 * recipe.keep:g} % of each layer's channels kept"
+    elif isinstance(recipe, Slim):
+        assert recipe.budget is not None
+        shares = {"MACs": recipe.budget.macs, "bytes": recipe.budget.size, "time": recipe.budget.latency}
+        limits = ", ".join(f"{100 * share:g} % of the {name}" for name, share in shares.items() if share is not None)
         short, words = f"at most {limits}", f"channels removed down to {limits}"
     else:
-        short = words = done.kind
-    asked = {name: value for name, value in done.to_json()["params"].items() if name not in _NOT_ASKED}
-    key = json.dumps([done.kind, asked], sort_keys=True)
-    return Ingredient(kind=done.kind, key=key, short=short, words=words)
+        short = words = recipe.kind
+    wishes = {name: value for name, value in recipe.to_json()["params"].items() if name not in _NOT_ASKED}
+    key = json.dumps([recipe.kind, wishes], sort_keys=True)
+    return Ingredient(kind=recipe.kind, key=key, short=short, words=words)
 
 
 def _of_training(passes: Iterable[Pass]) -> Iterable[Ingredient]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgefm.report.content import wording
 from edgefm.report.content.wording import Interval
@@ -24,6 +26,11 @@ class Measure:
     name: str = "accuracy"
     unit: str = "%"
     higher_is_better: bool = True
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Measure:
+        """Return the measure of a variant's validation."""
+        return cls(name=value["quality"], unit=value["unit"], higher_is_better=value.get("higher_is_better", True))
 
     @property
     def factor(self) -> float:

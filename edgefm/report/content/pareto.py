@@ -19,6 +19,6 @@ def front(points: Sequence[Sequence[float]]) -> list[bool]:
     return [not any(_dominates(other, point) for other in points) for point in points]
 
 
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    pairs = list(zip(one, other, strict=True))
+def _dominates(first: Sequence[float], second: Sequence[float]) -> bool:
+    pairs = list(zip(first, second, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

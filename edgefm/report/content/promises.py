@@ -46,12 +46,12 @@ def gates(quantize: Mapping[str, Any]) -> list[FileGate]:
 
 def skipped(quantize: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (variant, reason) of those that could not be made."""
-    return [(one["variant"], one["reason"]) for one in quantize.get("skipped", [])]
+    return [(variant["variant"], variant["reason"]) for variant in quantize.get("skipped", [])]
 
 
-def summary(found: Sequence[FileGate]) -> str:
+def summary(gates: Sequence[FileGate]) -> str:
     """Return how many gates held, and which did not, in one sentence."""
-    stated = [gate for gate in found if gate.held is not None]
+    stated = [gate for gate in gates if gate.held is not None]
     broken = [gate for gate in stated if not gate.held]
     if not stated:
         return "No limit was stated."
@@ -64,8 +64,8 @@ def summary(found: Sequence[FileGate]) -> str:
 def _gates(variant: Mapping[str, Any]) -> Iterator[FileGate]:
     name = variant["variant"]
     yield from _promised(name, variant.get("promises", []))
-    for done in variant.get("passes", []):
-        parity = _parity(done.get("facts", {}))
+    for finished in variant.get("passes", []):
+        parity = _parity(finished.get("facts", {}))
         if parity is not None:
             yield _agreement(name, parity)
     validation = variant.get("validation")
@@ -80,9 +80,9 @@ def _promised(name: str, promises: Sequence[Mapping[str, Any]]) -> Iterator[File
         groups.setdefault((promise["promise"], _value(promise["wanted"])), []).append(promise)
     for (what, wanted), group in groups.items():
         broken = [promise for promise in group if not promise["held"]]
-        told = broken or group
-        values = list(dict.fromkeys(_value(promise["found"]) for promise in told))
-        where = ", ".join(layer_of(str(promise["where"])) for promise in told if promise.get("where"))
+        worst = broken or group
+        values = list(dict.fromkeys(_value(promise["found"]) for promise in worst))
+        where = ", ".join(layer_of(str(promise["where"])) for promise in worst if promise.get("where"))
         if len(group) > 1:
             text = (
                 f"broken in {len(broken)} of {len(group)}: {where}" if broken else f"in each of {len(group)}: {where}"
@@ -90,13 +90,13 @@ def _promised(name: str, promises: Sequence[Mapping[str, Any]]) -> Iterator[File
         else:
             text = f"furthest from it: {where}" if where else ""
         yield FileGate(
-            variant=name, promise=what.replace("_", " "), wanted=wanted, found=_span(told, values), held=not broken,
+            variant=name, promise=what.replace("_", " "), wanted=wanted, found=_span(worst, values), held=not broken,
             where=text,
         )  # fmt: skip
 
 
 def _span(promises: Sequence[Mapping[str, Any]], texts: list[str]) -> str:
-    numbers = [one["found"] for one in promises if isinstance(one["found"], int | float)]
+    numbers = [promise["found"] for promise in promises if isinstance(promise["found"], int | float)]
     if len(texts) > 1 and len(numbers) == len(promises):
         return f"{_value(min(numbers))} to {_value(max(numbers))}"
     return ", ".join(texts)
@@ -104,18 +104,18 @@ def _span(promises: Sequence[Mapping[str, Any]], texts: list[str]) -> str:
 
 def _parity(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the parity of training graph and file among the facts of a pass, or None."""
-    found = facts.get("parity", facts)
-    return found if isinstance(found, Mapping) and "argmax_agreement" in found else None
+    parity = facts.get("parity", facts)
+    return parity if isinstance(parity, Mapping) and "argmax_agreement" in parity else None
 
 
 def _agreement(name: str, parity: Mapping[str, Any]) -> FileGate:
     images = parity["images"]
     share, within = parity["argmax_agreement"], parity.get("within_two_levels")
     if share is not None:
-        what, found = "same class from the training graph and the file", f"{wording.percent(share)} %"
+        what, agreed = "same class from the training graph and the file", f"{wording.percent(share)} %"
     else:
         what = "outputs of the training graph and the file within two levels"
-        found = "" if within is None else f"{wording.percent(within)} %"
+        agreed = "" if within is None else f"{wording.percent(within)} %"
     where = f"of {images:,} validation samples; largest difference {parity['max_difference_lsb']:.3g} LSB"
     first = parity.get("first_divergence")
     if first:
@@ -126,16 +126,12 @@ def _agreement(name: str, parity: Mapping[str, Any]) -> FileGate:
     else:
         where += "; no layer diverges by more than rounding"
     return FileGate(
-        variant=name, promise=what, wanted=f"{_AGREEMENT} or more", found=found, held=bool(parity["held"]), where=where
+        variant=name, promise=what, wanted=f"{_AGREEMENT} or more", found=agreed, held=bool(parity["held"]), where=where
     )
 
 
 def _limit(name: str, validation: Mapping[str, Any]) -> FileGate:
-    measure = Measure(
-        name=validation["quality"],
-        unit=validation["unit"],
-        higher_is_better=validation.get("higher_is_better", True),
-    )
+    measure = Measure.of(validation)
     # A loss is stored in points where the measure is a share.
     limit, points = validation["limit"], measure.points
     digits = 2 if measure.unit == "%" else 4

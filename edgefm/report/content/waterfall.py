@@ -132,14 +132,14 @@ class Waterfall:
         return tuple(step for step in self.steps if step.change is not None)
 
 
-def waterfall(held: ReportInputs, facts: Facts | None) -> Waterfall | None:
+def waterfall(inputs: ReportInputs, facts: Facts | None) -> Waterfall | None:
     """Return the steps of a run; None where no file grew from another, or nothing says how the files were made.
 
     Figures of the benchmark are taken where it measured the very file; without it, quality is that on the
     validation samples, and nothing is known of time.
     """
-    described = held.quantize or {}
-    entries = {one["variant"]: one for one in described.get("variants", [])}
+    described = inputs.quantize or {}
+    entries = {variant["variant"]: variant for variant in described.get("variants", [])}
     known = plans(described.get("recipe", {}))
     growths = tree(known, list(entries))
     if all(growth.parent is None for growth in growths):
@@ -151,7 +151,7 @@ def waterfall(held: ReportInputs, facts: Facts | None) -> Waterfall | None:
     figures = {name: _figures(entry, measured.get(name), tested=tested) for name, entry in entries.items()}
     failures = {failure.name: failure.reason for failure in (facts.failures if facts else ())}
     root = next((growth.name for growth in growths if growth.name == "float32"), None)
-    compare = _Comparing(figures=figures, measured=measured, held=held, measure=measure)
+    compare = _Comparing(figures=figures, measured=measured, held=inputs, measure=measure)
     steps = []
     for growth in growths:
         name, parent = growth.name, growth.parent
@@ -176,35 +176,35 @@ class _Comparing:
     measure: Measure
 
     def change(self, earlier: str, later: str) -> Change:
-        one, two = self.figures[earlier], self.figures[later]
+        before, after = self.figures[earlier], self.figures[later]
         return Change(
-            size_bytes=two.size_bytes - one.size_bytes,
-            gzip_bytes=two.gzip_bytes - one.gzip_bytes,
-            zstd_bytes=_less(two.zstd_bytes, one.zstd_bytes),
-            macs=_less(two.macs, one.macs),
-            memory_bytes=_less(two.memory_bytes, one.memory_bytes),
-            activation_bytes=_less(two.activation_bytes, one.activation_bytes),
+            size_bytes=after.size_bytes - before.size_bytes,
+            gzip_bytes=after.gzip_bytes - before.gzip_bytes,
+            zstd_bytes=_less(after.zstd_bytes, before.zstd_bytes),
+            macs=_less(after.macs, before.macs),
+            memory_bytes=_less(after.memory_bytes, before.memory_bytes),
+            activation_bytes=_less(after.activation_bytes, before.activation_bytes),
             time=self._time(earlier, later),
             **self._quality(earlier, later),
         )
 
     def _time(self, earlier: str, later: str) -> Interval | None:
-        one, two = self.measured.get(earlier), self.measured.get(later)
-        if one is None or two is None:
+        before, after = self.measured.get(earlier), self.measured.get(later)
+        if before is None or after is None:
             return None
-        if two.comparison is not None and two.comparison.reference == earlier:
-            return two.comparison.ratio
-        shared = sorted(one.rounds_ns.keys() & two.rounds_ns.keys())
+        if after.comparison is not None and after.comparison.reference == earlier:
+            return after.comparison.ratio
+        shared = sorted(before.rounds_ns.keys() & after.rounds_ns.keys())
         if not shared:
             return None
         return _interval(
-            statistics.median_ratio([two.rounds_ns[i] for i in shared], [one.rounds_ns[i] for i in shared])
+            statistics.median_ratio([after.rounds_ns[i] for i in shared], [before.rounds_ns[i] for i in shared])
         )
 
     def _quality(self, earlier: str, later: str) -> dict[str, Any]:
         unknown: dict[str, Any] = {"quality": None, "quality_shown": None, "p": None, "won": None, "lost": None}
-        one, two = self.figures[earlier].quality, self.figures[later].quality
-        if one is None or two is None:
+        before, after = self.figures[earlier].quality, self.figures[later].quality
+        if before is None or after is None:
             return unknown
         model = self.measured.get(later)
         comparison = model.comparison if model is not None else None
@@ -218,7 +218,7 @@ class _Comparing:
         both = earlier in self.measured and later in self.measured
         if both and self.measure.name == ACCURACY.name and self.held.truth is not None and all(answers):
             return paired(self.held.truth, answers[0], answers[1])  # type: ignore[arg-type]  # both are there
-        return unknown | {"quality": Interval.alone(two.value - one.value)}
+        return unknown | {"quality": Interval.alone(after.value - before.value)}
 
 
 def paired(truth: NDArray[np.int64], earlier: ModelAnswers, later: ModelAnswers) -> dict[str, Any]:
@@ -239,17 +239,18 @@ def _measure(facts: Facts | None, entries: Mapping[str, Mapping[str, Any]]) -> t
     """Return the measure of the test samples where facts are given, else that of validation, and how many."""
     if facts is not None:
         return facts.measure, facts.images
-    found: Sequence[Mapping[str, Any]] = [one["validation"] for one in entries.values() if one.get("validation")]
-    if not found:
+    validations: Sequence[Mapping[str, Any]] = [
+        entry["validation"] for entry in entries.values() if entry.get("validation")
+    ]
+    if not validations:
         return Measure(), 0
-    first = found[0]
-    measure = Measure(name=first["quality"], unit=first["unit"], higher_is_better=first.get("higher_is_better", True))
-    return measure, int(first["samples"])
+    first = validations[0]
+    return Measure.of(first), int(first["samples"])
 
 
 def _figures(entry: Mapping[str, Any], model: Model | None, *, tested: bool) -> Figures:
     validation = entry.get("validation")
-    found = Figures(
+    figures = Figures(
         size_bytes=entry["size_bytes"],
         gzip_bytes=entry["gzip_bytes"],
         zstd_bytes=entry.get("zstd_bytes"),
@@ -258,18 +259,18 @@ def _figures(entry: Mapping[str, Any], model: Model | None, *, tested: bool) -> 
         quality=Interval.alone(validation["value"]) if validation and not tested else None,
     )
     if model is None:
-        return found
+        return figures
     return replace(
-        found,
-        macs=model.macs if found.macs is None else found.macs,
-        quality=model.quality if tested else found.quality,
+        figures,
+        macs=model.macs if figures.macs is None else figures.macs,
+        quality=model.quality if tested else figures.quality,
         p50=model.p50,
         memory_bytes=model.memory_bytes,
     )
 
 
-def _less(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one - other
+def _less(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else before - after
 
 
 def _interval(estimate: Estimate) -> Interval:

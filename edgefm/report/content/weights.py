@@ -126,7 +126,10 @@ def named_alike(files: Mapping[str, Weights], reference: str) -> dict[str, Weigh
         return dict(files)
     names = [layer.name for layer in files[reference].layers]
     operators = [layer.operator for layer in files[reference].layers]
-    return {name: replace(one, layers=tuple(_renamed(one.layers, operators, names))) for name, one in files.items()}
+    return {
+        name: replace(weights, layers=tuple(_renamed(weights.layers, operators, names)))
+        for name, weights in files.items()
+    }
 
 
 def _renamed(layers: Sequence[LayerWeights], operators: Sequence[str], names: Sequence[str]) -> list[LayerWeights]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -22,6 +23,16 @@ class Interval:
     def alone(cls, value: float) -> Interval:
         """Return a figure of which no interval is known."""
         return cls(value=value, low=value, high=value)
+
+    @classmethod
+    def of(cls, estimate: Mapping[str, Any] | None) -> Interval | None:
+        """Return an estimate of a record as a figure; None where there is none, or it has no value."""
+        if estimate is None or estimate["value"] is None:
+            return None
+        low, high = estimate.get("low"), estimate.get("high")
+        if low is None or high is None:
+            return cls.alone(estimate["value"])
+        return cls(value=estimate["value"], low=low, high=high)
 
     @property
     def bare(self) -> bool:

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from edgefm.core import artefacts
 from edgefm.report.drawing import style
 
 _LETTERS_PER_INCH = 15
@@ -25,8 +24,7 @@ def draw_curves(history: Mapping[str, Any], path: Path) -> Path:
         least one entry), and 'verdict' with 'name' and 'reason'.
       path: the file to write.
     """
-    with style.drawing():
-        return artefacts.write_bytes(path, style.png(curves_figure(history, width=style.WIDE)))
+    return style.write_png(path, curves_figure, history)
 
 
 def curves_figure(history: Mapping[str, Any], *, width: float) -> Figure:
@@ -39,9 +37,9 @@ def curves_figure(history: Mapping[str, Any], *, width: float) -> Figure:
     lines = textwrap.wrap(reason, int(width * _LETTERS_PER_INCH))
     text = "\n".join([name[:1].upper() + name[1:], *lines])
     figure.suptitle(text, x=0.01, ha="left", fontsize=8.5 if small else 9, color=style.INK)
-    shape = (2, 1) if small else (1, 2)
-    _panel(figure.add_subplot(*shape, 1), epochs, "loss", "loss (cross-entropy)", 1.0, 3)
-    _panel(figure.add_subplot(*shape, 2), epochs, "accuracy", "accuracy (%)", 100.0, 2)
+    losses, accuracies = style.two_panels(figure, width)
+    _panel(losses, epochs, "loss", "loss (cross-entropy)", 1.0, 3)
+    _panel(accuracies, epochs, "accuracy", "accuracy (%)", 100.0, 2)
     return figure
 
 

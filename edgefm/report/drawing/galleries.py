@@ -88,15 +88,15 @@ def flipped(evidence: Evidence, model: str, reference: str, *, most: int = 12) -
     models were surest of comes first.
     """
     truth = evidence.truth
-    one, other = evidence.predictions[model], evidence.predictions[reference]
-    differ = np.flatnonzero(one.predicted != other.predicted)
+    answers, other = evidence.predictions[model], evidence.predictions[reference]
+    differ = np.flatnonzero(answers.predicted != other.predicted)
     kinds: dict[str, list[int]] = {"lost": [], "won": [], "both wrong": []}
-    surest = np.argsort(-(one.confidence + other.confidence)[differ], kind="stable")
+    surest = np.argsort(-(answers.confidence + other.confidence)[differ], kind="stable")
     for index in differ[surest]:
-        lost, won = other.predicted[index] == truth[index], one.predicted[index] == truth[index]
+        lost, won = other.predicted[index] == truth[index], answers.predicted[index] == truth[index]
         kinds["lost" if lost else "won" if won else "both wrong"].append(int(index))
     turns = max(map(len, kinds.values()))
-    order = [(found[turn], kind) for turn in range(turns) for kind, found in kinds.items() if turn < len(found)]
+    order = [(places[turn], kind) for turn in range(turns) for kind, places in kinds.items() if turn < len(places)]
     chosen = sorted(order[:most], key=lambda pair: list(kinds).index(pair[1]))
     return [_tile(evidence, index, kind, (reference, model)) for index, kind in chosen]
 
@@ -106,9 +106,9 @@ def misclassified(evidence: Evidence, model: str, reference: str | None, *, most
 
     Where there is another model as the reference, its answer stands first on each tile.
     """
-    one = evidence.predictions[model]
-    wrong = np.flatnonzero(one.predicted != evidence.truth)
-    surest = wrong[np.argsort(-one.confidence[wrong], kind="stable")][:most]
+    answers = evidence.predictions[model]
+    wrong = np.flatnonzero(answers.predicted != evidence.truth)
+    surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:most]
     alone = reference is None or reference == model or reference not in evidence.predictions
     models = (model,) if alone or reference is None else (reference, model)
     return [_tile(evidence, int(index), "wrong", models) for index in surest]
@@ -154,14 +154,14 @@ def _tile(evidence: Evidence, index: int, kind: str, models: Sequence[str]) -> T
     true = int(evidence.truth[index])
     answers = []
     for name in models:
-        one = evidence.predictions[name]
-        guess = int(one.predicted[index])
+        prediction = evidence.predictions[name]
+        guess = int(prediction.predicted[index])
         answers.append(
             Answer(
                 model=name,
                 label=evidence.labels[guess],
-                confidence=float(one.confidence[index]),
-                probability=one.probabilities,
+                confidence=float(prediction.confidence[index]),
+                probability=prediction.probabilities,
                 right=guess == true,
             )
         )

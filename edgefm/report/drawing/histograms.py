@@ -50,14 +50,14 @@ def draw_histograms(files: Mapping[str, Weights], reference: str, *, width: floa
     for column, name in enumerate(layers):
         before = files[reference].layer(name)
         assert before is not None
-        found = [files[variant].layer(name) for variant in variants]
-        edges = _edges([before, *(layer for layer in found if layer is not None)])
+        after = [files[variant].layer(name) for variant in variants]
+        edges = _edges([before, *(layer for layer in after if layer is not None)])
         outline = _counts(before, edges)
-        top = max(int(outline.max()), *(int(_counts(layer, edges).max()) for layer in found if layer is not None), 10)
+        top = max(int(outline.max()), *(int(_counts(layer, edges).max()) for layer in after if layer is not None), 10)
         axes.text(
             column, -0.42, f"{name}, {wording.count(before.values.size)} weights", fontsize=8, fontweight="bold",
         )  # fmt: skip
-        for row, layer in enumerate(found):
+        for row, layer in enumerate(after):
             _panel(axes, column, row, outline, layer, edges, top)
         _scale(axes, column, len(variants) - 1, float(edges[-1]))
     for row, variant in enumerate(variants):

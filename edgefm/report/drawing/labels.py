@@ -88,7 +88,7 @@ def _covered(box: Box, other: Box) -> float:
 
 
 def _candidates(mark: Mark) -> list[tuple[Box, float]]:
-    found = []
+    candidates = []
     for gap in _GAPS:
         for rank, (dx, dy) in enumerate(_DIRECTIONS):
             reach = (mark.radius + gap) / math.hypot(dx, dy)
@@ -96,5 +96,5 @@ def _candidates(mark: Mark) -> list[tuple[Box, float]]:
             left = x if dx > 0 else x - mark.width if dx < 0 else x - mark.width / 2
             bottom = y if dy > 0 else y - mark.height if dy < 0 else y - mark.height / 2
             # A side's rank decides between equals: to the right first.
-            found.append((Box(left, bottom, left + mark.width, bottom + mark.height), gap + 0.5 * rank))
-    return found
+            candidates.append((Box(left, bottom, left + mark.width, bottom + mark.height), gap + 0.5 * rank))
+    return candidates

@@ -38,17 +38,17 @@ def rungs(files: Mapping[str, Weights], reference: str, *, most: int = _MOST_LAY
     heavy = sorted(first.layers, key=lambda layer: -layer.size_bytes)[:most]
     heavy = [layer for layer in heavy if layer.size_bytes >= _LEAST_BYTES * first.size_bytes] or heavy[:1]
     names = [layer.name for layer in first.layers if layer in heavy]
-    found = {}
-    for variant, one in files.items():
+    ladder = {}
+    for variant, weights in files.items():
         columns = {}
         for name in names:
-            layer = one.layer(name)
+            layer = weights.layer(name)
             columns[name] = Rung(
                 size_bytes=layer.size_bytes if layer else 0, packed_bytes=layer.packed_bytes if layer else 0
             )
-        rest = one.size_bytes - sum(rung.size_bytes for rung in columns.values())
-        found[variant] = {**columns, REST: Rung(size_bytes=rest, packed_bytes=None)}
-    return found
+        rest = weights.size_bytes - sum(rung.size_bytes for rung in columns.values())
+        ladder[variant] = {**columns, REST: Rung(size_bytes=rest, packed_bytes=None)}
+    return ladder
 
 
 def draw_ladder(files: Mapping[str, Weights], reference: str, *, width: float) -> Figure:

@@ -46,9 +46,7 @@ def draw_latency(facts: Facts, *, width: float) -> Figure:
     axes.set_ylim(-0.3, len(models) - 0.1)
     names = [] if small else [f"{model.name}\np50 {_time(facts, model, 50)}" for model in reversed(models)]
     axes.set_yticks([row + 0.12 for row in range(len(names))], names)
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
-    axes.spines["left"].set_visible(False)
-    axes.grid(True, axis="x")
+    style.as_rows(axes)
     axes.set_xlabel(f"latency{'' if small else ' of one invoke'}, relative to the model's own p50")
     return figure
 

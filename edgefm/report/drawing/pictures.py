@@ -52,7 +52,7 @@ class ReportPicture:
 
 def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
     """Return the pictures of a benchmark by name; one without data is left out."""
-    found: list[ReportPicture] = []
+    pictures: list[ReportPicture] = []
     n = f"n = {facts.images:,} {facts.split} images" if facts.images else "no labelled images"
     timed = [model for model in facts.models if model.invoke_ns.size]
     samples = sum(int(model.invoke_ns.size) for model in timed)
@@ -63,7 +63,7 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
             f"its file. Nothing lies {side} and left of the dashed front. {n}; {samples:,} timed invokes in "
             f"{facts.rounds} rounds."
         )
-        found.append(_picture("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
+        pictures.append(_picture("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
     if timed:
         left_out = beyond(facts)
         tail = f"; {left_out:,} slower ones lie beyond the right edge" if left_out else ""
@@ -72,13 +72,13 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
             f"line is p50, the short ones p90 and p99; each dot is the median of one of {facts.rounds} interleaved "
             "rounds: dots that lie apart tell of a machine that was disturbed."
         )
-        found.append(_picture("latency", caption, facts.mode, lambda width: draw_latency(facts, width=width)))
+        pictures.append(_picture("latency", caption, facts.mode, lambda width: draw_latency(facts, width=width)))
     if facts.models:
         caption = (
             "Size of each file as stored (pale) and after gzip (full), the nearest thing to what a user downloads. "
             f"n = {len(facts.models)} files."
         )
-        found.append(_picture("sizes", caption, "counted", lambda width: draw_sizes(facts, width=width)))
+        pictures.append(_picture("sizes", caption, "counted", lambda width: draw_sizes(facts, width=width)))
     models = confusion_models(facts)
     if models:
         names = " and ".join(model.name for model in models)
@@ -86,16 +86,16 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
             f"Of the images of each true class (row), the percentage predicted as each class (column), by {names}. "
             f"Blue is right, orange is wrong; empty cells are below 0.5 %. {n}."
         )
-        found.append(
+        pictures.append(
             _picture("confusion", caption, facts.mode, lambda width: draw_confusion(facts, models, width=width))
         )
-    return {picture.name: picture for picture in found}
+    return {picture.name: picture for picture in pictures}
 
 
 def confusion_models(facts: Facts) -> list[Model]:
     """Return the models whose confusion matrices are shown: the reference and the chosen one."""
-    found = [model for model in (facts.reference, facts.chosen) if model is not None and model.confusion.size]
-    return found or [model for model in facts.models if model.confusion.size][:1]
+    models = [model for model in (facts.reference, facts.chosen) if model is not None and model.confusion.size]
+    return models or [model for model in facts.models if model.confusion.size][:1]
 
 
 def curves_picture(history: Mapping[str, Any]) -> ReportPicture:
@@ -109,32 +109,32 @@ def curves_picture(history: Mapping[str, Any]) -> ReportPicture:
     return _picture("curves", caption, "measured", lambda width: curves_figure(history, width=width))
 
 
-def steps_picture(found: Waterfall, facts: Facts | None) -> ReportPicture:
+def steps_picture(waterfall: Waterfall, facts: Facts | None) -> ReportPicture:
     """Return the steps from float32 to each file."""
     timed = f", {facts.rounds} interleaved rounds" if facts and facts.rounds else ""
-    samples = f"n = {found.samples:,} {found.split} samples" if found.samples else "no labelled data"
+    samples = f"n = {waterfall.samples:,} {waterfall.split} samples" if waterfall.samples else "no labelled data"
     caption = (
         "Each file begins where the one that it grew from ended: blue is better, orange worse, grey no difference "
         "shown. Thin lines are 95 % intervals of the difference. Time and sizes are shares of float32's, on axes where "
         f"equal factors are equally long. {samples}{timed}."
     )
-    return _picture("steps", caption, "measured", lambda width: draw_staircase(found, width=width))
+    return _picture("steps", caption, "measured", lambda width: draw_staircase(waterfall, width=width))
 
 
-def tuning_picture(measure: Measure, found: Sequence[Course], samples: int) -> ReportPicture:
+def tuning_picture(measure: Measure, courses: Sequence[Course], samples: int) -> ReportPicture:
     """Return validation quality through the passes."""
     caption = (
         f"{measure.title} on n = {samples:,} validation samples after each epoch of each pass, from the float32 file "
         "(dashed) to the variant's own file (ring). A pass that ends below where it began has not regained its loss."
     )
-    return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, found, width=width))
+    return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, courses, width=width))
 
 
 def weights_pictures(files: Mapping[str, Weights]) -> dict[str, ReportPicture]:
     """Return the histograms of weights and the bytes by layer, where there is a float32 file beside another one."""
     if REFERENCE not in files or not files[REFERENCE].layers or len(files) < MOST_ALONE:
         return {}
-    shown = {name: one for name, one in files.items() if one.layers}
+    shown = {name: weights for name, weights in files.items() if weights.layers}
     caption = (
         "Weights of the heaviest layers of each file (blue), read back from it, over those of float32 (grey outline); "
         "counts are logarithmic, zeros orange where more than 2 % are zero. Levels: the most different stored numbers "

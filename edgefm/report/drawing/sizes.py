@@ -31,9 +31,7 @@ def draw_sizes(facts: Facts, *, width: float) -> Figure:
     axes.set_ylim(-0.5, len(models) - 0.15)
     names = [] if small else [model.name for model in models]
     axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
     axes.xaxis.set_major_formatter(lambda value, _: wording.number(value, 0))
-    axes.spines["left"].set_visible(False)
-    axes.grid(True, axis="x")
+    style.as_rows(axes)
     axes.set_xlabel("file size (KB, 1 KB = 1,000 bytes)")
     return figure

@@ -41,15 +41,15 @@ class _Panel:
     ratio: bool
 
 
-def draw_staircase(found: Waterfall, *, width: float) -> Figure:
+def draw_staircase(waterfall: Waterfall, *, width: float) -> Figure:
     """Return one row a file and one panel a figure: quality, time, download, file.
 
     Blue is better than the file it grew from, orange worse, grey no difference. Time and sizes are shares of
     float32's on logarithmic axes, so equal factors are equally long.
     """
     small = width < style.WIDE
-    steps = list(found.steps)
-    panels = [panel for panel in _panels(found) if panel.bars]
+    steps = list(waterfall.steps)
+    panels = [panel for panel in _panels(waterfall) if panel.bars]
     rows = len(steps)
     if small:
         figure = style.new_figure(width, len(panels) * (0.62 + 0.38 * rows))
@@ -57,8 +57,8 @@ def draw_staircase(found: Waterfall, *, width: float) -> Figure:
     else:
         figure = style.new_figure(width, 0.8 + 0.4 * rows)
         axes = list(figure.subplots(1, len(panels), sharey=True)) if len(panels) > 1 else [figure.add_subplot()]
-    for place, (panel, one) in enumerate(zip(panels, axes, strict=True)):
-        _draw(one, panel, steps, small=small, named=place == 0)
+    for place, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
+        _draw(panel_axes, panel, steps, small=small, named=place == 0)
     return figure
 
 
@@ -77,9 +77,7 @@ def _draw(axes: Axes, panel: _Panel, steps: Sequence[WaterfallStep], *, small: b
     _scale(axes, panel)
     axes.set_ylim(-0.6, len(steps) - (0.35 if small else 0.5))
     axes.set_title(panel.title, fontsize=8.5)
-    axes.grid(True, axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
+    style.as_rows(axes)
     for step in steps:
         if small:
             axes.text(
@@ -103,7 +101,7 @@ def _pad(steps: Sequence[WaterfallStep]) -> float:
 
 
 def _label(step: WaterfallStep, *, lines: int) -> str:
-    added = ", ".join(one.short for one in step.growth.added)
+    added = ", ".join(ingredient.short for ingredient in step.growth.added)
     if lines == 1:
         return step.name
     indent = _INDENT * step.growth.depth
@@ -148,24 +146,24 @@ def _ratio_name(tick: float) -> str:
     return _RATIO_NAMES.get(tick) or (f"{tick:g}{TIMES}" if tick >= 1 else f"1/{1 / tick:.0f}")
 
 
-def _panels(found: Waterfall) -> list[_Panel]:
-    root = next((step for step in found.steps if step.name == "float32"), found.steps[0])
-    unit = ", points" if found.measure.unit == "%" else ""
+def _panels(waterfall: Waterfall) -> list[_Panel]:
+    root = next((step for step in waterfall.steps if step.name == "float32"), waterfall.steps[0])
+    unit = ", points" if waterfall.measure.unit == "%" else ""
     return [
-        _Panel(title=f"{found.measure.word}{unit}", bars=_quality(found, root), ratio=False),
-        _Panel(title="time, p50", bars=_times(found, root), ratio=True),
-        _Panel(title="download, gzip", bars=_sizes(found, root, "gzip_bytes"), ratio=True),
-        _Panel(title="file", bars=_sizes(found, root, "size_bytes"), ratio=True),
+        _Panel(title=f"{waterfall.measure.word}{unit}", bars=_quality(waterfall, root), ratio=False),
+        _Panel(title="time, p50", bars=_times(waterfall, root), ratio=True),
+        _Panel(title="download, gzip", bars=_sizes(waterfall, root, "gzip_bytes"), ratio=True),
+        _Panel(title="file", bars=_sizes(waterfall, root, "size_bytes"), ratio=True),
     ]
 
 
-def _quality(found: Waterfall, root: WaterfallStep) -> dict[str, _Bar]:
+def _quality(waterfall: Waterfall, root: WaterfallStep) -> dict[str, _Bar]:
     base = root.figures.quality
     if base is None:
         return {}
-    measure = found.measure
+    measure = waterfall.measure
     bars = {root.name: _Bar(start=0, end=0, text=measure.text(base.value) + _percent(measure), better=None)}
-    for step in found.steps:
+    for step in waterfall.steps:
         if step is root or step.figures.quality is None:
             continue
         end = measure.factor * (step.figures.quality.value - base.value)
@@ -187,13 +185,13 @@ def _percent(measure: Measure) -> str:
     return "\N{NO-BREAK SPACE}%" if measure.unit == "%" else ""
 
 
-def _times(found: Waterfall, root: WaterfallStep) -> dict[str, _Bar]:
+def _times(waterfall: Waterfall, root: WaterfallStep) -> dict[str, _Bar]:
     bars: dict[str, _Bar] = {}
     base = root.figures.p50
     if base is None:
         return {}
     bars[root.name] = _Bar(start=1, end=1, text=_time(base), better=None)
-    for step in found.steps:
+    for step in waterfall.steps:
         if step is root or step.figures.p50 is None:
             continue
         change, before = step.change, step.before
@@ -213,10 +211,10 @@ def _time(p50: Interval) -> str:
     return f"{unit.text(p50.value)} {unit.name}"
 
 
-def _sizes(found: Waterfall, root: WaterfallStep, what: str) -> dict[str, _Bar]:
+def _sizes(waterfall: Waterfall, root: WaterfallStep, what: str) -> dict[str, _Bar]:
     base: int = getattr(root.figures, what)
     bars = {root.name: _Bar(start=1, end=1, text=wording.size(base), better=None)}
-    for step in found.steps:
+    for step in waterfall.steps:
         if step is root:
             continue
         own: int = getattr(step.figures, what)

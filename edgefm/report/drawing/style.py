@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from edgefm.core import artefacts
 
 LIGHT = {
     "ink": "#1a1f24",
@@ -75,6 +79,11 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+def css_variables(palette: Mapping[str, str]) -> str:
+    """Return the colours of a palette as CSS variables."""
+    return "".join(f"--{name}:{colour};" for name, colour in palette.items())
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw with the report's fonts, colours and lines inside this block."""
@@ -89,11 +98,30 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def as_rows(axes: Axes) -> None:
+    """Make the axes those of a picture with a row a name: no line and no ticks at the left, a grid across."""
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.grid(True, axis="x")
+
+
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG on white with two pixels a CSS pixel; call it inside `drawing`."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, facecolor=PAPER, metadata={"Software": "edgefm"})
     return buffer.getvalue()
+
+
+def write_png(path: Path, draw: Callable[..., Figure], *arguments: Any) -> Path:
+    """Write what `draw(*arguments, width=WIDE)` returns as a PNG, atomically, and return the path."""
+    with drawing():
+        return artefacts.write_bytes(path, png(draw(*arguments, width=WIDE)))
+
+
+def two_panels(figure: Figure, width: float) -> tuple[Axes, Axes]:
+    """Return two pairs of axes: side by side, or below one another in a narrow figure."""
+    shape = (2, 1) if width < WIDE else (1, 2)
+    return figure.add_subplot(*shape, 1), figure.add_subplot(*shape, 2)
 
 
 def svg(figure: Figure, *, prefix: str, alt: str) -> str:

@@ -48,7 +48,7 @@ def draw_tradeoff(facts: Facts, *, width: float) -> Figure:
     axes.set_ylabel(facts.measure.axis)
     axes.grid(True)
     figure.legend(handles=_legend(), loc="outside lower left", ncols=2 if small else 4, frameon=False, fontsize=8)
-    labels = [str(place + 1) for place in range(len(models))] if numbered else [_name(one, "\n") for one in models]
+    labels = [str(place + 1) for place in range(len(models))] if numbered else [_name(shown, "\n") for shown in models]
     _label(figure, axes, facts, models, labels=labels, areas=areas)
     return figure
 

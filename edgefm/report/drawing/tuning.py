@@ -44,35 +44,31 @@ class Course:
 
 def courses(quantize: Mapping[str, Any]) -> tuple[Measure, list[Course]]:
     """Return the courses of all variants that were fine-tuned, and what their quality is measured by."""
-    measure, found = Measure(), []
+    measure, tuned = Measure(), []
     for variant in quantize.get("variants", []):
         validation = variant.get("validation")
-        legs = tuple(_leg(done) for done in variant.get("passes", []))
+        legs = tuple(_leg(finished) for finished in variant.get("passes", []))
         if not validation or not any(leg.qualities for leg in legs):
             continue
-        measure = Measure(
-            name=validation["quality"],
-            unit=validation["unit"],
-            higher_is_better=validation.get("higher_is_better", True),
-        )
-        found.append(
+        measure = Measure.of(validation)
+        tuned.append(
             Course(variant=variant["variant"], start=validation["float32"], legs=legs, end=validation["value"])
         )
-    return measure, found
+    return measure, tuned
 
 
-def draw_courses(measure: Measure, found: Sequence[Course], *, width: float) -> Figure:
+def draw_courses(measure: Measure, courses: Sequence[Course], *, width: float) -> Figure:
     """Return one panel a variant: each pass a line, the float32 file a dashed level, the file a ring at the end."""
     small = width < style.WIDE
-    across = 1 if small else min(_ACROSS, len(found))
-    down = -(-len(found) // across)
+    across = 1 if small else min(_ACROSS, len(courses))
+    down = -(-len(courses) // across)
     figure = style.new_figure(width, 0.25 + (1.75 if small else 1.95) * down)
-    for place, course in enumerate(found):
+    for place, course in enumerate(courses):
         axes = figure.add_subplot(down, across, place + 1)
         _draw(axes, measure, course)
         axes.set_ylim(*_limits(measure, course))
         axes.set_title(course.variant, fontsize=8)
-        if place >= len(found) - across:
+        if place >= len(courses) - across:
             axes.set_xlabel("epoch of fine-tuning")
     return figure
 
@@ -117,6 +113,6 @@ def _limits(measure: Measure, course: Course) -> tuple[float, float]:
     return middle - 0.75 * room, middle + 0.8 * room
 
 
-def _leg(done: Mapping[str, Any]) -> Leg:
-    qualities = [epoch.get("val_quality") for epoch in done.get("history", [])]
-    return Leg(kind=done["recipe"]["kind"], qualities=tuple(value for value in qualities if value is not None))
+def _leg(finished: Mapping[str, Any]) -> Leg:
+    qualities = [epoch.get("val_quality") for epoch in finished.get("history", [])]
+    return Leg(kind=finished["recipe"]["kind"], qualities=tuple(value for value in qualities if value is not None))

@@ -23,30 +23,30 @@ def write_leaderboard(records: Sequence[Path], out: Path) -> Leaderboard:
     Raises:
       RunError: no record is found, or one cannot be read.
     """
-    found = board(_files(records))
+    leaderboard = board(_files(records))
     pictures = {}
     with style.drawing():
-        for model in found.models:
+        for model in leaderboard.models:
             if not model.timed:
                 continue
             pictures[model.sha256] = picture.svgs(model)
             artefacts.write_bytes(out / picture.file_name(model), picture.png(model))
-    artefacts.write_text(out / PAGE, page.html(found, pictures))
-    artefacts.write_text(out / MARKDOWN, page.markdown(found))
-    artefacts.write_json(out / DATA, found.to_json())
-    return found
+    artefacts.write_text(out / PAGE, page.html(leaderboard, pictures))
+    artefacts.write_text(out / MARKDOWN, page.markdown(leaderboard))
+    artefacts.write_json(out / DATA, leaderboard.to_json())
+    return leaderboard
 
 
 def _files(records: Sequence[Path]) -> list[Path]:
     """Return the record files among what was given, each once."""
-    found: list[Path] = []
+    files: list[Path] = []
     for path in records:
         inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        found += [one for one in inside if one.resolve() not in {other.resolve() for other in found}]
-    if not found:
-        given = ", ".join(str(path) for path in records) or "nothing"
+        files += [file for file in inside if file.resolve() not in {other.resolve() for other in files}]
+    if not files:
+        places = ", ".join(str(path) for path in records) or "nothing"
         raise RunError(
-            f"no benchmark record was found in: {given}",
+            f"no benchmark record was found in: {places}",
             hint="Write records with: edgefm benchmark FILES --out FOLDER",
         )
-    return found
+    return files

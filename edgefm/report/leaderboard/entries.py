@@ -118,7 +118,7 @@ def board(files: Iterable[Path]) -> Leaderboard:
         records.append(record.read(path))
     if not records:
         raise RunError("none of the files is a benchmark record", hint="Give files that edgefm benchmark wrote.")
-    records.sort(key=lambda one: str(one["created"]))
+    records.sort(key=lambda value: str(value["created"]))
     newest: dict[tuple[Any, ...], Entry] = {}
     for value in records:
         for row in value["models"]:
@@ -161,7 +161,7 @@ def _model_board(entries: list[Entry]) -> ModelBoard:
 def _entry(value: Mapping[str, Any], row: Mapping[str, Any]) -> Entry:
     figures = {figure["name"]: figure for figure in row["figures"] if figure["value"] is not None}
     options, latency = row["runtime"]["options"], row["latency_ns"]
-    p50 = _interval(latency["p50"]) if latency and value["target"]["latency"] else None
+    p50 = Interval.of(latency["p50"]) if latency and value["target"]["latency"] else None
     if p50 is None and "latency_ns" in figures:
         p50 = Interval.alone(figures["latency_ns"]["value"])
     runtime = row["runtime"]["name"] if options.get("module") else ""
@@ -180,7 +180,7 @@ def _entry(value: Mapping[str, Any], row: Mapping[str, Any]) -> Entry:
         version=row["runtime"]["version"] if runtime else "",
         threads=int(options.get("threads", 1)),
         p50=p50,
-        accuracy=_interval(row["accuracy"]),
+        accuracy=Interval.of(row["accuracy"]),
         no_accuracy=row["accuracy"].get("reason", ""),
         cold_start_ns=row["cold_start_ns"]["total"]["value"] if row["cold_start_ns"] else None,
         memory_bytes=row["memory"]["above_bare_bytes"] if row["memory"] else None,
@@ -199,12 +199,6 @@ def _hardware(value: Mapping[str, Any]) -> str:
         return str(value["environment"]["cpu"])
     kind, _, rest = value["target"]["name"].partition(":")
     return rest or kind
-
-
-def _interval(value: Mapping[str, Any] | None) -> Interval | None:
-    if value is None or value["value"] is None:
-        return None
-    return Interval(value=value["value"], low=value["low"], high=value["high"])
 
 
 def _whole(value: Any) -> int | None:

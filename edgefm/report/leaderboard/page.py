@@ -43,7 +43,7 @@ def html(board: Leaderboard, pictures: Mapping[str, tuple[str, str]]) -> str:
                 "board": model,
                 "rows": [(entry, cells(entry)) for entry in model.entries if entry.reason is None],
                 "not_run": not_run(model),
-                "svg": [Markup(one) for one in pictures.get(model.sha256, ())],
+                "svg": [Markup(svg) for svg in pictures.get(model.sha256, ())],
             }
             for model in board.models
         ],
@@ -66,7 +66,7 @@ def markdown(board: Leaderboard) -> str:
 
 def headline(board: Leaderboard) -> str:
     """Return what the page finds, in a sentence or two."""
-    found = []
+    parts = []
     for model in board.models:
         measured = [entry for entry in model.timed if entry.mode == "measured"]
         if not measured:
@@ -78,8 +78,8 @@ def headline(board: Leaderboard) -> str:
         if len(measured) > 1:
             factor = worst.p50.value / best.p50.value
             text += f"; {_place(worst)} takes {wording.number(factor, 1 if factor < 10 else 0)} times as long"
-        found.append(f"{text}.")
-    return " ".join(found) or "Nothing was timed yet."
+        parts.append(f"{text}.")
+    return " ".join(parts) or "Nothing was timed yet."
 
 
 def basis(board: Leaderboard) -> str:
@@ -145,8 +145,8 @@ def _time(entry: Entry) -> str:
 def _share(entry: Entry) -> str:
     if entry.accuracy is None:
         return wording.DASH
-    found = entry.accuracy.scaled(100)
-    return f"{found.value:.2f} % ({found.low:.2f} to {found.high:.2f})"
+    share = entry.accuracy.scaled(100)
+    return f"{share.value:.2f} % ({share.low:.2f} to {share.high:.2f})"
 
 
 def _memory(entry: Entry) -> str:

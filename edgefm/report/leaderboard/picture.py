@@ -54,9 +54,7 @@ def draw(model: ModelBoard, *, width: float) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"one inference, p50, {unit.name}; less is better")
-    axes.grid(True, axis="x")
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
-    axes.spines["left"].set_visible(False)
+    style.as_rows(axes)
     modes = [mode for mode in _COLOURS if any(entry.mode == mode for entry in entries)]
     handles = [Line2D([], [], marker="o", linestyle="", color=_COLOURS[mode], label=mode) for mode in modes]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
@@ -73,11 +71,11 @@ def label(entry: Entry, *, small: bool = False) -> str:
 def svgs(model: ModelBoard) -> tuple[str, str]:
     """Return the picture for a wide page and for a phone."""
     alt = f"time of one inference of {model.name} on each runtime and target"
-    found = []
+    drawn = []
     for place, width in enumerate((style.WIDE, style.NARROW)):
         prefix = f"board-{model.sha256[:8]}-{place}"
-        found.append(style.svg(draw(model, width=width), prefix=prefix, alt=alt))
-    return found[0], found[1]
+        drawn.append(style.svg(draw(model, width=width), prefix=prefix, alt=alt))
+    return drawn[0], drawn[1]
 
 
 def png(model: ModelBoard) -> bytes:

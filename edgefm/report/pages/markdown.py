@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edgefm.report.content import promises
 from edgefm.report.content.wording import MICROSECONDS
 from edgefm.report.pages import steps_table, tables
+from edgefm.report.pages.tables import TableCell
 from edgefm.report.text import findings, reproduce
 
 if TYPE_CHECKING:
     from edgefm.report.compose import ReportContent
-    from edgefm.report.content.facts import Facts
     from edgefm.report.content.waterfall import Waterfall
 
 _TITLES = {
@@ -38,16 +38,18 @@ def render(content: ReportContent) -> str:
     if facts is not None:
         lines += [f"**{escape(findings.headline(facts))}**", "", escape(findings.basis(facts)), ""]
         lines += [f"> {escape(warning)}\n>" for warning in findings.warnings(facts)]
-        lines += ["", *_table(facts), ""]
+        rows = [(model.name, tables.row(facts, model)) for model in facts.models]
+        lines += ["", *_table("Model", tables.headers(facts), rows), ""]
         lines += [f"The latencies are {facts.mode}; all intervals are 95 % intervals.", ""]
         if facts.failures:
             lines += ["## Not measured", ""]
-            lines += [f"- {escape(one.name)}: {escape(one.reason)}" for one in facts.failures]
+            lines += [f"- {escape(failure.name)}: {escape(failure.reason)}" for failure in facts.failures]
             lines.append("")
         if facts.models:
             lines += ["## What to ship", ""]
             lines += [
-                f"- {escape(one.need)}: **{escape(one.model)}** ({escape(one.why)})" for one in findings.advice(facts)
+                f"- {escape(item.need)}: **{escape(item.model)}** ({escape(item.why)})"
+                for item in findings.advice(facts)
             ]
             lines.append("")
     for name, picture in content.pictures.items():
@@ -60,25 +62,18 @@ def render(content: ReportContent) -> str:
     lines += _gates(content)
     if content.inputs.missing:
         lines += ["## Missing", ""]
-        for one in content.inputs.missing:
-            command = f" Make it with: {escape(one.command)}" if one.command else ""
-            lines.append(f"- {escape(one.what)}: {escape(one.why)}.{command}")
+        for missing in content.inputs.missing:
+            command = f" Make it with: {escape(missing.command)}" if missing.command else ""
+            lines.append(f"- {escape(missing.what)}: {escape(missing.why)}.{command}")
         lines.append("")
     lines += ["## How to make it again", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
     return "\n".join(lines)
 
 
-def _steps(found: Waterfall, content: ReportContent) -> list[str]:
+def _steps(waterfall: Waterfall, content: ReportContent) -> list[str]:
     unit = content.facts.unit if content.facts else MICROSECONDS
-    heads = steps_table.headers(found, unit)
-    lines = [
-        _line(["File", *(f"{head.value} ({head.detail})" if head.detail else head.value for head in heads)]),
-        _line(["---", *["---:"] * len(heads)], plain=True),
-    ]
-    for step in found.steps:
-        cells = steps_table.row(step, found.measure, unit)
-        texts = [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
-        lines.append(_line([step.name, *texts]))
+    rows = [(step.name, steps_table.row(step, waterfall.measure, unit)) for step in waterfall.steps]
+    lines = _table("File", steps_table.headers(waterfall, unit), rows)
     lines += ["", "In parentheses the change against the file that each one grew from.", ""]
     for story in content.stories:
         lines.append(f"- **{escape(story.name)}**, {escape(story.start)}. {escape(' '.join(story.sentences))}")
@@ -112,15 +107,14 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _table(facts: Facts) -> list[str]:
-    heads = tables.headers(facts)
-    titles = ["Model", *(f"{head.value} ({head.detail})" if head.detail else head.value for head in heads)]
-    lines = [_line(titles), _line(["---", *["---:"] * len(heads)], plain=True)]
-    for model in facts.models:
-        cells = tables.row(facts, model)
-        texts = [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
-        lines.append(_line([model.name, *texts]))
-    return lines
+def _table(first: str, heads: Sequence[TableCell], rows: Iterable[tuple[str, Sequence[TableCell]]]) -> list[str]:
+    """Return a table whose first column is called `first`; a cell's detail stands in parentheses behind its value."""
+
+    def texts(cells: Sequence[TableCell]) -> list[str]:
+        return [f"{cell.value} ({cell.detail})" if cell.detail else cell.value for cell in cells]
+
+    lines = [_line([first, *texts(heads)]), _line(["---", *["---:"] * len(heads)], plain=True)]
+    return [*lines, *(_line([name, *texts(cells)]) for name, cells in rows)]
 
 
 def _line(cells: Sequence[str], *, plain: bool = False) -> str:

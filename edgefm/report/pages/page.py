@@ -33,31 +33,33 @@ def render(content: ReportContent) -> str:
     """Return the page."""
     environment = template_environment()
     environment.filters |= {"data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
-    held, facts = content.inputs, content.facts
-    made = {name: one for name, one in (held.quantize or {}).items() if name not in _NOT_SHOWN}
-    after = {one["variant"]: one["post_training"] for one in _variants(held) if one.get("post_training")}
-    made, grids = details.grids(made | ({"post_training": after} if after else {}))
-    variants = [_shown(one) for one in _variants(held)]
+    inputs, facts = content.inputs, content.facts
+    conditions = {name: value for name, value in (inputs.quantize or {}).items() if name not in _NOT_SHOWN}
+    after = {
+        variant["variant"]: variant["post_training"] for variant in _variants(inputs) if variant.get("post_training")
+    }
+    conditions, grids = details.grids(conditions | ({"post_training": after} if after else {}))
+    variants = [_shown(variant) for variant in _variants(inputs)]
     grids = [*details.grids({"variants": variants})[1], *grids]
     unit = facts.unit if facts else wording.MICROSECONDS
     steps = content.waterfall
     context: dict[str, Any] = {
         "content": content,
-        "run_id": held.run_id,
+        "run_id": inputs.run_id,
         "facts": facts,
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
         "css": Markup(css()),
-        "svg": {name: (Markup(one.wide), Markup(one.narrow)) for name, one in content.pictures.items()},
-        "commands": reproduce.commands(held.steps),
-        "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in held.steps],
-        "quantize": details.rows(made),
+        "svg": {name: (Markup(picture.wide), Markup(picture.narrow)) for name, picture in content.pictures.items()},
+        "commands": reproduce.commands(inputs.steps),
+        "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in inputs.steps],
+        "quantize": details.rows(conditions),
         "grids": grids,
         "gates": content.gates,
         "gates_summary": promises.summary(content.gates),
         "stories": content.stories,
         "step_heads": steps_table.headers(steps, unit) if steps else [],
         "step_rows": [(step, steps_table.row(step, steps.measure, unit)) for step in steps.steps] if steps else [],
-        "device": details.rows((held.history or {}).get("device") or {}),
+        "device": details.rows((inputs.history or {}).get("device") or {}),
     }
     if facts is not None:
         context |= _benchmark(facts)
@@ -80,17 +82,17 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _variants(held: ReportInputs) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = (held.quantize or {}).get("variants", [])
-    return found
+def _variants(inputs: ReportInputs) -> list[Mapping[str, Any]]:
+    variants: list[Mapping[str, Any]] = (inputs.quantize or {}).get("variants", [])
+    return variants
 
 
 def _shown(variant: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: variant[name] for name in _OF_VARIANTS if variant.get(name)}
-    for index, done in enumerate(variant.get("passes", [])):
-        kept = ", kept from before" if done.get("cached") else ""
-        found[f"pass {index + 1}"] = f"{done['recipe']['kind']}, {done['seconds']:.0f} s{kept}"
-    return found
+    shown = {name: variant[name] for name in _OF_VARIANTS if variant.get(name)}
+    for index, finished in enumerate(variant.get("passes", [])):
+        kept = ", kept from before" if finished.get("cached") else ""
+        shown[f"pass {index + 1}"] = f"{finished['recipe']['kind']}, {finished['seconds']:.0f} s{kept}"
+    return shown
 
 
 def _asides(sentence: str) -> list[tuple[str, bool]]:
@@ -101,10 +103,10 @@ def _asides(sentence: str) -> list[tuple[str, bool]]:
 
 def _groups(things: list[Any], attribute: str) -> list[tuple[str, list[Any]]]:
     """Return things by the value of an attribute, in the order in which the values come first."""
-    found: dict[str, list[Any]] = {}
+    groups: dict[str, list[Any]] = {}
     for thing in things:
-        found.setdefault(getattr(thing, attribute), []).append(thing)
-    return list(found.items())
+        groups.setdefault(getattr(thing, attribute), []).append(thing)
+    return list(groups.items())
 
 
 def _soft(name: str) -> Markup:
@@ -127,12 +129,8 @@ def template_environment() -> jinja2.Environment:
 
 def css() -> str:
     """Return the style sheet of every page, with the palettes of `edgefm.report.drawing.style`."""
-
-    def variables(palette: dict[str, str]) -> str:
-        return "".join(f"--{name}:{colour};" for name, colour in palette.items())
-
-    text = _template("report.css")
-    return text.replace("/* light */", variables(style.LIGHT)).replace("/* dark */", variables(style.DARK))
+    text = _template("report.css").replace("/* light */", style.css_variables(style.LIGHT))
+    return text.replace("/* dark */", style.css_variables(style.DARK))
 
 
 def _template(name: str) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 from edgefm.report.content import wording
 from edgefm.report.content.measure import Measure
 from edgefm.report.content.waterfall import Change, Waterfall, WaterfallStep
 from edgefm.report.content.wording import Interval, TimeUnit
-from edgefm.report.pages.tables import TableCell, safe
+from edgefm.report.pages.tables import TableCell, as_csv
 
 
-def headers(found: Waterfall, unit: TimeUnit) -> list[TableCell]:
+def headers(waterfall: Waterfall, unit: TimeUnit) -> list[TableCell]:
     """Return the headings of the columns after the file's name."""
-    share = f"%, {found.split}" if found.measure.unit == "%" else found.split
+    share = f"%, {waterfall.split}" if waterfall.measure.unit == "%" else waterfall.split
     return [
-        TableCell(value=found.measure.title, detail=share if found.samples else ""),
+        TableCell(value=waterfall.measure.title, detail=share if waterfall.samples else ""),
         TableCell(value="p50", detail=f"{unit.name}, ratio"),
         TableCell(value="MACs", detail="counted"),
         TableCell(value="File", detail="KB"),
@@ -43,24 +41,20 @@ def row(step: WaterfallStep, measure: Measure, unit: TimeUnit) -> list[TableCell
     ]
 
 
-def csv_table(found: Waterfall) -> str:
+def csv_table(waterfall: Waterfall) -> str:
     """Return all steps as CSV: plain numbers, units in the names of the columns, empty where unknown."""
-    buffer = io.StringIO()
-    rows = [_numbers(step, found) for step in found.steps]
-    writer = csv.writer(buffer)
-    writer.writerow(rows[0])
-    writer.writerows([safe(value) for value in values.values()] for values in rows)
-    return buffer.getvalue()
+    rows = [_numbers(step, waterfall) for step in waterfall.steps]
+    return as_csv(rows, names=list(rows[0]))
 
 
-def _numbers(step: WaterfallStep, found: Waterfall) -> dict[str, Any]:
+def _numbers(step: WaterfallStep, waterfall: Waterfall) -> dict[str, Any]:
     figures, change = step.figures, step.change
     values: dict[str, Any] = {
         "model": step.name,
         "grew_from": step.growth.parent,
-        "added": "; ".join(one.words for one in step.growth.added),
-        "quality_measure": found.measure.name,
-        "quality_split": found.split,
+        "added": "; ".join(ingredient.words for ingredient in step.growth.added),
+        "quality_measure": waterfall.measure.name,
+        "quality_split": waterfall.split,
         "quality": figures.quality.value if figures.quality else None,
         "latency_p50_ns": figures.p50.value if figures.p50 else None,
     }

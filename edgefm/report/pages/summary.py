@@ -17,15 +17,15 @@ SCHEMA_VERSION = 2
 
 def summary(content: ReportContent) -> dict[str, Any]:
     """Return the report as a JSON object: times in nanoseconds, sizes in bytes, shares of 1."""
-    facts, held = content.facts, content.inputs
+    facts, inputs = content.facts, content.inputs
     value: dict[str, Any] = {
         "kind": "edgefm-report",
         "schema_version": SCHEMA_VERSION,
-        "run": held.run_id,
-        "steps": [step.name for step in held.steps],
-        "missing": [asdict(one) for one in held.missing],
-        "training": dict(held.history["verdict"]) if held.history and held.history.get("verdict") else None,
-        "commands": reproduce.commands(held.steps),
+        "run": inputs.run_id,
+        "steps": [step.name for step in inputs.steps],
+        "missing": [asdict(reason) for reason in inputs.missing],
+        "training": dict(inputs.history["verdict"]) if inputs.history and inputs.history.get("verdict") else None,
+        "commands": reproduce.commands(inputs.steps),
         "pictures": [f"{name}.png" for name in content.pictures],
         "steps_from_float32": _steps(content),
         "gates": [{**asdict(gate), "verdict": gate.verdict} for gate in content.gates],
@@ -36,7 +36,7 @@ def summary(content: ReportContent) -> dict[str, Any]:
     return value | {
         "finding": findings.headline(facts),
         "warnings": findings.warnings(facts),
-        "advice": [asdict(one) for one in findings.advice(facts)],
+        "advice": [asdict(advice) for advice in findings.advice(facts)],
         "created": facts.created,
         "mode": facts.mode,
         "images": facts.images,
@@ -49,24 +49,24 @@ def summary(content: ReportContent) -> dict[str, Any]:
 
 
 def _steps(content: ReportContent) -> list[dict[str, Any]]:
-    found = content.waterfall
-    if found is None:
+    waterfall = content.waterfall
+    if waterfall is None:
         return []
-    told = {story.name: story.sentences for story in content.stories}
+    sentences = {story.name: story.sentences for story in content.stories}
     return [
         {
             "model": step.name,
             "grew_from": step.growth.parent,
-            "added": [one.words for one in step.growth.added],
-            "quality_measure": found.measure.name,
-            "quality_split": found.split,
+            "added": [ingredient.words for ingredient in step.growth.added],
+            "quality_measure": waterfall.measure.name,
+            "quality_split": waterfall.split,
             "figures": asdict(step.figures),
             "change": asdict(step.change) if step.change else None,
             "against_float32": asdict(step.total) if step.total else None,
             "failure": step.failure,
-            "sentences": told.get(step.name, []),
+            "sentences": sentences.get(step.name, []),
         }
-        for step in found.steps
+        for step in waterfall.steps
     ]
 
 
@@ -80,7 +80,7 @@ def _model(model: Model) -> dict[str, Any]:
         "size_gzip_bytes": model.size_gzip_bytes,
         "memory_above_bare_bytes": model.memory_bytes,
         "load_ns": model.load_ns,
-        "latency_ns": {name: _interval(one) for name, one in _latencies(model).items()},
+        "latency_ns": {name: _interval(latency) for name, latency in _latencies(model).items()},
         "samples": int(model.invoke_ns.size),
         "accuracy": _interval(model.accuracy),
         "quality": _interval(model.quality),

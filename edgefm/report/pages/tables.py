@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,19 +80,19 @@ def csv_table(facts: Facts) -> str:
 
     Texts that a spreadsheet would run as a formula get a leading apostrophe.
     """
+    rows = [_numbers(facts, model) for model in facts.models]
+    for failure in facts.failures:
+        about = {"model": failure.name, "status": "failed", "reason": failure.reason}
+        rows.append({**about, "mode": facts.mode, "file": failure.file})
+    return as_csv(rows, names=list(rows[0]) if rows else ["model", "status", "reason", "mode", "file"])
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], *, names: Sequence[str]) -> str:
+    """Return rows as CSV with the columns `names`, see `csv_table`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    rows = [_numbers(facts, model) for model in facts.models]
-    names = list(rows[0]) if rows else ["model", "status", "reason", "mode", "file"]
     writer.writerow(names)
-    for values in rows:
-        writer.writerow([safe(values[name]) for name in names])
-    for failure in facts.failures:
-        known = {
-            "model": failure.name, "status": "failed", "reason": failure.reason, "mode": facts.mode,
-            "file": failure.file,
-        }  # fmt: skip
-        writer.writerow([safe(known.get(name)) for name in names])
+    writer.writerows([_safe(row.get(name)) for name in names] for row in rows)
     return buffer.getvalue()
 
 
@@ -137,7 +138,7 @@ def _numbers(facts: Facts, model: Model) -> dict[str, Any]:
     return values
 
 
-def safe(value: Any) -> Any:
+def _safe(value: Any) -> Any:
     """Return a value for a CSV file: a text that a spreadsheet would run gets an apostrophe, None becomes empty."""
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"

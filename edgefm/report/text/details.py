@@ -27,10 +27,10 @@ def rows(value: Any, name: str = "") -> list[tuple[str, str]]:
     >>> rows({"fold": {"applied": True, "shape": [1, 28]}, "governor": {"value": None, "reason": "unknown"}})
     [('fold / applied', 'yes'), ('fold / shape', '1, 28'), ('governor', 'not known: unknown')]
     """
-    found = list(_leaves(value, name))
-    if len(found) > _MOST_ROWS:
-        return [*found[:_MOST_ROWS], ("…", f"{len(found) - _MOST_ROWS} more in the step's JSON file")]
-    return found
+    leaves = list(_leaves(value, name))
+    if len(leaves) > _MOST_ROWS:
+        return [*leaves[:_MOST_ROWS], ("…", f"{len(leaves) - _MOST_ROWS} more in the step's JSON file")]
+    return leaves
 
 
 def grids(value: Any) -> tuple[Any, list[Grid]]:
@@ -61,22 +61,22 @@ def _without_lists(value: Any, name: str) -> tuple[Any, list[Grid]]:
     if not isinstance(value, Mapping):
         return value, []
     rest: dict[str, Any] = {}
-    found: list[Grid] = []
-    for key, one in value.items():
+    grids_inside: list[Grid] = []
+    for key, item in value.items():
         path = _path(name, str(key))
-        grid = _grid(one, path)
+        grid = _grid(item, path)
         if grid is not None:
-            found.append(grid)
+            grids_inside.append(grid)
             continue
-        rest[key], inner = _without_lists(one, path)
-        found += inner
-    return rest, found
+        rest[key], inner = _without_lists(item, path)
+        grids_inside += inner
+    return rest, grids_inside
 
 
 def _grid(value: Any, title: str) -> Grid | None:
-    if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) for one in value):
+    if not isinstance(value, list) or not value or not all(isinstance(item, Mapping) for item in value):
         return None
-    lines = [dict(_leaves(one, "")) for one in value]
+    lines = [dict(_leaves(item, "")) for item in value]
     columns = tuple(dict.fromkeys(column for line in lines for column in line))
     if len(columns) > _MOST_COLUMNS + 1:
         return None
@@ -93,12 +93,12 @@ def _leaves(value: Any, name: str) -> list[tuple[str, str]]:
         if set(value) == {"value", "reason"} and value["value"] is None:
             return [(name, f"not known: {text(value['reason'])}")]
         if name.endswith("versions"):
-            return [(name, ", ".join(f"{key} {text(one)}" for key, one in value.items()))]
-        return [leaf for key, one in value.items() for leaf in _leaves(one, _path(name, str(key)))]
+            return [(name, ", ".join(f"{key} {text(item)}" for key, item in value.items()))]
+        return [leaf for key, item in value.items() for leaf in _leaves(item, _path(name, str(key)))]
     if isinstance(value, (list, tuple)):
-        if all(not isinstance(one, (Mapping, list, tuple)) for one in value):
-            return [(name, text(", ".join(text(one) for one in value)) if value else "none")]
-        return [leaf for place, one in enumerate(value) for leaf in _leaves(one, _path(name, _item(one, place)))]
+        if all(not isinstance(item, (Mapping, list, tuple)) for item in value):
+            return [(name, text(", ".join(text(item) for item in value)) if value else "none")]
+        return [leaf for place, item in enumerate(value) for leaf in _leaves(item, _path(name, _item(item, place)))]
     return [(name, text(value))]
 
 

@@ -53,39 +53,39 @@ def advice(facts: Facts) -> list[Advice]:
     """Return which model meets which need, best first; a model that shows a loss of accuracy is not advised."""
     measure = facts.measure
     safe = [model for model in facts.models if not loss_is_shown(model, measure)]
-    found: list[Advice] = []
+    items: list[Advice] = []
     swift = fastest(safe)
     limit = f"with no loss of {measure.word} shown" if facts.reference else "of those measured"
     if swift and swift.p50:
         p50 = f"{facts.unit.text(swift.p50.value)} {facts.unit.name}"
         need = "Least time (overlapping intervals count as equal: the smallest of those files)"
-        found.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
+        items.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
     if safe:
         small = min(safe, key=lambda model: (model.size_gzip_bytes, model.size_bytes))
         why = f"{wording.size(small.size_gzip_bytes)} compressed, the smallest {limit}"
-        found.append(Advice(need="Smallest download", model=small.name, why=why))
+        items.append(Advice(need="Smallest download", model=small.name, why=why))
     best = _best(facts)
     if best is not None:
-        found.append(best)
-    return found
+        items.append(best)
+    return items
 
 
 def warnings(facts: Facts) -> list[str]:
     """Return what a reader must know before trusting the figures."""
-    found = []
+    texts = []
     if facts.mode != "measured":
-        found.append(f"The latencies are {facts.mode}, not measured on a device.")
+        texts.append(f"The latencies are {facts.mode}, not measured on a device.")
     load, cores = facts.environment.get("load_average"), facts.environment["cores"]
     if load and load[0] > 0.5 * cores + 1:
-        found.append(f"The machine was busy: load average {load[0]:.1f} on {_count(cores, 'core')}.")
+        texts.append(f"The machine was busy: load average {load[0]:.1f} on {_count(cores, 'core')}.")
     if facts.disturbed:
         more = f" ({len(facts.disturbed)} such notes)" if len(facts.disturbed) > 1 else ""
-        found.append(f"The times were disturbed: {facts.disturbed[0]}{more}.")
+        texts.append(f"The times were disturbed: {facts.disturbed[0]}{more}.")
     if facts.reference is None and len(facts.models) > 1:
-        found.append("No float32 reference was measured, so no model is compared with one.")
+        texts.append("No float32 reference was measured, so no model is compared with one.")
     if not facts.dataset:
-        found.append("There was no labelled data, so the quality of the answers was not measured.")
-    return found
+        texts.append("There was no labelled data, so the quality of the answers was not measured.")
+    return texts
 
 
 def table_notes(facts: Facts) -> str:

@@ -54,13 +54,13 @@ class Story:
 
 
 def stories(
-    found: Waterfall, *, inside: Mapping[str, Inside] | None = None, environment: Mapping[str, Any] | None = None
+    waterfall: Waterfall, *, inside: Mapping[str, Inside] | None = None, environment: Mapping[str, Any] | None = None
 ) -> list[Story]:
     """Return the steps in words, roots left out."""
     known = inside or {}
     return [
-        _story(step, found, known.get(step.name), known.get(step.growth.parent or ""), environment or {})
-        for step in found.grown
+        _story(step, waterfall, known.get(step.name), known.get(step.growth.parent or ""), environment or {})
+        for step in waterfall.grown
     ]
 
 
@@ -137,18 +137,22 @@ def why(
 
 
 def _story(
-    step: WaterfallStep, found: Waterfall, inside: Inside | None, before: Inside | None, environment: Mapping[str, Any]
+    step: WaterfallStep,
+    waterfall: Waterfall,
+    inside: Inside | None,
+    before: Inside | None,
+    environment: Mapping[str, Any],
 ) -> Story:
     assert step.change is not None
-    added = wording.join([one.words for one in step.growth.added])
+    added = wording.join([ingredient.words for ingredient in step.growth.added])
     counted = _counted(step, inside)
     return Story(
         name=step.name,
         start=f"from {step.growth.parent}: {added}",
         bought=f"{counted}{bought(step)}",
         why=why(step, inside=inside, before=before, environment=environment),
-        cost=cost(step.change, found.measure, found.samples),
-        total=_total(step, found.measure) if step.growth.depth > 1 and step.total is not None else "",
+        cost=cost(step.change, waterfall.measure, waterfall.samples),
+        total=_total(step, waterfall.measure) if step.growth.depth > 1 and step.total is not None else "",
     )
 
 
@@ -156,7 +160,7 @@ def _counted(step: WaterfallStep, inside: Inside | None) -> str:
     """Return what pruning and clustering left in the file, counted there."""
     if inside is None:
         return ""
-    kinds = {one.kind for one in step.growth.added}
+    kinds = {ingredient.kind for ingredient in step.growth.added}
     parts = []
     if "prune" in kinds:
         parts.append(f"{wording.percent(inside.zeros, 1)} % of all weights are zero")
@@ -191,7 +195,7 @@ def _reasons(
     assert change is not None and earlier is not None
     no_bytes = -change.size_bytes < _NOTHING * earlier.size_bytes
     no_time = change.time is not None and not change.faster
-    kinds = [one.kind for one in step.growth.added]
+    kinds = [ingredient.kind for ingredient in step.growth.added]
     dtype = inside.dtype if inside is not None else "int8"
     if "slim" in kinds:  # what else was added stands behind what the missing channels did
         return

@@ -26,18 +26,18 @@ def commands(steps: Sequence[Step]) -> list[str]:
     behind the command.
     """
     brought = next((step.recipe.get("params", {}) for step in steps if step.kind == "import"), None)
-    found = []
+    lines = []
     for step in steps:
         params = step.recipe.get("params", {})
         if step.kind == "train":
-            found.append(_train(params, step.summary.get("data")))
+            lines.append(_train(params, step.summary.get("data")))
         elif step.kind == "quantize":
-            found.append(_quantize(step.recipe, brought))
+            lines.append(_quantize(step.recipe, brought))
         elif step.kind == "benchmark":
-            found.append(_benchmark(params))
+            lines.append(_benchmark(params))
     if brought is not None and all(step.kind != "quantize" for step in steps):
-        found.insert(0, _bring(brought, []))
-    return found
+        lines.insert(0, _bring(brought, []))
+    return lines
 
 
 def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:

@@ -130,7 +130,7 @@ def _draw_squares(
 def _draw_names(
     axes: Axes, value: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], places: Sequence[float]
 ) -> None:
-    titles = {one["name"]: one["title"] for one in value["families"]}
+    titles = {family["name"]: family["title"] for family in value["families"]}
     for number, (cell, place) in enumerate(zip(cells, places, strict=True)):
         alarm = cell["verdict"] == "alarm"
         axes.text(
@@ -162,10 +162,12 @@ def _draw_quality(
     axes.text(right + 0.15, -0.72, f"{name}{' %' if percent else ''}", va="center", fontsize=8, color=style.MUTED)
     factor, form = (100, "{:.1f}") if percent else (1, "{:.3g}")
     for cell, place in zip(cells, places, strict=True):
-        found = cell["quality"]
-        if found and found["value"] is not None:
-            ends = "" if found["low"] is None else " ({}–{})".format(*(form.format(factor * found[e]) for e in _ENDS))
-            axes.text(right + 0.15, place, form.format(factor * found["value"]) + ends, va="center", fontsize=8)
+        quality = cell["quality"]
+        if quality and quality["value"] is not None:
+            ends = (
+                "" if quality["low"] is None else " ({}–{})".format(*(form.format(factor * quality[e]) for e in _ENDS))
+            )
+            axes.text(right + 0.15, place, form.format(factor * quality["value"]) + ends, va="center", fontsize=8)
 
 
 _ENDS = ("low", "high")
@@ -206,7 +208,7 @@ def _draw_absent(axes: Axes, cells: Sequence[Mapping[str, Any]], *, below: float
 
 def _title(value: Mapping[str, Any], *, letters: int, shares: bool) -> str:
     inputs = value["inputs"]
-    given = (
+    fixed = (
         f"{inputs['samples']:,} test samples of {inputs['name']}"
         if inputs["source"] == "data"
         else f"{inputs['samples']:,} random inputs"
@@ -217,7 +219,7 @@ def _title(value: Mapping[str, Any], *, letters: int, shares: bool) -> str:
         else "largest difference of an output, as a share of its largest value"
     )
     text = (
-        f"Do they answer alike? {value['model']['name']}, the same {given} through each. "
+        f"Do they answer alike? {value['model']['name']}, the same {fixed} through each. "
         f"Square: {what}{'; small: samples whose outputs are all equal' if shares else ''}."
     )
     return "\n".join(textwrap.wrap(text, letters))

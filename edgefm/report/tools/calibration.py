@@ -10,52 +10,49 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from edgefm.core import artefacts
 from edgefm.report.drawing import style
 
 _ROW_INCHES = 0.24
 
 
-def draw_calibration(found: Mapping[str, Any], path: Path) -> Path:
+def draw_calibration(check: Mapping[str, Any], path: Path) -> Path:
     """Write the picture of a calibration check as PNG, atomically, and return the path.
 
     Args:
-      found: what `edgefm.quantization.analysis.calibration_check.CalibrationReport.to_json` gives.
+      check: what `edgefm.quantization.analysis.calibration_check.CalibrationReport.to_json` gives.
       path: the file to write.
     """
-    with style.drawing():
-        return artefacts.write_bytes(path, style.png(calibration_figure(found, width=style.WIDE)))
+    return style.write_png(path, calibration_figure, check)
 
 
-def calibration_figure(found: Mapping[str, Any], *, width: float) -> Figure:
+def calibration_figure(check: Mapping[str, Any], *, width: float) -> Figure:
     """Return the quality of int8 files by their calibration samples, and clipped values by tensor."""
-    tensors: Sequence[Mapping[str, Any]] = found["saturation"]
-    small = width < style.WIDE
+    tensors: Sequence[Mapping[str, Any]] = check["saturation"]
     height = max(3.4, 1.2 + _ROW_INCHES * len(tensors))
-    figure = style.new_figure(width, 2 * height if small else height)
-    shape = (2, 1) if small else (1, 2)
-    _curve(figure.add_subplot(*shape, 1), found)
-    _saturation(figure.add_subplot(*shape, 2), tensors)
+    figure = style.new_figure(width, 2 * height if width < style.WIDE else height)
+    curve, saturation = style.two_panels(figure, width)
+    _curve(curve, check)
+    _saturation(saturation, tensors)
     return figure
 
 
-def _curve(axes: Axes, found: Mapping[str, Any]) -> None:
-    share = found["unit"] == "%"
+def _curve(axes: Axes, check: Mapping[str, Any]) -> None:
+    share = check["unit"] == "%"
     factor = 100.0 if share else 1.0
-    xs = [point["images"] for point in found["curve"]]
-    ys = [factor * point["measured"]["quality"] for point in found["curve"]]
-    axes.axhline(factor * found["float32"], color=style.GREY, linestyle=(0, (5, 1.5)), linewidth=1.2, label="float32")
+    xs = [point["images"] for point in check["curve"]]
+    ys = [factor * point["measured"]["quality"] for point in check["curve"]]
+    axes.axhline(factor * check["float32"], color=style.GREY, linestyle=(0, (5, 1.5)), linewidth=1.2, label="float32")
     axes.plot(xs, ys, color=style.BLUE, linewidth=1.6, marker="o", markersize=4, label="int8")
     if share and ys:
         # One sample more or less must not look like a cliff.
-        middle = (max(*ys, factor * found["float32"]) + min(*ys, factor * found["float32"])) / 2
+        middle = (max(*ys, factor * check["float32"]) + min(*ys, factor * check["float32"])) / 2
         reach = max(1.0, 1.2 * max(abs(y - middle) for y in ys))
         axes.set_ylim(middle - reach, middle + reach)
     if xs:
         axes.set_xscale("log", base=2)
         axes.set_xticks(xs, [f"{x:,}" for x in xs])
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_title(f"{found['quality']}{' (%)' if share else ''}, {found['images']:,} validation samples")
+    axes.set_title(f"{check['quality']}{' (%)' if share else ''}, {check['images']:,} validation samples")
     axes.set_xlabel("calibration samples")
     axes.grid(True)
     axes.legend(loc="best", frameon=False, fontsize=8)

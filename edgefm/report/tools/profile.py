@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgefm.core import artefacts
-from edgefm.profiling.result import Operator, Profile
+from edgefm.profiling.result import ProfiledOperator, ProfileResult
 from edgefm.report.content.wording import TimeUnit, number, signed, time_unit
 from edgefm.report.drawing import style
 
@@ -48,7 +48,7 @@ class _Row:
     kind: int
 
 
-def write_pictures(folder: Path, profile: Profile) -> list[Path]:
+def write_pictures(folder: Path, profile: ProfileResult) -> list[Path]:
     """Write profile.png and .svg, and both for a phone with '-narrow' in their names; return their paths.
 
     The SVG files stand alone: their text is text, and they follow the reader's light or dark mode.
@@ -63,16 +63,16 @@ def write_pictures(folder: Path, profile: Profile) -> list[Path]:
     return written
 
 
-def alternative(profile: Profile) -> str:
+def alternative(profile: ProfileResult) -> str:
     """Return the picture in words."""
     timed = [operator for operator in profile.operators if operator.time]
     longest = sorted(timed, key=lambda operator: -operator.time.value if operator.time else 0.0)[:3]
     unit = _unit(profile)
-    told = ", ".join(f"{one.layer} {unit.text(one.time.value)} {unit.name}" for one in longest if one.time)
-    return f"Time of each operator of {profile.model['name']}; the longest: {told}"
+    times = ", ".join(f"{row.layer} {unit.text(row.time.value)} {unit.name}" for row in longest if row.time)
+    return f"Time of each operator of {profile.model['name']}; the longest: {times}"
 
 
-def draw_profile(profile: Profile, *, width: float) -> Figure:
+def draw_profile(profile: ProfileResult, *, width: float) -> Figure:
     """Return one bar an operator in the order of execution; call it inside `style.drawing`.
 
     Args:
@@ -126,7 +126,7 @@ def _bar(axes: Axes, row: _Row, place: int, unit: TimeUnit, *, small: bool) -> N
     )  # fmt: skip
 
 
-def _header(figure: Figure, profile: Profile, rows: Sequence[_Row], unit: TimeUnit, *, small: bool) -> None:
+def _header(figure: Figure, profile: ProfileResult, rows: Sequence[_Row], unit: TimeUnit, *, small: bool) -> None:
     """Write the title, the lines below it and the meaning of the colours, from the top of the figure down."""
     width, height = figure.get_size_inches()
     title, line = _title(profile, unit, small=small)
@@ -159,7 +159,7 @@ def _header(figure: Figure, profile: Profile, rows: Sequence[_Row], unit: TimeUn
     )
 
 
-def _title(profile: Profile, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
+def _title(profile: ProfileResult, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
     name = profile.model["name"]
     peaks = ", ".join(
         f"{dtype} {number(peak.gmac_per_s, 0 if peak.gmac_per_s >= 10 else 1)}"
@@ -189,24 +189,24 @@ def _title(profile: Profile, unit: TimeUnit, *, small: bool) -> tuple[str, str]:
     return f"Where the {whole} of {name} go", line
 
 
-def _rows(profile: Profile, unit: TimeUnit, *, small: bool) -> list[_Row]:
+def _rows(profile: ProfileResult, unit: TimeUnit, *, small: bool) -> list[_Row]:
     operators = list(profile.operators)
-    others: list[Operator] = []
+    others: list[ProfiledOperator] = []
     if len(operators) > _MOST_ROWS:
-        by_time = sorted(operators, key=lambda one: one.time.value if one.time else float("inf"))
+        by_time = sorted(operators, key=lambda operator: operator.time.value if operator.time else float("inf"))
         others = by_time[: len(operators) - _MOST_ROWS + 1]
         kept = set(map(id, by_time[len(others) :]))
-        operators = [one for one in operators if id(one) in kept]
-    rows = [_row(one, profile, unit, small=small) for one in operators]
+        operators = [operator for operator in operators if id(operator) in kept]
+    rows = [_row(operator, profile, unit, small=small) for operator in operators]
     if others:
-        time_ns = sum(one.time.value for one in others if one.time)
-        share = sum(one.share or 0.0 for one in others)
+        time_ns = sum(operator.time.value for operator in others if operator.time)
+        share = sum(operator.share or 0.0 for operator in others)
         text = _figures(time_ns, share if profile.whole else None, None, unit, small=small)
         rows.append(_Row(label=f"{len(others)} others", text=text, time_ns=time_ns, at_peak_ns=0.0, kind=_OTHERS))
     return rows
 
 
-def _row(operator: Operator, profile: Profile, unit: TimeUnit, *, small: bool) -> _Row:
+def _row(operator: ProfiledOperator, profile: ProfileResult, unit: TimeUnit, *, small: bool) -> _Row:
     name = operator.name.removeprefix("CUSTOM:")
     room = max(8, (_NARROW_LABEL if small else _LONGEST_LABEL) - len(name) - 2)
     label = operator.layer if len(operator.layer) <= room else f"…{operator.layer[1 - room :]}"
@@ -237,20 +237,17 @@ def _figures(time_ns: float, share: float | None, peak_share: float | None, unit
     return " · ".join(parts)
 
 
-def _unit(profile: Profile) -> TimeUnit:
+def _unit(profile: ProfileResult) -> TimeUnit:
     """Return the unit for the longest operator: an inference's smallest operators may take next to nothing."""
-    return time_unit([max([one.time.value for one in profile.operators if one.time], default=1e3)])
+    return time_unit([max([operator.time.value for operator in profile.operators if operator.time], default=1e3)])
 
 
 def _standalone(inline: str) -> str:
     """Return an inline SVG as a file: with a namespace, a background, and the palette of either mode."""
-
-    def palette(colours: dict[str, str]) -> str:
-        return "".join(f"--{name}:{colour};" for name, colour in colours.items())
-
+    light, dark = style.css_variables(style.LIGHT), style.css_variables(style.DARK)
     look = (
-        f"<style>svg{{{palette(style.LIGHT)}--sans:'DejaVu Sans',Verdana,sans-serif;background:var(--paper)}}"
-        f"@media (prefers-color-scheme:dark){{svg{{{palette(style.DARK)}}}}}</style>"
+        f"<style>svg{{{light}--sans:'DejaVu Sans',Verdana,sans-serif;background:var(--paper)}}"
+        f"@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     )
     head, rest = inline.split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{look}{rest}\n'

@@ -9,45 +9,40 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edgefm.core import artefacts
 from edgefm.report.drawing import style
 
 _ROW_INCHES = 0.3
 _KINDS = (("weights_only", "weights only", style.BLUE), ("activations_only", "activations only", style.ORANGE))
 
 
-def draw_sensitivity(found: Mapping[str, Any], path: Path) -> Path:
+def draw_sensitivity(table: Mapping[str, Any], path: Path) -> Path:
     """Write the picture of a sensitivity table as PNG, atomically, and return the path.
 
     Args:
-      found: what `edgefm.quantization.analysis.sensitivity.Sensitivity.to_json` gives.
+      table: what `edgefm.quantization.analysis.sensitivity.Sensitivity.to_json` gives.
       path: the file to write.
     """
-    with style.drawing():
-        return artefacts.write_bytes(path, style.png(sensitivity_figure(found, width=style.WIDE)))
+    return style.write_png(path, sensitivity_figure, table)
 
 
-def sensitivity_figure(found: Mapping[str, Any], *, width: float) -> Figure:
+def sensitivity_figure(table: Mapping[str, Any], *, width: float) -> Figure:
     """Return two panels with one row a layer: the error of the outputs, and the loss of quality."""
     # Layers that round nothing have nothing to show.
-    layers = [layer for layer in found["layers"] if any(layer[kind] for kind, _, _ in _KINDS)]
-    small = width < style.WIDE
+    layers = [layer for layer in table["layers"] if any(layer[kind] for kind, _, _ in _KINDS)]
     height = 1.3 + _ROW_INCHES * max(2, len(layers))
-    figure = style.new_figure(width, 2 * height if small else height)
+    figure = style.new_figure(width, 2 * height if width < style.WIDE else height)
     title = (
-        f"One layer in int8, all else float32: {found['images']:,} validation samples, ranges from "
-        f"{found['calibration_images']:,} others"
+        f"One layer in int8, all else float32: {table['images']:,} validation samples, ranges from "
+        f"{table['calibration_images']:,} others"
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=9, color=style.INK)
-    shape = (2, 1) if small else (1, 2)
-    share = found["unit"] == "%"
-    loss = f"loss of {found['quality']} (points)" if share else f"loss of {found['quality']}"
-    errors = figure.add_subplot(*shape, 1)
+    share = table["unit"] == "%"
+    loss = f"loss of {table['quality']} (points)" if share else f"loss of {table['quality']}"
+    errors, losses = style.two_panels(figure, width)
     _panel(errors, layers, "output_error", "error of the outputs (% of their spread)", 100.0)
-    losses = figure.add_subplot(*shape, 2)
     _panel(losses, layers, "loss", loss, 1.0)
-    errors.axvline(100 * found["int8"]["output_error"], color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
-    losses.axvline(found["int8"]["loss"], color=style.GREY, linestyle=(0, (2, 2)), linewidth=1, label="all in int8")
+    errors.axvline(100 * table["int8"]["output_error"], color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
+    losses.axvline(table["int8"]["loss"], color=style.GREY, linestyle=(0, (2, 2)), linewidth=1, label="all in int8")
     losses.legend(loc="best", frameon=False, fontsize=8)
     return figure
 

@@ -13,7 +13,7 @@ from edgefm.core.errors import ModelError, unknown_name
 from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.android_benchmark import program
 from edgefm.runtimes.android_benchmark.adb import INSTALL as _INSTALL_ADB
-from edgefm.runtimes.android_benchmark.adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice
 from edgefm.runtimes.android_benchmark.program import Program
 from edgefm.runtimes.android_benchmark.session import AndroidSession
 from edgefm.runtimes.base import Availability, Available, Unavailable
@@ -53,9 +53,9 @@ def load(path: Path, *, threads: int = 1, kernels: str = KERNELS[0]) -> AndroidS
 
 
 @functools.cache
-def _device() -> Device:
+def _device() -> AndroidDevice:
     """Return the device that ANDROID_SERIAL names, or the only one; looked for once in a process."""
-    return Device()
+    return AndroidDevice()
 
 
 @functools.cache

@@ -65,7 +65,7 @@ class Done:
     status: int
 
 
-class Device:
+class AndroidDevice:
     """A device that answers."""
 
     def __init__(self, serial: str | None = None) -> None:
@@ -129,8 +129,8 @@ class Device:
 
     def properties(self) -> dict[str, str]:
         """Return the system properties of the device (getprop)."""
-        told = self.shell("getprop", doing="asking for its properties")
-        return dict(re.findall(r"^\[(.+?)\]: \[(.*?)\]$", told.output, flags=re.MULTILINE))
+        listing = self.shell("getprop", doing="asking for its properties")
+        return dict(re.findall(r"^\[(.+?)\]: \[(.*?)\]$", listing.output, flags=re.MULTILINE))
 
     def _choose(self, serial: str | None) -> str:
         """Return the serial number of the device to use."""
@@ -138,20 +138,20 @@ class Device:
         if listed.code:
             raise self._explain("listing devices", listed.errors or listed.output, "adb devices failed")
         _, _, lines = listed.output.partition("List of devices attached")
-        found = {match["serial"]: match["state"] for match in map(_LISTED.match, lines.splitlines()) if match}
-        known = ", ".join(f"{name} ({state})" for name, state in found.items()) or "none"
-        if not found:
+        devices = {match["serial"]: match["state"] for match in map(_LISTED.match, lines.splitlines()) if match}
+        known = ", ".join(f"{name} ({state})" for name, state in devices.items()) or "none"
+        if not devices:
             raise AdbError("adb finds no device", hint=_HINTS["no devices/emulators found"])
         if serial is None:
-            ready = [name for name, state in found.items() if state == "device"]
-            if len(ready) != 1 and len(found) > 1:
+            ready = [name for name, state in devices.items() if state == "device"]
+            if len(ready) != 1 and len(devices) > 1:
                 raise AdbError(f"adb finds several devices: {known}", hint=_HINTS["more than one device"])
-            serial = ready[0] if ready else next(iter(found))
-        if serial not in found:
+            serial = ready[0] if ready else next(iter(devices))
+        if serial not in devices:
             raise AdbError(f"adb finds no device '{serial}'; there are: {known}", hint=_HINTS["not found"])
-        if found[serial] != "device":
-            hint = _STATES.get(found[serial], "Start Android on it, and allow USB debugging.")
-            raise AdbError(f"adb:{serial}: the device is {found[serial]}", hint=hint)
+        if devices[serial] != "device":
+            hint = _STATES.get(devices[serial], "Start Android on it, and allow USB debugging.")
+            raise AdbError(f"adb:{serial}: the device is {devices[serial]}", hint=hint)
         return serial
 
     def _call(
@@ -188,10 +188,10 @@ def program() -> str:
       AdbError: there is none.
     """
     folders = [
-        Path(given) / "platform-tools" for given in map(os.environ.get, ("ANDROID_HOME", "ANDROID_SDK_ROOT")) if given
+        Path(named) / "platform-tools" for named in map(os.environ.get, ("ANDROID_HOME", "ANDROID_SDK_ROOT")) if named
     ]
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)])
-    found = shutil.which("adb", path=path)
-    if found is None:
+    adb = shutil.which("adb", path=path)
+    if adb is None:
         raise AdbError("there is no program 'adb' here", hint=f"Install it: {INSTALL}")
-    return found
+    return adb

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgefm.core import environment
 from edgefm.runtimes.android_benchmark import session
-from edgefm.runtimes.android_benchmark.adb import Device
+from edgefm.runtimes.android_benchmark.adb import AndroidDevice
 from edgefm.runtimes.android_benchmark.program import find as find_program
 
 _SCRIPT = (
@@ -17,13 +17,13 @@ _SCRIPT = (
 )
 
 
-def environment_of(device: Device) -> dict[str, Any]:
+def environment_of(device: AndroidDevice) -> dict[str, Any]:
     """Return the environment of a device, with the keys of `edgefm.core.environment.environment`.
 
     `cpu` names SoC and device, `python` and the packages are those of this machine, where the worker runs.
     """
-    told = device.shell(_SCRIPT, doing="asking what it is").output
-    kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", told, flags=re.MULTILINE)
+    text = device.shell(_SCRIPT, doing="asking what it is").output
+    kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", text, flags=re.MULTILINE)
     facts = session.describe(device.properties())
     state = session.state(device)
     names = [facts[key] for key in ("soc", "device") if key in facts]
@@ -45,4 +45,4 @@ def environment_of(device: Device) -> dict[str, Any]:
 
 def environment_here() -> dict[str, Any]:
     """Return the environment of the device that this process uses."""
-    return environment_of(Device())
+    return environment_of(AndroidDevice())

@@ -59,25 +59,25 @@ class Report:
     unknown: tuple[str, ...]
 
 
-def read(done: Done, *, abi: str, doing: str) -> Report:
+def read(result: Done, *, abi: str, doing: str) -> Report:
     """Return what a process told.
 
     Args:
-      done: the process.
+      result: of the process.
       abi: of the device, for errors.
       doing: what it was to do, for errors.
     Raises:
       ModelError: it failed on the model.
       AdbError: the program cannot be run on this device, or is none that edgefm can read.
     """
-    if done.status:
-        raise failure(done, abi=abi, doing=doing)
-    loops = [match for match in map(_SUMMARY.match, done.output.splitlines()) if match]
-    timings, memory = _TIMINGS.search(done.output), _MEMORY.search(done.output)
-    unknown = _UNKNOWN.search(done.output)
+    if result.status:
+        raise failure(result, abi=abi, doing=doing)
+    loops = [match for match in map(_SUMMARY.match, result.output.splitlines()) if match]
+    timings, memory = _TIMINGS.search(result.output), _MEMORY.search(result.output)
+    unknown = _UNKNOWN.search(result.output)
     if len(loops) != 2:
         raise AdbError(
-            f"benchmark_model told of {len(loops)} loops while {doing}; 2 were expected: {_last_line(done.output)}",
+            f"benchmark_model told of {len(loops)} loops while {doing}; 2 were expected: {_last_line(result.output)}",
             hint="Take Google's benchmark_model, of TensorFlow Lite or LiteRT.",
         )
     flags = unknown[1].split() if unknown else []
@@ -91,19 +91,19 @@ def read(done: Done, *, abi: str, doing: str) -> Report:
     )
 
 
-def failure(done: Done, *, abi: str, doing: str) -> EdgefmError:
+def failure(result: Done, *, abi: str, doing: str) -> EdgefmError:
     """Return the error for a process that ended with another status than 0."""
-    said = done.output
-    if done.status in (1, _SHELL_CANNOT, _SHELL_NOT_FOUND):
+    said = result.output
+    if result.status in (1, _SHELL_CANNOT, _SHELL_NOT_FOUND):
         last = _last_line(said)
         if any(words in said for words in _OTHER_PROCESSOR):
             return AdbError(
                 f"benchmark_model is not made for this device, whose processor is {abi}: {last}",
                 hint=f"Take the one for {abi}.",
             )
-        if done.status == _SHELL_NOT_FOUND or (done.status != 1 and any(words in said for words in _NOT_THERE)):
+        if result.status == _SHELL_NOT_FOUND or (result.status != 1 and any(words in said for words in _NOT_THERE)):
             return AdbError(f"benchmark_model is not there any more: {last}")
-        if done.status == _SHELL_CANNOT:
+        if result.status == _SHELL_CANNOT:
             return AdbError(f"benchmark_model cannot be run: {last}")
     custom = _CUSTOM.search(said)
     if custom:
@@ -115,8 +115,8 @@ def failure(done: Done, *, abi: str, doing: str) -> EdgefmError:
     newer = [line for line in errors if _NEWER in line]
     why = (newer or errors or [_last_line(said)])[0]
     why = re.sub(r"^(ERROR|FATAL): ", "", why)[:200]
-    if done.status > 128:
-        return ModelError(f"benchmark_model crashed with {_signal_name(done.status - 128)} while {doing}: {why}")
+    if result.status > 128:
+        return ModelError(f"benchmark_model crashed with {_signal_name(result.status - 128)} while {doing}: {why}")
     hint = "Take a newer benchmark_model." if newer else None
     return ModelError(f"benchmark_model failed while {doing}: {why}", hint=hint)
 

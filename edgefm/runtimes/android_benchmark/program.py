@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefm.core.artefacts import sha256_file
-from edgefm.runtimes.android_benchmark.adb import AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice
 
 VARIABLE = "EDGEFM_ANDROID_BENCHMARK"
 FOLDER = "/data/local/tmp/edgefm"  # the one place where adb's user may write and run programs on any device
@@ -58,17 +58,17 @@ class Program:
     sha256: str
 
 
-def find(device: Device) -> Program:
+def find(device: AndroidDevice) -> Program:
     """Return the program, sent to the device where EDGEFM_ANDROID_BENCHMARK names one.
 
     Raises:
       AdbError: there is none.
     """
-    given = os.environ.get(VARIABLE)
-    if given:
-        return _send(device, Path(given).expanduser())
-    told = device.shell(f"sha256sum {ON_DEVICE} && chmod 755 {ON_DEVICE}", doing="looking for benchmark_model")
-    digest = told.output.split(" ")[0]
+    named = os.environ.get(VARIABLE)
+    if named:
+        return _send(device, Path(named).expanduser())
+    listing = device.shell(f"sha256sum {ON_DEVICE} && chmod 755 {ON_DEVICE}", doing="looking for benchmark_model")
+    digest = listing.output.split(" ")[0]
     if len(digest) != 64:
         raise AdbError(
             f"adb:{device.serial}: there is no {ON_DEVICE} on the device, and {VARIABLE} names none", hint=INSTALL
@@ -80,7 +80,7 @@ def command(
     program: Program,
     *,
     graph: str,
-    given: str,
+    inputs: str,
     shape: Sequence[int],
     threads: int,
     xnnpack: bool,
@@ -95,7 +95,7 @@ def command(
     Args:
       program: that is run.
       graph: model file on the device.
-      given: file with the bytes of the input there.
+      inputs: file with the bytes of the input there.
       shape: of the input.
       threads: of the interpreter.
       xnnpack: apply XNNPACK; otherwise the built-in kernels run.
@@ -116,7 +116,7 @@ def command(
         "--use_xnnpack": "true" if xnnpack else "false",
         "--input_layer": _INPUT,
         "--input_layer_shape": ",".join(map(str, shape)),
-        "--input_layer_value_files": f"{_INPUT}:{given}",
+        "--input_layer_value_files": f"{_INPUT}:{inputs}",
         **({} if output is None else {OUTPUT: output}),
     }
     assert set(NEEDED) <= set(options), "what is needed is what is given"
@@ -137,14 +137,14 @@ def check_known(unknown: Sequence[str]) -> None:
         )
 
 
-def _send(device: Device, here: Path) -> Program:
+def _send(device: AndroidDevice, here: Path) -> Program:
     if not here.is_file():
         raise AdbError(f"{VARIABLE} is '{here}', which is no file", hint=INSTALL)
     digest = sha256_file(here)
     there = f"{FOLDER}/benchmark_model-{digest[:16]}"
     doing = "looking for benchmark_model"
-    held = device.shell(f"sha256sum {there}", doing=doing)
-    if held.output.split(" ")[0] != digest:
+    listing = device.shell(f"sha256sum {there}", doing=doing)
+    if listing.output.split(" ")[0] != digest:
         device.shell(f"mkdir -p {FOLDER}", doing=doing)
         device.push(here, f"{there}.part")
         placed = device.shell(f"chmod 755 {there}.part && mv -f {there}.part {there}", doing="placing benchmark_model")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.artefacts import sha256_bytes, sha256_file
 from edgefm.core.errors import ModelError
-from edgefm.runtimes.android_benchmark.adb import AdbError, Device, Done
+from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice, Done
 from edgefm.runtimes.android_benchmark.output import Report
 from edgefm.runtimes.android_benchmark.output import read as read_report
 from edgefm.runtimes.android_benchmark.program import FOLDER as ON_DEVICE
@@ -31,7 +31,7 @@ from edgefm.runtimes.android_benchmark.program import command as command_line
 from edgefm.runtimes.android_benchmark.state import (
     FREQUENCIES,
     SCRIPT,
-    Cluster,
+    CoreCluster,
     State,
     disturbances,
     refusals,
@@ -39,8 +39,8 @@ from edgefm.runtimes.android_benchmark.state import (
 )
 from edgefm.runtimes.android_benchmark.state import clusters as clusters_in
 from edgefm.runtimes.android_benchmark.state import read as read_state
-from edgefm.runtimes.base import TensorDetails, Timed
-from edgefm.runtimes.model_ends import Ends
+from edgefm.runtimes.base import TensorDetails, TimedInvokes
+from edgefm.runtimes.model_ends import ModelEnds
 from edgefm.runtimes.session import BaseSession, check_input
 
 FOLDER = "EDGEFM_ANDROID_FOLDER"
@@ -56,7 +56,7 @@ _COOLING_STEP_SECONDS = 1.0
 _NOTE = "run.pid"
 
 
-def kill_leftovers(device: Device, folder: str) -> None:
+def kill_leftovers(device: AndroidDevice, folder: str) -> None:
     """End what a worker that is gone left running on the device."""
     device.shell(
         f'for p in {folder}/*.pid; do if [ -f "$p" ]; then kill -9 "$(cat "$p")"; rm -f "$p"; fi; done',
@@ -64,7 +64,7 @@ def kill_leftovers(device: Device, folder: str) -> None:
     )
 
 
-def state(device: Device) -> State:
+def state(device: AndroidDevice) -> State:
     """Return what may disturb a measurement on a device now."""
     return read_state(device.shell(SCRIPT, doing="asking for its state").output)
 
@@ -75,19 +75,21 @@ def describe(properties: Mapping[str, str]) -> dict[str, str]:
     maker, model = get("ro.product.manufacturer", ""), get("ro.product.model", "")
     # The SoC's properties came with Android 12.
     soc = " ".join(filter(None, (get("ro.soc.manufacturer"), get("ro.soc.model")))) or get("ro.board.platform", "")
-    found = {
+    facts = {
         "device": f"{maker} {model}".strip(),
         "soc": soc or get("ro.hardware", ""),
         "android": get("ro.build.version.release", ""),
         "abi": get("ro.product.cpu.abi", ""),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
 class AndroidSession(BaseSession):
     """A model file on a device. An input goes there with the next run; outputs are fetched when they are asked for."""
 
-    def __init__(self, path: Path, ends: Ends, *, device: Device, program: Program, threads: int, kernels: str) -> None:
+    def __init__(
+        self, path: Path, ends: ModelEnds, *, device: AndroidDevice, program: Program, threads: int, kernels: str
+    ) -> None:
         super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], self._invoke)
         self._device, self._program = device, program
         self._threads, self._kernels = threads, kernels
@@ -96,9 +98,9 @@ class AndroidSession(BaseSession):
         self._given: bytes | None = None
         self._sent: bytes | None = None
         self._known_outputs: bool | None = None
-        given = os.environ.get(FOLDER)
-        self._folder = given or f"{ON_DEVICE}/worker-{secrets.token_hex(4)}"
-        self._mine = given is None
+        named = os.environ.get(FOLDER)
+        self._folder = named or f"{ON_DEVICE}/worker-{secrets.token_hex(4)}"
+        self._mine = named is None
         self._run(f"mkdir -p {self._folder}", doing="making a folder")
         self._graph = f"{self._folder}/{sha256_file(path)[:16]}.tflite"
         size = path.stat().st_size
@@ -119,8 +121,8 @@ class AndroidSession(BaseSession):
         """
         if self._known_outputs is None:
             raise RuntimeError("nothing was invoked")
-        found = self._split(self._fetch(f"{self._folder}/out", 1), 1)
-        return tuple(array.reshape(tensor.shape) for array, tensor in zip(found, self.outputs, strict=True))
+        outputs = self._split(self._fetch(f"{self._folder}/out", 1), 1)
+        return tuple(array.reshape(tensor.shape) for array, tensor in zip(outputs, self.outputs, strict=True))
 
     def outputs_of(self, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return the outputs for many inputs, [n, ...] each; they are sent, run and fetched by the handful.
@@ -130,12 +132,12 @@ class AndroidSession(BaseSession):
         Raises:
           ModelError: this benchmark_model gives no outputs.
         """
-        found = [self._few(inputs[start : start + _AT_ONCE]) for start in range(0, len(inputs), _AT_ONCE)]
-        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+        answers = [self._few(inputs[start : start + _AT_ONCE]) for start in range(0, len(inputs), _AT_ONCE)]
+        return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
-    ) -> Timed:
+    ) -> TimedInvokes:
         """Return the time of invokes on the input that is set, as benchmark_model tells it, in whole microseconds.
 
         Each process warms up for at least 0.1 s and one run, the first of them for `warmup_calls` runs, and then gives
@@ -146,7 +148,7 @@ class AndroidSession(BaseSession):
         before = self._cooled(min(COOLING_SECONDS, most_ns / 1e9))
         samples: list[int] = []
         warmup_us: tuple[int, ...] = ()
-        loaded: list[tuple[Cluster, ...]] = []
+        loaded: list[tuple[CoreCluster, ...]] = []
         started = time.perf_counter_ns()
         while True:
             left_ns = most_ns - (time.perf_counter_ns() - started)
@@ -164,7 +166,7 @@ class AndroidSession(BaseSession):
             if len(samples) >= most_calls or spent >= most_ns or (len(samples) >= least_calls and spent >= least_ns):
                 break
         after = state(self._device)
-        return Timed(
+        return TimedInvokes(
             warmup_ns=[RESOLUTION_NS * sample for sample in warmup_us],
             invoke_ns=samples[:most_calls],
             disturbed=disturbances(loaded),
@@ -217,7 +219,7 @@ class AndroidSession(BaseSession):
         most_seconds: float,
         doing: str,
         output: str | None = None,
-    ) -> tuple[Report, tuple[Cluster, ...]]:
+    ) -> tuple[Report, tuple[CoreCluster, ...]]:
         """Return what a process of benchmark_model told, and the frequencies right behind it."""
         line = self._line(
             self._send_input(),
@@ -228,21 +230,21 @@ class AndroidSession(BaseSession):
             output=output,
         )
         removed = "" if output is None else f"rm -f {output}; "
-        report, told = self._watched(
+        report, conditions = self._watched(
             f"{removed}{self._in_sight(line)}; r=$?; {FREQUENCIES}; (exit $r)",
             doing=doing,
             seconds=2 * most_seconds + _SLACK_SECONDS,
         )
         if not report.timed_us:
             raise ModelError(f"one run takes longer than {most_seconds:g} s on the device")
-        return report, clusters_in(told)
+        return report, clusters_in(conditions)
 
-    def _line(self, given: str, *, runs: int, output: str | None, **limits: Any) -> str:
+    def _line(self, inputs: str, *, runs: int, output: str | None, **limits: Any) -> str:
         """Return the command line of a process; `limits` are those of `program.command`."""
         return command_line(
             self._program,
             graph=self._graph,
-            given=given,
+            inputs=inputs,
             shape=self.input.shape,
             threads=self._threads,
             xnnpack=self._kernels == "xnnpack",
@@ -259,15 +261,15 @@ class AndroidSession(BaseSession):
     def _watched(self, script: str, *, doing: str, seconds: float) -> tuple[Report, str]:
         """Run a script that ends with a process of benchmark_model; return its report and all that was said."""
         try:
-            done = self._device.shell(script, doing=doing, seconds=seconds)
+            result = self._device.shell(script, doing=doing, seconds=seconds)
         except AdbError:
             with contextlib.suppress(AdbError):
                 kill_leftovers(self._device, self._folder)
             raise
-        said = Done(output=without_clusters(done.output), status=done.status)
+        said = Done(output=without_clusters(result.output), status=result.status)
         report = read_report(said, abi=self._properties.get("abi", "unknown"), doing=doing)
         check_known(report.unknown)
-        return report, done.output
+        return report, result.output
 
     def _send_input(self) -> str:
         """Return the file there with the bytes of the input; sent where they changed."""
@@ -287,16 +289,16 @@ class AndroidSession(BaseSession):
         if inputs.dtype.name != self.input.dtype or inputs.shape[1:] != self.input.shape[1:]:
             raise ValueError(f"inputs of {inputs.dtype.name} {inputs.shape[1:]} do not fit {self.input}")
         count, size = len(inputs), _bytes_of(self.input)
-        given, part, out, all_outs = (f"{self._folder}/{name}" for name in ("given", "part", "out", "outs"))
+        inputs_there, part, out, all_outs = (f"{self._folder}/{name}" for name in ("given", "part", "out", "outs"))
         with tempfile.TemporaryDirectory(prefix="edgefm-adb-") as folder:
             here = Path(folder) / "given"
             here.write_bytes(np.ascontiguousarray(inputs).tobytes())
-            self._device.push(here, given)
+            self._device.push(here, inputs_there)
         line = self._line(part, runs=1, warmup_runs=0, warmup_seconds=0, most_seconds=_MOST_SECONDS, output=out)
         log = f"{self._folder}/log"
         script = (
             f"rm -f {all_outs}; i=0; r=0; while [ $i -lt {count} ] && [ $r -eq 0 ]; do "
-            f"dd if={given} of={part} bs={size} skip=$i count=1 2>/dev/null; rm -f {out}; "
+            f"dd if={inputs_there} of={part} bs={size} skip=$i count=1 2>/dev/null; rm -f {out}; "
             f"{self._in_sight(f'{line} >{log} 2>&1')}; r=$?; "
             f"if [ -f {out} ]; then cat {out} >>{all_outs}; fi; i=$((i+1)); done; cat {log}; (exit $r)"
         )
@@ -307,13 +309,13 @@ class AndroidSession(BaseSession):
     def _split(self, content: bytes, count: int) -> tuple[NDArray[Any], ...]:
         """Return the outputs, [count, ...] each, whose bytes stand one behind the other for each input."""
         rows = np.frombuffer(content, np.uint8).reshape(count, -1)
-        found, start = [], 0
+        outputs, start = [], 0
         for tensor in self.outputs:
             part = np.ascontiguousarray(rows[:, start : start + _bytes_of(tensor)]).view(tensor.dtype)
             first, *others = tensor.shape or (1,)
-            found.append(part.reshape((count * first, *others)).copy())
+            outputs.append(part.reshape((count * first, *others)).copy())
             start += _bytes_of(tensor)
-        return tuple(found)
+        return tuple(outputs)
 
     def _fetch(self, there: str, count: int) -> bytes:
         """Return the bytes of the outputs of some invokes."""
@@ -332,9 +334,9 @@ class AndroidSession(BaseSession):
         return content
 
     def _run(self, script: str, *, doing: str) -> None:
-        done = self._device.shell(script, doing=doing)
-        if done.status:
-            raise AdbError(f"adb:{self._device.serial}: {doing} failed: {done.output.strip()}")
+        result = self._device.shell(script, doing=doing)
+        if result.status:
+            raise AdbError(f"adb:{self._device.serial}: {doing} failed: {result.output.strip()}")
 
 
 def _bytes_of(tensor: TensorDetails) -> int:

@@ -32,7 +32,7 @@ SCRIPT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class CoreCluster:
     """A cluster of cores that share a frequency; what is None is not told.
 
     Attributes:
@@ -68,7 +68,7 @@ class State:
     battery_percent: int | None
     battery_saver: bool | None
     load_average: float | None
-    clusters: tuple[Cluster, ...]
+    clusters: tuple[CoreCluster, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `edgefm.targets.base.Place.state` asks for, and the thermal status; absent is not known."""
@@ -85,9 +85,9 @@ class State:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def read(told: str) -> State:
+def read(text: str) -> State:
     """Return the state that the output of SCRIPT tells."""
-    parts = _parts(told)
+    parts = _parts(text)
     battery = dict(re.findall(r"^\s+([\w ]+?): (\S+)$", parts.get("battery", ""), flags=re.MULTILINE))
     thermal = parts.get("thermal", "")
     status = re.search(r"^Thermal Status: (\d+)", thermal, flags=re.MULTILINE)
@@ -98,26 +98,28 @@ def read(told: str) -> State:
         battery_percent=_integer(battery.get("level")),
         battery_saver={"1": True, "0": False, "null": False}.get(saver),  # never set is off
         load_average=_real(parts.get("load", "").split(" ")[0]),
-        clusters=clusters(told),
+        clusters=clusters(text),
     )
 
 
-def without_clusters(told: str) -> str:
+def without_clusters(text: str) -> str:
     """Return an output without what FREQUENCIES added to it."""
-    return "\n".join(line for line in told.splitlines() if not line.startswith("@policy "))
+    return "\n".join(line for line in text.splitlines() if not line.startswith("@policy "))
 
 
-def clusters(told: str) -> tuple[Cluster, ...]:
+def clusters(text: str) -> tuple[CoreCluster, ...]:
     """Return the clusters that the output of FREQUENCIES tells."""
-    found = []
-    for line in told.splitlines():
+    listed = []
+    for line in text.splitlines():
         fields = line.split()
         if fields[:1] == ["@policy"] and len(fields) == 6:
             _, name, governor, *frequencies = fields
             now, limit, greatest = map(_integer, frequencies)
             known = None if governor == "-" else governor
-            found.append(Cluster(name=name, governor=known, frequency_khz=now, limit_khz=limit, greatest_khz=greatest))
-    return tuple(found)
+            listed.append(
+                CoreCluster(name=name, governor=known, frequency_khz=now, limit_khz=limit, greatest_khz=greatest)
+            )
+    return tuple(listed)
 
 
 def refusals(before: State, after: State) -> tuple[str, ...]:
@@ -143,7 +145,7 @@ def refusals(before: State, after: State) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def disturbances(loaded: Sequence[Sequence[Cluster]]) -> tuple[str, ...]:
+def disturbances(loaded: Sequence[Sequence[CoreCluster]]) -> tuple[str, ...]:
     """Return what disturbed a turn, in words; empty where nothing is known of.
 
     Args:
@@ -164,9 +166,9 @@ def _mhz(khz: int | None) -> str:
     return f"{(khz or 0) / 1000:,.0f} MHz"
 
 
-def _parts(told: str) -> dict[str, str]:
+def _parts(sections: str) -> dict[str, str]:
     """Return the output of each of the script's commands by its name."""
-    pieces = re.split(r"^@(battery|thermal|saver|load|frequencies)$", told, flags=re.MULTILINE)
+    pieces = re.split(r"^@(battery|thermal|saver|load|frequencies)$", sections, flags=re.MULTILINE)
     return {name: text.strip("\n") for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
 
 

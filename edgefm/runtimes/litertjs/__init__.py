@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RuntimeUnavailableError
-from edgefm.runtimes.base import Availability, Available, TensorDetails, Timed, Unavailable
+from edgefm.core.errors import ModelError
+from edgefm.runtimes.base import Availability, Available, TensorDetails, TimedInvokes, Unavailable
 from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.browser import Browser, BrowserGoneError
-from edgefm.runtimes.litertjs.model import ModelEnds, read_ends
+from edgefm.runtimes.litertjs.model import SignedEnds, read_ends
 from edgefm.runtimes.litertjs.server import PageServer
 from edgefm.runtimes.litertjs.watch import MainThreadWatch
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "litertjs"
 INSTALL = f"apt-get install chromium chromium-driver; pip install 'edgefm[browser]'; {package.SETUP}"
@@ -34,8 +34,8 @@ _HIDDEN = "the page was hidden: Chromium slows hidden pages down"
 
 def version() -> str:
     """Return the version of @litertjs/core."""
-    found = package.package()
-    return "unknown" if found is None else found.version
+    packages = package.package()
+    return "unknown" if packages is None else packages.version
 
 
 def availability() -> Availability:
@@ -53,12 +53,10 @@ def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:
     """
     check_threads(threads)
     ends = read_ends(path)
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
-    found = package.package()
-    assert found is not None
-    server = PageServer(model=path, folders={"core": found.core, "wasm-utils": found.wasm_utils})
+    check_available(availability(), install=INSTALL)
+    packages = package.package()
+    assert packages is not None
+    server = PageServer(model=path, folders={"core": packages.core, "wasm-utils": packages.wasm_utils})
     try:
         browser = Browser(server.url)
         try:
@@ -77,7 +75,7 @@ class LiteRTJsSession(BaseSession):
     An input goes to the page with the next invoke, and the outputs come back with it: one way there and back.
     """
 
-    def __init__(self, path: Path, ends: ModelEnds, *, threads: int, browser: Browser, server: PageServer) -> None:
+    def __init__(self, path: Path, ends: SignedEnds, *, threads: int, browser: Browser, server: PageServer) -> None:
         super().__init__(ends.input, ends.outputs, self._invoke)
         self._path = path
         self._browser, self._server = browser, server
@@ -89,7 +87,7 @@ class LiteRTJsSession(BaseSession):
         places = [output["name"] for output in loaded["outputs"]]
         if sorted(places) != sorted(ends.order):
             raise ModelError(f"LiteRT.js finds the outputs {places} in {path}, the file says {list(ends.order)}")
-        self._places = [places.index(one) for one in ends.order]
+        self._places = [places.index(name) for name in ends.order]
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape."""
@@ -102,7 +100,7 @@ class LiteRTJsSession(BaseSession):
 
     def timed_invokes(
         self, *, warmup_calls: int, least_calls: int, least_ns: int, most_calls: int, most_ns: int
-    ) -> Timed:
+    ) -> TimedInvokes:
         """Return the time of invokes in the page, on the input that is set.
 
         A warm-up call is one invoke. A sample is the mean over `facts()['calls_a_sample']` invokes, so many that the
@@ -114,7 +112,7 @@ class LiteRTJsSession(BaseSession):
         watch = MainThreadWatch(self._browser.renderers())
         answer = self._ask("timing", "time", request)
         disturbed = watch.reasons() if answer["visible"] else (*watch.reasons(), _HIDDEN)
-        return Timed(warmup_ns=answer["warmup_ns"], invoke_ns=answer["invoke_ns"], disturbed=disturbed)
+        return TimedInvokes(warmup_ns=answer["warmup_ns"], invoke_ns=answer["invoke_ns"], disturbed=disturbed)
 
     def facts(self) -> Mapping[str, Any]:
         """Return what is known beside times.
@@ -124,8 +122,8 @@ class LiteRTJsSession(BaseSession):
         wasm_load_ns, compile_ns and first_invoke_ns (by the page's clock); wasm_heap_bare_bytes and wasm_heap_bytes
         (the module's linear memory without a model and now: it grows in steps and never shrinks).
         """
-        told = self._ask("reading the facts", "tell", {})
-        return {**self._facts, **{key: value for key, value in told.items() if key != "ok"}}
+        answer = self._ask("reading the facts", "tell", {})
+        return {**self._facts, **{key: value for key, value in answer.items() if key != "ok"}}
 
     def close(self) -> None:
         """End the browser and the server."""
@@ -144,8 +142,8 @@ class LiteRTJsSession(BaseSession):
         self._answers = tuple(_from_base64(data, tensor) for data, tensor in zip(raw, self.outputs, strict=True))
 
     def _take_input(self) -> dict[str, Any] | None:
-        given, self._given = self._given, None
-        return given
+        request, self._given = self._given, None
+        return request
 
     def _ask(self, doing: str, command: str, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -99,12 +99,12 @@ class Browser:
         """Return the processes that run pages; the main thread of one of them runs ours."""
         import psutil
 
-        found = []
+        pids = []
         for process in psutil.Process(self._guard.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "--type=renderer" in process.cmdline():
-                    found.append(process.pid)
-        return tuple(found)
+                    pids.append(process.pid)
+        return tuple(pids)
 
     def close(self) -> None:
         """End the browser and everything that belongs to it."""

@@ -64,7 +64,7 @@ def package() -> Package | None:
         if named
         else [Path.cwd() / _SCOPE / "core", cache_folder() / "litertjs" / _SCOPE / "core"]
     )
-    return next((found for found in map(_at, places) if found is not None), None)
+    return next((packages for packages in map(_at, places) if packages is not None), None)
 
 
 def missing() -> list[str]:
@@ -107,13 +107,13 @@ def setup(*, seconds: float = 300) -> Package:
         result = subprocesses.run(command, seconds=seconds, cwd=folder)
     except subprocesses.TimeLimitError:
         raise RuntimeUnavailableError(f"npm did not fetch {wanted[0]} within {seconds:g} s") from None
-    found = _at(folder / _SCOPE / "core")
-    if result.code != 0 or found is None:
+    packages = _at(folder / _SCOPE / "core")
+    if result.code != 0 or packages is None:
         said = (result.errors.strip() or result.output.strip() or "it says nothing").splitlines()
         raise RuntimeUnavailableError(
             f"npm could not fetch {' and '.join(wanted)}: {said[0]}", hint="Is the registry reachable? See: npm ping"
         )
-    return found
+    return packages
 
 
 def _at(core: Path) -> Package | None:
@@ -130,9 +130,9 @@ def _at(core: Path) -> Package | None:
 def _program(variable: str, names: tuple[str, ...]) -> Path | None:
     named = os.environ.get(variable)
     for name in [named] if named else names:
-        found = shutil.which(name)
-        if found:
-            return Path(found)
+        path = shutil.which(name)
+        if path:
+            return Path(path)
     return None
 
 

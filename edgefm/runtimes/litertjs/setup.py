@@ -17,9 +17,9 @@ def main() -> None:
 def setup() -> None:
     """Fetch the packages and say what else is missing."""
     try:
-        found = package.setup()
+        packages = package.setup()
     except EdgefmError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"@litertjs/core {found.version}: {found.core}")
+    click.echo(f"@litertjs/core {packages.version}: {packages.core}")
     for lack in package.missing():
         click.echo(f"still missing: {lack}")

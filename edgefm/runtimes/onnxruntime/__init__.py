@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.model_ends import End, Ends, check
+from edgefm.runtimes.model_ends import End, ModelEnds, check
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
-from edgefm.runtimes.session import BaseSession, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "onnxruntime"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -74,21 +74,19 @@ def load(path: Path, *, threads: int = 1) -> ONNXRuntimeSession:
         check(path, ends)
         model = tflite_to_onnx.converted(path)
         facts = {"converted_by": tflite_to_onnx.title()}
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason, hint=f"Install it with: {INSTALL}")
+    check_available(availability(), install=INSTALL)
     native = _native(path, model, threads)
-    found = Ends(inputs=_ends(path, native.get_inputs()), outputs=_ends(path, native.get_outputs()))
-    check(path, found)
+    native_ends = ModelEnds(inputs=_ends(path, native.get_inputs()), outputs=_ends(path, native.get_outputs()))
+    check(path, native_ends)
     if ends is not None:
-        _check_same(path, ends, found)
-    return ONNXRuntimeSession(native, ends or found, facts)
+        _check_same(path, ends, native_ends)
+    return ONNXRuntimeSession(native, ends or native_ends, facts)
 
 
 class ONNXRuntimeSession(BaseSession):
     """A loaded .onnx file; inputs and outputs are bound to memory of ONNX Runtime's once."""
 
-    def __init__(self, native: Any, ends: Ends, facts: dict[str, Any]) -> None:
+    def __init__(self, native: Any, ends: ModelEnds, facts: dict[str, Any]) -> None:
         library = importlib.import_module("onnxruntime")
         binding = native.io_binding()
         invoke = partial(native.run_with_iobinding, binding)
@@ -137,20 +135,20 @@ def _native(path: Path, model: Path, threads: int) -> Any:
 
 def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
     """Return the ends of an .onnx file; it tells no scales: they are in operators, not in the ends."""
-    found = []
+    ends = []
     for port in ports:
         if port.type not in _DTYPES:
             raise ModelError(f"'{port.name}' of {path} is a {port.type}, which no array of numpy holds")
         # A length that is not fixed has a name, or none at all.
         shape = tuple(length if isinstance(length, int) else -1 for length in port.shape)
         details = TensorDetails(name=port.name, dtype=_DTYPES[port.type], shape=shape, scale=None, zero_point=None)
-        found.append(End(details=details, signature=shape))
-    return found
+        ends.append(End(details=details, signature=shape))
+    return ends
 
 
-def _check_same(path: Path, ends: Ends, found: Ends) -> None:
+def _check_same(path: Path, ends: ModelEnds, native_ends: ModelEnds) -> None:
     """Raise a ModelError where the conversion gave an end another type or shape than it has in the .tflite file."""
     wanted = [(end.details.dtype, end.details.shape) for end in (*ends.inputs, *ends.outputs)]
-    has = [(end.details.dtype, end.details.shape) for end in (*found.inputs, *found.outputs)]
+    has = [(end.details.dtype, end.details.shape) for end in (*native_ends.inputs, *native_ends.outputs)]
     if has != wanted:
         raise ModelError(f"tf2onnx makes the ends {has} of those of {path}, which are {wanted}")

@@ -30,7 +30,7 @@ from edgefm.core import subprocesses
 from edgefm.core.artefacts import sha256_file
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
-from edgefm.runtimes.base import Session, TensorDetails
+from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.with_parent import end_with_parent
 
@@ -148,27 +148,29 @@ def _check_answers(path: Path, out: Path) -> None:
         ) from error
     source = native.get_inputs()[0].name
     with litert.load(path) as session:
-        wanted, found = [], []
+        wanted, answers = [], []
         for sample in _samples(session):
             session.set_input(sample)
             session.invoke()
             wanted.append(session.get_outputs())
-            found.append(native.run(None, {source: sample}))
+            answers.append(native.run(None, {source: sample}))
         for place, tensor in enumerate(session.outputs):
-            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in found])
+            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in answers])
 
 
-def _samples(session: Session) -> list[NDArray[Any]]:
+def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
     """Return random inputs of a session's own dtype."""
     generator = np.random.default_rng(0)
     return [random_input(session.input, generator) for _ in range(_INPUTS)]
 
 
-def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:
-    right, given = np.stack(wanted).astype(np.float64), np.stack(found).astype(np.float64)
-    if right.shape != given.shape:
-        raise ModelError(f"tf2onnx gives '{tensor.name}' the shape {given.shape[1:]}, it has {right.shape[1:]}")
-    difference = float(np.sqrt(np.mean((right - given) ** 2)))
+def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], answers: Sequence[NDArray[Any]]) -> None:
+    right, converted_values = np.stack(wanted).astype(np.float64), np.stack(answers).astype(np.float64)
+    if right.shape != converted_values.shape:
+        raise ModelError(
+            f"tf2onnx gives '{tensor.name}' the shape {converted_values.shape[1:]}, it has {right.shape[1:]}"
+        )
+    difference = float(np.sqrt(np.mean((right - converted_values) ** 2)))
     floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(right).max(initial=0))
     allowed = _TOLERANCE * float(right.std()) + floor
     if not difference <= allowed:  # not a number is wrong as well

@@ -18,7 +18,7 @@ from typing import IO, Any
 from edgefm import runtimes
 from edgefm.core.errors import RecipeError
 from edgefm.runtimes.android_benchmark import program, session
-from edgefm.runtimes.android_benchmark.adb import SERIAL, AdbError, Device
+from edgefm.runtimes.android_benchmark.adb import SERIAL, AdbError, AndroidDevice
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
 from edgefm.targets.host import HostPlace
@@ -53,7 +53,7 @@ class Adb:
     def availability(self) -> Availability:
         """Return whether adb, the device and benchmark_model are there."""
         try:
-            program.find(Device(self._serial))
+            program.find(AndroidDevice(self._serial))
         except AdbError as error:
             return Unavailable(error.message)
         return Available()
@@ -67,7 +67,7 @@ class Adb:
         if runtimes.split(runtime)[0] != _RUNTIME:
             raise TargetError(f"the runtime '{runtime}' does not run through adb", hint=f"Use '{_RUNTIME}'.")
         with _as_target_error():
-            return AdbPlace(Device(self._serial))
+            return AdbPlace(AndroidDevice(self._serial))
 
     def figures(self, model: Path) -> tuple[Figure, ...]:
         """Nothing beside what workers measure."""
@@ -77,7 +77,7 @@ class Adb:
 class AdbPlace(HostPlace):
     """Processes of this machine, and a folder on the device for what they send there."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: AndroidDevice) -> None:
         """Make the folder on the device.
 
         Raises:
@@ -87,9 +87,9 @@ class AdbPlace(HostPlace):
         self._device = device
         self.there = f"{program.FOLDER}/session-{secrets.token_hex(4)}"
         stale = f"find {program.FOLDER} -maxdepth 1 -name 'session-*' -mtime +1 -exec rm -rf {{}} \\;"
-        made = device.shell(f"mkdir -p {self.there} && {{ {stale}; true; }}", doing="making a folder")
-        if made.status:
-            raise AdbError(f"adb:{device.serial}: making a folder there failed: {made.output.strip()}")
+        result = device.shell(f"mkdir -p {self.there} && {{ {stale}; true; }}", doing="making a folder")
+        if result.status:
+            raise AdbError(f"adb:{device.serial}: making a folder there failed: {result.output.strip()}")
         super().__init__()
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:

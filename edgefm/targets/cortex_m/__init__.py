@@ -26,11 +26,11 @@ from edgefm.core.errors import EdgefmError, ModelError, RecipeError, unknown_nam
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.cortex_m import boards, build, run
-from edgefm.targets.cortex_m.boards import BOARDS, COMPILER, EMULATOR, Board
-from edgefm.targets.cortex_m.graph import Graph, Tensor
+from edgefm.targets.cortex_m.boards import BOARDS, COMPILER, EMULATOR, CortexMBoard
+from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
 from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import Counted, FirmwareError
-from edgefm.targets.cortex_m.source import Source, source_of
+from edgefm.targets.cortex_m.source import FirmwareSource, source_of
 from edgefm.targets.host import Host, HostPlace
 from edgefm.targets.worker_start import start_here
 
@@ -77,7 +77,7 @@ class CortexM:
     """
 
     name: str
-    board: Board
+    board: CortexMBoard
     firmware: Path | None = None
     mode: Mode = "simulated"
     latency: bool = False
@@ -172,7 +172,7 @@ class CortexM:
     def _programs(self) -> tuple[str, ...]:
         return (EMULATOR, COMPILER) if self.firmware is None else (EMULATOR,)
 
-    def firmware_for(self, graph: Graph, folder: Path) -> tuple[Source | None, build.Firmware]:
+    def firmware_for(self, graph: FirmwareGraph, folder: Path) -> tuple[FirmwareSource | None, build.Firmware]:
         """Return the user's firmware, or the one that is built in a folder, with its source.
 
         Raises:
@@ -187,7 +187,7 @@ class CortexM:
 
     def _run(
         self,
-        graph: Graph,
+        graph: FirmwareGraph,
         firmware: build.Firmware,
         inputs: NDArray[Any],
         *,
@@ -206,7 +206,7 @@ class CortexM:
                 raise ModelError(f"{graph.path} could not be run on an emulated Cortex-M: {error.message}") from error
             raise
 
-    def _details(self, source: Source | None) -> dict[str, Any]:
+    def _details(self, source: FirmwareSource | None) -> dict[str, Any]:
         details: dict[str, Any] = {
             "cpu": self.board.cpu,
             "machine": self.board.machine,
@@ -239,12 +239,12 @@ class CortexM:
         except EdgefmError as error:
             return self._figure(name, reason=f"{REFERENCE} could not run it: {error.message}", details=details)
         differences = [
-            np.abs(one.astype(np.float64) - other.astype(np.float64).reshape(one.shape))
-            for one, other in zip(outputs, wanted, strict=True)
+            np.abs(mine.astype(np.float64) - other.astype(np.float64).reshape(mine.shape))
+            for mine, other in zip(outputs, wanted, strict=True)
         ]
         details["differing_values"] = int(sum(np.count_nonzero(difference) for difference in differences))
         details["values"] = int(sum(difference.size for difference in differences))
-        return self._figure(name, value=float(max(np.max(one) for one in differences)), details=details)
+        return self._figure(name, value=float(max(np.max(mine) for mine in differences)), details=details)
 
 
 class CortexMPlace(HostPlace):
@@ -264,7 +264,7 @@ class CortexMPlace(HostPlace):
         return start_here(log=log, variables={VARIABLE: self._address, "TMPDIR": str(self._folder)})
 
 
-def _inputs(graph: Graph) -> NDArray[Any]:
+def _inputs(graph: FirmwareGraph) -> NDArray[Any]:
     """Return a few repeatable inputs, [INPUTS, ...]: the whole range of integers, or [0, 1)."""
     tensor = graph.inputs[0]
     generator = np.random.default_rng(0)
@@ -279,7 +279,7 @@ def _inputs(graph: Graph) -> NDArray[Any]:
     return generator.integers(limits.min, limits.max, shape, endpoint=True).astype(tensor.dtype)
 
 
-def _outputs(graph: Graph, counted: Counted) -> tuple[NDArray[Any], ...]:
+def _outputs(graph: FirmwareGraph, counted: Counted) -> tuple[NDArray[Any], ...]:
     """Return the outputs by tensor; a FirmwareError where the firmware's have other sizes."""
     sizes = tuple(tensor.size_bytes for tensor in graph.outputs)
     if counted.output_bytes != sizes:
@@ -287,7 +287,7 @@ def _outputs(graph: Graph, counted: Counted) -> tuple[NDArray[Any], ...]:
     return arrays(graph, counted.outputs)
 
 
-def arrays(graph: Graph, content: bytes, *, batch: bool = False) -> tuple[NDArray[Any], ...]:
+def arrays(graph: FirmwareGraph, content: bytes, *, batch: bool = False) -> tuple[NDArray[Any], ...]:
     """Return the outputs of samples, one after the other in bytes, by tensor: [n, ...] each.
 
     Args:
@@ -306,7 +306,7 @@ def arrays(graph: Graph, content: bytes, *, batch: bool = False) -> tuple[NDArra
     )
 
 
-def _sample(tensor: Tensor) -> tuple[int, ...]:
+def _sample(tensor: FirmwareTensor) -> tuple[int, ...]:
     """Return the shape of one sample: without the batch of 1, where there is one."""
     return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
 

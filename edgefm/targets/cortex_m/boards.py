@@ -21,7 +21,7 @@ FIRMWARE = Path(__file__).parent / "firmware"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Board:
+class CortexMBoard:
     """One of QEMU's boards.
 
     Attributes:
@@ -42,12 +42,12 @@ class Board:
         return FIRMWARE / f"{self.core}.ld"
 
 
-BOARDS: Mapping[str, Board] = {
+BOARDS: Mapping[str, CortexMBoard] = {
     board.core: board
     for board in (
-        Board(core="m4", cpu="cortex-m4", machine="mps2-an386", tick_ns=40.0),
-        Board(core="m7", cpu="cortex-m7", machine="mps2-an500", tick_ns=40.0),
-        Board(core="m55", cpu="cortex-m55", machine="mps3-an547", tick_ns=31.25),
+        CortexMBoard(core="m4", cpu="cortex-m4", machine="mps2-an386", tick_ns=40.0),
+        CortexMBoard(core="m7", cpu="cortex-m7", machine="mps2-an500", tick_ns=40.0),
+        CortexMBoard(core="m55", cpu="cortex-m55", machine="mps3-an547", tick_ns=31.25),
     )
 }
 
@@ -60,19 +60,19 @@ def find(program: str) -> Path:
       RecipeError: the environment variable for it names no program.
     """
     variable = _VARIABLES[program]
-    given = os.environ.get(variable)
-    if given:
-        path = Path(given).expanduser()
+    named = os.environ.get(variable)
+    if named:
+        path = Path(named).expanduser()
         if not (path.is_file() and os.access(path, os.X_OK)):
-            raise RecipeError(f"{variable} is '{given}', which is no program", hint=f"Give the path of {program}.")
+            raise RecipeError(f"{variable} is '{named}', which is no program", hint=f"Give the path of {program}.")
         return path.absolute()
-    found = shutil.which(program)
-    if found is None:
+    located = shutil.which(program)
+    if located is None:
         raise TargetError(
             f"{program} is not installed",
             hint=f"Install it with: apt-get install {_PACKAGES[program]}, or name it in {variable}.",
         )
-    return Path(found)
+    return Path(located)
 
 
 def version(program: Path) -> str:
@@ -85,7 +85,7 @@ def version(program: Path) -> str:
         result = subprocesses.run([str(program), "--version"], seconds=_ANSWER_SECONDS)
     except subprocesses.CommandError as error:
         raise TargetError(f"{program} does not answer: {error.message}") from error
-    found = re.search(r"\d+\.\d+(\.\d+)?", result.output.partition("\n")[0])
-    if result.code != 0 or found is None:
+    number = re.search(r"\d+\.\d+(\.\d+)?", result.output.partition("\n")[0])
+    if result.code != 0 or number is None:
         raise TargetError(f"{program} does not tell its version")
-    return found.group()
+    return number.group()

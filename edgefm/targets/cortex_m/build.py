@@ -9,7 +9,7 @@ from pathlib import Path
 from edgefm.core import subprocesses
 from edgefm.core.errors import ModelError
 from edgefm.targets.base import TargetError
-from edgefm.targets.cortex_m.boards import COMPILER, FIRMWARE, Board, find
+from edgefm.targets.cortex_m.boards import COMPILER, FIRMWARE, CortexMBoard, find
 
 FLAGS = ("-O2", "-std=gnu11", "-ffreestanding", "-ffunction-sections", "-fno-common")
 SOURCES = ("edgefm_start.c", "edgefm_firmware.c", "edgefm_kernels.c")
@@ -17,12 +17,12 @@ _SECONDS = 120.0
 _ARM, _LOAD, _WRITABLE = 40, 1, 2
 
 
-def flags_of(board: Board) -> tuple[str, ...]:
+def flags_of(board: CortexMBoard) -> tuple[str, ...]:
     """Return the compiler's flags that decide the code."""
     return (f"-mcpu={board.cpu}", "-mthumb", "-mfloat-abi=hard", *FLAGS)
 
 
-def build(folder: Path, *, board: Board) -> Path:
+def build(folder: Path, *, board: CortexMBoard) -> Path:
     """Return the firmware made of a folder's model.c and constants.bin.
 
     Raises:

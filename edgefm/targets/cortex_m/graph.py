@@ -19,7 +19,7 @@ _ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tensor:
+class FirmwareTensor:
     """A tensor.
 
     Attributes:
@@ -64,7 +64,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Operator:
+class FirmwareOperator:
     """An operator; an input that is left out is None.
 
     Attributes:
@@ -77,18 +77,18 @@ class Operator:
 
     index: int
     name: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[FirmwareTensor | None, ...]
+    outputs: tuple[FirmwareTensor, ...]
     options: Any
 
-    def input(self, place: int) -> Tensor:
+    def input(self, place: int) -> FirmwareTensor:
         """Return an input that must be there."""
         tensor = self.inputs[place] if place < len(self.inputs) else None
         if tensor is None:
             raise ModelError(f"operator {self.index} ({self.name}) has no input {place}")
         return tensor
 
-    def optional(self, place: int) -> Tensor | None:
+    def optional(self, place: int) -> FirmwareTensor | None:
         """Return an input that may be left out."""
         return self.inputs[place] if place < len(self.inputs) else None
 
@@ -107,7 +107,7 @@ class Operator:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Graph:
+class FirmwareGraph:
     """The first subgraph of a model.
 
     Attributes:
@@ -118,12 +118,12 @@ class Graph:
     """
 
     path: Path
-    operators: tuple[Operator, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    operators: tuple[FirmwareOperator, ...]
+    inputs: tuple[FirmwareTensor, ...]
+    outputs: tuple[FirmwareTensor, ...]
 
 
-def read(path: Path) -> Graph:
+def read(path: Path) -> FirmwareGraph:
     """Return the graph of a model with one input.
 
     Raises:
@@ -141,27 +141,25 @@ def read(path: Path) -> Graph:
             raise ModelError(f"'{tensor.name}' of {path} has the shape {tensor.shape}", hint=_HINT)
     if not seen.outputs:
         raise ModelError(f"{path} has no output")
-    from ai_edge_litert.schema_py_generated import ModelT
+    from edgefm.tflite import flatbuffer
 
-    content = path.read_bytes()
-    parsed = ModelT.InitFromPackedBuf(content, 0)
     try:
-        return _graph(path, seen, parsed, content)
+        return _graph(path, seen, flatbuffer.read(path.read_bytes()))
     except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} is damaged: {error}", hint="Copy or write the file again.") from error
 
 
-def _graph(path: Path, seen: Inspection, parsed: Any, content: bytes) -> Graph:
+def _graph(path: Path, seen: Inspection, parsed: Any) -> FirmwareGraph:
     graph = parsed.subgraphs[0]
-    tensors: dict[int, Tensor] = {}
+    tensors: dict[int, FirmwareTensor] = {}
 
-    def tensor(index: int) -> Tensor:
+    def tensor(index: int) -> FirmwareTensor:
         if index not in tensors:
-            tensors[index] = _tensor(index, graph.tensors[index], seen, parsed.buffers, content)
+            tensors[index] = _tensor(index, graph.tensors[index], seen, parsed.buffers)
         return tensors[index]
 
     operators = tuple(
-        Operator(
+        FirmwareOperator(
             index=place,
             name=seen.operators[place].name,
             inputs=tuple(None if index < 0 else tensor(int(index)) for index in _some(operator.inputs)),
@@ -170,7 +168,7 @@ def _graph(path: Path, seen: Inspection, parsed: Any, content: bytes) -> Graph:
         )
         for place, operator in enumerate(_some(graph.operators))
     )
-    return Graph(
+    return FirmwareGraph(
         path=path,
         operators=operators,
         inputs=tuple(tensor(index) for index in seen.inputs),
@@ -178,7 +176,7 @@ def _graph(path: Path, seen: Inspection, parsed: Any, content: bytes) -> Graph:
     )
 
 
-def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any, content: bytes) -> Tensor:
+def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any) -> FirmwareTensor:
     info = seen.tensors[index]
     shape = tuple(int(length) for length in _some(packed.shape))
     quantization = packed.quantization
@@ -188,12 +186,8 @@ def _tensor(index: int, packed: Any, seen: Inspection, buffers: Any, content: by
         zeros = np.zeros(len(scales), np.int64)
     data = None
     if info.constant and info.dtype not in _UNREAD:
-        buffer = buffers[packed.buffer]
-        # The values may lie behind the FlatBuffer.
-        behind = buffer.size > 1
-        raw = content[buffer.offset : buffer.offset + buffer.size] if behind else bytes(buffer.data)
-        data = np.frombuffer(raw, np.dtype(info.dtype).newbyteorder("<")).reshape(shape)
-    return Tensor(
+        data = np.frombuffer(bytes(buffers[packed.buffer].data), np.dtype(info.dtype).newbyteorder("<")).reshape(shape)
+    return FirmwareTensor(
         index=index, name=info.name, dtype=info.dtype, shape=shape, scales=scales, zero_points=zeros, data=data
     )
 

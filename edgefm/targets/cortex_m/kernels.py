@@ -6,64 +6,42 @@ Each function below takes an operator and returns the steps that do its work; on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.targets.cortex_m.arithmetic import (
     activation_range,
     mean_multiplier,
-    padding,
     quantize_multiplier,
     softmax_scaling,
 )
-from edgefm.targets.cortex_m.graph import Operator, Tensor
-
-_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
-    """The values of a tensor, from some byte on: a field of a kernel's struct."""
-
-    tensor: Tensor
-    offset_bytes: int = 0
-
-
-# A number, several, a struct in the struct, a tensor, a table of constants, or NULL.
-Field = int | float | Sequence[int] | Mapping[str, int] | Place | NDArray[Any] | None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
-    """One call of a kernel.
-
-    Attributes:
-      operator: that it does the work of.
-      function: of the kernel.
-      struct: that it takes.
-      fields: of the struct, by name.
-    """
-
-    operator: Operator
-    function: str
-    struct: str
-    fields: Mapping[str, Field]
+from edgefm.targets.cortex_m.graph import FirmwareOperator
+from edgefm.targets.cortex_m.kernel_calls import (
+    RANGES,
+    Alias,
+    Field,
+    KernelCall,
+    TensorPlace,
+    bias_of,
+    channel_multipliers,
+    check_filters,
+    clamp_fields,
+    constant,
+    four_in_front,
+    four_lengths,
+    int8,
+    multiplier_tables,
+    need,
+    refuse,
+    require_fit,
+    strides_of,
+    window_of,
+)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Alias:
-    """Two names of the same values."""
-
-    of: Tensor
-    name: Tensor
-
-
-def steps_of(operator: Operator) -> list[Step | Alias]:
+def steps_of(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     """Return what does an operator's work.
 
     Raises:
@@ -77,258 +55,135 @@ def steps_of(operator: Operator) -> list[Step | Alias]:
     return _KERNELS[operator.name](operator)
 
 
-def _refuse(operator: Operator, why: str) -> ModelError:
-    return ModelError(
-        f"edgefm's C kernels cannot run operator {operator.index} ({operator.name}): {why}",
-        hint="They take int8 tensors with int8 weights, as int8_w8a8 has them. A firmware of your own can be run too.",
-    )
+def _call(operator: FirmwareOperator, function: str, fields: Mapping[str, Field]) -> list[KernelCall | Alias]:
+    """Return one call of a kernel whose struct has its own name."""
+    return [KernelCall(operator=operator, function=function, struct=function, fields=fields)]
 
 
-def _require_fit(operator: Operator, fits: bool, *tensors: Tensor) -> None:
-    """Refuse tensors whose shapes do not go together: a damaged file."""
-    if not fits:
-        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-        raise ModelError(f"the shapes {shapes} of operator {operator.index} ({operator.name}) do not go together")
-
-
-def _need(operator: Operator, tensor: Tensor, *dtypes: str) -> Tensor:
-    """Return a tensor that has one of these types and, where they are quantised ones, one scale."""
-    if tensor.dtype not in dtypes:
-        raise _refuse(operator, f"'{tensor.name}' is {tensor.dtype}, not {' or '.join(dtypes)}")
-    if tensor.dtype in _RANGES and len(tensor.scales) != 1:
-        raise _refuse(operator, f"'{tensor.name}' has {len(tensor.scales)} scales")
-    return tensor
-
-
-def _int8(operator: Operator, tensor: Tensor) -> Tensor:
-    return _need(operator, tensor, "int8")
-
-
-def _constant(operator: Operator, tensor: Tensor, dtype: str) -> NDArray[Any]:
-    if tensor.dtype != dtype:
-        raise _refuse(operator, f"'{tensor.name}' is {tensor.dtype}, not {dtype}")
-    if tensor.data is None:
-        raise _refuse(operator, f"'{tensor.name}' is not a constant")
-    return tensor.data
-
-
-def _clamped(operator: Operator, output: Tensor) -> dict[str, Field]:
-    least, most = activation_range(operator.activation, scale=output.scale, zero_point=output.zero_point)
-    return {"least": least, "most": most}
-
-
-def _four(operator: Operator, tensor: Tensor) -> tuple[int, int, int, int]:
-    """Return a shape with batch 1 as four lengths."""
-    if len(tensor.shape) != 4 or tensor.shape[0] != 1 or min(tensor.shape) < 1:
-        raise _refuse(operator, f"'{tensor.name}' has the shape {tensor.shape}, not [1, height, width, channels]")
-    batch, height, width, channels = tensor.shape
-    return batch, height, width, channels
-
-
-def _window(
-    operator: Operator, *, height: int, width: int, source: Tensor, output: Tensor, dilated: bool
-) -> dict[str, int]:
-    options = operator.options
-    _, input_height, input_width, input_channels = _four(operator, source)
-    _, output_height, output_width, output_channels = _four(operator, output)
-    _require_fit(operator, min(int(options.strideH), int(options.strideW), height, width) > 0, source, output)
-    dilation_y = int(options.dilationHFactor) if dilated else 1
-    dilation_x = int(options.dilationWFactor) if dilated else 1
-    same = operator.same_padding
-    return {
-        "input_height": input_height,
-        "input_width": input_width,
-        "input_channels": input_channels,
-        "output_height": output_height,
-        "output_width": output_width,
-        "output_channels": output_channels,
-        "height": height,
-        "width": width,
-        "stride_y": int(options.strideH),
-        "stride_x": int(options.strideW),
-        "dilation_y": dilation_y,
-        "dilation_x": dilation_x,
-        "pad_top": padding(
-            same=same,
-            size=input_height,
-            window=height,
-            stride=int(options.strideH),
-            dilation=dilation_y,
-            output=output_height,
-        ),
-        "pad_left": padding(
-            same=same,
-            size=input_width,
-            window=width,
-            stride=int(options.strideW),
-            dilation=dilation_x,
-            output=output_width,
-        ),
-    }
-
-
-def _tables(multipliers: Sequence[float]) -> dict[str, Field]:
-    """Return the fixed-point multipliers and shifts of all channels."""
-    pairs = [quantize_multiplier(real) for real in multipliers]
-    return {
-        "multiplier": np.array([pair[0] for pair in pairs], np.int32),
-        "shift": np.array([pair[1] for pair in pairs], np.int32),
-    }
-
-
-def _channel_multipliers(source: Tensor, filters: Tensor, output: Tensor, channels: int) -> list[float]:
-    scales = np.broadcast_to(filters.scales, (channels,))
-    return [source.scale * float(scale) / output.scale for scale in scales]
-
-
-def _bias(operator: Operator, channels: int) -> Field:
-    tensor = operator.optional(2)
-    if tensor is None:
-        return None
-    _require_fit(operator, tensor.elements == channels, tensor)
-    return _constant(operator, tensor, "int32")
-
-
-def _check_filters(operator: Operator, filters: Tensor, channels: int) -> NDArray[Any]:
-    if len(filters.scales) not in (1, channels):
-        raise _refuse(operator, f"'{filters.name}' has {len(filters.scales)} scales for {channels} channels")
-    return _constant(operator, filters, "int8")
-
-
-def _convolution(operator: Operator, *, depthwise: bool) -> list[Step | Alias]:
-    source, filters = _int8(operator, operator.input(0)), operator.input(1)
-    output = _int8(operator, operator.outputs[0])
-    _four(operator, source)
-    _, _, _, channels = _four(operator, output)
-    _require_fit(operator, len(filters.shape) == 4 and min(filters.shape) > 0, filters)
+def _convolution(operator: FirmwareOperator, *, depthwise: bool) -> list[KernelCall | Alias]:
+    source, filters = int8(operator, operator.input(0)), operator.input(1)
+    output = int8(operator, operator.outputs[0])
+    four_lengths(operator, source)
+    _, _, _, channels = four_lengths(operator, output)
+    require_fit(operator, len(filters.shape) == 4 and min(filters.shape) > 0, filters)
     if depthwise:
         fits = filters.shape[0] == 1 and filters.shape[3] == channels and channels % source.shape[3] == 0
     else:
         groups, rest = divmod(source.shape[3], filters.shape[3])
         fits = filters.shape[0] == channels and rest == 0 and channels % groups == 0
-    _require_fit(operator, fits, source, filters, output)
-    weights = _check_filters(operator, filters, channels)
+    require_fit(operator, fits, source, filters, output)
+    weights = check_filters(operator, filters, channels)
     if np.any(filters.zero_points):
-        raise _refuse(operator, f"the zero point of '{filters.name}' is not 0")
-    window = _window(
+        raise refuse(operator, f"the zero point of '{filters.name}' is not 0")
+    window = window_of(
         operator, height=filters.shape[1], width=filters.shape[2], source=source, output=output, dilated=True
     )
     fields: dict[str, Field] = {
         "window": window,
-        "input": Place(tensor=source),
+        "input": TensorPlace(tensor=source),
         "filter": weights,
-        "output": Place(tensor=output),
-        "bias": _bias(operator, channels),
-        **_tables(_channel_multipliers(source, filters, output, channels)),
+        "output": TensorPlace(tensor=output),
+        "bias": bias_of(operator, channels),
+        **multiplier_tables(channel_multipliers(source, filters, output, channels)),
         "filter_channels": 1 if depthwise else filters.shape[3],
         "input_offset": -source.zero_point,
         "output_offset": output.zero_point,
-        **_clamped(operator, output),
+        **clamp_fields(operator, output),
     }
     function = "depthwise_conv_2d" if depthwise else "conv_2d"
-    return [Step(operator=operator, function=function, struct="conv_2d", fields=fields)]
+    return [KernelCall(operator=operator, function=function, struct="conv_2d", fields=fields)]
 
 
-def _fully_connected(operator: Operator) -> list[Step | Alias]:
-    source, filters = _int8(operator, operator.input(0)), operator.input(1)
-    output = _int8(operator, operator.outputs[0])
-    _require_fit(operator, len(filters.shape) == 2 and min(filters.shape) > 0, filters)
+def _fully_connected(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    source, filters = int8(operator, operator.input(0)), operator.input(1)
+    output = int8(operator, operator.outputs[0])
+    require_fit(operator, len(filters.shape) == 2 and min(filters.shape) > 0, filters)
     units, depth = filters.shape
     fits = source.elements % depth == 0 and source.elements // depth * units == output.elements
-    _require_fit(operator, fits, source, filters, output)
-    weights = _check_filters(operator, filters, units)
+    require_fit(operator, fits, source, filters, output)
+    weights = check_filters(operator, filters, units)
     if len(filters.scales) > 1:
-        multipliers = _channel_multipliers(source, filters, output, units)
+        multipliers = channel_multipliers(source, filters, output, units)
     else:
         # With one scale the kernel multiplies in float32 first.
         product = float(np.float32(source.scale) * np.float32(filters.scale))
         multipliers = [product / output.scale] * units
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "filter": weights,
-        "output": Place(tensor=output),
-        "bias": _bias(operator, units),
-        **_tables(multipliers),
-        "rows": source.elements // depth,
-        "depth": depth,
-        "units": units,
-        "input_offset": -source.zero_point,
-        "filter_offset": -int(filters.zero_points[0]),
-        "output_offset": output.zero_point,
-        **_clamped(operator, output),
-    }
-    return [Step(operator=operator, function="fully_connected", struct="fully_connected", fields=fields)]
+    return _call(
+        operator,
+        "fully_connected",
+        {
+            "input": TensorPlace(tensor=source),
+            "filter": weights,
+            "output": TensorPlace(tensor=output),
+            "bias": bias_of(operator, units),
+            **multiplier_tables(multipliers),
+            "rows": source.elements // depth,
+            "depth": depth,
+            "units": units,
+            "input_offset": -source.zero_point,
+            "filter_offset": -int(filters.zero_points[0]),
+            "output_offset": output.zero_point,
+            **clamp_fields(operator, output),
+        },
+    )
 
 
-def _pool(operator: Operator, function: str) -> list[Step | Alias]:
-    source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
+def _pool(operator: FirmwareOperator, function: str) -> list[KernelCall | Alias]:
+    source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
     height, width = int(operator.options.filterHeight), int(operator.options.filterWidth)
-    _require_fit(operator, _four(operator, source)[3] == _four(operator, output)[3], source, output)
+    require_fit(operator, four_lengths(operator, source)[3] == four_lengths(operator, output)[3], source, output)
     fields: dict[str, Field] = {
-        "window": _window(operator, height=height, width=width, source=source, output=output, dilated=False),
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        **_clamped(operator, output),
+        "window": window_of(operator, height=height, width=width, source=source, output=output, dilated=False),
+        "input": TensorPlace(tensor=source),
+        "output": TensorPlace(tensor=output),
+        **clamp_fields(operator, output),
     }
-    return [Step(operator=operator, function=function, struct="pool_2d", fields=fields)]
+    return [KernelCall(operator=operator, function=function, struct="pool_2d", fields=fields)]
 
 
-def _mean(operator: Operator) -> list[Step | Alias]:
-    source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
-    _, height, width, channels = _four(operator, source)
-    axes = sorted({int(axis) % 4 for axis in np.ravel(_constant(operator, operator.input(1), "int32"))})
+def _mean(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
+    _, height, width, channels = four_lengths(operator, source)
+    axes = sorted({int(axis) % 4 for axis in np.ravel(constant(operator, operator.input(1), "int32"))})
     if axes != [1, 2]:
-        raise _refuse(operator, f"it reduces the dimensions {axes}, not height and width")
-    _require_fit(operator, output.elements == channels, source, output)
+        raise refuse(operator, f"it reduces the dimensions {axes}, not height and width")
+    require_fit(operator, output.elements == channels, source, output)
     count = height * width
     multiplier, shift = mean_multiplier(source.scale / output.scale, count=count)
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        "count": count,
-        "channels": channels,
-        "multiplier": multiplier,
-        "shift": shift,
-        "input_zero_point": source.zero_point,
-        "output_zero_point": output.zero_point,
-    }
-    return [Step(operator=operator, function="mean", struct="mean", fields=fields)]
+    return _call(
+        operator,
+        "mean",
+        {
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output),
+            "count": count,
+            "channels": channels,
+            "multiplier": multiplier,
+            "shift": shift,
+            "input_zero_point": source.zero_point,
+            "output_zero_point": output.zero_point,
+        },
+    )
 
 
-def _padded_shape(operator: Operator, tensor: Tensor) -> list[int]:
-    """Return a shape as four lengths, ones in front."""
-    if len(tensor.shape) > 4:
-        raise _refuse(operator, f"'{tensor.name}' has {len(tensor.shape)} dimensions; 4 are the most")
-    return [1] * (4 - len(tensor.shape)) + list(tensor.shape)
-
-
-def _strides(shape: Sequence[int], output: Sequence[int]) -> list[int]:
-    """Return the strides in elements, 0 along a dimension that is repeated."""
-    strides, step = [0] * 4, 1
-    for place in (3, 2, 1, 0):
-        strides[place] = step if shape[place] == output[place] else 0
-        step *= shape[place]
-    return strides
-
-
-def _elementwise(operator: Operator, function: str) -> list[Step | Alias]:
-    first, second = _int8(operator, operator.input(0)), _int8(operator, operator.input(1))
-    output = _int8(operator, operator.outputs[0])
-    shape = _padded_shape(operator, output)
+def _elementwise(operator: FirmwareOperator, function: str) -> list[KernelCall | Alias]:
+    first, second = int8(operator, operator.input(0)), int8(operator, operator.input(1))
+    output = int8(operator, operator.outputs[0])
+    shape = four_in_front(operator, output)
     for tensor in (first, second):
-        lengths = zip(_padded_shape(operator, tensor), shape, strict=True)
-        _require_fit(operator, all(one in (1, other) for one, other in lengths), tensor, output)
+        lengths = zip(four_in_front(operator, tensor), shape, strict=True)
+        require_fit(operator, all(length in (1, other) for length, other in lengths), tensor, output)
     fields: dict[str, Field] = {
-        "input_1": Place(tensor=first),
-        "input_2": Place(tensor=second),
-        "output": Place(tensor=output),
+        "input_1": TensorPlace(tensor=first),
+        "input_2": TensorPlace(tensor=second),
+        "output": TensorPlace(tensor=output),
         "shape": shape,
-        "stride_1": _strides(_padded_shape(operator, first), shape),
-        "stride_2": _strides(_padded_shape(operator, second), shape),
+        "stride_1": strides_of(four_in_front(operator, first), shape),
+        "stride_2": strides_of(four_in_front(operator, second), shape),
         "offset_1": -first.zero_point,
         "offset_2": -second.zero_point,
         "output_offset": output.zero_point,
-        **_clamped(operator, output),
+        **clamp_fields(operator, output),
     }
     if function == "multiply":
         real = np.float32(first.scale) * np.float32(second.scale) / np.float32(output.scale)
@@ -339,141 +194,156 @@ def _elementwise(operator: Operator, function: str) -> list[Step | Alias]:
         fields["multiplier_2"], fields["shift_2"] = quantize_multiplier(second.scale / both)
         multiplier, shift = quantize_multiplier(both / ((1 << 20) * output.scale))
     fields |= {"output_multiplier": multiplier, "output_shift": shift}
-    return [Step(operator=operator, function=function, struct="elementwise", fields=fields)]
+    return [KernelCall(operator=operator, function=function, struct="elementwise", fields=fields)]
 
 
-def _rescaled(operator: Operator, real: float, least: int, most: int) -> list[Step | Alias]:
+def _rescaled(operator: FirmwareOperator, real: float, least: int, most: int) -> list[KernelCall | Alias]:
     source, output = operator.input(0), operator.outputs[0]
-    _require_fit(operator, source.elements == output.elements, source, output)
+    require_fit(operator, source.elements == output.elements, source, output)
     multiplier, shift = quantize_multiplier(real)
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        "count": source.elements,
-        "input_unsigned": int(source.dtype == "uint8"),
-        "output_unsigned": int(output.dtype == "uint8"),
-        "input_zero_point": source.zero_point,
-        "output_zero_point": output.zero_point,
-        "multiplier": multiplier,
-        "shift": shift,
-        "least": least,
-        "most": most,
-    }
-    return [Step(operator=operator, function="requantize", struct="requantize", fields=fields)]
+    return _call(
+        operator,
+        "requantize",
+        {
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output),
+            "count": source.elements,
+            "input_unsigned": int(source.dtype == "uint8"),
+            "output_unsigned": int(output.dtype == "uint8"),
+            "input_zero_point": source.zero_point,
+            "output_zero_point": output.zero_point,
+            "multiplier": multiplier,
+            "shift": shift,
+            "least": least,
+            "most": most,
+        },
+    )
 
 
-def _quantize(operator: Operator) -> list[Step | Alias]:
-    source = _need(operator, operator.input(0), "int8", "uint8", "float32")
-    output = _need(operator, operator.outputs[0], "int8", "uint8")
+def _quantize(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    source = need(operator, operator.input(0), "int8", "uint8", "float32")
+    output = need(operator, operator.outputs[0], "int8", "uint8")
     if source.dtype != "float32":
-        return _rescaled(operator, source.scale / output.scale, *_RANGES[output.dtype])
-    _require_fit(operator, source.elements == output.elements, source, output)
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        "count": source.elements,
-        "output_unsigned": int(output.dtype == "uint8"),
-        "zero_point": output.zero_point,
-        "scale": output.scale,
-    }
-    return [Step(operator=operator, function="quantize_float", struct="quantize_float", fields=fields)]
+        return _rescaled(operator, source.scale / output.scale, *RANGES[output.dtype])
+    require_fit(operator, source.elements == output.elements, source, output)
+    return _call(
+        operator,
+        "quantize_float",
+        {
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output),
+            "count": source.elements,
+            "output_unsigned": int(output.dtype == "uint8"),
+            "zero_point": output.zero_point,
+            "scale": output.scale,
+        },
+    )
 
 
-def _dequantize(operator: Operator) -> list[Step | Alias]:
-    source = _need(operator, operator.input(0), "int8", "uint8")
-    output = _need(operator, operator.outputs[0], "float32")
-    _require_fit(operator, source.elements == output.elements, source, output)
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        "count": source.elements,
-        "input_unsigned": int(source.dtype == "uint8"),
-        "zero_point": source.zero_point,
-        "scale": source.scale,
-    }
-    return [Step(operator=operator, function="dequantize", struct="dequantize", fields=fields)]
+def _dequantize(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    source = need(operator, operator.input(0), "int8", "uint8")
+    output = need(operator, operator.outputs[0], "float32")
+    require_fit(operator, source.elements == output.elements, source, output)
+    return _call(
+        operator,
+        "dequantize",
+        {
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output),
+            "count": source.elements,
+            "input_unsigned": int(source.dtype == "uint8"),
+            "zero_point": source.zero_point,
+            "scale": source.scale,
+        },
+    )
 
 
-def _relu(operator: Operator, activation: str) -> list[Step | Alias]:
-    source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
+def _relu(operator: FirmwareOperator, activation: str) -> list[KernelCall | Alias]:
+    source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
     least, most = activation_range(activation, scale=output.scale, zero_point=output.zero_point)
     real = float(np.float32(source.scale) / np.float32(output.scale))
     return _rescaled(operator, real, least, most)
 
 
-def _softmax(operator: Operator) -> list[Step | Alias]:
-    source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
+def _softmax(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
-        raise _refuse(operator, "its output does not have the scale 1/256 and the zero point -128")
-    _require_fit(operator, source.elements > 0 and source.shape == output.shape, source, output)
+        raise refuse(operator, "its output does not have the scale 1/256 and the zero point -128")
+    require_fit(operator, source.elements > 0 and source.shape == output.shape, source, output)
     depth = source.shape[-1]
     multiplier, left_shift, least = softmax_scaling(beta=float(operator.options.beta), input_scale=source.scale)
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        "rows": source.elements // depth,
-        "depth": depth,
-        "multiplier": multiplier,
-        "left_shift": left_shift,
-        "least_difference": least,
-    }
-    return [Step(operator=operator, function="softmax", struct="softmax", fields=fields)]
+    return _call(
+        operator,
+        "softmax",
+        {
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output),
+            "rows": source.elements // depth,
+            "depth": depth,
+            "multiplier": multiplier,
+            "left_shift": left_shift,
+            "least_difference": least,
+        },
+    )
 
 
-def _pad(operator: Operator) -> list[Step | Alias]:
-    source, output = _int8(operator, operator.input(0)), _int8(operator, operator.outputs[0])
-    places = _constant(operator, operator.input(1), "int32").reshape(-1, 2)
+def _pad(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
+    places = constant(operator, operator.input(1), "int32").reshape(-1, 2)
     wanted = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
-    _require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
+    require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
     before = places[:, 0].tolist()
-    fields: dict[str, Field] = {
-        "input": Place(tensor=source),
-        "output": Place(tensor=output),
-        "shape": _padded_shape(operator, source),
-        "output_shape": _padded_shape(operator, output),
-        "before": [0] * (4 - len(before)) + before,
-        "value": output.zero_point,
-    }
-    return [Step(operator=operator, function="pad", struct="pad", fields=fields)]
+    return _call(
+        operator,
+        "pad",
+        {
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output),
+            "shape": four_in_front(operator, source),
+            "output_shape": four_in_front(operator, output),
+            "before": [0] * (4 - len(before)) + before,
+            "value": output.zero_point,
+        },
+    )
 
 
-def _concatenation(operator: Operator) -> list[Step | Alias]:
-    output = _int8(operator, operator.outputs[0])
+def _concatenation(operator: FirmwareOperator) -> list[KernelCall | Alias]:
+    output = int8(operator, operator.outputs[0])
     axis = int(operator.options.axis) % len(output.shape)
     inner = int(np.prod(output.shape[axis:], dtype=np.int64))
     if operator.activation != "NONE":
-        raise _refuse(operator, f"it has the fused activation {operator.activation}")
-    steps: list[Step | Alias] = []
+        raise refuse(operator, f"it has the fused activation {operator.activation}")
+    steps: list[KernelCall | Alias] = []
     start = 0
     for tensor in operator.inputs:
         if tensor is None:
             continue
-        source = _int8(operator, tensor)
+        source = int8(operator, tensor)
         if (source.scale, source.zero_point) != (output.scale, output.zero_point):
-            raise _refuse(operator, f"'{source.name}' has another scale than the output")
+            raise refuse(operator, f"'{source.name}' has another scale than the output")
         row = int(np.prod(source.shape[axis:], dtype=np.int64))
         fits = source.shape[:axis] == output.shape[:axis] and row > 0 and start + row <= inner
-        _require_fit(operator, fits, source, output)
+        require_fit(operator, fits, source, output)
         fields: dict[str, Field] = {
-            "input": Place(tensor=source),
-            "output": Place(tensor=output, offset_bytes=start),
+            "input": TensorPlace(tensor=source),
+            "output": TensorPlace(tensor=output, offset_bytes=start),
             "rows": source.elements // row,
             "row_bytes": row,
             "output_row_bytes": inner,
         }
-        steps.append(Step(operator=operator, function="copy_rows", struct="copy_rows", fields=fields))
+        steps.append(KernelCall(operator=operator, function="copy_rows", struct="copy_rows", fields=fields))
         start += row
     return steps
 
 
-def _alias(operator: Operator) -> list[Step | Alias]:
+def _alias(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = operator.input(0), operator.outputs[0]
     if source.dtype != output.dtype or source.elements != output.elements:
-        raise _refuse(operator, f"'{source.name}' and '{output.name}' do not hold as much")
+        raise refuse(operator, f"'{source.name}' and '{output.name}' do not hold as much")
     return [Alias(of=source, name=output)]
 
 
-_KERNELS: Mapping[str, Callable[[Operator], list[Step | Alias]]] = {
+_KERNELS: Mapping[str, Callable[[FirmwareOperator], list[KernelCall | Alias]]] = {
     "ADD": lambda operator: _elementwise(operator, "add"),
     "AVERAGE_POOL_2D": lambda operator: _pool(operator, "average_pool_2d"),
     "CONCATENATION": _concatenation,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import TargetError
-from edgefm.targets.cortex_m.boards import EMULATOR, Board, find
+from edgefm.targets.cortex_m.boards import EMULATOR, CortexMBoard, find
 from edgefm.targets.cortex_m.build import Firmware
 
 SECONDS = 120.0
@@ -46,7 +46,9 @@ class Counted:
     output_bytes: tuple[int, ...]
 
 
-def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, seconds: float = SECONDS) -> Counted:
+def run(
+    firmware: Firmware, inputs: bytes, *, board: CortexMBoard, input_bytes: int, seconds: float = SECONDS
+) -> Counted:
     """Return what a firmware makes of inputs.
 
     Args:
@@ -65,10 +67,10 @@ def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, se
         shutil.copyfile(firmware.path, folder / FIRMWARE)  # a name without a comma, which QEMU would split at
         ended, log = _emulate(folder, board=board, seconds=seconds)
         text = (folder / WORDS).read_text(encoding="utf-8", errors="replace") if (folder / WORDS).exists() else ""
-        told = [(kind, rest) for kind, rest in _LINE.findall(text)]
+        words = [(kind, rest) for kind, rest in _LINE.findall(text)]
         outputs = (folder / OUT).read_bytes() if (folder / OUT).exists() else b""
     return _read(
-        told,
+        words,
         outputs,
         stopped=why(text),
         ended=ended,
@@ -79,7 +81,7 @@ def run(firmware: Firmware, inputs: bytes, *, board: Board, input_bytes: int, se
     )
 
 
-def command(board: Board, *, counted: bool) -> list[str]:
+def command(board: CortexMBoard, *, counted: bool) -> list[str]:
     """Return the command that runs the firmware in the working directory.
 
     Args:
@@ -101,9 +103,9 @@ def command(board: Board, *, counted: bool) -> list[str]:
 
 def sizes(words: str) -> list[int]:
     """Return the bytes of the input and of each output that a firmware has told so far; empty where it has not."""
-    told = [rest for kind, rest in _LINE.findall(words) if kind == "model"]
+    models = [rest for kind, rest in _LINE.findall(words) if kind == "model"]
     try:
-        return _numbers(told[0]) if told and "\n" in words.partition("edgefm:model")[2] else []
+        return _numbers(models[0]) if models and "\n" in words.partition("edgefm:model")[2] else []
     except ValueError as error:
         raise FirmwareError("the firmware's words to edgefm are not understood") from error
 
@@ -113,7 +115,7 @@ def why(words: str) -> str | None:
     return next((rest.strip() for kind, rest in _LINE.findall(words) if kind == "error"), None)
 
 
-def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None, str]:
+def _emulate(folder: Path, *, board: CortexMBoard, seconds: float) -> tuple[str | None, str]:
     """Run the emulator; return how it ended, None where that was in order, and its own words."""
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
@@ -139,7 +141,7 @@ def _emulate(folder: Path, *, board: Board, seconds: float) -> tuple[str | None,
 
 
 def _read(
-    told: list[tuple[str, str]],
+    words: list[tuple[str, str]],
     outputs: bytes,
     *,
     stopped: str | None,
@@ -155,22 +157,22 @@ def _read(
     if ended is not None:
         last = log.splitlines()[0] if log else ""
         raise FirmwareError(f"the firmware failed: {ended}{f' ({last})' if last else ''}")
-    if not told:
+    if not words:
         raise FirmwareError(
             "the firmware ended without a word to edgefm",
             hint="Link it with edgefm_firmware.c and call edgefm_main(); see docs/targets-npu-mcu.md.",
         )
     try:
-        ends = next(_numbers(rest) for kind, rest in told if kind == "model")
-        counts = _pairs(rest for kind, rest in told if kind == "sample")
-        operators = _pairs(rest for kind, rest in told if kind == "operator")
+        ends = next(_numbers(rest) for kind, rest in words if kind == "model")
+        counts = _pairs(rest for kind, rest in words if kind == "sample")
+        operators = _pairs(rest for kind, rest in words if kind == "operator")
         input_size, *output_sizes = ends
-        done = next(_numbers(rest) for kind, rest in told if kind == "done")
+        answered = next(_numbers(rest) for kind, rest in words if kind == "done")
     except (StopIteration, ValueError) as error:
         raise FirmwareError("the firmware's words to edgefm are incomplete or not understood") from error
     if input_size != input_bytes:
         raise FirmwareError(f"the firmware takes inputs of {input_size} bytes, the model's have {input_bytes}")
-    if done != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(output_sizes):
+    if answered != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(output_sizes):
         raise FirmwareError(f"the firmware answered {len(counts)} of {samples} inputs with {len(outputs)} bytes")
     return Counted(
         instructions=tuple(round(counts[sample] * tick) for sample in range(samples)),
@@ -182,11 +184,11 @@ def _read(
 
 def _pairs(texts: Iterable[str]) -> dict[int, int]:
     """Return the second number of each text by the first; ValueError where there are not two."""
-    found = {}
+    pairs = {}
     for text in texts:
         first, second = _numbers(text)
-        found[first] = second
-    return found
+        pairs[first] = second
+    return pairs
 
 
 def _numbers(text: str) -> list[int]:

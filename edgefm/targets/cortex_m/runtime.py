@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import EdgefmError, ModelError, RecipeError, RuntimeUnavailableError
-from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.session import BaseSession, check_input
+from edgefm.core.errors import EdgefmError, ModelError, RecipeError
+from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
+from edgefm.runtimes.session import BaseSession, check_available, check_input
 from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.targets import cortex_m
 from edgefm.targets.cortex_m import boards, run
 from edgefm.targets.cortex_m.boards import EMULATOR
 from edgefm.targets.cortex_m.build import Firmware
-from edgefm.targets.cortex_m.graph import Graph, Tensor
+from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
 from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import FirmwareError
 
@@ -58,10 +58,7 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
     """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
     if threads != 1:
         raise RecipeError(f"threads {threads} is not allowed: a Cortex-M has one core")
-    usable = availability()
-    if isinstance(usable, Unavailable):
-        raise RuntimeUnavailableError(usable.reason)
-    assert isinstance(usable, Available)
+    check_available(availability())
     target = cortex_m.target(os.environ[cortex_m.VARIABLE])
     graph = read_graph(path)
     folder = Path(tempfile.mkdtemp(prefix="edgefm-cortex-m-"))
@@ -76,7 +73,7 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
 class CortexMSession(BaseSession):
     """A firmware that waits in the emulator for its next input."""
 
-    def __init__(self, graph: Graph, firmware: Firmware, *, board: boards.Board, folder: Path) -> None:
+    def __init__(self, graph: FirmwareGraph, firmware: Firmware, *, board: boards.CortexMBoard, folder: Path) -> None:
         super().__init__(_details(graph.inputs[0]), [_details(tensor) for tensor in graph.outputs], self._invoke)
         self._graph, self._folder = graph, folder
         self._given = bytes(graph.inputs[0].size_bytes)
@@ -161,7 +158,7 @@ class CortexMSession(BaseSession):
             raise FirmwareError(f"the firmware ended: {reason or log or f'exit code {self._process.returncode}'}")
 
 
-def _details(tensor: Tensor) -> TensorDetails:
+def _details(tensor: FirmwareTensor) -> TensorDetails:
     quantised = tensor.dtype in ("int8", "uint8") and len(tensor.scales) == 1
     return TensorDetails(
         name=tensor.name,

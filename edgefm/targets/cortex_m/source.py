@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
-from edgefm.targets.cortex_m.graph import Graph, Tensor
-from edgefm.targets.cortex_m.kernels import Alias, Field, Place, Step, steps_of
+from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
+from edgefm.targets.cortex_m.kernel_calls import Alias, Field, KernelCall, TensorPlace
+from edgefm.targets.cortex_m.kernels import steps_of
 
 _ALIGNMENT = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class FirmwareSource:
     """What is written for a model.
 
     Attributes:
@@ -39,23 +40,23 @@ class Source:
         (folder / "constants.bin").write_bytes(self.constants)
 
 
-def source_of(graph: Graph) -> Source:
+def source_of(graph: FirmwareGraph) -> FirmwareSource:
     """Return the C source of a model.
 
     Raises:
       ModelError: an operator, or how it is used, is not among what the kernels do.
     """
     try:
-        done = [one for operator in graph.operators for one in steps_of(operator)]
+        work = [part for operator in graph.operators for part in steps_of(operator)]
     except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:  # wild numbers, wrong options
         raise ModelError(f"{graph.path} is damaged: {error}", hint="Copy or write the file again.") from error
-    steps = [one for one in done if isinstance(one, Step)]
-    same = _roots([one for one in done if isinstance(one, Alias)])
+    steps = [part for part in work if isinstance(part, KernelCall)]
+    same = _roots([part for part in work if isinstance(part, Alias)])
     offsets, arena_bytes = _plan(graph, steps, same)
     constants = _Constants()
 
     def text(field: Field) -> str:
-        if isinstance(field, Place):
+        if isinstance(field, TensorPlace):
             root = same.get(field.tensor.index, field.tensor)
             if root.data is not None:
                 return f"CONSTANT({constants.add(root.data) + field.offset_bytes})"
@@ -78,8 +79,10 @@ def source_of(graph: Graph) -> Source:
     lines += ["", "static inline void run(uint32_t index) {", "  switch (index) {"]
     lines += [f"    case {n}: {step.function}(&step_{n}); break;" for n, step in enumerate(steps)]
     lines += ["    default: break;", "  }", "}", ""]
-    lines.append(_tail(graph, [text(Place(tensor=tensor)) for tensor in (*graph.inputs, *graph.outputs)], len(steps)))
-    return Source(
+    lines.append(
+        _tail(graph, [text(TensorPlace(tensor=tensor)) for tensor in (*graph.inputs, *graph.outputs)], len(steps))
+    )
+    return FirmwareSource(
         code="\n".join(lines),
         constants=constants.content(),
         steps=tuple((step.operator.index, step.operator.name) for step in steps),
@@ -87,24 +90,26 @@ def source_of(graph: Graph) -> Source:
     )
 
 
-def _roots(aliases: Sequence[Alias]) -> dict[int, Tensor]:
+def _roots(aliases: Sequence[Alias]) -> dict[int, FirmwareTensor]:
     """Return the tensor that holds the values of each one that is only another name."""
-    roots: dict[int, Tensor] = {}
+    roots: dict[int, FirmwareTensor] = {}
     for alias in aliases:
         roots[alias.name.index] = roots.get(alias.of.index, alias.of)
     return roots
 
 
-def _plan(graph: Graph, steps: Sequence[Step], same: Mapping[int, Tensor]) -> tuple[dict[int, int], int]:
+def _plan(
+    graph: FirmwareGraph, steps: Sequence[KernelCall], same: Mapping[int, FirmwareTensor]
+) -> tuple[dict[int, int], int]:
     """Return the place of each computed tensor in the arena, and the arena's size.
 
     The largest tensor is placed first; each goes to the lowest place that is free as long as it lives.
     """
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    tensors: dict[int, Tensor] = {}
+    tensors: dict[int, FirmwareTensor] = {}
 
-    def used(tensor: Tensor, when: int) -> None:
+    def used(tensor: FirmwareTensor, when: int) -> None:
         root = same.get(tensor.index, tensor)
         if root.data is None:
             tensors[root.index] = root
@@ -115,7 +120,7 @@ def _plan(graph: Graph, steps: Sequence[Step], same: Mapping[int, Tensor]) -> tu
         used(tensor, -1)
     for when, step in enumerate(steps):
         for field in step.fields.values():
-            if isinstance(field, Place):
+            if isinstance(field, TensorPlace):
                 used(field.tensor, when)
     for tensor in graph.outputs:
         used(tensor, len(steps))
@@ -185,7 +190,7 @@ extern const unsigned char constants[];
 """
 
 
-def _tail(graph: Graph, places: Sequence[str], steps: int) -> str:
+def _tail(graph: FirmwareGraph, places: Sequence[str], steps: int) -> str:
     """Return the functions of edgefm_firmware.h."""
     source, *sinks = places
     outputs = "\n".join(

@@ -83,18 +83,18 @@ class QemuAarch64:
         kernels = runtimes.kernels_of(runtimes.runtime(RUNTIME))
         details: dict[str, Any] = {"cpu": self.cpu, "qemu": qemu.version, "threads": 1}
         try:
-            found = count(model, cpu=self.cpu, root=root, qemu=qemu, runtime=RUNTIME)
+            counted = count(model, cpu=self.cpu, root=root, qemu=qemu, runtime=RUNTIME)
         except CountingUnavailableError as error:
             return (Figure(name="instructions", value=None, mode=self.mode, reason=_with_hint(error), details=details),)
         details |= {
-            "runtime": found.runtime,
-            "version": found.version,
+            "runtime": counted.runtime,
+            "version": counted.version,
             "kernels": kernels[0] if kernels else None,
-            "invokes": len(found.invokes),
-            "spread": found.spread,
+            "invokes": len(counted.invokes),
+            "spread": counted.spread,
             "meaning": "instructions of one invoke; neither cycles nor latency",
         }
-        return (Figure(name="instructions", value=found.instructions, mode=self.mode, details=details),)
+        return (Figure(name="instructions", value=counted.instructions, mode=self.mode, details=details),)
 
     def _parts(self) -> tuple[Root, Qemu]:
         qemu = program.find()

@@ -105,8 +105,8 @@ def count(
         # The order in a set of strings changes counts by some 30 instructions; with a fixed seed they are equal.
         mine = {"EDGEFM_COUNTS": str(folder / "counts"), "PYTHONHASHSEED": "0"}
         environment = guest_environment(root, bundle(folder)) | mine
-        told = _answer(model, command, environment=environment, cpu=cpu, seconds=seconds)
-        return _evaluate(model, folder / "counts", told)
+        answer = _answer(model, command, environment=environment, cpu=cpu, seconds=seconds)
+        return _evaluate(model, folder / "counts", answer)
 
 
 def _answer(
@@ -135,7 +135,7 @@ def _answer(
     return answer
 
 
-def _evaluate(model: Path, path: Path, told: dict[str, Any]) -> InvokeCount:
+def _evaluate(model: Path, path: Path, answer: dict[str, Any]) -> InvokeCount:
     try:
         marks = {int(number): int(total) for number, total in map(str.split, path.read_text("ascii").splitlines())}
         calls = [marks[number + 1] - marks[number] for number in range(0, 4 * CALLS, 2)]
@@ -150,8 +150,8 @@ def _evaluate(model: Path, path: Path, told: dict[str, Any]) -> InvokeCount:
     return InvokeCount(
         instructions=round(statistics.median(invokes)),
         invokes=invokes,
-        runtime=str(told["runtime"]),
-        version=str(told["version"]),
+        runtime=str(answer["runtime"]),
+        version=str(answer["version"]),
     )
 
 
@@ -177,11 +177,11 @@ def plugin(qemu: Qemu, *, cache: Path, root: Root) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".plugin-", dir=cache) as name:
             for api in _APIS:  # qemu has no option that tells which it takes
-                made = Path(name) / f"{api}.so"
-                _compile(compiler, made, api=api)
-                said = _refusal(qemu, made, root=root)
+                library = Path(name) / f"{api}.so"
+                _compile(compiler, library, api=api)
+                said = _refusal(qemu, library, root=root)
                 if not said:
-                    return made.replace(path)
+                    return library.replace(path)
     except OSError as error:
         raise CountingUnavailableError(f"the plugin could not be kept in {cache}: {error}") from error
     raise CountingUnavailableError(f"{qemu.path.name} {qemu.version} takes no version of the plugin: {said}")

@@ -142,32 +142,32 @@ def setup(folder: Path | None = None, *, qemu: str, again: bool = False, progres
             _check_tools()
             _check_space(folder.parent)
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-                made = Path(name) / "made"
-                made.mkdir()
-                _fill(made, downloads=Path(name), qemu=qemu, progress=progress)
+                unfinished = Path(name) / "made"
+                unfinished.mkdir()
+                _fill(unfinished, downloads=Path(name), qemu=qemu, progress=progress)
                 if folder.exists():
                     folder.rename(Path(name) / "old")
-                made.rename(folder)
+                unfinished.rename(folder)
     except OSError as error:
         raise TargetError(f"the arm64 root {folder} could not be made: {error}") from error
     return find(folder)
 
 
-def _fill(made: Path, *, downloads: Path, qemu: str, progress: Progress) -> None:
-    root = made / "root"
+def _fill(folder: Path, *, downloads: Path, qemu: str, progress: Progress) -> None:
+    root = folder / "root"
     progress.note("Fetching Debian's arm64 packages of Python (16 MB) with apt-get")
     debian = _unpack_debian(root, downloads / "apt")
     python = (root / "usr/bin/python3").resolve().name.removeprefix("python")
     progress.note(f"Fetching the aarch64 wheels of {', '.join((_RUNTIME, *_WHEELS))} (30 MB) with pip")
     packages = _unpack_wheels(root / _SITE, downloads / "wheels", python=python, glibc=debian["libc6"])
     for name in CPUS:
-        _make_prefix(made / "cpus" / name, cpu=name)
+        _make_prefix(folder / "cpus" / name, cpu=name)
     manifest = Manifest(version=_VERSION, python=python, packages=packages, debian=debian)
-    found = Root(folder=made, manifest=manifest)
+    whole = Root(folder=folder, manifest=manifest)
     for name in CPUS:
         progress.note(f"Importing LiteRT on an emulated {name}")
-        _check_import(found, cpu=name, qemu=qemu)
-    artefacts.write_json(made / "root.json", asdict(manifest))
+        _check_import(whole, cpu=name, qemu=qemu)
+    artefacts.write_json(folder / "root.json", asdict(manifest))
 
 
 def _unpack_debian(root: Path, folder: Path) -> dict[str, str]:

@@ -37,10 +37,10 @@ def setup(again: bool) -> None:
     Nothing is installed and no root is needed. It is kept in the user's cache, or in EDGEFM_AARCH64_ROOT.
     """
     started = time.monotonic()
-    made = root.setup(qemu=str(program.find().path), again=again, progress=_Lines())
-    packages = ", ".join(f"{name} {version}" for name, version in made.manifest.packages.items())
-    size = _size(made.folder) / 1e6
-    click.echo(f"{made.folder}: Python {made.manifest.python}, {packages}; {size:,.0f} MB", nl=False)
+    ready = root.setup(qemu=str(program.find().path), again=again, progress=_Lines())
+    packages = ", ".join(f"{name} {version}" for name, version in ready.manifest.packages.items())
+    size = _size(ready.folder) / 1e6
+    click.echo(f"{ready.folder}: Python {ready.manifest.python}, {packages}; {size:,.0f} MB", nl=False)
     click.echo(f" ({time.monotonic() - started:.0f} s)")
 
 

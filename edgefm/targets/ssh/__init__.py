@@ -163,7 +163,7 @@ class SshPlace:
         self._connection.check()
         self._started += 1
         note = f"{self.folder}/{self._started}.pid"
-        return _Worker(self._connection, command(_START, self._python, self._worker, self.folder, note), note, log)
+        return _SshWorker(self._connection, command(_START, self._python, self._worker, self.folder, note), note, log)
 
     def put(self, path: Path) -> str:
         """Send a file unless its content was sent before; return its path there."""
@@ -202,8 +202,8 @@ class SshPlace:
 
     def state(self) -> Mapping[str, Any]:
         """Return load, temperature, frequency, governor and charge there, as far as it tells."""
-        told = self._connection.run(_STATE, doing="asking for its state", seconds=_SHORT_SECONDS)
-        return state_of(told.decode(errors="replace"))
+        lines = self._connection.run(_STATE, doing="asking for its state", seconds=_SHORT_SECONDS)
+        return state_of(lines.decode(errors="replace"))
 
     def __enter__(self) -> SshPlace:
         return self
@@ -218,7 +218,7 @@ class SshPlace:
         hint = "Install Python there, or name another one with EDGEFM_SSH_PYTHON."
         least = ".".join(map(str, _LEAST_PYTHON))
         try:
-            told = self._run_python("-", data=_LOOK % _LEAST_PYTHON, doing=f"running {self._python}")
+            python = self._run_python("-", data=_LOOK % _LEAST_PYTHON, doing=f"running {self._python}")
         except TargetError as error:
             self._connection.check()
             raise TargetError(
@@ -226,13 +226,13 @@ class SshPlace:
                 f" ({error.message.removeprefix(self.name + ': ')})",
                 hint=hint,
             ) from None
-        if not told["new"]:
+        if not python["new"]:
             raise TargetError(
-                f"{self.name}: '{self._python}' is Python {told['python']}; {least} or newer is needed", hint=hint
+                f"{self.name}: '{self._python}' is Python {python['python']}; {least} or newer is needed", hint=hint
             )
-        if "no_numpy" in told:
+        if "no_numpy" in python:
             raise TargetError(
-                f"{self.name}: '{self._python}' has no numpy to use ({told['no_numpy']})",
+                f"{self.name}: '{self._python}' has no numpy to use ({python['no_numpy']})",
                 hint=f"Install it there with: {self._python} -m pip install numpy",
             )
 
@@ -241,8 +241,8 @@ class SshPlace:
         content = bundle.content()
         digest = sha256_bytes(content)
         name = f"worker-{digest[:16]}.zip"
-        told = self._connection.run(_KEPT, name, doing="looking for the worker", seconds=_SHORT_SECONDS)
-        *kept, cache = told.decode(errors="replace").splitlines()
+        listing = self._connection.run(_KEPT, name, doing="looking for the worker", seconds=_SHORT_SECONDS)
+        *kept, cache = listing.decode(errors="replace").splitlines()
         there = f"{cache}/{name}"
         if not kept:
             # Sent under a name of this session, so that two at once do not write to one file.
@@ -253,19 +253,19 @@ class SshPlace:
 
     def _try(self, module: str) -> None:
         """Raise a TargetError where the runtime cannot be used there."""
-        told = self._run_python("-", self._worker, module, data=_TRY, doing="trying the runtime")
-        if told["reason"] is not None:
+        trial = self._run_python("-", self._worker, module, data=_TRY, doing="trying the runtime")
+        if trial["reason"] is not None:
             raise TargetError(
-                f"{self.name}: the runtime cannot be used there: {told['reason']}",
-                hint=told["install"] or f"Install it there, for '{self._python}'.",
+                f"{self.name}: the runtime cannot be used there: {trial['reason']}",
+                hint=trial["install"] or f"Install it there, for '{self._python}'.",
             )
 
     def _run_python(self, *arguments: str, data: bytes, doing: str) -> dict[str, Any]:
         """Return the JSON that a program prints on its last line there."""
-        told = self._connection.run(
+        printed = self._connection.run(
             _RUN_PYTHON, self._python, *arguments, data=data, doing=doing, seconds=2 * _SHORT_SECONDS
         )
-        lines = told.decode(errors="replace").splitlines()
+        lines = printed.decode(errors="replace").splitlines()
         try:
             answer: dict[str, Any] = json.loads(lines[-1])
         except (IndexError, ValueError):
@@ -277,7 +277,7 @@ class SshPlace:
         self._connection.run(_PUT, there, digest, data=data, doing=doing, seconds=seconds)
 
 
-class _Worker(subprocess.Popen[str]):
+class _SshWorker(subprocess.Popen[str]):
     """The ssh process that a worker's input and output go through.
 
     Killing ssh would leave a worker that hangs running on the board, beside the next one that is measured.
@@ -311,27 +311,27 @@ class _Worker(subprocess.Popen[str]):
         return 128 - code if code in _SIGNALS else code
 
 
-def state_of(told: str) -> dict[str, Any]:
+def state_of(text: str) -> dict[str, Any]:
     r"""Return what `_STATE` tells as values: see `edgefm.targets.base.Place.state`.
 
     >>> state_of("/proc/loadavg 0.31 0.2 0.1 1/99 7\n/sys/class/thermal/thermal_zone0/temp 48312\n")
     {'load_average': 0.31, 'temperature_c': 48.312}
     """
-    found: dict[str, Any] = {}
-    for line in told.splitlines():
+    state: dict[str, Any] = {}
+    for line in text.splitlines():
         path, _, value = line.partition(" ")
         first = value.split(" ")[0]
         try:
             if path == "/proc/loadavg":
-                found["load_average"] = float(first)
+                state["load_average"] = float(first)
             elif path.endswith("/temp"):  # the hottest zone, as on this machine
-                found["temperature_c"] = max(int(first) / 1000, found.get("temperature_c", -273.15))
+                state["temperature_c"] = max(int(first) / 1000, state.get("temperature_c", -273.15))
             elif path.endswith("/scaling_cur_freq"):
-                found["frequency_khz"] = int(first)
+                state["frequency_khz"] = int(first)
             elif path.endswith("/scaling_governor") and first:
-                found["governor"] = first
+                state["governor"] = first
             elif path.endswith("/capacity"):
-                found["battery_percent"] = int(first)
+                state["battery_percent"] = int(first)
         except ValueError:  # an empty file: a sensor that is off
             continue
-    return found
+    return state

@@ -79,7 +79,10 @@ def parse(rest: str) -> Address:
     Raises:
       RecipeError: it is none.
     """
-    hint = "Write ssh://user@board or ssh://user@board:port; a name from your ssh configuration does too."
+    hint = (
+        "Write ssh://user@board or ssh://user@board:port, for instance ssh://pi@board; "
+        "a host name from your ssh configuration works, too."
+    )
     try:
         parts = urlsplit(f"ssh:{rest}")
         port = parts.port
@@ -92,7 +95,9 @@ def parse(rest: str) -> Address:
     beside = parts.path.strip("/") or parts.query or parts.fragment or ":" in user
     # A name that starts with '-' would be an option of ssh.
     if not rest.startswith("//") or not host or beside or host.startswith("-") or user.startswith("-"):
-        raise RecipeError(f"the target 'ssh:{rest}' is not understood", hint=hint)
+        board = rest.strip("/")
+        guess = f"; did you mean 'ssh://{board}'?" if board and "/" not in board and not rest.startswith("//") else ""
+        raise RecipeError(f"the target 'ssh:{rest}' is not understood{guess}", hint=hint)
     return Address(host=host, user=user or None, port=port)
 
 
@@ -108,8 +113,8 @@ def explain(name: str, stderr: str, fallback: str) -> TargetError:
 
 def reach(address: Address, *, name: str, seconds: int) -> None:
     """Raise a TargetError where nothing can be run at an address."""
-    given = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
-    line = [*_ssh(name), *_fixed_options(None), *given, *_last_options(None)]
+    options = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
+    line = [*_ssh(name), *_fixed_options(None), *options, *_last_options(None)]
     try:
         result = subprocesses.run([*line, *_destination(address), "exit 0"], seconds=2 * seconds, own_session=True)
     except subprocesses.TimeLimitError:
@@ -135,14 +140,14 @@ class Connection:
         self._name = name
         self._address = address
         self._ssh = _ssh(name)
-        given = _given_options()
+        options = _given_options()
         self._here = _short_folder()
         self._socket = str(self._here / "s")
         self._log = self._here / "log"
         line = [
             *self._ssh,
             *_fixed_options(self._socket),
-            *given,
+            *options,
             *["-o", f"ConnectTimeout={CONNECT_SECONDS}"],
             *["-o", f"ServerAliveInterval={ALIVE_SECONDS}", "-o", f"ServerAliveCountMax={ALIVE_COUNT}"],
             *_last_options(self._socket),
@@ -289,11 +294,11 @@ def _ssh(name: str) -> list[str]:
 
 def _given_options() -> list[str]:
     """Return the user's options in EDGEFM_SSH_OPTIONS, e.g. '-i key -J gateway'."""
-    given = os.environ.get("EDGEFM_SSH_OPTIONS", "")
+    options = os.environ.get("EDGEFM_SSH_OPTIONS", "")
     try:
-        return shlex.split(given)
+        return shlex.split(options)
     except ValueError as error:
-        raise RecipeError(f"EDGEFM_SSH_OPTIONS is not understood: {error}: {given}") from None
+        raise RecipeError(f"EDGEFM_SSH_OPTIONS is not understood: {error}: {options}") from None
 
 
 def _fixed_options(socket: str | None) -> list[str]:

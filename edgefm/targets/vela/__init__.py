@@ -132,9 +132,9 @@ class Vela:
             config=config,
             system_config=self.system_config,
             memory_mode=self.memory_mode,
-        ) as found:
+        ) as compiled:
             try:
-                return _Estimate(source, found, accelerator=self.accelerator, version=version).figures
+                return _Estimate(source, compiled, accelerator=self.accelerator, version=version).figures
             except EdgefmError:
                 raise
             except Exception as error:  # of another version of vela: columns and tables may be missing or otherwise
@@ -158,15 +158,15 @@ class Vela:
 class _Estimate:
     """The figures of one compiled model."""
 
-    def __init__(self, source: Inspection, found: program.Compiled, *, accelerator: str, version: str) -> None:
+    def __init__(self, source: Inspection, compiled: program.Compiled, *, accelerator: str, version: str) -> None:
         self._source = source
-        self._found = found
-        self._result = inspect(found.model)
+        self._found = compiled
+        self._result = inspect(compiled.model)
         self._details = {
             "accelerator_config": accelerator,
-            "system_config": found.summary["system_config"],
-            "memory_mode": found.summary["memory_mode"],
-            "core_clock_hz": int(float(found.summary["core_clock"])),
+            "system_config": compiled.summary["system_config"],
+            "memory_mode": compiled.summary["memory_mode"],
+            "core_clock_hz": int(float(compiled.summary["core_clock"])),
             "vela_version": version,
         }
 
@@ -233,9 +233,10 @@ class _Estimate:
     def _arena_bytes(self) -> float:
         """Return the end of the last tensor that vela placed, from the compiled file's own plan of its arena."""
         import numpy as np
-        from ai_edge_litert.schema_py_generated import ModelT
 
-        parsed = ModelT.InitFromPackedBuf(self._found.model.read_bytes(), 0)
+        from edgefm.tflite import flatbuffer
+
+        parsed = flatbuffer.read(self._found.model.read_bytes())
         plans = [entry for entry in parsed.metadata or () if entry.name == b"OfflineMemoryAllocation"]
         if len(plans) != 1:
             raise ModelError(f"the file that vela made of {self._source.path} holds {len(plans)} plans of its arena")
@@ -254,8 +255,8 @@ class _Estimate:
         """Return the operators' names and vela's first reason, for a sentence."""
         names = list(dict.fromkeys(operator.name for operator in self.on_cpu))
         reasons = [reason for operator in self.on_cpu if (reason := self._fallback(operator)["reason"])]
-        told = f": {reasons[0]}" if reasons else ""
-        return f" ({', '.join(names)}{told})"
+        because = f": {reasons[0]}" if reasons else ""
+        return f" ({', '.join(names)}{because})"
 
     def _layers(self) -> list[Mapping[str, Any]]:
         """Return cycles and MACs by layer, as vela splits and fuses the model's operators."""

@@ -49,15 +49,15 @@ def program() -> Path | None:
     Raises:
       RecipeError: EDGEFM_VELA names no program.
     """
-    given = os.environ.get(VARIABLE)
-    if given:
-        path = Path(given).expanduser()
+    named = os.environ.get(VARIABLE)
+    if named:
+        path = Path(named).expanduser()
         if not (path.is_file() and os.access(path, os.X_OK)):
-            raise RecipeError(f"{VARIABLE} is '{given}', which is no program", hint="Give the path of vela.")
+            raise RecipeError(f"{VARIABLE} is '{named}', which is no program", hint="Give the path of vela.")
         return path.absolute()
     beside = shutil.which("vela", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("vela")
-    return None if found is None else Path(found)
+    vela = beside or shutil.which("vela")
+    return None if vela is None else Path(vela)
 
 
 def version() -> str:
@@ -138,7 +138,7 @@ def compiled(
             summary=rows[0],
             model=result,
             layers=tuple(_rows(folder / "out" / "model_per-layer.csv")),
-            refusals={found["output"]: found["reason"].strip() for found in _REFUSAL.finditer(text)},
+            refusals={refusal["output"]: refusal["reason"].strip() for refusal in _REFUSAL.finditer(text)},
         )
 
 
@@ -205,5 +205,5 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _last_words(text: str) -> str:
     """Return ': ' and the last line that is no default's warning; empty where there is none."""
     lines = [line.strip() for line in text.splitlines()]
-    told = [line for line in lines if line and not line.startswith("Warning: No ")]
-    return f": {told[-1]}" if told else ""
+    words = [line for line in lines if line and not line.startswith("Warning: No ")]
+    return f": {words[-1]}" if words else ""

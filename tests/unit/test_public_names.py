@@ -1,0 +1,166 @@
+"""The public surface: light to import, documented, typed for its users, and the same in commands and functions."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import edgefm
+from edgefm.cli.main import COMMANDS, cli
+from edgefm.core.errors import ArgumentError, EdgefmError
+from edgefm.jobs.run import Run
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("numpy", "keras", "tensorflow", "tf_keras", "matplotlib", "jax", "torch", "jinja2", "PIL", "click", "tqdm")
+# Options of the command line that say how a result is shown, or where files lie that a Python user holds in memory.
+SHOWN = {"as_json", "json_", "open_", "out"}
+DATA = {"where", "spec", "task", "labels", "data_dir", "latency_only"}
+MEASURING = {"target", "runtime", "threads", "rounds", "budget_seconds"}
+BRINGING = {*DATA, "quality", "value_range", "trust", "calibration_data", "run_folder"}
+# Command -> the public function behind it, the names that differ, and what only one side has.
+SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[str]]] = {
+    "train": (
+        Run.train,
+        {"preset_name": "recipe"},
+        # Parts of the recipe; in Python `Training(...)` holds them.
+        {"model", "model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
+        | {"temperature", "run"},
+        set(),
+    ),
+    "quantize": (Run.quantize, {"recipe_name": "recipe", "no_fold": "fold"}, {"source", *BRINGING}, {"data_dir"}),
+    "benchmark": (edgefm.benchmark, {"what": "models"}, DATA, {"data", "protocol"}),
+    "report": (Run.report, {}, {"run"}, set()),
+    "assets": (Run.assets, {}, {"run"}, set()),
+    "compare": (edgefm.compare, {"no_latency": "latency"}, MEASURING | DATA, {"data", "protocol", "baseline"}),
+    "gate": (edgefm.gate, {}, MEASURING | DATA, {"data", "protocol"}),
+    "profile": (edgefm.profile, {}, set(), set()),
+    "agree": (edgefm.agree, {}, DATA | {"chance"}, {"data", "reason"}),
+    "predict": (edgefm.predict, {}, {"run"}, set()),
+    "inspect": (edgefm.inspect, {}, set(), set()),
+    "doctor": (edgefm.doctor, {}, set(), set()),
+}
+# Commands that show or fetch what is there, or examine a run: no function of their own among the public ones.
+WITHOUT_FUNCTION = {"data", "recipes", "zoo", "calibration", "sensitivity", "leaderboard"}
+
+
+def test_import_of_edgefm_is_light() -> None:
+    code = (
+        "import sys, time\nstarted = time.perf_counter()\nimport edgefm\nseconds = time.perf_counter() - started\n"
+        f"print(seconds, *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(3)
+    ]
+    assert runs[0][1:] == []
+    # The fastest of three: other load on the machine can only slow it down.
+    assert min(float(run[0]) for run in runs) < 0.1
+
+
+@pytest.mark.parametrize("name", [name for name in edgefm.__all__ if name != "__version__"])
+def test_public_name_is_documented(name: str) -> None:
+    value = getattr(edgefm, name)
+    assert inspect.getdoc(value), name
+    if inspect.isfunction(value):
+        text = inspect.getdoc(value) or ""
+        parameters = [p for p in inspect.signature(value).parameters if p not in ("self",)]
+        described = [p for p in parameters if f"{p}:" in text]
+        assert described == parameters or "`compress`" in text, (name, set(parameters) - set(described))
+        assert inspect.signature(value).return_annotation not in (inspect.Signature.empty, "Any"), name
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_command_takes_what_its_function_takes(name: str) -> None:
+    function, renamed, only_command, only_function = SIGNATURES[name]
+    command = cli.get_command(None, name)  # type: ignore[arg-type]  # the context is not looked at
+    assert isinstance(command, click.Command)
+    options = {renamed.get(str(option.name), str(option.name)) for option in command.params}
+    options -= only_command | (SHOWN - set(inspect.signature(function).parameters))
+    parameters = set(inspect.signature(function).parameters) - {"self", "progress"} - only_function
+    singular = {"variants": "variants"}
+    assert {singular.get(option, option) for option in options} - DATA == parameters - DATA
+
+
+def test_each_command_has_a_function_or_says_why_not() -> None:
+    assert set(COMMANDS) == set(SIGNATURES) | WITHOUT_FUNCTION
+
+
+WRONG_TYPES: list[tuple[str, Callable[[], object], str]] = [
+    ("train", lambda: edgefm.train(3, data="fashion-mnist"), "model is 3"),  # type: ignore[arg-type]
+    ("train data", lambda: edgefm.train("enhanced_cnn"), "data is None"),
+    ("train recipe", lambda: edgefm.train(data="x.npz", recipe=3), "recipe is 3"),  # type: ignore[arg-type]
+    ("compress", lambda: edgefm.compress("m.keras", "prune", data="x.npz"), "passes is the text"),  # type: ignore[arg-type]
+    ("compress item", lambda: edgefm.compress("m.keras", [3], data="x.npz"), r"passes\[0\] is 3"),  # type: ignore[list-item]
+    ("compress empty", lambda: edgefm.compress("m.keras", [], data="x.npz"), "passes is empty"),
+    ("prune", lambda: edgefm.prune("m.keras", data=None, recipe=None), "data is None"),  # type: ignore[arg-type]
+    ("cluster", lambda: edgefm.cluster("m.keras", data="x", recipe=3), r"passes\[0\] is 3"),  # type: ignore[arg-type]
+    ("slim", lambda: edgefm.slim("m.keras", data="x", recipe="half"), r"passes\[0\]"),  # type: ignore[arg-type]
+    ("qat", lambda: edgefm.qat("m.keras", data="x", recipe=True), r"passes\[0\]"),  # type: ignore[arg-type]
+    ("quantize", lambda: edgefm.quantize(3.5), "model is 3.5"),
+    ("quantize variants", lambda: edgefm.quantize("m.keras", 3), "variants is 3"),  # type: ignore[arg-type]
+    ("quantize item", lambda: edgefm.quantize("m.keras", [3]), r"variants\[0\] is 3"),  # type: ignore[list-item]
+    ("quantize recipe", lambda: edgefm.quantize("m.keras", recipe=3), "recipe is 3"),  # type: ignore[arg-type]
+    ("benchmark", lambda: edgefm.benchmark(3), "models is 3"),  # type: ignore[arg-type]
+    ("benchmark item", lambda: edgefm.benchmark([3]), r"models\[0\] is 3"),  # type: ignore[list-item]
+    ("benchmark protocol", lambda: edgefm.benchmark("m.tflite", protocol=3), "protocol is 3"),  # type: ignore[arg-type]
+    ("compare", lambda: edgefm.compare(3, 4), "first is 3"),  # type: ignore[arg-type]
+    ("gate", lambda: edgefm.gate("runs/x", 3), "budget is 3"),  # type: ignore[arg-type]
+    ("profile", lambda: edgefm.profile(3), "model is 3"),  # type: ignore[arg-type]
+    ("agree", lambda: edgefm.agree(None), "model is None"),  # type: ignore[arg-type]
+    ("inspect", lambda: edgefm.inspect(3), "model is 3"),
+    ("predict", lambda: edgefm.predict(3), "pictures is 3"),  # type: ignore[arg-type]
+    ("predict model", lambda: edgefm.predict("x.png", model=3), "model is 3"),  # type: ignore[arg-type]
+    ("doctor", lambda: edgefm.doctor(data_dir=3), "data_dir is 3"),  # type: ignore[arg-type]
+    ("Run", lambda: edgefm.Run(3), "path is 3"),  # type: ignore[arg-type]
+    ("data.load", lambda: edgefm.data.load(3), "where is 3"),  # type: ignore[arg-type]
+    ("data.from_arrays", lambda: edgefm.data.from_arrays([[1.0]], [0], test=3), "test is 3"),  # type: ignore[arg-type]
+    ("recipes.load", lambda: edgefm.recipes.load(3), "name_or_path is 3"),  # type: ignore[arg-type]
+    ("progress", lambda: edgefm.benchmark("m.tflite", progress="yes"), "progress is 'yes'"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("call", "message"), [case[1:] for case in WRONG_TYPES], ids=[case[0] for case in WRONG_TYPES])
+def test_wrong_type_is_an_error_that_says_what_is_allowed(
+    call: Callable[[], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match=message) as caught:
+        call()
+    assert isinstance(caught.value, EdgefmError) and isinstance(caught.value, TypeError)
+    assert "expected" in str(caught.value) or "needed" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_script_that_uses_every_public_name_type_checks(tmp_path: Path) -> None:
+    text = (ROOT / "tests" / "fixtures" / "uses_every_public_name.py").read_text(encoding="utf-8")
+    assert not [name for name in edgefm.__all__ if f"edgefm.{name}" not in text]
+    (tmp_path / "mypy.ini").write_text("[mypy]\n", encoding="utf-8")
+    (tmp_path / "right.py").write_text(text, encoding="utf-8")
+    wrong = text.replace("trained.validation_accuracy", "trained.validation_acuracy")
+    (tmp_path / "wrong.py").write_text(wrong, encoding="utf-8")
+    # From outside the project, with a configuration of its own: as a user's project is checked.
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--no-incremental",
+            "--follow-imports=silent",
+            "right.py",
+            "wrong.py",
+        ],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "MYPYPATH": f"{ROOT}:{ROOT / 'converters'}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    errors = [line for line in finished.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == 1 and errors[0].startswith("wrong.py:") and "validation_acuracy" in errors[0], finished.stdout
