@@ -78,9 +78,9 @@ def command(
 
     Each turn of a model is a process of its own; if one crashes or hangs, the other models are still measured. A turn
     that other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a
-    phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator (vela:ethos-u55-128). Accuracy is
-    that on the 10,000 test images of Fashion-MNIST, or the quality on the test samples of DATA (a tenth of each
-    class, where DATA names no test samples). A run gets a new step with the record, and its report.
+    phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator
+    (vela:ethos-u55-128). Accuracy is that on the 10,000 test images of Fashion-MNIST, or the quality on the test
+    samples of DATA (a tenth of each class, where DATA names no test samples). A run gets a new step with the record, and its report.
     """
     from edgefm.benchmarking import record
     from edgefm.comparison.subjects import is_model
