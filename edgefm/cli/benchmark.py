@@ -80,7 +80,8 @@ def command(
     that other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a
     phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator
     (vela:ethos-u55-128). Accuracy is that on the 10,000 test images of Fashion-MNIST, or the quality on the test
-    samples of DATA (a tenth of each class, where DATA names no test samples). A run gets a new step with the record, and its report.
+    samples of DATA (a tenth of each class, where DATA names no test samples). A run gets a new step with
+    the record, and its report.
     """
     from edgefm.benchmarking import record
     from edgefm.comparison.subjects import is_model
