@@ -20,7 +20,7 @@ _COUNT = click.IntRange(min=1)
 
 @click.command(epilog=exit_codes("every check holds", "a check fails"))
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
-@click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="Arrays 'images' and maybe 'labels'.")
+@click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="'images', optionally 'labels'.")
 @click.option("--calibration-images", type=_COUNT, default=256, show_default=True, help="Samples that would be used.")
 @click.option("--images", type=_COUNT, default=1000, show_default=True, help="Validation samples to measure on.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn calibration samples.")

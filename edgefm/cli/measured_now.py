@@ -31,7 +31,9 @@ _OPTIONS = (
         "--quality", metavar="NAME", default=None, help="Model files: accuracy, top5, auc, mse, module:function."
     ),
     click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line."),
-    click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std."),
+    click.option(
+        "--mean", type=float, default=None, help="Model files: input = (pixel - mean) / std, without a contract."
+    ),
     click.option("--std", type=float, default=None, help="See --mean."),
     click.option("--latency-only", is_flag=True, help="Model files: measure no accuracy; needs no data."),
     click.option("--out", type=_PATH, default=None, help="Model files: folder for the record."),

@@ -41,7 +41,7 @@ _LIMITS = {
     show_default=True,
     help="Time operators one by one, or differences of prefixes of the model.",
 )
-@click.option("--rounds", type=int, default=None, help="Timed rounds of each operator, interleaved.  [default: 9]")
+@click.option("--rounds", type=int, default=None, help="Exact number of rounds of every operator.  [default: 9]")
 @click.option("--seconds", type=float, default=None, help="Time limit of each cut model.  [default: 60]")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for profile.json, .png and .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole profile as JSON, raw samples included.")
