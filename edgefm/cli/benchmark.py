@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
-@click.option("--mean", type=float, default=None, help="Model files: input = (pixel - mean) / std, without a contract.")
+@click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
 @click.option("--latency-only", is_flag=True, help="Model files: measure no accuracy; needs no data.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Model files: folder for the record.")
@@ -78,9 +78,10 @@ def command(
 
     Each turn of a model is a process of its own; if one crashes or hangs, the other models are still measured. A turn
     that other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a
-    phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator (vela:ethos-u55-128).
-    Accuracy is measured on the 10,000 test images of Fashion-MNIST, quality on the test samples of DATA (a tenth of
-    each class, where DATA names no test samples). A run gets a new step with the record, and its report.
+    phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator
+    (vela:ethos-u55-128). Accuracy is that on the 10,000 test images of Fashion-MNIST, or the quality on the test
+    samples of DATA (a tenth of each class, where DATA names no test samples). A run gets a new step with
+    the record, and its report.
     """
     from edgefm.benchmarking import record
     from edgefm.comparison.subjects import is_model

@@ -122,8 +122,9 @@ class ComparisonResult:
 
     def _repr_html_(self) -> str:
         rows = [_row(pair, aspect) for pair in self.pairs for aspect in pair.aspects]
-        headers = ["model", "against", "what", "against has", "model has", "difference (95 %)", "p", "the model is"]
-        reasons = dict.fromkeys(aspect.reason for pair in self.pairs for aspect in pair.aspects if aspect.reason)
+        headers = ["model", "baseline", "what", "baseline's", "model's", "difference (95 %)", "p", "the model is"]
+        given = [aspect for pair in self.pairs for aspect in pair.aspects if aspect.reason]
+        reasons = dict.fromkeys(f"{aspects.title(aspect)}: {aspect.reason}" for aspect in given)
         return html.table(rows, headers, caption=self.verdict) + "".join(html.paragraph(line) for line in reasons)
 
 

@@ -279,9 +279,9 @@ def _figures(facts: Mapping[str, Any]) -> str:
     """Return the figures among some facts; of those measured before and after, both."""
     parts = []
     for name, value in facts.items():
-        title = name.replace("_", " ")
+        title = "MACs" if name == "macs" else name.replace("_", " ")
         if isinstance(value, int | float):
             parts.append(f"{title} {value:.4g}")
         elif isinstance(value, Mapping) and {"before", "after"} <= value.keys():
-            parts.append(f"{title} {value['before']:,.6g} to {value['after']:,.6g}")
+            parts.append(f"{title} {value['before']:,} to {value['after']:,}")
     return ", ".join(parts)

@@ -6,7 +6,7 @@ import gzip
 import importlib.util
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from edgefm.core import artefacts
 from edgefm.core.environment import versions
-from edgefm.core.errors import DataError, ModelError, missing_extra
+from edgefm.core.errors import missing_extra
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.quantization.conversion import Converter
+from edgefm.quantization.export_report import ExportReport, VariantReport
+from edgefm.quantization.feasibility import feasible
 from edgefm.quantization.gates import check_promises
 from edgefm.quantization.model_folder import MODEL_FILE, Card, described, write_model_folder
 from edgefm.quantization.source import Source
-from edgefm.recipes import CALIBRATED, PostTraining, Quantization, Variant
+from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm.tflite.contract import Contract
 from edgefm.tflite.inspection import inspect
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from edgefm.quantization.chain import Link
 
 REPORT_FILE = "quantize.json"
-SCHEMA_VERSION = 2
 # What decides the content of the files.
 LIBRARIES = (
     "edgefm",
@@ -45,88 +46,6 @@ LIBRARIES = (
 )
 _REFERENCE = "float32"
 _VALIDATION_SAMPLES = 12_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class VariantReport:
-    """One written file.
-
-    Attributes:
-      variant: its name.
-      description: what it is, in words.
-      file: path relative to the export's folder.
-      sha256: of the file.
-      size_bytes: of the file, metadata included.
-      gzip_bytes: of the file compressed with gzip -9.
-      zstd_bytes: of the file compressed with zstd -19.
-      of_float32: size_bytes over that of the float32 file.
-      macs: multiply-accumulates of one inference.
-      activation_bytes: the most that one operator's inputs and results take together; estimated from the graph.
-      max_abs_difference: greatest difference of an output from the given model's, over the parity samples.
-      same_top1: share of the parity samples with the given model's best class; None where outputs are no classes.
-      passes: what each pass did: recipe, facts measured on its result, history of fine-tuning, seconds.
-      promises: what the passes promise, measured on this file: promise, wanted, found, held.
-      validation: quality of this file on the validation samples beside the float32 file's, and whether the limit
-        on its loss held; None without data.
-      post_training: what equalisation and bias correction did; {} without.
-      seconds: time that this variant took now, passes that had been done before left out.
-    """
-
-    variant: str
-    description: str
-    file: str
-    sha256: str
-    size_bytes: int
-    gzip_bytes: int
-    zstd_bytes: int
-    of_float32: float
-    macs: int
-    activation_bytes: int
-    max_abs_difference: float
-    same_top1: float | None
-    passes: tuple[Mapping[str, Any], ...]
-    promises: tuple[Mapping[str, Any], ...]
-    validation: Mapping[str, Any] | None
-    post_training: Mapping[str, Any]
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportReport:
-    """What an export did, measured on its files.
-
-    Attributes:
-      source: name, file and sha256 of the model; the value range of its inputs; `softmax_added`.
-      recipe: what was asked for, as JSON.
-      variants: one entry a file, in the order of writing.
-      skipped: variants of the recipe that could not be made of this source: name and reason.
-      folding: of the model before any pass: `used`; `reason` where it is not; `max_abs_difference` from the given
-        model; `folded` and `left_out` layers.
-      conversion: `max_abs_difference` and `same_top1` of the float32 file against the given model.
-      parity: the samples on which outputs were compared.
-      calibration: the samples that set the ranges of activations; None without a calibrated variant.
-      seconds: by phase: reference, variants.
-      versions: of the libraries used.
-    """
-
-    source: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    variants: tuple[VariantReport, ...]
-    skipped: tuple[Mapping[str, str], ...]
-    folding: Mapping[str, Any]
-    conversion: Mapping[str, Any]
-    parity: Mapping[str, Any]
-    calibration: Mapping[str, Any] | None
-    seconds: Mapping[str, float]
-    versions: Mapping[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as a JSON object."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            **asdict(self),
-            "variants": [asdict(variant) for variant in self.variants],
-        }
 
 
 def export_variants(
@@ -151,7 +70,7 @@ def export_variants(
       ModelError: the model cannot be converted or quantised, or a file fails its load test.
       DataError: a variant needs data that the source does not have.
     """
-    chosen, skipped = _feasible(source, recipe, skip=skip)
+    chosen, skipped = feasible(source, recipe, skip=skip)
     for one in skipped:
         progress.note(f"{one['variant']} is left out: {one['reason']}")
     clock = time.perf_counter()
@@ -370,46 +289,3 @@ def reencoded(inputs: NDArray[np.float32], given: Preprocessing, wanted: Preproc
         return inputs
     pixels = inputs * np.float32(given.std) + np.float32(given.mean)
     return ((pixels - np.float32(wanted.mean)) / np.float32(wanted.std)).astype(np.float32)
-
-
-def _feasible(
-    source: Source, recipe: Quantization, *, skip: bool
-) -> tuple[tuple[Variant, ...], tuple[Mapping[str, str], ...]]:
-    chosen, skipped = [], []
-    for variant in recipe.variants:
-        error = _obstacle(source, variant)
-        if error is None:
-            chosen.append(variant)
-        elif skip:
-            skipped.append({"variant": variant.name, "reason": error.message})
-        else:
-            raise error
-    if not chosen:
-        raise ModelError("no variant of the recipe can be made", hint=skipped[0]["reason"])
-    return tuple(chosen), tuple(skipped)
-
-
-def _obstacle(source: Source, variant: Variant) -> ModelError | DataError | None:
-    options = variant.quantization
-    if variant.passes and source.model is None:
-        return ModelError(
-            f"'{variant.name}' trains, and {source.file} holds no Keras model to train",
-            hint="Give the .keras or .h5 file, or choose post-training variants with --quick.",
-        )
-    if variant.passes and source.task is None:
-        return DataError(
-            f"'{variant.name}' trains, and no data were given",
-            hint="Give them with --data, or choose post-training variants with --quick.",
-        )
-    if options is not None and (options.equalize or options.correct_bias) and source.model is None:
-        return ModelError(
-            f"'{variant.name}' equalises or corrects biases, and {source.file} holds no Keras model",
-            hint="Give the .keras or .h5 file.",
-        )
-    if options is not None and options.scheme in CALIBRATED and not source.calibrates:
-        return DataError(
-            f"'{variant.name}' needs samples to calibrate with, and no data were given",
-            hint="Give --data DATA, or --calibration-data FILE.npz (array 'images'), or choose --variant float32, "
-            "float16, drq_w8.",
-        )
-    return None

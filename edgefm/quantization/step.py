@@ -11,7 +11,8 @@ from edgefm.core import artefacts, runs
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.source import data_source_of, dataset_of
-from edgefm.quantization.export import ExportReport, export_variants, libraries
+from edgefm.quantization.export import export_variants, libraries
+from edgefm.quantization.export_report import ExportReport
 from edgefm.quantization.source import IMPORT, open_source
 from edgefm.recipes import SELF, Quantization
 

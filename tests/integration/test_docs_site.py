@@ -146,8 +146,10 @@ def test_doctests_of_the_site_hold() -> None:
 
 
 def test_names_in_python_examples_are_public() -> None:
-    for page in (*DOCS.rglob("*.md"), ROOT / "README.md"):
-        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+    for page in (*DOCS.rglob("*.md"), *(DOCS / "tutorials").glob("*.py"), ROOT / "README.md"):
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for block in [text] if page.suffix == ".py" else blocks:
             for name, inner in re.findall(r"\bedgefm\.(\w+)(?:\.(\w+))?", block):
                 public = getattr(edgefm, name)  # AttributeError: the page names what is not there
                 assert name in edgefm.__all__ or name in ("data", "recipes"), f"{page.name}: edgefm.{name}"

@@ -1,0 +1,61 @@
+"""Which variants of a recipe a source can give, and why not the others; nothing is trained or converted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgefm.core.errors import DataError, ModelError
+from edgefm.quantization.source import Source
+from edgefm.recipes import CALIBRATED, Quantization, Variant
+
+
+def feasible(
+    source: Source, recipe: Quantization, *, skip: bool
+) -> tuple[tuple[Variant, ...], tuple[Mapping[str, str], ...]]:
+    """Return the variants that can be made, and those that are left out: `variant` and `reason` each.
+
+    Args:
+      source: the model and its data.
+      recipe: names the variants.
+      skip: leave out what cannot be made instead of raising an error.
+    Raises:
+      ModelError, DataError: a variant cannot be made and `skip` is False, or none can.
+    """
+    chosen, skipped = [], []
+    for variant in recipe.variants:
+        error = _obstacle(source, variant)
+        if error is None:
+            chosen.append(variant)
+        elif skip:
+            skipped.append({"variant": variant.name, "reason": error.message})
+        else:
+            raise error
+    if not chosen:
+        raise ModelError("no variant of the recipe can be made", hint=skipped[0]["reason"])
+    return tuple(chosen), tuple(skipped)
+
+
+def _obstacle(source: Source, variant: Variant) -> ModelError | DataError | None:
+    options = variant.quantization
+    if variant.passes and source.model is None:
+        return ModelError(
+            f"'{variant.name}' trains, and {source.file} holds no Keras model to train",
+            hint="Give the .keras or .h5 file, or choose post-training variants with --quick.",
+        )
+    if variant.passes and source.task is None:
+        return DataError(
+            f"'{variant.name}' trains, and no data were given",
+            hint="Give them with --data, or choose post-training variants with --quick.",
+        )
+    if options is not None and (options.equalize or options.correct_bias) and source.model is None:
+        return ModelError(
+            f"'{variant.name}' equalises or corrects biases, and {source.file} holds no Keras model",
+            hint="Give the .keras or .h5 file.",
+        )
+    if options is not None and options.scheme in CALIBRATED and not source.calibrates:
+        return DataError(
+            f"'{variant.name}' needs samples to calibrate with, and no data were given",
+            hint="Give --data DATA, or --calibration-data FILE.npz (array 'images'), or choose --variant float32, "
+            "float16, drq_w8.",
+        )
+    return None
