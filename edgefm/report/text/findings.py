@@ -219,7 +219,7 @@ def _best(facts: Facts) -> Advice | None:
         if model is not exact and model.quality and not exact.quality.bare and overlap(model.quality, exact.quality)
     ]
     if rivals:
-        why += f"; the intervals of {_count(len(rivals), 'other')} reach it"
+        why += f"; the intervals of {_count(len(rivals), 'other')} overlap with it"
     return Advice(need=f"{word.title()} {measure.word}", model=exact.name, why=why)
 
 
