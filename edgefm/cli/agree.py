@@ -45,7 +45,7 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 @click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
-@click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write agreement.json, .png and .svg here.")
+@click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Folder for agreement.json, .png and .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print agreement.json.")
 def command(
     model: Path,
@@ -196,7 +196,7 @@ _ARITHMETIC = {
     "dynamic": "integer weights, float activations",
 }
 _UNITS = {
-    "levels": "differences in quantisation levels of the output; limit: on them (and on the values that differ at all)",
+    "levels": "quantisation levels by which outputs differ; limit: largest allowed (share of values that may differ)",
     "relative": "differences as a share of the output's largest value",
 }
 

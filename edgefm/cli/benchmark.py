@@ -116,7 +116,7 @@ def command(
             if refused:
                 raise click.UsageError(
                     f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} for files; "
-                    "a run knows its data, and its models bring their contracts"
+                    "a run has its own data and contracts"
                 )
             protocol = benchmark_protocol(
                 target=target,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Folder that holds the four files; searched and fetched without it. [env: EDGEFM_DATA_DIR]",
+    help="Folder of the four files; without it they are searched for, then downloaded.  [env: EDGEFM_DATA_DIR]",
 )
 _json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 

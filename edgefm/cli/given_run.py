@@ -49,7 +49,7 @@ def given_run(
     names |= {"--data" if name == "where" else f"--{name.replace('_', '-')}": value for name, value in data.items()}
     given = [name for name, value in names.items() if value]
     if given:
-        raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run knows its own")
+        raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run has its own")
     return named_run(source)
 
 

@@ -76,7 +76,7 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     if reasons:
         render.table(reasons, headers=["layer", "pass", "applies", "what it does, or why it does nothing"])
     for name, reason in found.refused.items():
-        click.echo(f"{name} refuses the model as a whole: {reason}")
+        click.echo(f"{name} cannot be applied to this model: {reason}")
 
 
 def _metadata(found: Inspection) -> None:

@@ -104,7 +104,7 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     rows = [_row(variant, measured) for variant in report["variants"]]
     headers = ["variant", "size", "gzip", "of float32", "max diff", "same top 1"]
     headers += [_quality_header(report), "loss"] if measured else []
-    render.table(rows, headers=[*headers, "gates", "s"], right=[name for name in headers if name != "variant"] + ["s"])
+    render.table(rows, headers=[*headers, "checks", "s"], right=[name for name in headers if name != "variant"] + ["s"])
     parity = report["parity"]
     click.echo(f"max diff and same top 1: outputs against the given model on {parity['images']} samples")
     for one in report["skipped"]:
@@ -126,7 +126,7 @@ def _row(variant: dict[str, Any], measured: bool) -> list[str]:
     if measured:
         row += ["-", "-"] if found is None else [_quality(found), _loss(found)]
     held = gates(variant)
-    return [*row, f"{sum(held)} of {len(held)} held" if held else "-", f"{variant['seconds']:.1f}"]
+    return [*row, f"{sum(held)} of {len(held)} passed" if held else "-", f"{variant['seconds']:.1f}"]
 
 
 def _quality_header(report: dict[str, Any]) -> str:

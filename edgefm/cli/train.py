@@ -45,7 +45,7 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
     metavar="DATA",
     help="A .npz, a folder of class folders, TFRecord files, or module:function.  [default: Fashion-MNIST]",
 )
-@click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that says what is in TFRecord files.")
+@click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
 @click.option("--resume", is_flag=True, help="Continue a stopped training.")

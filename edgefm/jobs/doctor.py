@@ -299,14 +299,14 @@ def _probe_elsewhere(module: str, python: Path) -> Probed:
     try:
         return Probed.from_json(json.loads(lines[-1]))
     except (ValueError, TypeError, KeyError):
-        return Probed(reason=f"{python} gives no answer of edgefm's: {lines[-1][:100]}")
+        return Probed(reason=f"{python} gave an unexpected answer: {lines[-1][:100]}")
 
 
 def gpus() -> Iterator[Finding]:
     """Yield NVIDIA's graphics processors as nvidia-smi names them, or why there is none."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        yield Finding(name="NVIDIA GPU", found=None, reason="nvidia-smi is not here: no NVIDIA driver is installed")
+        yield Finding(name="NVIDIA GPU", found=None, reason="nvidia-smi is not found: no NVIDIA driver is installed")
         return
     query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:

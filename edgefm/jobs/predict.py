@@ -198,5 +198,5 @@ def _contract(model: Path) -> Contract:
             f"{model} has no class names: its contract lists none", hint="Measure it with: edgefm benchmark"
         )
     if len(contract.input.shape) != 4:
-        raise ModelError(f"{model} takes no picture: its input has shape {contract.input.shape}")
+        raise ModelError(f"{model} does not take pictures: its input has shape {contract.input.shape}")
     return contract

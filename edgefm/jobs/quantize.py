@@ -136,7 +136,7 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
         ]
         samples = next((entry["validation"]["samples"] for entry in self.report["variants"] if entry["validation"]), 0)
         quality = f"quality (validation, n = {samples:,})" if samples else "quality"
-        headers = ["variant", "KB", "of float32", "largest difference", quality, "gates held"]
+        headers = ["variant", "KB", "of float32", "largest difference", quality, "checks passed"]
         skipped = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
         return html.table(rows, headers) + "".join(skipped)
 

@@ -302,7 +302,7 @@ def test_predict_rejects_a_model_of_no_classes(model: Path, dataset: Dataset, tm
     path = tmp_path / "model.tflite"
     path.write_bytes(model.read_bytes())
     contract_of(path, labels=()).write(tmp_path)
-    with pytest.raises(ModelError, match="tells no classes"):
+    with pytest.raises(ModelError, match="has no class names"):
         predict([save(some(dataset.test, 1)[0], tmp_path / "picture.png")], model=path)
 
 

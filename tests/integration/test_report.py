@@ -514,7 +514,7 @@ def test_skipped_variants_and_broken_gates_are_on_the_page(tmp_path: Path) -> No
     path.write_text(json.dumps(value))
     out = write(made).parent
     text = " ".join(_Page((out / "index.html").read_text(encoding="utf-8")).text.split())
-    assert "broken: loss of accuracy on validation of pruned80_qat_int8." in text
+    assert "failed: loss of accuracy on validation of pruned80_qat_int8." in text
     assert "slim50_qat_int8no data were given" in text
     summary = json.loads((out / "report.json").read_text())
     assert summary["skipped"] == value["skipped"]

@@ -197,7 +197,7 @@ def test_a_runtime_under_another_interpreter_is_asked_there(
         pytest.param("exec sleep 20", "gave no answer in 0.3 s", id="hangs"),
         pytest.param("echo 'No module named numpy' >&2; exit 1", "exit code 1: No module named numpy", id="fails"),
         pytest.param("exit 0", "exit code 0: no answer", id="silent"),
-        pytest.param("echo hello", "no answer of edgefm's: hello", id="babbles"),
+        pytest.param("echo hello", "gave an unexpected answer: hello", id="babbles"),
     ],
 )
 def test_another_interpreter_that_does_not_answer_is_the_reason(
