@@ -1,8 +1,8 @@
 """What results show in a notebook: the figures that their command prints, not the verdict alone."""
 
 from edgefm.comparison.aspects import BETTER, SAME, Aspect
-from edgefm.comparison.compare import Comparison, Pair
-from edgefm.comparison.gate import BROKEN, HELD, Check, Gate
+from edgefm.comparison.compare import ComparisonResult, ModelPair
+from edgefm.comparison.gate import BROKEN, HELD, GateResult, LimitCheck
 from edgefm.jobs.agree import AgreementResult
 from edgefm.jobs.compress import AppliedPass, CompressionResult
 from edgefm.recipes import Prune, Slim
@@ -29,10 +29,10 @@ def test_comparison_shows_both_figures_the_difference_and_p() -> None:
         details={"unit": "%", "higher_is_better": True},
     )
     size = Aspect(name="size_bytes", first=200_000, second=200_000, verdict=SAME, difference=Estimate(1.0, 1.0, 1.0))
-    comparison = Comparison(
+    comparison = ComparisonResult(
         first="record",
         second="record",
-        pairs=(Pair(first="a", second="b", aspects=(latency, quality, size)),),
+        pairs=(ModelPair(first="a", second="b", aspects=(latency, quality, size)),),
         differences=(),
         forced=False,
         tests=2,
@@ -46,11 +46,11 @@ def test_comparison_shows_both_figures_the_difference_and_p() -> None:
 
 
 def test_gate_shows_the_figure_beside_its_limit() -> None:
-    held = Check(model="int8", key="size_bytes", limit=460_000, state=HELD, value=446_066)
-    broken = Check(
+    held = LimitCheck(model="int8", key="size_bytes", limit=460_000, state=HELD, value=446_066)
+    broken = LimitCheck(
         model="int8", key="p50_ratio", limit=0.6, state=BROKEN, value=0.7, low=0.65, high=0.75, reason="too slow"
     )
-    page = Gate(record="record.json", baseline="float32", checks=(held, broken))._repr_html_()
+    page = GateResult(record="record.json", baseline="float32", checks=(held, broken))._repr_html_()
     for text in ("446,066 bytes", "at most 460,000 bytes", "0.65 to 0.75", "too slow", "against float32"):
         assert text in page, text
 

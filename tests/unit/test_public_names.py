@@ -32,7 +32,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model", "model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
         | {"temperature", "run"},
-        set(),
+        {"data"},
     ),
     "quantize": (Run.quantize, {"recipe_name": "recipe", "no_fold": "fold"}, {"source", *BRINGING}, {"data_dir"}),
     "benchmark": (edgefm.benchmark, {"what": "models"}, DATA, {"data", "protocol"}),
