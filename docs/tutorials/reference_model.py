@@ -3,8 +3,8 @@
 #
 # This tutorial trains the reference model, the Enhanced CNN, on pictures of Fashion-MNIST, writes TFLite files of it,
 # measures them and puts one into a folder for an app. On two cores it takes about a minute with the small numbers
-# below, about 25 minutes with the full ones. The command line stands beside each step; both do the same work in the
-# same run folder.
+# below, about 25 minutes with the full ones. The command line stands beside each step; both do the same work in
+# the same run folder.
 #
 # {download}`Download this page as a script <reference_model.py>`. Editors such as VS Code and Jupytext open it as a
 # notebook.

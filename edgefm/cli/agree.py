@@ -29,20 +29,20 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 @click.argument("model", type=_PATH, metavar="MODEL.tflite")
 @click.option("--runtime", multiple=True, help="Only this one, e.g. litert or litert:builtin; repeatable.")
 @click.option("--target", multiple=True, help="Beside this machine; repeatable. 'all': all but ssh, adb and cortex-m.")
-@click.option("-n", "--samples", type=click.IntRange(min=1), default=1000, show_default=True, help="Inputs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the samples, or random inputs.")
+@click.option("-n", "--samples", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of inputs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn samples or random inputs.")
 @click.option("--random", "chance", is_flag=True, help="Random inputs: no data, no accuracy.")
 @click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--data", "where", metavar="DATA", help="A .npz, class folders, TFRecords, or module:function.")
-@click.option("--spec", type=_PATH, default=None, help="JSON that says what is in TFRecord files.")
+@click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
     type=click.Choice(["classification", "regression", "reconstruction"]),
     default=None,
-    help="Of --data: what the model is for.  [default: what the labels say]",
+    help="With --data: task of the model.  [default: from the labels]",
 )
 @click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
-@click.option("--labels", type=_PATH, default=None, help="Of --data: class names, one a line.")
+@click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
 @click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write agreement.json, .png and .svg here.")
@@ -65,11 +65,11 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Run the same inputs through every runtime and kernel set that is here, and through TARGETS.
+    """Run the same inputs through every installed runtime and kernel set, and through TARGETS.
 
-    Kernels of one family must answer alike, within a few levels at most: a cell that leaves the tolerance of its
-    family is an alarm, told with the first layer that differs. Inputs are test images of Fashion-MNIST, or test
-    samples of DATA; random ones where the model takes no such images.
+    Kernels of one family must give the same outputs, to within a few quantisation levels. A cell outside the tolerance
+    of its family is an alarm; the first layer that differs is shown. Inputs are test images of Fashion-MNIST, or test
+    samples of DATA, or random where the model takes no such images.
     """
     from edgefm.jobs.agree import agree
     from edgefm.jobs.inspect import tflite_in

@@ -37,20 +37,22 @@ if TYPE_CHECKING:
 @click.option("--rounds-at-most", type=int, default=None, help="Greatest number of rounds.  [default: 45]")
 @click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
-@click.option("--data", "where", metavar="DATA", help="Of files: a .npz, class folders, TFRecords, or module:function.")
-@click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that says what is in TFRecord files.")
+@click.option(
+    "--data", "where", metavar="DATA", help="Model files: .npz, class folders, TFRecords, or module:function."
+)
+@click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
     type=click.Choice(["classification", "regression", "reconstruction"]),
     default=None,
-    help="Of --data: what the models are for.  [default: what the labels say]",
+    help="With --data: task of the models.  [default: from the labels]",
 )
 @click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
-@click.option("--labels", type=click.Path(path_type=Path), default=None, help="Of --data: class names, one a line.")
-@click.option("--mean", type=float, default=None, help="Of files without contract: input = (pixel - mean) / std.")
+@click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
+@click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
-@click.option("--latency-only", is_flag=True, help="Of files: measure no accuracy; needs no data.")
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Of files: folder for the record.")
+@click.option("--latency-only", is_flag=True, help="Model files: measure no accuracy; needs no data.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Model files: folder for the record.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 def command(
     what: tuple[Path, ...],
@@ -74,11 +76,12 @@ def command(
 ) -> int:
     """Measure TFLite files side by side: those of RUN (by default the latest run), or FILES.
 
-    Each turn of a model is a process of its own; one that crashes or hangs costs its row, not the others. A turn that
-    other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a phone
-    (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator (vela:ethos-u55-128). Accuracy is
-    that on the 10,000 test images of Fashion-MNIST, or the quality on the test samples of DATA (a tenth of each
-    class, where DATA names no test samples). A run gets a new step with the record, and its report.
+    Each turn of a model is a process of its own; if one crashes or hangs, the other models are still measured. A turn
+    that other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a
+    phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator
+    (vela:ethos-u55-128). Accuracy is that on the 10,000 test images of Fashion-MNIST, or the quality on the test
+    samples of DATA (a tenth of each class, where DATA names no test samples). A run gets a new step with
+    the record, and its report.
     """
     from edgefm.benchmarking import record
     from edgefm.comparison.subjects import is_model
@@ -157,7 +160,7 @@ def show(found: Mapping[str, Any]) -> None:
     reference = next((m["against_reference"]["reference"] for m in models if m["against_reference"]), None)
     click.echo(_measured_on(found))
     if reference is not None:
-        click.echo(f"ratio: time over that of {reference}, middle of the rounds")
+        click.echo(f"ratio: latency relative to {reference}, over the rounds")
     click.echo()
     measure = next((model["quality"] for model in models if model["quality"]), None)
     name = measure["name"] if measure else "accuracy"

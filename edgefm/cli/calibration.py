@@ -20,10 +20,10 @@ _COUNT = click.IntRange(min=1)
 
 @click.command(epilog=exit_codes("every check holds", "a check fails"))
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
-@click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="'images', and 'labels' if known.")
+@click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="'images', optionally 'labels'.")
 @click.option("--calibration-images", type=_COUNT, default=256, show_default=True, help="Samples that would be used.")
 @click.option("--images", type=_COUNT, default=1000, show_default=True, help="Validation samples to measure on.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of calibration samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn calibration samples.")
 @data_options
 @click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
 @click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write here.  [default: RUN/calibration]")
@@ -43,8 +43,8 @@ def command(
 ) -> int:
     """Check the calibration data of a run's model, or of a MODEL of your own, before it is quantised.
 
-    Looks at range, dtype and variety of the samples, at what the ranges that they set cut off of validation samples,
-    and measures int8 files calibrated by 16, 32, … 1,024 of them.
+    Checks range, dtype and variety of the samples, and how many validation values their ranges clip; measures int8
+    files calibrated with 16, 32, … 1,024 of them.
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts

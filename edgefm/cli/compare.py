@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--model", metavar="NAME", default=None, help="Of records: compare this model alone.")
+@click.option("--model", metavar="NAME", default=None, help="Records: compare only this model.")
 @click.option(
     "--margin-latency",
     type=float,
     default=0.0,
     metavar="PERCENT",
-    help="Slower by this much does no harm.  [default: 0]",
+    help="Accept this much more latency.  [default: 0]",
 )
 @click.option(
     "--margin-accuracy",
     type=float,
     default=0.0,
     metavar="POINTS",
-    help="A loss of so many points does no harm; of a quality that is no share, in its own unit.  [default: 0]",
+    help="Accept this loss; for a quality that is not a percentage, in its own unit.  [default: 0]",
 )
 @click.option(
-    "--margin-size", type=float, default=0.0, metavar="PERCENT", help="Larger by this much does no harm.  [default: 0]"
+    "--margin-size", type=float, default=0.0, metavar="PERCENT", help="Accept this much more size.  [default: 0]"
 )
 @click.option("--no-latency", is_flag=True, help="Compare sizes and quality alone.")
-@click.option("--force", is_flag=True, help="Compare latencies of different environments in spite of that.")
+@click.option("--force", is_flag=True, help="Compare latencies even if the environments differ.")
 @click.option(
     "--correction",
     type=click.Choice(["holm", "none"]),
     default="holm",
     show_default=True,
-    help="Several tests: keep one false alarm among them all to 5 %, or each to 5 %.",
+    help="Several tests: limit any false alarm among them to 5 % (holm), or each test's (none).",
 )
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
@@ -109,12 +109,12 @@ def show(found: ComparisonResult) -> None:
 
     click.echo(f"A: {found.first}\nB: {found.second}")
     if found.differences:
-        told = "compared in spite of" if found.forced else "latencies are not compared, because of"
-        click.secho(f"\n{told} different environments:", fg="yellow")
+        told = "compared although" if found.forced else "latencies are not compared, because"
+        click.secho(f"\n{told} the environments differ:", fg="yellow")
         for one in found.differences:
             click.echo(f"  {one.what}: A {one.first}, B {one.second}. {one.remedy}")
         if not found.forced:
-            click.echo("  Or compare the rest alone with --no-latency, or all in spite of it with --force.")
+            click.echo("  Or compare the rest with --no-latency, or everything with --force.")
     click.echo()
     rows = [row for pair in found.pairs for row in _rows(pair)]
     render.table(rows, headers=["model", "what", "A", "B", "B is"], right=("A", "B"))

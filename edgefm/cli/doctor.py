@@ -30,6 +30,8 @@ def command(data_dir: Path | None, json_: bool) -> None:
     _print_environment(diagnosis.environment)
     _print_findings("Runs models", diagnosis.runtimes)
     _print_findings("Targets", diagnosis.targets)
+    if diagnosis.plugins:
+        _print_findings("Plug-ins", diagnosis.plugins)
     _print_findings("Trains models (Keras backends)", diagnosis.backends)
     _print_findings("GPU", diagnosis.gpus)
     _print_findings("Data", [diagnosis.data])
@@ -46,7 +48,7 @@ def _print_environment(environment: dict[str, Any]) -> None:
             "system": environment["os"],
             "python": environment["python"],
             "processor": f"{environment['cpu']}, {environment['cores']} cores usable",
-            "instructions": ", ".join(features) or "not told by this system",
+            "instructions": ", ".join(features) or "unknown: this system does not say",
             "governor": governor if isinstance(governor, str) else f"unknown: {governor['reason']}",
             "memory": f"{environment['memory_bytes'] / 1e9:.1f} GB",
             "versions": ", ".join(f"{name} {given}" for name, given in environment["versions"].items()),

@@ -30,8 +30,8 @@ _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checke
     "--budget", type=click.Path(path_type=Path), default=Path("budget.toml"), show_default=True, help="The limits."
 )
 @click.option("--baseline", metavar="RECORD", default=None, help="Run or record that ratios and drops refer to.")
-@click.option("--force", is_flag=True, help="Take a baseline of another machine or other settings.")
-@click.option("--junit", type=click.Path(path_type=Path), default=None, help="Write JUnit XML, a test case a limit.")
+@click.option("--force", is_flag=True, help="Accept a baseline of another machine or other settings.")
+@click.option("--junit", type=click.Path(path_type=Path), default=None, help="Write JUnit XML, a test case per limit.")
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

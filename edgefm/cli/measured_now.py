@@ -13,28 +13,30 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
-    click.option("--target", default=None, help="Of files: where to measure, see: edgefm doctor.  [default: host]"),
-    click.option("--runtime", default=None, help="Of files: runtime, see: edgefm doctor.  [default: the target's]"),
-    click.option("--threads", type=int, default=None, help="Of files: threads of the runtime.  [default: 1]"),
-    click.option("--rounds", type=int, default=None, help="Of files: least number of rounds.  [default: 15]"),
-    click.option("--rounds-at-most", type=int, default=None, help="Of files: greatest number.  [default: 45]"),
-    click.option("--data-dir", type=_PATH, default=None, help="Of files: folder of the Fashion-MNIST files."),
-    click.option("--data", "where", metavar="DATA", help="Of files: as edgefm benchmark takes it."),
-    click.option("--spec", type=_PATH, default=None, help="Of --data: JSON that says what is in TFRecord files."),
+    click.option("--target", default=None, help="Model files: where to measure, see: edgefm doctor.  [default: host]"),
+    click.option("--runtime", default=None, help="Model files: runtime, see: edgefm doctor.  [default: the target's]"),
+    click.option("--threads", type=int, default=None, help="Model files: threads of the runtime.  [default: 1]"),
+    click.option("--rounds", type=int, default=None, help="Model files: least number of rounds.  [default: 15]"),
+    click.option("--rounds-at-most", type=int, default=None, help="Model files: greatest number.  [default: 45]"),
+    click.option("--data-dir", type=_PATH, default=None, help="Model files: folder of the Fashion-MNIST files."),
+    click.option("--data", "where", metavar="DATA", help="Model files: as edgefm benchmark takes it."),
+    click.option("--spec", type=_PATH, default=None, help="With --data: JSON that describes the TFRecord files."),
     click.option(
         "--task",
         type=click.Choice(["classification", "regression", "reconstruction"]),
         default=None,
-        help="Of --data: what the models are for.",
+        help="With --data: task of the models.",
     ),
     click.option(
-        "--quality", metavar="NAME", default=None, help="Of files: accuracy, top5, auc, mse, module:function."
+        "--quality", metavar="NAME", default=None, help="Model files: accuracy, top5, auc, mse, module:function."
     ),
-    click.option("--labels", type=_PATH, default=None, help="Of --data: class names, one a line."),
-    click.option("--mean", type=float, default=None, help="Of files without contract: input = (pixel - mean) / std."),
+    click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line."),
+    click.option(
+        "--mean", type=float, default=None, help="Model files: input = (pixel - mean) / std, without a contract."
+    ),
     click.option("--std", type=float, default=None, help="See --mean."),
-    click.option("--latency-only", is_flag=True, help="Of files: measure no accuracy; needs no data."),
-    click.option("--out", type=_PATH, default=None, help="Of files: folder for the record."),
+    click.option("--latency-only", is_flag=True, help="Model files: measure no accuracy; needs no data."),
+    click.option("--out", type=_PATH, default=None, help="Model files: folder for the record."),
 )
 
 

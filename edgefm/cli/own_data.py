@@ -18,16 +18,16 @@ _OPTIONS = (
     click.option(
         "--data", "where", metavar="DATA", help="A .npz, a folder of class folders, TFRecord files, or module:function."
     ),
-    click.option("--spec", type=_PATH, default=None, help="JSON that says what is in TFRecord files."),
+    click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files."),
     click.option(
         "--task",
         type=click.Choice(["classification", "regression", "reconstruction"]),
         default=None,
-        help="What the model is for.  [default: what the labels say]",
+        help="Task of the model.  [default: from the labels]",
     ),
     click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function."),
-    click.option("--labels", type=_PATH, default=None, help="Class names, one a line."),
-    click.option("--value-range", metavar="LO,HI", default=None, help="What the model takes for pixels 0 to 255."),
+    click.option("--labels", type=_PATH, default=None, help="Text file of class names, one per line."),
+    click.option("--value-range", metavar="LO,HI", default=None, help="Input range of the model for pixels 0 to 255."),
     click.option("--trust", is_flag=True, help="Run code that the model or data hold (Lambda layers, pickled arrays)."),
 )
 

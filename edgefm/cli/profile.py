@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from edgefm.profiling.result import ProfiledOperator, ProfileResult, SumCheck
 
 _LIMITS = {
-    "compute": "at least half of the peak's speed",
+    "compute": "at least half of the machine's peak",
     "memory": "at least half of the bandwidth for arrays of its size",
-    "call": "at least half of its time is what any operator takes",
+    "call": "at least half of its time is the overhead of any operator",
     "kernel": "none of these explains half of its time: the kernel does not suit its shape",
     "elided": "takes less than its bytes need: done inside another operator, or not at all",
 }
@@ -41,8 +41,8 @@ _LIMITS = {
     show_default=True,
     help="Time operators one by one, or differences of prefixes of the model.",
 )
-@click.option("--rounds", type=int, default=None, help="Turns of each cut model, interleaved.  [default: 9]")
-@click.option("--seconds", type=float, default=None, help="A cut model that hangs for so long is ended.  [default: 60]")
+@click.option("--rounds", type=int, default=None, help="Exact number of rounds of every operator.  [default: 9]")
+@click.option("--seconds", type=float, default=None, help="Time limit of each cut model.  [default: 60]")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for profile.json, .png and .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole profile as JSON, raw samples included.")
 def command(
@@ -52,7 +52,7 @@ def command(
 
     Each operator is cut out of the file and timed by itself, beside the whole model; the sum is checked against the
     whole. Where it is off by more than 10 %, differences of ever longer prefixes of the model are taken instead. The
-    machine's peak is measured on the spot with the same runtime.
+    machine's peak is measured at the same time, with the same runtime.
     """
     from edgefm.jobs.profile import profile, write_profile
 
@@ -108,7 +108,7 @@ def _checks(found: ProfileResult) -> Iterator[str]:
     last = found.check
     if len(found.checks) > 1:
         yield (
-            "so operators that stand apart in the file are not apart in the runtime: the table shows differences of "
+            "so the runtime does not run the operators of the file one by one: the table shows differences of "
             "prefixes, which add up to the whole by construction"
         )
     if last is not None and not last.holds and not last.missing:

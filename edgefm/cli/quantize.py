@@ -23,11 +23,11 @@ _PATH = click.Path(path_type=Path)
 )
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
 @click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="See edgefm recipes list.  [default: default]")
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Repeatable; instead of a recipe.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Variant, instead of a recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Post-training variants only: nothing is trained.")
 @click.option("--calibration-images", type=int, default=None, help="Samples that set int8 ranges.  [default: 256]")
-@click.option("--seed", type=int, default=None, help="Of calibration samples and fine-tuning.  [default: 0]")
-@click.option("--no-fold", is_flag=True, help="Leave batch normalisation as it is.")
+@click.option("--seed", type=int, default=None, help="Seed of sampling and fine-tuning.  [default: 0]")
+@click.option("--no-fold", is_flag=True, help="Do not fold batch normalisation.")
 @data_options
 @click.option("--calibration-data", type=_PATH, default=None, help="MODEL without --data: .npz with an array 'images'.")
 @click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
@@ -50,7 +50,7 @@ def command(
     """Compress a run's model (by default the latest run's), or a MODEL of your own, and write TFLite files.
 
     MODEL is a Keras .keras or .h5 file, a SavedModel folder, or a float .tflite (which cannot be trained: --quick).
-    It is brought into a run of its own, where edgefm benchmark and edgefm report find it.
+    It gets a run of its own, for edgefm benchmark and edgefm report.
 
     \b
     What the names of variants mean:

@@ -32,14 +32,14 @@ def list_(as_json: bool) -> None:
         widths=(None, 34, 50),
     )
     click.echo(
-        "\nuse one with: edgefm quantize --recipe NAME; begin your own with: edgefm recipes show NAME > mine.json"
+        "\nuse a recipe with: edgefm quantize --recipe NAME; start your own with: edgefm recipes show NAME > mine.json"
     )
 
 
 @command.command(epilog=_exit_codes)
 @click.argument("recipe", metavar="NAME|FILE")
 def show(recipe: str) -> None:
-    """Print a recipe as JSON, every default spelt out: a file of your own to begin with."""
+    """Print a recipe as JSON, with every default: a start for a file of your own."""
     from edgefm.recipes.files import load
 
     render.as_json(load(recipe).to_json())

@@ -52,9 +52,9 @@ def command(
 ) -> int:
     """Measure what int8 costs in each layer of a run's model, or of a MODEL of your own.
 
-    Each layer is rounded by itself: its weights only, then its activations only. With --accuracy-drop-at-most, the
-    layers that hurt most stay float32, one after the other, until the stated quality holds on the validation
-    samples; the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
+    Each layer is quantised by itself: its weights only, then its activations only. With --accuracy-drop-at-most, the
+    layers that lose most stay float32, one after the other, until the limit holds on the validation samples;
+    the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts

@@ -25,14 +25,18 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 )
 @click.option("--preset", "preset_name", default=None, help="quick, standard or paper.  [default: standard]")
 @click.option("--epochs", type=int, default=None, help="Passes over the training split.")
-@click.option("--batch-size", type=int, default=None, help="Images a step.")
+@click.option("--batch-size", type=int, default=None, help="Images per step.")
 @click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
-@click.option("--seed", type=int, default=None, help="Of weights, order, augmentation, dropout.  [default: 0]")
+@click.option("--seed", type=int, default=None, help="Seed of weights, order, augmentation, dropout.  [default: 0]")
 @click.option(
-    "--teacher", "teachers", multiple=True, metavar="RUN_OR_FILE", help="Learn its answers too; several are averaged."
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="RUN_OR_FILE",
+    help="Teacher to distil from; several are averaged.",
 )
-@click.option("--distillation-weight", type=float, default=None, help="Of the teachers, 0 to 1.  [default: 0.7]")
-@click.option("--temperature", type=float, default=None, help="That softens the teachers' answers.  [default: 2]")
+@click.option("--distillation-weight", type=float, default=None, help="Weight of the teachers, 0 to 1.  [default: 0.7]")
+@click.option("--temperature", type=float, default=None, help="Softens the teachers' outputs.  [default: 2]")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
 @click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)}.  [default: float32]")
 @click.option(
@@ -44,7 +48,7 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that says what is in TFRecord files.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
-@click.option("--resume", is_flag=True, help="Go on with a stopped training.")
+@click.option("--resume", is_flag=True, help="Continue a stopped training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     model: str | None,

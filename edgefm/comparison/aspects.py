@@ -254,7 +254,7 @@ def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin
         figures.append(
             Aspect(
                 name="peak_memory_bytes", first=peaks[0], second=peaks[1], verdict=NOT_JUDGED,
-                reason="one peak says too little of the next",
+                reason="one peak is no basis for a comparison: peaks differ from process to process",
             )
         )  # fmt: skip
     return figures

@@ -121,7 +121,7 @@ def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
     for name in value:
         if name not in _TOP:
             # A limit that stands outside of a table is the commonest slip.
-            hint = 'Limits stand below [models."NAME"].' if name in KEYS else f"Allowed: {', '.join(_TOP)}."
+            hint = 'Limits go below [models."NAME"].' if name in KEYS else f"Allowed: {', '.join(_TOP)}."
             raise _unknown(f"{where}: unknown key '{name}'", name, _TOP, hint)
     baseline, strict = value.get("baseline"), value.get("strict", False)
     if baseline is not None and (not isinstance(baseline, str) or not baseline):
@@ -132,7 +132,7 @@ def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
         raise BudgetError(f"{where}: strict must be true or false, not {strict!r}")
     tables = value.get("models", {})
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
-        raise BudgetError(f"{where}: limits must stand in tables, one for each model or pattern", hint=_example())
+        raise BudgetError(f"{where}: limits must be in tables, one for each model or pattern", hint=_example())
     limits = tuple(
         Limit(models=name, key=key, value=_checked(f'{where}, [models."{name}"]', key, limit))
         for name, table in tables.items()

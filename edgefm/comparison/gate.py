@@ -149,7 +149,7 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
         rows = [row for name, row in subject.rows.items() if _matches(name, limit.models)]
         if not rows:
             names = ", ".join(subject.rows)
-            reason = f"no model of the record is called so; it has {names}"
+            reason = f"the record has no such model; it has {names}"
             checks.append(
                 LimitCheck(model=limit.models, key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
             )
@@ -171,7 +171,7 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
                 verdict = _alone(row, limit, strict=budget.strict)
             checks.append(verdict)
     if any(check.key == "p50_us" for check in checks):
-        notes.append("p50_us is a time of one machine: on another it says nothing; p50_ratio does")
+        notes.append("p50_us holds for one machine only; p50_ratio can be compared between machines")
     if force:
         notes += [
             f"forced: the baseline's {difference.what} is {difference.first}, here {difference.second}"
@@ -226,7 +226,7 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
             None,
         )
         return _unchecked(
-            row, limit, reason or f"the record holds no {key}: measure with a runtime or target that tells it"
+            row, limit, reason or f"the record holds no {key}: measure with a runtime or target that reports it"
         )
     value, mode, _ = figures[key]
     return _exact(row, limit, value, reason=None if mode == "measured" else mode)
@@ -274,7 +274,7 @@ def _against_baseline(
         what = [item.what for item in (*between, *differences.row_differences(base, row))]
         if what:
             return _unchecked(
-                row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares nevertheless)"
+                row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares anyway)"
             )
     compared = aspects.latency_comparison(base, row, paired=baseline is None)
     return _by_interval(row, limit, compared.round_ratio, strict=budget.strict, few=compared.verdict == TOO_FEW)

@@ -26,7 +26,7 @@ class ModelPicture:
 
     Attributes:
       pixels: uint8 [height, width, channels].
-      inverted: whether its levels were turned round: 255 - level.
+      inverted: whether its brightness was inverted: 255 - level.
     """
 
     pixels: NDArray[np.uint8]
@@ -86,7 +86,7 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
-        raise missing_extra("Pillow", "report") from None
+        raise missing_extra("Pillow", "pictures") from None
     if isinstance(source, Path) and not source.is_file():
         what = "is a folder" if source.is_dir() else "does not exist"
         raise DataError(f"the picture {source} {what}", hint="Give picture files, such as a PNG or a JPEG.")

@@ -221,7 +221,7 @@ def qat(
     trust: bool = False,
     progress: Progress | bool | None = None,
 ) -> CompressionResult:
-    """Return a model trained with int8 in mind, and its int8 file: `compress` with one pass, by default `Qat()`."""
+    """Return a model after quantisation-aware training, and its int8 file: `compress` with one pass, `Qat()`."""
     passes = [Qat() if recipe is None else recipe]
     return compress(
         model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -10,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from edgefm.runtimes.probe import PROBE, Probed, probe
 
 # Keras backend -> extra that installs it.
 BACKENDS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
+# Extras for work on edgefm itself: shown where its source is.
+_FOR_DEVELOPERS = frozenset({"dev", "docs"})
+_SOURCE = Path(__file__).parents[2] / "pyproject.toml"
+# Extras that cannot be installed beside the others (they need another numpy).
+_APART = frozenset({"tflite-runtime"})
 _NVIDIA_SMI_SECONDS = 5.0
 _PROBE_SECONDS = 20.0
 
@@ -68,6 +74,7 @@ class Diagnosis:
       targets: where models are run or estimated; a board is known only by its address, so `ssh` says what it needs.
       backends: what trains models.
       gpus: NVIDIA's graphics processors, or one finding with the reason why there is none.
+      plugins: runtimes, targets and passes of other packages.
       data: Fashion-MNIST's place; its content is not verified here.
     """
 
@@ -77,6 +84,7 @@ class Diagnosis:
     targets: tuple[Finding, ...]
     backends: tuple[Finding, ...]
     gpus: tuple[Finding, ...]
+    plugins: tuple[Finding, ...]
     data: Finding
 
     def to_json(self) -> dict[str, Any]:
@@ -84,24 +92,19 @@ class Diagnosis:
         return asdict(self)
 
     def _repr_html_(self) -> str:
-        groups: dict[str, Sequence[Finding]] = {
-            "runtime": self.runtimes,
-            "target": self.targets,
-            "backend": self.backends,
-            "GPU": self.gpus,
-            "data": [self.data],
-            "extra": self.extras,
-        }
-        rows = [
-            [kind, finding.name, finding.found or "no", "" if finding.found else _missing(finding)]
-            for kind, findings in groups.items()
-            for finding in findings
+        findings = [
+            *self.runtimes,
+            *self.targets,
+            *self.plugins,
+            *self.backends,
+            *self.gpus,
+            self.data,
+            *self.extras,
         ]
-        return html.table(rows, ["kind", "name", "found", "what is missing, and what to do"])
-
-
-def _missing(finding: Finding) -> str:
-    return ". ".join(text.rstrip(".") for text in (finding.reason, finding.remedy) if text)
+        rows = [
+            [finding.name, finding.found or "no", finding.reason or "", finding.remedy or ""] for finding in findings
+        ]
+        return html.table(rows, ["what", "found", "reason", "remedy"])
 
 
 def doctor(*, data_dir: PathLike | None = None) -> Diagnosis:
@@ -117,6 +120,7 @@ def doctor(*, data_dir: PathLike | None = None) -> Diagnosis:
         targets=tuple(targets()),
         backends=tuple(_backend(name, extra) for name, extra in BACKENDS.items()),
         gpus=tuple(gpus()),
+        plugins=tuple(plugin_findings()),
         data=_data(None if data_dir is None else as_path(data_dir, "data_dir")),
     )
 
@@ -125,9 +129,12 @@ def extras() -> Iterator[Finding]:
     """Yield edgefm itself and each of its extras, with the packages that are missing or do not fit."""
     metadata = importlib.metadata.metadata("edgefm")
     for extra in ("", *(metadata.get_all("Provides-Extra") or ())):
-        if extra == "dev":
+        if extra in _FOR_DEVELOPERS and not _SOURCE.is_file():
             continue
         name = f"edgefm[{extra}]" if extra else "edgefm"
+        if extra in _APART:
+            yield _apart(extra)
+            continue
         lacks, curable = _lacks(extra)
         if not lacks:
             yield Finding(name=name, found="complete")
@@ -140,6 +147,24 @@ def extras() -> Iterator[Finding]:
         )
 
 
+def _apart(extra: str) -> Finding:
+    """Return whether an extra that needs an environment of its own is there; it is the runtime of the same name."""
+    from edgefm import runtimes as known
+
+    name = f"edgefm[{extra}]"
+    try:
+        python = known.interpreter_of(extra)
+    except RecipeError as error:
+        return Finding(name=name, found=None, reason=error.message, remedy=error.hint)
+    module = known.RUNTIMES[extra]
+    probed = probe(module) if python is None else _probe_elsewhere(module, python)
+    if probed.version:
+        return Finding(name=name, found="complete" if python is None else f"complete, in {python}")
+    return Finding(
+        name=name, found=None, reason="it needs an environment of its own; see the runtime of this name above"
+    )
+
+
 def runtimes() -> Iterator[RuntimeFinding]:
     """Yield the known runtimes; each is loaded, where its workers would run, to see whether it works."""
     from edgefm import runtimes as known
@@ -149,6 +174,9 @@ def runtimes() -> Iterator[RuntimeFinding]:
             python = known.interpreter_of(name)
         except RecipeError as error:
             yield RuntimeFinding(name=name, found=None, reason=error.message, remedy=error.hint)
+            continue
+        if name in known.OF_TARGETS:
+            yield _of_target(name)
             continue
         told = probe(module) if python is None else _probe_elsewhere(module, python)
         yield RuntimeFinding(
@@ -161,6 +189,61 @@ def runtimes() -> Iterator[RuntimeFinding]:
         )
 
 
+def _of_target(name: str) -> RuntimeFinding:
+    """Return whether a runtime that belongs to a target can be used there."""
+    from edgefm import targets as known
+    from edgefm.runtimes.base import Unavailable
+
+    for kind in known.TARGETS:
+        try:
+            place = known.target(kind)
+            if name not in place.runtimes:
+                continue
+            usable = place.availability()
+        except EdgefmError:  # ssh is known only by its address
+            continue
+        if isinstance(usable, Unavailable):
+            return RuntimeFinding(name=name, found=None, reason=usable.reason, remedy=usable.remedy)
+        return RuntimeFinding(name=name, found=f"on the target {kind}")
+    raise AssertionError(f"no target has the runtime {name}")
+
+
+def plugin_findings() -> Iterator[Finding]:
+    """Yield the plug-ins of other packages: runtimes, targets and passes; why one is left out."""
+    from edgefm import runtimes, targets
+    from edgefm.core import plugins
+    from edgefm.recipes import plugins as passes
+    from edgefm.recipes.passes import PASSES
+
+    kinds: list[tuple[str, str, Iterable[str], tuple[str, ...]]] = [
+        ("runtime", runtimes.ENTRY_POINT_GROUP, runtimes.RUNTIMES, ("version", "availability", "load")),
+        ("target", targets.ENTRY_POINT_GROUP, targets.TARGETS, ("target",)),
+        ("pass", passes.ENTRY_POINT_GROUP, PASSES, ("RECIPE", "run")),
+    ]
+    for kind, group, own, needed in kinds:
+        left_out = {unusable.plugin: unusable.reason for unusable in plugins.of_taken_names(group, own)}
+        if kind == "pass":
+            left_out |= {unusable.plugin: unusable.reason for unusable in passes.unusable_passes()}
+        for plugin in dict.fromkeys([*plugins.plugins(group, own), *left_out]):
+            reason = left_out.get(plugin) or _broken(plugin.module, needed)
+            of_package = " ".join(part for part in (plugin.package, plugin.version) if part) or plugin.module
+            yield Finding(
+                name=f"{kind} {plugin.name}",
+                found=None if reason else of_package,
+                reason=f"{of_package}: {reason}" if reason else None,
+            )
+
+
+def _broken(module: str, needed: Iterable[str]) -> str | None:
+    """Return why a plug-in's module cannot be used, or None."""
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:  # another package's code: whatever is wrong with it is the reason
+        return f"{module} fails: {type(error).__name__}: {error}"
+    lacks = [name for name in needed if not hasattr(imported, name)]
+    return f"{module} has no {', '.join(lacks)}" if lacks else None
+
+
 def targets() -> Iterator[Finding]:
     """Yield the known kinds of targets: whether they can be used from here, and what their figures are worth."""
     from edgefm import targets as known
@@ -171,7 +254,7 @@ def targets() -> Iterator[Finding]:
             found = known.target(kind)
             usable = found.availability()
         except RecipeError as error:  # a place of its own: what can be said is how to name it
-            yield Finding(name=kind, found=f"by its address. {error.hint or ''}")
+            yield Finding(name=kind, found=f"named by its address. {error.hint or ''}")
             continue
         except EdgefmError as error:
             yield Finding(name=kind, found=None, reason=error.message, remedy=error.hint)
@@ -180,7 +263,7 @@ def targets() -> Iterator[Finding]:
             yield Finding(name=kind, found=None, reason=f"it fails: {type(error).__name__}: {error}")
             continue
         if isinstance(usable, Unavailable):
-            yield Finding(name=kind, found=None, reason=usable.reason)
+            yield Finding(name=kind, found=None, reason=usable.reason, remedy=usable.remedy)
             continue
         runs = ", ".join(found.runtimes) if kind != "host" and found.runtimes else "nothing is run"
         yield Finding(name=kind, found=f"{found.mode}" if kind == "host" else f"{found.mode}; {runs}")
@@ -279,10 +362,10 @@ def _lacks(extra: str) -> tuple[list[str], bool]:
         if (of_extra.group(1) if of_extra else "") != extra:
             continue
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
-            if not extra:
-                continue  # edgefm itself needs it on other machines only; an extra cannot be had without it
-            lacks.append(f"{requirement.name} is not for this Python: {_condition(str(requirement.marker))}")
-            curable = False
+            if extra:  # without one it is needed elsewhere alone
+                condition = _condition(str(requirement.marker))
+                lacks.append(f"{requirement.name} is not for this Python or system: {condition}")
+                curable = False
         elif requirement.name == "edgefm":
             for inner in sorted(requirement.extras):
                 more, inner_curable = _lacks(inner)

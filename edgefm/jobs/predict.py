@@ -40,7 +40,7 @@ class Prediction:
     Attributes:
       picture: the file.
       top: the most probable classes, best first.
-      inverted: whether the picture's levels were turned round first, as it has a light background.
+      inverted: whether the picture's brightness was inverted first, because its background is light.
     """
 
     picture: Path
@@ -190,11 +190,13 @@ def _contract(model: Path) -> Contract:
     contract = contracts.read(model)
     if contract is None:
         raise ModelError(
-            f"{model} has no {contracts.FILE_NAME} beside it, which says how pixels go in and what comes out",
+            f"{model} has no {contracts.FILE_NAME} beside it, which describes its input and output",
             hint="Copy it along with the model; edgefm quantize writes one beside each file.",
         )
     if not contract.labels:
-        raise ModelError(f"{model} tells no classes: its contract names none", hint="Measure it with: edgefm benchmark")
+        raise ModelError(
+            f"{model} has no class names: its contract lists none", hint="Measure it with: edgefm benchmark"
+        )
     if len(contract.input.shape) != 4:
         raise ModelError(f"{model} takes no picture: its input has shape {contract.input.shape}")
     return contract

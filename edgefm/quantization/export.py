@@ -295,14 +295,14 @@ class _Writer:
             if parity is not None and not parity["held"]:
                 where = parity["first_divergence"]
                 self.progress.note(
-                    f"{variant.name}: the file and the graph that was trained differ more than they may"
+                    f"{variant.name}: the file and the graph that was trained differ more than is allowed"
                     + (f"; {where['layer']} is the first layer that does" if where else "")
                 )
         for promise in promises:
             if not promise["held"]:
                 self.progress.note(
-                    f"{variant.name} does not hold what it promises: {promise['promise']} {promise['wanted']} was "
-                    f"asked for, {promise['found']} is in the file ({promise['where']})"
+                    f"{variant.name} fails a check: {promise['promise']} {promise['wanted']} was requested, "
+                    f"the file has {promise['found']} ({promise['where']})"
                 )
         return tuple(promises)
 

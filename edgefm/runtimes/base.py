@@ -18,9 +18,10 @@ class Available:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """The runtime cannot be used here; `reason` says why, for a person."""
+    """The runtime cannot be used here; `reason` says why, for a person, `remedy` what helps where that is known."""
 
     reason: str
+    remedy: str | None = None
 
 
 Availability = Available | Unavailable

@@ -53,7 +53,7 @@ def probe(module: str) -> Probed:
         kernels, install = kernels_of(runtime), getattr(runtime, "INSTALL", None)
         usable = runtime.availability()
         if isinstance(usable, Unavailable):
-            return Probed(reason=usable.reason, kernels=kernels, install=install)
+            return Probed(reason=usable.reason, kernels=kernels, install=usable.remedy or install)
         return Probed(version=runtime.version(), kernels=kernels, install=install)
     except Exception as error:  # another package's module: whatever is wrong with it is the reason
         return Probed(reason=f"{module} fails: {type(error).__name__}: {error}", kernels=kernels, install=install)

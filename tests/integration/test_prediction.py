@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 from edgefm.cli.main import cli, run
 from edgefm.core.artefacts import sha256_file
-from edgefm.core.errors import DataError, ModelError, RecipeError, RunError
+from edgefm.core.errors import DataError, ModelError, RecipeError, RunError, RuntimeUnavailableError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.picture_file import border_level, read_picture
@@ -391,3 +393,26 @@ def test_cli_exits_with_2_on_bad_input(
     run_with(model, tmp_path / "runs")
     save(dataset.test.images[0], tmp_path / "a.png")
     assert run(lambda: cli.main(["predict", *arguments], standalone_mode=False)) == 2
+
+
+def test_predict_without_pillow_names_the_small_extra(
+    model: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(some(dataset.test, 1)[0], tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(RuntimeUnavailableError, match="needs Pillow") as caught:
+        predict(path, model=model)
+    assert caught.value.hint == "Install it with: pip install 'edgefm[pictures]'"
+
+
+def test_predict_imports_no_library_beyond_the_base_install_and_pillow(
+    model: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    path = save(some(dataset.test, 1)[0], tmp_path / "a.png")
+    code = (
+        "import sys; from pathlib import Path; from edgefm.jobs.predict import predict;"
+        f"predict(Path({str(path)!r}), model=Path({str(model)!r}));"
+        "print([n for n in ('tensorflow', 'keras', 'jax', 'torch', 'matplotlib', 'pooch') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

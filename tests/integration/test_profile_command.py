@@ -68,7 +68,7 @@ def test_profile_says_what_is_not_resolved(
     # No two rounds agree on what limits an operator.
     places = iter(range(1000))
     kinds = ("kernel", "call")
-    monkeypatch.setattr("edgefm.profiling.profile.limited_by", lambda *_: kinds[next(places) % 2])
+    monkeypatch.setattr("edgefm.profiling.rows.limited_by", lambda *_: kinds[next(places) % 2])
     path = tmp_path / "model.tflite"
     path.write_bytes(tiny_models.relu((1, 1000)))
     profile(path, "--rounds", 2)

@@ -157,8 +157,8 @@ def test_page_says_what_was_found_and_how(folder: Path) -> None:
     assert summary["finding"].split(" (")[0] in text
     for words in (
         "AMD EPYC 9B14", "q = pixel", "max abs difference", "the worker gave no answer for 60 s", "n = 2,000",
-        "edgefm quantize runs/again", "What each step cost and bought", "LiteRT has no fast sparse int8 kernel",
-        "gates held.", "Where the bytes are", "Pareto-optimal",
+        "edgefm quantize runs/again", "What each step costs and gains", "LiteRT has no fast sparse int8 kernel",
+        "checks passed.", "Where the bytes are", "Pareto-optimal",
         "not known: the virtual machine shows no frequency control",
     ):  # fmt: skip
         assert words in text, words

@@ -111,7 +111,7 @@ def test_gate_accuracy_drop_is_that_of_the_same_images(tmp_path: Path) -> None:
         pytest.param([row("m")], _budget(accuracy_drop=0.1), "no baseline", id="no-baseline-drop"),
         pytest.param([row("m")], _budget("base", p50_ratio=1), "base is not in the record", id="baseline-missing"),
         pytest.param([row("m"), failed("b")], _budget("b", p50_ratio=1), "baseline b failed", id="baseline-failed"),
-        pytest.param([row("x")], _budget(size_bytes=9), "no model of the record is called so; it has x", id="model"),
+        pytest.param([row("x")], _budget(size_bytes=9), "the record has no such model; it has x", id="model"),
         pytest.param([failed("m")], _budget(size_bytes=10**9), "it failed: the runtime crashed", id="failed"),
         pytest.param([row("m", accuracy=None)], _budget(accuracy=0.1), "it was not measured", id="no-accuracy"),
         pytest.param([row("m", accuracy=None)], _budget(quality=0.1), "without data", id="no-quality"),

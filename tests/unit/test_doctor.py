@@ -22,7 +22,16 @@ def doctor(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_doctor_json_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(doctor(["--json"], capsys))
-    assert set(found) == {"environment", "extras", "runtimes", "targets", "backends", "gpus", "data"}
+    assert set(found) == {
+        "environment",
+        "extras",
+        "runtimes",
+        "targets",
+        "backends",
+        "gpus",
+        "plugins",
+        "data",
+    }
     assert found["environment"]["versions"]["numpy"] == importlib.metadata.version("numpy")
     litert = next(item for item in found["runtimes"] if item["name"] == "litert")
     assert litert == {
@@ -100,7 +109,7 @@ def test_extra_lists_what_is_missing_and_what_is_of_another_version(installed: d
 
 def test_extra_for_another_python_has_no_remedy(installed: dict[str, str]) -> None:
     lacks, curable = diagnosis._lacks("old")
-    assert lacks == ['never is not for this Python: python_version < "3.0"']
+    assert lacks == ['never is not for this Python or system: python_version < "3.0"']
     assert not curable
 
 
@@ -230,3 +239,68 @@ def test_targets_are_told_with_what_their_figures_are_worth(monkeypatch: pytest.
     assert found["broken"].found is None and "no_such_module fails" in str(found["broken"].reason)
     for name, finding in found.items():
         assert finding.found or finding.reason, name
+
+
+def test_package_of_another_system_is_not_missing_in_the_base_install(
+    installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["numpy>=1.26", "psutil>=5.9; sys_platform == 'no'"])
+    installed["numpy"] = "2.2.6"
+    assert diagnosis._lacks("") == ([], True)
+
+
+def test_extra_with_an_environment_of_its_own_is_complete_where_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFM_PYTHON_TFLITE_RUNTIME", sys.executable)
+    monkeypatch.setattr(diagnosis, "_probe_elsewhere", lambda *_: diagnosis.Probed(version="2.14.0"))
+    assert diagnosis._apart("tflite-runtime").found == f"complete, in {sys.executable}"
+    monkeypatch.setattr(diagnosis, "_probe_elsewhere", lambda *_: diagnosis.Probed(reason="not installed"))
+    assert diagnosis._apart("tflite-runtime").found is None
+
+
+def test_runtime_of_a_target_is_there_where_the_target_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgefm.runtimes import RUNTIMES
+    from edgefm.runtimes.base import Available, Unavailable
+    from edgefm.targets.cortex_m import CortexM
+
+    known = {"cortex-m-firmware": RUNTIMES["cortex-m-firmware"]}
+    monkeypatch.setattr(CortexM, "availability", lambda _: Available())
+    (finding,) = runtimes_of(monkeypatch, known)
+    assert finding.found == "on the target cortex-m" and finding.remedy is None
+    monkeypatch.setattr(CortexM, "availability", lambda _: Unavailable("no emulator", remedy="install it"))
+    (finding,) = runtimes_of(monkeypatch, known)
+    assert (finding.found, finding.reason, finding.remedy) == (None, "no emulator", "install it")
+
+
+def test_what_is_installed_is_not_in_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from edgefm.runtimes.litertjs import package
+
+    for variable in (package.BROWSER_VARIABLE, package.DRIVER_VARIABLE):
+        monkeypatch.setenv(variable, sys.executable)
+    monkeypatch.setenv(package.PACKAGE_VARIABLE, str(tmp_path))
+    (finding,) = [one for one in diagnosis.targets() if one.name == "browser"]
+    assert finding.remedy is not None and "litertjs setup" in finding.remedy
+    assert "apt-get" not in finding.remedy
+
+
+def test_plugins_are_listed_with_the_reason_where_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "good_target.py").write_text("def target(rest): raise ValueError('never opened')\n")
+    (tmp_path / "bad_plugin.py").write_text("import no_such_library\n")
+    about = tmp_path / "theirs-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\n")
+    (about / "entry_points.txt").write_text(
+        "[edgefm.targets]\nmine = good_target\nhost = good_target\n"
+        "[edgefm.runtimes]\nbroken = bad_plugin\nbare = good_target\n"
+        "[edgefm.passes]\nround = bad_plugin\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = {finding.name: finding for finding in diagnosis.plugin_findings()}
+    assert found["target mine"].found == "theirs 1.2"
+    assert found["target host"].reason == "theirs 1.2: its name is taken by edgefm's own"
+    for name in ("runtime broken", "pass round"):
+        assert "No module named 'no_such_library'" in str(found[name].reason), name
+    assert "good_target has no version, availability, load" in str(found["runtime bare"].reason)
+    text = doctor([], capsys)
+    assert "Plug-ins" in text and "no_such_library" in text

@@ -571,7 +571,7 @@ def test_missing_libraries_are_named_with_their_extra(tmp_path: Path, monkeypatc
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(RuntimeUnavailableError, match="needs Pillow") as caught:
         load_data(str(tmp_path / "pictures"), input_shape=SHAPE)
-    assert caught.value.hint is not None and "edgefm[report]" in caught.value.hint
+    assert caught.value.hint is not None and "edgefm[pictures]" in caught.value.hint
     with pytest.raises(RuntimeUnavailableError, match="needs TensorFlow") as caught:
         load_data(str(tmp_path / "a.tfrecord"), input_shape=(3,), spec=tmp_path / "spec.json")
     assert caught.value.hint is not None and "edgefm[compress]" in caught.value.hint

@@ -22,7 +22,7 @@ HEAVY = ("numpy", "keras", "tensorflow", "tf_keras", "matplotlib", "jax", "torch
 # Options of the command line that say how a result is shown, or where files lie that a Python user holds in memory.
 SHOWN = {"as_json", "json_", "open_", "out"}
 DATA = {"where", "spec", "task", "labels", "data_dir", "latency_only"}
-MEASURING = {"target", "runtime", "threads", "rounds", "budget_seconds"}
+MEASURING = {"target", "runtime", "threads", "rounds", "rounds_at_most", "budget_seconds"}
 BRINGING = {*DATA, "quality", "value_range", "trust", "calibration_data", "run_folder"}
 # Command -> the public function behind it, the names that differ, and what only one side has.
 SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[str]]] = {
@@ -31,7 +31,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         {"preset_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model", "model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "run"},
+        | {"temperature", "run", "trust"},
         {"data"},
     ),
     "quantize": (Run.quantize, {"recipe_name": "recipe", "no_fold": "fold"}, {"source", *BRINGING}, {"data_dir"}),

@@ -117,8 +117,8 @@ def test_fastest_takes_the_smaller_of_models_that_measure_alike(known: Facts) ->
 
 
 def test_least_time_says_that_overlapping_intervals_count_as_equal(known: Facts) -> None:
-    one = next(advice for advice in findings.advice(known) if advice.need.startswith("Least time"))
-    assert "overlapping intervals count as equal: the smallest of those files" in one.need
+    one = next(advice for advice in findings.advice(known) if advice.need.startswith("Fastest"))
+    assert "where intervals overlap, the smallest of those files" in one.need
     swift = fastest([model for model in known.models if not loss_is_shown(model)])
     assert swift is not None and one.model == swift.name
 

@@ -1,4 +1,4 @@
-"""What each step cost and bought: lineage, differences, sentences, gates, fine-tuning courses."""
+"""What each step costs and gains: lineage, differences, sentences, gates, fine-tuning courses."""
 
 from __future__ import annotations
 
@@ -211,12 +211,12 @@ def _step(*kinds: str, **change: Any) -> WaterfallStep:
 def test_pruning_that_bought_no_bytes_and_no_time_says_why() -> None:
     step = _step("prune")
     assert reasons.bought(step) == (
-        "It saved 0 bytes of the file, 252 KB (63 %) of the download (gzip) and no time that is shown (p50 is 1.00 of "
+        "It saved 0 bytes of the file, 252 KB (63 %) of the download (gzip) and no measurable time (p50 is 1.00 of "
         "earlier's, 95 % interval 0.98 to 1.02)."
     )
     assert reasons.why(step) == (
-        "Why: the file stores a zero like any other weight, only a compressor sees them; LiteRT has no fast sparse "
-        "int8 kernel, so all 7.78 M multiply-accumulates are still done."
+        "Why: the file stores a zero like any other weight; only compression makes it smaller; LiteRT has no fast "
+        "sparse int8 kernel, so all 7.78 M multiply-accumulates are still done."
     )
 
 
@@ -228,17 +228,17 @@ SLOWER = Interval(value=1.3, low=1.2, high=1.4)
     ("kinds", "change", "says"),
     [
         pytest.param(("prune",), {"time": FASTER, "size_bytes": -200_000}, "", id="bought-all"),
-        pytest.param(("prune",), {"time": FASTER}, "only a compressor sees them", id="time-but-no-bytes"),
-        pytest.param(("cluster",), {}, "no kernel of LiteRT computes with levels", id="cluster"),
-        pytest.param(("qat",), {}, "what training with int8 in mind can buy is accuracy", id="qat"),
+        pytest.param(("prune",), {"time": FASTER}, "only compression makes it smaller", id="time-but-no-bytes"),
+        pytest.param(("cluster",), {}, "no kernel of LiteRT computes with shared values", id="cluster"),
+        pytest.param(("qat",), {}, "quantisation-aware training can gain accuracy only", id="qat"),
         pytest.param(("float16",), {"size_bytes": -200_000}, "computes in float32", id="float16"),
         pytest.param(("float16",), {"size_bytes": -200_000, "time": FASTER}, "", id="float16-faster"),
-        pytest.param(("drq_w8",), {"size_bytes": -200_000}, "quantised anew at every inference", id="drq"),
+        pytest.param(("drq_w8",), {"size_bytes": -200_000}, "quantised again in every inference", id="drq"),
         pytest.param(("int16x8",), {"time": SLOWER, "size_bytes": -9}, "no fast kernel for int16", id="int16"),
         pytest.param(("int8_w8a8_fc4",), {"size_bytes": -99_000}, "int4 weights are unpacked", id="int4"),
-        pytest.param(("correct_bias",), {}, "changes numbers only", id="bias"),
+        pytest.param(("correct_bias",), {}, "changes only values", id="bias"),
         pytest.param(("slim",), {"macs": -5_000_000, "size_bytes": -9, "time": FASTER}, "", id="slim"),
-        pytest.param(("prune",), {"time": None}, "only a compressor sees them", id="time-unknown"),
+        pytest.param(("prune",), {"time": None}, "only compression makes it smaller", id="time-unknown"),
     ],
 )
 def test_reasons_follow_what_was_not_bought(kinds: tuple[str, ...], change: Mapping[str, Any], says: str) -> None:
@@ -265,7 +265,7 @@ def test_share_of_dense_layers_is_given_where_it_is_small() -> None:
 )
 def test_missing_byte_products_are_a_reason_only_where_the_processor_was_asked(features: Any, says: bool) -> None:
     text = reasons.why(_step("int8_w8a8", size_bytes=-300_000), environment={"cpu_features": features})
-    assert ("names no instructions" in text) == says
+    assert ("reports no instructions" in text) == says
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_words_of_what_was_bought(change: Mapping[str, Any], says: str) -> None:
             Measure(), {}, f"No difference in accuracy is shown: {MINUS}0.10 points (95 %", id="no-difference"
         ),
         pytest.param(
-            Measure(), {"won": 0, "lost": 0}, "Of 1,000 answers none became right or wrong.", id="same-answers"
+            Measure(), {"won": 0, "lost": 0}, "Of 1,000 answers, none became right or wrong.", id="same-answers"
         ),
         pytest.param(Measure(), {"quality": None}, "Its accuracy was not measured.", id="unknown"),
         pytest.param(
@@ -382,7 +382,7 @@ def test_broken_gates_are_said() -> None:
     assert (parity.verdict, parity.found) == ("broken", "91.00 %")
     assert (loss.verdict, loss.wanted) == ("no limit", "")
     assert promises.summary([clusters, parity, loss]) == (
-        "0 of 2 gates held; broken: clusters of a and outputs of the training graph and the file within two levels "
+        "0 of 2 checks passed; failed: clusters of a and outputs of the training graph and the file within two levels "
         "of a."
     )
 

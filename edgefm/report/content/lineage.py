@@ -28,7 +28,7 @@ _FINER: Mapping[str, str] = {
 }
 _WORDS: Mapping[str, tuple[str, str]] = {
     ROOT: ("as trained", "as trained"),
-    TRAINED: ("int8, trained", "trained with int8 in mind instead of calibrated"),
+    TRAINED: ("int8, trained", "quantisation-aware training instead of calibration"),
     "int8_w8a8": ("int8, calibrated", "int8 weights and activations, ranges from calibration"),
     "int8_w8a8_fc4": ("int4 dense weights", "int4 weights in the dense layers"),
     "float16": ("float16 weights", "float16 weights"),
@@ -179,7 +179,7 @@ def _added(earlier: Plan, later: Plan) -> Iterable[Ingredient]:
     if earlier.scheme != later.scheme:
         short, words = _WORDS[later.scheme]
         if later.scheme == TRAINED and earlier.scheme == ROOT:
-            words = "int8 weights and activations, trained with them in mind"
+            words = "int8 weights and activations, quantisation-aware training"
         yield Ingredient(kind=later.scheme, key=later.scheme, short=short, words=words)
     yield from (ingredient for ingredient in later.options if ingredient.key not in before)
 

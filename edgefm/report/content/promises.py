@@ -56,9 +56,9 @@ def summary(gates: Sequence[FileGate]) -> str:
     if not stated:
         return "No limit was stated."
     if not broken:
-        return f"All {len(stated)} gates held."
+        return f"All {len(stated)} checks passed."
     names = wording.join([f"{gate.promise} of {gate.variant}" for gate in broken])
-    return f"{len(stated) - len(broken)} of {len(stated)} gates held; broken: {names}."
+    return f"{len(stated) - len(broken)} of {len(stated)} checks passed; failed: {names}."
 
 
 def _gates(variant: Mapping[str, Any]) -> Iterator[FileGate]:

@@ -60,7 +60,7 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
         side = "above" if facts.measure.higher_is_better else "below"
         caption = (
             f"{facts.measure.title} against p50 latency, both with 95 % intervals; the area of a mark is the size of "
-            f"its file. Nothing lies {side} and left of the dashed front. {n}; {samples:,} timed invokes in "
+            f"its file. No model lies {side} and left of the dashed front. {n}; {samples:,} timed invokes in "
             f"{facts.rounds} rounds."
         )
         pictures.append(_picture("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
@@ -70,12 +70,12 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
         caption = (
             f"Distribution of every timed invoke (n = {samples:,}{tail}), relative to each model's own p50. The tall "
             f"line is p50, the short ones p90 and p99; each dot is the median of one of {facts.rounds} interleaved "
-            "rounds: dots that lie apart tell of a machine that was disturbed."
+            "rounds: dots far apart mean that the machine was disturbed."
         )
         pictures.append(_picture("latency", caption, facts.mode, lambda width: draw_latency(facts, width=width)))
     if facts.models:
         caption = (
-            "Size of each file as stored (pale) and after gzip (full), the nearest thing to what a user downloads. "
+            "Size of each file as stored (pale) and after gzip (full), close to what a user downloads. "
             f"n = {len(facts.models)} files."
         )
         pictures.append(_picture("sizes", caption, "counted", lambda width: draw_sizes(facts, width=width)))
@@ -103,8 +103,8 @@ def curves_picture(history: Mapping[str, Any]) -> ReportPicture:
     epochs = len(history["epochs"])
     caption = (
         f"Loss and accuracy after each of {epochs} epochs. Training figures are means over an epoch, with "
-        "augmentation and dropout on; validation figures are taken at its end, without: so the validation curve "
-        "may lie above."
+        "augmentation and dropout on; validation figures are taken at its end, without them: so the validation "
+        "curve may lie above."
     )
     return _picture("curves", caption, "measured", lambda width: curves_figure(history, width=width))
 
@@ -114,9 +114,9 @@ def steps_picture(waterfall: Waterfall, facts: Facts | None) -> ReportPicture:
     timed = f", {facts.rounds} interleaved rounds" if facts and facts.rounds else ""
     samples = f"n = {waterfall.samples:,} {waterfall.split} samples" if waterfall.samples else "no labelled data"
     caption = (
-        "Each file begins where the one that it grew from ended: blue is better, orange worse, grey no difference "
-        "shown. Thin lines are 95 % intervals of the difference. Time and sizes are shares of float32's, on axes where "
-        f"equal factors are equally long. {samples}{timed}."
+        "Each file starts where the file that it was made from ends: blue is better, orange worse, grey no difference "
+        "shown. Thin lines are 95 % intervals of the difference. Time and sizes are shares of float32's, on "
+        f"logarithmic axes. {samples}{timed}."
     )
     return _picture("steps", caption, "measured", lambda width: draw_staircase(waterfall, width=width))
 
@@ -125,7 +125,7 @@ def tuning_picture(measure: Measure, courses: Sequence[Course], samples: int) ->
     """Return validation quality through the passes."""
     caption = (
         f"{measure.title} on n = {samples:,} validation samples after each epoch of each pass, from the float32 file "
-        "(dashed) to the variant's own file (ring). A pass that ends below where it began has not regained its loss."
+        "(dashed) to the variant's own file (ring). A pass that ends below its start has not recovered its loss."
     )
     return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, courses, width=width))
 
@@ -136,8 +136,8 @@ def weights_pictures(files: Mapping[str, Weights]) -> dict[str, ReportPicture]:
         return {}
     shown = {name: weights for name, weights in files.items() if weights.layers}
     caption = (
-        "Weights of the heaviest layers of each file (blue), read back from it, over those of float32 (grey outline); "
-        "counts are logarithmic, zeros orange where more than 2 % are zero. Levels: the most different stored numbers "
+        "Weights of the largest layers of each file (blue), read back from it, over those of float32 (grey outline); "
+        "counts are logarithmic, zeros orange where more than 2 % are zero. Levels: the most different values stored "
         f"in one channel. n = {len(shown)} files."
     )
     pictures = [_picture("weights", caption, "counted", lambda width: draw_histograms(shown, REFERENCE, width=width))]

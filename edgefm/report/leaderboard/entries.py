@@ -188,7 +188,7 @@ def _entry(value: Mapping[str, Any], row: Mapping[str, Any]) -> Entry:
         instructions=_whole(figures.get("instructions", {}).get("value")),
         rounds=sum(turn["used"] for turn in row["rounds"]),
         disturbed=bool(row["disturbed"]["used"]),
-        reason=row["reason"] if failed else "; ".join(unsaid) or "it told nothing" if nothing else None,
+        reason=row["reason"] if failed else "; ".join(unsaid) or "no reason was given" if nothing else None,
         created=str(value["created"]),
     )
 

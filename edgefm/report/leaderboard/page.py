@@ -16,15 +16,15 @@ from edgefm.report.pages.page import css, template_environment
 TITLE = "The same models on every runtime and target"
 HEADS = ("runtime", "where", "figure is", "one inference", "accuracy", "instructions", "cold start", "memory")
 HOW_TO_READ = (
-    "Each row is one file, run by one runtime in one place. Read it by its third column: measured figures were read "
-    "from a clock on the thing itself; simulated ones were counted in an emulator, which knows what is executed but "
-    "not how long it takes; estimated ones were computed by a vendor's model of a chip that was not there.",
+    "Each row is one file, run by one runtime in one place. The third column says what its figures are: measured "
+    "ones were timed on the device itself; simulated ones were counted in an emulator, which knows what is executed "
+    "but not how long it takes; estimated ones were computed by a vendor's model of the chip, without the chip.",
     "One inference is the median time of a single picture, with its 95 % interval over fresh processes. Instructions "
-    "are no time: compare them within one processor only. Cold start is everything from no process to the first "
-    "answer. Memory is the peak above the runtime with no model; where a runtime or target tells the size of its "
-    "tensor arena, that stands there instead.",
+    "are not time: compare them only within one processor. Cold start is the time from the start of a process to its "
+    "first answer. Memory is the peak above the runtime with no model; where a runtime or target reports the size of "
+    "its tensor arena, that is shown instead.",
     "Rows of one page come from several runs: within one run models are timed in turns, between runs the machine may "
-    "have changed. Take differences of a few percent between rows for none.",
+    "have changed. Ignore differences of a few percent between rows.",
 )
 
 

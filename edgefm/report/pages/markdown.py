@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "tradeoff": "Quality against latency",
-    "steps": "What each step cost and bought",
+    "steps": "What each step costs and gains",
     "latency": "Latency",
     "sizes": "File size",
     "layers": "Where the bytes are",
@@ -66,7 +66,7 @@ def render(content: ReportContent) -> str:
             command = f" Make it with: {escape(missing.command)}" if missing.command else ""
             lines.append(f"- {escape(missing.what)}: {escape(missing.why)}.{command}")
         lines.append("")
-    lines += ["## How to make it again", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
+    lines += ["## Reproduce", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
     return "\n".join(lines)
 
 
@@ -74,7 +74,7 @@ def _steps(waterfall: Waterfall, content: ReportContent) -> list[str]:
     unit = content.facts.unit if content.facts else MICROSECONDS
     rows = [(step.name, steps_table.row(step, waterfall.measure, unit)) for step in waterfall.steps]
     lines = _table("File", steps_table.headers(waterfall, unit), rows)
-    lines += ["", "In parentheses the change against the file that each one grew from.", ""]
+    lines += ["", "In parentheses: the change against the file that each was made from.", ""]
     for story in content.stories:
         lines.append(f"- **{escape(story.name)}**, {escape(story.start)}. {escape(' '.join(story.sentences))}")
     return [*lines, ""]
@@ -83,7 +83,7 @@ def _steps(waterfall: Waterfall, content: ReportContent) -> list[str]:
 def _gates(content: ReportContent) -> list[str]:
     lines: list[str] = []
     if content.gates:
-        lines += ["## Promises and gates", "", escape(promises.summary(content.gates)), ""]
+        lines += ["## Checks and limits", "", escape(promises.summary(content.gates)), ""]
         lines += [_line(["File", "Promise", "Wanted", "Found", "Verdict", "Where"])]
         lines += [_line(["---"] * 6, plain=True)]
         for gate in content.gates:

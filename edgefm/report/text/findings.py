@@ -58,7 +58,7 @@ def advice(facts: Facts) -> list[Advice]:
     limit = f"with no loss of {measure.word} shown" if facts.reference else "of those measured"
     if swift and swift.p50:
         p50 = f"{facts.unit.text(swift.p50.value)} {facts.unit.name}"
-        need = "Least time (overlapping intervals count as equal: the smallest of those files)"
+        need = "Fastest (where intervals overlap, the smallest of those files)"
         items.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
     if safe:
         small = min(safe, key=lambda model: (model.size_gzip_bytes, model.size_bytes))
@@ -90,7 +90,7 @@ def warnings(facts: Facts) -> list[str]:
 
 def table_notes(facts: Facts) -> str:
     """Return how the main table is to be read, and what it rests on."""
-    notes = ["The best of each column is bold. Intervals are 95 % intervals."]
+    notes = ["The best value of each column is bold. Intervals are 95 % intervals."]
     if any(model.to_ship for model in facts.models):
         notes.append(
             f"Pareto-optimal: no other model is as good in {facts.measure.word}, p50 and size at once and better in "
@@ -100,17 +100,18 @@ def table_notes(facts: Facts) -> str:
     compared = sum(model.comparison is not None and model.comparison.p is not None for model in facts.models)
     if facts.measure != ACCURACY:
         compared = 0
-        notes.append("A difference is shown where its 95 % interval leaves out zero.")
+        notes.append("A difference is shown where its 95 % interval excludes zero.")
     if compared:
-        notes.append("McNemar's test counts the images that only one of the two models classifies rightly.")
+        notes.append("McNemar's test counts the images that only one of the two models classifies correctly.")
     if compared > 1:
-        notes.append(f"Its {compared} p-values are not corrected for being {compared}.")
+        notes.append(f"Its {compared} p-values are not corrected for multiple tests.")
     if facts.chosen is not None and facts.reference is not None:
         name = facts.measure.word
         notes.append(
-            f"In colour the one proposed: the fastest that shows no loss of {name}; of equally fast ones the smallest."
+            f"The recommended model is in colour: the fastest without a shown loss of {name}; of equally fast ones, "
+            "the smallest."
             if not loss_is_shown(facts.chosen, facts.measure)
-            else f"In colour the one proposed: every model shows a loss of {name}, this one is the best of them."
+            else f"The recommended model is in colour: each model shows a loss of {name}; this one has the best."
         )
     if facts.images:
         notes.append(f"{facts.measure.title}: n = {facts.images:,} images.")
@@ -119,7 +120,7 @@ def table_notes(facts: Facts) -> str:
     starts = [model.cold_start_ns.value for model in facts.models if model.cold_start_ns]
     if starts:
         ends = f"{wording.number(min(starts) / 1e6, 0)} to {wording.number(max(starts) / 1e6, 0)}"
-        notes.append(f"Each round is a fresh process; from none to the first answer it takes {ends} ms.")
+        notes.append(f"Each round is a fresh process; its cold start, up to the first answer, takes {ends} ms.")
     return " ".join(notes)
 
 
@@ -140,7 +141,7 @@ def flip_text(model: Model, facts: Facts) -> str:
     return (
         f"{flips:,} of {facts.images:,} predictions differ from {comparison.reference}: "
         f"{comparison.only_reference_right:,} became wrong, {comparison.only_this_right:,} became right, "
-        f"{neither:,} are wrong both ways"
+        f"{neither:,} are wrong in both"
     )
 
 
@@ -170,7 +171,7 @@ def _smaller(model: Model, reference: Model) -> str:
 def _faster(model: Model) -> str:
     ratio = model.comparison.ratio if model.comparison else None
     if ratio is None:
-        return "of unknown speed beside"
+        return "of unknown speed compared with"
     if ratio.low <= 1 <= ratio.high:
         return "no faster or slower (no difference shown) than"
     gain = ratio.inverse() if ratio.value < 1 else ratio

@@ -95,7 +95,7 @@ def bought(step: WaterfallStep) -> str:
     elif change.slower:
         tail = f"; it takes more time ({_ratio(change.time, parent)})"
     else:
-        saved.append(f"no time that is shown ({_ratio(change.time, parent)})")
+        saved.append(f"no measurable time ({_ratio(change.time, parent)})")
     text = f"It saved {wording.join(saved)}" if saved else "It saved nothing"
     if grew:
         text += f", and added {wording.join(grew)}" if saved else f" and added {wording.join(grew)}"
@@ -111,7 +111,7 @@ def cost(change: Change, measure: Measure, samples: int) -> str:
     ends = measure.change_interval(difference)
     basis = f" (95 % interval {ends}{test})" if ends else " (without an interval)"
     if change.won == change.lost == 0:
-        return f"Of {samples:,} answers none became right or wrong."
+        return f"Of {samples:,} answers, none became right or wrong."
     if change.quality_shown is False:
         return f"No difference in {measure.word} is shown: {measure.change(difference.value)}{measure.points}{basis}."
     if difference.value == 0:
@@ -165,7 +165,7 @@ def _counted(step: WaterfallStep, inside: Inside | None) -> str:
     if "prune" in kinds:
         parts.append(f"{wording.percent(inside.zeros, 1)} % of all weights are zero")
     if "cluster" in kinds:
-        parts.append(f"at most {inside.levels} levels stand in a channel of a kernel")
+        parts.append(f"at most {inside.levels} different values in a channel of a kernel")
     return f"Counted in the file: {wording.join(parts)}. " if parts else ""
 
 
@@ -201,22 +201,22 @@ def _reasons(
         return
     if "prune" in kinds:
         if no_bytes:
-            yield "the file stores a zero like any other weight, only a compressor sees them"
+            yield "the file stores a zero like any other weight; only compression makes it smaller"
         if no_time:
             yield f"LiteRT has no fast sparse {dtype} kernel{_work(step)}"
     if "cluster" in kinds:
         if no_bytes:
-            yield "the file stores each weight whole, not as the number of its level: only a compressor sees it"
+            yield "the file stores each weight in full, not as an index to its level; only compression makes it smaller"
         if no_time:
-            yield f"no kernel of LiteRT computes with levels{_work(step)}"
+            yield f"no kernel of LiteRT computes with shared values{_work(step)}"
     if kinds == [TRAINED] and (no_bytes or no_time):
-        yield "it is the same graph with other numbers in it: what training with int8 in mind can buy is accuracy"
+        yield "it is the same graph with other weights: quantisation-aware training can gain accuracy only"
     if "int8_w8a8" in kinds and no_time and not _multiplies_bytes(environment):
-        yield "this processor names no instructions that multiply bytes several at a time"
+        yield "this processor reports no instructions for int8 products"
     if "float16" in kinds and no_time:
         yield "LiteRT unpacks float16 weights and computes in float32"
     if "drq_w8" in kinds and no_time:
-        yield "activations stay float32 and are quantised anew at every inference"
+        yield "activations stay float32 and are quantised again in every inference"
     if "int16x8" in kinds and no_time:
         yield "LiteRT has no fast kernel for int16 activations"
     if "int8_w8a8_fc4" in kinds and no_time:
@@ -225,7 +225,7 @@ def _reasons(
             yield f"the dense layers, which alone have int4 weights, do {share} % of the multiply-accumulates"
         yield "int4 weights are unpacked to int8 before they are multiplied"
     if {"equalize", "correct_bias"} & set(kinds) and (no_bytes or no_time):
-        yield "it changes numbers only, for the sake of quality"
+        yield "it changes only values, to improve quality"
 
 
 def _work(step: WaterfallStep) -> str:

@@ -219,7 +219,7 @@ def _title(value: Mapping[str, Any], *, letters: int, shares: bool) -> str:
         else "largest difference of an output, as a share of its largest value"
     )
     text = (
-        f"Do they answer alike? {value['model']['name']}, the same {fixed} through each. "
+        f"Do they give the same answers? {value['model']['name']}, the same {fixed} through each. "
         f"Square: {what}{'; small: samples whose outputs are all equal' if shares else ''}."
     )
     return "\n".join(textwrap.wrap(text, letters))

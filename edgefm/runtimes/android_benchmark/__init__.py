@@ -36,7 +36,7 @@ def availability() -> Availability:
     try:
         _program()
     except AdbError as error:
-        return Unavailable(error.message)
+        return Unavailable(error.message, remedy=error.hint)
     return Available()
 
 

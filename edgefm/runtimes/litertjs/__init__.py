@@ -41,7 +41,9 @@ def version() -> str:
 def availability() -> Availability:
     """Return whether a browser, its driver, selenium and the npm package are here; none of them is started."""
     missing = package.missing()
-    return Unavailable(f"it needs {'; '.join(missing)}") if missing else Available()
+    if missing:
+        return Unavailable(f"it needs {'; '.join(missing)}", remedy="; ".join(package.remedies()))
+    return Available()
 
 
 def load(path: Path, *, threads: int = 1) -> LiteRTJsSession:

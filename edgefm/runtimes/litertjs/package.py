@@ -69,17 +69,26 @@ def package() -> Package | None:
 
 def missing() -> list[str]:
     """Return what is missing to run LiteRT.js in a browser, each with its remedy; empty where nothing is."""
+    return [f"{what} ({remedy}{wrong})" for what, remedy, wrong in _missing()]
+
+
+def remedies() -> list[str]:
+    """Return the commands that get what is missing."""
+    return [remedy for _, remedy, _ in _missing()]
+
+
+def _missing() -> list[tuple[str, str, str]]:
+    """Return what is missing, the command that gets it, and what is wrong with a variable that names it."""
     lacks = []
     if browser() is None:
-        lacks.append(_no_program("Chromium", BROWSER_VARIABLE, "apt-get install chromium"))
+        lacks.append(("Chromium", "apt-get install chromium", _wrong(BROWSER_VARIABLE, "is no program")))
     if driver() is None:
-        lacks.append(_no_program("ChromeDriver", DRIVER_VARIABLE, "apt-get install chromium-driver"))
+        lacks.append(("ChromeDriver", "apt-get install chromium-driver", _wrong(DRIVER_VARIABLE, "is no program")))
     if importlib.util.find_spec("selenium") is None:
-        lacks.append("the Python package selenium (pip install 'edgefm[browser]')")
+        lacks.append(("the Python package selenium", "pip install 'edgefm[browser]'", ""))
     if package() is None:
-        named = os.environ.get(PACKAGE_VARIABLE)
-        where = f"; {PACKAGE_VARIABLE} is '{named}', which does not hold it" if named else ""
-        lacks.append(f"the npm package @litertjs/core with @litertjs/wasm-utils beside it ({SETUP}{where})")
+        what = "the npm package @litertjs/core with @litertjs/wasm-utils beside it"
+        lacks.append((what, SETUP, _wrong(PACKAGE_VARIABLE, "does not hold it")))
     return lacks
 
 
@@ -136,9 +145,9 @@ def _program(variable: str, names: tuple[str, ...]) -> Path | None:
     return None
 
 
-def _no_program(what: str, variable: str, remedy: str) -> str:
+def _wrong(variable: str, why: str) -> str:
     named = os.environ.get(variable)
-    return f"{what} ({remedy}{f'; {variable} is {named!r}, which is no program' if named else ''})"
+    return f"; {variable} is '{named}', which {why}" if named else ""
 
 
 def _version(core: Path) -> str:

@@ -55,7 +55,7 @@ class Adb:
         try:
             program.find(AndroidDevice(self._serial))
         except AdbError as error:
-            return Unavailable(error.message)
+            return Unavailable(error.message, remedy=error.hint)
         return Available()
 
     def open(self, runtime: str) -> AdbPlace:
