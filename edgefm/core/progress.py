@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -45,7 +46,9 @@ class Bars:
 
     def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
         """Draw `done` of `total` of the work called `label`."""
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # in a notebook without widgets bars are text, which needs no warning
+            from tqdm.auto import tqdm
 
         if label != self._label:
             self.close()

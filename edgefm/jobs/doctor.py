@@ -9,17 +9,17 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import html
+from edgefm.core import html, subprocesses
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.environment import environment, version
 from edgefm.core.errors import DataError, EdgefmError, RecipeError
+from edgefm.core.subprocesses import CommandError, TimeLimitError
 from edgefm.runtimes.probe import PROBE, Probed, probe
 
 # Keras backend -> extra that installs it.
@@ -283,22 +283,19 @@ def _probe_elsewhere(module: str, python: Path) -> Probed:
     given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run(
+            answer = subprocesses.run(
                 [str(python), "-m", PROBE, module],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(Path(folder))), *given])},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_PROBE_SECONDS,
+                environment={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(Path(folder))), *given])},
+                seconds=_PROBE_SECONDS,
             )
-        except subprocess.TimeoutExpired:
+        except TimeLimitError:
             return Probed(reason=f"{python} gave no answer in {_PROBE_SECONDS:g} s")
-        except OSError as error:
-            return Probed(reason=f"{python} cannot be run: {error}")
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        said = (done.stderr.strip() or "no answer").splitlines()[-1]
-        return Probed(reason=f"{python} ends with exit code {done.returncode}: {said}")
+        except CommandError as error:
+            return Probed(reason=error.message)
+    lines = answer.output.splitlines()
+    if answer.code or not lines:
+        said = (answer.errors.strip() or "no answer").splitlines()[-1]
+        return Probed(reason=f"{python} ends with exit code {answer.code}: {said}")
     try:
         return Probed.from_json(json.loads(lines[-1]))
     except (ValueError, TypeError, KeyError):
@@ -313,16 +310,16 @@ def gpus() -> Iterator[Finding]:
         return
     query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_SECONDS)
-    except subprocess.TimeoutExpired:
+        answer = subprocesses.run(query, seconds=_NVIDIA_SMI_SECONDS)
+    except TimeLimitError:
         yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi gave no answer in {_NVIDIA_SMI_SECONDS:g} s")
         return
-    except OSError as error:
-        yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi cannot be run: {error}")
+    except CommandError as error:
+        yield Finding(name="NVIDIA GPU", found=None, reason=error.message)
         return
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    if done.returncode or not lines:
-        said = (done.stderr.strip() or done.stdout.strip() or "no GPU").splitlines()[0]
+    lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
+    if answer.code or not lines:
+        said = (answer.errors.strip() or answer.output.strip() or "no GPU").splitlines()[0]
         yield Finding(name="NVIDIA GPU", found=None, reason=f"nvidia-smi says: {said}")
         return
     for number, line in enumerate(lines):

@@ -34,7 +34,7 @@ def _run(name: str, folder: Path) -> str:
     )
     assert result.returncode == 0, result.stderr[-5000:]
     page = (folder / "page.html").read_text(encoding="utf-8")
-    assert "<pre>Comparison(" not in page and "object at 0x" not in page, "a result shows itself"
+    assert "<pre>ComparisonResult(" not in page and "object at 0x" not in page, "a result shows itself"
     return page
 
 

@@ -77,6 +77,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "requires",
         lambda _: [
             "numpy>=1.26",
+            "psutil>=5; python_version < '3.0'",
             "jinja2>=3.1; extra == 'report'",
             "edgefm[report]; extra == 'train'",
             "keras>=3.10; extra == 'train'",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import subprocess
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.subprocesses import CommandError, TimeLimitError
 
 CONNECT_SECONDS = 3.05
 READ_SECONDS = 10.0
@@ -122,21 +123,15 @@ def _private_lists(folder: Path) -> list[str]:
 def _run(command: list[str], *, cwd: Path) -> None:
     """Run a tool in a folder; on failure raise a DataError with the last line it wrote."""
     try:
-        subprocess.run(
-            command,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=APT_SECONDS,
-            check=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise DataError(f"'{' '.join(command[:1])}' took more than {APT_SECONDS:g} s") from None
-    except subprocess.CalledProcessError as error:
-        lines = [line for line in (error.stderr + error.stdout).splitlines() if line.startswith(("E:", "dpkg-deb:"))]
-        said = "; ".join(lines) or f"exit code {error.returncode}"
-        raise DataError(f"{command[0]} failed: {said}") from None
+        result = subprocesses.run(command, cwd=cwd, seconds=APT_SECONDS)
+    except TimeLimitError:
+        raise DataError(f"'{command[0]}' took more than {APT_SECONDS:g} s") from None
+    except CommandError as error:
+        raise DataError(error.message, hint=error.hint) from error
+    if result.code:
+        lines = (result.errors + result.output).splitlines()
+        said = "; ".join(line for line in lines if line.startswith(("E:", "dpkg-deb:")))
+        raise DataError(f"{command[0]} failed: {said or f'exit code {result.code}'}")
 
 
 def _complete(url: str, part: Path, *, progress: Progress) -> None:
