@@ -63,6 +63,10 @@ def command(
       clustered16_...     16 values for each layer's weights
       slim50_...          half of the channels are removed
     """
+    sets = (("--recipe", recipe_name), ("--variant", variants), ("--quick", quick))
+    together = [option for option, used in sets if used]
+    if len(together) > 1:
+        raise click.UsageError(f"{' and '.join(together)} were given together: each names a set of variants, give one")
     asked: dict[str, Any] = {
         "recipe": recipe_name,
         "quick": quick,

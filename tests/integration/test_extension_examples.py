@@ -90,7 +90,11 @@ def test_pass_of_a_plugin_returns_a_new_model_and_counts_on_it() -> None:
 def test_pass_of_a_plugin_is_known_to_recipes_by_its_entry_point() -> None:
     from edgefm.recipes import Quantization
 
-    variant = {"name": "rounded", "passes": [{"kind": "round", "params": {"digits": 2}}]}
+    variant = {
+        "name": "rounded",
+        "passes": [{"kind": "round", "params": {"digits": 2}}],
+        "quantization": {"scheme": "float32"},
+    }
     recipe = Quantization.from_json({"kind": "quantize", "params": {"variants": [variant]}})
     assert recipe.variants[0].passes[0].kind == "round"
 

@@ -78,7 +78,7 @@ def test_slow_model_answers_in_pieces_that_keep_to_the_limit(tmp_path: Path, mon
     inputs = np.arange(100, dtype=np.int8).reshape(50, 2)
     inputs = np.concatenate([inputs, inputs])
     (found,) = answers.raw_outputs(
-        tmp_path / "m.tflite", inputs, runtime="litert", target=Host(), seconds=0.2, told=told.append
+        tmp_path / "m.tflite", inputs, runtime="litert", target=Host(), seconds=0.2, on_loaded=told.append
     )
     np.testing.assert_array_equal(found, inputs)
     assert told == [{"version": "2.3.0"}]
