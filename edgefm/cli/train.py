@@ -112,7 +112,9 @@ def command(
         progress=True,
     )
     if as_json:
-        render.as_json({"run": str(directory.path), **directory.steps[-1].to_json()})
+        # Not the last step where this training was there already.
+        (step,) = (step for step in directory.steps if trained.file and step.name == trained.file.parent.name)
+        render.as_json({"run": str(directory.path), **step.to_json()})
         return
     click.echo(f"validation accuracy {100 * trained.validation_accuracy:.2f} %: {trained.verdict['name']}")
     click.echo(f"  {trained.verdict['reason']}")

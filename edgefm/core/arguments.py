@@ -51,6 +51,14 @@ def check_type(value: Any, name: str, types: type | tuple[type, ...], allowed: s
         raise ArgumentError(f"{name} is {_short(value)}, {article} {kind}; {allowed} is expected", hint=hint)
 
 
+def check_number(value: Any, name: str, *types: type) -> None:
+    """Raise an ArgumentError unless a value is None or a number; of whole numbers alone where `int` is given."""
+    allowed = types or (int, float)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
+        words = "a number" if float in allowed else "a whole number"
+        raise ArgumentError(f"{name} is {_short(value)}; {words} is expected")
+
+
 def check_items(values: Any, name: str, types: type | tuple[type, ...], allowed: str) -> None:
     """Raise an ArgumentError unless a value is a sequence (no text) whose items are of some types."""
     if isinstance(values, str):

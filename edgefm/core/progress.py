@@ -57,7 +57,7 @@ class Bars:
                 total=total,
                 desc=label,
                 file=sys.stderr,
-                mininterval=0.2 if sys.stderr.isatty() else 10.0,
+                mininterval=0.2 if sys.stderr.isatty() or in_notebook() else 10.0,
                 dynamic_ncols=True,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
             )
@@ -114,4 +114,4 @@ def in_notebook() -> bool:
     """Return whether this is the kernel of a notebook, which shows HTML."""
     ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)

@@ -170,7 +170,7 @@ class _Reader(threading.Thread):
         if self._descriptor is None:
             return
         try:
-            while (piece := os.read(self._descriptor, _READ_BYTES)) and not self.left:
+            while not self.left and (piece := os.read(self._descriptor, _READ_BYTES)):
                 self.content += piece
                 if len(self.content) > self._most_bytes:
                     self.overflowed = True

@@ -1,4 +1,4 @@
-"""`edgefm.agree`: the same inputs through runtimes, kernel sets and targets; where their answers part."""
+"""`edgefm.agree`: the same inputs through runtimes, kernel sets and targets; where their answers differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import html
-from edgefm.core.arguments import PathLike, as_path
+from edgefm.core.arguments import PathLike, as_path, check_items, check_number
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality
 from edgefm.jobs.inspect import tflite_in
@@ -128,6 +128,10 @@ def agree(
     from edgefm.agreement.matrix import agree as agree_in_cells
     from edgefm.tflite.inspection import inspect
 
+    check_items(runtime, "runtime", str, "the name of a runtime")
+    check_items(target, "target", str, "the address of a target")
+    check_number(samples, "samples", int)
+    check_number(seed, "seed", int)
     path = model.path if isinstance(model, TfliteFile) else tflite_in(as_path(model, "model"))
     with shown(progress) as receiver:
         ends = arithmetic.ends(inspect(path))

@@ -47,11 +47,20 @@ class FolderResult:
         Raises:
           RunError: the folder holds something.
         """
-        path = as_path(folder, "folder")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} is there already and not empty", hint="Give a new folder, or remove this one.")
-        shutil.copytree(self.folder, path, dirs_exist_ok=True)
-        return path
+        return Path(shutil.copytree(self.folder, new_folder(folder), dirs_exist_ok=True))
+
+
+def new_folder(folder: PathLike) -> Path:
+    """Return a folder that is empty; it is made where it is not there.
+
+    Raises:
+      RunError: it holds something, or is a file.
+    """
+    path = as_path(folder, "folder")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} is there already and not empty", hint="Give a new folder, or remove this one.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def scratch_folder() -> tuple[Path, Any]:
@@ -155,11 +164,19 @@ def pair_of_numbers(value: Sequence[float] | None, name: str) -> tuple[float, fl
 
 
 def _keras_model(model: Any) -> Any:
-    model = getattr(model, "model", model)
-    # Asked by name: importing Keras would choose its backend.
-    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(model).__mro__}
-    if not any(kind.startswith("keras.") and kind.endswith(".Model") for kind in kinds):
-        legacy = any(kind.startswith("tf_keras.") for kind in kinds)
-        hint = "Save it with model.save('model.h5') and give the file." if legacy else None
+    if not _is_keras(model):
+        model = getattr(model, "model", model)  # of a result of edgefm.train or edgefm.compress
+    if not _is_keras(model):
+        hint = "Save it with model.save('model.h5') and give the file." if _kinds(model, "tf_keras.") else None
         check_type(model, "model", (), _MODELS, hint=hint)
     return model
+
+
+def _is_keras(model: Any) -> bool:
+    """Return whether this is a keras.Model; asked by name, since importing Keras would choose its backend."""
+    return any(kind.endswith(".Model") for kind in _kinds(model, "keras."))
+
+
+def _kinds(value: Any, package: str) -> list[str]:
+    names = [f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__]
+    return [name for name in names if name.startswith(package)]

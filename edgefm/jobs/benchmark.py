@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.core import html
-from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.arguments import PathLike, as_path, check_number, check_type
+from edgefm.core.errors import RecipeError
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import FolderResult, dataset_and_quality, scratch_folder
+from edgefm.jobs.arguments import FolderResult, dataset_and_quality, new_folder, scratch_folder
 from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import QuantizationResult, TfliteFile
 from edgefm.recipes import BenchmarkProtocol
@@ -34,9 +36,11 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
 
     Attributes:
       record: the content of record.json, see edgefm/schemas/benchmark-record-3.schema.json.
+      path: of its file; predictions.npz lies beside it where classes were predicted.
     """
 
     record: Mapping[str, Any] = field(repr=False)
+    path: Path
 
     @classmethod
     def open(cls, path: PathLike, *, scratch: Any = None) -> BenchmarkRecord:
@@ -49,14 +53,22 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
 
         subject = open_subject(str(as_path(path, "path")))
         assert subject.path is not None, "it was opened from a file"
-        return cls(folder=subject.path.parent, record=subject.record, _scratch=scratch)
+        return cls(folder=subject.path.parent, path=subject.path, record=subject.record, _scratch=scratch)
 
-    @property
-    def path(self) -> Path:
-        """The record's file; predictions.npz lies beside it where classes were predicted."""
+    def save(self, folder: PathLike) -> Path:
+        """Copy record.json, and predictions.npz where there is one, into a new or empty folder and return it.
+
+        Raises:
+          RunError: the folder holds something.
+        """
         from edgefm.benchmarking import record
 
-        return self.folder / record.FILE_NAME
+        target = new_folder(folder)
+        shutil.copyfile(self.path, target / record.FILE_NAME)
+        predictions = self.path.with_name(record.PREDICTIONS_FILE_NAME)
+        if predictions.is_file():
+            shutil.copyfile(predictions, target / record.PREDICTIONS_FILE_NAME)
+        return target
 
     @property
     def environment(self) -> Mapping[str, Any]:
@@ -123,7 +135,7 @@ def benchmark(
       rounds: least number of rounds, 15 by default; they go on until p50 is known to 1 %.
       rounds_at_most: greatest number of rounds, 45 by default.
       budget_seconds: no round begins after this time; by default 600.
-      protocol: all else about how it is measured.
+      protocol: instead of target, runtime, threads, rounds and budget_seconds: all about how it is measured.
       mean: real input = (pixel - mean) / std, for files without a contract.
       std: see `mean`.
       out: folder for record.json and predictions.npz; by default a temporary one.
@@ -204,8 +216,17 @@ def benchmark_protocol(
     budget_seconds: float | None = None,
 ) -> BenchmarkProtocol:
     """Return the protocol that `benchmark`'s arguments ask for; see there."""
+    for name, value in (("threads", threads), ("rounds", rounds), ("rounds_at_most", rounds_at_most)):
+        check_number(value, name, int)
+    check_number(budget_seconds, "budget_seconds")
     if protocol is not None:
         check_type(protocol, "protocol", BenchmarkProtocol, "a BenchmarkProtocol")
+        given = (target, runtime, threads, rounds, rounds_at_most, budget_seconds)
+        if given != ("host", "", 1, None, None, None):
+            raise RecipeError(
+                "a protocol was given together with target, runtime, threads, rounds or budget_seconds",
+                hint="The protocol says all of these: give one or the other.",
+            )
         return protocol
     changes: dict[str, Any] = dict(rounds_between(rounds, rounds_at_most))
     changes |= {} if budget_seconds is None else {"budget_seconds": budget_seconds}

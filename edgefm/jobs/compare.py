@@ -86,7 +86,16 @@ def compare(
         )
         return compare_records(one, other, margins=margins, latency=latency, force=force, correction=correction)
 
+    measuring: dict[str, Any] = {
+        "data": data,
+        "quality": quality,
+        "protocol": protocol,
+        "mean": mean,
+        "std": std,
+        "out": out,
+    }
     if baseline is not None:
+        refuse_measuring({**measuring, "model": model})
         record = subject_of(first, "first")
         check_type(second, "second", str, "the name of a model in the record")
         check_type(baseline, "baseline", str, "the name of a model in the record")
@@ -100,6 +109,7 @@ def compare(
     if all(files) and model is not None:
         raise ArgumentError("model is for runs and records; two files are two models")
     if not all(files):
+        refuse_measuring(measuring)
         subjects = [subject_of(given, name) for given, name in ((first, "first"), (second, "second"))]
         if model is not None:
             named = [subject.name for subject in subjects if subject.model is not None]
@@ -107,19 +117,18 @@ def compare(
                 raise ArgumentError(f"{named[0]} names its model already: leave out model")
             subjects = [replace(subject, model=model) for subject in subjects]
         return compared(*subjects)
-    measuring: dict[str, Any] = {
-        "data": data,
-        "quality": quality,
-        "protocol": protocol,
-        "mean": mean,
-        "std": std,
-        "out": out,
-    }
     with shown(progress) as receiver, measured_now([first, second], **measuring, progress=receiver) as together:
         rows = [row["name"] for row in together.record["models"]]
-        names = [str(getattr(given, "name", given)) for given in (first, second)]
+        names = [given.name if isinstance(given, TfliteFile) else str(given) for given in (first, second)]
         one, other = (replace(together, name=name, model=row) for name, row in zip(names, rows, strict=True))
         return compared(one, other)
+
+
+def refuse_measuring(options: dict[str, Any]) -> None:
+    """Raise an ArgumentError where an option of measuring is given, and what is judged was measured before."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ArgumentError(f"{', '.join(given)}: for model files that are measured now; a record was measured before")
 
 
 @contextmanager

@@ -47,13 +47,16 @@ class CompressionResult:
     """A compressed model.
 
     Attributes:
-      model: new keras.Model, with the inputs and outputs of the given one.
+      model: new keras.Model, with the inputs and outputs of the given one; a classifier that gave logits ends in a
+        softmax, see `softmax_added`.
       passes: what each pass did, in their order.
+      softmax_added: the given model's outputs were no probabilities, and a softmax was put behind them.
       int8: content of the .tflite file that quantisation-aware training gave; None without it.
     """
 
     model: Any
     passes: tuple[AppliedPass, ...]
+    softmax_added: bool = False
     int8: bytes | None = field(default=None, repr=False)
 
     @property
@@ -63,7 +66,7 @@ class CompressionResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return what was done as a JSON object."""
-        return {"passes": [applied.to_json() for applied in self.passes]}
+        return {"softmax_added": self.softmax_added, "passes": [applied.to_json() for applied in self.passes]}
 
     def save(self, path: PathLike) -> Path:
         """Write the model as a `.keras` file, or the int8 file as `.tflite`, and return its path.
@@ -152,6 +155,7 @@ def compress(
                 AppliedPass(recipe=recipe, facts=link.facts, history=link.history, seconds=link.seconds)
                 for recipe, link in zip(passes, links, strict=True)
             ),
+            softmax_added=source.softmax_added,
             int8=links[-1].int8() if isinstance(passes[-1], Qat) else None,
         )
 
@@ -246,6 +250,8 @@ def source_in_memory(
     from edgefm.quantization.source import Origin, source_of
     from edgefm_converters.readers import model_file
 
+    if labels is not None:
+        check_items(labels, "labels", str, "the name of a class")
     loaded, name = loaded_model(model, trust=trust)
     limits = pair_of_numbers(value_range, "value_range")
     if limits is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgefm.comparison import budget as budgets
@@ -10,17 +11,18 @@ from edgefm.comparison.gate import gate as check_budget
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.benchmark import BenchmarkRecord
-from edgefm.jobs.compare import measured_now, subject_of
-from edgefm.jobs.quantize import QuantizationResult
+from edgefm.jobs.compare import measured_now, refuse_measuring, subject_of
+from edgefm.jobs.quantize import QuantizationResult, TfliteFile
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
+    from edgefm.jobs.run import Run
     from edgefm.recipes import BenchmarkProtocol
 
 
 def gate(
-    what: BenchmarkRecord | QuantizationResult | PathLike | list[PathLike],
+    what: BenchmarkRecord | Run | QuantizationResult | TfliteFile | PathLike | Sequence[PathLike | TfliteFile],
     budget: PathLike = "budget.toml",
     *,
     baseline: BenchmarkRecord | PathLike | None = None,
@@ -66,10 +68,11 @@ def gate(
         "std": std,
         "out": out,
     }
-    files: Any = what if isinstance(what, QuantizationResult | list | tuple) else None
+    files: Any = what if isinstance(what, QuantizationResult | TfliteFile | list | tuple) else None
     if files is None and not isinstance(what, BenchmarkRecord) and is_model(str(what)):
         files = [what]
     if files is None:
+        refuse_measuring(measuring)
         result = check_budget(subject_of(what, "what"), limits, baseline=reference, force=force)
     else:
         with shown(progress) as receiver, measured_now(files, **measuring, progress=receiver) as subject:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.errors import ModelError
+from edgefm.jobs.quantize import TfliteFile
 
 if TYPE_CHECKING:
     from edgefm.quantization.applicability import Applicability
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 _MODEL = "model.tflite"
 
 
-def inspect(model: PathLike | Any, *, trust: bool = False) -> Inspection | Applicability:
+def inspect(model: PathLike | TfliteFile | Any, *, trust: bool = False) -> Inspection | Applicability:
     """Return what is in a model.
 
     Args:
@@ -29,7 +31,9 @@ def inspect(model: PathLike | Any, *, trust: bool = False) -> Inspection | Appli
       ArgumentError: an argument of another type.
       ModelError: no such file, or it cannot be read.
     """
-    if isinstance(model, str | Path) and not is_keras(as_path(model, "model")):
+    if isinstance(model, TfliteFile):
+        model = model.path
+    if isinstance(model, str | os.PathLike) and not is_keras(as_path(model, "model")):
         from edgefm.tflite.inspection import inspect as inspect_file
 
         return inspect_file(tflite_in(as_path(model, "model")))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import html
-from edgefm.core.arguments import PathLike, as_path, as_paths
+from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
 from edgefm.data.picture_file import Invert, read_picture
@@ -115,6 +115,7 @@ def predict(
     from edgefm.runtimes import runtime
 
     paths, model = as_paths(pictures, "pictures"), model_file(model)
+    check_number(top, "top", int)
 
     contract = _contract(model)
     if not 1 <= top <= len(contract.labels):

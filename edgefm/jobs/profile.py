@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from edgefm.core.arguments import PathLike, as_path
+from edgefm.core.arguments import PathLike, as_path, check_number
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
@@ -42,6 +42,8 @@ def profile(
     from edgefm.profiling.profile import profile as profile_file
 
     path = model.path if isinstance(model, TfliteFile) else tflite_in(as_path(model, "model"))
+    check_number(rounds, "rounds", int)
+    check_number(seconds, "seconds")
     given = {"rounds": rounds, "model_seconds": seconds}
     turns = Turns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each of its own type
     with shown(progress) as receiver:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import html
-from edgefm.core.arguments import PathLike, as_path, check_type
-from edgefm.core.errors import RecipeError
+from edgefm.core.arguments import PathLike, as_path, check_number, check_type
+from edgefm.core.errors import ArgumentError, RecipeError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import FolderResult, scratch_folder
 from edgefm.jobs.compress import source_in_memory
@@ -166,8 +166,8 @@ def quantize(
     Args:
       model: a keras.Model, a path (.keras, .h5, SavedModel, float .tflite), or what `edgefm.train` or
         `edgefm.compress` gave.
-      variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. What is asked for by
-        name must be had; of a recipe, what the model and its data allow.
+      variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. One that
+        cannot be made is an error; of a recipe, variants that cannot be made are left out and listed.
       data: what it is calibrated, fine-tuned and measured on; without it, float32, float16 and drq_w8 can be had.
       recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
         'default'.
@@ -223,11 +223,13 @@ def quantization_recipe(
     given = [name for name, used in (("variants", variants), ("recipe", recipe), ("quick", quick)) if used]
     if len(given) > 1:
         raise RecipeError(f"{' and '.join(given)} were given together", hint="Each names a set of variants: give one.")
-    if variants:
+    if variants is not None:
         names = [variants] if isinstance(variants, str | Variant) else variants
         check_type(names, "variants", Sequence, "the name of a variant, or a list of names")
         for index, name in enumerate(names):
             check_type(name, f"variants[{index}]", (str, Variant), "the name of a variant, or a Variant")
+        if not names:
+            raise ArgumentError("variants is empty; at least one name is expected", hint="Leave it out: the default.")
         unique = dict.fromkeys(names)
         chosen = Quantization(variants=tuple(variant_named(name) if isinstance(name, str) else name for name in unique))
     elif isinstance(recipe, Quantization):
@@ -235,6 +237,8 @@ def quantization_recipe(
     else:
         name = (_QUICK if quick else _DEFAULT) if recipe is None else str(as_path(recipe, "recipe"))
         chosen = recipe_files.load(name)
+    check_number(calibration_images, "calibration_images", int)
+    check_number(seed, "seed", int)
     if calibration_images is not None:
         chosen = replace(chosen, calibration_images=calibration_images)
     if seed is not None:

@@ -29,7 +29,7 @@ _MANIFEST = "manifest.json"
 class Run:
     """A run folder: `edgefm.Run("runs/demo")` opens one, or makes one when it is first written to.
 
-    Its methods are the functions of the same names, with the results kept in the folder.
+    Its methods do what the functions of `edgefm` do, with the results kept in the folder.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -167,7 +167,7 @@ class Run:
             source = source or DataSource()
             dataset = source.load(shape, data_dir=_folder(data_dir), progress=receiver)
             check_fit(dataset, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
-            train_run(
+            step = train_run(
                 self._open_or_create(),
                 dataset,
                 recipe=chosen,
@@ -178,7 +178,7 @@ class Run:
                 source=None if source.where == FASHION_MNIST else source,
                 progress=receiver,
             )
-        return self.training
+        return self._training(step)
 
     @property
     def training(self) -> TrainingResult:
@@ -187,11 +187,12 @@ class Run:
         Raises:
           RunError: there is none.
         """
+        return self._training(self._open().require("train"))
+
+    def _training(self, step: Step) -> TrainingResult:
         from edgefm.training.files import HISTORY_FILE, MODEL_FILE
 
-        directory = self._open()
-        step = directory.require("train")
-        folder = directory.folder(step)
+        folder = self.path / step.name
         history = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))
         return TrainingResult(
             recipe=Training.from_json(step.recipe),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import html
-from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality, require_data
@@ -83,7 +83,7 @@ class TrainingResult:
 
 
 def train(
-    model: str = "enhanced_cnn",
+    model: str | None = None,
     *,
     data: Dataset | DataSource | PathLike | None = None,
     recipe: Training | str | None = None,
@@ -100,7 +100,7 @@ def train(
     Nothing is written; `edgefm.Run(folder).train(...)` keeps the training in a folder, from which it can be resumed.
 
     Args:
-      model: name of an architecture, see `edgefm zoo`.
+      model: name of an architecture, see `edgefm zoo`; by default the recipe's, 'enhanced_cnn' without one.
       data: what it learns; uint8 pictures of the architecture's size. See `edgefm.data`.
       recipe: how; 'quick', 'standard' (the default), 'paper', or a `Training`.
       epochs: passes over the training split, instead of the recipe's.
@@ -117,6 +117,9 @@ def train(
       TrainingDivergedError: the loss is not finite.
     """
     require_data(data)
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("seed", seed)):
+        check_number(value, name, int)
+    check_number(learning_rate, "learning_rate")
     changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     chosen = training_recipe(recipe, model=model, **changes)
     with shown(progress) as receiver:

@@ -1,4 +1,4 @@
-"""Results in a notebook: HTML without a display, without a running event loop, with every text escaped."""
+"""Results in a notebook: HTML without a display, with every text escaped."""
 
 from __future__ import annotations
 
