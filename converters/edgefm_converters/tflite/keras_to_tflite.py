@@ -116,7 +116,7 @@ def converted(
     # The variables must hang on what is saved, and the batch is fixed by the signature.
     module = tf.Module()
     module.holds = holds
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)], autograph=False)
     with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
         tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])

@@ -88,7 +88,9 @@ def quality_of(model: Any, task: Task, *, progress: Progress = SILENT) -> float:
     """Return the quality of a Keras 3 model on up to 12,000 validation samples."""
     import tensorflow as tf
 
-    answer = tf.function(lambda inputs: tf.nest.flatten(model(inputs, training=False)), reduce_retracing=True)
+    answer = tf.function(
+        lambda inputs: tf.nest.flatten(model(inputs, training=False)), reduce_retracing=True, autograph=False
+    )
     split = task.dataset.validation
     images, labels = split.images[:VALIDATION_SAMPLES], split.labels[:VALIDATION_SAMPLES]
     parts = []

@@ -44,6 +44,7 @@ class StepLoop:
         optimizer.build(trained)
         single = len(tf_model.outputs) == 1
 
+        @tf.autograph.experimental.do_not_convert  # Keras itself runs layers so; converting them takes most of the tracing
         def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
             images, targets, soft, others = batch
             with tf.GradientTape() as tape:
@@ -123,7 +124,7 @@ def answering(tf_model: Any) -> Callable[[Any], Any]:
 
     images = tf.TensorSpec([None, *tf_model.inputs[0].shape[1:]], tf.float32)
     compiled: Callable[[Any], Any] = tf.function(
-        lambda inputs: tf.nest.flatten(tf_model(inputs, training=False)), input_signature=[images]
+        lambda inputs: tf.nest.flatten(tf_model(inputs, training=False)), input_signature=[images], autograph=False
     )
     return compiled
 

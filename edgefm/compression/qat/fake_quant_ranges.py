@@ -59,7 +59,7 @@ def measured_ranges(
         values = tf.nest.flatten(probe(batch, training=False))
         return tf.stack([tf.stack([tf.reduce_min(value), tf.reduce_max(value)]) for value in values])
 
-    measure = tf.function(extremes, input_signature=[spec])
+    measure = tf.function(extremes, input_signature=[spec], autograph=False)
     ends_of_model = {INPUT_LAYER, *(tensor._keras_history.layer.name for tensor in tf_model.outputs)}
     batches = []
     for start in range(0, len(inputs), _BATCH):

@@ -200,7 +200,9 @@ def _compiled(quantized: Any) -> Any:
     import tensorflow as tf
 
     spec = tf.TensorSpec([None, *quantized.inputs[0].shape[1:]], tf.float32)
-    function = tf.function(lambda batch: tf.nest.flatten(quantized(batch, training=False)), input_signature=[spec])
+    function = tf.function(
+        lambda batch: tf.nest.flatten(quantized(batch, training=False)), input_signature=[spec], autograph=False
+    )
     return lambda batch: tuple(output.numpy() for output in function(batch))
 
 
