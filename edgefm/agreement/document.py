@@ -10,7 +10,8 @@ from edgefm import schemas
 from edgefm.agreement import families
 from edgefm.agreement.comparison import OutputComparison
 from edgefm.agreement.layers import FirstDifference
-from edgefm.agreement.matrix import Agreement, Row, pair_verdict
+from edgefm.agreement.matrix import Agreement
+from edgefm.agreement.verdicts import Row, pair_verdict
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
 

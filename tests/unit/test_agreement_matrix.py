@@ -20,7 +20,8 @@ from edgefm.agreement.asking import Answers
 from edgefm.agreement.cells import Absent, AgreementCell
 from edgefm.agreement.comparison import OutputComparison
 from edgefm.agreement.inputs import MatrixInputs, from_chance
-from edgefm.agreement.matrix import Agreement, Row, agree, pair_verdict
+from edgefm.agreement.matrix import Agreement, agree
+from edgefm.agreement.verdicts import Row, pair_verdict
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.data.quality import quality
 from edgefm.targets.worker_process import WorkerError
