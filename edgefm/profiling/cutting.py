@@ -36,18 +36,6 @@ def prefix(content: flatbuffer.FileContent, operator: int) -> bytes:
     return Cutter(content).prefix(operator)
 
 
-def one_operator(content: flatbuffer.FileContent, operator: int) -> bytes:
-    """Return the model of one operator: its activations are the inputs, its results the outputs.
-
-    Args:
-      content: of a .tflite file.
-      operator: its index in the main graph.
-    Raises:
-      ModelError: as `prefix`; also where the operator is control flow, keeps state, or has no fixed shapes.
-    """
-    return Cutter(content).one_operator(operator)
-
-
 class Cutter:
     """A model that is read once and cut often; each cut copies its own constants alone."""
 
@@ -112,12 +100,14 @@ class Cutter:
         return self._cut(range(self.operators), sources=self._sources, outputs=indices(self._graph.outputs))
 
     def one_operator(self, operator: int, *, one_input: bool = False) -> bytes:
-        """Return the model of one operator; see `one_operator`.
+        """Return the model of one operator: its activations are the inputs, its results the outputs.
 
         Args:
           operator: its index.
           one_input: the first activation alone is an input; further ones are variables that hold zeros. Without a
             suitable activation the model has an input that nothing reads.
+        Raises:
+          ModelError: no such operator, or it is control flow, keeps state, has no fixed shapes or no result.
         """
         self._check_apart(operator)
         sources = self.activations(operator)
@@ -147,18 +137,17 @@ class Cutter:
         """Raise a ModelError where an operator means nothing by itself."""
         name, packed = self.name(operator), self._operator(operator)
         if name in _CONTROL_FLOW:
-            raise ModelError(
-                f"{name} is control flow: how often its graphs run depends on values, so it has no time of its own"
-            )
+            raise ModelError(f"{name} is control flow: how often its subgraphs run depends on the input")
         for index in (*indices(packed.inputs), *indices(packed.outputs)):
             tensor = None if index < 0 else self._graph.tensors[index]
             if tensor is None:
                 continue
-            if flatbuffer.dtype(tensor) in _STATE:
-                raise ModelError(f"{name} works on '{text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers")
+            dtype = flatbuffer.dtype(tensor)
+            if dtype in _STATE:
+                raise ModelError(f"{name} has the tensor '{text(tensor.name)}' of dtype {dtype}; a number is needed")
             if -1 in indices(tensor.shapeSignature):
                 shape = indices(tensor.shapeSignature)
-                raise ModelError(f"'{text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
+                raise ModelError(f"'{text(tensor.name)}' has the dynamic shape {shape}; a fixed shape is needed")
 
     def _find_constant(self) -> list[bool]:
         """Return for each tensor whether its values are known before the model runs."""

@@ -133,7 +133,7 @@ def test_chain_that_the_runtime_joins_has_no_bandwidth(tmp_path: Path, monkeypat
     for seed in range(10):
         found = measure_made_up(MadeUpRuntime(seed, joins=True), tmp_path, monkeypatch)
         assert 32 << 10 not in dict(found.bandwidth)
-        assert "not clear of" in found.unresolved[32 << 10]
+        assert "must differ by a factor of 2" in found.unresolved[32 << 10]
         # No smaller array stands in for it.
         assert found.gb_per_s(1_000) is None
         assert "memory" not in found.floors_ns(macs=0, dtype=None, size_bytes=1_000, among_bytes=0)

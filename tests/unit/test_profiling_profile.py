@@ -110,7 +110,7 @@ class Invented:
 
     def _operators_ns(self, name: str, label: str) -> float:
         first, _, rest = name.partition(" ")
-        if rest == "least operators":
+        if rest == "minimal operators":
             return LEAST_NS * int(first)
         if name == "whole":
             return self.whole_ns * self.operators
@@ -121,7 +121,7 @@ def profile_invented(
     folder: Path, monkeypatch: pytest.MonkeyPatch, times: Invented, *, method: str = "auto"
 ) -> ProfileResult:
     """ProfileResult three times PAD, CONV_2D, RELU."""
-    monkeypatch.setattr("edgefm.profiling.profile.time_models", times)
+    monkeypatch.setattr("edgefm.profiling.operator_times.time_models", times)
     path = write_model(folder, cut_models.fused_convolutions())
     return profile(path, method=method, turns=QUICK)  # type: ignore[arg-type]  # one of the methods
 
@@ -180,7 +180,7 @@ class Noisy(Invented):
         noise = np.random.default_rng(self.seed)
         for model in models:
             for part in model.models if isinstance(model, Together) else [model]:
-                if not part.name.endswith("least operators"):
+                if not part.name.endswith("minimal operators"):
                     part.rounds = [
                         [max(1, one + round(noise.normal(0, self.noise_ns)))] * 5 for (one, *_) in part.rounds
                     ]
@@ -228,7 +228,7 @@ def test_call_is_not_bent_by_noise_of_the_least_operators(tmp_path: Path, monkey
 def test_too_few_rounds_for_intervals_are_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, noted: bool
 ) -> None:
-    monkeypatch.setattr("edgefm.profiling.profile.time_models", Invented())
+    monkeypatch.setattr("edgefm.profiling.operator_times.time_models", Invented())
     path = write_model(tmp_path, cut_models.fused_convolutions())
     found = profile(path, method="operators", turns=replace(QUICK, rounds=rounds))
     assert any("intervals" in note for note in found.notes) == noted
@@ -265,7 +265,7 @@ def test_operators_that_cannot_be_held_together_are_told_by_prefixes(
     assert found.method == "prefixes" and [check.method for check in found.checks] == ["prefixes"]
     assert found.check is not None and found.check.holds
     (note,) = found.notes
-    assert note == f"all operators in turn: {OUT_OF_MEMORY}; so differences of prefixes are taken instead"
+    assert note == f"the operators cannot be timed in turn: {OUT_OF_MEMORY}; differences of prefixes are used instead"
 
 
 @pytest.mark.usefixtures("no_peak")
@@ -383,7 +383,7 @@ def test_profile_refuses_a_loop_without_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runtime", sorted(runtimes.OF_TARGETS))
 def test_profile_refuses_runtimes_of_other_targets(runtime: str) -> None:
-    with pytest.raises(RecipeError, match=f"'{runtime}' runs on a target of its own"):
+    with pytest.raises(RecipeError, match=f"'{runtime}' runs on another target"):
         profile(DEMO, runtime=runtime)
 
 
