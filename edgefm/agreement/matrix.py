@@ -104,7 +104,7 @@ def agree(
     rows, outputs = _answers(model, cells, inputs, ends, ask, progress)
     if len(outputs) < 2:
         raise RuntimeUnavailableError(
-            f"two cells are needed for a comparison, {len(outputs) or 'none'} gave answers",
+            f"at least two cells are needed for a comparison; {len(outputs) or 'none'} ran",
             hint="\n  ".join([*(f"{row.cell.name}: {row.reason}" for row in rows if not row.ran)])
             or "Leave out --runtime, install another runtime (edgefm doctor), or add --target.",
         )
@@ -145,7 +145,7 @@ def agree(
 def _safely(ask: _Ask) -> _Ask:
     """Let whatever a runtime or a target of another package raises be an EdgefmError: it costs its row alone."""
 
-    def asked(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
+    def ask_safely(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
         try:
             return ask(cell, model, inputs)
         except EdgefmError:
@@ -153,14 +153,14 @@ def _safely(ask: _Ask) -> _Ask:
         except Exception as error:
             raise RuntimeUnavailableError(f"{type(error).__name__}: {error}") from error
 
-    return asked
+    return ask_safely
 
 
 def _that_fit(inputs: MatrixInputs, ends: ModelTensors, cells: int, progress: Progress) -> MatrixInputs:
     most = max(1, _HELD_VALUES // max(1, ends.values_a_sample * cells))
     if len(inputs) <= most:
         return inputs
-    progress.note(f"{most:,} of {len(inputs):,} samples are taken: the answers of all cells must fit into memory")
+    progress.note(f"{most:,} of {len(inputs):,} samples are used: the outputs of all cells must fit in memory")
     return replace(inputs, values=inputs.values[:most], labels=None if inputs.labels is None else inputs.labels[:most])
 
 

@@ -15,8 +15,6 @@ from edgefm.agreement.comparison import OutputComparison, Outputs, compare
 from edgefm.agreement.families import Family
 from edgefm.agreement.layers import FirstDifference
 
-_NO_FAMILY = Family(name="unknown", title="runtimes that no row of the table knows", references=())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -75,8 +73,8 @@ def judge(
         family.name: families.reference_of(family, [row.cell for row, _ in placed[family.name]]) for family in order
     }
     if strangers and not references:
-        order.append(_NO_FAMILY)
-        references[_NO_FAMILY.name] = strangers[0][0].cell
+        order.append(families.UNKNOWN)
+        references[families.UNKNOWN.name] = strangers[0][0].cell
     for row, belongs in strangers:
         nearest = min(references, key=lambda name: _distance(outputs, row.cell, references[name], ends))
         placed.setdefault(nearest, []).append((row, belongs))

@@ -132,7 +132,7 @@ def test_tolerance_of_a_share_is_broken_by_the_whole_interval_alone() -> None:
     ("outputs", "reason"),
     [
         pytest.param((), "0 outputs, the model has 1", id="number"),
-        pytest.param((np.zeros((2, 3), np.float32),), "as float32, the model's is int8", id="dtype"),
+        pytest.param((np.zeros((2, 3), np.float32),), "dtype float32; int8 is expected", id="dtype"),
         pytest.param((np.zeros((2, 4), np.int8),), r"the shape \(2, 4\)", id="shape"),
     ],
 )
@@ -319,7 +319,7 @@ class _Board:
 def test_target_that_runs_nothing_is_told() -> None:
     _, absent = cells(target=["vela"])
     assert [one.name for one in absent] == ["vela"]
-    assert "figures alone" in absent[0].reason
+    assert "only estimates" in absent[0].reason
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_search_of_a_deep_model_says_what_it_did_not_look_at(tmp_path: Path) -> 
     assert isinstance(found, FirstDifference)
     assert found.operator == 40
     assert not found.verified
-    assert found.reason == "10 prefixes were run; the operators between were not looked at"
+    assert found.reason == "the limit of 10 prefixes was reached"
     assert len(asked) == 10
 
 
@@ -90,7 +90,7 @@ def test_model_that_runs_in_no_part_is_told(tmp_path: Path) -> None:
 def test_difference_that_cutting_takes_away_is_told(tmp_path: Path) -> None:
     found, _ = _search(tmp_path, [0, 0, 0])
     assert isinstance(found, str)
-    assert "arises where the whole is compiled" in found
+    assert "appears only in the whole model" in found
 
 
 def test_answers_are_kept_for_the_next_search(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_small_difference_in_too_many_values_is_an_alarm_too(model: Path) -> Non
 def test_alarm_names_the_first_layer(model: Path) -> None:
     found = _agree(model, {XNNPACK: 0, BROWSER: np.array([0, 0, 3, 0])})
     line = next(iter(document.verdict_lines(found)))
-    assert line.startswith("ALARM litertjs @ browser: 3 levels from litert:xnnpack (limit 0)")
+    assert line.startswith("ALARM litertjs @ browser: differs from litert:xnnpack by 3 levels (limit: 0)")
     assert "operator 0, RELU 'step1'" in line
 
 
@@ -167,7 +167,7 @@ def test_answers_of_another_shape_are_no_answers(model: Path) -> None:
 
 
 def test_one_cell_alone_cannot_be_compared(model: Path) -> None:
-    with pytest.raises(RuntimeUnavailableError, match="two cells are needed for a comparison, 1 gave") as error:
+    with pytest.raises(RuntimeUnavailableError, match="two cells are needed for a comparison; 1 ran") as error:
         _agree(model, {XNNPACK: 0, BROWSER: WorkerError("Chromium is not there")})
     assert "litertjs @ browser: Chromium is not there" in str(error.value)
 
@@ -175,13 +175,13 @@ def test_one_cell_alone_cannot_be_compared(model: Path) -> None:
 def test_families_of_one_are_said_to_be_held_to_nothing(model: Path) -> None:
     found = _agree(model, {XNNPACK: 0, REFERENCE: 2})
     (line,) = document.verdict_lines(found)
-    assert line.startswith("no two cells are of one kernel family")
+    assert line.startswith("no two cells belong to one kernel family")
 
 
 def test_equal_answers_are_bounded_by_their_number(model: Path) -> None:
     lines = list(document.verdict_lines(_agree(model, {XNNPACK: 0, BROWSER: 0})))
     assert lines == [
-        "the one compared cell is within the tolerance of its family, 1 of them equal bit for bit",
+        "1 of 1 compared cells are within the tolerance of their kernel family, 1 of them bit-exact",
         "0 differing samples in 100: with 95 % confidence fewer than 3 % of samples like these differ (rule of three)",
     ]
 
