@@ -99,17 +99,19 @@ def check(model: Any) -> None:
         for tensor in tensors:
             if tensor.externalBuffer:
                 raise ModelError(
-                    f"the values of '{text(tensor.name)}' lie in another file",
-                    hint="Write the model again with its weights inside.",
+                    f"the values of '{text(tensor.name)}' are stored in another file",
+                    hint="Convert the model again with its weights in the .tflite file.",
                 )
             if tensor.buffer >= buffers:
                 raise ModelError(f"the model is damaged: it has no buffer {tensor.buffer}")
         for operator in graph.operators or []:
             touched = (*indices(operator.inputs), *indices(operator.outputs), *indices(operator.intermediates))
             if operator.opcodeIndex >= codes or not all(-1 <= index < len(tensors) for index in touched):
-                raise ModelError("the model is damaged: an operator refers to what is not there")
+                raise ModelError(
+                    "the model is damaged: an operator refers to a tensor or code that does not exist"
+                )
         if not all(0 <= index < len(tensors) for index in (*indices(graph.inputs), *indices(graph.outputs))):
-            raise ModelError("the model is damaged: its inputs or outputs are not there")
+            raise ModelError("the model is damaged: its inputs or outputs are tensors that do not exist")
 
 
 def is_stored(model: Any, tensor: Any) -> bool:

@@ -172,7 +172,7 @@ class Contract:
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
         """Return the contract that `to_json` wrote, or one of version 1, which had a single output."""
         if value.get("kind") != "model-contract":
-            raise ModelError("this JSON is no model contract")
+            raise ModelError("the JSON is not a model contract")
         if value["schema_version"] > SCHEMA_VERSION:
             raise ModelError(
                 f"contract of schema version {value['schema_version']}; this edgefm reads up to {SCHEMA_VERSION}",

@@ -64,7 +64,7 @@ class Inspection:
             [operator.index, operator.name, f"{operator.macs:,}", f"{operator.weight_bytes:,}"]
             for operator in self.operators
         ]
-        return html.table(rows, ["op", "name", "MACs", "bytes of weights"], caption=caption)
+        return html.table(rows, ["op", "name", "MACs", "weight bytes"], caption=caption)
 
 
 def inspect(model: Path) -> Inspection:
