@@ -107,9 +107,7 @@ def check(model: Any) -> None:
         for operator in graph.operators or []:
             touched = (*indices(operator.inputs), *indices(operator.outputs), *indices(operator.intermediates))
             if operator.opcodeIndex >= codes or not all(-1 <= index < len(tensors) for index in touched):
-                raise ModelError(
-                    "the model is damaged: an operator refers to a tensor or code that does not exist"
-                )
+                raise ModelError("the model is damaged: an operator refers to a tensor or code that does not exist")
         if not all(0 <= index < len(tensors) for index in (*indices(graph.inputs), *indices(graph.outputs))):
             raise ModelError("the model is damaged: its inputs or outputs are tensors that do not exist")
 

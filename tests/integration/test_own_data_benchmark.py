@@ -320,7 +320,7 @@ def test_command_shows_an_error_without_percent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--quality", "mse"], "'mse' is none of a classification"),
+        (["--quality", "mse"], "'mse' does not fit the task 'classification'"),
         (["--data", "nowhere.npz"], "no data at"),
         (["--spec", "spec.json"], "goes with --data"),
         (["--labels", "labels.txt"], "goes with --data"),
