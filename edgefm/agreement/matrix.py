@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.agreement import arithmetic, asking, verdicts
@@ -26,7 +25,7 @@ from edgefm.core.errors import EdgefmError, RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality, predicted_classes
 from edgefm.statistics import estimates as statistics
-from edgefm.tflite.contract import Tensor, dequantize
+from edgefm.tflite.contract import dequantize
 from edgefm.tflite.inspection import inspect
 
 # All answers of all cells are held for the comparison of each with each.
@@ -207,7 +206,7 @@ def _quality(
 ) -> dict[str, Any] | None:
     if quality is None or inputs.labels is None:
         return None
-    real = tuple(_real(output, ends, place) for place, output in enumerate(outputs))
+    real = tuple(dequantize(output, sink) for output, sink in zip(outputs, ends.sinks, strict=True))
     if quality.name == "accuracy":
         hits = int((predicted_classes(real) == inputs.labels).sum())
         return quality_json(quality, statistics.proportion(hits, len(inputs)), n=len(inputs), reason=None)
@@ -220,19 +219,6 @@ def _quality(
         **quality_json(quality, estimate, n=len(inputs), reason=None if estimate else "no interval in the time given"),
         "value": result.value,
     }
-
-
-def _real(output: NDArray[Any], ends: ModelTensors, place: int) -> NDArray[np.float32]:
-    sink = ends.sinks[place]
-    tensor = Tensor(
-        name=sink.name,
-        dtype=sink.dtype,
-        shape=sink.shape,
-        scale=sink.scale,
-        zero_point=sink.zero_point,
-        value_range=(0.0, 0.0),
-    )
-    return dequantize(output, tensor)
 
 
 def _cut(content: bytes, operator: int) -> bytes:

@@ -203,11 +203,8 @@ _UNITS = {
 
 def _show_absent(value: Mapping[str, Any]) -> None:
     reasons: dict[str, list[str]] = {}
-    for cell in value["cells"]:
-        if cell["status"] != "ran":
-            reasons.setdefault(cell["reason"], []).append(cell["name"])
-    for absent in value["absent"]:
-        reasons.setdefault(absent["reason"], []).append(absent["name"])
+    for missing in (*(cell for cell in value["cells"] if cell["status"] != "ran"), *value["absent"]):
+        reasons.setdefault(missing["reason"], []).append(missing["name"])
     if reasons:
         click.echo()
         click.secho("did not run", bold=True)

@@ -111,8 +111,7 @@ class OperatorTimer:
           NotTimedError: none could be timed.
           RuntimeUnavailableError: the runtime cannot run a minimal model.
         """
-        timed = self._cut("operator", lambda place: self.cutter.one_operator(place, one_input=True))
-        whole, chains = Timed(name="whole", path=self._whole), self._chains()
+        whole, chains, timed = self._models(lambda place: self.cutter.one_operator(place, one_input=True))
         # Each by itself first: one that cannot be run must not take the others with it.
         trial = replace(self._turns, rounds=1, least_invokes=1, turn_seconds=1e-9)
         self._run([*chains, *timed.values()], trial, "trial")
@@ -137,8 +136,7 @@ class OperatorTimer:
           NotTimedError: none could be timed.
           RuntimeUnavailableError: the runtime cannot run a minimal model.
         """
-        timed = self._cut("prefix", self.cutter.prefix_in_order)
-        whole, chains = Timed(name="whole", path=self._whole), self._chains()
+        whole, chains, timed = self._models(self.cutter.prefix_in_order)
         self._run([whole, *chains, *timed.values()], self._turns, "prefixes")
         check_runs(chains, self._runtime)
         times = {}
@@ -157,26 +155,22 @@ class OperatorTimer:
         self.notes.append(note)
         self._progress.note(note)
 
-    def _cut(self, kind: str, cut: Callable[[int], bytes]) -> dict[int, Timed]:
-        """Return a cut model an operator; one that cannot be cut has the reason."""
-        timed = {}
-        for place in self.places:
-            path = self._folder / f"{kind}-{place}.tflite"
-            model = timed[place] = Timed(name=f"{place} {self.cutter.name(place)}", path=path)
-            try:
-                path.write_bytes(cut(place))
-            except ModelError as error:
-                model.failure = error.message
-        return timed
-
-    def _chains(self) -> list[Timed]:
-        """Return two models whose difference is what an operator takes that has next to nothing to do."""
+    def _models(self, cut: Callable[[int], bytes]) -> tuple[Timed, list[Timed], dict[int, Timed]]:
+        """Return the whole, two chains whose difference is minimal operators, and a cut model for each operator."""
         chains = []
         for length in (1, CHAIN):
             path = self._folder / f"chain-{length}.tflite"
             path.write_bytes(synthetic.chain(length))
             chains.append(Timed(name=f"{length} minimal operators", path=path))
-        return chains
+        timed = {}
+        for place in self.places:
+            path = self._folder / f"operator-{place}.tflite"
+            model = timed[place] = Timed(name=f"{place} {self.cutter.name(place)}", path=path)
+            try:
+                path.write_bytes(cut(place))
+            except ModelError as error:
+                model.failure = error.message
+        return Timed(name="whole", path=self._whole), chains, timed
 
     def _run(self, models: Sequence[Timed | Together], turns: Turns, label: str) -> None:
         self._note_others()

@@ -7,31 +7,14 @@ run.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-_BITS = {
-    "float64": 64,
-    "int64": 64,
-    "uint64": 64,
-    "complex64": 64,
-    "complex128": 128,
-    "float32": 32,
-    "int32": 32,
-    "uint32": 32,
-    "float16": 16,
-    "bfloat16": 16,
-    "int16": 16,
-    "uint16": 16,
-    "int8": 8,
-    "uint8": 8,
-    "bool": 8,
-    "int4": 4,
-    "int2": 2,
-}
+_NUMBER = re.compile(r"[a-z]+(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +134,19 @@ def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> TensorInfo:
         dtype=dtype(tensor),
         shape=shape,
         constant=stored > 0,
-        size_bytes=stored or math.ceil(elements(tensor) * _BITS.get(dtype(tensor), 0) / 8),
+        size_bytes=stored or math.ceil(elements(tensor) * _bits(dtype(tensor)) / 8),
         quantization=_quantization(tensor.quantization),
     )
+
+
+def _bits(dtype: str) -> int:
+    """Return the bits of an element; 0 for strings and the like.
+
+    >>> [_bits(dtype) for dtype in ("int4", "bool", "string")]
+    [4, 8, 0]
+    """
+    number = _NUMBER.fullmatch(dtype)
+    return int(number[1]) if number else 8 * (dtype == "bool")
 
 
 def _quantization(parameters: Any) -> TensorQuantization | None:
