@@ -130,8 +130,8 @@ def _run(command: list[str], *, cwd: Path) -> None:
         raise DataError(error.message, hint=error.hint) from error
     if result.code:
         lines = (result.errors + result.output).splitlines()
-        said = "; ".join(line for line in lines if line.startswith(("E:", "dpkg-deb:")))
-        raise DataError(f"{command[0]} failed: {said or f'exit code {result.code}'}")
+        reasons = "; ".join(line for line in lines if line.startswith(("E:", "dpkg-deb:")))
+        raise DataError(f"{command[0]} failed: {reasons or f'exit code {result.code}'}")
 
 
 def _complete(url: str, part: Path, *, progress: Progress) -> None:
