@@ -137,8 +137,8 @@ def _show(result: Sensitivity) -> None:
     click.echo(f"whole model in int8: loss {loss}, error {error} ({number:,} weights)")
     click.echo(f"float32: {result.quality} {value} (n = {result.images:,} validation samples)")
     click.echo(
-        "W8: only the weights of the layer are int8; A8: only its activations. loss: "
-        f"{'percentage points of' if result.unit == '%' else 'of'} {result.quality} against float32; "
+        "W8: only the weights of the layer are int8; A8: only its activations\n"
+        f"loss: {'percentage points of ' if result.unit == '%' else ''}{result.quality} against float32; "
         "error: RMS difference of the outputs, in % of their standard deviation"
     )
 
