@@ -79,6 +79,7 @@ history = model.fit(
     batch_size=32,
     verbose=0,
 )
+model.save("my_model.keras")  # for the command line
 print(f"validation accuracy {100 * history.history['val_accuracy'][-1]:.1f} % (n = {len(data.validation)})")
 
 # %% [markdown]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,8 @@ def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> Answers:
       EdgefmError: the runtime or the target is not there, or the model crashed, hung or was refused.
     """
     loaded: dict[str, Any] = {}
-
-    def keep(facts: Mapping[str, Any]) -> None:
-        loaded.update(facts)
-
     outputs = answers.raw_outputs(
-        model, inputs, runtime=cell.runtime, target=targets.target(cell.target), on_loaded=keep
+        model, inputs, runtime=cell.runtime, target=targets.target(cell.target), on_loaded=loaded.update
     )
     version = loaded.get("version")
     return Answers(outputs=outputs, version=str(version) if version else None)

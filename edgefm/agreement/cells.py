@@ -15,7 +15,7 @@ HOST = "host"
 ALL = "all"
 # Targets that need an address or a device of the user's, and the slowest one: only when they are named.
 _ONLY_NAMED = ("ssh", "adb", "cortex-m")
-_RUNS_NOTHING = "nothing is run there: it gives figures alone"
+_RUNS_NOTHING = "no model is run there: it only estimates"
 # What a kernel set is where a runtime is named without one.
 _DEFAULT_KERNELS = {"litert": "xnnpack", "tflite-runtime": "xnnpack"}
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -95,7 +95,7 @@ def cells(
         known = _kernel_sets(bare)
         if kernels is not None and kernels not in known:
             raise RecipeError(
-                f"{bare} has no kernel set '{kernels}'", hint=f"It has: {', '.join(known) or 'one without a name'}."
+                f"{bare} has no kernel set '{kernels}'", hint=f"Known: {', '.join(known) or 'one without a name'}."
             )
     listed: list[AgreementCell] = []
     absent: list[Absent] = []

@@ -90,8 +90,8 @@ class OutputComparison:
         """Return whether two answers are as near to each other as tolerances from a common reference allow.
 
         Args:
-          first: (limit, share) of the one, see `within`.
-          second: of the other.
+          first: (limit, share) of the first, see `within`.
+          second: of the second.
         """
         return self.within(first[0] + second[0], share=min(1.0, first[1] + second[1]))
 
@@ -107,16 +107,16 @@ def checked(outputs: Sequence[NDArray[Any]], *, ends: ModelTensors, samples: int
       NotComparableError: they are of another number, type or size.
     """
     if len(outputs) != len(ends.sinks):
-        raise NotComparableError(f"it gives {len(outputs)} outputs, the model has {len(ends.sinks)}")
+        raise NotComparableError(f"the runtime gives {len(outputs)} outputs, the model has {len(ends.sinks)}")
     arrays = []
     for place, (output, sink) in enumerate(zip(outputs, ends.sinks, strict=True)):
         if output.dtype.name != sink.dtype:
-            raise NotComparableError(f"it gives output {place} as {output.dtype.name}, the model's is {sink.dtype}")
+            raise NotComparableError(f"output {place} has dtype {output.dtype.name}; {sink.dtype} is expected")
         try:
             arrays.append(output.reshape(samples, *sink.shape[1:]))
         except ValueError:
             raise NotComparableError(
-                f"it gives output {place} the shape {output.shape}, {(samples, *sink.shape[1:])} is expected"
+                f"output {place} has the shape {output.shape}; {(samples, *sink.shape[1:])} is expected"
             ) from None
     return tuple(arrays)
 
@@ -135,10 +135,10 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> Outp
     >>> end = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)
     >>> whole = ModelTensors(source=end, sinks=(end,), level=(1.0,), arithmetic="integer")
     >>> first, second = np.array([[1, 2, 3], [9, 0, 0]], np.int8), np.array([[1, 2, 3], [7, 0, 8]], np.int8)
-    >>> found = compare((first,), (second,), ends=whole)
-    >>> found.largest, found.largest_absolute, found.equal_samples, found.argmax_changes
+    >>> comparison = compare((first,), (second,), ends=whole)
+    >>> comparison.largest, comparison.largest_absolute, comparison.equal_samples, comparison.argmax_changes
     (8.0, 4.0, 1, 1)
-    >>> found.equal_values, found.values
+    >>> comparison.equal_values, comparison.values
     (4, 6)
     """
     samples = len(reference[0])
@@ -168,7 +168,7 @@ def compare(outputs: Outputs, reference: Outputs, *, ends: ModelTensors) -> Outp
 
 
 def _largest_distances(output: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
-    """Return the largest |one - other| of each sample, float64 [n], and the number of equal values.
+    """Return the largest |output - other| of each sample, float64 [n], and the number of equal values.
 
     A distance is infinite where one alone is no finite number.
     """

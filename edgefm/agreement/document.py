@@ -10,7 +10,8 @@ from edgefm import schemas
 from edgefm.agreement import families
 from edgefm.agreement.comparison import OutputComparison
 from edgefm.agreement.layers import FirstDifference
-from edgefm.agreement.matrix import Agreement, Row, pair_verdict
+from edgefm.agreement.matrix import Agreement
+from edgefm.agreement.verdicts import Row, pair_verdict
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
 
@@ -40,7 +41,7 @@ def to_json(agreement: Agreement) -> dict[str, Any]:
         "families": [
             {
                 "name": name,
-                "title": _title(name),
+                "title": families.family(name).title,
                 "reference": cell.name,
                 "members": [row.cell.name for row in rows if row.family == name],
             }
@@ -53,14 +54,14 @@ def to_json(agreement: Agreement) -> dict[str, Any]:
         ],
         "pairs": [
             {
-                "first": rows[one].cell.name,
-                "second": rows[other].cell.name,
-                "verdict": pair_verdict(rows[one], rows[other], comparison),
+                "first": rows[first].cell.name,
+                "second": rows[second].cell.name,
+                "verdict": pair_verdict(rows[first], rows[second], comparison),
                 **comparison.to_json(),
             }
-            for (one, other), comparison in agreement.pairs.items()
+            for (first, second), comparison in agreement.pairs.items()
         ],
-        "absent": [{"name": one.name, "reason": one.reason} for one in agreement.absent],
+        "absent": [{"name": absent.name, "reason": absent.reason} for absent in agreement.absent],
         "verdict": {
             "held": not agreement.alarms,
             "alarms": len(agreement.alarms),
@@ -85,20 +86,18 @@ def verdict_lines(agreement: Agreement) -> Iterator[str]:
     """Yield the verdict in words: each alarm with its first differing layer, then the rest, and of how many samples."""
     for row in agreement.alarms:
         yield _alarm(row, agreement)
-    judged, alarms, samples = agreement.judged, agreement.alarms, len(agreement.inputs)
+    judged, samples = agreement.judged, len(agreement.inputs)
     if not judged:
         yield (
-            "no two cells are of one kernel family, so none was held to a limit; the differences between families "
-            "are information"
+            "no two cells belong to one kernel family, so no limit applies; differences between families are "
+            "information"
         )
         return
     well = [row for row in judged if row.verdict == "within"]
     if well:
         equal = [row for row in well if row.comparison is not None and row.comparison.equal]
-        all_of = f"{len(well)} of {len(judged)} compared cells" if alarms else _counted(len(judged), "compared cell")
-        yield f"{all_of} within the tolerance of {'their families' if len(well) > 1 else 'its family'}" + (
-            f", {len(equal)} of them equal bit for bit" if equal else ""
-        )
+        bit_exact = f", {len(equal)} of them bit-exact" if equal else ""
+        yield f"{len(well)} of {len(judged)} compared cells are within the tolerance of their kernel family{bit_exact}"
         if equal:
             bound = equal[0].comparison.differing.high if equal[0].comparison else 0.0
             yield (
@@ -110,7 +109,7 @@ def verdict_lines(agreement: Agreement) -> Iterator[str]:
 def difference(comparison: OutputComparison) -> str:
     """Return the largest difference with its unit."""
     if comparison.largest is None:
-        return "NaN or infinity on one side alone"
+        return "NaN or infinity on one side only"
     if comparison.unit == "relative":
         return f"{comparison.largest:.1e} of the output's largest value"
     levels = f"{comparison.largest:.3g}"
@@ -127,14 +126,14 @@ def _alarm(row: Row, agreement: Agreement) -> str:
     differ = comparison.samples - comparison.equal_samples
     first = row.first_difference
     if isinstance(first, FirstDifference):
-        where = f"first beyond it at operator {first.operator}, {first.name} '{first.tensor}' "
+        where = f"first exceeded at operator {first.operator}, {first.name} '{first.tensor}' "
         where += f"({difference(first.comparison)}, sample {first.sample}"
-        where += ")" if first.verified else f"; operators before it were not all looked at: {first.reason})"
+        where += ")" if first.verified else f"; not all operators before it were compared: {first.reason})"
     else:
-        where = f"no layer can be named: {first}"
+        where = f"first operator not identified: {first}"
     return (
-        f"ALARM {row.cell.name}: {difference(comparison)} from {reference.name} (limit {limit}), "
-        f"{differ:,} of {comparison.samples:,} samples differ; {where}"
+        f"ALARM {row.cell.name}: differs from {reference.name} by {difference(comparison)} (limit: {limit}), "
+        f"in {differ:,} of {comparison.samples:,} samples; {where}"
     )
 
 
@@ -159,14 +158,6 @@ def _row(row: Row) -> dict[str, Any]:
         "first_difference": first.to_json() if isinstance(first, FirstDifference) else None,
         "no_first_difference": first if isinstance(first, str) else None,
     }
-
-
-def _title(name: str) -> str:
-    return next((one.title for one in families.FAMILIES if one.name == name), "runtimes that no row knows")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"the one {what} is" if number == 1 else f"all {number} {what}s are"
 
 
 def _percent(share: float) -> str:

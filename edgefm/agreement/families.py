@@ -73,6 +73,9 @@ FAMILIES = (
     Family(name="float", title="float32 arithmetic", references=(("litert", "xnnpack"), ("litert", "builtin"))),
 )
 
+# Takes the cells that no row of `MEMBERS` knows where no family has a reference.
+UNKNOWN = Family(name="unknown", title="runtimes of no known kernel family", references=())
+
 _SAME = "the reference of its family"
 # Another rounding moves a few values in a hundred by a level (0.02 to 0.3 % of the 10,000 of the shipped model, 1.5 to
 # 3.2 % of the 4,000 of three random dense layers); a fault moves most of them.
@@ -212,7 +215,7 @@ MEMBERS = (
             limit=1,
             share=1,
             evidence="one scale a tensor: equal bit for bit; but 2.14 takes the first of several scales for all of a "
-            "dense layer, and answers nonsense: an alarm is right",
+            "dense layer, and its outputs are wrong: an alarm is right",
         )
         for runtime in ("tflite-runtime", "tflm")
     ),
@@ -227,7 +230,7 @@ _FLOAT_EVIDENCE = (
 )
 # For a cell that no row knows: so near to one of the families.
 UNKNOWN_LEVELS, UNKNOWN_SHARE = 1.0, _ROUNDING
-_UNKNOWN_EVIDENCE = "no row of the table knows it: the nearest family, as other builds of known kernels are"
+_UNKNOWN_EVIDENCE = "unknown runtime: held to the nearest family, as another build of its kernels would be"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +265,7 @@ def membership(cell: AgreementCell, arithmetic: Arithmetic) -> Membership:
 
 def family(name: str) -> Family:
     """Return a family by name."""
-    return next(known for known in FAMILIES if known.name == name)
+    return next(known for known in (*FAMILIES, UNKNOWN) if known.name == name)
 
 
 def reference_of(family: Family, members: Sequence[AgreementCell]) -> AgreementCell:

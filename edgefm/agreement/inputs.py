@@ -103,7 +103,7 @@ def from_data(
     if reason is not None or isinstance(contract, str):
         raise DataError(
             f"{dataset.name} cannot be fed to {model}: {reason}",
-            hint="Give other data with --data, or --random for random inputs.",
+            hint="Give other data with --data, or use random inputs: --random.",
         )
     places = _drawn(len(pictures), samples, seed)
     return MatrixInputs(
@@ -157,7 +157,7 @@ def _drawable(ends: ModelTensors) -> str:
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
-        raise ModelError(f"inputs of dtype {ends.source.dtype} cannot be drawn at random", hint="Give --data.")
+        raise ModelError(f"random inputs of dtype {ends.source.dtype} are not supported", hint="Give data with --data.")
     return dtype.name
 
 

@@ -112,12 +112,12 @@ class FirstDifferenceSearch:
         """
         probe = _Probe(self, cell, reference, inputs[sample : sample + 1], limit)
         if not self._operators:
-            return "the model has no operator to look at"
+            return "no operator of the model depends on its input"
         last = len(self._operators) - 1
         if probe.differs(last) is None:
             return f"the model cannot be cut or run in parts: {probe.reason}"
         if probe.differs(last) is False:
-            return "cut behind its last operator, the model agrees: the difference arises where the whole is compiled"
+            return "the prefix with all operators is within the limit: the difference appears only in the whole model"
         low, high = -1, last
         while high - low > 1:
             # The nearest operator to the middle that can be run by itself.
@@ -127,13 +127,13 @@ class FirstDifferenceSearch:
                 break
             low, high = (low, known) if probe.differs(known) else (known, high)
         for place in range(high):
-            if place not in probe.found and len(probe.found) >= self._most:
-                probe.reason = f"{self._most} prefixes were run; the operators between were not looked at"
+            if place not in probe.comparisons and len(probe.comparisons) >= self._most:
+                probe.reason = f"the limit of {self._most} prefixes was reached"
                 break
             if probe.differs(place):
                 high = place
                 break
-        comparison = probe.found[high]
+        comparison = probe.comparisons[high]
         assert comparison is not None
         operator = self._inspection.operators[self._operators[high]]
         return FirstDifference(
@@ -142,8 +142,8 @@ class FirstDifferenceSearch:
             tensor=self._inspection.tensors[operator.outputs[0]].name,
             comparison=comparison,
             sample=sample,
-            verified=all(probe.found.get(place) is not None for place in range(high)),
-            prefixes=len(probe.found),
+            verified=all(probe.comparisons.get(place) is not None for place in range(high)),
+            prefixes=len(probe.comparisons),
             reason=probe.reason,
         )
 
@@ -189,19 +189,19 @@ class _Probe:
         inputs: NDArray[Any],
         limit: float,
     ) -> None:
-        self.found: dict[int, OutputComparison | None] = {}
+        self.comparisons: dict[int, OutputComparison | None] = {}
         self.reason: str | None = None
         self._search = search
         self._cell, self._reference, self._inputs, self._limit = cell, reference, inputs, limit
 
     def differs(self, place: int) -> bool | None:
         """Return whether an operator's result leaves the tolerance; None where that cannot be told."""
-        if place not in self.found:
+        if place not in self.comparisons:
             try:
-                self.found[place] = self._search.compare(place, self._cell, self._reference, self._inputs)
+                self.comparisons[place] = self._search.compare(place, self._cell, self._reference, self._inputs)
             except EdgefmError as error:
-                self.found[place] = None
+                self.comparisons[place] = None
                 self.reason = error.message
-            self._search.tell(len(self.found), self._cell)
-        comparison = self.found[place]
+            self._search.tell(len(self.comparisons), self._cell)
+        comparison = self.comparisons[place]
         return None if comparison is None else not comparison.within(self._limit)

@@ -27,11 +27,11 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
     )
 )
 @click.argument("model", type=_PATH, metavar="MODEL.tflite")
-@click.option("--runtime", multiple=True, help="Only this one, e.g. litert or litert:builtin; repeatable.")
-@click.option("--target", multiple=True, help="Beside this machine; repeatable. 'all': all but ssh, adb and cortex-m.")
+@click.option("--runtime", multiple=True, help="Only this runtime, e.g. litert or litert:builtin; repeatable.")
+@click.option("--target", multiple=True, help="Another target; repeatable. 'all': all but ssh, adb and cortex-m.")
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of inputs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn samples or random inputs.")
-@click.option("--random", "chance", is_flag=True, help="Random inputs: no data, no accuracy.")
+@click.option("--random", "chance", is_flag=True, help="Use random inputs; accuracy is not measured.")
 @click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--data", "where", metavar="DATA", help="A .npz, class folders, TFRecords, or module:function.")
 @click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files.")
@@ -67,9 +67,9 @@ def command(
 ) -> int:
     """Run the same inputs through every installed runtime and kernel set, and through TARGETS.
 
-    Kernels of one family must give the same outputs, to within a few quantisation levels. A cell outside the tolerance
-    of its family is an alarm; the first layer that differs is shown. Inputs are test images of Fashion-MNIST, or test
-    samples of DATA, or random where the model takes no such images.
+    A cell is a runtime with one kernel set on a target. Kernels of one family must give the same outputs, to within a
+    few quantisation levels. A cell outside the tolerance of its family is an alarm; the first layer that differs is
+    shown. Inputs are test images of Fashion-MNIST, test samples of DATA, or random where neither fits the model.
     """
     from edgefm.jobs.agree import agree
     from edgefm.jobs.inspect import tflite_in
@@ -77,7 +77,7 @@ def command(
     model = tflite_in(model)
 
     if chance and where is not None:
-        raise click.UsageError("--random takes no --data")
+        raise click.UsageError("--random cannot be combined with --data")
     bars = render.Bars()
     try:
         options = {"where": where, "spec": spec, "task": task, "quality": quality, "labels": labels}
@@ -105,7 +105,7 @@ def command(
     else:
         show(result.document)
         for path in written:
-            click.echo(f"{'document' if path.suffix == '.json' else 'picture'}: {path}")
+            click.echo(f"written: {path}")
         if len(written) == 1:
             click.echo("no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'")
     return 0 if result.held else 1
@@ -136,7 +136,7 @@ def _data(
         return None, "--random was given"
     shape = arithmetic.ends(inspect(model)).source.shape[1:]
     if shape != _SAMPLE_SHAPE:
-        return None, f"no --data was given, and the model's input {shape} is no Fashion-MNIST picture"
+        return None, f"no --data was given, and the model's input {shape} is not that of Fashion-MNIST, {_SAMPLE_SHAPE}"
     try:
         return load_fashion_mnist(data_dir, progress=bars), ""
     except DataError as error:
@@ -156,19 +156,19 @@ def show(value: Mapping[str, Any]) -> None:
     click.echo(_UNITS[value["unit"]])
     quality = next((cell["quality"] for cell in value["cells"] if cell["quality"]), None)
     name = f"{quality['name']} %" if quality and quality["unit"] == "%" else quality["name"] if quality else None
-    told = {cell["runtime"].partition(":")[0]: cell["version"] for cell in value["cells"] if cell["version"]}
-    click.echo("versions: " + ", ".join(f"{runtime} {version}" for runtime, version in told.items()))
-    headers = ["cell", "largest", "limit", "equal samples", "argmax changed", "verdict"]
-    for one in value["families"]:
+    versions = {cell["runtime"].partition(":")[0]: cell["version"] for cell in value["cells"] if cell["version"]}
+    click.echo("versions: " + ", ".join(f"{runtime} {version}" for runtime, version in versions.items()))
+    headers = ["cell", "largest difference", "limit", "equal samples", "argmax changed", "verdict"]
+    for family in value["families"]:
         click.echo()
-        click.secho(f"{one['title']}, against {one['reference']}", bold=True)
-        members = [cell for cell in value["cells"] if cell["family"] == one["name"]]
+        click.secho(f"{family['title']}, against {family['reference']}", bold=True)
+        members = [cell for cell in value["cells"] if cell["family"] == family["name"]]
         rows = [[*_row(cell, value["unit"]), *([_quality(cell["quality"])] if name else [])] for cell in members]
         render.table(rows, headers=[*headers, *([name] if name else [])], right=headers[1:5])
     if value["between_families"]:
         click.echo()
-        click.secho("between the families' references (information)", bold=True)
-        references = {one["name"]: one["reference"] for one in value["families"]}
+        click.secho("between the references of the families (not judged)", bold=True)
+        references = {family["name"]: family["reference"] for family in value["families"]}
         rows = [
             [
                 references[pair["first"]],
@@ -179,7 +179,7 @@ def show(value: Mapping[str, Any]) -> None:
             ]
             for pair in value["between_families"]
         ]
-        titles = ["cell", "other", "largest", "equal samples", "argmax changed"]
+        titles = ["cell", "other cell", "largest difference", "equal samples", "argmax changed"]
         render.table(rows, headers=titles, right=titles[2:])
     _show_absent(value)
     click.echo()
@@ -196,18 +196,15 @@ _ARITHMETIC = {
     "dynamic": "integer weights, float activations",
 }
 _UNITS = {
-    "levels": "quantisation levels by which outputs differ; limit: largest allowed (share of values that may differ)",
-    "relative": "differences as a share of the output's largest value",
+    "levels": "differences in quantisation levels; limit: largest allowed (share of values that may differ)",
+    "relative": "differences relative to the largest magnitude of the output",
 }
 
 
 def _show_absent(value: Mapping[str, Any]) -> None:
     reasons: dict[str, list[str]] = {}
-    for cell in value["cells"]:
-        if cell["status"] != "ran":
-            reasons.setdefault(cell["reason"], []).append(cell["name"])
-    for one in value["absent"]:
-        reasons.setdefault(one["reason"], []).append(one["name"])
+    for missing in (*(cell for cell in value["cells"] if cell["status"] != "ran"), *value["absent"]):
+        reasons.setdefault(missing["reason"], []).append(missing["name"])
     if reasons:
         click.echo()
         click.secho("did not run", bold=True)
@@ -216,44 +213,44 @@ def _show_absent(value: Mapping[str, Any]) -> None:
 
 
 def _row(cell: Mapping[str, Any], unit: str) -> list[str]:
-    found = cell["against_reference"]
-    if found is None:
-        return [cell["name"], "", "", "", "", "the reference"]
+    comparison = cell["against_reference"]
+    if comparison is None:
+        return [cell["name"], "", "", "", "", "reference"]
     limit = f"{cell['limit']:g}" if unit == "levels" else f"{cell['limit']:.0e}"
     if cell["limit"] > 0 and cell["share"] < 1:
         limit += f" ({100 * cell['share']:g} %)"
-    verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if _all_equal(found) else "within"
+    equal = comparison["equal_samples"] == comparison["samples"]
+    verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if equal else "within"
     return [
         cell["name"],
-        _largest(found, unit),
+        _largest(comparison, unit),
         limit,
-        _share(found),
-        _count(found["argmax_changes"]),
+        _share(comparison),
+        _count(comparison["argmax_changes"]),
         verdict,
     ]
 
 
-def _all_equal(found: Mapping[str, Any]) -> bool:
-    return bool(found["equal_samples"] == found["samples"])
-
-
-def _largest(found: Mapping[str, Any], unit: str) -> str:
-    if found["largest"] is None:
+def _largest(comparison: Mapping[str, Any], unit: str) -> str:
+    largest = comparison["largest"]
+    if largest is None:
         return "NaN"
-    return f"{found['largest']:.3g}" if unit == "levels" or found["largest"] == 0 else f"{found['largest']:.1e}"
+    return f"{largest:.3g}" if unit == "levels" or largest == 0 else f"{largest:.1e}"
 
 
-def _share(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['equal_samples'] / found['samples']:.1f} %"
+def _share(comparison: Mapping[str, Any]) -> str:
+    return f"{100 * comparison['equal_samples'] / comparison['samples']:.1f} %"
 
 
 def _count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
-def _quality(found: Mapping[str, Any] | None) -> str:
-    if found is None or found["value"] is None:
+def _quality(quality: Mapping[str, Any] | None) -> str:
+    if quality is None or quality["value"] is None:
         return "-"
-    factor, form = (100, "{:.1f}") if found["unit"] == "%" else (1, "{:.4g}")
-    value, *ends = (form.format(factor * found[name]) for name in ("value", "low", "high") if found[name] is not None)
+    factor, form = (100, "{:.1f}") if quality["unit"] == "%" else (1, "{:.4g}")
+    value, *ends = (
+        form.format(factor * quality[name]) for name in ("value", "low", "high") if quality[name] is not None
+    )
     return f"{value} ({'-'.join(ends)})" if ends else value

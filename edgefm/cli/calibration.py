@@ -21,8 +21,8 @@ _COUNT = click.IntRange(min=1)
 @click.command(epilog=exit_codes("every check holds", "a check fails"))
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
 @click.option("--calibration-data", type=_PATH, default=None, metavar="NPZ", help="'images', optionally 'labels'.")
-@click.option("--calibration-images", type=_COUNT, default=256, show_default=True, help="Samples that would be used.")
-@click.option("--images", type=_COUNT, default=1000, show_default=True, help="Validation samples to measure on.")
+@click.option("--calibration-images", type=_COUNT, default=256, show_default=True, help="Calibration samples.")
+@click.option("--images", type=_COUNT, default=1000, show_default=True, help="Validation samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn calibration samples.")
 @data_options
 @click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
@@ -44,7 +44,7 @@ def command(
     """Check the calibration data of a run's model, or of a MODEL of your own, before it is quantised.
 
     Checks range, dtype and variety of the samples, and how many validation values their ranges clip; measures int8
-    files calibrated with 16, 32, … 1,024 of them.
+    files that are calibrated with 16, 32, … 1,024 samples.
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
@@ -102,7 +102,7 @@ def _show(report: CalibrationReport) -> None:
         ]
         for tensor in report.saturation
     ]
-    headers = ["tensor of", "operator", "from", "to", "clipped: calibration", "validation", "range used"]
+    headers = ["layer", "operator", "min", "max", "clipped (calibration)", "clipped (validation)", "range used"]
     render.table(rows, headers=headers, right=headers[2:])
     click.echo()
     share = report.unit == "%"
@@ -115,7 +115,7 @@ def _show(report: CalibrationReport) -> None:
         ]
         for point in report.curve
     ]
-    headers = ["calibration samples", f"int8 {report.quality}", "loss", "error of the outputs"]
+    headers = ["calibration samples", f"int8 {report.quality}", "loss", "output error"]
     render.table(rows, headers=headers, right=headers)
     value = f"{100 * report.float32:.2f} %" if share else f"{report.float32:.4g}"
-    click.echo(f"float32 has {value} on these {report.images:,} validation samples")
+    click.echo(f"float32: {report.quality} {value} (n = {report.images:,} validation samples)")

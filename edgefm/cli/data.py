@@ -22,13 +22,13 @@ _json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
 
 _exit_codes = exit_codes(
-    "the data are there and pass their checks", failed="they cannot be found or fetched, or a file is damaged"
+    "the data are there and pass their checks", failed="the data cannot be found or fetched, or a file is damaged"
 )
 
 
 @click.group(epilog=_exit_codes)
 def command() -> None:
-    """Fetch and check the data set; draw what is in it."""
+    """Fetch and check Fashion-MNIST, the reference data set."""
 
 
 @command.command(epilog=_exit_codes)
@@ -81,7 +81,7 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
     render.table(rows, headers=["class", *(split.name for split in dataset.splits)])
     click.echo()
     for check in checks:
-        click.echo(f"{'ok  ' if check['held'] else 'NOT '} {check['check']}")
+        click.echo(f"{'ok' if check['held'] else 'FAILED':>6}  {check['check']}")
     click.echo(f"\nPictures: {' '.join(str(path) for path in pictures)}")
 
 
@@ -128,9 +128,9 @@ def _checks(dataset: Dataset) -> list[dict[str, Any]]:
     checks: list[dict[str, Any]] = [
         # Reading them would have failed otherwise.
         {"check": f"the {len(FILES)} files have the expected sha256", "held": True},
-        {"check": "every class is equally frequent in each split", "held": balanced},
+        {"check": "all classes are equally frequent in each split", "held": balanced},
     ]
     for first, second in ((train, validation), (train, test), (validation, test)):
         shared = shared_images(first, second)
-        checks.append({"check": f"{shared} pictures of {first.name} are also in {second.name}", "held": shared == 0})
+        checks.append({"check": f"{first.name} and {second.name} share {shared} pictures", "held": shared == 0})
     return checks

@@ -12,7 +12,8 @@ from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import is_model
 
 if TYPE_CHECKING:
-    from edgefm.tflite.inspection import Inspection, TensorInfo
+    from edgefm.tflite.graph import TensorInfo
+    from edgefm.tflite.inspection import Inspection
 
 
 @click.command(epilog=exit_codes("the model was read"))
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 def command(model: Path, trust: bool, as_json: bool) -> None:
     """Show what is in MODEL.
 
-    Of a .tflite file: operators, tensors, quantisation, MACs and bytes. MACs are multiply-accumulates of one inference;
-    'weights' are bytes in the file, 'result' bytes in memory. Of a Keras file (.keras, .h5, SavedModel): which
-    compression passes apply to which layer, and why not.
+    Of a .tflite file: operators, tensors, quantisation, MACs (multiply-accumulates of one inference), bytes of weights
+    in the file and of outputs in memory. Of a Keras file (.keras, .h5, SavedModel): which compression passes apply to
+    which layer, or why not.
     """
     if model.suffix != ".tflite" and is_model(model):
         _keras(model, trust, as_json)
@@ -32,20 +33,20 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     from edgefm.jobs.inspect import tflite_in
     from edgefm.tflite.inspection import inspect
 
-    found = inspect(tflite_in(model))
+    inspection = inspect(tflite_in(model))
     if as_json:
-        render.as_json(found.to_json())
+        render.as_json(inspection.to_json())
         return
-    click.echo(f"{found.path}: {render.size(found.size_bytes)}, {found.description or 'no description'}")
+    click.echo(f"{inspection.path}: {render.size(inspection.size_bytes)}, {inspection.description or 'no description'}")
     click.echo(
-        f"{found.macs:,} MACs, {render.size(found.weight_bytes)} of weights, "
-        f"largest activations {render.size(found.largest_activation_bytes)}"
+        f"{inspection.macs:,} MACs, {render.size(inspection.weight_bytes)} of weights, "
+        f"activations of one operator: at most {render.size(inspection.largest_activation_bytes)}"
     )
-    _metadata(found)
+    _metadata(inspection)
     click.echo()
-    _operators(found)
+    _operators(inspection)
     click.echo()
-    _tensors(found)
+    _tensors(inspection)
 
 
 def _keras(model: Path, trust: bool, as_json: bool) -> None:
@@ -55,13 +56,13 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     loaded = load_model(model, trust=trust)
     from edgefm.quantization.applicability import PASSES, applicability
 
-    found = applicability(loaded)
+    passes = applicability(loaded)
     if as_json:
-        render.as_json(found.to_json())
+        render.as_json(passes.to_json())
         return
-    click.echo(f"{model}: {found.model}, {found.parameters:,} parameters in {len(found.layers)} layers\n")
+    click.echo(f"{model}: {passes.model}, {passes.parameters:,} parameters in {len(passes.layers)} layers\n")
     rows = []
-    for layer in found.layers:
+    for layer in passes.layers:
         marks = ["" if name not in layer.passes else "yes" if layer.passes[name].applies else "no" for name in PASSES]
         shape = ",".join("n" if length is None else str(length) for length in layer.output_shape)
         rows.append([layer.layer, layer.kind, shape, f"{layer.parameters:,}" if layer.parameters else "", *marks])
@@ -69,74 +70,74 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     click.echo()
     reasons = [
         [layer.layer, name, "yes" if verdict.applies else "no", verdict.why]
-        for layer in found.layers
+        for layer in passes.layers
         for name, verdict in layer.passes.items()
         if name == "fold" or not verdict.applies
     ]
     if reasons:
-        render.table(reasons, headers=["layer", "pass", "applies", "what it does, or why it does nothing"])
-    for name, reason in found.refused.items():
+        render.table(reasons, headers=["layer", "pass", "applies", "effect or reason"])
+    for name, reason in passes.refused.items():
         click.echo(f"{name} cannot be applied to this model: {reason}")
 
 
-def _metadata(found: Inspection) -> None:
-    entries = ", ".join(found.metadata) or "none"
-    files = ", ".join(found.associated_files) or "none"
-    click.echo(f"metadata: {entries}; files in it: {files}")
-    if found.subgraphs > 1:
-        click.echo(f"the file has {found.subgraphs} graphs; the first one is shown")
+def _metadata(inspection: Inspection) -> None:
+    entries = ", ".join(inspection.metadata) or "none"
+    files = ", ".join(inspection.associated_files) or "none"
+    click.echo(f"metadata: {entries}; associated files: {files}")
+    if inspection.subgraphs > 1:
+        click.echo(f"the file has {inspection.subgraphs} subgraphs; only the first is shown")
 
 
-def _operators(found: Inspection) -> None:
-    total = max(found.macs, 1)
+def _operators(inspection: Inspection) -> None:
+    total = max(inspection.macs, 1)
     rows = [
         [
             operator.index,
             operator.name,
-            _ends(found, _first_activation(found, operator.inputs)),
-            _ends(found, operator.outputs),
+            _ends(inspection, _first_activation(inspection, operator.inputs)),
+            _ends(inspection, operator.outputs),
             f"{operator.macs:,}",
             f"{100 * operator.macs / total:.0f} %" if operator.macs else "",
             f"{operator.weight_bytes:,}",
             f"{operator.activation_bytes:,}",
         ]
-        for operator in found.operators
+        for operator in inspection.operators
     ]
-    headers = ["op", "name", "input", "result", "MACs", "share", "weights B", "result B"]
-    render.table(rows, headers=headers, right=("MACs", "share", "weights B", "result B"))
+    headers = ["op", "name", "input", "output", "MACs", "share of MACs", "weight bytes", "output bytes"]
+    render.table(rows, headers=headers, right=headers[4:])
 
 
-def _tensors(found: Inspection) -> None:
+def _tensors(inspection: Inspection) -> None:
     rows = [
         [
             tensor.index,
-            _role(found, tensor),
+            _role(inspection, tensor),
             _short(tensor.name),
             _type(tensor),
             f"{tensor.size_bytes:,}",
             _scale(tensor),
         ]
-        for tensor in found.tensors
+        for tensor in inspection.tensors
     ]
     render.table(rows, headers=["tensor", "role", "name", "type", "bytes", "quantisation"], right=("bytes",))
 
 
-def _first_activation(found: Inspection, inputs: tuple[int, ...]) -> tuple[int, ...]:
-    return next(((i,) for i in inputs if not found.tensors[i].constant), inputs[:1])
+def _first_activation(inspection: Inspection, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    return next(((i,) for i in inputs if not inspection.tensors[i].constant), inputs[:1])
 
 
-def _ends(found: Inspection, indices: tuple[int, ...]) -> str:
-    return ", ".join(_type(found.tensors[i]) for i in indices)
+def _ends(inspection: Inspection, indices: tuple[int, ...]) -> str:
+    return ", ".join(_type(inspection.tensors[i]) for i in indices)
 
 
 def _type(tensor: TensorInfo) -> str:
     return f"{tensor.dtype}[{','.join(str(length) for length in tensor.shape)}]"
 
 
-def _role(found: Inspection, tensor: TensorInfo) -> str:
-    if tensor.index in found.inputs:
+def _role(inspection: Inspection, tensor: TensorInfo) -> str:
+    if tensor.index in inspection.inputs:
         return "input"
-    if tensor.index in found.outputs:
+    if tensor.index in inspection.outputs:
         return "output"
     return "constant" if tensor.constant else ""
 

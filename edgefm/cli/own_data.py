@@ -84,12 +84,12 @@ def labels_of(path: Path | None) -> tuple[str, ...] | None:
     if path is None:
         return None
     if not path.is_file():
-        raise DataError(f"no labels at {path}", hint="Give a text file with one class name a line.")
+        raise DataError(f"no labels at {path}", hint="Give a text file with one class name per line.")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text: {error}") from error
+        raise DataError(f"{path} is not UTF-8 text: {error}") from error
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
-        raise DataError(f"{path} holds no label", hint="Give a text file with one class name a line.")
+        raise DataError(f"{path} holds no labels", hint="Give a text file with one class name per line.")
     return labels

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from edgefm.profiling.result import ProfiledOperator, ProfileResult, SumCheck
 
 _LIMITS = {
-    "compute": "at least half of the machine's peak",
-    "memory": "at least half of the bandwidth for arrays of its size",
-    "call": "at least half of its time is the overhead of any operator",
-    "kernel": "none of these explains half of its time: the kernel does not suit its shape",
-    "elided": "takes less than its bytes need: done inside another operator, or not at all",
+    "compute": "its MACs at the peak take at least half of its time",
+    "memory": "its bytes at the measured bandwidth take at least half of its time",
+    "call": "the fixed overhead of an operator takes at least half of its time",
+    "kernel": "none of these takes half of its time: the kernel does not suit its shape",
+    "elided": "faster than its bytes allow: fused into another operator, or skipped",
 }
 
 
@@ -39,7 +39,7 @@ _LIMITS = {
     type=click.Choice(["auto", "operators", "prefixes"]),
     default="auto",
     show_default=True,
-    help="Time operators one by one, or differences of prefixes of the model.",
+    help="Time each operator by itself, or take differences of prefixes of the model.",
 )
 @click.option("--rounds", type=int, default=None, help="Exact number of rounds of every operator.  [default: 9]")
 @click.option("--seconds", type=float, default=None, help="Time limit of each cut model.  [default: 60]")
@@ -50,9 +50,9 @@ def command(
 ) -> int:
     """Show where the time of MODEL (.tflite) goes, operator by operator, on one thread of this machine.
 
-    Each operator is cut out of the file and timed by itself, beside the whole model; the sum is checked against the
-    whole. Where it is off by more than 10 %, differences of ever longer prefixes of the model are taken instead. The
-    machine's peak is measured at the same time, with the same runtime.
+    Each operator is cut out of the file and timed by itself, beside the whole model, and the sum is compared with the
+    whole. Where it is off by more than 10 %, differences between prefixes of the model (the graph up to an operator)
+    are used instead. The peak of this machine is measured too, with the same runtime.
     """
     from edgefm.jobs.profile import profile, write_profile
 
@@ -71,57 +71,57 @@ def command(
     return 0 if result.check is not None and result.check.holds else 1
 
 
-def _show(found: ProfileResult) -> None:
-    click.echo(f"{found.model['name']}, {found.runtime} {found.version}, one thread of {found.environment['cpu']}")
-    peaks = ", ".join(f"{dtype} {peak.gmac_per_s:,.1f} GMAC/s" for dtype, peak in found.limits.peaks.items())
-    click.echo(f"peak of one core, measured now: {peaks or 'not known'}\n")
-    rows = [_row(operator) for operator in found.operators]
-    numbers = ["us", "95 %", "share", "MACs", "bytes", "GMAC/s", "of peak", "GB/s"]
+def _show(result: ProfileResult) -> None:
+    click.echo(f"{result.model['name']}, {result.runtime} {result.version}, one thread of {result.environment['cpu']}")
+    peaks = ", ".join(f"{dtype} {peak.gmac_per_s:,.1f} GMAC/s" for dtype, peak in result.limits.peaks.items())
+    click.echo(f"peak of one core, measured now: {peaks or 'not resolved'}\n")
+    rows = [_row(operator) for operator in result.operators]
+    numbers = ["time us", "95 % interval", "share", "MACs", "bytes", "GMAC/s", "of peak", "GB/s"]
     render.table(rows, headers=["op", "name", "layer", *numbers, "limited by"], right=("op", *numbers))
     click.echo()
-    if found.whole is None:
-        click.echo(f"the whole model could not be timed: {found.whole_reason}")
+    if result.whole is None:
+        click.echo(f"the whole model could not be timed: {result.whole_reason}")
     else:
-        whole = found.whole
+        whole = result.whole
         click.echo(
-            f"whole model {_us(whole.value)} us ({_us(whole.low)} to {_us(whole.high)}), "
-            f"{_us(found.call.value)} us of it the call"
+            f"whole model: {_us(whole.value)} us ({_us(whole.low)} to {_us(whole.high)}), "
+            f"of which {_us(result.call.value)} us are the call overhead"
         )
-    for line in _checks(found):
+    for line in _checks(result):
         click.echo(line)
-    for operator in found.operators:
+    for operator in result.operators:
         if operator.reason:
             click.echo(f"operator {operator.index}, {operator.name}, has no time: {operator.reason}")
-    for note in found.notes:
+    for note in result.notes:
         click.echo(f"note: {note}")
-    if found.disturbed.turns:
-        kinds = ", ".join(f"{kind} ({count})" for kind, count in found.disturbed.kinds.items())
-        click.echo(f"{found.disturbed.turns} of {found.disturbed.of_turns} turns were disturbed: {kinds}")
-    used = dict.fromkeys(operator.limit for operator in found.operators if operator.limit)
+    if result.disturbed.turns:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in result.disturbed.kinds.items())
+        click.echo(f"{result.disturbed.turns} of {result.disturbed.of_turns} turns were disturbed: {kinds}")
+    used = dict.fromkeys(operator.limit for operator in result.operators if operator.limit)
     for limit in used:
         click.echo(f"limited by {limit}: {_LIMITS[limit]}")
 
 
-def _checks(found: ProfileResult) -> Iterator[str]:
-    for check in found.checks:
+def _checks(result: ProfileResult) -> Iterator[str]:
+    for check in result.checks:
         yield _check(check)
-    last = found.check
-    if len(found.checks) > 1:
+    last = result.check
+    if len(result.checks) > 1:
         yield (
-            "so the runtime does not run the operators of the file one by one: the table shows differences of "
-            "prefixes, which add up to the whole by construction"
+            "operators take other times alone than in the whole model: the table shows differences of prefixes, which "
+            "add up to the whole by construction"
         )
     if last is not None and not last.holds and not last.missing:
-        yield "the times do not add up: measure again on a quieter machine, with more --rounds, or another --method"
+        yield "the times do not add up: measure again on a quieter machine, with more --rounds or with another --method"
 
 
 def _check(check: SumCheck) -> str:
-    what = "operators one by one" if check.method == "operators" else "differences of prefixes"
+    what = "sum of the operators" if check.method == "operators" else "sum of the differences of prefixes"
     off = 100 * (check.of_whole.value - 1)
     low, high = 100 * (check.of_whole.low - 1), 100 * (check.of_whole.high - 1)
-    text = f"{what}: {_us(check.sum.value)} us with the call, {off:+.1f} % off the whole ({low:+.1f} to {high:+.1f} %)"
+    text = f"{what}, with the call: {_us(check.sum.value)} us, {off:+.1f} % off the whole ({low:+.1f} to {high:+.1f} %)"
     if check.missing:
-        return f"{text}; {len(check.missing)} operators are missing in it"
+        return f"{text}; {len(check.missing)} operators have no time"
     return f"{text}; {'within 10 %' if check.holds else 'MORE THAN 10 % OFF'}"
 
 

@@ -30,10 +30,10 @@ _PATH = click.Path(path_type=Path)
     type=float,
     default=None,
     metavar="P",
-    help="Keep layers float32 until int8 loses at most this: percentage points, or the measure's own unit.",
+    help="Keep layers float32 until the loss is at most P: percentage points, or the unit of --quality.",
 )
 @click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Validation samples.")
-@click.option("--calibration-images", type=int, default=256, show_default=True, help="Samples that set the ranges.")
+@click.option("--calibration-images", type=int, default=256, show_default=True, help="Calibration samples.")
 @data_options
 @click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
 @click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Write here.  [default: RUN/sensitivity]")
@@ -52,9 +52,9 @@ def command(
 ) -> int:
     """Measure what int8 costs in each layer of a run's model, or of a MODEL of your own.
 
-    Each layer is quantised by itself: its weights only, then its activations only. With --accuracy-drop-at-most, the
-    layers that lose most stay float32, one after the other, until the limit holds on the validation samples;
-    the choice is written as recipe.json (edgefm quantize --recipe) and quantizer_recipe.json.
+    Each layer is quantised by itself: only its weights, then only its activations. With --accuracy-drop-at-most, the
+    most sensitive layers are kept float32, one after the other, until the limit holds on the validation samples; the
+    choice is written as recipe.json (for edgefm quantize --recipe) and quantizer_recipe.json.
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
@@ -66,22 +66,22 @@ def command(
     try:
         run, model = examined(source, run_folder=run_folder, data_dir=data_dir, recipe=recipe, data=data, bars=bars)
         folder = out or run.path / "sensitivity"
-        found, chosen, portable = _examine(model, recipe, images, accuracy_drop_at_most, bars)
+        result, chosen, portable = _examine(model, recipe, images, accuracy_drop_at_most, bars)
     finally:
         bars.close()
-    value = {"model": model.name, **found.to_json(), "mixed_precision": chosen.to_json() if chosen else None}
+    value = {"model": model.name, **result.to_json(), "mixed_precision": chosen.to_json() if chosen else None}
     value["float32_sha256"] = portable.get("float32_sha256")
     artefacts.write_json(folder / "sensitivity.json", value)
-    draw_sensitivity(found.to_json(), folder / "sensitivity.png")
+    draw_sensitivity(result.to_json(), folder / "sensitivity.png")
     for name in ("recipe", "quantizer_recipe"):
         if name in portable:
             artefacts.write_json(folder / f"{name}.json", portable[name])
     if as_json:
         render.as_json({"folder": str(folder), **value})
     else:
-        _show(found)
+        _show(result)
         if chosen is not None:
-            _show_choice(chosen, found.unit)
+            _show_choice(chosen, result.unit)
         click.echo(f"the table and its picture are in {folder}")
         if chosen is not None and chosen.keep_float:
             click.echo(f"next: edgefm quantize {run.path} --recipe {folder / 'recipe.json'}")
@@ -97,14 +97,14 @@ def _examine(
     inputs, targets = model.validation(images)
     calibration = model.calibration(recipe)
     options = {"quality": model.task.quality, "calibration": calibration, "layer_names": model.layer_names}
-    found = sensitivity(model.float32, inputs, targets, **options, progress=bars)
+    result = sensitivity(model.float32, inputs, targets, **options, progress=bars)
     if drop_at_most is None:
-        return found, None, {}
+        return result, None, {}
     chosen = choose_mixed_precision(
-        model.float32, inputs, targets, layers=found, **options, drop_at_most=drop_at_most, progress=bars
+        model.float32, inputs, targets, layers=result, **options, drop_at_most=drop_at_most, progress=bars
     )
     return (
-        found,
+        result,
         chosen,
         portable_recipe(
             model.float32,
@@ -116,35 +116,30 @@ def _examine(
     )
 
 
-def _show(found: Sensitivity) -> None:
+def _show(result: Sensitivity) -> None:
     rows = []
-    for layer in found.layers:
+    for layer in result.layers:
         weights, activations = layer.weights_only, layer.activations_only
         rows.append(
             [
                 layer.layer,
                 ", ".join(layer.operators),
                 f"{layer.weights:,}" if layer.weights else "",
-                *_cells(weights, found.unit),
-                *_cells(activations, found.unit),
+                *_cells(weights, result.unit),
+                *_cells(activations, result.unit),
             ]
         )
-    rows.append(
-        [
-            "all of int8",
-            "",
-            f"{sum(layer.weights for layer in found.layers):,}",
-            "",
-            "",
-            *_cells(found.int8, found.unit),
-        ]
-    )
-    headers = ["layer", "operators", "weights", "w only: loss", "error", "act. only: loss", "error "]
+    headers = ["layer", "operators", "weights", "loss W8", "error W8", "loss A8", "error A8"]
     render.table(rows, headers=headers, right=headers[2:])
-    value = f"{100 * found.float32:.2f} %" if found.unit == "%" else f"{found.float32:.4g}"
+    value = f"{100 * result.float32:.2f} %" if result.unit == "%" else f"{result.float32:.4g}"
+    loss, error = _cells(result.int8, result.unit)
+    number = sum(layer.weights for layer in result.layers)
+    click.echo(f"whole model in int8: loss {loss}, error {error} ({number:,} weights)")
+    click.echo(f"float32: {result.quality} {value} (n = {result.images:,} validation samples)")
     click.echo(
-        f"float32 has {found.quality} {value} on these {found.images:,} validation samples; loss is in "
-        f"{'percentage points' if found.unit == '%' else 'its unit'}, error the outputs' change in % of their spread"
+        "W8: only the weights of the layer are int8; A8: only its activations\n"
+        f"loss: {'percentage points of ' if result.unit == '%' else ''}{result.quality} against float32; "
+        "error: RMS difference of the outputs, in % of their standard deviation"
     )
 
 
@@ -160,12 +155,12 @@ def _show_choice(chosen: MixedPrecision, unit: str) -> None:
         ]
         for step in chosen.steps
     ]
-    headers = ["next layer in float32", "layers", "loss", "error", "size"]
+    headers = ["next layer kept float32", "float32 layers", "loss", "error", "size"]
     render.table(rows, headers=headers, right=headers[1:])
-    limit = f"a loss of at most {chosen.drop_at_most:g}{' points' if unit == '%' else ''}"
+    limit = f"the limit, a loss of at most {chosen.drop_at_most:g}{' points' if unit == '%' else ''},"
     names = ", ".join(chosen.keep_float)
     if not chosen.held:
-        click.echo(f"{limit} does not hold even with all layers in float32: {names}")
+        click.echo(f"{limit} is broken even with all of these layers in float32: {names}")
     elif names:
         click.echo(f"{limit} holds with {names} in float32")
     else:

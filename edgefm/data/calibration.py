@@ -25,12 +25,12 @@ def calibration_images(split: Split, *, count: int, seed: int) -> NDArray[Any]:
     """
     if split.name != "train":
         raise DataError(
-            f"calibration images were asked of the '{split.name}' split; only 'train' is allowed",
-            hint="Figures on a split that calibrated the model would flatter it.",
+            f"calibration images cannot come from the '{split.name}' split; only 'train' is allowed",
+            hint="Results on a split that was used for calibration would be too good.",
         )
     if not 1 <= count <= len(split):
         raise DataError(
-            f"{count} calibration images were asked for; the training split holds {len(split)}",
+            f"{count} calibration images are not allowed; the training split holds {len(split)}",
             hint=f"Give a number from 1 to {len(split)}.",
         )
     return split.images[sample_order(split.labels, seed=seed)[:count]]

@@ -66,9 +66,8 @@ def check_fit(
         wanted = 2 if classes == 1 else classes
         if len(dataset.labels) != wanted:
             raise DataError(
-                f"{dataset.name} has {len(dataset.labels)} classes ({_few(dataset.labels)}), "
-                f"the model tells {wanted} apart",
-                hint="Give data of the model's own classes, all of them, in the order of its outputs.",
+                f"{dataset.name} has {len(dataset.labels)} classes ({_few(dataset.labels)}), the model has {wanted}",
+                hint="Give data with exactly the classes of the model, in the order of its outputs.",
             )
 
 
@@ -77,12 +76,12 @@ def check_inputs(x: NDArray[Any], *, where: str) -> None:
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         raise DataError(
             f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255) or floats (inputs of the model) are expected",
-            hint="Use x.astype('uint8') where they are pixels, x.astype('float32') where they are inputs already.",
+            hint="Use x.astype('uint8') for pixels, x.astype('float32') for inputs of the model.",
         )
     if x.ndim < 2:
-        raise DataError(f"{where} have shape {x.shape}; [n, ...] with one entry a sample is expected")
+        raise DataError(f"{where} have shape {x.shape}; [n, ...] with one entry per sample is expected")
     if len(x) == 0:
-        raise DataError(f"{where}: there are none (shape {x.shape})", hint="Give at least one sample a split.")
+        raise DataError(f"{where} are empty (shape {x.shape})", hint="Give at least one sample per split.")
     if x.size == 0:
         raise DataError(f"{where} have shape {x.shape}: a sample holds no values")
     if x.dtype.kind == "f":
@@ -99,7 +98,7 @@ def check_lengths(x: NDArray[Any], y: NDArray[Any], *, where: str) -> None:
     if y.ndim == 0 or len(x) != len(y):
         raise DataError(
             f"{where}: {len(x)} inputs, but {len(y) if y.ndim else 'a single'} labels",
-            hint="x and y must have one entry a sample, in the same order.",
+            hint="x and y must have one entry per sample, in the same order.",
         )
 
 
@@ -109,7 +108,7 @@ def check_shape(shape: tuple[int, ...], wanted: tuple[int, ...], *, where: str) 
         return
     hint = "Give samples of the model's shape; pictures in folders are resized to it."
     if len(shape) == 3 and (*shape[1:], shape[0]) == tuple(wanted):
-        hint = "The channels stand first; put them last: x.transpose(0, 2, 3, 1)."
+        hint = "The channels come first; move them to the end: x.transpose(0, 2, 3, 1)."
     elif len(shape) == len(wanted) == 3 and shape[:2] == wanted[:2]:
         hint = f"The samples have {shape[2]} channels, the model takes {wanted[2]}."
     raise DataError(f"{where} are {_by(shape)}, the model takes {_by(wanted)}", hint=hint)
@@ -126,15 +125,15 @@ def check_range(x: NDArray[Any], value_range: tuple[float, float], *, where: str
     if x.dtype == np.uint8:
         if greatest <= 1:
             raise DataError(
-                f"{where} are uint8 from {least:g} to {greatest:g}, of 0 to {_PIXEL_MAX}: nearly black, or divided by "
-                f"{_PIXEL_MAX} before they were made whole numbers",
-                hint=f"Give the pixels as they are, uint8 from 0 to {_PIXEL_MAX}.",
+                f"{where} are uint8 from {least:g} to {greatest:g}; 0 to {_PIXEL_MAX} is expected: nearly black, or "
+                f"divided by {_PIXEL_MAX} before the conversion to integers",
+                hint=f"Give the original pixels, uint8 from 0 to {_PIXEL_MAX}.",
             )
         return
     if high > 2 * _UNIT and least >= -_UNIT and greatest <= _UNIT:
         raise DataError(
-            f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g} and divides by "
-            "itself (it begins with a Rescaling layer): they would be normalised twice",
+            f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g} and "
+            "normalises them itself (Rescaling layer): they would be normalised twice",
             hint=f"Give uint8 pixels from 0 to {_PIXEL_MAX}, or floats from {low:g} to {high:g}.",
         )
     slack = 1e-3 * (high - low)
@@ -144,8 +143,8 @@ def check_range(x: NDArray[Any], value_range: tuple[float, float], *, where: str
     raise DataError(
         f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g}"
         + (": they look like pixels that were not normalised" if pixels else ""),
-        hint="Give uint8 pixels, which edgefm scales as the model wants them, or floats in the model's range "
-        "(--value-range says another).",
+        hint="Give uint8 pixels, which edgefm normalises for the model, floats in the model's range, or another range "
+        "with --value-range.",
     )
 
 
@@ -173,14 +172,14 @@ def whole_numbers(y: NDArray[Any], *, where: str) -> NDArray[np.int64]:
         raise DataError(f"{where} have dtype {y.dtype}; whole numbers from 0 are expected")
     if y.ndim != 1:
         raise DataError(
-            f"{where} have shape {y.shape}; one class a sample, [n], is expected",
-            hint="Samples of several classes at once need a measure of their own: task 'regression' and floats.",
+            f"{where} have shape {y.shape}; one class per sample, [n], is expected",
+            hint="For samples with several classes use task 'regression', float targets and a measure of your own.",
         )
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
         odd = y[~(np.isfinite(y) & (y == np.floor(y)))][0]
         raise DataError(
-            f"{where} hold {odd:g}, which is no class: whole numbers from 0 are expected",
-            hint="For targets that are numbers, say task 'regression'.",
+            f"{where} hold {odd:g}, which is not a class: whole numbers from 0 are expected",
+            hint="For numeric targets use task 'regression'.",
         )
     return y.astype(np.int64)
 
@@ -196,7 +195,7 @@ def numbers(y: NDArray[Any], *, where: str) -> NDArray[np.float32]:
 
 def _check_each_class(dataset: Dataset, *, source: str, progress: Progress) -> None:
     if not dataset.labels:
-        raise DataError(f"{source} names no classes")
+        raise DataError(f"{source} has no class names")
     if len(set(dataset.labels)) < len(dataset.labels):
         raise DataError(f"a class name occurs twice in {source}: {_few(dataset.labels)}")
     counts = {

@@ -71,7 +71,7 @@ def quality(name: str, *, task: str) -> Quality:
     if of_classes != (task == "classification"):
         fitting = [known for known in _MEASURES if (known != "mse") == (task == "classification")]
         raise RecipeError(
-            f"the quality measure '{name}' is none of a {task}",
+            f"the quality measure '{name}' does not fit the task '{task}'",
             hint=f"Allowed: {', '.join(fitting)}, or module:function.",
         )
     of_samples = _MEASURES[name]
@@ -134,8 +134,8 @@ def _shares_of_area(scores: NDArray[Any], positive: NDArray[np.bool_]) -> NDArra
     others = count - hits
     if hits == 0 or others == 0:
         raise DataError(
-            "the AUC needs samples of each class, and others; one class has none or all of the samples",
-            hint="Give test samples of all classes, or choose another measure with --quality.",
+            "the AUC needs samples inside and outside each class; one class has none or all of the samples",
+            hint="Give test samples of all classes, or use another measure: --quality.",
         )
     ranks = _ranks(scores)
     beaten = (ranks[positive] - _ranks(scores[positive])) / others
@@ -166,8 +166,8 @@ def _hits_in_top(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]
     classes = scores.shape[1]
     if classes <= _TOP:
         raise DataError(
-            f"top5 says nothing of {max(classes, 2)} classes: it needs more than {_TOP}",
-            hint="Choose --quality accuracy.",
+            f"top5 needs more than {_TOP} classes; the model has {max(classes, 2)}",
+            hint="Use --quality accuracy.",
         )
     own = scores[np.arange(len(scores)), targets][:, np.newaxis]
     before = (scores > own) | ((scores == own) & (np.arange(classes) < targets[:, np.newaxis]))
@@ -179,12 +179,12 @@ def _squared_errors(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float
     """Return the mean squared error of each sample's values."""
     answers = _flat(outputs)
     if targets.dtype == np.uint8:
-        raise DataError("the targets are uint8 pixels; what the model gives back is compared with its real inputs")
+        raise DataError("the targets are uint8 pixels; floats in the input range of the model are expected")
     wanted = targets.reshape(len(targets), -1)
     if answers.shape != wanted.shape:
         raise DataError(
-            f"the first output of the model is {outputs[0].shape[1:] or '(1,)'} a sample, "
-            f"the targets are {targets.shape[1:] or '(1,)'}: they cannot be compared",
+            f"the first output of the model has shape {outputs[0].shape[1:] or '(1,)'} per sample, "
+            f"the targets {targets.shape[1:] or '(1,)'}: they cannot be compared",
             hint="Give targets of the output's shape, or a measure of your own with --quality module:function.",
         )
     errors: NDArray[np.float64] = np.square(answers.astype(np.float64) - wanted).mean(axis=1)
@@ -200,10 +200,10 @@ def _class_scores(outputs: Outputs, targets: NDArray[Any]) -> NDArray[Any]:
     scores = _flat(outputs)
     classes = max(2, scores.shape[1])
     if targets.ndim != 1 or targets.dtype.kind not in "iu":
-        raise DataError(f"the targets are {targets.dtype} {targets.shape}: no classes, which this measure needs")
+        raise DataError(f"the targets are {targets.dtype} {targets.shape}; this measure needs classes: integers [n]")
     if len(targets) and int(targets.max()) >= classes:
         raise DataError(
-            f"the first output tells {classes} classes apart, the targets hold class {int(targets.max())}",
+            f"the first output has {classes} classes, the targets hold class {int(targets.max())}",
             hint="The scores of the classes must be the model's first output.",
         )
     return scores

@@ -81,7 +81,7 @@ class DataSource:
 
 
 def data_source_of(run: RunDirectory) -> DataSource | None:
-    """Return where a run's data come from, or None for a model that was brought without data.
+    """Return where a run's data come from, or None for a model that was imported without data.
 
     Raises:
       RunError: what the run says of it is damaged.
@@ -95,20 +95,20 @@ def data_source_of(run: RunDirectory) -> DataSource | None:
         value = json.loads(path.read_text(encoding="utf-8"))["data"]
         return None if value is None else DataSource.from_json(value)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Bring the model again, into a new run.") from error
+        raise RunError(f"{path} is damaged: {error}", hint="Import the model again, into a new run.") from error
 
 
 def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Dataset:
     """Return the data set of a run.
 
     Raises:
-      DataError: the model was brought without data, or they cannot be read any more.
+      DataError: the model was imported without data, or they cannot be read any more.
     """
     source = data_source_of(run)
     if source is None:
         raise DataError(
-            f"the model of run {run.path} was brought without data",
-            hint="Bring it again with: edgefm quantize MODEL --data DATA",
+            f"the model of run {run.path} was imported without data",
+            hint="Import it again with: edgefm quantize MODEL --data DATA",
         )
     origin = run.last("import") or run.last("train")
     shape = origin.summary.get("input_shape") if origin is not None else None

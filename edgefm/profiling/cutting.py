@@ -7,14 +7,11 @@ the operators that use its result.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-
 from edgefm.core.errors import ModelError
+from edgefm.profiling.submodel import Submodel, check, is_stored
 from edgefm.tflite import flatbuffer
 from edgefm.tflite.flatbuffer import indices, text
 
@@ -23,7 +20,6 @@ _CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABL
 _STATE = frozenset({"resource", "variant", "string"})
 # Numbers of these dtypes are mostly places and lengths: random ones would lie outside of what is allowed.
 _PLACES = frozenset({"int32", "int64", "uint32", "uint64", "bool", "int16", "uint16"})
-_UNUSED = b"edgefm_unused_input"
 
 
 def prefix(content: flatbuffer.FileContent, operator: int) -> bytes:
@@ -40,18 +36,6 @@ def prefix(content: flatbuffer.FileContent, operator: int) -> bytes:
     return Cutter(content).prefix(operator)
 
 
-def one_operator(content: flatbuffer.FileContent, operator: int) -> bytes:
-    """Return the model of one operator: its activations are the inputs, its results the outputs.
-
-    Args:
-      content: of a .tflite file.
-      operator: its index in the main graph.
-    Raises:
-      ModelError: as `prefix`; also where the operator is control flow, keeps state, or has no fixed shapes.
-    """
-    return Cutter(content).one_operator(operator)
-
-
 class Cutter:
     """A model that is read once and cut often; each cut copies its own constants alone."""
 
@@ -65,7 +49,7 @@ class Cutter:
         if not self._model.subgraphs or not self._model.subgraphs[0].operators:
             raise ModelError("the model has no operator")
         self._graph = self._model.subgraphs[0]
-        _check(self._model)
+        check(self._model)
         self._made_by = {
             index: place for place, operator in enumerate(self._graph.operators) for index in indices(operator.outputs)
         }
@@ -93,8 +77,8 @@ class Cutter:
 
     def prefix(self, operator: int) -> bytes:
         """Return the model whose outputs are those of one operator; see `prefix`."""
-        outputs = self._outputs(operator)
-        return self._cut(self._needed([operator]), inputs=self._sources, outputs=outputs)
+        needed, outputs = self._needed([operator]), self._outputs(operator)
+        return self._cut(needed, sources=self._sources, outputs=outputs, one_input=False)
 
     def prefix_in_order(self, operator: int) -> bytes:
         """Return the model that runs every operator up to one, in the model's order, and nothing behind it.
@@ -109,37 +93,26 @@ class Cutter:
         }
         later |= set(indices(self._graph.outputs)) | set(self._outputs(operator))
         outputs = [index for index in results if index in later]
-        return self._cut(
-            self._needed(kept),
-            inputs=self._one(self._sources),
-            outputs=outputs,
-            variables=self._sources,
-        )
+        return self._cut(self._needed(kept), sources=self._sources, outputs=outputs)
 
     def whole(self) -> bytes:
         """Return the model with one input: further ones are variables that hold zeros; no metadata, no signatures."""
-        return self._cut(
-            range(self.operators),
-            inputs=self._one(self._sources),
-            outputs=indices(self._graph.outputs),
-            variables=self._sources,
-        )
+        return self._cut(range(self.operators), sources=self._sources, outputs=indices(self._graph.outputs))
 
     def one_operator(self, operator: int, *, one_input: bool = False) -> bytes:
-        """Return the model of one operator; see `one_operator`.
+        """Return the model of one operator: its activations are the inputs, its results the outputs.
 
         Args:
           operator: its index.
           one_input: the first activation alone is an input; further ones are variables that hold zeros. Without a
             suitable activation the model has an input that nothing reads.
+        Raises:
+          ModelError: no such operator, or it is control flow, keeps state, has no fixed shapes or no result.
         """
         self._check_apart(operator)
         sources = self.activations(operator)
         kept = {operator, *self._needed([operator], behind=sources)}
-        outputs = self._outputs(operator)
-        if not one_input:
-            return self._cut(sorted(kept), inputs=sources, outputs=outputs)
-        return self._cut(sorted(kept), inputs=self._one(sources), outputs=outputs, variables=sources)
+        return self._cut(sorted(kept), sources=sources, outputs=self._outputs(operator), one_input=one_input)
 
     def _one(self, sources: Sequence[int]) -> tuple[int, ...]:
         """Return the one tensor that can be fed with random numbers, or () where none can."""
@@ -164,22 +137,21 @@ class Cutter:
         """Raise a ModelError where an operator means nothing by itself."""
         name, packed = self.name(operator), self._operator(operator)
         if name in _CONTROL_FLOW:
-            raise ModelError(
-                f"{name} is control flow: how often its graphs run depends on values, so it has no time of its own"
-            )
+            raise ModelError(f"{name} is control flow: how often its subgraphs run depends on the input")
         for index in (*indices(packed.inputs), *indices(packed.outputs)):
             tensor = None if index < 0 else self._graph.tensors[index]
             if tensor is None:
                 continue
-            if flatbuffer.dtype(tensor) in _STATE:
-                raise ModelError(f"{name} works on '{text(tensor.name)}', a {flatbuffer.dtype(tensor)}: not on numbers")
+            dtype = flatbuffer.dtype(tensor)
+            if dtype in _STATE:
+                raise ModelError(f"{name} has the tensor '{text(tensor.name)}' of dtype {dtype}; a number is needed")
             if -1 in indices(tensor.shapeSignature):
                 shape = indices(tensor.shapeSignature)
-                raise ModelError(f"'{text(tensor.name)}' has the dynamic shape {shape}; fixed shapes are needed")
+                raise ModelError(f"'{text(tensor.name)}' has the dynamic shape {shape}; a fixed shape is needed")
 
     def _find_constant(self) -> list[bool]:
         """Return for each tensor whether its values are known before the model runs."""
-        constant = [_stored(self._model, tensor) for tensor in self._graph.tensors]
+        constant = [is_stored(self._model, tensor) for tensor in self._graph.tensors]
         for place, operator in enumerate(self._graph.operators):
             inputs = [index for index in indices(operator.inputs) if index >= 0]
             if inputs and all(constant[index] for index in inputs) and self.name(place) not in _CONTROL_FLOW:
@@ -205,136 +177,13 @@ class Cutter:
         return sorted(needed)
 
     def _cut(
-        self,
-        operators: Iterable[int],
-        *,
-        inputs: Sequence[int],
-        outputs: Sequence[int],
-        variables: Sequence[int] = (),
+        self, operators: Iterable[int], *, sources: Sequence[int], outputs: Sequence[int], one_input: bool = True
     ) -> bytes:
-        return _Cut(self._model).write(
+        """Return the model of some operators; with one input, the other sources are variables that hold zeros."""
+        inputs = self._one(sources) if one_input else sources
+        return Submodel(self._model).write(
             [self._graph.operators[place] for place in operators],
             inputs=inputs,
             outputs=outputs,
-            variables=set(variables) - set(inputs),
+            variables=set(sources) - set(inputs),
         )
-
-
-class _Cut:
-    """A new model that takes over parts of another."""
-
-    def __init__(self, model: Any) -> None:
-        self._old = model
-        self._buffers: dict[int, int] = {}
-        self._codes: dict[int, int] = {}
-
-    def write(
-        self, operators: Sequence[Any], *, inputs: Sequence[int], outputs: Sequence[int], variables: set[int]
-    ) -> bytes:
-        """Return the content of a model whose main graph is these operators of the old one's."""
-        graph = self._old.subgraphs[0]
-        touched = [
-            i for op in operators for i in (*indices(op.inputs), *indices(op.outputs), *indices(op.intermediates))
-        ]
-        kept = list(dict.fromkeys([*inputs, *(i for i in touched if i >= 0), *outputs]))
-        for index in kept:  # grows: the scales of blocks are tensors themselves
-            kept += [other for other in _block_tensors(graph.tensors[index]) if other not in kept]
-        places = {old: new for new, old in enumerate(kept)}
-        cut = schema.SubGraphT()
-        cut.name = graph.name
-        cut.tensors = [self._tensor(graph.tensors[i], places, variable=i in variables) for i in kept]
-        cut.operators = [self._operator(operator, places) for operator in operators]
-        cut.inputs = _vector([places[index] for index in inputs])
-        cut.outputs = _vector([places[index] for index in outputs])
-        if not inputs:
-            cut.inputs = _vector([len(cut.tensors)])
-            cut.tensors.append(schema.TensorT(shape=_vector([1]), type=schema.TensorType.FLOAT32, name=_UNUSED))
-        graphs = [cut]
-        if any(_calls(operator) for operator in operators):
-            # Their numbers stand in the operators: all stay, in their order.
-            graphs += [self._graph(other) for other in self._old.subgraphs[1:]]
-        model = schema.ModelT()
-        model.version = self._old.version
-        model.description = self._old.description
-        model.subgraphs = graphs
-        model.operatorCodes = [self._old.operatorCodes[index] for index in self._codes]
-        model.buffers = [schema.BufferT(), *(self._old.buffers[index] for index in self._buffers)]
-        return flatbuffer.write(model)
-
-    def _graph(self, graph: Any) -> Any:
-        """Return a graph as it is, its buffers and operators numbered anew."""
-        same = {index: index for index in range(len(graph.tensors))}
-        kept = copy.copy(graph)
-        kept.tensors = [self._tensor(tensor, same, variable=False) for tensor in graph.tensors]
-        kept.operators = [self._operator(operator, same) for operator in graph.operators or []]
-        kept.debugMetadataIndex = -1
-        return kept
-
-    def _tensor(self, tensor: Any, places: Mapping[int, int], *, variable: bool) -> Any:
-        kept = copy.copy(tensor)
-        kept.buffer = 0
-        if _stored(self._old, tensor):
-            kept.buffer = self._buffers.setdefault(tensor.buffer, len(self._buffers) + 1)
-        kept.isVariable = tensor.isVariable or variable
-        if _block_tensors(tensor):
-            kept.quantization = copy.copy(tensor.quantization)
-            kept.quantization.details = blocks = copy.copy(tensor.quantization.details)
-            blocks.scales = places[blocks.scales]
-            if blocks.zeroPoints > 0:
-                blocks.zeroPoints = places[blocks.zeroPoints]
-        return kept
-
-    def _operator(self, operator: Any, places: Mapping[int, int]) -> Any:
-        kept = copy.copy(operator)
-        kept.opcodeIndex = self._codes.setdefault(operator.opcodeIndex, len(self._codes))
-        kept.inputs = _vector([places.get(index, -1) for index in indices(operator.inputs)])
-        kept.outputs = _vector([places[index] for index in indices(operator.outputs)])
-        if operator.intermediates is not None:
-            kept.intermediates = _vector([places[index] for index in indices(operator.intermediates)])
-        kept.debugMetadataIndex = -1
-        return kept
-
-
-def _check(model: Any) -> None:
-    """Raise a ModelError where the numbers in a model's tables point nowhere."""
-    buffers, codes = len(model.buffers or []), len(model.operatorCodes or [])
-    for graph in model.subgraphs:
-        tensors = graph.tensors or []
-        for tensor in tensors:
-            if tensor.externalBuffer:
-                raise ModelError(
-                    f"the values of '{text(tensor.name)}' lie in another file",
-                    hint="Write the model again with its weights inside.",
-                )
-            if tensor.buffer >= buffers:
-                raise ModelError(f"the model is damaged: it has no buffer {tensor.buffer}")
-        for operator in graph.operators or []:
-            touched = (*indices(operator.inputs), *indices(operator.outputs), *indices(operator.intermediates))
-            if operator.opcodeIndex >= codes or not all(-1 <= index < len(tensors) for index in touched):
-                raise ModelError("the model is damaged: an operator refers to what is not there")
-        if not all(0 <= index < len(tensors) for index in (*indices(graph.inputs), *indices(graph.outputs))):
-            raise ModelError("the model is damaged: its inputs or outputs are not there")
-
-
-def _stored(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
-
-
-def _block_tensors(tensor: Any) -> tuple[int, ...]:
-    """Return the tensors that hold the scales and zero points of a tensor quantised in blocks."""
-    parameters = tensor.quantization
-    if parameters is None or parameters.detailsType != schema.QuantizationDetails.BlockwiseQuantization:
-        return ()
-    blocks = parameters.details
-    return (int(blocks.scales), *([int(blocks.zeroPoints)] if blocks.zeroPoints > 0 else []))
-
-
-def _calls(operator: Any) -> bool:
-    """Return whether an operator runs other graphs of the model."""
-    options = [option for option in (operator.builtinOptions, operator.builtinOptions2) if option is not None]
-    return any("subgraph" in name.lower() for option in options for name in vars(option))
-
-
-def _vector(values: Sequence[int]) -> Any:
-    return np.asarray(values, dtype=np.int32)

@@ -6,16 +6,15 @@ explains at least half of its time; where none does, the kernel itself is what c
 multiply-accumulates that takes less than half of what its bytes need is elided: the runtime does it inside another
 operator, or not at all.
 
-Each limit is a difference of two times: a model's, less what a model of as many operators takes that have next to
-nothing to do. It is told only where the difference is clear of the noise of both; else it is not resolved, with the
-reason.
+Each limit is a difference of two times: a model's, less that of a model of as many minimal operators. Where the
+difference is not clear of the noise of both, the limit is not resolved, with the reason.
 
 Source: Williams, Waterman & Patterson 2009, Roofline, CACM 52(4):65-76.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -123,8 +122,8 @@ class Limits:
         }
 
     def _ends(self, key: str | int) -> dict[str, float]:
-        found = self.intervals.get(key)
-        return {} if found is None else {"low": found.low, "high": found.high}
+        interval = self.intervals.get(key)
+        return {} if interval is None else {"low": interval.low, "high": interval.high}
 
 
 def limited_by(time_ns: float, floors_ns: Mapping[Limit, float]) -> Limit:
@@ -168,7 +167,7 @@ def measure_limits(*, runtime: str, turns: Turns, folder: Path, progress: Progre
         models[key] = Timed(name=name, path=path)
 
     for length in (1, CHAIN):
-        add(length, f"{length} least operators", synthetic.chain(length))
+        add(length, f"{length} minimal operators", synthetic.chain(length))
     for dtype in DTYPES:
         for layer in synthetic.LAYERS:
             add((dtype, layer), f"{dtype} {layer.name}", synthetic.layer(layer, dtype=dtype))
@@ -184,35 +183,43 @@ def measure_limits(*, runtime: str, turns: Turns, folder: Path, progress: Progre
     version = time_models(
         list(models.values()), runtime=runtime, turns=short, folder=folder, label="peak", progress=progress
     )
-    if models[1].failure is not None or models[CHAIN].failure is not None:
-        raise RuntimeUnavailableError(
-            f"the runtime '{runtime}' cannot run a model of one operator: {models[1].failure or models[CHAIN].failure}",
-            hint="See which runtimes work here with: edgefm doctor",
-        )
+    check_runs([models[1], models[CHAIN]], runtime)
     return _limits(models), version
+
+
+def check_runs(chains: Sequence[Timed], runtime: str) -> None:
+    """Raise a RuntimeUnavailableError where a runtime cannot even run operators that do next to nothing."""
+    for model in chains:
+        if model.failure is not None:
+            raise RuntimeUnavailableError(
+                f"the runtime '{runtime}' cannot run a model of one operator: {model.failure}",
+                hint="See which runtimes work here with: edgefm doctor",
+            )
 
 
 def _limits(models: Mapping[Any, Timed]) -> Limits:
     """Return what the times of the models say: by length the least ones, by dtype and layer, by bytes."""
     intervals: dict[str | int, Estimate] = {}
     unresolved: dict[str | int, str] = {}
-    one, many = models[1], models[CHAIN]
-    operator = _difference(many, one, count=CHAIN - 1)
+    smallest = models[1]
+    operator = _difference(models[CHAIN], smallest, count=CHAIN - 1)
     intervals["operator"] = operator
     if operator.low <= 0:
-        unresolved["operator"] = f"{CHAIN} least operators take no longer than one, beyond the noise of {_text(one)}"
+        unresolved["operator"] = (
+            f"{CHAIN} minimal operators take no longer than one; its time varies by more: {_text(smallest)}"
+        )
         operator = Estimate(0.0, 0.0, 0.0)
-    ends = _ends(one)
+    ends = _ends(smallest)
     call = Estimate(ends[0] - operator.value, ends[0] - operator.high, ends[1] - operator.low)
     intervals["call"] = call
     if call.low <= 0:
-        unresolved["call"] = f"it cannot be told from the operator in {_text(one)} that the least model takes"
+        unresolved["call"] = f"it cannot be separated from the operator of the smallest model: {_text(smallest)}"
     peaks = {}
     for dtype in DTYPES:
-        told = {layer: _rate(models[dtype, layer], one, amount=layer.macs) for layer in synthetic.LAYERS}
-        reached = {layer.name: rate for layer, rate in told.items() if isinstance(rate, Estimate)}
+        rates = {layer: _rate(models[dtype, layer], smallest, amount=layer.macs) for layer in synthetic.LAYERS}
+        reached = {layer.name: rate for layer, rate in rates.items() if isinstance(rate, Estimate)}
         if not reached:
-            unresolved[dtype] = next(rate for rate in told.values() if isinstance(rate, str))
+            unresolved[dtype] = next(rate for rate in rates.values() if isinstance(rate, str))
             continue
         # The layer whose slowest round is the fastest: else the least certain rate would win.
         best = max(reached, key=lambda name: reached[name].low)
@@ -256,7 +263,7 @@ def _rate(timed: Timed, least: Timed, *, amount: int) -> Estimate | str:
     if timed.failure is not None:
         return timed.failure
     if _ends(timed)[0] < 2 * _ends(least)[1]:
-        return f"{_text(timed)} are not clear of the {_text(least)} without the work"
+        return f"{_text(timed)} with the work, {_text(least)} without it: the two must differ by a factor of 2"
     took = _difference(timed, least)
     return Estimate(amount / took.value, amount / took.high, amount / took.low)
 

@@ -132,7 +132,7 @@ class ProfileResult:
     Attributes:
       model: name, sha256 and size_bytes of the file.
       created: UTC, ISO 8601.
-      runtime: name, with its kernel set where one was asked for.
+      runtime: name, with its kernel set where one is given.
       version: of the runtime.
       environment: of the machine, as in a benchmark record.
       turns: how long each cut model was timed.
@@ -220,7 +220,7 @@ class ProfileResult:
             for operator in self.operators
         ]
         caption = f"{self.model['name']}, {self.runtime} {self.version}, one thread of {self.environment['cpu']}"
-        return html.table(rows, ["op", "name", "us", "share", "limited by"], caption=caption)
+        return html.table(rows, ["op", "name", "time µs", "share", "limited by"], caption=caption)
 
 
 def write(folder: Path, profile: ProfileResult) -> Path:

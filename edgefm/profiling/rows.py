@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +11,14 @@ from numpy.typing import NDArray
 from edgefm.profiling.cutting import Cutter
 from edgefm.profiling.limits import Limit, Limits, limited_by
 from edgefm.profiling.names import layer_name
-from edgefm.profiling.result import Method, ProfiledOperator, rate
-from edgefm.profiling.timing import Timed
+from edgefm.profiling.operator_times import Times
+from edgefm.profiling.result import ProfiledOperator, rate
 from edgefm.statistics.estimates import Estimate, interval
 from edgefm.tflite.inspection import Inspection
 
 # What is faster than the peak by more than its uncertainty did not do all of its work in its own time.
 _BEYOND_PEAK = 1.03
 _INTEGER_WEIGHTS = frozenset({"int8", "uint8", "int4", "int2", "int16"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Times:
-    """The times of one method: float64 [resamples + 1], the plain estimate first, then bootstrap resamples."""
-
-    method: Method
-    operators: dict[int, NDArray[np.float64]]
-    whole: NDArray[np.float64] | None
-    call: NDArray[np.float64]
-    timed: dict[int, Timed]
-    whole_timed: Timed
 
 
 def operator_row(

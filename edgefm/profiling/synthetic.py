@@ -107,35 +107,23 @@ def stream(size_bytes: int, *, length: int = 1) -> bytes:
     of RELU and NEG in turn 14 times as long (256 KiB, lower decile of 300 invokes, LiteRT 2.3.0, one thread, AMD
     EPYC). OpenVINO 2026.4.1 joins both. A runtime may run them in place.
     """
-    model = _Model()
-    shape = (1, max(1, size_bytes // 8))
-    places = [model.tensor(f"x{index}", shape, _FLOAT32) for index in range(length + 1)]
-    for place, (source, sink) in enumerate(itertools.pairwise(places)):
-        if place % 2:
-            model.operator(
-                schema.BuiltinOperator.NEG,
-                [source],
-                sink,
-                options=schema.NegOptionsT(),
-                options_type=schema.BuiltinOptions.NegOptions,
-            )
-        else:
-            model.operator(schema.BuiltinOperator.RELU, [source], sink)
-    return model.write(places[0], places[-1])
+    relu = (schema.BuiltinOperator.RELU, None, 0)
+    neg = (schema.BuiltinOperator.NEG, schema.NegOptionsT(), schema.BuiltinOptions.NegOptions)
+    return _sequence((1, max(1, size_bytes // 8)), [(relu, neg)[place % 2] for place in range(length)])
 
 
 def chain(length: int) -> bytes:
     """Return a model of `length` operators one after the other, each a SOFTMAX over four numbers: next to no work."""
+    options = (schema.SoftmaxOptionsT(beta=1.0), schema.BuiltinOptions.SoftmaxOptions)
+    return _sequence((1, 4), [(schema.BuiltinOperator.SOFTMAX, *options)] * length)
+
+
+def _sequence(shape: tuple[int, ...], operators: Sequence[tuple[int, Any, int]]) -> bytes:
+    """Return float32 operators one after the other; of each its code, its options and the type of these."""
     model = _Model()
-    places = [model.tensor(f"x{index}", (1, 4), _FLOAT32) for index in range(length + 1)]
-    for source, sink in itertools.pairwise(places):
-        model.operator(
-            schema.BuiltinOperator.SOFTMAX,
-            [source],
-            sink,
-            options=schema.SoftmaxOptionsT(beta=1.0),
-            options_type=schema.BuiltinOptions.SoftmaxOptions,
-        )
+    places = [model.tensor(f"x{index}", shape, _FLOAT32) for index in range(len(operators) + 1)]
+    for (source, sink), (code, options, kind) in zip(itertools.pairwise(places), operators, strict=True):
+        model.operator(code, [source], sink, options=options, options_type=kind)
     return model.write(places[0], places[-1])
 
 

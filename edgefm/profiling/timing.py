@@ -103,7 +103,7 @@ class Together:
     def fail(self, reason: str) -> None:
         """Let all models take the reason."""
         for model in self.models:
-            model.fail(f"all operators in turn: {reason}")
+            model.fail(f"the operators cannot be timed in turn: {reason}")
 
 
 def time_models(

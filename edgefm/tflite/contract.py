@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +172,7 @@ class Contract:
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
         """Return the contract that `to_json` wrote, or one of version 1, which had a single output."""
         if value.get("kind") != "model-contract":
-            raise ModelError("this JSON is no model contract")
+            raise ModelError("the JSON is not a model contract")
         if value["schema_version"] > SCHEMA_VERSION:
             raise ModelError(
                 f"contract of schema version {value['schema_version']}; this edgefm reads up to {SCHEMA_VERSION}",
@@ -242,7 +242,16 @@ def quantize(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
     return np.clip(levels, limits.min, limits.max).astype(tensor.dtype)
 
 
-def dequantize(levels: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
+class HasScale(Protocol):
+    """A tensor with a scale and a zero point, or with neither."""
+
+    @property
+    def scale(self) -> float | None: ...  # noqa: D102
+    @property
+    def zero_point(self) -> int | None: ...  # noqa: D102
+
+
+def dequantize(levels: NDArray[Any], tensor: HasScale) -> NDArray[np.float32]:
     """Return a tensor's values as real numbers, float32 of the same shape: real = scale * (q - zero_point)."""
     if tensor.scale is None or tensor.zero_point is None:
         return levels.astype(np.float32)

@@ -109,7 +109,7 @@ def test_agree_alarms_at_a_runtime_off_by_three_levels_and_names_its_first_layer
     value = json.loads(capsys.readouterr().out)
     (cell,) = (cell for cell in value["cells"] if cell["verdict"] == "alarm")
     assert cell["name"] == "deviating"
-    assert cell["evidence"].startswith("no row of the table knows it")
+    assert cell["evidence"].startswith("unknown runtime")
     first = cell["first_difference"]
     assert (first["operator"], first["name"], first["tensor"]) == (2, "FULLY_CONNECTED", "dense1")
     assert first["comparison"]["largest"] == 3
@@ -155,7 +155,10 @@ def test_crash_of_a_runtime_is_told_in_its_row(
         pytest.param(tiny_models.relu((1, 4)), ("--target", "hst"), "did you mean 'host'", id="unknown target"),
         pytest.param(tiny_models.relu((1, 4)), ("--task", "regression"), "--task goes with --data", id="task alone"),
         pytest.param(
-            tiny_models.relu((1, 4)), ("--random", "--data", "x.npz"), "--random takes no --data", id="random and data"
+            tiny_models.relu((1, 4)),
+            ("--random", "--data", "x.npz"),
+            "--random cannot be combined with --data",
+            id="random and data",
         ),
         pytest.param(tiny_models.relu((1, 4)), ("--data", "nowhere.npz"), "nowhere.npz", id="no such data"),
     ],

@@ -176,7 +176,7 @@ def test_a_recipe_with_teachers_needs_one() -> None:
 
 
 def test_a_teacher_of_other_classes_is_refused() -> None:
-    with pytest.raises(ModelError, match="the teacher answers 7 classes, the model 10"):
+    with pytest.raises(ModelError, match="the teacher has 7 classes, the model 10"):
         fine_tune(
             bridged(tiny_cnn()),
             FineTuning(distillation=Distillation()),

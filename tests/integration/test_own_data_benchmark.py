@@ -169,7 +169,7 @@ def test_measure_that_does_not_fit_is_said_and_is_no_failure(tmp_path: Path) -> 
     data = dataset(x, x[:, :3], "regression")
     row = rows(harness.measure([file], dataset=data, protocol=quick()))["m"]
     assert row["status"] == "ok" and row["quality"]["value"] is None
-    assert "is (7,) a sample, the targets are (3,)" in row["quality"]["reason"]
+    assert "has shape (7,) per sample, the targets (3,)" in row["quality"]["reason"]
     assert row["latency_ns"]["p50"]["value"] > 0
 
 
@@ -320,7 +320,7 @@ def test_command_shows_an_error_without_percent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--quality", "mse"], "'mse' is none of a classification"),
+        (["--quality", "mse"], "'mse' does not fit the task 'classification'"),
         (["--data", "nowhere.npz"], "no data at"),
         (["--spec", "spec.json"], "goes with --data"),
         (["--labels", "labels.txt"], "goes with --data"),

@@ -74,7 +74,7 @@ def test_profile_says_what_is_not_resolved(
     profile(path, "--rounds", 2)
     output = capsys.readouterr().out
     assert "note: the time of an operator is not resolved: noise" in output
-    assert "note: 2 rounds are too few for intervals" in output
+    assert "note: too few rounds for intervals: 2;" in output
     assert output.splitlines()[5].endswith("not resolved"), output
 
 

@@ -293,7 +293,7 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--variant", "int8_w8a"], "did you mean 'int8_w8a8'"),
         (["--calibration-images", "0"], "calibration images 0 is not allowed"),
-        (["--calibration-images", "48001", "--variant", "int8_w8a8"], "48001 calibration images were asked for"),
+        (["--calibration-images", "48001", "--variant", "int8_w8a8"], "48001 calibration images are not allowed"),
         (["--seed", "-1"], "seed -1 is not allowed"),
         (["--run", "x"], "--run goes with a MODEL"),
         (["--data", "x.npz"], "--data goes with a MODEL"),

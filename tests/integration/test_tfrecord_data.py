@@ -127,8 +127,8 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "encoding": ({**PNG, "image": {"feature": "image_raw", "encoding": "gif"}}, "is 'gif'"),
     "no-shape": ({**PNG, "image": {"feature": "image_raw", "encoding": "raw"}}, "has no shape"),
     "shape": ({**PNG, "image": {"feature": "x", "encoding": "raw", "shape": [0, 3]}}, "a list of lengths"),
-    "mistyped": ({**PNG, "image": "image_raw"}, "is no JSON object"),
-    "labels": ({**PNG, "labels": "cat"}, "no list of names"),
+    "mistyped": ({**PNG, "image": "image_raw"}, "is not a JSON object"),
+    "labels": ({**PNG, "labels": "cat"}, "not a list of names"),
     "split": ({**PNG, "splits": {"trian": "a*"}}, "'trian'; did you mean 'train'"),
     "compression": ({**PNG, "compression": "BZIP"}, "is 'BZIP'"),
     "feature": ({**PNG, "image": {"feature": "pixels", "encoding": "png"}}, "no feature 'pixels'"),
@@ -137,7 +137,7 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {**PNG, "image": {"feature": "image_raw", "encoding": "raw", "shape": [2, 2, 1]}},
         "values, the spec says 2x2x1",
     ),
-    "wrong-compression": ({**PNG, "compression": "GZIP"}, "no TFRecord file that can be read"),
+    "wrong-compression": ({**PNG, "compression": "GZIP"}, "cannot be read as a TFRecord file"),
 }
 
 
@@ -152,7 +152,7 @@ def test_spec_that_is_wrong_says_what(tmp_path: Path, name: str) -> None:
 
 def test_records_without_a_spec_or_a_spec_without_records_are_errors(tmp_path: Path) -> None:
     where = write(tmp_path / "a.tfrecord", labelled(4))
-    with pytest.raises(DataError, match="nothing says what is in them"):
+    with pytest.raises(DataError, match="holds TFRecords without a description"):
         load_data(where, input_shape=(5, 6, 3))
     with pytest.raises(DataError, match="no spec at"):
         load_data(where, input_shape=(5, 6, 3), spec=tmp_path / "gone.json")
@@ -176,7 +176,7 @@ def test_damaged_records_are_told(tmp_path: Path) -> None:
     content = bytearray(Path(where).read_bytes())
     content[40] ^= 1
     Path(where).write_bytes(bytes(content))
-    with pytest.raises(DataError, match="no TFRecord file that can be read"):
+    with pytest.raises(DataError, match="cannot be read as a TFRecord file"):
         load_data(where, input_shape=(5, 6, 3), spec=spec(tmp_path, PNG))
 
 
@@ -184,7 +184,7 @@ def test_records_that_are_no_examples_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"\xff\xff not an example")
-    with pytest.raises(DataError, match=r"no tf\.train\.Example"):
+    with pytest.raises(DataError, match=r"not a tf\.train\.Example"):
         load_data(str(path), input_shape=(5, 6, 3), spec=spec(tmp_path, PNG))
 
 

@@ -47,14 +47,14 @@ levels = st.lists(st.lists(st.integers(-128, 127), min_size=3, max_size=3), min_
 def test_compare_counts_levels_and_samples_as_plain_loops_do(values: list[list[int]], random: Any) -> None:
     first = np.array(values, np.int8)
     second = np.array([[random.choice([v, v, random.randint(-128, 127)]) for v in row] for row in values], np.int8)
-    found = compare((first,), (second,), ends=_ends(INT8, "integer", 1.0))
+    comparison = compare((first,), (second,), ends=_ends(INT8, "integer", 1.0))
     distances = [[abs(int(a) - int(b)) for a, b in zip(*rows, strict=True)] for rows in zip(first, second, strict=True)]
-    assert found.largest == max(max(row) for row in distances)
-    assert found.largest_absolute == 0.5 * found.largest
-    assert found.equal_samples == sum(max(row) == 0 for row in distances)
-    assert (found.values, found.equal_values) == (first.size, sum(d == 0 for row in distances for d in row))
-    assert max(distances[found.sample]) == found.largest
-    assert found.argmax_changes == sum(
+    assert comparison.largest == max(max(row) for row in distances)
+    assert comparison.largest_absolute == 0.5 * comparison.largest
+    assert comparison.equal_samples == sum(max(row) == 0 for row in distances)
+    assert (comparison.values, comparison.equal_values) == (first.size, sum(d == 0 for row in distances for d in row))
+    assert max(distances[comparison.sample]) == comparison.largest
+    assert comparison.argmax_changes == sum(
         int(np.argmax(a)) != int(np.argmax(b)) for a, b in zip(first, second, strict=True)
     )
 
@@ -72,10 +72,10 @@ def test_compare_takes_large_outputs_in_pieces(monkeypatch: pytest.MonkeyPatch) 
 
 def test_compare_of_float_model_is_relative_to_the_largest_value_of_the_reference() -> None:
     reference = np.array([[1.0, -20.0, 3.0], [0.0, 0.0, 0.0]], np.float32)
-    found = compare((reference + np.float32(0.5),), (reference,), ends=_ends(FLOAT, "float", None))
-    assert found.largest == pytest.approx(0.5 / 20)
-    assert found.largest_absolute == pytest.approx(0.5)
-    assert found.unit == "relative"
+    comparison = compare((reference + np.float32(0.5),), (reference,), ends=_ends(FLOAT, "float", None))
+    assert comparison.largest == pytest.approx(0.5 / 20)
+    assert comparison.largest_absolute == pytest.approx(0.5)
+    assert comparison.unit == "relative"
 
 
 def test_compare_of_float_output_of_an_integer_model_counts_its_levels() -> None:
@@ -103,13 +103,13 @@ def test_compare_finds_nan_and_infinity_on_one_side_alone() -> None:
 
 def test_share_of_differing_samples_is_bounded_by_the_rule_of_three_where_none_differs() -> None:
     same = np.zeros((1000, 3), np.int8)
-    found = compare((same,), (same,), ends=_ends(INT8, "integer", 1.0)).differing
-    assert (found.value, found.low) == (0, 0)
-    assert found.high == pytest.approx(3 / 1000, rel=0.01)
+    differing = compare((same,), (same,), ends=_ends(INT8, "integer", 1.0)).differing
+    assert (differing.value, differing.low) == (0, 0)
+    assert differing.high == pytest.approx(3 / 1000, rel=0.01)
     other = same.copy()
     other[:30] = 1
-    found = compare((other,), (same,), ends=_ends(INT8, "integer", 1.0)).differing
-    assert found.low < 0.03 < found.high
+    differing = compare((other,), (same,), ends=_ends(INT8, "integer", 1.0)).differing
+    assert differing.low < 0.03 < differing.high
 
 
 @pytest.mark.parametrize("samples", [1, 7, 100, 1000, 3333, 10_000])
@@ -122,17 +122,17 @@ def test_tolerance_of_a_share_is_broken_by_the_whole_interval_alone() -> None:
     same = np.zeros((100, 3), np.int8)
     other = same.copy()
     other[:12, 0] = 1
-    found = compare((other,), (same,), ends=_ends(INT8, "integer", 1.0))
-    assert found.within(1, share=0.025)  # 12 of 300 values may be 2.5 % by chance
-    assert not found.within(1, share=0.02)
-    assert not found.within(0, share=1)
+    comparison = compare((other,), (same,), ends=_ends(INT8, "integer", 1.0))
+    assert comparison.within(1, share=0.025)  # 12 of 300 values may be 2.5 % by chance
+    assert not comparison.within(1, share=0.02)
+    assert not comparison.within(0, share=1)
 
 
 @pytest.mark.parametrize(
     ("outputs", "reason"),
     [
         pytest.param((), "0 outputs, the model has 1", id="number"),
-        pytest.param((np.zeros((2, 3), np.float32),), "as float32, the model's is int8", id="dtype"),
+        pytest.param((np.zeros((2, 3), np.float32),), "dtype float32; int8 is expected", id="dtype"),
         pytest.param((np.zeros((2, 4), np.int8),), r"the shape \(2, 4\)", id="shape"),
     ],
 )
@@ -154,10 +154,10 @@ def test_arithmetic_is_told_from_the_tensors(tmp_path: Path) -> None:
 
 
 def test_ends_say_the_level_behind_a_dequantised_output(tmp_path: Path) -> None:
-    found = arithmetic.ends(inspect(_written(tmp_path, agreement_models.dequantised(scale=0.25))))
-    assert found.sinks[0].dtype == "float32"
-    assert found.level == (0.25,)
-    assert found.unit == "levels"
+    ends = arithmetic.ends(inspect(_written(tmp_path, agreement_models.dequantised(scale=0.25))))
+    assert ends.sinks[0].dtype == "float32"
+    assert ends.level == (0.25,)
+    assert ends.unit == "levels"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_each_family_has_its_own_reference_among_the_kernel_sets_of_litert(
         name = families.membership(cell, kind).family
         assert name is not None
         members.setdefault(name, []).append(cell)
-    found = {name: families.reference_of(families.family(name), some).name for name, some in members.items()}
-    assert found == expected
+    references = {name: families.reference_of(families.family(name), some).name for name, some in members.items()}
+    assert references == expected
 
 
 def test_stranger_belongs_to_no_family() -> None:
@@ -244,15 +244,15 @@ def test_inputs_are_test_samples_in_the_models_own_dtype(tmp_path: Path) -> None
     path = _written(tmp_path, agreement_models.chain())
     ends = arithmetic.ends(inspect(path))
     dataset = _dataset((4, 4, 1))
-    found = from_data(path, dataset, ends=ends, samples=10, mean=0.0, std=50.0)
-    assert found.values.dtype == np.int8
-    assert found.values.shape == (10, 4, 4, 1)
-    assert found.labels is not None
+    inputs = from_data(path, dataset, ends=ends, samples=10, mean=0.0, std=50.0)
+    assert inputs.values.dtype == np.int8
+    assert inputs.values.shape == (10, 4, 4, 1)
+    assert inputs.labels is not None
     # Drawn without replacement, in the order of the data: real = pixel / 50, q = real / 0.02 - 128 = pixel - 128.
-    pixels = found.values.astype(np.int64) + 128
+    pixels = inputs.values.astype(np.int64) + 128
     places = [int(np.flatnonzero((dataset.test.images == one).all(axis=(1, 2, 3)))[0]) for one in pixels]
     assert places == sorted(set(places))
-    np.testing.assert_array_equal(found.labels, dataset.test.labels[places])
+    np.testing.assert_array_equal(inputs.labels, dataset.test.labels[places])
     assert len(from_data(path, dataset, ends=ends, samples=1000, mean=0.0, std=50.0)) == 40
 
 
@@ -319,7 +319,7 @@ class _Board:
 def test_target_that_runs_nothing_is_told() -> None:
     _, absent = cells(target=["vela"])
     assert [one.name for one in absent] == ["vela"]
-    assert "figures alone" in absent[0].reason
+    assert "only estimates" in absent[0].reason
 
 
 @pytest.mark.parametrize(
@@ -335,9 +335,9 @@ def test_target_that_is_not_there_is_told(
 ) -> None:
     known = targets.target
     monkeypatch.setattr(targets, "target", lambda name: _Board(usable) if name == "board" else known(name))
-    found, absent = cells(target=["board"])
+    usable, absent = cells(target=["board"])
     assert [(one.name, one.reason) for one in absent] == [("board", reason)]
-    assert {cell.target for cell in found} == {"host"}
+    assert {cell.target for cell in usable} == {"host"}
 
 
 def test_runtime_whose_module_fails_is_a_cell_that_will_tell_so(monkeypatch: pytest.MonkeyPatch) -> None:

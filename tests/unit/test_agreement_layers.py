@@ -31,20 +31,20 @@ def _search(
     path = folder / "steps.tflite"
     path.write_bytes(agreement_models.steps(len(deviations)))
     inspection = inspect(path)
-    asked = []
+    calls = []
 
     def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         last = len(inspect(model).operators) - 1
         if refuses(last):
             raise ModelError("the kernel said no")
         if cell == WRONG:
-            asked.append(last)
+            calls.append(last)
         return (inputs + np.int8(deviations[last] if cell == WRONG else 0),)
 
     search = FirstDifferenceSearch(
         path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix, most_prefixes=most
     )
-    return search.find(WRONG, RIGHT, inputs=INPUTS, sample=1, limit=1), asked
+    return search.find(WRONG, RIGHT, inputs=INPUTS, sample=1, limit=1), calls
 
 
 @given(st.lists(st.sampled_from([0, 1, 2, 5]), min_size=0, max_size=12))
@@ -53,54 +53,54 @@ def test_first_operator_beyond_the_tolerance_is_found_though_differences_vanish_
     tmp_path: Path, before: list[int]
 ) -> None:
     deviations = [*before, 3]
-    found, asked = _search(tmp_path, deviations)
-    assert isinstance(found, FirstDifference)
-    assert found.operator == next(place for place, deviation in enumerate(deviations) if deviation > 1)
-    assert found.name == "RELU"
-    assert found.tensor == f"step{found.operator + 1}"
-    assert found.comparison.largest == deviations[found.operator]
-    assert found.sample == 1
-    assert found.verified
-    assert found.reason is None
-    assert len(asked) == len(set(asked)) == found.prefixes
+    difference, calls = _search(tmp_path, deviations)
+    assert isinstance(difference, FirstDifference)
+    assert difference.operator == next(place for place, deviation in enumerate(deviations) if deviation > 1)
+    assert difference.name == "RELU"
+    assert difference.tensor == f"step{difference.operator + 1}"
+    assert difference.comparison.largest == deviations[difference.operator]
+    assert difference.sample == 1
+    assert difference.verified
+    assert difference.reason is None
+    assert len(calls) == len(set(calls)) == difference.prefixes
 
 
 def test_search_of_a_deep_model_says_what_it_did_not_look_at(tmp_path: Path) -> None:
-    found, asked = _search(tmp_path, [0] * 40 + [5] * 20, most=10)
-    assert isinstance(found, FirstDifference)
-    assert found.operator == 40
-    assert not found.verified
-    assert found.reason == "10 prefixes were run; the operators between were not looked at"
-    assert len(asked) == 10
+    difference, calls = _search(tmp_path, [0] * 40 + [5] * 20, most=10)
+    assert isinstance(difference, FirstDifference)
+    assert difference.operator == 40
+    assert not difference.verified
+    assert difference.reason == "the limit of 10 prefixes was reached"
+    assert len(calls) == 10
 
 
 def test_prefix_that_a_runtime_refuses_is_passed_over_and_told(tmp_path: Path) -> None:
-    found, _ = _search(tmp_path, [0, 0, 0, 4, 4, 4], refuses=lambda place: place in (2, 3))
-    assert isinstance(found, FirstDifference)
-    assert found.operator == 4
-    assert not found.verified
-    assert found.reason == "the kernel said no"
+    difference, _ = _search(tmp_path, [0, 0, 0, 4, 4, 4], refuses=lambda place: place in (2, 3))
+    assert isinstance(difference, FirstDifference)
+    assert difference.operator == 4
+    assert not difference.verified
+    assert difference.reason == "the kernel said no"
 
 
 def test_model_that_runs_in_no_part_is_told(tmp_path: Path) -> None:
-    found, _ = _search(tmp_path, [4, 4], refuses=lambda place: True)
-    assert found == "the model cannot be cut or run in parts: the kernel said no"
+    difference, _ = _search(tmp_path, [4, 4], refuses=lambda place: True)
+    assert difference == "the model cannot be cut or run in parts: the kernel said no"
 
 
 def test_difference_that_cutting_takes_away_is_told(tmp_path: Path) -> None:
-    found, _ = _search(tmp_path, [0, 0, 0])
-    assert isinstance(found, str)
-    assert "arises where the whole is compiled" in found
+    difference, _ = _search(tmp_path, [0, 0, 0])
+    assert isinstance(difference, str)
+    assert "appears only in the whole model" in difference
 
 
 def test_answers_are_kept_for_the_next_search(tmp_path: Path) -> None:
     path = tmp_path / "steps.tflite"
     path.write_bytes(agreement_models.steps(4))
     inspection = inspect(path)
-    asked = []
+    calls = []
 
     def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        asked.append(cell)
+        calls.append(cell)
         return (inputs + np.int8(0 if cell == RIGHT else 9),)
 
     search = FirstDifferenceSearch(
@@ -109,7 +109,7 @@ def test_answers_are_kept_for_the_next_search(tmp_path: Path) -> None:
     other = AgreementCell(runtime="other", target="host")
     for cell in (WRONG, other):
         assert isinstance(search.find(cell, RIGHT, inputs=INPUTS, sample=0, limit=0), FirstDifference)
-    assert asked.count(RIGHT) < asked.count(WRONG) + asked.count(other)
+    assert calls.count(RIGHT) < calls.count(WRONG) + calls.count(other)
 
 
 @pytest.mark.parametrize("limit", [0, 3])
@@ -125,6 +125,6 @@ def test_limit_decides_which_operator_is_the_first(tmp_path: Path, limit: int) -
     search = FirstDifferenceSearch(
         path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix
     )
-    found = search.find(WRONG, RIGHT, inputs=INPUTS, sample=0, limit=limit)
-    assert isinstance(found, FirstDifference)
-    assert found.operator == {0: 1, 3: 2}[limit]
+    difference = search.find(WRONG, RIGHT, inputs=INPUTS, sample=0, limit=limit)
+    assert isinstance(difference, FirstDifference)
+    assert difference.operator == {0: 1, 3: 2}[limit]

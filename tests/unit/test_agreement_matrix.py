@@ -20,7 +20,8 @@ from edgefm.agreement.asking import Answers
 from edgefm.agreement.cells import Absent, AgreementCell
 from edgefm.agreement.comparison import OutputComparison
 from edgefm.agreement.inputs import MatrixInputs, from_chance
-from edgefm.agreement.matrix import Agreement, Row, agree, pair_verdict
+from edgefm.agreement.matrix import Agreement, agree
+from edgefm.agreement.verdicts import Row, pair_verdict
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.data.quality import quality
 from edgefm.targets.worker_process import WorkerError
@@ -63,38 +64,38 @@ def _agree(model: Path, answers: dict[AgreementCell, Any], **options: Any) -> Ag
 
 
 def test_cells_are_compared_with_the_reference_of_their_family_alone(model: Path) -> None:
-    found = _agree(model, {REFERENCE: 4, XNNPACK: 0, BROWSER: 0})
-    verdicts = {row.cell.name: row.verdict for row in found.rows}
+    agreement = _agree(model, {REFERENCE: 4, XNNPACK: 0, BROWSER: 0})
+    verdicts = {row.cell.name: row.verdict for row in agreement.rows}
     assert verdicts == {"litert:xnnpack": "reference", "litertjs @ browser": "within", "litert:reference": "reference"}
-    assert found.between[("xnnpack", "reference")].largest == 4
-    assert not found.alarms
-    assert len(found.pairs) == 3
+    assert agreement.between[("xnnpack", "reference")].largest == 4
+    assert not agreement.alarms
+    assert len(agreement.pairs) == 3
 
 
 def test_stranger_is_compared_with_the_nearest_family(model: Path) -> None:
-    found = _agree(model, {XNNPACK: 0, REFERENCE: 20, STRANGER: 19})
-    row = next(row for row in found.rows if row.cell == STRANGER)
+    agreement = _agree(model, {XNNPACK: 0, REFERENCE: 20, STRANGER: 19})
+    row = next(row for row in agreement.rows if row.cell == STRANGER)
     assert (row.family, row.comparison and row.comparison.largest) == ("reference", 1)
 
 
 def test_small_difference_in_too_many_values_is_an_alarm_too(model: Path) -> None:
-    found = _agree(model, {XNNPACK: 0, STRANGER: 1})
-    (row,) = found.alarms
+    agreement = _agree(model, {XNNPACK: 0, STRANGER: 1})
+    (row,) = agreement.alarms
     assert row.comparison is not None
     assert row.comparison.largest == 1 == row.limit
-    assert "in at most 25 % of values" in "".join(document.verdict_lines(found))
+    assert "in at most 25 % of values" in "".join(document.verdict_lines(agreement))
 
 
 def test_alarm_names_the_first_layer(model: Path) -> None:
-    found = _agree(model, {XNNPACK: 0, BROWSER: np.array([0, 0, 3, 0])})
-    line = next(iter(document.verdict_lines(found)))
-    assert line.startswith("ALARM litertjs @ browser: 3 levels from litert:xnnpack (limit 0)")
+    agreement = _agree(model, {XNNPACK: 0, BROWSER: np.array([0, 0, 3, 0])})
+    line = next(iter(document.verdict_lines(agreement)))
+    assert line.startswith("ALARM litertjs @ browser: differs from litert:xnnpack by 3 levels (limit: 0)")
     assert "operator 0, RELU 'step1'" in line
 
 
 def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
     other, last = AgreementCell(runtime="tflm", target="host"), AgreementCell(runtime="openvino", target="host")
-    found = _agree(
+    agreement = _agree(
         model,
         {
             other: WorkerError("the runtime crashed with SIGSEGV while loading"),
@@ -104,27 +105,27 @@ def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
         },
         absent=[Absent(name="cortex-m", reason="no emulator")],
     )
-    assert [row.cell for row in found.rows if row.ran] == [XNNPACK, BROWSER]
-    assert {row.cell: row.reason for row in found.rows if not row.ran} == {
+    assert [row.cell for row in agreement.rows if row.ran] == [XNNPACK, BROWSER]
+    assert {row.cell: row.reason for row in agreement.rows if not row.ran} == {
         other: "the runtime crashed with SIGSEGV while loading",
         last: "KeyError: 'whatever another package raises'",
     }
-    value = document.to_json(found)
+    value = document.to_json(agreement)
     assert [cell["status"] for cell in value["cells"]] == ["ran", "ran", "did not run", "did not run"]
     assert value["absent"] == [{"name": "cortex-m", "reason": "no emulator"}]
 
 
 def test_error_of_another_package_in_the_search_for_a_layer_is_told(model: Path) -> None:
-    asked = []
+    calls = []
 
     def ask(cell: AgreementCell, path: Path, inputs: NDArray[Any]) -> Answers:
-        asked.append(cell)
-        if asked.count(cell) > 1:
+        calls.append(cell)
+        if calls.count(cell) > 1:
             raise SystemError("it runs once alone")
         return Answers(outputs=(inputs + np.int8(3) if cell == BROWSER else inputs // 2,))
 
-    found = agree(model, cells=[XNNPACK, BROWSER], inputs=_inputs(model), ask=ask)
-    assert "it runs once alone" in str(found.alarms[0].first_difference)
+    agreement = agree(model, cells=[XNNPACK, BROWSER], inputs=_inputs(model), ask=ask)
+    assert "it runs once alone" in str(agreement.alarms[0].first_difference)
 
 
 def test_others_see_that_an_agreement_runs(model: Path) -> None:
@@ -135,15 +136,15 @@ def test_others_see_that_an_agreement_runs(model: Path) -> None:
         return Answers(outputs=(inputs,))
 
     agree(model, cells=[XNNPACK, BROWSER], inputs=_inputs(model, 2), ask=ask)
-    assert len(seen) == 2 and all(os.getpid() in one for one in seen)
+    assert len(seen) == 2 and all(os.getpid() in pids for pids in seen)
     assert os.getpid() not in _seen_by_others()
 
 
 def _seen_by_others() -> list[int]:
     look = "from edgefm.benchmarking import presence; print(presence.others())"
-    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    found: list[int] = json.loads(told.stdout)
-    return found
+    process = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    pids: list[int] = json.loads(process.stdout)
+    return pids
 
 
 def test_version_is_that_which_the_answering_worker_tells(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,26 +162,26 @@ def test_answers_of_another_shape_are_no_answers(model: Path) -> None:
         return Answers(outputs=(inputs[:, :3],) if cell == STRANGER else (inputs,))
 
     cells = [XNNPACK, BROWSER, STRANGER]
-    found = agree(model, cells=cells, inputs=_inputs(model), ask=ask)
-    assert "the shape (100, 3)" in str(found.rows[-1].reason)
+    agreement = agree(model, cells=cells, inputs=_inputs(model), ask=ask)
+    assert "the shape (100, 3)" in str(agreement.rows[-1].reason)
 
 
 def test_one_cell_alone_cannot_be_compared(model: Path) -> None:
-    with pytest.raises(RuntimeUnavailableError, match="two cells are needed for a comparison, 1 gave") as error:
+    with pytest.raises(RuntimeUnavailableError, match="two cells are needed for a comparison; 1 ran") as error:
         _agree(model, {XNNPACK: 0, BROWSER: WorkerError("Chromium is not there")})
     assert "litertjs @ browser: Chromium is not there" in str(error.value)
 
 
 def test_families_of_one_are_said_to_be_held_to_nothing(model: Path) -> None:
-    found = _agree(model, {XNNPACK: 0, REFERENCE: 2})
-    (line,) = document.verdict_lines(found)
-    assert line.startswith("no two cells are of one kernel family")
+    agreement = _agree(model, {XNNPACK: 0, REFERENCE: 2})
+    (line,) = document.verdict_lines(agreement)
+    assert line.startswith("no two cells belong to one kernel family")
 
 
 def test_equal_answers_are_bounded_by_their_number(model: Path) -> None:
     lines = list(document.verdict_lines(_agree(model, {XNNPACK: 0, BROWSER: 0})))
     assert lines == [
-        "the one compared cell is within the tolerance of its family, 1 of them equal bit for bit",
+        "1 of 1 compared cells are within the tolerance of their kernel family, 1 of them bit-exact",
         "0 differing samples in 100: with 95 % confidence fewer than 3 % of samples like these differ (rule of three)",
     ]
 
@@ -199,8 +200,10 @@ def test_accuracy_has_its_interval_where_labels_are_there(model: Path) -> None:
         reason=None,
         seed=0,
     )
-    found = _agree(model, {XNNPACK: 0, BROWSER: 0}, inputs=given, quality=quality("accuracy", task="classification"))
-    for row in found.rows:
+    agreement = _agree(
+        model, {XNNPACK: 0, BROWSER: 0}, inputs=given, quality=quality("accuracy", task="classification")
+    )
+    for row in agreement.rows:
         assert row.quality is not None
         assert row.quality["value"] == 0.93
         assert row.quality["low"] < 0.93 < row.quality["high"]
@@ -276,9 +279,9 @@ def test_two_cells_within_their_tolerance_are_no_alarm_in_the_picture(tmp_path: 
     up, down = np.zeros((2, 100, 4), np.int64)
     up.flat[:108], down.flat[108:216] = 1, -1
     middle = replace(inputs, values=np.clip(inputs.values, -100, 100).astype(np.int8))
-    found = _agree(path, {BUILTIN: 0, TFLM: up, CORTEX: down}, inputs=middle)
-    assert {row.cell: row.verdict for row in found.rows} == {BUILTIN: "reference", TFLM: "within", CORTEX: "within"}
-    value = document.to_json(found)
+    agreement = _agree(path, {BUILTIN: 0, TFLM: up, CORTEX: down}, inputs=middle)
+    assert {row.cell: row.verdict for row in agreement.rows} == {BUILTIN: "reference", TFLM: "within", CORTEX: "within"}
+    value = document.to_json(agreement)
     assert [pair["verdict"] for pair in value["pairs"]] == ["within"] * 3
     with style.drawing():
         figure = agreement_figure(value)

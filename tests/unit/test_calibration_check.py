@@ -118,8 +118,8 @@ def test_dark_samples_cut_off_validation_values(model: Examined) -> None:
 def test_constant_repeated_and_few_samples_are_said(model: Examined) -> None:
     samples = np.concatenate([pixels(10), pixels(10), np.full((3, 28, 28, 1), 7, np.uint8)])
     report = examined(model, samples)
-    assert "3 of 23 samples are one value throughout" in said(report, "constant")
-    assert "12 of 23 samples repeat" in said(report, "repeated")
+    assert "3 of 23 samples are constant (one value)" in said(report, "constant")
+    assert "12 of 23 samples are duplicates" in said(report, "repeated")
     assert "23 samples are few" in said(report, "number")
     assert [verdicts(report)[name] for name in ("constant", "repeated", "number")] == [False] * 3
 
@@ -204,7 +204,7 @@ def test_command_says_verdicts_and_exits_with_1_where_one_fails(
     args = ["calibration", str(folder), "--images", "40", "--calibration-data", str(tmp_path / "twice.npz")]
     assert run(lambda: cli.main(args, standalone_mode=False)) == 1
     printed = capsys.readouterr().out
-    assert "FAILED  range: samples go from 0 to 1, the model takes 0 to 255" in printed
+    assert "FAILED  range: samples range from 0 to 1, the model takes 0 to 255" in printed
     assert "calibration samples" in printed and "-  classes: not checked" in printed
     value = json.loads((folder / "calibration" / "calibration.json").read_text())
     assert value["held"] is False and [point["images"] for point in value["curve"]] == [16, 32, 64, 80]

@@ -116,8 +116,8 @@ def test_impossible_budget_says_the_least_that_can_be_reached(channels: Channels
     share = least.weight_bytes / cost_of(channels).weight_bytes
     with pytest.raises(RecipeError) as error:
         by_budget(channels, in_order(channels), Budget(size=0.01, macs=0.99), round_to=8)
-    assert "budget size 0.01 cannot be reached" in error.value.message
-    assert f"size {share:.3f} is the least" in error.value.message
+    assert "budget size 0.01 cannot be met" in error.value.message
+    assert f"size {share:.3f} is the minimum" in error.value.message
     assert "scores (it is an output of the model)" in error.value.message
 
 
@@ -142,7 +142,7 @@ def test_latency_budget_is_met_with_few_measurements(channels: Channels) -> None
 
 def test_impossible_latency_is_an_error_after_one_measurement(channels: Channels) -> None:
     calls: list[int] = []
-    with pytest.raises(RecipeError, match=r"latency 0\.02 cannot be reached: latency 0\.050"):
+    with pytest.raises(RecipeError, match=r"latency 0\.02 cannot be met: latency 0\.050"):
         by_budget(channels, in_order(channels), Budget(latency=0.02), round_to=1, latency=latency_of(channels, calls))
     assert len(calls) == 1
 

@@ -254,11 +254,11 @@ def time_major() -> Any:
 
 FROZEN = {
     "grouped convolution": (grouped, "grouped is a grouped convolution"),
-    "layer that mixes": (unknown, "mixes (LayerNormalization) is not understood"),
-    "activation that mixes": (hidden_softmax, "the activation softmax of before mixes channels or is not known"),
-    "array as operand": (added_constant, "add (Add) is not understood"),
+    "layer that mixes": (unknown, "mixes (LayerNormalization) is not supported"),
+    "activation that mixes": (hidden_softmax, "the activation softmax of before mixes channels or is unknown"),
+    "array as operand": (added_constant, "add (Add) is not supported"),
     "tied to an input": (added_input, "it is an input of the model"),
-    "channels moved to another axis": (time_major, "permute (Permute) is not understood"),
+    "channels moved to another axis": (time_major, "permute (Permute) is not supported"),
 }
 
 

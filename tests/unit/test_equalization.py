@@ -143,7 +143,7 @@ def branched() -> Any:
             r"cut \(relu6\) does not commute",
         ),
         (branched, "stem", "more than one layer takes the output of stem"),
-        (branched, "side", r"sum \(Add\) stands behind it"),
+        (branched, "side", r"sum \(Add\) follows it"),
         (lambda: chain(lambda k: [k.Conv2D(4, 3)]), "last", "gives the output of the model"),
     ],
     ids=["ReLU6", "relu6 inside", "relu6 activation", "branch", "add", "output"],

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from edgefm.cli import inspect as inspect_command
 from edgefm.core.errors import ModelError
-from edgefm.tflite import inspection
-from edgefm.tflite.inspection import inspect, macs_of
+from edgefm.tflite import graph
+from edgefm.tflite.graph import macs_of
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
@@ -30,21 +31,23 @@ def enhanced_cnn(tmp_path: Path) -> Path:
 
 
 def test_inspect_enhanced_cnn_counts_macs_by_layer(enhanced_cnn: Path) -> None:
-    found = inspect(enhanced_cnn)
-    by_name = {name: [op.macs for op in found.operators if op.name == name] for name in ("CONV_2D", "FULLY_CONNECTED")}
+    inspection = inspect(enhanced_cnn)
+    by_name = {
+        name: [op.macs for op in inspection.operators if op.name == name] for name in ("CONV_2D", "FULLY_CONNECTED")
+    }
     assert by_name == {"CONV_2D": CONVOLUTIONS, "FULLY_CONNECTED": DENSE}
-    assert found.macs == 7_780_096
+    assert inspection.macs == 7_780_096
 
 
 def test_inspect_enhanced_cnn_counts_bytes(enhanced_cnn: Path) -> None:
-    found = inspect(enhanced_cnn)
+    inspection = inspect(enhanced_cnn)
     # 422,474 parameters less the 2 * 224 of batch normalisation, which is folded away here.
-    assert found.weight_bytes == 4 * (422_474 - 448)
-    first = found.operators[0]
+    assert inspection.weight_bytes == 4 * (422_474 - 448)
+    first = inspection.operators[0]
     assert first.weight_bytes == 4 * (32 * 9 + 32)
     assert first.activation_bytes == 4 * 28 * 28 * 32
-    assert found.largest_activation_bytes == 4 * (28 * 28 * 32 + 14 * 14 * 32)
-    assert [found.tensors[i].shape for i in (*found.inputs, *found.outputs)] == [(1, 28, 28, 1), (1, 10)]
+    assert inspection.largest_activation_bytes == 4 * (28 * 28 * 32 + 14 * 14 * 32)
+    assert [inspection.tensors[i].shape for i in (*inspection.inputs, *inspection.outputs)] == [(1, 28, 28, 1), (1, 10)]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +89,13 @@ def test_inspect_tells_per_channel_quantisation(tmp_path: Path) -> None:
     operator = Operator(name="FULLY_CONNECTED", inputs=(0, 1, -1), outputs=(2,))
     path = tmp_path / "q.tflite"
     path.write_bytes(tiny_models.build(Graph(tensors=tensors, operators=[operator], inputs=[0], outputs=[2])))
-    found = inspect(path)
-    whole, channels = found.tensors[0].quantization, found.tensors[1].quantization
+    inspection = inspect(path)
+    whole, channels = inspection.tensors[0].quantization, inspection.tensors[1].quantization
     assert whole is not None and channels is not None
     assert (whole.scales, whole.axis, whole.scale_range, whole.zero_point_range) == (1, None, (0.5, 0.5), (-3, -3))
     assert (channels.scales, channels.axis) == (3, 0)
     assert channels.scale_range == pytest.approx((0.1, 0.4))
-    assert found.operators[0].inputs == (0, 1)  # the absent bias is left out
+    assert inspection.operators[0].inputs == (0, 1)  # the absent bias is left out
 
 
 def test_inspect_gives_weights_behind_dequantize_to_their_user(tmp_path: Path) -> None:
@@ -108,10 +111,10 @@ def test_inspect_gives_weights_behind_dequantize_to_their_user(tmp_path: Path) -
     ]
     path = tmp_path / "half.tflite"
     path.write_bytes(tiny_models.build(Graph(tensors=tensors, operators=operators, inputs=[0], outputs=[3])))
-    found = inspect(path)
-    assert [operator.weight_bytes for operator in found.operators] == [0, 2 * 48]
-    assert found.weight_bytes == 2 * 48
-    assert found.largest_activation_bytes == 4 * (16 + 3)
+    inspection = inspect(path)
+    assert [operator.weight_bytes for operator in inspection.operators] == [0, 2 * 48]
+    assert inspection.weight_bytes == 2 * 48
+    assert inspection.largest_activation_bytes == 4 * (16 + 3)
 
 
 def test_inspect_counts_int4_weights_as_half_bytes(tmp_path: Path) -> None:
@@ -134,9 +137,9 @@ def test_inspect_lists_metadata_and_files_of_the_zip(tmp_path: Path) -> None:
     path = tmp_path / "labelled.tflite"
     content = tiny_models.dense(np.ones((3, 16), np.float32), metadata={"TFLITE_METADATA": b"x"})
     path.write_bytes(content + archive.getvalue())
-    found = inspect(path)
-    assert found.has_tflite_metadata and found.metadata == ("TFLITE_METADATA",)
-    assert found.associated_files == ("labels.txt",)
+    inspection = inspect(path)
+    assert inspection.has_tflite_metadata and inspection.metadata == ("TFLITE_METADATA",)
+    assert inspection.associated_files == ("labels.txt",)
 
 
 def test_inspect_custom_operator_names_it(tmp_path: Path) -> None:
@@ -182,5 +185,5 @@ def test_inspect_command_json_is_the_inspection(enhanced_cnn: Path) -> None:
 
 
 def test_worked_examples_hold() -> None:
-    result = doctest.testmod(inspection)
+    result = doctest.testmod(graph)
     assert result.attempted >= 1 and result.failed == 0

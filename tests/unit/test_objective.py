@@ -77,9 +77,9 @@ def test_numbers_are_compared_by_their_squares() -> None:
 
 
 def test_targets_refuse_labels_that_the_model_cannot_answer() -> None:
-    with pytest.raises(ModelError, match="the labels are up to 3; the model answers 3 classes, 0 to 2"):
+    with pytest.raises(ModelError, match="the labels are up to 3; the model has 3 classes, 0 to 2"):
         Objective(head="softmax", units=3).targets(np.array([0, 3]), (3,))
-    with pytest.raises(ModelError, match=r"targets have shape \[3\] a sample, the model answers \[2\]"):
+    with pytest.raises(ModelError, match=r"targets have shape \[3\] per sample, the model's output \[2\]"):
         Objective(head="values", units=2).targets(np.zeros((5, 3), np.float32), (2,))
 
 

@@ -181,7 +181,7 @@ NAN = np.zeros((20, *SHAPE))
 NAN[3, 0, 0, 0] = np.nan
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no-inputs": ({"pics": GOOD_X}, "no inputs under a known name; it holds: pics"),
-    "both": ({"x": GOOD_X, "y": GOOD_Y, "x_train": GOOD_X}, "both samples of a split and samples of none"),
+    "both": ({"x": GOOD_X, "y": GOOD_Y, "x_train": GOOD_X}, "with and without a split in their names"),
     "twice": ({"x": GOOD_X, "images": GOOD_X, "y": GOOD_Y}, "gives the inputs of 'all samples' twice"),
     "only-test": ({"x_test": GOOD_X, "y_test": GOOD_Y}, "no training samples, only: test"),
     "targets-alone": ({"x_train": GOOD_X, "y_train": GOOD_Y, "y_test": GOOD_Y}, "targets of 'test' without inputs"),
@@ -194,12 +194,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "scalars": ({"x": np.zeros(20), "y": GOOD_Y}, "have shape (20,)"),
     "nan": ({"x": NAN, "y": GOOD_Y}, "NaN or infinite values, in 1 of 20 samples"),
     "infinite-target": ({"x": GOOD_X, "y": np.full(20, np.inf)}, "labels of data.npz hold NaN or infinite"),
-    "zero-images": ({"x": GOOD_X[:0], "y": GOOD_Y[:0]}, "there are none (shape (0, 6, 5, 3))"),
+    "zero-images": ({"x": GOOD_X[:0], "y": GOOD_Y[:0]}, "are empty (shape (0, 6, 5, 3))"),
     "zero-in-a-split": (
         {"x_train": GOOD_X, "y_train": GOOD_Y, "x_test": GOOD_X[:0], "y_test": GOOD_Y[:0]},
-        "the test samples of data.npz: there are none",
+        "the test samples of data.npz are empty",
     ),
-    "too-few-to-cut": ({"x": GOOD_X[:2], "y": GOOD_Y[:2]}, "there are none"),
+    "too-few-to-cut": ({"x": GOOD_X[:2], "y": GOOD_Y[:2]}, "are empty"),
     "negative": ({"x": GOOD_X, "y": GOOD_Y - 1}, "negative class -1"),
     "empty-class": ({"x": GOOD_X, "y": 2 * GOOD_Y}, "1 of 3 classes of data.npz have no training sample: 1"),
     "from-one": ({"x": GOOD_X, "y": 1 + GOOD_Y}, "have no training sample: 0"),
@@ -232,7 +232,7 @@ def test_given_name_without_any_sample_is_an_empty_class(tmp_path: Path) -> None
 
 
 def test_fractions_are_no_classes(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"hold 0.5, which is no class") as caught:
+    with pytest.raises(DataError, match=r"hold 0.5, which is not a class") as caught:
         load_data(npz(tmp_path, x=GOOD_X, y=GOOD_Y / 2), input_shape=SHAPE, task="classification")
     assert "regression" in hint_of(caught)
 
@@ -528,7 +528,7 @@ MISFITS = {
     "out-of-range": (RANDOM.normal(size=(8, *SHAPE)) * 5, (-1, 1), 2, "the model takes -1 to 1"),
     "integer-divided": (pictures(8) // 255, (0, 1), 2, "divided by 255 before"),
     "shape": (pictures(8, (5, 6, 3)), (0, 1), 2, "5 x 6 x 3, the model takes 6 x 5 x 3"),
-    "more-classes": (pictures(8), (0, 1), 3, "has 2 classes (a, b), the model tells 3 apart"),
+    "more-classes": (pictures(8), (0, 1), 3, "has 2 classes (a, b), the model has 3"),
 }
 
 

@@ -51,21 +51,21 @@ def write_model(folder: Path, content: bytes) -> Path:
 def test_operators_of_the_int8_demo_add_up_to_the_whole() -> None:
     """On a machine with other load, in one of three tries; benchmarks/test_profile_sums.py holds it to 10 %."""
     for _ in range(3):
-        found = profile(DEMO, method="operators", turns=replace(QUICK, rounds=5))
-        (check,) = found.checks
+        result = profile(DEMO, method="operators", turns=replace(QUICK, rounds=5))
+        (check,) = result.checks
         if abs(check.of_whole.value - 1) < 0.25:
             break
     assert abs(check.of_whole.value - 1) < 0.25
     assert not check.missing
-    by_hand = sum(one.time.value for one in found.operators if one.time) + found.call.value
+    by_hand = sum(row.time.value for row in result.operators if row.time) + result.call.value
     assert check.sum.value == pytest.approx(by_hand)
-    assert found.macs == inspect(DEMO).macs
-    assert [one.index for one in found.operators] == list(range(15))
-    conv2 = found.operators[4]
+    assert result.macs == inspect(DEMO).macs
+    assert [row.index for row in result.operators] == list(range(15))
+    conv2 = result.operators[4]
     assert conv2.layer == "conv2"
     assert conv2.dtype == "int8" and conv2.gmac_per_s is not None and conv2.time is not None
     assert conv2.gmac_per_s == pytest.approx(conv2.macs / conv2.time.value)
-    assert conv2.peak_share == pytest.approx(conv2.gmac_per_s / found.limits.peaks["int8"].gmac_per_s)
+    assert conv2.peak_share == pytest.approx(conv2.gmac_per_s / result.limits.peaks["int8"].gmac_per_s)
     # Weights [64, 3, 3, 32] and a bias of 64 int32; 14 x 14 of 32 and of 64 channels.
     assert (conv2.weight_bytes, conv2.activation_bytes) == (64 * 9 * 32 + 4 * 64, 14 * 14 * (32 + 64))
 
@@ -110,7 +110,7 @@ class Invented:
 
     def _operators_ns(self, name: str, label: str) -> float:
         first, _, rest = name.partition(" ")
-        if rest == "least operators":
+        if rest == "minimal operators":
             return LEAST_NS * int(first)
         if name == "whole":
             return self.whole_ns * self.operators
@@ -121,21 +121,21 @@ def profile_invented(
     folder: Path, monkeypatch: pytest.MonkeyPatch, times: Invented, *, method: str = "auto"
 ) -> ProfileResult:
     """ProfileResult three times PAD, CONV_2D, RELU."""
-    monkeypatch.setattr("edgefm.profiling.profile.time_models", times)
+    monkeypatch.setattr("edgefm.profiling.operator_times.time_models", times)
     path = write_model(folder, cut_models.fused_convolutions())
     return profile(path, method=method, turns=QUICK)  # type: ignore[arg-type]  # one of the methods
 
 
 @pytest.mark.usefixtures("no_peak")
 def test_operators_that_add_up_are_told_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = profile_invented(tmp_path, monkeypatch, Invented())
-    (check,) = found.checks
-    assert found.method == "operators" and check.holds and not check.off
+    result = profile_invented(tmp_path, monkeypatch, Invented())
+    (check,) = result.checks
+    assert result.method == "operators" and check.holds and not check.off
     assert check.of_whole.value == pytest.approx(1)
     assert check.sum.value == pytest.approx(CALL_NS + 9 * OPERATOR_NS, rel=0.01)
-    assert found.call.value == pytest.approx(CALL_NS, rel=0.01)
-    assert [one.time.value for one in found.operators if one.time] == pytest.approx([OPERATOR_NS] * 9, rel=0.01)
-    assert not found.notes
+    assert result.call.value == pytest.approx(CALL_NS, rel=0.01)
+    assert [row.time.value for row in result.operators if row.time] == pytest.approx([OPERATOR_NS] * 9, rel=0.01)
+    assert not result.notes
 
 
 @pytest.mark.usefixtures("no_peak")
@@ -144,23 +144,23 @@ def test_operators_that_do_not_add_up_are_told_by_prefixes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_ns: float
 ) -> None:
     """As with XNNPACK, which runs PAD and RELU within the convolution."""
-    found = profile_invented(tmp_path, monkeypatch, Invented(whole_ns=whole_ns))
-    apart, prefixes = found.checks
-    assert (apart.method, prefixes.method, found.method) == ("operators", "prefixes", "prefixes")
+    result = profile_invented(tmp_path, monkeypatch, Invented(whole_ns=whole_ns))
+    apart, prefixes = result.checks
+    assert (apart.method, prefixes.method, result.method) == ("operators", "prefixes", "prefixes")
     assert apart.off and not apart.holds
     assert apart.of_whole.value == pytest.approx(9_460 / (CALL_NS + 9 * whole_ns), rel=0.01)
     assert prefixes.holds
-    assert [one.time.value for one in found.operators if one.time] == pytest.approx([whole_ns] * 9, rel=0.02)
+    assert [row.time.value for row in result.operators if row.time] == pytest.approx([whole_ns] * 9, rel=0.02)
 
 
 @pytest.mark.usefixtures("no_peak")
 def test_whole_that_was_interrupted_is_no_reason_for_prefixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = Invented(whole_ns=1400.0, disturbed=("other programs used 1.6 of 2 cores",))
-    found = profile_invented(tmp_path, monkeypatch, times)
-    assert found.method == "operators"
-    assert found.check is not None and found.check.off
-    assert any("measure again on a quieter machine" in note for note in found.notes)
-    assert found.disturbed.kinds == {"other programs used …": 3}
+    result = profile_invented(tmp_path, monkeypatch, times)
+    assert result.method == "operators"
+    assert result.check is not None and result.check.off
+    assert any("measure again on a quieter machine" in note for note in result.notes)
+    assert result.disturbed.kinds == {"other programs used …": 3}
 
 
 @dataclass
@@ -180,9 +180,9 @@ class Noisy(Invented):
         noise = np.random.default_rng(self.seed)
         for model in models:
             for part in model.models if isinstance(model, Together) else [model]:
-                if not part.name.endswith("least operators"):
+                if not part.name.endswith("minimal operators"):
                     part.rounds = [
-                        [max(1, one + round(noise.normal(0, self.noise_ns)))] * 5 for (one, *_) in part.rounds
+                        [max(1, sample + round(noise.normal(0, self.noise_ns)))] * 5 for (sample, *_) in part.rounds
                     ]
         return version
 
@@ -219,8 +219,8 @@ def test_rates_and_limits_stand_only_where_the_time_is_clear_of_the_noise(
 def test_call_is_not_bent_by_noise_of_the_least_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """33 least operators seem to take 320 ns less than one: the call is then 10 ns more than one, not as long."""
     monkeypatch.setattr("tests.unit.test_profiling_profile.LEAST_NS", -10)
-    found = profile_invented(tmp_path, monkeypatch, Invented())
-    assert found.call.value == pytest.approx(CALL_NS, abs=2)
+    result = profile_invented(tmp_path, monkeypatch, Invented())
+    assert result.call.value == pytest.approx(CALL_NS, abs=2)
 
 
 @pytest.mark.usefixtures("no_peak")
@@ -228,10 +228,10 @@ def test_call_is_not_bent_by_noise_of_the_least_operators(tmp_path: Path, monkey
 def test_too_few_rounds_for_intervals_are_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, noted: bool
 ) -> None:
-    monkeypatch.setattr("edgefm.profiling.profile.time_models", Invented())
+    monkeypatch.setattr("edgefm.profiling.operator_times.time_models", Invented())
     path = write_model(tmp_path, cut_models.fused_convolutions())
-    found = profile(path, method="operators", turns=replace(QUICK, rounds=rounds))
-    assert any("intervals" in note for note in found.notes) == noted
+    result = profile(path, method="operators", turns=replace(QUICK, rounds=rounds))
+    assert any("intervals" in note for note in result.notes) == noted
 
 
 def test_figures_that_are_not_resolved_are_notes_with_the_reason(
@@ -242,12 +242,12 @@ def test_figures_that_are_not_resolved_are_notes_with_the_reason(
     )
     monkeypatch.setattr("edgefm.profiling.profile.measure_limits", lambda **_: (known, "1"))
     monkeypatch.setattr("edgefm.benchmarking.presence.others", list)
-    found = profile_invented(tmp_path, monkeypatch, Invented())
-    assert found.notes == (
+    result = profile_invented(tmp_path, monkeypatch, Invented())
+    assert result.notes == (
         "the int8 peak is not resolved: noise",
         "the bandwidth of arrays of 32 KiB is not resolved: more noise",
     )
-    path = write(tmp_path, found)
+    path = write(tmp_path, result)
     assert [row["what"] for row in json.loads(path.read_text(encoding="utf-8"))["limits"]["unresolved"]] == [
         "the int8 peak",
         "the bandwidth of arrays of 32 KiB",
@@ -261,11 +261,11 @@ OUT_OF_MEMORY = "it ran out of memory while loading (limit: 2,000 MB)"
 def test_operators_that_cannot_be_held_together_are_told_by_prefixes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = profile_invented(tmp_path, monkeypatch, Invented(failing=OUT_OF_MEMORY))
-    assert found.method == "prefixes" and [check.method for check in found.checks] == ["prefixes"]
-    assert found.check is not None and found.check.holds
-    (note,) = found.notes
-    assert note == f"all operators in turn: {OUT_OF_MEMORY}; so differences of prefixes are taken instead"
+    result = profile_invented(tmp_path, monkeypatch, Invented(failing=OUT_OF_MEMORY))
+    assert result.method == "prefixes" and [check.method for check in result.checks] == ["prefixes"]
+    assert result.check is not None and result.check.holds
+    (note,) = result.notes
+    assert note == f"the operators cannot be timed in turn: {OUT_OF_MEMORY}; differences of prefixes are used instead"
 
 
 @pytest.mark.usefixtures("no_peak")
@@ -282,8 +282,8 @@ def test_operators_that_cannot_be_held_together_end_where_prefixes_are_not_allow
 @pytest.mark.usefixtures("no_peak")
 def test_other_benchmarks_are_noted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgefm.benchmarking.presence.others", lambda: [1234, 5678])
-    found = profile_invented(tmp_path, monkeypatch, Invented())
-    (note,) = found.notes
+    result = profile_invented(tmp_path, monkeypatch, Invented())
+    (note,) = result.notes
     assert note.startswith("2 other edgefm benchmarks run on this machine")
 
 
@@ -292,14 +292,14 @@ def test_others_see_that_a_profile_runs(tmp_path: Path, monkeypatch: pytest.Monk
     look = "from edgefm.benchmarking import presence; print(presence.others())"
 
     def seen_by_others() -> list[int]:
-        told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-        found: list[int] = json.loads(told.stdout)
-        return found
+        process = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+        pids: list[int] = json.loads(process.stdout)
+        return pids
 
     times = Invented(during=seen_by_others)
     profile_invented(tmp_path, monkeypatch, times)
     assert times.labels == ["trial", "operators"]
-    assert all(os.getpid() in one for one in times.seen)
+    assert all(os.getpid() in pids for pids in times.seen)
     assert os.getpid() not in seen_by_others()
 
 
@@ -307,23 +307,23 @@ def test_others_see_that_a_profile_runs(tmp_path: Path, monkeypatch: pytest.Monk
 def test_operator_that_hangs_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(runtimes.RUNTIMES, "hanging-operator", HANGING)
     path = write_model(tmp_path, cut_models.branches())
-    found = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2, model_seconds=2.0))
-    by_name = {one.name: one for one in found.operators}
+    result = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2, model_seconds=2.0))
+    by_name = {row.name: row for row in result.operators}
     assert by_name["ABS"].time is None
     assert by_name["ABS"].reason == "it gave no answer for 2 s while loading, and was killed"
-    assert all(one.time for name, one in by_name.items() if name != "ABS")
+    assert all(row.time for name, row in by_name.items() if name != "ABS")
     # The whole holds the operator, and hangs too.
-    assert found.whole is None and found.whole_reason is not None and found.check is None
-    assert all(one.share is None for one in found.operators)
+    assert result.whole is None and result.whole_reason is not None and result.check is None
+    assert all(row.share is None for row in result.operators)
 
 
 @pytest.mark.usefixtures("no_peak")
 def test_operator_that_crashes_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(runtimes.RUNTIMES, "hanging-operator", HANGING)
     path = write_model(tmp_path, cut_models.chain_of([("RELU", 0, 0), ("NEG", 1, 0), ("RELU", 2, 0)]))
-    found = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2))
-    assert [one.time is not None for one in found.operators] == [True, False, True]
-    assert "SIGABRT" in str(found.operators[1].reason)
+    result = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2))
+    assert [row.time is not None for row in result.operators] == [True, False, True]
+    assert "SIGABRT" in str(result.operators[1].reason)
 
 
 @pytest.mark.usefixtures("no_peak")
@@ -337,26 +337,26 @@ def test_operator_that_crashes_costs_its_row(tmp_path: Path, monkeypatch: pytest
 def test_operator_that_cannot_be_cut_or_run_is_a_row_with_the_reason(
     tmp_path: Path, content: bytes, row: int, reason: str
 ) -> None:
-    found = profile(write_model(tmp_path, content), turns=replace(QUICK, rounds=2))
-    assert found.operators[0].time is not None
-    assert found.operators[row].time is None and reason in str(found.operators[row].reason)
-    assert found.check is None or found.check.missing == (row,)
-    assert found.check is None or not found.check.holds
+    result = profile(write_model(tmp_path, content), turns=replace(QUICK, rounds=2))
+    assert result.operators[0].time is not None
+    assert result.operators[row].time is None and reason in str(result.operators[row].reason)
+    assert result.check is None or result.check.missing == (row,)
+    assert result.check is None or not result.check.holds
 
 
 @pytest.mark.usefixtures("no_peak")
 def test_two_inputs_are_profiled_and_noted(tmp_path: Path) -> None:
-    found = profile(write_model(tmp_path, tiny_models.add()), turns=replace(QUICK, rounds=2))
-    assert found.operators[0].time is not None and found.whole is not None
-    assert any("2 inputs" in note for note in found.notes)
+    result = profile(write_model(tmp_path, tiny_models.add()), turns=replace(QUICK, rounds=2))
+    assert result.operators[0].time is not None and result.whole is not None
+    assert any("2 inputs" in note for note in result.notes)
 
 
 @pytest.mark.usefixtures("no_peak")
 def test_unpacked_weights_are_no_row_and_count_as_they_are_read(tmp_path: Path) -> None:
-    found = profile(write_model(tmp_path, cut_models.float16_dense()), turns=replace(QUICK, rounds=2))
-    assert [one.name for one in found.operators] == ["FULLY_CONNECTED"] * 2
-    assert found.unpacking == (0,)
-    assert found.operators[0].weight_bytes == 4 * 4 * 4 and found.operators[0].dtype == "float32"
+    result = profile(write_model(tmp_path, cut_models.float16_dense()), turns=replace(QUICK, rounds=2))
+    assert [row.name for row in result.operators] == ["FULLY_CONNECTED"] * 2
+    assert result.unpacking == (0,)
+    assert result.operators[0].weight_bytes == 4 * 4 * 4 and result.operators[0].dtype == "float32"
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_profile_refuses_a_loop_without_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runtime", sorted(runtimes.OF_TARGETS))
 def test_profile_refuses_runtimes_of_other_targets(runtime: str) -> None:
-    with pytest.raises(RecipeError, match=f"'{runtime}' runs on a target of its own"):
+    with pytest.raises(RecipeError, match=f"'{runtime}' runs on another target"):
         profile(DEMO, runtime=runtime)
 
 
@@ -492,10 +492,10 @@ def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Pa
     from edgefm.report.drawing import style
     from edgefm.report.tools.profile import draw_profile, write_pictures
 
-    found = made_up(count)
+    result = made_up(count)
     for width in (style.WIDE, style.NARROW):
         with style.drawing():
-            figure = draw_profile(found, width=width)
+            figure = draw_profile(result, width=width)
             figure.canvas.draw()
             frame = figure.bbox
             (axes,), (legend,) = figure.axes, figure.legends
@@ -504,7 +504,7 @@ def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Pa
                 box = text.get_window_extent()
                 assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, text.get_text()
                 assert box.y0 >= frame.y0 - 1 and box.y1 <= frame.y1 + 1, text.get_text()
-    written = write_pictures(tmp_path, found)
+    written = write_pictures(tmp_path, result)
     assert [path.name for path in written] == [
         "profile.png",
         "profile.svg",
@@ -521,9 +521,9 @@ def test_picture_says_of_a_time_that_cannot_be_told_from_0_what_it_is_under(tmp_
     pytest.importorskip("matplotlib")
     from edgefm.report.tools.profile import write_pictures
 
-    found = made_up(2)
-    first = replace(found.operators[0], time=Estimate(-30.0, -200.0, 140.0), share=-0.01)
-    written = write_pictures(tmp_path, replace(found, operators=(first, found.operators[1])))
+    result = made_up(2)
+    first = replace(result.operators[0], time=Estimate(-30.0, -200.0, 140.0), share=-0.01)
+    written = write_pictures(tmp_path, replace(result, operators=(first, result.operators[1])))
     content = written[1].read_text(encoding="utf-8")
     assert "under 0.14 µs" in content and "−1" not in content
 
@@ -556,8 +556,8 @@ def test_peaks_are_measured_in_at_most_four_rounds(
         return "2.3.0"
 
     monkeypatch.setattr(limits, "time_models", time_models)
-    found, version = limits.measure_limits(runtime="litert", turns=Turns(rounds=rounds), folder=tmp_path)
+    result, version = limits.measure_limits(runtime="litert", turns=Turns(rounds=rounds), folder=tmp_path)
     ((models, turns),) = taken
     assert (turns.rounds, turns.least_invokes, turns.warmup_invokes) == (wanted, 1, 1)
     assert models == 2 + len(limits.DTYPES) * len(synthetic.LAYERS) + len(limits.STREAM_BYTES) <= 14
-    assert version == "2.3.0" and found.peaks
+    assert version == "2.3.0" and result.peaks

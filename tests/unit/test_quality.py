@@ -62,7 +62,7 @@ def test_auc_of_classes_is_the_mean_of_each_against_the_rest() -> None:
 
 @pytest.mark.parametrize("targets", [np.zeros(6, np.int64), np.array([0, 1, 0, 1, 0, 1])], ids=["one", "absent"])
 def test_auc_without_samples_of_a_class_is_an_error(targets: NDArray[np.int64]) -> None:
-    with pytest.raises(DataError, match="samples of each class"):
+    with pytest.raises(DataError, match="samples inside and outside each class"):
         auc((RANDOM.random((6, 3)),), targets)
 
 
@@ -113,9 +113,9 @@ def test_default_measure_fits_its_task(task: str) -> None:
     ("name", "task", "words"),
     [
         ("acuracy", "classification", "did you mean 'accuracy'"),
-        ("mse", "classification", "'mse' is none of a classification"),
-        ("auc", "regression", "'auc' is none of a regression"),
-        ("accuracy", "reconstruction", "none of a reconstruction"),
+        ("mse", "classification", "'mse' does not fit the task 'classification'"),
+        ("auc", "regression", "'auc' does not fit the task 'regression'"),
+        ("accuracy", "reconstruction", "does not fit the task 'reconstruction'"),
         ("accuracy", "sorting", "unknown task 'sorting'"),
     ],
 )
@@ -128,10 +128,10 @@ def test_measure_that_does_not_fit_is_an_error(name: str, task: str, words: str)
 @pytest.mark.parametrize(
     ("name", "outputs", "targets", "words"),
     [
-        ("accuracy", np.ones((4, 3)), np.array([0, 1, 2, 3]), "tells 3 classes apart, the targets hold class 3"),
-        ("accuracy", np.ones((4, 1)), np.array([0, 1, 2, 0]), "tells 2 classes apart"),
-        ("accuracy", np.ones((4, 3)), np.ones(4), "no classes"),
-        ("mse", np.ones((4, 3)), np.ones((4, 2), np.float32), "is (3,) a sample, the targets are (2,)"),
+        ("accuracy", np.ones((4, 3)), np.array([0, 1, 2, 3]), "has 3 classes, the targets hold class 3"),
+        ("accuracy", np.ones((4, 1)), np.array([0, 1, 2, 0]), "has 2 classes"),
+        ("accuracy", np.ones((4, 3)), np.ones(4), "this measure needs classes"),
+        ("mse", np.ones((4, 3)), np.ones((4, 2), np.float32), "has shape (3,) per sample, the targets (2,)"),
         ("mse", np.ones((4, 3)), np.ones((4, 3), np.uint8), "uint8 pixels"),
     ],
 )

@@ -78,8 +78,8 @@ def by_budget(
     whole = cost_of(channels)
     if budget.macs is not None and not whole.macs:
         raise ModelError(
-            f"the MACs of '{channels.graph.model.name}' are not known: a size of its inputs is not fixed",
-            hint="Build the model with a fixed input size, or give a budget of size.",
+            f"the MACs of '{channels.graph.model.name}' are unknown: the size of an input is not fixed",
+            hint="Build the model with a fixed input size, or set a size budget.",
         )
     met = _first(steps, lambda removed: not _missed(_shares(channels, whole, removed), budget))
     if met is None:
@@ -167,9 +167,9 @@ def _impossible(missed: Mapping[str, tuple[float, float]], channels: Channels, r
     least = ", ".join(f"{name} {share:.3f}" for name, (share, _) in missed.items())
     kept = [f"{'+'.join(group.layers)} ({group.frozen})" for group in channels.groups if group.frozen]
     return RecipeError(
-        f"the budget {limits} cannot be reached: {least} is the least, with {round_to} channels of every group left "
-        f"(fewer of narrower ones) and all of {', '.join(kept) or 'none'}",
-        hint="Allow more, lower round_to, or exclude fewer layers.",
+        f"the budget {limits} cannot be met: {least} is the minimum, with {round_to} channels left in every group "
+        f"(fewer in narrower groups) and all of {', '.join(kept) or 'none'}",
+        hint="Raise the budget, lower round_to, or exclude fewer layers.",
     )
 
 

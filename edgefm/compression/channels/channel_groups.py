@@ -159,7 +159,7 @@ class _Walk:
         rule = rule_of(call)
         marks = None if rule is None else self._rules[rule](call)
         if marks is None or len(call.outputs) != 1 or len(marks) != call.output_shape[-1]:
-            self._stop(call, f"{call.name} ({type(call.layer).__name__}) is not understood")
+            self._stop(call, f"{call.name} ({type(call.layer).__name__}) is not supported")
         else:
             self.marks[call.outputs[0]] = marks
 
@@ -209,7 +209,7 @@ class _Walk:
             self.freeze(_all([taken, known.given]), f"{call.name} is a grouped convolution")
         if not elementwise(layer):
             name = getattr(layer.activation, "__name__", str(layer.activation))
-            self.freeze(known.given, f"the activation {name} of {call.name} mixes channels or is not known")
+            self.freeze(known.given, f"the activation {name} of {call.name} mixes channels or is unknown")
         return known.given
 
     def _depthwise(self, call: Call) -> Marks:
@@ -239,7 +239,7 @@ class _Walk:
             if len(marks) == len(wide[0]):
                 self._join(wide[0], marks)
             else:
-                self.freeze(marks, f"{call.name} spreads it over all channels")
+                self.freeze(marks, f"{call.name} mixes all channels")
         return wide[0]
 
     def _concatenate(self, call: Call) -> Marks:

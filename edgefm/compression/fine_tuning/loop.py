@@ -211,13 +211,13 @@ def _augmented(
 def _soft_targets(
     teacher: Teacher, images: NDArray[Any], task: Task, label: str, objective: Objective, progress: Progress
 ) -> NDArray[np.float32]:
-    progress_label = f"{label}: ask the teacher"
+    progress_label = f"{label}: teacher outputs"
     answers = answers_of(teacher, images, task.inputs, batch=EVALUATION_BATCH, label=progress_label, progress=progress)
     whole = answers.astype(np.float32)
     if objective.head != "values" and whole.shape != (len(images), objective.units):
         raise ModelError(
-            f"the teacher answers {whole.shape[-1]} classes, the model {objective.units}",
-            hint="Choose a teacher that was trained for the same classes.",
+            f"the teacher has {whole.shape[-1]} classes, the model {objective.units}",
+            hint="Use a teacher that was trained for the same classes.",
         )
     return whole
 

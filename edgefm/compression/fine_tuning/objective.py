@@ -49,14 +49,13 @@ class Objective:
         """
         if self.head == "values":
             if labels.size != len(labels) * int(np.prod(output_shape)):
-                raise ModelError(
-                    f"the targets have shape {list(labels.shape[1:])} a sample, the model answers {list(output_shape)}"
-                )
+                shape = list(labels.shape[1:])
+                raise ModelError(f"the targets have shape {shape} per sample, the model's output {list(output_shape)}")
             return labels.reshape(len(labels), *output_shape).astype(np.float32)
         classes = 2 if self.units == 1 else self.units
         if labels.ndim != 1 or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
-            actual = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} a sample"
-            raise ModelError(f"the labels are {actual}; the model answers {classes} classes, 0 to {classes - 1}")
+            actual = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} per sample"
+            raise ModelError(f"the labels are {actual}; the model has {classes} classes, 0 to {classes - 1}")
         spread = self.label_smoothing
         if self.units == 1:
             return (labels[:, None] * (1 - spread) + spread / 2).astype(np.float32)
@@ -129,7 +128,7 @@ def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) 
         if head == "softmax" and units == 1:
             raise ModelError(
                 f"'{tf_model.name}' ends in a softmax over one unit, which is always 1",
-                hint="End it in a sigmoid, or give it one unit a class.",
+                hint="End it in a sigmoid, or give it one unit per class.",
             )
     return Objective(
         head=head,

@@ -150,7 +150,7 @@ def _pair(graph: Graph, first: Call) -> _Pair | Stop:
         elif type(later.layer) is layers.Activation and activation(later) == "other":
             return Stop(f"{later.name} ({_activation_name(later.layer)}) does not commute with a scale")
         elif not _commutes(later):
-            return Stop(f"{later.name} ({type(later.layer).__name__}) stands behind it")
+            return Stop(f"{later.name} ({type(later.layer).__name__}) follows it")
         call = later
 
 

@@ -106,7 +106,7 @@ def _to_prune(model: Any, recipe: Prune) -> tuple[list[LayerKernel], list[Exclud
     for kernel, is_small in zip(kernels, small, strict=True):
         reason = _cannot_take_2_of_4(kernel) if recipe.pattern == "2:4" else None
         if is_small:
-            reason = f"its {kernel.array.size:,} weights are too few to be worth their accuracy"
+            reason = f"its {kernel.array.size:,} weights are too few to be worth a loss of accuracy"
         if reason is None:
             chosen.append(kernel)
         else:
@@ -131,7 +131,7 @@ def _check_not_pruned(kernels: list[LayerKernel], recipe: Prune) -> None:
         raise ModelError(
             f"{100 * share:.1f} % of the weights are zero before pruning to {100 * recipe.sparsity:g} %: "
             "the model is pruned already",
-            hint="Leave the pass 'prune' out, or ask for a higher sparsity.",
+            hint="Leave the pass 'prune' out, or set a higher sparsity.",
         )
 
 

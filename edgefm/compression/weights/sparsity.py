@@ -142,7 +142,7 @@ def prune_2_of_4(kernel: Kernel) -> Kernel:
     """
     ordered = rows(kernel, layout="keras")
     if ordered.shape[1] % 4:
-        raise ValueError(f"{ordered.shape[1]} input channels are no multiple of four")
+        raise ValueError(f"{ordered.shape[1]} input channels are not a multiple of four")
     groups = ordered.reshape(-1, 4).copy()
     np.put_along_axis(groups, np.argsort(np.abs(groups), axis=1, kind="stable")[:, :2], 0, axis=1)
     return _from_rows(groups.reshape(ordered.shape), kernel)

@@ -61,7 +61,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
             continue
         key = _key(name.lower())
         if key is None:
-            progress.note(f"the array '{name}' of {source} has no name that edgefm knows: it is not used")
+            progress.note(f"the array '{name}' of {source} is ignored: its name is unknown")
         elif key in by_split:
             raise DataError(f"{source} gives the {key[1]} of '{key[0] or 'all samples'}' twice, once as '{name}'")
         else:
@@ -73,7 +73,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
             hint=f"Allowed: {_ALLOWED}.",
         )
     if "" in present and len(present) > 1:
-        raise DataError(f"{source} holds both samples of a split and samples of none", hint=f"Allowed: {_ALLOWED}.")
+        raise DataError(f"{source} holds arrays with and without a split in their names", hint=f"Allowed: {_ALLOWED}.")
     for split, kind in by_split:
         if kind == "targets" and split not in present:
             raise DataError(f"{source} holds targets of '{split or 'all samples'}' without inputs")
@@ -133,7 +133,7 @@ def dataset_of(
     if missing:
         _cut(inputs, targets, missing, classes=task == "classification", seed=seed)
         sizes = ", ".join(f"{len(inputs[split])} {split}" for split in SPLITS)
-        progress.note(f"{source} is split by seed {seed}: {' and '.join(missing)} cut from train, now {sizes}")
+        progress.note(f"{source} has no {' and no '.join(missing)} split: cut from train with seed {seed}; now {sizes}")
     # Some figures are taken on the first samples alone: these must not be all of one class.
     order = np.random.default_rng(seed).permutation(len(inputs["validation"]))
     inputs["validation"], targets["validation"] = inputs["validation"][order], targets["validation"][order]
@@ -155,7 +155,7 @@ def dataset_of(
     progress.step("check data", 3, 3)
     if repeated:
         progress.note(
-            f"{repeated} of the {len(dataset.test)} test samples are training samples too: figures will flatter"
+            f"{repeated} of the {len(dataset.test)} test samples are also training samples: results will be too good"
         )
     return dataset
 
@@ -194,7 +194,7 @@ def _task(raw: Mapping[str, NDArray[Any] | None], task: str | None, *, source: s
         if y is None:
             raise DataError(
                 f"the {split} samples of {source} have no labels",
-                hint="Give them as y, or say that the model gives its input back: task 'reconstruction'.",
+                hint="Give them as y, or use task 'reconstruction' if the targets are the inputs.",
             )
     first = raw["train"]
     assert first is not None
@@ -203,9 +203,9 @@ def _task(raw: Mapping[str, NDArray[Any] | None], task: str | None, *, source: s
     if first.dtype.kind in "iubUS":
         return "classification"
     if _one_hot(first):
-        progress.note(f"the labels of {source} are one-hot rows: taken as classes")
+        progress.note(f"the labels of {source} are one-hot rows: used as classes")
         return "classification"
-    progress.note(f"the labels of {source} are {first.dtype} numbers: taken as targets of a regression")
+    progress.note(f"the labels of {source} are {first.dtype} numbers: used as targets of a regression")
     return "regression"
 
 
@@ -242,7 +242,7 @@ def _classes(y: NDArray[Any], labels: tuple[str, ...] | None, *, where: str) -> 
         names = [_text(value) for value in y.reshape(-1)]
         unknown = sorted(set(names) - places.keys())
         if unknown:
-            raise DataError(f"{where} hold '{unknown[0]}', which is none of the classes: {', '.join(labels)}")
+            raise DataError(f"{where} hold '{unknown[0]}', which is not one of the classes: {', '.join(labels)}")
         return np.array([places[name] for name in names], np.int64)
     if _one_hot(y):
         hot: NDArray[np.int64] = y.argmax(axis=1).astype(np.int64)

@@ -133,7 +133,7 @@ def _by_split(folder: Path) -> dict[str, Path]:
     if others:
         raise DataError(
             f"{folder} holds folders of splits ({', '.join(words)}) beside others: {', '.join(others[:5])}",
-            hint="Either class folders alone, or train, validation and test with class folders in each.",
+            hint="Use class folders only, or train, validation and test with class folders in each.",
         )
     if len(set(words.values())) < len(words):
         raise DataError(f"two folders of {folder} are the same split: {', '.join(words)}")
@@ -182,7 +182,7 @@ def _class_names(
         if set(labels) != known:
             odd = sorted(set(labels) ^ known)
             raise DataError(
-                f"the class folders of {folder} are not the given labels; they differ in: {', '.join(odd[:5])}",
+                f"the class folders of {folder} do not match the given labels; they differ in: {', '.join(odd[:5])}",
                 hint=f"Folders: {', '.join(sorted(known)[:10])}.",
             )
         return labels
@@ -200,7 +200,7 @@ def _check_size(picture: Image, path: Path, *, like: Path, size: tuple[int, int]
     if picture.size != size:
         raise DataError(
             f"{path} is {picture.width} x {picture.height}, {like} is {size[0]} x {size[1]}",
-            hint="Without a model nothing says to which size they are to be resized: make them of one size.",
+            hint="Give pictures of one size: without a model there is no size to resize them to.",
         )
 
 

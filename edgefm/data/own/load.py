@@ -55,7 +55,7 @@ def load_data(
     """
     path = Path(where).expanduser()
     if spec is not None and not _tfrecords(path):
-        raise DataError(f"--spec {spec} is for TFRecords; {where} is none", hint=_ALLOWED)
+        raise DataError(f"--spec {spec} is for TFRecords; {where} holds none", hint=_ALLOWED)
     if _tfrecords(path):
         from edgefm.data.own import tfrecord_data
 
@@ -81,7 +81,7 @@ def load_data(
             return returned
         loaded = returned
     else:
-        what = "is no data that edgefm can read" if path.exists() else "does not exist"
+        what = "is not in a format that edgefm reads" if path.exists() else "does not exist"
         raise DataError(f"{where} {what}", hint=_ALLOWED)
     return arrays.dataset_of(
         loaded,

@@ -43,8 +43,8 @@ def read(path: Path, *, trust: bool = False, progress: Progress = SILENT) -> Arr
         if "allow_pickle" in str(error) or "pickle" in str(error):
             raise DataError(
                 f"{path} holds Python objects" + (f" in the array '{name}'" if name else ""),
-                hint="Unpickling them would run code that the file brings. Save plain arrays of numbers; or, if you "
-                "made the file yourself, allow it with --trust.",
+                hint="Unpickling them can run code from the file. Save plain arrays of numbers, or, if you wrote "
+                "the file yourself, allow it with --trust.",
             ) from None
-        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+        raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
     return arrays.by_name(values, source=path.name, progress=progress)

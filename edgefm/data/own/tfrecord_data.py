@@ -59,16 +59,16 @@ def read(
     """
     if spec is None:
         raise DataError(
-            f"{path} holds TFRecords; nothing says what is in them", hint=f"Give --spec FILE.json, such as: {EXAMPLE}"
+            f"{path} holds TFRecords without a description", hint=f"Give --spec FILE.json, such as: {EXAMPLE}"
         )
-    said = read_spec(spec)
-    if said.label is None and task != "reconstruction":
+    description = read_spec(spec)
+    if description.label is None and task != "reconstruction":
         raise DataError(f"the spec {spec} names no label", hint='Add "label": {"feature": …}.')
     splits = {
-        split: _samples(files, said, input_shape, source=f"{path}, {split}", progress=progress)
-        for split, files in _files(path, said).items()
+        split: _samples(files, description, input_shape, source=f"{path}, {split}", progress=progress)
+        for split, files in _files(path, description).items()
     }
-    return Arrays(splits=splits, source=str(path), labels=said.labels)
+    return Arrays(splits=splits, source=str(path), labels=description.labels)
 
 
 def _samples(
@@ -114,7 +114,7 @@ def _image(values: Any, feature: Feature, shape: tuple[int, ...] | None, *, wher
         assert feature.shape is not None
         dtype = np.dtype(feature.dtype).newbyteorder("<")
         if len(content) % dtype.itemsize:
-            raise DataError(f"'{feature.name}' in {where} holds {len(content)} bytes: no whole {feature.dtype} values")
+            raise DataError(f"'{feature.name}' in {where} holds {len(content)} bytes: no multiple of {feature.dtype}")
         return _shaped(np.frombuffer(content, dtype).astype(feature.dtype), feature.shape, where=where)
     try:
         picture = open_picture(content, name=where)
@@ -170,13 +170,13 @@ def _examples(files: Iterable[Path], compression: str) -> Iterator[Any]:
                 yield tf.train.Example.FromString(record)
         except (tf.errors.OpError, ValueError) as error:
             raise DataError(
-                f"{file} is no TFRecord file that can be read: {str(error).splitlines()[0]}",
+                f"{file} cannot be read as a TFRecord file: {str(error).splitlines()[0]}",
                 hint="It is damaged, or 'compression' in the spec is wrong (GZIP, ZLIB or left out).",
             ) from error
         except Exception as error:  # protobuf's DecodeError, without importing protobuf here
             if type(error).__name__ != "DecodeError":
                 raise
-            raise DataError(f"a record of {file} is no tf.train.Example: {error}") from error
+            raise DataError(f"a record of {file} is not a tf.train.Example: {error}") from error
 
 
 def _files(path: Path, spec: Spec) -> dict[str, list[Path]]:

@@ -50,7 +50,7 @@ def read_spec(path: Path) -> Spec:
     except FileNotFoundError:
         raise DataError(f"no spec at {path}", hint=f"Write one such as: {EXAMPLE}") from None
     except ValueError as error:
-        raise DataError(f"the spec {path} is no JSON: {error}") from error
+        raise DataError(f"the spec {path} is not JSON: {error}") from error
     _keys(value, ("image", "label", "labels", "splits", "compression"), needed=("image",), where=f"the spec {path}")
     where = f"of the spec {path}"
     _keys(
@@ -78,7 +78,7 @@ def read_spec(path: Path) -> Spec:
         splits = {SPLIT_WORDS[name]: str(pattern) for name, pattern in splits.items()}
     labels = value.get("labels")
     if labels is not None and not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
-        raise DataError(f"'labels' {where} is no list of names")
+        raise DataError(f"'labels' {where} is not a list of names")
     return Spec(
         image=Feature(
             name=str(value["image"]["feature"]),
@@ -95,7 +95,7 @@ def read_spec(path: Path) -> Spec:
 
 def _keys(value: Any, allowed: tuple[str, ...], *, needed: tuple[str, ...], where: str) -> None:
     if not isinstance(value, dict):
-        raise DataError(f"{where} is no JSON object", hint=f"Keys: {', '.join(allowed)}.")
+        raise DataError(f"{where} is not a JSON object", hint=f"Keys: {', '.join(allowed)}.")
     for key in value:
         if key not in allowed:
             error = unknown_name(f"key in {where}:", key, allowed)

@@ -87,7 +87,7 @@ def unpack_debian_package(package: str, folder: Path, *, progress: Progress = SI
     """
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise DataError(f"{tool} is not installed: this is no Debian or Ubuntu")
+            raise DataError(f"{tool} is not installed: this is not Debian or Ubuntu")
     with tempfile.TemporaryDirectory(prefix="edgefm-apt-") as name:
         temporary = Path(name)
         progress.note(f"Fetching Debian's package {package} with apt-get download")
@@ -130,8 +130,8 @@ def _run(command: list[str], *, cwd: Path) -> None:
         raise DataError(error.message, hint=error.hint) from error
     if result.code:
         lines = (result.errors + result.output).splitlines()
-        said = "; ".join(line for line in lines if line.startswith(("E:", "dpkg-deb:")))
-        raise DataError(f"{command[0]} failed: {said or f'exit code {result.code}'}")
+        reasons = "; ".join(line for line in lines if line.startswith(("E:", "dpkg-deb:")))
+        raise DataError(f"{command[0]} failed: {reasons or f'exit code {result.code}'}")
 
 
 def _complete(url: str, part: Path, *, progress: Progress) -> None:
@@ -150,8 +150,8 @@ def _complete(url: str, part: Path, *, progress: Progress) -> None:
         failures = 0 if _size(part) > before else failures + 1
         if failures >= _ATTEMPTS_WITHOUT_PROGRESS:
             raise DataError(
-                f"the download of {url} broke off after {_size(part)} bytes ({reason}); "
-                "the next attempt goes on from there"
+                f"the download of {url} was interrupted after {_size(part)} bytes ({reason}); "
+                "the next attempt continues from there"
             )
 
 

@@ -72,13 +72,13 @@ def parse(data: bytes, *, source: Path) -> NDArray[np.uint8]:
     [7, 8, 9]
     """
     if len(data) < 4 or data[:2] != b"\0\0":
-        raise DataError(f"{source} is no IDX file: it starts with {data[:4].hex(' ') or 'nothing'}")
+        raise DataError(f"{source} is not an IDX file: it starts with {data[:4].hex(' ') or 'nothing'}")
     kind, dimensions = data[2], data[3]
     if kind != _UNSIGNED_BYTE:
         raise DataError(f"{source} holds IDX values of type {kind:#04x}; unsigned bytes (0x08) are expected")
     start = 4 + 4 * dimensions
     if dimensions == 0 or len(data) < start:
-        raise DataError(f"{source} is truncated: its IDX header of {dimensions} dimensions is not whole")
+        raise DataError(f"{source} is truncated: its IDX header of {dimensions} dimensions is incomplete")
     shape = struct.unpack(f">{dimensions}I", data[4:start])
     expected = start + math.prod(shape)
     if len(data) != expected:

@@ -1,4 +1,4 @@
-"""The calibration doctor: what is wrong with calibration data, said before a model is quantised by them."""
+"""Checks of calibration data before a model is quantised with them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationReport:
-    """What was found.
+    """The outcome of the checks.
 
     Attributes:
       checks: in words, in order.
@@ -157,13 +157,13 @@ def _check_shape(model: Examined, samples: NDArray[Any]) -> None:
     if samples.dtype != np.uint8 and samples.dtype.kind != "f":
         raise DataError(
             f"calibration samples have dtype {samples.dtype}; uint8 pixels or float inputs are expected",
-            hint="Use astype('uint8') where they are pixels, astype('float32') where they are inputs already.",
+            hint="Use astype('uint8') for pixels, astype('float32') for inputs of the model.",
         )
 
 
 def _dtype(samples: NDArray[Any]) -> SampleCheck:
-    what = "8-bit pixels, encoded as the model takes them" if samples.dtype == np.uint8 else "inputs as they are"
-    return sample_check("dtype", f"{samples.dtype}: taken as {what}")
+    what = "pixels, normalised for the model" if samples.dtype == np.uint8 else "model inputs, unchanged"
+    return sample_check("dtype", f"{samples.dtype}: used as {what}")
 
 
 def _calibrated(model: Examined, inputs: NDArray[np.float32], *, earlier: Calibration | None = None) -> Calibration:
@@ -175,7 +175,7 @@ def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any
     """Return whether the float32 model does best with the encoding that it is said to take."""
     low, high = model.encoding.value_range
     if not model.pixels and (low, high) not in _ENCODINGS:
-        return SampleCheck(name="encoding", held=None, verdict="not checked: the inputs are no pictures")
+        return SampleCheck(name="encoding", held=None, verdict="not checked: the inputs are not pictures")
     quality = model.task.quality
     unit = (inputs - low) / (high - low)
     values: dict[tuple[float, float], float] = {}
@@ -186,24 +186,23 @@ def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any
     better = min(values, key=lambda encoding: quality.loss(own, values[encoding]))
     gain = -quality.loss(own, values[better])
     enough = _ENCODING_GAIN if quality.unit == "%" else 0.1 * abs(own)
-    said = f"with inputs {low:g} to {high:g} float32 has {quality.name} {_shown(own, quality)}"
+    measured = f"float32 {quality.name} is {_shown(own, quality)} with inputs {low:g} to {high:g}"
     if better != (low, high) and gain > enough:
         least, most = better
-        finding = f"{said}, with {least:g} to {most:g} {_shown(values[better], quality)}"
+        finding = f"{measured}, {_shown(values[better], quality)} with {least:g} to {most:g}"
         advice = f"the inputs are normalised twice or not at all. Give --value-range {least:g},{most:g}"
         return sample_check("encoding", finding, advice)
-    return sample_check("encoding", f"{said}; no other usual encoding does better")
+    return sample_check("encoding", f"{measured}; no other usual range is better")
 
 
 def _saturated(clipped: Sequence[TensorSaturation]) -> SampleCheck:
     worst = max(clipped, key=lambda tensor: tensor.clipped_held_out, default=None)
     if worst is None:
         return SampleCheck(name="saturation", held=None, verdict="not checked: no tensor is computed in float32")
-    loss = f"{worst.layer} ({worst.operator}) loses {100 * worst.clipped_held_out:.3g} % of its validation values"
-    if worst.clipped_held_out > CLIPPED_AT_MOST:
-        finding = f"{loss} outside its range, more than {100 * CLIPPED_AT_MOST:g} %"
-        return sample_check("saturation", finding, "take more varied samples")
-    return sample_check("saturation", f"{loss} outside its range at most")
+    clipped_share = f"{100 * worst.clipped_held_out:.3g} % of validation values are clipped"
+    finding = f"at most {clipped_share}, in {worst.layer} ({worst.operator}); {100 * CLIPPED_AT_MOST:g} % are allowed"
+    advice = "use more varied samples" if worst.clipped_held_out > CLIPPED_AT_MOST else None
+    return sample_check("saturation", finding, advice)
 
 
 def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
@@ -212,9 +211,9 @@ def _enough(curve: Sequence[Point], used: int, quality: Quality) -> SampleCheck:
     unit = " points" if quality.unit == "%" else ""
     allowed = GAIN_AT_MOST if quality.unit == "%" else 0.01 * abs(own.quality)
     least = best.measured.loss
-    losses = f"{used} samples lose {own.loss:.3g}{unit} against float32, the best number ({best.images}) {least:.3g}"
+    losses = f"loss against float32: {own.loss:.3g}{unit} with {used} samples, best {least:.3g} with {best.images}"
     too_few = own.loss - least > allowed and best.images > used
-    return sample_check("enough", losses, f"take {best.images}" if too_few else None)
+    return sample_check("enough", losses, f"use {best.images}" if too_few else None)
 
 
 def _shown(value: float, quality: Quality) -> str:

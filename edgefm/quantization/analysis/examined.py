@@ -85,8 +85,8 @@ def examine(
     source = open_source(run, recipe=recipe, dataset=dataset, progress=progress)
     if source.task is None or dataset is None:
         raise DataError(
-            f"the model of run {run.path} was brought without data: nothing can be measured",
-            hint="Bring it with --data DATA.",
+            f"the model of run {run.path} was imported without data: nothing can be measured",
+            hint="Import it again with: edgefm quantize MODEL --data DATA",
         )
     float32, names = source.float32, tuple[str, ...]()
     if float32 is None:

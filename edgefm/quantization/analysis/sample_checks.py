@@ -74,41 +74,41 @@ def check_samples(
 def _range(inputs: NDArray[np.float32], value_range: tuple[float, float]) -> SampleCheck:
     low, high = value_range
     least, most = float(inputs.min()), float(inputs.max())
-    ranges = f"samples go from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
+    ranges = f"samples range from {least:g} to {most:g}, the model takes {low:g} to {high:g}"
     slack = 1e-3 * (high - low)
     share = (most - least) / (high - low)
     if least < low - slack or most > high + slack:
-        return sample_check("range", ranges, "they lack the normalisation that the model was trained with")
+        return sample_check("range", ranges, "normalise them as for the training of the model")
     if share < _NORMALISED_TWICE:
-        advice = "they look normalised twice. Give them as the model takes them, or as uint8 pixels"
+        advice = "they look normalised twice. Give uint8 pixels, or inputs in the range of the model"
         return sample_check("range", f"{ranges}, of which they use {100 * share:.2g} %", advice)
     if share < _COVERED:
-        return sample_check("range", f"{ranges}, of which they use only {100 * share:.0f} %", "take more varied ones")
+        return sample_check("range", f"{ranges}, of which they use only {100 * share:.0f} %", "use more varied samples")
     return sample_check("range", ranges)
 
 
 def _likeness(inputs: NDArray[np.float32], held_out: NDArray[np.float32]) -> SampleCheck:
     mean, spread = float(held_out.mean()), float(held_out.std())
     own_mean, own_spread = float(inputs.mean()), float(inputs.std())
-    theirs = f"validation samples have {mean:.3g} and {spread:.3g}"
-    figures = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {theirs}"
+    validation = f"validation samples have {mean:.3g} and {spread:.3g}"
+    figures = f"mean {own_mean:.3g} and standard deviation {own_spread:.3g}; {validation}"
     far = abs(own_mean - mean) > _MEAN_APART * spread
     factor = own_spread / spread if spread else 1.0
     if far or not 1 / _SPREAD_APART <= factor <= _SPREAD_APART:
-        return sample_check("likeness", figures, "they are not like what the model will see")
+        return sample_check("likeness", figures, "the samples differ from the validation data")
     return sample_check("likeness", figures)
 
 
 def _constant(inputs: NDArray[np.float32]) -> SampleCheck:
     flat = inputs.reshape(len(inputs), -1)
     count = int((flat.min(axis=1) == flat.max(axis=1)).sum()) if flat.shape[1] > 1 else 0
-    return _counted("constant", count, len(inputs), _CONSTANT, "are one value throughout", "remove them")
+    return _counted("constant", count, len(inputs), _CONSTANT, "are constant (one value)", "remove them")
 
 
 def _repeated(inputs: NDArray[np.float32]) -> SampleCheck:
     repeated = len(inputs) - len({sample.tobytes() for sample in inputs})
-    advice = "they set no ranges of their own"
-    return _counted("repeated", repeated, len(inputs), _REPEATED, "repeat another one", advice)
+    advice = "remove them, they add nothing to the ranges"
+    return _counted("repeated", repeated, len(inputs), _REPEATED, "are duplicates", advice)
 
 
 def _counted(name: str, count: int, of: int, most: float, what: str, advice: str) -> SampleCheck:
@@ -124,7 +124,7 @@ def _number(count: int) -> SampleCheck:
 
 def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) -> SampleCheck:
     if classes is None:
-        return SampleCheck(name="classes", held=None, verdict="not checked: the targets are no classes")
+        return SampleCheck(name="classes", held=None, verdict="not checked: the targets are not classes")
     if labels is None:
         return SampleCheck(name="classes", held=None, verdict="not checked: the samples have no labels")
     counts = np.bincount(labels, minlength=len(classes))
@@ -132,5 +132,5 @@ def _classes(labels: NDArray[np.int64] | None, classes: Sequence[str] | None) ->
     if missing:
         named = ", ".join(missing[:_NAMED_AT_MOST]) + (" …" if len(missing) > _NAMED_AT_MOST else "")
         finding = f"{len(missing)} of {len(classes)} classes have no sample ({named})"
-        return sample_check("classes", finding, "what they need sets no range")
+        return sample_check("classes", finding, "add samples of these classes")
     return sample_check("classes", f"each of {len(classes)} classes has {counts.min()} to {counts.max()} samples")
