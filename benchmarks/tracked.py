@@ -140,7 +140,7 @@ TRACKED = (
         key="seconds",
         title="edgefm --help",
         unit="s",
-        at_most=0.15,
+        at_most=0.06,
         pick=lambda value: median(value["seconds"]["samples"]),
     ),
     Tracked(

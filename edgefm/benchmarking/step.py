@@ -50,7 +50,7 @@ def benchmark_run(
         data = data_source_of(run)
         dataset = dataset_of(run, data_dir=data_dir, progress=progress) if data is not None else None
         if dataset is None:
-            progress.note("the model was brought without data: quality is not measured")
+            progress.note("the model was imported without data: quality is not measured")
         folder = run.begin("benchmark")
         started = time.perf_counter()
         try:

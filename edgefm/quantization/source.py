@@ -110,7 +110,7 @@ def open_source(
     Args:
       run: has a finished training or a model that was brought.
       recipe: says how many samples calibrate.
-      dataset: of the run (`edgefm.data.source.dataset_of`); None for a model that was brought without data.
+      dataset: of the run (`edgefm.data.source.dataset_of`); None for a model that was imported without data.
       progress: receives progress.
     Raises:
       RunError: the run has neither a finished training nor a model that was brought.

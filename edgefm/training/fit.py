@@ -96,7 +96,7 @@ def fit(
                 images,
                 lambda pixels: pixels.astype(np.float32),
                 batch=_TEACHER_BATCH,
-                label="ask the teacher",
+                label="teacher outputs",
                 progress=progress,
             )
             wanted_of_all = np.hstack([wanted_of_all, answers])

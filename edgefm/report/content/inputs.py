@@ -265,7 +265,7 @@ def _images(
 
     source = data_source_of(run)
     if source is None:
-        raise DataError("the model was brought without data")
+        raise DataError("the model was imported without data")
     dataset = record["dataset"]
     if source.where == FASHION_MNIST:
         from edgefm.data.reference.fashion_mnist import load_fashion_mnist
