@@ -116,7 +116,7 @@ def reach(address: Address, *, name: str, seconds: int) -> None:
     options = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
     line = [*_ssh(name), *_fixed_options(None), *options, *_last_options(None)]
     try:
-        result = subprocesses.run([*line, *_destination(address), "exit 0"], seconds=2 * seconds, own_session=True)
+        result = subprocesses.run([*line, *_destination(address), "exit 0"], seconds=2 * seconds)
     except subprocesses.TimeLimitError:
         raise TargetError(f"{name}: it gave no answer for {2 * seconds} s") from None
     except subprocesses.CommandError as error:
@@ -223,7 +223,7 @@ class Connection:
         self.check()
         try:
             line = [*self.through, command(script, *arguments)]
-            result = subprocesses.run(line, seconds=seconds, stdin=data, out=out, own_session=True)
+            result = subprocesses.run(line, seconds=seconds, stdin=data, out=out)
         except subprocesses.TimeLimitError:
             self.check()
             raise TargetError(f"{self._name}: {doing} took longer than {seconds:g} s") from None
