@@ -19,13 +19,13 @@ _PUBLIC = {
     "BenchmarkProtocol": "edgefm.recipes",
     "BenchmarkRecord": "edgefm.jobs.benchmark",
     "Cluster": "edgefm.recipes",
-    "ComparisonResult": "edgefm.comparison.compare",
+    "ComparisonResult": "edgefm.comparison.comparison_result",
     "CompressionResult": "edgefm.jobs.compress",
     "Diagnosis": "edgefm.jobs.doctor",
     "Distillation": "edgefm.recipes",
     "EdgefmError": "edgefm.core.errors",
     "FineTuning": "edgefm.recipes",
-    "GateResult": "edgefm.comparison.gate",
+    "GateResult": "edgefm.comparison.gate_result",
     "Inspection": "edgefm.tflite.inspection",
     "PostTraining": "edgefm.recipes",
     "Predictions": "edgefm.jobs.predict",
@@ -64,8 +64,8 @@ __all__ = [*_PUBLIC, "__version__"]
 if TYPE_CHECKING:
     from edgefm import data as data
     from edgefm import recipes as recipes
-    from edgefm.comparison.compare import ComparisonResult as ComparisonResult
-    from edgefm.comparison.gate import GateResult as GateResult
+    from edgefm.comparison.comparison_result import ComparisonResult as ComparisonResult
+    from edgefm.comparison.gate_result import GateResult as GateResult
     from edgefm.core.errors import ArgumentError as ArgumentError
     from edgefm.core.errors import EdgefmError as EdgefmError
     from edgefm.jobs.agree import AgreementResult as AgreementResult

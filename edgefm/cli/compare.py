@@ -12,7 +12,7 @@ from edgefm.cli.measured_now import measuring_arguments, measuring_options, refu
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.compare import ComparisonResult, ModelPair
+    from edgefm.comparison.comparison_result import ComparisonResult, ModelPair
 
 
 @click.command(

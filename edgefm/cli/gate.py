@@ -13,7 +13,7 @@ from edgefm.cli.measured_now import measuring_arguments, measuring_options, refu
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.gate import GateResult
+    from edgefm.comparison.gate_result import GateResult
 
 _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checked": "yellow"}
 
@@ -80,17 +80,16 @@ def command(
 
 def show(found: GateResult) -> None:
     """Print a table of the limits, the reasons, and what came of it."""
-    from edgefm.comparison import gate as limits
-    from edgefm.comparison import wording
+    from edgefm.comparison import gate_result, wording
 
     click.echo(f"{found.record}{f', against {found.baseline}' if found.baseline else ''}\n")
     rows = [
         [
             check.model,
             check.key,
-            limits.number(check, check.value),
-            limits.interval(check),
-            limits.bound(check),
+            gate_result.number(check, check.value),
+            gate_result.interval(check),
+            gate_result.bound(check),
             click.style(check.state, fg=_COLOURS[check.state]),
         ]
         for check in found.checks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect, figure
-from edgefm.comparison.compare import ComparisonResult
+from edgefm.comparison.comparison_result import ComparisonResult
 
 
 def sentence(aspect: Aspect, *, tests: int = 1) -> str:

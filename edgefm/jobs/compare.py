@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgefm.comparison.aspects import Margins
-from edgefm.comparison.compare import ComparisonResult
 from edgefm.comparison.compare import compare as compare_records
+from edgefm.comparison.comparison_result import ComparisonResult
 from edgefm.comparison.subjects import Subject, is_model, open_subject
 from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.errors import ArgumentError

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.comparison import quality_tests
+from edgefm.comparison import qualities
 from edgefm.comparison.aspects import Aspect, Margins
-from edgefm.comparison.compare import ComparisonResult, compare
+from edgefm.comparison.compare import compare
+from edgefm.comparison.comparison_result import ComparisonResult
 from edgefm.comparison.differences import differences, row_differences
 from edgefm.comparison.subjects import Subject, open_subject, split_name
 from edgefm.comparison.verdicts import conclusion, sentence
@@ -199,8 +200,8 @@ def test_compare_z_test_of_proportions_agrees_with_scipy() -> None:
 
     table = [[1700, 300], [1750, 250]]
     wanted = stats.chi2_contingency(table, correction=False).pvalue
-    assert quality_tests.two_proportions(1700, 2000, 1750, 2000) == pytest.approx(wanted)
-    assert quality_tests.two_proportions(10, 10, 10, 10) == 1.0
+    assert qualities.two_proportions(1700, 2000, 1750, 2000) == pytest.approx(wanted)
+    assert qualities.two_proportions(10, 10, 10, 10) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -411,15 +412,15 @@ def test_compare_measures_with_an_interval_alone_take_part_in_holm_s_correction(
 def test_p_of_an_interval_is_below_5_percent_exactly_where_it_leaves_out_0(
     value: float, low: float, high: float, below: bool
 ) -> None:
-    assert (quality_tests.p_of_interval(statistics.Estimate(value, low, high)) < 0.05) == below
+    assert (qualities.p_of_interval(statistics.Estimate(value, low, high)) < 0.05) == below
 
 
 def test_p_of_an_interval_is_that_of_the_normal_test_it_came_from() -> None:
     from scipy import stats
 
-    p = quality_tests.p_of_interval(statistics.Estimate(2.5, 2.5 - 1.959964, 2.5 + 1.959964))
+    p = qualities.p_of_interval(statistics.Estimate(2.5, 2.5 - 1.959964, 2.5 + 1.959964))
     assert p == pytest.approx(2 * stats.norm.sf(2.5), rel=1e-5)
-    assert quality_tests.p_of_interval(statistics.Estimate(0, 0, 0)) == 1.0
+    assert qualities.p_of_interval(statistics.Estimate(0, 0, 0)) == 1.0
 
 
 def test_compare_leaves_disturbed_rounds_out() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from edgefm.comparison import figures
 from edgefm.comparison.aspects import Aspect, Margins
-from edgefm.comparison.compare import ComparisonResult, compare
+from edgefm.comparison.compare import compare
+from edgefm.comparison.comparison_result import ComparisonResult
 from edgefm.comparison.subjects import Subject
 from edgefm.comparison.verdicts import sentence
 from tests.fixtures.benchmark_records import benchmark_record, row

@@ -8,7 +8,8 @@ from junitparser import JUnitXml
 
 from edgefm.comparison import junit, wording
 from edgefm.comparison.budget import GateBudget, parse
-from edgefm.comparison.gate import GateResult, LimitCheck, gate
+from edgefm.comparison.gate import gate
+from edgefm.comparison.gate_result import GateResult, LimitCheck
 from edgefm.comparison.subjects import Subject, open_subject
 from tests.fixtures.benchmark_records import answers, benchmark_record, failed, row, write
 

@@ -1,8 +1,8 @@
 """What results show in a notebook: the figures that their command prints, not the verdict alone."""
 
 from edgefm.comparison.aspects import BETTER, SAME, Aspect
-from edgefm.comparison.compare import ComparisonResult, ModelPair
-from edgefm.comparison.gate import BROKEN, HELD, GateResult, LimitCheck
+from edgefm.comparison.comparison_result import ComparisonResult, ModelPair
+from edgefm.comparison.gate_result import BROKEN, HELD, GateResult, LimitCheck
 from edgefm.jobs.agree import AgreementResult
 from edgefm.jobs.compress import AppliedPass, CompressionResult
 from edgefm.recipes import Prune, Slim
