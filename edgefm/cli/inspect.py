@@ -12,7 +12,8 @@ from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import is_model
 
 if TYPE_CHECKING:
-    from edgefm.tflite.inspection import Inspection, TensorInfo
+    from edgefm.tflite.graph import TensorInfo
+    from edgefm.tflite.inspection import Inspection
 
 
 @click.command(epilog=exit_codes("the model was read"))

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from edgefm.cli import inspect as inspect_command
 from edgefm.core.errors import ModelError
-from edgefm.tflite import inspection
-from edgefm.tflite.inspection import inspect, macs_of
+from edgefm.tflite import graph
+from edgefm.tflite.graph import macs_of
+from edgefm.tflite.inspection import inspect
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
@@ -182,5 +183,5 @@ def test_inspect_command_json_is_the_inspection(enhanced_cnn: Path) -> None:
 
 
 def test_worked_examples_hold() -> None:
-    result = doctest.testmod(inspection)
+    result = doctest.testmod(graph)
     assert result.attempted >= 1 and result.failed == 0

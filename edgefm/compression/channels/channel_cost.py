@@ -21,7 +21,7 @@ class Cost:
     """Cost of one inference.
 
     Attributes:
-      macs: multiply-accumulates, as `edgefm.tflite.inspection.macs_of` counts them; layers of other kinds than
+      macs: multiply-accumulates, as `edgefm.tflite.graph.macs_of` counts them; layers of other kinds than
         convolutions and dense ones count as 0. None where a size is not fixed.
       weight_bytes: of the weights in a full-integer file: one byte a weight, four a bias, which each output channel
         has once batch normalisation is folded.

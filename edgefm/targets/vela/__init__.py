@@ -18,7 +18,8 @@ from edgefm.core.errors import EdgefmError, ModelError, RecipeError, unknown_nam
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.vela import program
-from edgefm.tflite.inspection import Inspection, OperatorInfo, inspect
+from edgefm.tflite.graph import OperatorInfo
+from edgefm.tflite.inspection import Inspection, inspect
 
 ACCELERATORS = (
     "ethos-u55-32",
