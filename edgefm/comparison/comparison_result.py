@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect
 from edgefm.comparison.differences import Difference
 from edgefm.core import html
+from edgefm.core.results import JsonResult
 
 KIND = "comparison"
 SCHEMA_VERSION = 1
@@ -44,7 +45,7 @@ class ModelPair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonResult:
+class ComparisonResult(JsonResult):
     """What a comparison of two records found; 'first' and 'second' are the records A and B.
 
     Attributes:
@@ -60,7 +61,7 @@ class ComparisonResult:
 
     first: str
     second: str
-    pairs: tuple[ModelPair, ...]
+    pairs: tuple[ModelPair, ...] = field(hash=False)
     differences: tuple[Difference, ...]
     forced: bool
     tests: int

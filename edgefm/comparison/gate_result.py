@@ -7,6 +7,7 @@ from typing import Any
 
 from edgefm.comparison.budget import KEYS
 from edgefm.core import html
+from edgefm.core.results import JsonResult
 
 KIND = "gate"
 SCHEMA_VERSION = 1
@@ -44,7 +45,7 @@ class LimitCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateResult:
+class GateResult(JsonResult):
     """What came of a budget.
 
     Attributes:

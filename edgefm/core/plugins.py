@@ -1,8 +1,8 @@
 """Plug-ins: modules that other packages offer through a group of entry points, beside edgefm's own.
 
-An entry point names the module: `name = "package.module"`. One written `package.module:attribute` names the same module;
-the attribute is not looked at. Listing them imports none. A name of edgefm's own is not taken over; of two packages
-with one name the first keeps it.
+An entry point names the module: `name = "package.module"`. One written `package.module:attribute` names the same
+module; the attribute is not looked at. Listing plug-ins imports none. A name of edgefm's own is not taken over; of two
+packages with one name the first keeps it.
 """
 
 from __future__ import annotations

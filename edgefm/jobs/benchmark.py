@@ -39,7 +39,7 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
       path: of its file; predictions.npz lies beside it where classes were predicted.
     """
 
-    record: Mapping[str, Any] = field(repr=False)
+    record: Mapping[str, Any] = field(repr=False, hash=False)
     path: Path
 
     @classmethod

@@ -12,6 +12,7 @@ from edgefm.core import artefacts, html
 from edgefm.core.arguments import PathLike, as_path, check_items
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
+from edgefm.core.results import JsonResult
 from edgefm.jobs.arguments import dataset_and_quality, loaded_model, pair_of_numbers, require_data
 from edgefm.recipes import Cluster, Pass, Prune, Qat, Quantization, Slim
 from edgefm.recipes.quantization import check_order
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppliedPass:
+class AppliedPass(JsonResult):
     """What one pass did.
 
     Attributes:
@@ -32,14 +33,17 @@ class AppliedPass:
       seconds: wall-clock time it took.
     """
 
-    recipe: Pass
-    facts: Mapping[str, Any]
-    history: tuple[Mapping[str, Any], ...]
+    recipe: Pass = field(hash=False)
+    facts: Mapping[str, Any] = field(hash=False)
+    history: tuple[Mapping[str, Any], ...] = field(hash=False)
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Return what was done as a JSON object."""
         return {**asdict(self), "recipe": self.recipe.to_json()}
+
+    def _repr_html_(self) -> str:
+        return _table([self])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +91,7 @@ class CompressionResult:
         return target
 
     def _repr_html_(self) -> str:
-        rows = [
-            [applied.recipe.kind, len(applied.history), f"{applied.seconds:.1f}", _figures(applied.facts)]
-            for applied in self.passes
-        ]
-        return html.table(rows, ["pass", "epochs", "seconds", "measured on the result"])
+        return _table(self.passes)
 
 
 def compress(
@@ -279,6 +279,14 @@ def _trainable(source: Any) -> Any:
     if source.model is None:
         raise ModelError(f"{source.file} holds no Keras model to train", hint="Give the .keras or .h5 file.")
     return source.model
+
+
+def _table(passes: Sequence[AppliedPass]) -> str:
+    rows = [
+        [applied.recipe.kind, len(applied.history), f"{applied.seconds:.1f}", _figures(applied.facts)]
+        for applied in passes
+    ]
+    return html.table(rows, ["pass", "epochs", "seconds", "measured on the result"])
 
 
 def _figures(facts: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgefm.core import html, subprocesses
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.environment import environment, version
 from edgefm.core.errors import DataError, EdgefmError, RecipeError
+from edgefm.core.results import JsonResult
 from edgefm.core.subprocesses import CommandError, TimeLimitError
 from edgefm.runtimes.probe import PROBE, Probed, probe
 
@@ -64,7 +65,7 @@ class RuntimeFinding(Finding):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(JsonResult):
     """What `doctor` found.
 
     Attributes:
@@ -78,7 +79,7 @@ class Diagnosis:
       data: Fashion-MNIST's place; its content is not verified here.
     """
 
-    environment: dict[str, Any]
+    environment: dict[str, Any] = field(hash=False)
     extras: tuple[Finding, ...]
     runtimes: tuple[RuntimeFinding, ...]
     targets: tuple[Finding, ...]

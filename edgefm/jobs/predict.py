@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.errors import ModelError, RecipeError, RunError
+from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
 from edgefm.data.picture_file import Invert, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS
@@ -53,7 +54,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictions(Sequence[Prediction]):
+class Predictions(JsonResult, Sequence[Prediction]):
     """What a model says of some pictures, in the order given; `len`, iteration and `[index]` work as on a tuple.
 
     Attributes:

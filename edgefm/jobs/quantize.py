@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class TfliteFile:
 
     name: str
     path: Path
-    report: Mapping[str, Any]
+    report: Mapping[str, Any] = field(hash=False)
 
     @property
     def size_bytes(self) -> int:
@@ -71,6 +71,13 @@ class TfliteFile:
         target.parent.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copyfile(self.path, target))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what was measured on the file: its entry of quantize.json."""
+        return dict(self.report)
+
+    def _repr_html_(self) -> str:
+        return _table([self])
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
@@ -80,7 +87,7 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
       report: the content of quantize.json: source, folding, conversion, variants, skipped, versions.
     """
 
-    report: Mapping[str, Any]
+    report: Mapping[str, Any] = field(hash=False)
 
     @classmethod
     def open(cls, folder: Path, *, scratch: Any = None) -> QuantizationResult:
@@ -123,22 +130,25 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
         return len(self.report["variants"])
 
     def _repr_html_(self) -> str:
-        rows = [
-            [
-                file.name,
-                f"{file.report['size_bytes'] / 1000:,.1f}",
-                f"{100 * file.report['of_float32']:.1f} %",
-                f"{file.report['max_abs_difference']:.1e}",
-                quality_of(file.report),
-                "yes" if file.held else "no",
-            ]
-            for file in self.files
-        ]
-        samples = next((entry["validation"]["samples"] for entry in self.report["variants"] if entry["validation"]), 0)
-        quality = f"quality (validation, n = {samples:,})" if samples else "quality"
-        headers = ["variant", "KB", "of float32", "largest difference", quality, "checks passed"]
         skipped = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
-        return html.table(rows, headers) + "".join(skipped)
+        return _table(self.files) + "".join(skipped)
+
+
+def _table(files: Sequence[TfliteFile]) -> str:
+    rows = [
+        [
+            file.name,
+            f"{file.report['size_bytes'] / 1000:,.1f}",
+            f"{100 * file.report['of_float32']:.1f} %",
+            f"{file.report['max_abs_difference']:.1e}",
+            quality_of(file.report),
+            "yes" if file.held else "no",
+        ]
+        for file in files
+    ]
+    samples = next((file.report["validation"]["samples"] for file in files if file.report["validation"]), 0)
+    quality = f"quality (validation, n = {samples:,})" if samples else "quality"
+    return html.table(rows, ["variant", "KB", "of float32", "largest difference", quality, "checks passed"])
 
 
 def quantize(
