@@ -168,7 +168,7 @@ def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path
             return SHIPPED_MODEL
         raise ModelError(
             f"no model to predict with: {error.message}; and no {SHIPPED_MODEL} in {Path.cwd()}",
-            hint="Name one with --model FILE, or make one with: edgefm train && edgefm quantize",
+            hint="Give the path of a .tflite file as the model, or make one with: edgefm train && edgefm quantize",
         ) from error
 
 
@@ -178,7 +178,7 @@ def _of_run(run: RunDirectory) -> Path:
     if not path.is_file():
         raise ModelError(
             f"the step {run.folder(step)} holds no variant {DEFAULT_VARIANT}",
-            hint="Name a file with --model, or run: edgefm quantize --variant int8_w8a8",
+            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {DEFAULT_VARIANT}",
         )
     return path
 

@@ -55,7 +55,9 @@ def bring_model(
         raise DataError(f"no calibration data at {calibration_data}", hint="numpy.savez(path, images=array)")
     check_model(model, trust=trust)
     if data is None and calibration_data is None and _is_of_zoo(model):
-        progress.note(f"{model.name} holds a model of the zoo: its data are Fashion-MNIST; give others with --data")
+        progress.note(
+            f"{model.name} holds a model of the zoo: its data are taken to be Fashion-MNIST; give data if not"
+        )
         data = DataSource()
     content = sha256(model)
     about = {
@@ -69,7 +71,7 @@ def bring_model(
     }
     key = runs.step_key(IMPORT, recipe=about, inputs={"model": content}, versions={})
     if folder.is_file():
-        raise RunError(f"{folder} is a file, not a folder", hint="Give another one with --run.")
+        raise RunError(f"{folder} is a file, not a folder", hint="Give another path for the run.")
     known = (folder / "manifest.json").exists()
     run = RunDirectory.open(folder) if known else RunDirectory.create_at(folder)
     try:
@@ -95,7 +97,7 @@ def _import(
     if run.steps():
         raise RunError(
             f"run {run.path} holds another model, or the same one with other data or options",
-            hint="Give a new folder with --run.",
+            hint="Give a new folder for the run.",
         )
     started = time.perf_counter()
     folder = run.begin(IMPORT)

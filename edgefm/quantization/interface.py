@@ -84,7 +84,7 @@ def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
             return None
         raise ModelError(
             f"the first output has shape {shape}; the data hold classes, for which [classes] is expected",
-            hint="Give --task regression or reconstruction if these are no classes.",
+            hint="Give data whose task is regression or reconstruction if these are no classes.",
         )
     if dataset is None and shape[0] == 1:
         return None
@@ -103,8 +103,8 @@ def _encoding(
         return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)))
     if value_range is None and not rescales:
         progress.note(
-            f"{file} does not start with Rescaling: it is taken to want pixels 0 to 255 as they are. "
-            "Give --value-range 0,1 (or -1,1) if it was trained on such values."
+            f"{file} does not start with a Rescaling layer: its inputs are taken to be pixels 0 to 255. "
+            "Give the value range 0, 1 (or -1, 1) if it was trained on such values."
         )
     low, high = value_range or PIXELS
     return preprocessing((low, high))
