@@ -55,9 +55,7 @@ def bring_model(
         raise DataError(f"no calibration data at {calibration_data}", hint="numpy.savez(path, images=array)")
     check_model(model, trust=trust)
     if data is None and calibration_data is None and _is_of_zoo(model):
-        progress.note(
-            f"{model.name} holds a model of the zoo: its data are taken to be Fashion-MNIST; give data if not"
-        )
+        progress.note(f"{model.name} is a model of the zoo: Fashion-MNIST is taken as its data; give data for others")
         data = DataSource()
     content = sha256(model)
     about = {
