@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import html
+from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.results import JsonResult
@@ -147,7 +147,7 @@ def model_file(model: PathLike | TfliteFile | None) -> Path:
     if isinstance(model, TfliteFile):
         return model.path
     path = as_path(model, "model")
-    return _of_run(RunDirectory.open(path)) if (path / "manifest.json").is_file() else tflite_in(path)
+    return _of_run(RunDirectory.open(path)) if (path / manifest.FILE_NAME).is_file() else tflite_in(path)
 
 
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:

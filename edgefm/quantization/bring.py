@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm import zoo
-from edgefm.core import artefacts, runs
+from edgefm.core import artefacts, manifest, runs
 from edgefm.core.errors import DataError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory
@@ -70,7 +70,7 @@ def bring_model(
     key = runs.step_key(IMPORT, recipe=about, inputs={"model": content}, versions={})
     if folder.is_file():
         raise RunError(f"{folder} is a file, not a folder", hint="Give another path for the run.")
-    known = (folder / "manifest.json").exists()
+    known = (folder / manifest.FILE_NAME).exists()
     run = RunDirectory.open(folder) if known else RunDirectory.create_at(folder)
     try:
         with run.lock():

@@ -12,7 +12,8 @@ import pytest
 
 from edgefm.benchmarking import record, step
 from edgefm.cli.main import cli, run
-from edgefm.core import artefacts, runs
+from edgefm.core import artefacts
+from edgefm.core import manifest as manifest_file
 from edgefm.core.errors import RunError, missing_extra
 from edgefm.core.runs import RunDirectory
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
@@ -226,6 +227,9 @@ def test_benchmark_command_run_of_newer_schema_says_upgrade(
     trained: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = trained.path / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": runs.SCHEMA_VERSION + 1}))
+    content = {**json.loads(manifest.read_text()), "schema_version": manifest_file.SCHEMA_VERSION + 1}
+    manifest.write_text(json.dumps(content))
+        json.dumps({**json.loads(manifest.read_text()), "schema_version": manifest_file.SCHEMA_VERSION + 1})
+    )
     assert _command(str(trained.path)) == 2
     assert "upgrade" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from edgefm.comparison.gate_result import HELD, LimitCheck
 from edgefm.core import artefacts
 from edgefm.core.errors import ArgumentError, EdgefmError
 from edgefm.core.results import JsonResult
-from edgefm.jobs.doctor import Finding, RuntimeFinding
+from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
 from edgefm.jobs.predict import Prediction, Score
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
 from tests.fixtures import tiny_models
