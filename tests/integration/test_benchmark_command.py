@@ -229,7 +229,5 @@ def test_benchmark_command_run_of_newer_schema_says_upgrade(
     manifest = trained.path / "manifest.json"
     content = {**json.loads(manifest.read_text()), "schema_version": manifest_file.SCHEMA_VERSION + 1}
     manifest.write_text(json.dumps(content))
-        json.dumps({**json.loads(manifest.read_text()), "schema_version": manifest_file.SCHEMA_VERSION + 1})
-    )
     assert _command(str(trained.path)) == 2
     assert "upgrade" in capsys.readouterr().err
