@@ -17,6 +17,7 @@ from edgefm.core.progress import SILENT, Progress
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.quality import Quality
+    from edgefm.data.source import DataSource
     from edgefm_converters.readers.model_file import Loaded
 
 _MODELS = (
@@ -27,6 +28,8 @@ _DATA = (
     "a Dataset (edgefm.data.load, from_arrays, fashion_mnist), a path (.npz, class folders, TFRecord files) or "
     "'module:function'"
 )
+_SOURCES = "a path (.npz, class folders, TFRecord files), 'module:function', an edgefm.data.DataSource"
+_KEPT = "A run finds its data again by where they lie: save arrays with numpy.savez(path, x_train=..., y_train=...)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,30 @@ def dataset_and_quality(
         return dataset, named(quality or source.quality or DEFAULTS[dataset.task], task=dataset.task)
     check_type(data, "data", Dataset, _DATA)
     return data, named(quality or DEFAULTS[data.task], task=data.task)
+
+
+def data_source(data: Any, *, dataset: bool = False) -> DataSource | None:
+    """Return where data come from, for a run to remember; an existing path whole, so that it is found from anywhere.
+
+    Args:
+      data: a path, 'module:function', a DataSource, or None.
+      dataset: a Dataset is allowed too, by the caller; this says so in the error.
+    Raises:
+      ArgumentError: `data` is of another type.
+    """
+    from edgefm.data.source import DataSource
+
+    if data is None or isinstance(data, DataSource):
+        return data
+    allowed = f"{_SOURCES} or a Dataset" if dataset else _SOURCES
+    check_type(data, "data", (str, os.PathLike), allowed, hint=None if dataset else _KEPT)
+    path = as_path(data, "data")
+    return DataSource(where=str(path.resolve()) if path.exists() else str(path))
+
+
+def optional_path(path: Any, name: str) -> Path | None:
+    """Return a path given as `str` or `Path`, or None for None; `name` is the argument's."""
+    return None if path is None else as_path(path, name)
 
 
 def require_data(data: Any) -> None:

@@ -114,6 +114,24 @@ def test_public_name_has_a_docstring_and_is_in_the_reference(site: Path, module:
     assert documented == set(package.__all__) - modules - {"__version__"}
 
 
+def test_reference_shows_the_methods_of_a_run_with_their_arguments(site: Path) -> None:
+    html = (site / "api" / "index.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    for name in [name for name in dir(edgefm.Run) if not name.startswith("_")]:
+        assert f'id="edgefm.Run.{name}"' in html, name
+    place = text.index("Write the TFLite files of this run")
+    for argument in inspect.signature(edgefm.Run.quantize).parameters:
+        assert argument == "self" or argument in text[place : place + 4000], argument
+
+
+def test_reference_shows_save_of_each_result_and_nothing_of_its_foreign_bases(site: Path) -> None:
+    html = (site / "api" / "index.html").read_text(encoding="utf-8")
+    for name in ("AgreementResult", "Diagnosis", "Inspection", "BenchmarkRecord", "QuantizationResult"):
+        assert f'id="edgefm.{name}.save"' in html, name
+    for name in ("BenchmarkRecord.keys", "Predictions.index", "EdgefmError.add_note", "Prune.from_json"):
+        assert f'id="edgefm.{name}"' not in html, name
+
+
 @pytest.mark.usefixtures("sphinx_modules")
 def test_picture_of_the_floors_shows_every_room_and_its_sentence(site: Path) -> None:
     import architecture
