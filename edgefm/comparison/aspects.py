@@ -114,7 +114,7 @@ def latency(
     """
     mine, other = _p50(first), _p50(second)
     if refused is None and (mine is None or other is None):
-        refused = "the latency of one of them was not measured"
+        refused = "latency was not measured for both models"
     if refused is not None:
         return Aspect(name="latency", first=mine, second=other, verdict=NOT_COMPARED, reason=refused)
     compared = latency_comparison(first, second, paired=paired, margin=margin)
@@ -191,7 +191,7 @@ def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin
         (a, mode, details), (b, other_mode, other_details) = mine[name], other[name]
         needs, other_needs = configuration(details), configuration(other_details)
         if (mode, needs) != (other_mode, other_needs):
-            reason = f"they depend on different things: {mode} {needs}, and {other_mode} {other_needs}"
+            reason = f"the configurations differ: {mode} {needs}, and {other_mode} {other_needs}"
             figures.append(Aspect(name=name, first=a, second=b, verdict=NOT_COMPARED, reason=reason))
         elif (why := unjudged(name, mine, other)) is not None:
             figures.append(Aspect(name=name, first=a, second=b, verdict=NOT_JUDGED, reason=why))
@@ -203,7 +203,7 @@ def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin
         figures.append(
             Aspect(
                 name="peak_memory_bytes", first=peaks[0], second=peaks[1], verdict=NOT_JUDGED,
-                reason="one peak is no basis for a comparison: peaks differ from process to process",
+                reason="peak memory varies between processes; one value of each is not enough to compare",
             )
         )  # fmt: skip
     return figures

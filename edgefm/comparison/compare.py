@@ -46,7 +46,10 @@ def compare(
     limits = margins or Margins()
     for name, value in (("latency", limits.latency), ("quality", limits.quality), ("size", limits.size)):
         if not 0 <= value < 1 and not (name == "quality" and value >= 0):
-            raise RecipeError(f"the margin of {name} is {value}", hint="A margin is a share from 0 to below 1.")
+            raise RecipeError(
+                f"the margin of {name} is {value}",
+                hint="Allowed: a fraction from 0 to below 1, e.g. 0.05; a quality margin may be 1 or more.",
+            )
     if correction not in CORRECTIONS:
         raise RecipeError(f"unknown correction '{correction}'", hint=f"Known: {', '.join(CORRECTIONS)}.")
     matched = _matched(first, second)
@@ -107,18 +110,19 @@ def _matched(first: Subject, second: Subject) -> list[tuple[Mapping[str, Any], M
     if len(mine) == 1 and first.model is not None and first.model not in other:
         raise RunError(
             f"{second.name} has no model called {first.model}; it has {', '.join(other)}",
-            hint=f"Name the one that is meant: {second.name}::{next(iter(other))}",
+            hint=f"Select a model, e.g. {second.name}::{next(iter(other))}",
         )
     if second.model is not None and second.model not in mine:
         raise RunError(
             f"{first.name} has no model called {second.model}; it has {', '.join(mine)}",
-            hint=f"Name the one that is meant: {first.name}::{next(iter(mine))}",
+            hint=f"Select a model, e.g. {first.name}::{next(iter(mine))}",
         )
     shared = [name for name in mine if name in other]
     if not shared:
         raise RunError(
-            f"no model is in both: {first.name} has {', '.join(mine)}; {second.name} has {', '.join(other)}",
-            hint=f"Name one of each: {first.name}::{next(iter(mine))} {second.name}::{next(iter(other))}",
+            f"the records have no model in common: {first.name} has {', '.join(mine)}; "
+            f"{second.name} has {', '.join(other)}",
+            hint=f"Select one model of each: {first.name}::{next(iter(mine))} {second.name}::{next(iter(other))}",
         )
     return [(mine[name], other[name]) for name in shared]
 
@@ -136,7 +140,7 @@ def _has_latency(first: Subject, second: Subject) -> bool:
 def _refusal(first: Subject, second: Subject, between: tuple[Difference, ...], *, force: bool) -> str | None:
     if force or not between:
         return None
-    return f"the measurements differ in {', '.join(one.what for one in between)}"
+    return f"the measurements differ in {', '.join(difference.what for difference in between)}"
 
 
 def _disturbed(subject: Subject) -> list[str]:
@@ -147,8 +151,8 @@ def _disturbed(subject: Subject) -> list[str]:
 def _of_two_times(first: Subject, second: Subject) -> list[str]:
     """Return what to know of two records that were measured one after the other."""
     notes = [
-        f"measured at different times ({first.record['created']} and {second.record['created']}): what changed on the "
-        "machine in between looks like a change of the model; to rule that out: edgefm compare A.tflite B.tflite"
+        f"measured at different times ({first.record['created']} and {second.record['created']}): a change of the "
+        "machine in between would look like a change of the model; to rule it out: edgefm compare A.tflite B.tflite"
     ]
     # A file that is in both tells what the machine did.
     mine = {row["sha256"]: row for row in first.record["models"] if row["status"] == "ok" and rounds_of(row)}
@@ -159,7 +163,7 @@ def _of_two_times(first: Subject, second: Subject) -> list[str]:
         compared = aspects.latency_comparison(same, row, paired=False)
         if compared.verdict in ("faster", "slower"):
             notes.append(
-                f"the very same file {row['name']} was {abs(compared.round_ratio.value - 1):.1%} {compared.verdict} in "
+                f"the same file {row['name']} was {abs(compared.round_ratio.value - 1):.1%} {compared.verdict} in "
                 f"{second.name} (p {compared.p:.2g}): the machine changed"
             )
     return notes

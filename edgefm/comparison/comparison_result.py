@@ -82,7 +82,7 @@ class ComparisonResult(JsonResult):
 
     @property
     def exit_code(self) -> int:
-        """0: the second is nowhere worse beyond the margins; 1: somewhere it is; 2: not where it could be compared."""
+        """0: no metric is worse beyond the margins; 1: one is; 2: none of those that could be compared."""
         return 1 if self.worse else 2 if self.not_compared else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -118,9 +118,9 @@ class ComparisonResult(JsonResult):
 
     def _repr_html_(self) -> str:
         rows = [_row(pair, aspect) for pair in self.pairs for aspect in pair.aspects]
-        headers = ["model", "baseline", "what", "baseline's", "model's", "difference (95 %)", "p", "the model is"]
-        given = [aspect for pair in self.pairs for aspect in pair.aspects if aspect.reason]
-        reasons = dict.fromkeys(f"{aspects.title(aspect)}: {aspect.reason}" for aspect in given)
+        headers = ["model", "baseline", "metric", "baseline value", "model value", "difference (95 %)", "p", "verdict"]
+        explained = [aspect for pair in self.pairs for aspect in pair.aspects if aspect.reason]
+        reasons = dict.fromkeys(f"{aspects.title(aspect)}: {aspect.reason}" for aspect in explained)
         return html.table(rows, headers, caption=self.verdict) + "".join(html.paragraph(line) for line in reasons)
 
 

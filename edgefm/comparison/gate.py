@@ -31,9 +31,7 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
     """
     notes: list[str] = []
     if baseline is not None and budget.baseline is not None:
-        notes.append(
-            f"the baseline record {baseline.name} takes the place of the budget's baseline '{budget.baseline}'"
-        )
+        notes.append(f"the baseline record {baseline.name} replaces the budget's baseline '{budget.baseline}'")
     between = () if baseline is None else differences.differences(baseline.record, subject.record)
     checks: list[LimitCheck] = []
     for limit in budget.limits:
@@ -48,10 +46,10 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
             # A ratio of the baseline to itself is 1, whatever the model.
             others = [row for row in rows if row["name"] != budget.baseline]
             if rows and not others:
-                reason = f"{budget.baseline} is the baseline itself: a {limit.key} needs another model"
+                reason = f"{budget.baseline} is the baseline itself; {limit.key} needs another model"
                 checks.append(_unchecked(rows[0], limit, reason))
             elif len(others) < len(rows):
-                notes.append(f"{limit.key} of '{limit.models}' is not held against {budget.baseline}, the baseline")
+                notes.append(f"{limit.key} of '{limit.models}' is not checked for {budget.baseline}, the baseline")
             rows = others
         for row in rows:
             if row["status"] != "ok":
@@ -62,10 +60,10 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
                 verdict = _alone(row, limit, strict=budget.strict)
             checks.append(verdict)
     if any(check.key == "p50_us" for check in checks):
-        notes.append("p50_us holds for one machine only; p50_ratio can be compared between machines")
+        notes.append("p50_us holds on one machine only; p50_ratio is comparable between machines")
     if force:
         notes += [
-            f"forced: the baseline's {difference.what} is {difference.first}, here {difference.second}"
+            f"compared with --force: {difference.what} of the baseline is {difference.first}, here {difference.second}"
             for difference in between
         ]
     session: Mapping[str, Any] = subject.record.get("session", {})
@@ -97,18 +95,18 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
     if key == "quality":
         figure = row["quality"] or {
             "value": None,
-            "reason": "the record holds no quality: it was measured without data",
+            "reason": "no quality in the record: it was measured without data",
         }
         return _quality(row, limit, figure, higher_is_better=figure.get("higher_is_better", True))
     if key == "p50_us":
         latency = row["latency_ns"]
         if latency is None or latency["p50"]["value"] is None:
-            return _unchecked(row, limit, "its latency was not measured")
+            return _unchecked(row, limit, "latency was not measured")
         us = Estimate(*(latency["p50"][name] / 1e3 for name in ("value", "low", "high")))
         return _by_interval(row, limit, us, strict=strict, few=len(rounds_of(row)) < 2)
     if key == "peak_memory_bytes":
         if row["memory"] is None:
-            return _unchecked(row, limit, "its memory was not measured")
+            return _unchecked(row, limit, "memory was not measured")
         return _exact(row, limit, float(row["memory"]["above_bare_bytes"]))
     figures = figures_of(row)
     if key not in figures:
@@ -117,7 +115,7 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
             None,
         )
         return _unchecked(
-            row, limit, reason or f"the record holds no {key}: measure with a runtime or target that reports it"
+            row, limit, reason or f"no {key} in the record: measure with a runtime or target that reports it"
         )
     value, mode, _ = figures[key]
     return _exact(row, limit, value, reason=None if mode == "measured" else mode)
@@ -137,9 +135,7 @@ def _against_baseline(
     other = baseline or subject
     if baseline is None:
         if budget.baseline is None:
-            return _unchecked(
-                row, limit, 'no baseline: write baseline = "NAME" into the budget, or give --baseline RECORD'
-            )
+            return _unchecked(row, limit, 'no baseline: set baseline = "NAME" in the budget, or give --baseline RECORD')
         named = budget.baseline
         base = next((item for item in subject.record["models"] if item["name"] == named), None)
     else:
@@ -160,13 +156,11 @@ def _against_baseline(
             return _unchecked(row, limit, why)
         return _exact(row, limit, -aspect.difference.value, low=-aspect.difference.high, high=-aspect.difference.low)
     if not rounds_of(row) or not rounds_of(base):
-        return _unchecked(row, limit, "the latency of one of them was not measured")
+        return _unchecked(row, limit, "latency was not measured for the model and the baseline")
     if baseline is not None and not force:
         what = [item.what for item in (*between, *differences.row_differences(base, row))]
         if what:
-            return _unchecked(
-                row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares anyway)"
-            )
+            return _unchecked(row, limit, f"the baseline differs in {', '.join(what)} (--force compares anyway)")
     compared = aspects.latency_comparison(base, row, paired=baseline is None)
     return _by_interval(row, limit, compared.round_ratio, strict=budget.strict, few=compared.verdict == TOO_FEW)
 
@@ -204,8 +198,8 @@ def _by_interval(row: Mapping[str, Any], limit: Limit, estimate: Estimate, *, st
         state = BROKEN
     else:
         state = BROKEN if strict else UNDECIDED
-        reason = "too few rounds" if few else "its interval reaches across the limit"
-        reason += ", and the budget is strict" if strict else ""
+        reason = "too few rounds" if few else "the 95 % interval includes the limit"
+        reason += "; the budget is strict" if strict else ""
     return LimitCheck(
         model=row["name"],
         key=limit.key,

@@ -88,9 +88,9 @@ class GateResult(JsonResult):
             [check.model, check.key, number(check, check.value), interval(check), bound(check), check.state]
             for check in self.checks
         ]
-        caption = f"{self.record}{f', against {self.baseline}' if self.baseline else ''}"
+        caption = f"{self.record}{f', baseline {self.baseline}' if self.baseline else ''}"
         lines = [f"{check.model}, {check.key}: {check.reason}" for check in self.checks if check.reason]
-        headers = ["model", "limit", "is", "95 %", "allowed", "state"]
+        headers = ["model", "metric", "value", "95 % interval", "limit", "result"]
         return html.table(rows, headers, caption=caption) + "".join(map(html.paragraph, (*lines, *self.notes)))
 
 

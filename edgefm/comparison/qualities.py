@@ -45,20 +45,20 @@ def compare_quality(first: Subject, first_row: Mapping[str, Any], second: Subjec
         hits = [round(aspect["value"] * aspect["n"]) for aspect in (other, mine)]
         difference = difference_of_proportions(hits[0], other["n"], hits[1], mine["n"])
         p = two_proportions(hits[0], other["n"], hits[1], mine["n"])
-        method = "z test and Newcombe's interval, as of independent images"
+        method = "z test, Newcombe's interval, independent images"
     elif (recorded := _recorded_difference(first, first_row, second, second_row)) is not None:
         difference, p = recorded, p_of_interval(recorded)
-        method = "bootstrap interval of the difference over the same samples, p by its half-width"
+        method = "paired bootstrap interval over the same samples, p from its half-width"
         details["samples"] = mine["n"]
     else:
         difference = _joined(mine, other)
         p = None if difference is None else p_of_interval(difference)
         if difference is None:
             return Aspect(
-                name=name, first=values[0], second=values[1], verdict=NOT_JUDGED, reason="there is no interval",
+                name=name, first=values[0], second=values[1], verdict=NOT_JUDGED, reason="no confidence interval",
                 details=details,
             )  # fmt: skip
-        method = "intervals joined as of independent samples (Zou and Donner 2008), p by the half-width"
+        method = "combined intervals, independent samples (Zou and Donner 2008), p from the half-width"
     aspect = Aspect(
         name=name, first=values[0], second=values[1], verdict="", difference=difference, p=p, method=method,
         details=details,
@@ -72,16 +72,16 @@ def _incomparable(
     """Return why two qualities cannot be compared, or None."""
     for subject, figure in ((first, mine), (second, other)):
         if figure is None:
-            return f"{subject.name} holds none"
+            return f"{subject.name} has no quality measurement"
         if figure["value"] is None:
             return f"{subject.name}: {figure['reason']}"
     assert mine is not None and other is not None
     if mine["name"] != other["name"]:
-        return f"different measures: {mine['name']} and {other['name']}"
+        return f"the quality measures differ: {mine['name']} and {other['name']}"
     data, others = first.record["dataset"], second.record["dataset"]
     for what in ("name", "task", "labels"):
         if data[what] != others[what]:
-            return f"they were measured on different data: {data['name']} and {others['name']} differ in their {what}"
+            return f"the test data differ in {what}: {data['name']} and {others['name']}"
     return None
 
 

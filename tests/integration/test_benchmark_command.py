@@ -204,9 +204,9 @@ def test_benchmark_command_failed_model_is_exit_code_1(
         pytest.param(["{good}", "--rounds", "-1"], "rounds -1 is not allowed", id="rounds"),
         pytest.param(["{good}", "--runtime", "litrt"], "did you mean 'litert'?", id="runtime"),
         pytest.param(["nowhere.tflite"], "no model file at nowhere.tflite", id="file"),
-        pytest.param(["{good}", "{folder}"], "not both", id="both"),
+        pytest.param(["{good}", "{folder}"], "both a run folder and model files", id="both"),
         pytest.param(["{folder}"], "is not a run", id="folder"),
-        pytest.param(["{run}", "--mean", "0"], "--mean is for files", id="mean"),
+        pytest.param(["{run}", "--mean", "0"], "--mean applies to model files only", id="mean"),
     ],
 )
 def test_benchmark_command_bad_input_is_exit_code_2(

@@ -51,7 +51,7 @@ def test_gate_shows_the_figure_beside_its_limit() -> None:
         model="int8", key="p50_ratio", limit=0.6, state=BROKEN, value=0.7, low=0.65, high=0.75, reason="too slow"
     )
     page = GateResult(record="record.json", baseline="float32", checks=(held, broken))._repr_html_()
-    for text in ("446,066 bytes", "at most 460,000 bytes", "0.65 to 0.75", "too slow", "against float32"):
+    for text in ("446,066 bytes", "at most 460,000 bytes", "0.65 to 0.75", "too slow", "baseline float32"):
         assert text in page, text
 
 
