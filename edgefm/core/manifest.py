@@ -27,7 +27,7 @@ def read(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunError(
             f"{folder} is not a run: it has no {FILE_NAME}",
-            hint="Give a folder that edgefm train wrote.",
+            hint="Give the folder of a run: edgefm train and edgefm quantize MODEL write one.",
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(

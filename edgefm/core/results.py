@@ -32,12 +32,12 @@ class JsonResult:
         """
         target = as_path(path, "path")
         if target.is_dir() or target.suffix != ".json":
-            what = "a folder" if target.is_dir() else "no name of a JSON file"
-            raise ArgumentError(f"path is {target}, {what}; a file that ends in .json is expected")
+            what = ", a folder" if target.is_dir() else ""
+            raise ArgumentError(f"path is {target}{what}; a file name that ends in .json is expected")
         try:
             return artefacts.write_json(target, self.to_json())
         except OSError as error:
             raise EdgefmError(
                 f"{target} cannot be written: {error.strerror or error}",
-                hint="Choose another folder, or see that this one may be written to and the disk is not full.",
+                hint="Choose another folder, or check that this one is writable and that the disk is not full.",
             ) from error

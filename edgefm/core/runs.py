@@ -119,7 +119,7 @@ class RunDirectory:
         """Create an empty run at `path`, which must not exist yet or be an empty folder."""
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise RunError(f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one.")
+            raise RunError(f"{path} is not empty, and it is not a run", hint="Give a new folder, or remove this one.")
         run = cls(path)
         manifest.write(run.path, [], created=now())
         return run

@@ -127,7 +127,7 @@ def run(
             )
         except OSError as error:
             raise NotStartedError(
-                f"{command[0]} cannot be run: {error.strerror or error}", hint="Is it there, and a program?"
+                f"{command[0]} cannot be run: {error.strerror or error}", hint="Check that it exists and is a program."
             ) from error
         with process:
             stop = functools.partial(_kill, process)

@@ -61,7 +61,7 @@ def new_folder(folder: PathLike) -> Path:
     """
     path = as_path(folder, "folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} is there already and not empty", hint="Give a new folder, or remove this one.")
+        raise RunError(f"{path} exists and is not empty", hint="Give a new folder, or remove this one.")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -136,7 +136,7 @@ def dataset_and_quality(
     if data is None:
         if quality is not None:
             raise DataError(
-                f"quality '{quality}' is measured on data, and none were given", hint=f"Give data: {_DATA}."
+                f"quality '{quality}' can only be measured on data, and none were given", hint=f"Give data: {_DATA}."
             )
         return None, None
     source = data

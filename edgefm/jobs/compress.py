@@ -112,9 +112,9 @@ def compress(
       passes: `Slim`, `Prune`, `Cluster`, `Qat`, in this order; any may be left out.
       data: what it is fine-tuned and measured on.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
-      value_range: least and greatest input of the model for pixels 0 to 255; by default (0, 255).
+      value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
       seed: of fine-tuning.
-      trust: run code that a model file holds.
+      trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.

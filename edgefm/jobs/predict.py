@@ -120,7 +120,8 @@ def predict(
 
     contract = _contract(model)
     if not 1 <= top <= len(contract.labels):
-        raise RecipeError(f"top {top} is not allowed: {model} knows {len(contract.labels)} classes, so 1 to that")
+        most = len(contract.labels)
+        raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
     if invert == "auto" and contract.labels != LABELS:
         invert = "no"
     _, height, width, channels = contract.input.shape

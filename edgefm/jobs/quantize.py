@@ -178,7 +178,7 @@ def quantize(
         `edgefm.compress` gave.
       variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. One that
         cannot be made is an error; of a recipe, variants that cannot be made are left out and listed.
-      data: what it is calibrated, fine-tuned and measured on; without it, float32, float16 and drq_w8 can be had.
+      data: what it is calibrated, fine-tuned and measured on; without it only float32, float16 and drq_w8 are possible.
       recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
         'default'.
       quick: the recipe 'quick': variants that need no training.
@@ -188,8 +188,8 @@ def quantize(
       calibration_data: .npz with `images`, for a model without `data`.
       quality: measure of quality; by default that of the data's task.
       labels: class names; by default those of the data.
-      value_range: least and greatest input of the model for pixels 0 to 255; by default (0, 255).
-      trust: run code that a model file holds.
+      value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
@@ -239,7 +239,9 @@ def quantization_recipe(
         for index, name in enumerate(names):
             check_type(name, f"variants[{index}]", (str, Variant), "the name of a variant, or a Variant")
         if not names:
-            raise ArgumentError("variants is empty; at least one name is expected", hint="Leave it out: the default.")
+            raise ArgumentError(
+                "variants is empty; at least one name is expected", hint="Leave it out for the default recipe."
+            )
         unique = dict.fromkeys(names)
         chosen = Quantization(variants=tuple(variant_named(name) if isinstance(name, str) else name for name in unique))
     elif isinstance(recipe, Quantization):

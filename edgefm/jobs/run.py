@@ -49,9 +49,9 @@ class Run(RunFolder):
           path: of the run; by default `runs/<model>`.
           data: where its data come from: a path, 'module:function' or an `edgefm.data.DataSource`.
           labels: class names; by default those of the data.
-          value_range: least and greatest input for pixels 0 to 255; by default (0, 255).
+          value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
           calibration_data: .npz with `images`, for a model without `data`.
-          trust: run code that the model file holds.
+          trust: run code that the model file contains, e.g. Lambda layers.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
           ArgumentError: an argument of another type.

@@ -77,7 +77,7 @@ class RunFolder:
         if page.is_file():
             return html.page(page.read_text(encoding="utf-8"), title=f"report of {self.path.name}")
         if not self._is_there():
-            return html.paragraph(f"{self.path}: nothing yet")
+            return html.paragraph(f"{self.path}: no steps yet")
         rows = [[step.name, step.created, f"{step.seconds:.1f} s"] for step in self.steps]
         return html.table(rows, ["step", "finished", "took"], caption=str(self.path))
 

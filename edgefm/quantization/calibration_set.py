@@ -107,7 +107,7 @@ def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     except KeyError:
         raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+        raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
 
 
 def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:

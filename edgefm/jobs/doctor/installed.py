@@ -63,9 +63,7 @@ def _apart(extra: str) -> Finding:
     probed = probe(module) if python is None else probed_by(module, python)
     if probed.version:
         return Finding(name=name, found="complete" if python is None else f"complete, in {python}")
-    return Finding(
-        name=name, found=None, reason="it needs an environment of its own; see the runtime of this name above"
-    )
+    return Finding(name=name, found=None, reason="it needs an environment of its own: see the runtime of the same name")
 
 
 def _lacks(extra: str) -> tuple[list[str], bool]:
