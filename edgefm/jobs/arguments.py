@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.arguments import PathLike, as_path, check_items, check_type
 from edgefm.core.errors import ArgumentError, DataError, RunError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.recipes import Quantization
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -147,6 +148,47 @@ def dataset_and_quality(
         return dataset, named(quality or source.quality or DEFAULTS[dataset.task], task=dataset.task)
     check_type(data, "data", Dataset, _DATA)
     return data, named(quality or DEFAULTS[data.task], task=data.task)
+
+
+def source_in_memory(
+    model: Any,
+    recipe: Quantization,
+    *,
+    data: Any,
+    quality: str | None = None,
+    labels: Sequence[str] | None = None,
+    value_range: Sequence[float] | None = None,
+    calibration_data: PathLike | None = None,
+    trust: bool = False,
+    progress: Progress,
+) -> Any:
+    """Return the `edgefm.quantization.source.Source` of a model that is in no run."""
+    from edgefm.core.errors import DataError
+    from edgefm.data.preprocessing import preprocessing
+    from edgefm.quantization.source import Origin, source_of
+    from edgefm_converters.readers import model_file
+
+    if labels is not None:
+        check_items(labels, "labels", str, "the name of a class")
+    loaded, name = loaded_model(model, trust=trust)
+    limits = pair_of_numbers(value_range, "value_range")
+    if limits is not None:
+        preprocessing(limits)
+    calibration = None if calibration_data is None else as_path(calibration_data, "calibration_data")
+    if calibration is not None and not calibration.is_file():
+        raise DataError(f"no calibration data at {calibration}", hint="numpy.savez(path, images=array)")
+    dataset, measure = dataset_and_quality(
+        data, quality=quality, input_shape=model_file.input_shape(loaded), progress=progress
+    )
+    origin = Origin(
+        name=str(loaded.keras.name) if loaded.keras is not None else "",
+        file=name,
+        sha256=model_file.content_sha256(loaded),
+        value_range=limits,
+        labels=None if labels is None else tuple(labels),
+        calibration=calibration,
+    )
+    return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
 
 
 def data_source(data: Any, *, dataset: bool = False) -> DataSource | None:

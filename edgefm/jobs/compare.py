@@ -131,7 +131,7 @@ def refuse_measuring(options: dict[str, Any]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ArgumentError(
-            f"{', '.join(given)} can be given with model files, which are measured now; a record is measured already"
+            f"{', '.join(given)}: only for model files, which are measured now; a record is measured already"
         )
 
 

@@ -13,8 +13,7 @@ from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError, RecipeError
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import FolderResult, scratch_folder
-from edgefm.jobs.compress import source_in_memory
+from edgefm.jobs.arguments import FolderResult, scratch_folder, source_in_memory
 from edgefm.recipes import Quantization, Variant, variant_named
 from edgefm.recipes import files as recipe_files
 

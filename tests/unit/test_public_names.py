@@ -73,8 +73,7 @@ def test_public_name_is_documented(name: str) -> None:
         text = inspect.getdoc(value) or ""
         parameters = [p for p in inspect.signature(value).parameters if p not in ("self",)]
         described = [p for p in parameters if re.search(rf"^\s*{p}: ", text, re.MULTILINE)]
-        # One pass: the function itself says which; its other arguments are those of `compress`.
-        assert described == parameters or name in ("slim", "prune", "cluster", "qat"), set(parameters) - set(described)
+        assert described == parameters, set(parameters) - set(described)
         assert inspect.signature(value).return_annotation not in (inspect.Signature.empty, "Any"), name
 
 
