@@ -34,7 +34,12 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
-autodoc_default_options = {"members": True, "exclude-members": "__init__, __new__"}
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "__init__, __new__",
+    # What edgefm's own bases give (save, the folder of a run), but nothing of these.
+    "inherited-members": "Recipe, Mapping, Sequence, BaseException",
+}
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 add_module_names = False

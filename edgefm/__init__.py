@@ -19,13 +19,13 @@ _PUBLIC = {
     "BenchmarkProtocol": "edgefm.recipes",
     "BenchmarkRecord": "edgefm.jobs.benchmark",
     "Cluster": "edgefm.recipes",
-    "ComparisonResult": "edgefm.comparison.compare",
+    "ComparisonResult": "edgefm.comparison.comparison_result",
     "CompressionResult": "edgefm.jobs.compress",
     "Diagnosis": "edgefm.jobs.doctor",
     "Distillation": "edgefm.recipes",
     "EdgefmError": "edgefm.core.errors",
     "FineTuning": "edgefm.recipes",
-    "GateResult": "edgefm.comparison.gate",
+    "GateResult": "edgefm.comparison.gate_result",
     "Inspection": "edgefm.tflite.inspection",
     "PostTraining": "edgefm.recipes",
     "Predictions": "edgefm.jobs.predict",
@@ -42,7 +42,7 @@ _PUBLIC = {
     "Variant": "edgefm.recipes",
     "agree": "edgefm.jobs.agree",
     "benchmark": "edgefm.jobs.benchmark",
-    "cluster": "edgefm.jobs.compress",
+    "cluster": "edgefm.jobs.one_pass",
     "compare": "edgefm.jobs.compare",
     "compress": "edgefm.jobs.compress",
     "data": "edgefm.data",
@@ -51,11 +51,11 @@ _PUBLIC = {
     "inspect": "edgefm.jobs.inspect",
     "predict": "edgefm.jobs.predict",
     "profile": "edgefm.jobs.profile",
-    "prune": "edgefm.jobs.compress",
-    "qat": "edgefm.jobs.compress",
+    "prune": "edgefm.jobs.one_pass",
+    "qat": "edgefm.jobs.one_pass",
     "quantize": "edgefm.jobs.quantize",
     "recipes": "edgefm.recipes",
-    "slim": "edgefm.jobs.compress",
+    "slim": "edgefm.jobs.one_pass",
     "train": "edgefm.jobs.train",
 }
 
@@ -64,8 +64,8 @@ __all__ = [*_PUBLIC, "__version__"]
 if TYPE_CHECKING:
     from edgefm import data as data
     from edgefm import recipes as recipes
-    from edgefm.comparison.compare import ComparisonResult as ComparisonResult
-    from edgefm.comparison.gate import GateResult as GateResult
+    from edgefm.comparison.comparison_result import ComparisonResult as ComparisonResult
+    from edgefm.comparison.gate_result import GateResult as GateResult
     from edgefm.core.errors import ArgumentError as ArgumentError
     from edgefm.core.errors import EdgefmError as EdgefmError
     from edgefm.jobs.agree import AgreementResult as AgreementResult
@@ -75,15 +75,15 @@ if TYPE_CHECKING:
     from edgefm.jobs.compare import compare as compare
     from edgefm.jobs.compress import AppliedPass as AppliedPass
     from edgefm.jobs.compress import CompressionResult as CompressionResult
-    from edgefm.jobs.compress import cluster as cluster
     from edgefm.jobs.compress import compress as compress
-    from edgefm.jobs.compress import prune as prune
-    from edgefm.jobs.compress import qat as qat
-    from edgefm.jobs.compress import slim as slim
     from edgefm.jobs.doctor import Diagnosis as Diagnosis
     from edgefm.jobs.doctor import doctor as doctor
     from edgefm.jobs.gate import gate as gate
     from edgefm.jobs.inspect import inspect as inspect
+    from edgefm.jobs.one_pass import cluster as cluster
+    from edgefm.jobs.one_pass import prune as prune
+    from edgefm.jobs.one_pass import qat as qat
+    from edgefm.jobs.one_pass import slim as slim
     from edgefm.jobs.predict import Predictions as Predictions
     from edgefm.jobs.predict import predict as predict
     from edgefm.jobs.profile import profile as profile

@@ -8,21 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edgefm import runtimes, schemas
+from edgefm import schemas
 from edgefm.benchmarking import record_versions
-from edgefm.benchmarking.measured import MeasuredModel, Round
-from edgefm.benchmarking.scores import difference, quality_json
+from edgefm.benchmarking.measured import MeasuredModel
+from edgefm.benchmarking.record_rows import row
 from edgefm.core import artefacts, runs
 from edgefm.core.errors import RunError
 from edgefm.data.dataset import Dataset
 from edgefm.data.quality import DEFAULTS, Quality
 from edgefm.data.quality import quality as named_quality
 from edgefm.recipes import BenchmarkProtocol
-from edgefm.statistics import estimates as statistics
-from edgefm.statistics.pairing import shared
-from edgefm.statistics.round_comparison import compare_paired
 
 if TYPE_CHECKING:
     from edgefm.benchmarking.session import BenchmarkSession
@@ -69,12 +64,12 @@ def build(
         "session": {
             "stopped": session.stopped,
             "seconds": round(session.seconds, 3),
-            "disturbed": [*session.notes, *(_told(model) for model in measured if model.disturbed)],
+            "disturbed": [*session.notes, *(_disturbed(model) for model in measured if model.disturbed)],
             "left_out": [_left_out(model) for model in measured if not model.disturbed and _still_disturbed(model)],
             "states": session.states,
         },
         "dataset": None if dataset is None else _dataset(dataset),
-        "models": [_model(model, base, dataset=dataset, quality=quality, protocol=protocol) for model in measured],
+        "models": [row(model, base, dataset=dataset, quality=quality, protocol=protocol) for model in measured],
     }
     validate(value)
     return value
@@ -150,54 +145,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _model(
-    model: MeasuredModel,
-    base: MeasuredModel | None,
-    *,
-    dataset: Dataset | None,
-    quality: Quality | None,
-    protocol: BenchmarkProtocol,
-) -> dict[str, Any]:
-    loaded, used = model.loaded or {}, model.used
-    bare, kernels = runtimes.split(protocol.runtime)
-    return {
-        "name": model.name,
-        "file": str(model.path),
-        "sha256": model.sha256,
-        "size_bytes": model.size_bytes,
-        "size_gzip_bytes": model.size_gzip_bytes,
-        "status": "ok" if model.failure is None else "failed",
-        "reason": model.failure,
-        "runtime": {
-            "name": loaded.get("runtime", bare or "none"),
-            "version": loaded.get("version", "not loaded"),
-            "options": {
-                "module": runtimes.module_of(bare) if bare else None,
-                "kernels": kernels,
-                "threads": protocol.threads,
-            },
-        },
-        "macs": model.macs,
-        "input": None if model.input is None else model.input.to_json(),
-        "output": model.outputs[0].to_json() if model.outputs else None,
-        "outputs": [output.to_json() for output in model.outputs],
-        "load_ns": _load_ns(used, loaded),
-        "cold_start_ns": _cold_start(used),
-        "memory": _memory(used, loaded),
-        "energy_j": _energy(used),
-        "facts": loaded.get("facts", {}),
-        "figures": [figure.to_json() for figure in model.figures],
-        "disturbed": {"turns": sum(bool(turn.disturbed) for turn in model.rounds), "used": model.disturbed},
-        "rounds": [turn.to_json(used=any(turn is kept for kept in used)) for turn in model.rounds],
-        "latency_ns": _percentiles([turn.invoke_ns for turn in used], model),
-        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in used], model),
-        "quality": None if dataset is None or quality is None else _quality(model, quality, dataset),
-        **_accuracy(model, dataset),
-        "against_reference": None if base is None or base is model else _against(model, base, dataset, quality),
-    }
-
-
-def _told(model: MeasuredModel) -> str:
+def _disturbed(model: MeasuredModel) -> str:
     """Return a sentence on a model so many of whose rounds were disturbed that they had to be used."""
     return f"{_disturbed_rounds(model)} are used{_example(model)}"
 
@@ -218,131 +166,3 @@ def _still_disturbed(model: MeasuredModel) -> int:
 
 def _example(model: MeasuredModel) -> str:
     return f", for instance: {[turn for turn in model.rounds if turn.disturbed][-1].disturbed[0]}"
-
-
-def _load_ns(used: Sequence[Round], loaded: Mapping[str, Any]) -> int | None:
-    starts = [turn.cold_start_ns.load for turn in used if turn.cold_start_ns is not None]
-    return int(np.median(starts)) if starts else loaded.get("load_ns")
-
-
-def _cold_start(used: Sequence[Round]) -> dict[str, Any] | None:
-    starts = [turn.cold_start_ns for turn in used if turn.cold_start_ns is not None]
-    if not starts:
-        return None
-    parts = ("process", "runtime", "load", "first_invoke", "total")
-    return {
-        part: statistics.percentiles([[getattr(start, part)] for start in starts])["p50"].to_json() for part in parts
-    }
-
-
-def _memory(used: Sequence[Round], loaded: Mapping[str, Any]) -> dict[str, int] | None:
-    """Return the median over rounds; of a model that was only loaded, what it took then."""
-    pairs = [
-        (turn.bare_bytes, turn.peak_bytes)
-        for turn in used
-        if turn.bare_bytes is not None and turn.peak_bytes is not None
-    ]
-    if not pairs and loaded.get("peak_bytes") is not None:
-        pairs = [(int(loaded["bare_bytes"]), int(loaded["peak_bytes"]))]
-    if not pairs:
-        return None
-    bare, peak = sorted(pairs, key=lambda pair: pair[1] - pair[0])[len(pairs) // 2]
-    return {"bare_bytes": bare, "peak_bytes": peak, "above_bare_bytes": max(0, peak - bare)}
-
-
-def _energy(used: Sequence[Round]) -> dict[str, Any]:
-    known = [turn.energy_j for turn in used if not isinstance(turn.energy_j, str)]
-    if known:
-        return {"value": float(np.median(known))}
-    reasons = [turn.energy_j for turn in used if isinstance(turn.energy_j, str)]
-    return {"value": None, "reason": reasons[0] if reasons else "nothing was timed"}
-
-
-def _percentiles(samples: Sequence[Any], model: MeasuredModel) -> dict[str, Any] | None:
-    if not samples:
-        refused = [turn.disturbed[0] for turn in model.rounds if turn.refused]
-        reason = {"value": None, "reason": f"every turn was refused, for instance: {refused[-1]}" if refused else ""}
-        return dict.fromkeys(statistics.QUANTILES, reason) if refused else None
-    if not all(len(model) for model in samples):
-        return dict.fromkeys(statistics.QUANTILES, _missing(model))
-    return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
-
-
-def _quality(model: MeasuredModel, quality: Quality, dataset: Dataset) -> dict[str, Any]:
-    n = len(dataset.test)
-    if quality.name == "accuracy" and model.predicted is not None:
-        hits = int((model.predicted == dataset.test.labels).sum())
-        return quality_json(quality, statistics.proportion(hits, n), n=n, reason=None)
-    if model.score is None:
-        return quality_json(quality, None, n=n, reason=_missing(model)["reason"])
-    value = quality_json(quality, model.score.estimate, n=n, reason=None)
-    if model.score.drawn is None:
-        value |= {"value": model.score.value, "reason": "no interval: the measure takes too long to be resampled"}
-    return value
-
-
-def _accuracy(model: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
-    if model.predicted is None or dataset is None:
-        missing = _missing(model)
-        if dataset is not None and dataset.task != "classification" and model.failure is None:
-            missing = {"value": None, "reason": f"the task is a {dataset.task}, which has no accuracy"}
-        return {"accuracy": missing, "classes": [], "confusion": []}
-    truth, labels = dataset.test.labels, dataset.labels
-    matrix = statistics.confusion(truth, model.predicted, classes=len(labels))
-    return {
-        "accuracy": statistics.proportion(int(matrix.trace()), len(truth)).to_json(),
-        "classes": statistics.class_figures(matrix, labels),
-        "confusion": matrix.tolist(),
-    }
-
-
-def _against(
-    model: MeasuredModel, base: MeasuredModel, dataset: Dataset | None, quality: Quality | None
-) -> dict[str, Any]:
-    against: dict[str, Any] = {
-        "reference": base.name,
-        "only_reference_right": None,
-        "only_this_right": None,
-        "flipped": [],
-        "accuracy_difference": _missing(model if model.predicted is None else base),
-        "quality_difference": _missing(base if model.score is not None else model),
-        "mcnemar_p": None,
-        **_latency(model, base),
-    }
-    if dataset is not None and model.predicted is not None and base.predicted is not None:
-        truth = dataset.test.labels
-        right, base_right = model.predicted == truth, base.predicted == truth
-        lost, won = int(np.sum(base_right & ~right)), int(np.sum(right & ~base_right))
-        against |= {
-            "only_reference_right": lost,
-            "only_this_right": won,
-            "flipped": np.flatnonzero(model.predicted != base.predicted).tolist(),
-            "accuracy_difference": statistics.paired_difference(lost, won, len(truth)).to_json(),
-            "mcnemar_p": statistics.mcnemar(lost, won),
-        }
-        if quality is not None and quality.name == "accuracy":
-            against["quality_difference"] = against["accuracy_difference"]
-    if model.score is not None and base.score is not None:
-        paired = difference(model.score, base.score)
-        against["quality_difference"] = (
-            {"value": None, "reason": "the measure takes too long to be resampled"}
-            if paired is None
-            else paired.to_json()
-        )
-    return against
-
-
-def _latency(model: MeasuredModel, base: MeasuredModel) -> dict[str, Any]:
-    """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.statistics.pairing`."""
-    turns = ([vars(turn) for turn in measured.rounds if len(turn.invoke_ns)] for measured in (model, base))
-    pairs = shared(*turns)
-    if not pairs:
-        return {"latency_ratio": _missing(model), "latency_test": None}
-    test = compare_paired([mine["invoke_ns"] for mine, _ in pairs], [theirs["invoke_ns"] for _, theirs in pairs])
-    return {"latency_ratio": test.ratio.to_json(), "latency_test": test.to_json()}
-
-
-def _missing(model: MeasuredModel) -> dict[str, Any]:
-    """Return a figure that could not be had, with the reason."""
-    reason = model.failure or model.unfed or model.unscored or "it was not measured"
-    return {"value": None, "reason": reason}

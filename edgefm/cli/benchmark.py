@@ -32,13 +32,18 @@ if TYPE_CHECKING:
     "--rounds",
     type=int,
     default=None,
-    help="Least number of rounds; they go on until p50 is known to 1 %.  [default: 15]",
+    help="Minimum number of rounds; more follow until p50 is known to 1 %.  [default: 15]",
 )
-@click.option("--rounds-at-most", type=int, default=None, help="Greatest number of rounds.  [default: 45]")
-@click.option("--budget-seconds", type=float, default=None, help="No round begins after this time.  [default: 600]")
-@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
+@click.option("--rounds-at-most", type=int, default=None, help="Maximum number of rounds.  [default: 45]")
 @click.option(
-    "--data", "where", metavar="DATA", help="Model files: .npz, class folders, TFRecords, or module:function."
+    "--budget-seconds", type=float, default=None, help="Time limit: no round starts after it.  [default: 600]"
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
+@click.option(
+    "--data",
+    "where",
+    metavar="DATA",
+    help="Model files: test data: .npz, class folders, TFRecords, or module:function.",
 )
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option(
@@ -47,7 +52,9 @@ if TYPE_CHECKING:
     default=None,
     help="With --data: task of the models.  [default: from the labels]",
 )
-@click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
+@click.option(
+    "--quality", metavar="NAME", default=None, help="Quality measure: accuracy, top5, auc, mse, or module:function."
+)
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
@@ -74,14 +81,14 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Measure TFLite files side by side: those of RUN (by default the latest run), or FILES.
+    """Measure latency, quality, size and memory of TFLite files: those of RUN (by default the latest run), or FILES.
 
-    Each turn of a model is a process of its own; if one crashes or hangs, the other models are still measured. A turn
-    that other programs disturbed is flagged and repeated. TARGET is this machine (host), a board (ssh://pi@board), a
-    phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator
-    (vela:ethos-u55-128). Accuracy is that on the 10,000 test images of Fashion-MNIST, or the quality on the test
-    samples of DATA (a tenth of each class, where DATA names no test samples). A run gets a new step with
-    the record, and its report.
+    In each round every model runs once, in a new process; if one crashes or hangs, the others are still measured.
+    Measurements that other programs disturbed are flagged and repeated. TARGET is this machine (host), a board
+    (ssh://pi@board), a phone (adb), an emulator (qemu-aarch64:cortex-a72, cortex-m), a browser, or an estimator
+    (vela:ethos-u55-128). Accuracy is measured on the 10,000 test images of Fashion-MNIST, or quality on the test
+    samples of DATA (a tenth of each class, where DATA has no test samples). For a run, the record is a new step of it
+    and the report is written anew.
     """
     from edgefm.benchmarking import record
     from edgefm.comparison.subjects import is_model
@@ -89,9 +96,9 @@ def command(
 
     files = [path for path in what if not path.is_dir() or is_model(str(path))]
     if files and len(files) < len(what):
-        raise click.UsageError("give one run folder or files, not both")
+        raise click.UsageError("both a run folder and model files were given; give one run folder, or model files")
     if len(what) > 1 and not files:
-        raise click.UsageError("give one run folder, not several")
+        raise click.UsageError(f"{len(what)} run folders were given; give one")
     given = {
         "data": where,
         "spec": spec,
@@ -103,20 +110,20 @@ def command(
         "out": out,
         "latency-only": latency_only or None,
     }
-    found: Mapping[str, Any]
+    content: Mapping[str, Any]
     with shown(True) as progress:
         if files:
             options = {**given, "where": where, "latency_only": latency_only, "data_dir": data_dir}
             options |= {"target": target, "runtime": runtime, "threads": threads}
             options |= {"rounds": rounds, "rounds_at_most": rounds_at_most, "budget_seconds": budget_seconds}
-            found = benchmark(files, **measuring_arguments(options, progress)).record
+            content = benchmark(files, **measuring_arguments(options, progress)).record
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
             refused = [f"--{name}" for name, value in given.items() if value is not None]
             if refused:
                 raise click.UsageError(
-                    f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} for files; "
-                    "a run has its own data and contracts"
+                    f"{', '.join(refused)} {'applies' if len(refused) == 1 else 'apply'} to model files only; "
+                    "a run has its own data and preprocessing: leave out the option, or give model files"
                 )
             protocol = benchmark_protocol(
                 target=target,
@@ -126,14 +133,14 @@ def command(
                 rounds_at_most=rounds_at_most,
                 budget_seconds=budget_seconds,
             )
-            found, ends = _run(what[0] if what else None, protocol, data_dir, progress)
+            content, ends = _run(what[0] if what else None, protocol, data_dir, progress)
     if as_json:
-        click.echo(record.dumps(found), nl=False)
+        click.echo(record.dumps(content), nl=False)
     else:
-        show(found)
+        show(content)
         for line in ends:
             click.echo(line)
-    measured = [model["status"] == "ok" for model in found["models"]]
+    measured = [model["status"] == "ok" for model in content["models"]]
     return 0 if all(measured) else 1 if any(measured) else 2
 
 
@@ -145,22 +152,22 @@ def _run(
     from edgefm.core.errors import RuntimeUnavailableError
 
     run = named_run(path)
-    found = run.benchmark(protocol=protocol, data_dir=data_dir, progress=progress)
-    ends = [f"record: {found.path}"]
+    benchmarked = run.benchmark(protocol=protocol, data_dir=data_dir, progress=progress)
+    ends = [f"record: {benchmarked.path}"]
     try:
         ends.append(f"report: {run.report(data_dir=data_dir, progress=progress)}")
     except RuntimeUnavailableError as error:
         ends.append(f"no report: {error}")
-    return found.record, ends
+    return benchmarked.record, ends
 
 
-def show(found: Mapping[str, Any]) -> None:
+def show(record: Mapping[str, Any]) -> None:
     """Print a record as a table of at most 100 columns, and the reasons of what failed below it."""
-    models = found["models"]
+    models = record["models"]
     reference = next((m["against_reference"]["reference"] for m in models if m["against_reference"]), None)
-    click.echo(_measured_on(found))
+    click.echo(_measured_on(record))
     if reference is not None:
-        click.echo(f"ratio: latency relative to {reference}, over the rounds")
+        click.echo(f"ratio: p50 relative to {reference}, from paired rounds")
     click.echo()
     measure = next((model["quality"] for model in models if model["quality"]), None)
     name = measure["name"] if measure else "accuracy"
@@ -171,9 +178,9 @@ def show(found: Mapping[str, Any]) -> None:
     click.echo()
     _show_starts(models)
     _show_figures(models)
-    for note in found["session"]["left_out"]:
+    for note in record["session"]["left_out"]:
         click.echo(note)
-    for note in found["session"]["disturbed"]:
+    for note in record["session"]["disturbed"]:
         click.secho("disturbed: ", fg="yellow", nl=False)
         click.echo(note)
     for model in models:
@@ -188,28 +195,25 @@ def show(found: Mapping[str, Any]) -> None:
             click.echo(f"{model['name']}, {name}: {model['quality']['reason']}")
 
 
-def _measured_on(found: Mapping[str, Any]) -> str:
+def _measured_on(record: Mapping[str, Any]) -> str:
     """Return one line on the machine, the runtime and the rounds."""
-    models, target = found["models"], found["target"]
+    models, target = record["models"], record["target"]
     runtime = next((m["runtime"] for m in models if m["input"]), models[0]["runtime"])
-    options, parts = runtime["options"], [found["environment"]["cpu"]]
+    options, parts = runtime["options"], [record["environment"]["cpu"]]
     if target["name"] != "host":
         parts = [f"{target['name']} ({target['mode']})", *parts]
     if options["module"] is None:
-        return f"{target['name']}: {target['mode']}, nothing is run"
+        return f"{target['name']}: {target['mode']}; no model is run"
     kernels = f":{options['kernels']}" if options["kernels"] else ""
     threads, rounds = options["threads"], len({turn["index"] for m in models for turn in m["rounds"]})
     parts.append(f"{runtime['name']}{kernels} {runtime['version']}, {threads} thread{'s' * (threads != 1)}")
     if rounds:
-        parts.append(f"{rounds} round{'s' * (rounds != 1)} ({found['session']['stopped']})")
+        parts.append(f"{rounds} round{'s' * (rounds != 1)} ({record['session']['stopped']})")
     return f"{'; '.join(parts)}; batch 1, 95 % intervals"
 
 
 def _show_starts(models: Sequence[Mapping[str, Any]]) -> None:
-    """Print cold starts, memory, and what the test between models says.
-
-    'sees %': the smallest difference that this run would have found in four of five tries.
-    """
+    """Print cold start times, memory, and the verdict of the test against the reference."""
     timed = [model for model in models if model["cold_start_ns"] is not None]
     if not timed:
         return
@@ -227,9 +231,9 @@ def _show_starts(models: Sequence[Mapping[str, Any]]) -> None:
                 f"{100 * test['smallest_difference']:.1f}" if test and test["smallest_difference"] else "",
             ]
         )
-    headers = ["model", "cold ms", "load", "first", "peak MB", "uJ", "latency", "sees %"]
-    render.table(rows, headers=headers, right=("cold ms", "load", "first", "peak MB", "uJ", "sees %"))
-    click.echo()
+    headers = ["model", "cold start", "load", "first run", "peak MB", "uJ", "latency", "MDE %"]
+    render.table(rows, headers=headers, right=("cold start", "load", "first run", "peak MB", "uJ", "MDE %"))
+    click.echo("cold start, load and first run in ms; MDE: minimum detectable effect on latency at 80 % power\n")
 
 
 def _verdict(test: Mapping[str, Any]) -> str:
@@ -238,7 +242,7 @@ def _verdict(test: Mapping[str, Any]) -> str:
 
 
 def _show_figures(models: Sequence[Mapping[str, Any]]) -> None:
-    """Print what the target and the runtime tell beside times."""
+    """Print what the target and the runtime report beside times."""
     rows = [
         [model["name"], figure["name"], _plain(figure["value"]), figure["mode"], figure["reason"] or ""]
         for model in models
@@ -251,7 +255,7 @@ def _show_figures(models: Sequence[Mapping[str, Any]]) -> None:
         if isinstance(value, int) and not isinstance(value, bool)
     ]
     if rows:
-        headers = ["model", "figure", "value", "is", "why not"]
+        headers = ["model", "metric", "value", "mode", "reason"]
         render.table(rows, headers=headers, right=("value",), widths=[None, None, None, None, 40])
         click.echo()
 
@@ -282,11 +286,11 @@ def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
     ]
 
 
-def _quality(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _quality(quality: Mapping[str, Any] | None) -> str:
+    if quality is None:
         return "-"
-    factor, form = (100, "{:.2f}") if found["unit"] == "%" else (1, "{:.4g}")
-    return _figure(found, factor, form, interval=found["low"] is not None)
+    factor, form = (100, "{:.2f}") if quality["unit"] == "%" else (1, "{:.4g}")
+    return _figure(quality, factor, form, interval=quality["low"] is not None)
 
 
 def _figure(estimate: Mapping[str, Any], factor: float, form: str, *, interval: bool = True) -> str:

@@ -12,14 +12,14 @@ from edgefm.cli.measured_now import measuring_arguments, measuring_options, refu
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.compare import ComparisonResult, ModelPair
+    from edgefm.comparison.comparison_result import ComparisonResult, ModelPair
 
 
 @click.command(
     epilog=exit_codes(
-        "B is nowhere worse than A beyond the margins",
-        "B is worse somewhere",
-        "something could not be compared, e.g. too few rounds; or bad input",
+        "B is not worse than A in any metric beyond the margins",
+        "B is worse than A in a metric",
+        "a metric could not be compared, e.g. too few rounds; or bad input",
     )
 )
 @click.argument("first", metavar="A")
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     type=float,
     default=0.0,
     metavar="PERCENT",
-    help="Accept this much more latency.  [default: 0]",
+    help="Latency increase that is accepted.  [default: 0]",
 )
 @click.option(
     "--margin-accuracy",
     type=float,
     default=0.0,
     metavar="POINTS",
-    help="Accept this loss; for a quality that is not a percentage, in its own unit.  [default: 0]",
+    help="Quality loss that is accepted, in the unit of the measure where that is not percent.  [default: 0]",
 )
 @click.option(
-    "--margin-size", type=float, default=0.0, metavar="PERCENT", help="Accept this much more size.  [default: 0]"
+    "--margin-size", type=float, default=0.0, metavar="PERCENT", help="Size increase that is accepted.  [default: 0]"
 )
-@click.option("--no-latency", is_flag=True, help="Compare sizes and quality alone.")
+@click.option("--no-latency", is_flag=True, help="Compare sizes and quality only.")
 @click.option("--force", is_flag=True, help="Compare latencies even if the environments differ.")
 @click.option(
     "--correction",
     type=click.Choice(["holm", "none"]),
     default="holm",
     show_default=True,
-    help="Several tests: limit any false alarm among them to 5 % (holm), or each test's (none).",
+    help="Multiple tests: Holm's correction keeps the family-wise error rate at 5 %.",
 )
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
@@ -69,22 +69,24 @@ def command(
     """Compare B with A, the baseline.
 
     A and B are runs (their newest benchmark), record.json files, or model files (.tflite; .onnx with --runtime
-    onnxruntime), which are measured now, side by side. Models of records are matched by name; RECORD::NAME means one of
-    them, so that RUN::float32 RUN::int8_w8a8 compares two of one run. Latencies of different machines, runtimes or
-    settings are not compared.
+    onnxruntime), which are measured now in interleaved rounds. Models of records are matched by name; RECORD::NAME
+    selects one, so RUN::float32 RUN::int8_w8a8 compares two models of one run. Latencies of different machines,
+    runtimes or settings are not compared.
     """
     from edgefm.comparison.subjects import is_model
     from edgefm.jobs.compare import compare
 
     files = [is_model(given) for given in (first, second)]
     if any(files) and not all(files):
-        raise click.UsageError("give two model files, or two runs or records: one of each was not measured together")
+        raise click.UsageError(
+            f"'{first}' and '{second}' are a model file and a record; give two model files, or two runs or records"
+        )
     if all(files) and model is not None:
-        raise click.UsageError("--model is for runs and records; two files are two models")
+        raise click.UsageError("--model applies to runs and records only; leave it out for two model files")
     if not any(files):
-        refuse_measuring_options(measuring, "runs and records are measured already")
+        refuse_measuring_options(measuring, "runs and records hold their measurements")
     with shown(True) as progress:
-        found = compare(
+        comparison = compare(
             first,
             second,
             model=model,
@@ -97,35 +99,37 @@ def command(
             **(measuring_arguments(measuring, progress) if all(files) else {}),
         )
     if as_json:
-        render.as_json(found.to_json())
+        render.as_json(comparison.to_json())
     else:
-        show(found)
-    return found.exit_code
+        show(comparison)
+    return comparison.exit_code
 
 
-def show(found: ComparisonResult) -> None:
-    """Print a comparison: what differs, a table of verdicts, the sentences, and what follows."""
+def show(comparison: ComparisonResult) -> None:
+    """Print a comparison: differing environments, a table of verdicts, a sentence on each metric, the conclusion."""
     from edgefm.comparison import verdicts
 
-    click.echo(f"A: {found.first}\nB: {found.second}")
-    if found.differences:
-        told = "compared although" if found.forced else "latencies are not compared, because"
-        click.secho(f"\n{told} the environments differ:", fg="yellow")
-        for one in found.differences:
-            click.echo(f"  {one.what}: A {one.first}, B {one.second}. {one.remedy}")
-        if not found.forced:
-            click.echo("  Or compare the rest with --no-latency, or everything with --force.")
+    click.echo(f"A: {comparison.first}\nB: {comparison.second}")
+    if comparison.differences:
+        handling = "compared (--force)" if comparison.forced else "not compared"
+        click.secho(f"\nlatencies are {handling}; the environments differ:", fg="yellow")
+        for difference in comparison.differences:
+            click.echo(f"  {difference.what}: A {difference.first}, B {difference.second}. {difference.remedy}")
+        if not comparison.forced:
+            click.echo("  Or leave out latency with --no-latency, or compare it anyway with --force.")
     click.echo()
-    rows = [row for pair in found.pairs for row in _rows(pair)]
-    render.table(rows, headers=["model", "what", "A", "B", "B is"], right=("A", "B"))
-    for pair in found.pairs:
+    rows = [row for pair in comparison.pairs for row in _rows(pair)]
+    render.table(rows, headers=["model", "metric", "A", "B", "B vs A"], right=("A", "B"))
+    for pair in comparison.pairs:
         click.echo(f"\n{_title(pair)}: {pair.judgement}")
         for aspect in pair.aspects:
-            click.echo(f"  {verdicts.sentence(aspect, tests=found.tests)}")
+            click.echo(f"  {verdicts.sentence(aspect, tests=comparison.tests)}")
     click.echo()
-    for note in found.notes:
+    for note in comparison.notes:
         click.echo(f"note: {note}")
-    click.secho(verdicts.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)
+    click.secho(
+        verdicts.conclusion(comparison), fg={0: "green", 1: "red"}.get(comparison.exit_code, "yellow"), bold=True
+    )
 
 
 def _title(pair: ModelPair) -> str:
@@ -140,10 +144,10 @@ def _rows(pair: ModelPair) -> list[list[str]]:
     return [
         [
             _title(pair) if place == 0 else "",
-            one.name,
-            aspects.figure(one, one.first),
-            aspects.figure(one, one.second),
-            one.verdict,
+            aspect.name,
+            aspects.figure(aspect, aspect.first),
+            aspects.figure(aspect, aspect.second),
+            aspect.verdict,
         ]
-        for place, one in enumerate(pair.aspects)
+        for place, aspect in enumerate(pair.aspects)
     ]

@@ -12,7 +12,7 @@ import click
 from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
-    from edgefm.jobs.doctor import Finding
+    from edgefm.jobs.doctor.findings import Finding
 
 
 @click.command(epilog=exit_codes("the machine was examined, whatever is missing", failed="bad options"))
@@ -83,7 +83,7 @@ def _print_findings(title: str, findings: Sequence[Finding]) -> None:
 
 def _details(finding: Finding) -> list[str]:
     """Return what is known of a runtime beside its version, a line each."""
-    from edgefm.jobs.doctor import RuntimeFinding
+    from edgefm.jobs.doctor.findings import RuntimeFinding
 
     if not isinstance(finding, RuntimeFinding):
         return []

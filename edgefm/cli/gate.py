@@ -13,7 +13,7 @@ from edgefm.cli.measured_now import measuring_arguments, measuring_options, refu
 from edgefm.core.progress import shown
 
 if TYPE_CHECKING:
-    from edgefm.comparison.gate import GateResult
+    from edgefm.comparison.gate_result import GateResult
 
 _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checked": "yellow"}
 
@@ -27,10 +27,16 @@ _COLOURS = {"held": "green", "broken": "red", "undecided": "yellow", "not checke
 )
 @click.argument("what", nargs=-1, metavar="[RUN | record.json | FILES …]")
 @click.option(
-    "--budget", type=click.Path(path_type=Path), default=Path("budget.toml"), show_default=True, help="The limits."
+    "--budget",
+    type=click.Path(path_type=Path),
+    default=Path("budget.toml"),
+    show_default=True,
+    help="Budget file (TOML) with the limits.",
 )
-@click.option("--baseline", metavar="RECORD", default=None, help="Run or record that ratios and drops refer to.")
-@click.option("--force", is_flag=True, help="Accept a baseline of another machine or other settings.")
+@click.option(
+    "--baseline", metavar="RECORD", default=None, help="Run or record that p50_ratio and accuracy_drop refer to."
+)
+@click.option("--force", is_flag=True, help="Compare with a baseline of another machine or other settings anyway.")
 @click.option("--junit", type=click.Path(path_type=Path), default=None, help="Write JUnit XML, a test case per limit.")
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -43,27 +49,32 @@ def command(
     as_json: bool,
     **measuring: Any,
 ) -> int:
-    """Check that models keep the limits of a budget.
+    """Check models against the limits of a budget.
 
     The figures are those of RUN's newest benchmark (by default of the latest run), of a record, or of model files
-    (.tflite; .onnx with --runtime onnxruntime) that are measured now. A ratio refers to the model that the budget calls
-    its baseline, within one benchmark, or to a record of the same machine and settings.
+    (.tflite; .onnx with --runtime onnxruntime) that are measured now. Ratios refer to the model that the budget names
+    as baseline, within one benchmark, or to the --baseline record, of the same machine and settings.
     """
     from edgefm.comparison.subjects import is_model
     from edgefm.core.runs import RunDirectory
     from edgefm.jobs.gate import gate
 
     if baseline is not None and is_model(baseline):
-        raise click.UsageError("--baseline takes a record; give the file beside the others, and name it in the budget")
+        raise click.UsageError(
+            f"--baseline takes a run or record, not the model file '{baseline}'; "
+            "list the file with the others and name it as baseline in the budget"
+        )
     models = [is_model(given) for given in what]
     if any(models) and not all(models):
-        raise click.UsageError("give one run or record, or model files, not both")
+        raise click.UsageError(
+            "both a run or record and model files were given; give one run or record, or model files"
+        )
     if len(what) > 1 and not any(models):
-        raise click.UsageError("give one run or record, not several")
+        raise click.UsageError(f"{len(what)} runs or records were given; give one")
     if not any(models):
-        refuse_measuring_options(measuring, "a run or a record is measured already")
+        refuse_measuring_options(measuring, "a run or record holds its measurements")
     with shown(True) as progress:
-        found = gate(
+        result = gate(
             list(what) if any(models) else what[0] if what else RunDirectory.latest().path,
             budget,
             baseline=baseline,
@@ -72,34 +83,33 @@ def command(
             **(measuring_arguments(measuring, progress) if any(models) else {}),
         )
     if as_json:
-        render.as_json(found.to_json())
+        render.as_json(result.to_json())
     else:
-        show(found)
-    return found.exit_code
+        show(result)
+    return result.exit_code
 
 
-def show(found: GateResult) -> None:
-    """Print a table of the limits, the reasons, and what came of it."""
-    from edgefm.comparison import gate as limits
-    from edgefm.comparison import wording
+def show(result: GateResult) -> None:
+    """Print a table of the limits, the reasons, and the conclusion."""
+    from edgefm.comparison import gate_result, wording
 
-    click.echo(f"{found.record}{f', against {found.baseline}' if found.baseline else ''}\n")
+    click.echo(f"{result.record}{f', baseline {result.baseline}' if result.baseline else ''}\n")
     rows = [
         [
             check.model,
             check.key,
-            limits.number(check, check.value),
-            limits.interval(check),
-            limits.bound(check),
+            gate_result.number(check, check.value),
+            gate_result.interval(check),
+            gate_result.bound(check),
             click.style(check.state, fg=_COLOURS[check.state]),
         ]
-        for check in found.checks
+        for check in result.checks
     ]
-    render.table(rows, headers=["model", "limit", "is", "95 %", "allowed", "state"])
+    render.table(rows, headers=["model", "metric", "value", "95 % interval", "limit", "result"])
     click.echo()
-    for check in found.checks:
+    for check in result.checks:
         if check.reason:
             click.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
-    for note in found.notes:
+    for note in result.notes:
         click.echo(f"note: {note}")
-    click.secho(wording.conclusion(found), fg={0: "green", 1: "red"}.get(found.exit_code, "yellow"), bold=True)
+    click.secho(wording.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)

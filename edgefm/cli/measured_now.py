@@ -16,10 +16,12 @@ _OPTIONS = (
     click.option("--target", default=None, help="Model files: where to measure, see: edgefm doctor.  [default: host]"),
     click.option("--runtime", default=None, help="Model files: runtime, see: edgefm doctor.  [default: the target's]"),
     click.option("--threads", type=int, default=None, help="Model files: threads of the runtime.  [default: 1]"),
-    click.option("--rounds", type=int, default=None, help="Model files: least number of rounds.  [default: 15]"),
-    click.option("--rounds-at-most", type=int, default=None, help="Model files: greatest number.  [default: 45]"),
+    click.option("--rounds", type=int, default=None, help="Model files: minimum number of rounds.  [default: 15]"),
+    click.option(
+        "--rounds-at-most", type=int, default=None, help="Model files: maximum number of rounds.  [default: 45]"
+    ),
     click.option("--data-dir", type=_PATH, default=None, help="Model files: folder of the Fashion-MNIST files."),
-    click.option("--data", "where", metavar="DATA", help="Model files: as edgefm benchmark takes it."),
+    click.option("--data", "where", metavar="DATA", help="Model files: test data, see: edgefm benchmark --help."),
     click.option("--spec", type=_PATH, default=None, help="With --data: JSON that describes the TFRecord files."),
     click.option(
         "--task",
@@ -28,7 +30,10 @@ _OPTIONS = (
         help="With --data: task of the models.",
     ),
     click.option(
-        "--quality", metavar="NAME", default=None, help="Model files: accuracy, top5, auc, mse, module:function."
+        "--quality",
+        metavar="NAME",
+        default=None,
+        help="Model files: quality measure: accuracy, top5, auc, mse, or module:function.",
     ),
     click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line."),
     click.option(
@@ -55,7 +60,9 @@ def refuse_measuring_options(options: Mapping[str, Any], why: str) -> None:
         if value is not None and value is not False  # --mean 0 is given, too
     ]
     if given:
-        raise click.UsageError(f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for model files; {why}")
+        raise click.UsageError(
+            f"{', '.join(given)} {'applies' if len(given) == 1 else 'apply'} to model files only; {why}"
+        )
 
 
 def measuring_arguments(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -68,9 +75,9 @@ def measuring_arguments(options: Mapping[str, Any], progress: Progress) -> dict[
     from edgefm.jobs.benchmark import benchmark_protocol
 
     if options["latency_only"] and (options["where"] or options["quality"]):
-        raise click.UsageError("--latency-only measures no quality: leave out --data and --quality")
+        raise click.UsageError("--latency-only was given with --data or --quality; leave out one or the other")
     if options["where"] is None and options["labels"] is not None:
-        raise click.UsageError("--labels goes with --data")
+        raise click.UsageError("--labels needs --data")
     names = ("target", "runtime", "threads", "rounds", "rounds_at_most", "budget_seconds")
     given = {name: options.get(name) for name in names}
     protocol = benchmark_protocol(**{name: value for name, value in given.items() if value is not None})

@@ -1,4 +1,4 @@
-"""One aspect of two models compared: latency, quality, a size or another exact figure."""
+"""One aspect of two models compared: latency, a size or another exact figure, or a quality (`qualities`)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edgefm.comparison import quality_tests
 from edgefm.comparison.figures import DIRECTIONS, Better, configuration, unjudged
-from edgefm.comparison.subjects import Subject, figures_of, rounds_of
+from edgefm.comparison.subjects import figures_of, rounds_of
 from edgefm.statistics import pairing
-from edgefm.statistics.estimates import Estimate, difference_of_proportions, mcnemar, paired_difference
+from edgefm.statistics.estimates import Estimate
 from edgefm.statistics.round_comparison import (
     ALPHA,
     FASTER,
@@ -115,7 +114,7 @@ def latency(
     """
     mine, other = _p50(first), _p50(second)
     if refused is None and (mine is None or other is None):
-        refused = "the latency of one of them was not measured"
+        refused = "latency was not measured for both models"
     if refused is not None:
         return Aspect(name="latency", first=mine, second=other, verdict=NOT_COMPARED, reason=refused)
     compared = latency_comparison(first, second, paired=paired, margin=margin)
@@ -157,56 +156,6 @@ def _timed(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [turn for turn in row["rounds"] if turn["invoke_ns"] and not turn.get("refused", False)]
 
 
-def quality(first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any],
-            *, margin: float) -> Aspect | None:  # fmt: skip
-    """Return how the qualities of the answers compare, None where neither record holds one.
-
-    On the same images, with the predictions beside the records, the accuracies are compared image by image
-    (McNemar's exact test, Tango's interval). Else the intervals of both are joined as of independent samples
-    (Newcombe; of other measures Zou and Donner), which sees less.
-    """
-    mine, other = first_row["quality"], second_row["quality"]
-    if mine is None and other is None:
-        return None
-    name = (mine or other)["name"]
-    values = [aspect["value"] if aspect else None for aspect in (mine, other)]
-    missing = _incomparable(first, mine, second, other)
-    if missing is not None:
-        return Aspect(name=name, first=values[0], second=values[1], verdict=NOT_COMPARED, reason=missing)
-    details: dict[str, Any] = {"unit": mine["unit"], "higher_is_better": mine["higher_is_better"], "margin": margin}
-    shared = _paired_hits(first, first_row, second, second_row) if name == "accuracy" else None
-    difference: Estimate | None
-    p: float | None
-    if shared is not None:
-        lost, won, total = shared
-        difference, p = paired_difference(lost, won, total), mcnemar(lost, won)
-        method = "McNemar's exact test, Tango's interval, over the same images"
-        details |= {"only_first_right": lost, "only_second_right": won, "images": total}
-    elif name == "accuracy":
-        hits = [round(aspect["value"] * aspect["n"]) for aspect in (other, mine)]
-        difference = difference_of_proportions(hits[0], other["n"], hits[1], mine["n"])
-        p = quality_tests.two_proportions(hits[0], other["n"], hits[1], mine["n"])
-        method = "z test and Newcombe's interval, as of independent images"
-    elif (recorded := _recorded_difference(first, first_row, second, second_row)) is not None:
-        difference, p = recorded, quality_tests.p_of_interval(recorded)
-        method = "bootstrap interval of the difference over the same samples, p by its half-width"
-        details["samples"] = mine["n"]
-    else:
-        difference = quality_tests.joined(mine, other)
-        p = None if difference is None else quality_tests.p_of_interval(difference)
-        if difference is None:
-            return Aspect(
-                name=name, first=values[0], second=values[1], verdict=NOT_JUDGED, reason="there is no interval",
-                details=details,
-            )  # fmt: skip
-        method = "intervals joined as of independent samples (Zou and Donner 2008), p by the half-width"
-    aspect = Aspect(
-        name=name, first=values[0], second=values[1], verdict="", difference=difference, p=p, method=method,
-        details=details,
-    )  # fmt: skip
-    return replace(aspect, verdict=_of_quality(aspect, p))
-
-
 def exact(
     name: str,
     first: float,
@@ -242,7 +191,7 @@ def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin
         (a, mode, details), (b, other_mode, other_details) = mine[name], other[name]
         needs, other_needs = configuration(details), configuration(other_details)
         if (mode, needs) != (other_mode, other_needs):
-            reason = f"they depend on different things: {mode} {needs}, and {other_mode} {other_needs}"
+            reason = f"the configurations differ: {mode} {needs}, and {other_mode} {other_needs}"
             figures.append(Aspect(name=name, first=a, second=b, verdict=NOT_COMPARED, reason=reason))
         elif (why := unjudged(name, mine, other)) is not None:
             figures.append(Aspect(name=name, first=a, second=b, verdict=NOT_JUDGED, reason=why))
@@ -254,7 +203,7 @@ def exact_figures(first: Mapping[str, Any], second: Mapping[str, Any], *, margin
         figures.append(
             Aspect(
                 name="peak_memory_bytes", first=peaks[0], second=peaks[1], verdict=NOT_JUDGED,
-                reason="one peak is no basis for a comparison: peaks differ from process to process",
+                reason="peak memory varies between processes; one value of each is not enough to compare",
             )
         )  # fmt: skip
     return figures
@@ -267,7 +216,7 @@ def raised(aspect: Aspect, p: float) -> Aspect:
             return replace(aspect, p_raised=p)
         verdict = latency_verdict(aspect.difference, p, margin=float(aspect.details["margin"]))
         return replace(aspect, p_raised=p, verdict=_of_latency(verdict))
-    return replace(aspect, p_raised=p, verdict=_of_quality(aspect, p))
+    return replace(aspect, p_raised=p, verdict=quality_verdict(aspect, p))
 
 
 def beyond_margin(aspect: Aspect) -> bool:
@@ -298,7 +247,8 @@ def _of_latency(verdict: str) -> str:
     return {FASTER: BETTER, SLOWER: WORSE}.get(verdict, verdict)
 
 
-def _of_quality(aspect: Aspect, p: float | None) -> str:
+def quality_verdict(aspect: Aspect, p: float | None) -> str:
+    """Return the verdict on a quality by its difference, its margin and p."""
     difference, margin = aspect.difference, float(aspect.details["margin"])
     assert difference is not None
     if aspect.details.get("images") and aspect.details["only_first_right"] == aspect.details["only_second_right"] == 0:
@@ -313,51 +263,3 @@ def _of_quality(aspect: Aspect, p: float | None) -> str:
 def _p50(row: Mapping[str, Any]) -> float | None:
     latency = row["latency_ns"]
     return None if latency is None or not rounds_of(row) else latency["p50"]["value"]
-
-
-def _incomparable(
-    first: Subject, mine: Mapping[str, Any] | None, second: Subject, other: Mapping[str, Any] | None
-) -> str | None:
-    """Return why two qualities cannot be compared, or None."""
-    for subject, figure in ((first, mine), (second, other)):
-        if figure is None:
-            return f"{subject.name} holds none"
-        if figure["value"] is None:
-            return f"{subject.name}: {figure['reason']}"
-    assert mine is not None and other is not None
-    if mine["name"] != other["name"]:
-        return f"different measures: {mine['name']} and {other['name']}"
-    data, others = first.record["dataset"], second.record["dataset"]
-    for what in ("name", "task", "labels"):
-        if data[what] != others[what]:
-            return f"they were measured on different data: {data['name']} and {others['name']} differ in their {what}"
-    return None
-
-
-def _paired_hits(
-    first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any]
-) -> tuple[int, int, int] | None:
-    """Return images that only the first and only the second has right, and all; None where they cannot be paired."""
-    if first.record["dataset"]["sha256"] != second.record["dataset"]["sha256"]:
-        return None
-    mine, other = first.predictions(), second.predictions()
-    answers = mine.get(f"{first_row['name']}/predicted"), other.get(f"{second_row['name']}/predicted")
-    truth, others = mine.get("truth"), other.get("truth")
-    if answers[0] is None or answers[1] is None or truth is None or others is None:
-        return None
-    if not truth.shape == others.shape == answers[0].shape == answers[1].shape or (truth != others).any():
-        return None
-    right, other_right = answers[0] == truth, answers[1] == truth
-    return int((right & ~other_right).sum()), int((other_right & ~right).sum()), len(truth)
-
-
-def _recorded_difference(
-    first: Subject, first_row: Mapping[str, Any], second: Subject, second_row: Mapping[str, Any]
-) -> Estimate | None:
-    """Return the paired difference that a record holds of a model and its reference; None for other pairs."""
-    against = second_row["against_reference"]
-    if first.record is not second.record and (first.path is None or first.path != second.path):
-        return None
-    if against is None or against["reference"] != first_row["name"] or against["quality_difference"]["value"] is None:
-        return None
-    return Estimate(**against["quality_difference"])

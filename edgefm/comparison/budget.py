@@ -46,15 +46,15 @@ class Key:
 
 
 KEYS: dict[str, Key] = {
-    "accuracy": Key(what="accuracy on the test images, a share of 1", side="least", highest=1.0),
+    "accuracy": Key(what="accuracy on the test images, a fraction from 0 to 1", side="least", highest=1.0),
     "accuracy_drop": Key(
-        what="accuracy lost against the baseline, a share of 1", side="most", highest=1.0, baseline=True
+        what="accuracy lost relative to the baseline, a fraction from 0 to 1", side="most", highest=1.0, baseline=True
     ),
-    "quality": Key(what="the quality measure: at least, of an error at most", side="quality"),
+    "quality": Key(what="the quality measure: a minimum, or a maximum where lower is better", side="quality"),
     "size_bytes": Key(what="size of the file", side="most", unit="bytes", whole=True),
     "size_gzip_bytes": Key(what="size after gzip -9", side="most", unit="bytes", whole=True),
-    "p50_ratio": Key(what="median latency over the baseline's", side="most", baseline=True),
-    "p50_us": Key(what="median latency in microseconds: of one machine only", side="most", unit="us"),
+    "p50_ratio": Key(what="p50 latency divided by the baseline's", side="most", baseline=True),
+    "p50_us": Key(what="p50 latency in microseconds, valid on one machine only", side="most", unit="us"),
     "arena_bytes": Key(what="tensor arena", side="most", unit="bytes", whole=True),
     "peak_memory_bytes": Key(what="peak memory above the bare runtime's", side="most", unit="bytes", whole=True),
     "instructions": Key(what="instructions of one inference", side="most", whole=True),
@@ -103,9 +103,9 @@ def read(path: Path) -> GateBudget:
     except FileNotFoundError:
         raise BudgetError(f"no budget at {path}", hint=_example()) from None
     except UnicodeDecodeError as error:
-        raise BudgetError(f"{path} is no UTF-8 text: {error}", hint=_example()) from error
+        raise BudgetError(f"{path} is not UTF-8 text: {error}", hint=_example()) from error
     except tomllib.TOMLDecodeError as error:
-        raise BudgetError(f"{path} is no TOML: {error}", hint=_example()) from error
+        raise BudgetError(f"{path} is not valid TOML: {error}", hint=_example()) from error
     return parse(value, where=str(path))
 
 
@@ -121,12 +121,12 @@ def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
     for name in value:
         if name not in _TOP:
             # A limit that stands outside of a table is the commonest slip.
-            hint = 'Limits go below [models."NAME"].' if name in KEYS else f"Allowed: {', '.join(_TOP)}."
+            hint = 'Put limits below [models."NAME"].' if name in KEYS else f"Allowed: {', '.join(_TOP)}."
             raise _unknown(f"{where}: unknown key '{name}'", name, _TOP, hint)
     baseline, strict = value.get("baseline"), value.get("strict", False)
     if baseline is not None and (not isinstance(baseline, str) or not baseline):
         raise BudgetError(
-            f"{where}: baseline must be a model's name, not {baseline!r}", hint='E.g. baseline = "float32"'
+            f"{where}: baseline must be a model's name, not {baseline!r}", hint='For example: baseline = "float32"'
         )
     if not isinstance(strict, bool):
         raise BudgetError(f"{where}: strict must be true or false, not {strict!r}")
@@ -169,4 +169,4 @@ def _unknown(message: str, name: str, known: tuple[str, ...], hint: str) -> Budg
 
 
 def _example() -> str:
-    return 'A budget has tables such as: [models."int8_*"] with lines such as: accuracy = 0.92'
+    return 'Example: [models."int8_*"] on one line, accuracy = 0.92 on the next.'

@@ -8,7 +8,7 @@ from typing import Any
 
 # Of the protocol: what changes a latency. The number of rounds and the time budget change only how well it is known.
 _PROTOCOL = ("warmup_invokes", "round_seconds")
-_SAME_MACHINE = "Measure both on one machine: edgefm compare A.tflite B.tflite"
+_SAME_MACHINE = "Measure both on the same machine: edgefm compare A.tflite B.tflite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Di
     mine, other = first["environment"], second["environment"]
     candidates = [
         _difference("processor", mine["cpu"], other["cpu"], _SAME_MACHINE),
-        _difference("usable cores", mine["cores"], other["cores"], "Give both the same cores, e.g. with taskset."),
+        _difference("usable cores", mine["cores"], other["cores"], "Use the same cores for both, e.g. with taskset."),
         # Older records do not tell them.
         _difference("vector instructions", _features(mine), _features(other), _SAME_MACHINE)
         if "cpu_features" in mine and "cpu_features" in other
@@ -46,19 +46,19 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Di
             "frequency governor",
             _text(mine["governor"]),
             _text(other["governor"]),
-            "Set the same one for both, e.g. cpupower frequency-set -g performance.",
+            "Set the same governor for both, e.g. cpupower frequency-set -g performance.",
         ),
-        _difference("target", _target(first), _target(second), "Measure both on one target (--target)."),
+        _difference("target", _target(first), _target(second), "Measure both on the same target (--target)."),
         _difference(
-            "fresh process for each round",
+            "new process for each round",
             _fresh(first),
             _fresh(second),
-            "An older edgefm measured one of them: measure it again.",
+            "One was measured by an older edgefm: measure it again.",
         ),
     ]
     for name in _PROTOCOL:
         a, b = (value["protocol"]["params"].get(name) for value in (first, second))
-        candidates.append(_difference(f"protocol's {name}", a, b, "Measure both by one protocol."))
+        candidates.append(_difference(f"protocol {name}", a, b, "Measure both with the same protocol."))
     return tuple(difference for difference in candidates if difference is not None)
 
 
@@ -67,9 +67,14 @@ def row_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tupl
     mine, other = first["runtime"], second["runtime"]
     options, others = mine["options"], other["options"]
     candidates = [
-        _difference("runtime", mine["name"], other["name"], "Measure both with one runtime (--runtime)."),
-        _difference("runtime's version", mine["version"], other["version"], "Install one version for both."),
-        _difference("kernels", options.get("kernels"), others.get("kernels"), "Measure both with one kernel set."),
+        _difference("runtime", mine["name"], other["name"], "Measure both with the same --runtime."),
+        _difference("runtime version", mine["version"], other["version"], "Use the same version for both."),
+        _difference(
+            "kernels",
+            options.get("kernels"),
+            others.get("kernels"),
+            "Measure both with the same kernel set (--runtime NAME:KERNELS).",
+        ),
         _difference("threads", options.get("threads"), others.get("threads"), "Measure both with the same --threads."),
     ]
     return tuple(difference for difference in candidates if difference is not None)

@@ -76,5 +76,5 @@ def unjudged(name: str, first: Figures, second: Figures) -> str | None:
       second: of the second.
     """
     if name in _OF_THE_NPU and _SHARE in first and _SHARE in second and first[_SHARE][0] != second[_SHARE][0]:
-        return "it is of the part on the accelerator, which is another part of each"
+        return "it covers the operators on the accelerator, whose share differs between the models"
     return None

@@ -4,124 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgefm.comparison import aspects, differences
 from edgefm.comparison.budget import KEYS, GateBudget, Limit
+from edgefm.comparison.gate_result import BROKEN, HELD, UNCHECKED, UNDECIDED, GateResult, LimitCheck
+from edgefm.comparison.qualities import compare_quality
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
-from edgefm.core import html
 from edgefm.statistics.estimates import Estimate
 from edgefm.statistics.round_comparison import TOO_FEW
-
-KIND = "gate"
-SCHEMA_VERSION = 1
-HELD, BROKEN, UNDECIDED, UNCHECKED = "held", "broken", "undecided", "not checked"
-STATES = (HELD, BROKEN, UNDECIDED, UNCHECKED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitCheck:
-    """One limit, held against one model.
-
-    Attributes:
-      model: name of the row, or the pattern where no row matches.
-      key: of the limit.
-      limit: its value.
-      state: one of `STATES`.
-      value: the figure; None where it could not be had.
-      low: where its 95 % interval begins; None for figures that no chance is in.
-      high: where it ends.
-      reason: what makes it undecided or unchecked, or what else to know.
-    """
-
-    model: str
-    key: str
-    limit: float
-    state: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the check as a JSON object."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateResult:
-    """What came of a budget.
-
-    Attributes:
-      record: name of the record as it was given.
-      baseline: what ratios and drops refer to, or None.
-      checks: in the order of the budget, and of the rows.
-      notes: what else a reader should know.
-    """
-
-    record: str
-    baseline: str | None
-    checks: tuple[LimitCheck, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """1: a limit is broken; 2: none is, but some could not be checked; 0: all held or are undecided."""
-        states = {check.state for check in self.checks}
-        return 1 if BROKEN in states else 2 if UNCHECKED in states else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        return {
-            "kind": KIND,
-            "schema_version": SCHEMA_VERSION,
-            "record": self.record,
-            "baseline": self.baseline,
-            "exit_code": self.exit_code,
-            "notes": list(self.notes),
-            "checks": [check.to_json() for check in self.checks],
-        }
-
-    @property
-    def held(self) -> bool:
-        """Whether no limit is broken and every one could be checked."""
-        return self.exit_code == 0
-
-    def _repr_html_(self) -> str:
-        rows = [
-            [check.model, check.key, number(check, check.value), interval(check), bound(check), check.state]
-            for check in self.checks
-        ]
-        caption = f"{self.record}{f', against {self.baseline}' if self.baseline else ''}"
-        lines = [f"{check.model}, {check.key}: {check.reason}" for check in self.checks if check.reason]
-        headers = ["model", "limit", "is", "95 %", "allowed", "state"]
-        return html.table(rows, headers, caption=caption) + "".join(map(html.paragraph, (*lines, *self.notes)))
-
-
-def bound(check: LimitCheck) -> str:
-    """Return a limit as it is read: 'at most 460,000 bytes'."""
-    word = {"least": "at least", "most": "at most", "quality": "limit"}[KEYS[check.key].side]
-    return f"{word} {number(check, check.limit)}"
-
-
-def number(check: LimitCheck, value: float | None) -> str:
-    """Return a figure of a check with its unit, '-' for none."""
-    if value is None:
-        return "-"
-    key = KEYS[check.key]
-    if key.whole:
-        return f"{value:,.0f}{' ' * bool(key.unit)}{key.unit}"
-    if check.key in ("accuracy", "accuracy_drop"):
-        return f"{100 * value:.2f} %" if check.key == "accuracy" else f"{100 * value:.2f} points"
-    return f"{value:,.4g}{' ' * bool(key.unit)}{key.unit}"
-
-
-def interval(check: LimitCheck) -> str:
-    """Return the interval of a check's figure, '' where it has none."""
-    if check.low is None or check.high is None:
-        return ""
-    return f"{number(check, check.low)} to {number(check, check.high)}"
 
 
 def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = None, force: bool = False) -> GateResult:
@@ -140,9 +31,7 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
     """
     notes: list[str] = []
     if baseline is not None and budget.baseline is not None:
-        notes.append(
-            f"the baseline record {baseline.name} takes the place of the budget's baseline '{budget.baseline}'"
-        )
+        notes.append(f"the baseline record {baseline.name} replaces the budget's baseline '{budget.baseline}'")
     between = () if baseline is None else differences.differences(baseline.record, subject.record)
     checks: list[LimitCheck] = []
     for limit in budget.limits:
@@ -157,10 +46,10 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
             # A ratio of the baseline to itself is 1, whatever the model.
             others = [row for row in rows if row["name"] != budget.baseline]
             if rows and not others:
-                reason = f"{budget.baseline} is the baseline itself: a {limit.key} needs another model"
+                reason = f"{budget.baseline} is the baseline itself; {limit.key} needs another model"
                 checks.append(_unchecked(rows[0], limit, reason))
             elif len(others) < len(rows):
-                notes.append(f"{limit.key} of '{limit.models}' is not held against {budget.baseline}, the baseline")
+                notes.append(f"{limit.key} of '{limit.models}' is not checked for {budget.baseline}, the baseline")
             rows = others
         for row in rows:
             if row["status"] != "ok":
@@ -171,10 +60,10 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
                 verdict = _alone(row, limit, strict=budget.strict)
             checks.append(verdict)
     if any(check.key == "p50_us" for check in checks):
-        notes.append("p50_us holds for one machine only; p50_ratio can be compared between machines")
+        notes.append("p50_us holds on one machine only; p50_ratio is comparable between machines")
     if force:
         notes += [
-            f"forced: the baseline's {difference.what} is {difference.first}, here {difference.second}"
+            f"compared with --force: {difference.what} of the baseline is {difference.first}, here {difference.second}"
             for difference in between
         ]
     session: Mapping[str, Any] = subject.record.get("session", {})
@@ -206,18 +95,18 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
     if key == "quality":
         figure = row["quality"] or {
             "value": None,
-            "reason": "the record holds no quality: it was measured without data",
+            "reason": "no quality in the record: it was measured without data",
         }
         return _quality(row, limit, figure, higher_is_better=figure.get("higher_is_better", True))
     if key == "p50_us":
         latency = row["latency_ns"]
         if latency is None or latency["p50"]["value"] is None:
-            return _unchecked(row, limit, "its latency was not measured")
+            return _unchecked(row, limit, "latency was not measured")
         us = Estimate(*(latency["p50"][name] / 1e3 for name in ("value", "low", "high")))
         return _by_interval(row, limit, us, strict=strict, few=len(rounds_of(row)) < 2)
     if key == "peak_memory_bytes":
         if row["memory"] is None:
-            return _unchecked(row, limit, "its memory was not measured")
+            return _unchecked(row, limit, "memory was not measured")
         return _exact(row, limit, float(row["memory"]["above_bare_bytes"]))
     figures = figures_of(row)
     if key not in figures:
@@ -226,7 +115,7 @@ def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
             None,
         )
         return _unchecked(
-            row, limit, reason or f"the record holds no {key}: measure with a runtime or target that reports it"
+            row, limit, reason or f"no {key} in the record: measure with a runtime or target that reports it"
         )
     value, mode, _ = figures[key]
     return _exact(row, limit, value, reason=None if mode == "measured" else mode)
@@ -246,9 +135,7 @@ def _against_baseline(
     other = baseline or subject
     if baseline is None:
         if budget.baseline is None:
-            return _unchecked(
-                row, limit, 'no baseline: write baseline = "NAME" into the budget, or give --baseline RECORD'
-            )
+            return _unchecked(row, limit, 'no baseline: set baseline = "NAME" in the budget, or give --baseline RECORD')
         named = budget.baseline
         base = next((item for item in subject.record["models"] if item["name"] == named), None)
     else:
@@ -263,19 +150,17 @@ def _against_baseline(
         data, others = (item.record["dataset"] for item in (subject, other))
         if data is not None and others is not None and data["sha256"] != others["sha256"]:
             return _unchecked(row, limit, f"the baseline {named} was measured on other images")
-        aspect = aspects.quality(other, base, subject, row, margin=0.0)
+        aspect = compare_quality(other, base, subject, row, margin=0.0)
         if aspect is None or aspect.name != "accuracy" or aspect.difference is None:
             why = "accuracy was not measured" if aspect is None or aspect.reason is None else aspect.reason
             return _unchecked(row, limit, why)
         return _exact(row, limit, -aspect.difference.value, low=-aspect.difference.high, high=-aspect.difference.low)
     if not rounds_of(row) or not rounds_of(base):
-        return _unchecked(row, limit, "the latency of one of them was not measured")
+        return _unchecked(row, limit, "latency was not measured for the model and the baseline")
     if baseline is not None and not force:
         what = [item.what for item in (*between, *differences.row_differences(base, row))]
         if what:
-            return _unchecked(
-                row, limit, f"the baseline was measured differently: {', '.join(what)} (--force compares anyway)"
-            )
+            return _unchecked(row, limit, f"the baseline differs in {', '.join(what)} (--force compares anyway)")
     compared = aspects.latency_comparison(base, row, paired=baseline is None)
     return _by_interval(row, limit, compared.round_ratio, strict=budget.strict, few=compared.verdict == TOO_FEW)
 
@@ -288,28 +173,21 @@ def _exact(
     low: float | None = None,
     high: float | None = None,
     reason: str | None = None,
+    higher_is_better: bool = False,
 ) -> LimitCheck:
     # 0.91 - 0.90 is 0.010000000000000009: no limit of 0.01 is broken by that.
-    state = HELD if value <= limit.value + 1e-12 else BROKEN
+    within = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
+    state = HELD if within else BROKEN
     return LimitCheck(
         model=row["name"], key=limit.key, limit=limit.value, state=state, value=value, low=low, high=high, reason=reason
     )
 
 
 def _quality(row: Mapping[str, Any], limit: Limit, quality: Mapping[str, Any], *, higher_is_better: bool) -> LimitCheck:
-    value = quality["value"]
-    if value is None:
+    if quality["value"] is None:
         return _unchecked(row, limit, str(quality["reason"]))
-    within = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
-    return LimitCheck(
-        model=row["name"],
-        key=limit.key,
-        limit=limit.value,
-        state=HELD if within else BROKEN,
-        value=value,
-        low=quality.get("low"),
-        high=quality.get("high"),
-    )
+    low, high = quality.get("low"), quality.get("high")
+    return _exact(row, limit, quality["value"], low=low, high=high, higher_is_better=higher_is_better)
 
 
 def _by_interval(row: Mapping[str, Any], limit: Limit, estimate: Estimate, *, strict: bool, few: bool) -> LimitCheck:
@@ -320,8 +198,8 @@ def _by_interval(row: Mapping[str, Any], limit: Limit, estimate: Estimate, *, st
         state = BROKEN
     else:
         state = BROKEN if strict else UNDECIDED
-        reason = "too few rounds" if few else "its interval reaches across the limit"
-        reason += ", and the budget is strict" if strict else ""
+        reason = "too few rounds" if few else "the 95 % interval includes the limit"
+        reason += "; the budget is strict" if strict else ""
     return LimitCheck(
         model=row["name"],
         key=limit.key,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from edgefm.comparison.gate import BROKEN, UNCHECKED, UNDECIDED, GateResult, LimitCheck, bound
+from edgefm.comparison.gate_result import BROKEN, UNCHECKED, UNDECIDED, GateResult, LimitCheck, bound
 from edgefm.comparison.wording import sentence
 from edgefm.core import artefacts
 

@@ -98,9 +98,9 @@ def open_subject(text: str) -> Subject:
         elif (path / record.FILE_NAME).exists():
             path = path / record.FILE_NAME
         else:
-            raise RunError(f"{path} is no run, and holds no {record.FILE_NAME}", hint=_HINT)
+            raise RunError(f"{path} is not a run and has no {record.FILE_NAME}", hint=_HINT)
     elif not path.exists():
-        raise RunError(f"there is nothing at {path}", hint=_HINT)
+        raise RunError(f"{path} does not exist", hint=_HINT)
     return Subject(name=text, record=record.read(path), path=path, model=model)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect, figure
-from edgefm.comparison.compare import ComparisonResult
+from edgefm.comparison.comparison_result import ComparisonResult
 
 
 def sentence(aspect: Aspect, *, tests: int = 1) -> str:
@@ -16,7 +16,7 @@ def sentence(aspect: Aspect, *, tests: int = 1) -> str:
     """
     name = aspects.title(aspect)
     if aspect.verdict == aspects.NOT_COMPARED:
-        return f"{name}: not compared, because {aspect.reason}"
+        return f"{name}: not compared: {aspect.reason}"
     if aspect.verdict == aspects.NOT_JUDGED:
         return (
             f"{name}: {figure(aspect, aspect.first)} and {figure(aspect, aspect.second)}, not judged: {aspect.reason}"
@@ -50,8 +50,8 @@ def conclusion(comparison: ComparisonResult) -> str:
         names = ", ".join(
             pair.second if aspect is None else f"{aspect.name} of {pair.second}" for pair, aspect in missing
         )
-        return f"B is not worse than A{margins} as far as it could be compared; not compared: {names}"
-    return f"B is nowhere worse than A{margins}"
+        return f"B is not worse than A in any compared metric{margins}; not compared: {names}"
+    return f"B is not worse than A in any metric{margins}"
 
 
 def _within_margin(aspect: Aspect) -> bool:
@@ -65,10 +65,10 @@ def _latency(aspect: Aspect, tests: int) -> str:
     rounds = details["rounds"]
     count = f"{rounds[0]}" if rounds[0] == rounds[1] else f"{rounds[0]} and {rounds[1]}"
     between = f"ratio {difference.value:.4f} ({difference.low:.4f} to {difference.high:.4f})"
-    sees = details["smallest_difference"]
-    power = "" if sees is None else f"; a difference of {sees:.1%} would be found in 4 of 5 such runs"
+    detectable = details["smallest_difference"]
+    power = "" if detectable is None else f"; minimum detectable effect {detectable:.1%} at 80 % power"
     if aspect.verdict == aspects.TOO_FEW:
-        return f"latency: {a} and {b}, {between}; {count} rounds are too few to compare them: take 6 or more"
+        return f"latency: {a} and {b}, {between}; {count} rounds are too few to compare: take 6 or more (--rounds)"
     numbers = f"{a} and {b}, {between}, {_p(aspect, tests)}, {count} rounds{power}"
     if aspect.verdict == aspects.EQUIVALENT:
         return f"latency: equivalent within {details['margin']:.1%}: {numbers}"
@@ -84,7 +84,7 @@ def _quality(aspect: Aspect, name: str, tests: int) -> str:
     assert difference is not None
     a, b = (figure(aspect, value) for value in (aspect.first, aspect.second))
     if aspect.verdict == aspects.SAME:
-        return f"{name}: the same, right on the same {details['images']:,} images' answers: {a}"
+        return f"{name}: the same, {a}, with the same images right of {details['images']:,}"
     scale, unit = (100, " points") if details["unit"] == "%" else (1, "")
     form = "+.2f" if details["unit"] == "%" else "+.4g"
     between = (
@@ -92,7 +92,9 @@ def _quality(aspect: Aspect, name: str, tests: int) -> str:
         f"({scale * difference.low:{form}} to {scale * difference.high:{form}}){_p(aspect, tests, before=', ')}"
     )
     images = (
-        f", {details['only_first_right']} lost and {details['only_second_right']} won" if "images" in details else ""
+        f", {details['only_first_right']} images right in A only, {details['only_second_right']} in B only"
+        if "images" in details
+        else ""
     )
     independent = "" if "images" in details or "samples" in details else f"; {aspect.method}"
     numbers = f"{a} and {b}, {between}{images}{independent}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgefm.comparison.gate import BROKEN, HELD, UNCHECKED, GateResult, LimitCheck, bound, interval, number
+from edgefm.comparison.gate_result import BROKEN, HELD, UNCHECKED, GateResult, LimitCheck, bound, interval, number
 
 
 def sentence(check: LimitCheck) -> str:

@@ -27,7 +27,7 @@ def function_named(where: str) -> Callable[..., Any]:
         except Exception as error:  # whatever the user's module raises
             raise DataError(
                 f"the module '{module_name}' of {where} cannot be imported: {type(error).__name__}: {error}",
-                hint=f"It is looked for in the working folder and where Python finds modules: {module_name}.py here?",
+                hint=f"It is looked for in the working folder, then on Python's path. Is there a {module_name}.py?",
             ) from error
     for attribute in attributes.split("."):
         if not hasattr(value, attribute):

@@ -1,6 +1,8 @@
 """Plug-ins: modules that other packages offer through a group of entry points, beside edgefm's own.
 
-Listing them imports none. A name of edgefm's own is not taken over; of two packages with one name the first keeps it.
+An entry point names the module: `name = "package.module"`. One written `package.module:attribute` names the same
+module; the attribute is not looked at. Listing plug-ins imports none. A name of edgefm's own is not taken over; of two
+packages with one name the first keeps it.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def _with_holders(group: str, own: Iterable[str]) -> list[tuple[Plugin, str]]:
     for point in entry_points(group=group):
         package = point.dist.name if point.dist is not None else ""
         version = point.dist.version if point.dist is not None else ""
-        plugin = Plugin(name=point.name, module=point.value, package=package, version=version)
+        plugin = Plugin(name=point.name, module=point.module, package=package, version=version)
         pairs.append((plugin, holders.get(point.name, "")))
-        holders.setdefault(point.name, f"that of {package or point.value}")
+        holders.setdefault(point.name, f"that of {package or point.module}")
     return pairs

@@ -15,7 +15,6 @@ manifest is not done twice.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,13 +25,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, manifest
 from edgefm.core.artefacts import Artefact
 from edgefm.core.errors import RunError
 
-SCHEMA_VERSION = 1
 DEFAULT_ROOT = Path("runs")
-_MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _PARTIAL = ".partial"
 
@@ -113,7 +110,7 @@ class RunDirectory:
                 run.path.mkdir(parents=True)
             except FileExistsError:
                 continue
-            run._write([], created=now())
+            manifest.write(run.path, [], created=now())
             return run
         raise RunError(f"could not find a free name for a run in {root}")
 
@@ -122,9 +119,9 @@ class RunDirectory:
         """Create an empty run at `path`, which must not exist yet or be an empty folder."""
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise RunError(f"{path} is not empty and holds no run", hint="Give a new folder, or remove this one.")
+            raise RunError(f"{path} is not empty, and it is not a run", hint="Give a new folder, or remove this one.")
         run = cls(path)
-        run._write([], created=now())
+        manifest.write(run.path, [], created=now())
         return run
 
     @classmethod
@@ -137,13 +134,13 @@ class RunDirectory:
         if not path.is_dir():
             raise RunError(f"no run at {path}", hint="Start one with: edgefm train")
         run = cls(path)
-        run._read()
+        manifest.read(run.path)
         return run
 
     @classmethod
     def latest(cls, root: Path = DEFAULT_ROOT) -> RunDirectory:
         """Return the run below `root` whose manifest changed last."""
-        manifests = sorted(root.glob(f"*/{_MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
+        manifests = sorted(root.glob(f"*/{manifest.FILE_NAME}"), key=lambda path: path.stat().st_mtime_ns)
         if not manifests:
             raise RunError(f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder.")
         return cls.open(manifests[-1].parent)
@@ -151,11 +148,11 @@ class RunDirectory:
     @property
     def created(self) -> str:
         """UTC time at which the run was created, ISO 8601."""
-        return str(self._read()["created"])
+        return str(manifest.read(self.path)["created"])
 
     def steps(self) -> tuple[Step, ...]:
         """Return the finished steps, oldest first."""
-        return tuple(Step.from_json(step) for step in self._read()["steps"])
+        return tuple(Step.from_json(step) for step in manifest.read(self.path)["steps"])
 
     def last(self, kind: str) -> Step | None:
         """Return the newest finished step of a kind, or None."""
@@ -276,8 +273,8 @@ class RunDirectory:
             summary=summary,
             outputs=tuple(artefacts.describe(path, root=self.path, produced_by=name) for path in files),
         )
-        manifest = self._read()
-        self._write([*manifest["steps"], step.to_json()], created=manifest["created"])
+        content = manifest.read(self.path)
+        manifest.write(self.path, [*content["steps"], step.to_json()], created=content["created"])
         return step
 
     def _recover(self) -> None:
@@ -290,32 +287,6 @@ class RunDirectory:
     def _intact(self, output: Artefact) -> bool:
         path = self.path / output.path
         return path.is_file() and artefacts.sha256_file(path) == output.sha256
-
-    def _read(self) -> dict[str, Any]:
-        path = self.path / _MANIFEST
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            version = manifest["schema_version"]
-        except FileNotFoundError:
-            raise RunError(
-                f"{self.path} is not a run: it has no {_MANIFEST}",
-                hint="Give a folder that edgefm train wrote.",
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"the manifest {path} is damaged ({error})", hint="Restore it, or train into a new run."
-            ) from error
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
-            raise RunError(
-                f"run {self.path} has schema version {version}; this edgefm reads up to {SCHEMA_VERSION}",
-                hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
-            )
-        return manifest
-
-    def _write(self, steps: list[dict[str, Any]], *, created: str) -> None:
-        artefacts.write_json(
-            self.path / _MANIFEST, {"schema_version": SCHEMA_VERSION, "created": created, "steps": steps}
-        )
 
 
 def now() -> str:

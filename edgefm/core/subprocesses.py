@@ -1,7 +1,12 @@
-"""Commands that run to their end: with a limit of time and of output, and errors that name the command."""
+"""Commands that run to their end: with a limit of time and of output, and errors that name the command.
+
+A command gets a session of its own, so that whatever it has started itself is killed along with it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -77,10 +82,12 @@ def run(
     silent: bool = False,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    own_session: bool = False,
     before: Callable[[], None] | None = None,
 ) -> CommandResult:
     """Run a command to its end and return what came of it; its exit status is the caller's to judge.
+
+    One that is stopped, by a limit or by Ctrl-C, is killed with the processes that it started. What a command that
+    ended by itself leaves behind goes on: a server, say.
 
     Args:
       command: program and arguments.
@@ -92,7 +99,6 @@ def run(
       silent: what it writes goes nowhere; for one that leaves a process behind, which would hold its pipes.
       cwd: its working folder; None takes this process's.
       environment: all of its variables; None takes this process's.
-      own_session: Ctrl-C in the terminal does not reach it.
       before: runs in the new process before the program does (see `subprocess.Popen`'s `preexec_fn`).
     Raises:
       NotStartedError: there is no such program, or it may not be run.
@@ -116,33 +122,48 @@ def run(
                 stderr=subprocess.STDOUT if merged else sink,
                 cwd=cwd,
                 env=environment,
-                start_new_session=own_session,
+                start_new_session=True,
                 preexec_fn=before,
             )
         except OSError as error:
             raise NotStartedError(
-                f"{command[0]} cannot be run: {error.strerror or error}", hint="Is it there, and a program?"
+                f"{command[0]} cannot be run: {error.strerror or error}", hint="Check that it exists and is a program."
             ) from error
         with process:
-            written, errors = (
-                _Reader(pipe, most_bytes=most_bytes, full=process.kill) for pipe in (process.stdout, process.stderr)
-            )
+            stop = functools.partial(_kill, process)
+            readers: list[_Reader] = []
             try:
-                for reader in (written, errors):
+                for pipe in (process.stdout, process.stderr):
+                    readers.append(_Reader(pipe, most_bytes=most_bytes, full=stop))
+                for reader in readers:
                     reader.join(max(0.0, until - time.monotonic()))
+                late = any(reader.is_alive() for reader in readers)
+                if late:
+                    stop()
                 code = process.wait(max(0.0, until - time.monotonic()))
-                late = written.is_alive() or errors.is_alive()
             except subprocess.TimeoutExpired:
                 late = True
             finally:
-                process.kill()
-                for reader in (written, errors):
+                stop()
+                for reader in readers:
                     reader.left = reader.is_alive()
     if late:
         raise TimeLimitError(f"{name} did not end within {seconds:g} s, and was killed")
+    written, errors = readers
     if written.overflowed or errors.overflowed:
         raise OutputLimitError(f"{name} wrote more than {most_bytes:,} bytes, and was killed")
     return CommandResult(code=code, raw=bytes(written.content), raw_errors=bytes(errors.content))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that was not waited for, and those of its session that are still in its group."""
+    if process.returncode is not None:
+        return  # the number may be that of another group by now
+    if not hasattr(os, "killpg"):  # Windows
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS forbids it where all have ended
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def signal_name(number: int) -> str:

@@ -29,7 +29,7 @@ class AgreementResult:
       document: the content of agreement.json, see edgefm/schemas/agreement-1.schema.json.
     """
 
-    document: Mapping[str, Any] = field(repr=False)
+    document: Mapping[str, Any] = field(repr=False, hash=False)
 
     @property
     def held(self) -> bool:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.arguments import PathLike, as_path, check_items, check_type
 from edgefm.core.errors import ArgumentError, DataError, RunError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.recipes import Quantization
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.quality import Quality
+    from edgefm.data.source import DataSource
     from edgefm_converters.readers.model_file import Loaded
 
 _MODELS = (
@@ -27,6 +29,8 @@ _DATA = (
     "a Dataset (edgefm.data.load, from_arrays, fashion_mnist), a path (.npz, class folders, TFRecord files) or "
     "'module:function'"
 )
+_SOURCES = "a path (.npz, class folders, TFRecord files), 'module:function', an edgefm.data.DataSource"
+_KEPT = "A run finds its data again by where they lie: save arrays with numpy.savez(path, x_train=..., y_train=...)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ def new_folder(folder: PathLike) -> Path:
     """
     path = as_path(folder, "folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} is there already and not empty", hint="Give a new folder, or remove this one.")
+        raise RunError(f"{path} exists and is not empty", hint="Give a new folder, or remove this one.")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -133,7 +137,7 @@ def dataset_and_quality(
     if data is None:
         if quality is not None:
             raise DataError(
-                f"quality '{quality}' is measured on data, and none were given", hint=f"Give data: {_DATA}."
+                f"quality '{quality}' can only be measured on data, and none were given", hint=f"Give data: {_DATA}."
             )
         return None, None
     source = data
@@ -144,6 +148,71 @@ def dataset_and_quality(
         return dataset, named(quality or source.quality or DEFAULTS[dataset.task], task=dataset.task)
     check_type(data, "data", Dataset, _DATA)
     return data, named(quality or DEFAULTS[data.task], task=data.task)
+
+
+def source_in_memory(
+    model: Any,
+    recipe: Quantization,
+    *,
+    data: Any,
+    quality: str | None = None,
+    labels: Sequence[str] | None = None,
+    value_range: Sequence[float] | None = None,
+    calibration_data: PathLike | None = None,
+    trust: bool = False,
+    progress: Progress,
+) -> Any:
+    """Return the `edgefm.quantization.source.Source` of a model that is in no run."""
+    from edgefm.core.errors import DataError
+    from edgefm.data.preprocessing import preprocessing
+    from edgefm.quantization.source import Origin, source_of
+    from edgefm_converters.readers import model_file
+
+    if labels is not None:
+        check_items(labels, "labels", str, "the name of a class")
+    loaded, name = loaded_model(model, trust=trust)
+    limits = pair_of_numbers(value_range, "value_range")
+    if limits is not None:
+        preprocessing(limits)
+    calibration = None if calibration_data is None else as_path(calibration_data, "calibration_data")
+    if calibration is not None and not calibration.is_file():
+        raise DataError(f"no calibration data at {calibration}", hint="numpy.savez(path, images=array)")
+    dataset, measure = dataset_and_quality(
+        data, quality=quality, input_shape=model_file.input_shape(loaded), progress=progress
+    )
+    origin = Origin(
+        name=str(loaded.keras.name) if loaded.keras is not None else "",
+        file=name,
+        sha256=model_file.content_sha256(loaded),
+        value_range=limits,
+        labels=None if labels is None else tuple(labels),
+        calibration=calibration,
+    )
+    return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
+
+
+def data_source(data: Any, *, dataset: bool = False) -> DataSource | None:
+    """Return where data come from, for a run to remember; an existing path whole, so that it is found from anywhere.
+
+    Args:
+      data: a path, 'module:function', a DataSource, or None.
+      dataset: a Dataset is allowed too, by the caller; this says so in the error.
+    Raises:
+      ArgumentError: `data` is of another type.
+    """
+    from edgefm.data.source import DataSource
+
+    if data is None or isinstance(data, DataSource):
+        return data
+    allowed = f"{_SOURCES} or a Dataset" if dataset else _SOURCES
+    check_type(data, "data", (str, os.PathLike), allowed, hint=None if dataset else _KEPT)
+    path = as_path(data, "data")
+    return DataSource(where=str(path.resolve()) if path.exists() else str(path))
+
+
+def optional_path(path: Any, name: str) -> Path | None:
+    """Return a path given as `str` or `Path`, or None for None; `name` is the argument's."""
+    return None if path is None else as_path(path, name)
 
 
 def require_data(data: Any) -> None:

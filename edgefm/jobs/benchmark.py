@@ -39,7 +39,7 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
       path: of its file; predictions.npz lies beside it where classes were predicted.
     """
 
-    record: Mapping[str, Any] = field(repr=False)
+    record: Mapping[str, Any] = field(repr=False, hash=False)
     path: Path
 
     @classmethod
@@ -102,7 +102,7 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
         data, models = self.record["dataset"], self.record["models"]
         samples = f", quality on {data['images']:,} test samples of {data['name']}" if data else ""
         rounds = max((len(row["rounds"]) for row in models), default=0)
-        where = f"{environment['cpu']}, target {target}, {rounds} turns a model{samples}, {self.record['created']}"
+        where = f"{environment['cpu']}, target {target}, {rounds} rounds per model{samples}, {self.record['created']}"
         return html.table([_row(row) for row in self.record["models"]], _HEADERS, caption=where)
 
 
@@ -225,7 +225,7 @@ def benchmark_protocol(
         if given != ("host", "", 1, None, None, None):
             raise RecipeError(
                 "a protocol was given together with target, runtime, threads, rounds or budget_seconds",
-                hint="The protocol says all of these: give one or the other.",
+                hint="A protocol contains all of these: give either the protocol or the other arguments.",
             )
         return protocol
     changes: dict[str, Any] = dict(rounds_between(rounds, rounds_at_most))

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgefm.comparison.aspects import Margins
-from edgefm.comparison.compare import ComparisonResult
 from edgefm.comparison.compare import compare as compare_records
+from edgefm.comparison.comparison_result import ComparisonResult
 from edgefm.comparison.subjects import Subject, is_model, open_subject
 from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.errors import ArgumentError
@@ -103,18 +103,20 @@ def compare(
     files = [isinstance(given, TfliteFile) or _is_file(given) for given in (first, second)]
     if files[0] != files[1]:
         raise ArgumentError(
-            f"{first} and {second}: one is a model file and one is not; they were not measured together",
+            f"{first} and {second}: only one of them is a model file, so they were not measured together",
             hint="Give two model files, or two runs or records.",
         )
     if all(files) and model is not None:
-        raise ArgumentError("model is for runs and records; two files are two models")
+        raise ArgumentError(
+            "model was given with two model files; it chooses a model of runs and records: leave it out"
+        )
     if not all(files):
         refuse_measuring(measuring)
         subjects = [subject_of(given, name) for given, name in ((first, "first"), (second, "second"))]
         if model is not None:
             named = [subject.name for subject in subjects if subject.model is not None]
             if named:
-                raise ArgumentError(f"{named[0]} names its model already: leave out model")
+                raise ArgumentError(f"{named[0]} names its model already: leave out the argument model")
             subjects = [replace(subject, model=model) for subject in subjects]
         return compared(*subjects)
     with shown(progress) as receiver, measured_now([first, second], **measuring, progress=receiver) as together:
@@ -128,7 +130,9 @@ def refuse_measuring(options: dict[str, Any]) -> None:
     """Raise an ArgumentError where an option of measuring is given, and what is judged was measured before."""
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ArgumentError(f"{', '.join(given)}: for model files that are measured now; a record was measured before")
+        raise ArgumentError(
+            f"{', '.join(given)}: only for model files, which are measured now; a record is measured already"
+        )
 
 
 @contextmanager

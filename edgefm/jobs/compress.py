@@ -1,4 +1,4 @@
-"""`edgefm.compress` and one function a pass: a Keras model in, a smaller or quantisation-aware one out."""
+"""`edgefm.compress`: a Keras model in, a smaller or quantisation-aware one out; some passes, one after another."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from edgefm.core import artefacts, html
 from edgefm.core.arguments import PathLike, as_path, check_items
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import dataset_and_quality, loaded_model, pair_of_numbers, require_data
-from edgefm.recipes import Cluster, Pass, Prune, Qat, Quantization, Slim
+from edgefm.core.results import JsonResult
+from edgefm.jobs.arguments import require_data, source_in_memory
+from edgefm.recipes import Pass, Qat, Quantization
 from edgefm.recipes.quantization import check_order
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppliedPass:
+class AppliedPass(JsonResult):
     """What one pass did.
 
     Attributes:
@@ -32,14 +33,17 @@ class AppliedPass:
       seconds: wall-clock time it took.
     """
 
-    recipe: Pass
-    facts: Mapping[str, Any]
-    history: tuple[Mapping[str, Any], ...]
+    recipe: Pass = field(hash=False)
+    facts: Mapping[str, Any] = field(hash=False)
+    history: tuple[Mapping[str, Any], ...] = field(hash=False)
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Return what was done as a JSON object."""
         return {**asdict(self), "recipe": self.recipe.to_json()}
+
+    def _repr_html_(self) -> str:
+        return _table([self])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +91,7 @@ class CompressionResult:
         return target
 
     def _repr_html_(self) -> str:
-        rows = [
-            [applied.recipe.kind, len(applied.history), f"{applied.seconds:.1f}", _figures(applied.facts)]
-            for applied in self.passes
-        ]
-        return html.table(rows, ["pass", "epochs", "seconds", "measured on the result"])
+        return _table(self.passes)
 
 
 def compress(
@@ -112,9 +112,9 @@ def compress(
       passes: `Slim`, `Prune`, `Cluster`, `Qat`, in this order; any may be left out.
       data: what it is fine-tuned and measured on.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
-      value_range: least and greatest input of the model for pixels 0 to 255; by default (0, 255).
+      value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
       seed: of fine-tuning.
-      trust: run code that a model file holds.
+      trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
@@ -160,125 +160,20 @@ def compress(
         )
 
 
-def slim(
-    model: Any,
-    *,
-    data: Dataset | DataSource | PathLike,
-    recipe: Slim | None = None,
-    quality: str | None = None,
-    value_range: Sequence[float] | None = None,
-    seed: int = 0,
-    trust: bool = False,
-    progress: Progress | bool | None = None,
-) -> CompressionResult:
-    """Return a model with whole channels removed: `compress` with one pass, by default `Slim()`."""
-    passes = [Slim() if recipe is None else recipe]
-    return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
-    )
-
-
-def prune(
-    model: Any,
-    *,
-    data: Dataset | DataSource | PathLike,
-    recipe: Prune | None = None,
-    quality: str | None = None,
-    value_range: Sequence[float] | None = None,
-    seed: int = 0,
-    trust: bool = False,
-    progress: Progress | bool | None = None,
-) -> CompressionResult:
-    """Return a model whose smallest weights are zero: `compress` with one pass, by default `Prune()`."""
-    passes = [Prune() if recipe is None else recipe]
-    return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
-    )
-
-
-def cluster(
-    model: Any,
-    *,
-    data: Dataset | DataSource | PathLike,
-    recipe: Cluster | None = None,
-    quality: str | None = None,
-    value_range: Sequence[float] | None = None,
-    seed: int = 0,
-    trust: bool = False,
-    progress: Progress | bool | None = None,
-) -> CompressionResult:
-    """Return a model whose kernels share few values: `compress` with one pass, by default `Cluster()`."""
-    passes = [Cluster() if recipe is None else recipe]
-    return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
-    )
-
-
-def qat(
-    model: Any,
-    *,
-    data: Dataset | DataSource | PathLike,
-    recipe: Qat | None = None,
-    quality: str | None = None,
-    value_range: Sequence[float] | None = None,
-    seed: int = 0,
-    trust: bool = False,
-    progress: Progress | bool | None = None,
-) -> CompressionResult:
-    """Return a model after quantisation-aware training, and its int8 file: `compress` with one pass, `Qat()`."""
-    passes = [Qat() if recipe is None else recipe]
-    return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
-    )
-
-
-def source_in_memory(
-    model: Any,
-    recipe: Quantization,
-    *,
-    data: Any,
-    quality: str | None = None,
-    labels: Sequence[str] | None = None,
-    value_range: Sequence[float] | None = None,
-    calibration_data: PathLike | None = None,
-    trust: bool = False,
-    progress: Progress,
-) -> Any:
-    """Return the `edgefm.quantization.source.Source` of a model that is in no run."""
-    from edgefm.core.errors import DataError
-    from edgefm.data.preprocessing import preprocessing
-    from edgefm.quantization.source import Origin, source_of
-    from edgefm_converters.readers import model_file
-
-    if labels is not None:
-        check_items(labels, "labels", str, "the name of a class")
-    loaded, name = loaded_model(model, trust=trust)
-    limits = pair_of_numbers(value_range, "value_range")
-    if limits is not None:
-        preprocessing(limits)
-    calibration = None if calibration_data is None else as_path(calibration_data, "calibration_data")
-    if calibration is not None and not calibration.is_file():
-        raise DataError(f"no calibration data at {calibration}", hint="numpy.savez(path, images=array)")
-    dataset, measure = dataset_and_quality(
-        data, quality=quality, input_shape=model_file.input_shape(loaded), progress=progress
-    )
-    origin = Origin(
-        name=str(loaded.keras.name) if loaded.keras is not None else "",
-        file=name,
-        sha256=model_file.content_sha256(loaded),
-        value_range=limits,
-        labels=None if labels is None else tuple(labels),
-        calibration=calibration,
-    )
-    return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
-
-
 def _trainable(source: Any) -> Any:
     from edgefm.core.errors import ModelError
 
     if source.model is None:
         raise ModelError(f"{source.file} holds no Keras model to train", hint="Give the .keras or .h5 file.")
     return source.model
+
+
+def _table(passes: Sequence[AppliedPass]) -> str:
+    rows = [
+        [applied.recipe.kind, len(applied.history), f"{applied.seconds:.1f}", _figures(applied.facts)]
+        for applied in passes
+    ]
+    return html.table(rows, ["pass", "epochs", "seconds", "measured on the result"])
 
 
 def _figures(facts: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgefm.comparison import budget as budgets
-from edgefm.comparison.gate import GateResult
 from edgefm.comparison.gate import gate as check_budget
+from edgefm.comparison.gate_result import GateResult
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.benchmark import BenchmarkRecord

@@ -23,7 +23,7 @@ def inspect(model: PathLike | TfliteFile | Any, *, trust: bool = False) -> Inspe
     Args:
       model: a .tflite file or a folder with a model.tflite; or a Keras model: a .keras or .h5 file, a SavedModel, a
         keras.Model in memory.
-      trust: run code that a Keras file holds.
+      trust: run code that a Keras file contains, e.g. Lambda layers.
     Returns:
       Of a .tflite file an `Inspection`: operators, tensors, quantisation, MACs and bytes. Of a Keras model an
       `Applicability`: which compression passes apply to which layer, and why not.

@@ -10,9 +10,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import html
+from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.errors import ModelError, RecipeError, RunError
+from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
 from edgefm.data.picture_file import Invert, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS
@@ -53,7 +54,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictions(Sequence[Prediction]):
+class Predictions(JsonResult, Sequence[Prediction]):
     """What a model says of some pictures, in the order given; `len`, iteration and `[index]` work as on a tuple.
 
     Attributes:
@@ -119,7 +120,8 @@ def predict(
 
     contract = _contract(model)
     if not 1 <= top <= len(contract.labels):
-        raise RecipeError(f"top {top} is not allowed: {model} knows {len(contract.labels)} classes, so 1 to that")
+        most = len(contract.labels)
+        raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
     if invert == "auto" and contract.labels != LABELS:
         invert = "no"
     _, height, width, channels = contract.input.shape
@@ -146,7 +148,7 @@ def model_file(model: PathLike | TfliteFile | None) -> Path:
     if isinstance(model, TfliteFile):
         return model.path
     path = as_path(model, "model")
-    return _of_run(RunDirectory.open(path)) if (path / "manifest.json").is_file() else tflite_in(path)
+    return _of_run(RunDirectory.open(path)) if (path / manifest.FILE_NAME).is_file() else tflite_in(path)
 
 
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:
@@ -167,7 +169,7 @@ def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path
             return SHIPPED_MODEL
         raise ModelError(
             f"no model to predict with: {error.message}; and no {SHIPPED_MODEL} in {Path.cwd()}",
-            hint="Name one with --model FILE, or make one with: edgefm train && edgefm quantize",
+            hint="Give the path of a .tflite file as the model, or make one with: edgefm train && edgefm quantize",
         ) from error
 
 
@@ -177,7 +179,7 @@ def _of_run(run: RunDirectory) -> Path:
     if not path.is_file():
         raise ModelError(
             f"the step {run.folder(step)} holds no variant {DEFAULT_VARIANT}",
-            hint="Name a file with --model, or run: edgefm quantize --variant int8_w8a8",
+            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {DEFAULT_VARIANT}",
         )
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,7 @@ from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError, RecipeError
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import FolderResult, scratch_folder
-from edgefm.jobs.compress import source_in_memory
+from edgefm.jobs.arguments import FolderResult, scratch_folder, source_in_memory
 from edgefm.recipes import Quantization, Variant, variant_named
 from edgefm.recipes import files as recipe_files
 
@@ -40,7 +39,7 @@ class TfliteFile:
 
     name: str
     path: Path
-    report: Mapping[str, Any]
+    report: Mapping[str, Any] = field(hash=False)
 
     @property
     def size_bytes(self) -> int:
@@ -71,6 +70,13 @@ class TfliteFile:
         target.parent.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copyfile(self.path, target))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what was measured on the file: its entry of quantize.json."""
+        return dict(self.report)
+
+    def _repr_html_(self) -> str:
+        return _table([self])
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
@@ -80,7 +86,7 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
       report: the content of quantize.json: source, folding, conversion, variants, skipped, versions.
     """
 
-    report: Mapping[str, Any]
+    report: Mapping[str, Any] = field(hash=False)
 
     @classmethod
     def open(cls, folder: Path, *, scratch: Any = None) -> QuantizationResult:
@@ -123,22 +129,25 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
         return len(self.report["variants"])
 
     def _repr_html_(self) -> str:
-        rows = [
-            [
-                file.name,
-                f"{file.report['size_bytes'] / 1000:,.1f}",
-                f"{100 * file.report['of_float32']:.1f} %",
-                f"{file.report['max_abs_difference']:.1e}",
-                quality_of(file.report),
-                "yes" if file.held else "no",
-            ]
-            for file in self.files
-        ]
-        samples = next((entry["validation"]["samples"] for entry in self.report["variants"] if entry["validation"]), 0)
-        quality = f"quality (validation, n = {samples:,})" if samples else "quality"
-        headers = ["variant", "KB", "of float32", "largest difference", quality, "checks passed"]
         skipped = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
-        return html.table(rows, headers) + "".join(skipped)
+        return _table(self.files) + "".join(skipped)
+
+
+def _table(files: Sequence[TfliteFile]) -> str:
+    rows = [
+        [
+            file.name,
+            f"{file.report['size_bytes'] / 1000:,.1f}",
+            f"{100 * file.report['of_float32']:.1f} %",
+            f"{file.report['max_abs_difference']:.1e}",
+            quality_of(file.report),
+            "yes" if file.held else "no",
+        ]
+        for file in files
+    ]
+    samples = next((file.report["validation"]["samples"] for file in files if file.report["validation"]), 0)
+    quality = f"quality (validation, n = {samples:,})" if samples else "quality"
+    return html.table(rows, ["variant", "KB", "of float32", "largest difference", quality, "checks passed"])
 
 
 def quantize(
@@ -168,7 +177,7 @@ def quantize(
         `edgefm.compress` gave.
       variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. One that
         cannot be made is an error; of a recipe, variants that cannot be made are left out and listed.
-      data: what it is calibrated, fine-tuned and measured on; without it, float32, float16 and drq_w8 can be had.
+      data: what it is calibrated, fine-tuned and measured on; without it only float32, float16 and drq_w8 are possible.
       recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
         'default'.
       quick: the recipe 'quick': variants that need no training.
@@ -178,8 +187,8 @@ def quantize(
       calibration_data: .npz with `images`, for a model without `data`.
       quality: measure of quality; by default that of the data's task.
       labels: class names; by default those of the data.
-      value_range: least and greatest input of the model for pixels 0 to 255; by default (0, 255).
-      trust: run code that a model file holds.
+      value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
@@ -229,7 +238,9 @@ def quantization_recipe(
         for index, name in enumerate(names):
             check_type(name, f"variants[{index}]", (str, Variant), "the name of a variant, or a Variant")
         if not names:
-            raise ArgumentError("variants is empty; at least one name is expected", hint="Leave it out: the default.")
+            raise ArgumentError(
+                "variants is empty; at least one name is expected", hint="Leave it out for the default recipe."
+            )
         unique = dict.fromkeys(names)
         chosen = Quantization(variants=tuple(variant_named(name) if isinstance(name, str) else name for name in unique))
     elif isinstance(recipe, Quantization):

@@ -2,63 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_type
-from edgefm.core.errors import RecipeError
 from edgefm.core.progress import Progress, shown
-from edgefm.core.runs import DEFAULT_ROOT, RunDirectory, Step
-from edgefm.jobs.arguments import pair_of_numbers
+from edgefm.core.runs import DEFAULT_ROOT
+from edgefm.jobs.arguments import data_source, optional_path, pair_of_numbers
 from edgefm.jobs.benchmark import BenchmarkRecord, benchmark_protocol
 from edgefm.jobs.quantize import QuantizationResult, quantization_recipe
-from edgefm.jobs.train import TrainingResult, training_recipe
+from edgefm.jobs.run_folder import RunFolder
+from edgefm.jobs.run_training import train_in, training_of
+from edgefm.jobs.train import TrainingResult
 from edgefm.recipes import BenchmarkProtocol, Quantization, Training
 
 if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
     from edgefm.recipes import Variant
 
-_MANIFEST = "manifest.json"
 
-
-class Run:
+class Run(RunFolder):
     """A run folder: `edgefm.Run("runs/demo")` opens one, or makes one when it is first written to.
 
     Its methods do what the functions of `edgefm` do, with the results kept in the folder.
     """
-
-    def __init__(self, path: PathLike) -> None:
-        """Name a run's folder; nothing is written yet.
-
-        Raises:
-          ArgumentError: it is no path.
-          RecipeError: it is a file.
-        """
-        self._path = as_path(path, "path")
-        self._to_be_named = False
-        if self._path.is_file():
-            raise RecipeError(f"{self._path} is a file, not the folder of a run")
-
-    @classmethod
-    def latest(cls, root: PathLike = DEFAULT_ROOT) -> Run:
-        """Return the run below a folder that changed last.
-
-        Raises:
-          RunError: there is none.
-        """
-        return cls(RunDirectory.latest(as_path(root, "root")).path)
-
-    @classmethod
-    def new(cls, name: str, root: PathLike = DEFAULT_ROOT) -> Run:
-        """Return a run that will be called `<UTC time>-<name>`; its folder is made when it is first written to."""
-        run = cls(as_path(root, "root") / name)
-        run._to_be_named = True
-        return run
 
     @classmethod
     def bring(
@@ -80,12 +49,15 @@ class Run:
           path: of the run; by default `runs/<model>`.
           data: where its data come from: a path, 'module:function' or an `edgefm.data.DataSource`.
           labels: class names; by default those of the data.
-          value_range: least and greatest input for pixels 0 to 255; by default (0, 255).
+          value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
           calibration_data: .npz with `images`, for a model without `data`.
-          trust: run code that the model file holds.
+          trust: run code that the model file contains, e.g. Lambda layers.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
-          ModelError, DataError, RunError: see `edgefm.quantization.bring.bring_model`.
+          ArgumentError: an argument of another type.
+          ModelError: no such model, or one that cannot be loaded.
+          DataError: the data cannot be read, or do not fit the model.
+          RunError: the run holds another model, or is in use.
         """
         from edgefm.quantization.bring import bring_model
 
@@ -94,91 +66,59 @@ class Run:
             directory = bring_model(
                 DEFAULT_ROOT / file.stem if path is None else as_path(path, "path"),
                 file,
-                data=_data_source(data),
+                data=data_source(data),
                 labels=None if labels is None else tuple(labels),
                 value_range=pair_of_numbers(value_range, "value_range"),
-                calibration_data=None if calibration_data is None else as_path(calibration_data, "calibration_data"),
+                calibration_data=optional_path(calibration_data, "calibration_data"),
                 trust=trust,
                 progress=receiver,
             )
         return cls(directory.path)
 
-    @property
-    def path(self) -> Path:
-        """Folder of the run."""
-        return self._path
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The finished steps, oldest first.
-
-        Raises:
-          RunError: there is no run here yet, or its manifest is damaged.
-        """
-        return self._open().steps()
-
     def train(
         self,
         recipe: Training | str | None = None,
         *,
-        data: DataSource | PathLike | None = None,
+        data: Dataset | DataSource | PathLike | None = None,
         backend: str | None = None,
         precision: str | None = None,
         resume: bool = False,
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> TrainingResult:
-        """Train a zoo model into this run, unless the same training is already there.
+        """Train a model of the zoo into this run, unless the same training is already there.
 
         Args:
-          recipe: what to train and how; a `Training` or the name of a preset. With `resume` that of
-            the stopped training.
-          data: where its data come from: a path, 'module:function' or an `edgefm.data.DataSource`; by default
-            Fashion-MNIST. The run remembers it. With `resume` that of the stopped training.
+          recipe: what to train and how: a `Training`, or 'quick', 'standard' (the default), 'paper'. With `resume`
+            that of the stopped training.
+          data: what it learns; uint8 pictures [n, height, width, channels] of the architecture's size, with classes.
+            A path, 'module:function', an `edgefm.data.DataSource`, or a Dataset, of which the run keeps a copy; by
+            default Fashion-MNIST. The run remembers it. With `resume` that of the stopped training.
           backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
           precision: 'float32' (the default), 'mixed_bfloat16' or 'mixed_float16'.
           resume: go on with the stopped training of this run.
           data_dir: folder of the Fashion-MNIST files.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
-          RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
-          RecipeError, DataError, TrainingDivergedError: see `edgefm.train`.
+          ArgumentError: an argument of another type.
+          RecipeError: an unknown architecture, preset or backend, a value out of range; with `resume`, anything that
+            differs from the stopped training.
+          DataError: the data cannot be read or do not fit the architecture.
+          RunError: the run is in use, or holds a stopped training that `resume` does not ask for.
+          TrainingDivergedError: the loss is not finite.
         """
-        from edgefm import zoo
-        from edgefm.data.checks import check_fit
-        from edgefm.data.source import FASHION_MNIST, DataSource
-        from edgefm.keras_graph.backend import find_backend
-        from edgefm.report.drawing.curves import draw_curves
-        from edgefm.training.step import stopped_training, train_run
-
-        chosen = None if recipe is None else training_recipe(recipe)
-        source = _data_source(data)
-        if resume:
-            stopped = stopped_training(self._open())
-            stopped.check(recipe=chosen, backend=backend, precision=precision, source=source)
-            chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
-            source = stopped.source
-        chosen, precision = chosen or Training(), precision or "float32"
-        zoo.check_options(chosen.model, chosen.model_options)
-        find_backend(backend, precision)
         with shown(progress) as receiver:
-            architecture = zoo.architecture(chosen.model)
-            shape = architecture.input_shape
-            source = source or DataSource()
-            dataset = source.load(shape, data_dir=_folder(data_dir), progress=receiver)
-            check_fit(dataset, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
-            step = train_run(
-                self._open_or_create(),
-                dataset,
-                recipe=chosen,
-                draw=draw_curves,
+            step = train_in(
+                self._open_or_create,
+                stopped_in=self._open() if resume else None,
+                recipe=recipe,
+                data=data,
                 backend=backend,
                 precision=precision,
-                resume=resume,
-                source=None if source.where == FASHION_MNIST else source,
+                data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )
-        return self._training(step)
+        return training_of(self._open(), step)
 
     @property
     def training(self) -> TrainingResult:
@@ -187,21 +127,8 @@ class Run:
         Raises:
           RunError: there is none.
         """
-        return self._training(self._open().require("train"))
-
-    def _training(self, step: Step) -> TrainingResult:
-        from edgefm.training.files import HISTORY_FILE, MODEL_FILE
-
-        folder = self.path / step.name
-        history = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))
-        return TrainingResult(
-            recipe=Training.from_json(step.recipe),
-            history=tuple(history["epochs"]),
-            verdict=history["verdict"],
-            device=history["device"],
-            file=folder / MODEL_FILE,
-            _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),
-        )
+        directory = self._open()
+        return training_of(directory, directory.require("train"))
 
     def quantize(
         self,
@@ -215,17 +142,25 @@ class Run:
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> QuantizationResult:
-        """Write the TFLite files of this run's model, unless they are already there; see `edgefm.quantize`.
+        """Write the TFLite files of this run's model, unless they are already there.
 
         Args:
-          variants: see `edgefm.quantize`.
-          recipe: see `edgefm.quantize`.
-          quick: see `edgefm.quantize`.
-          calibration_images: see `edgefm.quantize`.
-          seed: see `edgefm.quantize`.
-          fold: see `edgefm.quantize`.
+          variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. One that
+            cannot be made is an error; of a recipe, variants that cannot be made are left out and listed.
+          recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
+            'default'.
+          quick: the recipe 'quick': variants that need no training.
+          calibration_images: samples that set int8 ranges, instead of the recipe's.
+          seed: of calibration samples and fine-tuning, instead of the recipe's.
+          fold: fold batch normalisation exactly.
           data_dir: folder of the Fashion-MNIST files.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+        Raises:
+          ArgumentError: an argument of another type.
+          RecipeError: an unknown variant or recipe, or several of variants, recipe and quick.
+          ModelError: the model cannot be converted, or a variant asked for by name cannot be made of it.
+          DataError: the run's data cannot be read any more.
+          RunError: the run has no model, or is in use.
         """
         from edgefm.quantization.step import quantize_run
 
@@ -235,7 +170,11 @@ class Run:
         directory = self._open()
         with shown(progress) as receiver:
             step = quantize_run(
-                directory, recipe=chosen, skip=variants is None, data_dir=_folder(data_dir), progress=receiver
+                directory,
+                recipe=chosen,
+                skip=variants is None,
+                data_dir=optional_path(data_dir, "data_dir"),
+                progress=receiver,
             )
         return QuantizationResult.open(directory.folder(step))
 
@@ -262,7 +201,24 @@ class Run:
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> BenchmarkRecord:
-        """Measure the newest TFLite files of this run on its data; see `edgefm.benchmark`."""
+        """Measure the newest TFLite files of this run side by side, each turn in a fresh process, on its test samples.
+
+        Args:
+          target: where to measure: 'host', 'ssh://user@board', 'adb', 'browser', 'qemu-aarch64', 'cortex-m', 'vela'.
+          runtime: e.g. 'litert:reference'; '' takes the target's default.
+          threads: of the runtime.
+          rounds: least number of rounds, 15 by default; they go on until p50 is known to 1 %.
+          rounds_at_most: greatest number of rounds, 45 by default.
+          budget_seconds: no round begins after this time; by default 600.
+          protocol: instead of target, runtime, threads, rounds and budget_seconds: all about how it is measured.
+          data_dir: folder of the Fashion-MNIST files.
+          progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+        Raises:
+          ArgumentError: an argument of another type.
+          RecipeError: an unknown target or runtime, or a value out of range.
+          DataError: the run's data cannot be read any more.
+          RunError: the run has no TFLite files, or is in use.
+        """
         from edgefm.benchmarking.step import benchmark_run
 
         directory = self._open()
@@ -276,7 +232,9 @@ class Run:
             budget_seconds=budget_seconds,
         )
         with shown(progress) as receiver:
-            step, _ = benchmark_run(directory, protocol=chosen, data_dir=_folder(data_dir), progress=receiver)
+            step, _ = benchmark_run(
+                directory, protocol=chosen, data_dir=optional_path(data_dir, "data_dir"), progress=receiver
+            )
         return BenchmarkRecord.open(directory.folder(step))
 
     @property
@@ -295,60 +253,39 @@ class Run:
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> Path:
-        """Write the report of this run and return the path of its HTML page; see `edgefm.report.write`."""
+        """Write the report of this run and return the path of its HTML page.
+
+        Args:
+          out: folder of the report; by default `report` in the run's folder.
+          data_dir: folder of the Fashion-MNIST files, for the pictures of single images.
+          progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+        Raises:
+          ArgumentError: an argument of another type.
+          RunError: the run has no finished step, or a file is damaged.
+          RuntimeUnavailableError: matplotlib or jinja2 is not installed.
+        """
         from edgefm.report import write
 
         with shown(progress) as receiver:
-            return write(self._open(), out=_folder(out), data_dir=_folder(data_dir), progress=receiver)
+            return write(
+                self._open(),
+                out=optional_path(out, "out"),
+                data_dir=optional_path(data_dir, "data_dir"),
+                progress=receiver,
+            )
 
     def assets(self, out: PathLike, *, variant: str = "int8_w8a8") -> list[Path]:
-        """Write a variant's model, contract, labels and README for an app to embed; return the paths."""
+        """Write a variant's model, contract, labels and README for an app to embed; return the four paths.
+
+        Args:
+          out: folder; files of these names in it are replaced, others are left alone.
+          variant: which of the run's variants.
+        Raises:
+          ArgumentError: an argument of another type.
+          RecipeError: the run has no such variant.
+          RunError: the run has no TFLite files.
+        """
         from edgefm.quantization.assets import write_assets
 
         check_type(variant, "variant", str, "the name of a variant")
         return list(write_assets(self._open(), as_path(out, "out"), variant=variant))
-
-    def __repr__(self) -> str:
-        return f"Run({str(self._path)!r})"
-
-    def _repr_html_(self) -> str:
-        """Show the report where there is one, else what has been done."""
-        from edgefm.report import FOLDER, PAGE
-
-        page = self.path / FOLDER / PAGE
-        if page.is_file():
-            return html.page(page.read_text(encoding="utf-8"), title=f"report of {self.path.name}")
-        if not (self.path / _MANIFEST).exists():
-            return html.paragraph(f"{self.path}: nothing yet")
-        rows = [[step.name, step.created, f"{step.seconds:.1f} s"] for step in self.steps]
-        return html.table(rows, ["step", "finished", "took"], caption=str(self.path))
-
-    def _open(self) -> RunDirectory:
-        return RunDirectory.open(self._path)
-
-    def _open_or_create(self) -> RunDirectory:
-        if self._to_be_named:
-            self._path = RunDirectory.create(self._path.name, root=self._path.parent).path
-            self._to_be_named = False
-        known = (self._path / _MANIFEST).exists()
-        return self._open() if known else RunDirectory.create_at(self._path)
-
-
-def _folder(path: PathLike | None) -> Path | None:
-    return None if path is None else as_path(path, "a folder")
-
-
-def _data_source(data: DataSource | PathLike | None) -> DataSource | None:
-    """Return where data come from; an existing path whole, so that the run finds it from another folder, too."""
-    from edgefm.data.source import DataSource
-
-    if data is None or isinstance(data, DataSource):
-        return data
-    path = as_path(data, "data")
-    return DataSource(where=str(path.resolve()) if path.exists() else str(path))
-
-
-def _load_keras(path: Path) -> Any:
-    import keras
-
-    return keras.saving.load_model(path)

@@ -34,10 +34,10 @@ class TrainingResult:
       file: the model file in a run; None for a model in memory.
     """
 
-    recipe: Training
-    history: tuple[Mapping[str, Any], ...]
-    verdict: Mapping[str, Any]
-    device: Mapping[str, Any]
+    recipe: Training = field(hash=False)
+    history: tuple[Mapping[str, Any], ...] = field(hash=False)
+    verdict: Mapping[str, Any] = field(hash=False)
+    device: Mapping[str, Any] = field(hash=False)
     file: Path | None = None
     _load: Callable[[], Any] = field(repr=False, compare=False)
 

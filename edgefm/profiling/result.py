@@ -149,22 +149,22 @@ class ProfileResult:
       notes: what else a reader must know.
     """
 
-    model: Mapping[str, Any]
+    model: Mapping[str, Any] = field(hash=False)
     created: str
     runtime: str
     version: str
-    environment: Mapping[str, Any]
+    environment: Mapping[str, Any] = field(hash=False)
     turns: Turns
     method: Method
     whole: Estimate | None
     whole_reason: str | None
-    whole_rounds: Sequence[Sequence[int]] = field(repr=False)
+    whole_rounds: Sequence[Sequence[int]] = field(repr=False, hash=False)
     call: Estimate
     checks: tuple[SumCheck, ...]
-    limits: Limits
-    operators: tuple[ProfiledOperator, ...]
+    limits: Limits = field(hash=False)
+    operators: tuple[ProfiledOperator, ...] = field(hash=False)
     unpacking: tuple[int, ...]
-    disturbed: Disturbed
+    disturbed: Disturbed = field(hash=False)
     notes: tuple[str, ...]
 
     @property

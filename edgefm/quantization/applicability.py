@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from keras import layers
@@ -12,6 +12,7 @@ from edgefm.compression.channels.channel_groups import describe_groups
 from edgefm.compression.weights.layer_kernels import chosen_kernels
 from edgefm.core import html
 from edgefm.core.errors import ModelError
+from edgefm.core.results import JsonResult
 from edgefm.keras_graph.folding import fold
 from edgefm.keras_graph.graph import Graph
 
@@ -47,11 +48,11 @@ class LayerVerdicts:
     kind: str
     parameters: int
     output_shape: tuple[int | None, ...]
-    passes: Mapping[str, PassVerdict]
+    passes: Mapping[str, PassVerdict] = field(hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Applicability:
+class Applicability(JsonResult):
     """What the passes do to a model.
 
     Attributes:
@@ -64,7 +65,7 @@ class Applicability:
     model: str
     parameters: int
     layers: tuple[LayerVerdicts, ...]
-    refused: Mapping[str, str]
+    refused: Mapping[str, str] = field(hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdicts as a JSON object."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm import zoo
-from edgefm.core import artefacts, runs
+from edgefm.core import artefacts, manifest, runs
 from edgefm.core.errors import DataError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory
@@ -55,7 +55,7 @@ def bring_model(
         raise DataError(f"no calibration data at {calibration_data}", hint="numpy.savez(path, images=array)")
     check_model(model, trust=trust)
     if data is None and calibration_data is None and _is_of_zoo(model):
-        progress.note(f"{model.name} holds a model of the zoo: its data are Fashion-MNIST; give others with --data")
+        progress.note(f"{model.name} is a model of the zoo: Fashion-MNIST is taken as its data; give data for others")
         data = DataSource()
     content = sha256(model)
     about = {
@@ -69,8 +69,8 @@ def bring_model(
     }
     key = runs.step_key(IMPORT, recipe=about, inputs={"model": content}, versions={})
     if folder.is_file():
-        raise RunError(f"{folder} is a file, not a folder", hint="Give another one with --run.")
-    known = (folder / "manifest.json").exists()
+        raise RunError(f"{folder} is a file, not a folder", hint="Give another path for the run.")
+    known = (folder / manifest.FILE_NAME).exists()
     run = RunDirectory.open(folder) if known else RunDirectory.create_at(folder)
     try:
         with run.lock():
@@ -95,7 +95,7 @@ def _import(
     if run.steps():
         raise RunError(
             f"run {run.path} holds another model, or the same one with other data or options",
-            hint="Give a new folder with --run.",
+            hint="Give a new folder for the run.",
         )
     started = time.perf_counter()
     folder = run.begin(IMPORT)

@@ -88,7 +88,7 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
     if inputs.min() < low - 1e-6 or inputs.max() > high + 1e-6:
         raise DataError(
             f"'images' in {path} goes from {inputs.min():g} to {inputs.max():g}; the model takes {low:g} to {high:g}",
-            hint="Give floats as the model takes them, or uint8 pixels; --value-range says what the model takes.",
+            hint="Give floats as the model takes them, or uint8 pixels; or give the value range that the model takes.",
         )
     return _calibration_set(inputs, source=source, seed=seed)
 
@@ -107,7 +107,7 @@ def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     except KeyError:
         raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} is no .npz file that can be read: {error}") from error
+        raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
 
 
 def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:

@@ -240,12 +240,14 @@ class _Writer:
         # A limit is in percentage points: it says nothing of an error's size.
         limit = variant.accuracy_drop_at_most if measure.unit == "%" else None
         if limit is None and variant.accuracy_drop_at_most is not None:
-            self.progress.note(f"{variant.name}: its limit is in percentage points; {measure.name} has none")
+            self.progress.note(
+                f"{variant.name}: its limit is not checked: it is in percentage points, and {measure.name} is no share"
+            )
         held = None if limit is None else bool(loss <= limit)
         if held is False:
             self.progress.note(
                 f"{variant.name} loses {loss:.2f} {'points' if measure.unit == '%' else ''} of {measure.name} on "
-                f"validation; its recipe allows {limit:g}. It is kept beside the others."
+                f"validation; its recipe allows {limit:g}. The file is kept beside the others."
             )
         return {
             "quality": measure.name,

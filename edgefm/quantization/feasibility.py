@@ -40,12 +40,12 @@ def _obstacle(source: Source, variant: Variant) -> ModelError | DataError | None
     if variant.passes and source.model is None:
         return ModelError(
             f"'{variant.name}' trains, and {source.file} holds no Keras model to train",
-            hint="Give the .keras or .h5 file, or choose post-training variants with --quick.",
+            hint="Give the .keras or .h5 file, or choose variants that need no training: the recipe 'quick'.",
         )
     if variant.passes and source.task is None:
         return DataError(
             f"'{variant.name}' trains, and no data were given",
-            hint="Give them with --data, or choose post-training variants with --quick.",
+            hint="Give data, or choose variants that need no training: the recipe 'quick'.",
         )
     if options is not None and (options.equalize or options.correct_bias) and source.model is None:
         return ModelError(
@@ -55,7 +55,7 @@ def _obstacle(source: Source, variant: Variant) -> ModelError | DataError | None
     if options is not None and options.scheme in CALIBRATED and not source.calibrates:
         return DataError(
             f"'{variant.name}' needs samples to calibrate with, and no data were given",
-            hint="Give --data DATA, or --calibration-data FILE.npz (array 'images'), or choose --variant float32, "
-            "float16, drq_w8.",
+            hint="Give data, or calibration data (a .npz file with an array 'images'), or choose the variants float32, "
+            "float16 and drq_w8.",
         )
     return None

@@ -83,8 +83,8 @@ def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
         if dataset is None:
             return None
         raise ModelError(
-            f"the first output has shape {shape}; the data hold classes, for which [classes] is expected",
-            hint="Give --task regression or reconstruction if these are no classes.",
+            f"the first output has shape {shape}; for data with classes, shape [classes] is expected",
+            hint="If these are not classes, give data whose task is regression or reconstruction.",
         )
     if dataset is None and shape[0] == 1:
         return None
@@ -103,8 +103,8 @@ def _encoding(
         return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)))
     if value_range is None and not rescales:
         progress.note(
-            f"{file} does not start with Rescaling: it is taken to want pixels 0 to 255 as they are. "
-            "Give --value-range 0,1 (or -1,1) if it was trained on such values."
+            f"{file} does not start with a Rescaling layer: its inputs are taken to be pixels 0 to 255. "
+            "Give the value range 0, 1 (or -1, 1) if it was trained on such values."
         )
     low, high = value_range or PIXELS
     return preprocessing((low, high))
@@ -117,11 +117,11 @@ def _labels(
         return ()
     labels = tuple(given or (dataset.labels if dataset is not None else ()))
     if not labels:
-        progress.note("no labels are given: the classes are numbered")
+        progress.note("no labels were given: the classes are numbered")
         labels = tuple(str(index) for index in range(classes))
     if len(labels) != classes:
         raise DataError(
             f"{len(labels)} labels were given for {classes} outputs of {file}",
-            hint="One label a class is expected, in the order of the output.",
+            hint="Give one label per class, in the order of the output.",
         )
     return labels

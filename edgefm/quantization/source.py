@@ -232,9 +232,9 @@ def _probabilities(
     if interface.classes is None or (expected[0].min() >= 0 and expected[0].max() <= 1):
         return model, expected, False
     if model is None:
-        progress.note(f"{file} gives values beyond 0 to 1, no probabilities: they are left as they are")
+        progress.note(f"outputs of {file} are outside 0 to 1, so they are not probabilities; they are left unchanged")
         return model, expected, False
-    progress.note(f"{file} gives values beyond 0 to 1: a softmax is added, so that it gives probabilities")
+    progress.note(f"outputs of {file} are outside 0 to 1: a softmax is added, so that they are probabilities")
     model = _with_softmax(model)
     return model, of_model(model, compared.inputs), True
 

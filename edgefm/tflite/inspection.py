@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.core.errors import ModelError
+from edgefm.core.results import JsonResult
 from edgefm.tflite import graph, tflite_file
 from edgefm.tflite.graph import OperatorInfo, TensorInfo
 
@@ -16,7 +17,7 @@ _METADATA = "TFLITE_METADATA"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspection:
+class Inspection(JsonResult):
     """What is inside a .tflite file.
 
     Attributes:

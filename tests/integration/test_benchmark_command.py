@@ -12,7 +12,8 @@ import pytest
 
 from edgefm.benchmarking import record, step
 from edgefm.cli.main import cli, run
-from edgefm.core import artefacts, runs
+from edgefm.core import artefacts
+from edgefm.core import manifest as manifest_file
 from edgefm.core.errors import RunError, missing_extra
 from edgefm.core.runs import RunDirectory
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
@@ -203,9 +204,9 @@ def test_benchmark_command_failed_model_is_exit_code_1(
         pytest.param(["{good}", "--rounds", "-1"], "rounds -1 is not allowed", id="rounds"),
         pytest.param(["{good}", "--runtime", "litrt"], "did you mean 'litert'?", id="runtime"),
         pytest.param(["nowhere.tflite"], "no model file at nowhere.tflite", id="file"),
-        pytest.param(["{good}", "{folder}"], "not both", id="both"),
+        pytest.param(["{good}", "{folder}"], "both a run folder and model files", id="both"),
         pytest.param(["{folder}"], "is not a run", id="folder"),
-        pytest.param(["{run}", "--mean", "0"], "--mean is for files", id="mean"),
+        pytest.param(["{run}", "--mean", "0"], "--mean applies to model files only", id="mean"),
     ],
 )
 def test_benchmark_command_bad_input_is_exit_code_2(
@@ -226,6 +227,7 @@ def test_benchmark_command_run_of_newer_schema_says_upgrade(
     trained: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = trained.path / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": runs.SCHEMA_VERSION + 1}))
+    content = {**json.loads(manifest.read_text()), "schema_version": manifest_file.SCHEMA_VERSION + 1}
+    manifest.write_text(json.dumps(content))
     assert _command(str(trained.path)) == 2
     assert "upgrade" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_compare_command_measures_two_files_and_finds_the_slower(
     # The record that was written tells the same, the other way round.
     assert _command(f"{out}::large", f"{out}::small") == (0 if aspects["latency"]["verdict"] == "worse" else 2)
     told = capsys.readouterr().out
-    assert "B is nowhere worse than A" in told or "B is not worse than A as far as" in told
+    assert "B is not worse than A in any metric" in told or "B is not worse than A in any compared metric" in told
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
@@ -108,7 +108,7 @@ def test_compare_command_refuses_other_machines_and_names_the_remedy(
     second = write(tmp_path / "b", benchmark_record([row("m", us=300)], environment={"cpu": "Other CPU"}))
     assert _command(str(first), str(second)) == 2
     printed = capsys.readouterr().out
-    assert "processor: A Made-up CPU, B Other CPU. Measure both on one machine" in printed and "--force" in printed
+    assert "processor: A Made-up CPU, B Other CPU. Measure both on the same machine" in printed and "--force" in printed
     assert _command(str(first), str(second), "--no-latency") == 0
     assert _command(str(first), str(second), "--force") == 1
 
@@ -149,12 +149,12 @@ def _run_without_benchmark(folder: Path) -> Path:
     [
         pytest.param(_newer, "schema version 99", id="newer-record"),
         pytest.param(_damaged, "is damaged", id="damaged-record"),
-        pytest.param(_empty, "is no run, and holds no record.json", id="empty-folder"),
+        pytest.param(_empty, "is not a run and has no record.json", id="empty-folder"),
         pytest.param(_run_without_benchmark, "no finished 'benchmark' step", id="run-without-benchmark"),
-        pytest.param(lambda folder: folder / "nowhere", "there is nothing at", id="nothing"),
-        pytest.param(lambda folder: folder / "x.tflite", "one of each was not measured together", id="file"),
+        pytest.param(lambda folder: folder / "nowhere", "does not exist", id="nothing"),
+        pytest.param(lambda folder: folder / "x.tflite", "are a model file and a record", id="file"),
         pytest.param(
-            lambda folder: write(folder / "other", benchmark_record([row("x"), row("y")])), "no model is in both",
+            lambda folder: write(folder / "other", benchmark_record([row("x"), row("y")])), "no model in common",
             id="no-common-model",
         ),
     ],
@@ -170,14 +170,14 @@ def test_compare_command_bad_input_is_exit_code_2(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["{a}", "{a}", "--rounds", "3"], "--rounds is for model files", id="rounds"),
-        pytest.param(["{a}", "{a}", "--mean", "0"], "--mean is for model files", id="mean-of-0"),
-        pytest.param(["{a}", "{a}", "--data", "x"], "--data is for model files", id="data"),
+        pytest.param(["{a}", "{a}", "--rounds", "3"], "--rounds applies to model files", id="rounds"),
+        pytest.param(["{a}", "{a}", "--mean", "0"], "--mean applies to model files", id="mean-of-0"),
+        pytest.param(["{a}", "{a}", "--data", "x"], "--data applies to model files", id="data"),
         pytest.param(["{a}::m", "{a}", "--model", "m"], "names its model already", id="model-twice"),
         pytest.param(["{a}", "{a}", "--model", "k"], "unknown model", id="unknown-model"),
         pytest.param(["{a}", "{a}", "--margin-latency", "-1"], "margin of latency", id="negative-margin"),
         pytest.param(["{a}"], "Missing argument 'B'", id="one-alone"),
-        pytest.param(["x.tflite", "y.tflite", "--model", "m"], "--model is for runs and records", id="model-of-files"),
+        pytest.param(["x.tflite", "y.tflite", "--model", "m"], "--model applies to runs", id="model-of-files"),
         pytest.param(["x.tflite", "y.tflite", "--latency-only"], "no model file at x.tflite", id="missing-file"),
     ],
 )
@@ -195,11 +195,11 @@ def test_compare_command_failed_row_is_told(tmp_path: Path, capsys: pytest.Captu
     assert _command(*(str(path) for path in paths)) == 2
     printed = capsys.readouterr().out
     assert "n: could not be compared: n: the runtime crashed with SIGSEGV" in printed
-    assert "as far as it could be compared; not compared: n" in printed
+    assert "in any compared metric; not compared: n" in printed
 
 
 def test_compare_command_too_few_rounds_are_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = benchmark_record([row("a", rounds=3), row("b", rounds=3, us=300)])
     path = write(tmp_path, value)
     assert _command(f"{path}::a", f"{path}::b") == 2
-    assert "3 rounds are too few to compare them: take 6 or more" in capsys.readouterr().out
+    assert "3 rounds are too few to compare: take 6 or more" in capsys.readouterr().out

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import edgefm
 from edgefm import runtimes, targets, zoo
 from edgefm.benchmarking import harness
 from edgefm.benchmarking.measured import ModelFile
@@ -19,7 +20,7 @@ from tests.fixtures import tiny_models
 from tests.fixtures.small_data import small_fashion_mnist
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
-LONGEST = 50  # lines: an example is read at one look
+LONGEST = 30  # lines that are not blank: an example is read at one look
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: path.name)
 def test_example_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert len(lines) <= LONGEST
 
 
 @pytest.mark.usefixtures("plugin")
@@ -71,32 +73,54 @@ def test_target_of_a_plugin_estimates_and_runs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_pass_of_a_plugin_returns_a_new_model_and_counts_on_it() -> None:
+def test_pass_of_a_plugin_is_run_by_compress_through_its_entry_point() -> None:
     import keras
-    from my_pass import Round, run
+    from my_pass import Round
 
-    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8, name="dense")])
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="dense")])
     before = model.get_weights()[0].copy()
-    result = run(model, Round(digits=2), small_fashion_mnist(train=20, validation=10, test=10), seed=0)
-    after = result.model.get_weights()[0]
+    data = small_fashion_mnist(train=20, validation=10, test=10)
+    result = edgefm.compress(model, [Round(digits=2)], data=data, progress=False)
+    (applied,) = result.passes
+    (after,) = (layer.get_weights()[0] for layer in result.model.layers if layer.name == "dense")
     np.testing.assert_array_equal(model.get_weights()[0], before)
     # Half a unit of two binary digits: 1/8 of a mantissa, which is 1/2 or more.
     assert np.all(np.abs(after - before) <= np.abs(before) / 4)
-    assert result.facts["levels"]["dense"] == len(np.unique(after)) < len(np.unique(before))
-    assert Round.from_json(Round(digits=5).to_json()) == Round(digits=5)
+    assert applied.recipe == Round(digits=2)
+    assert applied.facts["levels"]["dense"] == len(np.unique(after)) < len(np.unique(before))
+
+
+@pytest.mark.usefixtures("plugin")
+def test_passes_of_a_plugin_and_of_edgefm_keep_their_order() -> None:
+    from my_pass import Round
+
+    with pytest.raises(RecipeError, match="slim, prune, round, cluster, qat is the order"):
+        edgefm.compress("m.keras", [edgefm.Cluster(), Round()], data="x.npz")
+
+
+def test_pass_without_its_entry_point_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    monkeypatch.syspath_prepend(str(EXAMPLES / "plugin"))
+    from my_pass import Round
+
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    with pytest.raises(RecipeError, match="unknown kind of pass 'round'"):
+        edgefm.compress(model, [Round()], data=small_fashion_mnist(train=20, validation=10, test=10), progress=False)
 
 
 @pytest.mark.usefixtures("plugin")
 def test_pass_of_a_plugin_is_known_to_recipes_by_its_entry_point() -> None:
-    from edgefm.recipes import Quantization
+    from my_pass import Round
 
     variant = {
         "name": "rounded",
         "passes": [{"kind": "round", "params": {"digits": 2}}],
         "quantization": {"scheme": "float32"},
     }
-    recipe = Quantization.from_json({"kind": "quantize", "params": {"variants": [variant]}})
-    assert recipe.variants[0].passes[0].kind == "round"
+    recipe = edgefm.Quantization.from_json({"kind": "quantize", "params": {"variants": [variant]}})
+    assert recipe.variants[0].passes == (Round(digits=2),)
+    assert edgefm.Quantization.from_json(recipe.to_json()) == recipe
 
 
 def test_model_of_the_zoo_is_built_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_gate_command_without_argument_takes_the_latest_run(
     directory.finish(folder, key="k", seconds=0, recipe={}, inputs={}, summary={})
     monkeypatch.chdir(tmp_path)
     assert _command() == 0
-    assert "runs/one, against base" in capsys.readouterr().out
+    assert "runs/one, baseline base" in capsys.readouterr().out
 
 
 def test_gate_command_holds_a_baseline_record(path: Path, budget: Path, tmp_path: Path) -> None:
@@ -111,21 +111,21 @@ def _with(text: str) -> Callable[[Path], list[str]]:
     ("make", "words"),
     [
         pytest.param(_with("[models.m]\naccuraccy = 1"), "did you mean 'accuracy'", id="unknown-key"),
-        pytest.param(_with("[models.m"), "is no TOML", id="broken-toml"),
+        pytest.param(_with("[models.m"), "is not valid TOML", id="broken-toml"),
         pytest.param(_with("[models.m]\naccuracy = 'high'"), "must be a number", id="wrong-type"),
         pytest.param(_with(""), "sets no limit", id="empty"),
         pytest.param(lambda folder: [str(folder / "record"), "--budget", "nowhere.toml"], "no budget at", id="missing"),
-        pytest.param(lambda folder: [str(folder), "--budget", str(folder / "budget.toml")], "is no run", id="folder"),
+        pytest.param(lambda folder: [str(folder), "--budget", str(folder / "budget.toml")], "not a run", id="folder"),
         pytest.param(
-            lambda folder: [*_with(BUDGET)(folder), "--rounds", "3"], "--rounds is for model files", id="rounds"
+            lambda folder: [*_with(BUDGET)(folder), "--rounds", "3"], "--rounds applies to model files", id="rounds"
         ),
         pytest.param(
             lambda folder: [*_with(BUDGET)(folder), "--baseline", "x.tflite"],
-            "--baseline takes a record",
+            "--baseline takes a run or record",
             id="baseline",
         ),
-        pytest.param(lambda folder: [*_with(BUDGET)(folder), "x.tflite"], "not both", id="both"),
-        pytest.param(lambda folder: [*_with(BUDGET)(folder), "other"], "not several", id="two-records"),
+        pytest.param(lambda folder: [*_with(BUDGET)(folder), "x.tflite"], "both a run or record", id="both"),
+        pytest.param(lambda folder: [*_with(BUDGET)(folder), "other"], "2 runs or records", id="two-records"),
     ],
 )
 def test_gate_command_bad_input_is_exit_code_2(

@@ -27,7 +27,7 @@ from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import Available, Unavailable
 from edgefm.targets.base import TargetError
 from edgefm.targets.raw_outputs import raw_outputs
-from edgefm.targets.ssh import SshPlace, state_of
+from edgefm.targets.ssh import SshPlace, board_state
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import ssh_server, tiny_models
 from tests.fixtures.first_line import first_line
@@ -208,14 +208,14 @@ def test_state_is_read_from_what_the_board_shows() -> None:
         "/sys/class/thermal/thermal_zone0/temp 48312\n/sys/class/thermal/thermal_zone1/temp 51000\n"
         "/sys/class/thermal/thermal_zone2/temp \n/sys/class/power_supply/BAT0/capacity 87\n"
     )
-    assert state_of(told) == {
+    assert board_state.read(told) == {
         "load_average": 0.31,
         "frequency_khz": 1_800_000,
         "governor": "ondemand",
         "temperature_c": 51.0,
         "battery_percent": 87,
     }
-    assert state_of("") == {}
+    assert board_state.read("") == {}
 
 
 def test_worker_that_crashes_there_tells_the_signal(place: SshPlace, tmp_path: Path) -> None:

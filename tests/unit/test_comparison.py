@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgefm.comparison import quality_tests
+from edgefm.comparison import qualities
 from edgefm.comparison.aspects import Aspect, Margins
-from edgefm.comparison.compare import ComparisonResult, compare
+from edgefm.comparison.compare import compare
+from edgefm.comparison.comparison_result import ComparisonResult
 from edgefm.comparison.differences import differences, row_differences
 from edgefm.comparison.subjects import Subject, open_subject, split_name
 from edgefm.comparison.verdicts import conclusion, sentence
@@ -59,7 +60,7 @@ def test_compare_of_equal_records_sees_no_difference_and_is_exit_code_0() -> Non
     }  # fmt: skip
     assert found.exit_code == 0
     assert found.pairs[0].judgement == "no difference seen"
-    assert "would be found in 4 of 5 such runs" in sentence(_aspects(found)["latency"])
+    assert "minimum detectable effect" in sentence(_aspects(found)["latency"])
     assert any("measured at different times" in note for note in found.notes)
 
 
@@ -67,7 +68,7 @@ def test_compare_faster_smaller_and_as_accurate_is_better() -> None:
     found = compare(_subject("a", row("m")), _subject("b", row("m", us=50, size=200_000)))
     assert found.exit_code == 0
     assert _verdicts(found)["latency"] == _verdicts(found)["size_bytes"] == "better"
-    assert conclusion(found) == "B is nowhere worse than A"
+    assert conclusion(found) == "B is not worse than A in any metric"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_compare_worse_elsewhere_is_exit_code_1_though_latency_is_refused() -> N
     ("name", "value", "what"),
     [
         ("name", "tflm", "runtime"),
-        ("version", "2.4.0", "runtime's version"),
+        ("version", "2.4.0", "runtime version"),
         ("options", {"kernels": "reference", "threads": 1}, "kernels"),
         ("options", {"kernels": None, "threads": 2}, "threads"),
     ],
@@ -144,9 +145,9 @@ def test_differences_of_target_protocol_and_old_records() -> None:
     params = {**first["protocol"], "params": {**first["protocol"]["params"], "warmup_invokes": 0}}
     assert differences(first, first) == ()
     assert [one.what for one in differences(first, target)] == ["target"]
-    assert [one.what for one in differences(first, {**first, "protocol": params})] == ["protocol's warmup_invokes"]
+    assert [one.what for one in differences(first, {**first, "protocol": params})] == ["protocol warmup_invokes"]
     old = benchmark_record([row("m", fresh=False)])
-    assert [one.what for one in differences(first, old)] == ["fresh process for each round"]
+    assert [one.what for one in differences(first, old)] == ["new process for each round"]
 
 
 def test_compare_other_operating_system_is_told_not_refused() -> None:
@@ -158,7 +159,7 @@ def test_compare_same_file_of_other_speed_says_that_the_machine_changed() -> Non
     found = compare(
         _subject("a", row("m"), row("reference")), _subject("b", row("m", us=120), row("reference", us=120))
     )
-    assert any("the very same file reference" in note and "slower" in note for note in found.notes)
+    assert any("the same file reference" in note and "slower" in note for note in found.notes)
 
 
 def test_compare_accuracy_over_the_same_images_is_mcnemar(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_compare_accuracy_over_the_same_images_is_mcnemar(tmp_path: Path) -> Non
     assert accuracy.p == statistics.mcnemar(40, 0)
     assert accuracy.difference == statistics.paired_difference(40, 0, 2000)
     assert accuracy.verdict == "worse"
-    assert "40 lost and 0 won" in sentence(accuracy)
+    assert "40 images right in A only, 0 in B only" in sentence(accuracy)
 
 
 @pytest.mark.parametrize("why", ["no predictions", "other data", "damaged predictions"])
@@ -199,8 +200,8 @@ def test_compare_z_test_of_proportions_agrees_with_scipy() -> None:
 
     table = [[1700, 300], [1750, 250]]
     wanted = stats.chi2_contingency(table, correction=False).pvalue
-    assert quality_tests.two_proportions(1700, 2000, 1750, 2000) == pytest.approx(wanted)
-    assert quality_tests.two_proportions(10, 10, 10, 10) == 1.0
+    assert qualities.two_proportions(1700, 2000, 1750, 2000) == pytest.approx(wanted)
+    assert qualities.two_proportions(10, 10, 10, 10) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -257,12 +258,12 @@ def test_compare_of_an_error_within_one_record_takes_its_paired_difference(tmp_p
 def test_compare_of_different_data_refuses_quality_only() -> None:
     found = compare(_subject("a", row("m")), _subject("b", row("m"), dataset={"name": "other"}))
     assert _verdicts(found)["accuracy"] == "not compared" and found.exit_code == 2
-    assert "different data" in str(_aspects(found)["accuracy"].reason)
+    assert "test data differ" in str(_aspects(found)["accuracy"].reason)
 
 
 def test_compare_where_one_has_no_accuracy_says_which() -> None:
     found = compare(_subject("a", row("m")), _subject("b", row("m", accuracy=None)))
-    assert "b holds none" in str(_aspects(found)["accuracy"].reason)
+    assert "b has no quality measurement" in str(_aspects(found)["accuracy"].reason)
     neither = compare(_subject("a", row("m", accuracy=None)), _subject("b", row("m", accuracy=None)))
     assert "accuracy" not in _verdicts(neither)
 
@@ -303,9 +304,9 @@ def test_compare_failed_row_is_not_compared_and_the_others_are() -> None:
 
 
 def test_compare_without_a_common_model_names_those_there_are() -> None:
-    with pytest.raises(RunError, match="no model is in both") as caught:
+    with pytest.raises(RunError, match="the records have no model in common") as caught:
         compare(_subject("a", row("m"), row("n")), _subject("b", row("x"), row("y")))
-    assert caught.value.hint == "Name one of each: a::m b::x"
+    assert caught.value.hint == "Select one model of each: a::m b::x"
 
 
 def test_compare_single_models_are_matched_whatever_they_are_called() -> None:
@@ -345,7 +346,7 @@ def test_compare_too_few_rounds_are_not_compared_however_slow() -> None:
     found = compare(_subject("a", row("m", rounds=3)), _subject("b", row("m", rounds=3, us=300)))
     assert _verdicts(found)["latency"] == "too few rounds" and found.exit_code == 2
     assert "too few" in sentence(_aspects(found)["latency"])
-    assert conclusion(found) == "B is not worse than A as far as it could be compared; not compared: latency of m"
+    assert conclusion(found) == "B is not worse than A in any compared metric; not compared: latency of m"
 
 
 def test_compare_a_quality_without_interval_is_not_compared() -> None:
@@ -362,7 +363,7 @@ def test_compare_worse_within_the_margin_is_told_as_such() -> None:
     first, second = _subject("a", row("m")), _subject("b", row("m", us=103, seed=5))
     found = compare(first, second, margins=Margins(latency=0.028))
     assert _verdicts(found)["latency"] == "worse" and found.exit_code == 0
-    assert conclusion(found) == "B is nowhere worse than A beyond the margins"
+    assert conclusion(found) == "B is not worse than A in any metric beyond the margins"
 
 
 def test_compare_of_one_record_pairs_rounds_where_each_model_lost_others(tmp_path: Path) -> None:
@@ -411,15 +412,15 @@ def test_compare_measures_with_an_interval_alone_take_part_in_holm_s_correction(
 def test_p_of_an_interval_is_below_5_percent_exactly_where_it_leaves_out_0(
     value: float, low: float, high: float, below: bool
 ) -> None:
-    assert (quality_tests.p_of_interval(statistics.Estimate(value, low, high)) < 0.05) == below
+    assert (qualities.p_of_interval(statistics.Estimate(value, low, high)) < 0.05) == below
 
 
 def test_p_of_an_interval_is_that_of_the_normal_test_it_came_from() -> None:
     from scipy import stats
 
-    p = quality_tests.p_of_interval(statistics.Estimate(2.5, 2.5 - 1.959964, 2.5 + 1.959964))
+    p = qualities.p_of_interval(statistics.Estimate(2.5, 2.5 - 1.959964, 2.5 + 1.959964))
     assert p == pytest.approx(2 * stats.norm.sf(2.5), rel=1e-5)
-    assert quality_tests.p_of_interval(statistics.Estimate(0, 0, 0)) == 1.0
+    assert qualities.p_of_interval(statistics.Estimate(0, 0, 0)) == 1.0
 
 
 def test_compare_leaves_disturbed_rounds_out() -> None:
@@ -479,8 +480,8 @@ def _binary(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        pytest.param(lambda folder: str(folder / "nowhere"), "there is nothing at", id="nothing"),
-        pytest.param(_empty, "is no run, and holds no record.json", id="empty-folder"),
+        pytest.param(lambda folder: str(folder / "nowhere"), "does not exist", id="nothing"),
+        pytest.param(_empty, "is not a run and has no record.json", id="empty-folder"),
         pytest.param(_newer, "schema version 99", id="newer"),
         pytest.param(_cut, "is damaged", id="cut"),
         pytest.param(_binary, "damaged", id="binary"),
@@ -503,4 +504,4 @@ def test_open_subject_reads_a_record_of_an_older_version(tmp_path: Path) -> None
     path = tmp_path / "record.json"
     path.write_text(json.dumps({**old, "schema_version": 2, "models": models}))
     found = compare(open_subject(str(path)), Subject(name="new", record=value))
-    assert [one.what for one in found.differences] == ["fresh process for each round"]
+    assert [one.what for one in found.differences] == ["new process for each round"]

@@ -9,7 +9,8 @@ import pytest
 
 from edgefm.comparison import figures
 from edgefm.comparison.aspects import Aspect, Margins
-from edgefm.comparison.compare import ComparisonResult, compare
+from edgefm.comparison.compare import compare
+from edgefm.comparison.comparison_result import ComparisonResult
 from edgefm.comparison.subjects import Subject
 from edgefm.comparison.verdicts import sentence
 from tests.fixtures.benchmark_records import benchmark_record, row
@@ -158,7 +159,7 @@ def test_compare_more_on_the_accelerator_is_better_and_its_greater_part_is_not_j
     found, back = _aspects(_compared(less, more)), _aspects(_compared(more, less))
     assert (found["npu_operator_share"].verdict, back["npu_operator_share"].verdict) == ("better", "worse")
     assert found["npu_cycles"].verdict == found["sram_bytes"].verdict == "not judged"
-    assert "part on the accelerator" in sentence(found["npu_cycles"])
+    assert "operators on the accelerator" in sentence(found["npu_cycles"])
     # latency_ns is of the whole model.
     assert found["latency_ns"].verdict == "worse"
 

@@ -8,7 +8,8 @@ from junitparser import JUnitXml
 
 from edgefm.comparison import junit, wording
 from edgefm.comparison.budget import GateBudget, parse
-from edgefm.comparison.gate import GateResult, LimitCheck, gate
+from edgefm.comparison.gate import gate
+from edgefm.comparison.gate_result import GateResult, LimitCheck
 from edgefm.comparison.subjects import Subject, open_subject
 from tests.fixtures.benchmark_records import answers, benchmark_record, failed, row, write
 
@@ -115,7 +116,7 @@ def test_gate_accuracy_drop_is_that_of_the_same_images(tmp_path: Path) -> None:
         pytest.param([failed("m")], _budget(size_bytes=10**9), "it failed: the runtime crashed", id="failed"),
         pytest.param([row("m", accuracy=None)], _budget(accuracy=0.1), "it was not measured", id="no-accuracy"),
         pytest.param([row("m", accuracy=None)], _budget(quality=0.1), "without data", id="no-quality"),
-        pytest.param([row("m")], _budget(arena_bytes=10**6), "holds no arena_bytes", id="no-arena"),
+        pytest.param([row("m")], _budget(arena_bytes=10**6), "no arena_bytes in the record", id="no-arena"),
         pytest.param([row("m", memory=None)], _budget(peak_memory_bytes=1), "memory was not measured", id="no-memory"),
         pytest.param([row("m", latency_ns=None)], _budget(p50_us=1), "latency was not measured", id="no-latency"),
     ],
@@ -163,7 +164,7 @@ def test_gate_pattern_that_matches_the_baseline_is_not_held_against_it(key: str)
     subject = _subject(row("base"), row("m", us=50), row("n", us=50))
     found = gate(subject, parse({"baseline": "base", "models": {"*": {key: 0.6}}}, where="b"))
     assert [(check.model, check.state) for check in found.checks] == [("m", "held"), ("n", "held")]
-    assert f"{key} of '*' is not held against base, the baseline" in found.notes and found.exit_code == 0
+    assert f"{key} of '*' is not checked for base, the baseline" in found.notes and found.exit_code == 0
 
 
 def test_gate_baseline_alone_against_itself_is_not_checked() -> None:

@@ -12,7 +12,10 @@ import pytest
 
 from edgefm import targets
 from edgefm.cli.main import cli, run
-from edgefm.jobs import doctor as diagnosis
+from edgefm.jobs.doctor import installed as packages
+from edgefm.jobs.doctor import usable
+from edgefm.jobs.doctor.findings import RuntimeFinding
+from edgefm.runtimes.probe import Probed
 
 
 def doctor(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -71,7 +74,7 @@ def test_doctor_names_missing_data_and_the_way_out(tmp_path: Path, capsys: pytes
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A made-up environment: the versions of packages, to be filled by the test."""
     versions: dict[str, str] = {}
-    monkeypatch.setattr(diagnosis, "version", versions.get)
+    monkeypatch.setattr(packages, "version", versions.get)
     monkeypatch.setattr(
         importlib.metadata,
         "requires",
@@ -90,14 +93,14 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_extra_is_complete_with_all_its_packages(installed: dict[str, str]) -> None:
     installed.update({"numpy": "2.2.6", "jinja2": "3.1.6", "keras": "3.15.1", "tensorflow": "2.21.0"})
-    assert diagnosis._lacks("") == ([], True)
-    assert diagnosis._lacks("train") == ([], True)
+    assert packages._lacks("") == ([], True)
+    assert packages._lacks("train") == ([], True)
 
 
 def test_extra_lists_what_is_missing_and_what_is_of_another_version(installed: dict[str, str]) -> None:
     installed.update({"numpy": "1.24.0", "tensorflow": "2.22.0"})
-    assert diagnosis._lacks("") == (["numpy 1.24.0 is installed, numpy>=1.26 is needed"], True)
-    assert diagnosis._lacks("train") == (
+    assert packages._lacks("") == (["numpy 1.24.0 is installed, numpy>=1.26 is needed"], True)
+    assert packages._lacks("train") == (
         [
             "jinja2 is not installed",
             "keras is not installed",
@@ -108,7 +111,7 @@ def test_extra_lists_what_is_missing_and_what_is_of_another_version(installed: d
 
 
 def test_extra_for_another_python_has_no_remedy(installed: dict[str, str]) -> None:
-    lacks, curable = diagnosis._lacks("old")
+    lacks, curable = packages._lacks("old")
     assert lacks == ['never is not for this Python or system: python_version < "3.0"']
     assert not curable
 
@@ -123,7 +126,7 @@ def nvidia_smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, "echo 'NVIDIA H200, 143771 MiB, 570.133.20'; echo 'Tesla T4, 15360 MiB, 570.1'", monkeypatch)
-    assert [(gpu.name, gpu.found) for gpu in diagnosis.gpus()] == [
+    assert [(gpu.name, gpu.found) for gpu in packages.gpus()] == [
         ("NVIDIA GPU 0", "NVIDIA H200, 143771 MiB, driver 570.133.20"),
         ("NVIDIA GPU 1", "Tesla T4, 15360 MiB, driver 570.1"),
     ]
@@ -131,29 +134,29 @@ def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytes
 
 def test_a_failing_nvidia_smi_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, "echo 'NVIDIA-SMI has failed: no driver'; exit 9", monkeypatch)
-    (gpu,) = diagnosis.gpus()
+    (gpu,) = packages.gpus()
     assert gpu.found is None
     assert gpu.reason == "nvidia-smi says: NVIDIA-SMI has failed: no driver"
 
 
 def test_a_hanging_nvidia_smi_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, "exec sleep 20", monkeypatch)
-    monkeypatch.setattr(diagnosis, "_NVIDIA_SMI_SECONDS", 0.2)
-    (gpu,) = diagnosis.gpus()
+    monkeypatch.setattr(packages, "_NVIDIA_SMI_SECONDS", 0.2)
+    (gpu,) = packages.gpus()
     assert gpu.reason == "nvidia-smi gave no answer in 0.2 s"
 
 
 def test_without_nvidia_smi_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (gpu,) = diagnosis.gpus()
+    (gpu,) = packages.gpus()
     assert gpu.found is None and "no NVIDIA driver" in str(gpu.reason)
 
 
-def runtimes_of(monkeypatch: pytest.MonkeyPatch, known: dict[str, str]) -> list[diagnosis.RuntimeFinding]:
+def runtimes_of(monkeypatch: pytest.MonkeyPatch, known: dict[str, str]) -> list[RuntimeFinding]:
     from edgefm import runtimes
 
     monkeypatch.setattr(runtimes, "modules", lambda: known)
-    return list(diagnosis.runtimes())
+    return list(usable.runtimes())
 
 
 LITERT = {"litert": "edgefm.runtimes.litert"}
@@ -208,16 +211,14 @@ def test_another_interpreter_that_does_not_answer_is_the_reason(
     other.write_text(f"#!/bin/sh\n{script}\n")
     other.chmod(0o755)
     monkeypatch.setenv("EDGEFM_PYTHON_LITERT", str(other))
-    monkeypatch.setattr(diagnosis, "_PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(usable, "_PROBE_SECONDS", 0.3)
     (litert,) = runtimes_of(monkeypatch, LITERT)
     assert litert.found is None and words in str(litert.reason)
     assert litert.python == str(other)
 
 
 def test_a_runtime_that_another_interpreter_lacks_is_installed_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        diagnosis, "_probe_elsewhere", lambda *_: diagnosis.Probed(reason="not installed", install="pip install it")
-    )
+    monkeypatch.setattr(usable, "probed_by", lambda *_: Probed(reason="not installed", install="pip install it"))
     monkeypatch.setenv("EDGEFM_PYTHON_LITERT", sys.executable)
     (litert,) = runtimes_of(monkeypatch, LITERT)
     assert (litert.reason, litert.remedy) == ("not installed", f"{sys.executable} -m pip install it")
@@ -232,7 +233,7 @@ def test_a_variable_that_names_no_interpreter_is_the_reason(monkeypatch: pytest.
 
 def test_targets_are_told_with_what_their_figures_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "TARGETS", {**targets.TARGETS, "broken": "tests.fixtures.no_such_module"})
-    found = {finding.name: finding for finding in diagnosis.targets()}
+    found = {finding.name: finding for finding in usable.targets()}
     assert set(found) == {*targets.TARGETS, "broken"}
     assert found["host"].found == "measured"
     assert found["ssh"].found is not None and "ssh://user@board" in found["ssh"].found
@@ -246,15 +247,15 @@ def test_package_of_another_system_is_not_missing_in_the_base_install(
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["numpy>=1.26", "psutil>=5.9; sys_platform == 'no'"])
     installed["numpy"] = "2.2.6"
-    assert diagnosis._lacks("") == ([], True)
+    assert packages._lacks("") == ([], True)
 
 
 def test_extra_with_an_environment_of_its_own_is_complete_where_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEFM_PYTHON_TFLITE_RUNTIME", sys.executable)
-    monkeypatch.setattr(diagnosis, "_probe_elsewhere", lambda *_: diagnosis.Probed(version="2.14.0"))
-    assert diagnosis._apart("tflite-runtime").found == f"complete, in {sys.executable}"
-    monkeypatch.setattr(diagnosis, "_probe_elsewhere", lambda *_: diagnosis.Probed(reason="not installed"))
-    assert diagnosis._apart("tflite-runtime").found is None
+    monkeypatch.setattr(packages, "probed_by", lambda *_: Probed(version="2.14.0"))
+    assert packages._apart("tflite-runtime").found == f"complete, in {sys.executable}"
+    monkeypatch.setattr(packages, "probed_by", lambda *_: Probed(reason="not installed"))
+    assert packages._apart("tflite-runtime").found is None
 
 
 def test_runtime_of_a_target_is_there_where_the_target_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +278,7 @@ def test_what_is_installed_is_not_in_the_remedy(monkeypatch: pytest.MonkeyPatch,
     for variable in (package.BROWSER_VARIABLE, package.DRIVER_VARIABLE):
         monkeypatch.setenv(variable, sys.executable)
     monkeypatch.setenv(package.PACKAGE_VARIABLE, str(tmp_path))
-    (finding,) = [one for one in diagnosis.targets() if one.name == "browser"]
+    (finding,) = [one for one in usable.targets() if one.name == "browser"]
     assert finding.remedy is not None and "litertjs setup" in finding.remedy
     assert "apt-get" not in finding.remedy
 
@@ -296,7 +297,7 @@ def test_plugins_are_listed_with_the_reason_where_one_fails(
         "[edgefm.passes]\nround = bad_plugin\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = {finding.name: finding for finding in diagnosis.plugin_findings()}
+    found = {finding.name: finding for finding in usable.plugin_findings()}
     assert found["target mine"].found == "theirs 1.2"
     assert found["target host"].reason == "theirs 1.2: its name is taken by edgefm's own"
     for name in ("runtime broken", "pass round"):

@@ -43,7 +43,7 @@ def test_curves_are_drawn_where_there_is_no_display() -> None:
 
 def test_run_shows_what_was_done_and_a_name_cannot_leave_its_cell(tmp_path: Path) -> None:
     run = edgefm.Run(tmp_path / "<script>")
-    assert "nothing yet" in run._repr_html_()
+    assert "no steps yet" in run._repr_html_()
     assert "<script>" not in run._repr_html_()
     page = html.page('<p title="x">report</p>', title="t")
     assert page.count("<p") == 0 and "&lt;p title=&quot;x&quot;&gt;" in page

@@ -1,8 +1,8 @@
 """What results show in a notebook: the figures that their command prints, not the verdict alone."""
 
 from edgefm.comparison.aspects import BETTER, SAME, Aspect
-from edgefm.comparison.compare import ComparisonResult, ModelPair
-from edgefm.comparison.gate import BROKEN, HELD, GateResult, LimitCheck
+from edgefm.comparison.comparison_result import ComparisonResult, ModelPair
+from edgefm.comparison.gate_result import BROKEN, HELD, GateResult, LimitCheck
 from edgefm.jobs.agree import AgreementResult
 from edgefm.jobs.compress import AppliedPass, CompressionResult
 from edgefm.recipes import Prune, Slim
@@ -51,7 +51,7 @@ def test_gate_shows_the_figure_beside_its_limit() -> None:
         model="int8", key="p50_ratio", limit=0.6, state=BROKEN, value=0.7, low=0.65, high=0.75, reason="too slow"
     )
     page = GateResult(record="record.json", baseline="float32", checks=(held, broken))._repr_html_()
-    for text in ("446,066 bytes", "at most 460,000 bytes", "0.65 to 0.75", "too slow", "against float32"):
+    for text in ("446,066 bytes", "at most 460,000 bytes", "0.65 to 0.75", "too slow", "baseline float32"):
         assert text in page, text
 
 

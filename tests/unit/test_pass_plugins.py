@@ -56,12 +56,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     modules: list[str] = []
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def write(module: str, code: str, *, kind: str, version: str = "1.0") -> None:
+    def write(module: str, code: str, *, kind: str, version: str = "1.0", attribute: str = "") -> None:
         (tmp_path / f"{module}.py").write_text(code)
         about = tmp_path / f"{module}-{version}.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: {version}\n")
-        (about / "entry_points.txt").write_text(f"[{plugins.ENTRY_POINT_GROUP}]\n{kind} = {module}\n")
+        (about / "entry_points.txt").write_text(f"[{plugins.ENTRY_POINT_GROUP}]\n{kind} = {module}{attribute}\n")
         modules.append(module)
 
     plugins._warn_once.cache_clear()
@@ -81,6 +81,14 @@ def test_pass_of_another_package_is_read_from_json_and_back(install: Install) ->
     assert variant.description == "pruned; halved; int8, trained with quantisation in mind"
     assert Quantization.from_json(recipe.to_json()) == recipe
     assert list(plugins.passes()) == ["slim", "prune", "halve", "cluster", "qat"]
+
+
+@pytest.mark.parametrize("attribute", [":Halve", ":run", " : RECIPE"])
+def test_entry_point_that_names_an_attribute_stands_for_its_module(install: Install, attribute: str) -> None:
+    install("halving_pass", HALVE, kind="halve", attribute=attribute)
+    plugin = plugins.pass_plugin("halve")
+    assert (plugin.plugin.module, plugin.recipe.kind) == ("halving_pass", "halve")
+    assert callable(plugin.run)
 
 
 def test_place_among_the_passes_is_held(install: Install) -> None:

@@ -73,9 +73,37 @@ def test_public_name_is_documented(name: str) -> None:
         text = inspect.getdoc(value) or ""
         parameters = [p for p in inspect.signature(value).parameters if p not in ("self",)]
         described = [p for p in parameters if re.search(rf"^\s*{p}: ", text, re.MULTILINE)]
-        # One pass: the function itself says which; its other arguments are those of `compress`.
-        assert described == parameters or name in ("slim", "prune", "cluster", "qat"), set(parameters) - set(described)
+        assert described == parameters, set(parameters) - set(described)
         assert inspect.signature(value).return_annotation not in (inspect.Signature.empty, "Any"), name
+
+
+RUN_METHODS = [name for name in dir(Run) if not name.startswith("_") and callable(getattr(Run, name))]
+
+
+def _described(function: Callable[..., Any]) -> dict[str, str]:
+    """Return what a docstring says of each argument."""
+    arguments = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\nRaises:")[0]
+    entries = re.findall(r"^  (\w+): (.+(?:\n    .+)*)", arguments, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+@pytest.mark.parametrize("name", RUN_METHODS)
+def test_method_of_a_run_describes_its_own_arguments_and_errors(name: str) -> None:
+    method = getattr(Run, name)
+    described = _described(method)
+    assert list(described) == [parameter for parameter in inspect.signature(method).parameters if parameter != "self"]
+    for text in described.values():
+        assert len(text.split()) >= 3 and not re.match(r"see `edgefm\.", text), text
+    assert "\nRaises:\n  ArgumentError: " in str(inspect.getdoc(method))
+
+
+@pytest.mark.parametrize("name", ["quantize", "benchmark", "train"])
+def test_method_of_a_run_says_of_an_argument_what_its_function_says(name: str) -> None:
+    of_method, of_function = _described(getattr(Run, name)), _described(getattr(edgefm, name))
+    # The run remembers its data, and a stopped training its recipe and precision.
+    own = {"data", "recipe", "precision"} if name == "train" else set()
+    shared = of_method.keys() & of_function.keys() - own
+    assert shared and {key: of_method[key] for key in shared} == {key: of_function[key] for key in shared}
 
 
 @pytest.mark.parametrize("name", sorted(SIGNATURES))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +62,74 @@ def test_run_does_not_wait_for_a_child_that_keeps_the_pipe() -> None:
 def test_run_kills_what_writes_without_end() -> None:
     with pytest.raises(OutputLimitError, match="wrote more than 1,000 bytes"):
         run(_python("while True: print('x' * 100)"), seconds=30, most_bytes=1000)
+
+
+def _with_child(note: Path, then: str) -> list[str]:
+    """Return a command that starts a child of its own, which holds no pipe, and writes down its number."""
+    return _python(
+        "import pathlib, subprocess, sys, time\n"
+        f"quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        f"child = subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], **quiet)\n"
+        f"pathlib.Path({str(note)!r}).write_text(str(child.pid))\n{then}"
+    )
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def _ends(pid: int) -> bool:
+    until = time.monotonic() + 10
+    while _lives(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not _lives(pid)
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("then", "most_bytes", "error"),
+    [("time.sleep(60)", 1000, TimeLimitError), ("while True: print('x' * 100)", 1000, OutputLimitError)],
+    ids=["time", "output"],
+)
+def test_run_kills_the_children_of_what_it_kills(
+    tmp_path: Path, then: str, most_bytes: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        run(_with_child(tmp_path / "pid", then), seconds=3, most_bytes=most_bytes)
+    assert _ends(int((tmp_path / "pid").read_text()))
+
+
+@on_linux
+def test_run_kills_the_command_and_its_children_when_the_user_stops_it(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+
+    def interrupt() -> None:
+        while not (note.exists() and note.read_text()):
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # as Ctrl-C in a terminal does
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(_with_child(note, "time.sleep(60)"), seconds=50)
+    assert time.monotonic() - started < 20
+    assert _ends(int(note.read_text()))
+
+
+@on_linux
+def test_run_leaves_alone_what_a_command_that_ended_has_started(tmp_path: Path) -> None:
+    assert run(_with_child(tmp_path / "pid", ""), seconds=30).code == 0
+    pid = int((tmp_path / "pid").read_text())
+    time.sleep(0.2)
+    assert _lives(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_signal_name_of_an_unknown_number() -> None:

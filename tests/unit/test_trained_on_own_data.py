@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefm.core.errors import DataError, RecipeError
+import edgefm
+from edgefm.core.artefacts import write_json
+from edgefm.core.errors import ArgumentError, DataError, RecipeError
 from edgefm.core.runs import RunDirectory, Step
+from edgefm.data.dataset import Dataset
 from edgefm.data.source import DataSource, data_source_of, dataset_of
+from edgefm.jobs import run_training
 from edgefm.jobs.run import Run
 from edgefm.recipes import Training
 from edgefm.report.text import reproduce
@@ -51,6 +55,68 @@ def test_resume_with_other_data_is_refused() -> None:
     stopped.check(recipe=None, backend=None, precision=None, source=DataSource(where="a.npz"))
     with pytest.raises(RecipeError, match=r"a\.npz"):
         stopped.check(recipe=None, backend=None, precision=None, source=DataSource(where="b.npz"))
+
+
+RECIPE = Training(model="basic_cnn", epochs=1, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), np.uint8)
+    return edgefm.data.from_arrays(pixels, np.arange(100) % 10, class_names=tuple("abcdefghij"), progress=False)
+
+
+def test_data_set_in_memory_is_learnt_and_kept_for_later_steps(dataset: Dataset, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    first = run.train(RECIPE, data=dataset, backend="tensorflow", progress=False)
+    assert len(first.history) == 1 and first.recipe == RECIPE
+    (kept,) = (tmp_path / "run").glob("data-*.npz")
+    source = data_source_of(RunDirectory.open(run.path))
+    assert source == DataSource(where=str(kept), task="classification", labels=tuple("abcdefghij"))
+    found = dataset_of(RunDirectory.open(run.path))
+    for given, split in zip(dataset.splits, found.splits, strict=True):
+        assert sorted(map(bytes, given.images)) == sorted(map(bytes, split.images)), "the same samples"
+    assert found.labels == dataset.labels
+    # The same training is found again, and a later step finds the samples.
+    assert run.train(RECIPE, data=dataset, backend="tensorflow", progress=False).file == first.file
+    assert len(run.steps) == 1
+    files = run.quantize("float32", progress=False)
+    validation = files["float32"].report["validation"]
+    assert validation["quality"] == "accuracy" and validation["samples"] == len(dataset.validation)
+
+
+def test_data_set_in_memory_that_does_not_fit_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    small = edgefm.data.from_arrays(np.zeros((100, 20, 20, 1), np.uint8), np.arange(100) % 10, progress=False)
+    with pytest.raises(DataError, match="20"):
+        Run(tmp_path / "run").train("quick", data=small, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_with_another_data_set_in_memory_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    kept = run_training._keep(dataset, run.path)
+    recipe = {"recipe": RECIPE.to_json(), "backend": "tensorflow", "precision": "float32", "data": kept.to_json()}
+    write_json(run.begin("train") / "recipe.json", recipe)
+    other = edgefm.data.from_arrays(dataset.train.images[:60], np.arange(60) % 10, progress=False)
+    with pytest.raises(RecipeError, match=r"the stopped training has data .*data-\w{12}\.npz"):
+        Run(run.path).train(data=other, resume=True, progress=False)
+    resumed = Run(run.path).train(data=dataset, resume=True, progress=False)
+    assert resumed.recipe == RECIPE
+
+
+def test_fashion_mnist_in_memory_needs_no_copy() -> None:
+    whole = edgefm.data.fashion_mnist(progress=False)
+    assert run_training._is_fashion_mnist(whole, None)
+    assert not run_training._is_fashion_mnist(replace(whole, sha256="0"), None)
+    assert not run_training._is_fashion_mnist(replace(whole, name="mine"), None)
+
+
+def test_other_data_than_those_allowed_are_named_with_what_to_do(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"data is 3, an int; a path .*, 'module:function', .* or a Dataset is exp"):
+        Run(tmp_path / "run").train(data=3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"a Dataset; a path .* is expected\n.*numpy\.savez"):
+        Run.bring("m.keras", tmp_path / "run", data=dataset)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
 
 
 def test_report_names_the_data_of_the_training(tmp_path: Path) -> None:

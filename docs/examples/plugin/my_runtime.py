@@ -1,10 +1,9 @@
 """The runtime `linear`: a model file is one .npy matrix [inputs, classes]; its answer is x @ matrix."""
 
-import contextlib
-
 import numpy as np
 
 from edgefm.runtimes.base import Available, TensorDetails
+from edgefm.runtimes.session import BaseSession
 
 name = "linear"
 
@@ -21,30 +20,18 @@ def load(path, *, threads=1):
     return LinearSession(np.load(path, allow_pickle=False))
 
 
-class LinearSession(contextlib.AbstractContextManager):
+class LinearSession(BaseSession):
     def __init__(self, matrix):
-        self.matrix, (inputs, classes) = matrix, matrix.shape
         floats = {"dtype": "float32", "scale": None, "zero_point": None}
-        self.input = TensorDetails(name="x", shape=(1, inputs), **floats)
-        self.output = TensorDetails(name="y", shape=(1, classes), **floats)
-        self.outputs = (self.output,)
+        x, y = (TensorDetails(name=n, shape=(1, size), **floats) for n, size in zip("xy", matrix.shape, strict=True))
+        super().__init__(x, [y], self.multiply)
+        self.matrix = matrix
+
+    def multiply(self):  # what is timed
+        self.y = self.x @ self.matrix
 
     def set_input(self, array):
         self.x = np.array(array)
 
-    def invoke(self):  # what is timed
-        self.y = self.x @ self.matrix
-
-    def get_output(self):
-        return self.y.copy()
-
     def get_outputs(self):
-        return (self.get_output(),)
-
-    def run(self, array):
-        self.set_input(array)
-        self.invoke()
-        return self.get_output()
-
-    def __exit__(self, *error):
-        del self.matrix
+        return (self.y.copy(),)

@@ -10,8 +10,8 @@ def target(rest):
     """Return the target behind 'datasheet:', e.g. 'datasheet:2e9'."""
     try:
         return Datasheet(float(rest))
-    except ValueError as error:
-        raise RecipeError(f"'{rest}' is no number of MACs a second", hint="Write datasheet:2e9") from error
+    except ValueError:
+        raise RecipeError(f"'{rest}' is no number of MACs a second", hint="Write datasheet:2e9") from None
 
 
 class Datasheet:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from edgefm.core import environment
-from edgefm.runtimes.android_benchmark import session
+from edgefm.runtimes.android_benchmark import state as device_state
 from edgefm.runtimes.android_benchmark.adb import AndroidDevice
 from edgefm.runtimes.android_benchmark.program import find as find_program
 
@@ -24,8 +25,8 @@ def environment_of(device: AndroidDevice) -> dict[str, Any]:
     """
     text = device.shell(_SCRIPT, doing="asking what it is").output
     kernel, cores, memory, cpu = re.split(r"^@(?:cores|memory|cpu)$", text, flags=re.MULTILINE)
-    facts = session.describe(device.properties())
-    state = session.state(device)
+    facts = describe(device.properties())
+    state = device_state.current(device)
     names = [facts[key] for key in ("soc", "device") if key in facts]
     total = re.search(r"^MemTotal:\s+(\d+) kB", memory, flags=re.MULTILINE)
     governors = sorted({cluster.governor for cluster in state.clusters if cluster.governor})
@@ -41,6 +42,21 @@ def environment_of(device: AndroidDevice) -> dict[str, Any]:
         "governor": ", ".join(governors) or {"value": None, "reason": "the device does not show it"},
         "cpu_features": environment.cpu_features(cpu),
     }
+
+
+def describe(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return what a device is, from its properties; what it does not tell is absent."""
+    get = properties.get
+    maker, model = get("ro.product.manufacturer", ""), get("ro.product.model", "")
+    # The SoC's properties came with Android 12.
+    soc = " ".join(filter(None, (get("ro.soc.manufacturer"), get("ro.soc.model")))) or get("ro.board.platform", "")
+    facts = {
+        "device": f"{maker} {model}".strip(),
+        "soc": soc or get("ro.hardware", ""),
+        "android": get("ro.build.version.release", ""),
+        "abi": get("ro.product.cpu.abi", ""),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def environment_here() -> dict[str, Any]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgefm.runtimes.android_benchmark.adb import AndroidDevice
+
 THERMAL_STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 # A frequency that is this much lower is another machine; smaller steps are the governor's.
 FREQUENCY_SHARE = 0.10
@@ -83,6 +85,11 @@ class State:
             "thermal_status": self.thermal_status,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+def current(device: AndroidDevice) -> State:
+    """Return the state of a device now."""
+    return read(device.shell(SCRIPT, doing="asking for its state").output)
 
 
 def read(text: str) -> State:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from edgefm import runtimes
 from edgefm.core.errors import RecipeError
-from edgefm.runtimes.android_benchmark import program, session
+from edgefm.runtimes.android_benchmark import device_runs, program, state
 from edgefm.runtimes.android_benchmark.adb import SERIAL, AdbError, AndroidDevice
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, TargetError
@@ -95,20 +95,20 @@ class AdbPlace(HostPlace):
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new worker process of this machine that uses the device."""
         with _as_target_error():
-            session.kill_leftovers(self._device, self.there)
-        return start_here(_WORKER, log=log, variables={SERIAL: self._device.serial, session.FOLDER: self.there})
+            device_runs.kill_leftovers(self._device, self.there)
+        return start_here(_WORKER, log=log, variables={SERIAL: self._device.serial, device_runs.FOLDER: self.there})
 
     def state(self) -> Mapping[str, Any]:
         """Return heat, frequency, load and charge of the device."""
         with _as_target_error():
-            return session.state(self._device).to_json()
+            return state.current(self._device).to_json()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
         with contextlib.suppress(AdbError):  # unplugged: a session removes what is left after two days
-            session.kill_leftovers(self._device, self.there)
+            device_runs.kill_leftovers(self._device, self.there)
             self._device.shell(f"rm -rf {self.there}", doing="removing files")
 
 

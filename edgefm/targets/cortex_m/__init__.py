@@ -27,9 +27,10 @@ from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.cortex_m import boards, build, run
 from edgefm.targets.cortex_m.boards import BOARDS, COMPILER, EMULATOR, CortexMBoard
-from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
+from edgefm.targets.cortex_m.graph import FirmwareGraph
 from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import Counted, FirmwareError
+from edgefm.targets.cortex_m.samples import by_operator, outputs_of, random_inputs
 from edgefm.targets.cortex_m.source import FirmwareSource, source_of
 from edgefm.targets.host import Host, HostPlace
 from edgefm.targets.worker_start import start_here
@@ -116,11 +117,11 @@ class CortexM:
           TargetError: a program is missing, or the user's firmware does not do what it should.
         """
         graph = read_graph(Path(model))
-        inputs = _inputs(graph)
+        inputs = random_inputs(graph, count=INPUTS)
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
             source, firmware = self.firmware_for(graph, Path(name))
             counted = self._run(graph, firmware, inputs)
-            outputs = _outputs(graph, counted)
+            outputs = outputs_of(graph, counted)
         details = self._details(source)
         steps = () if source is None else source.steps
         counts = counted.instructions
@@ -135,7 +136,7 @@ class CortexM:
                     "least": min(counts),
                     "most": max(counts),
                     "resolution": self.board.tick_ns,
-                    "by_operator": _by_operator(counted, steps),
+                    "by_operator": by_operator(counted, steps),
                 },
             ),
             self._figure("flash_bytes", value=float(firmware.flash_bytes), details=details),
@@ -167,7 +168,7 @@ class CortexM:
             )
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
             _, firmware = self.firmware_for(graph, Path(name))
-            return _outputs(graph, self._run(graph, firmware, inputs, seconds=seconds))
+            return outputs_of(graph, self._run(graph, firmware, inputs, seconds=seconds))
 
     def _programs(self) -> tuple[str, ...]:
         return (EMULATOR, COMPILER) if self.firmware is None else (EMULATOR,)
@@ -262,60 +263,3 @@ class CortexMPlace(HostPlace):
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:
         """Return a new worker process; its files are gone with the place, even where it is killed."""
         return start_here(log=log, variables={VARIABLE: self._address, "TMPDIR": str(self._folder)})
-
-
-def _inputs(graph: FirmwareGraph) -> NDArray[Any]:
-    """Return a few repeatable inputs, [INPUTS, ...]: the whole range of integers, or [0, 1)."""
-    tensor = graph.inputs[0]
-    generator = np.random.default_rng(0)
-    shape = (INPUTS, *tensor.shape[1:])
-    if tensor.dtype == "float32":
-        return generator.random(shape, dtype=np.float32)
-    if tensor.dtype not in ("int8", "uint8"):
-        raise ModelError(
-            f"the input '{tensor.name}' of {graph.path} is {tensor.dtype}; int8, uint8 or float32 is wanted"
-        )
-    limits = np.iinfo(tensor.dtype)
-    return generator.integers(limits.min, limits.max, shape, endpoint=True).astype(tensor.dtype)
-
-
-def _outputs(graph: FirmwareGraph, counted: Counted) -> tuple[NDArray[Any], ...]:
-    """Return the outputs by tensor; a FirmwareError where the firmware's have other sizes."""
-    sizes = tuple(tensor.size_bytes for tensor in graph.outputs)
-    if counted.output_bytes != sizes:
-        raise FirmwareError(f"the firmware's outputs have {counted.output_bytes} bytes, the model's {sizes}")
-    return arrays(graph, counted.outputs)
-
-
-def arrays(graph: FirmwareGraph, content: bytes, *, batch: bool = False) -> tuple[NDArray[Any], ...]:
-    """Return the outputs of samples, one after the other in bytes, by tensor: [n, ...] each.
-
-    Args:
-      graph: the model's.
-      content: all outputs of the first sample, then of the next.
-      batch: of one sample; the tensors have the model's own shapes.
-    """
-    sizes = [tensor.size_bytes for tensor in graph.outputs]
-    rows = np.frombuffer(content, np.uint8).reshape(-1, sum(sizes))
-    ends = np.cumsum(sizes)
-    return tuple(
-        np.ascontiguousarray(rows[:, end - size : end])
-        .view(np.dtype(tensor.dtype))
-        .reshape(tensor.shape if batch else (len(rows), *_sample(tensor)))
-        for tensor, end, size in zip(graph.outputs, ends, sizes, strict=True)
-    )
-
-
-def _sample(tensor: FirmwareTensor) -> tuple[int, ...]:
-    """Return the shape of one sample: without the batch of 1, where there is one."""
-    return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
-
-
-def _by_operator(counted: Counted, steps: tuple[tuple[int, str], ...]) -> list[dict[str, Any]]:
-    """Return the instructions of each operator run alone; those of a user's firmware have no names."""
-    return [
-        {"index": steps[place][0], "operator": steps[place][1], "instructions": count}
-        if place < len(steps)
-        else {"index": place, "operator": None, "instructions": count}
-        for place, count in counted.by_operator.items()
-    ]

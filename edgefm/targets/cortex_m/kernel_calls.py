@@ -53,6 +53,13 @@ class Alias:
     name: FirmwareTensor
 
 
+def call(
+    operator: FirmwareOperator, function: str, fields: Mapping[str, Field], *, struct: str | None = None
+) -> list[KernelCall | Alias]:
+    """Return one call of a kernel; its struct has the function's name where no other is given."""
+    return [KernelCall(operator=operator, function=function, struct=struct or function, fields=fields)]
+
+
 def refuse(operator: FirmwareOperator, why: str) -> ModelError:
     """Return the error for an operator that no kernel runs."""
     return ModelError(

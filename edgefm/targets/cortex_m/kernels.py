@@ -17,6 +17,7 @@ from edgefm.targets.cortex_m.arithmetic import (
     quantize_multiplier,
     softmax_scaling,
 )
+from edgefm.targets.cortex_m.filter_kernels import convolution, fully_connected, pool
 from edgefm.targets.cortex_m.graph import FirmwareOperator
 from edgefm.targets.cortex_m.kernel_calls import (
     RANGES,
@@ -24,20 +25,16 @@ from edgefm.targets.cortex_m.kernel_calls import (
     Field,
     KernelCall,
     TensorPlace,
-    bias_of,
-    channel_multipliers,
-    check_filters,
+    call,
     clamp_fields,
     constant,
     four_in_front,
     four_lengths,
     int8,
-    multiplier_tables,
     need,
     refuse,
     require_fit,
     strides_of,
-    window_of,
 )
 
 
@@ -55,92 +52,6 @@ def steps_of(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     return _KERNELS[operator.name](operator)
 
 
-def _call(operator: FirmwareOperator, function: str, fields: Mapping[str, Field]) -> list[KernelCall | Alias]:
-    """Return one call of a kernel whose struct has its own name."""
-    return [KernelCall(operator=operator, function=function, struct=function, fields=fields)]
-
-
-def _convolution(operator: FirmwareOperator, *, depthwise: bool) -> list[KernelCall | Alias]:
-    source, filters = int8(operator, operator.input(0)), operator.input(1)
-    output = int8(operator, operator.outputs[0])
-    four_lengths(operator, source)
-    _, _, _, channels = four_lengths(operator, output)
-    require_fit(operator, len(filters.shape) == 4 and min(filters.shape) > 0, filters)
-    if depthwise:
-        fits = filters.shape[0] == 1 and filters.shape[3] == channels and channels % source.shape[3] == 0
-    else:
-        groups, rest = divmod(source.shape[3], filters.shape[3])
-        fits = filters.shape[0] == channels and rest == 0 and channels % groups == 0
-    require_fit(operator, fits, source, filters, output)
-    weights = check_filters(operator, filters, channels)
-    if np.any(filters.zero_points):
-        raise refuse(operator, f"the zero point of '{filters.name}' is not 0")
-    window = window_of(
-        operator, height=filters.shape[1], width=filters.shape[2], source=source, output=output, dilated=True
-    )
-    fields: dict[str, Field] = {
-        "window": window,
-        "input": TensorPlace(tensor=source),
-        "filter": weights,
-        "output": TensorPlace(tensor=output),
-        "bias": bias_of(operator, channels),
-        **multiplier_tables(channel_multipliers(source, filters, output, channels)),
-        "filter_channels": 1 if depthwise else filters.shape[3],
-        "input_offset": -source.zero_point,
-        "output_offset": output.zero_point,
-        **clamp_fields(operator, output),
-    }
-    function = "depthwise_conv_2d" if depthwise else "conv_2d"
-    return [KernelCall(operator=operator, function=function, struct="conv_2d", fields=fields)]
-
-
-def _fully_connected(operator: FirmwareOperator) -> list[KernelCall | Alias]:
-    source, filters = int8(operator, operator.input(0)), operator.input(1)
-    output = int8(operator, operator.outputs[0])
-    require_fit(operator, len(filters.shape) == 2 and min(filters.shape) > 0, filters)
-    units, depth = filters.shape
-    fits = source.elements % depth == 0 and source.elements // depth * units == output.elements
-    require_fit(operator, fits, source, filters, output)
-    weights = check_filters(operator, filters, units)
-    if len(filters.scales) > 1:
-        multipliers = channel_multipliers(source, filters, output, units)
-    else:
-        # With one scale the kernel multiplies in float32 first.
-        product = float(np.float32(source.scale) * np.float32(filters.scale))
-        multipliers = [product / output.scale] * units
-    return _call(
-        operator,
-        "fully_connected",
-        {
-            "input": TensorPlace(tensor=source),
-            "filter": weights,
-            "output": TensorPlace(tensor=output),
-            "bias": bias_of(operator, units),
-            **multiplier_tables(multipliers),
-            "rows": source.elements // depth,
-            "depth": depth,
-            "units": units,
-            "input_offset": -source.zero_point,
-            "filter_offset": -int(filters.zero_points[0]),
-            "output_offset": output.zero_point,
-            **clamp_fields(operator, output),
-        },
-    )
-
-
-def _pool(operator: FirmwareOperator, function: str) -> list[KernelCall | Alias]:
-    source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
-    height, width = int(operator.options.filterHeight), int(operator.options.filterWidth)
-    require_fit(operator, four_lengths(operator, source)[3] == four_lengths(operator, output)[3], source, output)
-    fields: dict[str, Field] = {
-        "window": window_of(operator, height=height, width=width, source=source, output=output, dilated=False),
-        "input": TensorPlace(tensor=source),
-        "output": TensorPlace(tensor=output),
-        **clamp_fields(operator, output),
-    }
-    return [KernelCall(operator=operator, function=function, struct="pool_2d", fields=fields)]
-
-
 def _mean(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
     _, height, width, channels = four_lengths(operator, source)
@@ -150,7 +61,7 @@ def _mean(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     require_fit(operator, output.elements == channels, source, output)
     count = height * width
     multiplier, shift = mean_multiplier(source.scale / output.scale, count=count)
-    return _call(
+    return call(
         operator,
         "mean",
         {
@@ -194,14 +105,14 @@ def _elementwise(operator: FirmwareOperator, function: str) -> list[KernelCall |
         fields["multiplier_2"], fields["shift_2"] = quantize_multiplier(second.scale / both)
         multiplier, shift = quantize_multiplier(both / ((1 << 20) * output.scale))
     fields |= {"output_multiplier": multiplier, "output_shift": shift}
-    return [KernelCall(operator=operator, function=function, struct="elementwise", fields=fields)]
+    return call(operator, function, fields, struct="elementwise")
 
 
 def _rescaled(operator: FirmwareOperator, real: float, least: int, most: int) -> list[KernelCall | Alias]:
     source, output = operator.input(0), operator.outputs[0]
     require_fit(operator, source.elements == output.elements, source, output)
     multiplier, shift = quantize_multiplier(real)
-    return _call(
+    return call(
         operator,
         "requantize",
         {
@@ -226,7 +137,7 @@ def _quantize(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     if source.dtype != "float32":
         return _rescaled(operator, source.scale / output.scale, *RANGES[output.dtype])
     require_fit(operator, source.elements == output.elements, source, output)
-    return _call(
+    return call(
         operator,
         "quantize_float",
         {
@@ -244,7 +155,7 @@ def _dequantize(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source = need(operator, operator.input(0), "int8", "uint8")
     output = need(operator, operator.outputs[0], "float32")
     require_fit(operator, source.elements == output.elements, source, output)
-    return _call(
+    return call(
         operator,
         "dequantize",
         {
@@ -272,7 +183,7 @@ def _softmax(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     require_fit(operator, source.elements > 0 and source.shape == output.shape, source, output)
     depth = source.shape[-1]
     multiplier, left_shift, least = softmax_scaling(beta=float(operator.options.beta), input_scale=source.scale)
-    return _call(
+    return call(
         operator,
         "softmax",
         {
@@ -293,7 +204,7 @@ def _pad(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     wanted = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
     require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
     before = places[:, 0].tolist()
-    return _call(
+    return call(
         operator,
         "pad",
         {
@@ -331,7 +242,7 @@ def _concatenation(operator: FirmwareOperator) -> list[KernelCall | Alias]:
             "row_bytes": row,
             "output_row_bytes": inner,
         }
-        steps.append(KernelCall(operator=operator, function="copy_rows", struct="copy_rows", fields=fields))
+        steps += call(operator, "copy_rows", fields)
         start += row
     return steps
 
@@ -345,14 +256,14 @@ def _alias(operator: FirmwareOperator) -> list[KernelCall | Alias]:
 
 _KERNELS: Mapping[str, Callable[[FirmwareOperator], list[KernelCall | Alias]]] = {
     "ADD": lambda operator: _elementwise(operator, "add"),
-    "AVERAGE_POOL_2D": lambda operator: _pool(operator, "average_pool_2d"),
+    "AVERAGE_POOL_2D": lambda operator: pool(operator, "average_pool_2d"),
     "CONCATENATION": _concatenation,
-    "CONV_2D": lambda operator: _convolution(operator, depthwise=False),
-    "DEPTHWISE_CONV_2D": lambda operator: _convolution(operator, depthwise=True),
+    "CONV_2D": lambda operator: convolution(operator, depthwise=False),
+    "DEPTHWISE_CONV_2D": lambda operator: convolution(operator, depthwise=True),
     "DEQUANTIZE": _dequantize,
     "EXPAND_DIMS": _alias,
-    "FULLY_CONNECTED": _fully_connected,
-    "MAX_POOL_2D": lambda operator: _pool(operator, "max_pool_2d"),
+    "FULLY_CONNECTED": fully_connected,
+    "MAX_POOL_2D": lambda operator: pool(operator, "max_pool_2d"),
     "MEAN": _mean,
     "MUL": lambda operator: _elementwise(operator, "multiply"),
     "PAD": _pad,

@@ -29,6 +29,7 @@ from edgefm.targets.cortex_m.build import Firmware
 from edgefm.targets.cortex_m.graph import FirmwareGraph, FirmwareTensor
 from edgefm.targets.cortex_m.graph import read as read_graph
 from edgefm.targets.cortex_m.run import FirmwareError
+from edgefm.targets.cortex_m.samples import arrays
 
 name = cortex_m.RUNTIME
 INSTALL = "apt-get install qemu-system-arm gcc-arm-none-eabi"
@@ -133,7 +134,7 @@ class CortexMSession(BaseSession):
                 answer += os.read(self._from, wanted - len(answer))
             else:
                 self._check_alive()
-        self._answers = cortex_m.arrays(self._graph, bytes(answer), batch=True)
+        self._answers = arrays(self._graph, bytes(answer), batch=True)
 
     def _check_sizes(self) -> None:
         """Wait for the firmware's first words: the sizes of what goes in and comes out."""

@@ -18,14 +18,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from edgefm.core import subprocesses
 from edgefm.core.errors import RecipeError
 from edgefm.targets.base import TargetError
+from edgefm.targets.ssh.address import Address
 
 CONNECT_SECONDS = 10
 # A board that answers nothing for 3 x 5 s is gone.
@@ -61,46 +60,6 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where the board is; what is None comes from the user's ssh configuration."""
-
-    host: str
-    user: str | None = None
-    port: int | None = None
-
-
-def parse(rest: str) -> Address:
-    """Return the address behind 'ssh:'.
-
-    >>> parse("//pi@board:2222")
-    Address(host='board', user='pi', port=2222)
-
-    Raises:
-      RecipeError: it is none.
-    """
-    hint = (
-        "Write ssh://user@board or ssh://user@board:port, for instance ssh://pi@board; "
-        "a host name from your ssh configuration works, too."
-    )
-    try:
-        parts = urlsplit(f"ssh:{rest}")
-        port = parts.port
-    except ValueError as error:
-        raise RecipeError(f"the target 'ssh:{rest}' is not understood: {error}", hint=hint) from None
-    user, _, host = parts.netloc.rpartition("@")
-    if port is not None:
-        host = host[: host.rindex(":")]
-    host = host.rstrip(":").strip("[]")  # an IPv6 address stands in brackets
-    beside = parts.path.strip("/") or parts.query or parts.fragment or ":" in user
-    # A name that starts with '-' would be an option of ssh.
-    if not rest.startswith("//") or not host or beside or host.startswith("-") or user.startswith("-"):
-        board = rest.strip("/")
-        guess = f"; did you mean 'ssh://{board}'?" if board and "/" not in board and not rest.startswith("//") else ""
-        raise RecipeError(f"the target 'ssh:{rest}' is not understood{guess}", hint=hint)
-    return Address(host=host, user=user or None, port=port)
-
-
 def explain(name: str, stderr: str, fallback: str) -> TargetError:
     """Return the error for what ssh or the board wrote to its standard error."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("Warning:")]
@@ -116,7 +75,7 @@ def reach(address: Address, *, name: str, seconds: int) -> None:
     options = [*_given_options(), "-o", f"ConnectTimeout={seconds}"]
     line = [*_ssh(name), *_fixed_options(None), *options, *_last_options(None)]
     try:
-        result = subprocesses.run([*line, *_destination(address), "exit 0"], seconds=2 * seconds, own_session=True)
+        result = subprocesses.run([*line, *address.arguments, "exit 0"], seconds=2 * seconds)
     except subprocesses.TimeLimitError:
         raise TargetError(f"{name}: it gave no answer for {2 * seconds} s") from None
     except subprocesses.CommandError as error:
@@ -151,7 +110,7 @@ class Connection:
             *["-o", f"ConnectTimeout={CONNECT_SECONDS}"],
             *["-o", f"ServerAliveInterval={ALIVE_SECONDS}", "-o", f"ServerAliveCountMax={ALIVE_COUNT}"],
             *_last_options(self._socket),
-            *_destination(address),
+            *address.arguments,
             command(_HOLD),
         ]
         try:
@@ -223,7 +182,7 @@ class Connection:
         self.check()
         try:
             line = [*self.through, command(script, *arguments)]
-            result = subprocesses.run(line, seconds=seconds, stdin=data, out=out, own_session=True)
+            result = subprocesses.run(line, seconds=seconds, stdin=data, out=out)
         except subprocesses.TimeLimitError:
             self.check()
             raise TargetError(f"{self._name}: {doing} took longer than {seconds:g} s") from None
@@ -314,12 +273,6 @@ def _fixed_options(socket: str | None) -> list[str]:
 def _last_options(socket: str | None) -> list[str]:
     """Return those of them that ssh takes the last value of, behind the user's."""
     return ["-T", "-S", "none" if socket is None else socket]
-
-
-def _destination(address: Address) -> list[str]:
-    user = [] if address.user is None else ["-l", address.user]
-    port = [] if address.port is None else ["-p", str(address.port)]
-    return [*user, *port, "--", address.host]
 
 
 def _short_folder() -> Path:

@@ -1,0 +1,147 @@
+"""A training in a run: the data it is on, begun or gone on with, and read back."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgefm.core import artefacts
+from edgefm.core.progress import Progress
+from edgefm.core.runs import RunDirectory, Step
+from edgefm.jobs.arguments import data_source
+from edgefm.jobs.train import TrainingResult, training_recipe
+from edgefm.recipes import Training
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import DataSource
+
+
+def train_in(
+    create: Callable[[], RunDirectory],
+    *,
+    stopped_in: RunDirectory | None,
+    recipe: Training | str | None,
+    data: Any,
+    backend: str | None,
+    precision: str | None,
+    data_dir: Path | None,
+    progress: Progress,
+) -> Step:
+    """Return the finished training step of a run; see `edgefm.Run.train` for the other arguments.
+
+    Args:
+      create: returns the run, made now if it is not there; called when nothing is wrong with the arguments.
+      stopped_in: the run whose stopped training is gone on with; None begins one.
+      recipe: see there.
+      data: see there.
+      backend: see there.
+      precision: see there.
+      data_dir: see there.
+      progress: receives progress.
+    """
+    from edgefm import zoo
+    from edgefm.data.checks import check_fit
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import FASHION_MNIST, DataSource
+    from edgefm.keras_graph.backend import find_backend
+    from edgefm.report.drawing.curves import draw_curves
+    from edgefm.training.step import stopped_training, train_run
+
+    chosen = None if recipe is None else training_recipe(recipe)
+    dataset = data if isinstance(data, Dataset) else None
+    source = None if dataset is not None else data_source(data, dataset=True)
+    if dataset is not None and _is_fashion_mnist(dataset, data_dir):
+        dataset, source = None, DataSource()
+    if stopped_in is not None:
+        stopped = stopped_training(stopped_in)
+        given = source if dataset is None else _kept(dataset, stopped_in.path)
+        stopped.check(recipe=chosen, backend=backend, precision=precision, source=given)
+        chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
+        dataset, source = None, stopped.source
+    chosen, precision = chosen or Training(), precision or "float32"
+    zoo.check_options(chosen.model, chosen.model_options)
+    find_backend(backend, precision)
+    architecture = zoo.architecture(chosen.model)
+    shape = architecture.input_shape
+    source = source or DataSource()
+    learnt = source.load(shape, data_dir=data_dir, progress=progress) if dataset is None else dataset
+    check_fit(learnt, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
+    run = create()
+    if dataset is not None:
+        source = _keep(dataset, run.path)
+        learnt = source.load(shape, progress=progress)  # in the order in which later steps of the run find it
+    return train_run(
+        run,
+        learnt,
+        recipe=chosen,
+        draw=draw_curves,
+        backend=backend,
+        precision=precision,
+        resume=stopped_in is not None,
+        source=None if source.where == FASHION_MNIST else source,
+        progress=progress,
+    )
+
+
+def training_of(run: RunDirectory, step: Step) -> TrainingResult:
+    """Return the training of a finished step; its model is loaded when it is asked for, and then kept."""
+    from edgefm.training.files import HISTORY_FILE, MODEL_FILE
+
+    folder = run.folder(step)
+    history = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))
+    return TrainingResult(
+        recipe=Training.from_json(step.recipe),
+        history=tuple(history["epochs"]),
+        verdict=history["verdict"],
+        device=history["device"],
+        file=folder / MODEL_FILE,
+        _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),
+    )
+
+
+def _is_fashion_mnist(dataset: Dataset, data_dir: Path | None) -> bool:
+    """Return whether a data set is Fashion-MNIST as later steps of a run load it, so that no copy is needed."""
+    from edgefm.core.errors import DataError
+    from edgefm.data.source import FASHION_MNIST, DataSource
+
+    if dataset.name != FASHION_MNIST:
+        return False
+    try:
+        return DataSource().load(None, data_dir=data_dir).sha256 == dataset.sha256
+    except DataError:
+        return False
+
+
+def _kept(dataset: Dataset, folder: Path) -> DataSource:
+    """Return where a run keeps its copy of a data set in memory."""
+    from edgefm.data.source import DataSource
+
+    path = folder.resolve() / f"data-{dataset.sha256[:12]}.npz"
+    return DataSource(where=str(path), task=dataset.task, labels=dataset.labels or None)
+
+
+def _keep(dataset: Dataset, folder: Path) -> DataSource:
+    """Write a data set into a run's folder, unless it is there, and return where it lies."""
+    import numpy as np
+
+    source = _kept(dataset, folder)
+    path = Path(source.where)
+    if not path.is_file():
+        arrays: dict[str, Any] = {f"x_{split.name}": split.images for split in dataset.splits}
+        if dataset.task != "reconstruction":
+            arrays |= {f"y_{split.name}": split.labels for split in dataset.splits}
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        artefacts.write_bytes(path, content.getvalue())
+    return source
+
+
+def _load_keras(path: Path) -> Any:
+    import keras
+
+    return keras.saving.load_model(path)
