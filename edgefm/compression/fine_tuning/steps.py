@@ -44,7 +44,7 @@ class StepLoop:
         optimizer.build(trained)
         single = len(tf_model.outputs) == 1
 
-        @tf.autograph.experimental.do_not_convert  # Keras itself runs layers so; converting them takes most of the tracing
+        @tf.autograph.experimental.do_not_convert  # as Keras does; converting layers takes most of the time
         def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
             images, targets, soft, others = batch
             with tf.GradientTape() as tape:
