@@ -44,7 +44,6 @@ class StepLoop:
         optimizer.build(trained)
         single = len(tf_model.outputs) == 1
 
-        @tf.autograph.experimental.do_not_convert  # as Keras does; converting layers takes most of the time
         def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
             images, targets, soft, others = batch
             with tf.GradientTape() as tape:
@@ -61,12 +60,15 @@ class StepLoop:
             )
             return loss
 
+        # As Keras runs layers: AutoGraph would take most of the time that tracing takes.
+        plain_step = tf.autograph.experimental.do_not_convert(step)
+
         def run(images: Any, targets: Any, soft: Any, others: Any, rates: Any) -> Any:
             losses = tf.TensorArray(tf.float32, tf.shape(rates)[0])
             for index in tf.range(tf.shape(rates)[0]):
                 start, end = index * batch_size, (index + 1) * batch_size
                 batch = tf.nest.map_structure(operator.itemgetter(slice(start, end)), (images, targets, soft, others))
-                losses = losses.write(index, step(batch, rates[index]))
+                losses = losses.write(index, plain_step(batch, rates[index]))
             return losses.stack()
 
         first, *others = [tf.TensorSpec([None, *output.shape[1:]], tf.float32) for output in tf_model.outputs]
