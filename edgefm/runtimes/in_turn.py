@@ -57,7 +57,7 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
     options = {} if wanted["kernels"] is None else {"kernels": wanted["kernels"]}
     sessions = [module.load(Path(model), threads=threads, **options) for model in wanted["models"]]
     if any(isinstance(session, TimesItself) for session in sessions):
-        raise RecipeError(f"{module.name} times its models elsewhere than here: they cannot be timed in turn")
+        raise RecipeError(f"{module.name} times models outside this process: they cannot be timed in turn")
     return InTurn(sessions, version=module.version())
 
 

@@ -121,4 +121,4 @@ def _explain(path: Path, message: str, title: str) -> ModelError:
             hint="Convert the model with built-in operators only (no Flex or custom operators).",
         )
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return ModelError(f"{title} cannot load {path}: {lines[0] if lines else 'it gives no reason'}")
+    return ModelError(f"{title} cannot load {path}: {lines[0] if lines else 'no error message'}")

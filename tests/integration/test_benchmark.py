@@ -129,10 +129,10 @@ MISBEHAVIOUR = {
     "exit": ({"load": "exit"}, "the process ended with exit code 7 while loading"),
     "hang": ({"load": "hang"}, "it gave no answer for 5 s while loading, and was killed"),
     "raise": ({"load": "raise"}, "RuntimeError: the kernel said no"),
-    "allocate": ({"load": "allocate"}, "it ran out of memory while loading (limit: 300 MB)"),
+    "allocate": ({"load": "allocate"}, "out of memory while loading (limit: 300 MB)"),
     "abort-later": ({"invoke": "abort", "good_calls": 1}, "the runtime crashed with SIGABRT while being timed"),
     "hang-later": ({"invoke": "hang", "good_calls": 1}, "it gave no answer for 5 s while being timed"),
-    "nan": ({"nan": True}, "its output holds NaN for 8 images, the first is 0"),
+    "nan": ({"nan": True}, "its output is NaN for 8 images, first image 0"),
 }
 
 

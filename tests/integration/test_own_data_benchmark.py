@@ -179,7 +179,7 @@ def test_measure_nan_in_a_second_look_fails_the_row(tmp_path: Path, monkeypatch:
     file = model(tmp_path, "m", json.dumps({"nan": True}).encode())
     protocol = dataclasses.replace(quick(), runtime="fake")
     row = rows(harness.measure([file], dataset=dataset(x, x[:, 0, :, 0], "regression"), protocol=protocol))["m"]
-    assert row["status"] == "failed" and "NaN for 8 images, the first is 0" in row["reason"]
+    assert row["status"] == "failed" and "NaN for 8 images, first image 0" in row["reason"]
 
 
 # ---- records of version 1

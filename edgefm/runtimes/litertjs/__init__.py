@@ -88,7 +88,7 @@ class LiteRTJsSession(BaseSession):
         loaded = self._ask("loading the model", "load", {"threads": threads, "key": ends.signature})
         places = [output["name"] for output in loaded["outputs"]]
         if sorted(places) != sorted(ends.order):
-            raise ModelError(f"LiteRT.js finds the outputs {places} in {path}, the file says {list(ends.order)}")
+            raise ModelError(f"LiteRT.js reports the outputs {places} for {path}; the file has {list(ends.order)}")
         self._places = [places.index(name) for name in ends.order]
 
     def set_input(self, array: NDArray[Any]) -> None:
@@ -152,7 +152,7 @@ class LiteRTJsSession(BaseSession):
             answer = self._browser.call(command, request)
         except BrowserGoneError as error:
             raise ModelError(
-                f"the page crashed while {doing}: {error}", hint="Out of memory, or a fault in LiteRT.js or Chromium."
+                f"the page crashed while {doing}: {error}", hint="Out of memory, or a fault of LiteRT.js or Chromium."
             ) from error
         if not answer["ok"]:
             raise _explain(self._path, doing, str(answer["error"]), answer["lines"])

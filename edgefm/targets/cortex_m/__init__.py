@@ -164,7 +164,7 @@ class CortexM:
         wanted = graph.inputs[0]
         if inputs.dtype != np.dtype(wanted.dtype) or inputs.shape[1:] != wanted.shape[1:] or not len(inputs):
             raise ModelError(
-                f"inputs of {inputs.dtype} {inputs.shape} are given; {model} takes {wanted.dtype} {wanted.shape[1:]}"
+                f"inputs are {inputs.dtype} {inputs.shape}; {model} takes {wanted.dtype} {wanted.shape[1:]}"
             )
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
             _, firmware = self.firmware_for(graph, Path(name))
@@ -178,7 +178,7 @@ class CortexM:
 
         Raises:
           ModelError: a kernel for the model is missing, or it does not fit the memory.
-          TargetError: the compiler is missing, or the user's firmware is no ELF file for Arm.
+          TargetError: the compiler is missing, or the user's firmware is not an ELF file for Arm.
         """
         if self.firmware is not None:
             return None, build.read(self.firmware)

@@ -48,7 +48,7 @@ def availability() -> Availability:
     """Return whether this is a worker of the target cortex-m with all that it needs."""
     address = os.environ.get(cortex_m.VARIABLE)
     if address is None:
-        return Unavailable("it runs on the target 'cortex-m' alone")
+        return Unavailable("it runs on the target 'cortex-m' only")
     try:
         return cortex_m.target(address).availability()
     except EdgefmError as error:
@@ -142,7 +142,7 @@ class CortexMSession(BaseSession):
         while not (sizes := run.sizes(self._words())):
             self._check_alive()
             if time.monotonic() > until:
-                raise FirmwareError(f"the firmware said nothing to edgefm within {_START_SECONDS:g} s")
+                raise FirmwareError(f"the firmware sent no message to edgefm within {_START_SECONDS:g} s")
             time.sleep(0.01)
         wanted = [tensor.size_bytes for tensor in (*self._graph.inputs, *self._graph.outputs)]
         if sizes != wanted:

@@ -263,7 +263,7 @@ def _check_tools() -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise TargetError(
-                f"{tool} is not installed: this is no Debian or Ubuntu",
+                f"{tool} is not installed; Debian or Ubuntu is needed",
                 hint=f"Copy the folder from a machine where it could be made, and set {FOLDER_VARIABLE} to it.",
             )
 
