@@ -139,7 +139,7 @@ def _accuracy(model: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
     if model.predicted is None or dataset is None:
         missing = _missing(model)
         if dataset is not None and dataset.task != "classification" and model.failure is None:
-            missing = {"value": None, "reason": f"the task {dataset.task} has no accuracy"}
+            missing = {"value": None, "reason": f"accuracy is not defined for the task {dataset.task}"}
         return {"accuracy": missing, "classes": [], "confusion": []}
     truth, labels = dataset.test.labels, dataset.labels
     matrix = statistics.confusion(truth, model.predicted, classes=len(labels))

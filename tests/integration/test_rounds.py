@@ -124,7 +124,7 @@ def test_disturbed_turn_is_flagged_repeated_and_kept(tmp_path: Path) -> None:
     assert all(any("off the processor" in why for why in turn["disturbed"]) for turn in row["rounds"])
     assert row["disturbed"] == {"turns": 5, "used": True}
     assert [turn["used"] for turn in row["rounds"]] == [False, True, False, True, True]
-    assert "dozes: 3 of 3 rounds stayed disturbed" in found.record["session"]["disturbed"][0]
+    assert "dozes: 3 of 3 rounds were disturbed" in found.record["session"]["disturbed"][0]
     assert row["latency_ns"]["p50"]["value"] > 2e6
 
 
