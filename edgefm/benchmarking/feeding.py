@@ -68,8 +68,8 @@ def contract_for(
 def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, ...]) -> str | None:
     """Return why pictures cannot be fed by a contract, or None where they can."""
     if picture_shape != source.shape[1:]:
-        actual, wanted = _by(picture_shape), _by(source.shape[1:])
-        return f"the test images are {actual}; its input is {wanted}"
+        actual, expected = _by(picture_shape), _by(source.shape[1:])
+        return f"the test images are {actual}; its input is {expected}"
     if (contract.input.dtype, contract.input.shape) != (source.dtype, source.shape):
         return f"its contract has {contract.input.dtype} {contract.input.shape}, the file {source.dtype} {source.shape}"
     return None

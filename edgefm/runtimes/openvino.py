@@ -150,5 +150,5 @@ def _explain(path: Path, message: str) -> ModelError:
         )
     elif "Unknown tensor name" in message:
         hint = "Its TFLite frontend wants a name of its own for each tensor."
-    said = "; ".join(telling) or "no error message"
-    return ModelError(f"openvino cannot load {path}: {said}", hint=hint)
+    message = "; ".join(telling) or "no error message"
+    return ModelError(f"openvino cannot load {path}: {message}", hint=hint)

@@ -101,14 +101,14 @@ def arena_bytes(path: Path) -> int:
     Raises:
       ModelError: it would be larger than 1 GiB.
     """
-    wanted = _LEAST_ARENA_BYTES + 2 * tflite_ends.computed_bytes(path) + path.stat().st_size
-    if wanted > GREATEST_ARENA_BYTES:
+    size = _LEAST_ARENA_BYTES + 2 * tflite_ends.computed_bytes(path) + path.stat().st_size
+    if size > GREATEST_ARENA_BYTES:
         raise ModelError(
-            f"tflm does not load {path}: it may need an arena of {wanted >> 20:,} MiB; "
+            f"tflm does not load {path}: it may need an arena of {size >> 20:,} MiB; "
             f"{GREATEST_ARENA_BYTES >> 20:,} MiB is the limit",
             hint="The model is too large for microcontrollers.",
         )
-    return wanted + -wanted % _ALIGNMENT
+    return size + -size % _ALIGNMENT
 
 
 def _interpreter(path: Path) -> Any:
@@ -120,19 +120,21 @@ def _interpreter(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # its Python part raises whatever a graph that it cannot read leads to
-        said = "; ".join(output.lines) or f"{type(error).__name__}: {error}"
+        message = "; ".join(output.lines) or f"{type(error).__name__}: {error}"
         if _TOO_SMALL.search(output.text):
-            raise ModelError(f"tflm cannot load {path}: an arena of {size:,} bytes was too small ({said})") from error
-        raise _explain(path, said) from error
+            raise ModelError(
+                f"tflm cannot load {path}: an arena of {size:,} bytes was too small ({message})"
+            ) from error
+        raise _explain(path, message) from error
 
 
-def _explain(path: Path, said: str) -> ModelError:
+def _explain(path: Path, message: str) -> ModelError:
     """Return the error in TFLite Micro's own words: those of the kernel first, then which operator it was."""
     hint = None
-    if _HYBRID.search(said):
+    if _HYBRID.search(message):
         hint = "It has no kernels for int8 weights with float activations: use full int8 quantization (int8_w8a8)."
-    elif "Failed to get registration from op code" in said:
+    elif "Failed to get registration from op code" in message:
         hint = "TFLite Micro has no kernel for this operator: convert the model without it."
-    elif "failed to prepare" in said:
+    elif "failed to prepare" in message:
         hint = "Its kernel for this operator does not take these types; int8_w8a8 and float32 are supported best."
-    return ModelError(f"tflm cannot load {path}: {said}", hint=hint)
+    return ModelError(f"tflm cannot load {path}: {message}", hint=hint)

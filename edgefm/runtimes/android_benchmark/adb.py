@@ -172,9 +172,9 @@ class AndroidDevice:
         except subprocesses.CommandError as error:
             raise AdbError(error.message, hint=INSTALL) from error
 
-    def _explain(self, doing: str, said: str, fallback: str) -> AdbError:
-        """Return the error for what adb said."""
-        lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("*")]
+    def _explain(self, doing: str, text: str, fallback: str) -> AdbError:
+        """Return the error for what adb printed."""
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("*")]
         marked = [line for line in lines if line.startswith(("adb: ", "error: "))]
         line = (marked or lines or [fallback])[0]
         hint = next((hint for words, hint in _HINTS.items() if words in line), None)

@@ -156,8 +156,8 @@ class DeviceRuns:
             with contextlib.suppress(AdbError):
                 kill_leftovers(self._device, self._folder)
             raise
-        said = Done(output=without_clusters(result.output), status=result.status)
-        report = read_report(said, abi=self.properties.get("abi", "unknown"), doing=doing)
+        printed = Done(output=without_clusters(result.output), status=result.status)
+        report = read_report(printed, abi=self.properties.get("abi", "unknown"), doing=doing)
         check_known(report.unknown)
         return report, result.output
 

@@ -170,12 +170,12 @@ def _from_base64(data: str, tensor: TensorDetails) -> NDArray[Any]:
 
 def _explain(path: Path, doing: str, message: str, lines: list[str]) -> ModelError:
     """Return the error for what LiteRT.js threw, with what it told the console before."""
-    said = [line.strip() for line in lines if line.strip()]
-    custom = _CUSTOM_OPERATOR.search("\n".join([*said, message]))
+    texts = [line.strip() for line in lines if line.strip()]
+    custom = _CUSTOM_OPERATOR.search("\n".join([*texts, message]))
     if custom:
         return ModelError(
             f"{path} uses the custom operator '{custom.group(1)}', which LiteRT.js does not have",
             hint="Convert the model with built-in operators only (no Flex or custom operators).",
         )
-    errors = [line.removeprefix("ERROR:").strip() for line in said if line.startswith("ERROR")]
+    errors = [line.removeprefix("ERROR:").strip() for line in texts if line.startswith("ERROR")]
     return ModelError(f"LiteRT.js failed while {doing}, {path}: {' '.join(errors[:2]) or message}")

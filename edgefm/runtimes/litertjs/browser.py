@@ -135,15 +135,15 @@ class Browser:
         from urllib3.exceptions import HTTPError
 
         line = self._first_line()
-        said = json.loads(line) if line else {"reason": f"the process that watches {driver} ended at once"}
-        if "reason" in said:
-            raise RuntimeUnavailableError(str(said["reason"]))
+        started = json.loads(line) if line else {"reason": f"the process that watches {driver} ended at once"}
+        if "reason" in started:
+            raise RuntimeUnavailableError(str(started["reason"]))
         options = Options()
         options.binary_location = str(browser)
         options.timeouts = {"script": _DAY_SECONDS * 1000}  # the parent of this process sets the real limit
-        for flag in (*_FLAGS, f"--user-data-dir={said['profile']}", *_sandbox()):
+        for flag in (*_FLAGS, f"--user-data-dir={started['profile']}", *_sandbox()):
             options.add_argument(flag)
-        address = f"http://127.0.0.1:{said['port']}"
+        address = f"http://127.0.0.1:{started['port']}"
         config = ClientConfig(
             remote_server_addr=address, proxy=Proxy({"proxyType": ProxyType.DIRECT}), timeout=_DAY_SECONDS
         )
@@ -162,9 +162,9 @@ class Browser:
         try:
             self._driver.get(url)
         except Exception as error:  # of WebDriver, of its connection, of the answer's form
-            said = _first_line(getattr(error, "msg", None) or str(error))
+            reason = _first_line(getattr(error, "msg", None) or str(error))
             raise RuntimeUnavailableError(
-                f"Chromium did not open edgefm's page ({type(error).__name__}: {said})"
+                f"Chromium did not open edgefm's page ({type(error).__name__}: {reason})"
             ) from error
 
     def _first_line(self) -> str:

@@ -122,9 +122,9 @@ def _convert(path: Path, out: Path) -> None:
     try:
         model, _ = convert.from_tflite(str(path), opset=OPSET)
     except Exception as error:  # it raises whatever an operator that it does not know leads to
-        said = str(error).strip().splitlines() or [""]
+        lines = str(error).strip().splitlines() or [""]
         raise ModelError(
-            f"tf2onnx {importlib.metadata.version('tf2onnx')} cannot convert it ({type(error).__name__}: {said[0]})",
+            f"tf2onnx {importlib.metadata.version('tf2onnx')} cannot convert it ({type(error).__name__}: {lines[0]})",
             hint="Give an .onnx file of the model instead.",
         ) from error
     out.write_bytes(model.SerializeToString())
@@ -141,21 +141,21 @@ def _check_answers(path: Path, out: Path) -> None:
     try:
         native = onnxruntime.InferenceSession(out.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # each of its status codes is a class of its own
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise ModelError(
-            f"the model that tf2onnx {importlib.metadata.version('tf2onnx')} writes is not valid ({said})",
+            f"the model that tf2onnx {importlib.metadata.version('tf2onnx')} writes is not valid ({message})",
             hint="Give an .onnx file of the model instead.",
         ) from error
     source = native.get_inputs()[0].name
     with litert.load(path) as session:
-        wanted, answers = [], []
+        expected, answers = [], []
         for sample in _samples(session):
             session.set_input(sample)
             session.invoke()
-            wanted.append(session.get_outputs())
+            expected.append(session.get_outputs())
             answers.append(native.run(None, {source: sample}))
         for place, tensor in enumerate(session.outputs):
-            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in answers])
+            _check_output(tensor, [outputs[place] for outputs in expected], [outputs[place] for outputs in answers])
 
 
 def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
@@ -164,15 +164,15 @@ def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
     return [random_input(session.input, generator) for _ in range(_INPUTS)]
 
 
-def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], answers: Sequence[NDArray[Any]]) -> None:
-    right, converted_values = np.stack(wanted).astype(np.float64), np.stack(answers).astype(np.float64)
-    if right.shape != converted_values.shape:
+def _check_output(tensor: TensorDetails, expected: Sequence[NDArray[Any]], answers: Sequence[NDArray[Any]]) -> None:
+    reference, converted_values = np.stack(expected).astype(np.float64), np.stack(answers).astype(np.float64)
+    if reference.shape != converted_values.shape:
         raise ModelError(
-            f"tf2onnx gives '{tensor.name}' the shape {converted_values.shape[1:]}; {right.shape[1:]} is expected"
+            f"tf2onnx gives '{tensor.name}' the shape {converted_values.shape[1:]}; {reference.shape[1:]} is expected"
         )
-    difference = float(np.sqrt(np.mean((right - converted_values) ** 2)))
-    floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(right).max(initial=0))
-    allowed = _TOLERANCE * float(right.std()) + floor
+    difference = float(np.sqrt(np.mean((reference - converted_values) ** 2)))
+    floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(reference).max(initial=0))
+    allowed = _TOLERANCE * float(reference.std()) + floor
     if not difference <= allowed:  # not a number is wrong as well
         raise ModelError(
             f"the model that tf2onnx {importlib.metadata.version('tf2onnx')} writes gives other outputs: "

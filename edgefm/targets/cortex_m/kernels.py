@@ -201,8 +201,8 @@ def _softmax(operator: FirmwareOperator) -> list[KernelCall | Alias]:
 def _pad(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
     places = constant(operator, operator.input(1), "int32").reshape(-1, 2)
-    wanted = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
-    require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
+    padded = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
+    require_fit(operator, padded == output.shape and places.min() >= 0, source, output)
     before = places[:, 0].tolist()
     return call(
         operator,

@@ -172,19 +172,19 @@ def plugin(qemu: Qemu, *, cache: Path, root: Root) -> Path:
     if path.exists():
         return path
     compiler = _compiler()
-    said = ""
+    refusal = ""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".plugin-", dir=cache) as name:
             for api in _APIS:  # qemu has no option that tells which it takes
                 library = Path(name) / f"{api}.so"
                 _compile(compiler, library, api=api)
-                said = _refusal(qemu, library, root=root)
-                if not said:
+                refusal = _refusal(qemu, library, root=root)
+                if not refusal:
                     return library.replace(path)
     except OSError as error:
         raise CountingUnavailableError(f"the plugin could not be written to {cache}: {error}") from error
-    raise CountingUnavailableError(f"{qemu.path.name} {qemu.version} accepts no version of the plugin: {said}")
+    raise CountingUnavailableError(f"{qemu.path.name} {qemu.version} accepts no version of the plugin: {refusal}")
 
 
 def _compiler() -> str:

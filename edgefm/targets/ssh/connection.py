@@ -64,9 +64,9 @@ def explain(name: str, stderr: str, fallback: str) -> TargetError:
     """Return the error for what ssh or the board wrote to its standard error."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("Warning:")]
     for words, hint in _HINTS.items():
-        said = [line for line in lines if words in line]
-        if said:
-            return TargetError(f"{name}: {said[-1]}", hint=hint)
+        matching = [line for line in lines if words in line]
+        if matching:
+            return TargetError(f"{name}: {matching[-1]}", hint=hint)
     return TargetError(f"{name}: {lines[-1] if lines else fallback}")
 
 
@@ -192,8 +192,8 @@ class Connection:
             if result.code == _FAILED and self._ended():
                 raise self._lost(doing)
             error = explain(self._name, result.errors, f"exit status {result.code}")
-            said = error.message.removeprefix(f"{self._name}: ")
-            raise TargetError(f"{self._name}: {doing} failed: {said}", hint=error.hint)
+            reason = error.message.removeprefix(f"{self._name}: ")
+            raise TargetError(f"{self._name}: {doing} failed: {reason}", hint=error.hint)
         return result.raw
 
     @property

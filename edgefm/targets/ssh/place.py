@@ -35,14 +35,14 @@ _RUN_PYTHON = HOME + 'shift; exec "$p" "$@"'
 # Runs under any Python since 2.7; prints one line of JSON.
 _LOOK = b"""
 import json, platform, sys
-found = {"python": platform.python_version(), "new": sys.version_info[:2] >= (%d, %d), "program": sys.executable}
-if found["new"]:
+facts = {"python": platform.python_version(), "new": sys.version_info[:2] >= (%d, %d), "program": sys.executable}
+if facts["new"]:
     try:
         import numpy
-        found["numpy"] = numpy.__version__
+        facts["numpy"] = numpy.__version__
     except Exception as error:
-        found["no_numpy"] = "%%s: %%s" %% (type(error).__name__, error)
-print(json.dumps(found))
+        facts["no_numpy"] = "%%s: %%s" %% (type(error).__name__, error)
+print(json.dumps(facts))
 """
 # Runs with the worker's zip file on its path.
 _TRY = b"""

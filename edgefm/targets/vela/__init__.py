@@ -160,7 +160,7 @@ class _Estimate:
 
     def __init__(self, source: Inspection, compiled: program.Compiled, *, accelerator: str, version: str) -> None:
         self._source = source
-        self._found = compiled
+        self._compiled = compiled
         self._result = inspect(compiled.model)
         self._details = {
             "accelerator_config": accelerator,
@@ -221,7 +221,7 @@ class _Estimate:
 
     def _number(self, column: str) -> float:
         """Return a number of the summary; a ModelError where vela left none."""
-        text = self._found.summary.get(column, "")
+        text = self._compiled.summary.get(column, "")
         try:
             number = float(text)
         except ValueError:
@@ -236,7 +236,7 @@ class _Estimate:
 
         from edgefm.tflite import flatbuffer
 
-        parsed = flatbuffer.read(self._found.model.read_bytes())
+        parsed = flatbuffer.read(self._compiled.model.read_bytes())
         plans = [entry for entry in parsed.metadata or () if entry.name == b"OfflineMemoryAllocation"]
         if len(plans) != 1:
             raise ModelError(f"vela's output for {self._source.path} holds {len(plans)} arena plans; 1 is expected")
@@ -249,7 +249,7 @@ class _Estimate:
 
     def _fallback(self, operator: OperatorInfo) -> dict[str, Any]:
         name = self._result.tensors[operator.outputs[0]].name if operator.outputs else ""
-        return {"operator": operator.name, "output": name, "reason": self._found.refusals.get(name)}
+        return {"operator": operator.name, "output": name, "reason": self._compiled.refusals.get(name)}
 
     def _why(self) -> str:
         """Return the operators' names and vela's first reason, for a sentence."""
@@ -268,7 +268,7 @@ class _Estimate:
                 "cycles": int(float(row["Op Cycles"])),
                 "macs": int(float(row["MAC Count"])),
             }
-            for row in self._found.layers
+            for row in self._compiled.layers
             if row["Target"] == "NPU"
         ]
 
