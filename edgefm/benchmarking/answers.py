@@ -97,4 +97,4 @@ def _score(model: MeasuredModel, files: _Pieces, *, dataset: Dataset, quality: Q
         model.score = score(quality, outputs, targets)
     except DataError as error:  # the measure does not fit this model; it is no failure of the model
         model.unscored = error.message
-        progress.note(f"{model.name}: no {quality.name}, because {error.message}")
+        progress.note(f"{model.name}: no {quality.name}: {error.message}")

@@ -53,7 +53,7 @@ def contract_for(
         outputs = int(np.prod(sinks[0].shape))
         # A single output is the probability of the second of two classes.
         if outputs != len(labels) and (outputs, len(labels)) != (1, 2):
-            return f"it has {outputs} outputs, the test images have {len(labels)} classes"
+            return f"it has {outputs} outputs; the test images have {len(labels)} classes"
     if not pixels:
         formula: tuple[float, float] | None = (0.0, 1.0)
     elif mean is not None or std is not None:
@@ -68,12 +68,10 @@ def contract_for(
 def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, ...]) -> str | None:
     """Return why pictures cannot be fed by a contract, or None where they can."""
     if picture_shape != source.shape[1:]:
-        actual, wanted = _by(picture_shape), _by(source.shape[1:])
-        return f"the test images are {actual}, its input is {wanted}"
+        actual, expected = _by(picture_shape), _by(source.shape[1:])
+        return f"the test images are {actual}; its input is {expected}"
     if (contract.input.dtype, contract.input.shape) != (source.dtype, source.shape):
-        return (
-            f"its contract says {contract.input.dtype} {contract.input.shape}, the file {source.dtype} {source.shape}"
-        )
+        return f"its contract has {contract.input.dtype} {contract.input.shape}, the file {source.dtype} {source.shape}"
     return None
 
 
@@ -111,8 +109,8 @@ def _range(tensor: TensorDetails) -> tuple[float, float] | None:
 def _unknown(source: TensorDetails) -> str:
     ends = _range(source)
     if ends is None:
-        return f"nothing says how pixels become its {source.dtype} input: give --mean and --std"
-    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is no known pixel range: give --mean and --std"
+        return f"the mapping from pixels to its {source.dtype} input is unknown: give --mean and --std"
+    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is not a known pixel range: give --mean and --std"
 
 
 def _contract(

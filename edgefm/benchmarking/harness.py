@@ -72,7 +72,7 @@ def measure(
       std: see `mean`.
       progress: receives one step a piece of work.
     Raises:
-      RecipeError: the target or the runtime has an unknown name, or they do not go together.
+      RecipeError: the target or the runtime has an unknown name, or they are incompatible.
       TargetError: the target cannot be used.
     """
     assert len({model.name for model in models}) == len(models), "names must differ"
@@ -121,7 +121,7 @@ def _runtime(target: Target, wanted: str) -> str:
     """Return the name of the runtime to use on a target, or raise a RecipeError."""
     if not target.runtimes:
         if wanted:
-            raise RecipeError(f"the target {target.name} runs nothing: leave out the runtime '{wanted}'")
+            raise RecipeError(f"the target {target.name} runs no models: leave out the runtime '{wanted}'")
         return ""
     if not wanted:
         return target.runtimes[0]
@@ -136,7 +136,7 @@ def _runtime(target: Target, wanted: str) -> str:
 def _environment_there(bench: Bench, versions: Mapping[str, str]) -> dict[str, Any]:
     """Return what a worker tells of its machine, with the version of edgefm here."""
     with bench.worker() as worker:
-        answer = worker.request("environment", doing="telling of its machine", seconds=bench.protocol.model_seconds)
+        answer = worker.request("environment", doing="reading its environment", seconds=bench.protocol.model_seconds)
     there: dict[str, Any] = answer["environment"]
     return {**there, "versions": {**there["versions"], "edgefm": versions["edgefm"]}}
 

@@ -49,7 +49,7 @@ def load(
                 return
             _agree_on_feeding(model, dataset, mean=mean, std=std)
             if model.unfed and quality is not None:
-                bench.progress.note(f"{model.name}: no {quality.name}, because {model.unfed}")
+                bench.progress.note(f"{model.name}: no {quality.name}: {model.unfed}")
 
         bench.attempts.attempt(model, work)
         bench.progress.step("load", len(models), len(files), {"model": model.name})
@@ -97,6 +97,6 @@ def _macs(bench: Bench, model: MeasuredModel, worker: WorkerProcess) -> int | No
     try:
         macs: int | None = worker.request("macs", doing="being inspected", seconds=seconds, path=path)["macs"]
     except WorkerError as error:
-        bench.progress.note(f"{model.name}: its operations could not be counted, because {error.message}")
+        bench.progress.note(f"{model.name}: its MACs could not be counted: {error.message}")
         return None
     return macs

@@ -78,7 +78,7 @@ def others() -> list[int]:
 def sentence_on(beside: Sequence[int]) -> str:
     """Return a sentence on other benchmarks, at least one, that run beside this one."""
     several = f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
-    return f"{several} on this machine at the same time: they disturb each other's times"
+    return f"{several} on this machine at the same time: they disturb each other's latencies"
 
 
 def _folder() -> Path:

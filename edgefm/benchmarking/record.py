@@ -99,7 +99,7 @@ def read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
     if not isinstance(value, dict) or value.get("kind") != KIND:
-        raise RunError(f"{path} is no benchmark record", hint="Give a record.json that edgefm benchmark wrote.")
+        raise RunError(f"{path} is not a benchmark record", hint="Give a record.json that edgefm benchmark wrote.")
     version = value.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RunError(
@@ -147,16 +147,16 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
 
 def _disturbed(model: MeasuredModel) -> str:
     """Return a sentence on a model so many of whose rounds were disturbed that they had to be used."""
-    return f"{_disturbed_rounds(model)} are used{_example(model)}"
+    return f"{_disturbed_rounds(model)} are used in the statistics{_example(model)}"
 
 
 def _left_out(model: MeasuredModel) -> str:
     """Return a sentence on a model some of whose rounds were disturbed and are no part of the statistics."""
-    return f"{_disturbed_rounds(model)} are left out{_example(model)}"
+    return f"{_disturbed_rounds(model)} are excluded from the statistics{_example(model)}"
 
 
 def _disturbed_rounds(model: MeasuredModel) -> str:
-    return f"{model.name}: {_still_disturbed(model)} of {model.taken} rounds stayed disturbed and"
+    return f"{model.name}: {_still_disturbed(model)} of {model.taken} rounds were disturbed and"
 
 
 def _still_disturbed(model: MeasuredModel) -> int:
@@ -165,4 +165,4 @@ def _still_disturbed(model: MeasuredModel) -> int:
 
 
 def _example(model: MeasuredModel) -> str:
-    return f", for instance: {[turn for turn in model.rounds if turn.disturbed][-1].disturbed[0]}"
+    return f", e.g. {[turn for turn in model.rounds if turn.disturbed][-1].disturbed[0]}"

@@ -115,7 +115,7 @@ def _energy(used: Sequence[Round]) -> dict[str, Any]:
 def _percentiles(samples: Sequence[Any], model: MeasuredModel) -> dict[str, Any] | None:
     if not samples:
         refused = [turn.disturbed[0] for turn in model.rounds if turn.refused]
-        reason = {"value": None, "reason": f"every turn was refused, for instance: {refused[-1]}" if refused else ""}
+        reason = {"value": None, "reason": f"every measurement was rejected, e.g. {refused[-1]}" if refused else ""}
         return dict.fromkeys(statistics.QUANTILES, reason) if refused else None
     if not all(len(model) for model in samples):
         return dict.fromkeys(statistics.QUANTILES, _missing(model))
@@ -131,7 +131,7 @@ def _quality(model: MeasuredModel, quality: Quality, dataset: Dataset) -> dict[s
         return quality_json(quality, None, n=n, reason=_missing(model)["reason"])
     value = quality_json(quality, model.score.estimate, n=n, reason=None)
     if model.score.drawn is None:
-        value |= {"value": model.score.value, "reason": "no interval: the measure takes too long to be resampled"}
+        value |= {"value": model.score.value, "reason": "no confidence interval: the measure is too slow to bootstrap"}
     return value
 
 
@@ -139,7 +139,7 @@ def _accuracy(model: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
     if model.predicted is None or dataset is None:
         missing = _missing(model)
         if dataset is not None and dataset.task != "classification" and model.failure is None:
-            missing = {"value": None, "reason": f"the task is a {dataset.task}, which has no accuracy"}
+            missing = {"value": None, "reason": f"accuracy is not defined for the task {dataset.task}"}
         return {"accuracy": missing, "classes": [], "confusion": []}
     truth, labels = dataset.test.labels, dataset.labels
     matrix = statistics.confusion(truth, model.predicted, classes=len(labels))
@@ -179,9 +179,7 @@ def _against(
     if model.score is not None and base.score is not None:
         paired = difference(model.score, base.score)
         against["quality_difference"] = (
-            {"value": None, "reason": "the measure takes too long to be resampled"}
-            if paired is None
-            else paired.to_json()
+            {"value": None, "reason": "the measure is too slow to bootstrap"} if paired is None else paired.to_json()
         )
     return against
 

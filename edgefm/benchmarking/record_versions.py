@@ -10,7 +10,7 @@ from edgefm.statistics.estimates import Estimate
 
 NEWEST = 3
 _ACCURACY = named_quality("accuracy", task="classification")
-_OLD = "the record is of a version that did not hold it"
+_OLD = "the record's schema version does not have it"
 
 
 def upgraded(value: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def take_rounds(bench: Bench, models: Sequence[MeasuredModel], *, session: Bench
       session: receives the states of the place, how long it took and why no further round was taken.
     """
     if not session.target.latency:
-        session.stopped = f"times on {session.target.name} are no latencies"
+        session.stopped = f"{session.target.name} measures no latency"
         return
     protocol, progress, count = bench.protocol, bench.progress, len(models)
     started = time.monotonic()

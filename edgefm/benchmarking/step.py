@@ -189,7 +189,7 @@ def _in_order_of(models: Sequence[ModelFile], dataset: Dataset, progress: Progre
         except ModelError:
             continue  # told again, as the reason of its row
         if agreed and agreed.labels != dataset.labels and sorted(agreed.labels) == sorted(dataset.labels):
-            progress.note(f"the classes of {dataset.name} are taken in the order of {model.name}'s contract")
+            progress.note(f"the classes of {dataset.name} are in the order of {model.name}'s contract")
             return reordered(dataset, agreed.labels)
     return dataset
 

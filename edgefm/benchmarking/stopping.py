@@ -62,14 +62,14 @@ def reason_to_stop(
       budget_seconds: no round begins after this.
     """
     if not calm:
-        return "no model is left"
+        return "every model failed"
     narrow = all(half_width(medians) <= interval for medians in used)
     if narrow and pairs >= min(least, LEAST_PAIRS) and all(len(medians) >= least for medians in calm):
         return "every interval is narrow enough"
     if narrow and rounds >= 2 * least:
         return "every interval is narrow enough, though the machine was disturbed"
     if rounds >= most:
-        return "the greatest number of rounds was taken"
+        return "maximum number of rounds reached"
     if seconds >= budget_seconds:
-        return "the time budget is used up"
+        return "time budget used up"
     return None

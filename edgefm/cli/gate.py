@@ -91,7 +91,7 @@ def command(
 
 def show(result: GateResult) -> None:
     """Print a table of the limits, the reasons, and the conclusion."""
-    from edgefm.comparison import gate_result, wording
+    from edgefm.comparison import gate_result
 
     click.echo(f"{result.record}{f', baseline {result.baseline}' if result.baseline else ''}\n")
     rows = [
@@ -112,4 +112,4 @@ def show(result: GateResult) -> None:
             click.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
     for note in result.notes:
         click.echo(f"note: {note}")
-    click.secho(wording.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)
+    click.secho(gate_result.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)

@@ -77,7 +77,7 @@ def measuring_arguments(options: Mapping[str, Any], progress: Progress) -> dict[
     if options["latency_only"] and (options["where"] or options["quality"]):
         raise click.UsageError("--latency-only was given with --data or --quality; leave out one or the other")
     if options["where"] is None and options["labels"] is not None:
-        raise click.UsageError("--labels needs --data")
+        raise click.UsageError("--labels goes with --data")
     names = ("target", "runtime", "threads", "rounds", "rounds_at_most", "budget_seconds")
     given = {name: options.get(name) for name in names}
     protocol = benchmark_protocol(**{name: value for name, value in given.items() if value is not None})

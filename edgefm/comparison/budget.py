@@ -169,4 +169,4 @@ def _unknown(message: str, name: str, known: tuple[str, ...], hint: str) -> Budg
 
 
 def _example() -> str:
-    return 'Example: [models."int8_*"] on one line, accuracy = 0.92 on the next.'
+    return 'Write a table such as [models."int8_*"] and limits below it, e.g. accuracy = 0.92'

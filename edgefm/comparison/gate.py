@@ -80,10 +80,6 @@ def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
-def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> LimitCheck:
-    return LimitCheck(model=row["name"], key=limit.key, limit=limit.value, state=UNCHECKED, reason=reason)
-
-
 def _alone(row: Mapping[str, Any], limit: Limit, *, strict: bool) -> LimitCheck:
     """Check a limit that takes no baseline."""
     key = limit.key
@@ -177,10 +173,7 @@ def _exact(
 ) -> LimitCheck:
     # 0.91 - 0.90 is 0.010000000000000009: no limit of 0.01 is broken by that.
     within = value >= limit.value - 1e-12 if higher_is_better else value <= limit.value + 1e-12
-    state = HELD if within else BROKEN
-    return LimitCheck(
-        model=row["name"], key=limit.key, limit=limit.value, state=state, value=value, low=low, high=high, reason=reason
-    )
+    return _check(row, limit, HELD if within else BROKEN, value=value, low=low, high=high, reason=reason)
 
 
 def _quality(row: Mapping[str, Any], limit: Limit, quality: Mapping[str, Any], *, higher_is_better: bool) -> LimitCheck:
@@ -200,13 +193,13 @@ def _by_interval(row: Mapping[str, Any], limit: Limit, estimate: Estimate, *, st
         state = BROKEN if strict else UNDECIDED
         reason = "too few rounds" if few else "the 95 % interval includes the limit"
         reason += "; the budget is strict" if strict else ""
-    return LimitCheck(
-        model=row["name"],
-        key=limit.key,
-        limit=limit.value,
-        state=state,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        reason=reason,
-    )
+    return _check(row, limit, state, reason=reason, **estimate.to_json())
+
+
+def _unchecked(row: Mapping[str, Any], limit: Limit, reason: str) -> LimitCheck:
+    return _check(row, limit, UNCHECKED, reason=reason)
+
+
+def _check(row: Mapping[str, Any], limit: Limit, state: str, **figures: Any) -> LimitCheck:
+    """Return the check of a limit; `figures` are further fields of `LimitCheck`."""
+    return LimitCheck(model=row["name"], key=limit.key, limit=limit.value, state=state, **figures)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from edgefm.comparison.gate_result import BROKEN, UNCHECKED, UNDECIDED, GateResult, LimitCheck, bound
-from edgefm.comparison.wording import sentence
+from edgefm.comparison.gate_result import BROKEN, UNCHECKED, UNDECIDED, GateResult, LimitCheck, bound, sentence
 from edgefm.core import artefacts
 
 # A terminal's colours, and all else that XML 1.0 forbids (https://www.w3.org/TR/xml/#charsets). The first goes, of the

@@ -90,7 +90,7 @@ def interpreter_of(name: str) -> Path | None:
     path = Path(named).expanduser()
     if not path.is_file():
         raise RecipeError(
-            f"{variable} is '{named}', which is no program", hint="Give the path of a Python interpreter."
+            f"{variable} is '{named}', which is not an executable", hint="Give the path of a Python interpreter."
         )
     return path.absolute()  # not resolved: a virtual environment's python is a link
 

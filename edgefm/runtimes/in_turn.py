@@ -51,13 +51,13 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
       RuntimeUnavailableError: the runtime within cannot be used here.
       RecipeError: its sessions time themselves, elsewhere: a clock around their invokes would time the way there.
     """
-    wanted = json.loads(path.read_text(encoding="utf-8"))
-    module = import_runtime(wanted["runtime"])
+    request = json.loads(path.read_text(encoding="utf-8"))
+    module = import_runtime(request["runtime"])
     check_available(module.availability())
-    options = {} if wanted["kernels"] is None else {"kernels": wanted["kernels"]}
-    sessions = [module.load(Path(model), threads=threads, **options) for model in wanted["models"]]
+    options = {} if request["kernels"] is None else {"kernels": request["kernels"]}
+    sessions = [module.load(Path(model), threads=threads, **options) for model in request["models"]]
     if any(isinstance(session, TimesItself) for session in sessions):
-        raise RecipeError(f"{module.name} times its models elsewhere than here: they cannot be timed in turn")
+        raise RecipeError(f"{module.name} times models outside this process: they cannot be timed in turn")
     return InTurn(sessions, version=module.version())
 
 

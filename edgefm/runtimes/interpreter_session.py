@@ -58,10 +58,10 @@ def load(path: Path, *, module: str, title: str, threads: int, kernels: str | No
 
 def resolver_of(kernels: str | None) -> str:
     """Return the name in OpResolverType of a kernel set; None takes the default."""
-    wanted = KERNELS[0] if kernels is None else kernels
-    if wanted not in RESOLVERS:
-        raise unknown_name("kernel set", wanted, KERNELS)
-    return RESOLVERS[wanted]
+    chosen = KERNELS[0] if kernels is None else kernels
+    if chosen not in RESOLVERS:
+        raise unknown_name("kernel set", chosen, KERNELS)
+    return RESOLVERS[chosen]
 
 
 class InterpreterSession(BaseSession):
@@ -121,4 +121,4 @@ def _explain(path: Path, message: str, title: str) -> ModelError:
             hint="Convert the model with built-in operators only (no Flex or custom operators).",
         )
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return ModelError(f"{title} cannot load {path}: {lines[0] if lines else 'it gives no reason'}")
+    return ModelError(f"{title} cannot load {path}: {lines[0] if lines else 'no error message'}")

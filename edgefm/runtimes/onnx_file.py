@@ -54,13 +54,13 @@ def check(path: Path) -> None:
             fields = _fields(content)
         except _EndsEarlyError:
             raise ModelError(
-                f"{path} is cut off or damaged: it holds {len(content):,} bytes, its parts reach beyond them",
+                f"{path} is cut off or damaged: it has {len(content):,} bytes, fewer than its contents need",
                 hint="Copy or write the file again.",
             ) from None
     if fields is None or _GRAPH not in fields:
         raise ModelError(
-            f"{path} is not an ONNX file: it has not the fields of a ModelProto with a graph",
-            hint="Give a file that an exporter to ONNX wrote.",
+            f"{path} is not an ONNX file: it is not a ModelProto with a graph",
+            hint="Give an .onnx file written by an ONNX exporter.",
         )
 
 

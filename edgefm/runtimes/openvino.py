@@ -43,7 +43,7 @@ def availability() -> Availability:
     except (ImportError, AttributeError, RuntimeError) as error:
         return Unavailable(f"{_PACKAGE} cannot be imported: {error}")
     if "CPU" not in devices:
-        return Unavailable(f"{_PACKAGE} finds no CPU that it can use, only {', '.join(devices) or 'nothing'}")
+        return Unavailable(f"{_PACKAGE} finds no usable CPU device, only {', '.join(devices) or 'nothing'}")
     return Available()
 
 
@@ -150,5 +150,5 @@ def _explain(path: Path, message: str) -> ModelError:
         )
     elif "Unknown tensor name" in message:
         hint = "Its TFLite frontend wants a name of its own for each tensor."
-    said = "; ".join(telling) or "it gives no reason"
-    return ModelError(f"openvino cannot load {path}: {said}", hint=hint)
+    message = "; ".join(telling) or "no error message"
+    return ModelError(f"openvino cannot load {path}: {message}", hint=hint)

@@ -89,7 +89,7 @@ def _end(tensor: Table, path: Path) -> End:
     name = tensor.text(fields.TENSOR_NAME)
     kind = tensor.number(fields.TENSOR_TYPE, "<b") or 0
     if kind not in fields.DTYPES:
-        raise ModelError(f"'{name}' of {path} is of the tensor type {kind}, which no array of numpy holds")
+        raise ModelError(f"'{name}' of {path} has the tensor type {kind}, which numpy does not support")
     dtype = fields.DTYPES[kind]
     shape = tensor.numbers(fields.TENSOR_SHAPE, "<i") or ()
     scale, zero_point = _quantization(tensor) if dtype.lstrip("u").startswith("int") else (None, None)

@@ -56,7 +56,7 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
     """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
     check_threads(threads)
     if threads > 1:
-        raise RecipeError(f"tflm has one thread, {threads} were asked for", hint="Choose one thread for it.")
+        raise RecipeError(f"threads {threads} is not allowed: tflm has one thread", hint="Use 1 (--threads 1).")
     ends = tflite_ends.read(path)
     check(path, ends)
     check_available(availability(), install=INSTALL)
@@ -101,14 +101,14 @@ def arena_bytes(path: Path) -> int:
     Raises:
       ModelError: it would be larger than 1 GiB.
     """
-    wanted = _LEAST_ARENA_BYTES + 2 * tflite_ends.computed_bytes(path) + path.stat().st_size
-    if wanted > GREATEST_ARENA_BYTES:
+    size = _LEAST_ARENA_BYTES + 2 * tflite_ends.computed_bytes(path) + path.stat().st_size
+    if size > GREATEST_ARENA_BYTES:
         raise ModelError(
-            f"tflm does not load {path}: it may take an arena of {wanted >> 20:,} MiB, "
+            f"tflm does not load {path}: it may need an arena of {size >> 20:,} MiB; "
             f"{GREATEST_ARENA_BYTES >> 20:,} MiB is the limit",
-            hint="No microcontroller holds this model.",
+            hint="The model is too large for microcontrollers.",
         )
-    return wanted + -wanted % _ALIGNMENT
+    return size + -size % _ALIGNMENT
 
 
 def _interpreter(path: Path) -> Any:
@@ -120,19 +120,21 @@ def _interpreter(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # its Python part raises whatever a graph that it cannot read leads to
-        said = "; ".join(output.lines) or f"{type(error).__name__}: {error}"
+        message = "; ".join(output.lines) or f"{type(error).__name__}: {error}"
         if _TOO_SMALL.search(output.text):
-            raise ModelError(f"tflm cannot load {path}: an arena of {size:,} bytes did not suffice ({said})") from error
-        raise _explain(path, said) from error
+            raise ModelError(
+                f"tflm cannot load {path}: an arena of {size:,} bytes was too small ({message})"
+            ) from error
+        raise _explain(path, message) from error
 
 
-def _explain(path: Path, said: str) -> ModelError:
+def _explain(path: Path, message: str) -> ModelError:
     """Return the error in TFLite Micro's own words: those of the kernel first, then which operator it was."""
     hint = None
-    if _HYBRID.search(said):
-        hint = "It has no kernels for int8 weights with float activations: quantise in full (int8_w8a8)."
-    elif "Failed to get registration from op code" in said:
+    if _HYBRID.search(message):
+        hint = "It has no kernels for int8 weights with float activations: use full int8 quantization (int8_w8a8)."
+    elif "Failed to get registration from op code" in message:
         hint = "TFLite Micro has no kernel for this operator: convert the model without it."
-    elif "failed to prepare" in said:
-        hint = "Its kernel for this operator does not take these types; int8_w8a8 and float32 are what it knows best."
-    return ModelError(f"tflm cannot load {path}: {said}", hint=hint)
+    elif "failed to prepare" in message:
+        hint = "Its kernel for this operator does not take these types; int8_w8a8 and float32 are supported best."
+    return ModelError(f"tflm cannot load {path}: {message}", hint=hint)

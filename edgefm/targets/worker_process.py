@@ -93,7 +93,7 @@ class WorkerProcess:
         if self._process_ns is None:
             hello = self._receive("starting", _START_SECONDS)
             if hello.get("protocol") != PROTOCOL:
-                raise WorkerError(f"the worker speaks protocol {hello.get('protocol')}, not {PROTOCOL}")
+                raise WorkerError(f"the worker has protocol version {hello.get('protocol')}; {PROTOCOL} is expected")
             self._process_ns = self._received_ns - self._started_ns
         return self._process_ns
 
@@ -153,7 +153,7 @@ class WorkerProcess:
         except queue.Empty:
             self._process.kill()
             self._process.wait()
-            raise WorkerError(f"it gave no answer for {seconds:g} s while {doing}, and was killed") from None
+            raise WorkerError(f"no answer for {seconds:g} s while {doing}; the process was killed") from None
         if not line:
             raise WorkerError(self._death(doing))
         try:
@@ -161,7 +161,7 @@ class WorkerProcess:
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or "ok" not in answer:
-            raise WorkerError(f"it wrote something else than an answer while {doing}: {line[:200]!r}")
+            raise WorkerError(f"unexpected output while {doing}: {line[:200]!r}")
         return answer
 
     def _death(self, doing: str) -> str:
@@ -170,7 +170,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            return f"it closed its channel while {doing}, and was killed"
+            return f"the process closed its output while {doing} and was killed"
         log = self._log.read_text(encoding="utf-8", errors="replace")
         if any(word in log for word in _MEMORY_WORDS):
             return self._out_of_memory(doing)
@@ -180,7 +180,7 @@ class WorkerProcess:
 
     def _out_of_memory(self, doing: str) -> str:
         limit = "" if self._memory_bytes is None else f" (limit: {self._memory_bytes / 1e6:,.0f} MB)"
-        return f"it ran out of memory while {doing}{limit}"
+        return f"out of memory while {doing}{limit}"
 
 
 def _last_line(log: str) -> str:

@@ -71,10 +71,10 @@ def reasons(conditions: Mapping[str, Any], *, threads: int, cores: int) -> list[
     causes = []
     off = 1 - conditions["cpu_ns"] / max(1, conditions["wall_ns"])
     if threads == 1 and off > OFF_PROCESSOR_SHARE:
-        causes.append(f"kept off the processor for {100 * off:.1f} % of its turn")
+        causes.append(f"off the processor for {100 * off:.1f} % of its turn")
     stolen = conditions.get("stolen_share", 0.0)
     if stolen > STOLEN_SHARE and conditions["stolen_ticks"] >= STOLEN_TICKS:
-        causes.append(f"the hypervisor took {100 * stolen:.1f} % of the machine's time away")
+        causes.append(f"the hypervisor took {100 * stolen:.1f} % of the processor time")
     others = conditions.get("other_cores", 0.0)
     if others > OTHERS_SHARE * max(1, cores - threads) and conditions["other_ticks"] >= OTHERS_TICKS:
         causes.append(f"other programs used {others:.1f} of {cores} cores")

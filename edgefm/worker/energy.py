@@ -23,7 +23,7 @@ def domains() -> tuple[tuple[Path, int], ...] | str:
     zones = sorted(path for path in _POWERCAP.glob("intel-rapl:*") if path.name.count(":") == 1)
     packages = [zone for zone in zones if _name(zone).startswith("package")]  # not 'psys', which holds the packages
     if not packages:
-        return "the machine shows no energy counter (no /sys/class/powercap/intel-rapl)"
+        return "the machine has no energy counter (no /sys/class/powercap/intel-rapl)"
     counters = []
     for package in packages:
         try:
@@ -49,7 +49,7 @@ def of_invoke(microjoules: int, invoke_ns: Sequence[int]) -> dict[str, Any]:
     >>> of_invoke(900_000, [15_000_000] * 3)
     {'value': 0.3}
     >>> of_invoke(0, [2_000])["reason"]
-    'the invokes took 0.002 ms together; the energy counter needs 20 ms at least'
+    'the invokes took 0.002 ms together; the energy counter needs at least 20 ms'
 
     Args:
       microjoules: of all of them.
@@ -58,7 +58,7 @@ def of_invoke(microjoules: int, invoke_ns: Sequence[int]) -> dict[str, Any]:
     took_ns = sum(invoke_ns)
     if took_ns < LEAST_NS:
         reason = (
-            f"the invokes took {took_ns / 1e6:g} ms together; the energy counter needs {LEAST_NS / 1e6:g} ms at least"
+            f"the invokes took {took_ns / 1e6:g} ms together; the energy counter needs at least {LEAST_NS / 1e6:g} ms"
         )
         return {"value": None, "reason": reason}
     return {"value": microjoules / 1e6 / len(invoke_ns)}

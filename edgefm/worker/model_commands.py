@@ -116,7 +116,7 @@ class ModelCommands:
                 "disturbed": [*timed.refused, *timed.disturbed],
                 "refused": bool(timed.refused),
                 "conditions": conditions,
-                "energy": {"value": None, "reason": "the runtime's own process does the work"},
+                "energy": {"value": None, "reason": "the runtime runs in another process; its energy is not measured"},
             }
         warmup_ns = timed_calls(invoke, least_calls=warmup_calls, least_ns=0, most_calls=warmup_calls, most_ns=most_ns)
         watch.start()
@@ -250,7 +250,7 @@ def _refuse_nan(values: NDArray[Any], start: int) -> None:
     """Raise a ModelError where the values of a sample, [n, ...] from sample `start` on, hold NaN."""
     broken = np.flatnonzero(np.isnan(values).reshape(len(values), -1).any(axis=1))
     if broken.size:
-        raise ModelError(f"its output holds NaN for {broken.size} images, the first is {start + int(broken[0])}")
+        raise ModelError(f"its output is NaN for {broken.size} images, first image {start + int(broken[0])}")
 
 
 def _of_one_score(answers: NDArray[Any]) -> None:

@@ -98,7 +98,7 @@ def test_copy_that_the_device_refuses_is_told(adbd: Adbd, tmp_path: Path) -> Non
 def test_device_that_goes_away_in_a_command_is_told(adbd: Adbd) -> None:
     device = AndroidDevice(adbd.serial)
     adbd.before_shell = lambda line: adbd.unplug()
-    with pytest.raises(AdbError, match="asking failed: error: closed before it was done; the device went away"):
+    with pytest.raises(AdbError, match="asking failed: error: closed before the command ended; device disconnected"):
         device.shell("echo half; sleep 1; echo done", doing="asking")
     with pytest.raises(AdbError, match=r"asking failed: .*(not found|offline)"):
         device.shell("true", doing="asking")

@@ -182,12 +182,12 @@ def test_missing_program_is_an_error_that_says_where_to_get_it(
     connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = connect(program=False)
-    with pytest.raises(TargetError, match="no /data/local/tmp/benchmark_model on the device") as caught:
+    with pytest.raises(TargetError, match="the device has no /data/local/tmp/benchmark_model") as caught:
         _place()
     assert not (device / _THERE / "edgefm").exists()
     assert "bazel build" in str(caught.value.hint) and "EDGEFM_ANDROID_BENCHMARK" in str(caught.value.hint)
     monkeypatch.setenv("EDGEFM_ANDROID_BENCHMARK", str(tmp_path / "nowhere"))
-    with pytest.raises(TargetError, match="which is no file"):
+    with pytest.raises(TargetError, match="which is not a file"):
         _place()
 
 
@@ -195,11 +195,11 @@ def test_machine_without_adb_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path))
     for variable in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
         monkeypatch.delenv(variable, raising=False)
-    with pytest.raises(TargetError, match="no program 'adb' here") as caught:
+    with pytest.raises(TargetError, match="program 'adb' is not installed") as caught:
         _place()
     assert "apt-get install adb" in str(caught.value.hint)
     usable = targets.target("adb").availability()
-    assert isinstance(usable, Unavailable) and "no program 'adb'" in usable.reason
+    assert isinstance(usable, Unavailable) and "program 'adb' is not installed" in usable.reason
 
 
 def test_adb_of_the_android_sdk_is_found(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +218,8 @@ def test_adb_of_the_android_sdk_is_found(connect: Connect, tmp_path: Path, monke
         ([], "adb", "adb finds no device", "allow USB debugging"),
         ([[phone.SERIAL, "device"]], "adb:nobody", "no device 'nobody'; there are: " + phone.SERIAL, "adb devices"),
         ([[phone.SERIAL, "device"], [_OTHER, "device"]], "adb", f"several devices: .*{_OTHER}", "adb:SERIAL"),
-        ([[phone.SERIAL, "unauthorized"]], "adb", "the device is unauthorized", "accept the question"),
-        ([[phone.SERIAL, "offline"]], f"adb:{phone.SERIAL}", "the device is offline", "plug it in again"),
+        ([[phone.SERIAL, "unauthorized"]], "adb", "the device is unauthorized", "allow USB debugging"),
+        ([[phone.SERIAL, "offline"]], f"adb:{phone.SERIAL}", "the device is offline", "adb reconnect offline"),
         ([[phone.SERIAL, "no permissions (udev)"]], "adb", "the device is no permissions", "udev rules"),
         ([[phone.SERIAL, "recovery"]], "adb", "the device is recovery", "Start Android"),
     ],
@@ -260,7 +260,7 @@ def test_device_that_is_unplugged_in_a_turn_is_told(connect: Connect, tmp_path: 
             _time(worker, least_calls=50)
         with pytest.raises(TargetError, match=f"device '{phone.SERIAL}' not found") as caught:
             place.state()
-        assert "unplugged" in str(caught.value.hint)
+        assert "the cable" in str(caught.value.hint)
         with pytest.raises(TargetError, match="not found"), (tmp_path / "log").open("wb") as log:
             place.start(log=log)
 
@@ -269,7 +269,7 @@ def test_device_that_is_unplugged_while_a_model_runs_is_told(connect: Connect, t
     connect(benchmark={"after": {"2": {"devices": []}}})
     with _place() as place, WorkerProcess(place=place, folder=tmp_path, name="worker") as worker:
         _load(worker, _model(tmp_path))
-        with pytest.raises(WorkerError, match="being timed failed: error: closed before it was done; the device went"):
+        with pytest.raises(WorkerError, match="being timed failed: error: closed before the command ended"):
             _time(worker)
 
 
@@ -285,7 +285,7 @@ def test_copy_that_fails_is_told(connect: Connect, tmp_path: Path, why: str) -> 
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("not_executable", AdbError, r"not made for this device, whose processor is arm64-v8a: .*64-bit ELF file"),
+        ("not_executable", AdbError, r"built for another processor; the device's is arm64-v8a: .*64-bit ELF file"),
         ("custom_operator", ModelError, "the custom operator 'MyMadeUpOp'"),
         (
             "newer_operator",
@@ -293,7 +293,7 @@ def test_copy_that_fails_is_told(connect: Connect, tmp_path: Path, why: str) -> 
             "while being invoked: Didn't find op for builtin opcode 'FULLY_CONNECTED'",
         ),
         ("SIGSEGV", ModelError, "crashed with SIGSEGV while being invoked"),
-        ("SIGKILL", ModelError, r"SIGKILL \(the system takes memory back this way\)"),
+        ("SIGKILL", ModelError, r"SIGKILL \(usually the system's out-of-memory killer\)"),
     ],
 )
 def test_model_that_fails_on_the_device_tells_why(
@@ -435,7 +435,7 @@ def test_old_program_gives_times_but_no_outputs(connect: Connect, tmp_path: Path
         session.invoke()
         assert session.facts()["gives_outputs"] is False
         assert _times(session).invoke_ns == [1_042_000, 1_038_000] * 2
-        with pytest.raises(ModelError, match="gives no outputs: it does not know --output_filepath"):
+        with pytest.raises(ModelError, match="cannot write outputs: it does not have --output_filepath"):
             session.get_outputs()
         assert place.state()["temperature_c"] == 27.4  # the battery's: before Android 10 nothing else is told
 
@@ -444,7 +444,7 @@ def test_outputs_of_another_size_are_refused(connect: Connect, tmp_path: Path) -
     connect()
     with _session(_model(tmp_path)) as session:
         session.invoke()
-        with pytest.raises(ModelError, match="wrote 0 bytes of outputs; 32 were expected"):
+        with pytest.raises(ModelError, match="wrote 0 bytes of outputs; 32 are expected"):
             session.get_output()
 
 
@@ -457,7 +457,7 @@ def test_benchmark_of_compiled_models_is_refused(connect: Connect, tmp_path: Pat
         "--output_filepath",
     ]
     connect(benchmark={"transcript": "benchmark_compiled_model", "unknown": unknown})
-    words = r"does not know --use_xnnpack, .*CompiledModel"
+    words = r"lacks --use_xnnpack, .*CompiledModel"
     with _session(_model(tmp_path)) as session, pytest.raises(AdbError, match=words):
         session.invoke()
 
@@ -485,7 +485,7 @@ def test_options_that_are_none_are_refused(connect: Connect, tmp_path: Path) -> 
 
 def test_other_runtime_is_refused(connect: Connect) -> None:
     connect()
-    with pytest.raises(TargetError, match="the runtime 'litert' does not run through adb"):
+    with pytest.raises(TargetError, match="the runtime 'litert' is not available through adb"):
         targets.target("adb").open("litert")
 
 

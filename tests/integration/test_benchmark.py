@@ -127,12 +127,12 @@ MISBEHAVIOUR = {
     "abort": ({"load": "abort"}, "the runtime crashed with SIGABRT while loading"),
     "segfault": ({"load": "segfault"}, "the runtime crashed with SIGSEGV while loading"),
     "exit": ({"load": "exit"}, "the process ended with exit code 7 while loading"),
-    "hang": ({"load": "hang"}, "it gave no answer for 5 s while loading, and was killed"),
+    "hang": ({"load": "hang"}, "no answer for 5 s while loading; the process was killed"),
     "raise": ({"load": "raise"}, "RuntimeError: the kernel said no"),
-    "allocate": ({"load": "allocate"}, "it ran out of memory while loading (limit: 300 MB)"),
+    "allocate": ({"load": "allocate"}, "out of memory while loading (limit: 300 MB)"),
     "abort-later": ({"invoke": "abort", "good_calls": 1}, "the runtime crashed with SIGABRT while being timed"),
-    "hang-later": ({"invoke": "hang", "good_calls": 1}, "it gave no answer for 5 s while being timed"),
-    "nan": ({"nan": True}, "its output holds NaN for 8 images, the first is 0"),
+    "hang-later": ({"invoke": "hang", "good_calls": 1}, "no answer for 5 s while being timed"),
+    "nan": ({"nan": True}, "its output is NaN for 8 images, first image 0"),
 }
 
 
@@ -175,7 +175,7 @@ def test_measure_model_that_no_picture_fits_gets_latency_and_the_reason(tmp_path
     models = [_fake(tmp_path, "other", shape=[1, 5, 4, 1])]
     found = harness.measure(models, dataset=_dataset(10), protocol=_quick(runtime="fake"), mean=0, std=1)
     row = _by_name(found)["other"]
-    reason = "the test images are 10 x 10 x 1, its input is 5 x 4 x 1"
+    reason = "the test images are 10 x 10 x 1; its input is 5 x 4 x 1"
     assert row["status"] == "ok" and row["accuracy"] == {"value": None, "reason": reason}
     assert row["latency_ns"]["p50"]["value"] > 0
     assert row["end_to_end_ns"]["p50"] == {"value": None, "reason": reason}
@@ -200,7 +200,7 @@ def test_measure_damaged_files_are_failed_rows(tmp_path: Path) -> None:
     assert rows.pop("whole")["accuracy"]["value"] == 1.0
     assert "cut off" in rows["half"]["reason"]
     assert "not a TFLite file" in rows["random"]["reason"]
-    assert "gave no answer for 5 s" in rows["endless"]["reason"]
+    assert "no answer for 5 s" in rows["endless"]["reason"]
     flipped = [row for name, row in rows.items() if name.startswith("flipped")]
     assert any(row["status"] == "failed" for row in flipped)
     assert all(bool(row["reason"]) == (row["status"] == "failed") for row in flipped)

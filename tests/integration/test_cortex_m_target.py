@@ -154,7 +154,7 @@ def test_worker_of_the_target_answers_as_the_firmware_does(monkeypatch: pytest.M
     found = raw_outputs(ASSET, inputs, runtime=cortex_m.RUNTIME, target=targets.target("cortex-m:m7"))
     wanted = raw_outputs(ASSET, inputs, runtime="litert:reference", target=Host())
     np.testing.assert_array_equal(found[0], wanted[0])
-    with pytest.raises(WorkerError, match="runs on the target 'cortex-m' alone"):
+    with pytest.raises(WorkerError, match="runs on the target 'cortex-m' only"):
         raw_outputs(ASSET, inputs, runtime=cortex_m.RUNTIME, target=Host())
 
 
@@ -209,21 +209,21 @@ def test_figures_of_a_user_s_firmware_count_what_it_does(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("setup", "invoke", "words"),
     [
-        ("", "for (;;) {}", "did not end within 1 s, and was stopped"),
+        ("", "for (;;) {}", "did not end within 1 s and was stopped"),
         ("", "*(volatile int *)0xF0000000 = 1", "the processor met a fault"),
         ("", "return 1", "an inference failed"),
         ("return 1", "", "the model could not be set up"),
         (
             '__asm volatile("movs r0, #0x18\\n ldr r1, =0x20026\\n bkpt 0xab" ::: "r0", "r1")',
             "",
-            "without a word to edgefm",
+            "without a message to edgefm",
         ),
         (
             '__asm volatile("movs r0, #4\\n mov r1, %0\\n bkpt 0xab" :: '
             '"r"("edgefm:model\\nedgefm:done 1\\n") : "r0", "r1");'
             '__asm volatile("movs r0, #0x18\\n ldr r1, =0x20026\\n bkpt 0xab" ::: "r0", "r1")',
             "",
-            "incomplete or not understood",
+            "incomplete or cannot be parsed",
         ),
         ('edgefm_stop("no room for the tensors")', "", "the firmware stopped: no room for the tensors"),
     ],
@@ -245,7 +245,7 @@ def test_figures_of_a_user_s_firmware_for_another_model(tmp_path: Path, sums: Pa
     with pytest.raises(TargetError, match="takes inputs of 4 bytes, the model's have 784"):
         target.figures(ASSET)
     three = tiny_models.quantized_dense(np.ones((3, 4), np.int8), picture=(2, 2, 1), output_scale=1.0)
-    with pytest.raises(TargetError, match=r"outputs have \(2,\) bytes, the model's \(3,\)"):
+    with pytest.raises(TargetError, match=r"outputs have \(2,\) bytes, those of the model \(3,\)"):
         target.figures(_file(tmp_path, three))
 
 
@@ -270,7 +270,7 @@ def _cut_off(whole: Path) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (_no_elf, "is no ELF file"),
+        (_no_elf, "is not an ELF file"),
         (_of_this_machine, "not a 32-bit little-endian ELF file"),
         (_of_another_processor, "another processor .ELF machine 243"),
         (_cut_off, "cut off or damaged"),
@@ -367,7 +367,7 @@ def test_availability_without_the_programs_says_what_to_install(
         targets.target("cortex-m").figures(ASSET)
     monkeypatch.setenv("EDGEFM_QEMU_SYSTEM_ARM", str(tmp_path / "nothing"))
     found = targets.target("cortex-m").availability()
-    assert isinstance(found, Unavailable) and "which is no program" in found.reason
+    assert isinstance(found, Unavailable) and "which is not an executable" in found.reason
 
 
 @pytest.mark.qemu
@@ -393,5 +393,5 @@ def test_open_other_runtime_and_other_place(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(TargetError, match="does not run on a Cortex-M"):
         targets.target("cortex-m").open("litert")
     monkeypatch.delenv(cortex_m.VARIABLE, raising=False)
-    with pytest.raises(RuntimeUnavailableError, match="target 'cortex-m' alone"):
+    with pytest.raises(RuntimeUnavailableError, match="target 'cortex-m' only"):
         runtime.load(ASSET)

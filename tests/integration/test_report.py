@@ -350,7 +350,7 @@ def test_raw_scores_are_not_shown_as_percentages() -> None:
             "record.json", '{"kind": "benchmark-record", "schema_version": 9}', "schema version 9", id="newer"
         ),
         pytest.param("record.json", '{"kind": "benchmark-record"}', "is damaged", id="empty"),
-        pytest.param("record.json", "[]", "is no benchmark record", id="other"),
+        pytest.param("record.json", "[]", "is not a benchmark record", id="other"),
         pytest.param("predictions.npz", "no archive", "is damaged", id="predictions"),
     ],
 )

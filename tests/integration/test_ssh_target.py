@@ -234,7 +234,7 @@ def test_worker_that_writes_no_text_is_told_at_once(
     monkeypatch.setattr(place, "_python", _python(tmp_path, "import os; os.write(1, b'\\xff\\n')"))
     with (
         WorkerProcess(place=place, folder=tmp_path, name="worker") as worker,
-        pytest.raises(WorkerError, match="wrote something else than an answer while starting"),
+        pytest.raises(WorkerError, match="unexpected output while starting"),
     ):
         worker.ready()
 
@@ -370,10 +370,10 @@ def test_python_is_asked_for_numpy_and_runtime(server: Server, tmp_path: Path, m
     before = set((server.home / ".cache" / "edgefm").glob("session-*"))
     cases = {
         "sys.version_info = (3, 8, 19, 'final', 0)": "is Python .*; 3.10 or newer is needed",
-        "sys.modules['numpy'] = None": "has no numpy to use",
-        "sys.modules['ai_edge_litert'] = None": "the runtime cannot be used there: ai-edge-litert cannot be imported",
-        "print('something else'); sys.exit()": r"instead of an answer",
-        "sys.exit('broken installation')": "cannot be run there.*broken installation",
+        "sys.modules['numpy'] = None": "cannot import numpy",
+        "sys.modules['ai_edge_litert'] = None": "the runtime cannot be used on the board: ai-edge-litert",
+        "print('something else'); sys.exit()": r"instead of a result",
+        "sys.exit('broken installation')": "cannot be run on the board.*broken installation",
     }
     for prelude, words in cases.items():
         monkeypatch.setenv("EDGEFM_SSH_PYTHON", _python(tmp_path, prelude))
@@ -385,7 +385,9 @@ def test_python_is_asked_for_numpy_and_runtime(server: Server, tmp_path: Path, m
 
 def test_board_without_python_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEFM_SSH_PYTHON", "/nowhere/python3")
-    with pytest.raises(TargetError, match=r"'/nowhere/python3' cannot be run there; Python 3\.10 or newer") as caught:
+    with pytest.raises(
+        TargetError, match=r"'/nowhere/python3' cannot be run on the board; Python 3\.10 or newer"
+    ) as caught:
         targets.target(server.address).open("litert")
     assert "EDGEFM_SSH_PYTHON" in str(caught.value.hint)
 
@@ -421,7 +423,7 @@ def test_board_with_another_key_of_its_own_is_an_error(
     monkeypatch.setenv("EDGEFM_SSH_OPTIONS", f"-o UserKnownHostsFile={known} {server.options}")
     with pytest.raises(TargetError, match="Host key verification failed") as caught:
         targets.target(server.address).open("litert")
-    assert "by hand" in str(caught.value.hint)
+    assert "verify the board's host key" in str(caught.value.hint)
 
 
 def test_machine_without_server_is_an_error() -> None:
@@ -448,7 +450,7 @@ def test_fixed_options_hold_whatever_the_user_s_say(server: Server, monkeypatch:
 
 def test_machine_without_ssh_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(TargetError, match="no program 'ssh' here"):
+    with pytest.raises(TargetError, match="program 'ssh' is not installed"):
         targets.target(server.address).open("litert")
 
 
@@ -480,7 +482,7 @@ def test_options_that_cannot_be_split_are_refused(
 ) -> None:
     monkeypatch.setenv("EDGEFM_SSH_OPTIONS", "-i 'open")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(RecipeError, match="EDGEFM_SSH_OPTIONS is not understood"):
+    with pytest.raises(RecipeError, match="EDGEFM_SSH_OPTIONS cannot be parsed"):
         targets.target(server.address).open("litert")
     assert list(tmp_path.iterdir()) == []
 

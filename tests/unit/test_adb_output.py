@@ -82,7 +82,7 @@ def test_options_that_it_does_not_know_are_named() -> None:
 
 
 def test_other_output_is_refused() -> None:
-    with pytest.raises(AdbError, match="told of 0 loops while being timed"):
+    with pytest.raises(AdbError, match="reported 0 loops while being timed"):
         output.read(Done(output="hello\n", status=0), abi="", doing="being timed")
 
 
@@ -92,10 +92,10 @@ def test_other_output_is_refused() -> None:
         ("custom_operator", 1, ModelError, "custom operator 'MyMadeUpOp'"),
         ("newer_operator", 1, ModelError, "Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'"),
         ("damaged", 1, ModelError, "failed while being timed: Failed to load model"),
-        ("not_executable", 126, AdbError, "not made for this device, whose processor is armeabi-v7a"),
-        ("not_executable", 1, AdbError, "not made for this device"),
-        ("cannot_link", 1, AdbError, "not made for this device"),
-        ("not_found", 127, AdbError, "not there any more"),
+        ("not_executable", 126, AdbError, "built for another processor; the device's is armeabi-v7a"),
+        ("not_executable", 1, AdbError, "built for another processor"),
+        ("cannot_link", 1, AdbError, "built for another processor"),
+        ("not_found", 127, AdbError, "no longer on the device"),
     ],
 )
 def test_failure_tells_the_reason(transcript: str, status: int, kind: type[Exception], words: str) -> None:
@@ -112,7 +112,7 @@ def test_program_that_may_not_be_run_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(139, "crashed with SIGSEGV"), (134, "SIGABRT while being timed: The size of"), (137, "takes memory back")],
+    [(139, "crashed with SIGSEGV"), (134, "SIGABRT while being timed: The size of"), (137, "out-of-memory killer")],
 )
 def test_crash_tells_the_signal(status: int, words: str) -> None:
     said = "INFO: STARTING!\nFATAL: The size of /data/local/tmp/in is 3 bytes. It should be 16 bytes.\n"

@@ -47,7 +47,7 @@ def test_command_asks_for_exactly_what_is_wanted() -> None:
 
 def test_program_that_lacks_an_option_is_refused() -> None:
     program.check_known(["--output_filepath"])  # only outputs are lost
-    with pytest.raises(AdbError, match="does not know --use_xnnpack, --input_layer"):
+    with pytest.raises(AdbError, match="lacks --use_xnnpack, --input_layer"):
         program.check_known(["--input_layer", "--use_xnnpack", "--output_filepath"])
 
 

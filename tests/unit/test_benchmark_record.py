@@ -118,8 +118,8 @@ def test_read_newer_schema_says_upgrade(built: dict[str, Any], tmp_path: Path) -
     ("text", "words"),
     [
         pytest.param("{", "damaged", id="cut"),
-        pytest.param("[]", "no benchmark record", id="list"),
-        pytest.param('{"kind": "model-contract"}', "no benchmark record", id="other"),
+        pytest.param("[]", "not a benchmark record", id="list"),
+        pytest.param('{"kind": "model-contract"}', "not a benchmark record", id="other"),
         pytest.param('{"kind": "benchmark-record", "schema_version": 1}', "damaged", id="empty"),
     ],
 )

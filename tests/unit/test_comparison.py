@@ -352,7 +352,7 @@ def test_compare_too_few_rounds_are_not_compared_however_slow() -> None:
 def test_compare_a_quality_without_interval_is_not_compared() -> None:
     auc = {
         "name": "auc", "unit": "", "higher_is_better": True, "n": 100, "value": 0.9, "low": None, "high": None,
-        "reason": "no interval: the measure takes too long to be resampled",
+        "reason": "no confidence interval: the measure is too slow to bootstrap",
     }  # fmt: skip
     found = compare(_subject("a", row("m", quality=auc)), _subject("b", row("m", quality={**auc, "value": 0.5})))
     assert _verdicts(found)["auc"] == "not judged" and found.exit_code == 2

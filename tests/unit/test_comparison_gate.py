@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from edgefm.comparison import junit, wording
+from edgefm.comparison import gate_result, junit
 from edgefm.comparison.budget import GateBudget, parse
 from edgefm.comparison.gate import gate
 from edgefm.comparison.gate_result import GateResult, LimitCheck
@@ -74,7 +74,7 @@ def test_gate_ratio_goes_by_the_interval_within_one_record(limit: float, strict:
     check = _only(found)
     assert check.state == state and check.low is not None and check.high is not None
     assert check.low < 0.5 < check.high
-    assert wording.conclusion(found)
+    assert gate_result.conclusion(found)
 
 
 def test_gate_ratio_of_a_baseline_record() -> None:

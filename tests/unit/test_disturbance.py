@@ -26,7 +26,7 @@ CALM: dict[str, Any] = {
     ("changes", "threads", "cores", "words"),
     [
         pytest.param({}, 1, 2, [], id="calm"),
-        pytest.param({"cpu_ns": 9 * 10**7}, 1, 2, ["kept off the processor for 10.0 % of its turn"], id="off"),
+        pytest.param({"cpu_ns": 9 * 10**7}, 1, 2, ["off the processor for 10.0 % of its turn"], id="off"),
         pytest.param({"cpu_ns": 9 * 10**7}, 2, 2, [], id="threads-wait-for-each-other"),
         pytest.param({"stolen_share": 0.05, "stolen_ticks": 1}, 1, 2, [], id="one-tick-proves-nothing"),
         pytest.param({"stolen_share": 0.05, "stolen_ticks": 3}, 1, 2, ["the hypervisor took 5.0 %"], id="stolen"),
@@ -53,7 +53,7 @@ def test_watch_sees_a_process_that_sleeps() -> None:
     time.sleep(0.05)
     found = watch.stop()
     assert found["wall_ns"] > 4e7 and found["cpu_ns"] < 0.5 * found["wall_ns"]
-    assert any("kept off the processor" in reason for reason in reasons(found, threads=1, cores=64))
+    assert any("off the processor" in reason for reason in reasons(found, threads=1, cores=64))
 
 
 class _Clock:
@@ -166,9 +166,9 @@ WILD = [100.0, 150.0, 90.0, 120.0, 170.0, 80.0]
         pytest.param([STEADY, WILD], [STEADY, WILD], 6, 1.0, None, id="one-is-wide"),
         pytest.param([STEADY[:3]], [STEADY], 6, 1.0, None, id="too-few-undisturbed"),
         pytest.param([STEADY[:3]], [STEADY * 2], 12, 1.0, "though the machine was disturbed", id="always-disturbed"),
-        pytest.param([WILD], [WILD], 20, 1.0, "greatest number", id="most"),
+        pytest.param([WILD], [WILD], 20, 1.0, "maximum number", id="most"),
         pytest.param([WILD], [WILD], 6, 99.0, "time budget", id="budget"),
-        pytest.param([], [], 1, 0.0, "no model is left", id="none"),
+        pytest.param([], [], 1, 0.0, "every model failed", id="none"),
     ],
 )
 def test_reason_to_stop(

@@ -227,7 +227,7 @@ def test_a_runtime_that_another_interpreter_lacks_is_installed_there(monkeypatch
 def test_a_variable_that_names_no_interpreter_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEFM_PYTHON_LITERT", "/nowhere/python")
     (litert,) = runtimes_of(monkeypatch, LITERT)
-    assert litert.reason == "EDGEFM_PYTHON_LITERT is '/nowhere/python', which is no program"
+    assert litert.reason == "EDGEFM_PYTHON_LITERT is '/nowhere/python', which is not an executable"
     assert litert.remedy == "Give the path of a Python interpreter."
 
 

@@ -100,7 +100,7 @@ def test_contract_for_float_input_needs_mean_and_std(model: Path) -> None:
 
 def test_contract_for_other_number_of_outputs_is_refused(model: Path) -> None:
     found = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=("a", "b"), mean=0, std=1)
-    assert found == "it has 10 outputs, the test images have 2 classes"
+    assert found == "it has 10 outputs; the test images have 2 classes"
 
 
 def test_contract_for_reads_normalisation_from_metadata(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_misfit_tells_sizes(model: Path) -> None:
     contract = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=0, std=1)
     assert isinstance(contract, Contract)
     assert feeding.misfit(contract, FLOAT, (4, 4, 1)) is None
-    assert feeding.misfit(contract, FLOAT, (28, 28, 1)) == "the test images are 28 x 28 x 1, its input is 4 x 4 x 1"
+    assert feeding.misfit(contract, FLOAT, (28, 28, 1)) == "the test images are 28 x 28 x 1; its input is 4 x 4 x 1"

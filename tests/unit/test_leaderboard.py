@@ -152,7 +152,7 @@ def test_texts_of_records_are_escaped(base: dict[str, Any], tmp_path: Path) -> N
         pytest.param(lambda folder: [folder], "no benchmark record was found", id="empty-folder"),
         pytest.param(lambda folder: [folder / "nowhere.json"], "no benchmark record at", id="missing"),
         pytest.param(lambda folder: [_written(folder, "{")], "damaged", id="damaged"),
-        pytest.param(lambda folder: [_written(folder, '{"kind": "other"}')], "no benchmark record", id="other"),
+        pytest.param(lambda folder: [_written(folder, '{"kind": "other"}')], "not a benchmark record", id="other"),
         pytest.param(
             lambda folder: [_written(folder, '{"kind": "benchmark-record", "schema_version": 99}')],
             "schema version 99",
@@ -187,7 +187,7 @@ class _Nowhere:
 def test_leaderboard_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["leaderboard", str(folder), "--out", str(tmp_path / "out")]
     assert run(lambda: cli.main(arguments, standalone_mode=False)) == 0
-    assert "5 rows, 3 of them timed" in capsys.readouterr().out
+    assert "5 results, 3 with latency" in capsys.readouterr().out
     assert run(lambda: cli.main([*arguments, "--json"], standalone_mode=False)) == 0
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
     assert run(lambda: cli.main(["leaderboard", str(tmp_path / "nothing")], standalone_mode=False)) == 2

@@ -96,7 +96,7 @@ def test_everything_there_is_available(bare: Path, monkeypatch: pytest.MonkeyPat
 def test_named_program_that_is_none_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _program(bare / "bin" / "chromium", "exit 0")
     monkeypatch.setenv("EDGEFM_CHROMIUM", "/no/such/browser")
-    assert any("'/no/such/browser', which is no program" in lack for lack in package.missing())
+    assert any("'/no/such/browser', which is not an executable" in lack for lack in package.missing())
 
 
 def test_package_is_looked_for_in_order(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_watch_tells_a_page_that_was_kept_waiting(monkeypatch: pytest.MonkeyPatc
     told = iter([(0, 0), (100, 50), (10, 9_000), (10_100, 50 + 2_500)])
     monkeypatch.setattr(watch, "_schedstat", lambda pid: next(told))
     (reason,) = watch.MainThreadWatch([1, 2]).reasons()
-    assert reason == "the page was kept off the processor for 20.0 % of its turn"
+    assert reason == "the page was off the processor for 20.0 % of its turn"
 
 
 def test_watch_finds_nothing_where_the_system_tells_nothing() -> None:

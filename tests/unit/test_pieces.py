@@ -61,7 +61,7 @@ class _SlowWorker:
     def request(self, command: str, *, doing: str, seconds: float, **fields: Any) -> None:
         given = np.load(fields["inputs"])[fields["start"] : fields["stop"]]
         if 0.004 * len(given) > seconds:
-            raise WorkerError(f"it gave no answer for {seconds:g} s while {doing}, and was killed")
+            raise WorkerError(f"no answer for {seconds:g} s while {doing}; the process was killed")
         time.sleep(0.004 * len(given))
         np.savez(fields["out"], **{"0": given})
 

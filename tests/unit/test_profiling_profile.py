@@ -254,7 +254,7 @@ def test_figures_that_are_not_resolved_are_notes_with_the_reason(
     ]
 
 
-OUT_OF_MEMORY = "it ran out of memory while loading (limit: 2,000 MB)"
+OUT_OF_MEMORY = "out of memory while loading (limit: 2,000 MB)"
 
 
 @pytest.mark.usefixtures("no_peak")
@@ -272,10 +272,10 @@ def test_operators_that_cannot_be_held_together_are_told_by_prefixes(
 def test_operators_that_cannot_be_held_together_end_where_prefixes_are_not_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ModelError, match="ran out of memory while loading"):
+    with pytest.raises(ModelError, match="out of memory while loading"):
         profile_invented(tmp_path, monkeypatch, Invented(failing=OUT_OF_MEMORY), method="operators")
     monkeypatch.setattr("edgefm.profiling.profile._MOST_PREFIX_BYTES", 0)
-    with pytest.raises(ModelError, match="ran out of memory while loading"):
+    with pytest.raises(ModelError, match="out of memory while loading"):
         profile_invented(tmp_path, monkeypatch, Invented(failing=OUT_OF_MEMORY))
 
 
@@ -310,7 +310,7 @@ def test_operator_that_hangs_costs_its_row(tmp_path: Path, monkeypatch: pytest.M
     result = profile(path, runtime="hanging-operator", turns=replace(QUICK, rounds=2, model_seconds=2.0))
     by_name = {row.name: row for row in result.operators}
     assert by_name["ABS"].time is None
-    assert by_name["ABS"].reason == "it gave no answer for 2 s while loading, and was killed"
+    assert by_name["ABS"].reason == "no answer for 2 s while loading; the process was killed"
     assert all(row.time for name, row in by_name.items() if name != "ABS")
     # The whole holds the operator, and hangs too.
     assert result.whole is None and result.whole_reason is not None and result.check is None
@@ -396,7 +396,7 @@ def test_sessions_that_time_themselves_are_not_timed_in_turn(tmp_path: Path, mon
     monkeypatch.setattr(fake_runtime, "load", lambda path, *, threads=1: _TimesItself({}))
     listed = tmp_path / "in-turn.json"
     listed.write_text(json.dumps({"runtime": fake_runtime.__name__, "kernels": None, "models": ["x"]}))
-    with pytest.raises(RecipeError, match="fake times its models elsewhere"):
+    with pytest.raises(RecipeError, match="fake times models outside"):
         in_turn.load(listed)
 
 

@@ -205,7 +205,7 @@ def test_ends_tell_a_dynamic_shape_and_that_no_scale_fits_several(tmp_path: Path
 def test_ends_of_a_type_without_array_are_refused(tmp_path: Path) -> None:
     tensors = [Tensor(name="words", shape=(1,), dtype="string"), Tensor(name="y", shape=(1,))]
     graph = Graph(tensors=tensors, operators=[], inputs=[0], outputs=[1])
-    with pytest.raises(ModelError, match=r"'words' of .* is of the tensor type 5"):
+    with pytest.raises(ModelError, match=r"'words' of .* has the tensor type 5"):
         tflite_ends.read(_write(tmp_path, build(graph)))
 
 
@@ -265,7 +265,7 @@ def test_tflite_runtime_that_answers_is_available_and_runs_each_kernel_set(
 
 
 def test_tflm_has_one_thread(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="one thread, 2 were asked for"):
+    with pytest.raises(RecipeError, match="tflm has one thread"):
         tflm.load(_write(tmp_path, tiny_models.relu()), threads=2)
 
 
@@ -289,7 +289,7 @@ def _onnx() -> bytes:
         pytest.param(np.random.default_rng(0).bytes(5000), "not an ONNX file", id="random"),
         pytest.param(tiny_models.relu(), "not an ONNX file", id="tflite"),
         pytest.param(b"\x08\x08", "not an ONNX file", id="no-graph"),
-        pytest.param(_onnx()[:-2], "cut off or damaged: it holds 9 bytes", id="cut-in-a-field"),
+        pytest.param(_onnx()[:-2], "cut off or damaged: it has 9 bytes", id="cut-in-a-field"),
         pytest.param(b"\x08\x08\x3a\xff\xff\x03abc", "cut off or damaged", id="cut-in-the-graph"),
         pytest.param(b"\x08\x08\x3a\xff", "cut off or damaged", id="cut-in-a-length"),
         pytest.param(b"\x08" + b"\xff" * 12, "not an ONNX file", id="endless-number"),

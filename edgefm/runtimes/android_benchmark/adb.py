@@ -28,23 +28,23 @@ _LISTED = re.compile(
     r"|bootloader|host|detached|no permissions)\b"
 )
 _STATES = {
-    "unauthorized": "Unlock it and accept the question whether this computer may debug it.",
-    "authorizing": "Unlock it and accept the question whether this computer may debug it.",
-    "offline": "Unplug it and plug it in again, or: adb reconnect offline",
-    "no permissions": "This user may not open the USB device: install android-sdk-platform-tools-common's udev rules.",
+    "unauthorized": "Unlock the device and allow USB debugging from this computer.",
+    "authorizing": "Unlock the device and allow USB debugging from this computer.",
+    "offline": "Reconnect the device, or run: adb reconnect offline",
+    "no permissions": "No permission for the USB device: install the udev rules (android-sdk-platform-tools-common).",
 }
 # What adb says -> what to do.
 _HINTS = {
-    "no devices/emulators found": "Plug it in and allow USB debugging on it; 'adb devices' must show it.",
-    "not found": "It was unplugged, or is another one: 'adb devices' shows what is there.",
-    "more than one device": "Name one: adb:SERIAL, as 'adb devices' shows it.",
+    "no devices/emulators found": "Connect a device and allow USB debugging on it; 'adb devices' must list it.",
+    "not found": "Check the serial number and the cable: 'adb devices' lists connected devices.",
+    "more than one device": "Select one with adb:SERIAL; 'adb devices' lists the serial numbers.",
     "unauthorized": _STATES["unauthorized"],
     "still authorizing": _STATES["unauthorized"],
     "offline": _STATES["offline"],
-    "error: closed": "It was unplugged, or its adb ended: plug it in again.",
-    "No space left on device": "Make room on it: adb shell df /data",
-    "Read-only file system": "Its /data/local/tmp cannot be written to.",
-    "cannot connect to daemon": "adb's server on this machine does not start: adb kill-server; adb start-server",
+    "error: closed": "The device was disconnected, or its adb daemon ended: reconnect it.",
+    "No space left on device": "Free space on the device: adb shell df /data",
+    "Read-only file system": "/data/local/tmp on the device is not writable.",
+    "cannot connect to daemon": "The adb server on this machine does not start; try: adb kill-server; adb start-server",
 }
 
 
@@ -96,7 +96,7 @@ class AndroidDevice:
         status = _STATUS.search(result.output)
         if status is None:
             # adb itself says nothing where the device is unplugged in the middle of a command.
-            raise self._explain(doing, result.errors, "error: closed before it was done; the device went away")
+            raise self._explain(doing, result.errors, "error: closed before the command ended; device disconnected")
         return Done(output=result.output[: status.start()].rstrip("\n"), status=int(status[1]))
 
     def push(self, here: Path, there: str) -> None:
@@ -167,14 +167,14 @@ class AndroidDevice:
         except subprocesses.TimeLimitError:
             raise AdbError(
                 f"adb:{getattr(self, 'serial', '')}: {doing}: no answer for {seconds:g} s",
-                hint="The device, or what runs on it, hangs: plug it in again.",
+                hint="The device or a program on it hangs: reconnect it.",
             ) from None
         except subprocesses.CommandError as error:
             raise AdbError(error.message, hint=INSTALL) from error
 
-    def _explain(self, doing: str, said: str, fallback: str) -> AdbError:
-        """Return the error for what adb said."""
-        lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("*")]
+    def _explain(self, doing: str, text: str, fallback: str) -> AdbError:
+        """Return the error for what adb printed."""
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("*")]
         marked = [line for line in lines if line.startswith(("adb: ", "error: "))]
         line = (marked or lines or [fallback])[0]
         hint = next((hint for words, hint in _HINTS.items() if words in line), None)
@@ -193,5 +193,5 @@ def program() -> str:
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)])
     adb = shutil.which("adb", path=path)
     if adb is None:
-        raise AdbError("there is no program 'adb' here", hint=f"Install it: {INSTALL}")
+        raise AdbError("the program 'adb' is not installed", hint=f"Install it: {INSTALL}")
     return adb

@@ -126,7 +126,7 @@ class DeviceRuns:
             seconds=2 * most_seconds + _SLACK_SECONDS,
         )
         if not report.timed_us:
-            raise ModelError(f"one run takes longer than {most_seconds:g} s on the device")
+            raise ModelError(f"one invoke takes longer than {most_seconds:g} s on the device")
         return report, clusters(conditions)
 
     def _line(self, inputs: str, *, runs: int, output: str | None, **limits: Any) -> str:
@@ -156,8 +156,8 @@ class DeviceRuns:
             with contextlib.suppress(AdbError):
                 kill_leftovers(self._device, self._folder)
             raise
-        said = Done(output=without_clusters(result.output), status=result.status)
-        report = read_report(said, abi=self.properties.get("abi", "unknown"), doing=doing)
+        printed = Done(output=without_clusters(result.output), status=result.status)
+        report = read_report(printed, abi=self.properties.get("abi", "unknown"), doing=doing)
         check_known(report.unknown)
         return report, result.output
 
@@ -210,8 +210,8 @@ class DeviceRuns:
         """Return the bytes of the outputs of some invokes."""
         if not self.gives_outputs:
             raise ModelError(
-                f"this benchmark_model gives no outputs: it does not know {OUTPUT}",
-                hint="Its times can be had. For outputs take a newer one, of 2023 or later.",
+                f"this benchmark_model cannot write outputs: it does not have {OUTPUT}",
+                hint="Latency can be measured with it; outputs need benchmark_model of 2023 or later.",
             )
         size = count * sum(map(_bytes_of, self._outputs))
         with tempfile.TemporaryDirectory(prefix="edgefm-adb-") as folder:
@@ -219,7 +219,7 @@ class DeviceRuns:
             self._device.pull(there, here, size=size)
             content = here.read_bytes()
         if len(content) != size:
-            raise ModelError(f"benchmark_model wrote {len(content)} bytes of outputs; {size} were expected")
+            raise ModelError(f"benchmark_model wrote {len(content)} bytes of outputs; {size} are expected")
         return content
 
     def _shell(self, script: str, *, doing: str) -> None:

@@ -39,7 +39,7 @@ def environment_of(device: AndroidDevice) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {**environment.versions(), "benchmark_model": program.sha256[:12]},
         "load_average": None if state.load_average is None else [state.load_average],
-        "governor": ", ".join(governors) or {"value": None, "reason": "the device does not show it"},
+        "governor": ", ".join(governors) or {"value": None, "reason": "the device does not report it"},
         "cpu_features": environment.cpu_features(cpu),
     }
 

@@ -77,8 +77,8 @@ def read(result: Done, *, abi: str, doing: str) -> Report:
     unknown = _UNKNOWN.search(result.output)
     if len(loops) != 2:
         raise AdbError(
-            f"benchmark_model told of {len(loops)} loops while {doing}; 2 were expected: {_last_line(result.output)}",
-            hint="Take Google's benchmark_model, of TensorFlow Lite or LiteRT.",
+            f"benchmark_model reported {len(loops)} loops while {doing}; 2 are expected: {_last_line(result.output)}",
+            hint="Use Google's benchmark_model from TensorFlow Lite or LiteRT.",
         )
     flags = unknown[1].split() if unknown else []
     return Report(
@@ -93,31 +93,31 @@ def read(result: Done, *, abi: str, doing: str) -> Report:
 
 def failure(result: Done, *, abi: str, doing: str) -> EdgefmError:
     """Return the error for a process that ended with another status than 0."""
-    said = result.output
+    text = result.output
     if result.status in (1, _SHELL_CANNOT, _SHELL_NOT_FOUND):
-        last = _last_line(said)
-        if any(words in said for words in _OTHER_PROCESSOR):
+        last = _last_line(text)
+        if any(words in text for words in _OTHER_PROCESSOR):
             return AdbError(
-                f"benchmark_model is not made for this device, whose processor is {abi}: {last}",
-                hint=f"Take the one for {abi}.",
+                f"benchmark_model is built for another processor; the device's is {abi}: {last}",
+                hint=f"Use the build for {abi}.",
             )
-        if result.status == _SHELL_NOT_FOUND or (result.status != 1 and any(words in said for words in _NOT_THERE)):
-            return AdbError(f"benchmark_model is not there any more: {last}")
+        if result.status == _SHELL_NOT_FOUND or (result.status != 1 and any(words in text for words in _NOT_THERE)):
+            return AdbError(f"benchmark_model is no longer on the device: {last}")
         if result.status == _SHELL_CANNOT:
             return AdbError(f"benchmark_model cannot be run: {last}")
-    custom = _CUSTOM.search(said)
+    custom = _CUSTOM.search(text)
     if custom:
         return ModelError(
             f"the model uses the custom operator '{custom[1]}', which this benchmark_model does not have",
             hint="Convert the model with built-in operators only, or build benchmark_model with the operator.",
         )
-    errors = [line for line in said.splitlines() if re.match(r"(ERROR|FATAL): ", line) and _ALWAYS_LAST not in line]
+    errors = [line for line in text.splitlines() if re.match(r"(ERROR|FATAL): ", line) and _ALWAYS_LAST not in line]
     newer = [line for line in errors if _NEWER in line]
-    why = (newer or errors or [_last_line(said)])[0]
+    why = (newer or errors or [_last_line(text)])[0]
     why = re.sub(r"^(ERROR|FATAL): ", "", why)[:200]
     if result.status > 128:
         return ModelError(f"benchmark_model crashed with {_signal_name(result.status - 128)} while {doing}: {why}")
-    hint = "Take a newer benchmark_model." if newer else None
+    hint = "Use a newer benchmark_model." if newer else None
     return ModelError(f"benchmark_model failed while {doing}: {why}", hint=hint)
 
 
@@ -143,9 +143,9 @@ def _signal_name(number: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-    return f"{name} (the system takes memory back this way)" if name == "SIGKILL" else name
+    return f"{name} (usually the system's out-of-memory killer)" if name == "SIGKILL" else name
 
 
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it said nothing"
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no error message"

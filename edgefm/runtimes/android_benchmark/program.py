@@ -70,9 +70,7 @@ def find(device: AndroidDevice) -> Program:
     listing = device.shell(f"sha256sum {ON_DEVICE} && chmod 755 {ON_DEVICE}", doing="looking for benchmark_model")
     digest = listing.output.split(" ")[0]
     if len(digest) != 64:
-        raise AdbError(
-            f"adb:{device.serial}: there is no {ON_DEVICE} on the device, and {VARIABLE} names none", hint=INSTALL
-        )
+        raise AdbError(f"adb:{device.serial}: the device has no {ON_DEVICE}, and {VARIABLE} is not set", hint=INSTALL)
     return Program(path=ON_DEVICE, sha256=digest)
 
 
@@ -132,14 +130,14 @@ def check_known(unknown: Sequence[str]) -> None:
     missing = [name for name in NEEDED if name in unknown]
     if missing:
         raise AdbError(
-            f"this benchmark_model does not know {', '.join(missing)}: it is too old, or LiteRT's for CompiledModel",
-            hint=f"Take the one for the Interpreter: {INSTALL}",
+            f"this benchmark_model lacks {', '.join(missing)}: it is too old, or the CompiledModel one of LiteRT",
+            hint=f"Use the one for the Interpreter: {INSTALL}",
         )
 
 
 def _send(device: AndroidDevice, here: Path) -> Program:
     if not here.is_file():
-        raise AdbError(f"{VARIABLE} is '{here}', which is no file", hint=INSTALL)
+        raise AdbError(f"{VARIABLE} is '{here}', which is not a file", hint=INSTALL)
     digest = sha256_file(here)
     there = f"{FOLDER}/benchmark_model-{digest[:16]}"
     doing = "looking for benchmark_model"

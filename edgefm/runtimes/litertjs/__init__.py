@@ -88,7 +88,7 @@ class LiteRTJsSession(BaseSession):
         loaded = self._ask("loading the model", "load", {"threads": threads, "key": ends.signature})
         places = [output["name"] for output in loaded["outputs"]]
         if sorted(places) != sorted(ends.order):
-            raise ModelError(f"LiteRT.js finds the outputs {places} in {path}, the file says {list(ends.order)}")
+            raise ModelError(f"LiteRT.js reports the outputs {places} for {path}; the file has {list(ends.order)}")
         self._places = [places.index(name) for name in ends.order]
 
     def set_input(self, array: NDArray[Any]) -> None:
@@ -152,7 +152,7 @@ class LiteRTJsSession(BaseSession):
             answer = self._browser.call(command, request)
         except BrowserGoneError as error:
             raise ModelError(
-                f"the page crashed while {doing}: {error}", hint="Out of memory, or a fault in LiteRT.js or Chromium."
+                f"the page crashed while {doing}: {error}", hint="Out of memory, or a fault of LiteRT.js or Chromium."
             ) from error
         if not answer["ok"]:
             raise _explain(self._path, doing, str(answer["error"]), answer["lines"])
@@ -170,12 +170,12 @@ def _from_base64(data: str, tensor: TensorDetails) -> NDArray[Any]:
 
 def _explain(path: Path, doing: str, message: str, lines: list[str]) -> ModelError:
     """Return the error for what LiteRT.js threw, with what it told the console before."""
-    said = [line.strip() for line in lines if line.strip()]
-    custom = _CUSTOM_OPERATOR.search("\n".join([*said, message]))
+    texts = [line.strip() for line in lines if line.strip()]
+    custom = _CUSTOM_OPERATOR.search("\n".join([*texts, message]))
     if custom:
         return ModelError(
             f"{path} uses the custom operator '{custom.group(1)}', which LiteRT.js does not have",
             hint="Convert the model with built-in operators only (no Flex or custom operators).",
         )
-    errors = [line.removeprefix("ERROR:").strip() for line in said if line.startswith("ERROR")]
+    errors = [line.removeprefix("ERROR:").strip() for line in texts if line.startswith("ERROR")]
     return ModelError(f"LiteRT.js failed while {doing}, {path}: {' '.join(errors[:2]) or message}")

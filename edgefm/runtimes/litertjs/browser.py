@@ -87,7 +87,7 @@ class Browser:
         except WebDriverException as error:
             raise BrowserGoneError(_first_line(error.msg)) from error
         except (HTTPError, OSError) as error:
-            raise BrowserGoneError(f"ChromeDriver is gone ({type(error).__name__})") from error
+            raise BrowserGoneError(f"ChromeDriver has ended ({type(error).__name__})") from error
         return answer
 
     @property
@@ -135,15 +135,15 @@ class Browser:
         from urllib3.exceptions import HTTPError
 
         line = self._first_line()
-        said = json.loads(line) if line else {"reason": f"the guard of {driver} ended at once"}
-        if "reason" in said:
-            raise RuntimeUnavailableError(str(said["reason"]))
+        started = json.loads(line) if line else {"reason": f"the process that watches {driver} ended at once"}
+        if "reason" in started:
+            raise RuntimeUnavailableError(str(started["reason"]))
         options = Options()
         options.binary_location = str(browser)
         options.timeouts = {"script": _DAY_SECONDS * 1000}  # the parent of this process sets the real limit
-        for flag in (*_FLAGS, f"--user-data-dir={said['profile']}", *_sandbox()):
+        for flag in (*_FLAGS, f"--user-data-dir={started['profile']}", *_sandbox()):
             options.add_argument(flag)
-        address = f"http://127.0.0.1:{said['port']}"
+        address = f"http://127.0.0.1:{started['port']}"
         config = ClientConfig(
             remote_server_addr=address, proxy=Proxy({"proxyType": ProxyType.DIRECT}), timeout=_DAY_SECONDS
         )
@@ -154,7 +154,7 @@ class Browser:
         except WebDriverException as error:
             raise RuntimeUnavailableError(
                 f"{browser} did not start: {_first_line(error.msg)}",
-                hint="Are Chromium and ChromeDriver of one version? Without root it also needs a sandbox: "
+                hint="Check that Chromium and ChromeDriver have the same version. Without root a sandbox is needed: "
                 "user namespaces, or Debian's package chromium-sandbox.",
             ) from error
 
@@ -162,13 +162,13 @@ class Browser:
         try:
             self._driver.get(url)
         except Exception as error:  # of WebDriver, of its connection, of the answer's form
-            said = _first_line(getattr(error, "msg", None) or str(error))
+            reason = _first_line(getattr(error, "msg", None) or str(error))
             raise RuntimeUnavailableError(
-                f"Chromium did not open edgefm's page ({type(error).__name__}: {said})"
+                f"Chromium did not open edgefm's page ({type(error).__name__}: {reason})"
             ) from error
 
     def _first_line(self) -> str:
-        """Return what the guard says first; '' where it ended, or was killed because it said nothing in time."""
+        """Return what the guard says first; '' where it ended, or was killed because no error message in time."""
         assert self._guard.stdout is not None
         watch = threading.Timer(_START_SECONDS, self._guard.kill)
         watch.start()
@@ -185,4 +185,4 @@ def _sandbox() -> tuple[str, ...]:
 
 def _first_line(message: str | None) -> str:
     lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
-    return lines[0] if lines else "it says nothing"
+    return lines[0] if lines else "no error message"

@@ -34,7 +34,7 @@ _STARTED = re.compile(r"started successfully on port (\d+)")
 def main() -> None:
     """Serve until standard input ends."""
     if importlib.util.find_spec("psutil") is None:
-        _say({"reason": "the Python package psutil is not installed; without it the browser could not be ended"})
+        _say({"reason": "the Python package psutil is not installed; the browser cannot be stopped without it"})
         return
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _leave)

@@ -81,9 +81,11 @@ def _missing() -> list[tuple[str, str, str]]:
     """Return what is missing, the command that gets it, and what is wrong with a variable that names it."""
     lacks = []
     if browser() is None:
-        lacks.append(("Chromium", "apt-get install chromium", _wrong(BROWSER_VARIABLE, "is no program")))
+        lacks.append(("Chromium", "apt-get install chromium", _wrong(BROWSER_VARIABLE, "is not an executable")))
     if driver() is None:
-        lacks.append(("ChromeDriver", "apt-get install chromium-driver", _wrong(DRIVER_VARIABLE, "is no program")))
+        lacks.append(
+            ("ChromeDriver", "apt-get install chromium-driver", _wrong(DRIVER_VARIABLE, "is not an executable"))
+        )
     if importlib.util.find_spec("selenium") is None:
         lacks.append(("the Python package selenium", "pip install 'edgefm[browser]'", ""))
     if package() is None:
@@ -109,18 +111,18 @@ def setup(*, seconds: float = 300) -> Package:
         )
     folder = cache_folder() / "litertjs"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [f"@litertjs/{name}@{VERSION}" for name in ("core", "wasm-utils")]
+    names = [f"@litertjs/{part}@{VERSION}" for part in ("core", "wasm-utils")]
     flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--no-package-lock", "--loglevel=error"]
     try:
-        command = [npm, "install", "--prefix", str(folder), *flags, *wanted]
+        command = [npm, "install", "--prefix", str(folder), *flags, *names]
         result = subprocesses.run(command, seconds=seconds, cwd=folder)
     except subprocesses.TimeLimitError:
-        raise RuntimeUnavailableError(f"npm did not fetch {wanted[0]} within {seconds:g} s") from None
+        raise RuntimeUnavailableError(f"npm did not fetch {names[0]} within {seconds:g} s") from None
     packages = _at(folder / _SCOPE / "core")
     if result.code != 0 or packages is None:
-        said = (result.errors.strip() or result.output.strip() or "it says nothing").splitlines()
+        lines = (result.errors.strip() or result.output.strip() or "no error message").splitlines()
         raise RuntimeUnavailableError(
-            f"npm could not fetch {' and '.join(wanted)}: {said[0]}", hint="Is the registry reachable? See: npm ping"
+            f"npm could not fetch {' and '.join(names)}: {lines[0]}", hint="Is the registry reachable? See: npm ping"
         )
     return packages
 

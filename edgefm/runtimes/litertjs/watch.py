@@ -30,7 +30,7 @@ class MainThreadWatch:
         share = waited_ns / max(1, ran_ns + waited_ns)
         if share <= OFF_PROCESSOR_SHARE:
             return ()
-        return (f"the page was kept off the processor for {100 * share:.1f} % of its turn",)
+        return (f"the page was off the processor for {100 * share:.1f} % of its turn",)
 
 
 def _schedstat(pid: int) -> tuple[int, int] | None:

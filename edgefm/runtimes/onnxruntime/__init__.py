@@ -129,8 +129,8 @@ def _native(path: Path, model: Path, threads: int) -> Any:
     except Exception as error:  # each of its status codes is a class of its own, derived from Exception alone
         if isinstance(error, MemoryError):
             raise
-        said = " ".join(str(error).split())
-        raise ModelError(f"onnxruntime cannot load {path}: {said}") from error
+        message = " ".join(str(error).split())
+        raise ModelError(f"onnxruntime cannot load {path}: {message}") from error
 
 
 def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
@@ -138,7 +138,7 @@ def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
     ends = []
     for port in ports:
         if port.type not in _DTYPES:
-            raise ModelError(f"'{port.name}' of {path} is a {port.type}, which no array of numpy holds")
+            raise ModelError(f"'{port.name}' of {path} has the type {port.type}, which numpy does not support")
         # A length that is not fixed has a name, or none at all.
         shape = tuple(length if isinstance(length, int) else -1 for length in port.shape)
         details = TensorDetails(name=port.name, dtype=_DTYPES[port.type], shape=shape, scale=None, zero_point=None)
@@ -148,7 +148,7 @@ def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
 
 def _check_same(path: Path, ends: ModelEnds, native_ends: ModelEnds) -> None:
     """Raise a ModelError where the conversion gave an end another type or shape than it has in the .tflite file."""
-    wanted = [(end.details.dtype, end.details.shape) for end in (*ends.inputs, *ends.outputs)]
+    expected = [(end.details.dtype, end.details.shape) for end in (*ends.inputs, *ends.outputs)]
     has = [(end.details.dtype, end.details.shape) for end in (*native_ends.inputs, *native_ends.outputs)]
-    if has != wanted:
-        raise ModelError(f"tf2onnx makes the ends {has} of those of {path}, which are {wanted}")
+    if has != expected:
+        raise ModelError(f"tf2onnx changes the inputs and outputs of {path} from {expected} to {has}")

@@ -42,7 +42,7 @@ _STALE_SECONDS = 2 * SECONDS  # an unfinished file of this age is of a process t
 _TOLERANCE, _LEVELS = 0.1, 2
 _INPUTS = 8
 _NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
-_REMEDY = "Install what converts it with: pip install 'edgefm[peers,compress]'; or give an .onnx file of the model."
+_REMEDY = "Install the converter with: pip install 'edgefm[peers,compress]'; or give an .onnx file of the model."
 
 
 # Path, size and time of change of a .tflite file, and the cache's folder -> its .onnx file. What is prepared is found
@@ -74,7 +74,7 @@ def converted(path: Path, *, seconds: int = SECONDS) -> Path:
     lacking = [package for package in _NEEDS if importlib.util.find_spec(package) is None]
     if lacking:
         raise RuntimeUnavailableError(
-            f"onnxruntime takes .onnx files; to convert {path.name} it lacks {', '.join(lacking)}", hint=_REMEDY
+            f"onnxruntime runs .onnx files; converting {path.name} needs {', '.join(lacking)}", hint=_REMEDY
         )
     version = importlib.metadata.version("tf2onnx")
     out = cache_folder() / "onnx" / f"{sha256_file(path)}-tf2onnx-{version}-opset-{OPSET}.onnx"
@@ -105,10 +105,10 @@ def _convert_beside(path: Path, out: Path, seconds: int) -> None:
         lines = result.output.splitlines()
         answer = json.loads(lines[-1]) if result.code == 0 and lines else None
         if answer is None:
-            last = (result.errors.strip() or "it gives no reason").splitlines()[-1]
+            last = (result.errors.strip() or "no error message").splitlines()[-1]
             raise ModelError(f"the conversion of {path} to ONNX failed with exit code {result.code}: {last}")
         if not answer["ok"]:
-            raise ModelError(f"onnxruntime cannot take {path}: {answer['reason']}", hint=answer["hint"])
+            raise ModelError(f"onnxruntime cannot run {path}: {answer['reason']}", hint=answer["hint"])
         unfinished.replace(out)
     except subprocesses.TimeLimitError:
         raise ModelError(f"tf2onnx did not convert {path} in {seconds} s") from None
@@ -122,9 +122,9 @@ def _convert(path: Path, out: Path) -> None:
     try:
         model, _ = convert.from_tflite(str(path), opset=OPSET)
     except Exception as error:  # it raises whatever an operator that it does not know leads to
-        said = str(error).strip().splitlines() or [""]
+        lines = str(error).strip().splitlines() or [""]
         raise ModelError(
-            f"tf2onnx {importlib.metadata.version('tf2onnx')} cannot convert it ({type(error).__name__}: {said[0]})",
+            f"tf2onnx {importlib.metadata.version('tf2onnx')} cannot convert it ({type(error).__name__}: {lines[0]})",
             hint="Give an .onnx file of the model instead.",
         ) from error
     out.write_bytes(model.SerializeToString())
@@ -141,21 +141,21 @@ def _check_answers(path: Path, out: Path) -> None:
     try:
         native = onnxruntime.InferenceSession(out.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # each of its status codes is a class of its own
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise ModelError(
-            f"what tf2onnx {importlib.metadata.version('tf2onnx')} makes of it is no valid model ({said})",
+            f"the model that tf2onnx {importlib.metadata.version('tf2onnx')} writes is not valid ({message})",
             hint="Give an .onnx file of the model instead.",
         ) from error
     source = native.get_inputs()[0].name
     with litert.load(path) as session:
-        wanted, answers = [], []
+        expected, answers = [], []
         for sample in _samples(session):
             session.set_input(sample)
             session.invoke()
-            wanted.append(session.get_outputs())
+            expected.append(session.get_outputs())
             answers.append(native.run(None, {source: sample}))
         for place, tensor in enumerate(session.outputs):
-            _check_output(tensor, [outputs[place] for outputs in wanted], [outputs[place] for outputs in answers])
+            _check_output(tensor, [outputs[place] for outputs in expected], [outputs[place] for outputs in answers])
 
 
 def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
@@ -164,19 +164,19 @@ def _samples(session: RuntimeSession) -> list[NDArray[Any]]:
     return [random_input(session.input, generator) for _ in range(_INPUTS)]
 
 
-def _check_output(tensor: TensorDetails, wanted: Sequence[NDArray[Any]], answers: Sequence[NDArray[Any]]) -> None:
-    right, converted_values = np.stack(wanted).astype(np.float64), np.stack(answers).astype(np.float64)
-    if right.shape != converted_values.shape:
+def _check_output(tensor: TensorDetails, expected: Sequence[NDArray[Any]], answers: Sequence[NDArray[Any]]) -> None:
+    reference, converted_values = np.stack(expected).astype(np.float64), np.stack(answers).astype(np.float64)
+    if reference.shape != converted_values.shape:
         raise ModelError(
-            f"tf2onnx gives '{tensor.name}' the shape {converted_values.shape[1:]}, it has {right.shape[1:]}"
+            f"tf2onnx gives '{tensor.name}' the shape {converted_values.shape[1:]}; {reference.shape[1:]} is expected"
         )
-    difference = float(np.sqrt(np.mean((right - converted_values) ** 2)))
-    floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(right).max(initial=0))
-    allowed = _TOLERANCE * float(right.std()) + floor
+    difference = float(np.sqrt(np.mean((reference - converted_values) ** 2)))
+    floor = _LEVELS if tensor.scale is not None else 1e-5 * float(np.abs(reference).max(initial=0))
+    allowed = _TOLERANCE * float(reference.std()) + floor
     if not difference <= allowed:  # not a number is wrong as well
         raise ModelError(
-            f"what tf2onnx {importlib.metadata.version('tf2onnx')} makes of it answers otherwise: '{tensor.name}' "
-            f"differs from LiteRT's by {difference:.3g} (root mean square; {allowed:.3g} is allowed)",
+            f"the model that tf2onnx {importlib.metadata.version('tf2onnx')} writes gives other outputs: "
+            f"'{tensor.name}' differs from LiteRT's by {difference:.3g} (root mean square; {allowed:.3g} is allowed)",
             hint="Give an .onnx file of the model instead.",
         )
 

@@ -65,7 +65,7 @@ class Adb:
           TargetError: the runtime is another one, or the device cannot be used.
         """
         if runtimes.split(runtime)[0] != _RUNTIME:
-            raise TargetError(f"the runtime '{runtime}' does not run through adb", hint=f"Use '{_RUNTIME}'.")
+            raise TargetError(f"the runtime '{runtime}' is not available through adb", hint=f"Use '{_RUNTIME}'.")
         with _as_target_error():
             return AdbPlace(AndroidDevice(self._serial))
 

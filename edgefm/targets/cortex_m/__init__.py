@@ -161,10 +161,10 @@ class CortexM:
           TargetError: see `figures`.
         """
         graph = read_graph(Path(model))
-        wanted = graph.inputs[0]
-        if inputs.dtype != np.dtype(wanted.dtype) or inputs.shape[1:] != wanted.shape[1:] or not len(inputs):
+        tensor = graph.inputs[0]
+        if inputs.dtype != np.dtype(tensor.dtype) or inputs.shape[1:] != tensor.shape[1:] or not len(inputs):
             raise ModelError(
-                f"inputs of {inputs.dtype} {inputs.shape} are given; {model} takes {wanted.dtype} {wanted.shape[1:]}"
+                f"inputs are {inputs.dtype} {inputs.shape}; {model} takes {tensor.dtype} {tensor.shape[1:]}"
             )
         with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
             _, firmware = self.firmware_for(graph, Path(name))
@@ -178,7 +178,7 @@ class CortexM:
 
         Raises:
           ModelError: a kernel for the model is missing, or it does not fit the memory.
-          TargetError: the compiler is missing, or the user's firmware is no ELF file for Arm.
+          TargetError: the compiler is missing, or the user's firmware is not an ELF file for Arm.
         """
         if self.firmware is not None:
             return None, build.read(self.firmware)
@@ -236,12 +236,12 @@ class CortexM:
         name = "output_difference"
         details = details | {"reference": REFERENCE, "inputs": len(inputs)}
         try:
-            wanted = raw_outputs(model, inputs, runtime=REFERENCE, target=Host())
+            expected = raw_outputs(model, inputs, runtime=REFERENCE, target=Host())
         except EdgefmError as error:
             return self._figure(name, reason=f"{REFERENCE} could not run it: {error.message}", details=details)
         differences = [
             np.abs(mine.astype(np.float64) - other.astype(np.float64).reshape(mine.shape))
-            for mine, other in zip(outputs, wanted, strict=True)
+            for mine, other in zip(outputs, expected, strict=True)
         ]
         details["differing_values"] = int(sum(np.count_nonzero(difference) for difference in differences))
         details["values"] = int(sum(difference.size for difference in differences))

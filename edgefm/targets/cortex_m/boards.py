@@ -64,7 +64,9 @@ def find(program: str) -> Path:
     if named:
         path = Path(named).expanduser()
         if not (path.is_file() and os.access(path, os.X_OK)):
-            raise RecipeError(f"{variable} is '{named}', which is no program", hint=f"Give the path of {program}.")
+            raise RecipeError(
+                f"{variable} is '{named}', which is not an executable", hint=f"Give the path of {program}."
+            )
         return path.absolute()
     located = shutil.which(program)
     if located is None:
@@ -87,5 +89,5 @@ def version(program: Path) -> str:
         raise TargetError(f"{program} does not answer: {error.message}") from error
     number = re.search(r"\d+\.\d+(\.\d+)?", result.output.partition("\n")[0])
     if result.code != 0 or number is None:
-        raise TargetError(f"{program} does not tell its version")
+        raise TargetError(f"{program} does not report its version")
     return number.group()

@@ -63,7 +63,7 @@ def build(folder: Path, *, board: CortexMBoard) -> Path:
 
 
 def _first_error(text: str) -> str:
-    lines = [line for line in text.splitlines() if "error" in line] or text.splitlines() or ["it gives no reason"]
+    lines = [line for line in text.splitlines() if "error" in line] or text.splitlines() or ["no error message"]
     return lines[0].strip()
 
 
@@ -93,9 +93,9 @@ def read(path: Path) -> Firmware:
     except OSError as error:
         raise TargetError(f"the firmware {path} cannot be read: {error.strerror or error}") from error
     if content[:4] != b"\x7fELF":
-        raise TargetError(f"{path} is no ELF file", hint="Give the .elf that your toolchain links, not a .bin or .hex.")
+        raise TargetError(f"{path} is not an ELF file", hint="Give the linker's .elf file, not a .bin or .hex.")
     if content[4:6] != b"\x01\x01":
-        raise TargetError(f"{path} is not a 32-bit little-endian ELF file", hint="A Cortex-M's firmware is one.")
+        raise TargetError(f"{path} is not a 32-bit little-endian ELF file", hint="Build the firmware for Cortex-M.")
     try:
         kind, machine = struct.unpack_from("<HH", content, 16)
         (table,) = struct.unpack_from("<I", content, 28)

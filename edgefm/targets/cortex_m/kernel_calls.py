@@ -64,15 +64,16 @@ def refuse(operator: FirmwareOperator, why: str) -> ModelError:
     """Return the error for an operator that no kernel runs."""
     return ModelError(
         f"edgefm's C kernels cannot run operator {operator.index} ({operator.name}): {why}",
-        hint="They take int8 tensors with int8 weights, as int8_w8a8 has them. A firmware of your own can be run too.",
+        hint="They take int8 tensors with int8 weights, as in int8_w8a8. Or run your own firmware: "
+        "cortex-m:m4,firmware=PATH.",
     )
 
 
 def require_fit(operator: FirmwareOperator, fits: bool, *tensors: FirmwareTensor) -> None:
-    """Refuse tensors whose shapes do not go together: a damaged file."""
+    """Refuse tensors whose shapes are incompatible: a damaged file."""
     if not fits:
         shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-        raise ModelError(f"the shapes {shapes} of operator {operator.index} ({operator.name}) do not go together")
+        raise ModelError(f"the shapes {shapes} of operator {operator.index} ({operator.name}) are incompatible")
 
 
 def need(operator: FirmwareOperator, tensor: FirmwareTensor, *dtypes: str) -> FirmwareTensor:

@@ -47,7 +47,7 @@ def steps_of(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     if operator.name not in _KERNELS:
         raise ModelError(
             f"edgefm's C kernels have no {operator.name} (operator {operator.index})",
-            hint=f"They have: {', '.join(sorted(_KERNELS))}. A firmware of your own can be run too.",
+            hint=f"They have: {', '.join(sorted(_KERNELS))}. Or run your own firmware: cortex-m:m4,firmware=PATH.",
         )
     return _KERNELS[operator.name](operator)
 
@@ -201,8 +201,8 @@ def _softmax(operator: FirmwareOperator) -> list[KernelCall | Alias]:
 def _pad(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = int8(operator, operator.input(0)), int8(operator, operator.outputs[0])
     places = constant(operator, operator.input(1), "int32").reshape(-1, 2)
-    wanted = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
-    require_fit(operator, wanted == output.shape and places.min() >= 0, source, output)
+    padded = tuple(int(length) for length in np.array(source.shape) + places.sum(1)) if len(places) <= 4 else ()
+    require_fit(operator, padded == output.shape and places.min() >= 0, source, output)
     before = places[:, 0].tolist()
     return call(
         operator,
@@ -231,7 +231,7 @@ def _concatenation(operator: FirmwareOperator) -> list[KernelCall | Alias]:
             continue
         source = int8(operator, tensor)
         if (source.scale, source.zero_point) != (output.scale, output.zero_point):
-            raise refuse(operator, f"'{source.name}' has another scale than the output")
+            raise refuse(operator, f"'{source.name}' has a different scale from the output")
         row = int(np.prod(source.shape[axis:], dtype=np.int64))
         fits = source.shape[:axis] == output.shape[:axis] and row > 0 and start + row <= inner
         require_fit(operator, fits, source, output)
@@ -250,7 +250,7 @@ def _concatenation(operator: FirmwareOperator) -> list[KernelCall | Alias]:
 def _alias(operator: FirmwareOperator) -> list[KernelCall | Alias]:
     source, output = operator.input(0), operator.outputs[0]
     if source.dtype != output.dtype or source.elements != output.elements:
-        raise refuse(operator, f"'{source.name}' and '{output.name}' do not hold as much")
+        raise refuse(operator, f"'{source.name}' and '{output.name}' differ in size or type")
     return [Alias(of=source, name=output)]
 
 

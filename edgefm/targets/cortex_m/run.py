@@ -107,7 +107,7 @@ def sizes(words: str) -> list[int]:
     try:
         return _numbers(models[0]) if models and "\n" in words.partition("edgefm:model")[2] else []
     except ValueError as error:
-        raise FirmwareError("the firmware's words to edgefm are not understood") from error
+        raise FirmwareError("the firmware's messages to edgefm cannot be parsed") from error
 
 
 def why(words: str) -> str | None:
@@ -128,7 +128,7 @@ def _emulate(folder: Path, *, board: CortexMBoard, seconds: float) -> tuple[str 
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_MOST_WRITTEN_BYTES, _MOST_WRITTEN_BYTES))
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            return f"it did not end within {seconds:g} s, and was stopped", ""
+            return f"it did not end within {seconds:g} s and was stopped", ""
         finally:
             process.kill()
             process.wait()
@@ -136,7 +136,7 @@ def _emulate(folder: Path, *, board: CortexMBoard, seconds: float) -> tuple[str 
     if code == 0:
         return None, words
     if code == -signal.SIGXFSZ:
-        return f"it wrote more than {_MOST_WRITTEN_BYTES >> 20} MiB, and was stopped", words
+        return f"it wrote more than {_MOST_WRITTEN_BYTES >> 20} MiB and was stopped", words
     return f"the emulator ended with {signal_name(-code) if code < 0 else f'code {code}'}", words
 
 
@@ -159,7 +159,7 @@ def _read(
         raise FirmwareError(f"the firmware failed: {ended}{f' ({last})' if last else ''}")
     if not words:
         raise FirmwareError(
-            "the firmware ended without a word to edgefm",
+            "the firmware ended without a message to edgefm",
             hint="Link it with edgefm_firmware.c and call edgefm_main(); see docs/targets-npu-mcu.md.",
         )
     try:
@@ -169,7 +169,7 @@ def _read(
         input_size, *output_sizes = ends
         answered = next(_numbers(rest) for kind, rest in words if kind == "done")
     except (StopIteration, ValueError) as error:
-        raise FirmwareError("the firmware's words to edgefm are incomplete or not understood") from error
+        raise FirmwareError("the firmware's messages to edgefm are incomplete or cannot be parsed") from error
     if input_size != input_bytes:
         raise FirmwareError(f"the firmware takes inputs of {input_size} bytes, the model's have {input_bytes}")
     if answered != [samples] or sorted(counts) != list(range(samples)) or len(outputs) != samples * sum(output_sizes):

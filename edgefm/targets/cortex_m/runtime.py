@@ -48,7 +48,7 @@ def availability() -> Availability:
     """Return whether this is a worker of the target cortex-m with all that it needs."""
     address = os.environ.get(cortex_m.VARIABLE)
     if address is None:
-        return Unavailable("it runs on the target 'cortex-m' alone")
+        return Unavailable("it runs on the target 'cortex-m' only")
     try:
         return cortex_m.target(address).availability()
     except EdgefmError as error:
@@ -127,11 +127,11 @@ class CortexMSession(BaseSession):
                 left = left[os.write(self._to, left) :]
             else:
                 self._check_alive()
-        wanted = sum(tensor.size_bytes for tensor in self._graph.outputs)
+        size_bytes = sum(tensor.size_bytes for tensor in self._graph.outputs)
         answer = bytearray()
-        while len(answer) < wanted:
+        while len(answer) < size_bytes:
             if select.select([self._from], [], [], _POLL_SECONDS)[0]:
-                answer += os.read(self._from, wanted - len(answer))
+                answer += os.read(self._from, size_bytes - len(answer))
             else:
                 self._check_alive()
         self._answers = arrays(self._graph, bytes(answer), batch=True)
@@ -142,11 +142,11 @@ class CortexMSession(BaseSession):
         while not (sizes := run.sizes(self._words())):
             self._check_alive()
             if time.monotonic() > until:
-                raise FirmwareError(f"the firmware said nothing to edgefm within {_START_SECONDS:g} s")
+                raise FirmwareError(f"the firmware sent no message to edgefm within {_START_SECONDS:g} s")
             time.sleep(0.01)
-        wanted = [tensor.size_bytes for tensor in (*self._graph.inputs, *self._graph.outputs)]
-        if sizes != wanted:
-            raise ModelError(f"the firmware's input and outputs have {sizes} bytes, the model's {wanted}")
+        expected = [tensor.size_bytes for tensor in (*self._graph.inputs, *self._graph.outputs)]
+        if sizes != expected:
+            raise ModelError(f"the firmware's input and outputs have {sizes} bytes, the model's {expected}")
 
     def _words(self) -> str:
         path = self._folder / run.WORDS

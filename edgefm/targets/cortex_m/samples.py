@@ -20,9 +20,7 @@ def random_inputs(graph: FirmwareGraph, *, count: int) -> NDArray[Any]:
     if tensor.dtype == "float32":
         return generator.random(shape, dtype=np.float32)
     if tensor.dtype not in ("int8", "uint8"):
-        raise ModelError(
-            f"the input '{tensor.name}' of {graph.path} is {tensor.dtype}; int8, uint8 or float32 is wanted"
-        )
+        raise ModelError(f"the input '{tensor.name}' of {graph.path} is {tensor.dtype}; allowed: int8, uint8, float32")
     limits = np.iinfo(tensor.dtype)
     return generator.integers(limits.min, limits.max, shape, endpoint=True).astype(tensor.dtype)
 
@@ -31,7 +29,7 @@ def outputs_of(graph: FirmwareGraph, counted: Counted) -> tuple[NDArray[Any], ..
     """Return the outputs by tensor; a FirmwareError where the firmware's have other sizes."""
     sizes = tuple(tensor.size_bytes for tensor in graph.outputs)
     if counted.output_bytes != sizes:
-        raise FirmwareError(f"the firmware's outputs have {counted.output_bytes} bytes, the model's {sizes}")
+        raise FirmwareError(f"the firmware's outputs have {counted.output_bytes} bytes, those of the model {sizes}")
     return arrays(graph, counted.outputs)
 
 

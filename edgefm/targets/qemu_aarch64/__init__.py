@@ -99,7 +99,7 @@ class QemuAarch64:
     def _parts(self) -> tuple[Root, Qemu]:
         qemu = program.find()
         if self.cpu not in qemu.cpus:
-            raise TargetError(f"{qemu.path.name} {qemu.version} does not know the cpu {self.cpu}")
+            raise TargetError(f"{qemu.path.name} {qemu.version} does not support the cpu {self.cpu}")
         return find_root(), qemu
 
 

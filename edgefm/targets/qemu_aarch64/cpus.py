@@ -70,9 +70,9 @@ def cpu(name: str) -> Cpu:
     """
     if name == "max":
         raise RecipeError(
-            "the cpu 'max' is refused: it is no real core, and with it int8 models give wrong outputs without a word "
+            "the cpu 'max' is not allowed: it is not a real core, and int8 models silently give wrong outputs on it "
             "(qemu 7.2: up to 167 of 255 levels off)",
-            hint=f"Take one of: {', '.join(CPUS)}.",
+            hint=f"Use one of: {', '.join(CPUS)}.",
         )
     if name not in CPUS:
         raise unknown_name("cpu of the target qemu-aarch64", name, CPUS)

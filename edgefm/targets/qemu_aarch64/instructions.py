@@ -115,7 +115,7 @@ def _answer(
     try:
         result = subprocesses.run(command, seconds=seconds, environment=environment)
     except subprocesses.TimeLimitError:
-        raise ModelError(f"{model} gave no answer for {seconds:g} s on an emulated {cpu}, and was killed") from None
+        raise ModelError(f"{model} gave no answer for {seconds:g} s on an emulated {cpu} and was killed") from None
     except subprocesses.OutputLimitError as error:
         raise ModelError(f"{model} could not be run on an emulated {cpu}: {error.message}") from None
     except subprocesses.CommandError as error:
@@ -131,7 +131,7 @@ def _answer(
     if isinstance(answer, dict) and "reason" in answer:
         raise ModelError(str(answer["reason"]))
     if not isinstance(answer, dict) or not {"runtime", "version"} <= answer.keys():
-        raise ModelError(f"{model} gave {result.output[:80]!r} on an emulated {cpu} instead of an answer")
+        raise ModelError(f"{model} gave {result.output[:80]!r} on an emulated {cpu} instead of a result")
     return answer
 
 
@@ -141,7 +141,7 @@ def _evaluate(model: Path, path: Path, answer: dict[str, Any]) -> InvokeCount:
         calls = [marks[number + 1] - marks[number] for number in range(0, 4 * CALLS, 2)]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"the emulator left no whole count of instructions of {model} ({type(error).__name__}: {error})"
+            f"the instruction counts of {model} are incomplete ({type(error).__name__}: {error})"
         ) from error
     empty = round(statistics.median(calls[:CALLS]))
     invokes = tuple(call - empty for call in calls[CALLS:])
@@ -164,27 +164,27 @@ def plugin(qemu: Qemu, *, cache: Path, root: Root) -> Path:
     """
     if not qemu.has_plugins:
         raise CountingUnavailableError(
-            f"{qemu.path.name} {qemu.version} is built without plugins, which count the instructions",
-            hint="Debian's qemu-user (not qemu-user-static) has them: apt-get install qemu-user",
+            f"{qemu.path.name} {qemu.version} is built without plugin support, which counting instructions needs",
+            hint="Debian's qemu-user (not qemu-user-static) has it: apt-get install qemu-user",
         )
     content = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
     path = cache / f"instructions-{qemu.version}-{content}.so"
     if path.exists():
         return path
     compiler = _compiler()
-    said = ""
+    refusal = ""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".plugin-", dir=cache) as name:
             for api in _APIS:  # qemu has no option that tells which it takes
                 library = Path(name) / f"{api}.so"
                 _compile(compiler, library, api=api)
-                said = _refusal(qemu, library, root=root)
-                if not said:
+                refusal = _refusal(qemu, library, root=root)
+                if not refusal:
                     return library.replace(path)
     except OSError as error:
-        raise CountingUnavailableError(f"the plugin could not be kept in {cache}: {error}") from error
-    raise CountingUnavailableError(f"{qemu.path.name} {qemu.version} takes no version of the plugin: {said}")
+        raise CountingUnavailableError(f"the plugin could not be written to {cache}: {error}") from error
+    raise CountingUnavailableError(f"{qemu.path.name} {qemu.version} accepts no version of the plugin: {refusal}")
 
 
 def _compiler() -> str:
@@ -193,7 +193,7 @@ def _compiler() -> str:
         if shutil.which(name):
             return name
     raise CountingUnavailableError(
-        f"there is no C compiler ({', '.join(names)}) for the plugin that counts instructions",
+        f"no C compiler ({', '.join(names)}) was found to build the plugin that counts instructions",
         hint="On Debian: apt-get install gcc libc6-dev",
     )
 

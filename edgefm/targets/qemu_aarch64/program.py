@@ -80,7 +80,7 @@ def find() -> Qemu:
 def _look(path: Path) -> Qemu:
     version = re.search(r"version (\d+(?:\.\d+)*)", _output(path, "--version"))
     if version is None:
-        raise TargetError(f"{path} does not tell its version")
+        raise TargetError(f"{path} does not report its version")
     return Qemu(
         path=path,
         version=version.group(1),

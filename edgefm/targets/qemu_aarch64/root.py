@@ -263,7 +263,7 @@ def _check_tools() -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise TargetError(
-                f"{tool} is not installed: this is no Debian or Ubuntu",
+                f"{tool} is not installed; Debian or Ubuntu is needed",
                 hint=f"Copy the folder from a machine where it could be made, and set {FOLDER_VARIABLE} to it.",
             )
 
@@ -290,8 +290,8 @@ def _run(command: list[str]) -> None:
     if result.code:
         lines = [line.strip() for line in (result.output + "\n" + result.errors).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("E:", "ERROR:", "dpkg-deb:"))][:2]
-        said = dict.fromkeys([*errors, *lines[-1:]])  # pip's last line says more than its first error
-        raise TargetError(f"{name} failed: {'; '.join(said) or f'exit code {result.code}'}")
+        messages = dict.fromkeys([*errors, *lines[-1:]])  # pip's last line says more than its first error
+        raise TargetError(f"{name} failed: {'; '.join(messages) or f'exit code {result.code}'}")
 
 
 def _again() -> str:

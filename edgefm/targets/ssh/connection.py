@@ -50,13 +50,13 @@ _HOLD = (
 # What ssh says -> what to do. Source: OpenSSH's ssh.c, sshconnect.c and misc.c.
 _HINTS = {
     "Could not resolve hostname": "Check the name, or give the board's address.",
-    "Permission denied": "ssh is never asked for a password here: put your key there once with: ssh-copy-id",
-    "Host key verification failed": "Connect once by hand with ssh and compare the board's key.",
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": "The board has another key than before: see ssh-keygen -R.",
-    "Connection refused": "The machine is there, but no ssh server listens at this port.",
-    "Connection timed out": "The machine does not answer: is it on, and in this network?",
-    "No route to host": "The machine does not answer: is it on, and in this network?",
-    "Session open refused": "The server allows too few sessions in a connection: raise MaxSessions in its sshd_config.",
+    "Permission denied": "edgefm uses no passwords: install your key on the board with: ssh-copy-id",
+    "Host key verification failed": "Connect once with ssh yourself and verify the board's host key.",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "The host key changed: if expected, run ssh-keygen -R HOST.",
+    "Connection refused": "The machine is reachable, but no ssh server listens on this port.",
+    "Connection timed out": "The machine does not answer: check that it is on and in this network.",
+    "No route to host": "The machine does not answer: check that it is on and in this network.",
+    "Session open refused": "The server allows too few sessions per connection: raise MaxSessions in its sshd_config.",
 }
 
 
@@ -64,9 +64,9 @@ def explain(name: str, stderr: str, fallback: str) -> TargetError:
     """Return the error for what ssh or the board wrote to its standard error."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("Warning:")]
     for words, hint in _HINTS.items():
-        said = [line for line in lines if words in line]
-        if said:
-            return TargetError(f"{name}: {said[-1]}", hint=hint)
+        matching = [line for line in lines if words in line]
+        if matching:
+            return TargetError(f"{name}: {matching[-1]}", hint=hint)
     return TargetError(f"{name}: {lines[-1] if lines else fallback}")
 
 
@@ -77,7 +77,7 @@ def reach(address: Address, *, name: str, seconds: int) -> None:
     try:
         result = subprocesses.run([*line, *address.arguments, "exit 0"], seconds=2 * seconds)
     except subprocesses.TimeLimitError:
-        raise TargetError(f"{name}: it gave no answer for {2 * seconds} s") from None
+        raise TargetError(f"{name}: no answer for {2 * seconds} s") from None
     except subprocesses.CommandError as error:
         raise TargetError(f"{name}: {error.message}", hint=error.hint) from None
     if result.code:
@@ -133,18 +133,18 @@ class Connection:
             while b"\n" not in seen or not Path(self._socket).exists():
                 wait = 0.01 if b"\n" in seen else until - time.monotonic()
                 if time.monotonic() > until:
-                    raise TargetError(f"{self._name}: it gave no answer for {_OPEN_SECONDS:g} s")
+                    raise TargetError(f"{self._name}: no answer for {_OPEN_SECONDS:g} s")
                 if selector.select(max(wait, 0)):
                     piece = os.read(self._master.stdout.fileno(), 65536)
                     if not piece:
                         self._master.wait()
-                        raise explain(self._name, self._logged(), "ssh ended without a reason")
+                        raise explain(self._name, self._logged(), "ssh ended without an error message")
                     seen += piece
         line = seen.decode(errors="replace").splitlines()[0]
         if not line.startswith(_MARK):
             raise TargetError(
-                f"{self._name}: the login shell there prints {line[:80]!r} before a command runs",
-                hint="Let its start-up files print nothing where the shell is not interactive.",
+                f"{self._name}: the login shell on the board prints {line[:80]!r} before a command runs",
+                hint="Remove the output from its start-up files for non-interactive shells.",
             )
         return line.removeprefix(_MARK)
 
@@ -192,8 +192,8 @@ class Connection:
             if result.code == _FAILED and self._ended():
                 raise self._lost(doing)
             error = explain(self._name, result.errors, f"exit status {result.code}")
-            said = error.message.removeprefix(f"{self._name}: ")
-            raise TargetError(f"{self._name}: {doing} failed: {said}", hint=error.hint)
+            reason = error.message.removeprefix(f"{self._name}: ")
+            raise TargetError(f"{self._name}: {doing} failed: {reason}", hint=error.hint)
         return result.raw
 
     @property
@@ -247,7 +247,7 @@ def command(script: str, *arguments: str) -> str:
 def _ssh(name: str) -> list[str]:
     program = shutil.which("ssh")
     if program is None:
-        raise TargetError(f"{name}: there is no program 'ssh' here", hint="Install OpenSSH's client.")
+        raise TargetError(f"{name}: the program 'ssh' is not installed", hint="Install OpenSSH's client.")
     return [program]
 
 
@@ -257,7 +257,7 @@ def _given_options() -> list[str]:
     try:
         return shlex.split(options)
     except ValueError as error:
-        raise RecipeError(f"EDGEFM_SSH_OPTIONS is not understood: {error}: {options}") from None
+        raise RecipeError(f"EDGEFM_SSH_OPTIONS cannot be parsed: {error}: {options}") from None
 
 
 def _fixed_options(socket: str | None) -> list[str]:

@@ -35,14 +35,14 @@ _RUN_PYTHON = HOME + 'shift; exec "$p" "$@"'
 # Runs under any Python since 2.7; prints one line of JSON.
 _LOOK = b"""
 import json, platform, sys
-found = {"python": platform.python_version(), "new": sys.version_info[:2] >= (%d, %d), "program": sys.executable}
-if found["new"]:
+facts = {"python": platform.python_version(), "new": sys.version_info[:2] >= (%d, %d), "program": sys.executable}
+if facts["new"]:
     try:
         import numpy
-        found["numpy"] = numpy.__version__
+        facts["numpy"] = numpy.__version__
     except Exception as error:
-        found["no_numpy"] = "%%s: %%s" %% (type(error).__name__, error)
-print(json.dumps(found))
+        facts["no_numpy"] = "%%s: %%s" %% (type(error).__name__, error)
+print(json.dumps(facts))
 """
 # Runs with the worker's zip file on its path.
 _TRY = b"""
@@ -147,14 +147,14 @@ class SshPlace:
 
     def _look(self) -> None:
         """Raise a TargetError where Python is missing there, too old, or without numpy."""
-        hint = "Install Python there, or name another one with EDGEFM_SSH_PYTHON."
+        hint = "Install Python on the board, or set EDGEFM_SSH_PYTHON to another interpreter."
         least = ".".join(map(str, _LEAST_PYTHON))
         try:
             python = self._run_python("-", data=_LOOK % _LEAST_PYTHON, doing=f"running {self._python}")
         except TargetError as error:
             self._connection.check()
             raise TargetError(
-                f"{self.name}: '{self._python}' cannot be run there; Python {least} or newer is needed"
+                f"{self.name}: '{self._python}' cannot be run on the board; Python {least} or newer is needed"
                 f" ({error.message.removeprefix(self.name + ': ')})",
                 hint=hint,
             ) from None
@@ -164,8 +164,8 @@ class SshPlace:
             )
         if "no_numpy" in python:
             raise TargetError(
-                f"{self.name}: '{self._python}' has no numpy to use ({python['no_numpy']})",
-                hint=f"Install it there with: {self._python} -m pip install numpy",
+                f"{self.name}: '{self._python}' cannot import numpy ({python['no_numpy']})",
+                hint=f"Install it on the board with: {self._python} -m pip install numpy",
             )
 
     def _send_worker(self) -> str:
@@ -188,8 +188,8 @@ class SshPlace:
         trial = self._run_python("-", self._worker, module, data=_TRY, doing="trying the runtime")
         if trial["reason"] is not None:
             raise TargetError(
-                f"{self.name}: the runtime cannot be used there: {trial['reason']}",
-                hint=trial["install"] or f"Install it there, for '{self._python}'.",
+                f"{self.name}: the runtime cannot be used on the board: {trial['reason']}",
+                hint=trial["install"] or f"Install it on the board, for '{self._python}'.",
             )
 
     def _run_python(self, *arguments: str, data: bytes, doing: str) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class SshPlace:
         try:
             answer: dict[str, Any] = json.loads(lines[-1])
         except (IndexError, ValueError):
-            raise TargetError(f"{self.name}: {doing} gave {lines[-1:]} instead of an answer") from None
+            raise TargetError(f"{self.name}: {doing} gave {lines[-1:]} instead of a result") from None
         return answer
 
     def _send(self, data: bytes | IO[bytes], there: str, digest: str, *, size: int, doing: str) -> None:

@@ -64,8 +64,8 @@ def target(rest: str) -> Vela:
         options[key] = value
     if options and not {"system_config", "memory_mode"} <= options.keys():
         raise RecipeError(
-            f"'vela:{rest}' gives {' and '.join(options)} alone; vela takes a system config and a memory mode together",
-            hint=f"Their names are shown by: vela --list-configs {options.get('config', OWN_CONFIG)}",
+            f"'vela:{rest}' gives only {' and '.join(options)}; vela needs both system_config and memory_mode",
+            hint=f"List their names with: vela --list-configs {options.get('config', OWN_CONFIG)}",
         )
     return Vela(
         name=f"vela:{rest}" if rest else "vela",
@@ -108,8 +108,8 @@ class Vela:
     def open(self, runtime: str) -> Place:
         """Nothing is run there."""
         raise TargetError(
-            f"the target '{self.name}' runs nothing: its figures are estimates of a compiler",
-            hint="Its figures stand beside those of another target.",
+            f"the target '{self.name}' runs no models: its figures are estimates of a compiler",
+            hint="To run the model, choose another target: see edgefm doctor.",
         )
 
     def figures(self, model: Path) -> tuple[Figure, ...]:
@@ -140,7 +140,7 @@ class Vela:
                 raise
             except Exception as error:  # of another version of vela: columns and tables may be missing or otherwise
                 raise ModelError(
-                    f"vela {version} wrote something else of {model} than is expected ({type(error).__name__}: {error})"
+                    f"the output of vela {version} for {model} has an unexpected form ({type(error).__name__}: {error})"
                 ) from error
 
     def _look(self) -> tuple[str, str | None]:
@@ -161,7 +161,7 @@ class _Estimate:
 
     def __init__(self, source: Inspection, compiled: program.Compiled, *, accelerator: str, version: str) -> None:
         self._source = source
-        self._found = compiled
+        self._compiled = compiled
         self._result = inspect(compiled.model)
         self._details = {
             "accelerator_config": accelerator,
@@ -222,13 +222,13 @@ class _Estimate:
 
     def _number(self, column: str) -> float:
         """Return a number of the summary; a ModelError where vela left none."""
-        text = self._found.summary.get(column, "")
+        text = self._compiled.summary.get(column, "")
         try:
             number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise ModelError(f"vela's summary of {self._source.path} says {column} = '{text}'")
+            raise ModelError(f"vela's summary of {self._source.path} has {column} = '{text}', not a finite number")
         return number
 
     def _arena_bytes(self) -> float:
@@ -237,10 +237,10 @@ class _Estimate:
 
         from edgefm.tflite import flatbuffer
 
-        parsed = flatbuffer.read(self._found.model.read_bytes())
+        parsed = flatbuffer.read(self._compiled.model.read_bytes())
         plans = [entry for entry in parsed.metadata or () if entry.name == b"OfflineMemoryAllocation"]
         if len(plans) != 1:
-            raise ModelError(f"the file that vela made of {self._source.path} holds {len(plans)} plans of its arena")
+            raise ModelError(f"vela's output for {self._source.path} holds {len(plans)} arena plans; 1 is expected")
         plan = plans[0]
         # int32 version, subgraph, number of tensors, then an offset a tensor; -1: not in the arena.
         offsets = np.frombuffer(bytes(parsed.buffers[plan.buffer].data), "<i4")[3:]
@@ -250,7 +250,7 @@ class _Estimate:
 
     def _fallback(self, operator: OperatorInfo) -> dict[str, Any]:
         name = self._result.tensors[operator.outputs[0]].name if operator.outputs else ""
-        return {"operator": operator.name, "output": name, "reason": self._found.refusals.get(name)}
+        return {"operator": operator.name, "output": name, "reason": self._compiled.refusals.get(name)}
 
     def _why(self) -> str:
         """Return the operators' names and vela's first reason, for a sentence."""
@@ -269,7 +269,7 @@ class _Estimate:
                 "cycles": int(float(row["Op Cycles"])),
                 "macs": int(float(row["MAC Count"])),
             }
-            for row in self._found.layers
+            for row in self._compiled.layers
             if row["Target"] == "NPU"
         ]
 

@@ -53,7 +53,7 @@ def program() -> Path | None:
     if named:
         path = Path(named).expanduser()
         if not (path.is_file() and os.access(path, os.X_OK)):
-            raise RecipeError(f"{VARIABLE} is '{named}', which is no program", hint="Give the path of vela.")
+            raise RecipeError(f"{VARIABLE} is '{named}', which is not an executable", hint="Give the path of vela.")
         return path.absolute()
     beside = shutil.which("vela", path=str(Path(sys.executable).parent))
     vela = beside or shutil.which("vela")
@@ -133,7 +133,7 @@ def compiled(
             raise ModelError(f"vela wrote no estimate for {model}{_last_words(text)}")
         rows = _rows(summaries[0])
         if len(rows) != 1:
-            raise ModelError(f"vela's summary of {model} has {len(rows)} rows; one was expected")
+            raise ModelError(f"vela's summary of {model} has {len(rows)} rows; 1 is expected")
         yield Compiled(
             summary=rows[0],
             model=result,
@@ -147,7 +147,7 @@ def _compile(arguments: list[str], *, model: Path, seconds: float) -> str:
     try:
         result = _run(arguments, seconds=seconds)
     except subprocesses.TimeLimitError as error:
-        raise ModelError(f"vela gave no estimate for {model} within {seconds:g} s, and was killed") from error
+        raise ModelError(f"vela gave no estimate for {model} within {seconds:g} s and was killed") from error
     except subprocesses.OutputLimitError as error:
         raise ModelError(f"vela gave no estimate for {model}: {error.message}") from error
     if result.code < 0:
