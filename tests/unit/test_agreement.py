@@ -259,9 +259,9 @@ def test_inputs_are_test_samples_in_the_models_own_dtype(tmp_path: Path) -> None
 def test_data_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = _written(tmp_path, agreement_models.chain())
     ends = arithmetic.ends(inspect(path))
-    with pytest.raises(DataError, match="test images are 5 x 5 x 1, its input is 4 x 4 x 1"):
+    with pytest.raises(DataError, match="test images are 5 x 5 x 1; its input is 4 x 4 x 1"):
         from_data(path, _dataset((5, 5, 1)), ends=ends, samples=10, mean=0.0, std=50.0)
-    with pytest.raises(DataError, match="no known pixel range"):
+    with pytest.raises(DataError, match="not a known pixel range"):
         from_data(path, _dataset((4, 4, 1)), ends=ends, samples=10)
 
 

@@ -187,7 +187,7 @@ def test_read_samples_rejects_what_is_no_npz(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no calibration data at"):
         read_samples(tmp_path / "missing.npz")
     (tmp_path / "text.npz").write_text("text")
-    with pytest.raises(DataError, match=r"is no \.npz file"):
+    with pytest.raises(DataError, match=r"cannot be read as a \.npz file"):
         read_samples(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
     with pytest.raises(DataError, match="no array called 'images'"):

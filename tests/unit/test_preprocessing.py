@@ -55,7 +55,7 @@ def test_npz_of_floats_is_taken_as_it_is(tmp_path: Path) -> None:
         (np.zeros((4, *SHAPE), np.int64), "has dtype int64"),
         (np.full((4, *SHAPE), np.nan), "NaN or infinite"),
         (np.full((4, *SHAPE), 200.0), "goes from 200 to 200; the model takes 0 to 1"),
-        (np.array([{"a": 1}]), "that can be read"),
+        (np.array([{"a": 1}]), "cannot be read as"),
     ],
     ids=["shape", "none", "dtype", "nan", "range", "pickle"],
 )
@@ -70,7 +70,7 @@ def test_npz_rejects_other_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no calibration data at"):
         from_npz(path, preprocessing(PIXELS), count=4, seed=0, shape=SHAPE)
     path.write_text("text")
-    with pytest.raises(DataError, match="that can be read"):
+    with pytest.raises(DataError, match="cannot be read as"):
         from_npz(path, preprocessing(PIXELS), count=4, seed=0, shape=SHAPE)
     np.savez(path, pictures=np.zeros((1, *SHAPE), np.uint8))
     with pytest.raises(DataError, match="no array called 'images'"):
