@@ -24,6 +24,7 @@ from edgefm.targets.raw_outputs import raw_outputs
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.first_line import first_line
+from tests.fixtures.processes import is_alive
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
@@ -257,7 +258,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if is_alive(process)]
 
 
 def _guards() -> list[int]:

@@ -34,6 +34,7 @@ from edgefm.targets.raw_outputs import loaded, raw_outputs
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.first_line import first_line
+from tests.fixtures.processes import is_alive
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / "android_demo_assets" / "model.tflite"
@@ -403,7 +404,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
         parent.communicate()
     try:
         latest = time.monotonic() + 30
-        while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        while is_alive(worker):
             assert time.monotonic() < latest, "the emulator goes on without its parent"
             time.sleep(0.05)
     finally:
