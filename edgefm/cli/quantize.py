@@ -18,9 +18,8 @@ _PATH = click.Path(path_type=Path)
 
 @click.command(
     epilog=exit_codes(
-        "all files that the set of variants can give were written, and nothing is wrong with them",
-        "answers are wrong (the file is kept and named), or a variant given with --variant, or any under --strict, was "
-        "left out or exceeds its limit",
+        "all that the set can give was written, and nothing is wrong with it",
+        "a file is wrong, or a named variant (--strict: any) failed or broke its limit",
     )
 )
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")

@@ -58,7 +58,7 @@ def of_given_model(given: GivenModel, *, quality: Quality | None, classes: bool)
         Finding(
             where=GIVEN_MODEL,
             code="constant_output",
-            message=f"output {place} of the given model is the same for all {len(output)} samples",
+            message=f"output {place} is the same for all {len(output)} samples",
         )
         for place, output in enumerate(given.outputs)
         if len(output) > 1 and _constant(output)
@@ -150,7 +150,7 @@ def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
         if _binomial_tail(hits, count, commonest / count) <= _SIGNIFICANT:
             return ""
         return (
-            f"the given model has {hits} of {count} samples right; always the commonest class has {commonest}. Are the "
+            f"{hits} of {count} samples are right; always the commonest class would have {commonest}. Are the "
             "order of classes, the value range and the order of channels those of its training?"
         )
     if quality.name == "mse" and given.targets.dtype.kind == "f":
@@ -158,7 +158,7 @@ def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
         if given.quality < spread:
             return ""
         return (
-            f"the given model's mean squared error is {given.quality:.4g} on {count} samples; always the mean target "
+            f"the mean squared error is {given.quality:.4g} on {count} samples; always the mean target "
             f"has {spread:.4g}. Are its value range and its targets those of its training?"
         )
     return ""
