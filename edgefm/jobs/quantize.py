@@ -108,9 +108,19 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
         return {entry["variant"]: entry["reason"] for entry in self.report["skipped"]}
 
     @property
+    def findings(self) -> tuple[Mapping[str, Any], ...]:
+        """What is wrong with the given model's or a file's answers: `where`, `code` and `message` each."""
+        return tuple(self.report.get("findings", ()))
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with any file: no finding, and every promise of its passes is kept."""
+        return not self.findings and all(all(gates(file.report)) for file in self.files)
+
+    @property
     def held(self) -> bool:
-        """Whether all files keep their promises and their recipe's limits."""
-        return all(file.held for file in self.files)
+        """Whether all files are sound and within their recipe's limits, and none was left out."""
+        return self.sound and not self.skipped and all(file.held for file in self.files)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of quantize.json."""
@@ -120,7 +130,8 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
         for file in self.files:
             if file.name == name:
                 return file
-        raise KeyError(f"{name!r}; the variants are {', '.join(self)}")
+        reason = f" was left out: {self.skipped[name]}" if name in self.skipped else ""
+        raise KeyError(f"{name!r}{reason}; the variants are {', '.join(self)}")
 
     def __iter__(self) -> Iterator[str]:
         return (entry["variant"] for entry in self.report["variants"])
@@ -130,7 +141,8 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
 
     def _repr_html_(self) -> str:
         skipped = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
-        return _table(self.files) + "".join(skipped)
+        wrong = [html.paragraph(f"{finding['where']}: {finding['message']}") for finding in self.findings]
+        return _table(self.files) + "".join(skipped + wrong)
 
 
 def _table(files: Sequence[TfliteFile]) -> str:
@@ -175,8 +187,8 @@ def quantize(
     Args:
       model: a keras.Model, a path (.keras, .h5, SavedModel, float .tflite), or what `edgefm.train` or
         `edgefm.compress` gave.
-      variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. One that
-        cannot be made is an error; of a recipe, variants that cannot be made are left out and listed.
+      variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. Those that cannot
+        be made are listed with the reason in the result's `skipped`; the others are written.
       data: what it is calibrated, fine-tuned and measured on; without it only float32, float16 and drq_w8 are possible.
       recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
         'default'.
@@ -193,7 +205,8 @@ def quantize(
     Raises:
       ArgumentError: an argument of another type.
       RecipeError: an unknown variant or recipe, or several of variants, recipe and quick.
-      ModelError: the model cannot be loaded or converted, or a variant asked for by name cannot be made of it.
+      ModelError: the model cannot be loaded or converted, its float32 file does not answer as it does, or no variant
+        can be made of it.
       DataError: the data cannot be read or do not fit the model.
     """
     chosen = quantization_recipe(
@@ -215,7 +228,7 @@ def quantize(
         )
         folder, scratch = scratch_folder()
         kept, _passes = scratch_folder()
-        export_variants(source, folder, recipe=chosen, kept=kept, skip=variants is None, progress=receiver)
+        export_variants(source, folder, recipe=chosen, kept=kept, progress=receiver)
     return QuantizationResult.open(folder, scratch=scratch)
 
 

@@ -145,8 +145,8 @@ class Run(RunFolder):
         """Write the TFLite files of this run's model, unless they are already there.
 
         Args:
-          variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. One that
-            cannot be made is an error; of a recipe, variants that cannot be made are left out and listed.
+          variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. Those that cannot
+            be made are listed with the reason in the result's `skipped`; the others are written.
           recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
             'default'.
           quick: the recipe 'quick': variants that need no training.
@@ -158,7 +158,8 @@ class Run(RunFolder):
         Raises:
           ArgumentError: an argument of another type.
           RecipeError: an unknown variant or recipe, or several of variants, recipe and quick.
-          ModelError: the model cannot be converted, or a variant asked for by name cannot be made of it.
+          ModelError: the model cannot be converted, its float32 file does not answer as it does, or no variant can be
+            made of it.
           DataError: the run's data cannot be read any more.
           RunError: the run has no model, or is in use.
         """
@@ -172,7 +173,6 @@ class Run(RunFolder):
             step = quantize_run(
                 directory,
                 recipe=chosen,
-                skip=variants is None,
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )

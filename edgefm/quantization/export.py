@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 
 from edgefm.core import artefacts
 from edgefm.core.environment import versions
-from edgefm.core.errors import missing_extra
+from edgefm.core.errors import DataError, ModelError, RecipeError, TrainingDivergedError, missing_extra
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.preprocessing import Preprocessing
+from edgefm.quantization.checks.columns import columns, worst
+from edgefm.quantization.checks.findings import Finding, of_file, of_given_model
+from edgefm.quantization.checks.given_model import GivenModel, check_float32, given_model
 from edgefm.quantization.conversion import Converter
 from edgefm.quantization.export_report import ExportReport, VariantReport
 from edgefm.quantization.feasibility import feasible
@@ -45,7 +49,8 @@ LIBRARIES = (
     "numpy",
 )
 _REFERENCE = "float32"
-_VALIDATION_SAMPLES = 12_000
+# What says that this variant is impossible, not that nothing works here.
+_REFUSALS = (DataError, ModelError, RecipeError, TrainingDivergedError)
 
 
 def export_variants(
@@ -54,25 +59,27 @@ def export_variants(
     *,
     recipe: Quantization,
     kept: Path,
-    skip: bool = False,
     progress: Progress = SILENT,
 ) -> ExportReport:
     """Write `<folder>/<variant>/{model.tflite, contract.json, labels.txt}` and `<folder>/quantize.json`.
+
+    A variant that this source cannot give, or that fails, is left out with its reason; the others are written.
 
     Args:
       source: what is compressed.
       folder: an empty one.
       recipe: which variants, and how.
       kept: folder of the passes' results, found again by their content.
-      skip: leave out variants that this source cannot give, and say so, instead of raising an error.
       progress: receives progress.
     Raises:
-      ModelError: the model cannot be converted or quantised, or a file fails its load test.
-      DataError: a variant needs data that the source does not have.
+      ModelError: the model cannot be converted, its float32 file does not answer as it does, or no variant can be
+        written.
+      DataError: no variant can be written for want of data.
     """
-    chosen, skipped = feasible(source, recipe, skip=skip)
-    for one in skipped:
-        progress.note(f"{one['variant']} is left out: {one['reason']}")
+    chosen, infeasible = feasible(source, recipe)
+    skipped = list(infeasible)
+    for entry in skipped:
+        progress.note(f"{entry['variant']} is left out: {entry['reason']}")
     clock = time.perf_counter()
     steps = 1 + len(chosen)
     progress.step("quantize", 0, steps, {"now": _REFERENCE})
@@ -83,22 +90,42 @@ def export_variants(
         "recipe": {name: value for name, value in recipe.to_json()["params"].items() if name != "variants"},
         "versions": used,
     }
-    writer = _Writer(source=source, folder=folder, made_by=made_by, progress=progress)
+    given = given_model(source, progress=progress)
+    writer = _Writer(source=source, folder=folder, made_by=made_by, given=given, progress=progress)
     reference = Variant(name=_REFERENCE, quantization=PostTraining(scheme=_REFERENCE))
     baseline = writer.reference(converter, reference)
     seconds = {"reference": round(time.perf_counter() - clock, 3)}
     clock = time.perf_counter()
-    written = []
+    written: list[VariantReport] = []
+    findings = list(_of_given(source, given))
     for index, variant in enumerate(chosen):
         progress.step("quantize", 1 + index, steps, {"now": variant.name})
-        written.append(writer.write(converter, variant, baseline))
+        try:
+            file, lost = writer.write(converter, variant, baseline)
+        except _REFUSALS as error:
+            shutil.rmtree(folder / variant.name, ignore_errors=True)
+            if len(chosen) == 1:
+                raise
+            skipped.append({"variant": variant.name, "reason": error.message})
+            progress.note(f"{variant.name} failed: {error.message}")
+            continue
+        written.append(file)
+        findings += lost
+    if not written:
+        raise ModelError(
+            "no variant could be written: " + "; ".join(f"{entry['variant']}: {entry['reason']}" for entry in skipped)
+        )
+    for finding in findings:
+        progress.note(f"{finding.where}: {finding.message}")
     seconds["variants"] = round(time.perf_counter() - clock, 3)
     calibrated = any(variant.calibrated for variant in chosen)
     report = ExportReport(
         source=source.to_json(),
         recipe=recipe.to_json(),
         variants=tuple(written),
-        skipped=skipped,
+        skipped=tuple(skipped),
+        given={**given.to_json(), **_measure(source)},
+        findings=tuple(finding.to_json() for finding in findings),
         folding=converter.folding(),
         conversion=baseline.parity,
         parity=source.compared.to_json(),
@@ -116,13 +143,35 @@ def libraries() -> dict[str, str]:
     return {library: version for library, version in versions().items() if library in LIBRARIES}
 
 
+def _of_given(source: Source, given: GivenModel) -> Sequence[Finding]:
+    quality = source.task.quality if source.task is not None else None
+    return of_given_model(given, quality=quality, classes=bool(source.labels))
+
+
+def _measure(source: Source) -> dict[str, Any]:
+    """Return the name and the unit of the measure of quality."""
+    if source.task is None:
+        return {}
+    quality = source.task.quality
+    return {"name": quality.name, "unit": quality.unit, "higher_is_better": quality.higher_is_better}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Baseline:
-    """The float32 file: what the others are compared with."""
+    """The float32 file, which answers as the given model does.
+
+    Attributes:
+      sha256: of the file.
+      size_bytes: of the file.
+      parity: its outputs against the given model's.
+      answers: its outputs for the given model's samples.
+      quality: on them; None without data.
+    """
 
     sha256: str
     size_bytes: int
     parity: Mapping[str, Any]
+    answers: tuple[NDArray[np.float32], ...]
     quality: float | None
 
 
@@ -133,6 +182,7 @@ class _Writer:
     source: Source
     folder: Path
     made_by: Mapping[str, Any]
+    given: GivenModel
     progress: Progress = field(default=SILENT, compare=False)
 
     def reference(self, converter: Converter, variant: Variant) -> _Baseline:
@@ -143,13 +193,20 @@ class _Writer:
             made = converter.make(variant)
             content = described(made.content, variant, self._card(made.encoding))
             agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
-            quality = self._quality(Path(elsewhere) / MODEL_FILE, agreed, made.encoding, label="float32 on validation")
+            answers = self._answers(Path(elsewhere) / MODEL_FILE, made.encoding, label="float32 on validation")
+        check_float32(self.given, answers)
         return _Baseline(
-            sha256=agreed.sha256, size_bytes=len(content), parity=agreed.made_by["parity"], quality=quality
+            sha256=agreed.sha256,
+            size_bytes=len(content),
+            parity=agreed.made_by["parity"],
+            answers=answers,
+            quality=self._quality(answers),
         )
 
-    def write(self, converter: Converter, variant: Variant, baseline: _Baseline) -> VariantReport:
-        """Write a variant's folder and return what is in it."""
+    def write(
+        self, converter: Converter, variant: Variant, baseline: _Baseline
+    ) -> tuple[VariantReport, Sequence[Finding]]:
+        """Write a variant's folder; return what is in it and what it has lost of the given model's answers."""
         started = time.perf_counter()
         made = converter.make(variant)
         content = described(made.content, variant, self._card(made.encoding))
@@ -164,7 +221,12 @@ class _Writer:
         path = folder / MODEL_FILE
         inside = inspect(path)
         parity = agreed.made_by["parity"]
-        return VariantReport(
+        same = agreed.sha256 == baseline.sha256
+        label = f"{variant.name} on validation"
+        answers = baseline.answers if same else self._answers(path, made.encoding, label=label)
+        compared = columns(self.given.outputs, answers, labels=self.source.labels)
+        furthest = worst(compared)
+        report = VariantReport(
             variant=variant.name,
             description=variant.description,
             file=f"{variant.name}/{MODEL_FILE}",
@@ -179,9 +241,18 @@ class _Writer:
             same_top1=parity["same_top1"],
             passes=passes,
             promises=self._promises(path, variant, made.links),
-            validation=self._validation(path, agreed, made.encoding, variant, baseline),
+            validation=self._validation(answers, variant, baseline),
+            worst_column=furthest.to_json() if furthest is not None else None,
             post_training=made.post_training,
             seconds=round(time.perf_counter() - started, 3),
+        )
+        return report, of_file(
+            variant.name,
+            compared,
+            answers,
+            self.given,
+            classes=bool(self.source.labels),
+            trained=bool(variant.passes),
         )
 
     def _card(self, encoding: Preprocessing) -> Card:
@@ -226,50 +297,44 @@ class _Writer:
         return tuple(promises)
 
     def _validation(
-        self, path: Path, agreed: Contract, encoding: Preprocessing, variant: Variant, baseline: _Baseline
+        self, answers: Sequence[NDArray[np.float32]], variant: Variant, baseline: _Baseline
     ) -> Mapping[str, Any] | None:
-        task = self.source.task
-        if agreed.sha256 == baseline.sha256:
-            value = baseline.quality
-        else:
-            value = self._quality(path, agreed, encoding, label=f"{variant.name} on validation")
-        if task is None or value is None or baseline.quality is None:
+        task, value = self.source.task, self._quality(answers)
+        if task is None or value is None or baseline.quality is None or self.given.quality is None:
             return None
         measure = task.quality
-        loss = measure.loss(baseline.quality, value)
+        loss = measure.loss(self.given.quality, value)
         # A limit is in percentage points: it says nothing of an error's size.
         limit = variant.accuracy_drop_at_most if measure.unit == "%" else None
         if limit is None and variant.accuracy_drop_at_most is not None:
-            self.progress.note(
-                f"{variant.name}: its limit is not checked: it is in percentage points, and {measure.name} is no share"
-            )
+            self.progress.note(f"{variant.name}: its limit is in percentage points; {measure.name} has none")
         held = None if limit is None else bool(loss <= limit)
         if held is False:
             self.progress.note(
                 f"{variant.name} loses {loss:.2f} {'points' if measure.unit == '%' else ''} of {measure.name} on "
-                f"validation; its recipe allows {limit:g}. The file is kept beside the others."
+                f"validation; its recipe allows {limit:g}. It is kept beside the others."
             )
         return {
             "quality": measure.name,
             "unit": measure.unit,
             "higher_is_better": measure.higher_is_better,
-            "samples": min(len(task.dataset.validation), _VALIDATION_SAMPLES),
+            "samples": len(self.given.inputs),
             "value": value,
             "float32": baseline.quality,
+            "given": self.given.quality,
             "loss": loss,
             "limit": limit,
             "held": held,
         }
 
-    def _quality(self, path: Path, agreed: Contract, encoding: Preprocessing, *, label: str) -> float | None:
-        task = self.source.task
-        if task is None:
-            return None
-        split = task.dataset.validation
-        images, targets = split.images[:_VALIDATION_SAMPLES], split.labels[:_VALIDATION_SAMPLES]
-        inputs = reencoded(task.inputs(images), self.source.encoding, encoding)
-        outputs = tflite_outputs(path.read_bytes(), inputs, label=label, progress=self.progress)
-        return float(task.quality.function(outputs, targets))
+    def _answers(self, path: Path, encoding: Preprocessing, *, label: str) -> tuple[NDArray[np.float32], ...]:
+        """Return a file's outputs for the samples on which the given model was asked."""
+        inputs = reencoded(self.given.inputs, self.source.encoding, encoding)
+        return tflite_outputs(path.read_bytes(), inputs, label=label, progress=self.progress)
+
+    def _quality(self, answers: Sequence[NDArray[np.float32]]) -> float | None:
+        task, targets = self.source.task, self.given.targets
+        return None if task is None or targets is None else float(task.quality.function(tuple(answers), targets))
 
 
 def _zstd_bytes(content: bytes) -> int:

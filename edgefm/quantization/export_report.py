@@ -28,8 +28,10 @@ class VariantReport:
       same_top1: share of the parity samples with the given model's best class; None where outputs are no classes.
       passes: what each pass did: recipe, facts measured on its result, history of fine-tuning, seconds.
       promises: what the passes promise, measured on this file: promise, wanted, found, held.
-      validation: quality of this file on the validation samples beside the float32 file's, and whether the limit
-        on its loss held; None without data.
+      validation: quality of this file on the validation samples beside the given model's and the float32 file's, and
+        whether the limit on its loss held; None without data.
+      worst_column: the column of an output that differs most from the given model's; see
+        `edgefm.quantization.checks.columns.Column`.
       post_training: what equalisation and bias correction did; {} without.
       seconds: time that this variant took now, passes that had been done before left out.
     """
@@ -49,6 +51,7 @@ class VariantReport:
     passes: tuple[Mapping[str, Any], ...]
     promises: tuple[Mapping[str, Any], ...]
     validation: Mapping[str, Any] | None
+    worst_column: Mapping[str, Any] | None
     post_training: Mapping[str, Any]
     seconds: float
 
@@ -62,6 +65,8 @@ class ExportReport:
       recipe: what was asked for, as JSON.
       variants: one entry a file, in the order of writing.
       skipped: variants of the recipe that could not be made of this source: name and reason.
+      given: quality of the given model in its own framework, on the same samples as the files'.
+      findings: what is wrong with the given model's or a file's answers: where, code and message.
       folding: of the model before any pass: `used`; `reason` where it is not; `max_abs_difference` from the given
         model; `folded` and `left_out` layers.
       conversion: `max_abs_difference` and `same_top1` of the float32 file against the given model.
@@ -75,6 +80,8 @@ class ExportReport:
     recipe: Mapping[str, Any]
     variants: tuple[VariantReport, ...]
     skipped: tuple[Mapping[str, str], ...]
+    given: Mapping[str, Any]
+    findings: tuple[Mapping[str, Any], ...]
     folding: Mapping[str, Any]
     conversion: Mapping[str, Any]
     parity: Mapping[str, Any]

@@ -9,29 +9,24 @@ from edgefm.quantization.source import Source
 from edgefm.recipes import CALIBRATED, Quantization, Variant
 
 
-def feasible(
-    source: Source, recipe: Quantization, *, skip: bool
-) -> tuple[tuple[Variant, ...], tuple[Mapping[str, str], ...]]:
+def feasible(source: Source, recipe: Quantization) -> tuple[tuple[Variant, ...], tuple[Mapping[str, str], ...]]:
     """Return the variants that can be made, and those that are left out: `variant` and `reason` each.
 
     Args:
       source: the model and its data.
       recipe: names the variants.
-      skip: leave out what cannot be made instead of raising an error.
     Raises:
-      ModelError, DataError: a variant cannot be made and `skip` is False, or none can.
+      ModelError, DataError: none can be made.
     """
-    chosen, skipped = [], []
-    for variant in recipe.variants:
-        error = _obstacle(source, variant)
-        if error is None:
-            chosen.append(variant)
-        elif skip:
-            skipped.append({"variant": variant.name, "reason": error.message})
-        else:
-            raise error
+    obstacles = [(variant, _obstacle(source, variant)) for variant in recipe.variants]
+    chosen = [variant for variant, error in obstacles if error is None]
+    refused = [(variant, error) for variant, error in obstacles if error is not None]
     if not chosen:
-        raise ModelError("no variant of the recipe can be made", hint=skipped[0]["reason"])
+        _, error = refused[0]
+        if len(refused) == 1:
+            raise error
+        raise ModelError("no variant of the recipe can be made", hint=error.message)
+    skipped = [{"variant": variant.name, "reason": error.message} for variant, error in refused]
     return tuple(chosen), tuple(skipped)
 
 

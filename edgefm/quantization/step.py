@@ -24,7 +24,6 @@ def quantize_run(
     run: RunDirectory,
     *,
     recipe: Quantization,
-    skip: bool = False,
     data_dir: Path | None = None,
     progress: Progress = SILENT,
 ) -> Step:
@@ -33,7 +32,6 @@ def quantize_run(
     Args:
       run: has a finished training or a model that was brought; `NN-quantize/` is written, and `passes/`.
       recipe: which variants, and how. Passes and calibration learn from the training split.
-      skip: leave out variants that the run's model or data cannot give, instead of raising an error.
       data_dir: folder of the Fashion-MNIST files.
       progress: receives progress.
     Raises:
@@ -56,9 +54,7 @@ def quantize_run(
         started = time.perf_counter()
         folder = run.begin("quantize")
         try:
-            report = export_variants(
-                source, folder, recipe=recipe, kept=run.path / PASSES, skip=skip, progress=progress
-            )
+            report = export_variants(source, folder, recipe=recipe, kept=run.path / PASSES, progress=progress)
             return run.finish(
                 folder,
                 key=key,

@@ -55,7 +55,7 @@ class Notes:
 def few_validation_samples() -> Iterator[None]:
     """Untrained models need no 12,000 pictures to be told apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgefm.quantization.export._VALIDATION_SAMPLES", 200)
+        patch.setattr("edgefm.quantization.checks.given_model._SAMPLES", 200)
         yield
 
 
@@ -250,11 +250,13 @@ def test_quantize_refuses_run_without_training(tmp_path: Path, capsys: pytest.Ca
 
 def test_command_shows_table_and_json(run: RunDirectory, step: Step, capfd: pytest.CaptureFixture[str]) -> None:
     variants = [f"--variant={name}" for name in VARIANTS]
-    assert call("quantize", run.path, "--calibration-images", 64, *variants) == 0
+    # One epoch on few pictures has taught the model nothing, and the command says so.
+    assert call("quantize", run.path, "--calibration-images", 64, *variants) == 1
     out = capfd.readouterr().out
     assert all(f"\n{variant} " in out for variant in VARIANTS) and "of float32" in out
     assert f"next: edgefm benchmark {run.path}" in out
-    assert call("quantize", run.path, "--calibration-images", 64, *variants, "--json") == 0
+    assert "wrong: given model: " in out and "always the commonest class" in out
+    assert call("quantize", run.path, "--calibration-images", 64, *variants, "--json") == 1
     report = json.loads(capfd.readouterr().out)
     assert report["step"] == step.name and len(report["variants"]) == 5
 

@@ -35,7 +35,12 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         | {"temperature", "run", "trust"},
         {"data"},
     ),
-    "quantize": (Run.quantize, {"recipe_name": "recipe", "no_fold": "fold"}, {"source", *BRINGING}, {"data_dir"}),
+    "quantize": (
+        Run.quantize,
+        {"recipe_name": "recipe", "no_fold": "fold"},
+        {"source", "strict", *BRINGING},
+        {"data_dir"},
+    ),
     "benchmark": (edgefm.benchmark, {"what": "models"}, DATA, {"data", "protocol"}),
     "report": (Run.report, {}, {"run"}, set()),
     "assets": (Run.assets, {}, {"run"}, set()),

@@ -41,7 +41,17 @@ class FileGate:
 
 def gates(quantize: Mapping[str, Any]) -> list[FileGate]:
     """Return all gates of a run's files, in the order of the variants."""
-    return [gate for variant in quantize.get("variants", []) for gate in _gates(variant)]
+    wrong = [
+        FileGate(
+            variant=finding["where"],
+            promise=finding["code"].replace("_", " "),
+            wanted="none",
+            found=finding["message"],
+            held=False,
+        )
+        for finding in quantize.get("findings", [])
+    ]
+    return wrong + [gate for variant in quantize.get("variants", []) for gate in _gates(variant)]
 
 
 def skipped(quantize: Mapping[str, Any]) -> list[tuple[str, str]]:
