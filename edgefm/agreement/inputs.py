@@ -85,7 +85,7 @@ def from_data(
       ModelError: the contract beside the file is damaged or belongs to another content.
     """
     written = contracts.read(model)
-    if written and written.labels != dataset.labels and sorted(written.labels) == sorted(dataset.labels):
+    if written:
         dataset = reordered(dataset, written.labels)
     pictures = dataset.test.images
     if len(pictures) == 0:

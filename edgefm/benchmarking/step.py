@@ -48,9 +48,11 @@ def benchmark_run(
         source = run.require("quantize")
         models = models_of(run, source)
         data = data_source_of(run)
-        dataset = dataset_of(run, data_dir=data_dir, progress=progress) if data is not None else None
-        if dataset is None:
+        dataset = None
+        if data is None:
             progress.note("the model was imported without data: quality is not measured")
+        else:
+            dataset = _in_order_of(models, dataset_of(run, data_dir=data_dir, progress=progress), progress)
         folder = run.begin("benchmark")
         started = time.perf_counter()
         try:
@@ -188,9 +190,10 @@ def _in_order_of(models: Sequence[ModelFile], dataset: Dataset, progress: Progre
             agreed = contracts.read(model.path)
         except ModelError:
             continue  # told again, as the reason of its row
-        if agreed and agreed.labels != dataset.labels and sorted(agreed.labels) == sorted(dataset.labels):
+        ordered = reordered(dataset, agreed.labels) if agreed else dataset
+        if ordered is not dataset:
             progress.note(f"the classes of {dataset.name} are in the order of {model.name}'s contract")
-            return reordered(dataset, agreed.labels)
+            return ordered
     return dataset
 
 

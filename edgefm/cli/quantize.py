@@ -23,7 +23,12 @@ _PATH = click.Path(path_type=Path)
     )
 )
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
-@click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="See edgefm recipes list.  [default: default]")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    metavar="NAME|FILE",
+    help="See edgefm recipes list.  [default: default; quick below 2,000 training samples]",
+)
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Variant, instead of a recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Post-training variants only: nothing is trained.")
 @click.option("--calibration-images", type=int, default=None, help="Samples that set int8 ranges.  [default: 256]")

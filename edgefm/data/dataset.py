@@ -67,8 +67,9 @@ def class_counts(split: Split, *, classes: int) -> list[int]:
 
 
 def reordered(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
-    """Return a data set whose classes are numbered in the order of `labels`, which are its own in another order."""
-    assert sorted(labels) == sorted(dataset.labels)
+    """Return a data set whose classes are numbered in the order of `labels`; as it is where these are not its own."""
+    if labels == dataset.labels or sorted(labels) != sorted(dataset.labels):
+        return dataset
     places = np.array([labels.index(label) for label in dataset.labels], np.int64)
     train, validation, test = (replace(split, labels=places[split.labels]) for split in dataset.splits)
     return replace(

@@ -191,7 +191,7 @@ def quantize(
         be made are listed with the reason in the result's `skipped`; the others are written.
       data: what it is calibrated, fine-tuned and measured on; without it only float32, float16 and drq_w8 are possible.
       recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
-        'default'.
+        'default', with fewer than 2,000 training samples of your own 'quick'.
       quick: the recipe 'quick': variants that need no training.
       calibration_images: samples that set int8 ranges, instead of the recipe's.
       seed: of calibration samples and fine-tuning, instead of the recipe's.
@@ -212,8 +212,10 @@ def quantize(
     chosen = quantization_recipe(
         variants, recipe=recipe, quick=quick, calibration_images=calibration_images, seed=seed, fold=fold
     )
+    few = None if variants or recipe or quick else quick_like(chosen)
     with shown(progress) as receiver:
         from edgefm.quantization.export import export_variants
+        from edgefm.quantization.feasibility import for_data
 
         source = source_in_memory(
             model,
@@ -226,10 +228,16 @@ def quantize(
             trust=trust,
             progress=receiver,
         )
+        chosen = for_data(chosen, few, source.task.dataset if source.task else None, progress=receiver)
         folder, scratch = scratch_folder()
         kept, _passes = scratch_folder()
         export_variants(source, folder, recipe=chosen, kept=kept, progress=receiver)
     return QuantizationResult.open(folder, scratch=scratch)
+
+
+def quick_like(chosen: Quantization) -> Quantization:
+    """Return the recipe 'quick' with the calibration, seed and folding of another."""
+    return replace(chosen, variants=recipe_files.load(_QUICK).variants)
 
 
 def quantization_recipe(

@@ -11,7 +11,7 @@ from edgefm.core.progress import Progress, shown
 from edgefm.core.runs import DEFAULT_ROOT
 from edgefm.jobs.arguments import data_source, optional_path, pair_of_numbers
 from edgefm.jobs.benchmark import BenchmarkRecord, benchmark_protocol
-from edgefm.jobs.quantize import QuantizationResult, quantization_recipe
+from edgefm.jobs.quantize import QuantizationResult, quantization_recipe, quick_like
 from edgefm.jobs.run_folder import RunFolder
 from edgefm.jobs.run_training import train_in, training_of
 from edgefm.jobs.train import TrainingResult
@@ -148,7 +148,7 @@ class Run(RunFolder):
           variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes. Those that cannot
             be made are listed with the reason in the result's `skipped`; the others are written.
           recipe: instead of variants: a name (see `edgefm.recipes.names()`), a file, or a `Quantization`; by default
-            'default'.
+            'default', with fewer than 2,000 training samples of your own 'quick'.
           quick: the recipe 'quick': variants that need no training.
           calibration_images: samples that set int8 ranges, instead of the recipe's.
           seed: of calibration samples and fine-tuning, instead of the recipe's.
@@ -173,6 +173,7 @@ class Run(RunFolder):
             step = quantize_run(
                 directory,
                 recipe=chosen,
+                few=None if variants or recipe or quick else quick_like(chosen),
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )

@@ -5,8 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgefm.core.errors import DataError, ModelError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.data.dataset import Dataset
 from edgefm.quantization.source import Source
 from edgefm.recipes import CALIBRATED, Quantization, Variant
+
+# With fewer training samples, fine-tuning learns them by heart.
+LEAST_TO_TRAIN = 2_000
+
+
+def for_data(
+    recipe: Quantization, few: Quantization | None, dataset: Dataset | None, *, progress: Progress = SILENT
+) -> Quantization:
+    """Return the recipe that is used.
+
+    Args:
+      recipe: what was asked for, or the default.
+      few: taken instead where the training split holds fewer than 2,000 samples; None where `recipe` was asked for.
+      dataset: None without data.
+      progress: receives what was decided.
+    """
+    if few is None or dataset is None or len(dataset.train) >= LEAST_TO_TRAIN:
+        return recipe
+    progress.note(
+        f"{len(dataset.train):,} training samples are few to fine-tune on (below {LEAST_TO_TRAIN:,}): variants without "
+        "training only, the recipe 'quick'; the recipe 'default' has all"
+    )
+    return few
 
 
 def feasible(source: Source, recipe: Quantization) -> tuple[tuple[Variant, ...], tuple[Mapping[str, str], ...]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
 from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
 from edgefm.quantization.interface import Interface, infer_interface
+from edgefm.quantization.interpretation import interpret
 from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
@@ -50,6 +52,7 @@ class Source:
       compared: samples that calibrate, and on which outputs are compared; noise where no data were given.
       expected: the model's own outputs for them, float32 [n, ...] each.
       softmax_added: the model gave logits, and a softmax was put behind them.
+      reading: how it reads pictures, and what was tried to find that out; see `edgefm.quantization.interpretation`.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Source:
     compared: CalibrationSet
     expected: tuple[NDArray[np.float32], ...]
     softmax_added: bool
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def calibrates(self) -> bool:
@@ -78,6 +82,7 @@ class Source:
             "sha256": self.sha256,
             "value_range": list(self.encoding.value_range),
             "softmax_added": self.softmax_added,
+            "reading": dict(self.reading),
         }
 
 
@@ -147,11 +152,20 @@ def source_of(
       ModelError: the outputs cannot be the classes of the data.
       DataError: the data do not fit the model.
     """
+    reading = interpret(
+        loaded,
+        dataset,
+        file=origin.file,
+        value_range=origin.value_range,
+        labels=origin.labels,
+        progress=progress,
+    )
+    dataset = reading.dataset
     interface = infer_interface(
         loaded,
         file=origin.file,
         dataset=dataset,
-        value_range=origin.value_range,
+        value_range=reading.value_range,
         labels=origin.labels,
         progress=progress,
     )
@@ -170,6 +184,7 @@ def source_of(
         compared=compared,
         expected=expected,
         softmax_added=softmax_added,
+        reading=reading.facts,
     )
 
 

@@ -13,6 +13,7 @@ from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.source import data_source_of, dataset_of
 from edgefm.quantization.export import export_variants, libraries
 from edgefm.quantization.export_report import ExportReport
+from edgefm.quantization.feasibility import for_data
 from edgefm.quantization.source import IMPORT, open_source
 from edgefm.recipes import SELF, Quantization
 
@@ -24,6 +25,7 @@ def quantize_run(
     run: RunDirectory,
     *,
     recipe: Quantization,
+    few: Quantization | None = None,
     data_dir: Path | None = None,
     progress: Progress = SILENT,
 ) -> Step:
@@ -32,6 +34,7 @@ def quantize_run(
     Args:
       run: has a finished training or a model that was brought; `NN-quantize/` is written, and `passes/`.
       recipe: which variants, and how. Passes and calibration learn from the training split.
+      few: instead, for a model that was imported with fewer than 2,000 training samples.
       data_dir: folder of the Fashion-MNIST files.
       progress: receives progress.
     Raises:
@@ -43,6 +46,7 @@ def quantize_run(
         origin = run.last(IMPORT) or run.require("train")
         has_data = data_source_of(run) is not None
         dataset = dataset_of(run, data_dir=data_dir, progress=progress) if has_data else None
+        recipe = for_data(recipe, few if run.last(IMPORT) else None, dataset, progress=progress)
         inputs = {"model": origin.key, **({"dataset": dataset.sha256} if dataset is not None else {})}
         inputs |= _teachers(recipe)
         key = runs.step_key("quantize", recipe=recipe.to_json(), inputs=inputs, versions=libraries())

@@ -261,6 +261,7 @@ def _images(
     run: RunDirectory, record: Mapping[str, Any], truth: NDArray[np.int64], *, data_dir: Path | None, progress: Progress
 ) -> NDArray[np.uint8]:
     """Return the pictures that a record was measured on; nothing is downloaded for a report."""
+    from edgefm.data.dataset import reordered
     from edgefm.data.source import FASHION_MNIST, data_source_of, dataset_of
 
     source = data_source_of(run)
@@ -279,7 +280,9 @@ def _images(
         if source.where == FASHION_MNIST:
             dataset_found = load_fashion_mnist(data_dir, download=False, progress=progress)
         else:
-            dataset_found = dataset_of(run, data_dir=data_dir, progress=progress)
+            dataset_found = reordered(
+                dataset_of(run, data_dir=data_dir, progress=progress), tuple(dataset.get("labels", ()))
+            )
     except EdgefmError as error:
         # The message names folders of this machine, and the page may be passed on.
         progress.note(f"no pictures of single images: {error.message}")

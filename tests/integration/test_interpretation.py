@@ -1,0 +1,186 @@
+"""The value range, the order of channels and of classes are found by a model's answers, and then used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import edgefm
+from edgefm.cli.main import cli
+from edgefm.cli.main import run as run_command
+from edgefm.core.errors import DataError, ModelError
+
+SIDE = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tensorflow() -> None:
+    from edgefm.keras_graph.backend import use_backend
+
+    use_backend("tensorflow")
+
+
+def call(*args: object) -> int:
+    return run_command(lambda: cli.main([str(arg) for arg in args], standalone_mode=False))
+
+
+def colours(samples: int = 240, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return noisy pictures of one colour: red, green, blue, and darker ones for further classes."""
+    random = np.random.default_rng(1)
+    labels = np.arange(samples) % classes
+    images = random.integers(0, 70, (samples, SIDE, SIDE, 3)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[..., label % 3] += np.uint8(180 if label < 3 else 90)
+    return images, labels
+
+
+def brightnesses(classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return pictures of several brightnesses: which is which depends on the scale of the inputs."""
+    random = np.random.default_rng(1)
+    labels = np.arange(240) % classes
+    images = random.integers(0, 50, (240, SIDE, SIDE, 3)).astype(np.uint8)
+    return images + (labels * (200 // classes)).astype(np.uint8)[:, None, None, None], labels
+
+
+def nearest_mean(inputs: np.ndarray, labels: np.ndarray) -> Any:
+    """Return a classifier whose answer is the class with the nearest mean colour of the inputs it was made from."""
+    import keras
+
+    colour = inputs.mean(axis=(1, 2))
+    means = np.array([colour[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    sharpness = 20 / np.square(means - means.mean(axis=0)).sum(axis=1).mean()
+    entry = keras.Input(inputs.shape[1:])
+    head = keras.layers.Dense(len(means), activation="softmax", name="head")
+    model = keras.Model(entry, head(keras.layers.GlobalAveragePooling2D()(entry)), name="nearest_mean")
+    head.set_weights([2 * sharpness * means.T, -sharpness * np.square(means).sum(axis=1)])
+    assert (model.predict(inputs, verbose=0).argmax(axis=1) == labels).mean() > 0.97
+    return model
+
+
+RANGES = {
+    "0 to 1": lambda pixels: pixels / 255.0,
+    "-1 to 1": lambda pixels: pixels / 127.5 - 1.0,
+    "0 to 255": lambda pixels: pixels.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_value_range_of_the_training_is_used(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = brightnesses()
+    model = nearest_mean(RANGES[name](images), labels)
+    files = edgefm.quantize(model, ["float32", "int8_w8a8"], data=edgefm.data.from_arrays(images, labels))
+    right = (model.predict(RANGES[name](images), verbose=0).argmax(axis=1) == labels).mean()
+    assert files.report["given"]["quality"] == pytest.approx(right, abs=0.03) and files.sound
+    contract = files["int8_w8a8"].contract
+    assert contract is not None
+    real = contract.real(images[:1])
+    np.testing.assert_allclose(real, RANGES[name](images[:1]), atol=1e-5)
+
+
+def test_range_that_was_said_is_not_questioned() -> None:
+    images, labels = brightnesses()
+    model = nearest_mean(images / 255.0, labels)
+    data = edgefm.data.from_arrays(images, labels)
+    files = edgefm.quantize(model, ["float32"], data=data, value_range=(0, 1))
+    assert files.report["source"]["value_range"] == [0.0, 1.0] and files.report["given"]["quality"] > 0.95
+
+
+@pytest.mark.parametrize("kind", ["bgr", "torch", "caffe"])
+def test_way_of_reading_that_an_app_would_not_know_is_refused(kind: str) -> None:
+    images, labels = brightnesses(6) if kind == "torch" else colours()
+    pixels = images.astype(np.float64)
+    inputs = {
+        "bgr": pixels[..., ::-1],
+        "torch": (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        "caffe": pixels[..., ::-1] - [103.939, 116.779, 123.68],
+    }[kind]
+    model = nearest_mean(inputs, labels)
+    words = {"bgr": "BGR", "torch": r"std of ImageNet", "caffe": "BGR"}[kind]
+    with pytest.raises((ModelError, DataError), match=words):
+        edgefm.quantize(model, ["float32"], data=edgefm.data.from_arrays(images, labels))
+
+
+def folders(root: Path, images: np.ndarray, labels: np.ndarray, names: list[str]) -> Path:
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = root / names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index}.png")
+    return root
+
+
+def bright_cells(samples: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(2)
+    labels = np.arange(samples) % classes
+    images = random.integers(0, 60, (samples, SIDE, SIDE, 3)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * (label // 4) : 2 * (label // 4) + 2, 2 * (label % 4) : 2 * (label % 4) + 2] += np.uint8(180)
+    return images, labels
+
+
+def cells_model(order: list[int]) -> Any:
+    """Return a classifier of bright cells, right by construction, whose output `k` is cell `order[k]`."""
+    import keras
+
+    inputs = keras.Input((SIDE, SIDE, 3))
+    means = keras.layers.AveragePooling2D(2)(keras.layers.Rescaling(1 / 255)(inputs))
+    outputs = keras.layers.Dense(len(order), activation="softmax", name="head")(keras.layers.Flatten()(means))
+    model = keras.Model(inputs, outputs, name="cells")
+    kernel = np.zeros((48, len(order)), np.float32)
+    for place, cell in enumerate(order):
+        kernel[3 * cell : 3 * cell + 3, place] = 6
+    model.get_layer("head").set_weights([kernel, np.zeros(len(order))])
+    return model
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[str(number) for number in range(12)], ["apple", "Bear", "cat", "Dog"], [str(10**k) for k in range(4)][::-1]],
+    ids=["numbers", "cases", "powers"],
+)
+def test_order_of_class_folders_that_keras_sorted_as_strings_is_used(
+    names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = bright_cells(240, len(names))
+    root = folders(tmp_path / "pictures", images, labels, names)
+    # What keras.utils.image_dataset_from_directory does: class 0 is the first of the sorted names.
+    as_strings = sorted(names)
+    model = cells_model([names.index(name) for name in as_strings])
+    model.save(tmp_path / "own.keras")
+    options = ["--run", tmp_path / "run", "--variant", "float32", "--variant", "int8_w8a8", "--json"]
+    assert call("quantize", tmp_path / "own.keras", "--data", root, *options) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["given"]["quality"] > 0.95
+    written = json.loads((Path(report["folder"]) / "int8_w8a8" / "contract.json").read_text())
+    assert written["labels"] == as_strings
+    assert call("benchmark", tmp_path / "run", "--rounds-at-most", "3", "--json") == 0
+    accuracies = [row["accuracy"]["value"] for row in json.loads(capsys.readouterr().out)["models"]]
+    assert min(accuracies) > 0.95
+
+
+def test_model_that_fits_no_order_is_an_error_that_shows_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(number) for number in range(12)]
+    images, labels = bright_cells(240, 12)
+    root = folders(tmp_path / "pictures", images, labels, names)
+    order = [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    cells_model(order).save(tmp_path / "own.keras")
+    assert call("quantize", tmp_path / "own.keras", "--data", root, "--run", tmp_path / "run", "--quick") == 2
+    error = capsys.readouterr().err
+    assert "fits none of them" in error and "0, 1, 2, 3" in error and "0, 1, 10, 11" in error
+
+
+def test_sound_model_and_untrained_model_are_left_as_they_are() -> None:
+    import keras
+
+    images, labels = colours()
+    untrained = keras.Sequential(
+        [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    )
+    files = edgefm.quantize(untrained, ["float32"], data=edgefm.data.from_arrays(images, labels))
+    assert files.report["source"]["value_range"] == [0.0, 255.0]
