@@ -27,7 +27,7 @@ _PATH = click.Path(path_type=Path)
     "--recipe",
     "recipe_name",
     metavar="NAME|FILE",
-    help="See edgefm recipes list.  [default: default; quick below 2,000 training samples]",
+    help="See edgefm recipes list.  [default: default, with few samples quick]",
 )
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Variant, instead of a recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Post-training variants only: nothing is trained.")
