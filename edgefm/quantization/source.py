@@ -21,7 +21,7 @@ from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
 from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
 from edgefm.quantization.interface import Interface, infer_interface
-from edgefm.quantization.interpretation import interpret
+from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
@@ -52,7 +52,7 @@ class Source:
       compared: samples that calibrate, and on which outputs are compared; noise where no data were given.
       expected: the model's own outputs for them, float32 [n, ...] each.
       softmax_added: the model gave logits, and a softmax was put behind them.
-      reading: how it reads pictures, and what was tried to find that out; see `edgefm.quantization.interpretation`.
+      reading: how it reads pictures, and what was tried to find that out; see `edgefm.quantization.reading.interpretation`.
     """
 
     name: str

@@ -184,3 +184,37 @@ def test_sound_model_and_untrained_model_are_left_as_they_are() -> None:
     )
     files = edgefm.quantize(untrained, ["float32"], data=edgefm.data.from_arrays(images, labels))
     assert files.report["source"]["value_range"] == [0.0, 255.0]
+
+
+def test_model_that_overflows_on_other_ranges_is_still_read(tmp_path: Path) -> None:
+    import keras
+
+    images, labels = brightnesses()
+    sound = nearest_mean(images / 127.5 - 1.0, labels)
+    entry = keras.Input((SIDE, SIDE, 3))
+    outputs = sound(keras.ops.log(keras.ops.exp(4 * entry)) / 4)  # exp(4 * 255) is infinite
+    files = edgefm.quantize(
+        keras.Model(entry, outputs, name="overflowing"), ["float32"], data=edgefm.data.from_arrays(images, labels)
+    )
+    assert files.report["source"]["value_range"] == [-1.0, 1.0]
+
+
+def test_data_of_another_shape_are_refused_before_the_model_is_asked() -> None:
+    images, labels = brightnesses()
+    with pytest.raises(DataError, match="8"):
+        edgefm.quantize(
+            nearest_mean(images / 255.0, labels), ["float32"], data=edgefm.data.from_arrays(images[:, :6], labels)
+        )
+
+
+def test_one_score_of_two_classes_is_read_as_well() -> None:
+    import keras
+
+    images, labels = brightnesses(2)
+    entry = keras.Input((SIDE, SIDE, 3))
+    head = keras.layers.Dense(1, activation="sigmoid")
+    model = keras.Model(entry, head(keras.layers.GlobalAveragePooling2D()(entry)), name="bright")
+    middle = float((images / 127.5 - 1.0).mean())
+    head.set_weights([np.full((3, 1), 20 / 3), np.array([-20 * middle])])
+    files = edgefm.quantize(model, ["float32"], data=edgefm.data.from_arrays(images, labels))
+    assert files.report["source"]["value_range"] == [-1.0, 1.0] and files.report["given"]["quality"] == 1.0

@@ -1,0 +1,1 @@
+"""How a given model reads pictures and orders its classes, found by what it answers."""
