@@ -52,7 +52,7 @@ class Source:
       compared: samples that calibrate, and on which outputs are compared; noise where no data were given.
       expected: the model's own outputs for them, float32 [n, ...] each.
       softmax_added: the model gave logits, and a softmax was put behind them.
-      reading: how it reads pictures, and what was tried to find that out; see `edgefm.quantization.reading.interpretation`.
+      reading: how it reads pictures, and what was tried to find out; see `quantization.reading.interpretation`.
     """
 
     name: str
