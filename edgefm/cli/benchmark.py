@@ -12,6 +12,7 @@ from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments
 from edgefm.core.progress import Progress, shown
+from edgefm.core.task_names import TASKS
 
 if TYPE_CHECKING:
     from edgefm.recipes import BenchmarkProtocol
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression", "reconstruction"]),
+    type=click.Choice(TASKS),
     default=None,
     help="With --data: task of the models.  [default: from the labels]",
 )
 @click.option(
-    "--quality", metavar="NAME", default=None, help="Quality measure: accuracy, top5, auc, mse, or module:function."
+    "--quality", metavar="NAME", default=None, help="Quality measure: accuracy, map, f1, mse, ... or module:function."
 )
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std.")

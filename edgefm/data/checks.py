@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data.dataset import LABELLED, TASKS, Dataset
+from edgefm.core.task_names import LABELLED, TASKS
+from edgefm.data.dataset import Dataset
 
 _NAMED_AT_MOST = 5
 # Floats within this are taken for pictures that were divided by 255 (or scaled to -1 … 1) already.

@@ -11,10 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TASKS = ("classification", "multilabel", "regression", "reconstruction")
-# Their outputs are scores of named labels.
-LABELLED = ("classification", "multilabel")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Split:

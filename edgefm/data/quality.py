@@ -65,7 +65,7 @@ def quality(name: str, *, task: str, threshold: float = THRESHOLD) -> Quality:
 
     Args:
       name: see above.
-      task: one of `edgefm.data.dataset.TASKS`.
+      task: one of `edgefm.core.task_names.TASKS`.
       threshold: a score above it means yes.
     Raises:
       RecipeError: an unknown name or task, or a measure that is not one of the task.

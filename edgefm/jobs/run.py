@@ -39,6 +39,7 @@ class Run(RunFolder):
         labels: Sequence[str] | None = None,
         value_range: Sequence[float] | None = None,
         calibration_data: PathLike | None = None,
+        head: str = "auto",
         trust: bool = False,
         progress: Progress | bool | None = None,
     ) -> Run:
@@ -51,6 +52,7 @@ class Run(RunFolder):
           labels: class names; by default those of the data.
           value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
           calibration_data: .npz with `images`, for a model without `data`.
+          head: what the outputs become, see `edgefm.quantize`.
           trust: run code that the model file contains, e.g. Lambda layers.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
@@ -70,6 +72,7 @@ class Run(RunFolder):
                 labels=None if labels is None else tuple(labels),
                 value_range=pair_of_numbers(value_range, "value_range"),
                 calibration_data=optional_path(calibration_data, "calibration_data"),
+                head=head,
                 trust=trust,
                 progress=receiver,
             )

@@ -61,7 +61,8 @@ class ExportReport:
     """What an export did, measured on its files.
 
     Attributes:
-      source: name, file and sha256 of the model; the value range of its inputs; `softmax_added`.
+      source: name, file and sha256 of the model; the value range of its inputs; `head` (what the first output
+        means), `head_added` (what was put behind the model), `softmax_added`, `task`.
       recipe: what was asked for, as JSON.
       variants: one entry a file, in the order of writing.
       skipped: variants of the recipe that could not be made of this source: name and reason.

@@ -10,10 +10,12 @@ import numpy as np
 
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.task_names import LABELLED
 from edgefm.data.checks import check_fit
 from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.quantization.calibration_set import rescales_first
+from edgefm.quantization.heads import task_without_data
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
 
@@ -25,14 +27,16 @@ class Interface:
     Attributes:
       input_shape: of one sample, without the batch.
       encoding: how pixels become inputs.
-      classes: how many the first output tells apart; None where the outputs are no classes.
-      labels: class names, () without classes.
+      classes: how many classes or labels the first output has scores of; None where it holds no such scores.
+      labels: their names, () without.
+      task: one of `edgefm.core.task_names.TASKS`; '' where neither data nor labels say so.
     """
 
     input_shape: tuple[int, ...]
     encoding: Preprocessing
     classes: int | None
     labels: tuple[str, ...]
+    task: str
 
 
 def infer_interface(
@@ -42,6 +46,7 @@ def infer_interface(
     dataset: Dataset | None,
     value_range: Sequence[float] | None = None,
     labels: Sequence[str] | None = None,
+    head: str = "auto",
     progress: Progress = SILENT,
 ) -> Interface:
     """Return what a model takes and gives, from the model, its data and what its user said.
@@ -52,6 +57,7 @@ def infer_interface(
       dataset: its data, checked against the model; None where there are none.
       value_range: what the model takes for pixels 0 to 255; None where it was not said.
       labels: class names; None takes those of the data, or numbers.
+      head: one of `edgefm.core.task_names.HEADS`.
       progress: receives what was assumed.
     Raises:
       ModelError: the outputs cannot be the classes of the data.
@@ -59,7 +65,9 @@ def infer_interface(
     """
     shape = model_file.input_shape(loaded)
     encoding = _encoding(file, loaded.keras, dataset, value_range, progress)
-    classes = _classes(model_file.output_shape(loaded), dataset)
+    end = model_file.head_of(loaded)
+    task = dataset.task if dataset is not None else task_without_data(end, labels=labels and len(labels), wanted=head)
+    classes = _classes(end.shape, task)
     if dataset is not None:
         known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)
         check_fit(dataset, input_shape=shape, value_range=encoding.value_range if known else None, classes=classes)
@@ -68,6 +76,7 @@ def infer_interface(
         encoding=encoding,
         classes=classes,
         labels=_labels(labels, dataset, classes, file, progress),
+        task=task,
     )
 
 
@@ -75,20 +84,16 @@ def _rescales(model: Any) -> bool:
     return model is not None and rescales_first(model)
 
 
-def _classes(shape: tuple[int, ...], dataset: Dataset | None) -> int | None:
-    """Return how many classes a first output of this shape tells apart, or None where it is no classifier."""
-    if dataset is not None and dataset.task != "classification":
+def _classes(shape: tuple[int, ...], task: str) -> int | None:
+    """Return how many classes or labels a first output of this shape has scores of; None where it has none."""
+    if task not in LABELLED:
         return None
     if len(shape) != 1:
-        if dataset is None:
-            return None
         raise ModelError(
             f"the first output has shape {shape}; for data with classes, shape [classes] is expected",
             hint="If these are not classes, give data whose task is regression or reconstruction.",
         )
-    if dataset is None and shape[0] == 1:
-        return None
-    return 2 if shape[0] == 1 else shape[0]
+    return 2 if shape[0] == 1 and task == "classification" else shape[0]
 
 
 def _encoding(

@@ -20,12 +20,14 @@ from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
 from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
+from edgefm.quantization.heads import Head, head_of
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
+from edgefm_converters.tflite.added_head import with_activation, with_operator
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -51,7 +53,7 @@ class Source:
       task: the data it is compressed for; None where none were given: then nothing can be trained or measured.
       compared: samples that calibrate, and on which outputs are compared; noise where no data were given.
       expected: the model's own outputs for them, float32 [n, ...] each.
-      softmax_added: the model gave logits, and a softmax was put behind them.
+      head: what the first output means, and what was put behind the given model.
       reading: how it reads pictures, and what was tried to find out; see `quantization.reading.interpretation`.
     """
 
@@ -66,7 +68,7 @@ class Source:
     task: Task | None
     compared: CalibrationSet
     expected: tuple[NDArray[np.float32], ...]
-    softmax_added: bool
+    head: Head
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -81,7 +83,10 @@ class Source:
             "file": self.file,
             "sha256": self.sha256,
             "value_range": list(self.encoding.value_range),
-            "softmax_added": self.softmax_added,
+            "softmax_added": self.head.added == "softmax",
+            "head": self.head.kind,
+            "head_added": self.head.added,
+            "task": self.head.task,
             "reading": dict(self.reading),
         }
 
@@ -97,6 +102,7 @@ class Origin:
       value_range: what it takes for pixels 0 to 255; None where it was not said.
       labels: class names; None where they were not said.
       calibration: .npz of samples, for a model without data.
+      head: that was asked for, see `edgefm.core.task_names.HEADS`.
     """
 
     name: str
@@ -105,6 +111,7 @@ class Origin:
     value_range: tuple[float, float] | None = None
     labels: tuple[str, ...] | None = None
     calibration: Path | None = None
+    head: str = "auto"
 
 
 def open_source(
@@ -167,10 +174,21 @@ def source_of(
         dataset=dataset,
         value_range=reading.value_range,
         labels=origin.labels,
+        head=origin.head,
         progress=progress,
     )
     compared = _compared(origin, interface, dataset, recipe)
-    model, expected, softmax_added = _probabilities(loaded, interface, compared, origin.file, progress)
+    given = _outputs(loaded, compared)
+    head = head_of(
+        model_file.head_of(loaded),
+        lambda: given[0],
+        task=interface.task,
+        wanted=origin.head,
+        file=origin.file,
+        progress=progress,
+    )
+    loaded, expected = _with_head(loaded, head, compared, given)
+    model = loaded.keras
     return Source(
         name=origin.name or (str(model.name) if model is not None else Path(origin.file).stem),
         file=origin.file,
@@ -180,10 +198,10 @@ def source_of(
         input_shape=interface.input_shape,
         encoding=interface.encoding,
         labels=interface.labels,
-        task=_task(dataset, interface.encoding, measure),
+        task=_task(dataset, interface.encoding, measure, head),
         compared=compared,
         expected=expected,
-        softmax_added=softmax_added,
+        head=head,
         reading=reading.facts,
     )
 
@@ -206,15 +224,21 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin, bool]:
         value_range=tuple(about["value_range"]) if about["value_range"] else None,
         labels=tuple(about["labels"]) if about["labels"] else None,
         calibration=calibration if calibration.is_file() else None,
+        head=about.get("head") or "auto",
     )
     return path, origin, bool(about["trust"])
 
 
-def _task(dataset: Dataset | None, encoding: Preprocessing, measure: Quality | None) -> Task | None:
+def _task(dataset: Dataset | None, encoding: Preprocessing, measure: Quality | None, head: Head) -> Task | None:
     if dataset is None:
         return None
     measure = measure or quality(DEFAULTS[dataset.task], task=dataset.task)
-    return Task(dataset=_with_real_targets(dataset, encoding), encoding=encoding, quality=measure)
+    return Task(
+        dataset=_with_real_targets(dataset, encoding),
+        encoding=encoding,
+        quality=measure.at(head.threshold),
+        head=head.kind,
+    )
 
 
 def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
@@ -239,31 +263,22 @@ def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, rec
     return noise(encoding, shape=interface.input_shape)
 
 
-def _probabilities(
-    loaded: Loaded, interface: Interface, compared: CalibrationSet, file: str, progress: Progress
-) -> tuple[Any, tuple[NDArray[np.float32], ...], bool]:
-    """Return the model, its outputs for the samples, and whether a softmax had to be added to give probabilities."""
-    model, expected = loaded.keras, _outputs(loaded.keras, loaded.float32, compared)
-    if interface.classes is None or (expected[0].min() >= 0 and expected[0].max() <= 1):
-        return model, expected, False
-    if model is None:
-        progress.note(f"outputs of {file} are outside 0 to 1, so they are not probabilities; they are left unchanged")
-        return model, expected, False
-    progress.note(f"outputs of {file} are outside 0 to 1: a softmax is added, so that they are probabilities")
-    model = _with_softmax(model)
-    return model, of_model(model, compared.inputs), True
+def _with_head(
+    loaded: Loaded, head: Head, compared: CalibrationSet, given: tuple[NDArray[np.float32], ...]
+) -> tuple[Loaded, tuple[NDArray[np.float32], ...]]:
+    """Return the model with what its head adds, and its outputs for the samples."""
+    if not head.added:
+        return loaded, given
+    if loaded.keras is not None:
+        loaded = replace(loaded, keras=with_activation(loaded.keras, head.added))
+    else:
+        assert loaded.float32 is not None, "a model is either Keras or TFLite"
+        loaded = replace(loaded, float32=with_operator(loaded.float32, head.added))
+    return loaded, _outputs(loaded, compared)
 
 
-def _with_softmax(model: Any) -> Any:
-    import keras
-
-    softmax = keras.layers.Softmax(name="edgefm_softmax")(model.outputs[0])
-    outputs = [softmax, *model.outputs[1:]]
-    return keras.Model(model.inputs, outputs if len(outputs) > 1 else softmax, name=model.name)
-
-
-def _outputs(model: Any, float32: bytes | None, compared: CalibrationSet) -> tuple[NDArray[np.float32], ...]:
-    if model is not None:
-        return of_model(model, compared.inputs)
-    assert float32 is not None, "a source is either a Keras model or a .tflite file"
-    return tflite_outputs(float32, compared.inputs)
+def _outputs(loaded: Loaded, compared: CalibrationSet) -> tuple[NDArray[np.float32], ...]:
+    if loaded.keras is not None:
+        return of_model(loaded.keras, compared.inputs)
+    assert loaded.float32 is not None, "a model is either Keras or TFLite"
+    return tflite_outputs(loaded.float32, compared.inputs)

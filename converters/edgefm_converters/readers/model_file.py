@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.core import artefacts
+from edgefm.data.head import ModelHead
 from edgefm.tflite import flatbuffer, tflite_file
 from edgefm_converters.tflite.float_file import float_file
 
@@ -23,10 +24,12 @@ class Loaded:
     Attributes:
       keras: keras.Model, in float32.
       float32: content of a .tflite file with float32 weights and ends.
+      loss: that the model was compiled with, and whether it takes logits; ('', False) where nothing says so.
     """
 
     keras: Any = None
     float32: bytes | None = None
+    loss: tuple[str, bool] = ("", False)
 
 
 def check_model(path: Path, *, trust: bool = False) -> None:
@@ -55,7 +58,8 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
 
         if not has_keras_model(path):
             return Loaded(float32=float32_tflite_of_saved_model(path, trust=trust))
-    return Loaded(keras=load_model(path, trust=trust))
+    model = load_model(path, trust=trust)
+    return Loaded(keras=model, loss=_loss(path, model))
 
 
 def input_shape(model: Loaded) -> tuple[int, ...]:
@@ -66,6 +70,21 @@ def input_shape(model: Loaded) -> tuple[int, ...]:
 def output_shape(model: Loaded) -> tuple[int, ...]:
     """Return the shape of the first output for one sample, without the batch."""
     return _end(model, "outputs")
+
+
+def head_of(model: Loaded) -> ModelHead:
+    """Return what the first output of a model is, as the model alone tells."""
+    name, from_logits = model.loss
+    if model.keras is not None:
+        from edgefm.keras_graph.output_activation import output_activation
+
+        activation = output_activation(model.keras.outputs[0])
+    else:
+        from edgefm.tflite.output_activation import output_activation as of_file
+
+        assert model.float32 is not None, "a model is either Keras or TFLite"
+        activation = of_file(model.float32)
+    return ModelHead(shape=output_shape(model), activation=activation, loss=name, from_logits=from_logits)
 
 
 def sha256(path: Path) -> str:
@@ -85,6 +104,15 @@ def content_sha256(model: Loaded) -> str:
     for weight in model.keras.get_weights():
         total.update(np.ascontiguousarray(weight).data)
     return total.hexdigest()
+
+
+def _loss(path: Path, model: Any) -> tuple[str, bool]:
+    from edgefm_converters.readers.saved_model import read_keras_metadata
+    from edgefm_converters.readers.stored_config import read_stored
+    from edgefm_converters.readers.stored_loss import stored_loss
+
+    stored = read_keras_metadata(path) if path.is_dir() else read_stored(path)
+    return stored_loss(stored.compiled, output=next(iter(getattr(model, "output_names", ())), ""))
 
 
 def _float_file(path: Path) -> bytes:

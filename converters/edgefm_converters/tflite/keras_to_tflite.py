@@ -10,6 +10,7 @@ from typing import Any
 from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.added_head import PREFIX
 from edgefm_converters.tflite.single_input import check_single_input
 
 SIGNATURE = "serving_default"
@@ -57,7 +58,7 @@ def output_names(model: Any) -> tuple[str, ...]:
     if len(layers) == 1 and len(model.outputs[0].shape) == 2 and _gives_probabilities(layers[0]):
         return (OUTPUT,)
     names: list[str] = []
-    for layer in layers:
+    for layer in [_named_by(layer) for layer in layers]:
         name, number = layer.name, 1
         while name in (*names, INPUT):
             name, number = f"{layer.name}_{number}", number + 1
@@ -142,6 +143,13 @@ def in_order(content: bytes, names: Sequence[str]) -> bytes:
     graph.outputs = wanted
     signature.outputs = [by_name[name] for name in names]
     return flatbuffer.write(model)
+
+
+def _named_by(layer: Any) -> Any:
+    """Return the layer that an output is named by: the one before an activation that edgefm added."""
+    if layer.name.startswith(PREFIX) and layer._inbound_nodes:
+        return layer._inbound_nodes[0].input_tensors[0]._keras_history.operation
+    return layer
 
 
 def _gives_probabilities(layer: Any) -> bool:

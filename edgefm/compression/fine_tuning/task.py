@@ -24,11 +24,14 @@ class Task:
       dataset: its images are uint8 pixels, which `encoding` turns into inputs, or float32 inputs already.
       encoding: how pixels become the model's inputs.
       quality: what `accuracy` means here.
+      head: what the model's first output means: 'softmax', 'sigmoid', 'logits' or 'values'; '' leaves it to the
+        model's last layer.
     """
 
     dataset: Dataset
     encoding: Preprocessing
     quality: Quality
+    head: str = ""
 
     def inputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Return images as the model's inputs, float32 of the same shape."""

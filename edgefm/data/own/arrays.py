@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.task_names import TASKS
 from edgefm.data import checks
-from edgefm.data.dataset import TASKS, Dataset, Split, content_sha256, shared_images
+from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
 from edgefm.data.head import ModelHead
 from edgefm.data.own.tasks import one_hot, task_of
 from edgefm.data.sampling import shares_split
@@ -107,7 +108,7 @@ def dataset_of(
       name: of the data set.
       input_shape: of one sample, as the model takes it; a missing last axis of length 1 is added. None takes the
         samples as they are.
-      task: one of `edgefm.data.dataset.TASKS`; None tells it from the targets, see `edgefm.data.own.tasks`.
+      task: one of `edgefm.core.task_names.TASKS`; None tells it from the targets, see `edgefm.data.own.tasks`.
       labels: class names; None takes those of the source, or numbers the classes.
       seed: of the cut.
       head: of the model that the data are for; None where it is not known.
@@ -130,9 +131,7 @@ def dataset_of(
         if y is not None:
             checks.check_lengths(x, y, where=where)
         raw[split] = y
-    task = task_of(
-        raw, task, source=source, head=head, named=bool(labels or arrays.labels), progress=progress
-    )
+    task = task_of(raw, task, source=source, head=head, named=bool(labels or arrays.labels), progress=progress)
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
