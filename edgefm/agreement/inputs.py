@@ -14,6 +14,7 @@ from edgefm.benchmarking import feeding
 from edgefm.core import artefacts
 from edgefm.core.errors import DataError, ModelError
 from edgefm.data.dataset import Dataset, reordered
+from edgefm.data.quality import THRESHOLD
 from edgefm.tflite import contract as contracts
 
 # What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
@@ -34,6 +35,7 @@ class MatrixInputs:
       available: samples that the data set has; None for random inputs.
       reason: why the inputs are random; None where they are data.
       seed: that drew the samples or the numbers.
+      threshold: a single score above it means yes.
       sha256: of the values.
     """
 
@@ -45,6 +47,7 @@ class MatrixInputs:
     available: int | None
     reason: str | None
     seed: int
+    threshold: float = THRESHOLD
 
     def __len__(self) -> int:
         return len(self.values)
@@ -56,7 +59,7 @@ class MatrixInputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return how the inputs came about as a JSON object, without their values."""
-        facts = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
+        facts = {name: value for name, value in asdict(self).items() if name not in ("values", "labels", "threshold")}
         return {**facts, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
 
 
@@ -94,7 +97,8 @@ def from_data(
         model,
         source=ends.source,
         sinks=ends.sinks,
-        labels=dataset.labels if dataset.task == "classification" else (),
+        labels=dataset.labels,
+        task=dataset.task,
         pixels=pictures.dtype == np.uint8,
         mean=mean,
         std=std,
@@ -115,6 +119,7 @@ def from_data(
         available=len(pictures),
         reason=None,
         seed=seed,
+        threshold=0.0 if contract.head == "logits" else THRESHOLD,
     )
 
 

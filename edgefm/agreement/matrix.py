@@ -208,10 +208,10 @@ def _quality(
         return None
     real = tuple(dequantize(output, sink) for output, sink in zip(outputs, ends.sinks, strict=True))
     if quality.name == "accuracy":
-        hits = int((predicted_classes(real) == inputs.labels).sum())
+        hits = int((predicted_classes(real, threshold=inputs.threshold) == inputs.labels).sum())
         return quality_json(quality, statistics.proportion(hits, len(inputs)), n=len(inputs), reason=None)
     try:
-        result = score(quality, real, inputs.labels)
+        result = score(quality.at(inputs.threshold), real, inputs.labels)
     except EdgefmError as error:
         return quality_json(quality, None, n=len(inputs), reason=error.message)
     estimate = result.estimate

@@ -80,6 +80,7 @@ def _agree_on_feeding(model: MeasuredModel, dataset: Dataset, *, mean: float | N
         source=model.input,
         sinks=model.outputs,
         labels=dataset.labels,
+        task=dataset.task,
         pixels=dataset.test.images.dtype == np.uint8,
         mean=mean,
         std=std,

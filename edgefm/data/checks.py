@@ -68,9 +68,10 @@ def check_fit(
     if dataset.task in LABELLED and classes is not None:
         wanted = 2 if classes == 1 and dataset.task == "classification" else classes
         if len(dataset.labels) != wanted:
+            numbers = " A model whose one output is a number needs the task 'regression'." if wanted <= 2 else ""
             raise DataError(
                 f"{dataset.name} has {len(dataset.labels)} classes ({_few(dataset.labels)}), the model has {wanted}",
-                hint="Give data with exactly the classes of the model, in the order of its outputs.",
+                hint=f"Give data with exactly the classes of the model, in the order of its outputs.{numbers}",
             )
 
 

@@ -1,4 +1,4 @@
-"""What a model's first output is as the model alone tells: its shape, its last activation, the loss it was compiled with.
+"""What a model's first output is, as the model alone tells: its shape, last activation and compiled loss.
 
 Together with the labels it says what the task is (`edgefm.data.own.tasks`), and what has to be added so that the
 answers are probabilities (`edgefm.quantization.heads`).

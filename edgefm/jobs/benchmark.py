@@ -146,7 +146,7 @@ def benchmark(
       RecipeError: an unknown target or runtime, or a value out of range.
       DataError: the data cannot be read.
     """
-    from edgefm.benchmarking.step import benchmark_files, sample_shape
+    from edgefm.benchmarking.step import benchmark_files, sample_shape, sample_task
 
     files = model_files(models)
     chosen = benchmark_protocol(
@@ -160,8 +160,10 @@ def benchmark(
     )
     folder, scratch = scratch_folder() if out is None else (as_path(out, "out"), None)
     with shown(progress) as receiver:
-        shape = sample_shape([path_of(file) for file in files]) if data is not None else None
-        dataset, measure = dataset_and_quality(data, quality=quality, input_shape=shape, progress=receiver)
+        paths = [path_of(file) for file in files] if data is not None else []
+        dataset, measure = dataset_and_quality(
+            data, quality=quality, input_shape=sample_shape(paths), task=sample_task(paths), progress=receiver
+        )
         benchmark_files(
             files,
             protocol=chosen,

@@ -148,13 +148,15 @@ def measured_now(
     progress: Progress,
 ) -> Iterator[Subject]:
     """Give the record of model files that are measured now; see `edgefm.benchmark` for the arguments."""
-    from edgefm.benchmarking.step import sample_shape
+    from edgefm.benchmarking.step import sample_shape, sample_task
     from edgefm.comparison.measuring import measured
     from edgefm.jobs.benchmark import model_files, path_of
 
     files = model_files(models)
-    shape = sample_shape([path_of(file) for file in files]) if data is not None else None
-    dataset, measure = dataset_and_quality(data, quality=quality, input_shape=shape, progress=progress)
+    paths = [path_of(file) for file in files] if data is not None else []
+    dataset, measure = dataset_and_quality(
+        data, quality=quality, input_shape=sample_shape(paths), task=sample_task(paths), progress=progress
+    )
     with measured(
         files,
         protocol=benchmark_protocol(protocol),

@@ -23,6 +23,7 @@ from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 
 DEFAULT_VARIANT = "int8_w8a8"
+_TOP = 3
 SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
 
 
@@ -94,16 +95,16 @@ def predict(
     pictures: PathLike | Sequence[PathLike],
     *,
     model: PathLike | TfliteFile | None = None,
-    top: int = 3,
+    top: int | None = None,
     invert: Invert = "auto",
 ) -> Predictions:
-    """Return the most probable classes of each picture, in the order given.
+    """Return the most probable classes of each picture, in the order given; of several labels each has its own.
 
     Args:
       pictures: one file or several; see `edgefm.data.picture_file.read_picture` for how they are read.
       model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default int8_w8a8 of
         the latest run, else the shipped model.
-      top: number of classes a picture, 1 to the number of labels.
+      top: number of classes a picture, 1 to the number of labels; by default three, or all where there are fewer.
       invert: 'yes', 'no', or 'auto': for a model with Fashion-MNIST's labels, invert pictures on a light
         background, since it was trained on bright things on black; for another model, none.
     Raises:
@@ -119,6 +120,8 @@ def predict(
     check_number(top, "top", int)
 
     contract = _contract(model)
+    if top is None:
+        top = min(_TOP, len(contract.labels))
     if not 1 <= top <= len(contract.labels):
         most = len(contract.labels)
         raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
@@ -130,8 +133,8 @@ def predict(
     with runtime("litert").load(model) as session:
         for path, picture in zip(paths, read, strict=True):
             output = session.run(contract.encode(picture.pixels[np.newaxis]))
-            probabilities: NDArray[np.float32] = contract.decode(output).reshape(-1)
-            if probabilities.size == 1:  # that of the second of two classes
+            probabilities: NDArray[np.float32] = contract.probabilities(contract.decode(output).reshape(1, -1))[0]
+            if probabilities.size == 1 and len(contract.labels) == 2:  # that of the second of two classes
                 probabilities = np.array([1 - probabilities[0], probabilities[0]], np.float32)
             best = np.argsort(-probabilities, kind="stable")[:top]
             scores = tuple(

@@ -114,7 +114,7 @@ def _import(
             shutil.copyfile(calibration_data, folder / CALIBRATION_FILE)
         artefacts.write_json(folder / data_source.FILE_NAME, about)
         progress.note(f"loading {model.name}")
-        loaded = load(copy, trust=about["trust"])
+        loaded = load(model, trust=about["trust"])  # messages name the user's file, not the copy
         run.finish(
             folder,
             key=key,

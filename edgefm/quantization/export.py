@@ -262,6 +262,8 @@ class _Writer:
             shape=source.input_shape,
             encoding=encoding,
             labels=source.labels,
+            task=source.head.task,
+            head=source.head.kind,
         )
 
     def _folder(

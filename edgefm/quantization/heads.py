@@ -155,7 +155,7 @@ def _as_wanted(model: ModelHead, *, task: str, wanted: str, file: str, progress:
     given = model.activation
     if wanted == "softmax" and task == "multilabel":
         raise ModelError(
-            "the head 'softmax' was asked for, and the data have several labels a sample, which do not exclude each other",
+            "the head 'softmax' was asked for, and the data have several labels a sample",
             hint="Take the head 'sigmoid', or give the task 'classification'.",
         )
     if wanted == given:

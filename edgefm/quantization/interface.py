@@ -66,7 +66,8 @@ def infer_interface(
     shape = model_file.input_shape(loaded)
     encoding = _encoding(file, loaded.keras, dataset, value_range, progress)
     end = model_file.head_of(loaded)
-    task = dataset.task if dataset is not None else task_without_data(end, labels=labels and len(labels), wanted=head)
+    names = len(labels) if labels else None
+    task = dataset.task if dataset is not None else task_without_data(end, labels=names, wanted=head)
     classes = _classes(end.shape, task)
     if dataset is not None:
         known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)

@@ -14,7 +14,7 @@ from edgefm.core import artefacts
 from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing
-from edgefm.data.quality import predicted_classes
+from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
 from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
@@ -27,6 +27,7 @@ from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 MODEL_FILE = "model.tflite"
 _PROBABILITIES = (0.0, 1.0)
+_LARGEST = float(np.finfo(np.float32).max)
 _DTYPES = ("float32", "uint8", "int8")
 
 
@@ -39,6 +40,8 @@ class Card:
       shape: of one sample; (height, width, channels) of a picture.
       encoding: how pixels become inputs.
       labels: class names in the order of the first output; () where it is no class.
+      task: of the model, '' where it is not known.
+      head: what the first output holds, see `edgefm.tflite.contract.Contract`.
       license: of the model, '' where it is not known.
     """
 
@@ -46,6 +49,8 @@ class Card:
     shape: tuple[int, ...]
     encoding: Preprocessing
     labels: tuple[str, ...]
+    task: str = ""
+    head: str = ""
     license: str = ""
 
 
@@ -59,6 +64,10 @@ def described(content: bytes, variant: Variant, card: Card) -> bytes:
         return content
     height, width, channels = card.shape
     low, high = card.encoding.value_range
+    logits = card.head == "logits"
+    what = "label" if card.task == "multilabel" else "class"
+    name = "logits" if logits else OUTPUT
+    least, greatest = (-_LARGEST, _LARGEST) if logits else _PROBABILITIES
     metadata = Metadata(
         name=f"{card.name} {variant.name}",
         description=f"Image classifier, {len(card.labels)} classes; {variant.description}.",
@@ -71,10 +80,15 @@ def described(content: bytes, variant: Variant, card: Card) -> bytes:
         channels=channels,
         mean=card.encoding.mean,
         std=card.encoding.std,
-        output=TensorNote(name=OUTPUT, description="One probability a class.", minimum=0.0, maximum=1.0),
+        output=TensorNote(
+            name=name,
+            description=f"One {'logit' if logits else 'probability'} a {what}.",
+            minimum=least,
+            maximum=greatest,
+        ),
         labels=card.labels,
     )
-    return with_metadata(with_names(content, input_name=INPUT, output_name=OUTPUT), metadata)
+    return with_metadata(with_names(content, input_name=INPUT, output_name=name), metadata)
 
 
 def write_model_folder(
@@ -106,7 +120,8 @@ def write_model_folder(
     shapes = [(1, *output.shape[1:]) for output in expected]
     if len(sinks) != len(shapes):
         raise ModelError(f"the written file has {len(sinks)} outputs; the model has {len(shapes)}")
-    ranges = [_range(output, classes=bool(card.labels) and place == 0) for place, output in enumerate(expected)]
+    scores = bool(card.labels) and card.head != "logits"
+    ranges = [_range(output, probabilities=scores and place == 0) for place, output in enumerate(expected)]
     agreed = Contract(
         name=card.name,
         variant=variant,
@@ -119,18 +134,19 @@ def write_model_folder(
         std=card.encoding.std,
         labels=card.labels,
         made_by=made_by,
+        task=card.task,
+        head=card.head,
     )
     try:
         outputs = tflite_outputs(content, inputs)
     except ModelError as error:
         raise ModelError(f"variant '{variant}': {error.message}", hint=error.hint) from error
-    same = (predicted_classes(outputs) == predicted_classes(tuple(expected))).mean() if card.labels else None
     parity = {
         "images": len(inputs),
         "max_abs_difference": max(
             float(np.abs(answer - wanted).max()) for answer, wanted in zip(outputs, expected, strict=True)
         ),
-        "same_top1": None if same is None else round(float(same), 4),
+        **_same(card, outputs, tuple(expected)),
     }
     agreed = replace(agreed, made_by={**made_by, "parity": parity})
     if card.labels:
@@ -139,9 +155,21 @@ def write_model_folder(
     return agreed
 
 
-def _range(output: NDArray[np.float32], *, classes: bool) -> tuple[float, float]:
+def _same(card: Card, outputs: Outputs, expected: Outputs) -> dict[str, float | None]:
+    """Return the share of samples of which both say the same class, or the same labels."""
+    threshold = 0.0 if card.head == "logits" else THRESHOLD
+    if card.task == "multilabel":
+        equal = ((outputs[0] > threshold) == (expected[0] > threshold)).all(axis=-1)
+        return {"same_top1": None, "same_labels": round(float(equal.mean()), 4)}
+    if not card.labels:
+        return {"same_top1": None}
+    chosen, wanted = (predicted_classes(answers, threshold=threshold) for answers in (outputs, expected))
+    return {"same_top1": round(float((chosen == wanted).mean()), 4)}
+
+
+def _range(output: NDArray[np.float32], *, probabilities: bool) -> tuple[float, float]:
     """Return the least and greatest real value of an output; of no classes, what the samples gave."""
-    return _PROBABILITIES if classes else (float(output.min()), float(output.max()))
+    return _PROBABILITIES if probabilities else (float(output.min()), float(output.max()))
 
 
 def _tensor(details: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:

@@ -67,6 +67,9 @@ class Contract:
       std: see `mean`.
       labels: class names in the order of the first output; () where it holds no classes.
       made_by: versions, recipe, source, calibration, folding and parity, as JSON.
+      task: 'classification', 'multilabel' (each label is there or not), or another one; '' where it is not known.
+      head: what the first output holds: 'softmax' or 'sigmoid' (probabilities), 'logits' (scores before either),
+        'values' (no scores of labels); '' where it is not known: then scores of labels are probabilities.
     """
 
     name: str
@@ -80,6 +83,8 @@ class Contract:
     std: float
     labels: tuple[str, ...]
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    head: str = ""
 
     @property
     def output(self) -> Tensor:
@@ -123,6 +128,21 @@ class Contract:
         """Return values of the first output as real numbers, float32 of the same shape."""
         return dequantize(output, self.output)
 
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return decoded scores of labels, float32 [n, units], as probabilities of the same shape.
+
+        Logits go through a softmax, or, where each score stands for itself, through a sigmoid; other scores are
+        probabilities already.
+        """
+        if self.head != "logits":
+            return scores
+        exact = scores.astype(np.float64)
+        if self.task == "multilabel" or scores.shape[-1] == 1:
+            return (1 / (1 + np.exp(-np.clip(exact, -700, 700)))).astype(np.float32)
+        powers = np.exp(exact - exact.max(axis=-1, keepdims=True))
+        whole: NDArray[np.float32] = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return whole
+
     def input_formula(self) -> str:
         """Return how a pixel becomes an input value, in words a programmer can type."""
         if self._takes_raw_pixels():
@@ -136,7 +156,9 @@ class Contract:
 
     def output_formula(self, place: int = 0) -> str:
         """Return how a value of an output becomes a probability, or what else it means."""
-        word = "probability" if self.labels and place == 0 else "value"
+        word = "value"
+        if self.labels and place == 0:
+            word = "logit" if self.head == "logits" else "probability"
         tensor = self.outputs[place]
         if tensor.scale is None:
             return f"{word} = y"
@@ -190,6 +212,8 @@ class Contract:
             std=value["preprocessing"]["std"],
             labels=tuple(str(label) for label in value["labels"]),
             made_by=value["made_by"],
+            task=value.get("task", ""),
+            head=value.get("head", ""),
         )
 
     def write(self, folder: Path) -> Path:

@@ -148,6 +148,7 @@ def quantization_aware_train(
         places=layers,
         ranges=ranges,
         classes=task.dataset.task == "classification",
+        threshold=0.0 if task.head == "logits" else 0.5,
         label="compare with the file",
         progress=progress,
     )

@@ -203,7 +203,9 @@ def _without_predictions(record: Mapping[str, Any]) -> str:
     if dataset is None:
         return "there were no labelled data"
     task = dataset.get("task", "classification")
-    return "the benchmark kept no predictions" if task == "classification" else f"the task is a {task}"
+    if task == "classification":
+        return "the benchmark kept no predictions"
+    return "the samples have several labels" if task == "multilabel" else f"the task is a {task}"
 
 
 def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:
