@@ -203,7 +203,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"x": GOOD_X, "y": GOOD_Y - 1}, "negative class -1"),
     "empty-class": ({"x": GOOD_X, "y": 2 * GOOD_Y}, "1 of 3 classes of data.npz have no training sample: 1"),
     "from-one": ({"x": GOOD_X, "y": 1 + GOOD_Y}, "have no training sample: 0"),
-    "several-classes": ({"x": GOOD_X, "y": np.ones((20, 3), np.int64)}, "have shape (20, 3)"),
+    "several-classes": ({"x": GOOD_X, "y": np.full((20, 3), 2)}, "have shape (20, 3)"),
     "mixed-types": (
         {"x_train": GOOD_X, "y_train": GOOD_Y, "x_test": GOOD_X / 255, "y_test": GOOD_Y},
         "float32, the training samples uint8",
