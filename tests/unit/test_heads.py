@@ -88,7 +88,11 @@ def test_what_was_said_is_the_task_and_a_doubtful_one_is_noted() -> None:
         pytest.param(head(4, "softmax"), "classification", "softmax", "", id="softmax"),
         pytest.param(head(4, "sigmoid"), "classification", "sigmoid", "", id="one against the rest"),
         pytest.param(
-            head(4, loss="binary_crossentropy", logits=True), "classification", "sigmoid", "sigmoid", id="the same, logits"
+            head(4, loss="binary_crossentropy", logits=True),
+            "classification",
+            "sigmoid",
+            "sigmoid",
+            id="same, logits",
         ),
         pytest.param(FOUR, "multilabel", "sigmoid", "sigmoid", id="several labels, logits"),
         pytest.param(head(4, "sigmoid"), "multilabel", "sigmoid", "", id="several labels"),
