@@ -239,8 +239,8 @@ _MSE = {"mse": Measure(_squared_errors, higher_is_better=False)}
 MEASURES: Mapping[str, Mapping[str, Measure]] = {
     "classification": {"accuracy": Measure(_hits), "top5": Measure(_hits_in_top), "auc": Measure(_shares_of_auc)},
     "multilabel": {
-        "map": Measure(label_scores.mean_average_precision, of_samples=False),
         "f1": Measure(label_scores.macro_f1, of_samples=False),
+        "map": Measure(label_scores.mean_average_precision, of_samples=False),
         "f1_micro": Measure(label_scores.micro_f1, of_samples=False),
         "label_accuracy": Measure(label_scores.shares_of_right_labels),
         "auc": Measure(label_scores.shares_of_auc),

@@ -239,6 +239,7 @@ class _Writer:
             activation_bytes=inside.largest_activation_bytes,
             max_abs_difference=parity["max_abs_difference"],
             same_top1=parity["same_top1"],
+            same_labels=parity.get("same_labels"),
             passes=passes,
             promises=self._promises(path, variant, made.links),
             validation=self._validation(answers, variant, baseline),
@@ -253,6 +254,8 @@ class _Writer:
             self.given,
             classes=bool(self.source.labels),
             trained=bool(variant.passes),
+            several=self.source.head.task == "multilabel",
+            threshold=self.source.head.threshold,
         )
 
     def _card(self, encoding: Preprocessing) -> Card:

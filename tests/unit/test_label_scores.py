@@ -106,4 +106,4 @@ def test_scores_that_do_not_fit_the_labels_are_said() -> None:
     with pytest.raises(RecipeError, match="does not fit the task 'classification'") as caught:
         quality("map", task="classification")
     assert caught.value.hint == "Allowed: accuracy, top5, auc, or module:function."
-    assert DEFAULTS["multilabel"] == "map"
+    assert DEFAULTS["multilabel"] == "f1"
