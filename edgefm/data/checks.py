@@ -75,6 +75,16 @@ def check_fit(
             )
 
 
+def check_has_classes(dataset: Dataset) -> None:
+    """Raise a DataError unless each sample has one class, as a model of the zoo learns them."""
+    if dataset.task != "classification":
+        raise DataError(
+            f"the task of {dataset.name} is {dataset.task}; the models of the zoo learn one class a sample",
+            hint="Give whole numbers or names as labels; train other models with Keras, and give the file to: "
+            "edgefm quantize MODEL --data DATA",
+        )
+
+
 def check_inputs(x: NDArray[Any], *, where: str) -> None:
     """Raise a DataError unless inputs are some samples of uint8 pixels or finite floats."""
     if x.dtype.kind != "f" and x.dtype != np.uint8:

@@ -89,11 +89,11 @@ def two_outputs() -> Any:
 
 def tflite_of(model: Any) -> bytes:
     """Return what the stock converter makes of a model, with a batch of 1."""
+    import keras
     import tensorflow as tf
 
-    spec = tf.TensorSpec((1, 6), tf.float32)
-    function = tf.function(lambda x: model(x), input_signature=[spec]).get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], model).convert())
+    one = keras.Input(batch_shape=(1, 6))
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(one, model(one))).convert())
 
 
 def npz(folder: Path, labels: np.ndarray) -> Path:

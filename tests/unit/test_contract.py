@@ -41,6 +41,28 @@ def test_contract_of_version_1_is_still_read() -> None:
     assert Contract.from_json(value) == a_contract(outputs=(FLOAT,), labels=("a", "b"))
 
 
+def test_contract_without_task_and_head_is_still_read_and_its_scores_are_probabilities() -> None:
+    value = a_contract(outputs=(FLOAT,), labels=("a", "b"), task="multilabel", head="logits").to_json()
+    assert (value["task"], value["head"]) == ("multilabel", "logits")
+    del value["task"], value["head"]
+    former = Contract.from_json(value)
+    assert (former.task, former.head) == ("", "")
+    scores = np.array([[0.2, 3.0]], np.float32)
+    np.testing.assert_array_equal(former.probabilities(scores), scores)
+
+
+def test_logits_become_probabilities_by_the_task() -> None:
+    scores = np.array([[1.0, -2.0], [900.0, -900.0]], np.float32)
+    classes = a_contract(outputs=(FLOAT,), labels=("a", "b"), task="classification", head="logits")
+    several = a_contract(outputs=(FLOAT,), labels=("a", "b"), task="multilabel", head="logits")
+    first = np.exp([1.0, -2.0]) / np.exp([1.0, -2.0]).sum()
+    np.testing.assert_allclose(classes.probabilities(scores), [first, [1, 0]], atol=1e-6)
+    np.testing.assert_allclose(several.probabilities(scores), [1 / (1 + np.exp([-1.0, 2.0])), [1, 0]], atol=1e-6)
+    assert classes.output_formula() == "logit = y" and a_contract(outputs=(FLOAT,), labels=("a",)).output_formula() == (
+        "probability = y"
+    )
+
+
 def test_shipped_contract_of_version_1_is_still_read() -> None:
     path = Path(__file__).parents[2] / "android_demo_assets" / "contract.json"
     assert len(Contract.from_json(json.loads(path.read_text())).labels) == 10
