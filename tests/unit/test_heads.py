@@ -57,6 +57,9 @@ class Notes:
         pytest.param(HOT, head(3, loss="mean_squared_error"), "regression", id="several ones a row, mse"),
         pytest.param(HOT, head(3, "sigmoid", "mean_squared_error"), "multilabel", id="sigmoids trained by mse"),
         pytest.param(HOT * 0.5, head(3, "sigmoid"), "regression", id="rows of other numbers"),
+        pytest.param(2 * TWO - 1, head(1, loss="hinge"), "classification", id="-1 and 1, hinge"),
+        pytest.param(2.0 * TWO - 1, head(1, "other"), "classification", id="-1.0 and 1.0 for a tanh"),
+        pytest.param(2 * TWO - 1, head(1, loss="mean_squared_error"), "regression", id="-1 and 1, mse"),
         pytest.param(np.array(["no", "yes"] * 5), head(1), "classification", id="names"),
     ],
 )

@@ -130,6 +130,8 @@ def test_grey_pictures_gain_a_channel(tmp_path: Path) -> None:
         pytest.param(np.eye(2)[[1, 0] * 10], ("0", "1"), id="one-hot"),
         pytest.param(np.array([[1], [0]] * 10, np.uint8), ("0", "1"), id="column"),
         pytest.param(np.array([True, False] * 10), ("0", "1"), id="bool"),
+        pytest.param(np.array([1, -1] * 10), ("0", "1"), id="signs"),
+        pytest.param(np.array([1.0, 0.0] * 10), ("0", "1"), id="floats of 0 and 1"),
     ],
 )
 def test_labels_of_each_kind_become_classes(tmp_path: Path, y: NDArray[Any], labels: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from edgefm.core.task_names import TASKS
 from edgefm.data import checks
 from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
 from edgefm.data.head import ModelHead
-from edgefm.data.own.tasks import one_hot, task_of
+from edgefm.data.own.tasks import one_hot, signs, task_of
 from edgefm.data.sampling import shares_split
 
 SPLITS = ("train", "validation", "test")
@@ -231,7 +231,7 @@ def _classes(y: NDArray[Any], labels: tuple[str, ...] | None, *, where: str) -> 
     if one_hot(y):
         hot: NDArray[np.int64] = y.argmax(axis=1).astype(np.int64)
         return hot
-    return checks.whole_numbers(y, where=where)
+    return checks.whole_numbers((y + 1) / 2 if signs(y) else y, where=where)
 
 
 def _text(value: Any) -> str:

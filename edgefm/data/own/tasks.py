@@ -27,9 +27,9 @@ def task_of(
     """Return what the labels are for.
 
     Whole numbers, names and one-hot rows are classes; rows of 0 and 1 with another number of ones are several labels
-    a sample; other floats are targets of a regression. Where the model's head is known, whole numbers that one linear
-    unit answers are targets of a regression if they are not 0 and 1, or if its loss compares numbers; floats that
-    are whole numbers are classes if the head has classes.
+    a sample; -1 and 1 are two classes; other floats are targets of a regression. Where the model's head is known,
+    whole numbers that one linear unit answers are targets of a regression if they are not 0 and 1, or if its loss
+    compares numbers; floats that are whole numbers are classes if the head has several outputs.
 
     Args:
       labels: of each split, as they were read.
@@ -63,6 +63,9 @@ def task_of(
             return _regression(source, f"the model was compiled with {head.loss}", progress)
         progress.note(f"the labels of {source} are rows of 0 and 1 with several ones: used as several labels a sample")
         return "multilabel"
+    if signs(np.concatenate([y.reshape(-1) for y in known])) and not (head is not None and _of_numbers(head)):
+        progress.note(f"the labels of {source} are -1 and 1: used as the first and the second of two classes")
+        return "classification"
     if all(_whole(y) for y in known):
         return _of_whole_numbers(known, head, named=named, source=source, progress=progress)
     progress.note(f"the labels of {source} are {known[0].dtype} numbers: used as targets of a regression")
@@ -72,6 +75,14 @@ def task_of(
 def one_hot(y: NDArray[Any]) -> bool:
     """Return whether each row of [n, classes >= 2] holds a single 1 and zeros."""
     return multi_hot(y) and bool((y.sum(axis=1) == 1).all())
+
+
+def signs(y: NDArray[Any]) -> bool:
+    """Return whether labels are -1 and 1, one a sample, and -1 occurs."""
+    flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if flat.ndim != 1 or flat.dtype.kind not in "if":
+        return False
+    return bool((np.abs(flat) == 1).all() and (flat == -1).any())
 
 
 def multi_hot(y: NDArray[Any]) -> bool:
