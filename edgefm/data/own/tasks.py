@@ -63,8 +63,13 @@ def task_of(
             return _regression(source, f"the model was compiled with {head.loss}", progress)
         progress.note(f"the labels of {source} are rows of 0 and 1 with several ones: used as several labels a sample")
         return "multilabel"
-    if signs(np.concatenate([y.reshape(-1) for y in known])) and not (head is not None and _of_numbers(head)):
-        progress.note(f"the labels of {source} are -1 and 1: used as the first and the second of two classes")
+    single = all(y.size == len(y) for y in known)
+    if (
+        single
+        and signs(np.concatenate([y.reshape(-1) for y in known]))
+        and not (head is not None and _of_numbers(head))
+    ):
+        progress.note(f"the labels of {source} are -1 and 1: used as two classes")
         return "classification"
     if all(_whole(y) for y in known):
         return _of_whole_numbers(known, head, named=named, source=source, progress=progress)
