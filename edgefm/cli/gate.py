@@ -112,4 +112,6 @@ def show(result: GateResult) -> None:
             click.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
     for note in result.notes:
         click.echo(f"note: {note}")
+    if result.verdict is not None:
+        click.echo(f"verdict: {result.verdict.headline}")
     click.secho(gate_result.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)

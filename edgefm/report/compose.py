@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.report.content import promises
 from edgefm.report.content.facts import Facts
 from edgefm.report.content.inputs import ReportInputs
@@ -76,7 +77,9 @@ class ReportContent:
 
 def compose(inputs: ReportInputs) -> ReportContent:
     """Return the content of a report: figures derived, pictures drawn, images chosen."""
-    measured = facts(inputs.record) if inputs.record is not None else None
+    measured: Facts | None = None
+    if inputs.record is not None:
+        measured = facts(inputs.record, verdict_of(inputs.record, path=inputs.record_path))
     drawn: dict[str, ReportPicture] = pictures.benchmark_pictures(measured) if measured else {}
     flips, mistakes = galleries(inputs, measured) if measured else ([], None)
     steps = waterfall(inputs, measured)

@@ -242,13 +242,23 @@ class _Pool:
         return values
 
 
+def tango_variance(second: float, first: float, difference: float) -> float:
+    """Return the variance of a paired difference of shares, were a supposed difference the true one.
+
+    Args:
+      second: share of pairs in which the second alone is a hit.
+      first: share of pairs in which the first alone is a hit.
+      difference: supposed, second - first.
+    """
+    b = -second - first + (2 - second + first) * difference
+    c = -first * difference * (1 - difference)
+    share = (math.sqrt(max(0.0, b * b - 8 * c)) - b) / 4
+    return 2 * share + difference * (1 - difference)
+
+
 def _tango_score(second: int, first: int, total: int, difference: float) -> float:
     """Return Tango's score for a supposed difference, standard normal where that is the true one."""
-    a = 2 * total
-    b = -second - first + (2 * total - second + first) * difference
-    c = -first * difference * (1 - difference)
-    share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
-    variance = total * (2 * share + difference * (1 - difference))
+    variance = total * tango_variance(second / total, first / total, difference)
     distance = second - first - total * difference
     if variance <= 0:
         return 0.0 if distance == 0 else math.copysign(math.inf, distance)

@@ -22,6 +22,7 @@ from PIL import Image
 
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_cli
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.core.errors import RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.source import DataSource
@@ -294,7 +295,7 @@ def test_galleries_are_left_out_with_the_reason_when_the_images_are_others(
     assert held.images is None
     assert [one.why for one in held.missing] == ["the Fashion-MNIST found here is not the one that was measured on"]
     assert held.record is not None
-    assert compose.galleries(held, facts(held.record)) == ([], None)
+    assert compose.galleries(held, facts(held.record, verdict_of(held.record))) == ([], None)
 
 
 def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
@@ -314,7 +315,7 @@ def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
 def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
     held = inputs.read(run)
     assert held.truth is not None and held.images is not None and held.record is not None
-    found = facts(held.record)
+    found = facts(held.record, verdict_of(held.record))
     flips, mistakes = compose.galleries(held, found)
     assert mistakes is not None and found.chosen is not None
     confidences = [tile.answers[-1].confidence for tile in mistakes.tiles]

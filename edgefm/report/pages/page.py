@@ -72,6 +72,8 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
         "table_notes": findings.table_notes(facts),
         "basis": findings.basis(facts),
         "advice": findings.advice(facts),
+        "comparison": _asides(findings.comparison(facts)),
+        "unfit": findings.unfit(facts),
         "warnings": findings.warnings(facts),
         "heads": tables.headers(facts),
         "rows": [(model, tables.row(facts, model)) for model in facts.models],

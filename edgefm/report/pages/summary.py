@@ -35,6 +35,8 @@ def summary(content: ReportContent) -> dict[str, Any]:
         return value
     return value | {
         "finding": findings.headline(facts),
+        "verdict": facts.verdict.to_json(),
+        "comparison": findings.comparison(facts),
         "warnings": findings.warnings(facts),
         "advice": [asdict(advice) for advice in findings.advice(facts)],
         "created": facts.created,
