@@ -84,7 +84,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
     flips, mistakes = galleries(inputs, measured) if measured else ([], None)
     steps = waterfall(inputs, measured)
     described = inputs.quantize or {}
-    if flips and measured and measured.chosen and flips[0].model == measured.chosen.name:
+    if flips and measured and _speaks_of(measured, flips[0].model):
         drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
     if mistakes:
         drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
@@ -113,6 +113,11 @@ def compose(inputs: ReportInputs) -> ReportContent:
         flips=flips,
         mistakes=mistakes,
     )
+
+
+def _speaks_of(facts: Facts, name: str) -> bool:
+    """Return whether a report's picture of changed answers is of this model: the recommended one, where it has any."""
+    return facts.chosen is None or facts.chosen is facts.reference or facts.chosen.name == name
 
 
 def galleries(inputs: ReportInputs, facts: Facts) -> tuple[list[Gallery], Gallery | None]:

@@ -50,13 +50,14 @@ def proportion(hits: int, total: int) -> Estimate:
     return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def paired_difference(only_first: int, only_second: int, total: int) -> Estimate:
+def paired_difference(only_first: int, only_second: int, total: int, *, z: float = Z) -> Estimate:
     """Return (second - first) of two paired proportions with Tango's score interval.
 
     Args:
       only_first: pairs in which the first alone is a hit.
       only_second: pairs in which the second alone is a hit.
       total: all pairs.
+      z: normal point of the interval's level; by default 95 %.
 
     >>> paired_difference(7, 1, 21)
     Estimate(value=-0.285..., low=-0.517..., high=-0.02...)
@@ -70,8 +71,8 @@ def paired_difference(only_first: int, only_second: int, total: int) -> Estimate
         return _tango_score(only_second, only_first, total, difference)
 
     # The score falls as the supposed difference grows.
-    low = -1.0 if value == -1 else _bisect(lambda difference: score(difference) - Z, -1.0, value)
-    high = 1.0 if value == 1 else _bisect(lambda difference: score(difference) + Z, value, 1.0)
+    low = -1.0 if value == -1 else _bisect(lambda difference: score(difference) - z, -1.0, value)
+    high = 1.0 if value == 1 else _bisect(lambda difference: score(difference) + z, value, 1.0)
     return Estimate(value, low, high)
 
 

@@ -261,7 +261,7 @@ def test_report_when_every_model_failed(tmp_path: Path, small: dict[str, Any]) -
     record = {**small, "models": [sample_run.failed("a", "it crashed"), sample_run.failed("b", "it hung")]}
     out = write(sample_run.write(tmp_path / "run", record=record, train=False, quantize=False)).parent
     text = _Page((out / "index.html").read_text(encoding="utf-8")).text
-    assert "None of the 2 models could be measured." in text
+    assert "none of the 2 files could be measured." in text
     assert "it crashed" in text
     assert "it hung" in text
     with (out / "table.csv").open(newline="") as file:
@@ -280,7 +280,7 @@ def test_report_without_labelled_data_leaves_accuracy_out(tmp_path: Path, small:
     assert names == {"latency", "sizes", "steps", "layers", "weights"}
     text = _Page((out / "index.html").read_text(encoding="utf-8")).text
     assert "no labelled data were given" in text
-    assert "their accuracies were not compared" in text
+    assert "the quality of the answers was not measured" in text
     with (out / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[1]["mcnemar_p"] == rows[1]["flipped_images"] == rows[1]["accuracy"] == ""

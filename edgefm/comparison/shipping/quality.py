@@ -9,9 +9,11 @@ from typing import Any
 from edgefm.comparison.shipping.verdict import AS_GOOD, UNJUDGED, UNSURE, WORSE
 from edgefm.comparison.shipping.words import amount, change, interval
 from edgefm.statistics import noninferiority
-from edgefm.statistics.estimates import Estimate, Z, paired_difference
+from edgefm.statistics.estimates import Estimate, paired_difference
 
 DEFAULT_MARGIN = 0.01  # of shares: one point
+# Within so much of chance a model is of no use; an interval that reaches further up is of too few samples.
+_USELESS = 0.1
 DEFAULT_SHARE = 0.05  # of the reference's value, for measures in another unit
 
 
@@ -27,6 +29,7 @@ class Yardstick:
       samples: number of test samples.
       margin: loss that does no harm, > 0 unless the reference's own value is 0.
       stated: the margin in words.
+      tests: how many files are tested, which share the chance of a wrong recommendation.
     """
 
     name: str
@@ -36,6 +39,22 @@ class Yardstick:
     samples: int
     margin: float
     stated: str
+    tests: int
+
+    @property
+    def z(self) -> float:
+        """The normal point that each test goes by."""
+        return noninferiority.normal_point(self.tests)
+
+    @property
+    def confidence(self) -> float:
+        """Level of the intervals, 0 to 1."""
+        return 1 - 2 * noninferiority.error(self.tests)
+
+    @property
+    def interval_name(self) -> str:
+        """What the intervals are called."""
+        return f"{100 * self.confidence:.3g} % interval"
 
     @property
     def word(self) -> str:
@@ -58,7 +77,24 @@ class QualityJudgement:
     needed_samples: int | None = None
 
 
-def yardstick(record: Mapping[str, Any], reference: Mapping[str, Any], margin: float | None) -> Yardstick | None:
+@dataclass(frozen=True, kw_only=True)
+class ChanceLevel:
+    """A model that is not shown to answer better than chance.
+
+    Attributes:
+      shown: the samples show that it is hardly better; else they are too few to tell.
+      said: the figures, in words.
+      needed_samples: about how many would show that it is better, were its quality what was seen; None where it is not.
+    """
+
+    shown: bool
+    said: str
+    needed_samples: int | None = None
+
+
+def yardstick(
+    record: Mapping[str, Any], reference: Mapping[str, Any], margin: float | None, *, tests: int
+) -> Yardstick | None:
     """Return what a record's files are judged by; None where the reference's quality was not measured."""
     quality = reference["quality"]
     if quality is None or quality["value"] is None or record["dataset"] is None:
@@ -80,6 +116,7 @@ def yardstick(record: Mapping[str, Any], reference: Mapping[str, Any], margin: f
         samples=int(quality["n"]),
         margin=taken,
         stated=stated,
+        tests=tests,
     )
 
 
@@ -92,23 +129,12 @@ def judged(row: Mapping[str, Any], by: Yardstick, *, reference: str) -> QualityJ
     against = row["against_reference"]
     if against is None or against["reference"] != reference:
         return QualityJudgement(state=UNJUDGED, reason=f"it was not compared with {reference}")
-    lost, won = against["only_reference_right"], against["only_this_right"]
-    paired = by.name == "accuracy" and lost is not None and won is not None
-    if paired:
-        difference = paired_difference(lost, won, by.samples)
-    elif by.samples < 2:
-        return QualityJudgement(state=UNJUDGED, reason=f"one test sample says nothing of its {by.word}")
-    elif (recorded := against["quality_difference"])["value"] is None:
-        return QualityJudgement(state=UNJUDGED, reason=f"its {by.word} was not compared: {recorded['reason']}")
-    else:
-        difference = noninferiority.widened(Estimate(**recorded), by.samples, share=by.unit == "%")
+    difference = _difference(against, by)
+    if isinstance(difference, str):
+        return QualityJudgement(state=UNJUDGED, reason=difference)
     gain = difference if by.higher_is_better else Estimate(-difference.value, -difference.high, -difference.low)
-    said = (
-        f"{by.word} {change(difference.value, unit=by.unit)} than {reference}'s"
-        if difference.value
-        else f"{by.word} the same as {reference}'s"
-    )
-    said += f" (95 % interval {interval(difference, unit=by.unit)}, n = {by.samples:,})"
+    than = f"{change(difference.value, unit=by.unit)} {'than' if difference.value else 'as'} {reference}'s"
+    said = f"{by.word} {than} ({by.interval_name} {interval(difference, unit=by.unit)}, n = {by.samples:,})"
     if gain.low > -by.margin or gain.low >= 0:
         return QualityJudgement(
             state=AS_GOOD, reason=f"{said}: a loss of {by.stated} is ruled out", difference=difference
@@ -117,17 +143,7 @@ def judged(row: Mapping[str, Any], by: Yardstick, *, reference: str) -> QualityJ
         return QualityJudgement(
             state=WORSE, reason=f"{said}: a loss of more than {by.stated} is shown", difference=difference
         )
-    if paired:
-        share = noninferiority.discordant_share(lost + won, by.samples)
-        planned = [noninferiority.paired_samples_needed(share, by.margin, loss=loss) for loss in (0.0, -gain.value)]
-    else:
-        # The variance of a difference within a pair, from the standard error of the mean.
-        variance = ((difference.high - difference.low) / (2 * Z)) ** 2 * by.samples
-        planned = [
-            noninferiority.samples_needed(variance, distance) for distance in (by.margin, abs(gain.value + by.margin))
-        ]
-    # Planned for no loss; where so many samples were had, for the loss that was seen.
-    needed = next((noninferiority.two_digits(n) for n in planned if n is not None and n > by.samples), None)
+    needed = _needed(against, difference, gain.value, by)
     end = f"about {needed:,} test samples are needed" if needed else "the loss is too near to the margin to decide"
     return QualityJudgement(
         state=UNSURE,
@@ -137,26 +153,60 @@ def judged(row: Mapping[str, Any], by: Yardstick, *, reference: str) -> QualityJ
     )
 
 
-def at_chance(record: Mapping[str, Any], row: Mapping[str, Any], by: Yardstick) -> str | None:
-    """Return why the reference's own answers are worth nothing; None where nothing says so.
+def _paired(against: Mapping[str, Any], by: Yardstick) -> bool:
+    """Return whether right and wrong answers can be counted pair by pair."""
+    return by.name == "accuracy" and None not in (against["only_reference_right"], against["only_this_right"])
+
+
+def _difference(against: Mapping[str, Any], by: Yardstick) -> Estimate | str:
+    """Return the paired difference of the qualities at the level of the test, or why there is none."""
+    if _paired(against, by):
+        return paired_difference(against["only_reference_right"], against["only_this_right"], by.samples, z=by.z)
+    if by.samples < noninferiority.LEAST_SAMPLES_OF_A_MEAN:
+        return f"{by.samples} test samples are too few to judge its {by.word}"
+    recorded = against["quality_difference"]
+    if recorded["value"] is None:
+        return f"its {by.word} was not compared: {recorded['reason']}"
+    return noninferiority.widened(Estimate(**recorded), by.samples, share=by.unit == "%", z=by.z)
+
+
+def _needed(against: Mapping[str, Any], difference: Estimate, gain: float, by: Yardstick) -> int | None:
+    """Return about how many samples decide: planned for no loss, and where so many were had, for the loss seen."""
+    if _paired(against, by):
+        discordant = against["only_reference_right"] + against["only_this_right"]
+        share = noninferiority.discordant_share(discordant, by.samples)
+        planned = [noninferiority.paired_samples_needed(share, by.margin, loss=loss, z=by.z) for loss in (0.0, -gain)]
+    else:
+        # The variance of a difference within a pair, from the standard error of the mean.
+        variance = ((difference.high - difference.low) / (2 * by.z)) ** 2 * by.samples
+        distances = (by.margin, abs(gain + by.margin))
+        planned = [noninferiority.samples_needed(variance, distance, z=by.z) for distance in distances]
+    return next((noninferiority.two_digits(n) for n in planned if n is not None and n > by.samples), None)
+
+
+def at_chance(record: Mapping[str, Any], row: Mapping[str, Any], by: Yardstick) -> ChanceLevel | None:
+    """Return what says that the reference's own answers are worth nothing; None where they are better than chance.
 
     Args:
       record: of the newest schema.
       row: of the reference.
       by: the measure.
     """
-    labels = record["dataset"]["labels"]
-    quality = row["quality"]
-    chance = _chance(by.name, len(labels))
-    if chance is not None and quality["low"] is not None:
-        low, high = 100 * quality["low"], 100 * quality["high"]
-        if low <= 100 * chance:
-            return (
-                f"{by.word} {100 * by.value:.1f} % (95 % interval {low:.1f} to {high:.1f}, n = {by.samples:,}); "
-                f"chance gives {100 * chance:.1f} %"
-            )
-    if answered_alike(row):
-        return f"it gives the same class for all {by.samples:,} test samples"
+    quality, chance = row["quality"], _chance(by.name, len(record["dataset"]["labels"]))
+    if chance is not None and quality["low"] is not None and quality["low"] <= chance:
+        said = (
+            f"{by.word} {100 * by.value:.1f} % (95 % interval {100 * quality['low']:.1f} to "
+            f"{100 * quality['high']:.1f}, n = {by.samples:,}); chance gives {100 * chance:.1f} %"
+        )
+        gain = by.value - chance
+        needed = noninferiority.samples_needed(by.value * (1 - by.value), gain) if gain > 0 else None
+        return ChanceLevel(
+            shown=quality["high"] <= chance + _USELESS,
+            said=said,
+            needed_samples=None if needed is None else max(needed, by.samples + 1),
+        )
+    if _answered_alike(row):
+        return ChanceLevel(shown=True, said=f"it gives the same class for all {by.samples:,} test samples")
     return None
 
 
@@ -167,7 +217,7 @@ def _chance(measure: str, classes: int) -> float | None:
     return {"accuracy": 1 / classes, "top5": min(1.0, 5 / classes), "auc": 0.5}.get(measure)
 
 
-def answered_alike(row: Mapping[str, Any]) -> bool:
+def _answered_alike(row: Mapping[str, Any]) -> bool:
     """Return whether a classifier gave one class for samples of several classes."""
     matrix = row["confusion"]
     classes = [any(line) for line in matrix]

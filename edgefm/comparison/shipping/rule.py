@@ -3,7 +3,8 @@
 1. The reference is the row that the record compares the others with (the given model's where there is one, else
    float32). Where it answers no better than chance, nothing is recommended.
 2. A file is a candidate where it was loaded and ran, broke no limit and no promise, and is shown to lose less than the
-   margin against the reference on the same samples. "No difference shown" is not enough.
+   margin against the reference on the same samples. "No difference shown" is not enough. The more files are tested, the
+   stricter each test, so that at most one record in twenty recommends a file that loses more.
 3. Where a file is a candidate, the fastest of candidates and reference is for phones (times within 1 % are equal; of
    equal ones the smallest file), the smallest of integer tensors alone for microcontrollers, the smallest compressed
    with gzip for a download.
@@ -42,6 +43,7 @@ from edgefm.comparison.shipping.verdict import (
 )
 from edgefm.comparison.shipping.words import EQUAL_TIME
 from edgefm.core.errors import ArgumentError
+from edgefm.statistics.noninferiority import two_digits
 
 _FLOAT32 = "float32"
 
@@ -73,7 +75,8 @@ def decide(
         for row in record["models"] if row["status"] != "ok"
     )  # fmt: skip
     base = _reference(record, rows)
-    by = quality.yardstick(record, base, margin) if base is not None else None
+    tested = [row for row in rows.values() if row is not base and not facts.get(row["name"], {}).get("broken")]
+    by = quality.yardstick(record, base, margin, tests=len(tested)) if base is not None else None
     if margin is not None and (not margin > 0 or (by is not None and by.unit == "%" and margin >= 1)):
         raise ArgumentError(f"margin is {margin}; a number above 0, of shares below 1 (0.01: one point) is expected")
     judged = tuple(
@@ -90,6 +93,7 @@ def decide(
         unit=by.unit if by is not None else "",
         samples=by.samples if by is not None else 0,
         margin=by.margin if by is not None else None,
+        confidence=by.confidence if by is not None else None,
         needed_samples=None,
         choices=(),
         files=files,
@@ -97,9 +101,17 @@ def decide(
     useless = sentences.nothing_to_decide(record, base, by, files)
     if base is None or by is None or useless is not None:
         return _without(verdict, NOTHING, useless or sentences.NO_QUALITY)
-    chance = _worthless(record, base, by, facts)
+    messages = [message for name in facts for message in facts[name].get("given_model", ())]
+    chance = quality.at_chance(record, base, by)
+    if chance is not None and chance.shown:
+        return _without(verdict, AT_CHANCE, sentences.at_chance(chance.said))
+    if messages:
+        return _without(verdict, AT_CHANCE, sentences.of_given_model(messages[0]))
     if chance is not None:
-        return _without(verdict, AT_CHANCE, chance)
+        planned = [needed for file in files if (needed := file.needed_samples)]
+        samples = two_digits(max(chance.needed_samples or 0, min(planned, default=0))) or None
+        headline = sentences.too_few_for_chance(by, chance.said, samples)
+        return _without(replace(verdict, needed_samples=samples), UNDECIDED, headline)
     return _decided(verdict, rows, by)
 
 
@@ -164,20 +176,6 @@ def _judged(
     if facts.get("broken"):
         return replace(file, state=BROKEN, reason="; ".join(facts["broken"]), needed_samples=None)
     return file
-
-
-def _worthless(
-    record: Mapping[str, Any],
-    base: Mapping[str, Any],
-    by: quality.Yardstick,
-    facts: Mapping[str, Mapping[str, Any]],
-) -> str | None:
-    """Return a headline where the model's own answers are worth nothing."""
-    found = quality.at_chance(record, base, by)
-    if found is not None:
-        return sentences.at_chance(found)
-    messages = [message for name in facts for message in facts[name].get("given_model", ())]
-    return sentences.of_given_model(messages[0]) if messages else None
 
 
 def _choice(

@@ -53,6 +53,15 @@ def cannot_decide(verdict: Verdict, by: Yardstick, unsure: Sequence[JudgedFile],
     )
 
 
+def too_few_for_chance(by: Yardstick, said: str, needed: int | None) -> str:
+    """Return the headline where so few samples were measured that the model may be no better than chance."""
+    need = f" About {needed:,} are needed." if needed is not None else ""
+    return (
+        f"{by.samples:,} test samples cannot decide: they do not show that the model itself is better than chance "
+        f"({said}).{need}"
+    )
+
+
 def keep(verdict: Verdict, by: Yardstick) -> str:
     """Return the headline where no other file is good enough."""
     head = f"Ship {verdict.reference}, the reference"
@@ -163,7 +172,7 @@ def compared(file: JudgedFile, verdict: Verdict, by: Yardstick) -> str:
         return "it is the reference itself"
     reference = next(other for other in verdict.files if other.state == REFERENCE)
     assert file.difference is not None
-    spread = f"95 % interval {interval(file.difference, unit=by.unit)}, n = {by.samples:,}"
+    spread = f"{by.interval_name} {interval(file.difference, unit=by.unit)}, n = {by.samples:,}"
     return (
         f"{smaller(file.size_bytes, reference.size_bytes)} and {faster(file.time_ratio)} against {reference.name}, "
         f"{by.word} {change(file.difference.value, unit=by.unit)} ({spread})"

@@ -46,8 +46,8 @@ class JudgedFile:
       state: 'reference', 'as good' (shown to lose less than the margin), 'undecided', 'worse' (shown to lose more),
         'limit broken', 'failed' or 'not judged'.
       reason: in a sentence.
-      difference: quality of this file minus the reference's on the same samples, in the unit of the measure, with its
-        95 % interval; None where it is not known.
+      difference: quality of this file minus the reference's on the same samples, in the unit of the measure, with the
+        interval that decides (`Verdict.confidence`); None where it is not known.
       needed_samples: about how many test samples would decide it; None where it is decided, or none would.
       time_ratio: time of one inference over the reference's, with its 95 % interval; None where it is not known.
       size_bytes: of the file.
@@ -97,6 +97,8 @@ class Verdict(JsonResult):
       unit: of the measure: '%' for shares of 1, else ''.
       samples: number of test samples.
       margin: loss of quality that does no harm, in the unit of the measure (0.01: one point); None without quality.
+      confidence: level of the intervals of differences, 0 to 1: 95 %, and more where so many files are tested that
+        one in twenty records would recommend a wrong one; None without quality.
       needed_samples: where it cannot decide: about how many test samples would.
       choices: one a target, in the order phones, microcontrollers, download.
       files: each file of the record, judged.
@@ -111,6 +113,7 @@ class Verdict(JsonResult):
     unit: str
     samples: int
     margin: float | None
+    confidence: float | None
     needed_samples: int | None
     choices: tuple[ShippingChoice, ...]
     files: tuple[JudgedFile, ...]
