@@ -200,9 +200,9 @@ def show(record: Mapping[str, Any]) -> None:
 
 def show_verdict(verdict: Verdict) -> None:
     """Print which file to ship for what, and why; of files that were not judged equal, why not."""
-    from edgefm.comparison.shipping.verdict import NOT_RECOMMENDED
+    from edgefm.comparison.shipping.verdict import NOT_RECOMMENDED, NOTHING
 
-    click.secho(f"\n{verdict.headline}", bold=True)
+    click.secho(f"\n{verdict.headline}", bold=verdict.state != NOTHING)
     for choice in verdict.choices:
         if choice.file is not None:
             click.echo(f"  {choice.target}: {choice.file}: {choice.reason}")
@@ -256,7 +256,11 @@ def _show_starts(models: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _verdict(test: Mapping[str, Any]) -> str:
+    from edgefm.comparison.shipping.words import EQUAL_TIME
+
     p = test["p"]
+    if test["verdict"] in ("faster", "slower") and abs(test["round_ratio"]["value"] - 1) <= EQUAL_TIME:
+        return f"equal within {100 * EQUAL_TIME:.0f} %"
     return f"{test['verdict']}, p {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
 
 
