@@ -17,6 +17,7 @@ from edgefm.report.drawing.galleries import data_uri
 from edgefm.report.drawing.pictures import confusion_models
 from edgefm.report.pages import steps_table, tables
 from edgefm.report.text import details, findings, reproduce
+from edgefm.report.text.answer import answer
 
 # Of quantize.json: what has a place of its own on the page, or says nothing to a reader.
 _NOT_SHOWN = ("key", "kind", "schema_version", "recipe", "variants", "skipped")
@@ -63,6 +64,7 @@ def render(content: ReportContent) -> str:
     }
     if facts is not None:
         context |= _benchmark(facts)
+        context["answer"] = answer(facts, run_id=inputs.run_id)
     return environment.get_template("report.html.j2").render(context).lstrip()
 
 
@@ -76,6 +78,7 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
         "unfit": findings.unfit(facts),
         "warnings": findings.warnings(facts),
         "heads": tables.headers(facts),
+        "first_columns": tables.FIRST_COLUMNS,
         "rows": [(model, tables.row(facts, model)) for model in facts.models],
         "mistakes": [(model, confusions(model, facts.labels)) for model in confusion_models(facts)],
         "environment": details.rows(facts.environment),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgefm.comparison.shipping.verdict import DOWNLOAD, MICROCONTROLLERS, NOT_RECOMMENDED, PHONES
+from edgefm.comparison.shipping.verdict import NOT_RECOMMENDED
 from edgefm.comparison.shipping.words import EQUAL_TIME
 from edgefm.report.content import wording
 from edgefm.report.content.facts import Facts, Model, ReferenceComparison
 from edgefm.report.content.measure import ACCURACY, Measure
-
-_NEEDS = {PHONES: "Phones", MICROCONTROLLERS: "Microcontrollers", DOWNLOAD: "Smallest download"}
+from edgefm.report.text.answer import NEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ def advice(facts: Facts) -> list[Advice]:
     verdict = facts.verdict
     return [
         Advice(
-            need=_NEEDS[choice.target],
+            need=NEEDS[choice.target],
             model=choice.file or "none",
             why=choice.reason,
         )
