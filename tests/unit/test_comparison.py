@@ -505,3 +505,10 @@ def test_open_subject_reads_a_record_of_an_older_version(tmp_path: Path) -> None
     path.write_text(json.dumps({**old, "schema_version": 2, "models": models}))
     found = compare(open_subject(str(path)), Subject(name="new", record=value))
     assert [one.what for one in found.differences] == ["new process for each round"]
+
+
+def test_compare_says_where_nothing_could_be_compared() -> None:
+    found = compare(_subject("a", failed("m")), _subject("b", failed("m")))
+    assert found.exit_code == 2
+    assert conclusion(found) == "nothing could be compared: m"
+    assert "not worse" not in found.verdict

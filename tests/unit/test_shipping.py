@@ -328,3 +328,30 @@ def test_records_of_the_cases_are_valid(tmp_path: Path) -> None:
         run = write_run(case, tmp_path / case.name)
         records.read(run / "02-benchmark" / "record.json")
     assert MadeUp().lost == 0
+
+
+def test_loss_is_told_in_words_with_its_n() -> None:
+    from edgefm.cli.quantize import _loss, _quality_header
+
+    validation = {"quality": "accuracy", "unit": "%", "loss": 27.78, "held": False, "limit": 1.0, "samples": 18}
+    assert _loss(validation) == "27.8 points lower, limit 1"
+    assert _loss({**validation, "loss": -0.5, "held": True}) == "0.50 points higher"
+    assert _loss({**validation, "unit": "", "higher_is_better": False, "loss": 0.03, "held": None}) == "0.03 higher"
+    assert _quality_header({"variants": [{"validation": validation}]}) == "accuracy (validation, n = 18)"
+
+
+def test_time_within_1_percent_is_no_news() -> None:
+    from edgefm.report.content.waterfall import Change
+    from edgefm.report.content.wording import Interval
+
+    def change(value: float, low: float, high: float) -> Change:
+        return Change(
+            size_bytes=0, gzip_bytes=0, zstd_bytes=None, macs=0, memory_bytes=None, activation_bytes=None, quality=None,
+            quality_shown=None, p=None, won=None, lost=None, time=Interval(value=value, low=low, high=high),
+        )  # fmt: skip
+
+    assert not change(1.001, 1.0005, 1.0015).slower and not change(0.995, 0.991, 0.999).faster
+    assert change(1.02, 1.015, 1.025).slower and change(0.9, 0.88, 0.93).faster
+    test = {"verdict": "slower", "p": 0.001, "round_ratio": {"value": 1.001, "low": 1.0005, "high": 1.0015}}
+    assert benchmark_command._verdict(test) == "equal within 1 %"
+    assert benchmark_command._verdict({**test, "round_ratio": {"value": 1.1}}) == "slower, p 0.001"
