@@ -134,12 +134,40 @@ def test_page_is_well_formed_self_contained_and_small(folder: Path) -> None:
     assert found.scripts == 0
     assert len(found.ids) == len(set(found.ids)), "two elements share an id"
     for address in found.addresses:
+        if address.startswith("../"):
+            assert re.fullmatch(r"\.\./\d\d-quantize/\w+/model\.tflite", address), address
+            continue
         assert address.startswith(("#", "data:image/png;base64,")), address
         assert not address.startswith("#") or address[1:] in found.ids, address
     assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"base64,[\w+/=]+", "", text)), "an address outside"
     assert "@import" not in text
     for target in re.findall(r"url\(([^)]*)\)", text):
         assert target[1:] in found.ids, target
+
+
+def test_first_screen_answers_what_to_ship(folder: Path) -> None:
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    (box,) = re.findall(r'<div class="answer">(.*?)\n</div>', text, flags=re.DOTALL)
+    summary = json.loads((folder / "report.json").read_text())
+    shipped = [choice["file"] or "none" for choice in summary["verdict"]["choices"]]
+    assert [name.replace("<wbr>", "") for name in re.findall(r"<dd[^>]*>([\w<>]+?)</dd>", box)] == shipped
+    assert len(summary["answer"]["figures"]) == box.count("<small>") == 3
+    assert "n = 2,000" in summary["answer"]["figures"][-1]["against"]
+    assert f'href="../{summary["answer"]["path"]}"' in box and "edgefm assets runs/" in box
+    assert text.index(box) < text.index("<nav"), "before anything else"
+
+
+def test_page_folds_all_but_2000_words_and_five_columns(folder: Path) -> None:
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<(style|svg)\b.*?</\1>", " ", text, flags=re.DOTALL)
+    shown = re.sub(r"<details(?! open)[^>]*>(<summary>.*?</summary>).*?</details>", r"\1 ", shown, flags=re.DOTALL)
+    shown = re.sub(r'<t([hd])[^>]* class="more".*?</t\1>', " ", shown, flags=re.DOTALL)
+    assert len(re.sub("<[^>]+>", " ", shown).split()) <= 2000
+    (table,) = re.findall(r'id="all-columns".*?</table>', text, flags=re.DOTALL)
+    heads = re.findall(r"<th scope=\"col\"([^>]*)>", table)
+    assert len([one for one in heads if "more" not in one]) == 1 + 5
+    rows = re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)[1:]
+    assert rows and all(len(re.findall(r'<td class="(?:best )?" ', one)) == 5 for one in rows)
 
 
 def test_pictures_on_the_page_take_the_colours_of_the_theme(folder: Path) -> None:

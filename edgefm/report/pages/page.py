@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from edgefm.report.content.inputs import ReportInputs
 
 
-def render(content: ReportContent) -> str:
-    """Return the page."""
+def render(content: ReportContent, *, files: str = "") -> str:
+    """Return the page.
+
+    Args:
+      content: all that it shows.
+      files: address of the run's folder as seen from the page, for links to its files; '' for none.
+    """
     environment = template_environment()
     environment.filters |= {"data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
     inputs, facts = content.inputs, content.facts
@@ -46,6 +51,7 @@ def render(content: ReportContent) -> str:
     steps = content.waterfall
     context: dict[str, Any] = {
         "content": content,
+        "files": files,
         "run_id": inputs.run_id,
         "facts": facts,
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
