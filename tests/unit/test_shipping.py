@@ -330,16 +330,6 @@ def test_records_of_the_cases_are_valid(tmp_path: Path) -> None:
     assert MadeUp().lost == 0
 
 
-def test_loss_is_told_in_words_with_its_n() -> None:
-    from edgefm.cli.quantize import _loss, _quality_header
-
-    validation = {"quality": "accuracy", "unit": "%", "loss": 27.78, "held": False, "limit": 1.0, "samples": 18}
-    assert _loss(validation) == "27.8 points lower, limit 1"
-    assert _loss({**validation, "loss": -0.5, "held": True}) == "0.50 points higher"
-    assert _loss({**validation, "unit": "", "higher_is_better": False, "loss": 0.03, "held": None}) == "0.03 higher"
-    assert _quality_header({"variants": [{"validation": validation}]}) == "accuracy (validation, n = 18)"
-
-
 def test_time_within_1_percent_is_no_news() -> None:
     from edgefm.report.content.waterfall import Change
     from edgefm.report.content.wording import Interval
