@@ -8,7 +8,7 @@ exactly the margin, the hardest case; records with so few samples that the margi
 decided unless every file is shown to be worse; and how often a recommendation comes where it should. The measure is the
 accuracy; others are not in this study.
 
-Run: python -m benchmarks.verdict_study [--records 500] [--seed 0]; 40 seconds.
+Run: python -m benchmarks.verdict_study [--records 500] [--seed 0]; a minute of one core.
 """
 
 from __future__ import annotations

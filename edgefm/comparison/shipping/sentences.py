@@ -57,8 +57,8 @@ def too_few_for_chance(by: Yardstick, said: str, needed: int | None) -> str:
     """Return the headline where so few samples were measured that the model may be no better than chance."""
     need = f" About {needed:,} are needed." if needed is not None else ""
     return (
-        f"{by.samples:,} test samples cannot decide: they do not show that the model itself is better than chance "
-        f"({said}).{need}"
+        f"{by.samples:,} test samples cannot decide: they do not show that the model itself is better than chance: "
+        f"{said}.{need}"
     )
 
 
