@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgefm import runtimes
+from edgefm.benchmarking.file_facts import file_facts
 from edgefm.benchmarking.measured import MeasuredModel, Round
 from edgefm.benchmarking.scores import difference, quality_json
 from edgefm.core.task_names import LABELLED, TASKS
@@ -49,6 +50,7 @@ def row(
         "sha256": model.sha256,
         "size_bytes": model.size_bytes,
         "size_gzip_bytes": model.size_gzip_bytes,
+        "file_facts": file_facts(model.path, name=model.name, sha256=model.sha256),
         "status": "ok" if model.failure is None else "failed",
         "reason": model.failure,
         "runtime": {

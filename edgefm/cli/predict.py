@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 )
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE...")
 @click.option("--model", type=click.Path(path_type=Path), help="A .tflite file with a contract.json, or their folder.")
-@click.option("--run", type=click.Path(path_type=Path), help="Use this run's int8_w8a8.  [default: the latest run]")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Use the file of this run that its verdict recommends.  [default: the latest run]",
+)
 @click.option("--top", type=int, default=None, help="Classes shown per picture.  [default: 3, or all if fewer]")
 @click.option(
     "--invert",

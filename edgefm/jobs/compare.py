@@ -33,7 +33,7 @@ def compare(
     baseline: str | None = None,
     *,
     model: str | None = None,
-    margin_latency: float = 0.0,
+    margin_latency: float = 1.0,
     margin_accuracy: float = 0.0,
     margin_size: float = 0.0,
     latency: bool = True,
@@ -58,7 +58,7 @@ def compare(
       second: what is judged; with `baseline` the name of its model.
       baseline: name of the model that `second` is compared with, in one record.
       model: of two records: compare this model alone.
-      margin_latency: slower by so many percent does no harm.
+      margin_latency: slower by so many percent does no harm; less than 1 % is equal in practice.
       margin_accuracy: a loss of so many percentage points does no harm; of a quality that is no share, in its unit.
       margin_size: larger by so many percent does no harm.
       latency: compare latencies, too.

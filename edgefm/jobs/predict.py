@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.comparison.shipping.of_run import default_variant, run_verdict
 from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.errors import ModelError, RecipeError, RunError
@@ -22,7 +23,6 @@ from edgefm.jobs.quantize import TfliteFile
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 
-DEFAULT_VARIANT = "int8_w8a8"
 _TOP = 3
 SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
 
@@ -102,8 +102,9 @@ def predict(
 
     Args:
       pictures: one file or several; see `edgefm.data.picture_file.read_picture` for how they are read.
-      model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default int8_w8a8 of
-        the latest run, else the shipped model.
+      model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default the
+        latest run, else the shipped model. Of a run, the file is the one that the verdict on its newest benchmark
+        recommends for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
       top: number of classes a picture, 1 to the number of labels; by default three, or all where there are fewer.
       invert: 'yes', 'no', or 'auto': for a model with Fashion-MNIST's labels, invert pictures on a light
         background, since it was trained on bright things on black; for another model, none.
@@ -155,7 +156,7 @@ def model_file(model: PathLike | TfliteFile | None) -> Path:
 
 
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:
-    """Return the int8_w8a8 file of a run's newest quantize step.
+    """Return the file of a run's newest quantize step that its verdict recommends, int8_w8a8 without a benchmark.
 
     Without a run, that of the latest run below `root`, or the shipped model where the latest run has none.
 
@@ -178,11 +179,12 @@ def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path
 
 def _of_run(run: RunDirectory) -> Path:
     step = run.require("quantize")
-    path = run.folder(step) / DEFAULT_VARIANT / "model.tflite"
+    variant = default_variant(run_verdict(run))
+    path = run.folder(step) / variant / "model.tflite"
     if not path.is_file():
         raise ModelError(
-            f"the step {run.folder(step)} holds no variant {DEFAULT_VARIANT}",
-            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {DEFAULT_VARIANT}",
+            f"the step {run.folder(step)} holds no variant {variant}",
+            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {variant}",
         )
     return path
 

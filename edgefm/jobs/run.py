@@ -18,6 +18,7 @@ from edgefm.jobs.train import TrainingResult
 from edgefm.recipes import BenchmarkProtocol, Quantization, Training
 
 if TYPE_CHECKING:
+    from edgefm.comparison.shipping.verdict import Verdict
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
     from edgefm.recipes import Variant
@@ -278,12 +279,22 @@ class Run(RunFolder):
                 progress=receiver,
             )
 
-    def assets(self, out: PathLike, *, variant: str = "int8_w8a8") -> list[Path]:
+    @property
+    def verdict(self) -> Verdict:
+        """Which file of the newest benchmark to ship, and why; see `edgefm.verdict`.
+
+        Raises:
+          RunError: there is no benchmark.
+        """
+        return self.record.verdict
+
+    def assets(self, out: PathLike, *, variant: str | None = None) -> list[Path]:
         """Write a variant's model, contract, labels and README for an app to embed; return the four paths.
 
         Args:
           out: folder; files of these names in it are replaced, others are left alone.
-          variant: which of the run's variants.
+          variant: which of the run's variants; by default the one that the verdict on the newest benchmark recommends
+            for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
         Raises:
           ArgumentError: an argument of another type.
           RecipeError: the run has no such variant.
@@ -291,5 +302,5 @@ class Run(RunFolder):
         """
         from edgefm.quantization.assets import write_assets
 
-        check_type(variant, "variant", str, "the name of a variant")
+        check_type(variant, "variant", (str, type(None)), "the name of a variant")
         return list(write_assets(self._open(), as_path(out, "out"), variant=variant))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edgefm.benchmarking import record as records
+from edgefm.comparison.shipping.of_run import default_variant, run_verdict
+from edgefm.comparison.shipping.sentences import on_file
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError, missing_extra, unknown_name
 from edgefm.core.runs import RunDirectory
@@ -20,13 +22,14 @@ LABELS_FILE = "labels.txt"
 COMMAND = "edgefm assets"
 
 
-def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") -> tuple[Path, ...]:
+def write_assets(run: RunDirectory, out: Path, *, variant: str | None = None) -> tuple[Path, ...]:
     """Write model.tflite, contract.json, labels.txt and README.md of a run's variant into `out`.
 
     Args:
       run: a run with a quantize step.
       out: folder; files of these names in it are replaced, others are left alone.
-      variant: which of the run's variants.
+      variant: which of the run's variants; by default the one that the verdict on its newest benchmark recommends for
+        phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
     Returns:
       paths of the four files.
     Raises:
@@ -35,6 +38,8 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") ->
       ModelError: the model is not the one its contract was written for.
     """
     folder = run.folder(run.require("quantize"))
+    verdict = run_verdict(run)
+    variant = variant or default_variant(verdict)
     variants = sorted(path.parent.name for path in folder.glob(f"*/{MODEL_FILE}"))
     if variant not in variants:
         raise unknown_name("variant of this run", variant, variants)
@@ -42,7 +47,8 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") ->
     model_contract = contract.read(model)
     if model_contract is None:
         raise ModelError(f"{model} has no contract", hint="Write it again with: edgefm quantize")
-    page = readme(model_contract, accuracy=_accuracy(run, model_contract))
+    advice = None if verdict is None else on_file(verdict, variant)
+    page = readme(model_contract, accuracy=_accuracy(run, model_contract), advice=advice)
     return (
         artefacts.write_bytes(out / MODEL_FILE, model.read_bytes()),
         model_contract.write(out),
@@ -51,9 +57,13 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") ->
     )
 
 
-def readme(model: Contract, *, accuracy: str | None) -> str:
+def readme(model: Contract, *, accuracy: str | None, advice: str | None = None) -> str:
     """Return how to embed a model in an app, in Markdown, from its contract.
 
+    Args:
+      model: its contract.
+      accuracy: a sentence on what was measured; None without a benchmark.
+      advice: what the verdict says of this file; None without a benchmark.
     Raises:
       RuntimeUnavailableError: jinja2 is not installed.
     """
@@ -86,6 +96,7 @@ def readme(model: Contract, *, accuracy: str | None) -> str:
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         model=model,
         accuracy=accuracy,
+        advice=advice,
         height=height,
         width=width,
         values=math.prod(model.input.shape),
