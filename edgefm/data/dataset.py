@@ -45,6 +45,7 @@ class Dataset:
       test: what figures are reported on; used for nothing else.
       sha256: of the content and of the split: equal sums mean equal splits, picture by picture.
       task: 'classification', 'regression' (targets are numbers), or 'reconstruction' (targets are the inputs).
+      dark_background: pictures show bright things on a dark background; None where it is not known.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Dataset:
     test: Split
     sha256: str
     task: str = "classification"
+    dark_background: bool | None = None
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:

@@ -262,6 +262,8 @@ class _Writer:
             shape=source.input_shape,
             encoding=encoding,
             labels=source.labels,
+            dark_background=None if source.task is None else source.task.dataset.dark_background,
+            task=None if source.task is None else source.task.dataset.task,
         )
 
     def _folder(
@@ -275,6 +277,7 @@ class _Writer:
             made_by=made_by,
             inputs=reencoded(self.source.compared.inputs, self.source.encoding, encoding),
             expected=self.source.expected,
+            answers=lambda inputs: self.source.answers(reencoded(inputs, encoding, self.source.encoding)),
         )
 
     def _promises(self, path: Path, variant: Variant, links: Sequence[Link]) -> tuple[Mapping[str, Any], ...]:

@@ -15,6 +15,7 @@ from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import predicted_classes
+from edgefm.quantization.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
@@ -40,6 +41,8 @@ class Card:
       encoding: how pixels become inputs.
       labels: class names in the order of the first output; () where it is no class.
       license: of the model, '' where it is not known.
+      dark_background: see `Contract`; None where it is not known.
+      task: of its data; None where it has none.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Card:
     encoding: Preprocessing
     labels: tuple[str, ...]
     license: str = ""
+    dark_background: bool | None = None
+    task: str | None = None
 
 
 def described(content: bytes, variant: Variant, card: Card) -> bytes:
@@ -86,8 +91,11 @@ def write_model_folder(
     made_by: Mapping[str, Any],
     inputs: NDArray[np.float32],
     expected: Sequence[NDArray[np.float32]],
+    answers: Answers,
 ) -> Contract:
     """Write a variant's folder and return its contract, which tells how LiteRT's outputs compare.
+
+    The contract is written once pictures have proved it: `made_by` says so under `pictures`.
 
     Args:
       folder: made if it is not there.
@@ -97,8 +105,10 @@ def write_model_folder(
       made_by: provenance, for the contract.
       inputs: float32 [n, ...], real inputs to compare on.
       expected: float32 [n, ...] each, the given model's outputs for them.
+      answers: gives the given model's outputs for other inputs.
     Raises:
-      ModelError: LiteRT cannot load the file, or its ends are not those of the card.
+      ModelError: LiteRT cannot load the file, its ends are not those of the card, or pictures give other answers
+        than the given model.
     """
     path = artefacts.write_bytes(folder / MODEL_FILE, content)
     with litert.load(path) as session:
@@ -118,6 +128,9 @@ def write_model_folder(
         mean=card.encoding.mean,
         std=card.encoding.std,
         labels=card.labels,
+        no_pixels=card.encoding.no_pixels,
+        dark_background=card.dark_background,
+        task=card.task,
         made_by=made_by,
     )
     try:
@@ -132,7 +145,9 @@ def write_model_folder(
         ),
         "same_top1": None if same is None else round(float(same), 4),
     }
-    agreed = replace(agreed, made_by={**made_by, "parity": parity})
+    samples = Samples(inputs=inputs, expected=tuple(expected), encoding=card.encoding, answers=answers)
+    pictures = prove(path, agreed, samples)
+    agreed = replace(agreed, made_by={**made_by, "parity": parity, "pictures": pictures})
     if card.labels:
         artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
     agreed.write(folder)

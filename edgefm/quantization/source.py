@@ -19,7 +19,7 @@ from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
-from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
+from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise, read_samples
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
@@ -68,6 +68,10 @@ class Source:
     expected: tuple[NDArray[np.float32], ...]
     softmax_added: bool
     reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def answers(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Return the model's own outputs for real inputs [n, ...], float32 [n, ...] each."""
+        return _outputs(self.model, self.float32, inputs)
 
     @property
     def calibrates(self) -> bool:
@@ -165,6 +169,7 @@ def source_of(
         loaded,
         file=origin.file,
         dataset=dataset,
+        samples=None if origin.calibration is None else read_samples(origin.calibration)[0],
         value_range=reading.value_range,
         labels=origin.labels,
         progress=progress,
@@ -243,7 +248,7 @@ def _probabilities(
     loaded: Loaded, interface: Interface, compared: CalibrationSet, file: str, progress: Progress
 ) -> tuple[Any, tuple[NDArray[np.float32], ...], bool]:
     """Return the model, its outputs for the samples, and whether a softmax had to be added to give probabilities."""
-    model, expected = loaded.keras, _outputs(loaded.keras, loaded.float32, compared)
+    model, expected = loaded.keras, _outputs(loaded.keras, loaded.float32, compared.inputs)
     if interface.classes is None or (expected[0].min() >= 0 and expected[0].max() <= 1):
         return model, expected, False
     if model is None:
@@ -262,8 +267,8 @@ def _with_softmax(model: Any) -> Any:
     return keras.Model(model.inputs, outputs if len(outputs) > 1 else softmax, name=model.name)
 
 
-def _outputs(model: Any, float32: bytes | None, compared: CalibrationSet) -> tuple[NDArray[np.float32], ...]:
+def _outputs(model: Any, float32: bytes | None, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     if model is not None:
-        return of_model(model, compared.inputs)
+        return of_model(model, inputs)
     assert float32 is not None, "a source is either a Keras model or a .tflite file"
-    return tflite_outputs(float32, compared.inputs)
+    return tflite_outputs(float32, inputs)
