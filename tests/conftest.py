@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.fixtures import kotlin
+
 TESTS = Path(__file__).parent
 
 # Files whose tests measure with a command's own protocol, which repeats a turn that others disturbed, compare times, or
@@ -60,6 +62,7 @@ _NEEDS = {
     "browser": (lambda: shutil.which("chromium") is not None, "Chromium is not installed"),
     "torch": (lambda: importlib.util.find_spec("torch") is not None, "PyTorch is not installed"),
     "jax": (lambda: importlib.util.find_spec("jax") is not None, "JAX is not installed"),
+    "kotlin": (kotlin.available, kotlin.REASON),
 }
 
 
