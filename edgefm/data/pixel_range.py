@@ -43,8 +43,9 @@ def encoding_of_floats(images: NDArray[Any], *, value_range: Sequence[float] | N
         reason = f"an input of shape {list(shape)} is no picture, [height, width, channels]"
         return real_inputs(seen if value_range is None else _pair(value_range), reason=reason)
     if value_range is not None:
-        _check_said(images, _pair(value_range))
-        return preprocessing(_pair(value_range))
+        encoding = preprocessing(_pair(value_range))
+        _check_said(images, encoding.value_range)
+        return encoding
     if shape[-1] not in _CHANNELS:
         reason = f"an input of shape {list(shape)} has {shape[-1]} channels; pictures have 1, 3 or 4"
         return real_inputs(seen, reason=reason)

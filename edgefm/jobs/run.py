@@ -276,7 +276,7 @@ class Run(RunFolder):
             )
 
     def assets(self, out: PathLike, *, variant: str = "int8_w8a8") -> list[Path]:
-        """Write a variant's model, contract, labels and README for an app to embed; return the four paths.
+        """Write a variant's model, contract, labels and README for an app to embed; return their paths.
 
         Args:
           out: folder; files of these names in it are replaced, others are left alone.

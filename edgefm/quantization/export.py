@@ -195,6 +195,9 @@ class _Writer:
             agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
             answers = self._answers(Path(elsewhere) / MODEL_FILE, made.encoding, label="float32 on validation")
         check_float32(self.given, answers)
+        proof = agreed.made_by["pictures"]
+        if proof["pictures"] and "reason" in proof:
+            self.progress.note(f"the contract is proved without picture files: {proof['reason']}")
         return _Baseline(
             sha256=agreed.sha256,
             size_bytes=len(content),

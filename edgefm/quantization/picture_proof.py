@@ -195,7 +195,7 @@ def _wrong(
         answers = _found(session, tried, _pixels(samples.inputs[:PICTURES], encoding), png=False)
         if _difference(answers, [output[:PICTURES] for output in samples.expected]) <= _rounding(contract, expected):
             fits.append(limits)
-    low, high = -contract.mean / contract.std, (255 - contract.mean) / contract.std
+    low, high = 0.0 - contract.mean / contract.std, (255 - contract.mean) / contract.std
     return ModelError(
         f"{contract.name}, {contract.variant}: by its contract pixels 0 to 255 become {low:g} to {high:g}, and of a "
         f"picture the file then says {_shown(found[0][worst])}; the given model says {_shown(expected[0][worst])}",

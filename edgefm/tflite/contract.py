@@ -138,9 +138,9 @@ class Contract:
 
     def input_formula(self) -> str:
         """Return how a pixel becomes an input value, in words a programmer can type."""
-        if self.takes_raw_pixels():
-            return "q = pixel"
         symbol = "pixel" if len(self.input.shape) == 4 and self.no_pixels is None else "value"
+        if self.takes_raw_pixels():
+            return f"q = {symbol}"
         centred = f"({symbol} - {self.mean:g})" if self.mean else symbol
         real = centred if self.std == 1 else f"{centred} / {self.std:g}"
         if self.input.scale is None:

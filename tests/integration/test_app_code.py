@@ -276,7 +276,9 @@ def test_python_feeds_and_says_the_same(name: str, tmp_path: Path, monkeypatch: 
     np.testing.assert_array_equal(encoded, values)
     answer = module["run"](given.reshape(made.contract.input.shape[1:]))
     assert list(answer) == [field for field, _ in made.fields]
-    for (field, head), raw, tensor in zip(made.fields, litert(made.content, values), made.contract.outputs, strict=True):
+    for (field, head), raw, tensor in zip(
+        made.fields, litert(made.content, values), made.contract.outputs, strict=True
+    ):
         wanted = meant(head, real_values(raw, tensor), made.contract.labels)
         if head in ("classes", "second", "labels"):
             assert [label for label, _ in answer[field]] == [label for label, _ in wanted]
@@ -298,6 +300,9 @@ def test_kotlin_says_nothing_of_labels_where_there_are_none() -> None:
 def test_code_is_refused_for_ends_that_nobody_knows(write: Any, dtype: str) -> None:
     contract = CASES["float__float"].contract
     unknown = replace(contract.output, dtype=dtype)
-    for changed in (replace(contract, outputs=(unknown,)), replace(contract, input=replace(contract.input, dtype=dtype))):
+    for changed in (
+        replace(contract, outputs=(unknown,)),
+        replace(contract, input=replace(contract.input, dtype=dtype)),
+    ):
         with pytest.raises(ModelError, match=f"no code can be written for '.*', {dtype}; known are float32"):
             write(changed)

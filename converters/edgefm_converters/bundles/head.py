@@ -28,10 +28,14 @@ _MULTI_LABEL = frozenset({"multi-label", "multi_label", "multilabel"})
 _FLOATS, _LEVELS, _WHOLE = ("float32",), ("uint8", "int8"), ("int32", "int64")
 # Words that are no names in Kotlin or Python.
 _RESERVED = frozenset(
-    "and as assert async await break class context continue def del do elif else except finally for from fun global "
-    "if import in interface is labels lambda nonlocal not null object or package pass raise return super this throw "
-    "try typealias typeof val var when while with yield none true false interpreter encode run answer close".split()
-)
+    {
+        "and", "answer", "as", "assert", "async", "await", "break", "class", "close", "context", "continue",
+        "def", "del", "do", "elif", "else", "encode", "except", "false", "finally", "for", "from", "fun",
+        "global", "if", "import", "in", "interface", "interpreter", "is", "labels", "lambda", "none",
+        "nonlocal", "not", "null", "object", "or", "package", "pass", "raise", "return", "run", "super",
+        "this", "throw", "true", "try", "typealias", "typeof", "val", "var", "when", "while", "with", "yield",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,19 +80,21 @@ def _meaning(contract: Contract, field: Field) -> str:
     if field.head == "places":
         return f"The most probable class at each place, a line of labels.txt from 0: {list(field.tensor.shape[1:-1])}."
     if field.head == "reconstruction":
-        back = "" if contract.no_pixels is not None else f"; pixel = value * {contract.std:g} + {contract.mean:g}"
-        return f"The input given back, {shape}, the last index runs fastest{back}."
+        if contract.no_pixels is not None or (contract.mean, contract.std) == (0, 1):
+            return f"The input given back, {shape}, the last index runs fastest."
+        pixel = f"value * {contract.std:g}" + (f" + {contract.mean:g}" if contract.mean else "")
+        return f"The input given back, {shape}, the last index runs fastest; pixel = {pixel}."
     return f"Real values of '{_plain(field.tensor.name)}', {shape}, the last index runs fastest."
 
 
 def _state(contract: Contract) -> str:
     labels = 'private val labels = context.assets.open("labels.txt").bufferedReader().use { it.readLines() }\n'
-    model = f"""\
-private val interpreter = context.assets.openFd("model.tflite").use {{ file ->
+    model = """\
+private val interpreter = context.assets.openFd("model.tflite").use { file ->
     val model = FileInputStream(file.fileDescriptor).channel
         .map(FileChannel.MapMode.READ_ONLY, file.startOffset, file.declaredLength)
     Interpreter(model, Interpreter.Options().setNumThreads(1))
-}}"""
+}"""
     return (labels if head_of(contract) in _WITH_LABELS else "") + model
 
 
@@ -192,7 +194,8 @@ def _decoded(tensor: Tensor, buffer: str) -> str:
         return f"{buffer}.getFloat(4 * it)"
     # A byte is signed in Kotlin: it is an int8 level as it is, a uint8 level only masked.
     level = f"{buffer}.get(it).toInt()" if tensor.dtype == "int8" else f"({buffer}.get(it).toInt() and 0xFF)"
-    return f"({level}{_plus(-tensor.zero_point)}) * {float32_literal(tensor.scale)}f"
+    centred = f"({level}{_plus(-tensor.zero_point)})" if tensor.zero_point else level
+    return f"{centred} * {float32_literal(tensor.scale)}f"
 
 
 def _answered(field: Field, real: str) -> str:

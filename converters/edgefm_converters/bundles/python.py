@@ -88,9 +88,10 @@ def _run(contract: Contract, outputs: tuple[Field, ...]) -> list[str]:
 def _decoded(tensor: Tensor, array: str) -> str:
     if tensor.scale is None or tensor.zero_point is None:
         return f"{array}[0]"
-    zero = "" if tensor.zero_point == 0 else f" - {tensor.zero_point}" if tensor.zero_point > 0 else ""
-    zero = zero or (f" + {-tensor.zero_point}" if tensor.zero_point else "")
-    return f"({array}[0].astype(np.float32){zero}) * np.float32({tensor.scale!r})"
+    levels = f"{array}[0].astype(np.float32)"
+    if tensor.zero_point:
+        levels = f"({levels} {'-' if tensor.zero_point > 0 else '+'} {abs(tensor.zero_point)})"
+    return f"{levels} * np.float32({tensor.scale!r})"
 
 
 def _answered(field: Field, real: str) -> str:
