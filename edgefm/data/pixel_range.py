@@ -91,7 +91,7 @@ def _check_said(images: NDArray[Any], value_range: tuple[float, float]) -> None:
         raise DataError(
             f"the value range {low:g},{high:g} was given, but the samples, floats from {images.min():g} to "
             f"{images.max():g}, are 8-bit pictures scaled to {least:g} to {most:g}: pixels would be scaled wrongly",
-            hint=f"Give --value-range {least:g},{most:g}, or samples from {low:g} to {high:g}.",
+            hint=f"Give the value range {least:g},{most:g}, or samples from {low:g} to {high:g}.",
         )
 
 

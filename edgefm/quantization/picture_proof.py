@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.data.picture_file import ModelPicture
-from edgefm.data.pixel_range import RANGES
+from edgefm.data.pixel_range import RANGES, picture_range
 from edgefm.data.preprocessing import Preprocessing, preprocessing
 from edgefm.runtimes import litert, picture_answer
 from edgefm.runtimes.base import RuntimeSession
@@ -106,12 +106,12 @@ def _check_survives(contract: Contract, samples: Samples) -> None:
     lost = _lost(samples.inputs, samples.encoding)
     if low == high or lost <= allowed:
         return
-    fits = [limits for limits in RANGES if _lost(samples.inputs, preprocessing(limits)) <= allowed] or [(low, high)]
+    fits = [picture_range(samples.inputs) or (low, high)]
     least, most = samples.encoding.value_range
     raise ModelError(
         f"the contract of {contract.name} says that pixels 0 to 255 become {least:g} to {most:g}, but its samples are "
         f"floats from {low:g} to {high:g}: as pictures they would be off by up to {lost:.3g}",
-        hint=f"Say what the model takes for pixels 0 and 255; {_options(fits)} fits the samples.",
+        hint=f"Give the value range that the model takes for pixels 0 and 255: {_options(fits)} fits the samples.",
     )
 
 
@@ -199,14 +199,14 @@ def _wrong(
     return ModelError(
         f"{contract.name}, {contract.variant}: by its contract pixels 0 to 255 become {low:g} to {high:g}, and of a "
         f"picture the file then says {_shown(found[0][worst])}; the given model says {_shown(expected[0][worst])}",
-        hint=f"Say what the model takes for pixels 0 and 255; {_options(fits)} fits."
+        hint=f"Give the value range that the model takes for pixels 0 and 255: {_options(fits)} fits."
         if fits
-        else "No usual range of pixels fits (0,1; -1,1; 0,255): give the right one with --value-range LO,HI.",
+        else "No usual range of pixels fits (0,1; -1,1; 0,255): give the value range that the model takes.",
     )
 
 
 def _options(ranges: Sequence[tuple[float, float]]) -> str:
-    return " or ".join(f"--value-range {low:g},{high:g}" for low, high in ranges)
+    return " or ".join(f"{low:g},{high:g}" for low, high in ranges)
 
 
 def _shown(values: NDArray[np.float32]) -> str:

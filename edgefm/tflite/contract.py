@@ -23,7 +23,7 @@ from edgefm.core.errors import ModelError
 SCHEMA_VERSION = 2
 FILE_NAME = "contract.json"
 NO_PIXELS_HINT = (
-    "Give floats as the model takes them; or quantize again with --value-range LO,HI, what it takes for pixels 0 and "
+    "Give floats as the model takes them; or quantize again with the value range that it takes for pixels 0 and "
     "255, or with uint8 pixels as data and the normalisation inside the model."
 )
 

@@ -254,7 +254,7 @@ def test_predict_refuses_a_model_of_real_inputs_and_says_why(model: Path, datase
     path = save(dataset.test.images[0], tmp_path / "a.png")
     with pytest.raises(ModelError, match="takes no pictures: its samples are spectra") as caught:
         predict([path], model=tmp_path / "model.tflite")
-    assert "--value-range" in str(caught.value.hint)
+    assert "value range" in str(caught.value.hint)
 
 
 def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
     assert Contract.from_json(value) == contract
     with pytest.raises(ModelError, match=r"m\.tflite takes no pixels: its samples are spectra") as caught:
         contract.encode(np.zeros((1, 2, 2, 1), np.uint8))
-    assert "--value-range" in str(caught.value.hint)
+    assert "value range" in str(caught.value.hint)
     np.testing.assert_array_equal(contract.encode(np.full((1, 2, 2, 1), 0.5, np.float32)).reshape(-1), [2, 2, 2, 2])
 
 

@@ -86,11 +86,11 @@ def test_samples_between_the_levels_say_what_rounding_costs(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("samples", "wrong", "fits"),
     [
-        ((0, 1), Preprocessing(mean=0.0, std=1.0, value_range=(0.0, 1.0)), "--value-range 0,1 or --value-range -1,1"),
-        ((-1, 1), Preprocessing(mean=0.0, std=1.0, value_range=(-1.0, 1.0)), "--value-range -1,1"),
-        ((0, 255), preprocessing((0, 1)), "--value-range 0,255"),
-        ((-1, 1), preprocessing((0, 1)), "--value-range -1,1"),
-        ((0, 1), preprocessing((0, 255)), "--value-range 0,1"),
+        ((0, 1), Preprocessing(mean=0.0, std=1.0, value_range=(0.0, 1.0)), "0,1 fits"),
+        ((-1, 1), Preprocessing(mean=0.0, std=1.0, value_range=(-1.0, 1.0)), "-1,1 fits"),
+        ((0, 255), preprocessing((0, 1)), "0,255 fits"),
+        ((-1, 1), preprocessing((0, 1)), "-1,1 fits"),
+        ((0, 1), preprocessing((0, 255)), "0,1 fits"),
     ],
     ids=["taken as levels", "signed taken as levels", "not divided", "half is lost", "divided before"],
 )
@@ -113,11 +113,11 @@ def test_contract_whose_formula_is_not_that_of_the_samples_is_refused(tmp_path: 
         ModelError, match=r"pixels 0 to 255 become 0 to 255.*the file then says \[.*\]; the given model says \["
     ) as caught:
         prove(tmp_path / "model.tflite", wrong, samples)
-    assert "--value-range 0,1" in str(caught.value.hint)
+    assert "255: 0,1 fits" in str(caught.value.hint)
     odd = replace(right, mean=3.0, std=7.0)
     with pytest.raises(ModelError) as caught:
         prove(tmp_path / "model.tflite", odd, samples)
-    assert "--value-range 0,1 fits" in str(caught.value.hint)
+    assert "255: 0,1 fits" in str(caught.value.hint)
 
 
 def test_difference_of_the_file_itself_is_kept_apart(tmp_path: Path) -> None:
