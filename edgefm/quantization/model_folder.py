@@ -15,7 +15,7 @@ from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import predicted_classes
-from edgefm.quantization.picture_proof import Answers, Samples, prove
+from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing, preprocessing, real_inputs
+from edgefm.quantization.checks.picture_proof import Samples, prove
 from edgefm.quantization.model_folder import Card, write_model_folder
-from edgefm.quantization.picture_proof import Samples, prove
 from edgefm.tflite.contract import Contract
 from tests.fixtures import tiny_models
 
