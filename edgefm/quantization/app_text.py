@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite.contract import Contract
-from edgefm_converters.bundles.head import head_of, score_word
+from edgefm_converters.bundles.head import fields, score_word
 
 _CHANNELS = {1: "a grey level", 3: "a level of red, green or blue"}
 
@@ -42,7 +42,8 @@ def _scaling(contract: Contract) -> str:
 
 
 def _output(contract: Contract) -> str:
-    head, word = head_of(contract), score_word(contract.output)
+    first = fields(contract)[0]
+    head, word = first.head, "logit" if first.squash else score_word(first)
     others = len(contract.outputs) - 1
     sentence = {
         "classes": f"The output is one {word} a class, in the order of `labels.txt`; one class is right.",
@@ -52,6 +53,8 @@ def _output(contract: Contract) -> str:
         "reconstruction": "The output is the input given back, as real inputs.",
         "values": f"The output is {contract.output.size} real value{'' if contract.output.size == 1 else 's'}.",
     }[head]
+    if first.squash:
+        sentence += f" The code below makes probabilities of the logits, by a {first.squash}."
     if others:
         sentence += f" {others} more output{' is' if others == 1 else 's are'} real values."
     return sentence

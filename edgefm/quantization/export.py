@@ -266,7 +266,7 @@ class _Writer:
             encoding=encoding,
             labels=source.labels,
             dark_background=None if source.task is None else source.task.dataset.dark_background,
-            task=None if source.task is None else source.task.dataset.task,
+            task="" if source.task is None else source.task.dataset.task,
         )
 
     def _folder(

@@ -41,8 +41,8 @@ class Card:
       encoding: how pixels become inputs.
       labels: class names in the order of the first output; () where it is no class.
       license: of the model, '' where it is not known.
+      task: of the model, '' where it is not known.
       dark_background: see `Contract`; None where it is not known.
-      task: of its data; None where it has none.
     """
 
     name: str
@@ -50,8 +50,8 @@ class Card:
     encoding: Preprocessing
     labels: tuple[str, ...]
     license: str = ""
+    task: str = ""
     dark_background: bool | None = None
-    task: str | None = None
 
 
 def described(content: bytes, variant: Variant, card: Card) -> bytes:

@@ -73,8 +73,10 @@ class Contract:
       no_pixels: why no pictures go in, only real inputs; None where pixels do, by the formula.
       dark_background: the training pictures show bright things on a dark background, so that a picture on a light
         one is inverted first; None where it is not known.
-      task: 'classification', 'multi-label', 'regression' or 'reconstruction'; None where it is not known.
       made_by: versions, recipe, source, calibration, folding, parity and the proof by pictures, as JSON.
+      task: 'classification', 'multilabel' (each label is there or not), or another one; '' where it is not known.
+      head: what the first output holds: 'softmax' or 'sigmoid' (probabilities), 'logits' (scores before either),
+        'values' (no scores of labels); '' where it is not known: then scores of labels are probabilities.
     """
 
     name: str
@@ -89,8 +91,9 @@ class Contract:
     labels: tuple[str, ...]
     no_pixels: str | None = None
     dark_background: bool | None = None
-    task: str | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    head: str = ""
 
     @property
     def output(self) -> Tensor:
@@ -149,7 +152,9 @@ class Contract:
 
     def output_formula(self, place: int = 0) -> str:
         """Return how a value of an output becomes a probability, or what else it means."""
-        word = "probability" if self.labels and place == 0 else "value"
+        word = "value"
+        if self.labels and place == 0:
+            word = "logit" if self.head == "logits" else "probability"
         tensor = self.outputs[place]
         if tensor.scale is None:
             return f"{word} = y"
@@ -169,7 +174,6 @@ class Contract:
             "std": value.pop("std"),
             **_known(no_pixels=value.pop("no_pixels"), dark_background=value.pop("dark_background")),
         }
-        task = value.pop("task")
         value["postprocessing"] = {
             "formula": self.output_formula(),
             "formulas": [self.output_formula(place) for place in range(len(self.outputs))],
@@ -180,7 +184,6 @@ class Contract:
             "schema_version": SCHEMA_VERSION,
             **head,
             "output": value["outputs"][0],
-            **_known(task=task),
             **value,
         }
 
@@ -207,8 +210,9 @@ class Contract:
             labels=tuple(str(label) for label in value["labels"]),
             no_pixels=value["preprocessing"].get("no_pixels"),
             dark_background=value["preprocessing"].get("dark_background"),
-            task=value.get("task"),
             made_by=value["made_by"],
+            task=value.get("task", ""),
+            head=value.get("head", ""),
         )
 
     def write(self, folder: Path) -> Path:

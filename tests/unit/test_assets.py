@@ -119,20 +119,28 @@ def test_pages_of_models_that_take_no_pictures_say_nothing_of_them(model: dict[s
 @pytest.mark.parametrize(
     ("outputs", "labels", "task", "wanted"),
     [
-        (Out(shape=(1, 3)), "abc", None, "one probability a class"),
-        (Out(shape=(1, 3), value_range=(-9.0, 8.0)), "abc", None, "one score a class"),
-        (Out(shape=(1, 1)), "ab", None, "a single probability, that of the second class"),
-        (Out(shape=(1, 3)), "abc", "multi-label", "each for itself"),
-        (Out(shape=(1, 2, 2, 3)), "abc", None, "at each place"),
+        (Out(shape=(1, 3)), "abc", "", "one probability a class"),
+        (Out(shape=(1, 3), value_range=(-9.0, 8.0)), "abc", "", "one score a class"),
+        (Out(shape=(1, 1)), "ab", "", "a single probability, that of the second class"),
+        (Out(shape=(1, 3)), "abc", "multilabel", "each for itself"),
+        (Out(shape=(1, 2, 2, 3)), "abc", "", "at each place"),
         (Out(shape=(1, 4)), "", "regression", "4 real values"),
         (Out(shape=(1, 12)), "", "reconstruction", "the input given back"),
     ],
     ids=["classes", "scores", "second", "labels", "places", "values", "reconstruction"],
 )
-def test_outputs_are_called_what_they_are(outputs: Out, labels: str, task: str | None, wanted: str) -> None:
+def test_outputs_are_called_what_they_are(outputs: Out, labels: str, task: str, wanted: str) -> None:
     _, model = app_model(shape=(1, 2, 2, 3), outputs=[outputs], labels=labels, task=task)
     assert wanted in page(model)
     assert ("labels.txt" in page(model)) == bool(labels)
+
+
+@pytest.mark.parametrize(("task", "squash"), [("classification", "softmax"), ("multilabel", "sigmoid")])
+def test_logits_are_called_so_and_made_probabilities(task: str, squash: str) -> None:
+    outputs = [Out(shape=(1, 3), value_range=(-9.0, 8.0))]
+    _, model = app_model(shape=(1, 2, 2, 3), outputs=outputs, labels="abc", task=task, head="logits")
+    assert "one logit a" in page(model) and f"by a {squash}" in page(model)
+    assert "`logit = y`" in page(model)
 
 
 def test_all_outputs_stand_in_the_table() -> None:

@@ -121,7 +121,7 @@ def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
 
 def test_what_is_not_known_stands_in_no_contract() -> None:
     value = a_contract().to_json()
-    assert "task" not in value and value["preprocessing"].keys() == {"formula", "pixel", "mean", "std"}
+    assert value["task"] == value["head"] == "" and value["preprocessing"].keys() == {"formula", "pixel", "mean", "std"}
     known = a_contract(task="regression", dark_background=True)
     value = json.loads(json.dumps(known.to_json()))
     assert value["task"] == "regression" and value["preprocessing"]["dark_background"] is True

@@ -24,7 +24,7 @@ FIELDS: dict[Head, str] = {
     "reconstruction": "reconstruction",
     "values": "values",
 }
-_MULTI_LABEL = frozenset({"multi-label", "multi_label", "multilabel"})
+_SCORES: tuple[Head, ...] = ("classes", "second", "labels")
 _FLOATS, _LEVELS, _WHOLE = ("float32",), ("uint8", "int8"), ("int32", "int64")
 # Words that are no names in Kotlin or Python.
 _RESERVED = frozenset(
@@ -46,18 +46,20 @@ class Field:
       name: a name in Kotlin and Python, one of its own.
       head: what the output means.
       tensor: the output.
+      squash: 'softmax' or 'sigmoid' where it holds logits of labels, which this makes probabilities; else ''.
     """
 
     name: str
     head: Head
     tensor: Tensor
+    squash: str = ""
 
 
 def head_of(contract: Contract) -> Head:
     """Return what a model's first output means."""
     labels, output = len(contract.labels), contract.output
     if labels and output.size == labels:
-        return "labels" if contract.task in _MULTI_LABEL else "classes"
+        return "labels" if contract.task == "multilabel" else "classes"
     if labels == 2 and output.size == 1:
         return "second"
     if labels and len(output.shape) > 2 and output.shape[-1] == labels:
@@ -74,7 +76,10 @@ def fields(contract: Contract) -> tuple[Field, ...]:
     for tensor in contract.outputs:
         check_end(tensor, (*_FLOATS, *_LEVELS))
     head = head_of(contract)
-    named = [Field(name=FIELDS[head], head=head, tensor=contract.output)]
+    squash = ""
+    if contract.head == "logits" and head in _SCORES:
+        squash = "softmax" if head == "classes" else "sigmoid"
+    named = [Field(name=FIELDS[head], head=head, tensor=contract.output, squash=squash)]
     for place, tensor in enumerate(contract.outputs[1:], 1):
         name = _name(tensor.name)
         if not name or name in {field.name for field in named}:
@@ -105,10 +110,10 @@ def float32_literal(value: float) -> str:
     return str(np.float32(value))
 
 
-def score_word(tensor: Tensor) -> str:
-    """Return what a value of an output with labels is called: a probability where it lies in 0 to 1."""
-    low, high = tensor.value_range
-    return "probability" if low >= 0 and high <= 1 else "score"
+def score_word(field: Field) -> str:
+    """Return what an answer's value of a label is called: a probability where it lies in 0 to 1."""
+    low, high = field.tensor.value_range
+    return "probability" if field.squash or (low >= 0 and high <= 1) else "score"
 
 
 def shape_words(shape: tuple[int, ...]) -> str:

@@ -31,6 +31,19 @@ import java.nio.ByteOrder
 import java.nio.channels.FileChannel
 import org.tensorflow.lite.Interpreter"""
 _WITH_LABELS = ("classes", "second", "labels")
+_SQUASHES = {
+    "softmax": """\
+/** Logits as probabilities that sum to 1. */
+private fun softmax(logits: FloatArray): FloatArray {
+    val greatest = logits.maxOrNull()!!
+    val powers = DoubleArray(logits.size) { Math.exp((logits[it].toDouble() - greatest)) }
+    val sum = powers.sum()
+    return FloatArray(logits.size) { (powers[it] / sum).toFloat() }
+}""",
+    "sigmoid": """\
+/** Logits as probabilities, each for itself. */
+private fun sigmoid(logits: FloatArray) = FloatArray(logits.size) { (1 / (1 + Math.exp(-logits[it].toDouble()))).toFloat() }""",
+}
 # Kotlin's array of each kind of input value, and how one of it is put into the buffer.
 _ARRAYS = {"float32": "FloatArray", "int32": "IntArray", "int64": "LongArray"}
 _BYTES = {"float32": 4, "int32": 4, "int64": 8, "uint8": 1, "int8": 1}
@@ -52,6 +65,7 @@ def kotlin_code(contract: Contract, *, name: str = "EdgeModel") -> str:
         _state(contract),
         _encode(contract),
         _run(contract, outputs),
+        *[_SQUASHES[field.squash] for field in outputs if field.squash],
         "override fun close() = interpreter.close()",
     ]
     names = f"{_plain(contract.name)}, {_plain(contract.variant)}"
@@ -72,7 +86,7 @@ def _type(field: Field) -> str:
 
 
 def _meaning(contract: Contract, field: Field) -> str:
-    word, shape = score_word(field.tensor), shape_words(field.tensor.shape)
+    word, shape = score_word(field), shape_words(field.tensor.shape)
     if field.head in ("classes", "second"):
         return f"Each label with its {word}, the greatest first."
     if field.head == "labels":
@@ -174,7 +188,9 @@ def _run(contract: Contract, outputs: tuple[Field, ...]) -> str:
         f"    val real{place} = FloatArray({field.tensor.size}) {{ {_decoded(field.tensor, f'out{place}')} }}"
         for place, field in enumerate(outputs)
     ]
-    answer = [f"        {field.name} = {_answered(field, f'real{place}')}," for place, field in enumerate(outputs)]
+    answer = [
+        f"        {field.name} = {_answered(field, _squashed(field, place))}," for place, field in enumerate(outputs)
+    ]
     lines = [
         f"/** Runs the model. `{name}`: {words}. */",
         f"fun run({name}: {array}): Answer {{",
@@ -198,11 +214,15 @@ def _decoded(tensor: Tensor, buffer: str) -> str:
     return f"{centred} * {float32_literal(tensor.scale)}f"
 
 
+def _squashed(field: Field, place: int) -> str:
+    return f"{field.squash}(real{place})" if field.squash else f"real{place}"
+
+
 def _answered(field: Field, real: str) -> str:
     if field.head == "classes":
         return f"labels.zip({real}.asList()).sortedByDescending {{ it.second }}"
     if field.head == "second":
-        both = f"listOf(1 - {real}[0], {real}[0])"
+        both = f"{real}.let {{ listOf(1 - it[0], it[0]) }}"
         return f"labels.zip({both}).sortedByDescending {{ it.second }}"
     if field.head == "labels":
         return f"labels.zip({real}.asList())"

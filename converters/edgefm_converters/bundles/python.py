@@ -8,6 +8,14 @@ from edgefm.tflite.contract import Contract, Tensor
 from edgefm_converters.bundles.head import Field, check_input, fields, head_of, shape_words
 
 _WITH_LABELS = ("classes", "second", "labels")
+# Only a first output holds logits of labels.
+_SQUASHES = {
+    "softmax": (
+        "powers = np.exp(real0.astype(np.float64) - real0.max())",
+        "real0 = (powers / powers.sum()).astype(np.float32)",
+    ),
+    "sigmoid": ("real0 = (1 / (1 + np.exp(-real0.astype(np.float64)))).astype(np.float32)",),
+}
 
 
 def python_code(contract: Contract) -> str:
@@ -81,6 +89,7 @@ def _run(contract: Contract, outputs: tuple[Field, ...]) -> list[str]:
     ]
     for place, field in enumerate(outputs):
         lines.append(f"    real{place} = {_decoded(field.tensor, f'out[{place}]')}")
+        lines += [f"    {line}" for line in _SQUASHES.get(field.squash, ())]
     values = ", ".join(f'"{field.name}": {_answered(field, f"real{place}")}' for place, field in enumerate(outputs))
     return [*lines, f"    return {{{values}}}"]
 
