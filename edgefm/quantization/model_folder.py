@@ -60,7 +60,7 @@ def described(content: bytes, variant: Variant, card: Card) -> bytes:
     Metadata are written for classifiers of pictures, which their schema describes; other files come back as they
     are.
     """
-    if len(card.shape) != 3 or not card.labels:
+    if len(card.shape) != 3 or not card.labels or card.encoding.no_pixels is not None:
         return content
     height, width, channels = card.shape
     low, high = card.encoding.value_range

@@ -13,6 +13,7 @@ from PIL import Image
 import edgefm
 from edgefm.core.errors import DataError, ModelError
 from edgefm.data.dataset import Dataset
+from edgefm.tflite.metadata_reader import normalization
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3)).astype(np.uint8)
 GREY = np.random.default_rng(1).integers(0, 256, (60, 28, 28, 1)).astype(np.uint8)
@@ -97,6 +98,7 @@ def test_real_inputs_are_told_and_picture_files_refused(tmp_path: Path, inputs: 
         assert file.contract.made_by["pictures"]["pictures"] == 0
         with pytest.raises(ModelError, match="pictures"):
             edgefm.predict(tmp_path / "a.png", model=file)
+        assert normalization(file.path) is None  # no metadata that call the input a picture
     # Real inputs go in as they are.
     contract = written["float32"].contract
     assert contract is not None

@@ -36,13 +36,15 @@ _SQUASHES = {
 /** Logits as probabilities that sum to 1. */
 private fun softmax(logits: FloatArray): FloatArray {
     val greatest = logits.maxOrNull()!!
-    val powers = DoubleArray(logits.size) { Math.exp((logits[it].toDouble() - greatest)) }
+    val powers = DoubleArray(logits.size) { Math.exp(logits[it].toDouble() - greatest) }
     val sum = powers.sum()
     return FloatArray(logits.size) { (powers[it] / sum).toFloat() }
 }""",
     "sigmoid": """\
 /** Logits as probabilities, each for itself. */
-private fun sigmoid(logits: FloatArray) = FloatArray(logits.size) { (1 / (1 + Math.exp(-logits[it].toDouble()))).toFloat() }""",
+private fun sigmoid(logits: FloatArray): FloatArray {
+    return FloatArray(logits.size) { (1 / (1 + Math.exp(-logits[it].toDouble()))).toFloat() }
+}""",
 }
 # Kotlin's array of each kind of input value, and how one of it is put into the buffer.
 _ARRAYS = {"float32": "FloatArray", "int32": "IntArray", "int64": "LongArray"}
