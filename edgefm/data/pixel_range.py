@@ -49,9 +49,9 @@ def encoding_of_floats(images: NDArray[Any], *, value_range: Sequence[float] | N
     if shape[-1] not in _CHANNELS:
         reason = f"an input of shape {list(shape)} has {shape[-1]} channels; pictures have 1, 3 or 4"
         return real_inputs(seen, reason=reason)
-    found = picture_range(images)
-    if found is not None:
-        return preprocessing(found)
+    filled = picture_range(images)
+    if filled is not None:
+        return preprocessing(filled)
     low, high = seen
     known = ", ".join(f"{least:g} to {most:g}" for least, most in RANGES)
     reason = f"its samples are floats from {low:g} to {high:g}, which is no range of pictures ({known})"
@@ -83,11 +83,11 @@ def picture_range(images: NDArray[Any]) -> tuple[float, float] | None:
 
 def _check_said(images: NDArray[Any], value_range: tuple[float, float]) -> None:
     """Raise a DataError where samples lie on the levels of 8-bit pictures, but of another range than was said."""
-    found = picture_range(images)
-    if found is None or found == value_range:
+    filled = picture_range(images)
+    if filled is None or filled == value_range:
         return
-    if _on_levels(images, *found) and not _on_levels(images, *value_range):
-        (low, high), (least, most) = value_range, found
+    if _on_levels(images, *filled) and not _on_levels(images, *value_range):
+        (low, high), (least, most) = value_range, filled
         raise DataError(
             f"the value range {low:g},{high:g} was given, but the samples, floats from {images.min():g} to "
             f"{images.max():g}, are 8-bit pictures scaled to {least:g} to {most:g}: pixels would be scaled wrongly",

@@ -62,8 +62,8 @@ def infer_interface(
       DataError: the data or the labels do not fit the model.
     """
     shape = model_file.input_shape(loaded)
-    given = samples if dataset is None else dataset.train.images
-    encoding = _encoding(file, loaded.keras, given, value_range, progress)
+    shown = samples if dataset is None else dataset.train.images
+    encoding = _encoding(file, loaded.keras, shown, value_range, progress)
     classes = _classes(model_file.output_shape(loaded), dataset)
     if dataset is not None:
         known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)

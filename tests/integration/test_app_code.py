@@ -204,21 +204,21 @@ def meant(head: str, real: NDArray[np.float32], contract: Contract) -> Any:
     return pairs if head == "labels" else sorted(pairs, key=lambda pair: -pair[1])
 
 
-def write_case(folder: Path, made: Case) -> None:
+def write_case(folder: Path, app: Case) -> None:
     folder.mkdir(parents=True)
-    (folder / "model.tflite").write_bytes(made.content)
-    (folder / "labels.txt").write_text("\n".join(made.contract.labels) + "\n")
-    values = given_values(made.contract)
+    (folder / "model.tflite").write_bytes(app.content)
+    (folder / "labels.txt").write_text("\n".join(app.contract.labels) + "\n")
+    values = given_values(app.contract)
     (folder / "given.txt").write_text("\n".join(str(value) for value in values))
-    for place, raw in enumerate(litert(made.content, fed(made.contract, values))):
+    for place, raw in enumerate(litert(app.content, fed(app.contract, values))):
         (folder / f"litert{place}.bin").write_bytes(raw.tobytes())
 
 
-def harness(name: str, made: Case) -> str:
+def harness(name: str, app: Case) -> str:
     """Return Kotlin that runs one case and saves its answer."""
-    kind = {"int32": "Int", "int64": "Long"}.get(made.contract.input.dtype)
-    kind = kind or ("Float" if made.contract.no_pixels is not None else "Int")
-    saved = "\n".join(f'        save(folder, "{field}", answer.{field})' for field, _ in made.fields)
+    kind = {"int32": "Int", "int64": "Long"}.get(app.contract.input.dtype)
+    kind = kind or ("Float" if app.contract.no_pixels is not None else "Int")
+    saved = "\n".join(f'        save(folder, "{field}", answer.{field})' for field, _ in app.fields)
     return f"""
 fun run_{name}(folder: File) {{
     Case_{name}(android.content.Context(folder)).use {{ model ->
@@ -234,10 +234,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with one folder a case, in which the compiled code left what it was fed and what it answered."""
     root, code = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("code")
     calls, runs = [], []
-    for name, made in CASES.items():
-        write_case(root / name, made)
-        (code / f"{name}.kt").write_text(kotlin_code(made.contract, name=f"Case_{name}"))
-        runs.append(harness(name, made))
+    for name, app in CASES.items():
+        write_case(root / name, app)
+        (code / f"{name}.kt").write_text(kotlin_code(app.contract, name=f"Case_{name}"))
+        runs.append(harness(name, app))
         calls.append(f'    attempt(File(root, "{name}")) {{ run_{name}(File(root, "{name}")) }}')
     main = "fun main(arguments: Array<String>) {\n    val root = File(arguments[0])\n" + "\n".join(calls) + "\n}\n"
     (code / "Main.kt").write_text("import java.io.File\n" + "".join(runs) + main)
@@ -249,16 +249,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.kotlin
 @pytest.mark.parametrize("name", CASES)
 def test_kotlin_feeds_what_numpy_quantises_and_says_what_litert_answered(run: Path, name: str) -> None:
-    made, folder = CASES[name], run / name
+    app, folder = CASES[name], run / name
     error = folder / "error.txt"
     assert not error.exists(), error.read_text()
-    values = fed(made.contract, given_values(made.contract))
+    values = fed(app.contract, given_values(app.contract))
     given = np.frombuffer((folder / "fed.bin").read_bytes(), values.dtype)
     np.testing.assert_array_equal(given, values.reshape(-1))
-    raws = litert(made.content, values)
-    assert len(raws) == len(made.fields)
-    for (field, head), raw, tensor in zip(made.fields, raws, made.contract.outputs, strict=True):
-        wanted = meant(head, real_values(raw, tensor), made.contract)
+    raws = litert(app.content, values)
+    assert len(raws) == len(app.fields)
+    for (field, head), raw, tensor in zip(app.fields, raws, app.contract.outputs, strict=True):
+        wanted = meant(head, real_values(raw, tensor), app.contract)
         if head == "places":
             np.testing.assert_array_equal(np.fromfile(folder / f"{field}.i32", ">i4"), wanted)
             continue
@@ -268,7 +268,7 @@ def test_kotlin_feeds_what_numpy_quantises_and_says_what_litert_answered(run: Pa
             continue
         assert (folder / f"{field}.txt").read_text().split("\n") == [label for label, _ in wanted]
         values_wanted = np.array([value for _, value in wanted], np.float32)
-        if made.contract.head == "logits":  # exp of two libraries: the last bits differ
+        if app.contract.head == "logits":  # exp of two libraries: the last bits differ
             np.testing.assert_allclose(found, values_wanted, rtol=1e-6, atol=1e-7)
         else:
             np.testing.assert_array_equal(found, values_wanted)
@@ -276,31 +276,29 @@ def test_kotlin_feeds_what_numpy_quantises_and_says_what_litert_answered(run: Pa
 
 def test_cases_tell_models_apart() -> None:
     """Guards against models that answer the same whatever they are fed: the other tests would show nothing."""
-    for name, made in CASES.items():
-        values = given_values(made.contract)
+    for name, app in CASES.items():
+        values = given_values(app.contract)
         other = values[::-1].copy()
-        first, second = (litert(made.content, fed(made.contract, each)) for each in (values, other))
+        first, second = (litert(app.content, fed(app.contract, each)) for each in (values, other))
         assert any((one != two).any() for one, two in zip(first, second, strict=True)), name
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_python_feeds_and_says_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = CASES[name]
-    write_case(tmp_path / name, made)
+    app = CASES[name]
+    write_case(tmp_path / name, app)
     monkeypatch.chdir(tmp_path / name)
     module: dict[str, Any] = {}
-    exec(compile(python_code(made.contract), f"{name}.py", "exec"), module)
-    given = given_values(made.contract)
-    values = fed(made.contract, given)
-    encoded = module["encode"](given.reshape(made.contract.input.shape[1:]))
+    exec(compile(python_code(app.contract), f"{name}.py", "exec"), module)
+    given = given_values(app.contract)
+    values = fed(app.contract, given)
+    encoded = module["encode"](given.reshape(app.contract.input.shape[1:]))
     assert encoded.dtype == values.dtype
     np.testing.assert_array_equal(encoded, values)
-    answer = module["run"](given.reshape(made.contract.input.shape[1:]))
-    assert list(answer) == [field for field, _ in made.fields]
-    for (field, head), raw, tensor in zip(
-        made.fields, litert(made.content, values), made.contract.outputs, strict=True
-    ):
-        wanted = meant(head, real_values(raw, tensor), made.contract)
+    answer = module["run"](given.reshape(app.contract.input.shape[1:]))
+    assert list(answer) == [field for field, _ in app.fields]
+    for (field, head), raw, tensor in zip(app.fields, litert(app.content, values), app.contract.outputs, strict=True):
+        wanted = meant(head, real_values(raw, tensor), app.contract)
         if head in ("classes", "second", "labels"):
             assert [label for label, _ in answer[field]] == [label for label, _ in wanted]
             np.testing.assert_allclose(

@@ -108,9 +108,9 @@ def test_pixels_are_called_what_they_are(channels: int) -> None:
     ids=["features", "levels", "tokens", "standardised"],
 )
 def test_pages_of_models_that_take_no_pictures_say_nothing_of_them(model: dict[str, Any]) -> None:
-    _, made = app_model(outputs=[Out(shape=(1, 2))], task="regression", **model)
-    shown = page(made)
-    reason = made.no_pixels or ""
+    _, app = app_model(outputs=[Out(shape=(1, 2))], task="regression", **model)
+    shown = page(app)
+    reason = app.no_pixels or ""
     for word in PICTURE_WORDS:
         assert word not in shown.replace(reason, "")
     assert reason in shown

@@ -66,8 +66,8 @@ def written(
 @pytest.mark.parametrize("channels", [1, 3])
 def test_right_contract_is_proved_by_png_files(tmp_path: Path, value_range: tuple[float, float], channels: int) -> None:
     encoding = preprocessing(value_range)
-    made = written(tmp_path, encoding.encode(pixels((5, 4, channels))), encoding)
-    proof = made.made_by["pictures"]
+    contract = written(tmp_path, encoding.encode(pixels((5, 4, channels))), encoding)
+    proof = contract.made_by["pictures"]
     assert (proof["pictures"], proof["through"], proof["of_rounding"]) == (4, "PNG", 0.0)
     assert proof["max_abs_difference"] < 1e-4 * max(1, *np.abs(value_range))
     assert (tmp_path / "contract.json").is_file()
@@ -132,8 +132,8 @@ def test_difference_of_the_file_itself_is_kept_apart(tmp_path: Path) -> None:
 
 def test_model_that_takes_no_pictures_needs_no_proof_and_says_why(tmp_path: Path) -> None:
     inputs = np.random.default_rng(3).normal(size=(9, *SHAPE)).astype(np.float32)
-    made = written(tmp_path, inputs, real_inputs((-3, 3), reason="spectra"))
-    assert made.made_by["pictures"] == {"pictures": 0, "reason": "spectra"} and made.no_pixels == "spectra"
+    contract = written(tmp_path, inputs, real_inputs((-3, 3), reason="spectra"))
+    assert contract.made_by["pictures"] == {"pictures": 0, "reason": "spectra"} and contract.no_pixels == "spectra"
 
 
 def test_four_channels_are_proved_without_png(tmp_path: Path) -> None:

@@ -78,11 +78,11 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
     expected = given if same else samples.answers(encoded)
     no_png = _why_no_png(contract)
     with litert.load(model) as session:
-        found = _found(session, contract, pixels, png=no_png is None)
+        answered = _of_pictures(session, contract, pixels, png=no_png is None)
         directly = _directly(session, contract, encoded)
-        difference, of_conversion = _difference(found, expected), _difference(directly, expected)
+        difference, of_conversion = _difference(answered, expected), _difference(directly, expected)
         if difference > of_conversion + _rounding(contract, expected):
-            raise _wrong(session, contract, samples, found, expected)
+            raise _wrong(session, contract, samples, answered, expected)
     return {
         "pictures": len(pixels),
         "through": "PNG" if no_png is None else "pixels",
@@ -126,7 +126,7 @@ def _why_no_png(contract: Contract) -> str | None:
     return None if importlib.util.find_spec("PIL") is not None else "Pillow is not installed: no picture was written"
 
 
-def _found(
+def _of_pictures(
     session: RuntimeSession, contract: Contract, pixels: NDArray[np.uint8], *, png: bool
 ) -> tuple[NDArray[np.float32], ...]:
     """Return what a file says of pictures, float32 [n, ...] each output."""
@@ -164,10 +164,10 @@ def _directly(
     return tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))
 
 
-def _difference(found: Sequence[NDArray[np.float32]], expected: Sequence[NDArray[np.float32]]) -> float:
+def _difference(answered: Sequence[NDArray[np.float32]], expected: Sequence[NDArray[np.float32]]) -> float:
     return max(
         float(np.abs(output - wanted.reshape(output.shape)).max())
-        for output, wanted in zip(found, expected, strict=True)
+        for output, wanted in zip(answered, expected, strict=True)
     )
 
 
@@ -182,23 +182,23 @@ def _wrong(
     session: RuntimeSession,
     contract: Contract,
     samples: Samples,
-    found: Sequence[NDArray[np.float32]],
+    answered: Sequence[NDArray[np.float32]],
     expected: Sequence[NDArray[np.float32]],
 ) -> ModelError:
     """Return the error of a contract by which pictures give other answers than they should."""
-    gaps = [np.abs(output - wanted.reshape(output.shape)) for output, wanted in zip(found, expected, strict=True)]
+    gaps = [np.abs(output - wanted.reshape(output.shape)) for output, wanted in zip(answered, expected, strict=True)]
     worst = int(np.argmax(np.max([gap.reshape(len(gap), -1).max(axis=1) for gap in gaps], axis=0)))
     fits = []
     for limits in RANGES:
         encoding = preprocessing(limits)
         tried = replace(contract, mean=encoding.mean, std=encoding.std)
-        answers = _found(session, tried, _pixels(samples.inputs[:PICTURES], encoding), png=False)
+        answers = _of_pictures(session, tried, _pixels(samples.inputs[:PICTURES], encoding), png=False)
         if _difference(answers, [output[:PICTURES] for output in samples.expected]) <= _rounding(contract, expected):
             fits.append(limits)
     low, high = 0.0 - contract.mean / contract.std, (255 - contract.mean) / contract.std
     return ModelError(
         f"{contract.name}, {contract.variant}: by its contract pixels 0 to 255 become {low:g} to {high:g}, and of a "
-        f"picture the file then says {_shown(found[0][worst])}; the given model says {_shown(expected[0][worst])}",
+        f"picture the file then says {_shown(answered[0][worst])}; the given model says {_shown(expected[0][worst])}",
         hint=f"Give the value range that the model takes for pixels 0 and 255: {_options(fits)} fits."
         if fits
         else "No usual range of pixels fits (0,1; -1,1; 0,255): give the value range that the model takes.",
