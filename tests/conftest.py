@@ -44,6 +44,8 @@ LONGEST = (
     "integration/test_adb_target.py",
     "integration/test_report.py",
     "integration/test_distillation.py",
+    "integration/test_app_code.py",
+    "integration/test_float_data.py",
     "integration/test_rounds.py",
     "integration/test_pruning.py",
     "integration/test_fine_tuning.py",

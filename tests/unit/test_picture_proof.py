@@ -83,6 +83,11 @@ def test_samples_between_the_levels_say_what_rounding_costs(tmp_path: Path) -> N
     assert proof["of_rounding"] > 1e-5 and proof["max_abs_difference"] < 1e-5
 
 
+def test_dark_samples_between_the_levels_are_still_pictures(tmp_path: Path) -> None:
+    dark = np.random.default_rng(2).uniform(0, 0.1, (9, *SHAPE)).astype(np.float32)
+    assert written(tmp_path, dark, preprocessing((0, 1))).made_by["pictures"]["pictures"] == 4
+
+
 @pytest.mark.parametrize(
     ("samples", "wrong", "fits"),
     [
