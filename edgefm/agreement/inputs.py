@@ -124,7 +124,9 @@ def from_data(
 
 
 def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, seed: int = 0) -> MatrixInputs:
-    """Return random inputs: uniform over all levels of an integer, over pixels by the contract, else from 0 to 1.
+    """Return random inputs: uniform over what the input can hold.
+
+    Over all levels of an integer; of floats over pixels or real inputs, whichever the contract says, else from 0 to 1.
 
     Args:
       model: the model file; a contract beside it says what its real inputs are.
@@ -138,7 +140,11 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
     generator = np.random.default_rng(seed)
     dtype, shape = np.dtype(_drawable(ends)), (samples, *ends.source.shape[1:])
     written = contracts.read(model)
-    if dtype.kind == "f" and written is not None and written.input.shape == ends.source.shape:
+    if written is not None and written.input.shape != ends.source.shape:
+        written = None
+    if dtype.kind == "f" and written is not None and written.no_pixels is not None:
+        values = generator.uniform(*written.input.value_range, shape).astype(dtype)
+    elif dtype.kind == "f" and written is not None:
         values = written.encode(generator.integers(0, 255, shape, endpoint=True, dtype=np.uint8))
     elif dtype.kind == "f":
         values = generator.uniform(*_FLOAT_RANGE, shape).astype(dtype)

@@ -52,6 +52,8 @@ def contract_for(
         if not _same_classes(written.labels, labels):
             named = ", ".join(written.labels) or "none"
             return f"the labels in its contract are not those of the test images: {named}"
+        if pixels and written.no_pixels is not None:
+            return f"it takes real inputs, no pixels: {written.no_pixels}"
         return written
     if labels:
         outputs = int(np.prod(sinks[0].shape))

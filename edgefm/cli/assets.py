@@ -20,7 +20,7 @@ from edgefm.cli.exit_codes import exit_codes
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: Path | None, variant: str | None, out: Path, as_json: bool) -> None:
-    """Write model.tflite, contract.json, labels.txt and README.md for an app to embed.
+    """Write model.tflite, contract.json, labels.txt (of classes) and README.md for an app to embed.
 
     RUN is a run folder, by default the latest.
     """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "yes", "no"]),
     default="auto",
     show_default=True,
-    help="Invert brightness; auto: on a light background, for a Fashion-MNIST model (bright on black).",
+    help="Invert brightness; auto: on a light background, for a model trained on dark ones.",
 )
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(

@@ -44,6 +44,7 @@ class Dataset:
       sha256: of the content and of the split: equal sums mean equal splits, picture by picture.
       task: 'classification', 'multilabel' (each label is there or not), 'regression' (targets are numbers), or
         'reconstruction' (targets are the inputs).
+      dark_background: pictures show bright things on a dark background; None where it is not known.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     test: Split
     sha256: str
     task: str = "classification"
+    dark_background: bool | None = None
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:

@@ -20,11 +20,13 @@ class Preprocessing:
       mean: see above.
       std: see above.
       value_range: least and greatest real input.
+      no_pixels: why no pixels can go in, only real inputs (mean 0, std 1 then); None where the formula holds.
     """
 
     mean: float
     std: float
     value_range: tuple[float, float]
+    no_pixels: str | None = None
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return uint8 pixels as float32 inputs of the same shape."""
@@ -46,3 +48,9 @@ def preprocessing(value_range: tuple[float, float]) -> Preprocessing:
         raise RecipeError(f"value range {low:g},{high:g} is not allowed: LO,HI with LO < HI is expected")
     std = 255.0 / (high - low)
     return Preprocessing(mean=-low * std + 0.0, std=std, value_range=(low, high))
+
+
+def real_inputs(value_range: tuple[float, float], *, reason: str) -> Preprocessing:
+    """Return the preprocessing of a model that takes real inputs in a range, and why pixels are none."""
+    low, high = value_range
+    return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)), no_pixels=reason)

@@ -289,7 +289,7 @@ class Run(RunFolder):
         return self.record.verdict
 
     def assets(self, out: PathLike, *, variant: str | None = None) -> list[Path]:
-        """Write a variant's model, contract, labels and README for an app to embed; return the four paths.
+        """Write a variant's model, contract, labels and README for an app to embed; return their paths.
 
         Args:
           out: folder; files of these names in it are replaced, others are left alone.

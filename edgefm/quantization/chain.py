@@ -270,7 +270,7 @@ def _link(about: Mapping[str, Any], folder: Path, *, cached: bool) -> Link:
     encoding = about["encoding"]
     if encoding is not None:
         low, high = encoding["value_range"]
-        encoding = Preprocessing(mean=encoding["mean"], std=encoding["std"], value_range=(low, high))
+        encoding = Preprocessing(**{**encoding, "value_range": (low, high)})
     return Link(
         recipe=about["recipe"],
         key=about["key"],

@@ -195,6 +195,9 @@ class _Writer:
             agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
             answers = self._answers(Path(elsewhere) / MODEL_FILE, made.encoding, label="float32 on validation")
         check_float32(self.given, answers)
+        proof = agreed.made_by["pictures"]
+        if proof["pictures"] and "reason" in proof:
+            self.progress.note(f"the contract is proved without picture files: {proof['reason']}")
         return _Baseline(
             sha256=agreed.sha256,
             size_bytes=len(content),
@@ -267,6 +270,7 @@ class _Writer:
             labels=source.labels,
             task=source.head.task,
             head=source.head.kind,
+            dark_background=None if source.task is None else source.task.dataset.dark_background,
         )
 
     def _folder(
@@ -280,6 +284,7 @@ class _Writer:
             made_by=made_by,
             inputs=reencoded(self.source.compared.inputs, self.source.encoding, encoding),
             expected=self.source.expected,
+            answers=lambda inputs: self.source.answers(reencoded(inputs, encoding, self.source.encoding)),
         )
 
     def _promises(self, path: Path, variant: Variant, links: Sequence[Link]) -> tuple[Mapping[str, Any], ...]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import LABELLED
 from edgefm.data.checks import check_fit
 from edgefm.data.dataset import Dataset
+from edgefm.data.pixel_range import encoding_of_floats
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.quantization.calibration_set import rescales_first
 from edgefm.quantization.heads import task_without_data
@@ -44,6 +46,7 @@ def infer_interface(
     *,
     file: str,
     dataset: Dataset | None,
+    samples: NDArray[Any] | None = None,
     value_range: Sequence[float] | None = None,
     labels: Sequence[str] | None = None,
     head: str = "auto",
@@ -55,6 +58,7 @@ def infer_interface(
       loaded: the model.
       file: its name, for messages.
       dataset: its data, checked against the model; None where there are none.
+      samples: [n, ...] that calibrate it where there are no data; floats tell how pixels become inputs.
       value_range: what the model takes for pixels 0 to 255; None where it was not said.
       labels: class names; None takes those of the data, or numbers.
       head: one of `edgefm.core.task_names.HEADS`.
@@ -64,7 +68,8 @@ def infer_interface(
       DataError: the data or the labels do not fit the model.
     """
     shape = model_file.input_shape(loaded)
-    encoding = _encoding(file, loaded.keras, dataset, value_range, progress)
+    shown = samples if dataset is None else dataset.train.images
+    encoding = _encoding(file, loaded.keras, shown, value_range, progress)
     end = model_file.head_of(loaded)
     names = len(labels) if labels else None
     task = dataset.task if dataset is not None else task_without_data(end, labels=names, wanted=head)
@@ -98,15 +103,21 @@ def _classes(shape: tuple[int, ...], task: str) -> int | None:
 
 
 def _encoding(
-    file: str, model: Any, dataset: Dataset | None, value_range: Sequence[float] | None, progress: Progress
+    file: str, model: Any, samples: NDArray[Any] | None, value_range: Sequence[float] | None, progress: Progress
 ) -> Preprocessing:
     rescales = _rescales(model)
-    if dataset is not None and dataset.train.images.dtype != np.uint8:
+    if samples is not None and samples.dtype.kind == "f" and samples.size and np.isfinite(samples).all():
         # Floats are the model's inputs already: what is not said, the training samples tell.
-        images = dataset.train.images
-        seen = (float(images.min()), float(images.max()))
-        low, high = value_range or (PIXELS if rescales else seen)
-        return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)))
+        encoding = encoding_of_floats(samples, value_range=value_range or (PIXELS if rescales else None))
+        if encoding.no_pixels is not None:
+            progress.note(f"{file} takes real inputs, no pictures: {encoding.no_pixels}")
+        elif value_range is None and not rescales:
+            low, high = encoding.value_range
+            progress.note(
+                f"the floats of the data, {samples.min():g} to {samples.max():g}, are taken for pictures: {low:g} is "
+                f"pixel 0, {high:g} is pixel 255. If not, give the value range of pixels 0 and 255."
+            )
+        return encoding
     if value_range is None and not rescales:
         progress.note(
             f"{file} does not start with a Rescaling layer: its inputs are taken to be pixels 0 to 255. "

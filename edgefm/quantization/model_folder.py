@@ -15,6 +15,7 @@ from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
+from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
@@ -43,6 +44,7 @@ class Card:
       task: of the model, '' where it is not known.
       head: what the first output holds, see `edgefm.tflite.contract.Contract`.
       license: of the model, '' where it is not known.
+      dark_background: see `Contract`; None where it is not known.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Card:
     task: str = ""
     head: str = ""
     license: str = ""
+    dark_background: bool | None = None
 
 
 def described(content: bytes, variant: Variant, card: Card) -> bytes:
@@ -60,7 +63,7 @@ def described(content: bytes, variant: Variant, card: Card) -> bytes:
     Metadata are written for classifiers of pictures, which their schema describes; other files come back as they
     are.
     """
-    if len(card.shape) != 3 or not card.labels:
+    if len(card.shape) != 3 or not card.labels or card.encoding.no_pixels is not None:
         return content
     height, width, channels = card.shape
     low, high = card.encoding.value_range
@@ -100,8 +103,11 @@ def write_model_folder(
     made_by: Mapping[str, Any],
     inputs: NDArray[np.float32],
     expected: Sequence[NDArray[np.float32]],
+    answers: Answers,
 ) -> Contract:
     """Write a variant's folder and return its contract, which tells how LiteRT's outputs compare.
+
+    The contract is written once pictures have proved it: `made_by` says so under `pictures`.
 
     Args:
       folder: made if it is not there.
@@ -111,8 +117,10 @@ def write_model_folder(
       made_by: provenance, for the contract.
       inputs: float32 [n, ...], real inputs to compare on.
       expected: float32 [n, ...] each, the given model's outputs for them.
+      answers: gives the given model's outputs for other inputs.
     Raises:
-      ModelError: LiteRT cannot load the file, or its ends are not those of the card.
+      ModelError: LiteRT cannot load the file, its ends are not those of the card, or pictures give other answers
+        than the given model.
     """
     path = artefacts.write_bytes(folder / MODEL_FILE, content)
     with litert.load(path) as session:
@@ -133,6 +141,8 @@ def write_model_folder(
         mean=card.encoding.mean,
         std=card.encoding.std,
         labels=card.labels,
+        no_pixels=card.encoding.no_pixels,
+        dark_background=card.dark_background,
         made_by=made_by,
         task=card.task,
         head=card.head,
@@ -148,7 +158,9 @@ def write_model_folder(
         ),
         **_same(card, outputs, tuple(expected)),
     }
-    agreed = replace(agreed, made_by={**made_by, "parity": parity})
+    samples = Samples(inputs=inputs, expected=tuple(expected), encoding=card.encoding, answers=answers)
+    pictures = prove(path, agreed, samples)
+    agreed = replace(agreed, made_by={**made_by, "parity": parity, "pictures": pictures})
     if card.labels:
         artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
     agreed.write(folder)

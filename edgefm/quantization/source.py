@@ -19,7 +19,7 @@ from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
-from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
+from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise, read_samples
 from edgefm.quantization.heads import Head, head_of
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
@@ -70,6 +70,10 @@ class Source:
     expected: tuple[NDArray[np.float32], ...]
     head: Head
     reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def answers(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Return the model's own outputs for real inputs [n, ...], float32 [n, ...] each."""
+        return _outputs(self.model, self.float32, inputs)
 
     @property
     def calibrates(self) -> bool:
@@ -172,13 +176,14 @@ def source_of(
         loaded,
         file=origin.file,
         dataset=dataset,
+        samples=None if origin.calibration is None else read_samples(origin.calibration)[0],
         value_range=reading.value_range,
         labels=origin.labels,
         head=origin.head,
         progress=progress,
     )
     compared = _compared(origin, interface, dataset, recipe)
-    given = _outputs(loaded, compared)
+    given = _outputs(loaded.keras, loaded.float32, compared.inputs)
     head = head_of(
         model_file.head_of(loaded),
         lambda: given[0],
@@ -274,11 +279,11 @@ def _with_head(
     else:
         assert loaded.float32 is not None, "a model is either Keras or TFLite"
         loaded = replace(loaded, float32=with_operator(loaded.float32, head.added))
-    return loaded, _outputs(loaded, compared)
+    return loaded, _outputs(loaded.keras, loaded.float32, compared.inputs)
 
 
-def _outputs(loaded: Loaded, compared: CalibrationSet) -> tuple[NDArray[np.float32], ...]:
-    if loaded.keras is not None:
-        return of_model(loaded.keras, compared.inputs)
-    assert loaded.float32 is not None, "a model is either Keras or TFLite"
-    return tflite_outputs(loaded.float32, compared.inputs)
+def _outputs(model: Any, float32: bytes | None, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    if model is not None:
+        return of_model(model, inputs)
+    assert float32 is not None, "a source is either a Keras model or a .tflite file"
+    return tflite_outputs(float32, inputs)

@@ -236,6 +236,27 @@ def test_auto_inverts_nothing_for_a_model_of_other_labels(model: Path, dataset: 
     assert predict([path], model=own / "model.tflite", invert="yes")[0].inverted
 
 
+@pytest.mark.parametrize(("dark", "labels"), [(True, "own"), (False, "reference")])
+def test_auto_inverts_by_what_the_contract_says_of_the_data(
+    model: Path, dataset: Dataset, tmp_path: Path, dark: bool, labels: str
+) -> None:
+    (tmp_path / "model.tflite").write_bytes(model.read_bytes())
+    names = LABELS if labels == "reference" else tuple(f"kind {n}" for n in range(10))
+    dataclasses.replace(contract_of(tmp_path / "model.tflite", names), dark_background=dark).write(tmp_path)
+    path = save(255 - dataset.test.images[0], tmp_path / "light.png")
+    assert predict([path], model=tmp_path / "model.tflite")[0].inverted == dark
+
+
+def test_predict_refuses_a_model_of_real_inputs_and_says_why(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(model.read_bytes())
+    agreed = dataclasses.replace(contract_of(tmp_path / "model.tflite"), no_pixels="its samples are spectra")
+    agreed.write(tmp_path)
+    path = save(dataset.test.images[0], tmp_path / "a.png")
+    with pytest.raises(ModelError, match="takes no pictures: its samples are spectra") as caught:
+        predict([path], model=tmp_path / "model.tflite")
+    assert "value range" in str(caught.value.hint)
+
+
 def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_path: Path) -> None:
     good = save(dataset.test.images[0], tmp_path / "good.png")
     text = tmp_path / "notes.png"

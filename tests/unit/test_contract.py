@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,24 @@ def test_load_rejects_two_inputs(tmp_path: Path) -> None:
     path.write_bytes(tiny_models.add())
     with pytest.raises(ModelError, match="has 2 inputs"):
         litert.load(path)
+
+
+def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
+    contract = a_contract(no_pixels="its samples are spectra", input=replace(INPUT, shape=(1, 2, 2, 1)))
+    value = json.loads(json.dumps(contract.to_json()))
+    assert value["preprocessing"]["pixel"] is None and value["preprocessing"]["no_pixels"] == "its samples are spectra"
+    assert "pixel" not in value["preprocessing"]["formula"]
+    assert Contract.from_json(value) == contract
+    with pytest.raises(ModelError, match=r"m\.tflite takes no pixels: its samples are spectra") as caught:
+        contract.encode(np.zeros((1, 2, 2, 1), np.uint8))
+    assert "value range" in str(caught.value.hint)
+    np.testing.assert_array_equal(contract.encode(np.full((1, 2, 2, 1), 0.5, np.float32)).reshape(-1), [2, 2, 2, 2])
+
+
+def test_what_is_not_known_stands_in_no_contract() -> None:
+    value = a_contract().to_json()
+    assert value["task"] == value["head"] == "" and value["preprocessing"].keys() == {"formula", "pixel", "mean", "std"}
+    known = a_contract(task="regression", dark_background=True)
+    value = json.loads(json.dumps(known.to_json()))
+    assert value["task"] == "regression" and value["preprocessing"]["dark_background"] is True
+    assert Contract.from_json(value) == known

@@ -194,8 +194,8 @@ def _rescaled(task: Task, prepared: Prepared) -> Task:
     own = task.encoding
     low, high = (value * scale + offset for value in own.value_range)
     # (p - mean) / std * scale + offset = (p - (mean - offset * std / scale)) / (std / scale)
-    encoding = Preprocessing(
-        mean=own.mean - offset * own.std / scale + 0.0, std=own.std / scale, value_range=(low, high)
+    encoding = replace(
+        own, mean=own.mean - offset * own.std / scale + 0.0, std=own.std / scale, value_range=(low, high)
     )
     train, validation, test = (_rescaled_split(split, scale, offset) for split in task.dataset.splits)
     dataset = replace(task.dataset, train=train, validation=validation, test=test)
