@@ -43,6 +43,8 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
         f"activations of one operator: at most {render.size(inspection.largest_activation_bytes)}"
     )
     _metadata(inspection)
+    if any(-1 in inspection.tensors[index].shape[:1] for index in inspection.inputs):
+        click.echo("the batch is left open (-1): every command takes it as 1, one sample at a time")
     click.echo()
     _operators(inspection)
     click.echo()
