@@ -79,7 +79,8 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     if reasons:
         render.table(reasons, headers=["layer", "pass", "applies", "effect or reason"])
     for name, reason in passes.refused.items():
-        click.echo(f"{name} cannot be applied to this model: {reason}")
+        what = "no .tflite file can be made of this model" if name == "tflite" else f"{name} cannot be applied to it"
+        click.echo(f"{what}: {reason}")
 
 
 def _metadata(inspection: Inspection) -> None:

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from edgefm.core.errors import ModelError
+from edgefm.keras_graph.augmentation import is_augmentation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -202,6 +203,8 @@ def call_copy(
 ) -> Any:
     """Return the output of a new layer of the same class and name, called with `args` and `kwargs`.
 
+    Augmentation is left out: what it is given is its output.
+
     Args:
       call: of the layer to copy; a stateless operation of keras.ops is called itself.
       args: arguments in the new graph.
@@ -213,11 +216,17 @@ def call_copy(
     layer = call.layer
     if not isinstance(layer, keras.Layer):
         return layer(*args, **kwargs)
+    if is_augmentation(layer) and args and not isinstance(args[0], Mapping):
+        return args[0]
+    if isinstance(layer, keras.layers.Lambda):
+        return layer(*args, **kwargs)  # a function without weights, which safe mode does not write and read back
     if id(layer) in copies:
         return copies[id(layer)](*args, **kwargs)
     new = copies[id(layer)] = type(layer).from_config({**layer.get_config(), **(config or {})})
     output = new(*args, **kwargs)
     new.set_weights(layer.get_weights() if weights is None else list(weights))
+    if isinstance(new, keras.layers.Normalization):
+        new.finalize_state()  # it computes with what it made of its weights when it was built
     return output
 
 

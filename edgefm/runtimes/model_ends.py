@@ -91,7 +91,7 @@ def batch_note(name: str, ends: ModelEnds) -> str | None:
 def _check_fixed(path: Path, kind: str, end: End) -> None:
     if -1 in end.signature:
         raise ModelError(
-            f"the {kind} '{end.details.name}' of {path} has the dynamic shape {end.signature}; only the batch, the first "
-            "length, can be left open",
+            f"the {kind} '{end.details.name}' of {path} has the dynamic shape {end.signature}; only the batch, the "
+            "first length, can be left open",
             hint="Convert the model again with fixed sizes, and a batch of 1.",
         )

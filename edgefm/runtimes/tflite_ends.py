@@ -37,7 +37,7 @@ def read(path: Path) -> ModelEnds:
 
 
 def batch_note(path: Path, *, name: str) -> str | None:
-    """Return `model_ends.batch_note` of a file under a name; None of one that cannot be read, which is said elsewhere."""
+    """Return `model_ends.batch_note` of a file under a name; None of one that cannot be read: others say that."""
     try:
         return model_ends.batch_note(name, read(path))
     except ModelError:

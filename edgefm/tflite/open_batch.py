@@ -17,8 +17,8 @@ def fixed_batch(content: bytes) -> bytes:
     """Return a .tflite file with the batch of 1 of its shapes in its signatures; as it is where that would be wrong.
 
     Args:
-      content: of the file. It is returned unchanged where the inputs leave open nothing, more than the batch, or a batch
-        whose tensors are not laid out for 1.
+      content: of the file. It is returned unchanged where the inputs leave open nothing, more than the batch, or a
+        batch whose tensors are not laid out for 1.
     """
     graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
     if not graphs or not _only_batch(graphs[0]):

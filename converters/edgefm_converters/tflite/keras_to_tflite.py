@@ -32,8 +32,10 @@ def float32_tflite(model: Any) -> bytes:
     """
     import keras
 
+    from edgefm.keras_graph.unrolling import unrolled
+
     check_single_input(model, source=f"the model '{model.name}'")
-    names = output_names(model)
+    names, model = output_names(model), unrolled(model)
 
     def serve(image: Any) -> dict[str, Any]:
         return dict(zip(names, keras.tree.flatten(model(image, training=False)), strict=True))

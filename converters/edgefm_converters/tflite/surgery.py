@@ -140,3 +140,22 @@ def _at(model: Any, graph: Any, index: int) -> str:
     """Return the names of the operators that touch a tensor."""
     touching = [op for op in graph.operators if index in list(op.inputs) + list(op.outputs)]
     return ", ".join(flatbuffer.operator_name(model, operator) for operator in touching) or "the operator there"
+
+
+def with_unread_results_quantised(content: bytes) -> bytes:
+    """Return a .tflite file in which a result that nothing takes has the dtype and scale of its siblings.
+
+    litert-quantizer leaves it float32, and XNNPACK refuses a SPLIT whose results are of two types.
+    """
+    model = flatbuffer.editable(content)
+    changed = False
+    for graph in model.subgraphs:
+        read = {int(index) for operator in graph.operators for index in operator.inputs} | set(map(int, graph.outputs))
+        for operator in graph.operators:
+            results = [graph.tensors[index] for index in operator.outputs]
+            quantised = [tensor for tensor in results if flatbuffer.dtype(tensor) in ("int8", "int16")]
+            for index, tensor in zip(operator.outputs, results, strict=True):
+                if quantised and int(index) not in read and flatbuffer.dtype(tensor) == "float32":
+                    tensor.type, tensor.quantization = quantised[0].type, quantised[0].quantization
+                    changed = True
+    return flatbuffer.write(model) if changed else content
