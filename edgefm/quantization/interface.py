@@ -10,7 +10,7 @@ import numpy as np
 
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data.checks import check_fit
+from edgefm.data.checks import check_dtype, check_fit
 from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.quantization.calibration_set import rescales_first
@@ -61,6 +61,7 @@ def infer_interface(
     encoding = _encoding(file, loaded.keras, dataset, value_range, progress)
     classes = _classes(model_file.output_shape(loaded), dataset)
     if dataset is not None:
+        check_dtype(dataset, takes_tokens=model_file.tokens(loaded) is not None)
         known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)
         check_fit(dataset, input_shape=shape, value_range=encoding.value_range if known else None, classes=classes)
     return Interface(
@@ -101,7 +102,7 @@ def _encoding(
         seen = (float(images.min()), float(images.max()))
         low, high = value_range or (PIXELS if rescales else seen)
         return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)))
-    if value_range is None and not rescales:
+    if value_range is None and not rescales and not (model is not None and "int" in str(model.inputs[0].dtype)):
         progress.note(
             f"{file} does not start with a Rescaling layer: its inputs are taken to be pixels 0 to 255. "
             "Give the value range 0, 1 (or -1, 1) if it was trained on such values."

@@ -27,7 +27,7 @@ from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 MODEL_FILE = "model.tflite"
 _PROBABILITIES = (0.0, 1.0)
-_DTYPES = ("float32", "uint8", "int8")
+_DTYPES = ("float32", "uint8", "int8", "int32", "int64")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,11 @@ class Source:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def takes_tokens(self) -> bool:
+        """Whether the input is whole numbers, which are never quantised."""
+        return self.compared.inputs.dtype.kind in "iu"
+
+    @property
     def calibrates(self) -> bool:
         """Whether `compared` are real samples, which may set the ranges of activations."""
         return self.compared.real
@@ -169,7 +174,7 @@ def source_of(
         labels=origin.labels,
         progress=progress,
     )
-    compared = _compared(origin, interface, dataset, recipe)
+    compared = _compared(origin, interface, dataset, recipe, tokens=model_file.tokens(loaded))
     model, expected, softmax_added = _probabilities(loaded, interface, compared, origin.file, progress)
     return Source(
         name=origin.name or (str(model.name) if model is not None else Path(origin.file).stem),
@@ -228,7 +233,9 @@ def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization) -> CalibrationSet:
+def _compared(
+    origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization, *, tokens: int | None
+) -> CalibrationSet:
     count, seed, encoding = recipe.calibration_images, recipe.seed, interface.encoding
     if dataset is not None:
         if count <= _FEW:
@@ -236,7 +243,7 @@ def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, rec
         return from_dataset(dataset, encoding, count=count, seed=seed)
     if origin.calibration is not None:
         return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=interface.input_shape)
-    return noise(encoding, shape=interface.input_shape)
+    return noise(encoding, shape=interface.input_shape, tokens=tokens)
 
 
 def _probabilities(

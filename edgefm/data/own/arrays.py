@@ -176,7 +176,9 @@ def _key(name: str) -> tuple[str, str] | None:
 def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> NDArray[Any]:
     """Return inputs as uint8 or float32 of the model's shape, or raise a DataError."""
     checks.check_inputs(x, where=where)
-    if x.dtype != np.uint8:
+    if x.dtype.kind in "iu" and x.dtype != np.uint8:  # tokens: they go in as they are
+        x = x.astype(np.int32, copy=False)
+    elif x.dtype != np.uint8:
         x = x.astype(np.float32, copy=False)
     if shape is None:
         return x[..., np.newaxis] if x.ndim == 3 and x.dtype == np.uint8 else x
