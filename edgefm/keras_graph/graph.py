@@ -149,9 +149,7 @@ class Graph:
         ]
         outputs = self.replay(inputs, call_with)
         return keras.Model(
-            inputs if len(inputs) > 1 else inputs[0],
-            outputs if len(outputs) > 1 else outputs[0],
-            name=self.model.name,
+            inputs if len(inputs) > 1 else inputs[0], packed_outputs(self.model, outputs), name=self.model.name
         )
 
     def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
@@ -190,6 +188,14 @@ class Graph:
             outputs = keras.tree.flatten(call_with(call, first, args, kwargs))
             replayed.update(zip(call.outputs, outputs, strict=True))
         return [replayed[output] for output in self.outputs]
+
+
+def packed_outputs(model: Any, outputs: Sequence[Any]) -> Any:
+    """Return outputs, in the order of a model's, as the model gives them: one, a list, or a dictionary of its keys."""
+    struct = getattr(functional(model), "_outputs_struct", None)
+    if isinstance(struct, dict) and len(keras.tree.flatten(struct)) == len(outputs):
+        return keras.tree.pack_sequence_as(struct, list(outputs))
+    return list(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def call_copy(

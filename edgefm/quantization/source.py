@@ -264,9 +264,11 @@ def _probabilities(
 def _with_softmax(model: Any) -> Any:
     import keras
 
+    from edgefm.keras_graph.graph import packed_outputs
+
     softmax = keras.layers.Softmax(name="edgefm_softmax")(model.outputs[0])
-    outputs = [softmax, *model.outputs[1:]]
-    return keras.Model(model.inputs, outputs if len(outputs) > 1 else softmax, name=model.name)
+    outputs = packed_outputs(model, [softmax, *model.outputs[1:]])
+    return keras.Model(model.inputs, outputs, name=model.name)
 
 
 def _outputs(model: Any, float32: bytes | None, compared: CalibrationSet) -> tuple[NDArray[np.float32], ...]:

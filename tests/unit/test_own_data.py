@@ -189,7 +189,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "shape": ({"x": pictures(20, (6, 6, 3)), "y": GOOD_Y}, "6 x 6 x 3, the model takes 6 x 5 x 3"),
     "channels-first": ({"x": pictures(20, (3, 6, 5)), "y": GOOD_Y}, "3 x 6 x 5, the model takes 6 x 5 x 3"),
     "grey": ({"x": pictures(20, (6, 5, 1)), "y": GOOD_Y}, "6 x 5 x 1, the model takes 6 x 5 x 3"),
-    "dtype": ({"x": GOOD_X.astype(np.int64), "y": GOOD_Y}, "have dtype int64; uint8 pixels"),
+    "dtype": ({"x": GOOD_X.astype(np.complex64), "y": GOOD_Y}, "have dtype complex64; uint8 pixels"),
     "bool": ({"x": GOOD_X > 9, "y": GOOD_Y}, "have dtype bool"),
     "scalars": ({"x": np.zeros(20), "y": GOOD_Y}, "have shape (20,)"),
     "nan": ({"x": NAN, "y": GOOD_Y}, "NaN or infinite values, in 1 of 20 samples"),

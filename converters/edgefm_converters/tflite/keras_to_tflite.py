@@ -51,21 +51,33 @@ def float32_tflite(model: Any) -> bytes:
 
 
 def output_names(model: Any) -> tuple[str, ...]:
-    """Return a name for each output of a Keras model, none twice.
+    """Return a name for each output of a Keras model, none twice, in the model's order.
 
-    'probabilities' where the only output is one softmax or sigmoid a sample; else the names of the layers that
-    give them.
+    'probabilities' where the only output is one softmax or sigmoid a sample; the keys of a model that gives a
+    dictionary; else the names of the layers that give them.
     """
     layers = [tensor._keras_history.operation for tensor in model.outputs]
-    if len(layers) == 1 and len(model.outputs[0].shape) == 2 and _gives_probabilities(layers[0]):
+    keys = _keys(model)
+    if keys is None and len(layers) == 1 and len(model.outputs[0].shape) == 2 and _gives_probabilities(layers[0]):
         return (OUTPUT,)
     names: list[str] = []
-    for layer in layers:
-        name, number = layer.name, 1
+    for wanted in keys or [layer.name for layer in layers]:
+        name, number = wanted, 1
         while name in (*names, INPUT):
-            name, number = f"{layer.name}_{number}", number + 1
+            name, number = f"{wanted}_{number}", number + 1
         names.append(name)
     return tuple(names)
+
+
+def _keys(model: Any) -> list[str] | None:
+    """Return the keys of a model that gives a dictionary of several tensors, in the order of its outputs."""
+    from edgefm.keras_graph.graph import functional
+
+    struct = getattr(functional(model), "_outputs_struct", None)
+    if not isinstance(struct, dict) or len(struct) < 2:
+        return None
+    places = {id(tensor): str(key) for key, tensor in struct.items()}
+    return [places[id(tensor)] for tensor in model.outputs] if len(places) == len(model.outputs) else None
 
 
 def tflite_of_function(
