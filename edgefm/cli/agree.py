@@ -37,7 +37,7 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 @click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression", "reconstruction"]),
+    type=click.Choice(["classification", "regression", "reconstruction", "segmentation"]),
     default=None,
     help="With --data: task of the model.  [default: from the labels]",
 )

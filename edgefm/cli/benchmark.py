@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression", "reconstruction"]),
+    type=click.Choice(["classification", "regression", "reconstruction", "segmentation"]),
     default=None,
     help="With --data: task of the models.  [default: from the labels]",
 )

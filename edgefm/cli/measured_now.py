@@ -25,7 +25,7 @@ _OPTIONS = (
     click.option("--spec", type=_PATH, default=None, help="With --data: JSON that describes the TFRecord files."),
     click.option(
         "--task",
-        type=click.Choice(["classification", "regression", "reconstruction"]),
+        type=click.Choice(["classification", "regression", "reconstruction", "segmentation"]),
         default=None,
         help="With --data: task of the models.",
     ),

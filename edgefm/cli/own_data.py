@@ -21,7 +21,7 @@ _OPTIONS = (
     click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files."),
     click.option(
         "--task",
-        type=click.Choice(["classification", "regression", "reconstruction"]),
+        type=click.Choice(["classification", "regression", "reconstruction", "segmentation"]),
         default=None,
         help="Task of the model.  [default: from the labels]",
     ),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.data import masks
 from edgefm.data.dataset import TASKS, Dataset
 
 _NAMED_AT_MOST = 5
@@ -40,6 +41,8 @@ def check(dataset: Dataset, *, source: str, progress: Progress = SILENT) -> None
             check_classes(whole_numbers(split.labels, where=where), dataset.labels, where=where)
         elif dataset.task == "regression":
             numbers(split.labels, where=where)
+        elif dataset.task == "segmentation":
+            masks.masks(split.labels, where=where)
     if dataset.task == "classification":
         _check_each_class(dataset, source=source, progress=progress)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TASKS = ("classification", "regression", "reconstruction")
+TASKS = ("classification", "regression", "reconstruction", "segmentation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Split:
       name: 'train', 'validation' or 'test'.
       images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
       labels: int64 [n], indices into the data set's labels; float32 [n, ...] targets of a regression; the images
-        themselves where the task is a reconstruction.
+        themselves where the task is a reconstruction; int64 [n, height, width] masks of a segmentation.
     """
 
     name: str
@@ -44,7 +44,8 @@ class Dataset:
       validation: what choices are made by.
       test: what figures are reported on; used for nothing else.
       sha256: of the content and of the split: equal sums mean equal splits, picture by picture.
-      task: 'classification', 'regression' (targets are numbers), or 'reconstruction' (targets are the inputs).
+      task: 'classification', 'regression' (targets are numbers), 'reconstruction' (targets are the inputs), or
+        'segmentation' (targets are masks: the class of each pixel).
     """
 
     name: str

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, RecipeError, unknown_name
 from edgefm.core.named_function import function_named
+from edgefm.data import masks
 
 Outputs = tuple[NDArray[Any], ...]
 
-DEFAULTS = {"classification": "accuracy", "regression": "mse", "reconstruction": "mse"}
+DEFAULTS = {"classification": "accuracy", "regression": "mse", "reconstruction": "mse", "segmentation": "miou"}
 UNITS = ("", "%")
 _TOP = 5
 _THRESHOLD = 0.5
@@ -51,12 +52,12 @@ def quality(name: str, *, task: str) -> Quality:
     Built in, of the first output: 'accuracy' and 'top5', the share of samples whose class has the highest score, or
     one of the five highest (of a single score, above 0.5 means the second of two classes); 'auc', the area under the
     ROC curve, for more than two classes the mean over the classes, each against the rest; 'mse', the mean squared
-    error over all values. 'module:function' is the user's own: it takes (outputs, targets) as `Quality.function`
+    error over all values; of masks 'miou' and 'pixel_accuracy', see `edgefm.data.masks`. 'module:function' is the user's own: it takes (outputs, targets) as `Quality.function`
     does and returns a number; its attributes `higher_is_better` (True) and `unit` ('' or '%') are optional.
 
     Args:
       name: see above.
-      task: 'classification', 'regression' or 'reconstruction'.
+      task: one of `edgefm.data.dataset.TASKS`.
     Raises:
       RecipeError: an unknown name or task, or a measure that is not one of the task.
       DataError: the module has no such function.
@@ -65,15 +66,18 @@ def quality(name: str, *, task: str) -> Quality:
         raise unknown_name("task", task, DEFAULTS)
     if ":" in name:
         return _own(name)
-    if name not in _MEASURES:
-        raise unknown_name("quality measure", name, [*_MEASURES, "module:function"])
-    of_classes = name != "mse"
-    if of_classes != (task == "classification"):
-        fitting = [known for known in _MEASURES if (known != "mse") == (task == "classification")]
+    known = [*_MEASURES, "miou"]
+    if name not in known:
+        raise unknown_name("quality measure", name, [*known, "module:function"])
+    fitting = _FITTING[task]
+    if name not in fitting:
         raise RecipeError(
             f"the quality measure '{name}' does not fit the task '{task}'",
             hint=f"Allowed: {', '.join(fitting)}, or module:function.",
         )
+    if name == "miou":
+        return Quality(name=name, function=masks.mean_iou, higher_is_better=True, unit="%")
+    of_classes = name != "mse"
     of_samples = _MEASURES[name]
     return Quality(
         name=name,
@@ -238,4 +242,11 @@ _MEASURES: dict[str, Callable[[Outputs, NDArray[Any]], NDArray[np.float64]]] = {
     "top5": _hits_in_top,
     "auc": _shares_of_auc,
     "mse": _squared_errors,
+    "pixel_accuracy": masks.pixel_accuracy,
+}
+_FITTING = {
+    "classification": ("accuracy", "top5", "auc"),
+    "regression": ("mse",),
+    "reconstruction": ("mse",),
+    "segmentation": ("miou", "pixel_accuracy"),
 }

@@ -12,6 +12,7 @@ from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.checks import check_dtype, check_fit
 from edgefm.data.dataset import Dataset
+from edgefm.data.masks import check_masks
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.quantization.calibration_set import rescales_first
 from edgefm_converters.readers import model_file
@@ -62,6 +63,7 @@ def infer_interface(
     classes = _classes(model_file.output_shape(loaded), dataset)
     if dataset is not None:
         check_dtype(dataset, takes_tokens=model_file.tokens(loaded) is not None)
+        _check_output(dataset, model_file.output_shape(loaded), shape)
         known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)
         check_fit(dataset, input_shape=shape, value_range=encoding.value_range if known else None, classes=classes)
     return Interface(
@@ -70,6 +72,19 @@ def infer_interface(
         classes=classes,
         labels=_labels(labels, dataset, classes, file, progress),
     )
+
+
+def _check_output(dataset: Dataset, output: tuple[int, ...], source: tuple[int, ...]) -> None:
+    """Raise a DataError where the first output cannot be the targets of the data, all that are no classes."""
+    if dataset.task == "segmentation":
+        for split in dataset.splits:
+            check_masks(split.labels, output, where=f"the {split.name} labels of {dataset.name}")
+    elif dataset.task == "reconstruction" and output != source:
+        raise DataError(
+            f"{dataset.name} has no labels, and the first output of the model, {list(output)}, does not give back its "
+            f"input, {list(source)}",
+            hint="Give labels as y; or, without them, only what needs none: leave the data out.",
+        )
 
 
 def _rescales(model: Any) -> bool:

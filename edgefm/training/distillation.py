@@ -61,7 +61,7 @@ def load_teacher(
     for name in names:
         model = _model(name, source)
         _check_shapes(name, model, classes=classes, input_shape=input_shape)
-        member = _answers(model, probabilities=task == "classification")
+        member = _answers(model, probabilities=task in ("classification", "segmentation"))
         if sample is not None and name != SELF:
             _check_knows(name, model, member, *sample)
         members.append(member)

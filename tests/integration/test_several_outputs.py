@@ -42,7 +42,7 @@ def _logits() -> Any:
 
 def _maps() -> Any:
     inputs = keras.Input(bring.PICTURE)
-    x = layers.Conv2D(4, 3, padding="same", name="fine")(inputs)
+    x = layers.Conv2D(4, 3, padding="same", name="fine")(layers.Rescaling(1 / 255)(inputs))
     coarse = layers.Conv2D(2, 3, strides=2, padding="same", name="coarse")(x)
     kind = layers.Dense(3, activation="softmax", name="kind")(layers.GlobalMaxPooling2D()(x))
     return keras.Model(inputs, [kind, coarse, x])

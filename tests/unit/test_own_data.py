@@ -158,13 +158,14 @@ def test_float_labels_are_a_regression_split_at_random(tmp_path: Path) -> None:
     assert any("regression" in note for note in notes.notes)
 
 
-def test_data_without_labels_are_a_reconstruction_when_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", [None, "reconstruction"])
+def test_data_without_labels_are_a_reconstruction_told_or_not(task: str | None, tmp_path: Path) -> None:
     where = npz(tmp_path, images=pictures(30))
-    with pytest.raises(DataError, match="have no labels") as caught:
-        load_data(where, input_shape=SHAPE)
-    assert "reconstruction" in hint_of(caught)
-    found = load_data(where, input_shape=SHAPE, task="reconstruction")
+    found = load_data(where, input_shape=SHAPE, task=task)
     assert (found.task, found.labels) == ("reconstruction", ())
+    with pytest.raises(DataError, match="have no labels") as caught:
+        load_data(where, input_shape=SHAPE, task="classification")
+    assert "reconstruction" in hint_of(caught)
     for split in found.splits:
         np.testing.assert_array_equal(split.images, split.labels)
 

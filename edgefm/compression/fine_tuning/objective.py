@@ -53,12 +53,12 @@ class Objective:
                 raise ModelError(f"the targets have shape {shape} per sample, the model's output {list(output_shape)}")
             return labels.reshape(len(labels), *output_shape).astype(np.float32)
         classes = 2 if self.units == 1 else self.units
-        if labels.ndim != 1 or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
-            actual = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} per sample"
+        if labels.ndim != len(output_shape) or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
+            actual = f"up to {labels.max()}" if labels.ndim == len(output_shape) else f"of shape {list(labels.shape[1:])} per sample"
             raise ModelError(f"the labels are {actual}; the model has {classes} classes, 0 to {classes - 1}")
         spread = self.label_smoothing
         if self.units == 1:
-            return (labels[:, None] * (1 - spread) + spread / 2).astype(np.float32)
+            return (labels[..., None] * (1 - spread) + spread / 2).astype(np.float32)
         exact = np.eye(self.units, dtype=np.float32)[labels]
         share = spread / (2 if self.binary else self.units)
         return exact * np.float32(1 - spread) + np.float32(share)
@@ -109,20 +109,20 @@ def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) 
     Args:
       tf_model: its first output decides; wrappers of tensorflow-model-optimization are looked through.
       recipe: label smoothing and distillation.
-      task: 'classification', 'regression' or 'reconstruction'.
+      task: one of `edgefm.data.dataset.TASKS`.
       taught: whether there is a teacher.
     Raises:
       ModelError: a first output whose shape is no classifier's, for classification.
     """
     output = tf_model.outputs[0]
     units = output.shape[-1]
-    if task != "classification":
+    if task not in ("classification", "segmentation"):
         head = "values"
     else:
-        if len(output.shape) != 2 or units is None:
+        if len(output.shape) != (2 if task == "classification" else 4) or units is None:
             raise ModelError(
                 f"the first output of '{tf_model.name}' has shape {tuple(output.shape)}; "
-                "(None, classes) is expected of a classifier"
+                f"(None, {'classes' if task == 'classification' else 'height, width, classes'}) is expected"
             )
         head = _head(output)
         if head == "softmax" and units == 1:

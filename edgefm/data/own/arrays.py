@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data import checks
+from edgefm.data import checks, masks
 from edgefm.data.dataset import TASKS, Dataset, Split, content_sha256, shared_images
 from edgefm.data.sampling import shares_split
 
@@ -104,8 +104,9 @@ def dataset_of(
       name: of the data set.
       input_shape: of one sample, as the model takes it; a missing last axis of length 1 is added. None takes the
         samples as they are.
-      task: 'classification', 'regression', 'reconstruction'; None tells it from the targets: whole numbers, names
-        and one-hot rows are classes, other floats are targets of a regression.
+      task: 'classification', 'regression', 'reconstruction', 'segmentation'; None tells it from the targets: whole
+        numbers, names and one-hot rows are classes, a whole number for each pixel is a mask, other floats are targets
+        of a regression; without any the inputs are those of a reconstruction.
       labels: class names; None takes those of the source, or numbers the classes.
       seed: of the cut.
       progress: told what was decided here.
@@ -127,7 +128,7 @@ def dataset_of(
         if y is not None:
             checks.check_lengths(x, y, where=where)
         raw[split] = y
-    task = _task(raw, task, source=source, progress=progress)
+    task = _task(inputs, raw, task, source=source, progress=progress)
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
@@ -188,10 +189,20 @@ def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> ND
     return x
 
 
-def _task(raw: Mapping[str, NDArray[Any] | None], task: str | None, *, source: str, progress: Progress) -> str:
+def _task(
+    inputs: Mapping[str, NDArray[Any]],
+    raw: Mapping[str, NDArray[Any] | None],
+    task: str | None,
+    *,
+    source: str,
+    progress: Progress,
+) -> str:
     """Return what the targets are for, as told or as they look."""
     if task == "reconstruction":
         return task
+    if task is None and all(y is None for y in raw.values()) and inputs["train"].dtype.kind not in "i":
+        progress.note(f"{source} has no labels: the samples themselves are the targets of a reconstruction")
+        return "reconstruction"
     for split, y in raw.items():
         if y is None:
             raise DataError(
@@ -202,6 +213,9 @@ def _task(raw: Mapping[str, NDArray[Any] | None], task: str | None, *, source: s
     assert first is not None
     if task is not None:
         return task
+    if masks.is_mask(inputs["train"], first):
+        progress.note(f"the labels of {source} are a class for each pixel: used as masks of a segmentation")
+        return "segmentation"
     if first.dtype.kind in "iubUS":
         return "classification"
     if _one_hot(first):
@@ -223,6 +237,8 @@ def _targets(
     if task == "reconstruction":
         return dict(inputs), ()
     labelled = {split: y for split, y in raw.items() if y is not None}
+    if task == "segmentation":
+        return {split: masks.masks(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}, ()
     if task == "regression":
         numbers = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}
         return numbers, ()
