@@ -100,8 +100,8 @@ def check_inputs(x: NDArray[Any], *, where: str) -> None:
     """Raise a DataError unless inputs are some samples of uint8 pixels, finite floats, or whole numbers (tokens)."""
     if x.dtype.kind not in "iuf":
         raise DataError(
-            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255), floats (inputs of the model) or int32 (tokens) are "
-            "expected",
+            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255), floats (inputs of the model) or int32 (tokens) "
+            "are expected",
             hint="Use x.astype('uint8') for pixels, x.astype('float32') for inputs of the model.",
         )
     if x.ndim < 2:

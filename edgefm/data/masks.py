@@ -29,7 +29,8 @@ def masks(targets: NDArray[Any], *, where: str) -> NDArray[np.int64]:
     """Return masks as int64 [n, h, w], or raise a DataError."""
     if targets.dtype.kind not in "iub" or targets.ndim not in (3, 4) or (targets.ndim == 4 and targets.shape[-1] != 1):
         raise DataError(
-            f"{where} are {targets.dtype} {targets.shape}; masks of a segmentation are whole numbers [n, height, width]",
+            f"{where} are {targets.dtype} {targets.shape}; masks of a segmentation are whole numbers "
+            "[n, height, width]",
             hint="Give the class of each pixel: masks.argmax(axis=-1) of one-hot masks.",
         )
     bare = targets.reshape(targets.shape[:3]).astype(np.int64)

@@ -32,7 +32,6 @@ class Preprocessing:
         real = (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
         return real.astype(np.float32)
 
-
     def inputs(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as a model takes them: pixels encoded, tokens (whole numbers) as they are, else float32."""
         if samples.dtype == np.uint8:

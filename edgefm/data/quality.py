@@ -52,8 +52,9 @@ def quality(name: str, *, task: str) -> Quality:
     Built in, of the first output: 'accuracy' and 'top5', the share of samples whose class has the highest score, or
     one of the five highest (of a single score, above 0.5 means the second of two classes); 'auc', the area under the
     ROC curve, for more than two classes the mean over the classes, each against the rest; 'mse', the mean squared
-    error over all values; of masks 'miou' and 'pixel_accuracy', see `edgefm.data.masks`. 'module:function' is the user's own: it takes (outputs, targets) as `Quality.function`
-    does and returns a number; its attributes `higher_is_better` (True) and `unit` ('' or '%') are optional.
+    error over all values; of masks 'miou' and 'pixel_accuracy', see `edgefm.data.masks`. 'module:function' is the
+    user's own: it takes (outputs, targets) as `Quality.function` does and returns a number; its attributes
+    `higher_is_better` (True) and `unit` ('' or '%') are optional.
 
     Args:
       name: see above.

@@ -7,6 +7,7 @@ the operators that use its result.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class Cutter:
           ModelError: the file is damaged, holds no operator, or has its weights in another file.
         """
         self._model = flatbuffer.read(content)
-        if leaves_batch_open(content):
+        if leaves_batch_open(content if isinstance(content, (bytes, mmap.mmap)) else bytes(content)):
             for tensor in self._model.subgraphs[0].tensors:
                 tensor.shapeSignature = None  # what is left is the shape at a batch of 1
         if not self._model.subgraphs or not self._model.subgraphs[0].operators:

@@ -19,7 +19,7 @@ def float_file(content: bytes) -> bytes:
     Args:
       content: a .tflite file with one graph and one input, float32 or tokens; needs no TensorFlow.
     Raises:
-      ModelError: several graphs or inputs, an input that is neither float32 nor tokens, weights that are quantised or float16
+      ModelError: several graphs or inputs, an input of neither floats nor tokens, weights that are quantised or float16
         already, or a size other than the batch that is not fixed.
     """
     model = flatbuffer.editable(content)

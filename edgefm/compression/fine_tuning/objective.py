@@ -54,7 +54,11 @@ class Objective:
             return labels.reshape(len(labels), *output_shape).astype(np.float32)
         classes = 2 if self.units == 1 else self.units
         if labels.ndim != len(output_shape) or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
-            actual = f"up to {labels.max()}" if labels.ndim == len(output_shape) else f"of shape {list(labels.shape[1:])} per sample"
+            actual = (
+                f"up to {labels.max()}"
+                if labels.ndim == len(output_shape)
+                else f"of shape {list(labels.shape[1:])} per sample"
+            )
             raise ModelError(f"the labels are {actual}; the model has {classes} classes, 0 to {classes - 1}")
         spread = self.label_smoothing
         if self.units == 1:
