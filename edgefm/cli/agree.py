@@ -41,7 +41,12 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
     default=None,
     help="With --data: task of the model.  [default: from the labels]",
 )
-@click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
+@click.option(
+    "--quality",
+    metavar="NAME",
+    default=None,
+    help="accuracy, top5, auc, miou, pixel_accuracy, mse, or module:function.",
+)
 @click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")

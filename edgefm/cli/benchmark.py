@@ -53,7 +53,10 @@ if TYPE_CHECKING:
     help="With --data: task of the models.  [default: from the labels]",
 )
 @click.option(
-    "--quality", metavar="NAME", default=None, help="Quality measure: accuracy, top5, auc, mse, or module:function."
+    "--quality",
+    metavar="NAME",
+    default=None,
+    help="Quality measure: accuracy, top5, auc, miou, pixel_accuracy, mse, or module:function.",
 )
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std.")

@@ -33,7 +33,7 @@ _OPTIONS = (
         "--quality",
         metavar="NAME",
         default=None,
-        help="Model files: quality measure: accuracy, top5, auc, mse, or module:function.",
+        help="Model files: quality measure: accuracy, top5, auc, miou, pixel_accuracy, mse, or module:function.",
     ),
     click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line."),
     click.option(

@@ -25,7 +25,12 @@ _OPTIONS = (
         default=None,
         help="Task of the model.  [default: from the labels]",
     ),
-    click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function."),
+    click.option(
+        "--quality",
+        metavar="NAME",
+        default=None,
+        help="accuracy, top5, auc, miou, pixel_accuracy, mse, or module:function.",
+    ),
     click.option("--labels", type=_PATH, default=None, help="Text file of class names, one per line."),
     click.option("--value-range", metavar="LO,HI", default=None, help="Input range of the model for pixels 0 to 255."),
     click.option("--trust", is_flag=True, help="Run code that the model or data hold (Lambda layers, pickled arrays)."),

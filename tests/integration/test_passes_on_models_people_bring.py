@@ -78,9 +78,9 @@ def test_tf_keras_copy_of_a_nested_backbone_answers_as_keras() -> None:
 
 
 @pytest.mark.usefixtures("seeded")
-@pytest.mark.parametrize("name", bring.TRAINABLE)
+@pytest.mark.parametrize("name", [*bring.TRAINABLE, "simple_rnn"])
 def test_qat_file_answers_as_keras(name: str, tmp_path: Any) -> None:
-    model = bring.TRAINABLE[name]()
+    model = getattr(bring, name)()
     samples, data = _data(model, tmp_path / "data.npz")
     expected = model.predict(samples, verbose=0)
     done = edgefm.qat(model, data=data, recipe=Qat(fine_tuning=_UNTRAINED), progress=False)

@@ -1,4 +1,4 @@
-"""All post-training variants of attention, gates, transposed convolutions, PReLU and mixed precision answer as Keras."""
+"""Post-training variants of attention, gates, transposed convolutions, PReLU and mixed precision answer as Keras."""
 
 from __future__ import annotations
 

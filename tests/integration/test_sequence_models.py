@@ -90,3 +90,12 @@ def test_inspect_foresees_a_layer_that_keeps_its_state() -> None:
     model = keras.Model(inputs, layers.Dense(2)(layers.GRU(2, stateful=True, name="keeps")(inputs)))
     assert "'keeps' (GRU) keeps its state" in applicability(model).refused["tflite"]
     assert "tflite" not in applicability(bring.gru()).refused
+
+
+def test_inspect_foresees_several_inputs_and_passes_on_tokens() -> None:
+    one, other = keras.Input((3,)), keras.Input((4,))
+    model = keras.Model([one, other], layers.Dense(2)(layers.Concatenate()([one, other])))
+    assert "has 2 inputs" in applicability(model).refused["tflite"]
+    refused = applicability(bring.token_classifier()).refused
+    assert {"slim", "prune", "cluster", "qat"} <= set(refused)
+    assert all("tokens" in refused[name] for name in ("slim", "prune", "cluster"))
