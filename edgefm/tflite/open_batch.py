@@ -10,7 +10,7 @@ import mmap
 import struct
 
 from edgefm.tflite import schema_fields as fields
-from edgefm.tflite.tables import Table
+from edgefm.tflite.tables import DAMAGES, Table
 
 
 def fixed_batch(content: bytes) -> bytes:
@@ -20,9 +20,9 @@ def fixed_batch(content: bytes) -> bytes:
       content: of the file. It is returned unchanged where the inputs leave open nothing, more than the batch, or a
         batch whose tensors are not laid out for 1.
     """
-    graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
-    if not graphs or not _only_batch(graphs[0]):
+    if not leaves_batch_open(content):
         return content
+    graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
     patched = bytearray(content)
     for tensor in (tensor for graph in graphs for tensor in graph.tables(fields.GRAPH_TENSORS)):
         shape, signature = _shape(tensor), _signature(tensor)
@@ -34,9 +34,15 @@ def fixed_batch(content: bytes) -> bytes:
 
 
 def leaves_batch_open(content: bytes | mmap.mmap) -> bool:
-    """Return whether the inputs of a .tflite file leave their batch open, and nothing else."""
-    graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
-    return bool(graphs) and _only_batch(graphs[0])
+    """Return whether the inputs of a .tflite file leave their batch open, and nothing else.
+
+    False of a damaged file too: who reads it says so.
+    """
+    try:
+        graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
+        return bool(graphs) and _only_batch(graphs[0])
+    except DAMAGES:
+        return False
 
 
 def _only_batch(graph: Table) -> bool:
