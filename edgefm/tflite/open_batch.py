@@ -22,14 +22,15 @@ def fixed_batch(content: bytes) -> bytes:
     """
     if not leaves_batch_open(content):
         return content
-    graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
     patched = bytearray(content)
-    for tensor in (tensor for graph in graphs for tensor in graph.tables(fields.GRAPH_TENSORS)):
-        shape, signature = _shape(tensor), _signature(tensor)
-        extent = tensor.extent(fields.TENSOR_SIGNATURE)
-        if extent is None or len(shape) != len(signature):
-            continue
-        struct.pack_into(f"<{len(shape)}i", patched, extent[0], *shape)
+    graphs = Table.root(content).tables(fields.MODEL_SUBGRAPHS)
+    try:
+        for tensor in (tensor for graph in graphs for tensor in graph.tables(fields.GRAPH_TENSORS)):
+            shape, extent = _shape(tensor), tensor.extent(fields.TENSOR_SIGNATURE)
+            if extent is not None and len(shape) == len(_signature(tensor)):
+                struct.pack_into(f"<{len(shape)}i", patched, extent[0], *shape)
+    except DAMAGES:
+        return content
     return bytes(patched)
 
 
