@@ -19,7 +19,7 @@ from edgefm.tflite import contract as contracts
 
 # What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
 _FLOAT_RANGE = (0.0, 1.0)
-_LEAST, _GREATEST = -128, 255
+_LEAST, _GREATEST = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +152,10 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
         values = generator.integers(0, 2, shape).astype(dtype)
     else:
         limits = np.iinfo(dtype)
-        # An int16 or wider input without a scale is mostly an index or a count: small numbers.
+        # An int16 or wider input without a scale is mostly a place in a table: these are in every one.
         small = dtype.itemsize > 1 and ends.source.scale is None
-        low = max(limits.min, _LEAST) if small else limits.min
-        high = min(limits.max, _GREATEST) if small else limits.max
+        low = _LEAST if small else limits.min
+        high = _GREATEST if small else limits.max
         values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
     return MatrixInputs(
         values=values, labels=None, task=None, source="random", name=None, available=None, reason=reason, seed=seed

@@ -24,6 +24,7 @@ from edgefm.benchmarking.scores import quality_json, score
 from edgefm.core.errors import EdgefmError, RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality, predicted_classes
+from edgefm.runtimes import tflite_ends
 from edgefm.statistics import estimates as statistics
 from edgefm.tflite.contract import dequantize
 from edgefm.tflite.inspection import inspect
@@ -99,6 +100,9 @@ def agree(
     """
     ask, inspection = _safely(ask), inspect(model)
     ends = arithmetic.ends(inspection)
+    note = tflite_ends.batch_note(model, name=model.name)
+    if note is not None:
+        progress.note(note)
     inputs = _that_fit(inputs, ends, len(cells), progress)
     rows, outputs = _answers(model, cells, inputs, ends, ask, progress)
     if len(outputs) < 2:

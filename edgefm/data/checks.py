@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import LABELLED, TASKS
+from edgefm.data import masks
 from edgefm.data.dataset import Dataset
 
 _NAMED_AT_MOST = 5
@@ -43,6 +44,8 @@ def check(dataset: Dataset, *, source: str, progress: Progress = SILENT) -> None
             check_columns(hot_rows(split.labels, where=where), dataset.labels, where=where)
         elif dataset.task == "regression":
             numbers(split.labels, where=where)
+        elif dataset.task == "segmentation":
+            masks.masks(split.labels, where=where)
     if dataset.task in LABELLED:
         _check_each_class(dataset, source=source, progress=progress)
 
@@ -85,11 +88,34 @@ def check_has_classes(dataset: Dataset) -> None:
         )
 
 
-def check_inputs(x: NDArray[Any], *, where: str) -> None:
-    """Raise a DataError unless inputs are some samples of uint8 pixels or finite floats."""
-    if x.dtype.kind != "f" and x.dtype != np.uint8:
+def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
+    """Raise a DataError where a model takes whole numbers and the data are others, or the other way round.
+
+    Args:
+      dataset: checked before.
+      takes_tokens: the model's input is int32 or int64.
+    """
+    dtype = dataset.train.images.dtype
+    tokens = dtype.kind in "iu" and dtype != np.uint8
+    if tokens and not takes_tokens:
         raise DataError(
-            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255) or floats (inputs of the model) are expected",
+            f"the train samples of {dataset.name} have dtype {dtype}; uint8 pixels (0 to 255) or floats (inputs of the "
+            "model) are expected: the model takes floats",
+            hint="Use x.astype('uint8') for pixels, x.astype('float32') for inputs of the model.",
+        )
+    if takes_tokens and not tokens:
+        raise DataError(
+            f"the train samples of {dataset.name} have dtype {dtype}; the model takes whole numbers, such as tokens",
+            hint="Use x.astype('int32').",
+        )
+
+
+def check_inputs(x: NDArray[Any], *, where: str) -> None:
+    """Raise a DataError unless inputs are some samples of uint8 pixels, finite floats, or whole numbers (tokens)."""
+    if x.dtype.kind not in "iuf":
+        raise DataError(
+            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255), floats (inputs of the model) or int32 (tokens) "
+            "are expected",
             hint="Use x.astype('uint8') for pixels, x.astype('float32') for inputs of the model.",
         )
     if x.ndim < 2:

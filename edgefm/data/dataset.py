@@ -20,7 +20,8 @@ class Split:
       name: 'train', 'validation' or 'test'.
       images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
       labels: int64 [n], indices into the data set's labels; int64 [n, labels] of 0 and 1 where a sample has several;
-        float32 [n, ...] targets of a regression; the images themselves where the task is a reconstruction.
+        float32 [n, ...] targets of a regression; the images themselves where the task is a reconstruction; int64
+        [n, height, width] masks of a segmentation.
     """
 
     name: str
@@ -42,8 +43,8 @@ class Dataset:
       validation: what choices are made by.
       test: what figures are reported on; used for nothing else.
       sha256: of the content and of the split: equal sums mean equal splits, picture by picture.
-      task: 'classification', 'multilabel' (each label is there or not), 'regression' (targets are numbers), or
-        'reconstruction' (targets are the inputs).
+      task: 'classification', 'multilabel' (each label is there or not), 'regression' (targets are numbers),
+        'reconstruction' (targets are the inputs), or 'segmentation' (targets are masks: the class of each pixel).
       dark_background: pictures show bright things on a dark background; None where it is not known.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,12 @@ class Preprocessing:
         """Return uint8 pixels as float32 inputs of the same shape."""
         real = (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
         return real.astype(np.float32)
+
+    def inputs(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as a model takes them: pixels encoded, tokens (whole numbers) as they are, else float32."""
+        if samples.dtype == np.uint8:
+            return self.encode(samples)
+        return samples if samples.dtype.kind in "iu" else samples.astype(np.float32, copy=False)
 
 
 def preprocessing(value_range: tuple[float, float]) -> Preprocessing:

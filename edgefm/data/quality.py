@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, RecipeError, unknown_name
 from edgefm.core.named_function import function_named
-from edgefm.data import label_scores
+from edgefm.data import label_scores, masks
 
 Outputs = tuple[NDArray[Any], ...]
 
@@ -59,7 +59,8 @@ def quality(name: str, *, task: str, threshold: float = THRESHOLD) -> Quality:
     highest score, or one of the five highest (of a single score, above the threshold means the second of two
     classes); 'auc', the area under the ROC curve, for more than two classes the mean over the classes, each against
     the rest. For several labels a sample: 'map', 'f1', 'f1_micro', 'label_accuracy' and 'auc', see
-    `edgefm.data.label_scores`. For numbers: 'mse', the mean squared error over all values. 'module:function' is the
+    `edgefm.data.label_scores`. For masks: 'miou' and 'pixel_accuracy', see `edgefm.data.masks`. For numbers: 'mse',
+    the mean squared error over all values. 'module:function' is the
     user's own: it takes (outputs, targets) as `Quality.function` does and returns a number; its attributes
     `higher_is_better` (True) and `unit` ('' or '%') are optional.
 
@@ -244,6 +245,10 @@ MEASURES: Mapping[str, Mapping[str, Measure]] = {
         "f1_micro": Measure(label_scores.micro_f1, of_samples=False),
         "label_accuracy": Measure(label_scores.shares_of_right_labels),
         "auc": Measure(label_scores.shares_of_auc),
+    },
+    "segmentation": {
+        "miou": Measure(masks.mean_iou, of_samples=False),
+        "pixel_accuracy": Measure(masks.pixel_accuracy),
     },
     "regression": _MSE,
     "reconstruction": _MSE,

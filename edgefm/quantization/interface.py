@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import LABELLED
-from edgefm.data.checks import check_fit
+from edgefm.data.checks import check_dtype, check_fit
 from edgefm.data.dataset import Dataset
+from edgefm.data.masks import check_masks
 from edgefm.data.pixel_range import encoding_of_floats
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.quantization.calibration_set import rescales_first
@@ -75,6 +76,8 @@ def infer_interface(
     task = dataset.task if dataset is not None else task_without_data(end, labels=names, wanted=head)
     classes = _classes(end.shape, task)
     if dataset is not None:
+        check_dtype(dataset, takes_tokens=model_file.tokens(loaded) is not None)
+        _check_output(dataset, model_file.output_shape(loaded), shape)
         known = value_range or dataset.train.images.dtype == np.uint8 or _rescales(loaded.keras)
         check_fit(dataset, input_shape=shape, value_range=encoding.value_range if known else None, classes=classes)
     return Interface(
@@ -84,6 +87,19 @@ def infer_interface(
         labels=_labels(labels, dataset, classes, file, progress),
         task=task,
     )
+
+
+def _check_output(dataset: Dataset, output: tuple[int, ...], source: tuple[int, ...]) -> None:
+    """Raise a DataError where the first output cannot be the targets of the data, all that are no classes."""
+    if dataset.task == "segmentation":
+        for split in dataset.splits:
+            check_masks(split.labels, output, where=f"the {split.name} labels of {dataset.name}")
+    elif dataset.task == "reconstruction" and output != source:
+        raise DataError(
+            f"{dataset.name} has no labels, and the first output of the model, {list(output)}, does not give back its "
+            f"input, {list(source)}",
+            hint="Give labels as y; or, without them, only what needs none: leave the data out.",
+        )
 
 
 def _rescales(model: Any) -> bool:
@@ -118,7 +134,10 @@ def _encoding(
                 f"pixel 0, {high:g} is pixel 255. If not, give the value range of pixels 0 and 255."
             )
         return encoding
-    if value_range is None and not rescales:
+    if samples is not None and samples.dtype.kind in "iu" and samples.dtype != np.uint8:
+        low, high = float(samples.min()), float(samples.max())
+        return Preprocessing(mean=0.0, std=1.0, value_range=(low, high), no_pixels="the inputs are tokens")
+    if value_range is None and not rescales and not (model is not None and "int" in str(model.inputs[0].dtype)):
         progress.note(
             f"{file} does not start with a Rescaling layer: its inputs are taken to be pixels 0 to 255. "
             "Give the value range 0, 1 (or -1, 1) if it was trained on such values."

@@ -23,13 +23,13 @@ from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
 from edgefm_converters.tflite.keras_to_tflite import INPUT, OUTPUT
 from edgefm_converters.tflite.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
-from edgefm_converters.tflite.surgery import with_names
+from edgefm_converters.tflite.surgery import output_names, with_names
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 MODEL_FILE = "model.tflite"
 _PROBABILITIES = (0.0, 1.0)
 _LARGEST = float(np.finfo(np.float32).max)
-_DTYPES = ("float32", "uint8", "int8")
+_DTYPES = ("float32", "uint8", "int8", "int32", "int64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,12 @@ class Card:
 def described(content: bytes, variant: Variant, card: Card) -> bytes:
     """Return a .tflite file with plain tensor names and the metadata of a card.
 
-    Metadata are written for classifiers of pictures, which their schema describes; other files come back as they
-    are.
+    Metadata are written for classifiers of pictures with one output, which their schema describes. Of several outputs
+    each tensor gets the name that the signature has, that of the model. Other files come back as they are.
     """
+    outputs = output_names(content)
+    if len(outputs) > 1:  # each keeps its name in the model; the metadata of a classifier describe one output
+        return with_names(content, input_name=INPUT, output_name=outputs)
     if len(card.shape) != 3 or not card.labels or card.encoding.no_pixels is not None:
         return content
     height, width, channels = card.shape

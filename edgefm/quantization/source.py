@@ -76,6 +76,11 @@ class Source:
         return _outputs(self.model, self.float32, inputs)
 
     @property
+    def takes_tokens(self) -> bool:
+        """Whether the input is whole numbers, which are never quantised."""
+        return self.compared.inputs.dtype.kind in "iu"
+
+    @property
     def calibrates(self) -> bool:
         """Whether `compared` are real samples, which may set the ranges of activations."""
         return self.compared.real
@@ -182,7 +187,7 @@ def source_of(
         head=origin.head,
         progress=progress,
     )
-    compared = _compared(origin, interface, dataset, recipe)
+    compared = _compared(origin, interface, dataset, recipe, tokens=model_file.tokens(loaded))
     given = _outputs(loaded.keras, loaded.float32, compared.inputs)
     head = head_of(
         model_file.head_of(loaded),
@@ -257,7 +262,9 @@ def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization) -> CalibrationSet:
+def _compared(
+    origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization, *, tokens: int | None
+) -> CalibrationSet:
     count, seed, encoding = recipe.calibration_images, recipe.seed, interface.encoding
     if dataset is not None:
         if count <= _FEW:
@@ -265,7 +272,7 @@ def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, rec
         return from_dataset(dataset, encoding, count=count, seed=seed)
     if origin.calibration is not None:
         return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=interface.input_shape)
-    return noise(encoding, shape=interface.input_shape)
+    return noise(encoding, shape=interface.input_shape, tokens=tokens)
 
 
 def _with_head(

@@ -34,7 +34,7 @@ class Tensor:
 
     Attributes:
       name: tensor name in the signature.
-      dtype: 'float32', 'uint8' or 'int8'.
+      dtype: 'float32', 'uint8' or 'int8'; 'int32' or 'int64' of tokens.
       shape: with the fixed batch of 1, e.g. (1, 28, 28, 1).
       scale: real = scale * (q - zero_point); None for a float tensor.
       zero_point: see `scale`.
@@ -100,8 +100,8 @@ class Contract:
         """The first output."""
         return self.outputs[0]
 
-    def real(self, samples: NDArray[Any]) -> NDArray[np.float32]:
-        """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats as they are.
+    def real(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats and tokens as given.
 
         Raises:
           ModelError: they are neither uint8 pixels nor floats, or pixels where the model takes none.
@@ -111,11 +111,18 @@ class Contract:
                 raise ModelError(f"{self.file} takes no pixels: {self.no_pixels}", hint=NO_PIXELS_HINT)
             real = (samples.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
             return real.astype(np.float32)
+        if samples.dtype.kind in "iu" and self.takes_tokens:
+            return samples
         if samples.dtype.kind != "f":
             raise ModelError(
                 f"samples have dtype {samples.dtype}; uint8 pixels in 0 to 255 or floats (real inputs) are expected"
             )
         return samples.astype(np.float32, copy=False)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether the input is whole numbers, such as tokens, which go in as they are."""
+        return self.input.scale is None and self.input.dtype in ("int32", "int64")
 
     def encode(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as the model wants them.
@@ -159,6 +166,8 @@ class Contract:
         symbol = "pixel" if len(self.input.shape) == 4 and self.no_pixels is None else "value"
         if self.takes_raw_pixels():
             return f"q = {symbol}"
+        if self.takes_tokens:
+            return "x = token"
         centred = f"({symbol} - {self.mean:g})" if self.mean else symbol
         real = centred if self.std == 1 else f"{centred} / {self.std:g}"
         if self.input.scale is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory
-from edgefm.core.task_names import LABELLED
+from edgefm.core.task_names import SCORED
 from edgefm.keras_graph.output_activation import output_activation
 from edgefm.recipes import SELF, Distillation
 
@@ -64,7 +64,7 @@ def load_teacher(
     for name in names:
         model = _model(name, source)
         _check_shapes(name, model, classes=classes, input_shape=input_shape)
-        member = _answers(model, probabilities=task in LABELLED, binary=binary or task == "multilabel")
+        member = _answers(model, probabilities=task in SCORED, binary=binary or task == "multilabel")
         if sample is not None and name != SELF:
             _check_knows(name, model, member, *sample)
         members.append(member)

@@ -160,13 +160,14 @@ def test_float_labels_are_a_regression_split_at_random(tmp_path: Path) -> None:
     assert any("regression" in note for note in notes.notes)
 
 
-def test_data_without_labels_are_a_reconstruction_when_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", [None, "reconstruction"])
+def test_data_without_labels_are_a_reconstruction_told_or_not(task: str | None, tmp_path: Path) -> None:
     where = npz(tmp_path, images=pictures(30))
-    with pytest.raises(DataError, match="have no labels") as caught:
-        load_data(where, input_shape=SHAPE)
-    assert "reconstruction" in hint_of(caught)
-    found = load_data(where, input_shape=SHAPE, task="reconstruction")
+    found = load_data(where, input_shape=SHAPE, task=task)
     assert (found.task, found.labels) == ("reconstruction", ())
+    with pytest.raises(DataError, match="have no labels") as caught:
+        load_data(where, input_shape=SHAPE, task="classification")
+    assert "reconstruction" in hint_of(caught)
     for split in found.splits:
         np.testing.assert_array_equal(split.images, split.labels)
 
@@ -191,7 +192,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "shape": ({"x": pictures(20, (6, 6, 3)), "y": GOOD_Y}, "6 x 6 x 3, the model takes 6 x 5 x 3"),
     "channels-first": ({"x": pictures(20, (3, 6, 5)), "y": GOOD_Y}, "3 x 6 x 5, the model takes 6 x 5 x 3"),
     "grey": ({"x": pictures(20, (6, 5, 1)), "y": GOOD_Y}, "6 x 5 x 1, the model takes 6 x 5 x 3"),
-    "dtype": ({"x": GOOD_X.astype(np.int64), "y": GOOD_Y}, "have dtype int64; uint8 pixels"),
+    "dtype": ({"x": GOOD_X.astype(np.complex64), "y": GOOD_Y}, "have dtype complex64; uint8 pixels"),
     "bool": ({"x": GOOD_X > 9, "y": GOOD_Y}, "have dtype bool"),
     "scalars": ({"x": np.zeros(20), "y": GOOD_Y}, "have shape (20,)"),
     "nan": ({"x": NAN, "y": GOOD_Y}, "NaN or infinite values, in 1 of 20 samples"),

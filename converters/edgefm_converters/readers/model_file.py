@@ -87,6 +87,25 @@ def head_of(model: Loaded) -> ModelHead:
     return ModelHead(shape=output_shape(model), activation=activation, loss=name, from_logits=from_logits)
 
 
+def tokens(model: Loaded) -> int | None:
+    """Return how many whole numbers a model takes that takes no floats, from 0 on; None where it takes floats.
+
+    It is the size of its smallest table of embeddings, 2 where it has none.
+    """
+    if model.keras is not None:
+        if not str(model.keras.inputs[0].dtype).startswith("int"):
+            return None
+        layers = model.keras._flatten_layers(include_self=False)
+        return min((int(layer.input_dim) for layer in layers if type(layer).__name__ == "Embedding"), default=2)
+    assert model.float32 is not None, "a model is either Keras or TFLite"
+    parsed = flatbuffer.editable(model.float32)
+    graph = parsed.subgraphs[0]
+    if not flatbuffer.dtype(graph.tensors[graph.inputs[0]]).startswith("int"):
+        return None
+    tables = [op.inputs[0] for op in graph.operators if flatbuffer.operator_name(parsed, op) == "GATHER"]
+    return min((int(graph.tensors[index].shape[0]) for index in tables if len(graph.tensors[index].shape)), default=2)
+
+
 def sha256(path: Path) -> str:
     """Return the sha256 of a model file, or of all files of a folder with their names."""
     if path.is_file():

@@ -215,7 +215,7 @@ def _soft_targets(
     progress_label = f"{label}: teacher outputs"
     answers = answers_of(teacher, images, task.inputs, batch=EVALUATION_BATCH, label=progress_label, progress=progress)
     whole = answers.astype(np.float32)
-    if objective.head != "values" and whole.shape != (len(images), objective.units):
+    if objective.head != "values" and whole.shape[-1] != objective.units:
         raise ModelError(
             f"the teacher has {whole.shape[-1]} classes, the model {objective.units}",
             hint="Use a teacher that was trained for the same classes.",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
-from edgefm.core.task_names import LABELLED
+from edgefm.core.task_names import SCORED
 from edgefm.recipes import Distillation, FineTuning
 from edgefm.training.distillation import distilled, scores_of
 
@@ -65,11 +65,15 @@ class Objective:
             hot = labels / np.maximum(labels.sum(axis=1, keepdims=True), 1) if self.head == "softmax" else labels
             return (hot * (1 - spread) + spread / (self.units if self.head == "softmax" else 2)).astype(np.float32)
         classes = 2 if self.units == 1 else self.units
-        if labels.ndim != 1 or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
-            actual = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} per sample"
+        if labels.ndim != len(output_shape) or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
+            actual = (
+                f"up to {labels.max()}"
+                if labels.ndim == len(output_shape)
+                else f"of shape {list(labels.shape[1:])} per sample"
+            )
             raise ModelError(f"the labels are {actual}; the model has {classes} classes, 0 to {classes - 1}")
         if self.units == 1:
-            return (labels[:, None] * (1 - spread) + spread / 2).astype(np.float32)
+            return (labels[..., None] * (1 - spread) + spread / 2).astype(np.float32)
         exact = np.eye(self.units, dtype=np.float32)[labels]
         share = spread / (2 if self.binary else self.units)
         return exact * np.float32(1 - spread) + np.float32(share)
@@ -128,15 +132,15 @@ def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool, 
     """
     output = tf_model.outputs[0]
     units = output.shape[-1]
-    if task not in LABELLED:
+    if task not in SCORED:
         head = "values"
     else:
-        if len(output.shape) != 2 or units is None:
+        if len(output.shape) != (4 if task == "segmentation" else 2) or units is None:
             raise ModelError(
                 f"the first output of '{tf_model.name}' has shape {tuple(output.shape)}; "
-                "(None, classes) is expected of a classifier"
+                f"(None, {'height, width, classes' if task == 'segmentation' else 'classes'}) is expected"
             )
-        head = head or _head(output)
+        head = _head(output) if task == "segmentation" else head or _head(output)
         if head == "softmax" and units == 1:
             raise ModelError(
                 f"'{tf_model.name}' ends in a softmax over one unit, which is always 1",

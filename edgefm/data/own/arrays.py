@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import TASKS
-from edgefm.data import checks
+from edgefm.data import checks, masks
 from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
 from edgefm.data.head import ModelHead
 from edgefm.data.own.tasks import one_hot, signs, task_of
@@ -131,7 +131,15 @@ def dataset_of(
         if y is not None:
             checks.check_lengths(x, y, where=where)
         raw[split] = y
-    task = task_of(raw, task, source=source, head=head, named=bool(labels or arrays.labels), progress=progress)
+    task = task_of(
+        raw,
+        task,
+        inputs=inputs["train"],
+        source=source,
+        head=head,
+        named=bool(labels or arrays.labels),
+        progress=progress,
+    )
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
@@ -180,7 +188,9 @@ def _key(name: str) -> tuple[str, str] | None:
 def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> NDArray[Any]:
     """Return inputs as uint8 or float32 of the model's shape, or raise a DataError."""
     checks.check_inputs(x, where=where)
-    if x.dtype != np.uint8:
+    if x.dtype.kind in "iu" and x.dtype != np.uint8:  # tokens: they go in as they are
+        x = x.astype(np.int32, copy=False)
+    elif x.dtype != np.uint8:
         x = x.astype(np.float32, copy=False)
     if shape is None:
         return x[..., np.newaxis] if x.ndim == 3 and x.dtype == np.uint8 else x
@@ -202,6 +212,8 @@ def _targets(
     if task == "reconstruction":
         return dict(inputs), ()
     labelled = {split: y for split, y in raw.items() if y is not None}
+    if task == "segmentation":
+        return {split: masks.masks(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}, ()
     if task == "regression":
         numbers = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}
         return numbers, ()

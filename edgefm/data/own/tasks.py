@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.data import masks
 from edgefm.data.head import ModelHead
 
 _SIGMOIDS = ("sigmoid", "log_sigmoid")
@@ -19,6 +20,7 @@ def task_of(
     labels: Mapping[str, NDArray[Any] | None],
     task: str | None,
     *,
+    inputs: NDArray[Any],
     source: str,
     head: ModelHead | None = None,
     named: bool = False,
@@ -26,7 +28,8 @@ def task_of(
 ) -> str:
     """Return what the labels are for.
 
-    Whole numbers, names and one-hot rows are classes; rows of 0 and 1 with another number of ones are several labels
+    A whole number for each pixel is a mask; without any labels the inputs are the targets of a reconstruction. Whole
+    numbers, names and one-hot rows are classes; rows of 0 and 1 with another number of ones are several labels
     a sample; -1 and 1 are two classes; other floats are targets of a regression. Where the model's head is known,
     whole numbers that one linear unit answers are targets of a regression if they are not 0 and 1, or if its loss
     compares numbers; floats that are whole numbers are classes if the head has several outputs.
@@ -34,6 +37,7 @@ def task_of(
     Args:
       labels: of each split, as they were read.
       task: what the user said; None: nothing.
+      inputs: of the training samples, [n, ...].
       source: of the labels, for messages.
       head: of the model; None where it is not known.
       named: the classes have names.
@@ -43,6 +47,9 @@ def task_of(
     """
     if task == "reconstruction":
         return task
+    if task is None and all(y is None for y in labels.values()) and inputs.dtype.kind != "i":
+        progress.note(f"{source} has no labels: the samples themselves are the targets of a reconstruction")
+        return "reconstruction"
     for split, y in labels.items():
         if y is None:
             raise DataError(
@@ -52,6 +59,9 @@ def task_of(
     if task is not None:
         return task
     known = [y for y in labels.values() if y is not None]
+    if masks.is_mask(inputs, known[0]):
+        progress.note(f"the labels of {source} are a class for each pixel: used as masks of a segmentation")
+        return "segmentation"
     if any(y.dtype.kind in "US" for y in known):
         return "classification"
     if all(one_hot(y) for y in known):
