@@ -12,13 +12,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError
+from edgefm.tflite.contract_tensor import Tensor as Tensor
+from edgefm.tflite.contract_tensor import dequantize as dequantize
+from edgefm.tflite.contract_tensor import quantize as quantize
 
 SCHEMA_VERSION = 2
 FILE_NAME = "contract.json"
@@ -26,32 +29,6 @@ NO_PIXELS_HINT = (
     "Give floats as the model takes them; or quantize again with the value range that it takes for pixels 0 and "
     "255, or with uint8 pixels as data and the normalisation inside the model."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
-    """One end of a model.
-
-    Attributes:
-      name: tensor name in the signature.
-      dtype: 'float32', 'uint8' or 'int8'; 'int32' or 'int64' of tokens.
-      shape: with the fixed batch of 1, e.g. (1, 28, 28, 1).
-      scale: real = scale * (q - zero_point); None for a float tensor.
-      zero_point: see `scale`.
-      value_range: least and greatest real value.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    scale: float | None
-    zero_point: int | None
-    value_range: tuple[float, float]
-
-    @property
-    def size(self) -> int:
-        """Number of values for one sample."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,35 +254,6 @@ def read(model: Path) -> Contract | None:
             hint="Write the model again with edgefm quantize, or remove the contract.",
         )
     return contract
-
-
-def quantize(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
-    """Return real values in a tensor's own dtype: q = clamp(round(real / scale) + zero_point).
-
-    Source: Jacob et al. 2018, arXiv:1712.05877.
-    """
-    if tensor.scale is None or tensor.zero_point is None:
-        return real.astype(tensor.dtype)
-    limits = np.iinfo(tensor.dtype)
-    levels = np.round(real / np.float32(tensor.scale)) + tensor.zero_point
-    return np.clip(levels, limits.min, limits.max).astype(tensor.dtype)
-
-
-class HasScale(Protocol):
-    """A tensor with a scale and a zero point, or with neither."""
-
-    @property
-    def scale(self) -> float | None: ...  # noqa: D102
-    @property
-    def zero_point(self) -> int | None: ...  # noqa: D102
-
-
-def dequantize(levels: NDArray[Any], tensor: HasScale) -> NDArray[np.float32]:
-    """Return a tensor's values as real numbers, float32 of the same shape: real = scale * (q - zero_point)."""
-    if tensor.scale is None or tensor.zero_point is None:
-        return levels.astype(np.float32)
-    real = (levels.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
-    return real.astype(np.float32)
 
 
 def _known(**values: Any) -> dict[str, Any]:
