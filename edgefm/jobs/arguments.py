@@ -94,7 +94,8 @@ def loaded_model(model: Any, *, trust: bool = False) -> tuple[Loaded, str]:
     from edgefm_converters.readers.keras_file import in_memory
 
     name = str(keras_model.name)
-    return Loaded(keras=in_memory(keras_model, source=f"the model '{name}'")), name
+    recast = in_memory(keras_model, source=f"the model '{name}'")
+    return Loaded(keras=recast, given=None if recast is keras_model else keras_model), name
 
 
 def keras_model(model: Any, *, trust: bool = False) -> Any:

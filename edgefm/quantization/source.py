@@ -20,6 +20,7 @@ from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
 from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
+from edgefm.quantization.checks.precision import given_precision
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
@@ -53,6 +54,8 @@ class Source:
       expected: the model's own outputs for them, float32 [n, ...] each.
       softmax_added: the model gave logits, and a softmax was put behind them.
       reading: how it reads pictures, and what was tried to find out; see `quantization.reading.interpretation`.
+      precision: how the given model differs from the float32 one that is converted, see `given_precision`; None where
+        it computes in float32 itself.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Source:
     expected: tuple[NDArray[np.float32], ...]
     softmax_added: bool
     reading: Mapping[str, Any] = field(default_factory=dict)
+    precision: Mapping[str, Any] | None = None
 
     @property
     def calibrates(self) -> bool:
@@ -83,6 +87,7 @@ class Source:
             "value_range": list(self.encoding.value_range),
             "softmax_added": self.softmax_added,
             "reading": dict(self.reading),
+            "precision": None if self.precision is None else dict(self.precision),
         }
 
 
@@ -185,6 +190,7 @@ def source_of(
         expected=expected,
         softmax_added=softmax_added,
         reading=reading.facts,
+        precision=given_precision(loaded, compared.inputs, progress),
     )
 
 
