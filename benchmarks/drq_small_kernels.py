@@ -41,8 +41,8 @@ def main() -> None:
     artefacts.write_json(
         RESULT,
         {
-            "what": f"{options.validation:,} validation images in LiteRT; models trained on {options.images:,} images for "
-            f"{options.epochs} epochs; agreement: the same best class as the float32 file",
+            "what": f"{options.validation:,} validation images in LiteRT; models trained on {options.images:,} images "
+            f"for {options.epochs} epochs; agreement: the same best class as the float32 file",
             "command": "python -m benchmarks.drq_small_kernels",
             "created": runs.now(),
             "environment": environment(),

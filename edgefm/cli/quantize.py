@@ -134,8 +134,8 @@ def _compared_with(report: dict[str, Any]) -> str:
     if not precision:
         return "the given model"
     return (
-        f"the given model computed in float32 (itself, in {', '.join(precision['given'])}, it differs from that by up to "
-        f"{precision['max_abs_difference']:.1e})"
+        f"the given model computed in float32 (itself, in {', '.join(precision['given'])}, it differs from that by "
+        f"up to {precision['max_abs_difference']:.1e})"
     )
 
 

@@ -21,8 +21,8 @@ _STORED = {
 }
 
 
-def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> str | None:
-    """Return the layer (or tensor) of the first operator whose float output is not finite, None where all are.
+def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> tuple[str, str] | None:
+    """Return layer (or tensor) and kind of the first operator whose float output is not finite, None where all are.
 
     Args:
       content: of a .tflite file with one float32 input.
@@ -48,7 +48,8 @@ def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> st
             if flatbuffer.dtype(graph.tensors[index]) != "float32":
                 continue
             if not np.isfinite(interpreter.get_tensor(int(index))).all():
-                return operator.layers[0] if operator.layers else flatbuffer.text(graph.tensors[index].name)
+                name = operator.layers[0] if operator.layers else flatbuffer.text(graph.tensors[index].name)
+                return name, operator.name
     return None
 
 

@@ -48,9 +48,7 @@ def _not_finite(model: Any, inputs: NDArray[np.float32], sample: int) -> NonFini
 
     given = inputs[sample : sample + 1]
     if not np.isfinite(given).all():
-        return NonFiniteError(
-            f"input {sample} holds NaN or infinite values", hint="Remove the sample.", sample=sample
-        )
+        return NonFiniteError(f"input {sample} holds NaN or infinite values", hint="Remove the sample.", sample=sample)
     with silenced():
         layer = first_non_finite_layer(model, given)
     where = f"; its layer '{layer}' is the first that does" if layer else ""

@@ -100,7 +100,9 @@ def sentence(layer: str, shared: Range, lost: Iterable[LostRange]) -> str:
     >>> print(sentence("joined", (-300, 900), [LostRange(name="score", range=(0, 1), levels=0.2)]))
     'joined' stays float32: in its range of -300 to 900, 'score' (0 to 1) would have less than 1 level
     """
-    parts = [f"'{one.name}' ({one.range[0]:.4g} to {one.range[1]:.4g}) would have {_levels(one.levels)}" for one in lost]
+    parts = [
+        f"'{one.name}' ({one.range[0]:.4g} to {one.range[1]:.4g}) would have {_levels(one.levels)}" for one in lost
+    ]
     return f"'{layer}' stays float32: in its range of {shared[0]:.4g} to {shared[1]:.4g}, {', '.join(parts)}"
 
 

@@ -2,8 +2,8 @@
 
 LiteRT's fully connected kernel sums int16 x int8 products in 64 bits where the operator has an int64 bias, and in 32
 bits where it has none: 520 products of 32,767 x 127 are enough to overflow, and the answer is wrong without a word.
-TensorFlow's converter drops a bias that is missing or zero. So a zero bias is put back. Its reference kernels are right
-either way. (ai-edge-litert 2.3.0; Dense of 147,456 inputs near their greatest value: wrong by 99 % of the output without
+TensorFlow's converter drops a bias that is missing or zero. So a zero bias is put back. LiteRT's reference kernels are
+right either way. (ai-edge-litert 2.3.0; Dense of 147,456 inputs near their greatest value: wrong by 99 % of the output without
 a bias, by 0.003 % with one.)
 """
 
@@ -36,7 +36,9 @@ def with_biases(float32: bytes) -> bytes:
     changed = False
     for operator in graph.operators:
         inputs = [int(index) for index in operator.inputs]
-        if flatbuffer.operator_name(model, operator) != "FULLY_CONNECTED" or len(inputs) > _BIAS and inputs[_BIAS] >= 0:
+        if flatbuffer.operator_name(model, operator) != "FULLY_CONNECTED" or (
+            len(inputs) > _BIAS and inputs[_BIAS] >= 0
+        ):
             continue
         weights = graph.tensors[inputs[1]]
         if flatbuffer.dtype(weights) != "float32":

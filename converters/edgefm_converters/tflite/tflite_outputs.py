@@ -63,16 +63,16 @@ def tflite_outputs(
     return outputs
 
 
-def _not_finite(
-    content: bytes, source: Mapping[str, Any], inputs: NDArray[np.float32], sample: int
-) -> NonFiniteError:
+def _not_finite(content: bytes, source: Mapping[str, Any], inputs: NDArray[np.float32], sample: int) -> NonFiniteError:
     given = inputs[sample : sample + 1]
     if not np.isfinite(given).all():
         return NonFiniteError(f"input {sample} holds NaN or infinite values", hint="Remove the sample.", sample=sample)
-    layer = first_non_finite_operator(content, given) if source["dtype"] == np.float32 else None
-    where = f"; '{layer}' is the first layer that does" if layer else ""
+    first = first_non_finite_operator(content, given) if source["dtype"] == np.float32 else None
+    where = f"; {first[1]} of '{first[0]}' is the first operator that does" if first else ""
     return NonFiniteError(
-        f"the file gives outputs that are not finite, first for input {sample}{where}", layer=layer, sample=sample
+        f"the file gives outputs that are not finite, first for input {sample}{where}",
+        layer=first[0] if first else None,
+        sample=sample,
     )
 
 

@@ -103,7 +103,7 @@ class RangeQuantizer(_MovingAverageQuantizer):
         return {"behind_float32": self.behind_float32}
 
 
-class FloatConcatenate(tf_keras.layers.Concatenate):  # type: ignore[misc]  # tf_keras is untyped
+class FloatConcatenate(tf_keras.layers.Concatenate):
     """A Concatenate whose inputs the converter does not bring to one scale: it is shown a barrier at each."""
 
     def call(self, inputs: Sequence[Any]) -> Any:
@@ -217,4 +217,6 @@ class Scheme(_QuantizeScheme):
         return _EmptyRegistry()
 
 
-CUSTOM_OBJECTS = {cls.__name__: cls for cls in (KernelQuantizer, RangeQuantizer, FloatConcatenate, FloatOutput, LayerConfig)}
+_OWN = (KernelQuantizer, RangeQuantizer, FloatConcatenate, FloatOutput, LayerConfig)
+CUSTOM_OBJECTS = {cls.__name__: cls for cls in _OWN}
+}

@@ -29,12 +29,13 @@ def given_precision(loaded: Loaded, inputs: NDArray[np.float32], progress: Progr
     policies = [name for name in policies if name != "float32"]
     given, recast = of_model(loaded.given, inputs), of_model(loaded.keras, inputs)
     difference = max(float(np.abs(one - other).max()) for one, other in zip(given, recast, strict=True))
+    policies = policies or [str(loaded.given.inputs[0].dtype)]
     progress.note(
-        f"the given model computes in {', '.join(policies) or str(loaded.given.inputs[0].dtype)}; files are made from and "
-        f"compared with its float32 recast, whose outputs differ from its own by up to {difference:.1e} (n = {len(inputs)})"
+        f"the given model computes in {', '.join(policies)}; files are made from and compared with its float32 recast, "
+        f"whose outputs differ from its own by up to {difference:.1e} (n = {len(inputs)})"
     )
     return {
-        "given": policies or [str(loaded.given.inputs[0].dtype)],
+        "given": policies,
         "compared_with": "the given model's weights, computed in float32",
         "samples": len(inputs),
         "max_abs_difference": difference,
