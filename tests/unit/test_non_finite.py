@@ -28,7 +28,7 @@ def tensorflow_backend() -> None:
 
 
 def network(**changed: Any) -> Any:
-    """Return a model of five layers; `conv=(0, 7e4)` sets a value of that layer's kernel, `conv=(1, ...)` of its bias."""
+    """Return a model of five layers; `conv=(0, 7e4)` sets a value of its kernel, `conv=(1, 7e4)` of its bias."""
     import keras
     from keras import layers
 
@@ -65,11 +65,10 @@ def test_float16_names_the_weight_that_it_cannot_hold(layer: str, variable: int,
     model = network(**{layer: (variable, value)})
     assert np.isinf(np.float32(value).astype(np.float16))
     names = tuple(one.name for one in model.layers[1:])
-    with pytest.raises(
-        NonFiniteError, match=f"float16 cannot hold the {('kernel', 'bias')[variable]} of '{layer}'"
-    ) as at:
+    called = ("kernel", "bias")[variable]
+    with pytest.raises(NonFiniteError, match=f"float16 cannot hold the {called} of '{layer}'") as caught:
         quantize_tflite(float32_tflite(model), "float16", layer_names=names)
-    assert (at.value.layer, at.value.variable) == (layer, ("kernel", "bias")[variable])
+    assert (caught.value.layer, caught.value.variable) == (layer, called)
 
 
 def test_float16_holds_its_greatest_number() -> None:

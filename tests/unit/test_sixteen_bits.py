@@ -107,7 +107,7 @@ def test_long_sums_do_not_overflow_on_a_phones_kernels(build: Any, bias: bool) -
 
 
 def test_numpy_says_that_the_sum_needs_more_than_32_bits() -> None:
-    model, content, inputs = of(dense, False)
+    model, _, inputs = of(dense, False)
     kernel = model.get_layer("dense").kernel.numpy().astype(np.float64)
     weights = np.round(kernel / np.abs(kernel).max(axis=0) * 127).astype(np.int64)
     levels = np.round(inputs.astype(np.float64) * 32_767).astype(np.int64)

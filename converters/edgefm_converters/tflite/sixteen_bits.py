@@ -3,8 +3,8 @@
 LiteRT's fully connected kernel sums int16 x int8 products in 64 bits where the operator has an int64 bias, and in 32
 bits where it has none: 520 products of 32,767 x 127 are enough to overflow, and the answer is wrong without a word.
 TensorFlow's converter drops a bias that is missing or zero. So a zero bias is put back. LiteRT's reference kernels are
-right either way. (ai-edge-litert 2.3.0; Dense of 147,456 inputs near their greatest value: wrong by 99 % of the output without
-a bias, by 0.003 % with one.)
+right either way. (ai-edge-litert 2.3.0; Dense of 147,456 inputs near their greatest value: wrong by 99 % of the output
+without a bias, by 0.003 % with one.)
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def _ranges(tf_model: Any, joins: list[Any], inputs: NDArray[np.float32]) -> dic
     calls = [(layer, index) for layer in joins for index in range(len(layer.inbound_nodes))]
     tensors = [tensor for layer, index in calls for tensor in layer.get_input_at(index)]
     probe = tf_keras.Model(tf_model.inputs, tensors)
-    low, high = np.zeros(len(tensors)), np.zeros(len(tensors))
+    low: NDArray[np.float64] = np.zeros(len(tensors))
+    high: NDArray[np.float64] = np.zeros(len(tensors))
     for start in range(0, len(inputs), _BATCH):
         outputs = probe(inputs[start : start + _BATCH], training=False)
         values = [output.numpy() for output in (outputs if isinstance(outputs, list) else [outputs])]

@@ -219,4 +219,3 @@ class Scheme(_QuantizeScheme):
 
 _OWN = (KernelQuantizer, RangeQuantizer, FloatConcatenate, FloatOutput, LayerConfig)
 CUSTOM_OBJECTS = {cls.__name__: cls for cls in _OWN}
-}
