@@ -31,7 +31,7 @@ from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, sh
 from edgefm_converters.tflite.sixteen_bits import with_biases
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
 
-# drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0017.
+# drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
 SMALL_KERNEL = 1024
 # Activation bits of the calibrated schemes.
 _BITS = {"int8_w8a8": 8, "int8_w8a8_fc4": 8, "int16x8": 16}
