@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite import quantizing
+from edgefm_converters.tflite.biases import with_biases
 from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
-from edgefm_converters.tflite.sixteen_bits import check_kernels, with_biases
+from edgefm_converters.tflite.sixteen_bits import check_kernels
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 MANY = 8192

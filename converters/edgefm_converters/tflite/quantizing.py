@@ -23,12 +23,12 @@ from edgefm.core.errors import ModelError, NonFiniteError, missing_extra, unknow
 from edgefm.core.silence import silenced
 from edgefm.recipes import CALIBRATED, SCHEMES
 from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.biases import with_biases, with_whole_biases
 from edgefm_converters.tflite.finite import check_float16
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import TracedOperator, kept_operators
 from edgefm_converters.tflite.outputs import first_non_finite_sample
 from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, shared_scales
-from edgefm_converters.tflite.sixteen_bits import with_biases
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
 
 # drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
@@ -156,6 +156,8 @@ def quantize_tflite(
                 f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants with --variant."
             ) from error
     content = bytes(result.quantized_model)
+    if needs:
+        content = with_whole_biases(prepared, content)
     if not scheme.startswith("int8"):
         return flatbuffer.write(flatbuffer.editable(content))
     float_output = bool(kept)
