@@ -7,7 +7,7 @@ right either way. (ai-edge-litert 2.3.0; Dense of 147,456 inputs near their grea
 without a bias, by 0.003 % with one.)
 
 A bias has the scale of its sums, input scale x weight scale, and 32 bits. litert-quantizer 0.11 clips what does not
-fit, in int16x8 files too, where the kernels take 64 bits. In a channel whose weights are zero or tiny (pruned, or behind a
+fit, in int16x8 files too, where the kernels take 64 bits. In a channel of zero or tiny weights (pruned, or behind a
 batch normalisation with a small gamma) nearly all of the bias is lost so, and the channel answers about 0. There the
 weights get a coarser scale, as TensorFlow's converter gives them: what they add is below what the output can show.
 """

@@ -15,7 +15,8 @@ from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 # Samples that are run: kernels for int16 are plain loops, and what overflows does so for most inputs.
 _SAMPLES = 8
 # Share of an output's span and of its greatest value that 16-bit activations may cost, and levels of its last rounding.
-# Measured on small networks of up to 20 layers: below 0.4 % of the span. An overflow costs about the whole span.
+# Two plain networks of 5 and 21 layers, a residual one, EfficientNetV2B0 and ResNet50V2 at 64 x 64, random weights, 8
+# samples each: at most 2 % of what is allowed. The overflow of a dense layer: 170 times what is allowed.
 _OF_SPAN = 0.1
 _OF_SIZE = 0.005
 _STEP = 16 / 32_767
