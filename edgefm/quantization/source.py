@@ -20,13 +20,13 @@ from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
 from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
-from edgefm.quantization.checks.precision import given_precision
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
+from edgefm_converters.readers.precision import given_precision
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 

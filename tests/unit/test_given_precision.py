@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm.quantization.checks.precision import given_precision
 from edgefm_converters.readers.model_file import load
+from edgefm_converters.readers.precision import given_precision
 
 
 class Notes:
