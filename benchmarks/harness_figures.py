@@ -13,6 +13,7 @@ from benchmarks.tracked import alarms_limit
 
 NOT_YET = "not recorded yet"
 FOUND_WANTED = 0.90
+WRONG_VERDICTS, UNDECIDED_VERDICTS = 0.05, 0.99
 SUMS_WITHIN = 0.10
 AGREEMENT_SECONDS, AGREEMENT_IMAGES, AGREEMENT_CELLS = 180, 1_000, 5
 INSTALL_BYTES, FIRST_FIGURE_SECONDS = 150e6, 5.0
@@ -124,6 +125,17 @@ def _parent(value: Mapping[str, Any]) -> tuple[str, bool]:
     return f"+- {value['spread_bytes'] / 1e6:.2f} MB{grown}", value["spread_bytes"] <= PARENT_BYTES
 
 
+def _verdicts(name: str, limit: Callable[[float], bool]) -> Callable[[Mapping[str, Any]], tuple[str, bool]]:
+    """Return what tells a rate of the study of verdicts, and whether it is what it must be."""
+
+    def told(value: Mapping[str, Any]) -> tuple[str, bool]:
+        rate = value[name]
+        interval = f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f}"
+        return f"{rate['count']} of {rate['of']}, {100 * rate['value']:.1f} % ({interval})", limit(rate["value"])
+
+    return told
+
+
 WANTED = (
     Wanted(
         what="what the timed loop adds to an invoke, p50",
@@ -145,6 +157,30 @@ WANTED = (
         result="false_alarms",
         command="python -m benchmarks.false_alarms",
         told=_found,
+    ),
+    Wanted(
+        what="verdicts on 500 simulated records that recommend a file which truly loses a point or more",
+        target="<= 5 %",
+        result="verdict_study",
+        command="python -m benchmarks.verdict_study",
+        told=_verdicts("wrong", lambda share: share <= WRONG_VERDICTS),
+        timed=False,
+    ),
+    Wanted(
+        what="the same where every file loses exactly a point, the hardest case",
+        target="<= 5 %",
+        result="verdict_study",
+        command="python -m benchmarks.verdict_study",
+        told=_verdicts("wrong_where_all_lose_the_margin", lambda share: share <= WRONG_VERDICTS),
+        timed=False,
+    ),
+    Wanted(
+        what='"cannot decide" where a point is less than one test sample',
+        target=">= 99 %",
+        result="verdict_study",
+        command="python -m benchmarks.verdict_study",
+        told=_verdicts("undecided_where_samples_are_too_few", lambda share: share >= UNDECIDED_VERDICTS),
+        timed=False,
     ),
     Wanted(
         what="sum of a profile's operators against the whole model",

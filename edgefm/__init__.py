@@ -40,6 +40,7 @@ _PUBLIC = {
     "Training": "edgefm.recipes",
     "TrainingResult": "edgefm.jobs.train",
     "Variant": "edgefm.recipes",
+    "Verdict": "edgefm.comparison.shipping.verdict",
     "agree": "edgefm.jobs.agree",
     "benchmark": "edgefm.jobs.benchmark",
     "cluster": "edgefm.jobs.one_pass",
@@ -57,6 +58,7 @@ _PUBLIC = {
     "recipes": "edgefm.recipes",
     "slim": "edgefm.jobs.one_pass",
     "train": "edgefm.jobs.train",
+    "verdict": "edgefm.jobs.verdict",
 }
 
 __all__ = [*_PUBLIC, "__version__"]
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from edgefm import recipes as recipes
     from edgefm.comparison.comparison_result import ComparisonResult as ComparisonResult
     from edgefm.comparison.gate_result import GateResult as GateResult
+    from edgefm.comparison.shipping.verdict import Verdict as Verdict
     from edgefm.core.errors import ArgumentError as ArgumentError
     from edgefm.core.errors import EdgefmError as EdgefmError
     from edgefm.jobs.agree import AgreementResult as AgreementResult
@@ -93,6 +96,7 @@ if TYPE_CHECKING:
     from edgefm.jobs.run import Run as Run
     from edgefm.jobs.train import TrainingResult as TrainingResult
     from edgefm.jobs.train import train as train
+    from edgefm.jobs.verdict import verdict as verdict
     from edgefm.profiling.result import ProfileResult as ProfileResult
     from edgefm.quantization.applicability import Applicability as Applicability
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol

@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.fixtures import kotlin
+
 TESTS = Path(__file__).parent
 
 # Files whose tests measure with a command's own protocol, which repeats a turn that others disturbed, compare times, or
@@ -42,6 +44,8 @@ LONGEST = (
     "integration/test_adb_target.py",
     "integration/test_report.py",
     "integration/test_distillation.py",
+    "integration/test_app_code.py",
+    "integration/test_float_data.py",
     "integration/test_rounds.py",
     "integration/test_pruning.py",
     "integration/test_fine_tuning.py",
@@ -60,6 +64,7 @@ _NEEDS = {
     "browser": (lambda: shutil.which("chromium") is not None, "Chromium is not installed"),
     "torch": (lambda: importlib.util.find_spec("torch") is not None, "PyTorch is not installed"),
     "jax": (lambda: importlib.util.find_spec("jax") is not None, "JAX is not installed"),
+    "kotlin": (kotlin.available, kotlin.REASON),
 }
 
 

@@ -14,11 +14,12 @@ from edgefm.benchmarking import feeding
 from edgefm.core import artefacts
 from edgefm.core.errors import DataError, ModelError
 from edgefm.data.dataset import Dataset, reordered
+from edgefm.data.quality import THRESHOLD
 from edgefm.tflite import contract as contracts
 
 # What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
 _FLOAT_RANGE = (0.0, 1.0)
-_LEAST, _GREATEST = -128, 255
+_LEAST, _GREATEST = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class MatrixInputs:
       available: samples that the data set has; None for random inputs.
       reason: why the inputs are random; None where they are data.
       seed: that drew the samples or the numbers.
+      threshold: a single score above it means yes.
       sha256: of the values.
     """
 
@@ -45,6 +47,7 @@ class MatrixInputs:
     available: int | None
     reason: str | None
     seed: int
+    threshold: float = THRESHOLD
 
     def __len__(self) -> int:
         return len(self.values)
@@ -56,7 +59,7 @@ class MatrixInputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return how the inputs came about as a JSON object, without their values."""
-        facts = {name: value for name, value in asdict(self).items() if name not in ("values", "labels")}
+        facts = {name: value for name, value in asdict(self).items() if name not in ("values", "labels", "threshold")}
         return {**facts, "samples": len(self), "labelled": self.labels is not None, "sha256": self.sha256}
 
 
@@ -94,7 +97,8 @@ def from_data(
         model,
         source=ends.source,
         sinks=ends.sinks,
-        labels=dataset.labels if dataset.task == "classification" else (),
+        labels=dataset.labels,
+        task=dataset.task,
         pixels=pictures.dtype == np.uint8,
         mean=mean,
         std=std,
@@ -115,11 +119,14 @@ def from_data(
         available=len(pictures),
         reason=None,
         seed=seed,
+        threshold=0.0 if contract.head == "logits" else THRESHOLD,
     )
 
 
 def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, seed: int = 0) -> MatrixInputs:
-    """Return random inputs: uniform over all levels of an integer, over pixels by the contract, else from 0 to 1.
+    """Return random inputs: uniform over what the input can hold.
+
+    Over all levels of an integer; of floats over pixels or real inputs, whichever the contract says, else from 0 to 1.
 
     Args:
       model: the model file; a contract beside it says what its real inputs are.
@@ -133,7 +140,11 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
     generator = np.random.default_rng(seed)
     dtype, shape = np.dtype(_drawable(ends)), (samples, *ends.source.shape[1:])
     written = contracts.read(model)
-    if dtype.kind == "f" and written is not None and written.input.shape == ends.source.shape:
+    if written is not None and written.input.shape != ends.source.shape:
+        written = None
+    if dtype.kind == "f" and written is not None and written.no_pixels is not None:
+        values = generator.uniform(*written.input.value_range, shape).astype(dtype)
+    elif dtype.kind == "f" and written is not None:
         values = written.encode(generator.integers(0, 255, shape, endpoint=True, dtype=np.uint8))
     elif dtype.kind == "f":
         values = generator.uniform(*_FLOAT_RANGE, shape).astype(dtype)
@@ -141,10 +152,10 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
         values = generator.integers(0, 2, shape).astype(dtype)
     else:
         limits = np.iinfo(dtype)
-        # An int16 or wider input without a scale is mostly an index or a count: small numbers.
+        # An int16 or wider input without a scale is mostly a place in a table: these are in every one.
         small = dtype.itemsize > 1 and ends.source.scale is None
-        low = max(limits.min, _LEAST) if small else limits.min
-        high = min(limits.max, _GREATEST) if small else limits.max
+        low = _LEAST if small else limits.min
+        high = _GREATEST if small else limits.max
         values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
     return MatrixInputs(
         values=values, labels=None, task=None, source="random", name=None, available=None, reason=reason, seed=seed

@@ -24,6 +24,7 @@ from edgefm.benchmarking.scores import quality_json, score
 from edgefm.core.errors import EdgefmError, RuntimeUnavailableError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality, predicted_classes
+from edgefm.runtimes import tflite_ends
 from edgefm.statistics import estimates as statistics
 from edgefm.tflite.contract import dequantize
 from edgefm.tflite.inspection import inspect
@@ -99,6 +100,9 @@ def agree(
     """
     ask, inspection = _safely(ask), inspect(model)
     ends = arithmetic.ends(inspection)
+    note = tflite_ends.batch_note(model, name=model.name)
+    if note is not None:
+        progress.note(note)
     inputs = _that_fit(inputs, ends, len(cells), progress)
     rows, outputs = _answers(model, cells, inputs, ends, ask, progress)
     if len(outputs) < 2:
@@ -208,10 +212,10 @@ def _quality(
         return None
     real = tuple(dequantize(output, sink) for output, sink in zip(outputs, ends.sinks, strict=True))
     if quality.name == "accuracy":
-        hits = int((predicted_classes(real) == inputs.labels).sum())
+        hits = int((predicted_classes(real, threshold=inputs.threshold) == inputs.labels).sum())
         return quality_json(quality, statistics.proportion(hits, len(inputs)), n=len(inputs), reason=None)
     try:
-        result = score(quality, real, inputs.labels)
+        result = score(quality.at(inputs.threshold), real, inputs.labels)
     except EdgefmError as error:
         return quality_json(quality, None, n=len(inputs), reason=error.message)
     estimate = result.estimate

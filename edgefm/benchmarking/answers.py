@@ -15,7 +15,8 @@ from edgefm.benchmarking.scores import score
 from edgefm.core.errors import DataError
 from edgefm.core.progress import Progress
 from edgefm.data.dataset import Dataset
-from edgefm.data.quality import Quality, predicted_classes
+from edgefm.data.label_scores import label_figures
+from edgefm.data.quality import THRESHOLD, Quality, predicted_classes
 from edgefm.targets.pieces import pieces
 
 _FIRST_PICTURES = 8
@@ -85,16 +86,20 @@ def _score(model: MeasuredModel, files: _Pieces, *, dataset: Dataset, quality: Q
             parts.append([arrays[name] for name in arrays.files])
     outputs = tuple(np.concatenate(output) for output in zip(*parts, strict=True))
     targets = test.labels
+    threshold = 0.0 if model.contract.head == "logits" else THRESHOLD
     if dataset.task == "classification":
-        predicted = predicted_classes(outputs)
-        scores = outputs[0].reshape(len(test), -1)
+        predicted = predicted_classes(outputs, threshold=threshold)
+        scores = model.contract.probabilities(outputs[0].reshape(len(test), -1))
         scores = np.hstack([1 - scores, scores]) if scores.shape[1] == 1 else scores
         model.predicted = predicted.astype(np.int32)
         model.confidence = scores[np.arange(len(test)), predicted]
     elif dataset.task == "reconstruction":
         targets = model.contract.real(test.images)
     try:
-        model.score = score(quality, outputs, targets)
+        model.score = score(quality.at(threshold), outputs, targets)
+        if dataset.task == "multilabel":
+            scores = outputs[0].reshape(len(test), -1)
+            model.labels = label_figures(scores, targets, dataset.labels, threshold=threshold)
     except DataError as error:  # the measure does not fit this model; it is no failure of the model
         model.unscored = error.message
         progress.note(f"{model.name}: no {quality.name}: {error.message}")

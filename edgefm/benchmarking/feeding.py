@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract, Tensor
 from edgefm.tflite.metadata_reader import normalization
+from edgefm.tflite.output_activation import output_activation
 
 _PIXEL_MAX = 255.0
 _ANY = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
@@ -21,6 +23,7 @@ def contract_for(
     source: TensorDetails,
     sinks: tuple[TensorDetails, ...],
     labels: tuple[str, ...],
+    task: str = "classification",
     pixels: bool = True,
     mean: float | None = None,
     std: float | None = None,
@@ -37,6 +40,7 @@ def contract_for(
       source: its input.
       sinks: its outputs.
       labels: class names of the pictures, which the first output must match; () where the task is no classification.
+      task: of the test images.
       pixels: the samples are uint8 pixels; otherwise floats, which are inputs already.
       mean: real input = (pixel - mean) / std, for files without a contract.
       std: see `mean`.
@@ -48,11 +52,13 @@ def contract_for(
         if not _same_classes(written.labels, labels):
             named = ", ".join(written.labels) or "none"
             return f"the labels in its contract are not those of the test images: {named}"
+        if pixels and written.no_pixels is not None:
+            return f"it takes real inputs, no pixels: {written.no_pixels}"
         return written
     if labels:
         outputs = int(np.prod(sinks[0].shape))
         # A single output is the probability of the second of two classes.
-        if outputs != len(labels) and (outputs, len(labels)) != (1, 2):
+        if outputs != len(labels) and (task, outputs, len(labels)) != ("classification", 1, 2):
             return f"it has {outputs} outputs; the test images have {len(labels)} classes"
     if not pixels:
         formula: tuple[float, float] | None = (0.0, 1.0)
@@ -62,7 +68,7 @@ def contract_for(
         formula = normalization(path) or _from_range(source)
     if formula is None:
         return _unknown(source)
-    return _contract(path, source=source, sinks=sinks, labels=labels, formula=formula)
+    return _contract(path, source=source, sinks=sinks, labels=labels, task=task, formula=formula)
 
 
 def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, ...]) -> str | None:
@@ -119,6 +125,7 @@ def _contract(
     source: TensorDetails,
     sinks: tuple[TensorDetails, ...],
     labels: tuple[str, ...],
+    task: str,
     formula: tuple[float, float],
 ) -> Contract:
     mean, std = formula
@@ -135,7 +142,17 @@ def _contract(
         std=std,
         labels=labels,
         made_by={"derived_by": "edgefm benchmark"},
+        task=task,
+        head=_head(path) if labels else "",
     )
+
+
+def _head(path: Path) -> str:
+    """Return 'logits' for a file whose first output comes from a layer without activation, '' where nothing says so."""
+    try:
+        return "logits" if output_activation(path.read_bytes()) == "linear" else ""
+    except (ModelError, OSError):  # a runtime may take other formats
+        return ""
 
 
 def _tensor(details: TensorDetails, value_range: tuple[float, float]) -> Tensor:

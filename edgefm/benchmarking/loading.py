@@ -11,6 +11,7 @@ from edgefm.benchmarking.bench import Bench
 from edgefm.benchmarking.measured import MeasuredModel, ModelFile
 from edgefm.data.dataset import Dataset
 from edgefm.data.quality import Quality
+from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.targets.host import HostPlace
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
@@ -44,6 +45,7 @@ def load(
 
         def work(model: MeasuredModel = model) -> None:
             _load(bench, model, latency=latency)
+            _say_of_batch(bench, model)
             if dataset is None:
                 model.unfed = "no test images were given"
                 return
@@ -72,6 +74,14 @@ def _load(bench: Bench, model: MeasuredModel, *, latency: bool) -> None:
     model.outputs = tuple(TensorDetails.from_json(output) for output in loaded["outputs"])
 
 
+def _say_of_batch(bench: Bench, model: MeasuredModel) -> None:
+    """Say, now and in the record, where a batch that the file leaves open was taken for 1."""
+    note = tflite_ends.batch_note(model.path, name=model.name)
+    if note is not None and model.loaded is not None:
+        model.loaded["facts"] = {**model.loaded.get("facts", {}), "batch_note": note}
+        bench.progress.note(note)
+
+
 def _agree_on_feeding(model: MeasuredModel, dataset: Dataset, *, mean: float | None, std: float | None) -> None:
     """Keep the contract by which a loaded model is fed test images, or the reason why it is not."""
     assert model.input is not None
@@ -80,6 +90,7 @@ def _agree_on_feeding(model: MeasuredModel, dataset: Dataset, *, mean: float | N
         source=model.input,
         sinks=model.outputs,
         labels=dataset.labels,
+        task=dataset.task,
         pixels=dataset.test.images.dtype == np.uint8,
         mean=mean,
         std=std,

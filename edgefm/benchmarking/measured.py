@@ -127,6 +127,7 @@ class MeasuredModel:
       predicted: int32 [n], class of each test image.
       confidence: float32 [n], the output of that class.
       score: of the quality measure; None where it is the accuracy, or could not be had.
+      labels: figures of each label, where a sample has several.
       unscored: why there is no score, where that is not for want of answers.
     """
 
@@ -147,6 +148,7 @@ class MeasuredModel:
     predicted: NDArray[np.int32] | None = None
     confidence: NDArray[np.float32] | None = None
     score: QualityScore | None = None
+    labels: list[dict[str, Any]] = field(default_factory=list)
     unscored: str | None = None
 
     @property

@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 
 from edgefm import runtimes
+from edgefm.benchmarking.file_facts import file_facts
 from edgefm.benchmarking.measured import MeasuredModel, Round
 from edgefm.benchmarking.scores import difference, quality_json
+from edgefm.core.task_names import LABELLED, TASKS
 from edgefm.data.dataset import Dataset
 from edgefm.data.quality import Quality
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.statistics import estimates as statistics
 from edgefm.statistics.pairing import shared
 from edgefm.statistics.round_comparison import compare_paired
+
+_WITHOUT_ACCURACY = {
+    "multilabel": "the samples have several labels: each label has an accuracy of its own",
+    **{task: f"accuracy is not defined for the task {task}" for task in TASKS if task not in LABELLED},
+}
 
 
 def row(
@@ -43,6 +50,7 @@ def row(
         "sha256": model.sha256,
         "size_bytes": model.size_bytes,
         "size_gzip_bytes": model.size_gzip_bytes,
+        "file_facts": file_facts(model.path, name=model.name, sha256=model.sha256),
         "status": "ok" if model.failure is None else "failed",
         "reason": model.failure,
         "runtime": {
@@ -139,8 +147,8 @@ def _accuracy(model: MeasuredModel, dataset: Dataset | None) -> dict[str, Any]:
     if model.predicted is None or dataset is None:
         missing = _missing(model)
         if dataset is not None and dataset.task != "classification" and model.failure is None:
-            missing = {"value": None, "reason": f"accuracy is not defined for the task {dataset.task}"}
-        return {"accuracy": missing, "classes": [], "confusion": []}
+            missing = {"value": None, "reason": _WITHOUT_ACCURACY[dataset.task]}
+        return {"accuracy": missing, "classes": model.labels, "confusion": []}
     truth, labels = dataset.test.labels, dataset.labels
     matrix = statistics.confusion(truth, model.predicted, classes=len(labels))
     return {

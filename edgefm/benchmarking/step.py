@@ -164,6 +164,18 @@ def sample_shape(files: Sequence[Path]) -> tuple[int, ...] | None:
     return None
 
 
+def sample_task(files: Sequence[Path]) -> str | None:
+    """Return the task that the contract of the first file with one says; None where none does."""
+    for path in files:
+        try:
+            agreed = contracts.read(path)
+        except ModelError:
+            continue  # told again, as the reason of its row
+        if agreed and agreed.task:
+            return agreed.task
+    return None
+
+
 def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
     """Return the model files of a quantize step, in the order in which they were written.
 

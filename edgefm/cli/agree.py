@@ -10,6 +10,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.task_names import TASKS
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -37,11 +38,11 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 @click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression", "reconstruction"]),
+    type=click.Choice(TASKS),
     default=None,
     help="With --data: task of the model.  [default: from the labels]",
 )
-@click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function.")
+@click.option("--quality", metavar="NAME", default=None, help="accuracy, map, f1, mse, ... or module:function.")
 @click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")

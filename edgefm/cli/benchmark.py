@@ -12,8 +12,11 @@ from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments
 from edgefm.core.progress import Progress, shown
+from edgefm.core.task_names import TASKS
 
 if TYPE_CHECKING:
+    from edgefm.comparison.shipping.verdict import Verdict
+    from edgefm.jobs.benchmark import BenchmarkRecord
     from edgefm.recipes import BenchmarkProtocol
 
 
@@ -48,12 +51,12 @@ if TYPE_CHECKING:
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression", "reconstruction"]),
+    type=click.Choice(TASKS),
     default=None,
     help="With --data: task of the models.  [default: from the labels]",
 )
 @click.option(
-    "--quality", metavar="NAME", default=None, help="Quality measure: accuracy, top5, auc, mse, or module:function."
+    "--quality", metavar="NAME", default=None, help="Quality measure: accuracy, map, f1, mse, ... or module:function."
 )
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Files without a contract: input = (pixel - mean) / std.")
@@ -110,13 +113,12 @@ def command(
         "out": out,
         "latency-only": latency_only or None,
     }
-    content: Mapping[str, Any]
     with shown(True) as progress:
         if files:
             options = {**given, "where": where, "latency_only": latency_only, "data_dir": data_dir}
             options |= {"target": target, "runtime": runtime, "threads": threads}
             options |= {"rounds": rounds, "rounds_at_most": rounds_at_most, "budget_seconds": budget_seconds}
-            content = benchmark(files, **measuring_arguments(options, progress)).record
+            measured = benchmark(files, **measuring_arguments(options, progress))
             ends = [] if out is None else [f"record: {out / record.FILE_NAME}"]
         else:
             refused = [f"--{name}" for name, value in given.items() if value is not None]
@@ -133,20 +135,22 @@ def command(
                 rounds_at_most=rounds_at_most,
                 budget_seconds=budget_seconds,
             )
-            content, ends = _run(what[0] if what else None, protocol, data_dir, progress)
+            measured, ends = _run(what[0] if what else None, protocol, data_dir, progress)
+    verdict = measured.verdict
     if as_json:
-        click.echo(record.dumps(content), nl=False)
+        click.echo(record.dumps({**measured.record, "verdict": verdict.to_json()}), nl=False)
     else:
-        show(content)
+        show(measured.record)
+        show_verdict(verdict)
         for line in ends:
             click.echo(line)
-    measured = [model["status"] == "ok" for model in content["models"]]
-    return 0 if all(measured) else 1 if any(measured) else 2
+    succeeded = [model["status"] == "ok" for model in measured.record["models"]]
+    return 0 if all(succeeded) else 1 if any(succeeded) else 2
 
 
 def _run(
     path: Path | None, protocol: BenchmarkProtocol, data_dir: Path | None, progress: Progress
-) -> tuple[Mapping[str, Any], list[str]]:
+) -> tuple[BenchmarkRecord, list[str]]:
     """Measure a run; return its record and what to say at the end."""
     from edgefm.cli.given_run import named_run
     from edgefm.core.errors import RuntimeUnavailableError
@@ -158,7 +162,7 @@ def _run(
         ends.append(f"report: {run.report(data_dir=data_dir, progress=progress)}")
     except RuntimeUnavailableError as error:
         ends.append(f"no report: {error}")
-    return benchmarked.record, ends
+    return benchmarked, ends
 
 
 def show(record: Mapping[str, Any]) -> None:
@@ -193,6 +197,22 @@ def show(record: Mapping[str, Any]) -> None:
             click.echo(f"{model['name']} has no {name}: {model['quality']['reason']}")
         elif model["quality"]["reason"]:
             click.echo(f"{model['name']}, {name}: {model['quality']['reason']}")
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Print which file to ship for what, and why; of files that were not judged equal, why not."""
+    from edgefm.comparison.shipping.verdict import NOT_RECOMMENDED, NOTHING
+
+    click.secho(f"\n{verdict.headline}", bold=verdict.state != NOTHING)
+    for choice in verdict.choices:
+        if choice.file is not None:
+            click.echo(f"  {choice.target}: {choice.file}: {choice.reason}")
+        elif choice.reason != verdict.headline:
+            click.echo(f"  {choice.target}: none: {choice.reason}")
+    for file in verdict.files:
+        if file.state in NOT_RECOMMENDED and file.reason not in verdict.headline:
+            click.echo(f"  {file.name} is not recommended: {file.reason}")
+    click.echo()
 
 
 def _measured_on(record: Mapping[str, Any]) -> str:
@@ -237,7 +257,11 @@ def _show_starts(models: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _verdict(test: Mapping[str, Any]) -> str:
+    from edgefm.comparison.shipping.words import EQUAL_TIME
+
     p = test["p"]
+    if test["verdict"] in ("faster", "slower") and abs(test["round_ratio"]["value"] - 1) <= EQUAL_TIME:
+        return f"equal within {100 * EQUAL_TIME:.0f} %"
     return f"{test['verdict']}, p {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
 
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 @click.option(
     "--margin-latency",
     type=float,
-    default=0.0,
+    default=1.0,
     metavar="PERCENT",
-    help="Latency increase that is accepted.  [default: 0]",
+    help="Latency increase that is accepted.  [default: 1]",
 )
 @click.option(
     "--margin-accuracy",

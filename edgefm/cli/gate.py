@@ -92,6 +92,7 @@ def command(
 def show(result: GateResult) -> None:
     """Print a table of the limits, the reasons, and the conclusion."""
     from edgefm.comparison import gate_result
+    from edgefm.comparison.shipping.verdict import NOTHING
 
     click.echo(f"{result.record}{f', baseline {result.baseline}' if result.baseline else ''}\n")
     rows = [
@@ -112,4 +113,6 @@ def show(result: GateResult) -> None:
             click.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
     for note in result.notes:
         click.echo(f"note: {note}")
+    if result.verdict is not None and result.verdict.state != NOTHING:
+        click.echo(f"verdict: {result.verdict.headline}")
     click.secho(gate_result.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)

@@ -42,12 +42,13 @@ def given_run(
             labels=labels_of(data["labels"]),
             value_range=value_range_of(data["value_range"]),
             calibration_data=calibration_data,
+            head=data["head"],
             trust=data["trust"],
             progress=bars,
         )
     names: dict[str, Any] = {"--calibration-data": calibration_data, "--run": run_folder}
     names |= {"--data" if name == "where" else f"--{name.replace('_', '-')}": value for name, value in data.items()}
-    given = [name for name, value in names.items() if value]
+    given = [name for name, value in names.items() if value and (name, value) != ("--head", "auto")]
     if given:
         raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run has its own")
     return named_run(source)

@@ -43,6 +43,8 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
         f"activations of one operator: at most {render.size(inspection.largest_activation_bytes)}"
     )
     _metadata(inspection)
+    if any(-1 in inspection.tensors[index].shape[:1] for index in inspection.inputs):
+        click.echo("the batch is left open (-1): every command takes it as 1, one sample at a time")
     click.echo()
     _operators(inspection)
     click.echo()
@@ -77,7 +79,8 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     if reasons:
         render.table(reasons, headers=["layer", "pass", "applies", "effect or reason"])
     for name, reason in passes.refused.items():
-        click.echo(f"{name} cannot be applied to this model: {reason}")
+        what = "no .tflite file can be made of this model" if name == "tflite" else f"{name} cannot be applied to it"
+        click.echo(f"{what}: {reason}")
 
 
 def _metadata(inspection: Inspection) -> None:

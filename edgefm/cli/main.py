@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgefm.cli.exit_codes import exit_codes
-from edgefm.core.errors import EdgefmError, unknown_name
+from edgefm.core.errors import EdgefmError, by_final_names, unknown_name
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -123,7 +123,7 @@ def run(action: Callable[[], Any]) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        place = f": {error.filename}" if error.filename else ""
+        place = by_final_names(f": {error.filename}") if error.filename else ""
         return _fail(f"{os.strerror(error.errno)}{place}", _DISK_HINTS.get(error.errno))
     return result if isinstance(result, int) else 0
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefm.core.task_names import TASKS
+
 if TYPE_CHECKING:
     from edgefm.core.progress import Progress
 
@@ -25,7 +27,7 @@ _OPTIONS = (
     click.option("--spec", type=_PATH, default=None, help="With --data: JSON that describes the TFRecord files."),
     click.option(
         "--task",
-        type=click.Choice(["classification", "regression", "reconstruction"]),
+        type=click.Choice(TASKS),
         default=None,
         help="With --data: task of the models.",
     ),
@@ -33,7 +35,7 @@ _OPTIONS = (
         "--quality",
         metavar="NAME",
         default=None,
-        help="Model files: quality measure: accuracy, top5, auc, mse, or module:function.",
+        help="Model files: quality measure: accuracy, map, f1, mse, ... or module:function.",
     ),
     click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line."),
     click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.core.errors import DataError, RecipeError
+from edgefm.core.task_names import HEADS, TASKS
 
 if TYPE_CHECKING:
     from edgefm.data.source import DataSource
@@ -21,12 +22,18 @@ _OPTIONS = (
     click.option("--spec", type=_PATH, default=None, help="JSON that describes the TFRecord files."),
     click.option(
         "--task",
-        type=click.Choice(["classification", "regression", "reconstruction"]),
+        type=click.Choice(TASKS),
         default=None,
         help="Task of the model.  [default: from the labels]",
     ),
-    click.option("--quality", metavar="NAME", default=None, help="accuracy, top5, auc, mse, or module:function."),
+    click.option("--quality", metavar="NAME", default=None, help="accuracy, map, f1, mse, ... or module:function."),
     click.option("--labels", type=_PATH, default=None, help="Text file of class names, one per line."),
+    click.option(
+        "--head",
+        type=click.Choice(HEADS),
+        default="auto",
+        help="What outputs become; logits: left as they are.  [default: by the model, its loss and the labels]",
+    ),
     click.option("--value-range", metavar="LO,HI", default=None, help="Input range of the model for pixels 0 to 255."),
     click.option("--trust", is_flag=True, help="Run code that the model or data hold (Lambda layers, pickled arrays)."),
 )

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
 )
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE...")
 @click.option("--model", type=click.Path(path_type=Path), help="A .tflite file with a contract.json, or their folder.")
-@click.option("--run", type=click.Path(path_type=Path), help="Use this run's int8_w8a8.  [default: the latest run]")
-@click.option("--top", default=3, show_default=True, help="Classes shown per picture.")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Use the file of this run that its verdict recommends.  [default: the latest run]",
+)
+@click.option("--top", type=int, default=None, help="Classes shown per picture.  [default: 3, or all if fewer]")
 @click.option(
     "--invert",
     type=click.Choice(["auto", "yes", "no"]),
     default="auto",
     show_default=True,
-    help="Invert brightness; auto: on a light background, for a Fashion-MNIST model (bright on black).",
+    help="Invert brightness; auto: on a light background, for a model trained on dark ones.",
 )
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(
-    pictures: tuple[Path, ...], model: Path | None, run: Path | None, top: int, invert: Invert, json_: bool
+    pictures: tuple[Path, ...], model: Path | None, run: Path | None, top: int | None, invert: Invert, json_: bool
 ) -> None:
     """Classify pictures: the most probable classes of each, with their probabilities."""
     from edgefm.cli import render
@@ -52,4 +56,5 @@ def command(
         ]
         for item in predictions
     ]
-    render.table(rows, headers=["picture", *(f"{place}." for place in range(1, top + 1)), ""])
+    places = range(1, 1 + max(len(item.top) for item in predictions))
+    render.table(rows, headers=["picture", *(f"{place}." for place in places), ""])

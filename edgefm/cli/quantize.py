@@ -117,11 +117,13 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     if measured:
         given = report["given"]
         rows.insert(0, ["given model", *["-"] * 5, _value(given["quality"], given), *["-"] * 3])
-    headers = ["variant", "size", "gzip", "of float32", "max diff", "same top 1"]
+    several = report["source"].get("task") == "multilabel"
+    same = "same labels" if several else "same top 1"
+    headers = ["variant", "size", "gzip", "of float32", "max diff", same]
     headers += [_quality_header(report), "against given model"] if measured else []
     render.table(rows, headers=[*headers, "checks", "s"], right=[name for name in headers if name != "variant"] + ["s"])
     parity = report["parity"]
-    click.echo(f"max diff and same top 1: outputs against {_compared_with(report)} on {parity['images']} samples")
+    click.echo(f"max diff and {same}: outputs against {_compared_with(report)} on {parity['images']} samples")
     for entry in report["skipped"]:
         click.echo(f"left out: {entry['variant']}: {entry['reason']}")
     for finding in report["findings"]:
@@ -140,7 +142,7 @@ def _compared_with(report: dict[str, Any]) -> str:
 
 
 def _row(variant: dict[str, Any], measured: bool) -> list[str]:
-    same = variant["same_top1"]
+    same = variant["same_top1"] if variant.get("same_labels") is None else variant["same_labels"]
     row = [
         variant["variant"],
         render.size(variant["size_bytes"]),

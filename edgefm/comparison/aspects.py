@@ -243,6 +243,11 @@ def is_missing(aspect: Aspect) -> bool:
     )
 
 
+def is_compared(aspect: Aspect) -> bool:
+    """Return whether the two figures of an aspect were compared at all."""
+    return aspect.verdict not in (NOT_COMPARED, NOT_JUDGED, TOO_FEW)
+
+
 def _of_latency(verdict: str) -> str:
     return {FASTER: BETTER, SLOWER: WORSE}.get(verdict, verdict)
 

@@ -41,6 +41,8 @@ class ModelPair:
             names = [aspects.title(aspect) for aspect in self.aspects if aspect.verdict == verdict]
             if names:
                 parts.append(f"{verdict} in {' and '.join(names)}")
+        if not any(aspects.is_compared(aspect) for aspect in self.aspects):
+            return "nothing could be compared"
         return "; ".join(parts) or "no difference seen"
 
 

@@ -10,6 +10,7 @@ from edgefm.comparison import aspects, differences
 from edgefm.comparison.budget import KEYS, GateBudget, Limit
 from edgefm.comparison.gate_result import BROKEN, HELD, UNCHECKED, UNDECIDED, GateResult, LimitCheck
 from edgefm.comparison.qualities import compare_quality
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.comparison.subjects import Subject, figures_of, rounds_of
 from edgefm.statistics.estimates import Estimate
 from edgefm.statistics.round_comparison import TOO_FEW
@@ -73,6 +74,7 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
         baseline=budget.baseline if baseline is None else baseline.name,
         checks=tuple(checks),
         notes=tuple(notes),
+        verdict=verdict_of(subject.record, path=subject.path),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgefm.comparison.budget import KEYS
+from edgefm.comparison.shipping.verdict import Verdict
 from edgefm.core import html
 from edgefm.core.results import JsonResult
 
@@ -53,12 +54,14 @@ class GateResult(JsonResult):
       baseline: what ratios and drops refer to, or None.
       checks: in the order of the budget, and of the rows.
       notes: what else a reader should know.
+      verdict: which file of the record to ship; a budget says what must hold, and nothing of which file is best.
     """
 
     record: str
     baseline: str | None
     checks: tuple[LimitCheck, ...]
     notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def exit_code(self) -> int:
@@ -76,6 +79,7 @@ class GateResult(JsonResult):
             "exit_code": self.exit_code,
             "notes": list(self.notes),
             "checks": [check.to_json() for check in self.checks],
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
 
     @property
@@ -91,7 +95,9 @@ class GateResult(JsonResult):
         caption = f"{self.record}{f', baseline {self.baseline}' if self.baseline else ''}"
         lines = [f"{check.model}, {check.key}: {check.reason}" for check in self.checks if check.reason]
         headers = ["model", "metric", "value", "95 % interval", "limit", "result"]
-        return html.table(rows, headers, caption=caption) + "".join(map(html.paragraph, (*lines, *self.notes)))
+        return html.table(rows, headers, caption=caption) + "".join(
+            map(html.paragraph, (*lines, *self.notes, *([] if self.verdict is None else [self.verdict.headline])))
+        )
 
 
 def bound(check: LimitCheck) -> str:

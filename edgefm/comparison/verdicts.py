@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgefm.comparison import aspects
 from edgefm.comparison.aspects import Aspect, figure
 from edgefm.comparison.comparison_result import ComparisonResult
+from edgefm.comparison.shipping.words import joined
 
 
 def sentence(aspect: Aspect, *, tests: int = 1) -> str:
@@ -50,7 +51,12 @@ def conclusion(comparison: ComparisonResult) -> str:
         names = ", ".join(
             pair.second if aspect is None else f"{aspect.name} of {pair.second}" for pair, aspect in missing
         )
-        return f"B is not worse than A in any compared metric{margins}; not compared: {names}"
+        compared = dict.fromkeys(
+            aspects.title(aspect) for pair in comparison.pairs for aspect in pair.aspects if aspects.is_compared(aspect)
+        )
+        if not compared:
+            return f"nothing could be compared: {names}"
+        return f"B is not worse than A in {joined(list(compared))}{margins}; not compared: {names}"
     return f"B is not worse than A in any metric{margins}"
 
 

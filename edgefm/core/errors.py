@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# A file or a folder that is being written has another name until it is whole, see `edgefm.core.artefacts` and `runs`.
+_UNFINISHED_FILE = re.compile(r"(?<=/)\.([^/\s]+)\.\w{8}\.partial\b")
+_UNFINISHED_FOLDER = re.compile(r"(?<=\w)\.partial(?=/)")
 
 
 class EdgefmError(Exception):
@@ -13,6 +18,7 @@ class EdgefmError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = by_final_names(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -75,6 +81,19 @@ class TrainingDivergedError(EdgefmError):
 
 class RuntimeUnavailableError(EdgefmError):
     """A runtime or an optional library is not installed or cannot be used here."""
+
+
+def by_final_names(text: str) -> str:
+    """Return a text in which files and folders that were being written have the names that they get when whole.
+
+    The unfinished ones are removed when something fails: their names help nobody.
+
+    >>> by_final_names("cannot load runs/a/01-quantize.partial/int8/model.tflite")
+    'cannot load runs/a/01-quantize/int8/model.tflite'
+    >>> by_final_names("no space left: runs/a/.record.json.x_3kq9ab.partial")
+    'no space left: runs/a/record.json'
+    """
+    return _UNFINISHED_FOLDER.sub("", _UNFINISHED_FILE.sub(r"\1", text))
 
 
 def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:

@@ -52,7 +52,7 @@ def load(
       where: a .npz file, a folder of class folders of pictures, a .tfrecord file or a folder of them,
         'module:function', or 'fashion-mnist'.
       input_shape: of one sample as the model takes it; pictures are resized to it. None takes samples as they are.
-      task: 'classification', 'regression', 'reconstruction'; None tells it from the labels.
+      task: 'classification', 'multilabel', 'regression', 'reconstruction'; None tells it from the labels.
       spec: JSON that says what is in TFRecords.
       labels: class names in the order of their numbers; None takes those of the data.
       seed: of the split.
@@ -93,11 +93,12 @@ def from_arrays(
 
     Args:
       images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
-      labels: whole numbers [n] of the classes, or float32 [n, ...] targets; None where the targets are the inputs.
+      labels: whole numbers [n] of the classes, rows of 0 and 1 [n, labels] where a sample has several, or float32
+        [n, ...] targets; None where the targets are the inputs.
       validation: (images, labels); None cuts a tenth from the training samples.
       test: (images, labels); None cuts a tenth from the training samples.
       class_names: in the order of their numbers; None numbers the classes.
-      task: 'classification', 'regression', 'reconstruction'; None tells it from the labels.
+      task: 'classification', 'multilabel', 'regression', 'reconstruction'; None tells it from the labels.
       name: of the data set.
       seed: of the splits that are cut.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.

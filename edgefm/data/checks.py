@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data.dataset import TASKS, Dataset
+from edgefm.core.task_names import LABELLED, TASKS
+from edgefm.data import masks
+from edgefm.data.dataset import Dataset
 
 _NAMED_AT_MOST = 5
 # Floats within this are taken for pictures that were divided by 255 (or scaled to -1 … 1) already.
@@ -38,9 +40,13 @@ def check(dataset: Dataset, *, source: str, progress: Progress = SILENT) -> None
             raise DataError(f"{where} are {split.images.dtype}, the training samples {dataset.train.images.dtype}")
         if dataset.task == "classification":
             check_classes(whole_numbers(split.labels, where=where), dataset.labels, where=where)
+        elif dataset.task == "multilabel":
+            check_columns(hot_rows(split.labels, where=where), dataset.labels, where=where)
         elif dataset.task == "regression":
             numbers(split.labels, where=where)
-    if dataset.task == "classification":
+        elif dataset.task == "segmentation":
+            masks.masks(split.labels, where=where)
+    if dataset.task in LABELLED:
         _check_each_class(dataset, source=source, progress=progress)
 
 
@@ -62,20 +68,54 @@ def check_fit(
         check_shape(split.images.shape[1:], input_shape, where=where)
         if value_range is not None:
             check_range(split.images, value_range, where=where)
-    if dataset.task == "classification" and classes is not None:
-        wanted = 2 if classes == 1 else classes
+    if dataset.task in LABELLED and classes is not None:
+        wanted = 2 if classes == 1 and dataset.task == "classification" else classes
         if len(dataset.labels) != wanted:
+            numbers = " A model whose one output is a number needs the task 'regression'." if wanted <= 2 else ""
             raise DataError(
                 f"{dataset.name} has {len(dataset.labels)} classes ({_few(dataset.labels)}), the model has {wanted}",
-                hint="Give data with exactly the classes of the model, in the order of its outputs.",
+                hint=f"Give data with exactly the classes of the model, in the order of its outputs.{numbers}",
             )
 
 
-def check_inputs(x: NDArray[Any], *, where: str) -> None:
-    """Raise a DataError unless inputs are some samples of uint8 pixels or finite floats."""
-    if x.dtype.kind != "f" and x.dtype != np.uint8:
+def check_has_classes(dataset: Dataset) -> None:
+    """Raise a DataError unless each sample has one class, as a model of the zoo learns them."""
+    if dataset.task != "classification":
         raise DataError(
-            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255) or floats (inputs of the model) are expected",
+            f"the task of {dataset.name} is {dataset.task}; the models of the zoo learn one class a sample",
+            hint="Give whole numbers or names as labels; train other models with Keras, and give the file to: "
+            "edgefm quantize MODEL --data DATA",
+        )
+
+
+def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
+    """Raise a DataError where a model takes whole numbers and the data are others, or the other way round.
+
+    Args:
+      dataset: checked before.
+      takes_tokens: the model's input is int32 or int64.
+    """
+    dtype = dataset.train.images.dtype
+    tokens = dtype.kind in "iu" and dtype != np.uint8
+    if tokens and not takes_tokens:
+        raise DataError(
+            f"the train samples of {dataset.name} have dtype {dtype}; uint8 pixels (0 to 255) or floats (inputs of the "
+            "model) are expected: the model takes floats",
+            hint="Use x.astype('uint8') for pixels, x.astype('float32') for inputs of the model.",
+        )
+    if takes_tokens and not tokens:
+        raise DataError(
+            f"the train samples of {dataset.name} have dtype {dtype}; the model takes whole numbers, such as tokens",
+            hint="Use x.astype('int32').",
+        )
+
+
+def check_inputs(x: NDArray[Any], *, where: str) -> None:
+    """Raise a DataError unless inputs are some samples of uint8 pixels, finite floats, or whole numbers (tokens)."""
+    if x.dtype.kind not in "iuf":
+        raise DataError(
+            f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255), floats (inputs of the model) or int32 (tokens) "
+            "are expected",
             hint="Use x.astype('uint8') for pixels, x.astype('float32') for inputs of the model.",
         )
     if x.ndim < 2:
@@ -173,7 +213,7 @@ def whole_numbers(y: NDArray[Any], *, where: str) -> NDArray[np.int64]:
     if y.ndim != 1:
         raise DataError(
             f"{where} have shape {y.shape}; one class per sample, [n], is expected",
-            hint="For samples with several classes use task 'regression', float targets and a measure of your own.",
+            hint="For samples with several labels give rows of 0 and 1, [n, labels], and use task 'multilabel'.",
         )
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
         odd = y[~(np.isfinite(y) & (y == np.floor(y)))][0]
@@ -182,6 +222,31 @@ def whole_numbers(y: NDArray[Any], *, where: str) -> NDArray[np.int64]:
             hint="For numeric targets use task 'regression'.",
         )
     return y.astype(np.int64)
+
+
+def hot_rows(y: NDArray[Any], *, where: str) -> NDArray[np.int64]:
+    """Return rows of 0 and 1 as int64 [n, labels], or raise a DataError."""
+    if y.ndim != 2 or y.dtype.kind not in "iubf":
+        raise DataError(
+            f"{where} are {y.dtype} {y.shape}; with several labels a sample, rows of 0 and 1 [n, labels] are expected",
+            hint="For one class a sample use task 'classification'.",
+        )
+    if not ((y == 0) | (y == 1)).all():
+        odd = y[~((y == 0) | (y == 1))][0]
+        raise DataError(
+            f"{where} hold {odd:g}; with several labels a sample, 0 and 1 are expected",
+            hint="For numeric targets use task 'regression'.",
+        )
+    return y.astype(np.int64)
+
+
+def check_columns(y: NDArray[np.int64], labels: tuple[str, ...], *, where: str) -> None:
+    """Raise a DataError unless rows of 0 and 1 have a column for each name."""
+    if y.shape[1] != len(labels):
+        raise DataError(
+            f"{where} have {y.shape[1]} columns, and there are {len(labels)} names: {_few(labels)}",
+            hint="Give one name per column, in the order of the columns.",
+        )
 
 
 def numbers(y: NDArray[Any], *, where: str) -> NDArray[np.float32]:
@@ -202,12 +267,11 @@ def _check_each_class(dataset: Dataset, *, source: str, progress: Progress) -> N
         raise DataError(f"{source} has no class names")
     if len(set(dataset.labels)) < len(dataset.labels):
         raise DataError(f"a class name occurs twice in {source}: {_few(dataset.labels)}")
-    counts = {
-        split.name: np.bincount(split.labels.astype(np.int64), minlength=len(dataset.labels))
-        for split in dataset.splits
-    }
+    counts = {split.name: _samples_of_each(split.labels, len(dataset.labels)) for split in dataset.splits}
     empty = [label for label, count in zip(dataset.labels, counts["train"], strict=True) if count == 0]
-    if empty:
+    if empty and dataset.task == "multilabel":
+        progress.note(f"the training samples of {source} lack {len(empty)} labels: {_few(empty)}")
+    elif empty:
         raise DataError(
             f"{len(empty)} of {len(dataset.labels)} classes of {source} have no training sample: {_few(empty)}",
             hint="Classes are numbered from 0 without gaps; give samples of each, or leave the class out.",
@@ -225,6 +289,12 @@ def _places(indices: NDArray[np.int64]) -> str:
     'indices 3, 8'
     """
     return f"ind{'ices' if len(indices) > 1 else 'ex'} {_few([str(index) for index in indices])}"
+
+
+def _samples_of_each(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
+    whole = labels.astype(np.int64)
+    each: NDArray[np.int64] = whole.sum(axis=0) if whole.ndim == 2 else np.bincount(whole, minlength=count)
+    return each
 
 
 def _few(names: list[str] | tuple[str, ...]) -> str:

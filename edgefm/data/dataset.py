@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TASKS = ("classification", "regression", "reconstruction")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -21,8 +19,9 @@ class Split:
     Attributes:
       name: 'train', 'validation' or 'test'.
       images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
-      labels: int64 [n], indices into the data set's labels; float32 [n, ...] targets of a regression; the images
-        themselves where the task is a reconstruction.
+      labels: int64 [n], indices into the data set's labels; int64 [n, labels] of 0 and 1 where a sample has several;
+        float32 [n, ...] targets of a regression; the images themselves where the task is a reconstruction; int64
+        [n, height, width] masks of a segmentation.
     """
 
     name: str
@@ -39,12 +38,14 @@ class Dataset:
 
     Attributes:
       name: e.g. 'fashion-mnist'.
-      labels: class names; a label is an index into them.
+      labels: class names; a label is an index into them, or a column of 0 and 1.
       train: what weights and calibration are learnt from.
       validation: what choices are made by.
       test: what figures are reported on; used for nothing else.
       sha256: of the content and of the split: equal sums mean equal splits, picture by picture.
-      task: 'classification', 'regression' (targets are numbers), or 'reconstruction' (targets are the inputs).
+      task: 'classification', 'multilabel' (each label is there or not), 'regression' (targets are numbers),
+        'reconstruction' (targets are the inputs), or 'segmentation' (targets are masks: the class of each pixel).
+      dark_background: pictures show bright things on a dark background; None where it is not known.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Dataset:
     test: Split
     sha256: str
     task: str = "classification"
+    dark_background: bool | None = None
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:
@@ -70,8 +72,12 @@ def reordered(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
     """Return a data set whose classes are numbered in the order of `labels`; as it is where these are not its own."""
     if labels == dataset.labels or sorted(labels) != sorted(dataset.labels):
         return dataset
-    places = np.array([labels.index(label) for label in dataset.labels], np.int64)
-    train, validation, test = (replace(split, labels=places[split.labels]) for split in dataset.splits)
+    if dataset.task == "multilabel":
+        columns = [dataset.labels.index(label) for label in labels]
+        train, validation, test = (replace(split, labels=split.labels[:, columns]) for split in dataset.splits)
+    else:
+        places = np.array([labels.index(label) for label in dataset.labels], np.int64)
+        train, validation, test = (replace(split, labels=places[split.labels]) for split in dataset.splits)
     return replace(
         dataset,
         labels=labels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,24 @@ class Preprocessing:
       mean: see above.
       std: see above.
       value_range: least and greatest real input.
+      no_pixels: why no pixels can go in, only real inputs (mean 0, std 1 then); None where the formula holds.
     """
 
     mean: float
     std: float
     value_range: tuple[float, float]
+    no_pixels: str | None = None
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return uint8 pixels as float32 inputs of the same shape."""
         real = (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
         return real.astype(np.float32)
+
+    def inputs(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as a model takes them: pixels encoded, tokens (whole numbers) as they are, else float32."""
+        if samples.dtype == np.uint8:
+            return self.encode(samples)
+        return samples if samples.dtype.kind in "iu" else samples.astype(np.float32, copy=False)
 
 
 def preprocessing(value_range: tuple[float, float]) -> Preprocessing:
@@ -46,3 +55,9 @@ def preprocessing(value_range: tuple[float, float]) -> Preprocessing:
         raise RecipeError(f"value range {low:g},{high:g} is not allowed: LO,HI with LO < HI is expected")
     std = 255.0 / (high - low)
     return Preprocessing(mean=-low * std + 0.0, std=std, value_range=(low, high))
+
+
+def real_inputs(value_range: tuple[float, float], *, reason: str) -> Preprocessing:
+    """Return the preprocessing of a model that takes real inputs in a range, and why pixels are none."""
+    low, high = value_range
+    return Preprocessing(mean=0.0, std=1.0, value_range=(float(low), float(high)), no_pixels=reason)

@@ -1,8 +1,8 @@
-"""How good a model's answers are: accuracy, top-5, AUC, mean squared error, or a function of the user's own."""
+"""How good a model's answers are: a measure of its task (`MEASURES`), or a function of the user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, RecipeError, unknown_name
 from edgefm.core.named_function import function_named
+from edgefm.data import label_scores, masks
 
 Outputs = tuple[NDArray[Any], ...]
 
-DEFAULTS = {"classification": "accuracy", "regression": "mse", "reconstruction": "mse"}
 UNITS = ("", "%")
 _TOP = 5
-_THRESHOLD = 0.5
+# A probability above this means yes; 0 is the same of a logit.
+THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,13 @@ class Quality:
     """A quality measure.
 
     Attributes:
-      name: 'accuracy', 'top5', 'auc', 'mse', or 'module:function'.
+      name: one of `MEASURES`, or 'module:function'.
       function: (outputs, targets) -> value. `outputs` are a model's outputs, float32 [n, ...] each, in its order;
-        `targets` int64 [n] for classes, float32 [n, ...] otherwise.
+        `targets` int64 [n] for classes, int64 [n, labels] of 0 and 1 for several labels, float32 [n, ...] otherwise.
       higher_is_better: False for an error.
       unit: '%' where the value is a share (0 to 1) that is shown in percent, '' otherwise.
       of_samples: (outputs, targets) -> float64 [n] of which the value is the mean, where it is one.
+      task: that a built-in measure is of; '' for the user's own.
     """
 
     name: str
@@ -38,6 +40,11 @@ class Quality:
     higher_is_better: bool
     unit: str
     of_samples: Callable[[Outputs, NDArray[Any]], NDArray[np.float64]] | None = None
+    task: str = ""
+
+    def at(self, threshold: float) -> Quality:
+        """Return the measure with another least score that means yes, 0 for logits; the user's own stays as it is."""
+        return quality(self.name, task=self.task, threshold=threshold) if self.task else self
 
     def loss(self, reference: float, measured: float) -> float:
         """Return by how much `measured` is worse than `reference`: above 0 is worse; percentage points for a share."""
@@ -45,53 +52,63 @@ class Quality:
         return 100 * difference if self.unit == "%" else difference
 
 
-def quality(name: str, *, task: str) -> Quality:
+def quality(name: str, *, task: str, threshold: float = THRESHOLD) -> Quality:
     """Return a quality measure by name.
 
-    Built in, of the first output: 'accuracy' and 'top5', the share of samples whose class has the highest score, or
-    one of the five highest (of a single score, above 0.5 means the second of two classes); 'auc', the area under the
-    ROC curve, for more than two classes the mean over the classes, each against the rest; 'mse', the mean squared
-    error over all values. 'module:function' is the user's own: it takes (outputs, targets) as `Quality.function`
-    does and returns a number; its attributes `higher_is_better` (True) and `unit` ('' or '%') are optional.
+    Built in, of the first output, for classes: 'accuracy' and 'top5', the share of samples whose class has the
+    highest score, or one of the five highest (of a single score, above the threshold means the second of two
+    classes); 'auc', the area under the ROC curve, for more than two classes the mean over the classes, each against
+    the rest. For several labels a sample: 'map', 'f1', 'f1_micro', 'label_accuracy' and 'auc', see
+    `edgefm.data.label_scores`. For masks: 'miou' and 'pixel_accuracy', see `edgefm.data.masks`. For numbers: 'mse',
+    the mean squared error over all values. 'module:function' is the
+    user's own: it takes (outputs, targets) as `Quality.function` does and returns a number; its attributes
+    `higher_is_better` (True) and `unit` ('' or '%') are optional.
 
     Args:
       name: see above.
-      task: 'classification', 'regression' or 'reconstruction'.
+      task: one of `edgefm.core.task_names.TASKS`.
+      threshold: a score above it means yes.
     Raises:
       RecipeError: an unknown name or task, or a measure that is not one of the task.
       DataError: the module has no such function.
     """
-    if task not in DEFAULTS:
-        raise unknown_name("task", task, DEFAULTS)
+    if task not in MEASURES:
+        raise unknown_name("task", task, MEASURES)
     if ":" in name:
         return _own(name)
-    if name not in _MEASURES:
-        raise unknown_name("quality measure", name, [*_MEASURES, "module:function"])
-    of_classes = name != "mse"
-    if of_classes != (task == "classification"):
-        fitting = [known for known in _MEASURES if (known != "mse") == (task == "classification")]
+    if name not in MEASURES[task]:
+        if not any(name in measures for measures in MEASURES.values()):
+            raise unknown_name("quality measure", name, [*ALL_MEASURES, "module:function"])
         raise RecipeError(
             f"the quality measure '{name}' does not fit the task '{task}'",
-            hint=f"Allowed: {', '.join(fitting)}, or module:function.",
+            hint=f"Allowed: {', '.join(MEASURES[task])}, or module:function.",
         )
-    of_samples = _MEASURES[name]
+    measure = MEASURES[task][name]
+
+    def of_all(outputs: Outputs, targets: NDArray[Any]) -> float:
+        return float(np.mean(measure.function(outputs, targets, threshold)))
+
+    def of_samples(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(measure.function(outputs, targets, threshold), np.float64)
+
     return Quality(
         name=name,
-        function=lambda outputs, targets: float(of_samples(outputs, targets).mean()),
-        higher_is_better=of_classes,
-        unit="%" if of_classes else "",
-        of_samples=of_samples,
+        function=of_all,
+        higher_is_better=measure.higher_is_better,
+        unit="%" if measure.higher_is_better else "",
+        of_samples=of_samples if measure.of_samples else None,
+        task=task,
     )
 
 
-def predicted_classes(outputs: Outputs) -> NDArray[np.int64]:
+def predicted_classes(outputs: Outputs, *, threshold: float = THRESHOLD) -> NDArray[np.int64]:
     """Return the class that the first output says of each sample, int64 [n]: the first highest score.
 
-    A single score a sample is the probability of class 1, which is said above 0.5.
+    A single score a sample is that of class 1, which is said above the threshold.
     """
     scores = _flat(outputs)
     if scores.shape[1] == 1:
-        return (scores[:, 0] > _THRESHOLD).astype(np.int64)
+        return (scores[:, 0] > threshold).astype(np.int64)
     best: NDArray[np.int64] = scores.argmax(axis=1).astype(np.int64)
     return best
 
@@ -112,55 +129,25 @@ def auc(outputs: Outputs, targets: NDArray[Any]) -> float:
     return float(_shares_of_auc(outputs, targets).mean())
 
 
-def _shares_of_auc(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+def _shares_of_auc(outputs: Outputs, targets: NDArray[Any], _: float = THRESHOLD) -> NDArray[np.float64]:
     """Return what each sample adds to the AUC: values whose mean is the AUC, and whose spread is its uncertainty."""
     scores = _class_scores(outputs, targets)
     if scores.shape[1] == 1:
-        return _shares_of_area(scores[:, 0], targets == 1)
+        return label_scores.shares_of_area(scores[:, 0], targets == 1)
     if scores.shape[1] == 2:
-        return _shares_of_area(scores[:, 1] - scores[:, 0], targets == 1)
-    each = [_shares_of_area(scores[:, place], targets == place) for place in range(scores.shape[1])]
+        return label_scores.shares_of_area(scores[:, 1] - scores[:, 0], targets == 1)
+    each = [label_scores.shares_of_area(scores[:, place], targets == place) for place in range(scores.shape[1])]
     mean: NDArray[np.float64] = np.mean(each, axis=0)
     return mean
 
 
-def _shares_of_area(scores: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return float64 [n] whose mean is the area: area + its structural components, weighted by n / samples of a kind.
-
-    The component of a positive sample is the share of the others below it, that of another one the share of the
-    positive ones above it. Source: DeLong et al. 1988, Biometrics 44:837-845.
-    """
-    hits, count = int(positive.sum()), len(scores)
-    others = count - hits
-    if hits == 0 or others == 0:
-        raise DataError(
-            "the AUC needs samples inside and outside each class; one class has none or all of the samples",
-            hint="Give test samples of all classes, or use another measure: --quality.",
-        )
-    ranks = _ranks(scores)
-    beaten = (ranks[positive] - _ranks(scores[positive])) / others
-    beaten_by = 1 - (ranks[~positive] - _ranks(scores[~positive])) / hits
-    area = beaten.mean()
-    shares = np.full(count, area)
-    shares[positive] += (beaten - area) * count / hits
-    shares[~positive] += (beaten_by - area) * count / others
-    return shares
-
-
-def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the rank of each score from 1; equal scores share the mean of their ranks."""
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[places.reshape(-1)]
-    return ranks
-
-
-def _hits(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+def _hits(outputs: Outputs, targets: NDArray[Any], threshold: float) -> NDArray[np.float64]:
     _class_scores(outputs, targets)
-    right: NDArray[np.float64] = (predicted_classes(outputs) == targets).astype(np.float64)
+    right: NDArray[np.float64] = (predicted_classes(outputs, threshold=threshold) == targets).astype(np.float64)
     return right
 
 
-def _hits_in_top(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+def _hits_in_top(outputs: Outputs, targets: NDArray[Any], _: float) -> NDArray[np.float64]:
     """Return 1.0 for each sample whose class is among the five highest; of equal scores the first is the higher."""
     scores = _class_scores(outputs, targets)
     classes = scores.shape[1]
@@ -175,7 +162,7 @@ def _hits_in_top(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]
     return right
 
 
-def _squared_errors(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
+def _squared_errors(outputs: Outputs, targets: NDArray[Any], _: float) -> NDArray[np.float64]:
     """Return the mean squared error of each sample's values."""
     answers = _flat(outputs)
     if targets.dtype == np.uint8:
@@ -233,9 +220,38 @@ def _own(name: str) -> Quality:
     return Quality(name=name, function=measured, higher_is_better=higher_is_better, unit=unit)
 
 
-_MEASURES: dict[str, Callable[[Outputs, NDArray[Any]], NDArray[np.float64]]] = {
-    "accuracy": _hits,
-    "top5": _hits_in_top,
-    "auc": _shares_of_auc,
-    "mse": _squared_errors,
+@dataclass(frozen=True)
+class Measure:
+    """A built-in measure.
+
+    Attributes:
+      function: (outputs, targets, threshold) -> a value of each sample, float64 [n], or one of all.
+      of_samples: whether it gives one of each sample.
+      higher_is_better: and then it is a share; an error otherwise.
+    """
+
+    function: Callable[[Outputs, NDArray[Any], float], Any]
+    of_samples: bool = True
+    higher_is_better: bool = True
+
+
+_MSE = {"mse": Measure(_squared_errors, higher_is_better=False)}
+# By task; the first measure of each is its default.
+MEASURES: Mapping[str, Mapping[str, Measure]] = {
+    "classification": {"accuracy": Measure(_hits), "top5": Measure(_hits_in_top), "auc": Measure(_shares_of_auc)},
+    "multilabel": {
+        "f1": Measure(label_scores.macro_f1, of_samples=False),
+        "map": Measure(label_scores.mean_average_precision, of_samples=False),
+        "f1_micro": Measure(label_scores.micro_f1, of_samples=False),
+        "label_accuracy": Measure(label_scores.shares_of_right_labels),
+        "auc": Measure(label_scores.shares_of_auc),
+    },
+    "segmentation": {
+        "miou": Measure(masks.mean_iou, of_samples=False),
+        "pixel_accuracy": Measure(masks.pixel_accuracy),
+    },
+    "regression": _MSE,
+    "reconstruction": _MSE,
 }
+DEFAULTS: Mapping[str, str] = {task: next(iter(measures)) for task, measures in MEASURES.items()}
+ALL_MEASURES = tuple(dict.fromkeys(name for measures in MEASURES.values() for name in measures))

@@ -12,6 +12,7 @@ from edgefm.core.errors import DataError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
+from edgefm.data.head import ModelHead
 from edgefm.data.quality import Quality
 
 FASHION_MNIST = "fashion-mnist"
@@ -26,7 +27,7 @@ class DataSource:
       where: 'fashion-mnist', or what `edgefm.data.own.load.load_data` takes: a .npz, a folder, TFRecord files or
         'module:function'.
       spec: of TFRecord files.
-      task: 'classification', 'regression' or 'reconstruction'; None leaves it to the data.
+      task: 'classification', 'multilabel', 'regression' or 'reconstruction'; None leaves it to the data.
       labels: class names; None leaves them to the data.
       quality: name of the quality measure; None takes the task's own.
       trust: read a .npz that holds Python objects, which may run code.
@@ -40,9 +41,16 @@ class DataSource:
     trust: bool = False
 
     def load(
-        self, input_shape: tuple[int, ...] | None, *, data_dir: Path | None = None, progress: Progress = SILENT
+        self,
+        input_shape: tuple[int, ...] | None,
+        *,
+        head: ModelHead | None = None,
+        data_dir: Path | None = None,
+        progress: Progress = SILENT,
     ) -> Dataset:
         """Return the data set, its pictures of `input_shape` [height, width, channels].
+
+        What its labels are for may depend on the `head` of the model that it is for.
 
         Raises:
           DataError: it cannot be read, or does not fit the shape.
@@ -59,6 +67,7 @@ class DataSource:
             task=self.task,
             spec=Path(self.spec) if self.spec else None,
             labels=self.labels,
+            head=head,
             trust=self.trust,
             progress=progress,
         )
@@ -113,4 +122,6 @@ def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Pro
     origin = run.last("import") or run.last("train")
     shape = origin.summary.get("input_shape") if origin is not None else None
     shape = None if shape is None else tuple(shape)
-    return source.load(shape, data_dir=data_dir, progress=progress)
+    head = origin.summary.get("head") if origin is not None else None
+    head = None if head is None else ModelHead.from_json(head)
+    return source.load(shape, head=head, data_dir=data_dir, progress=progress)

@@ -126,6 +126,7 @@ def agree(
     from edgefm.agreement.cells import cells
     from edgefm.agreement.inputs import from_chance, from_data
     from edgefm.agreement.matrix import agree as agree_in_cells
+    from edgefm.benchmarking.step import sample_task
     from edgefm.tflite.inspection import inspect
 
     check_items(runtime, "runtime", str, "the name of a runtime")
@@ -135,8 +136,9 @@ def agree(
     path = model.path if isinstance(model, TfliteFile) else tflite_in(as_path(model, "model"))
     with shown(progress) as receiver:
         ends = arithmetic.ends(inspect(path))
+        task = sample_task([path]) if data is not None else None
         dataset, measure = dataset_and_quality(
-            data, quality=quality, input_shape=ends.source.shape[1:], progress=receiver
+            data, quality=quality, input_shape=ends.source.shape[1:], task=task, progress=receiver
         )
         if dataset is None:
             inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=reason)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from edgefm.recipes import Quantization
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
+    from edgefm.data.head import ModelHead
     from edgefm.data.quality import Quality
     from edgefm.data.source import DataSource
     from edgefm_converters.readers.model_file import Loaded
@@ -94,8 +95,11 @@ def loaded_model(model: Any, *, trust: bool = False) -> tuple[Loaded, str]:
     from edgefm_converters.readers.keras_file import in_memory
 
     name = str(keras_model.name)
+    from edgefm_converters.readers.stored_loss import loss_in_memory
+
     recast = in_memory(keras_model, source=f"the model '{name}'")
-    return Loaded(keras=recast, given=None if recast is keras_model else keras_model), name
+    given = None if recast is keras_model else keras_model
+    return Loaded(keras=recast, given=given, loss=loss_in_memory(keras_model)), name
 
 
 def keras_model(model: Any, *, trust: bool = False) -> Any:
@@ -117,6 +121,8 @@ def dataset_and_quality(
     *,
     quality: str | None = None,
     input_shape: tuple[int, ...] | None = None,
+    head: ModelHead | None = None,
+    task: str | None = None,
     progress: Progress = SILENT,
 ) -> tuple[Dataset | None, Quality | None]:
     """Return a data set and the measure of quality on it; (None, None) for no data.
@@ -125,6 +131,8 @@ def dataset_and_quality(
       data: see `_DATA`.
       quality: name of the measure; by default that of the data's task.
       input_shape: that pictures are read at, [height, width, channels].
+      head: of the model that they are for; None where it is not known.
+      task: of the model, where the data's own is not said.
       progress: receives progress.
     Raises:
       ArgumentError: `data` is of another type.
@@ -145,7 +153,8 @@ def dataset_and_quality(
     if isinstance(data, str | os.PathLike):
         source = DataSource(where=str(data), quality=quality)
     if isinstance(source, DataSource):
-        dataset = source.load(input_shape, progress=progress)
+        source = replace(source, task=source.task or task)
+        dataset = source.load(input_shape, head=head, progress=progress)
         return dataset, named(quality or source.quality or DEFAULTS[dataset.task], task=dataset.task)
     check_type(data, "data", Dataset, _DATA)
     return data, named(quality or DEFAULTS[data.task], task=data.task)
@@ -160,17 +169,20 @@ def source_in_memory(
     labels: Sequence[str] | None = None,
     value_range: Sequence[float] | None = None,
     calibration_data: PathLike | None = None,
+    head: str = "auto",
     trust: bool = False,
     progress: Progress,
 ) -> Any:
     """Return the `edgefm.quantization.source.Source` of a model that is in no run."""
     from edgefm.core.errors import DataError
     from edgefm.data.preprocessing import preprocessing
+    from edgefm.quantization.heads import check_name as check_head
     from edgefm.quantization.source import Origin, source_of
     from edgefm_converters.readers import model_file
 
     if labels is not None:
         check_items(labels, "labels", str, "the name of a class")
+    check_head(head)
     loaded, name = loaded_model(model, trust=trust)
     limits = pair_of_numbers(value_range, "value_range")
     if limits is not None:
@@ -179,7 +191,11 @@ def source_in_memory(
     if calibration is not None and not calibration.is_file():
         raise DataError(f"no calibration data at {calibration}", hint="numpy.savez(path, images=array)")
     dataset, measure = dataset_and_quality(
-        data, quality=quality, input_shape=model_file.input_shape(loaded), progress=progress
+        data,
+        quality=quality,
+        input_shape=model_file.input_shape(loaded),
+        head=model_file.head_of(loaded),
+        progress=progress,
     )
     origin = Origin(
         name=str(loaded.keras.name) if loaded.keras is not None else "",
@@ -188,6 +204,7 @@ def source_in_memory(
         value_range=limits,
         labels=None if labels is None else tuple(labels),
         calibration=calibration,
+        head=head,
     )
     return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
 

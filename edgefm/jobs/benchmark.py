@@ -21,6 +21,7 @@ from edgefm.recipes import BenchmarkProtocol
 from edgefm.recipes.benchmark import rounds_between
 
 if TYPE_CHECKING:
+    from edgefm.comparison.shipping.verdict import Verdict
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
@@ -81,6 +82,13 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
         """Models that could not be measured, with the reason."""
         return {row["name"]: row["reason"] for row in self.record["models"] if row["status"] != "ok"}
 
+    @property
+    def verdict(self) -> Verdict:
+        """Which file to ship, and why; see `edgefm.verdict`."""
+        from edgefm.comparison.shipping.of_record import verdict_of
+
+        return verdict_of(self.record, path=self.path)
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of record.json."""
         return dict(self.record)
@@ -103,7 +111,9 @@ class BenchmarkRecord(FolderResult, Mapping[str, Mapping[str, Any]]):
         samples = f", quality on {data['images']:,} test samples of {data['name']}" if data else ""
         rounds = max((len(row["rounds"]) for row in models), default=0)
         where = f"{environment['cpu']}, target {target}, {rounds} rounds per model{samples}, {self.record['created']}"
-        return html.table([_row(row) for row in self.record["models"]], _HEADERS, caption=where)
+        return html.table([_row(row) for row in self.record["models"]], _HEADERS, caption=where) + html.paragraph(
+            self.verdict.headline
+        )
 
 
 def benchmark(
@@ -146,7 +156,7 @@ def benchmark(
       RecipeError: an unknown target or runtime, or a value out of range.
       DataError: the data cannot be read.
     """
-    from edgefm.benchmarking.step import benchmark_files, sample_shape
+    from edgefm.benchmarking.step import benchmark_files, sample_shape, sample_task
 
     files = model_files(models)
     chosen = benchmark_protocol(
@@ -160,8 +170,10 @@ def benchmark(
     )
     folder, scratch = scratch_folder() if out is None else (as_path(out, "out"), None)
     with shown(progress) as receiver:
-        shape = sample_shape([path_of(file) for file in files]) if data is not None else None
-        dataset, measure = dataset_and_quality(data, quality=quality, input_shape=shape, progress=receiver)
+        paths = [path_of(file) for file in files] if data is not None else []
+        dataset, measure = dataset_and_quality(
+            data, quality=quality, input_shape=sample_shape(paths), task=sample_task(paths), progress=receiver
+        )
         benchmark_files(
             files,
             protocol=chosen,

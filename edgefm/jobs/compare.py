@@ -33,7 +33,7 @@ def compare(
     baseline: str | None = None,
     *,
     model: str | None = None,
-    margin_latency: float = 0.0,
+    margin_latency: float = 1.0,
     margin_accuracy: float = 0.0,
     margin_size: float = 0.0,
     latency: bool = True,
@@ -58,7 +58,7 @@ def compare(
       second: what is judged; with `baseline` the name of its model.
       baseline: name of the model that `second` is compared with, in one record.
       model: of two records: compare this model alone.
-      margin_latency: slower by so many percent does no harm.
+      margin_latency: slower by so many percent does no harm; less than 1 % is equal in practice.
       margin_accuracy: a loss of so many percentage points does no harm; of a quality that is no share, in its unit.
       margin_size: larger by so many percent does no harm.
       latency: compare latencies, too.
@@ -148,13 +148,15 @@ def measured_now(
     progress: Progress,
 ) -> Iterator[Subject]:
     """Give the record of model files that are measured now; see `edgefm.benchmark` for the arguments."""
-    from edgefm.benchmarking.step import sample_shape
+    from edgefm.benchmarking.step import sample_shape, sample_task
     from edgefm.comparison.measuring import measured
     from edgefm.jobs.benchmark import model_files, path_of
 
     files = model_files(models)
-    shape = sample_shape([path_of(file) for file in files]) if data is not None else None
-    dataset, measure = dataset_and_quality(data, quality=quality, input_shape=shape, progress=progress)
+    paths = [path_of(file) for file in files] if data is not None else []
+    dataset, measure = dataset_and_quality(
+        data, quality=quality, input_shape=sample_shape(paths), task=sample_task(paths), progress=progress
+    )
     with measured(
         files,
         protocol=benchmark_protocol(protocol),

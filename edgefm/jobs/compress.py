@@ -51,17 +51,22 @@ class CompressionResult:
     """A compressed model.
 
     Attributes:
-      model: new keras.Model, with the inputs and outputs of the given one; a classifier that gave logits ends in a
-        softmax, see `softmax_added`.
+      model: new keras.Model, with the inputs and outputs of the given one; a classifier that gave logits ends in
+        probabilities, see `head_added`.
       passes: what each pass did, in their order.
-      softmax_added: the given model's outputs were no probabilities, and a softmax was put behind them.
+      head_added: 'softmax' or 'sigmoid', where the given model gave logits and this was put behind them; '' otherwise.
       int8: content of the .tflite file that quantisation-aware training gave; None without it.
     """
 
     model: Any
     passes: tuple[AppliedPass, ...]
-    softmax_added: bool = False
+    head_added: str = ""
     int8: bytes | None = field(default=None, repr=False)
+
+    @property
+    def softmax_added(self) -> bool:
+        """Whether a softmax was put behind the given model's outputs."""
+        return self.head_added == "softmax"
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -70,7 +75,11 @@ class CompressionResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return what was done as a JSON object."""
-        return {"softmax_added": self.softmax_added, "passes": [applied.to_json() for applied in self.passes]}
+        return {
+            "softmax_added": self.softmax_added,
+            "head_added": self.head_added,
+            "passes": [applied.to_json() for applied in self.passes],
+        }
 
     def save(self, path: PathLike) -> Path:
         """Write the model as a `.keras` file, or the int8 file as `.tflite`, and return its path.
@@ -101,6 +110,7 @@ def compress(
     data: Dataset | DataSource | PathLike | None = None,
     quality: str | None = None,
     value_range: Sequence[float] | None = None,
+    head: str = "auto",
     seed: int = 0,
     trust: bool = False,
     progress: Progress | bool | None = None,
@@ -113,6 +123,7 @@ def compress(
       data: what it is fine-tuned and measured on.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      head: what the outputs become, see `edgefm.quantize`.
       seed: of fine-tuning.
       trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
@@ -136,6 +147,7 @@ def compress(
             data=data,
             quality=quality,
             value_range=value_range,
+            head=head,
             trust=trust,
             progress=receiver,
         )
@@ -155,7 +167,7 @@ def compress(
                 AppliedPass(recipe=recipe, facts=link.facts, history=link.history, seconds=link.seconds)
                 for recipe, link in zip(passes, links, strict=True)
             ),
-            softmax_added=source.softmax_added,
+            head_added=source.head.added,
             int8=links[-1].int8() if isinstance(passes[-1], Qat) else None,
         )
 

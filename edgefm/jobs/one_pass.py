@@ -22,6 +22,7 @@ def slim(
     recipe: Slim | None = None,
     quality: str | None = None,
     value_range: Sequence[float] | None = None,
+    head: str = "auto",
     seed: int = 0,
     trust: bool = False,
     progress: Progress | bool | None = None,
@@ -34,6 +35,7 @@ def slim(
       recipe: of the pass; by default `Slim()`.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      head: what the outputs become, see `edgefm.quantize`.
       seed: of fine-tuning.
       trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
@@ -45,7 +47,15 @@ def slim(
     """
     passes = [Slim() if recipe is None else recipe]
     return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+        model,
+        passes,
+        data=data,
+        quality=quality,
+        value_range=value_range,
+        head=head,
+        seed=seed,
+        trust=trust,
+        progress=progress,
     )
 
 
@@ -56,6 +66,7 @@ def prune(
     recipe: Prune | None = None,
     quality: str | None = None,
     value_range: Sequence[float] | None = None,
+    head: str = "auto",
     seed: int = 0,
     trust: bool = False,
     progress: Progress | bool | None = None,
@@ -68,6 +79,7 @@ def prune(
       recipe: of the pass; by default `Prune()`.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      head: what the outputs become, see `edgefm.quantize`.
       seed: of fine-tuning.
       trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
@@ -79,7 +91,15 @@ def prune(
     """
     passes = [Prune() if recipe is None else recipe]
     return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+        model,
+        passes,
+        data=data,
+        quality=quality,
+        value_range=value_range,
+        head=head,
+        seed=seed,
+        trust=trust,
+        progress=progress,
     )
 
 
@@ -90,6 +110,7 @@ def cluster(
     recipe: Cluster | None = None,
     quality: str | None = None,
     value_range: Sequence[float] | None = None,
+    head: str = "auto",
     seed: int = 0,
     trust: bool = False,
     progress: Progress | bool | None = None,
@@ -102,6 +123,7 @@ def cluster(
       recipe: of the pass; by default `Cluster()`.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      head: what the outputs become, see `edgefm.quantize`.
       seed: of fine-tuning.
       trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
@@ -113,7 +135,15 @@ def cluster(
     """
     passes = [Cluster() if recipe is None else recipe]
     return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+        model,
+        passes,
+        data=data,
+        quality=quality,
+        value_range=value_range,
+        head=head,
+        seed=seed,
+        trust=trust,
+        progress=progress,
     )
 
 
@@ -124,6 +154,7 @@ def qat(
     recipe: Qat | None = None,
     quality: str | None = None,
     value_range: Sequence[float] | None = None,
+    head: str = "auto",
     seed: int = 0,
     trust: bool = False,
     progress: Progress | bool | None = None,
@@ -136,6 +167,7 @@ def qat(
       recipe: of the pass; by default `Qat()`.
       quality: measure of quality, e.g. 'accuracy'; by default that of the data's task.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      head: what the outputs become, see `edgefm.quantize`.
       seed: of fine-tuning.
       trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
@@ -147,5 +179,13 @@ def qat(
     """
     passes = [Qat() if recipe is None else recipe]
     return compress(
-        model, passes, data=data, quality=quality, value_range=value_range, seed=seed, trust=trust, progress=progress
+        model,
+        passes,
+        data=data,
+        quality=quality,
+        value_range=value_range,
+        head=head,
+        seed=seed,
+        trust=trust,
+        progress=progress,
     )

@@ -10,19 +10,19 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.comparison.shipping.of_run import default_variant, run_verdict
 from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
-from edgefm.data.picture_file import Invert, read_picture
-from edgefm.data.reference.fashion_mnist import LABELS
+from edgefm.data.picture_file import Invert
 from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 
-DEFAULT_VARIANT = "int8_w8a8"
+_TOP = 3
 SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
 
 
@@ -94,18 +94,19 @@ def predict(
     pictures: PathLike | Sequence[PathLike],
     *,
     model: PathLike | TfliteFile | None = None,
-    top: int = 3,
+    top: int | None = None,
     invert: Invert = "auto",
 ) -> Predictions:
-    """Return the most probable classes of each picture, in the order given.
+    """Return the most probable classes of each picture, in the order given; of several labels each has its own.
 
     Args:
       pictures: one file or several; see `edgefm.data.picture_file.read_picture` for how they are read.
-      model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default int8_w8a8 of
-        the latest run, else the shipped model.
-      top: number of classes a picture, 1 to the number of labels.
-      invert: 'yes', 'no', or 'auto': for a model with Fashion-MNIST's labels, invert pictures on a light
-        background, since it was trained on bright things on black; for another model, none.
+      model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default the
+        latest run, else the shipped model. Of a run, the file is the one that the verdict on its newest benchmark
+        recommends for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
+      top: number of classes a picture, 1 to the number of labels; by default three, or all where there are fewer.
+      invert: 'yes', 'no', or 'auto': for a model that was trained on bright things on a dark background, as its
+        contract says, invert pictures on a light one; for another model, none.
     Raises:
       ArgumentError: an argument of another type.
       ModelError: no model, no contract, or a contract of another file.
@@ -113,25 +114,24 @@ def predict(
       RecipeError: `top` or `invert` is not allowed.
       RuntimeUnavailableError: LiteRT or Pillow is not installed.
     """
-    from edgefm.runtimes import runtime
+    from edgefm.runtimes import picture_answer, runtime
 
     paths, model = as_paths(pictures, "pictures"), model_file(model)
     check_number(top, "top", int)
 
     contract = _contract(model)
+    if top is None:
+        top = min(_TOP, len(contract.labels))
     if not 1 <= top <= len(contract.labels):
         most = len(contract.labels)
         raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
-    if invert == "auto" and contract.labels != LABELS:
-        invert = "no"
-    _, height, width, channels = contract.input.shape
-    read = [read_picture(path, shape=(height, width, channels), invert=invert) for path in paths]
+    pictures_read = [picture_answer.read(path, contract, invert=invert) for path in paths]
     predictions = []
     with runtime("litert").load(model) as session:
-        for path, picture in zip(paths, read, strict=True):
-            output = session.run(contract.encode(picture.pixels[np.newaxis]))
-            probabilities: NDArray[np.float32] = contract.decode(output).reshape(-1)
-            if probabilities.size == 1:  # that of the second of two classes
+        for path, picture in zip(paths, pictures_read, strict=True):
+            decoded = picture_answer.answer(session, contract, picture).outputs[0].reshape(1, -1)
+            probabilities: NDArray[np.float32] = contract.probabilities(decoded)[0]
+            if probabilities.size == 1 and len(contract.labels) == 2:  # that of the second of two classes
                 probabilities = np.array([1 - probabilities[0], probabilities[0]], np.float32)
             best = np.argsort(-probabilities, kind="stable")[:top]
             scores = tuple(
@@ -152,7 +152,7 @@ def model_file(model: PathLike | TfliteFile | None) -> Path:
 
 
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:
-    """Return the int8_w8a8 file of a run's newest quantize step.
+    """Return the file of a run's newest quantize step that its verdict recommends, int8_w8a8 without a benchmark.
 
     Without a run, that of the latest run below `root`, or the shipped model where the latest run has none.
 
@@ -175,16 +175,19 @@ def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path
 
 def _of_run(run: RunDirectory) -> Path:
     step = run.require("quantize")
-    path = run.folder(step) / DEFAULT_VARIANT / "model.tflite"
+    variant = default_variant(run_verdict(run))
+    path = run.folder(step) / variant / "model.tflite"
     if not path.is_file():
         raise ModelError(
-            f"the step {run.folder(step)} holds no variant {DEFAULT_VARIANT}",
-            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {DEFAULT_VARIANT}",
+            f"the step {run.folder(step)} holds no variant {variant}",
+            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {variant}",
         )
     return path
 
 
 def _contract(model: Path) -> Contract:
+    from edgefm.runtimes import picture_answer
+
     if not model.is_file():
         raise ModelError(
             f"no model file at {model}",
@@ -200,6 +203,5 @@ def _contract(model: Path) -> Contract:
         raise ModelError(
             f"{model} has no class names: its contract lists none", hint="Measure it with: edgefm benchmark"
         )
-    if len(contract.input.shape) != 4:
-        raise ModelError(f"{model} does not take pictures: its input has shape {contract.input.shape}")
+    picture_answer.picture_shape(contract)
     return contract

@@ -176,6 +176,7 @@ def quantize(
     quality: str | None = None,
     labels: Sequence[str] | None = None,
     value_range: Sequence[float] | None = None,
+    head: str = "auto",
     trust: bool = False,
     progress: Progress | bool | None = None,
 ) -> QuantizationResult:
@@ -200,6 +201,8 @@ def quantize(
       quality: measure of quality; by default that of the data's task.
       labels: class names; by default those of the data.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
+      head: what the outputs become: 'softmax', 'sigmoid', 'logits' (left as they are), or 'auto': by the model's end,
+        the loss that it was compiled with, and the labels.
       trust: run code that a model file contains, e.g. Lambda layers.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
@@ -225,6 +228,7 @@ def quantize(
             labels=labels,
             value_range=value_range,
             calibration_data=calibration_data,
+            head=head,
             trust=trust,
             progress=receiver,
         )

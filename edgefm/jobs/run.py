@@ -18,6 +18,7 @@ from edgefm.jobs.train import TrainingResult
 from edgefm.recipes import BenchmarkProtocol, Quantization, Training
 
 if TYPE_CHECKING:
+    from edgefm.comparison.shipping.verdict import Verdict
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
     from edgefm.recipes import Variant
@@ -39,6 +40,7 @@ class Run(RunFolder):
         labels: Sequence[str] | None = None,
         value_range: Sequence[float] | None = None,
         calibration_data: PathLike | None = None,
+        head: str = "auto",
         trust: bool = False,
         progress: Progress | bool | None = None,
     ) -> Run:
@@ -51,6 +53,7 @@ class Run(RunFolder):
           labels: class names; by default those of the data.
           value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
           calibration_data: .npz with `images`, for a model without `data`.
+          head: what the outputs become, see `edgefm.quantize`.
           trust: run code that the model file contains, e.g. Lambda layers.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
@@ -70,6 +73,7 @@ class Run(RunFolder):
                 labels=None if labels is None else tuple(labels),
                 value_range=pair_of_numbers(value_range, "value_range"),
                 calibration_data=optional_path(calibration_data, "calibration_data"),
+                head=head,
                 trust=trust,
                 progress=receiver,
             )
@@ -275,12 +279,22 @@ class Run(RunFolder):
                 progress=receiver,
             )
 
-    def assets(self, out: PathLike, *, variant: str = "int8_w8a8") -> list[Path]:
-        """Write a variant's model, contract, labels and README for an app to embed; return the four paths.
+    @property
+    def verdict(self) -> Verdict:
+        """Which file of the newest benchmark to ship, and why; see `edgefm.verdict`.
+
+        Raises:
+          RunError: there is no benchmark.
+        """
+        return self.record.verdict
+
+    def assets(self, out: PathLike, *, variant: str | None = None) -> list[Path]:
+        """Write a variant's model, contract, labels and README for an app to embed; return their paths.
 
         Args:
           out: folder; files of these names in it are replaced, others are left alone.
-          variant: which of the run's variants.
+          variant: which of the run's variants; by default the one that the verdict on the newest benchmark recommends
+            for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
         Raises:
           ArgumentError: an argument of another type.
           RecipeError: the run has no such variant.
@@ -288,5 +302,5 @@ class Run(RunFolder):
         """
         from edgefm.quantization.assets import write_assets
 
-        check_type(variant, "variant", str, "the name of a variant")
+        check_type(variant, "variant", (str, type(None)), "the name of a variant")
         return list(write_assets(self._open(), as_path(out, "out"), variant=variant))

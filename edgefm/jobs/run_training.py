@@ -45,7 +45,7 @@ def train_in(
       progress: receives progress.
     """
     from edgefm import zoo
-    from edgefm.data.checks import check_fit
+    from edgefm.data.checks import check_fit, check_has_classes
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import FASHION_MNIST, DataSource
     from edgefm.keras_graph.backend import find_backend
@@ -70,6 +70,7 @@ def train_in(
     shape = architecture.input_shape
     source = source or DataSource()
     learnt = source.load(shape, data_dir=data_dir, progress=progress) if dataset is None else dataset
+    check_has_classes(learnt)
     check_fit(learnt, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
     run = create()
     if dataset is not None:

@@ -124,13 +124,14 @@ def train(
     chosen = training_recipe(recipe, model=model, **changes)
     with shown(progress) as receiver:
         from edgefm import zoo
-        from edgefm.data.checks import check_fit
+        from edgefm.data.checks import check_fit, check_has_classes
         from edgefm.keras_graph.backend import use_backend, without_tensorflow
 
         architecture = zoo.architecture(chosen.model)
         zoo.check_options(chosen.model, chosen.model_options)
         dataset, _ = dataset_and_quality(data, input_shape=architecture.input_shape, progress=receiver)
         assert dataset is not None, "data were given"
+        check_has_classes(dataset)
         check_fit(dataset, input_shape=architecture.input_shape, value_range=(0.0, 255.0), classes=architecture.classes)
         device = use_backend(backend, precision)
         receiver.note(f"training {chosen.model} on {device}")

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from edgefm.core.errors import ModelError
+from edgefm.keras_graph.augmentation import is_augmentation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -148,9 +149,7 @@ class Graph:
         ]
         outputs = self.replay(inputs, call_with)
         return keras.Model(
-            inputs if len(inputs) > 1 else inputs[0],
-            outputs if len(outputs) > 1 else outputs[0],
-            name=self.model.name,
+            inputs if len(inputs) > 1 else inputs[0], packed_outputs(self.model, outputs), name=self.model.name
         )
 
     def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
@@ -191,6 +190,14 @@ class Graph:
         return [replayed[output] for output in self.outputs]
 
 
+def packed_outputs(model: Any, outputs: Sequence[Any]) -> Any:
+    """Return outputs, in the order of a model's, as the model gives them: one, a list, or a dictionary of its keys."""
+    struct = getattr(functional(model), "_outputs_struct", None)
+    if isinstance(struct, dict) and len(keras.tree.flatten(struct)) == len(outputs):
+        return keras.tree.pack_sequence_as(struct, list(outputs))
+    return list(outputs) if len(outputs) > 1 else outputs[0]
+
+
 def call_copy(
     call: Call,
     args: tuple[Any, ...],
@@ -201,6 +208,8 @@ def call_copy(
     weights: Sequence[Any] | None = None,
 ) -> Any:
     """Return the output of a new layer of the same class and name, called with `args` and `kwargs`.
+
+    Augmentation is left out: what it is given is its output.
 
     Args:
       call: of the layer to copy; a stateless operation of keras.ops is called itself.
@@ -213,11 +222,17 @@ def call_copy(
     layer = call.layer
     if not isinstance(layer, keras.Layer):
         return layer(*args, **kwargs)
+    if is_augmentation(layer) and args and not isinstance(args[0], Mapping):
+        return args[0]
+    if isinstance(layer, keras.layers.Lambda):
+        return layer(*args, **kwargs)  # a function without weights, which safe mode does not write and read back
     if id(layer) in copies:
         return copies[id(layer)](*args, **kwargs)
     new = copies[id(layer)] = type(layer).from_config({**layer.get_config(), **(config or {})})
     output = new(*args, **kwargs)
     new.set_weights(layer.get_weights() if weights is None else list(weights))
+    if isinstance(new, keras.layers.Normalization):
+        new.finalize_state()  # it computes with what it made of its weights when it was built
     return output
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from edgefm.keras_graph.affine import Affine, Linear
+from edgefm.keras_graph.augmentation import is_augmentation
 from edgefm.keras_graph.graph import Call
 
 # Classes are compared exactly: a subclass may compute something else.
@@ -110,6 +111,8 @@ def is_relu(call: Call) -> bool:
 def does_nothing(call: Call) -> bool:
     """Return whether a call gives back its input at inference."""
     layer = call.layer
+    if is_augmentation(layer):  # Keras notes training=True in its calls, and goes by what the model is asked for
+        return bool(call.inputs)
     if call.trains or not call.inputs:
         return False
     return type(layer) in _NOTHING_AT_INFERENCE or (

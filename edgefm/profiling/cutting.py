@@ -7,6 +7,7 @@ the operators that use its result.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgefm.core.errors import ModelError
 from edgefm.profiling.submodel import Submodel, check, is_stored
 from edgefm.tflite import flatbuffer
 from edgefm.tflite.flatbuffer import indices, text
+from edgefm.tflite.open_batch import leaves_batch_open
 
 # How often these run their graphs depends on values, or they keep state from call to call.
 _CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE"})
@@ -46,6 +48,9 @@ class Cutter:
           ModelError: the file is damaged, holds no operator, or has its weights in another file.
         """
         self._model = flatbuffer.read(content)
+        if leaves_batch_open(content if isinstance(content, (bytes, mmap.mmap)) else bytes(content)):
+            for tensor in self._model.subgraphs[0].tensors:
+                tensor.shapeSignature = None  # what is left is the shape at a batch of 1
         if not self._model.subgraphs or not self._model.subgraphs[0].operators:
             raise ModelError("the model has no operator")
         self._graph = self._model.subgraphs[0]

@@ -30,6 +30,7 @@ from edgefm.profiling.operator_times import NotTimedError, OperatorTimer, Times
 from edgefm.profiling.result import Disturbed, ProfiledOperator, ProfileResult, SumCheck
 from edgefm.profiling.rows import beyond_peak, estimate, kind_of, operator_row
 from edgefm.profiling.timing import Turns
+from edgefm.runtimes import tflite_ends
 from edgefm.tflite.inspection import Inspection, inspect
 
 METHODS = ("auto", "operators", "prefixes")
@@ -84,6 +85,9 @@ def profile(
             folder=Path(name),
             progress=progress,
         )
+        batch = tflite_ends.batch_note(model, name=model.name)
+        if batch is not None:
+            timer.note(batch)
         times, checks = _times(timer, inspection, method)
         limits, _ = measure_limits(runtime=runtime, turns=turns, folder=Path(name), progress=progress)
         operators = tuple(

@@ -15,6 +15,7 @@ from edgefm.core.errors import ModelError
 from edgefm.core.results import JsonResult
 from edgefm.keras_graph.folding import fold
 from edgefm.keras_graph.graph import Graph
+from edgefm.keras_graph.unrolling import check, recurrent_layers
 
 PASSES = ("fold", "slim", "prune", "cluster", "qat")
 
@@ -59,7 +60,7 @@ class Applicability(JsonResult):
       model: its name.
       parameters: number of its weights.
       layers: in the order of the graph.
-      refused: passes that the model as a whole can't take, with the reason.
+      refused: passes that the model as a whole can't take, with the reason; under 'tflite' why no file can be made.
     """
 
     model: str
@@ -92,6 +93,7 @@ def applicability(model: Any) -> Applicability:
     slim = _slim(model)
     pruned = _pruned(folded)
     qat, refused = _qat(folded)
+    refused = {**_conversion(model), **refused}
     rows = []
     for call in {call.name: call for call in Graph(model).calls}.values():
         by_pass = {
@@ -113,6 +115,22 @@ def applicability(model: Any) -> Applicability:
             )
         )
     return Applicability(model=model.name, parameters=model.count_params(), layers=tuple(rows), refused=refused)
+
+
+def _conversion(model: Any) -> dict[str, str]:
+    """Return why no .tflite file can be made of a model, and the way out, under 'tflite'; nothing where one can."""
+    from edgefm_converters.tflite.single_input import check_single_input
+
+    try:
+        check_single_input(model, source=f"the model '{model.name}'")
+        check(recurrent_layers(model))
+    except ModelError as error:
+        return {"tflite": str(error)}
+    if "int" in str(model.inputs[0].dtype):
+        return dict.fromkeys(
+            PASSES[1:], "it takes tokens, and passes that train take floats; quantise it after training"
+        )
+    return {}
 
 
 def _slim(model: Any) -> dict[str, PassVerdict]:

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from edgefm.benchmarking import record as records
+from edgefm.comparison.shipping.of_run import default_variant, run_verdict
+from edgefm.comparison.shipping.sentences import on_file
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError, missing_extra, unknown_name
 from edgefm.core.runs import RunDirectory
+from edgefm.quantization.app_text import app_text
 from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
+from edgefm_converters.bundles.kotlin import kotlin_code
+from edgefm_converters.bundles.python import python_code
 
 MODEL_FILE = "model.tflite"
 LABELS_FILE = "labels.txt"
 COMMAND = "edgefm assets"
+# Inputs of these types take pixels, unless the contract says otherwise.
+_PIXELS = ("uint8", "int8", "float32")
 
 
-def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") -> tuple[Path, ...]:
-    """Write model.tflite, contract.json, labels.txt and README.md of a run's variant into `out`.
+def write_assets(run: RunDirectory, out: Path, *, variant: str | None = None) -> tuple[Path, ...]:
+    """Write model.tflite, contract.json, README.md and, of a classifier, labels.txt of a run's variant into `out`.
 
     Args:
       run: a run with a quantize step.
       out: folder; files of these names in it are replaced, others are left alone.
-      variant: which of the run's variants.
+      variant: which of the run's variants; by default the one that the verdict on its newest benchmark recommends for
+        phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
     Returns:
-      paths of the four files.
+      paths of the files.
     Raises:
       RunError: the run has no quantize step.
       RecipeError: the step has no such variant.
-      ModelError: the model is not the one its contract was written for.
+      ModelError: the model is not the one its contract was written for, or no code is known for its ends.
     """
     folder = run.folder(run.require("quantize"))
+    verdict = run_verdict(run)
+    variant = variant or default_variant(verdict)
     variants = sorted(path.parent.name for path in folder.glob(f"*/{MODEL_FILE}"))
     if variant not in variants:
         raise unknown_name("variant of this run", variant, variants)
@@ -42,20 +49,27 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str = "int8_w8a8") ->
     model_contract = contract.read(model)
     if model_contract is None:
         raise ModelError(f"{model} has no contract", hint="Write it again with: edgefm quantize")
-    page = readme(model_contract, accuracy=_accuracy(run, model_contract))
+    advice = None if verdict is None else on_file(verdict, variant)
+    page = readme(model_contract, accuracy=_accuracy(run, model_contract), advice=advice)
+    labels = "\n".join(model_contract.labels) + "\n"
     return (
         artefacts.write_bytes(out / MODEL_FILE, model.read_bytes()),
         model_contract.write(out),
-        artefacts.write_text(out / LABELS_FILE, "\n".join(model_contract.labels) + "\n"),
+        *((artefacts.write_text(out / LABELS_FILE, labels),) if model_contract.labels else ()),
         artefacts.write_text(out / "README.md", page),
     )
 
 
-def readme(model: Contract, *, accuracy: str | None) -> str:
+def readme(model: Contract, *, accuracy: str | None, advice: str | None = None) -> str:
     """Return how to embed a model in an app, in Markdown, from its contract.
 
+    Args:
+      model: its contract.
+      accuracy: a sentence on what was measured; None without a benchmark.
+      advice: what the verdict says of this file; None without a benchmark.
     Raises:
       RuntimeUnavailableError: jinja2 is not installed.
+      ModelError: no code is known for the ends of the model.
     """
     try:
         from jinja2 import Environment, StrictUndefined
@@ -65,34 +79,15 @@ def readme(model: Contract, *, accuracy: str | None) -> str:
     template = resources.files("edgefm.quantization").joinpath("templates").joinpath("assets.md.j2")
     # Markdown, not HTML: nothing to escape.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    _, height, width, channels = model.input.shape
-    raw = model.input_formula() == "q = pixel"
-    real = f"(level - {model.mean}f) / {model.std}f"
-    real_python = f"(pixels - {model.mean}) / {model.std}"
-    if raw:
-        put, python = "input.put(level.toByte())", "pixels"
-    elif model.input.scale is None:
-        put, python = f"input.putFloat({real})", f"({real_python}).astype(np.float32)"
-    else:
-        limits = np.iinfo(model.input.dtype)
-        put = (
-            f"input.put(({real} / {model.input.scale}f + {model.input.zero_point}f).roundToInt()"
-            f".coerceIn({limits.min}, {limits.max}).toByte())"
-        )
-        python = (
-            f"np.clip(np.round({real_python} / {model.input.scale}) + {model.input.zero_point}, {limits.min}, "
-            f"{limits.max}).astype(np.{model.input.dtype})"
-        )
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         model=model,
+        labels=bool(model.labels),
         accuracy=accuracy,
-        height=height,
-        width=width,
-        values=math.prod(model.input.shape),
-        raw=raw,
-        put=put,
-        python=python,
-        colour="grey" if channels == 1 else "RGB",
+        advice=advice,
+        text=app_text(model),
+        argument="levels" if model.no_pixels is None and model.input.dtype in _PIXELS else "values",
+        kotlin=kotlin_code(model),
+        python=python_code(model),
         command=COMMAND,
     )
 
@@ -106,8 +101,9 @@ def _accuracy(run: RunDirectory, model: Contract) -> str | None:
     for row in record["models"]:
         if row["sha256"] == model.sha256 and row["accuracy"]["value"] is not None:
             value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
+            samples = "samples" if model.no_pixels is not None or len(model.input.shape) != 4 else "images"
             return (
-                f"Measured: {value:.2f} % of {record['dataset']['images']:,} test images right (95 % interval "
+                f"Measured: {value:.2f} % of {record['dataset']['images']:,} test {samples} right (95 % interval "
                 f"{low:.2f} to {high:.2f}), {record['created'][:10]}, "
                 f"{row['runtime']['name']} {row['runtime']['version']} on {record['environment']['cpu']}."
             )

@@ -18,8 +18,9 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
 from edgefm.data.preprocessing import preprocessing
 from edgefm.data.source import DataSource
+from edgefm.quantization.heads import check_name
 from edgefm.quantization.source import CALIBRATION_FILE, IMPORT
-from edgefm_converters.readers.model_file import check_model, input_shape, load, sha256
+from edgefm_converters.readers.model_file import check_model, head_of, input_shape, load, sha256
 
 
 def bring_model(
@@ -30,6 +31,7 @@ def bring_model(
     labels: tuple[str, ...] | None = None,
     value_range: tuple[float, float] | None = None,
     calibration_data: Path | None = None,
+    head: str = "auto",
     trust: bool = False,
     progress: Progress = SILENT,
 ) -> RunDirectory:
@@ -42,6 +44,7 @@ def bring_model(
       labels: class names; by default those of the data, numbers without.
       value_range: least and greatest input for pixels 0 to 255; by default (0, 255).
       calibration_data: .npz with `images`, for a model without `data`.
+      head: what the outputs become, one of `edgefm.core.task_names.HEADS`.
       trust: run code that the model file holds.
       progress: receives progress.
     Raises:
@@ -51,6 +54,7 @@ def bring_model(
     """
     if value_range is not None:
         preprocessing(value_range)
+    check_name(head)
     if calibration_data is not None and not calibration_data.is_file():
         raise DataError(f"no calibration data at {calibration_data}", hint="numpy.savez(path, images=array)")
     check_model(model, trust=trust)
@@ -66,6 +70,7 @@ def bring_model(
         "value_range": list(value_range) if value_range else None,
         "calibration_data": artefacts.sha256_file(calibration_data) if calibration_data else None,
         "trust": trust,
+        **({"head": head} if head != "auto" else {}),
     }
     key = runs.step_key(IMPORT, recipe=about, inputs={"model": content}, versions={})
     if folder.is_file():
@@ -109,14 +114,18 @@ def _import(
             shutil.copyfile(calibration_data, folder / CALIBRATION_FILE)
         artefacts.write_json(folder / data_source.FILE_NAME, about)
         progress.note(f"loading {model.name}")
-        shape = input_shape(load(copy, trust=about["trust"]))
+        loaded = load(model, trust=about["trust"])  # messages name the user's file, not the copy
         run.finish(
             folder,
             key=key,
             seconds=time.perf_counter() - started,
             recipe={"kind": IMPORT, "version": 1, "params": about},
             inputs={"model": about["sha256"]},
-            summary={"model": model.name, "input_shape": list(shape)},
+            summary={
+                "model": model.name,
+                "input_shape": list(input_shape(loaded)),
+                "head": head_of(loaded).to_json(),
+            },
         )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -32,14 +32,14 @@ class CalibrationSet:
     """Samples that calibrate a model and show that its conversions agree.
 
     Attributes:
-      inputs: float32 [n, ...], as the model wants them.
+      inputs: float32 [n, ...], as the model wants them; int32 for a model that takes tokens.
       source: where they come from, in words.
       seed: of the choice, None where all were taken.
       sha256: of the inputs' bytes.
       real: they may set ranges; False for noise.
     """
 
-    inputs: NDArray[np.float32]
+    inputs: NDArray[Any]
     source: str
     seed: int | None
     sha256: str
@@ -55,8 +55,7 @@ class CalibrationSet:
 def from_dataset(dataset: Dataset, encoding: Preprocessing, *, count: int, seed: int) -> CalibrationSet:
     """Return `count` samples of a data set's training split, as the model's inputs."""
     images = calibration_images(dataset.train, count=count, seed=seed)
-    inputs = encoding.encode(images) if images.dtype == np.uint8 else images.astype(np.float32)
-    return _calibration_set(inputs, source=f"{dataset.name}, training split", seed=seed)
+    return _calibration_set(encoding.inputs(images), source=f"{dataset.name}, training split", seed=seed)
 
 
 def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
@@ -79,6 +78,8 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
     source = f"{path.name}, {len(images)} images"
     if images.dtype == np.uint8:
         return _calibration_set(encoding.encode(images[chosen]), source=source, seed=seed)
+    if images.dtype.kind in "iu":
+        return _calibration_set(images[chosen].astype(np.int32), source=source, seed=seed)
     if images.dtype.kind != "f":
         raise DataError(f"'images' in {path} has dtype {images.dtype}; uint8 pixels or float inputs are expected")
     inputs = images[chosen].astype(np.float32)
@@ -113,12 +114,22 @@ def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
 
 
-def noise(encoding: Preprocessing, *, shape: tuple[int, ...]) -> CalibrationSet:
-    """Return 16 samples of uniform noise: enough to compare conversions, not to calibrate."""
-    pixels = np.random.default_rng(0).integers(0, 256, (16, *shape), dtype=np.uint8)
-    return replace(_calibration_set(encoding.encode(pixels), source="uniform noise", seed=0), real=False)
+def noise(encoding: Preprocessing, *, shape: tuple[int, ...], tokens: int | None = None) -> CalibrationSet:
+    """Return 16 samples of uniform noise: enough to compare conversions, not to calibrate.
+
+    Args:
+      encoding: of the model.
+      shape: of one sample.
+      tokens: of a model that takes whole numbers, how many it knows: 0 to tokens - 1 are drawn; None for floats.
+    """
+    generator = np.random.default_rng(0)
+    if tokens is not None:
+        inputs: NDArray[Any] = generator.integers(0, tokens, (16, *shape), dtype=np.int32)
+    else:
+        inputs = encoding.encode(generator.integers(0, 256, (16, *shape), dtype=np.uint8))
+    return replace(_calibration_set(inputs, source="uniform noise", seed=0), real=False)
 
 
-def _calibration_set(inputs: NDArray[np.float32], *, source: str, seed: int | None) -> CalibrationSet:
-    little_endian = np.ascontiguousarray(inputs, "<f4")
+def _calibration_set(inputs: NDArray[Any], *, source: str, seed: int | None) -> CalibrationSet:
+    little_endian = np.ascontiguousarray(inputs, "<i4" if inputs.dtype.kind in "iu" else "<f4")
     return CalibrationSet(inputs=little_endian, source=source, seed=seed, sha256=sha256_bytes(little_endian.tobytes()))

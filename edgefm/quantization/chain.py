@@ -166,6 +166,7 @@ class Chain:
                 "data": self.task.dataset.sha256,
                 "encoding": asdict(self.task.encoding),
                 "quality": self.task.quality.name,
+                "head": self.task.head,
                 "seed": self.seed,
                 "source": self.key,
                 "teachers": _teachers_sha256(recipe.fine_tuning.distillation),
@@ -186,6 +187,7 @@ class Chain:
                 classes=int(self.model.outputs[0].shape[-1]),
                 input_shape=tuple(self.model.inputs[0].shape[1:]),
                 task=self.task.dataset.task,
+                binary=self.task.head == "sigmoid",
                 sample=self._sample(),
             )
             self._teachers[names] = remembered(teacher)
@@ -268,7 +270,7 @@ def _link(about: Mapping[str, Any], folder: Path, *, cached: bool) -> Link:
     encoding = about["encoding"]
     if encoding is not None:
         low, high = encoding["value_range"]
-        encoding = Preprocessing(mean=encoding["mean"], std=encoding["std"], value_range=(low, high))
+        encoding = Preprocessing(**{**encoding, "value_range": (low, high)})
     return Link(
         recipe=about["recipe"],
         key=about["key"],

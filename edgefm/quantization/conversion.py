@@ -111,7 +111,9 @@ class Converter:
             assert source.task is not None, "passes are refused without data"
             self._chain_made = Chain(
                 model=source.model,
-                key=artefacts.sha256_json({"model": source.sha256, "softmax_added": source.softmax_added}),
+                key=artefacts.sha256_json(
+                    {"model": source.sha256, "head": source.head.kind, "added": source.head.added}
+                ),
                 task=source.task,
                 folder=self._kept,
                 seed=self._recipe.seed,

@@ -203,6 +203,9 @@ class _Writer:
             agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
             answers = self._answers(Path(elsewhere) / MODEL_FILE, made.encoding, label="float32 on validation")
         check_float32(self.given, answers)
+        proof = agreed.made_by["pictures"]
+        if proof["pictures"] and "reason" in proof:
+            self.progress.note(f"the contract is proved without picture files: {proof['reason']}")
         return _Baseline(
             sha256=agreed.sha256,
             size_bytes=len(content),
@@ -248,6 +251,7 @@ class _Writer:
             activation_bytes=inside.largest_activation_bytes,
             max_abs_difference=parity["max_abs_difference"],
             same_top1=parity["same_top1"],
+            same_labels=parity.get("same_labels"),
             passes=passes,
             promises=self._promises(path, variant, made.links),
             validation=self._validation(answers, variant, baseline),
@@ -262,6 +266,8 @@ class _Writer:
             self.given,
             classes=bool(self.source.labels),
             trained=bool(variant.passes),
+            several=self.source.head.task == "multilabel",
+            threshold=self.source.head.threshold,
         )
 
     def _card(self, encoding: Preprocessing) -> Card:
@@ -271,6 +277,9 @@ class _Writer:
             shape=source.input_shape,
             encoding=encoding,
             labels=source.labels,
+            task=source.head.task,
+            head=source.head.kind,
+            dark_background=None if source.task is None else source.task.dataset.dark_background,
         )
 
     def _folder(
@@ -284,6 +293,7 @@ class _Writer:
             made_by=made_by,
             inputs=reencoded(self.source.compared.inputs, self.source.encoding, encoding),
             expected=self.source.expected,
+            answers=lambda inputs: self.source.answers(reencoded(inputs, encoding, self.source.encoding)),
         )
 
     def _promises(self, path: Path, variant: Variant, links: Sequence[Link]) -> tuple[Mapping[str, Any], ...]:

@@ -26,6 +26,7 @@ class VariantReport:
       activation_bytes: the most that one operator's inputs and results take together; estimated from the graph.
       max_abs_difference: greatest difference of an output from the given model's, over the parity samples.
       same_top1: share of the parity samples with the given model's best class; None where outputs are no classes.
+      same_labels: share of them with the same set of labels, where a sample has several.
       passes: what each pass did: recipe, facts measured on its result, history of fine-tuning, seconds.
       promises: what the passes promise, measured on this file: promise, wanted, found, held.
       validation: quality of this file on the validation samples beside the given model's and the float32 file's, and
@@ -49,6 +50,7 @@ class VariantReport:
     activation_bytes: int
     max_abs_difference: float
     same_top1: float | None
+    same_labels: float | None
     passes: tuple[Mapping[str, Any], ...]
     promises: tuple[Mapping[str, Any], ...]
     validation: Mapping[str, Any] | None
@@ -62,7 +64,8 @@ class ExportReport:
     """What an export did, measured on its files.
 
     Attributes:
-      source: name, file and sha256 of the model; the value range of its inputs; `softmax_added`.
+      source: name, file and sha256 of the model; the value range of its inputs; `head` (what the first output
+        means), `head_added` (what was put behind the model), `softmax_added`, `task`.
       recipe: what was asked for, as JSON.
       variants: one entry a file, in the order of writing.
       skipped: variants of the recipe that could not be made of this source: name and reason.

@@ -14,7 +14,8 @@ from edgefm.core import artefacts
 from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing
-from edgefm.data.quality import predicted_classes
+from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
+from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
 from edgefm.runtimes import litert
 from edgefm.runtimes.base import TensorDetails
@@ -22,12 +23,13 @@ from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
 from edgefm_converters.tflite.keras_to_tflite import INPUT, OUTPUT
 from edgefm_converters.tflite.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
-from edgefm_converters.tflite.surgery import with_names
+from edgefm_converters.tflite.surgery import output_names, with_names
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 MODEL_FILE = "model.tflite"
 _PROBABILITIES = (0.0, 1.0)
-_DTYPES = ("float32", "uint8", "int8")
+_LARGEST = float(np.finfo(np.float32).max)
+_DTYPES = ("float32", "uint8", "int8", "int32", "int64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +41,39 @@ class Card:
       shape: of one sample; (height, width, channels) of a picture.
       encoding: how pixels become inputs.
       labels: class names in the order of the first output; () where it is no class.
+      task: of the model, '' where it is not known.
+      head: what the first output holds, see `edgefm.tflite.contract.Contract`.
       license: of the model, '' where it is not known.
+      dark_background: see `Contract`; None where it is not known.
     """
 
     name: str
     shape: tuple[int, ...]
     encoding: Preprocessing
     labels: tuple[str, ...]
+    task: str = ""
+    head: str = ""
     license: str = ""
+    dark_background: bool | None = None
 
 
 def described(content: bytes, variant: Variant, card: Card) -> bytes:
     """Return a .tflite file with plain tensor names and the metadata of a card.
 
-    Metadata are written for classifiers of pictures, which their schema describes; other files come back as they
-    are.
+    Metadata are written for classifiers of pictures with one output, which their schema describes. Of several outputs
+    each tensor gets the name that the signature has, that of the model. Other files come back as they are.
     """
-    if len(card.shape) != 3 or not card.labels:
+    outputs = output_names(content)
+    if len(outputs) > 1:  # each keeps its name in the model; the metadata of a classifier describe one output
+        return with_names(content, input_name=INPUT, output_name=outputs)
+    if len(card.shape) != 3 or not card.labels or card.encoding.no_pixels is not None:
         return content
     height, width, channels = card.shape
     low, high = card.encoding.value_range
+    logits = card.head == "logits"
+    what = "label" if card.task == "multilabel" else "class"
+    name = "logits" if logits else OUTPUT
+    least, greatest = (-_LARGEST, _LARGEST) if logits else _PROBABILITIES
     metadata = Metadata(
         name=f"{card.name} {variant.name}",
         description=f"Image classifier, {len(card.labels)} classes; {variant.description}.",
@@ -71,10 +86,15 @@ def described(content: bytes, variant: Variant, card: Card) -> bytes:
         channels=channels,
         mean=card.encoding.mean,
         std=card.encoding.std,
-        output=TensorNote(name=OUTPUT, description="One probability a class.", minimum=0.0, maximum=1.0),
+        output=TensorNote(
+            name=name,
+            description=f"One {'logit' if logits else 'probability'} a {what}.",
+            minimum=least,
+            maximum=greatest,
+        ),
         labels=card.labels,
     )
-    return with_metadata(with_names(content, input_name=INPUT, output_name=OUTPUT), metadata)
+    return with_metadata(with_names(content, input_name=INPUT, output_name=name), metadata)
 
 
 def write_model_folder(
@@ -86,8 +106,11 @@ def write_model_folder(
     made_by: Mapping[str, Any],
     inputs: NDArray[np.float32],
     expected: Sequence[NDArray[np.float32]],
+    answers: Answers,
 ) -> Contract:
     """Write a variant's folder and return its contract, which tells how LiteRT's outputs compare.
+
+    The contract is written once pictures have proved it: `made_by` says so under `pictures`.
 
     Args:
       folder: made if it is not there.
@@ -97,8 +120,10 @@ def write_model_folder(
       made_by: provenance, for the contract.
       inputs: float32 [n, ...], real inputs to compare on.
       expected: float32 [n, ...] each, the given model's outputs for them.
+      answers: gives the given model's outputs for other inputs.
     Raises:
-      ModelError: LiteRT cannot load the file, or its ends are not those of the card.
+      ModelError: LiteRT cannot load the file, its ends are not those of the card, or pictures give other answers
+        than the given model.
     """
     path = artefacts.write_bytes(folder / MODEL_FILE, content)
     with litert.load(path) as session:
@@ -106,7 +131,8 @@ def write_model_folder(
     shapes = [(1, *output.shape[1:]) for output in expected]
     if len(sinks) != len(shapes):
         raise ModelError(f"the written file has {len(sinks)} outputs; the model has {len(shapes)}")
-    ranges = [_range(output, classes=bool(card.labels) and place == 0) for place, output in enumerate(expected)]
+    scores = bool(card.labels) and card.head != "logits"
+    ranges = [_range(output, probabilities=scores and place == 0) for place, output in enumerate(expected)]
     agreed = Contract(
         name=card.name,
         variant=variant,
@@ -118,30 +144,47 @@ def write_model_folder(
         mean=card.encoding.mean,
         std=card.encoding.std,
         labels=card.labels,
+        no_pixels=card.encoding.no_pixels,
+        dark_background=card.dark_background,
         made_by=made_by,
+        task=card.task,
+        head=card.head,
     )
     try:
         outputs = tflite_outputs(content, inputs)
     except ModelError as error:
         raise ModelError(f"variant '{variant}': {error.message}", hint=error.hint) from error
-    same = (predicted_classes(outputs) == predicted_classes(tuple(expected))).mean() if card.labels else None
     parity = {
         "images": len(inputs),
         "max_abs_difference": max(
             float(np.abs(answer - wanted).max()) for answer, wanted in zip(outputs, expected, strict=True)
         ),
-        "same_top1": None if same is None else round(float(same), 4),
+        **_same(card, outputs, tuple(expected)),
     }
-    agreed = replace(agreed, made_by={**made_by, "parity": parity})
+    samples = Samples(inputs=inputs, expected=tuple(expected), encoding=card.encoding, answers=answers)
+    pictures = prove(path, agreed, samples)
+    agreed = replace(agreed, made_by={**made_by, "parity": parity, "pictures": pictures})
     if card.labels:
         artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
     agreed.write(folder)
     return agreed
 
 
-def _range(output: NDArray[np.float32], *, classes: bool) -> tuple[float, float]:
+def _same(card: Card, outputs: Outputs, expected: Outputs) -> dict[str, float | None]:
+    """Return the share of samples of which both say the same class, or the same labels."""
+    threshold = 0.0 if card.head == "logits" else THRESHOLD
+    if card.task == "multilabel":
+        equal = ((outputs[0] > threshold) == (expected[0] > threshold)).all(axis=-1)
+        return {"same_top1": None, "same_labels": round(float(equal.mean()), 4)}
+    if not card.labels:
+        return {"same_top1": None}
+    chosen, wanted = (predicted_classes(answers, threshold=threshold) for answers in (outputs, expected))
+    return {"same_top1": round(float((chosen == wanted).mean()), 4)}
+
+
+def _range(output: NDArray[np.float32], *, probabilities: bool) -> tuple[float, float]:
     """Return the least and greatest real value of an output; of no classes, what the samples gave."""
-    return _PROBABILITIES if classes else (float(output.min()), float(output.max()))
+    return _PROBABILITIES if probabilities else (float(output.min()), float(output.max()))
 
 
 def _tensor(details: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:

@@ -19,7 +19,8 @@ from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import DEFAULTS, Quality, quality
 from edgefm.data.source import data_source_of
-from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise
+from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, from_npz, noise, read_samples
+from edgefm.quantization.heads import Head, head_of
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
@@ -27,6 +28,7 @@ from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
 from edgefm_converters.readers.precision import given_precision
+from edgefm_converters.tflite.added_head import with_activation, with_operator
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -52,7 +54,7 @@ class Source:
       task: the data it is compressed for; None where none were given: then nothing can be trained or measured.
       compared: samples that calibrate, and on which outputs are compared; noise where no data were given.
       expected: the model's own outputs for them, float32 [n, ...] each.
-      softmax_added: the model gave logits, and a softmax was put behind them.
+      head: what the first output means, and what was put behind the given model.
       reading: how it reads pictures, and what was tried to find out; see `quantization.reading.interpretation`.
       precision: how the given model differs from the float32 one that is converted, see `given_precision`; None where
         it computes in float32 itself.
@@ -69,9 +71,18 @@ class Source:
     task: Task | None
     compared: CalibrationSet
     expected: tuple[NDArray[np.float32], ...]
-    softmax_added: bool
+    head: Head
     reading: Mapping[str, Any] = field(default_factory=dict)
     precision: Mapping[str, Any] | None = None
+
+    def answers(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Return the model's own outputs for real inputs [n, ...], float32 [n, ...] each."""
+        return _outputs(self.model, self.float32, inputs)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether the input is whole numbers, which are never quantised."""
+        return self.compared.inputs.dtype.kind in "iu"
 
     @property
     def calibrates(self) -> bool:
@@ -85,7 +96,10 @@ class Source:
             "file": self.file,
             "sha256": self.sha256,
             "value_range": list(self.encoding.value_range),
-            "softmax_added": self.softmax_added,
+            "softmax_added": self.head.added == "softmax",
+            "head": self.head.kind,
+            "head_added": self.head.added,
+            "task": self.head.task,
             "reading": dict(self.reading),
             "precision": None if self.precision is None else dict(self.precision),
         }
@@ -102,6 +116,7 @@ class Origin:
       value_range: what it takes for pixels 0 to 255; None where it was not said.
       labels: class names; None where they were not said.
       calibration: .npz of samples, for a model without data.
+      head: that was asked for, see `edgefm.core.task_names.HEADS`.
     """
 
     name: str
@@ -110,6 +125,7 @@ class Origin:
     value_range: tuple[float, float] | None = None
     labels: tuple[str, ...] | None = None
     calibration: Path | None = None
+    head: str = "auto"
 
 
 def open_source(
@@ -170,12 +186,24 @@ def source_of(
         loaded,
         file=origin.file,
         dataset=dataset,
+        samples=None if origin.calibration is None else read_samples(origin.calibration)[0],
         value_range=reading.value_range,
         labels=origin.labels,
+        head=origin.head,
         progress=progress,
     )
-    compared = _compared(origin, interface, dataset, recipe)
-    model, expected, softmax_added = _probabilities(loaded, interface, compared, origin.file, progress)
+    compared = _compared(origin, interface, dataset, recipe, tokens=model_file.tokens(loaded))
+    given = _outputs(loaded.keras, loaded.float32, compared.inputs)
+    head = head_of(
+        model_file.head_of(loaded),
+        lambda: given[0],
+        task=interface.task,
+        wanted=origin.head,
+        file=origin.file,
+        progress=progress,
+    )
+    loaded, expected = _with_head(loaded, head, compared, given)
+    model = loaded.keras
     return Source(
         name=origin.name or (str(model.name) if model is not None else Path(origin.file).stem),
         file=origin.file,
@@ -185,10 +213,10 @@ def source_of(
         input_shape=interface.input_shape,
         encoding=interface.encoding,
         labels=interface.labels,
-        task=_task(dataset, interface.encoding, measure),
+        task=_task(dataset, interface.encoding, measure, head),
         compared=compared,
         expected=expected,
-        softmax_added=softmax_added,
+        head=head,
         reading=reading.facts,
         precision=given_precision(loaded, compared.inputs, progress),
     )
@@ -212,15 +240,21 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin, bool]:
         value_range=tuple(about["value_range"]) if about["value_range"] else None,
         labels=tuple(about["labels"]) if about["labels"] else None,
         calibration=calibration if calibration.is_file() else None,
+        head=about.get("head") or "auto",
     )
     return path, origin, bool(about["trust"])
 
 
-def _task(dataset: Dataset | None, encoding: Preprocessing, measure: Quality | None) -> Task | None:
+def _task(dataset: Dataset | None, encoding: Preprocessing, measure: Quality | None, head: Head) -> Task | None:
     if dataset is None:
         return None
     measure = measure or quality(DEFAULTS[dataset.task], task=dataset.task)
-    return Task(dataset=_with_real_targets(dataset, encoding), encoding=encoding, quality=measure)
+    return Task(
+        dataset=_with_real_targets(dataset, encoding),
+        encoding=encoding,
+        quality=measure.at(head.threshold),
+        head=head.kind,
+    )
 
 
 def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
@@ -234,7 +268,9 @@ def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization) -> CalibrationSet:
+def _compared(
+    origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization, *, tokens: int | None
+) -> CalibrationSet:
     count, seed, encoding = recipe.calibration_images, recipe.seed, interface.encoding
     if dataset is not None:
         if count <= _FEW:
@@ -242,34 +278,25 @@ def _compared(origin: Origin, interface: Interface, dataset: Dataset | None, rec
         return from_dataset(dataset, encoding, count=count, seed=seed)
     if origin.calibration is not None:
         return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=interface.input_shape)
-    return noise(encoding, shape=interface.input_shape)
+    return noise(encoding, shape=interface.input_shape, tokens=tokens)
 
 
-def _probabilities(
-    loaded: Loaded, interface: Interface, compared: CalibrationSet, file: str, progress: Progress
-) -> tuple[Any, tuple[NDArray[np.float32], ...], bool]:
-    """Return the model, its outputs for the samples, and whether a softmax had to be added to give probabilities."""
-    model, expected = loaded.keras, _outputs(loaded.keras, loaded.float32, compared)
-    if interface.classes is None or (expected[0].min() >= 0 and expected[0].max() <= 1):
-        return model, expected, False
-    if model is None:
-        progress.note(f"outputs of {file} are outside 0 to 1, so they are not probabilities; they are left unchanged")
-        return model, expected, False
-    progress.note(f"outputs of {file} are outside 0 to 1: a softmax is added, so that they are probabilities")
-    model = _with_softmax(model)
-    return model, of_model(model, compared.inputs), True
+def _with_head(
+    loaded: Loaded, head: Head, compared: CalibrationSet, given: tuple[NDArray[np.float32], ...]
+) -> tuple[Loaded, tuple[NDArray[np.float32], ...]]:
+    """Return the model with what its head adds, and its outputs for the samples."""
+    if not head.added:
+        return loaded, given
+    if loaded.keras is not None:
+        loaded = replace(loaded, keras=with_activation(loaded.keras, head.added))
+    else:
+        assert loaded.float32 is not None, "a model is either Keras or TFLite"
+        loaded = replace(loaded, float32=with_operator(loaded.float32, head.added))
+    return loaded, _outputs(loaded.keras, loaded.float32, compared.inputs)
 
 
-def _with_softmax(model: Any) -> Any:
-    import keras
-
-    softmax = keras.layers.Softmax(name="edgefm_softmax")(model.outputs[0])
-    outputs = [softmax, *model.outputs[1:]]
-    return keras.Model(model.inputs, outputs if len(outputs) > 1 else softmax, name=model.name)
-
-
-def _outputs(model: Any, float32: bytes | None, compared: CalibrationSet) -> tuple[NDArray[np.float32], ...]:
+def _outputs(model: Any, float32: bytes | None, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     if model is not None:
-        return of_model(model, compared.inputs)
+        return of_model(model, inputs)
     assert float32 is not None, "a source is either a Keras model or a .tflite file"
-    return tflite_outputs(float32, compared.inputs)
+    return tflite_outputs(float32, inputs)

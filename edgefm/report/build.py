@@ -32,7 +32,9 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
     recipe = reproduce.recipe_file(run_inputs.steps)
     if recipe is not None:
         files[reproduce.RECIPE_FILE] = (json.dumps(recipe, indent=2) + "\n").encode()
-    files[PAGE] = page.render(content).encode()
+    # A page elsewhere would name folders of this machine.
+    below = out.resolve().parent == run.path.resolve()
+    files[PAGE] = page.render(content, files=".." if below else "").encode()
     progress.step("report", 3, 4)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one with --out.")

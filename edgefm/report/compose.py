@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.report.content import promises
 from edgefm.report.content.facts import Facts
 from edgefm.report.content.inputs import ReportInputs
@@ -76,12 +77,14 @@ class ReportContent:
 
 def compose(inputs: ReportInputs) -> ReportContent:
     """Return the content of a report: figures derived, pictures drawn, images chosen."""
-    measured = facts(inputs.record) if inputs.record is not None else None
+    measured: Facts | None = None
+    if inputs.record is not None:
+        measured = facts(inputs.record, verdict_of(inputs.record, path=inputs.record_path))
     drawn: dict[str, ReportPicture] = pictures.benchmark_pictures(measured) if measured else {}
     flips, mistakes = galleries(inputs, measured) if measured else ([], None)
     steps = waterfall(inputs, measured)
     described = inputs.quantize or {}
-    if flips and measured and measured.chosen and flips[0].model == measured.chosen.name:
+    if flips and measured and _speaks_of(measured, flips[0].model):
         drawn["flipped"] = pictures.gallery_picture("flipped", flips[0].caption, flips[0].tiles)
     if mistakes:
         drawn["misclassified"] = pictures.gallery_picture("misclassified", mistakes.caption, mistakes.tiles)
@@ -110,6 +113,11 @@ def compose(inputs: ReportInputs) -> ReportContent:
         flips=flips,
         mistakes=mistakes,
     )
+
+
+def _speaks_of(facts: Facts, name: str) -> bool:
+    """Return whether a report's picture of changed answers is of this model: the recommended one, where it has any."""
+    return facts.chosen is None or facts.chosen is facts.reference or facts.chosen.name == name
 
 
 def galleries(inputs: ReportInputs, facts: Facts) -> tuple[list[Gallery], Gallery | None]:

@@ -47,6 +47,7 @@ def load(path: Path, *, module: str, title: str, threads: int, kernels: str | No
             num_threads=threads,
             experimental_op_resolver_type=getattr(library.OpResolverType, resolver),
         )
+        _close_batch(interpreter)
         source, sinks = interpreter.get_input_details(), interpreter.get_output_details()
         check(path, ModelEnds(inputs=[_end(tensor) for tensor in source], outputs=[_end(tensor) for tensor in sinks]))
         interpreter.allocate_tensors()
@@ -94,6 +95,14 @@ class InterpreterSession(BaseSession):
         """Free the model."""
         super().close()
         self._interpreter = None
+
+
+def _close_batch(interpreter: Any) -> None:
+    """Let inputs whose batch is open take one sample; as they lie in the file they mostly do."""
+    for tensor in interpreter.get_input_details():
+        shape, signature = tensor["shape"].tolist(), tensor["shape_signature"].tolist()
+        if signature[:1] == [-1] and -1 not in signature[1:] and shape[0] != 1:
+            interpreter.resize_tensor_input(tensor["index"], [1, *shape[1:]])
 
 
 def _end(tensor: Mapping[str, Any]) -> End:

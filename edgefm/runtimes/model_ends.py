@@ -1,4 +1,8 @@
-"""The ends of a model, its inputs and outputs, and what edgefm asks of them: one input, fixed shapes, a batch of 1."""
+"""The ends of a model, its inputs and outputs, and what edgefm asks of them: one input, fixed sizes, a batch of 1.
+
+A batch that the file leaves open (-1, as the stock converter writes it) is a batch of 1: that is what every runtime
+takes unless it is told otherwise.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,11 @@ class End:
     details: TensorDetails
     signature: tuple[int, ...]
 
+    @property
+    def open_batch(self) -> bool:
+        """Whether the file leaves the batch open, and fixes every other size."""
+        return self.signature[:1] == (-1,) and -1 not in self.signature[1:]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEnds:
@@ -37,7 +46,8 @@ def check(path: Path, ends: ModelEnds) -> None:
     """Raise a ModelError where a model cannot be run one sample at a time.
 
     Raises:
-      ModelError: not exactly one input, no output, a shape that is not fixed, or a batch other than 1.
+      ModelError: not exactly one input, no output, a length other than the batch that is not fixed, or a batch other
+        than 1 or an open one.
     """
     if len(ends.inputs) != 1:
         names = ", ".join(f"'{end.details.name}'" for end in ends.inputs) or "none"
@@ -46,20 +56,42 @@ def check(path: Path, ends: ModelEnds) -> None:
             hint="edgefm feeds a model one sample at a time: one array in, one or more out.",
         )
     source = ends.inputs[0]
-    _check_fixed(path, "input", source)
-    if source.signature and source.signature[0] != 1:
+    if not source.open_batch:
+        _check_fixed(path, "input", source)
+    batch = source.details.shape[0] if source.open_batch else (source.signature or (1,))[0]
+    if batch != 1:
+        left_open = " (it is left open, but the file's tensors are laid out for that many)" if source.open_batch else ""
         raise ModelError(
-            f"the input '{source.details.name}' of {path} has a batch of {source.signature[0]}: {source.signature}",
+            f"the input '{source.details.name}' of {path} has a batch of {batch}: {source.details.shape}{left_open}",
             hint=_FIXED_BATCH,
         )
     if not ends.outputs:
         raise ModelError(f"{path} has no output")
     for sink in ends.outputs:
-        _check_fixed(path, "output", sink)
+        if not (source.open_batch and sink.open_batch):
+            _check_fixed(path, "output", sink)
+
+
+def with_batch_of_1(signature: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape with 1 for a batch that is left open.
+
+    >>> with_batch_of_1((-1, 4)), with_batch_of_1((1, -1))
+    ((1, 4), (1, -1))
+    """
+    return (1, *signature[1:]) if signature[:1] == (-1,) else signature
+
+
+def batch_note(name: str, ends: ModelEnds) -> str | None:
+    """Return the sentence that says that an open batch is taken for 1; None where the file fixes it."""
+    if not any(end.open_batch for end in ends.inputs):
+        return None
+    return f"{name} leaves its batch open (-1): a batch of 1 is measured, one sample at a time"
 
 
 def _check_fixed(path: Path, kind: str, end: End) -> None:
     if -1 in end.signature:
         raise ModelError(
-            f"the {kind} '{end.details.name}' of {path} has the dynamic shape {end.signature}", hint=_FIXED_BATCH
+            f"the {kind} '{end.details.name}' of {path} has the dynamic shape {end.signature}; only the batch, the "
+            "first length, can be left open",
+            hint="Convert the model again with fixed sizes, and a batch of 1.",
         )

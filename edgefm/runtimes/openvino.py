@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.model_ends import End, ModelEnds, check
+from edgefm.runtimes.model_ends import End, ModelEnds, check, with_batch_of_1
 from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
 name = "openvino"
@@ -65,6 +65,8 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
         if ends is None:
             ends = ModelEnds(inputs=_ends(model.inputs), outputs=_ends(model.outputs))
             check(path, ends)
+        if ends.inputs[0].open_batch:
+            model.reshape(list(ends.inputs[0].details.shape))
         compiled = core.compile_model(
             model,
             "CPU",
@@ -117,7 +119,8 @@ def _ends(ports: Sequence[Any]) -> list[End]:
     for port in ports:
         shape = tuple(int(length.get_length()) if length.is_static else -1 for length in port.partial_shape)
         dtype = np.dtype(port.element_type.to_dtype()).name
-        details = TensorDetails(name=port.any_name, dtype=dtype, shape=shape, scale=None, zero_point=None)
+        name, at_one = port.any_name, with_batch_of_1(shape)
+        details = TensorDetails(name=name, dtype=dtype, shape=at_one, scale=None, zero_point=None)
         ends.append(End(details=details, signature=shape))
     return ends
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from edgefm.core.errors import ModelError
+from edgefm.runtimes import model_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.model_ends import End, ModelEnds
 from edgefm.tflite import schema_fields as fields
@@ -33,6 +34,14 @@ def read(path: Path) -> ModelEnds:
       ModelError: missing, no TFLite file, cut off or damaged; an end of a type that numpy does not have.
     """
     return read_root(path, lambda model: _ends(model, path))
+
+
+def batch_note(path: Path, *, name: str) -> str | None:
+    """Return `model_ends.batch_note` of a file under a name; None of one that cannot be read: others say that."""
+    try:
+        return model_ends.batch_note(name, read(path))
+    except ModelError:
+        return None
 
 
 def computed_bytes(path: Path) -> int:

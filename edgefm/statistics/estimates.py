@@ -50,13 +50,14 @@ def proportion(hits: int, total: int) -> Estimate:
     return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def paired_difference(only_first: int, only_second: int, total: int) -> Estimate:
+def paired_difference(only_first: int, only_second: int, total: int, *, z: float = Z) -> Estimate:
     """Return (second - first) of two paired proportions with Tango's score interval.
 
     Args:
       only_first: pairs in which the first alone is a hit.
       only_second: pairs in which the second alone is a hit.
       total: all pairs.
+      z: normal point of the interval's level; by default 95 %.
 
     >>> paired_difference(7, 1, 21)
     Estimate(value=-0.285..., low=-0.517..., high=-0.02...)
@@ -70,8 +71,8 @@ def paired_difference(only_first: int, only_second: int, total: int) -> Estimate
         return _tango_score(only_second, only_first, total, difference)
 
     # The score falls as the supposed difference grows.
-    low = -1.0 if value == -1 else _bisect(lambda difference: score(difference) - Z, -1.0, value)
-    high = 1.0 if value == 1 else _bisect(lambda difference: score(difference) + Z, value, 1.0)
+    low = -1.0 if value == -1 else _bisect(lambda difference: score(difference) - z, -1.0, value)
+    high = 1.0 if value == 1 else _bisect(lambda difference: score(difference) + z, value, 1.0)
     return Estimate(value, low, high)
 
 
@@ -242,13 +243,23 @@ class _Pool:
         return values
 
 
+def tango_variance(second: float, first: float, difference: float) -> float:
+    """Return the variance of a paired difference of shares, were a supposed difference the true one.
+
+    Args:
+      second: share of pairs in which the second alone is a hit.
+      first: share of pairs in which the first alone is a hit.
+      difference: supposed, second - first.
+    """
+    b = -second - first + (2 - second + first) * difference
+    c = -first * difference * (1 - difference)
+    share = (math.sqrt(max(0.0, b * b - 8 * c)) - b) / 4
+    return 2 * share + difference * (1 - difference)
+
+
 def _tango_score(second: int, first: int, total: int, difference: float) -> float:
     """Return Tango's score for a supposed difference, standard normal where that is the true one."""
-    a = 2 * total
-    b = -second - first + (2 * total - second + first) * difference
-    c = -first * difference * (1 - difference)
-    share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
-    variance = total * (2 * share + difference * (1 - difference))
+    variance = total * tango_variance(second / total, first / total, difference)
     distance = second - first - total * difference
     if variance <= 0:
         return 0.0 if distance == 0 else math.copysign(math.inf, distance)

@@ -22,6 +22,10 @@ from edgefm.core.errors import ModelError
 
 SCHEMA_VERSION = 2
 FILE_NAME = "contract.json"
+NO_PIXELS_HINT = (
+    "Give floats as the model takes them; or quantize again with the value range that it takes for pixels 0 and "
+    "255, or with uint8 pixels as data and the normalisation inside the model."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Tensor:
 
     Attributes:
       name: tensor name in the signature.
-      dtype: 'float32', 'uint8' or 'int8'.
+      dtype: 'float32', 'uint8' or 'int8'; 'int32' or 'int64' of tokens.
       shape: with the fixed batch of 1, e.g. (1, 28, 28, 1).
       scale: real = scale * (q - zero_point); None for a float tensor.
       zero_point: see `scale`.
@@ -66,7 +70,13 @@ class Contract:
       mean: real input = (pixel - mean) / std, before quantising.
       std: see `mean`.
       labels: class names in the order of the first output; () where it holds no classes.
-      made_by: versions, recipe, source, calibration, folding and parity, as JSON.
+      no_pixels: why no pictures go in, only real inputs; None where pixels do, by the formula.
+      dark_background: the training pictures show bright things on a dark background, so that a picture on a light
+        one is inverted first; None where it is not known.
+      made_by: versions, recipe, source, calibration, folding, parity and the proof by pictures, as JSON.
+      task: 'classification', 'multilabel' (each label is there or not), or another one; '' where it is not known.
+      head: what the first output holds: 'softmax' or 'sigmoid' (probabilities), 'logits' (scores before either),
+        'values' (no scores of labels); '' where it is not known: then scores of labels are probabilities.
     """
 
     name: str
@@ -79,27 +89,40 @@ class Contract:
     mean: float
     std: float
     labels: tuple[str, ...]
+    no_pixels: str | None = None
+    dark_background: bool | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    head: str = ""
 
     @property
     def output(self) -> Tensor:
         """The first output."""
         return self.outputs[0]
 
-    def real(self, samples: NDArray[Any]) -> NDArray[np.float32]:
-        """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats as they are.
+    def real(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats and tokens as given.
 
         Raises:
-          ModelError: they are neither uint8 pixels nor floats.
+          ModelError: they are neither uint8 pixels nor floats, or pixels where the model takes none.
         """
         if samples.dtype == np.uint8:
+            if self.no_pixels is not None:
+                raise ModelError(f"{self.file} takes no pixels: {self.no_pixels}", hint=NO_PIXELS_HINT)
             real = (samples.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
             return real.astype(np.float32)
+        if samples.dtype.kind in "iu" and self.takes_tokens:
+            return samples
         if samples.dtype.kind != "f":
             raise ModelError(
                 f"samples have dtype {samples.dtype}; uint8 pixels in 0 to 255 or floats (real inputs) are expected"
             )
         return samples.astype(np.float32, copy=False)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether the input is whole numbers, such as tokens, which go in as they are."""
+        return self.input.scale is None and self.input.dtype in ("int32", "int64")
 
     def encode(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as the model wants them.
@@ -109,13 +132,13 @@ class Contract:
         Returns:
           array of `input.dtype`, same shape; real = (pixel - mean) / std, quantised where the input is.
         Raises:
-          ModelError: the samples have another dtype or shape than the input.
+          ModelError: the samples have another dtype or shape than the input, or are pixels where it takes none.
         """
         if samples.shape[1:] != self.input.shape[1:]:
             raise ModelError(
                 f"samples of shape {samples.shape[1:]} do not fit the input {self.input.shape[1:]} of {self.file}"
             )
-        if samples.dtype == np.uint8 and self._takes_raw_pixels():
+        if samples.dtype == np.uint8 and self.takes_raw_pixels():
             return samples
         return quantize(self.real(samples), self.input)
 
@@ -123,11 +146,28 @@ class Contract:
         """Return values of the first output as real numbers, float32 of the same shape."""
         return dequantize(output, self.output)
 
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return decoded scores of labels, float32 [n, units], as probabilities of the same shape.
+
+        Logits go through a softmax, or, where each score stands for itself, through a sigmoid; other scores are
+        probabilities already.
+        """
+        if self.head != "logits":
+            return scores
+        exact = scores.astype(np.float64)
+        if self.task == "multilabel" or scores.shape[-1] == 1:
+            return (1 / (1 + np.exp(-np.clip(exact, -700, 700)))).astype(np.float32)
+        powers = np.exp(exact - exact.max(axis=-1, keepdims=True))
+        whole: NDArray[np.float32] = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return whole
+
     def input_formula(self) -> str:
         """Return how a pixel becomes an input value, in words a programmer can type."""
-        if self._takes_raw_pixels():
-            return "q = pixel"
-        symbol = "pixel" if len(self.input.shape) == 4 else "value"
+        symbol = "pixel" if len(self.input.shape) == 4 and self.no_pixels is None else "value"
+        if self.takes_raw_pixels():
+            return f"q = {symbol}"
+        if self.takes_tokens:
+            return "x = token"
         centred = f"({symbol} - {self.mean:g})" if self.mean else symbol
         real = centred if self.std == 1 else f"{centred} / {self.std:g}"
         if self.input.scale is None:
@@ -136,7 +176,9 @@ class Contract:
 
     def output_formula(self, place: int = 0) -> str:
         """Return how a value of an output becomes a probability, or what else it means."""
-        word = "probability" if self.labels and place == 0 else "value"
+        word = "value"
+        if self.labels and place == 0:
+            word = "logit" if self.head == "logits" else "probability"
         tensor = self.outputs[place]
         if tensor.scale is None:
             return f"{word} = y"
@@ -151,9 +193,10 @@ class Contract:
         value = asdict(self)
         value["preprocessing"] = {
             "formula": self.input_formula(),
-            "pixel": "uint8 grey or colour level, 0 to 255",
+            "pixel": "uint8 grey or colour level, 0 to 255" if self.no_pixels is None else None,
             "mean": value.pop("mean"),
             "std": value.pop("std"),
+            **_known(no_pixels=value.pop("no_pixels"), dark_background=value.pop("dark_background")),
         }
         value["postprocessing"] = {
             "formula": self.output_formula(),
@@ -189,17 +232,23 @@ class Contract:
             mean=value["preprocessing"]["mean"],
             std=value["preprocessing"]["std"],
             labels=tuple(str(label) for label in value["labels"]),
+            no_pixels=value["preprocessing"].get("no_pixels"),
+            dark_background=value["preprocessing"].get("dark_background"),
             made_by=value["made_by"],
+            task=value.get("task", ""),
+            head=value.get("head", ""),
         )
 
     def write(self, folder: Path) -> Path:
         """Write `contract.json` into a folder and return its path."""
         return artefacts.write_json(folder / FILE_NAME, self.to_json())
 
-    def _takes_raw_pixels(self) -> bool:
+    def takes_raw_pixels(self) -> bool:
+        """Return whether pixels go in as they are: a uint8 input whose levels are the pixels'."""
         quantised = (self.input.dtype, self.input.zero_point) == ("uint8", 0)
         return (
             quantised
+            and self.no_pixels is None
             and self.mean == 0
             and self.input.scale is not None
             and math.isclose(self.input.scale * self.std, 1, rel_tol=1e-6)
@@ -257,6 +306,11 @@ def dequantize(levels: NDArray[Any], tensor: HasScale) -> NDArray[np.float32]:
         return levels.astype(np.float32)
     real = (levels.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
     return real.astype(np.float32)
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    """Return the values that are known, for keys that a contract may lack."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _tensor(value: Mapping[str, Any]) -> Tensor:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory
+from edgefm.core.task_names import SCORED
+from edgefm.keras_graph.output_activation import output_activation
 from edgefm.recipes import SELF, Distillation
 
 # Model inputs to probabilities (or to numbers, for another task than classification), float32 [n, ...] both.
@@ -27,7 +29,6 @@ _BATCH = 256
 LEAST_PROBABILITY = 1e-7
 # A teacher that has hardly learnt is about as good as a guess; one that gets wrong inputs is sure of wrong answers.
 _WORSE_THAN_A_GUESS = 1.5
-_PASSES_ON = ("Flatten", "Reshape", "Dropout", "Activation")
 
 
 def load_teacher(
@@ -37,6 +38,7 @@ def load_teacher(
     classes: int,
     input_shape: tuple[int | None, ...],
     task: str = "classification",
+    binary: bool = False,
     sample: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
 ) -> Teacher:
     """Return a function from inputs to a teacher's first output; the answers of several are averaged.
@@ -46,7 +48,8 @@ def load_teacher(
       source: keras.Model that 'source' stands for; None where the name is not allowed.
       classes: length of the last axis of the student's first output.
       input_shape: of one of the student's inputs.
-      task: of the data; for 'classification' a teacher that ends in logits gets a softmax (a sigmoid, for one unit).
+      task: of the data; where it has labels, a teacher that ends in logits gets a softmax (a sigmoid, for one unit).
+      binary: each unit answers yes or no by itself: such a teacher gets a sigmoid.
       sample: some of the student's inputs with their labels, for classification: a teacher (but 'source') that is
         surely wrong on them, far worse than a guess, was trained on values of another range or on other classes.
     Returns:
@@ -61,7 +64,7 @@ def load_teacher(
     for name in names:
         model = _model(name, source)
         _check_shapes(name, model, classes=classes, input_shape=input_shape)
-        member = _answers(model, probabilities=task == "classification")
+        member = _answers(model, probabilities=task in SCORED, binary=binary or task == "multilabel")
         if sample is not None and name != SELF:
             _check_knows(name, model, member, *sample)
         members.append(member)
@@ -220,9 +223,9 @@ def _check_shapes(name: str, model: Any, *, classes: int, input_shape: tuple[int
         )
 
 
-def _answers(model: Any, *, probabilities: bool) -> Teacher:
+def _answers(model: Any, *, probabilities: bool, binary: bool = False) -> Teacher:
     """Return a model's first output as a function of inputs; logits as probabilities where these are wanted."""
-    logits = probabilities and _ends_in_logits(model.outputs[0])
+    logits = probabilities and output_activation(model.outputs[0]) not in ("softmax", "sigmoid")
 
     def answer(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = []
@@ -234,32 +237,16 @@ def _answers(model: Any, *, probabilities: bool) -> Teacher:
             first = outputs[0] if isinstance(outputs, list | tuple) else outputs
             parts.append(np.asarray(first, np.float32)[: len(batch)])
         whole = np.concatenate(parts)
-        return _probabilities(whole) if logits else whole
+        return _probabilities(whole, binary=binary) if logits else whole
 
     return answer
 
 
-def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    if logits.shape[-1] == 1:
+def _probabilities(logits: NDArray[np.float32], *, binary: bool) -> NDArray[np.float32]:
+    if binary or logits.shape[-1] == 1:
         return (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
     exact = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
     return (exact / exact.sum(axis=-1, keepdims=True)).astype(np.float32)
-
-
-def _ends_in_logits(tensor: Any) -> bool:
-    while True:
-        history = tensor._keras_history
-        operation = history.operation
-        if hasattr(operation, "layers"):  # a model within the model
-            tensor = operation.outputs[history.tensor_index]
-            continue
-        kind = type(operation).__name__
-        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
-        if kind in ("Softmax", "Sigmoid") or activation in ("softmax", "sigmoid"):
-            return False
-        if kind not in _PASSES_ON or activation != "linear":
-            return True
-        tensor = operation._inbound_nodes[history.node_index].input_tensors[0]
 
 
 def _check_knows(

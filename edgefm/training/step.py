@@ -78,7 +78,7 @@ def train_run(
             return finished
         if partial.exists() and not resume and _epochs_done(partial):
             raise RunError(
-                f"{partial} holds a stopped training",
+                f"run {run.path} holds a stopped training",
                 hint=f"Go on with: edgefm train --resume --run {run.path}, or train into a new run.",
             )
         return _train(
@@ -153,7 +153,9 @@ def stopped_training(run: RunDirectory) -> Stopped:
             source=DataSource.from_json(value.get("data") or DataSource().to_json()),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Remove its folder and train again.") from error
+        raise RunError(
+            f"the stopped training in run {run.path} is damaged: {error}", hint=f"Remove {path.parent} and train again."
+        ) from error
 
 
 def _train(

@@ -154,12 +154,27 @@ class ModelCommands:
         assert contract is not None
         answers = np.empty(stop - start, dtype=ANSWER)
         best_scores = np.empty(stop - start, dtype=contract.output.dtype)
+        if contract.head == "logits":
+            return self._classify_logits(contract, start, stop, out)
         for place, outputs in enumerate(self._outputs(start, stop, first_only=True)):
             scores = outputs[0].reshape(-1)
             best = int(np.argmax(scores))  # the place of the first NaN, if there is one
             answers["predicted"][place] = best
             best_scores[place] = scores[best]
         answers["confidence"] = contract.decode(best_scores)
+        if contract.output.size == 1:
+            _of_one_score(answers)
+        _refuse_nan(answers["confidence"], start)
+        np.save(out, answers)
+        return {}
+
+    def _classify_logits(self, contract: Contract, start: int, stop: int, out: str) -> dict[str, Any]:
+        """Classify by scores that become probabilities only here."""
+        answers = np.empty(stop - start, dtype=ANSWER)
+        for place, outputs in enumerate(self._outputs(start, stop, first_only=True)):
+            scores = contract.probabilities(contract.decode(outputs[0].reshape(1, -1)))[0]
+            answers["predicted"][place] = best = int(np.argmax(scores))
+            answers["confidence"][place] = scores[best]
         if contract.output.size == 1:
             _of_one_score(answers)
         _refuse_nan(answers["confidence"], start)

@@ -195,7 +195,7 @@ def test_compare_command_failed_row_is_told(tmp_path: Path, capsys: pytest.Captu
     assert _command(*(str(path) for path in paths)) == 2
     printed = capsys.readouterr().out
     assert "n: could not be compared: n: the runtime crashed with SIGSEGV" in printed
-    assert "in any compared metric; not compared: n" in printed
+    assert "in latency, accuracy, size and gzipped size beyond the margins; not compared: n" in printed
 
 
 def test_compare_command_too_few_rounds_are_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

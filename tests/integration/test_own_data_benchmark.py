@@ -104,7 +104,9 @@ def test_measure_other_measure_of_a_classifier_keeps_its_accuracy(tmp_path: Path
         row = rows(found)["m"]
         assert row["accuracy"]["value"] == np.mean(best[:, 0] == truth)
         np.testing.assert_array_equal(found.predictions["m/predicted"], best[:, 0])
-        np.testing.assert_allclose(found.predictions["m/confidence"], scores.max(axis=1), rtol=1e-4)
+        # A dense layer without activation gives logits: the confidence is the softmax of the highest.
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        np.testing.assert_allclose(found.predictions["m/confidence"], 1 / powers.sum(axis=1), rtol=1e-4)
     accuracy, shown = rows(plain)["m"]["accuracy"], rows(plain)["m"]["quality"]
     assert (shown["name"], shown["unit"]) == ("accuracy", "%")
     assert {name: shown[name] for name in ("value", "low", "high")} == accuracy
@@ -112,10 +114,10 @@ def test_measure_other_measure_of_a_classifier_keeps_its_accuracy(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["accuracy", "auc"])
 def test_measure_single_score_is_a_binary_classifier(tmp_path: Path, name: str) -> None:
-    weights = np.array([[0.5, 0.3]], np.float32)
+    weights = np.array([[0.5, -0.3]], np.float32)
     x = RANDOM.random((60, 2)).astype(np.float32)
-    scores = x @ weights[0]
-    truth = (scores + RANDOM.normal(size=60) * 0.1 > 0.4).astype(np.int64)
+    scores = x @ weights[0]  # a logit: yes above 0
+    truth = (scores + RANDOM.normal(size=60) * 0.1 > 0).astype(np.int64)
     file = model(tmp_path, "m", tiny_models.dense(weights, picture=(2,)))
     found = harness.measure(
         [file],
@@ -124,9 +126,9 @@ def test_measure_single_score_is_a_binary_classifier(tmp_path: Path, name: str) 
         quality=quality(name, task="classification"),
     )
     row = rows(found)["m"]
-    np.testing.assert_array_equal(found.predictions["m/predicted"], (scores > 0.5).astype(int))
-    np.testing.assert_allclose(found.predictions["m/confidence"], np.where(scores > 0.5, scores, 1 - scores), atol=1e-6)
-    assert row["accuracy"]["value"] == np.mean((scores > 0.5) == truth)
+    np.testing.assert_array_equal(found.predictions["m/predicted"], (scores > 0).astype(int))
+    np.testing.assert_allclose(found.predictions["m/confidence"], 1 / (1 + np.exp(-np.abs(scores))), atol=1e-6)
+    assert row["accuracy"]["value"] == np.mean((scores > 0) == truth)
     if name == "auc":
         wanted = np.mean([(a > b) + (a == b) / 2 for a in scores[truth == 1] for b in scores[truth == 0]])
         assert row["quality"]["value"] == pytest.approx(wanted)

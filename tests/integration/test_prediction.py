@@ -236,6 +236,27 @@ def test_auto_inverts_nothing_for_a_model_of_other_labels(model: Path, dataset: 
     assert predict([path], model=own / "model.tflite", invert="yes")[0].inverted
 
 
+@pytest.mark.parametrize(("dark", "labels"), [(True, "own"), (False, "reference")])
+def test_auto_inverts_by_what_the_contract_says_of_the_data(
+    model: Path, dataset: Dataset, tmp_path: Path, dark: bool, labels: str
+) -> None:
+    (tmp_path / "model.tflite").write_bytes(model.read_bytes())
+    names = LABELS if labels == "reference" else tuple(f"kind {n}" for n in range(10))
+    dataclasses.replace(contract_of(tmp_path / "model.tflite", names), dark_background=dark).write(tmp_path)
+    path = save(255 - dataset.test.images[0], tmp_path / "light.png")
+    assert predict([path], model=tmp_path / "model.tflite")[0].inverted == dark
+
+
+def test_predict_refuses_a_model_of_real_inputs_and_says_why(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(model.read_bytes())
+    agreed = dataclasses.replace(contract_of(tmp_path / "model.tflite"), no_pixels="its samples are spectra")
+    agreed.write(tmp_path)
+    path = save(dataset.test.images[0], tmp_path / "a.png")
+    with pytest.raises(ModelError, match="takes no pictures: its samples are spectra") as caught:
+        predict([path], model=tmp_path / "model.tflite")
+    assert "value range" in str(caught.value.hint)
+
+
 def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_path: Path) -> None:
     good = save(dataset.test.images[0], tmp_path / "good.png")
     text = tmp_path / "notes.png"
@@ -296,6 +317,31 @@ def test_predict_tells_two_classes_by_a_single_output(tmp_path: Path) -> None:
     (found,) = predict([picture], model=path, top=2, invert="no")
     assert [score.label for score in found.top] == ["bright", "dark"]
     np.testing.assert_allclose([score.probability for score in found.top], [0.8, 0.2], atol=1e-6)
+    (all_there_are,) = predict([picture], model=path, invert="no")  # fewer than three
+    assert all_there_are == found
+    dataclasses.replace(agreed, task="classification", head="logits").write(tmp_path)
+    (of_logits,) = predict([picture], model=path, invert="no")
+    share = 1 / (1 + np.exp(-0.8))
+    np.testing.assert_allclose([score.probability for score in of_logits.top], [share, 1 - share], atol=1e-6)
+
+
+def test_predict_gives_each_of_several_labels_its_own_probability(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny_models.dense(np.outer([3.0, -2.0, 1.0, 2.0], np.full(16, 1 / (16 * 255))).astype(np.float32)))
+    ends = {"dtype": "float32", "scale": None, "zero_point": None}
+    agreed = dataclasses.replace(
+        contract_of(path, labels=("sea", "snow", "tree", "sky")),
+        input=Tensor(name="image", shape=(1, 4, 4, 1), value_range=(0.0, 255.0), **ends),  # type: ignore[arg-type]
+        outputs=(Tensor(name="scores", shape=(1, 4), value_range=(-9.0, 9.0), **ends),),  # type: ignore[arg-type]
+        task="multilabel",
+        head="logits",
+    )
+    agreed.write(tmp_path)
+    picture = save(np.full((4, 4, 1), 204, np.uint8), tmp_path / "picture.png")
+    (found,) = predict([picture], model=path, invert="no")
+    assert [score.label for score in found.top] == ["sea", "sky", "tree"]
+    expected = 1 / (1 + np.exp(-0.8 * np.array([3.0, 2.0, 1.0])))
+    np.testing.assert_allclose([score.probability for score in found.top], expected, atol=1e-6)
 
 
 def test_predict_rejects_a_model_of_no_classes(model: Path, dataset: Dataset, tmp_path: Path) -> None:

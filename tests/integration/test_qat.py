@@ -14,7 +14,6 @@ from edgefm.compression.qat.fake_quant_graph import quantized
 from edgefm.compression.qat.qat import quantization_aware_train
 from edgefm.compression.qat.qat_graph import prepare
 from edgefm.compression.qat.qat_parity import parity
-from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import preprocessing
 from edgefm.data.quality import quality
 from edgefm.keras_graph.folding import ChannelShift, fold
@@ -253,14 +252,6 @@ def test_autoencoder_with_float_inputs_agrees_within_two_levels(task):
     low, high = dataset.train.images.min(), dataset.train.images.max()
     graph = flatbuffer.editable(result.int8).subgraphs[0]
     assert float(graph.tensors[graph.inputs[0]].quantization.scale[0]) == pytest.approx((high - low) / 255, rel=1e-3)
-
-
-def test_layer_without_counterpart_is_named(task):
-    image = keras.Input((SIZE, SIZE, CHANNELS), name="image")
-    x = layers.Flatten()(layers.Lambda(lambda value: value * 2, name="doubled")(image))
-    network = keras.Model(image, layers.Dense(CLASSES, activation="softmax")(x))
-    with pytest.raises(ModelError, match=r"'doubled' \(Lambda\)"):
-        quantization_aware_train(network, Qat(), task, seed=0)
 
 
 # As TensorFlow 2.21 said it of a Maximum whose inputs had other scales than its output.

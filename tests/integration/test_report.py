@@ -22,6 +22,7 @@ from PIL import Image
 
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_cli
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.core.errors import RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.source import DataSource
@@ -133,12 +134,40 @@ def test_page_is_well_formed_self_contained_and_small(folder: Path) -> None:
     assert found.scripts == 0
     assert len(found.ids) == len(set(found.ids)), "two elements share an id"
     for address in found.addresses:
+        if address.startswith("../"):
+            assert re.fullmatch(r"\.\./\d\d-quantize/\w+/model\.tflite", address), address
+            continue
         assert address.startswith(("#", "data:image/png;base64,")), address
         assert not address.startswith("#") or address[1:] in found.ids, address
     assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"base64,[\w+/=]+", "", text)), "an address outside"
     assert "@import" not in text
     for target in re.findall(r"url\(([^)]*)\)", text):
         assert target[1:] in found.ids, target
+
+
+def test_first_screen_answers_what_to_ship(folder: Path) -> None:
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    (box,) = re.findall(r'<div class="answer">(.*?)\n</div>', text, flags=re.DOTALL)
+    summary = json.loads((folder / "report.json").read_text())
+    shipped = [choice["file"] or "none" for choice in summary["verdict"]["choices"]]
+    assert [name.replace("<wbr>", "") for name in re.findall(r"<dd[^>]*>([\w<>]+?)</dd>", box)] == shipped
+    assert len(summary["answer"]["figures"]) == box.count("<small>") == 3
+    assert "n = 2,000" in summary["answer"]["figures"][-1]["against"]
+    assert f'href="../{summary["answer"]["path"]}"' in box and "edgefm assets runs/" in box
+    assert text.index(box) < text.index("<nav"), "before anything else"
+
+
+def test_page_folds_all_but_2000_words_and_five_columns(folder: Path) -> None:
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<(style|svg)\b.*?</\1>", " ", text, flags=re.DOTALL)
+    shown = re.sub(r"<details(?! open)[^>]*>(<summary>.*?</summary>).*?</details>", r"\1 ", shown, flags=re.DOTALL)
+    shown = re.sub(r'<t([hd])[^>]* class="more".*?</t\1>', " ", shown, flags=re.DOTALL)
+    assert len(re.sub("<[^>]+>", " ", shown).split()) <= 2000
+    (table,) = re.findall(r'id="all-columns".*?</table>', text, flags=re.DOTALL)
+    heads = re.findall(r"<th scope=\"col\"([^>]*)>", table)
+    assert len([one for one in heads if "more" not in one]) == 1 + 5
+    rows = re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)[1:]
+    assert rows and all(len(re.findall(r'<td class="(?:best )?" ', one)) == 5 for one in rows)
 
 
 def test_pictures_on_the_page_take_the_colours_of_the_theme(folder: Path) -> None:
@@ -260,7 +289,7 @@ def test_report_when_every_model_failed(tmp_path: Path, small: dict[str, Any]) -
     record = {**small, "models": [sample_run.failed("a", "it crashed"), sample_run.failed("b", "it hung")]}
     out = write(sample_run.write(tmp_path / "run", record=record, train=False, quantize=False)).parent
     text = _Page((out / "index.html").read_text(encoding="utf-8")).text
-    assert "None of the 2 models could be measured." in text
+    assert "none of the 2 files could be measured." in text
     assert "it crashed" in text
     assert "it hung" in text
     with (out / "table.csv").open(newline="") as file:
@@ -279,7 +308,7 @@ def test_report_without_labelled_data_leaves_accuracy_out(tmp_path: Path, small:
     assert names == {"latency", "sizes", "steps", "layers", "weights"}
     text = _Page((out / "index.html").read_text(encoding="utf-8")).text
     assert "no labelled data were given" in text
-    assert "their accuracies were not compared" in text
+    assert "the quality of the answers was not measured" in text
     with (out / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[1]["mcnemar_p"] == rows[1]["flipped_images"] == rows[1]["accuracy"] == ""
@@ -294,7 +323,7 @@ def test_galleries_are_left_out_with_the_reason_when_the_images_are_others(
     assert held.images is None
     assert [one.why for one in held.missing] == ["the Fashion-MNIST found here is not the one that was measured on"]
     assert held.record is not None
-    assert compose.galleries(held, facts(held.record)) == ([], None)
+    assert compose.galleries(held, facts(held.record, verdict_of(held.record))) == ([], None)
 
 
 def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
@@ -314,7 +343,7 @@ def test_report_replaces_an_earlier_one_and_removes_what_no_longer_applies(
 def test_galleries_show_the_images_they_name(run: RunDirectory) -> None:
     held = inputs.read(run)
     assert held.truth is not None and held.images is not None and held.record is not None
-    found = facts(held.record)
+    found = facts(held.record, verdict_of(held.record))
     flips, mistakes = compose.galleries(held, found)
     assert mistakes is not None and found.chosen is not None
     confidences = [tile.answers[-1].confidence for tile in mistakes.tiles]

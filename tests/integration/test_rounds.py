@@ -212,7 +212,7 @@ def test_two_benchmarks_at_once_are_noticed_and_said(tmp_path: Path, monkeypatch
 def test_record_of_version_2_is_read_as_one_of_the_newest(tmp_path: Path) -> None:
     models = [_fake(tmp_path, "a"), _fake(tmp_path, "b")]
     value = copy.deepcopy(harness.measure(models, dataset=None, protocol=_quick(), reference="a").record)
-    new = ("cold_start_ns", "energy_j", "facts", "figures", "disturbed")
+    new = ("cold_start_ns", "energy_j", "facts", "figures", "disturbed", "file_facts")
     for row in value["models"]:
         row["rounds"] = [
             {name: turn[name] for name in ("index", "position", "warmup_ns", "invoke_ns", "end_to_end_ns")}

@@ -24,6 +24,7 @@ from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
 from edgefm.targets.base import TargetError
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models, tiny_models
+from tests.fixtures.app_models import Out, app_model
 
 INT8 = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)
 FLOAT = TensorDetails(name="y", dtype="float32", shape=(1, 3), scale=None, zero_point=None)
@@ -347,3 +348,12 @@ def test_runtime_whose_module_fails_is_a_cell_that_will_tell_so(monkeypatch: pyt
     monkeypatch.setattr(runtimes, "RUNTIMES", {"broken": "their.module"})
     monkeypatch.setattr(runtimes, "runtime", fail)
     assert [cell.name for cell in cells()[0] if cell.runtime == "broken"] == ["broken"]
+
+
+def test_random_inputs_of_a_model_of_real_inputs_lie_in_its_range(tmp_path: Path) -> None:
+    content, contract = app_model(shape=(1, 4, 4, 1), outputs=[Out(shape=(1, 3))], no_pixels="spectra")
+    path = _written(tmp_path, content)
+    contract.write(tmp_path)
+    values = from_chance(path, ends=arithmetic.ends(inspect(path)), samples=200, reason="no data").values
+    assert values.dtype == np.float32
+    assert -3 <= values.min() < -2.9 and 2.9 < values.max() <= 3

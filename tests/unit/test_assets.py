@@ -1,8 +1,22 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from edgefm.quantization.assets import readme
+from edgefm.core.runs import RunDirectory
+from edgefm.data.reference.fashion_mnist import LABELS
+from edgefm.quantization.assets import readme, write_assets
 from edgefm.tflite.contract import Contract, Tensor
+from edgefm_converters.bundles.kotlin import kotlin_code
+from edgefm_converters.bundles.python import python_code
+from tests.fixtures.app_models import Out, app_model
+
+# Words that only some models' pages may hold.
+PICTURE_WORDS = ("pixel", "grey", "background", "invert", "red, green")
 
 
 def contract(*, dtype: str) -> Contract:
@@ -37,23 +51,118 @@ def contract(*, dtype: str) -> Contract:
     )
 
 
+def page(model: Contract) -> str:
+    return readme(model, accuracy=None)
+
+
 @pytest.mark.parametrize(
     ("dtype", "wanted", "unwanted"),
     [
         (
             "uint8",
-            ["q = pixel", "allocateDirect(784)", "ByteArray", "443.2 KB", "* 0.00390625f"],
+            ["q = pixel", "allocateDirect(784)", "0xFF", "443.2 KB", "* 0.00390625f", "Don't scale it"],
             ["putFloat"],
         ),
-        ("float32", ["x = pixel", "allocateDirect(3136)", "FloatArray", "putFloat"], ["ByteArray"]),
+        ("float32", ["x = pixel", "allocateDirect(3136)", "getFloat", "putFloat"], ["0xFF", "Don't scale it"]),
     ],
 )
 def test_readme_says_what_the_contract_says(dtype: str, wanted: list[str], unwanted: list[str]) -> None:
-    page = readme(contract(dtype=dtype), accuracy="Measured: 93.1 %.")
+    shown = readme(contract(dtype=dtype), accuracy="Measured: 93.1 %.")
     for text in [*wanted, "Measured: 93.1 %.", "ab" * 32]:
-        assert text in page
+        assert text in shown
     for text in unwanted:
-        assert text not in page
+        assert text not in shown
+
+
+def test_readme_shows_the_code_that_is_compiled_in_other_tests() -> None:
+    model = contract(dtype="uint8")
+    assert kotlin_code(model) in page(model) and python_code(model) in page(model)
+
+
+def test_a_dark_background_is_told_where_the_data_have_one_and_nowhere_else() -> None:
+    model = contract(dtype="uint8")
+    assert "dark background" in page(replace(model, dark_background=True))
+    for other in (model, replace(model, dark_background=False), replace(model, labels=LABELS, dark_background=False)):
+        assert "background" not in page(other) and "invert" not in page(other) and "Fashion" not in page(other)
+    # A contract that was written before contracts told it.
+    assert "dark background" in page(replace(model, labels=LABELS))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pixels_are_called_what_they_are(channels: int) -> None:
+    _, model = app_model(shape=(1, 5, 4, channels), outputs=[Out(shape=(1, 3))], labels="abc", std=255.0)
+    names = {1: "grey level", 3: "red, green or blue"}
+    for count, name in names.items():
+        assert (name in page(model)) == (count == channels)
+    assert f"{20 * channels} values are expected" not in page(model) and "4 x 5 pixels" in page(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"shape": (1, 10), "no_pixels": "an input of shape [10] is no picture"},
+        {"shape": (1, 10), "ends": ("uint8", 1.0, 0)},
+        {"shape": (1, 6), "whole": "int32"},
+        {"shape": (1, 4, 4, 3), "no_pixels": "its samples are floats from -2 to 3"},
+    ],
+    ids=["features", "levels", "tokens", "standardised"],
+)
+def test_pages_of_models_that_take_no_pictures_say_nothing_of_them(model: dict[str, Any]) -> None:
+    _, app = app_model(outputs=[Out(shape=(1, 2))], task="regression", **model)
+    shown = page(app)
+    reason = app.no_pixels or ""
+    for word in PICTURE_WORDS:
+        assert word not in shown.replace(reason, "")
+    assert reason in shown
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "task", "wanted"),
+    [
+        (Out(shape=(1, 3)), "abc", "", "one probability a class"),
+        (Out(shape=(1, 3), value_range=(-9.0, 8.0)), "abc", "", "one score a class"),
+        (Out(shape=(1, 1)), "ab", "", "a single probability, that of the second class"),
+        (Out(shape=(1, 3)), "abc", "multilabel", "each for itself"),
+        (Out(shape=(1, 2, 2, 3)), "abc", "", "at each place"),
+        (Out(shape=(1, 4)), "", "regression", "4 real values"),
+        (Out(shape=(1, 12)), "", "reconstruction", "the input given back"),
+    ],
+    ids=["classes", "scores", "second", "labels", "places", "values", "reconstruction"],
+)
+def test_outputs_are_called_what_they_are(outputs: Out, labels: str, task: str, wanted: str) -> None:
+    _, model = app_model(shape=(1, 2, 2, 3), outputs=[outputs], labels=labels, task=task)
+    assert wanted in page(model)
+    assert ("labels.txt" in page(model)) == bool(labels)
+
+
+@pytest.mark.parametrize(("task", "squash"), [("classification", "softmax"), ("multilabel", "sigmoid")])
+def test_logits_are_called_so_and_made_probabilities(task: str, squash: str) -> None:
+    outputs = [Out(shape=(1, 3), value_range=(-9.0, 8.0))]
+    _, model = app_model(shape=(1, 2, 2, 3), outputs=outputs, labels="abc", task=task, head="logits")
+    assert "one logit a" in page(model) and f"by a {squash}" in page(model)
+    assert "`logit = y`" in page(model)
+
+
+def test_all_outputs_stand_in_the_table() -> None:
+    outputs = [Out(shape=(1, 3), name="scores"), Out(shape=(1, 4), ends=("int8", 0.5, 3), name="box")]
+    _, model = app_model(shape=(1, 2, 2, 3), outputs=outputs, labels="abc")
+    assert "| output `box` | [1, 4] | int8 | `value = (q - 3) * 0.5` |" in page(model)
+    assert "1 more output is real values" in page(model)
+
+
+@pytest.mark.parametrize("labels", [(), ("a", "b", "c")])
+def test_assets_of_a_run_are_what_the_contract_lists(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    content, model = app_model(shape=(1, 4, 4, 1), outputs=[Out(shape=(1, 3))], labels=labels, std=255.0)
+    run = RunDirectory.create_at(tmp_path / "run")
+    with run.lock():
+        folder = run.begin("quantize")
+        (folder / "int8_w8a8").mkdir()
+        (folder / "int8_w8a8" / "model.tflite").write_bytes(content)
+        model.write(folder / "int8_w8a8")
+        run.finish(folder, key="k", seconds=0.0, recipe={}, inputs={}, summary={})
+    written = {path.name for path in write_assets(run, tmp_path / "app")}
+    wanted = {"model.tflite", "contract.json", "README.md"} | ({"labels.txt"} if labels else set())
+    assert written == wanted == {path.name for path in (tmp_path / "app").iterdir()}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -304,6 +304,18 @@ def test_operations_become_layers_of_their_names() -> None:
 
 
 def unbridgeable() -> dict[str, tuple[Callable[[Any], Any], str]]:
+    from keras import layers
+
+    def one_more(x: Any) -> Any:
+        return x + 1
+
+    return {
+        "activation": (layers.Dense(2, activation=one_more, name="scores"), "'one_more' of the layer 'scores'"),
+        "channels first": (layers.ZeroPadding2D(1, data_format="channels_first", name="pad"), "channels first"),
+    }
+
+
+def carried() -> dict[str, tuple[Callable[[Any], Any], str]]:
     import keras
     from keras import layers, ops
 
@@ -312,24 +324,49 @@ def unbridgeable() -> dict[str, tuple[Callable[[Any], Any], str]]:
         def call(self, inputs: Any) -> Any:
             return 2 * inputs
 
-    def one_more(x: Any) -> Any:
-        return x + 1
-
     return {
-        "layer": (layers.RMSNormalization(name="root"), r"layer 'root' \(RMSNormalization\) .*\n.*LayerNormalization"),
-        "augmentation": (layers.RandomFlip(name="flip"), r"layer 'flip' \(RandomFlip\) .*\n.*Remove it"),
-        "custom layer": (Twice(name="double"), r"layer 'double' \(Twice\) has no counterpart .*\n.*leave these passes"),
-        "lambda": (layers.Lambda(lambda x: x, name="code"), r"layer 'code' \(Lambda\) .*\n.*keras.ops"),
-        "activation": (layers.Dense(2, activation=one_more, name="scores"), "'one_more' of the layer 'scores'"),
-        "channels first": (layers.ZeroPadding2D(1, data_format="channels_first", name="pad"), "channels first"),
-        "option": (layers.Resizing(3, 3, antialias=True, name="small"), r"'small' \(Resizing\) has antialias=True"),
-        "operation": (lambda x: ops.sort(x), r"operation 'sort.*' \(Sort\) has no counterpart"),
-        "reshape": (lambda x: ops.reshape(x, (-1, 4)), r"\(Reshape\)"),
-        "slice": (lambda x: x[:, 1:], r"\(GetItem\)"),
-        "division": (lambda x: 1.0 / x, r"\(TrueDivide\)"),
-        "matrix": (lambda x: x + np.ones((6, 4), np.float32), r"constant of shape \(6, 4\)"),
-        "axes": (lambda x: x + ops.mean(x, axis=(1, 2)), "same number of axes"),
+        "layer": (layers.RMSNormalization(name="root"), "RMSNormalization"),
+        "custom layer": (Twice(name="double"), "Twice"),
+        "lambda": (layers.Lambda(lambda x: 3 * x, name="code"), "Lambda"),
+        "option": (layers.Resizing(3, 3, antialias=True, name="small"), "Resizing"),
+        "operation": (lambda x: ops.sort(x), "Sort"),
+        "reshape": (lambda x: ops.reshape(x, (-1, 4)), "Reshape"),
+        "slice": (lambda x: x[:, 1:], "GetItem"),
+        "division": (lambda x: 1.0 / x, "TrueDivide"),
+        "matrix": (lambda x: x + np.ones((6, 4), np.float32), "Add"),
+        "axes": (lambda x: x + ops.mean(x, axis=(1, 2)), "Add"),
     }
+
+
+def test_what_has_no_counterpart_is_carried_and_computes_the_same() -> None:
+    import keras
+
+    from edgefm_converters.bridge.bridge import check_parity, from_tf_keras, to_tf_keras
+
+    for name, (apply, kind) in carried().items():
+        image = keras.Input((8, 6, 4), 6 if name == "axes" else None)
+        model = keras.Model(image, apply(image))
+        inputs = np.random.default_rng(0).uniform(0.5, 1, (6, 8, 6, 4)).astype(np.float32)
+        copy = to_tf_keras(model)
+        assert copy.layers[-1].carried_kind == kind
+        check_parity(model, copy, inputs)
+        if name != "lambda":
+            check_parity(from_tf_keras(copy, model), copy, inputs)
+
+
+def test_augmentation_is_left_out() -> None:
+    import keras
+    from keras import layers
+
+    from edgefm_converters.bridge.bridge import from_tf_keras, to_tf_keras
+
+    image = keras.Input((8, 6, 3))
+    model = keras.Model(image, layers.Conv2D(2, 3)(layers.RandomShear(0.1)(layers.RandomFlip(name="flip")(image))))
+    copy = to_tf_keras(model)
+    inputs = np.random.default_rng(0).uniform(0, 1, (4, 8, 6, 3)).astype(np.float32)
+    np.testing.assert_allclose(copy(inputs, training=True), model(inputs, training=False), atol=1e-6)
+    kinds = {type(layer).__name__ for layer in from_tf_keras(copy, model).layers}
+    assert kinds == {"InputLayer", "Conv2D"}
 
 
 def test_layer_without_counterpart_is_named_with_class_and_what_to_do() -> None:
@@ -338,7 +375,7 @@ def test_layer_without_counterpart_is_named_with_class_and_what_to_do() -> None:
     from edgefm_converters.bridge.bridge import to_tf_keras
 
     for layer, message in unbridgeable().values():
-        image = keras.Input((8, 6, 4), 6 if "axes" in message else None)
+        image = keras.Input((8, 6, 4))
         with pytest.raises(ModelError, match=message):
             to_tf_keras(keras.Model(image, layer(image)))
 

@@ -346,7 +346,7 @@ def test_compare_too_few_rounds_are_not_compared_however_slow() -> None:
     found = compare(_subject("a", row("m", rounds=3)), _subject("b", row("m", rounds=3, us=300)))
     assert _verdicts(found)["latency"] == "too few rounds" and found.exit_code == 2
     assert "too few" in sentence(_aspects(found)["latency"])
-    assert conclusion(found) == "B is not worse than A in any compared metric; not compared: latency of m"
+    assert conclusion(found) == ("B is not worse than A in accuracy, size and gzipped size; not compared: latency of m")
 
 
 def test_compare_a_quality_without_interval_is_not_compared() -> None:
@@ -505,3 +505,10 @@ def test_open_subject_reads_a_record_of_an_older_version(tmp_path: Path) -> None
     path.write_text(json.dumps({**old, "schema_version": 2, "models": models}))
     found = compare(open_subject(str(path)), Subject(name="new", record=value))
     assert [one.what for one in found.differences] == ["new process for each round"]
+
+
+def test_compare_says_where_nothing_could_be_compared() -> None:
+    found = compare(_subject("a", failed("m")), _subject("b", failed("m")))
+    assert found.exit_code == 2
+    assert conclusion(found) == "nothing could be compared: m"
+    assert "not worse" not in found.verdict

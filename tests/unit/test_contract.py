@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,28 @@ def test_contract_of_version_1_is_still_read() -> None:
     del value["outputs"], value["postprocessing"]["formulas"]
     value["schema_version"] = 1
     assert Contract.from_json(value) == a_contract(outputs=(FLOAT,), labels=("a", "b"))
+
+
+def test_contract_without_task_and_head_is_still_read_and_its_scores_are_probabilities() -> None:
+    value = a_contract(outputs=(FLOAT,), labels=("a", "b"), task="multilabel", head="logits").to_json()
+    assert (value["task"], value["head"]) == ("multilabel", "logits")
+    del value["task"], value["head"]
+    former = Contract.from_json(value)
+    assert (former.task, former.head) == ("", "")
+    scores = np.array([[0.2, 3.0]], np.float32)
+    np.testing.assert_array_equal(former.probabilities(scores), scores)
+
+
+def test_logits_become_probabilities_by_the_task() -> None:
+    scores = np.array([[1.0, -2.0], [900.0, -900.0]], np.float32)
+    classes = a_contract(outputs=(FLOAT,), labels=("a", "b"), task="classification", head="logits")
+    several = a_contract(outputs=(FLOAT,), labels=("a", "b"), task="multilabel", head="logits")
+    first = np.exp([1.0, -2.0]) / np.exp([1.0, -2.0]).sum()
+    np.testing.assert_allclose(classes.probabilities(scores), [first, [1, 0]], atol=1e-6)
+    np.testing.assert_allclose(several.probabilities(scores), [1 / (1 + np.exp([-1.0, 2.0])), [1, 0]], atol=1e-6)
+    assert classes.output_formula() == "logit = y" and a_contract(outputs=(FLOAT,), labels=("a",)).output_formula() == (
+        "probability = y"
+    )
 
 
 def test_shipped_contract_of_version_1_is_still_read() -> None:
@@ -104,3 +127,24 @@ def test_load_rejects_two_inputs(tmp_path: Path) -> None:
     path.write_bytes(tiny_models.add())
     with pytest.raises(ModelError, match="has 2 inputs"):
         litert.load(path)
+
+
+def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
+    contract = a_contract(no_pixels="its samples are spectra", input=replace(INPUT, shape=(1, 2, 2, 1)))
+    value = json.loads(json.dumps(contract.to_json()))
+    assert value["preprocessing"]["pixel"] is None and value["preprocessing"]["no_pixels"] == "its samples are spectra"
+    assert "pixel" not in value["preprocessing"]["formula"]
+    assert Contract.from_json(value) == contract
+    with pytest.raises(ModelError, match=r"m\.tflite takes no pixels: its samples are spectra") as caught:
+        contract.encode(np.zeros((1, 2, 2, 1), np.uint8))
+    assert "value range" in str(caught.value.hint)
+    np.testing.assert_array_equal(contract.encode(np.full((1, 2, 2, 1), 0.5, np.float32)).reshape(-1), [2, 2, 2, 2])
+
+
+def test_what_is_not_known_stands_in_no_contract() -> None:
+    value = a_contract().to_json()
+    assert value["task"] == value["head"] == "" and value["preprocessing"].keys() == {"formula", "pixel", "mean", "std"}
+    known = a_contract(task="regression", dark_background=True)
+    value = json.loads(json.dumps(known.to_json()))
+    assert value["task"] == "regression" and value["preprocessing"]["dark_background"] is True
+    assert Contract.from_json(value) == known

@@ -139,6 +139,11 @@ def test_contract_for_prefers_the_file_beside_the_model(model: Path) -> None:
     written.write(model.parent)
     found = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=0, std=1)
     assert isinstance(found, Contract) and (found.mean, found.std) == (3.0, 7.0)
+    dataclasses.replace(found, no_pixels="its samples are spectra").write(model.parent)
+    real = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS)
+    assert real == "it takes real inputs, no pixels: its samples are spectra"
+    floats = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, pixels=False)
+    assert isinstance(floats, Contract) and floats.no_pixels is not None
     refused = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=tuple("klmnopqrst"))
     assert isinstance(refused, str) and "labels" in refused
     model.write_bytes(model.read_bytes() + b"!")

@@ -130,6 +130,8 @@ def test_grey_pictures_gain_a_channel(tmp_path: Path) -> None:
         pytest.param(np.eye(2)[[1, 0] * 10], ("0", "1"), id="one-hot"),
         pytest.param(np.array([[1], [0]] * 10, np.uint8), ("0", "1"), id="column"),
         pytest.param(np.array([True, False] * 10), ("0", "1"), id="bool"),
+        pytest.param(np.array([1, -1] * 10), ("0", "1"), id="signs"),
+        pytest.param(np.array([1.0, 0.0] * 10), ("0", "1"), id="floats of 0 and 1"),
     ],
 )
 def test_labels_of_each_kind_become_classes(tmp_path: Path, y: NDArray[Any], labels: tuple[str, ...]) -> None:
@@ -158,13 +160,14 @@ def test_float_labels_are_a_regression_split_at_random(tmp_path: Path) -> None:
     assert any("regression" in note for note in notes.notes)
 
 
-def test_data_without_labels_are_a_reconstruction_when_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", [None, "reconstruction"])
+def test_data_without_labels_are_a_reconstruction_told_or_not(task: str | None, tmp_path: Path) -> None:
     where = npz(tmp_path, images=pictures(30))
-    with pytest.raises(DataError, match="have no labels") as caught:
-        load_data(where, input_shape=SHAPE)
-    assert "reconstruction" in hint_of(caught)
-    found = load_data(where, input_shape=SHAPE, task="reconstruction")
+    found = load_data(where, input_shape=SHAPE, task=task)
     assert (found.task, found.labels) == ("reconstruction", ())
+    with pytest.raises(DataError, match="have no labels") as caught:
+        load_data(where, input_shape=SHAPE, task="classification")
+    assert "reconstruction" in hint_of(caught)
     for split in found.splits:
         np.testing.assert_array_equal(split.images, split.labels)
 
@@ -189,7 +192,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "shape": ({"x": pictures(20, (6, 6, 3)), "y": GOOD_Y}, "6 x 6 x 3, the model takes 6 x 5 x 3"),
     "channels-first": ({"x": pictures(20, (3, 6, 5)), "y": GOOD_Y}, "3 x 6 x 5, the model takes 6 x 5 x 3"),
     "grey": ({"x": pictures(20, (6, 5, 1)), "y": GOOD_Y}, "6 x 5 x 1, the model takes 6 x 5 x 3"),
-    "dtype": ({"x": GOOD_X.astype(np.int64), "y": GOOD_Y}, "have dtype int64; uint8 pixels"),
+    "dtype": ({"x": GOOD_X.astype(np.complex64), "y": GOOD_Y}, "have dtype complex64; uint8 pixels"),
     "bool": ({"x": GOOD_X > 9, "y": GOOD_Y}, "have dtype bool"),
     "scalars": ({"x": np.zeros(20), "y": GOOD_Y}, "have shape (20,)"),
     "nan": ({"x": NAN, "y": GOOD_Y}, "NaN or infinite values, in 1 of 20 samples"),
@@ -203,7 +206,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"x": GOOD_X, "y": GOOD_Y - 1}, "negative class -1"),
     "empty-class": ({"x": GOOD_X, "y": 2 * GOOD_Y}, "1 of 3 classes of data.npz have no training sample: 1"),
     "from-one": ({"x": GOOD_X, "y": 1 + GOOD_Y}, "have no training sample: 0"),
-    "several-classes": ({"x": GOOD_X, "y": np.ones((20, 3), np.int64)}, "have shape (20, 3)"),
+    "several-classes": ({"x": GOOD_X, "y": np.full((20, 3), 2)}, "have shape (20, 3)"),
     "mixed-types": (
         {"x_train": GOOD_X, "y_train": GOOD_Y, "x_test": GOOD_X / 255, "y_test": GOOD_Y},
         "float32, the training samples uint8",

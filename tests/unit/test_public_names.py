@@ -24,7 +24,7 @@ HEAVY = ("numpy", "keras", "tensorflow", "tf_keras", "matplotlib", "jax", "torch
 SHOWN = {"as_json", "json_", "open_", "out"}
 DATA = {"where", "spec", "task", "labels", "data_dir", "latency_only"}
 MEASURING = {"target", "runtime", "threads", "rounds", "rounds_at_most", "budget_seconds"}
-BRINGING = {*DATA, "quality", "value_range", "trust", "calibration_data", "run_folder"}
+BRINGING = {*DATA, "quality", "value_range", "head", "trust", "calibration_data", "run_folder"}
 # Command -> the public function behind it, the names that differ, and what only one side has.
 SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[str]]] = {
     "train": (

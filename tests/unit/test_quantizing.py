@@ -187,10 +187,10 @@ def test_vector_input_is_quantised() -> None:
 
 
 def test_file_without_signature_gets_one_and_a_fixed_batch() -> None:
-    prepared = flatbuffer.editable(float_file(tiny_models.dynamic()))
+    prepared = flatbuffer.editable(float_file(tiny_models.dynamic(batch=True)))
     assert [signature.signatureKey for signature in prepared.signatureDefs] == [b"serving_default"]
     assert all(tensor.shapeSignature is None for tensor in prepared.subgraphs[0].tensors)
-    ready = float_file(tiny_models.dynamic())
+    ready = float_file(tiny_models.dynamic(batch=True))
     assert float_file(ready) == ready
 
 

@@ -13,18 +13,23 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import record_versions
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.core.runs import Step
 from edgefm.data.source import DataSource
 from edgefm.recipes import PRESETS, BenchmarkProtocol, PostTraining, Quantization, Variant
 from edgefm.recipes.files import load
 from edgefm.report.content import measure, pareto, weights, wording
-from edgefm.report.content.facts import Facts, Model, confusions, fastest, loss_is_shown
-from edgefm.report.content.record_facts import facts
+from edgefm.report.content.facts import Facts, Model, confusions
+from edgefm.report.content.record_facts import facts as facts_of
 from edgefm.report.content.wording import Interval, number, percent, signed, time_unit, times
 from edgefm.report.drawing.labels import Box, Mark, place
 from edgefm.report.pages import markdown, tables
 from edgefm.report.text import details, findings, reproduce
 from tests.fixtures import sample_run
+
+
+def facts(record: dict[str, Any]) -> Facts:
+    return facts_of(record, verdict_of(record))
 
 
 @pytest.fixture(scope="module")
@@ -90,44 +95,31 @@ def test_most_frequent_confusions_are_counted(known: Facts) -> None:
         assert total == model.confusion[known.labels.index(true)].sum()
 
 
-def test_chosen_is_the_fastest_without_a_shown_loss(known: Facts) -> None:
-    safe = [m for m in known.models if m is not known.reference and not loss_is_shown(m)]
-    assert known.chosen is fastest(safe)
+def test_chosen_is_what_the_verdict_recommends(known: Facts) -> None:
+    assert known.chosen is not None and known.chosen.name == known.verdict.file
+    assert findings.headline(known) == known.verdict.headline
+    assert [item.model for item in findings.advice(known)] == [
+        choice.file or "none" for choice in known.verdict.choices
+    ]
 
 
-def test_chosen_leaves_out_a_model_with_a_shown_loss(record: dict[str, Any]) -> None:
+def test_chosen_leaves_out_a_model_that_is_worse(record: dict[str, Any]) -> None:
     models = [dict(model) for model in record["models"]]
-    worse = {
-        **models[-1]["against_reference"],
-        "mcnemar_p": 1e-6,
-        "accuracy_difference": {"value": -0.03, "low": -0.04, "high": -0.02},
-    }
-    models[-1]["against_reference"] = worse
+    models[-1]["against_reference"] = {
+        **models[-1]["against_reference"], "only_reference_right": 90, "only_this_right": 10,
+    }  # fmt: skip
     found = facts({**record, "models": models})
     assert found.chosen is not None
     assert found.chosen.name != models[-1]["name"]
-    assert all(one.model != models[-1]["name"] for one in findings.advice(found)[:2])
+    assert all(one.model != models[-1]["name"] for one in findings.advice(found))
+    assert models[-1]["name"] in dict(findings.unfit(found))
 
 
-def test_fastest_takes_the_smaller_of_models_that_measure_alike(known: Facts) -> None:
-    big = replace(_model(known, "drq_w8"), p50=Interval(value=100, low=95, high=105), size_bytes=900)
-    small = replace(big, name="small", p50=Interval(value=103, low=99, high=107), size_bytes=800)
-    slow = replace(big, name="slow", p50=Interval(value=120, low=118, high=122), size_bytes=10)
-    assert fastest([big, small, slow]) is small
-
-
-def test_least_time_says_that_overlapping_intervals_count_as_equal(known: Facts) -> None:
-    one = next(advice for advice in findings.advice(known) if advice.need.startswith("Fastest"))
-    assert "where intervals overlap, the smallest of those files" in one.need
-    swift = fastest([model for model in known.models if not loss_is_shown(model)])
-    assert swift is not None and one.model == swift.name
-
-
-def test_headline_states_size_speed_and_accuracy_with_intervals(known: Facts) -> None:
+def test_comparison_states_size_speed_and_accuracy_with_intervals(known: Facts) -> None:
     model = _with_difference(_model(known, "int8_w8a8"), -0.0005, 0.6)
     assert model.comparison is not None
     comparison = replace(model.comparison, ratio=Interval(value=0.25, low=0.2, high=0.4))
-    text = findings.headline(replace(known, chosen=replace(model, comparison=comparison, size_bytes=423_628)))
+    text = findings.comparison(replace(known, chosen=replace(model, comparison=comparison, size_bytes=423_628)))
     minus = wording.MINUS
     assert text == (
         "int8_w8a8 is 4.0× smaller and 4.0× faster (95 % interval 2.50 to 5.00) than float32 on this machine; its "
@@ -143,9 +135,9 @@ def test_headline_states_size_speed_and_accuracy_with_intervals(known: Facts) ->
         pytest.param(0.0, 1.0, "the same", id="equal"),
     ],
 )
-def test_headline_words_follow_the_difference(known: Facts, value: float, p: float, says: str) -> None:
+def test_comparison_words_follow_the_difference(known: Facts, value: float, p: float, says: str) -> None:
     model = _with_difference(_model(known, "int8_w8a8"), value, p)
-    text = findings.headline(replace(known, chosen=model))
+    text = findings.comparison(replace(known, chosen=model))
     assert says in text
     shown = "no difference shown" if p >= 0.05 else "a loss is shown" if value < 0 else "a gain is shown"
     assert shown in text
@@ -155,30 +147,32 @@ def test_headline_words_follow_the_difference(known: Facts, value: float, p: flo
     ("ratio", "says"),
     [
         pytest.param((1.5, 1.4, 1.6), "1.5× slower (95 % interval 1.40 to 1.60) than", id="slower"),
-        pytest.param((0.99, 0.95, 1.03), "no difference shown) than", id="alike"),
+        pytest.param((0.98, 0.95, 1.03), "no difference shown) than", id="alike"),
+        pytest.param((1.005, 1.002, 1.008), "as fast (within 1 %) as float32", id="equal-in-practice"),
         pytest.param(None, "of unknown speed", id="unknown"),
     ],
 )
-def test_headline_words_follow_the_ratio(known: Facts, ratio: tuple[float, ...] | None, says: str) -> None:
+def test_comparison_words_follow_the_ratio(known: Facts, ratio: tuple[float, ...] | None, says: str) -> None:
     model = _model(known, "int8_w8a8")
     assert model.comparison is not None
     interval = Interval(value=ratio[0], low=ratio[1], high=ratio[2]) if ratio else None
-    text = findings.headline(
+    text = findings.comparison(
         replace(known, chosen=replace(model, comparison=replace(model.comparison, ratio=interval)))
     )
     assert says in text
 
 
-def test_headline_without_a_reference_speaks_of_one_model(record: dict[str, Any]) -> None:
+def test_comparison_without_a_reference_speaks_of_one_model(record: dict[str, Any]) -> None:
     alone = {**record["models"][3], "against_reference": None}
     found = facts({**record, "models": [alone]})
     assert found.reference is None
-    assert findings.headline(found).startswith("int8_w8a8 takes 441 KB, runs in ")
+    assert findings.comparison(found).startswith("int8_w8a8 takes 441 KB, runs in ")
+    assert "a single model was measured" in findings.headline(found)
 
 
 def test_headline_when_every_model_failed(record: dict[str, Any]) -> None:
     found = facts({**record, "models": [sample_run.failed("one", "it hung")]})
-    assert findings.headline(found) == "None of the 1 models could be measured."
+    assert findings.headline(found) == "No file is recommended: the file could not be measured."
     assert found.failures[0].reason == "it hung"
 
 

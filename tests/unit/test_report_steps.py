@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import record_versions
+from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.recipes import PostTraining, Prune, Quantization, Variant, variant_named
 from edgefm.recipes.files import load
 from edgefm.report.content import inputs, lineage, promises
@@ -42,7 +43,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
 @pytest.fixture(scope="module")
 def known(held: ReportInputs) -> Facts:
     assert held.record is not None
-    return facts(held.record)
+    return facts(held.record, verdict_of(held.record))
 
 
 @pytest.fixture(scope="module")
@@ -416,16 +417,19 @@ def test_benchmark_of_another_measure_speaks_of_it(tmp_path: Path) -> None:
     against = {"only_reference_right": None, "only_this_right": None, "mcnemar_p": None, "flipped": []}
     difference = {"value": 0.03, "low": 0.02, "high": 0.04}
     record["models"][1]["against_reference"] |= against | {"quality_difference": difference}
-    known = facts(record)
+    known = facts(record, verdict_of(record))
     assert known.measure == MSE
     worse = known.models[1]
     assert worse.quality == Interval(value=0.13, low=0.13 - 0.01, high=0.13 + 0.01)
     assert known.models[0].on_front, "nothing has a lower error"
-    assert known.chosen is worse, "all that is not the reference shows a loss, so the best of the rest is taken"
+    assert known.chosen is known.models[0], "the other file is shown to be worse, so the reference is kept"
     from edgefm.report.text import findings
 
-    assert "its MSE is 0.03 higher (95 % interval +0.02 to +0.04; a loss is shown)" in findings.headline(known)
-    assert [one.need for one in findings.advice(known)][-1] == "Lowest MSE"
+    assert findings.headline(known) == (
+        f"Ship float32, the reference: every other file is worse; the best, {worse.name}, is 0.03 higher (n = 400) in "
+        "MSE."
+    )
+    assert dict(findings.unfit(known))[worse.name].endswith("a loss of more than 0.005 (5 % of float32's) is shown")
 
 
 def test_default_recipe_has_plans_for_all_its_variants() -> None:

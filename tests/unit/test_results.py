@@ -24,7 +24,7 @@ from edgefm.core.results import JsonResult
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
 from edgefm.jobs.predict import Prediction, Score
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
-from tests.fixtures import tiny_models
+from tests.fixtures import benchmark_records, tiny_models
 from tests.unit.test_profiling_profile import made_up
 
 FILE = {
@@ -46,13 +46,7 @@ AGREEMENT = {
     "inputs": {"samples": 10},
     "verdict": {"held": True, "lines": ["all agree"]},
 }
-RECORD = {
-    "environment": {"cpu": "a processor"},
-    "target": {"name": "host"},
-    "dataset": None,
-    "created": "2026-11-01T10:00:00+00:00",
-    "models": [],
-}
+RECORD = benchmark_records.benchmark_record([benchmark_records.row("float32"), benchmark_records.row("int8_w8a8")])
 
 
 def _applied() -> edgefm.AppliedPass:
@@ -129,6 +123,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     ),
     edgefm.TfliteFile: _file,
     edgefm.TrainingResult: lambda folder: _training(),
+    edgefm.Verdict: lambda folder: edgefm.verdict(RECORD),
 }
 AS_JSON = [kind for kind in RESULTS if issubclass(kind, JsonResult)]
 
@@ -168,6 +163,7 @@ def test_results_without_a_file_of_their_own_are_saved_as_json() -> None:
         edgefm.GateResult,
         edgefm.Inspection,
         edgefm.Predictions,
+        edgefm.Verdict,
     }
 
 

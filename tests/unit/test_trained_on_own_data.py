@@ -50,6 +50,19 @@ def test_data_that_do_not_fit_the_architecture_are_refused_before_a_run_is_made(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("labels", "task"), [(np.linspace(0, 1, 60), "regression"), (np.arange(600).reshape(60, 10) % 2, "multilabel")]
+)
+def test_labels_that_are_no_classes_are_refused_before_training(tmp_path: Path, labels: np.ndarray, task: str) -> None:
+    data = edgefm.data.from_arrays(np.zeros((60, 28, 28, 1), np.uint8), labels, task=task, progress=False)
+    words = f"the task of arrays is {task}; the models of the zoo learn one class"
+    with pytest.raises(DataError, match=words):
+        edgefm.train("basic_cnn", data=data, progress=False)
+    with pytest.raises(DataError, match=words):
+        Run(tmp_path / "run").train("quick", data=data, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_resume_with_other_data_is_refused() -> None:
     stopped = Stopped(recipe=Training(), backend="tensorflow", precision="float32", source=DataSource(where="a.npz"))
     stopped.check(recipe=None, backend=None, precision=None, source=DataSource(where="a.npz"))

@@ -1,8 +1,8 @@
 """Keras 3 <-> tf_keras (Keras 2), layer by layer: tensorflow-model-optimization knows tf_keras only.
 
 A model goes over as its graph and its weights; what belongs to a training (initialisers, regularisers,
-constraints, optimiser) stays behind. On the way back only weights travel, into the graph of the model that was
-sent. Nothing is dropped: a layer without a counterpart is an error.
+constraints, optimiser, augmentation) stays behind. On the way back only weights travel, into the graph of the model
+that was sent. Nothing else is dropped: a layer without a counterpart is carried as it is, see `bridge.carried`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def to_tf_keras(model: Any) -> Any:
       a Functional tf_keras.Model, not compiled, whose layers keep their names; an operation of keras.ops becomes
       a layer of its name.
     Raises:
-      ModelError: a subclassed model, or a layer that tf_keras does not have; it names the layer and its class.
+      ModelError: a subclassed model, or a layer that is quantised already or has its channels first; it is named.
       RuntimeUnavailableError: tf_keras is not installed.
     """
     tf_keras = import_tf_keras()
@@ -125,8 +125,9 @@ def check_parity(model: Any, tf_model: Any, inputs: NDArray[np.float32]) -> dict
 
 
 def _to_tf_keras(model: Any, tf_keras: Any) -> Any:
-    from edgefm_converters.bridge.bridge_layers import tf_layer
-    from edgefm_converters.bridge.bridge_operations import apply_operation
+    from edgefm_converters.bridge.bridge_layers import NoCounterpartError, tf_layer
+    from edgefm_converters.bridge.bridge_operations import apply_operation, tensors_of
+    from edgefm_converters.bridge.carried import carried
 
     graph = Graph(model)
     inputs = [
@@ -134,6 +135,7 @@ def _to_tf_keras(model: Any, tf_keras: Any) -> Any:
         for tensor in model.inputs
     ]
     copies: dict[int, Any] = {}
+    carried_copies: set[int] = set()
     taken = {tensor.name for tensor in model.inputs}
     taken |= {call.name for call in graph.calls if isinstance(call.layer, keras.Layer)}
 
@@ -141,9 +143,16 @@ def _to_tf_keras(model: Any, tf_keras: Any) -> Any:
         layer = call.layer
         if not isinstance(layer, keras.Layer):
             return apply_operation(call, _free_name(call.name, taken), args, kwargs)
+        if id(layer) in carried_copies:
+            return copies[id(layer)](tensors_of(call, args, kwargs))
         if id(layer) in copies:
             return copies[id(layer)](*args, **kwargs)
-        new = copies[id(layer)] = _to_tf_keras(layer, tf_keras) if is_graph(layer) else tf_layer(layer)
+        try:
+            new = copies[id(layer)] = _to_tf_keras(layer, tf_keras) if is_graph(layer) else tf_layer(layer)
+        except NoCounterpartError:
+            carried_copies.add(id(layer))
+            copies[id(layer)] = carried(layer, call.arguments, name=call.name)
+            return copies[id(layer)](tensors_of(call, args, kwargs))
         output = new(*args, **kwargs)
         if not is_graph(layer) and not isinstance(layer, keras.layers.Normalization):
             new.set_weights(layer.get_weights())

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 
 from edgefm.core.errors import ModelError
+from edgefm.keras_graph.augmentation import is_augmentation
 from edgefm.keras_graph.folding import ChannelShift
 
 # How weights are initialised, regularised and constrained belongs to a training, not to a network.
@@ -104,51 +105,35 @@ _CLASSES: tuple[Any, ...] = (
 SUPPORTED = frozenset((*_CLASSES, ChannelShift))
 _WITHOUT_DATA_FORMAT = (layers.ZeroPadding1D, layers.Resizing)
 
-_INSTEAD = {
-    "Lambda": "Write it with layers of Keras (Rescaling, Activation, Reshape) or with keras.ops",
-    "RMSNormalization": "Replace it with LayerNormalization",
-    "Masking": "Remove it: masks are no part of a TFLite file",
-    "Embedding": "Look the vectors up outside the model",
-    "TimeDistributed": "Dense and EinsumDense take sequences as they are; for a convolution use Conv1D or Conv3D",
-    "Bidirectional": "Write the two directions as two layers and a Concatenate",
-}
+
+class NoCounterpartError(ModelError):
+    """tf_keras has no such layer, or not with this option; it can be carried as it is (see `bridge.carried`)."""
 
 
 def tf_layer(layer: Any) -> Any:
     """Return a new tf_keras layer that computes the same as a layer of Keras 3; its weights are not copied yet.
 
     Raises:
-      ModelError: tf_keras has no such layer, or it has an option that means something else there.
+      NoCounterpartError: tf_keras has no such layer, or lacks its option.
+      ModelError: it is quantised already, has its channels first, or an activation that tf_keras does not know.
     """
     import tf_keras
 
     from edgefm_converters.bridge import tf_layers
 
     kind = type(layer)
+    if is_augmentation(layer):
+        return tf_keras.layers.Activation("linear", name=layer.name, dtype="float32")
+    _check_weights(layer)
     if kind not in SUPPORTED:
-        raise no_counterpart(layer)
+        raise NoCounterpartError(f"the layer '{layer.name}' ({kind.__name__}) has no counterpart in tf_keras")
     if kind is ChannelShift:
         return tf_layers.TfChannelShift(name=layer.name, dtype="float32")
-    _check_weights(layer)
     config = _config(layer)
     try:
         return getattr(tf_keras.layers, kind.__name__).from_config(config)
     except (TypeError, ValueError) as error:
         raise ModelError(f"tf_keras cannot make the layer '{layer.name}' ({kind.__name__}): {error}") from error
-
-
-def no_counterpart(layer: Any) -> ModelError:
-    """Return the error for a layer or operation that the bridge does not know."""
-    kind = type(layer).__name__
-    what = "layer" if isinstance(layer, keras.Layer) else "operation"
-    instead = _INSTEAD.get(kind, "Replace it with layers that exist in both")
-    if kind.startswith("Random") or kind in ("AugMix", "AutoContrast", "CutMix", "MixUp", "RandAugment"):
-        instead = "Remove it: augmentation does nothing at inference, and belongs in the data"
-    return ModelError(
-        f"the {what} '{layer.name}' ({kind}) has no counterpart in tf_keras, on which pruning, clustering and "
-        "quantisation-aware training run",
-        hint=f"{instead}; or leave these passes out: the post-training variants do without them.",
-    )
 
 
 def _config(layer: Any) -> dict[str, Any]:
@@ -164,7 +149,10 @@ def _config(layer: Any) -> dict[str, Any]:
             )
         if key in _ONLY_KERAS_3 and not _has_too(layer, key):
             hint = "Leave the option out, or replace the layer."
-            check_means_nothing(layer, key, value, _ONLY_KERAS_3, lacking="tf_keras", hint=hint)
+            try:
+                check_means_nothing(layer, key, value, _ONLY_KERAS_3, lacking="tf_keras", hint=hint)
+            except ModelError as error:
+                raise NoCounterpartError(error.message, hint=error.hint) from error
             continue
         if key in ("activation", "recurrent_activation"):
             value = _activation(layer, key)

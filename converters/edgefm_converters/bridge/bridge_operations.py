@@ -1,6 +1,7 @@
 """Operations in a graph (`x + y`, keras.ops.relu(x), tf.concat) as layers that Keras 3 and tf_keras both have.
 
-tfmot knows layers only. Each operation becomes one layer of its own name; what has no layer is an error.
+tfmot knows layers only. Each operation becomes one layer of its own name; what has no layer is carried as it is, see
+`bridge.carried`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 
 from edgefm.core.errors import ModelError
 from edgefm.keras_graph.graph import Call
-from edgefm_converters.bridge.bridge_layers import no_counterpart
 
 Shape = tuple[int | None, ...]
 
@@ -79,8 +79,6 @@ def apply_operation(call: Call, name: str, args: tuple[Any, ...], kwargs: Mappin
       name: of the new layer.
       args: arguments, tensors of tf_keras in the place of those of Keras 3.
       kwargs: likewise.
-    Raises:
-      ModelError: no layer computes this.
     """
     import tf_keras
 
@@ -99,15 +97,28 @@ def apply_operation(call: Call, name: str, args: tuple[Any, ...], kwargs: Mappin
         input_shape=call.input_shape,
         output_shape=call.output_shape,
     )
-    counterpart = as_layer(operation)
+    try:
+        counterpart = as_layer(operation)
+    except ModelError:
+        counterpart = None  # a layer of that kind takes other shapes
     if counterpart is None:
-        raise no_counterpart(call.layer)
+        from edgefm_converters.bridge.carried import carried
+
+        return carried(call.layer, call.arguments, name=name)(tensors_of(call, args, kwargs))
     options = dict(counterpart.options)
     if counterpart.kind == "Activation":
         options["activation"] = tf_layers.ACTIVATIONS[options["activation"]]
     elif counterpart.kind == "LeakyReLU":
         options["alpha"] = options.pop("negative_slope")
     return getattr(tf_keras.layers, counterpart.kind)(name=name, dtype="float32", **options)(counterpart.takes)
+
+
+def tensors_of(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what stands in a replayed call where symbolic tensors stood: one, or a list in their order."""
+    sent = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
+    given = keras.tree.flatten((args, dict(kwargs)))
+    tensors = [new for old, new in zip(sent, given, strict=True) if isinstance(old, keras.KerasTensor)]
+    return tensors if len(tensors) > 1 else tensors[0]
 
 
 def as_layer(operation: Operation) -> AsLayer | None:

@@ -220,7 +220,7 @@ def _check_float(model: Any, *, source: str) -> None:
 
 
 def in_float32(model: Any) -> Any:
-    """Return a model that computes in float32 on float32 input; the same one where it does already."""
+    """Return a model that computes in float32 on float32 input (or on tokens); the same one where it does already."""
     import keras
 
     from edgefm.keras_graph.graph import Graph, call_copy
@@ -229,11 +229,12 @@ def in_float32(model: Any) -> Any:
         return isinstance(layer, keras.Layer) and layer.compute_dtype != "float32"
 
     graph = Graph(model)
-    if model.inputs[0].dtype == "float32" and not any(deviates(call.layer) for call in graph.calls):
+    tokens = model.inputs[0].dtype in ("int32", "int64")
+    if (tokens or model.inputs[0].dtype == "float32") and not any(deviates(call.layer) for call in graph.calls):
         return model
     copies: dict[int, Any] = {}
     changed = {"dtype": "float32"}
     return graph.rebuild(
         lambda call, _, args, kwargs: call_copy(call, args, kwargs, copies=copies, config=changed),
-        input_dtype="float32",
+        input_dtype=None if tokens else "float32",
     )

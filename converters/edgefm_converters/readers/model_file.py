@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.core import artefacts
+from edgefm.data.head import ModelHead
 from edgefm.tflite import flatbuffer, tflite_file
 from edgefm_converters.tflite.finite import check_stored
 from edgefm_converters.tflite.float_file import float_file
@@ -25,11 +26,13 @@ class Loaded:
       keras: keras.Model, in float32.
       float32: content of a .tflite file with float32 weights and ends.
       given: the Keras model as it was given where it computes in another precision, e.g. mixed_float16; else None.
+      loss: that the model was compiled with, and whether it takes logits; ('', False) where nothing says so.
     """
 
     keras: Any = None
     float32: bytes | None = None
     given: Any = None
+    loss: tuple[str, bool] = ("", False)
 
 
 def check_model(path: Path, *, trust: bool = False) -> None:
@@ -60,7 +63,7 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
             return Loaded(float32=float32_tflite_of_saved_model(path, trust=trust))
     given = load_given(path, trust=trust)
     model = in_float32(given)
-    return Loaded(keras=model, given=None if model is given else given)
+    return Loaded(keras=model, given=None if model is given else given, loss=_loss(path, model))
 
 
 def input_shape(model: Loaded) -> tuple[int, ...]:
@@ -71,6 +74,40 @@ def input_shape(model: Loaded) -> tuple[int, ...]:
 def output_shape(model: Loaded) -> tuple[int, ...]:
     """Return the shape of the first output for one sample, without the batch."""
     return _end(model, "outputs")
+
+
+def head_of(model: Loaded) -> ModelHead:
+    """Return what the first output of a model is, as the model alone tells."""
+    name, from_logits = model.loss
+    if model.keras is not None:
+        from edgefm.keras_graph.output_activation import output_activation
+
+        activation = output_activation(model.keras.outputs[0])
+    else:
+        from edgefm.tflite.output_activation import output_activation as of_file
+
+        assert model.float32 is not None, "a model is either Keras or TFLite"
+        activation = of_file(model.float32)
+    return ModelHead(shape=output_shape(model), activation=activation, loss=name, from_logits=from_logits)
+
+
+def tokens(model: Loaded) -> int | None:
+    """Return how many whole numbers a model takes that takes no floats, from 0 on; None where it takes floats.
+
+    It is the size of its smallest table of embeddings, 2 where it has none.
+    """
+    if model.keras is not None:
+        if not str(model.keras.inputs[0].dtype).startswith("int"):
+            return None
+        layers = model.keras._flatten_layers(include_self=False)
+        return min((int(layer.input_dim) for layer in layers if type(layer).__name__ == "Embedding"), default=2)
+    assert model.float32 is not None, "a model is either Keras or TFLite"
+    parsed = flatbuffer.editable(model.float32)
+    graph = parsed.subgraphs[0]
+    if not flatbuffer.dtype(graph.tensors[graph.inputs[0]]).startswith("int"):
+        return None
+    tables = [op.inputs[0] for op in graph.operators if flatbuffer.operator_name(parsed, op) == "GATHER"]
+    return min((int(graph.tensors[index].shape[0]) for index in tables if len(graph.tensors[index].shape)), default=2)
 
 
 def sha256(path: Path) -> str:
@@ -90,6 +127,15 @@ def content_sha256(model: Loaded) -> str:
     for weight in model.keras.get_weights():
         total.update(np.ascontiguousarray(weight).data)
     return total.hexdigest()
+
+
+def _loss(path: Path, model: Any) -> tuple[str, bool]:
+    from edgefm_converters.readers.saved_model import read_keras_metadata
+    from edgefm_converters.readers.stored_config import read_stored
+    from edgefm_converters.readers.stored_loss import stored_loss
+
+    stored = read_keras_metadata(path) if path.is_dir() else read_stored(path)
+    return stored_loss(stored.compiled, output=next(iter(getattr(model, "output_names", ())), ""))
 
 
 def _float_file(path: Path) -> bytes:

@@ -51,7 +51,8 @@ def read_keras_metadata(folder: Path) -> Stored:
             f"{folder} holds a subclassed model ({kind}): its graph is known to its own Python code only",
             hint=_as_a_graph(folder),
         )
-    return Stored(kind="saved_model", configs=tuple(node[2] for node in nodes), keras="2.")
+    compiled = root[2].get("training_config")
+    return Stored(kind="saved_model", configs=tuple(node[2] for node in nodes), keras="2.", compiled=compiled)
 
 
 def check_operations(folder: Path) -> None:

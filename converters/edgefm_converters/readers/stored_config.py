@@ -61,11 +61,13 @@ class Stored:
       kind: its format.
       configs: configurations of the model, or of its nodes (SavedModel), as JSON.
       keras: version of Keras that saved it, '' where it does not say.
+      compiled: how the model was compiled, as JSON that is never run; None where it does not say.
     """
 
     kind: Literal["keras", "h5", "saved_model"]
     configs: tuple[Any, ...]
     keras: str
+    compiled: Any = None
 
     @property
     def of_keras_2(self) -> bool:
@@ -158,7 +160,8 @@ def _of_keras_zip(path: Path) -> Stored:
         raise ModelError(f"{path} is not a .keras file, or is cut off ({error})", hint=HOW_TO_SAVE) from error
     # What a model was compiled with is not loaded.
     wanted = {key: value for key, value in config.items() if key != "compile_config"} if _is_object(config) else config
-    return Stored(kind="keras", configs=(wanted,), keras=str(metadata.get("keras_version", "")))
+    compiled = config.get("compile_config") if _is_object(config) else None
+    return Stored(kind="keras", configs=(wanted,), keras=str(metadata.get("keras_version", "")), compiled=compiled)
 
 
 def _of_hdf5(path: Path) -> Stored:
@@ -178,9 +181,11 @@ def _of_hdf5(path: Path) -> Stored:
             if "model_weights" not in file:
                 raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
             loaded = json.loads(_text(config))
+            training = file.attrs.get("training_config")
+            compiled = json.loads(_text(training)) if training is not None else None
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"{path} is not a model of Keras, or is cut off ({error})", hint=HOW_TO_SAVE) from error
-    return Stored(kind="h5", configs=(loaded,), keras=_text(version))
+    return Stored(kind="h5", configs=(loaded,), keras=_text(version), compiled=compiled)
 
 
 def _check_links(group: Any, path: Path) -> None:

@@ -17,9 +17,9 @@ def float_file(content: bytes) -> bytes:
     """Return a float32 .tflite file with a signature, a batch of 1 and no name twice; as it is where it has all.
 
     Args:
-      content: a .tflite file with one graph and one float32 input; needs no TensorFlow.
+      content: a .tflite file with one graph and one input, float32 or tokens; needs no TensorFlow.
     Raises:
-      ModelError: several graphs or inputs, an input that is not float32, weights that are quantised or float16
+      ModelError: several graphs or inputs, an input of neither floats nor tokens, weights that are quantised or float16
         already, or a size other than the batch that is not fixed.
     """
     model = flatbuffer.editable(content)
@@ -62,9 +62,10 @@ def _check_float(model: Any, graph: Any) -> None:
         names = ", ".join(f"'{_name(graph.tensors[index])}'" for index in graph.inputs) or "none"
         raise ModelError(f"the model has {len(graph.inputs)} inputs ({names}); one is expected")
     source = graph.tensors[graph.inputs[0]]
-    if flatbuffer.dtype(source) != "float32":
+    if flatbuffer.dtype(source) not in ("float32", "int32", "int64"):
         raise ModelError(
-            f"the input '{_name(source)}' of the model is {flatbuffer.dtype(source)}; float32 is expected",
+            f"the input '{_name(source)}' of the model is {flatbuffer.dtype(source)}; float32, or "
+            "int32 or int64 for tokens, is expected",
             hint="A quantised model cannot be quantised again: give the one that it was made from.",
         )
 

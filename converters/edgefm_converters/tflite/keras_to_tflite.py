@@ -10,6 +10,7 @@ from typing import Any
 from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.added_head import PREFIX
 from edgefm_converters.tflite.single_input import check_single_input
 
 SIGNATURE = "serving_default"
@@ -32,8 +33,10 @@ def float32_tflite(model: Any) -> bytes:
     """
     import keras
 
+    from edgefm.keras_graph.unrolling import unrolled
+
     check_single_input(model, source=f"the model '{model.name}'")
-    names = output_names(model)
+    names, model = output_names(model), unrolled(model)
 
     def serve(image: Any) -> dict[str, Any]:
         return dict(zip(names, keras.tree.flatten(model(image, training=False)), strict=True))
@@ -44,25 +47,38 @@ def float32_tflite(model: Any) -> bytes:
         holds=[weight.value for weight in model.variables],
         outputs=names,
         source=f"the model '{model.name}'",
+        dtype=str(model.inputs[0].dtype) if "int" in str(model.inputs[0].dtype) else "float32",
     )
 
 
 def output_names(model: Any) -> tuple[str, ...]:
-    """Return a name for each output of a Keras model, none twice.
+    """Return a name for each output of a Keras model, none twice, in the model's order.
 
-    'probabilities' where the only output is one softmax or sigmoid a sample; else the names of the layers that
-    give them.
+    'probabilities' where the only output is one softmax or sigmoid a sample; the keys of a model that gives a
+    dictionary; else the names of the layers that give them.
     """
     layers = [tensor._keras_history.operation for tensor in model.outputs]
-    if len(layers) == 1 and len(model.outputs[0].shape) == 2 and _gives_probabilities(layers[0]):
+    keys = _keys(model)
+    if keys is None and len(layers) == 1 and len(model.outputs[0].shape) == 2 and _gives_probabilities(layers[0]):
         return (OUTPUT,)
     names: list[str] = []
-    for layer in layers:
-        name, number = layer.name, 1
+    for wanted in keys or [_named_by(layer).name for layer in layers]:
+        name, number = wanted, 1
         while name in (*names, INPUT):
-            name, number = f"{layer.name}_{number}", number + 1
+            name, number = f"{wanted}_{number}", number + 1
         names.append(name)
     return tuple(names)
+
+
+def _keys(model: Any) -> list[str] | None:
+    """Return the keys of a model that gives a dictionary of several tensors, in the order of its outputs."""
+    from edgefm.keras_graph.graph import functional
+
+    struct = getattr(functional(model), "_outputs_struct", None)
+    if not isinstance(struct, dict) or len(struct) < 2:
+        return None
+    places = {id(tensor): str(key) for key, tensor in struct.items()}
+    return [places[id(tensor)] for tensor in model.outputs] if len(places) == len(model.outputs) else None
 
 
 def tflite_of_function(
@@ -72,6 +88,7 @@ def tflite_of_function(
     holds: Any,
     outputs: Sequence[str],
     source: str,
+    dtype: str = "float32",
 ) -> bytes:
     """Return a function of TensorFlow as a float32 TFLite file.
 
@@ -81,11 +98,12 @@ def tflite_of_function(
       holds: what owns the variables that it reads.
       outputs: names of its outputs, in the order in which the file gives them.
       source: what is converted, in error messages.
+      dtype: of its input: 'float32', or that of tokens.
     Raises:
       ModelError: TensorFlow cannot convert it.
     """
     try:
-        content = converted(serve, shape=shape, holds=holds)
+        content = converted(serve, shape=shape, holds=holds, dtype=dtype)
     except Exception as error:  # the converter raises its own class, TensorFlow several others
         message = str(error)
         names = sorted(set(_UNSUPPORTED.findall(message)))
@@ -106,6 +124,7 @@ def converted(
     shape: tuple[int, ...],
     holds: Any,
     options: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> bytes:
     """Return what TensorFlow's converter makes of a function; see `tflite_of_function`.
 
@@ -116,7 +135,7 @@ def converted(
     # The variables must hang on what is saved, and the batch is fixed by the signature.
     module = tf.Module()
     module.holds = holds
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)], autograph=False)
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, dtype, name=INPUT)], autograph=False)
     with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
         tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
@@ -142,6 +161,13 @@ def in_order(content: bytes, names: Sequence[str]) -> bytes:
     graph.outputs = wanted
     signature.outputs = [by_name[name] for name in names]
     return flatbuffer.write(model)
+
+
+def _named_by(layer: Any) -> Any:
+    """Return the layer that an output is named by: the one before an activation that edgefm added."""
+    if layer.name.startswith(PREFIX) and layer._inbound_nodes:
+        return layer._inbound_nodes[0].input_tensors[0]._keras_history.operation
+    return layer
 
 
 def _gives_probabilities(layer: Any) -> bool:

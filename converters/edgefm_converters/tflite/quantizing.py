@@ -24,17 +24,19 @@ from edgefm.core.silence import silenced
 from edgefm.recipes import CALIBRATED, SCHEMES
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.biases import with_biases, with_whole_biases
+from edgefm_converters.tflite.embedding_tables import with_float16_tables, with_int8_tables
 from edgefm_converters.tflite.finite import check_float16
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import TracedOperator, kept_operators
 from edgefm_converters.tflite.outputs import first_non_finite_sample
 from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, shared_scales
-from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
+from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io, with_unread_results_quantised
 
 # drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
 SMALL_KERNEL = 1024
 # Activation bits of the calibrated schemes.
 _BITS = {"int8_w8a8": 8, "int8_w8a8_fc4": 8, "int16x8": 16}
+_TABLES = {"drq_w8": with_int8_tables, "float16": with_float16_tables}
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
 
@@ -90,10 +92,13 @@ def calibrate(
         )
     signature = model.signatureDefs[0]
     key, name = signature.signatureKey.decode(), signature.inputs[0].name.decode()
-    samples = [{name: image[None].astype(np.float32)} for image in images]
+    dtype = flatbuffer.dtype(source)
+    samples = [{name: image[None].astype(dtype)} for image in images]
     before = None if earlier is None else dict(earlier.ranges)
-    ranges = _ranges(prepared, {key: samples}, before=before, needed=_activations(model))
-    if value_range is not None:
+    unread = _unread(graph)
+    ranges = _ranges(prepared, {key: samples}, before=before, needed=_activations(model) - set(unread))
+    ranges |= {name: ranges[source] for name, source in unread.items() if not ranges.get(name) and ranges.get(source)}
+    if value_range is not None and dtype == "float32":
         tensor = source.name.decode()
         low, high = (np.full_like(ranges[tensor]["min"], value) for value in value_range)
         ranges[tensor] = {**ranges[tensor], "min": low, "max": high}
@@ -158,6 +163,9 @@ def quantize_tflite(
     content = bytes(result.quantized_model)
     if needs:
         content = with_whole_biases(prepared, content)
+    content = with_unread_results_quantised(content)
+    if scheme in _TABLES:
+        content = _TABLES[scheme](content)
     if not scheme.startswith("int8"):
         return flatbuffer.write(flatbuffer.editable(content))
     float_output = bool(kept)
@@ -279,6 +287,23 @@ def _ranges(
             if needed <= {name for name, values in ranges.items() if values}:
                 break
     return ranges
+
+
+def _unread(graph: Any) -> dict[str, str]:
+    """Return the results that nothing takes, with what the operator takes: its range serves, since it is in no answer.
+
+    A SPLIT of a recurrent layer's bias and gates leaves such results, which no calibration sees.
+    """
+    read = {int(index) for operator in graph.operators for index in operator.inputs} | set(map(int, graph.outputs))
+    made = {int(index) for operator in graph.operators for index in operator.outputs} | set(map(int, graph.inputs))
+    unread = {}
+    for operator in graph.operators:
+        sources = [graph.tensors[index] for index in operator.inputs if int(index) in made]
+        floats = [tensor.name.decode() for tensor in sources if flatbuffer.dtype(tensor) == "float32"]
+        for index in operator.outputs:
+            if int(index) not in read and floats:
+                unread[graph.tensors[index].name.decode()] = floats[0]
+    return unread
 
 
 def _activations(model: Any) -> set[str]:

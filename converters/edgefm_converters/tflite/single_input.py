@@ -20,12 +20,18 @@ def check_single_input(model: Any, *, source: str) -> None:
             f"{source} has {len(model.inputs)} inputs ({names}); one is expected",
             hint="Put them into one tensor, and take it apart inside the model.",
         )
-    for tensor, end in ((model.inputs[0], "input"), *((output, "output") for output in model.outputs)):
-        shape = tuple(tensor.shape)
-        if None in shape[1:]:
+    check_ends(model, source=source)
+
+
+def check_ends(model: Any, *, source: str) -> None:
+    """Raise a ModelError unless a model's inputs and outputs have fixed sizes behind the batch."""
+    inputs, outputs = model.inputs, model.outputs
+    for tensor, end in (*((tensor, "input") for tensor in inputs), *((tensor, "output") for tensor in outputs)):
+        if None in tuple(tensor.shape)[1:]:
             raise ModelError(
-                f"the {end} of {source} has the dynamic size {shape}; LiteRT needs a fixed one",
+                f"the {end} of {source} has the dynamic size {tuple(tensor.shape)}; LiteRT needs a fixed one",
                 hint=_FIXED,
             )
-    if len(model.inputs[0].shape) < 2:
-        raise ModelError(f"the input of {source} has shape {tuple(model.inputs[0].shape)}; [n, ...] is expected")
+    for tensor in inputs:
+        if len(tensor.shape) < 2:
+            raise ModelError(f"the input of {source} has shape {tuple(tensor.shape)}; [n, ...] is expected")

@@ -72,6 +72,15 @@ def with_names(content: bytes, *, input_name: str, output_name: str | Sequence[s
     return flatbuffer.write(model)
 
 
+def output_names(content: bytes) -> tuple[str, ...]:
+    """Return the names of a model's outputs in their order: those of its signature, of the tensors without one."""
+    model = flatbuffer.editable(content)
+    graph = _only_graph(model)
+    entries = model.signatureDefs[0].outputs if model.signatureDefs else []
+    signed = {int(entry.tensorIndex): entry.name for entry in entries}
+    return tuple(flatbuffer.text(signed.get(int(index), graph.tensors[index].name)) for index in graph.outputs)
+
+
 def operators(content: bytes) -> tuple[str, ...]:
     """Return the names of a model's operators in the order in which they run."""
     model = flatbuffer.editable(content)
@@ -91,9 +100,13 @@ def _only_graph(model: Any) -> Any:
 def _checked_graph(model: Any, *, float_output: bool) -> Any:
     """Return the graph of a quantised model whose ends are int8."""
     graph = _only_graph(model)
+    if not float_output:
+        _give_levels(model, graph)
     for end, index in (("input", graph.inputs[0]), *(("output", index) for index in graph.outputs)):
         tensor = graph.tensors[index]
         floating = tensor.type == schema.TensorType.FLOAT32
+        if end == "input" and flatbuffer.dtype(tensor) in ("int32", "int64"):
+            continue  # tokens
         if (floating and not (float_output and end == "output")) or (end == "input" and not _is_int8(tensor)):
             raise ModelError(
                 f"the {end} of the quantised model is {flatbuffer.dtype(tensor)}, not int8: "
@@ -101,6 +114,23 @@ def _checked_graph(model: Any, *, float_output: bool) -> Any:
                 hint="Choose other variants with --variant: float32, float16 or drq_w8.",
             )
     return graph
+
+
+def _give_levels(model: Any, graph: Any) -> None:
+    """Let an output that is dequantised for a float operator beside it be the int8 tensor before that."""
+    levels = {
+        int(operator.outputs[0]): int(operator.inputs[0])
+        for operator in graph.operators
+        if flatbuffer.operator_name(model, operator) == "DEQUANTIZE" and _is_int8(graph.tensors[operator.inputs[0]])
+    }
+    given = {int(index) for index in graph.outputs}
+    graph.outputs = [levels.get(int(index), int(index)) for index in graph.outputs]
+    for signature in model.signatureDefs or []:
+        for entry in signature.outputs:
+            entry.tensorIndex = levels.get(int(entry.tensorIndex), int(entry.tensorIndex))
+    read = {int(index) for operator in graph.operators for index in operator.inputs} | set(graph.outputs)
+    unused = {index for index in given if index in levels and index not in read}
+    graph.operators = [operator for operator in graph.operators if int(operator.outputs[0]) not in unused]
 
 
 def _is_int8(tensor: Any) -> bool:
@@ -140,3 +170,22 @@ def _at(model: Any, graph: Any, index: int) -> str:
     """Return the names of the operators that touch a tensor."""
     touching = [op for op in graph.operators if index in list(op.inputs) + list(op.outputs)]
     return ", ".join(flatbuffer.operator_name(model, operator) for operator in touching) or "the operator there"
+
+
+def with_unread_results_quantised(content: bytes) -> bytes:
+    """Return a .tflite file in which a result that nothing takes has the dtype and scale of its siblings.
+
+    litert-quantizer leaves it float32, and XNNPACK refuses a SPLIT whose results are of two types.
+    """
+    model = flatbuffer.editable(content)
+    changed = False
+    for graph in model.subgraphs:
+        read = {int(index) for operator in graph.operators for index in operator.inputs} | set(map(int, graph.outputs))
+        for operator in graph.operators:
+            results = [graph.tensors[index] for index in operator.outputs]
+            quantised = [tensor for tensor in results if flatbuffer.dtype(tensor) in ("int8", "int16")]
+            for index, tensor in zip(operator.outputs, results, strict=True):
+                if quantised and int(index) not in read and flatbuffer.dtype(tensor) == "float32":
+                    tensor.type, tensor.quantization = quantised[0].type, quantised[0].quantization
+                    changed = True
+    return flatbuffer.write(model) if changed else content

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from edgefm.keras_graph.augmentation import is_augmentation
 from edgefm.keras_graph.folding import ChannelShift
 from edgefm.keras_graph.graph import Call, is_graph
 from edgefm.keras_graph.inference import channels_first
@@ -136,6 +137,8 @@ def rule_of(call: Call) -> str | None:
         return "depthwise"
     if kind in _SCALING and _last_axis(call):
         return "scale"
+    if is_augmentation(layer):
+        return "carry"
     if kind in _CARRYING and elementwise(layer) and np.ndim(getattr(layer, "scale", 0)) == 0:
         return "carry" if np.ndim(getattr(layer, "offset", 0)) == 0 else None
     if kind in _TYING:

@@ -93,7 +93,7 @@ def taylor_scores(channels: Channels, task: Task, *, count: int, progress: Progr
     whole = max(_BATCH, min(len(split), TAYLOR_SAMPLES) // _BATCH * _BATCH)
     chosen = np.arange(whole) % len(split)
     images, labels = split.images[chosen], split.labels[chosen]
-    objective = objective_of(tf_model, FineTuning(), task=task.dataset.task, taught=False)
+    objective = objective_of(tf_model, FineTuning(), task=task.dataset.task, taught=False, head=task.head)
     targets = objective.targets(labels, tuple(tf_model.outputs[0].shape[1:]))
     taking = [axes for axes in channels.axes.values() if axes.mixes]
     kernels = [tf_model.get_layer(axes.call.name).weights[0] for axes in taking]

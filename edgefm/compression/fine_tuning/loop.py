@@ -19,6 +19,7 @@ from edgefm.compression.fine_tuning.steps import EVALUATION_BATCH, Keeper, Sampl
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.task_names import LABELLED
 from edgefm.data.dataset import Split
 from edgefm.recipes import FineTuning
 from edgefm.training.augmentation import epoch_order, flip_and_shift
@@ -46,8 +47,8 @@ def fine_tune(
     """Train a tf_keras model in place and return one entry an epoch.
 
     The first output learns from the labels and from the teacher; each further output keeps to what `reference`
-    answers (mean squared error). Images are flipped and shifted only where the task is classification and they are
-    pictures; shifting needs uint8 pixels, whose background is 0. On a CPU the same seed gives the same weights.
+    answers (mean squared error). Images are flipped and shifted only where they are pictures with classes or
+    labels; shifting needs uint8 pixels, whose background is 0. On a CPU the same seed gives the same weights.
 
     Args:
       tf_model: functional tf_keras.Model; wrappers of tensorflow-model-optimization may be in it.
@@ -79,7 +80,7 @@ def fine_tune(
     _seeded(seed)
     train = task.dataset.train
     taught = teacher if recipe.distillation is not None else None
-    objective = objective_of(tf_model, recipe, task=task.dataset.task, taught=taught is not None)
+    objective = objective_of(tf_model, recipe, task=task.dataset.task, taught=taught is not None, head=task.head)
     targets = objective.targets(train.labels, tuple(tf_model.outputs[0].shape[1:]))
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
@@ -202,7 +203,7 @@ def _seeded(seed: int) -> None:
 def _augmented(
     images: NDArray[Any], generator: np.random.Generator, recipe: FineTuning, task: Task
 ) -> NDArray[np.uint8] | NDArray[Any]:
-    if images.ndim != 4 or task.dataset.task != "classification":
+    if images.ndim != 4 or task.dataset.task not in LABELLED:
         return images
     shift = recipe.shift_pixels if images.dtype == np.uint8 else 0
     return flip_and_shift(images, generator, flip=recipe.flip, shift_pixels=shift)
@@ -214,7 +215,7 @@ def _soft_targets(
     progress_label = f"{label}: teacher outputs"
     answers = answers_of(teacher, images, task.inputs, batch=EVALUATION_BATCH, label=progress_label, progress=progress)
     whole = answers.astype(np.float32)
-    if objective.head != "values" and whole.shape != (len(images), objective.units):
+    if objective.head != "values" and whole.shape[-1] != objective.units:
         raise ModelError(
             f"the teacher has {whole.shape[-1]} classes, the model {objective.units}",
             hint="Use a teacher that was trained for the same classes.",

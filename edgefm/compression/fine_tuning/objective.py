@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
+from edgefm.core.task_names import SCORED
 from edgefm.recipes import Distillation, FineTuning
 from edgefm.training.distillation import distilled, scores_of
 
@@ -24,25 +25,27 @@ class Objective:
       head: 'softmax' and 'sigmoid' (probabilities), 'logits' (what comes before them), or 'values' (numbers, which
         are compared by their squared difference).
       units: length of the output's last axis.
+      several: a sample has several labels; each is there or not.
       label_smoothing: share of a class target that is spread over all classes.
       distillation: how a teacher's answers count; None without a teacher.
     """
 
     head: str
     units: int
+    several: bool = False
     label_smoothing: float = 0.0
     distillation: Distillation | None = None
 
     @property
     def binary(self) -> bool:
         """Whether each unit answers yes or no by itself."""
-        return self.head == "sigmoid" or (self.head == "logits" and self.units == 1)
+        return self.head == "sigmoid" or (self.head == "logits" and (self.units == 1 or self.several))
 
     def targets(self, labels: NDArray[Any], output_shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return labels as what the first output is compared with, float32 [n, *output_shape].
 
         Args:
-          labels: int64 [n] classes, or float32 [n, ...] numbers.
+          labels: int64 [n] classes, int64 [n, units] of 0 and 1, or float32 [n, ...] numbers.
           output_shape: of one sample's first output.
         Raises:
           ModelError: labels that the output cannot answer.
@@ -52,13 +55,25 @@ class Objective:
                 shape = list(labels.shape[1:])
                 raise ModelError(f"the targets have shape {shape} per sample, the model's output {list(output_shape)}")
             return labels.reshape(len(labels), *output_shape).astype(np.float32)
-        classes = 2 if self.units == 1 else self.units
-        if labels.ndim != 1 or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
-            actual = f"up to {labels.max()}" if labels.ndim == 1 else f"of shape {list(labels.shape[1:])} per sample"
-            raise ModelError(f"the labels are {actual}; the model has {classes} classes, 0 to {classes - 1}")
         spread = self.label_smoothing
+        if self.several:
+            if labels.shape[1:] != (self.units,):
+                raise ModelError(
+                    f"the labels are of shape {list(labels.shape[1:])} per sample; the model has {self.units} labels"
+                )
+            # A softmax cannot say yes twice: the labels of a sample share it.
+            hot = labels / np.maximum(labels.sum(axis=1, keepdims=True), 1) if self.head == "softmax" else labels
+            return (hot * (1 - spread) + spread / (self.units if self.head == "softmax" else 2)).astype(np.float32)
+        classes = 2 if self.units == 1 else self.units
+        if labels.ndim != len(output_shape) or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
+            actual = (
+                f"up to {labels.max()}"
+                if labels.ndim == len(output_shape)
+                else f"of shape {list(labels.shape[1:])} per sample"
+            )
+            raise ModelError(f"the labels are {actual}; the model has {classes} classes, 0 to {classes - 1}")
         if self.units == 1:
-            return (labels[:, None] * (1 - spread) + spread / 2).astype(np.float32)
+            return (labels[..., None] * (1 - spread) + spread / 2).astype(np.float32)
         exact = np.eye(self.units, dtype=np.float32)[labels]
         share = spread / (2 if self.binary else self.units)
         return exact * np.float32(1 - spread) + np.float32(share)
@@ -103,28 +118,29 @@ class Objective:
         return scores_of(output, ops=_tensorflow_operations(), binary=self.binary) if kept is None else kept
 
 
-def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) -> Objective:
+def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool, head: str = "") -> Objective:
     """Return what a tf_keras model learns from.
 
     Args:
       tf_model: its first output decides; wrappers of tensorflow-model-optimization are looked through.
       recipe: label smoothing and distillation.
-      task: 'classification', 'regression' or 'reconstruction'.
+      task: one of `edgefm.core.task_names.TASKS`.
       taught: whether there is a teacher.
+      head: what the first output means, see `Objective.head`; '' leaves it to the model's last layer.
     Raises:
       ModelError: a first output whose shape is no classifier's, for classification.
     """
     output = tf_model.outputs[0]
     units = output.shape[-1]
-    if task != "classification":
+    if task not in SCORED:
         head = "values"
     else:
-        if len(output.shape) != 2 or units is None:
+        if len(output.shape) != (4 if task == "segmentation" else 2) or units is None:
             raise ModelError(
                 f"the first output of '{tf_model.name}' has shape {tuple(output.shape)}; "
-                "(None, classes) is expected of a classifier"
+                f"(None, {'height, width, classes' if task == 'segmentation' else 'classes'}) is expected"
             )
-        head = _head(output)
+        head = _head(output) if task == "segmentation" else head or _head(output)
         if head == "softmax" and units == 1:
             raise ModelError(
                 f"'{tf_model.name}' ends in a softmax over one unit, which is always 1",
@@ -133,6 +149,7 @@ def objective_of(tf_model: Any, recipe: FineTuning, *, task: str, taught: bool) 
     return Objective(
         head=head,
         units=int(units or 1),
+        several=task == "multilabel",
         label_smoothing=recipe.label_smoothing,
         distillation=recipe.distillation if taught else None,
     )

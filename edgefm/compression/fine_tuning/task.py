@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.data.dataset import Dataset
@@ -24,15 +23,18 @@ class Task:
       dataset: its images are uint8 pixels, which `encoding` turns into inputs, or float32 inputs already.
       encoding: how pixels become the model's inputs.
       quality: what `accuracy` means here.
+      head: what the model's first output means: 'softmax', 'sigmoid', 'logits' or 'values'; '' leaves it to the
+        model's last layer.
     """
 
     dataset: Dataset
     encoding: Preprocessing
     quality: Quality
+    head: str = ""
 
-    def inputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Return images as the model's inputs, float32 of the same shape."""
-        return self.encoding.encode(images) if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+    def inputs(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Return images as the model's inputs, float32 of the same shape; tokens (whole numbers) as they are."""
+        return self.encoding.inputs(images)
 
 
 @dataclass(frozen=True, kw_only=True)

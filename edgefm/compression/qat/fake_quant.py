@@ -186,7 +186,11 @@ def _place(layer: Any, reason: str, wiring: _Wiring, known: Mapping[str, LayerQu
         limits = _FIXED["softmax" if kind == "Softmax" else activation]
         # A rounded probability at the end would give the loss no gradient; TFLite rounds it by itself.
         return LayerQuantization(layer=name, output="none" if name in wiring.outputs else "fixed", limits=limits)
-    if kind in _PASSES_VALUES or (kind == "Activation" and activation == "linear"):
+    if (
+        getattr(layer, "moves_values", False)
+        or kind in _PASSES_VALUES
+        or (kind == "Activation" and activation == "linear")
+    ):
         return LayerQuantization(layer=name)
     if kind in _KEEPS_RANGE:
         if getattr(layer, "interpolation", "") == "nearest":
@@ -197,9 +201,14 @@ def _place(layer: Any, reason: str, wiring: _Wiring, known: Mapping[str, LayerQu
         return LayerQuantization(layer=name, output="own")
     if kind == "Activation" and activation in _ACTIVATIONS:
         return LayerQuantization(layer=name, output="own")
+    kind = getattr(layer, "carried_kind", kind)
     # Among them Maximum and Minimum: the converter wants one scale for all their ends and does not see to it.
     what = f"{kind} with {activation}" if kind == "Activation" else kind
-    return LayerQuantization(layer=name, output="own", float32=f"no int8 rule is known for {what}")
+    return LayerQuantization(
+        layer=name,
+        output="own" if getattr(layer, "gives_floats", True) else "none",
+        float32=f"no int8 rule is known for {what}",
+    )
 
 
 def _range_of(name: str, known: Mapping[str, LayerQuantization], wiring: _Wiring) -> str | None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +24,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Split
 from edgefm.data.preprocessing import Preprocessing
-from edgefm.keras_graph.graph import Graph, is_graph
+from edgefm.keras_graph.unrolling import unrolled
 from edgefm.recipes import Qat
 from edgefm.training.distillation import Teacher
 
@@ -98,15 +97,11 @@ def quantization_aware_train(
     """
     from edgefm.tflite.weights import float32_operators, stored_kernels
     from edgefm_converters.bridge.bridge import check_parity, to_tf_keras
-    from edgefm_converters.bridge.bridge_layers import SUPPORTED, no_counterpart
     from edgefm_converters.tflite.fake_quant_to_tflite import int8_tflite
     from edgefm_converters.tflite.keras_to_tflite import output_names
 
-    for call in Graph(model).calls:
-        if isinstance(call.layer, keras.Layer) and not is_graph(call.layer) and type(call.layer) not in SUPPORTED:
-            raise no_counterpart(call.layer)
     progress.step("prepare", 0, 2)
-    prepared = prepare(model)
+    prepared = prepare(unrolled(model))
     ours = _rescaled(task, prepared)
     tf_model = to_tf_keras(prepared.model)
     samples = _calibration_inputs(ours, seed=seed)
@@ -150,6 +145,7 @@ def quantization_aware_train(
         places=layers,
         ranges=ranges,
         classes=task.dataset.task == "classification",
+        threshold=0.0 if task.head == "logits" else 0.5,
         label="compare with the file",
         progress=progress,
     )
@@ -195,8 +191,8 @@ def _rescaled(task: Task, prepared: Prepared) -> Task:
     own = task.encoding
     low, high = (value * scale + offset for value in own.value_range)
     # (p - mean) / std * scale + offset = (p - (mean - offset * std / scale)) / (std / scale)
-    encoding = Preprocessing(
-        mean=own.mean - offset * own.std / scale + 0.0, std=own.std / scale, value_range=(low, high)
+    encoding = replace(
+        own, mean=own.mean - offset * own.std / scale + 0.0, std=own.std / scale, value_range=(low, high)
     )
     train, validation, test = (_rescaled_split(split, scale, offset) for split in task.dataset.splits)
     dataset = replace(task.dataset, train=train, validation=validation, test=test)

@@ -84,6 +84,7 @@ def parity(
     places: Mapping[str, LayerQuantization],
     ranges: Mapping[str, Range],
     classes: bool,
+    threshold: float = 0.5,
     label: str = "parity",
     progress: Progress = SILENT,
 ) -> Parity:
@@ -96,6 +97,7 @@ def parity(
       places: where the graph's quantisers stand.
       ranges: of their outputs.
       classes: whether the first output is a score a class.
+      threshold: a single score above it means the second of two classes.
       label: of the progress.
       progress: receives progress.
     """
@@ -108,7 +110,7 @@ def parity(
     for start in range(0, len(inputs), _BATCH):
         batch = np.asarray(inputs[start : start + _BATCH], np.float32)
         expected, answers = graph(batch), tflite_outputs(content, batch)
-        agreed += int((_chosen(expected[0]) == _chosen(answers[0])).sum()) if classes else 0
+        agreed += int((_chosen(expected[0], threshold) == _chosen(answers[0], threshold)).sum()) if classes else 0
         for output, other, scale in zip(expected, answers, scales, strict=True):
             difference = np.abs(output - other).reshape(len(batch), -1)
             levels = difference / scale
@@ -191,9 +193,9 @@ def first_divergence(
     return summed
 
 
-def _chosen(scores: NDArray[np.float32]) -> NDArray[Any]:
+def _chosen(scores: NDArray[np.float32], threshold: float) -> NDArray[Any]:
     """Return the class that scores stand for; a single score is that of the second of two classes."""
-    return scores[..., 0] > 0.5 if scores.shape[-1] == 1 else scores.argmax(-1)
+    return scores[..., 0] > threshold if scores.shape[-1] == 1 else scores.argmax(-1)
 
 
 def _compiled(quantized: Any) -> Any:

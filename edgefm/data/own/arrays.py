@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data import checks
-from edgefm.data.dataset import TASKS, Dataset, Split, content_sha256, shared_images
+from edgefm.core.task_names import TASKS
+from edgefm.data import checks, masks
+from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
+from edgefm.data.head import ModelHead
+from edgefm.data.own.tasks import one_hot, signs, task_of
 from edgefm.data.sampling import shares_split
 
 SPLITS = ("train", "validation", "test")
@@ -92,6 +95,7 @@ def dataset_of(
     task: str | None = None,
     labels: tuple[str, ...] | None = None,
     seed: int = 0,
+    head: ModelHead | None = None,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Return a checked data set; splits that are not given are cut from the training samples.
@@ -104,10 +108,10 @@ def dataset_of(
       name: of the data set.
       input_shape: of one sample, as the model takes it; a missing last axis of length 1 is added. None takes the
         samples as they are.
-      task: 'classification', 'regression', 'reconstruction'; None tells it from the targets: whole numbers, names
-        and one-hot rows are classes, other floats are targets of a regression.
+      task: one of `edgefm.core.task_names.TASKS`; None tells it from the targets, see `edgefm.data.own.tasks`.
       labels: class names; None takes those of the source, or numbers the classes.
       seed: of the cut.
+      head: of the model that the data are for; None where it is not known.
       progress: told what was decided here.
     Raises:
       DataError: the arrays are no such data; the message says why.
@@ -127,7 +131,15 @@ def dataset_of(
         if y is not None:
             checks.check_lengths(x, y, where=where)
         raw[split] = y
-    task = _task(raw, task, source=source, progress=progress)
+    task = task_of(
+        raw,
+        task,
+        inputs=inputs["train"],
+        source=source,
+        head=head,
+        named=bool(labels or arrays.labels),
+        progress=progress,
+    )
     targets, names = _targets(inputs, raw, task, labels or arrays.labels, source=source)
     missing = [split for split in ("test", "validation") if split not in inputs]
     if missing:
@@ -176,7 +188,9 @@ def _key(name: str) -> tuple[str, str] | None:
 def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> NDArray[Any]:
     """Return inputs as uint8 or float32 of the model's shape, or raise a DataError."""
     checks.check_inputs(x, where=where)
-    if x.dtype != np.uint8:
+    if x.dtype.kind in "iu" and x.dtype != np.uint8:  # tokens: they go in as they are
+        x = x.astype(np.int32, copy=False)
+    elif x.dtype != np.uint8:
         x = x.astype(np.float32, copy=False)
     if shape is None:
         return x[..., np.newaxis] if x.ndim == 3 and x.dtype == np.uint8 else x
@@ -184,29 +198,6 @@ def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> ND
         return x[..., np.newaxis]
     checks.check_shape(x.shape[1:], shape, where=where)
     return x
-
-
-def _task(raw: Mapping[str, NDArray[Any] | None], task: str | None, *, source: str, progress: Progress) -> str:
-    """Return what the targets are for, as told or as they look."""
-    if task == "reconstruction":
-        return task
-    for split, y in raw.items():
-        if y is None:
-            raise DataError(
-                f"the {split} samples of {source} have no labels",
-                hint="Give them as y, or use task 'reconstruction' if the targets are the inputs.",
-            )
-    first = raw["train"]
-    assert first is not None
-    if task is not None:
-        return task
-    if first.dtype.kind in "iubUS":
-        return "classification"
-    if _one_hot(first):
-        progress.note(f"the labels of {source} are one-hot rows: used as classes")
-        return "classification"
-    progress.note(f"the labels of {source} are {first.dtype} numbers: used as targets of a regression")
-    return "regression"
 
 
 def _targets(
@@ -217,13 +208,18 @@ def _targets(
     *,
     source: str,
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
-    """Return the targets of each split, and the class names: none where the task is no classification."""
+    """Return the targets of each split, and the class names: none where the task has none."""
     if task == "reconstruction":
         return dict(inputs), ()
     labelled = {split: y for split, y in raw.items() if y is not None}
+    if task == "segmentation":
+        return {split: masks.masks(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}, ()
     if task == "regression":
         numbers = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}
         return numbers, ()
+    if task == "multilabel":
+        hot = {split: checks.hot_rows(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}
+        return dict(hot), labels or tuple(str(index) for index in range(hot["train"].shape[1]))
     if labels is None and any(y.dtype.kind in "US" for y in labelled.values()):
         labels = tuple(sorted({_text(value) for y in labelled.values() for value in np.unique(y)}))
     classes = {split: _classes(y, labels, where=f"the {split} labels of {source}") for split, y in labelled.items()}
@@ -244,21 +240,14 @@ def _classes(y: NDArray[Any], labels: tuple[str, ...] | None, *, where: str) -> 
         if unknown:
             raise DataError(f"{where} hold '{unknown[0]}', which is not one of the classes: {', '.join(labels)}")
         return np.array([places[name] for name in names], np.int64)
-    if _one_hot(y):
+    if one_hot(y):
         hot: NDArray[np.int64] = y.argmax(axis=1).astype(np.int64)
         return hot
-    return checks.whole_numbers(y, where=where)
+    return checks.whole_numbers((y + 1) / 2 if signs(y) else y, where=where)
 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _one_hot(y: NDArray[Any]) -> bool:
-    """Return whether each row of [n, classes >= 2] holds a single 1 and zeros."""
-    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "iubf":
-        return False
-    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
 
 
 def _cut(

@@ -9,6 +9,7 @@ from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data import checks
 from edgefm.data.dataset import Dataset
+from edgefm.data.head import ModelHead
 from edgefm.data.own import arrays
 
 FASHION_MNIST = "fashion-mnist"
@@ -27,6 +28,7 @@ def load_data(
     spec: Path | None = None,
     labels: tuple[str, ...] | None = None,
     seed: int = 0,
+    head: ModelHead | None = None,
     trust: bool = False,
     progress: Progress = SILENT,
 ) -> Dataset:
@@ -41,11 +43,12 @@ def load_data(
         'fashion-mnist'.
       input_shape: of one sample as the model takes it, without the batch; pictures are resized to it. None takes
         the samples as they are.
-      task: 'classification', 'regression', 'reconstruction' (the targets are the inputs); None tells it from the
-        labels: whole numbers are classes, floats are targets of a regression.
+      task: 'classification', 'multilabel' (rows of 0 and 1), 'regression', 'reconstruction' (the targets are the
+        inputs); None tells it from the labels, see `edgefm.data.own.tasks`.
       spec: JSON that says what is in TFRecords.
       labels: class names in the order of their numbers; None takes those of the data, or numbers the classes.
       seed: of the cut into splits.
+      head: of the model that the data are for; None where it is not known.
       trust: also unpickle arrays of Python objects in a .npz file, which runs code that the file brings.
       progress: receives progress, and what was decided on the way.
     Raises:
@@ -90,6 +93,7 @@ def load_data(
         task=task,
         labels=labels,
         seed=seed,
+        head=head,
         progress=progress,
     )
 

@@ -106,6 +106,7 @@ def load_fashion_mnist(data_dir: Path | None = None, *, download: bool = True, p
                 "validation": artefacts.sha256_bytes(held_out.astype("<i8").tobytes()),
             }
         ),
+        dark_background=True,
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.data.quality import Quality, predicted_classes
+from edgefm.data.label_scores import shares_of_area
+from edgefm.data.quality import THRESHOLD, Quality, predicted_classes
 from edgefm.quantization.checks.columns import Column, by_column
 from edgefm.quantization.checks.given_model import GivenModel
 
@@ -25,6 +26,8 @@ _LOST = 0.1
 # A class whose score never comes near those of the others needs no levels of its own.
 _LEAST_SCORE = 0.1
 _SIGNIFICANT = 0.05
+# Standard errors above chance that are as rare on one side.
+_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ def of_file(
     *,
     classes: bool,
     trained: bool,
+    several: bool = False,
+    threshold: float = THRESHOLD,
 ) -> list[Finding]:
     """Return what a file has lost of the given model's answers.
 
@@ -85,8 +90,10 @@ def of_file(
       compared: its columns.
       outputs: its outputs for the samples of `given`, float32 [n, ...] each.
       given: what the given model answers.
-      classes: the first output tells classes apart.
+      classes: the first output has scores of classes or labels.
       trained: passes have trained the model on, so that its answers may differ without being wrong.
+      several: a sample may have several labels.
+      threshold: a single score above it means yes.
     """
     constant = [
         place
@@ -96,7 +103,7 @@ def of_file(
     if constant:
         text = f"output {constant[0]} is the same for all {len(outputs[0])} samples; the given model's is not"
         return [Finding(where=variant, code="constant_output", message=text)]
-    only = _one_class(outputs, given) if classes else ""
+    only = _one_class(outputs, given, several=several, threshold=threshold) if classes else ""
     if only:
         return [Finding(where=variant, code="one_class", message=only)]
     if len(given.inputs) < _LEAST_SAMPLES:
@@ -130,14 +137,19 @@ def _constant(output: NDArray[np.float32]) -> bool:
     return bool((np.ptp(by_column(output), axis=1) == 0).all()) and bool((output == output[:1]).all())
 
 
-def _one_class(outputs: Sequence[NDArray[np.float32]], given: GivenModel) -> str:
-    said = predicted_classes(tuple(outputs))
-    wanted = np.bincount(predicted_classes(given.outputs))
+def _one_class(outputs: Sequence[NDArray[np.float32]], given: GivenModel, *, several: bool, threshold: float) -> str:
+    if several:  # each set of labels counts as a class
+        both = np.concatenate([outputs[0], given.outputs[0]]).reshape(2 * len(outputs[0]), -1) > threshold
+        said, answered = np.split(np.unique(both, axis=0, return_inverse=True)[1].reshape(-1), 2)
+    else:
+        said, answered = (predicted_classes(tuple(out), threshold=threshold) for out in (outputs, given.outputs))
+    wanted = np.bincount(answered)
     others = len(said) - int(wanted.max())
     # The given model must say something else often enough for it to be no accident.
     if len(np.unique(said)) > 1 or others < max(3, 0.02 * len(said)):
         return ""
-    return f"it answers class {int(said[0])} for all {len(said)} samples; the given model answers others for {others}"
+    answer = "the same labels" if several else f"class {int(said[0])}"
+    return f"it answers {answer} for all {len(said)} samples; the given model answers others for {others}"
 
 
 def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
@@ -153,6 +165,8 @@ def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
             f"{hits} of {count} samples are right; always the commonest class would have {commonest}. Are the "
             "order of classes, the value range and the order of channels those of its training?"
         )
+    if classes and given.targets.ndim == 2 and given.targets.dtype.kind in "iu":
+        return _chance_of_labels(given.outputs[0].reshape(count, -1), given.targets)
     if quality.name == "mse" and given.targets.dtype.kind == "f":
         spread = float(np.square(given.targets - given.targets.mean(axis=0, dtype=np.float64)).mean())
         if given.quality < spread:
@@ -162,6 +176,29 @@ def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
             f"has {spread:.4g}. Are its value range and its targets those of its training?"
         )
     return ""
+
+
+def _chance_of_labels(scores: NDArray[np.float32], targets: NDArray[Any]) -> str:
+    """Return in words that the scores of labels are in no better order than chance, or ''.
+
+    Under chance the area of a label with p samples and n others has the mean 0.5 and the variance
+    (p + n + 1) / (12 p n). Source: Mann & Whitney 1947.
+    """
+    areas, variances = [], []
+    for score, there in zip(scores.T, targets.T.astype(bool), strict=True):
+        hits, others = int(there.sum()), int((~there).sum())
+        if hits and others:
+            areas.append(float(shares_of_area(score, there).mean()))
+            variances.append((hits + others + 1) / (12 * hits * others))
+    if not areas:
+        return ""
+    area, error = float(np.mean(areas)), math.sqrt(sum(variances)) / len(areas)
+    if area - 0.5 > _ONE_SIDED * error:
+        return ""
+    return (
+        f"the mean area under the ROC curve of {len(areas)} labels is {area:.2f} on {len(targets)} samples; chance has "
+        "0.50. Are the order of labels, the value range and the order of channels those of its training?"
+    )
 
 
 def _binomial_tail(hits: int, count: int, share: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.comparison.shipping.verdict import Verdict
 from edgefm.report.content.measure import ACCURACY, Measure
 from edgefm.report.content.wording import Interval, TimeUnit
 
@@ -125,7 +126,8 @@ class Facts:
     Attributes:
       measure: of the quality of the models' answers.
       reference: the model that the others are compared with; None where there is none.
-      chosen: the model that the report speaks of first; None where nothing stands beside the reference.
+      chosen: the model that the verdict recommends for phones; None where it recommends none.
+      verdict: which file to ship, and why.
       disturbed: what disturbed the measurement so much that its times suffered from it.
     """
 
@@ -141,6 +143,7 @@ class Facts:
     failures: tuple[Failure, ...]
     reference: Model | None
     chosen: Model | None
+    verdict: Verdict
     unit: TimeUnit
     environment: Mapping[str, Any]
     protocol: Mapping[str, Any]
@@ -154,29 +157,6 @@ class Facts:
     def model(self, name: str) -> Model | None:
         """Return a measured model by its name, or None."""
         return next((model for model in self.models if model.name == name), None)
-
-
-def loss_is_shown(model: Model, measure: Measure = ACCURACY) -> bool:
-    """Return whether the measurement shows that a model is worse than the reference."""
-    comparison = model.comparison
-    if comparison is None or comparison.difference is None or not comparison.shown(measure):
-        return False
-    return comparison.difference.value != 0 and not measure.better(comparison.difference.value)
-
-
-def overlap(first: Interval, second: Interval) -> bool:
-    """Return whether two intervals share a value."""
-    return first.low <= second.high and second.low <= first.high
-
-
-def fastest(models: Sequence[Model]) -> Model | None:
-    """Return the fastest model; among those whose p50 interval meets the fastest's, the smallest file."""
-    timed = [(model.p50, model) for model in models if model.p50]
-    if not timed:
-        return None
-    best, _ = min(timed, key=lambda pair: pair[0].value)
-    equal = [model for p50, model in timed if overlap(p50, best)]
-    return min(equal, key=lambda model: model.size_bytes)
 
 
 def confusions(model: Model, labels: Sequence[str], *, most: int = 5) -> list[tuple[str, str, int, int]]:

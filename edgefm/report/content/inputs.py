@@ -60,6 +60,7 @@ class ReportInputs:
 
     Attributes:
       record: the benchmark record, or None.
+      record_path: of its file, or None.
       truth: int64 [n], true classes of the benchmark's images, or None.
       predictions: by model name.
       images: uint8 [n, height, width, channels], the images of the benchmark, or None.
@@ -74,6 +75,7 @@ class ReportInputs:
     run_id: str
     steps: tuple[Step, ...] = ()
     record: Mapping[str, Any] | None = None
+    record_path: Path | None = None
     truth: NDArray[np.int64] | None = None
     predictions: Mapping[str, ModelAnswers] = field(default_factory=dict)
     images: NDArray[np.uint8] | None = None
@@ -137,6 +139,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
         run_id=run.run_id,
         steps=steps,
         record=record,
+        record_path=None if benchmark is None else run.folder(benchmark) / records.FILE_NAME,
         truth=truth,
         predictions=predictions,
         images=images,
@@ -203,7 +206,9 @@ def _without_predictions(record: Mapping[str, Any]) -> str:
     if dataset is None:
         return "there were no labelled data"
     task = dataset.get("task", "classification")
-    return "the benchmark kept no predictions" if task == "classification" else f"the task is a {task}"
+    if task == "classification":
+        return "the benchmark kept no predictions"
+    return "the samples have several labels" if task == "multilabel" else f"the task is a {task}"
 
 
 def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:

@@ -10,7 +10,15 @@ from edgefm.report.content import wording
 from edgefm.report.content.wording import Interval
 
 _DIGITS = 4
-_WORDS = {"mse": "MSE", "auc": "AUC", "top5": "top-5 accuracy"}
+_WORDS = {
+    "mse": "MSE",
+    "auc": "AUC",
+    "top5": "top-5 accuracy",
+    "map": "mean average precision",
+    "f1": "F1 (mean of the labels)",
+    "f1_micro": "F1 (of all labels together)",
+    "label_accuracy": "label accuracy",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

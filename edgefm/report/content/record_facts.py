@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgefm.comparison.shipping.verdict import Verdict
 from edgefm.report.content import pareto
 from edgefm.report.content.facts import (
     ClassScore,
@@ -15,15 +16,13 @@ from edgefm.report.content.facts import (
     Failure,
     Model,
     ReferenceComparison,
-    fastest,
-    loss_is_shown,
 )
 from edgefm.report.content.measure import ACCURACY, Measure
 from edgefm.report.content.wording import MICROSECONDS, Interval, time_unit
 
 
-def facts(record: Mapping[str, Any]) -> Facts:
-    """Return the facts of a benchmark record."""
+def facts(record: Mapping[str, Any], verdict: Verdict) -> Facts:
+    """Return the facts of a benchmark record, on which there is a verdict."""
     measure = _measure(record)
     measured = [_model(value, measure) for value in record["models"] if value["status"] == "ok"]
     failures = [
@@ -47,7 +46,8 @@ def facts(record: Mapping[str, Any]) -> Facts:
         models=models,
         failures=tuple(failures),
         reference=reference,
-        chosen=_chosen(models, reference, measure),
+        chosen=next((model for model in models if model.name == verdict.file), None),
+        verdict=verdict,
         unit=time_unit(times) if times else MICROSECONDS,
         environment=record["environment"],
         protocol=record["protocol"],
@@ -73,20 +73,6 @@ def _marked(models: Sequence[Model], measure: Measure) -> tuple[Model, ...]:
 def _reference(models: Sequence[Model]) -> Model | None:
     named = {model.comparison.reference for model in models if model.comparison}
     return next((model for model in models if model.name in (named or {"float32"})), None)
-
-
-def _chosen(models: Sequence[Model], reference: Model | None, measure: Measure) -> Model | None:
-    """Return the fastest model that shows no loss of quality; where all do, the best of the others."""
-    if reference is None:
-        return fastest(models)
-    others = [model for model in models if model is not reference]
-    harmless = [model for model in others if not loss_is_shown(model, measure)]
-    if harmless:
-        return fastest(harmless) or min(harmless, key=lambda model: model.size_bytes)
-    scored = [(model.quality.value, model) for model in others if model.quality]
-    if not scored:
-        return others[0] if others else None
-    return (max if measure.higher_is_better else min)(scored, key=lambda pair: pair[0])[1]
 
 
 def _measure(record: Mapping[str, Any]) -> Measure:

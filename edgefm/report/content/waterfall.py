@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.comparison.shipping.words import EQUAL_TIME
 from edgefm.report.content.facts import SIGNIFICANCE, Facts, Model
 from edgefm.report.content.inputs import ModelAnswers, ReportInputs
 from edgefm.report.content.lineage import Growth, plans, tree
@@ -73,13 +74,13 @@ class Change:
 
     @property
     def faster(self) -> bool:
-        """Whether less time is shown."""
-        return self.time is not None and self.time.high < 1
+        """Whether less time is shown, beyond the 1 % that counts as equal."""
+        return self.time is not None and self.time.high < 1 and self.time.value < 1 - EQUAL_TIME
 
     @property
     def slower(self) -> bool:
-        """Whether more time is shown."""
-        return self.time is not None and self.time.low > 1
+        """Whether more time is shown, beyond the 1 % that counts as equal."""
+        return self.time is not None and self.time.low > 1 and self.time.value > 1 + EQUAL_TIME
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ def render(content: ReportContent) -> str:
     facts = content.facts
     lines = [f"# Report of {escape(content.inputs.run_id)}", ""]
     if facts is not None:
-        lines += [f"**{escape(findings.headline(facts))}**", "", escape(findings.basis(facts)), ""]
+        lines += [f"**{escape(findings.headline(facts))}**", ""]
+        lines += [escape(text) + "\n" for text in (findings.comparison(facts), findings.basis(facts)) if text]
         lines += [f"> {escape(warning)}\n>" for warning in findings.warnings(facts)]
         rows = [(model.name, tables.row(facts, model)) for model in facts.models]
         lines += ["", *_table("Model", tables.headers(facts), rows), ""]
@@ -46,11 +47,12 @@ def render(content: ReportContent) -> str:
             lines += [f"- {escape(failure.name)}: {escape(failure.reason)}" for failure in facts.failures]
             lines.append("")
         if facts.models:
-            lines += ["## What to ship", ""]
+            lines += ["## What to ship", "", escape(findings.headline(facts)), ""]
             lines += [
-                f"- {escape(item.need)}: **{escape(item.model)}** ({escape(item.why)})"
+                f"- {escape(item.need)}: **{escape(item.model)}**. {escape(item.why)}."
                 for item in findings.advice(facts)
             ]
+            lines += [f"- Not recommended: {escape(name)}: {escape(why)}." for name, why in findings.unfit(facts)]
             lines.append("")
     for name, picture in content.pictures.items():
         title = _TITLES[name]

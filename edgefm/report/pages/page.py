@@ -17,6 +17,7 @@ from edgefm.report.drawing.galleries import data_uri
 from edgefm.report.drawing.pictures import confusion_models
 from edgefm.report.pages import steps_table, tables
 from edgefm.report.text import details, findings, reproduce
+from edgefm.report.text.answer import answer
 
 # Of quantize.json: what has a place of its own on the page, or says nothing to a reader.
 _NOT_SHOWN = ("key", "kind", "schema_version", "recipe", "variants", "skipped")
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
     from edgefm.report.content.inputs import ReportInputs
 
 
-def render(content: ReportContent) -> str:
-    """Return the page."""
+def render(content: ReportContent, *, files: str = "") -> str:
+    """Return the page.
+
+    Args:
+      content: all that it shows.
+      files: address of the run's folder as seen from the page, for links to its files; '' for none.
+    """
     environment = template_environment()
     environment.filters |= {"data_uri": data_uri, "groupby_order": _groups, "soft": _soft}
     inputs, facts = content.inputs, content.facts
@@ -45,6 +51,7 @@ def render(content: ReportContent) -> str:
     steps = content.waterfall
     context: dict[str, Any] = {
         "content": content,
+        "files": files,
         "run_id": inputs.run_id,
         "facts": facts,
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
@@ -63,6 +70,7 @@ def render(content: ReportContent) -> str:
     }
     if facts is not None:
         context |= _benchmark(facts)
+        context["answer"] = answer(facts, run_id=inputs.run_id)
     return environment.get_template("report.html.j2").render(context).lstrip()
 
 
@@ -72,8 +80,11 @@ def _benchmark(facts: Facts) -> dict[str, Any]:
         "table_notes": findings.table_notes(facts),
         "basis": findings.basis(facts),
         "advice": findings.advice(facts),
+        "comparison": _asides(findings.comparison(facts)),
+        "unfit": findings.unfit(facts),
         "warnings": findings.warnings(facts),
         "heads": tables.headers(facts),
+        "first_columns": tables.FIRST_COLUMNS,
         "rows": [(model, tables.row(facts, model)) for model in facts.models],
         "mistakes": [(model, confusions(model, facts.labels)) for model in confusion_models(facts)],
         "environment": details.rows(facts.environment),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgefm.report.content.facts import Model
 from edgefm.report.content.wording import Interval
 from edgefm.report.text import findings, reproduce
+from edgefm.report.text.answer import answer
 
 if TYPE_CHECKING:
     from edgefm.report.compose import ReportContent
@@ -35,6 +36,9 @@ def summary(content: ReportContent) -> dict[str, Any]:
         return value
     return value | {
         "finding": findings.headline(facts),
+        "verdict": facts.verdict.to_json(),
+        "comparison": findings.comparison(facts),
+        "answer": asdict(answer(facts, run_id=inputs.run_id)),
         "warnings": findings.warnings(facts),
         "advice": [asdict(advice) for advice in findings.advice(facts)],
         "created": facts.created,

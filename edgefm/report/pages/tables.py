@@ -17,6 +17,9 @@ from edgefm.report.text.findings import verdict
 # A spreadsheet takes a text that starts with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
+# Places of the columns that are shown at first: quality, its difference, p50, ratio, size. The others unfold.
+FIRST_COLUMNS = (0, 1, 3, 4, 8)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableCell:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgefm.comparison.shipping.verdict import NOT_RECOMMENDED
+from edgefm.comparison.shipping.words import EQUAL_TIME
 from edgefm.report.content import wording
-from edgefm.report.content.facts import Facts, Model, ReferenceComparison, fastest, loss_is_shown, overlap
+from edgefm.report.content.facts import Facts, Model, ReferenceComparison
 from edgefm.report.content.measure import ACCURACY, Measure
+from edgefm.report.text.answer import NEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +22,20 @@ class Advice:
 
 
 def headline(facts: Facts) -> str:
-    """Return the finding in one sentence."""
+    """Return the verdict in one or two sentences."""
+    return facts.verdict.headline
+
+
+def comparison(facts: Facts) -> str:
+    """Return how the recommended file compares with the reference; of a single model its figures; else ''."""
     model, reference = facts.chosen, facts.reference
     if not facts.models:
-        return f"None of the {len(facts.failures)} models could be measured."
-    if reference is None or model is None:
-        return _alone(facts, model or facts.models[0])
+        return ""
+    if model is None or model is reference:
+        alone = model or (facts.models[0] if len(facts.models) == 1 else None)
+        return "" if alone is None else _alone(facts, alone)
+    if reference is None:
+        return _alone(facts, model)
     return (
         f"{model.name} is {_smaller(model, reference)} and {_faster(model)} {reference.name} "
         f"{_where(facts)}{_quality(model, facts.measure)}."
@@ -50,24 +61,22 @@ def basis(facts: Facts) -> str:
 
 
 def advice(facts: Facts) -> list[Advice]:
-    """Return which model meets which need, best first; a model that shows a loss of accuracy is not advised."""
-    measure = facts.measure
-    safe = [model for model in facts.models if not loss_is_shown(model, measure)]
-    items: list[Advice] = []
-    swift = fastest(safe)
-    limit = f"with no loss of {measure.word} shown" if facts.reference else "of those measured"
-    if swift and swift.p50:
-        p50 = f"{facts.unit.text(swift.p50.value)} {facts.unit.name}"
-        need = "Fastest (where intervals overlap, the smallest of those files)"
-        items.append(Advice(need=need, model=swift.name, why=f"p50 {p50}; no file is shown to be faster {limit}"))
-    if safe:
-        small = min(safe, key=lambda model: (model.size_gzip_bytes, model.size_bytes))
-        why = f"{wording.size(small.size_gzip_bytes)} compressed, the smallest {limit}"
-        items.append(Advice(need="Smallest download", model=small.name, why=why))
-    best = _best(facts)
-    if best is not None:
-        items.append(best)
-    return items
+    """Return which model the verdict recommends for which need; where it recommends none for one, why."""
+    verdict = facts.verdict
+    return [
+        Advice(
+            need=NEEDS[choice.target],
+            model=choice.file or "none",
+            why=choice.reason,
+        )
+        for choice in verdict.choices
+        if choice.reason != verdict.headline
+    ]
+
+
+def unfit(facts: Facts) -> list[tuple[str, str]]:
+    """Return the files that the verdict does not recommend, each with the reason."""
+    return [(file.name, file.reason) for file in facts.verdict.files if file.state in NOT_RECOMMENDED]
 
 
 def warnings(facts: Facts) -> list[str]:
@@ -105,14 +114,8 @@ def table_notes(facts: Facts) -> str:
         notes.append("McNemar's test counts the images that only one of the two models classifies correctly.")
     if compared > 1:
         notes.append(f"Its {compared} p-values are not corrected for multiple tests.")
-    if facts.chosen is not None and facts.reference is not None:
-        name = facts.measure.word
-        notes.append(
-            f"The recommended model is in colour: the fastest without a shown loss of {name}; of equally fast ones, "
-            "the smallest."
-            if not loss_is_shown(facts.chosen, facts.measure)
-            else f"The recommended model is in colour: each model shows a loss of {name}; this one has the best."
-        )
+    if facts.chosen is not None:
+        notes.append(f"The model that is recommended for {facts.verdict.target} is in colour.")
     if facts.images:
         notes.append(f"{facts.measure.title}: n = {facts.images:,} images.")
     samples = sum(int(model.invoke_ns.size) for model in facts.models)
@@ -172,6 +175,8 @@ def _faster(model: Model) -> str:
     ratio = model.comparison.ratio if model.comparison else None
     if ratio is None:
         return "of unknown speed compared with"
+    if abs(ratio.value - 1) <= EQUAL_TIME:
+        return f"as fast (within {100 * EQUAL_TIME:.0f} %) as"
     if ratio.low <= 1 <= ratio.high:
         return "no faster or slower (no difference shown) than"
     gain = ratio.inverse() if ratio.value < 1 else ratio
@@ -200,27 +205,6 @@ def _quality(model: Model, measure: Measure) -> str:
         return f"; its {measure.word} is the same ({evidence})"
     word = "lower" if difference.value < 0 else "higher"
     return f"; its {measure.word} is {measure.amount(difference.value)} {word} ({evidence})"
-
-
-def _best(facts: Facts) -> Advice | None:
-    measure = facts.measure
-    sign = 1 if measure.higher_is_better else -1
-    scored = [(sign * model.quality.value, model) for model in facts.models if model.quality]
-    if not scored:
-        return None
-    _, exact = max(scored, key=lambda pair: (pair[0], -pair[1].size_bytes))
-    assert exact.quality is not None
-    word = "highest" if measure.higher_is_better else "lowest"
-    value = measure.text(exact.quality.value)
-    why = f"{value} % right, the highest measured" if measure == ACCURACY else f"{value}, the {word} measured"
-    rivals = [
-        model
-        for model in facts.models
-        if model is not exact and model.quality and not exact.quality.bare and overlap(model.quality, exact.quality)
-    ]
-    if rivals:
-        why += f"; the intervals of {_count(len(rivals), 'other')} overlap with it"
-    return Advice(need=f"{word.title()} {measure.word}", model=exact.name, why=why)
 
 
 def _where(facts: Facts) -> str:

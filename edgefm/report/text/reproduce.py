@@ -130,6 +130,8 @@ def _bring(brought: Mapping[str, Any], options: Sequence[str]) -> str:
     if brought.get("value_range"):
         low, high = brought["value_range"]
         command += ["--value-range", f"{low:g},{high:g}"]
+    if brought.get("head"):
+        command += ["--head", str(brought["head"])]
     if brought.get("calibration_data"):
         command += ["--calibration-data", "calibration.npz"]
         comments.append("calibration.npz is kept in the run's import step")

@@ -15,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edgefm.tflite.open_batch import fixed_batch
+
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm"}
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -70,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         first, _, rest = name.partition("/")
         try:
             if name == "model.tflite":
-                return self.model.read_bytes()
+                return fixed_batch(self.model.read_bytes())
             if name in ("page.html", "page.js"):
                 return (_PAGE / name).read_bytes()
             if first in self.folders:

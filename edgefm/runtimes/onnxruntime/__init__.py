@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
-from edgefm.runtimes.model_ends import End, ModelEnds, check
+from edgefm.runtimes.model_ends import End, ModelEnds, check, with_batch_of_1
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
 from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
 
@@ -141,7 +141,8 @@ def _ends(path: Path, ports: Sequence[Any]) -> list[End]:
             raise ModelError(f"'{port.name}' of {path} has the type {port.type}, which numpy does not support")
         # A length that is not fixed has a name, or none at all.
         shape = tuple(length if isinstance(length, int) else -1 for length in port.shape)
-        details = TensorDetails(name=port.name, dtype=_DTYPES[port.type], shape=shape, scale=None, zero_point=None)
+        dtype, at_one = _DTYPES[port.type], with_batch_of_1(shape)
+        details = TensorDetails(name=port.name, dtype=dtype, shape=at_one, scale=None, zero_point=None)
         ends.append(End(details=details, signature=shape))
     return ends
 

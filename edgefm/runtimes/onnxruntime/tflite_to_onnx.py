@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -33,6 +34,7 @@ from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.with_parent import end_with_parent
+from edgefm.tflite.open_batch import fixed_batch
 
 OPSET = 17
 _PROGRAM = "edgefm.runtimes.onnxruntime"
@@ -120,7 +122,10 @@ def _convert(path: Path, out: Path) -> None:
     """Write the .onnx file of a .tflite file, checked; in this process, which imports TensorFlow."""
     convert = importlib.import_module("tf2onnx.convert")
     try:
-        model, _ = convert.from_tflite(str(path), opset=OPSET)
+        with tempfile.TemporaryDirectory(prefix="edgefm-onnx-") as folder:
+            fixed = Path(folder) / "model.tflite"
+            fixed.write_bytes(fixed_batch(path.read_bytes()))
+            model, _ = convert.from_tflite(str(fixed), opset=OPSET)
     except Exception as error:  # it raises whatever an operator that it does not know leads to
         lines = str(error).strip().splitlines() or [""]
         raise ModelError(

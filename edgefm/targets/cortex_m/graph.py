@@ -137,7 +137,7 @@ def read(path: Path) -> FirmwareGraph:
         if not 0 <= index < len(seen.tensors):
             raise ModelError(f"{path} is damaged: it has no tensor {index}", hint="Copy or write the file again.")
         tensor = seen.tensors[index]
-        if -1 in tensor.shape or (index in seen.inputs and tensor.shape[:1] != (1,)):
+        if -1 in tensor.shape[1:] or (index in seen.inputs and tensor.shape[:1] not in ((1,), (-1,))):
             raise ModelError(f"'{tensor.name}' of {path} has the shape {tensor.shape}", hint=_HINT)
     if not seen.outputs:
         raise ModelError(f"{path} has no output")

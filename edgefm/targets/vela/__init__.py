@@ -275,14 +275,14 @@ class _Estimate:
 
 
 def _check_shapes(source: Inspection) -> None:
-    """Refuse a dynamic shape: vela would take it for 1 without a word in its figures."""
+    """Refuse a dynamic size other than the batch: vela would take it for 1, as every runtime takes the batch."""
     for index in (*source.inputs, *source.outputs):
         if not 0 <= index < len(source.tensors):
             raise ModelError(
                 f"{source.path} is damaged: it has no tensor {index}", hint="Copy or write the file again."
             )
         tensor = source.tensors[index]
-        if -1 in tensor.shape:
+        if -1 in tensor.shape[1:]:
             raise ModelError(
                 f"'{tensor.name}' of {source.path} has the dynamic shape {tensor.shape}",
                 hint="Convert the model again with a fixed batch of 1.",

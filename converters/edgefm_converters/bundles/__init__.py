@@ -1,0 +1,1 @@
+"""Source code for apps, written from a model's contract."""
