@@ -123,12 +123,22 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     headers += [_quality_header(report), "against given model"] if measured else []
     render.table(rows, headers=[*headers, "checks", "s"], right=[name for name in headers if name != "variant"] + ["s"])
     parity = report["parity"]
-    click.echo(f"max diff and {same}: outputs against the given model on {parity['images']} samples")
+    click.echo(f"max diff and {same}: outputs against {_compared_with(report)} on {parity['images']} samples")
     for entry in report["skipped"]:
         click.echo(f"left out: {entry['variant']}: {entry['reason']}")
     for finding in report["findings"]:
         click.secho(f"wrong: {finding['where']}: {finding['message']}", fg="red")
     click.echo(f"the files are in {folder}/<variant>/")
+
+
+def _compared_with(report: dict[str, Any]) -> str:
+    precision = report["source"].get("precision")
+    if not precision:
+        return "the given model"
+    return (
+        f"the given model computed in float32 (itself, in {', '.join(precision['given'])}, it differs from that by "
+        f"up to {precision['max_abs_difference']:.1e})"
+    )
 
 
 def _row(variant: dict[str, Any], measured: bool) -> list[str]:

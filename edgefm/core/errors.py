@@ -35,6 +35,34 @@ class ModelError(EdgefmError):
     """A model file cannot be read, or its graph cannot be handled."""
 
 
+class NonFiniteError(ModelError):
+    """A weight or an answer is NaN, infinite, or beyond what its type can hold.
+
+    Attributes:
+      layer: that holds the weight, or the first one whose output is not finite; None where it is not known.
+      variable: of the layer, e.g. 'kernel'; None where it is no weight.
+      sample: index of the first sample, among those that were given, whose answer is not finite; None for a weight.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        layer: str | None = None,
+        variable: str | None = None,
+        sample: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.layer = layer
+        self.variable = variable
+        self.sample = sample
+
+
+class NothingToQuantizeError(ModelError):
+    """A scheme finds nothing in a model that it would store otherwise: its file would be another variant's."""
+
+
 class RecipeError(EdgefmError):
     """A recipe, preset, variant or option has an unknown name or a value out of range."""
 

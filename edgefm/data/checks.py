@@ -125,10 +125,10 @@ def check_inputs(x: NDArray[Any], *, where: str) -> None:
     if x.size == 0:
         raise DataError(f"{where} have shape {x.shape}: a sample holds no values")
     if x.dtype.kind == "f":
-        bad = int((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum())
-        if bad:
+        bad = np.flatnonzero((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))))
+        if len(bad):
             raise DataError(
-                f"{where} hold NaN or infinite values, in {bad} of {len(x)} samples",
+                f"{where} hold NaN or infinite values, in {len(bad)} of {len(x)} samples: {_places(bad)}",
                 hint="Remove these samples, or replace the values: numpy.isfinite(x) finds them.",
             )
 
@@ -254,7 +254,11 @@ def numbers(y: NDArray[Any], *, where: str) -> NDArray[np.float32]:
     if y.dtype.kind not in "iubf":
         raise DataError(f"{where} have dtype {y.dtype}; numbers are expected")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise DataError(f"{where} hold NaN or infinite values", hint="Remove these samples.")
+        bad = np.flatnonzero((~np.isfinite(y)).reshape(len(y), -1).any(axis=1))
+        raise DataError(
+            f"{where} hold NaN or infinite values, in {len(bad)} of {len(y)} samples: {_places(bad)}",
+            hint="Remove these samples.",
+        )
     return y.astype(np.float32, copy=False)
 
 
@@ -276,6 +280,15 @@ def _check_each_class(dataset: Dataset, *, source: str, progress: Progress) -> N
         lacking = [label for label, count in zip(dataset.labels, counts[split], strict=True) if count == 0]
         if lacking:
             progress.note(f"the {split} samples of {source} lack {len(lacking)} classes: {_few(lacking)}")
+
+
+def _places(indices: NDArray[np.int64]) -> str:
+    """Return the first places, counted from 0.
+
+    >>> _places(np.array([3, 8]))
+    'indices 3, 8'
+    """
+    return f"ind{'ices' if len(indices) > 1 else 'ex'} {_few([str(index) for index in indices])}"
 
 
 def _samples_of_each(labels: NDArray[Any], count: int) -> NDArray[np.int64]:

@@ -97,8 +97,9 @@ def loaded_model(model: Any, *, trust: bool = False) -> tuple[Loaded, str]:
     name = str(keras_model.name)
     from edgefm_converters.readers.stored_loss import loss_in_memory
 
-    loaded = Loaded(keras=in_memory(keras_model, source=f"the model '{name}'"), loss=loss_in_memory(keras_model))
-    return loaded, name
+    recast = in_memory(keras_model, source=f"the model '{name}'")
+    given = None if recast is keras_model else keras_model
+    return Loaded(keras=recast, given=given, loss=loss_in_memory(keras_model)), name
 
 
 def keras_model(model: Any, *, trust: bool = False) -> Any:

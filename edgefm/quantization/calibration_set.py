@@ -85,7 +85,10 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
     inputs = images[chosen].astype(np.float32)
     low, high = encoding.value_range
     if not np.isfinite(inputs).all():
-        raise DataError(f"'images' in {path} holds NaN or infinite values")
+        bad = chosen[~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)]
+        raise DataError(
+            f"'images' in {path} holds NaN or infinite values, first in sample {bad[0]}", hint="Remove these samples."
+        )
     if inputs.min() < low - 1e-6 or inputs.max() > high + 1e-6:
         raise DataError(
             f"'images' in {path} goes from {inputs.min():g} to {inputs.max():g}; the model takes {low:g} to {high:g}",

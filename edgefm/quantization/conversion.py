@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from edgefm.core import artefacts
 from edgefm.core.progress import Progress
 from edgefm.data.preprocessing import Preprocessing
+from edgefm.quantization.checks.scheme import check_scheme
 from edgefm.quantization.folded_model import folded_model
 from edgefm.quantization.source import Source
 from edgefm.recipes import PostTraining, Quantization, Variant
 from edgefm_converters.tflite.outputs import of_model
-from edgefm_converters.tflite.quantizing import Calibration, calibrate, quantize_tflite
+from edgefm_converters.tflite.quantizing import Calibration, calibrate, float32_for_shared_scales, quantize_tflite
+from edgefm_converters.tflite.sixteen_bits import check_kernels
 
 if TYPE_CHECKING:
     from edgefm.quantization.chain import Chain, Link
@@ -34,7 +36,8 @@ class Made:
       content: of the .tflite file, not yet described.
       encoding: how pixels become its inputs.
       links: the passes behind it.
-      post_training: what equalisation and bias correction did.
+      post_training: what equalisation and bias correction did; `shared_scales`: what stays float32 because one scale
+        would lose a branch; `kernels`: errors of an int16x8 file on a phone's kernels, see `check_kernels`.
     """
 
     content: bytes
@@ -76,13 +79,24 @@ class Converter:
         if options.scheme == "int16x8":
             self._progress.note(f"{variant.name}: int16x8 has no fast kernel; expect many times the latency of int8")
         floating, done = self._float(links, options)
+        calibration = self._calibration(floating.tflite) if variant.calibrated else None
         content = quantize_tflite(
             floating.tflite,
             options.scheme,
-            calibration=self._calibration(floating.tflite) if variant.calibrated else None,
+            calibration=calibration,
             keep_float=options.keep_float,
             layer_names=floating.layer_names,
         )
+        check_scheme(content, options.scheme, variant=variant.name)
+        shared = float32_for_shared_scales(
+            floating.tflite, options.scheme, calibration, layer_names=floating.layer_names
+        )
+        for finding in shared:
+            self._progress.note(f"{variant.name}: {finding.sentence}")
+        if shared:
+            done = {**done, "shared_scales": [finding.to_json() for finding in shared]}
+        if options.scheme == "int16x8":
+            done = {**done, "kernels": check_kernels(floating.tflite, content, self._source.compared.inputs)}
         return Made(content=content, encoding=self._source.encoding, links=links, post_training=done)
 
     def folding(self) -> Mapping[str, Any]:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from edgefm.core import artefacts
 from edgefm.core.environment import versions
-from edgefm.core.errors import DataError, ModelError, RecipeError, TrainingDivergedError, missing_extra
+from edgefm.core.errors import (
+    DataError,
+    ModelError,
+    NothingToQuantizeError,
+    RecipeError,
+    TrainingDivergedError,
+    missing_extra,
+)
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.quantization.checks.columns import columns, worst
@@ -107,7 +114,8 @@ def export_variants(
             if len(chosen) == 1:
                 raise
             skipped.append({"variant": variant.name, "reason": error.message})
-            progress.note(f"{variant.name} failed: {error.message}")
+            what = "is left out" if isinstance(error, NothingToQuantizeError) else "failed"
+            progress.note(f"{variant.name} {what}: {error.message}")
             continue
         written.append(file)
         findings += lost
@@ -219,6 +227,7 @@ class _Writer:
             **self.made_by,
             "variant": variant.to_json()["params"],
             "calibration": self.source.compared.to_json() if variant.calibrated else None,
+            **({"post_training": dict(made.post_training)} if made.post_training else {}),
         }
         agreed = self._folder(folder, content, variant, made.encoding, made_by=made_by)
         path = folder / MODEL_FILE

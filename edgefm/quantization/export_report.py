@@ -33,7 +33,8 @@ class VariantReport:
         whether the limit on its loss held; None without data.
       worst_column: the column of an output that differs most from the given model's; see
         `edgefm.quantization.checks.columns.Column`.
-      post_training: what equalisation and bias correction did; {} without.
+      post_training: what equalisation and bias correction did, what stays float32 because of `shared_scales`, errors on
+        a phone's `kernels`; {} without.
       seconds: time that this variant took now, passes that had been done before left out.
     """
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core.errors import NonFiniteError
 from edgefm_converters.tflite.outputs import of_model
 
 # Outputs of the folded and the given model may differ by this much, relative to their size, before the fold is
@@ -31,7 +32,12 @@ def folded_model(
 
     folded, report = fold(model)
     difference, size = 0.0, 1.0
-    for output, wanted in zip(of_model(folded, inputs), expected, strict=True):
+    try:
+        outputs = of_model(folded, inputs)
+    except NonFiniteError as error:
+        reason = f"{error.message[0].lower()}{error.message[1:]} once it is folded"
+        return model, {"used": False, "reason": reason, "max_abs_difference": None, **report.to_json()}
+    for output, wanted in zip(outputs, expected, strict=True):
         difference = float(np.maximum(difference, np.abs(output - wanted).max()))  # NaN stays NaN
         size = max(size, float(np.abs(wanted).max()))
     facts = {"max_abs_difference": difference, **report.to_json()}

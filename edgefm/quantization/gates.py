@@ -37,8 +37,9 @@ def check_promises(
     Args:
       path: .tflite file.
       passes: recipes of the passes, in their order.
-      left_alone: names of the layers that pruning and clustering did not touch, from the passes' facts; by default
-        those that their rules leave alone: excluded layers, depthwise kernels, and for pruning the smallest kernels.
+      left_alone: names of the layers that a pass did not touch, from its facts: what pruning and clustering left out,
+        what quantisation-aware training kept in float32; by default those that their rules leave alone: excluded
+        layers, depthwise kernels, and for pruning the smallest kernels.
     Returns:
       entries with promise, wanted, found, held and where (the kernel furthest from it; '' without any).
     """
@@ -50,7 +51,8 @@ def check_promises(
         elif isinstance(recipe, Cluster):
             promises.append(_cluster_promise(_touched(kernels, recipe, left_alone), recipe))
         elif isinstance(recipe, Qat):
-            promises += _dtype_promises(_not_excluded(kernels, recipe))
+            chosen = _not_excluded(kernels, recipe)
+            promises += _dtype_promises([kernel for kernel in chosen if not _named(kernel, left_alone or ())])
     return promises
 
 

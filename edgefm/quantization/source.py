@@ -27,6 +27,7 @@ from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
+from edgefm_converters.readers.precision import given_precision
 from edgefm_converters.tflite.added_head import with_activation, with_operator
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
@@ -55,6 +56,8 @@ class Source:
       expected: the model's own outputs for them, float32 [n, ...] each.
       head: what the first output means, and what was put behind the given model.
       reading: how it reads pictures, and what was tried to find out; see `quantization.reading.interpretation`.
+      precision: how the given model differs from the float32 one that is converted, see `given_precision`; None where
+        it computes in float32 itself.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Source:
     expected: tuple[NDArray[np.float32], ...]
     head: Head
     reading: Mapping[str, Any] = field(default_factory=dict)
+    precision: Mapping[str, Any] | None = None
 
     def answers(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         """Return the model's own outputs for real inputs [n, ...], float32 [n, ...] each."""
@@ -97,6 +101,7 @@ class Source:
             "head_added": self.head.added,
             "task": self.head.task,
             "reading": dict(self.reading),
+            "precision": None if self.precision is None else dict(self.precision),
         }
 
 
@@ -213,6 +218,7 @@ def source_of(
         expected=expected,
         head=head,
         reading=reading.facts,
+        precision=given_precision(loaded, compared.inputs, progress),
     )
 
 

@@ -81,7 +81,7 @@ def step(run: RunDirectory) -> Step:
 def small(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .keras file with 12x10 colour pictures and 3 classes, for which Fashion-MNIST is of no use."""
     path = tmp_path_factory.mktemp("keras") / "small.keras"
-    small_classifier(shape=(12, 10, 3), classes=3).save(path)
+    small_classifier(shape=(12, 10, 3), classes=3, units=32).save(path)
     return path
 
 

@@ -26,7 +26,12 @@ _UNKNOWN = re.compile(r"(?:Could not locate class|Unknown layer:) '?\"?([\w>.]+)
 
 
 def load_model(path: Path, *, trust: bool = False) -> Any:
-    """Return the Keras 3 model in a file or folder, in float32, with one input of fixed size.
+    """Return the Keras 3 model in a file or folder, in float32; see `load_given`."""
+    return in_float32(load_given(path, trust=trust))
+
+
+def load_given(path: Path, *, trust: bool = False) -> Any:
+    """Return the Keras 3 model in a file or folder as it is, with one input of fixed size.
 
     Keras runs on TensorFlow from then on. A file of Keras 2 is read by Keras 3 where that computes the same as
     tf_keras does, else by tf_keras, and carried over layer by layer.
@@ -56,7 +61,7 @@ def load_model(path: Path, *, trust: bool = False) -> Any:
     else:
         model = _by_keras_3(path, stored, trust=trust)
     _check_model(model, source=str(path))
-    return _in_float32(model)
+    return model
 
 
 def check_file(path: Path, *, trust: bool = False) -> None:
@@ -81,7 +86,7 @@ def in_memory(model: Any, *, source: str) -> Any:
 
     use_backend("tensorflow", "float32")
     _check_model(model, source=source)
-    return _in_float32(model)
+    return in_float32(model)
 
 
 def _check_model(model: Any, *, source: str) -> None:
@@ -214,7 +219,7 @@ def _check_float(model: Any, *, source: str) -> None:
             )
 
 
-def _in_float32(model: Any) -> Any:
+def in_float32(model: Any) -> Any:
     """Return a model that computes in float32 on float32 input (or on tokens); the same one where it does already."""
     import keras
 

@@ -12,6 +12,7 @@ import numpy as np
 from edgefm.core import artefacts
 from edgefm.data.head import ModelHead
 from edgefm.tflite import flatbuffer, tflite_file
+from edgefm_converters.tflite.finite import check_stored
 from edgefm_converters.tflite.float_file import float_file
 
 LITE = ".tflite"
@@ -24,11 +25,13 @@ class Loaded:
     Attributes:
       keras: keras.Model, in float32.
       float32: content of a .tflite file with float32 weights and ends.
+      given: the Keras model as it was given where it computes in another precision, e.g. mixed_float16; else None.
       loss: that the model was compiled with, and whether it takes logits; ('', False) where nothing says so.
     """
 
     keras: Any = None
     float32: bytes | None = None
+    given: Any = None
     loss: tuple[str, bool] = ("", False)
 
 
@@ -51,15 +54,16 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
     """
     if path.suffix == LITE:
         return Loaded(float32=_float_file(path))
-    from edgefm_converters.readers.keras_file import load_model
+    from edgefm_converters.readers.keras_file import in_float32, load_given
 
     if path.is_dir():
         from edgefm_converters.readers.saved_model import float32_tflite_of_saved_model, has_keras_model
 
         if not has_keras_model(path):
             return Loaded(float32=float32_tflite_of_saved_model(path, trust=trust))
-    model = load_model(path, trust=trust)
-    return Loaded(keras=model, loss=_loss(path, model))
+    given = load_given(path, trust=trust)
+    model = in_float32(given)
+    return Loaded(keras=model, given=None if model is given else given, loss=_loss(path, model))
 
 
 def input_shape(model: Loaded) -> tuple[int, ...]:
@@ -136,7 +140,9 @@ def _loss(path: Path, model: Any) -> tuple[str, bool]:
 
 def _float_file(path: Path) -> bytes:
     tflite_file.check(path)
-    return float_file(path.read_bytes())
+    content = float_file(path.read_bytes())
+    check_stored(content, source=str(path))
+    return content
 
 
 def _end(model: Loaded, end: str) -> tuple[int, ...]:

@@ -11,7 +11,9 @@ from edgefm_converters.tflite.keras_to_tflite import converted, in_order
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
 
 
-def int8_tflite(tf_model: Any, *, output_names: Sequence[str], pixels: bool = True) -> bytes:
+def int8_tflite(
+    tf_model: Any, *, output_names: Sequence[str], pixels: bool = True, float_output: bool = False
+) -> bytes:
     """Return a fake-quantised tf_keras model as a TFLite file with batch 1 and ends of 8 bits.
 
     Args:
@@ -19,6 +21,7 @@ def int8_tflite(tf_model: Any, *, output_names: Sequence[str], pixels: bool = Tr
         ranges become scales. A layer without them stays float32.
       output_names: of the outputs in the signature.
       pixels: its input is a picture's pixels: both ends are uint8, else int8.
+      float_output: outputs may be float32 where no range rounds them, and stay so.
     Raises:
       ModelError: TensorFlow cannot convert it, or an end of the file is not quantised.
     """
@@ -40,7 +43,7 @@ def int8_tflite(tf_model: Any, *, output_names: Sequence[str], pixels: bool = Tr
     except Exception as error:  # the converter raises its own class, TensorFlow several others
         raise cannot_convert(tf_model, str(error) or type(error).__name__) from error
     ended = with_uint8_io if pixels else with_int8_io
-    return ended(float_barrier.removed(in_order(content, output_names)))
+    return ended(float_barrier.removed(in_order(content, output_names)), float_output=float_output)
 
 
 def cannot_convert(tf_model: Any, message: str) -> ModelError:

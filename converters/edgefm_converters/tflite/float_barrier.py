@@ -53,4 +53,8 @@ def removed(content: bytes) -> bytes:
     for operator in kept:
         operator.inputs = [instead.get(int(index), int(index)) for index in operator.inputs]
     graph.operators = kept
+    graph.outputs = [instead.get(int(index), int(index)) for index in graph.outputs]
+    for signature in model.signatureDefs or []:
+        for entry in signature.outputs:
+            entry.tensorIndex = instead.get(int(entry.tensorIndex), int(entry.tensorIndex))
     return flatbuffer.write(model)

@@ -19,15 +19,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError, missing_extra, unknown_name
+from edgefm.core.errors import ModelError, NonFiniteError, missing_extra, unknown_name
 from edgefm.core.silence import silenced
 from edgefm.recipes import CALIBRATED, SCHEMES
 from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite.biases import with_biases, with_whole_biases
 from edgefm_converters.tflite.embedding_tables import with_float16_tables, with_int8_tables
+from edgefm_converters.tflite.finite import check_float16
 from edgefm_converters.tflite.float_file import float_file
-from edgefm_converters.tflite.operator_layers import kept_operators
+from edgefm_converters.tflite.operator_layers import TracedOperator, kept_operators
+from edgefm_converters.tflite.outputs import first_non_finite_sample
+from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, shared_scales
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io, with_unread_results_quantised
 
+# drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
+SMALL_KERNEL = 1024
+# Activation bits of the calibrated schemes.
+_BITS = {"int8_w8a8": 8, "int8_w8a8_fc4": 8, "int16x8": 16}
 _TABLES = {"drq_w8": with_int8_tables, "float16": with_float16_tables}
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
@@ -77,8 +85,11 @@ def calibrate(
         raise ModelError(
             f"calibration images have shape {images.shape}; [n, {', '.join(map(str, shape[1:]))}], n >= 1 is expected"
         )
-    if not np.isfinite(images).all():
-        raise ModelError("calibration images hold NaN or infinite values")
+    broken = first_non_finite_sample((images,))
+    if broken is not None:
+        raise NonFiniteError(
+            f"calibration sample {broken} holds NaN or infinite values", hint="Remove the sample.", sample=broken
+        )
     signature = model.signatureDefs[0]
     key, name = signature.signatureKey.decode(), signature.inputs[0].name.decode()
     dtype = flatbuffer.dtype(source)
@@ -105,7 +116,8 @@ def quantize_tflite(
 ) -> bytes:
     """Return a float32 TFLite file compressed by a scheme; 'float32' itself comes back with aligned weights.
 
-    Inputs and outputs are uint8 for int8 schemes calibrated on pixels, int8 for other inputs, float32 otherwise.
+    Inputs and outputs are uint8 for int8 schemes calibrated on pixels, int8 for other inputs, float32 otherwise. What
+    `float32_for_shared_scales` gives stays float32.
 
     Args:
       float32: .tflite file with one input, its own or from elsewhere.
@@ -119,6 +131,7 @@ def quantize_tflite(
       RecipeError: an unknown scheme, or a name in `keep_float` that no operator comes from.
       ModelError: a calibrated scheme without calibration, a model that is quantised already, or a graph whose ends
         cannot be quantised.
+      NonFiniteError: a weight that float16 cannot hold.
     """
     if scheme not in SCHEMES:
         raise unknown_name("quantisation scheme", scheme, SCHEMES)
@@ -130,7 +143,12 @@ def quantize_tflite(
         raise ModelError(
             f"scheme '{scheme}' needs calibration images", hint="Give some, or choose float32, float16 or drq_w8."
         )
-    quantizer = _quantizer(prepared, scheme, keep_float=keep_float, layer_names=layer_names)
+    if scheme == "float16":
+        check_float16(prepared, tuple(layer_names))
+    if scheme == "int16x8":
+        prepared = with_biases(prepared)
+    kept = _kept(prepared, scheme, calibration, keep_float=keep_float, layer_names=layer_names)
+    quantizer = _quantizer(prepared, scheme, kept)
     with silenced():
         try:
             result = quantizer.quantize(
@@ -142,32 +160,74 @@ def quantize_tflite(
             raise ModelError(
                 f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants with --variant."
             ) from error
-    content = with_unread_results_quantised(bytes(result.quantized_model))
+    content = bytes(result.quantized_model)
+    if needs:
+        content = with_whole_biases(prepared, content)
+    content = with_unread_results_quantised(content)
     if scheme in _TABLES:
         content = _TABLES[scheme](content)
     if not scheme.startswith("int8"):
         return flatbuffer.write(flatbuffer.editable(content))
-    float_output = bool(keep_float)
+    float_output = bool(kept)
     if calibration is not None and calibration.pixels:
         return with_uint8_io(content, float_output=float_output)
     return with_int8_io(content, float_output=float_output)
 
 
+def float32_for_shared_scales(
+    float32: bytes, scheme: str, calibration: Calibration | None, *, layer_names: Sequence[str] = ()
+) -> tuple[SharedScale, ...]:
+    """Return where a scheme leaves operators in float32 because one scale would lose a branch; () without ranges.
+
+    Args:
+      float32: see `quantize_tflite`.
+      scheme: a name from `edgefm.recipes.SCHEMES`.
+      calibration: of the scheme.
+      layer_names: see `quantize_tflite`.
+    """
+    if calibration is None or scheme not in _BITS:
+        return ()
+    return shared_scales(float_file(float32), calibration.ranges, bits=_BITS[scheme], layer_names=layer_names)
+
+
 def quantizer_recipe(
-    float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), layer_names: Sequence[str] = ()
+    float32: bytes,
+    scheme: str,
+    *,
+    calibration: Calibration | None = None,
+    keep_float: Sequence[str] = (),
+    layer_names: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return litert-quantizer's own recipe for a scheme, as JSON: what its `load_quantization_recipe` takes."""
+    """Return litert-quantizer's own recipe for a scheme, as JSON: what its `load_quantization_recipe` takes.
+
+    Arguments are those of `quantize_tflite`, and the same operators stay float32.
+    """
     import json
 
-    quantizer = _quantizer(float_file(float32), scheme, keep_float=keep_float, layer_names=layer_names)
-    recipe: list[dict[str, Any]] = json.loads(json.dumps(quantizer.get_quantization_recipe()))
+    prepared = float_file(float32)
+    kept = _kept(prepared, scheme, calibration, keep_float=keep_float, layer_names=layer_names)
+    recipe: list[dict[str, Any]] = json.loads(json.dumps(_quantizer(prepared, scheme, kept).get_quantization_recipe()))
     return recipe
 
 
-def _quantizer(float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), layer_names: Sequence[str] = ()) -> Any:
+def _kept(
+    float32: bytes,
+    scheme: str,
+    calibration: Calibration | None,
+    *,
+    keep_float: Sequence[str],
+    layer_names: Sequence[str],
+) -> tuple[TracedOperator, ...]:
+    """Return the operators that stay float32, by name or because one scale would lose a branch."""
+    named = kept_operators(float32, keep_float, layer_names=layer_names) if keep_float else ()
+    shared = float32_for_shared_scales(float32, scheme, calibration, layer_names=layer_names)
+    every = {operator.index: operator for operator in (*named, *operators_of(float32, shared))}
+    return tuple(every[index] for index in sorted(every))
+
+
+def _quantizer(float32: bytes, scheme: str, kept: Sequence[TracedOperator] = ()) -> Any:
     if importlib.util.find_spec("litert_quantizer") is None:
         raise missing_extra("litert-quantizer", "quantize")
-    kept = kept_operators(float32, keep_float, layer_names=layer_names) if keep_float else ()
     with silenced():
         from litert_quantizer import quantizer, recipe
         from litert_quantizer.qtyping import TFLOperationName
@@ -183,7 +243,9 @@ def _quantizer(float32: bytes, scheme: str, *, keep_float: Sequence[str] = (), l
                     algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
                 )
         elif scheme == "drq_w8":
-            configured.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+            rules = recipe.dynamic_wi8_afp32()
+            rules[0]["op_config"]["min_weight_elements"] = SMALL_KERNEL
+            configured.load_quantization_recipe(rules)
         elif scheme == "int16x8":
             configured.load_quantization_recipe(recipe.static_wi8_ai16())
             for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):

@@ -82,7 +82,8 @@ class LayerQuantization:
     Attributes:
       layer: its name.
       kernel: attribute that holds its kernel; None where nothing is quantised.
-      output: 'own', 'fixed', 'shared', or 'none': its values pass, or the next layer's range is theirs.
+      output: 'own', 'fixed', 'shared', or 'none': its values pass, or the next layer's range is theirs; 'float': it is
+        kept from being rounded.
       limits: of a 'fixed' range.
       source: layer whose range a 'shared' one is.
       shares: the Concatenate whose range the output has in the file, where that is the only one to take it.
@@ -98,13 +99,16 @@ class LayerQuantization:
     float32: str = ""
 
 
-def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str]) -> dict[str, LayerQuantization]:
+def places(
+    tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str], unrounded: Sequence[str] = ()
+) -> dict[str, LayerQuantization]:
     """Return how each layer of a tf_keras model is quantised, by name, in the order in which they run.
 
     Args:
       tf_model: Functional; what `qat_graph.prepare` made, bridged.
       exclude: patterns of layers that stay float32; `*` and `?` match as in file names.
       float32: layers that stay float32 for another reason.
+      unrounded: those of them whose output no range may round, not even at the end of the model.
     """
     wiring = _Wiring(tf_model)
     known: dict[str, LayerQuantization] = {}
@@ -117,6 +121,9 @@ def places(tf_model: Any, *, exclude: Sequence[str], float32: Mapping[str, str])
     for layer in wiring.layers:
         if known[layer.name].float32 and wiring.only_float32_takes(layer.name, known):
             known[layer.name] = replace(known[layer.name], output="none")
+    for name in unrounded:
+        # Nothing behind an end of the model could round it.
+        known[name] = replace(known[name], output="none" if name in wiring.outputs else "float")
     for layer in reversed(wiring.layers):
         if type(layer).__name__ == "Concatenate" and not known[layer.name].float32:
             for feeder in wiring.feeders(layer):
@@ -245,7 +252,7 @@ def float32_layers(layers: Mapping[str, LayerQuantization]) -> dict[str, str]:
 
 def ranged(layers: Mapping[str, LayerQuantization]) -> Iterator[LayerQuantization]:
     """Yield the places whose output is quantised."""
-    return (place for place in layers.values() if place.output != "none")
+    return (place for place in layers.values() if place.output not in ("none", "float"))
 
 
 def layer_of(quantized: Any, name: str) -> Any:

@@ -43,8 +43,10 @@ def quantized(
 
     def annotated(layer: Any) -> Any:
         place = layers[layer.name]
+        joins = place.float32 and type(layer) is tf_keras.layers.Concatenate
+        copied = own.FloatConcatenate if joins else layer.__class__
         if place.kernel is None and place.output == "none":
-            return layer.__class__.from_config(layer.get_config())
+            return copied.from_config(layer.get_config())
         sparse = clustered = False
         if place.kernel is not None:
             kernel = getattr(layer, place.kernel).numpy()
@@ -56,10 +58,10 @@ def quantized(
             by="tensor" if clustered else _scales_by(layer, per_channel=per_channel),
             preserve_sparsity=sparse,
             preserve_clusters=clustered,
-            output=place.output != "none",
+            output=place.output,
             float32=bool(place.float32),
         )
-        return tfmot.quantize_annotate_layer(layer.__class__.from_config(layer.get_config()), config)
+        return tfmot.quantize_annotate_layer(copied.from_config(layer.get_config()), config)
 
     with silenced(), tfmot.quantize_scope(own.CUSTOM_OBJECTS):
         try:

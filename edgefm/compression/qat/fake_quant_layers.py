@@ -18,6 +18,7 @@ from edgefm_converters.tflite import float_barrier
 
 _LastValueQuantizer: Any = tfmot.quantization.keras.quantizers.LastValueQuantizer
 _MovingAverageQuantizer: Any = tfmot.quantization.keras.quantizers.MovingAverageQuantizer
+_Quantizer: Any = tfmot.quantization.keras.quantizers.Quantizer
 _QuantizeConfig: Any = tfmot.quantization.keras.QuantizeConfig
 _QuantizeLayoutTransform: Any = tfmot.quantization.keras.QuantizeLayoutTransform
 _QuantizeRegistry: Any = tfmot.quantization.keras.QuantizeRegistry
@@ -102,6 +103,30 @@ class RangeQuantizer(_MovingAverageQuantizer):
         return {"behind_float32": self.behind_float32}
 
 
+class FloatConcatenate(tf_keras.layers.Concatenate):
+    """A Concatenate whose inputs the converter does not bring to one scale: it is shown a barrier at each."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Return the inputs joined."""
+        return super().call([float_barrier.barrier(tensor) for tensor in inputs])
+
+
+class FloatOutput(_Quantizer):
+    """Rounds nothing, and shows the converter a barrier, so that it does not round either."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Return no variables."""
+        return {}
+
+    def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
+        """Return the output."""
+        return float_barrier.barrier(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return no arguments."""
+        return {}
+
+
 class LayerConfig(_QuantizeConfig):
     """Says to tfmot's wrapper which kernel and which output of a layer are quantised.
 
@@ -110,7 +135,7 @@ class LayerConfig(_QuantizeConfig):
       by: see `KernelQuantizer`.
       preserve_sparsity: see `KernelQuantizer`.
       preserve_clusters: see `KernelQuantizer`.
-      output: whether the output is quantised.
+      output: 'none' leaves the output as it is; 'float' too, and keeps the converter from rounding it.
       float32: whether the layer stays float32.
     """
 
@@ -121,7 +146,7 @@ class LayerConfig(_QuantizeConfig):
         by: str = "tensor",
         preserve_sparsity: bool = False,
         preserve_clusters: bool = False,
-        output: bool = False,
+        output: str = "none",
         float32: bool = False,
     ) -> None:
         self.kernel = kernel
@@ -155,7 +180,9 @@ class LayerConfig(_QuantizeConfig):
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
         """Return the output's quantiser."""
-        return [RangeQuantizer(behind_float32=self.float32)] if self.output else []
+        if self.output == "none":
+            return []
+        return [FloatOutput() if self.output == "float" else RangeQuantizer(behind_float32=self.float32)]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
@@ -190,4 +217,5 @@ class Scheme(_QuantizeScheme):
         return _EmptyRegistry()
 
 
-CUSTOM_OBJECTS = {cls.__name__: cls for cls in (KernelQuantizer, RangeQuantizer, LayerConfig)}
+_OWN = (KernelQuantizer, RangeQuantizer, FloatConcatenate, FloatOutput, LayerConfig)
+CUSTOM_OBJECTS = {cls.__name__: cls for cls in _OWN}

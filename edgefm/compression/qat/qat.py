@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.loop import fine_tune
 from edgefm.compression.fine_tuning.task import Task
+from edgefm.compression.qat.branch_ranges import lost_branches
 from edgefm.compression.qat.fake_quant import LayerQuantization, float32_layers, places
 from edgefm.compression.qat.fake_quant_graph import quantized
 from edgefm.compression.qat.fake_quant_ranges import Range, exactly, measured_ranges, set_ranges, settle_kernels
@@ -106,7 +107,8 @@ def quantization_aware_train(
     samples = _calibration_inputs(ours, seed=seed)
     bridged = check_parity(prepared.model, tf_model, samples[:_BRIDGE_SAMPLES])
     progress.step("prepare", 1, 2)
-    layers = places(tf_model, exclude=recipe.exclude, float32=prepared.float32)
+    lost, unrounded = lost_branches(tf_model, samples)
+    layers = places(tf_model, exclude=recipe.exclude, float32={**prepared.float32, **lost}, unrounded=unrounded)
     for name, reason in float32_layers(layers).items():
         progress.note(f"{name} stays float32: {reason}")
     graph = quantized(
@@ -134,7 +136,7 @@ def quantization_aware_train(
     settle_kernels(graph)
     progress.step("convert", 0, 1)
     pixels = task.dataset.train.images.dtype == np.uint8
-    content = int8_tflite(graph, output_names=output_names(model), pixels=pixels)
+    content = int8_tflite(graph, output_names=output_names(model), pixels=pixels, float_output=bool(unrounded))
     progress.step("convert", 1, 1)
     agreed = parity(
         graph,
