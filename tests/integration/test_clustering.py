@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgefm.compression.weights.clustering import cluster, levels_of
 from edgefm.compression.weights.pruning import prune
 from edgefm.core.errors import ModelError
-from edgefm.quantization.gates import check_promises
+from edgefm.quantization.checks.gates import check_promises
 from edgefm.recipes import Cluster, FineTuning, Prune
 from tests.fixtures.tiny_tasks import tiny_cnn, tiny_task
 

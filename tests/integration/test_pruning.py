@@ -10,7 +10,7 @@ import pytest
 from edgefm.compression.weights import sparsity
 from edgefm.compression.weights.pruning import prune
 from edgefm.core.errors import ModelError, RecipeError
-from edgefm.quantization.gates import check_promises, kernels_of
+from edgefm.quantization.checks.gates import check_promises, kernels_of
 from edgefm.recipes import FineTuning, Prune
 from tests.fixtures.tiny_tasks import tiny_cnn, tiny_task
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgefm.compression.weights import sparsity
 from edgefm.core.errors import ModelError
-from edgefm.quantization.gates import check_promises, kernels_of, layer_names
+from edgefm.quantization.checks.gates import check_promises, kernels_of, layer_names
 from edgefm.recipes import Cluster, Prune, Qat
 from tests.fixtures import tiny_models
 
@@ -132,6 +132,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_gates_need_no_tensorflow() -> None:
-    script = "import sys, edgefm.quantization.gates; print([n for n in ('tensorflow', 'keras') if n in sys.modules])"
+    module = "edgefm.quantization.checks.gates"
+    script = f"import sys, {module}; print([n for n in ('tensorflow', 'keras') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
