@@ -56,9 +56,11 @@ class Feed:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
-    def inputs(self, pictures: NDArray[Any]) -> NDArray[np.float32]:
+    def inputs(self, pictures: NDArray[Any]) -> NDArray[Any]:
         """Return pictures [n, ..., channels] as inputs of the same shape."""
         channels = pictures[..., ::-1] if self.swapped else pictures
+        if pictures.dtype.kind in "iu" and self.values == _AS_GIVEN:
+            return channels  # tokens
         return ((channels - np.array(self.mean)) / np.array(self.std)).astype(np.float32)
 
 

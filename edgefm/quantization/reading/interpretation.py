@@ -151,7 +151,7 @@ def _orders(labels: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys((labels, *sorts))) if labels in sorts else (labels,)
 
 
-def _scores(loaded: Loaded, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scores(loaded: Loaded, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """Return the first output, float32 [n, classes]; NaN for inputs that the model cannot be computed for."""
     try:
         if loaded.keras is not None:
