@@ -58,7 +58,9 @@ def from_dataset(dataset: Dataset, encoding: Preprocessing, *, count: int, seed:
     return _calibration_set(encoding.inputs(images), source=f"{dataset.name}, training split", seed=seed)
 
 
-def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
+def from_npz(
+    path: Path, encoding: Preprocessing, *, count: int, seed: int, shape: tuple[int, ...], tokens: bool = False
+) -> CalibrationSet:
     """Return up to `count` pictures of a .npz file, encoded; more than that are chosen by the seed.
 
     Args:
@@ -67,6 +69,7 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
       count: pictures wanted; fewer are taken where the file has fewer.
       seed: of the choice.
       shape: [height, width, channels] of the model's input.
+      tokens: the model takes whole numbers.
     Raises:
       DataError: no such file, no array `images`, or one of another dtype, shape or range.
     """
@@ -78,7 +81,7 @@ def from_npz(path: Path, encoding: Preprocessing, *, count: int, seed: int, shap
     source = f"{path.name}, {len(images)} images"
     if images.dtype == np.uint8:
         return _calibration_set(encoding.encode(images[chosen]), source=source, seed=seed)
-    if images.dtype.kind in "iu":
+    if tokens and images.dtype.kind in "iu":
         return _calibration_set(images[chosen].astype(np.int32), source=source, seed=seed)
     if images.dtype.kind != "f":
         raise DataError(f"'images' in {path} has dtype {images.dtype}; uint8 pixels or float inputs are expected")

@@ -277,7 +277,8 @@ def _compared(
             count = min(count, len(dataset.train))
         return from_dataset(dataset, encoding, count=count, seed=seed)
     if origin.calibration is not None:
-        return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=interface.input_shape)
+        shape, whole = interface.input_shape, tokens is not None
+        return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=shape, tokens=whole)
     return noise(encoding, shape=interface.input_shape, tokens=tokens)
 
 

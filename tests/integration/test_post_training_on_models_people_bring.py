@@ -45,6 +45,9 @@ def test_variants_answer_as_keras(name: str, tmp_path: Path) -> None:
     expected = model.predict(samples, verbose=0)
     rounding = 0.01 if name == "mixed_precision" else 0.0  # Keras itself computes in bfloat16 there
     files = edgefm.quantize(model, list(LIMITS), data=tmp_path / "data.npz", progress=False)
+    assert "same file" in files.skipped.get("drq_w8", "same file")  # of some models no kernel is large enough
     for variant, tolerance in LIMITS.items():
+        if variant == "drq_w8" and variant in files.skipped:
+            continue
         answers = _answers(files[variant].path, samples[:12])
         np.testing.assert_allclose(answers, expected[:12], atol=tolerance + rounding, err_msg=variant)

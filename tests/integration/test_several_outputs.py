@@ -66,7 +66,10 @@ def test_names_order_and_values_of_outputs_are_the_models(case: str, tmp_path: P
     expected = keras.tree.flatten(model.predict(pixels.astype(np.float32), verbose=0))
     limits = {"float32": 1e-4, "drq_w8": 0.1, "int8_w8a8": 0.1}
     files = edgefm.quantize(model, list(limits), data=tmp_path / "data.npz", progress=False)
+    assert "same file" in files.skipped.get("drq_w8", "same file")  # of some models no kernel is large enough
     for variant, tolerance in limits.items():
+        if variant == "drq_w8" and variant in files.skipped:
+            continue
         path = files[variant].path
         inside = inspect(path)
         assert tuple(inside.tensors[index].name for index in inside.outputs) == names

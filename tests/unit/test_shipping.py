@@ -16,7 +16,7 @@ from scipy import optimize, stats
 
 import edgefm
 from edgefm.benchmarking import record as records
-from edgefm.cli import benchmark as benchmark_command
+from edgefm.cli import benchmark_tables
 from edgefm.cli.main import cli
 from edgefm.comparison.shipping import words
 from edgefm.comparison.shipping.of_run import default_variant, run_verdict
@@ -61,7 +61,7 @@ def test_every_output_names_the_same_file(case_run: tuple[ShippingCase, Path], t
     # The terminal's table.
     runner = CliRunner()
     with runner.isolation() as (out, *_):
-        benchmark_command.show_verdict(verdict)
+        benchmark_tables.show_verdict(verdict)
         assert headline in out.getvalue().decode()
     # gate, in the terminal, as JSON and in a notebook.
     budget = tmp_path / "budget.toml"
@@ -343,5 +343,5 @@ def test_time_within_1_percent_is_no_news() -> None:
     assert not change(1.001, 1.0005, 1.0015).slower and not change(0.995, 0.991, 0.999).faster
     assert change(1.02, 1.015, 1.025).slower and change(0.9, 0.88, 0.93).faster
     test = {"verdict": "slower", "p": 0.001, "round_ratio": {"value": 1.001, "low": 1.0005, "high": 1.0015}}
-    assert benchmark_command._verdict(test) == "equal within 1 %"
-    assert benchmark_command._verdict({**test, "round_ratio": {"value": 1.1}}) == "slower, p 0.001"
+    assert benchmark_tables._verdict(test) == "equal within 1 %"
+    assert benchmark_tables._verdict({**test, "round_ratio": {"value": 1.1}}) == "slower, p 0.001"

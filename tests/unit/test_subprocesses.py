@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -109,17 +109,17 @@ def test_run_kills_the_children_of_what_it_kills(
 @on_linux
 def test_run_kills_the_command_and_its_children_when_the_user_stops_it(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-
-    def interrupt() -> None:
-        while not (note.exists() and note.read_text()):
-            time.sleep(0.01)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # as Ctrl-C in a terminal does
-
-    threading.Thread(target=interrupt, daemon=True).start()
+    command = _with_child(note, "time.sleep(60)")
+    script = f"from edgefm.core.subprocesses import run; run({command!r}, seconds=50)"
+    caller = subprocess.Popen(_python(script), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not (note.exists() and note.read_text()):
+        assert time.monotonic() < deadline, "the command did not start"
+        time.sleep(0.02)
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run(_with_child(note, "time.sleep(60)"), seconds=50)
-    assert time.monotonic() - started < 20
+    caller.send_signal(signal.SIGINT)  # as Ctrl-C in a terminal does
+    _, errors = caller.communicate(timeout=30)
+    assert "KeyboardInterrupt" in errors and time.monotonic() - started < 20
     assert _ends(int(note.read_text()))
 
 

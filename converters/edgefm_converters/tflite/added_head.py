@@ -6,7 +6,6 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from edgefm.keras_graph.graph import packed_outputs
 from edgefm.tflite import flatbuffer
 
 # What is added to a Keras model is a layer of this prefix; its output keeps the name of the layer before it.
@@ -16,6 +15,8 @@ PREFIX = "edgefm_"
 def with_activation(model: Any, activation: str) -> Any:
     """Return a Keras model whose first output goes through 'softmax' or 'sigmoid'; the others stay."""
     import keras
+
+    from edgefm.keras_graph.graph import packed_outputs
 
     layer = (
         keras.layers.Softmax(name=f"{PREFIX}softmax")

@@ -20,9 +20,9 @@ def task_of(
     labels: Mapping[str, NDArray[Any] | None],
     task: str | None,
     *,
-    inputs: NDArray[Any],
     source: str,
     head: ModelHead | None = None,
+    inputs: NDArray[Any] | None = None,
     named: bool = False,
     progress: Progress = SILENT,
 ) -> str:
@@ -37,9 +37,9 @@ def task_of(
     Args:
       labels: of each split, as they were read.
       task: what the user said; None: nothing.
-      inputs: of the training samples, [n, ...].
       source: of the labels, for messages.
       head: of the model; None where it is not known.
+      inputs: the training samples, [n, ...]; None where they are not known: then there are no masks.
       named: the classes have names.
       progress: receives what was decided where it can be doubted.
     Raises:
@@ -47,7 +47,7 @@ def task_of(
     """
     if task == "reconstruction":
         return task
-    if task is None and all(y is None for y in labels.values()) and inputs.dtype.kind != "i":
+    if task is None and inputs is not None and inputs.dtype.kind != "i" and all(y is None for y in labels.values()):
         progress.note(f"{source} has no labels: the samples themselves are the targets of a reconstruction")
         return "reconstruction"
     for split, y in labels.items():
@@ -59,7 +59,7 @@ def task_of(
     if task is not None:
         return task
     known = [y for y in labels.values() if y is not None]
-    if masks.is_mask(inputs, known[0]):
+    if inputs is not None and masks.is_mask(inputs, known[0]):
         progress.note(f"the labels of {source} are a class for each pixel: used as masks of a segmentation")
         return "segmentation"
     if any(y.dtype.kind in "US" for y in known):

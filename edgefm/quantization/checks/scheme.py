@@ -29,5 +29,5 @@ def check_scheme(content: bytes, scheme: str, *, variant: str) -> None:
     if not any(flatbuffer.dtype(tensor) == dtype for tensor in graph.tensors):
         raise NothingToQuantizeError(
             f"{variant} would be the same file as {other}: {reason}",
-            hint=f"Take {other}, or name another variant with --variant.",
+            hint=f"Take {other}, or name another variant.",
         )
