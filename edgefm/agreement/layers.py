@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ Prefix = Callable[[bytes, int], bytes]
 
 # Each prefix is a process or two; deeper models are searched by bisection alone from there on.
 _MOST_PREFIXES = 64
+# For the searches of all cells together; what is known by then is told.
+_SECONDS = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,7 @@ class FirstDifferenceSearch:
         ask: Ask,
         prefix: Prefix,
         most_prefixes: int = _MOST_PREFIXES,
+        seconds: float = _SECONDS,
         progress: Progress = SILENT,
     ) -> None:
         """Prepare a search.
@@ -78,6 +82,7 @@ class FirstDifferenceSearch:
           ask: runs a model file in a cell.
           prefix: cuts a model, see `edgefm.profiling.cutting.prefix`.
           most_prefixes: how many prefixes a search may run.
+          seconds: for all searches together; no prefix begins after this time.
           progress: receives progress.
         """
         self._content = model.read_bytes()
@@ -85,6 +90,7 @@ class FirstDifferenceSearch:
         self._ends = ends
         self._ask, self._prefix = ask, prefix
         self._most = most_prefixes
+        self._seconds, self._deadline = seconds, float("inf")
         self._progress = progress
         self._answers: dict[tuple[AgreementCell, int, bytes], Outputs] = {}
         constant = arithmetic.constants(inspection)
@@ -110,6 +116,10 @@ class FirstDifferenceSearch:
           sample: the one to look at.
           limit: largest difference that is allowed, in levels of each result (or as a share of its magnitude).
         """
+        if self._deadline == float("inf"):
+            self._deadline = time.monotonic() + self._seconds
+        if self._stop() is not None:
+            return f"not searched: {self._stop()}"
         probe = _Probe(self, cell, reference, inputs[sample : sample + 1], limit)
         if not self._operators:
             return "no operator of the model depends on its input"
@@ -119,7 +129,7 @@ class FirstDifferenceSearch:
         if probe.differs(last) is False:
             return "the prefix with all operators is within the limit: the difference appears only in the whole model"
         low, high = -1, last
-        while high - low > 1:
+        while high - low > 1 and self._stop() is None:
             # The nearest operator to the middle that can be run by itself.
             order = sorted(range(low + 1, high), key=lambda place: abs(place - (low + high) // 2))
             known = next((place for place in order if probe.differs(place) is not None), None)
@@ -127,8 +137,9 @@ class FirstDifferenceSearch:
                 break
             low, high = (low, known) if probe.differs(known) else (known, high)
         for place in range(high):
-            if place not in probe.comparisons and len(probe.comparisons) >= self._most:
-                probe.reason = f"the limit of {self._most} prefixes was reached"
+            stop = self._stop(len(probe.comparisons))
+            if place not in probe.comparisons and stop is not None:
+                probe.reason = stop
                 break
             if probe.differs(place):
                 high = place
@@ -146,6 +157,12 @@ class FirstDifferenceSearch:
             prefixes=len(probe.comparisons),
             reason=probe.reason,
         )
+
+    def _stop(self, prefixes: int = 0) -> str | None:
+        """Return why no further prefix is run, or None where one may be."""
+        if prefixes >= self._most:
+            return f"the limit of {self._most} prefixes was reached"
+        return f"the limit of {self._seconds:g} s was reached" if time.monotonic() > self._deadline else None
 
     def compare(
         self, place: int, cell: AgreementCell, reference: AgreementCell, inputs: NDArray[Any]

@@ -77,6 +77,7 @@ def agree(
     inputs: MatrixInputs,
     quality: Quality | None = None,
     absent: Sequence[Absent] = (),
+    first_difference: bool = True,
     ask: _Ask = asking.ask,
     prefix: Prefix | None = None,
     progress: Progress = SILENT,
@@ -91,6 +92,7 @@ def agree(
       inputs: see `edgefm.agreement.inputs`; fewer are taken where the answers would not fit into memory.
       quality: measure of labelled data; by default none.
       absent: targets that cannot take part, passed on.
+      first_difference: search the first layer that differs, of cells outside their tolerance; at most 40 s.
       ask: gives a model's outputs in a cell, and the version of the runtime there.
       prefix: cuts a model; by default `edgefm.profiling.cutting.prefix`.
       progress: receives progress.
@@ -121,7 +123,7 @@ def agree(
     )
     rows = [
         replace(
-            _with_layer(row, references, inputs, search) if row.verdict == "alarm" else row,
+            _with_layer(row, references, inputs, search) if first_difference and row.verdict == "alarm" else row,
             quality=_quality(outputs[row.cell], ends, inputs, quality) if row.ran else None,
         )
         for row in rows

@@ -46,6 +46,7 @@ _SAMPLE_SHAPE = (28, 28, 1)  # of Fashion-MNIST
 @click.option("--labels", type=_PATH, default=None, help="With --data: class names, one per line.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
+@click.option("--no-first-difference", is_flag=True, help="Don't search the first layer that differs (at most 40 s).")
 @click.option("--out", type=_PATH, default=None, metavar="FOLDER", help="Folder for agreement.json, .png and .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print agreement.json.")
 def command(
@@ -63,6 +64,7 @@ def command(
     labels: Path | None,
     mean: float | None,
     std: float | None,
+    no_first_difference: bool,
     out: Path | None,
     as_json: bool,
 ) -> int:
@@ -95,6 +97,7 @@ def command(
             quality=quality if data is not None else None,
             mean=mean,
             std=std,
+            first_difference=not no_first_difference,
             progress=bars,
             reason=reason,
         )

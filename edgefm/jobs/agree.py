@@ -97,6 +97,7 @@ def agree(
     quality: str | None = None,
     mean: float | None = None,
     std: float | None = None,
+    first_difference: bool = True,
     out: PathLike | None = None,
     progress: Progress | bool | None = None,
     reason: str = _NO_DATA,
@@ -113,6 +114,7 @@ def agree(
       quality: measure of quality; by default that of the data's task.
       mean: without a contract: input = (pixel - mean) / std.
       std: see `mean`.
+      first_difference: of what is outside its tolerance, search the first layer that differs; at most 40 s.
       out: folder for agreement.json and its pictures.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
       reason: why the inputs are random, for the document.
@@ -145,7 +147,15 @@ def agree(
         else:
             inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
         known, absent = cells(runtime=tuple(runtime), target=tuple(target))
-        agreement = agree_in_cells(path, cells=known, inputs=inputs, quality=measure, absent=absent, progress=receiver)
+        agreement = agree_in_cells(
+            path,
+            cells=known,
+            inputs=inputs,
+            quality=measure,
+            absent=absent,
+            first_difference=first_difference,
+            progress=receiver,
+        )
     result = AgreementResult(document=document.to_json(agreement))
     if out is not None:
         result.save(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,22 @@ def test_limit_decides_which_operator_is_the_first(tmp_path: Path, limit: int) -
     difference = search.find(WRONG, RIGHT, inputs=INPUTS, sample=0, limit=limit)
     assert isinstance(difference, FirstDifference)
     assert difference.operator == {0: 1, 3: 2}[limit]
+
+
+def test_search_ends_when_its_time_is_up_and_tells_what_it_knows(tmp_path: Path) -> None:
+    path = tmp_path / "steps.tflite"
+    path.write_bytes(agreement_models.steps(16))
+    inspection = inspect(path)
+
+    def ask(cell: AgreementCell, model: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        if cell != RIGHT:
+            time.sleep(0.2)
+        return (inputs + np.int8(0 if cell == RIGHT else 9),)
+
+    search = FirstDifferenceSearch(
+        path, inspection=inspection, ends=arithmetic.ends(inspection), ask=ask, prefix=prefix, seconds=0.3
+    )
+    difference = search.find(WRONG, RIGHT, inputs=INPUTS, sample=0, limit=0)
+    assert isinstance(difference, FirstDifference) and not difference.verified
+    assert difference.reason == "the limit of 0.3 s was reached" and difference.prefixes < 5
+    assert search.find(WRONG, RIGHT, inputs=INPUTS, sample=1, limit=0) == "not searched: the limit of 0.3 s was reached"

@@ -47,7 +47,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "compare": (edgefm.compare, {"no_latency": "latency"}, MEASURING | DATA, {"data", "protocol", "baseline"}),
     "gate": (edgefm.gate, {}, MEASURING | DATA, {"data", "protocol"}),
     "profile": (edgefm.profile, {}, set(), set()),
-    "agree": (edgefm.agree, {}, DATA | {"chance"}, {"data", "reason"}),
+    "agree": (edgefm.agree, {"no_first_difference": "first_difference"}, DATA | {"chance"}, {"data", "reason"}),
     "predict": (edgefm.predict, {}, {"run"}, set()),
     "inspect": (edgefm.inspect, {}, set(), set()),
     "doctor": (edgefm.doctor, {}, set(), set()),
