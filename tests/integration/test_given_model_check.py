@@ -132,6 +132,21 @@ def test_constant_output_of_the_given_model_is_found() -> None:
     assert [(finding["where"], finding["code"]) for finding in files.findings] == [("given model", "constant_output")]
 
 
+def test_dead_unit_of_the_given_model_is_found() -> None:
+    import keras
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 6)).astype(np.float32)
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="relu", name="three")(inputs), name="dead")
+    kernel, bias = model.get_layer("three").get_weights()
+    model.get_layer("three").set_weights([kernel, bias + np.array([9.0, -1e4, 9.0])])
+    data = edgefm.data.from_arrays(x, model.predict(x, verbose=0), task="regression")
+    files = edgefm.quantize(model, ["float32"], data=data)
+    assert [(finding["where"], finding["code"]) for finding in files.findings] == [("given model", "dead_column")]
+    assert "column 1 of output 0 is 0 for all" in files.findings[0]["message"]
+
+
 def test_variant_that_is_refused_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, _ = saved(tmp_path, quarters_model(), unused=np.zeros(1))
     options = ["--run", tmp_path / "run", "--json"]

@@ -18,6 +18,7 @@ from edgefm.quantization.checks.given_model import GivenModel
 GIVEN_MODEL = "given model"
 # An int8 output has 256 levels; with fewer than these nothing can be told from it.
 LEAST_LEVELS = 8
+_ASK = "are the order of classes, the value range and the order of channels those of its training?"
 # Of fewer samples nothing is said about chance or levels.
 _LEAST_SAMPLES = 30
 _GREATEST_ERROR = 0.5
@@ -36,7 +37,7 @@ class Finding:
 
     Attributes:
       where: 'given model', or the name of a variant.
-      code: 'chance_level', 'constant_output', 'one_class', 'few_levels' or 'large_error'.
+      code: 'chance_level', 'constant_output', 'dead_column', 'one_class', 'few_levels' or 'large_error'.
       message: what was measured, on how many samples, and what it means.
     """
 
@@ -61,15 +62,18 @@ def of_given_model(given: GivenModel, *, quality: Quality | None, classes: bool)
         Finding(
             where=GIVEN_MODEL,
             code="constant_output",
-            message=f"output {place} is the same for all {len(output)} samples",
+            message=f"output {place} is the same for all {len(output)} samples: {_ASK}",
         )
         for place, output in enumerate(given.outputs)
         if len(output) > 1 and _constant(output)
     ]
-    if findings or given.targets is None or quality is None or len(given.targets) < _LEAST_SAMPLES:
+    if findings:
         return findings
-    chance = _chance(given, quality, classes=classes)
-    return [Finding(where=GIVEN_MODEL, code="chance_level", message=chance)] if chance else []
+    if given.targets is not None and quality is not None and len(given.targets) >= _LEAST_SAMPLES:
+        chance = _chance(given, quality, classes=classes)
+        if chance:
+            return [Finding(where=GIVEN_MODEL, code="chance_level", message=chance)]
+    return _dead_columns(given)
 
 
 def of_file(
@@ -133,6 +137,21 @@ def of_file(
     return []
 
 
+def _dead_columns(given: GivenModel) -> list[Finding]:
+    """Return of each output of the given model the columns that are the same for all samples while others are not."""
+    findings = []
+    for place, output in enumerate(given.outputs):
+        columns = by_column(output)
+        dead = np.flatnonzero(np.ptp(columns, axis=1) == 0)
+        if len(given.inputs) >= _LEAST_SAMPLES and 0 < len(dead) < len(columns):
+            text = (
+                f"column {dead[0]} of output {place} is {columns[dead[0], 0]:g} for all {len(output)} samples"
+                f"{f' ({len(dead)} such columns)' if len(dead) > 1 else ''}: a unit that has died"
+            )
+            findings.append(Finding(where=GIVEN_MODEL, code="dead_column", message=text))
+    return findings
+
+
 def _constant(output: NDArray[np.float32]) -> bool:
     return bool((np.ptp(by_column(output), axis=1) == 0).all()) and bool((output == output[:1]).all())
 
@@ -161,10 +180,7 @@ def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
         hits = round(given.quality * count)
         if _binomial_tail(hits, count, commonest / count) <= _SIGNIFICANT:
             return ""
-        return (
-            f"{hits} of {count} samples are right; always the commonest class would have {commonest}. Are the "
-            "order of classes, the value range and the order of channels those of its training?"
-        )
+        return f"{hits} of {count} samples are right; always the commonest class would have {commonest}: {_ASK}"
     if classes and given.targets.ndim == 2 and given.targets.dtype.kind in "iu":
         return _chance_of_labels(given.outputs[0].reshape(count, -1), given.targets)
     if quality.name == "mse" and given.targets.dtype.kind == "f":
