@@ -94,7 +94,7 @@ def test_measure_real_models_agrees_with_numpy(tmp_path: Path) -> None:
     scores = pixels @ weights.T.astype(np.float64)
     rows = _by_name(found)
     np.testing.assert_array_equal(found.predictions["float32/predicted"], scores.argmax(1))
-    # A dense layer without contract gives logits: its confidence is the softmax of them, to the rounding of float32 sums.
+    # A dense layer without contract gives logits; confidence is their softmax, to the rounding of float32 sums.
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     np.testing.assert_allclose(found.predictions["float32/confidence"], 1 / powers.sum(axis=1), atol=1e-3)
     np.testing.assert_array_equal(found.predictions["truth"], dataset.test.labels)
