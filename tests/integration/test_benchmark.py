@@ -243,8 +243,11 @@ def test_measure_stopped_by_the_user_leaves_no_worker(tmp_path: Path, fake: None
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_worker_that_hangs_ends_with_its_parent(tmp_path: Path, stop: signal.Signals) -> None:
     model = _fake(tmp_path, "stuck", load="hang")
+    # A job in the background ignores Ctrl-C, and its children do, too: this one hears it as in a terminal.
     script = f"""
+        import signal
         from pathlib import Path
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from edgefm import runtimes
         from edgefm.benchmarking.harness import ModelFile, measure
         from edgefm.recipes import BenchmarkProtocol

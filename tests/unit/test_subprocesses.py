@@ -110,7 +110,9 @@ def test_run_kills_the_children_of_what_it_kills(
 def test_run_kills_the_command_and_its_children_when_the_user_stops_it(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     command = _with_child(note, "time.sleep(60)")
-    script = f"from edgefm.core.subprocesses import run; run({command!r}, seconds=50)"
+    # A job in the background ignores Ctrl-C, and its children do, too.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{heard}; from edgefm.core.subprocesses import run; run({command!r}, seconds=50)"
     caller = subprocess.Popen(_python(script), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not (note.exists() and note.read_text()):
