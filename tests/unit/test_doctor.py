@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_doctor_names_missing_data_and_the_way_out(tmp_path: Path, capsys: pytes
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A made-up environment: the versions of packages, to be filled by the test."""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = {"packaging": "26.3"}
     monkeypatch.setattr(packages, "version", versions.get)
     monkeypatch.setattr(
         importlib.metadata,
@@ -114,6 +115,25 @@ def test_extra_for_another_python_has_no_remedy(installed: dict[str, str]) -> No
     lacks, curable = packages._lacks("old")
     assert lacks == ['never is not for this Python or system: python_version < "3.0"']
     assert not curable
+
+
+def test_the_base_install_reads_no_requirements_and_knows_that_extras_are_missing(installed: dict[str, str]) -> None:
+    del installed["packaging"]
+    assert packages._lacks("") == ([], True)
+    assert packages._lacks("report") == (["not all of its packages are installed"], True)
+
+
+def test_every_extra_brings_what_reads_requirements() -> None:
+    project = tomllib.loads((Path(packages.__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+
+    def all_of(extra: str) -> list[str]:
+        inner = [name for text in extras[extra] if text.startswith("edgefm[") for name in text[7:-1].split(",")]
+        return extras[extra] + [text for name in inner for text in all_of(name)]
+
+    for extra in set(extras) - packages._FOR_DEVELOPERS - packages._APART:
+        assert any(text.startswith("packaging") for text in all_of(extra)), extra
+    assert not any(text.startswith("packaging") for text in project["dependencies"])
 
 
 def nvidia_smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

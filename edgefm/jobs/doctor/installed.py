@@ -68,6 +68,8 @@ def _apart(extra: str) -> Finding:
 
 def _lacks(extra: str) -> tuple[list[str], bool]:
     """Return what an extra ('' for edgefm itself) lacks, and whether installing it can help."""
+    if version("packaging") is None:  # all extras have it
+        return (["not all of its packages are installed"] if extra else []), True
     from packaging.requirements import Requirement
 
     lacks: list[str] = []
