@@ -282,6 +282,19 @@ def test_guard_tells_why_a_driver_did_not_start(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_guard_starts_a_driver_again_whose_port_was_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    script = f"""if [ -e {tmp_path}/second ]; then
+  echo 'ChromeDriver was started successfully on port 4711.'; exec sleep 600
+fi
+touch {tmp_path}/second; echo 'IPv4 port not available. Exiting...' >&2; exit 1"""
+    guard = _guard(_program(tmp_path / "driver", script), folder)
+    said = first_line(guard)
+    guard.communicate(timeout=30)
+    assert json.loads(said)["port"] == 4711
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux alone")
 @pytest.mark.parametrize("how", ["closed", "terminated"])
 def test_guard_ends_what_ran_away_from_its_driver(how: str, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from types import FrameType
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
+_PORT_TAKEN = "port not available"
 _STARTED = re.compile(r"started successfully on port (\d+)")
 
 
@@ -56,12 +57,10 @@ def _keep(driver: str, folder: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
     # Whatever the browser writes goes into the folder: profile, caches, sockets.
     environment = {**kept, "TMPDIR": str(folder), "HOME": str(home)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
-        )
     deadline = time.monotonic() + _START_SECONDS
+    process = _started(driver, log, environment)
     while True:
+        code = process.poll()  # before its last words are read
         text = log.read_text(encoding="utf-8", errors="replace")
         started = _STARTED.search(text)
         if started:
@@ -69,12 +68,25 @@ def _keep(driver: str, folder: Path) -> None:
             while os.read(0, 4096):
                 continue
             return
-        if process.poll() is not None or time.monotonic() > deadline:
+        if code is not None and _PORT_TAKEN in text and time.monotonic() < deadline:
+            process = _started(driver, log, environment)
+        elif code is not None or time.monotonic() > deadline:
             lines = text.strip().splitlines()
-            _say({"reason": f"{driver} did not start: {lines[-1] if lines else f'exit code {process.poll()}'}"})
+            _say({"reason": f"{driver} did not start: {lines[-1] if lines else f'exit code {code}'}"})
             return
         if select.select([0], [], [], 0.01)[0]:  # nothing is ever sent: this is the end
             return
+
+
+def _started(driver: str, log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start the driver on a free port, its output in a new log.
+
+    It takes a free port of IPv6 and then the same one of IPv4, which another program may have: then it ends.
+    """
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+        )
 
 
 def _say(answer: dict[str, object]) -> None:
