@@ -103,7 +103,7 @@ def from_data(
         mean=mean,
         std=std,
     )
-    reason = contract if isinstance(contract, str) else feeding.misfit(contract, ends.source, pictures.shape[1:])
+    reason = contract if isinstance(contract, str) else feeding.misfit(contract, ends.source, pictures)
     if reason is not None or isinstance(contract, str):
         raise DataError(
             f"{dataset.name} cannot be fed to {model}: {reason}",

@@ -98,7 +98,7 @@ def _agree_on_feeding(model: MeasuredModel, dataset: Dataset, *, mean: float | N
     if isinstance(contract, str):
         model.unfed = contract
         return
-    model.unfed = feeding.misfit(contract, model.input, dataset.test.images.shape[1:])
+    model.unfed = feeding.misfit(contract, model.input, dataset.test.images)
     model.contract = None if model.unfed else contract
 
 

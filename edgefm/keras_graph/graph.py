@@ -17,6 +17,9 @@ import numpy as np
 from edgefm.core.errors import ModelError
 from edgefm.keras_graph.augmentation import is_augmentation
 
+# Dtypes of inputs that are whole numbers, such as places in a table, and stay what they are.
+TOKENS = ("int32", "int64")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Call:
@@ -141,16 +144,18 @@ class Graph:
 
         Args:
           call_with: returns the output of a call in the new graph.
-          input_dtype: of all inputs; by default each keeps its own.
+          input_dtype: of all inputs but tokens (int32, int64); by default each keeps its own.
         """
         inputs = [
-            keras.Input(batch_shape=tensor.shape, dtype=input_dtype or tensor.dtype, name=tensor.name)
+            keras.Input(
+                batch_shape=tensor.shape,
+                dtype=tensor.dtype if tensor.dtype in TOKENS else input_dtype or tensor.dtype,
+                name=tensor.name,
+            )
             for tensor in self.model.inputs
         ]
         outputs = self.replay(inputs, call_with)
-        return keras.Model(
-            inputs if len(inputs) > 1 else inputs[0], packed_outputs(self.model, outputs), name=self.model.name
-        )
+        return keras.Model(packed_inputs(self.model, inputs), packed_outputs(self.model, outputs), name=self.model.name)
 
     def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
         """Return a new Functional model in which some calls have these weights, cast to float32.
@@ -188,6 +193,13 @@ class Graph:
             outputs = keras.tree.flatten(call_with(call, first, args, kwargs))
             replayed.update(zip(call.outputs, outputs, strict=True))
         return [replayed[output] for output in self.outputs]
+
+
+def packed_inputs(model: Any, inputs: Sequence[Any]) -> Any:
+    """Return inputs, in the order of a model's, as the model takes them: one, a list, or a dictionary of its keys."""
+    if len(inputs) == 1:
+        return inputs[0]
+    return keras.tree.pack_sequence_as(functional(model)._inputs_struct, list(inputs))
 
 
 def packed_outputs(model: Any, outputs: Sequence[Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, reordered
@@ -77,6 +78,8 @@ def interpret(
     untouched = Interpretation(dataset=dataset, value_range=value_range)
     if dataset is None or dataset.task != "classification" or not _tells_classes(loaded, dataset):
         return untouched
+    if joined.is_joined(dataset.train.images):
+        return untouched  # each input takes its own values
     pictures, truth = _samples(dataset)
     if len(pictures) < _LEAST_PICTURES:
         return untouched
