@@ -53,14 +53,14 @@ def ends(inspection: Inspection) -> ModelTensors:
     """Return the ends of an inspected model.
 
     Raises:
-      ModelError: it has not exactly one input, no output, a dynamic shape, a batch other than 1, or an end of a type
+      ModelError: it has no input or no output, a dynamic shape, a batch other than 1, or an end of a type
         that numpy does not have.
     """
     path = Path(inspection.path)
     of_file = tflite_ends.read(path)
     model_ends.check(path, of_file)
     return ModelTensors(
-        source=of_file.inputs[0].details,
+        source=of_file.source,
         sinks=tuple(end.details for end in of_file.outputs),
         level=tuple(_level(inspection, index) for index in inspection.outputs),
         arithmetic=arithmetic(inspection),

@@ -97,7 +97,7 @@ def agree(
       prefix: cuts a model; by default `edgefm.profiling.cutting.prefix`.
       progress: receives progress.
     Raises:
-      ModelError: the file is damaged, or has not exactly one input.
+      ModelError: the file is damaged, or cannot be run one sample at a time.
       RuntimeUnavailableError: fewer than two cells gave answers.
     """
     ask, inspection = _safely(ask), inspect(model)
