@@ -108,6 +108,6 @@ def _digest(sample: NDArray[Any]) -> bytes:
     return hashlib.blake2b(_bytes(sample), digest_size=16).digest()
 
 
-def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return an array's bytes, [n]; those of a structured array too, whose field names a memoryview may not hold."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+def _bytes(array: NDArray[Any]) -> memoryview:
+    """Return an array's bytes; those of a structured array too, whose field names a memoryview may not hold."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

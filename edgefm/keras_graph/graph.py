@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from edgefm.core.errors import ModelError
+from edgefm.core.silence import silenced
 from edgefm.keras_graph.augmentation import is_augmentation
 
 # Dtypes of inputs that are whole numbers, such as places in a table, and stay what they are.
@@ -155,7 +156,10 @@ class Graph:
             for tensor in self.model.inputs
         ]
         outputs = self.replay(inputs, call_with)
-        return keras.Model(packed_inputs(self.model, inputs), packed_outputs(self.model, outputs), name=self.model.name)
+        with silenced():  # that keys are not the names of a model's inputs is worth no warning here
+            return keras.Model(
+                packed_inputs(self.model, inputs), packed_outputs(self.model, outputs), name=self.model.name
+            )
 
     def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
         """Return a new Functional model in which some calls have these weights, cast to float32.

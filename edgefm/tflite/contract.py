@@ -125,7 +125,7 @@ class Contract:
 
     def _check_parts(self, samples: NDArray[Any]) -> None:
         """Raise a ModelError unless samples have a field of the name and shape of each input."""
-        fields = samples.dtype.fields or {}
+        fields: Mapping[str, Any] = samples.dtype.fields or {}
         wanted = {part.name: part.shape[1:] for part in self.input.parts}
         if {name: field[0].shape for name, field in fields.items()} != wanted:
             takes = ", ".join(f"'{name}' {list(shape)}" for name, shape in wanted.items())

@@ -141,7 +141,6 @@ def test_crash_of_a_runtime_is_told_in_its_row(
     [
         pytest.param(tiny_models.relu()[:60], (), "is cut off or damaged", id="damaged"),
         pytest.param(b"no model at all", (), "is not a TFLite file", id="no model"),
-        pytest.param(tiny_models.add(), (), "has 2 inputs ('a', 'b')", id="two inputs"),
         pytest.param(tiny_models.dynamic(), (), "dynamic shape", id="dynamic length"),
         pytest.param(tiny_models.custom(), ("-n", "5"), "two cells are needed", id="custom operator"),
         pytest.param(tiny_models.relu((1, 4)), ("-n", "0"), "0 is not in the range x>=1", id="no samples"),

@@ -181,7 +181,8 @@ def _trials(model: Any) -> Any:
     from edgefm.keras_graph.ends import input_names
     from edgefm.keras_graph.graph import TOKENS
 
-    generator, trials = np.random.default_rng(0), []
+    generator = np.random.default_rng(0)
+    trials: list[Any] = []
     for tensor in model.inputs:
         shape = (tensor.shape[0] or _TRIALS, *tensor.shape[1:])
         if len(model.inputs) > 1 and tensor.dtype in TOKENS:

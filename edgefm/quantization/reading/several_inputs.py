@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def check_inputs_fit(samples: NDArray[Any], inputs: Sequence[Input], *, file: st
             f"{file} has one input, and {source} has several: {joined.described(samples)}",
             hint="Give one array, x_train, … (images in Python).",
         )
-    fields = samples.dtype.fields or {}
+    fields: Mapping[str, Any] = samples.dtype.fields or {}
     if set(fields) != {given.name for given in inputs}:
         missing = [given.name for given in inputs if given.name not in fields]
         unknown = [name for name in fields if name not in {given.name for given in inputs}]
