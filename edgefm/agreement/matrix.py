@@ -102,7 +102,7 @@ def agree(
     """
     ask, inspection = _safely(ask), inspect(model)
     ends = arithmetic.ends(inspection)
-    note = tflite_ends.batch_note(model, name=model.name)
+    note = tflite_ends.file_note(model, name=model.name)
     if note is not None:
         progress.note(note)
     inputs = _that_fit(inputs, ends, len(cells), progress)

@@ -45,10 +45,21 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     _metadata(inspection)
     if any(-1 in inspection.tensors[index].shape[:1] for index in inspection.inputs):
         click.echo("the batch is left open (-1): every command takes it as 1, one sample at a time")
+    _signatures(inspection)
     click.echo()
     _operators(inspection)
     click.echo()
     _tensors(inspection)
+
+
+def _signatures(inspection: Inspection) -> None:
+    """Show how a model is called where there is more than one way, or more than one input."""
+    if len(inspection.signatures) < 2 and len(inspection.inputs) < 2:
+        return
+    for signature in inspection.signatures:
+        ends = f"{', '.join(signature.inputs)} -> {', '.join(signature.outputs)}"
+        rest = "" if signature.subgraph == 0 else " (another graph: neither described here nor measured)"
+        click.echo(f"signature {signature.key}: {ends}{rest}")
 
 
 def _keras(model: Path, trust: bool, as_json: bool) -> None:

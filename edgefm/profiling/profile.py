@@ -85,7 +85,7 @@ def profile(
             folder=Path(name),
             progress=progress,
         )
-        batch = tflite_ends.batch_note(model, name=model.name)
+        batch = tflite_ends.file_note(model, name=model.name)
         if batch is not None:
             timer.note(batch)
         times, checks = _times(timer, inspection, method)

@@ -45,12 +45,16 @@ def input_names(path: Path) -> dict[int, str]:
     return read_root(path, _input_names)
 
 
-def batch_note(path: Path, *, name: str) -> str | None:
-    """Return `model_ends.batch_note` of a file under a name; None of one that cannot be read: others say that."""
+def file_note(path: Path, *, name: str) -> str | None:
+    """Return what is measured of a file that leaves it open: a batch of 1, the first of several signatures.
+
+    None where nothing is left open, and of a file that cannot be read: others say that.
+    """
     try:
-        return model_ends.batch_note(name, read(path))
+        notes = [model_ends.batch_note(name, read(path)), read_root(path, lambda model: _signature_note(name, model))]
     except ModelError:
         return None
+    return "; ".join(note for note in notes if note) or None
 
 
 def computed_bytes(path: Path) -> int:
@@ -111,6 +115,19 @@ def _input_names(model: Table) -> dict[int, str]:
                 for entry in signature.tables(fields.SIGNATURE_INPUTS)
             }
     return names
+
+
+def _signature_note(name: str, model: Table) -> str | None:
+    keys = {
+        signature.text(fields.SIGNATURE_KEY): signature.number(fields.SIGNATURE_GRAPH, "<I") or 0
+        for signature in model.tables(fields.MODEL_SIGNATURES)
+    }
+    if len(keys) < 2:
+        return None
+    main = next((key for key, graph in keys.items() if not graph), "")
+    others = ", ".join(f"'{key}'" for key in keys if key != main)
+    which = f" ('{main}')" if main else ""
+    return f"{name} has {len(keys)} signatures: its main graph{which} is run, not {others}"
 
 
 def _computed_bytes(model: Table) -> int:

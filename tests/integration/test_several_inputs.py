@@ -241,3 +241,39 @@ def test_commands_say_what_they_do_with_several_inputs(
     picture = Path(__file__).parents[2] / "docs" / "images" / "report.png"
     assert call("predict", picture, "--model", run / "01-quantize" / "float32") == 2
     assert "a picture alone is not enough" in capsys.readouterr().err
+
+
+def test_a_file_with_two_signatures_is_measured_by_its_main_graph_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tensorflow as tf
+
+    class Two(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec((1, 4), name="x")])  # type: ignore[untyped-decorator]
+        def double(self, x: Any) -> dict[str, Any]:
+            return {"doubled": x * 2}
+
+        @tf.function(input_signature=[tf.TensorSpec((1, 3), name="left"), tf.TensorSpec((1, 3), name="right")])  # type: ignore[untyped-decorator]
+        def add(self, left: Any, right: Any) -> dict[str, Any]:
+            return {"sum": left + right}
+
+    module = Two()
+    signatures = {"double": module.double, "add": module.add}
+    tf.saved_model.save(module, tmp_path / "saved", signatures=signatures)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"), signature_keys=["double", "add"])
+    path = tmp_path / "two.tflite"
+    path.write_bytes(converter.convert())
+    details = Interpreter(str(path)).get_input_details()
+    main, other = ("double", "add") if len(details) == 1 else ("add", "double")
+    found = {signature.key: signature for signature in edgefm.inspect(path).signatures}
+    assert found["add"].inputs == ("left", "right") and found["double"].outputs == ("doubled",)
+    assert found[main].subgraph == 0 and found[other].subgraph == 1
+    assert run_command(lambda: cli.main(["inspect", str(path)], standalone_mode=False)) == 0
+    assert "signature add: left, right -> sum" in capsys.readouterr().out
+    record = edgefm.benchmark(path, rounds_at_most=1, progress=False).to_json()
+    note = f"has 2 signatures: its main graph ('{main}') is run, not '{other}'"
+    assert note in record["models"][0]["facts"]["file_note"]
+    with pytest.raises(ModelError, match=r"2 graphs \(2 signatures: .*\); one is expected"):
+        edgefm.quantize(path, ["float32"], progress=False)
+    with pytest.raises(ModelError, match=r"no signature 'serving_default'; it has: .*add"):
+        edgefm.quantize(tmp_path / "saved", ["float32"], progress=False)

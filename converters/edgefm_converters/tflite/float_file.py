@@ -24,9 +24,12 @@ def float_file(content: bytes) -> bytes:
     """
     model = flatbuffer.editable(content)
     if len(model.subgraphs) != 1:
+        keys = [flatbuffer.text(entry.signatureKey) for entry in model.signatureDefs or ()]
+        signed = f" ({len(keys)} signatures: {', '.join(keys)})" if len(keys) > 1 else ""
         raise ModelError(
-            f"the model has {len(model.subgraphs)} graphs; one is expected",
-            hint="Convert it without control flow (tf.while_loop, tf.cond) and without several signatures.",
+            f"the model has {len(model.subgraphs)} graphs{signed}; one is expected",
+            hint="Convert it without control flow (tf.while_loop, tf.cond), and each signature by itself: "
+            "tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=['one']).",
         )
     graph = model.subgraphs[0]
     _check_float(model, graph)
