@@ -116,7 +116,7 @@ MEMBERS = (
     _integer_xnnpack(
         runtime="openvino",
         limit=4,
-        share=1,
+        share=0.5,
         evidence="10,000 images: at most 4 levels, 0.5 % differ; int4 dense layers, 1,000 images: at most 3, 48 %",
     ),
     _integer_xnnpack(
