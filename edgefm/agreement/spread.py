@@ -40,7 +40,7 @@ class KernelSpread:
     @property
     def share(self) -> float:
         """Share of the values that differ."""
-        return 1 - self.comparison.equal_values / self.comparison.values
+        return (self.comparison.values - self.comparison.equal_values) / self.comparison.values
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
