@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgefm.agreement.rounding import MEASURED, Rounding, rounding
 from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite.inspection import Inspection
@@ -31,12 +32,14 @@ class ModelTensors:
         are counted in its own levels); the scale behind a float output that is a dequantised one; None where the
         file has no levels for it.
       arithmetic: see `Arithmetic`.
+      rounding: how much of it the model piles up.
     """
 
     source: TensorDetails
     sinks: tuple[TensorDetails, ...]
     level: tuple[float | None, ...]
     arithmetic: Arithmetic
+    rounding: Rounding = MEASURED
 
     @property
     def unit(self) -> Unit:
@@ -64,6 +67,7 @@ def ends(inspection: Inspection) -> ModelTensors:
         sinks=tuple(end.details for end in of_file.outputs),
         level=tuple(_level(inspection, index) for index in inspection.outputs),
         arithmetic=arithmetic(inspection),
+        rounding=rounding(inspection),
     )
 
 

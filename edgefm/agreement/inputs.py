@@ -109,7 +109,7 @@ def from_data(
     if reason is not None or isinstance(contract, str):
         raise DataError(
             f"{dataset.name} cannot be fed to {model}: {reason}",
-            hint="Give other data with --data, or use random inputs: --random.",
+            hint="Give other data, or none: then inputs are random.",
         )
     places = _drawn(len(pictures), samples, seed)
     return MatrixInputs(
@@ -183,7 +183,7 @@ def _drawable(source: TensorDetails) -> str:
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
-        raise ModelError(f"random inputs of dtype {source.dtype} are not supported", hint="Give data with --data.")
+        raise ModelError(f"random inputs of dtype {source.dtype} are not supported", hint="Give data.")
     return dtype.name
 
 

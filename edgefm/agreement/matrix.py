@@ -111,7 +111,7 @@ def agree(
         raise RuntimeUnavailableError(
             f"at least two cells are needed for a comparison; {len(outputs) or 'none'} ran",
             hint="\n  ".join([*(f"{row.cell.name}: {row.reason}" for row in rows if not row.ran)])
-            or "Leave out --runtime, install another runtime (edgefm doctor), or add --target.",
+            or "Name more runtimes or none, install another one (edgefm doctor), or add a target.",
         )
     rows, references = verdicts.judge(rows, outputs, ends)
 

@@ -131,8 +131,8 @@ def _range(tensor: TensorDetails) -> tuple[float, float] | None:
 def _unknown(source: TensorDetails) -> str:
     ends = _range(source)
     if ends is None:
-        return f"the mapping from pixels to its {source.dtype} input is unknown: give --mean and --std"
-    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is not a known pixel range: give --mean and --std"
+        return f"the mapping from pixels to its {source.dtype} input is unknown: give mean and std"
+    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is not a known pixel range: give mean and std"
 
 
 def _contract(

@@ -10,6 +10,7 @@ import click
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import is_model
+from edgefm.core.progress import shown, stated
 
 if TYPE_CHECKING:
     from edgefm.tflite.graph import TensorInfo
@@ -66,10 +67,12 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     from edgefm_converters.readers.keras_file import check_file, load_model
 
     check_file(model, trust=trust)
-    loaded = load_model(model, trust=trust)
-    from edgefm.quantization.applicability import PASSES, applicability
-
-    passes = applicability(loaded)
+    with shown(True) as bars:
+        with stated(bars, f"loading {model.name}"):
+            loaded = load_model(model, trust=trust)
+            from edgefm.quantization.applicability import PASSES, applicability
+        with stated(bars, "trying the passes"):
+            passes = applicability(loaded)
     if as_json:
         render.as_json(passes.to_json())
         return

@@ -87,8 +87,8 @@ def check_has_classes(dataset: Dataset) -> None:
     if dataset.task != "classification":
         raise DataError(
             f"the task of {dataset.name} is {dataset.task}; the models of the zoo learn one class a sample",
-            hint="Give whole numbers or names as labels; train other models with Keras, and give the file to: "
-            "edgefm quantize MODEL --data DATA",
+            hint="Give whole numbers or names as labels; train other models with Keras, and quantize "
+            "the file with these data.",
         )
 
 
@@ -193,8 +193,8 @@ def check_range(x: NDArray[Any], value_range: tuple[float, float], *, where: str
     raise DataError(
         f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g}"
         + (": they look like pixels that were not normalised" if pixels else ""),
-        hint="Give uint8 pixels, which edgefm normalises for the model, floats in the model's range, or another range "
-        "with --value-range.",
+        hint="Give uint8 pixels, which edgefm normalises for the model, floats in the model's range, or another "
+        "value range.",
     )
 
 

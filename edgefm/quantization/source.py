@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core import joined
-from edgefm.core.progress import SILENT, Progress
+from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
 from edgefm.data.dataset import Dataset
@@ -150,8 +150,8 @@ def open_source(
       DataError: the data do not fit the model.
     """
     path, origin, trust = _resolve(run)
-    progress.note(f"loading {path.name}")
-    loaded = model_file.load(path, trust=trust)
+    with stated(progress, f"loading {path.name}"):
+        loaded = model_file.load(path, trust=trust)
     given = data_source_of(run)
     measure = given.measure(dataset) if given is not None and dataset is not None else None
     return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)

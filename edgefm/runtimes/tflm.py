@@ -56,7 +56,7 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
     """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
     check_threads(threads)
     if threads > 1:
-        raise RecipeError(f"threads {threads} is not allowed: tflm has one thread", hint="Use 1 (--threads 1).")
+        raise RecipeError(f"threads {threads} is not allowed: tflm has one thread", hint="Use 1 thread.")
     ends = tflite_ends.read(path)
     check(path, ends)
     check_available(availability(), install=INSTALL)

@@ -184,7 +184,7 @@ def test_data_that_do_not_fit_the_model_end_with_2(
     np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     # Nothing says how its pixels become inputs: the input spans 0 to 5.1.
     assert _command(chain, "--data", tmp_path / "own.npz") == 2
-    assert "not a known pixel range: give --mean and --std" in capsys.readouterr().err
+    assert "not a known pixel range: give mean and std" in capsys.readouterr().err
 
 
 @pytest.mark.browser

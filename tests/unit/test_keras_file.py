@@ -265,7 +265,9 @@ def test_load_runs_no_lambda_of_any_format_unless_trusted(tmp_path: Path) -> Non
         code = layers.Lambda(spy, output_shape=(4,), name="code")
         library.Sequential([library.Input((4,)), code, layers.Dense(2)]).save(tmp_path / name, **options)
         ran.unlink(missing_ok=True)
-        with pytest.raises(ModelError, match=r"Lambda layer: Python code that safe mode does not run\n.*--trust"):
+        with pytest.raises(
+            ModelError, match=r"Lambda layer: Python code that safe mode does not run\n.*trust the file"
+        ):
             load_model(tmp_path / name)
         assert not ran.exists(), name
     model = load_model(tmp_path / "three.keras", trust=True)

@@ -69,7 +69,7 @@ def check_operations(folder: Path) -> None:
         if reaching:
             raise ModelError(
                 f"the graph in {folder} uses {', '.join(reaching)}: it reads or writes files, or calls Python",
-                hint="Save it without, or trust it with --trust.",
+                hint="Save it without, or trust it.",
             )
 
 

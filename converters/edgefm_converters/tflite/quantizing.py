@@ -169,7 +169,7 @@ def quantize_tflite(
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants with --variant."
+                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants."
             ) from error
     content = bytes(result.quantized_model)
     if needs:

@@ -124,7 +124,7 @@ def _checked_graph(model: Any, *, float_output: bool) -> Any:
             raise ModelError(
                 f"the {end} of the quantised model is {flatbuffer.dtype(tensor)}, not int8: "
                 f"{_at(model, graph, index)} cannot be quantised",
-                hint="Choose other variants with --variant: float32, float16 or drq_w8.",
+                hint="Choose other variants: float32, float16 or drq_w8.",
             )
     return graph
 

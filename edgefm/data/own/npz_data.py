@@ -45,7 +45,7 @@ def read(path: Path, *, trust: bool = False, progress: Progress = SILENT) -> Arr
             raise DataError(
                 f"{path} holds Python objects" + (f" in the array '{name}'" if name else ""),
                 hint="Unpickling them can run code from the file. Save plain arrays of numbers, or, if you wrote "
-                "the file yourself, allow it with --trust.",
+                "the file yourself, trust it.",
             ) from None
         raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
     return arrays.by_name(values, source=path.name, progress=progress)
