@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import recorded
+from benchmarks import models, recorded
 from benchmarks.tracked import alarms_limit
 
 NOT_YET = "not recorded yet"
@@ -20,6 +20,7 @@ AGREEMENT_SECONDS, AGREEMENT_IMAGES, AGREEMENT_CELLS = 180, 1_000, 5
 INSTALL_BYTES, FIRST_FIGURE_SECONDS = 150e6, 5.0
 OVERHEAD_NS = 1_000
 PARENT_BYTES = 5e6
+LEAST_MODELS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,12 @@ def _parent(value: Mapping[str, Any]) -> tuple[str, bool]:
     return f"+- {value['spread_bytes'] / 1e6:.2f} MB{grown}", value["spread_bytes"] <= PARENT_BYTES
 
 
+def _models(value: Mapping[str, Any]) -> tuple[str, bool]:
+    rows = value["rows"].values()
+    kept = sum(models.held(row) for row in rows)
+    return f"{kept} of {len(rows)} models", kept == len(rows) >= LEAST_MODELS
+
+
 def _verdicts(name: str, limit: Callable[[float], bool]) -> Callable[[Mapping[str, Any]], tuple[str, bool]]:
     """Return what tells a rate of the study of verdicts, and whether it is what it must be."""
 
@@ -183,6 +190,14 @@ WANTED = (
         result="verdict_study",
         command="python -m benchmarks.verdict_study",
         told=_verdicts("undecided_where_samples_are_too_few", lambda share: share >= UNDECIDED_VERDICTS),
+        timed=False,
+    ),
+    Wanted(
+        what="models of all kinds without a traceback, float32 as Keras, int8 as good as the stock converter's",
+        target=f"all of {LEAST_MODELS} or more",
+        result="models",
+        command="python -m benchmarks.models",
+        told=_models,
         timed=False,
     ),
     Wanted(

@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.models import AS_GOOD, FLOAT32_AT_MOST, VARIANTS, as_good, held
-from benchmarks.recorded import result
+from benchmarks.recorded import provenance, result
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 _WORKS = "works"
@@ -30,8 +30,6 @@ _HEADS = {
 
 def page() -> str:
     """Return the page in Markdown."""
-    from benchmarks.figures import provenance
-
     value = result("models")
     rows: Mapping[str, Mapping[str, Any]] = value["rows"]
     reasons = list(dict.fromkeys(_reason(cell) for row in rows.values() for cell in row["cells"].values()))
@@ -39,16 +37,16 @@ def page() -> str:
     kept = sum(held(row) for row in rows.values())
     return (
         "# Which models work\n\n"
-        f"{len(rows)} models of the kinds that people bring, and every variant of each: {kept} hold what is promised "
-        f"(no traceback; the float32 file within {FLOAT32_AT_MOST:g} of Keras; int8 at most {AS_GOOD:g} times as far from "
-        "Keras as the stock converter's file).\n\n"
-        "Each model is trained for a few steps on made-up data and given to `edgefm.quantize` with all variants; 60 test "
-        "samples go through LiteRT's own Interpreter. `float32`: greatest difference from Keras's `predict`, over the "
+        f"{len(rows)} models of the kinds that people bring, and every variant of each: {kept} hold what is "
+        f"promised (no traceback; the float32 file within {FLOAT32_AT_MOST:g} of Keras; int8 at most {AS_GOOD:g} times as far "
+        "from Keras as the stock converter's file).\n\n"
+        "Each model is trained for a few steps on made-up data and given to `edgefm.quantize` with all variants; 60 "
+        "test samples go through LiteRT's own Interpreter. `float32`: greatest difference from Keras's `predict`, over the "
         "output's greatest value where that is above 1. `int8`: root mean square of the difference from Keras over the "
         "standard deviation of Keras's values, the worst output's, of edgefm's `int8_w8a8` file; `stock`: of the file "
         "that `tf.lite.TFLiteConverter` makes with the same 256 calibration samples. `same`: samples with the same "
-        "greatest value as Keras, edgefm / stock. `✓` works; a number: refused, for the reason below. Seconds are of all "
-        "variants together, with other work beside them: they only show that no model takes long.\n\n"
+        "greatest value as Keras, edgefm / stock. `✓` works; a number: refused, for the reason below. Seconds are of "
+        "all variants together, with other work beside them: they only show that no model takes long.\n\n"
         f"{_table(rows, reasons)}\n\n"
         "## Why a variant is refused\n\n"
         + "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
