@@ -7,7 +7,8 @@ Keras itself runs them; nested Functional and Sequential models are opened up wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,11 +246,25 @@ def call_copy(
     if id(layer) in copies:
         return copies[id(layer)](*args, **kwargs)
     new = copies[id(layer)] = type(layer).from_config({**layer.get_config(), **(config or {})})
-    output = new(*args, **kwargs)
+    with _zeros_at_first(new):
+        output = new(*args, **kwargs)
     new.set_weights(layer.get_weights() if weights is None else list(weights))
     if isinstance(new, keras.layers.Normalization):
         new.finalize_state()  # it computes with what it made of its weights when it was built
     return output
+
+
+@contextmanager
+def _zeros_at_first(layer: Any) -> Iterator[None]:
+    """Let a layer start with zeros when it is built: its weights are set right after, and random numbers take time."""
+    own = {name: value for name, value in vars(layer).items() if name.endswith("_initializer") and value is not None}
+    for name in own:
+        setattr(layer, name, keras.initializers.Zeros())
+    try:
+        yield
+    finally:
+        for name, value in own.items():
+            setattr(layer, name, value)
 
 
 def functional(model: Any) -> Any:
