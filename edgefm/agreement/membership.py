@@ -17,6 +17,8 @@ _FLOAT_EVIDENCE = (
     "1,000 images: at most 7.3e-7 between seven kernel sets, 1.4e-6 with random weights; deeper networks add up more, "
     "float16 arithmetic would be off by 5e-4"
 )
+# Of a level: the scales of two files of one model differ in their last digits.
+_NOTHING = 0.01
 # For a cell that no row knows: so near to one of the families.
 UNKNOWN_LEVELS, UNKNOWN_SHARE = 1, ROUNDING_SHARE
 _UNKNOWN_EVIDENCE = "unknown runtime: held to the nearest family, as another build of its kernels would be"
@@ -65,7 +67,7 @@ def membership(cell: AgreementCell, arithmetic: Arithmetic, rounding: Rounding =
 
 def _grown(measured: Membership, rounding: Rounding) -> Membership:
     """Return a tolerance for a model that piles up more rounding; kernels that are equal bit for bit stay so."""
-    limit = math.ceil(measured.limit * rounding.factor)
+    limit = math.ceil(measured.limit * rounding.factor - _NOTHING)
     if limit == measured.limit:
         return measured
     return replace(

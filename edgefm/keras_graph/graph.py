@@ -258,13 +258,11 @@ def call_copy(
 def _zeros_at_first(layer: Any) -> Iterator[None]:
     """Let a layer start with zeros when it is built: its weights are set right after, and random numbers take time."""
     own = {name: value for name, value in vars(layer).items() if name.endswith("_initializer") and value is not None}
-    for name in own:
-        setattr(layer, name, keras.initializers.Zeros())
+    vars(layer).update(dict.fromkeys(own, keras.initializers.Zeros()))
     try:
         yield
     finally:
-        for name, value in own.items():
-            setattr(layer, name, value)
+        vars(layer).update(own)
 
 
 def functional(model: Any) -> Any:

@@ -29,6 +29,8 @@ def test_limits_were_measured_on_the_shipped_model() -> None:
     assert shipped.depth == MEASURED.depth == 9  # three convolutions, two ADD, three dense layers, a softmax
     assert shipped.gain == pytest.approx(MEASURED.gain, rel=0.001)
     assert shipped.factor == pytest.approx(1, rel=0.001)
+    for runtime, limit in {"tflm": 1, "onnxruntime": 2, "openvino": 4}.items():
+        assert membership(AgreementCell(runtime=runtime, target="host"), "integer", shipped).limit == limit
 
 
 def test_operators_that_only_move_values_do_not_count(tmp_path: Path) -> None:
