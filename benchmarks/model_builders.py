@@ -96,7 +96,7 @@ def unet() -> Any:
     x = layers.Concatenate()([layers.UpSampling2D()(bottom), second])
     x = layers.Conv2DTranspose(8, 2, strides=2, activation="relu")(x)
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.Concatenate()([x, first]))
-    return keras.Model(inputs, layers.Conv2D(3, 1, activation="softmax")(x))
+    return keras.Model(inputs, layers.Conv2D(4, 1, activation="softmax")(x))
 
 
 def picture_autoencoder() -> Any:
@@ -123,7 +123,7 @@ def classes_and_boxes() -> Any:
     from keras import layers
 
     inputs, x = _trunk()
-    outputs = {"classes": layers.Dense(3, activation="softmax")(x), "boxes": layers.Dense(4)(x)}
+    outputs = [layers.Dense(3, activation="softmax", name="classes")(x), layers.Dense(4, name="boxes")(x)]
     return keras.Model(inputs, outputs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.models import AS_GOOD, FLOAT32_AT_MOST, VARIANTS, as_good, held
+from benchmarks.models import AS_GOOD, FLOAT32_AT_MOST, HALF_AT_MOST, VARIANTS, as_good, held
 from benchmarks.recorded import provenance, result
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
@@ -41,12 +41,16 @@ def page() -> str:
         f"promised (no traceback; the float32 file within {FLOAT32_AT_MOST:g} of Keras; int8 at most {AS_GOOD:g} times "
         "as far from Keras as the stock converter's file).\n\n"
         "Each model is trained for a few steps on made-up data and given to `edgefm.quantize` with all variants; 60 "
-        "test samples go through LiteRT's own Interpreter. `float32`: greatest difference from Keras's `predict`, over "
-        "the output's greatest value where that is above 1. `int8`: root mean square of the difference from Keras over "
-        "the standard deviation of Keras's values, the worst output's, of edgefm's `int8_w8a8` file; `stock`: of the file "
-        "that `tf.lite.TFLiteConverter` makes with the same 256 calibration samples. `same`: samples with the same "
-        "greatest value as Keras, edgefm / stock. `✓` works; a number: refused, for the reason below. Seconds are of "
-        "all variants together, with other work beside them: they only show that no model takes long.\n\n"
+        "test samples go through LiteRT's own Interpreter.\n\n"
+        "- `float32`: greatest difference from Keras's `predict`, over the output's greatest value where that is above 1. "
+        f"Of a model that itself computes in bfloat16, {HALF_AT_MOST:g} is allowed.\n"
+        "- `int8`: root mean square of the difference from Keras over the standard deviation of Keras's values, the "
+        "worst output's, of edgefm's `int8_w8a8` file.\n"
+        "- `stock`: the same of the file that `tf.lite.TFLiteConverter` makes with the same 256 calibration samples.\n"
+        "- `same`: samples with the same greatest value as Keras, edgefm / stock.\n"
+        "- `✓` works; a number: refused, for the reason below.\n"
+        "- `s`: seconds of all variants together, with other work beside them: they only show that no model takes "
+        "long.\n\n"
         f"{_table(rows, reasons)}\n\n"
         "## Why a variant is refused\n\n"
         + "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))

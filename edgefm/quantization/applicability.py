@@ -126,6 +126,10 @@ def _conversion(model: Any) -> dict[str, str]:
         check(recurrent_layers(model))
     except ModelError as error:
         return {"tflite": str(error)}
+    if len(model.inputs) > 1:
+        return dict.fromkeys(
+            PASSES[1:], "it has several inputs, and passes that train take one; quantise it after training"
+        )
     if "int" in str(model.inputs[0].dtype):
         return dict.fromkeys(
             PASSES[1:], "it takes tokens, and passes that train take floats; quantise it after training"

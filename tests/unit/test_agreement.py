@@ -165,7 +165,6 @@ def test_ends_say_the_level_behind_a_dequantised_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(tiny_models.add(), "2 inputs .'a', 'b'.; exactly one", id="two inputs"),
         pytest.param(tiny_models.dynamic(), "dynamic shape", id="dynamic"),
         pytest.param(tiny_models.relu((2, 4)), "a batch of 2", id="batch"),
         pytest.param(tiny_models.relu()[:60], "cut off or damaged", id="damaged"),

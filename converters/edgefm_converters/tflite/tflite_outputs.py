@@ -60,11 +60,16 @@ def tflite_outputs(
                 progress.step(label, index + 1, len(inputs))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"LiteRT cannot run the file: {' '.join(str(error).split())[:300]}") from error
-    outputs = tuple(_real(np.concatenate(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
+    outputs = tuple(_real(_joined(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
     sample = first_non_finite_sample(outputs)
     if sample is not None:
         raise _not_finite(content, sources, inputs, sample)
     return outputs
+
+
+def _joined(answers: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the answers to single samples as [n, ...]; those without a batch of 1 get one."""
+    return np.concatenate(answers) if answers[0].shape[:1] == (1,) else np.stack(answers)
 
 
 def _by_input(
