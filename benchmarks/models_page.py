@@ -42,7 +42,7 @@ def page() -> str:
         "as far from Keras as the stock converter's file).\n\n"
         "Each model is trained for a few steps on made-up data and given to `edgefm.quantize` with all variants; 60 "
         "test samples go through LiteRT's own Interpreter.\n\n"
-        "- `float32`: greatest difference from Keras's `predict`, over the output's greatest value where that is above 1. "
+        "- `float32`: greatest difference from Keras's `predict`, over the output's greatest value where above 1. "
         f"Of a model that itself computes in bfloat16, {HALF_AT_MOST:g} is allowed.\n"
         "- `int8`: root mean square of the difference from Keras over the standard deviation of Keras's values, the "
         "worst output's, of edgefm's `int8_w8a8` file.\n"
