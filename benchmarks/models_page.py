@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from benchmarks.recorded import provenance, result
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 _WORKS = "works"
+# Reasons that go on with names of layers.
+_SHORT = {
+    "has nothing to cluster": "no kernel holds more than the 16 values that clustering would leave",
+    "no channel of .* can be removed": "no channel can be removed: each meets a layer that slimming does not know, an "
+    "input or an output of the model; `edgefm inspect` names them",
+}
 _HEADS = {
     "float32": "float32",
     "float16": "float16",
@@ -88,7 +95,10 @@ def _cell(said: str, reasons: list[str]) -> str:
 
 
 def _reason(said: str) -> str:
-    """Return a reason without what is different from variant to variant: its name, the file's."""
+    """Return a reason without what is different from variant to variant and from model to model: names of layers."""
+    for pattern, short in _SHORT.items():
+        if re.search(pattern, said):
+            return short
     for variant in sorted(VARIANTS, key=len, reverse=True):
         said = said.replace(f"'{variant}' ", "it ").replace(f"{variant} would", "it would")
     return said
