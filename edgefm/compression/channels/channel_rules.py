@@ -120,9 +120,8 @@ _REDUCING_OPERATIONS = {"Mean", "Max", "Min", "Sum"}
 def rule_of(call: Call) -> str | None:
     """Return by which rule a call gives its channels, or None for a call that is not understood.
 
-    'mix' makes new channels (a convolution in groups is not understood), 'depthwise' repeats each, 'scale' and 'carry'
-    keep them, with and without a weight a channel, 'tie' makes those of its inputs one; 'concatenate', 'reshape' and
-    'permute' say so themselves.
+    'mix' makes new channels, 'depthwise' repeats each, 'scale' and 'carry' keep them, with and without a weight a
+    channel, 'tie' makes those of its inputs one; 'concatenate', 'reshape' and 'permute' say so themselves.
     """
     layer = call.layer
     kind = type(layer)
@@ -133,7 +132,7 @@ def rule_of(call: Call) -> str | None:
     if layer.dtype_policy.quantization_mode or getattr(layer, "lora_enabled", False):
         return None
     if kind in MIXING:
-        return "mix" if getattr(layer, "groups", 1) == 1 else None
+        return "mix"
     if kind in _DEPTHWISE and elementwise(layer):
         return "depthwise"
     if kind in _SCALING and _last_axis(call):
