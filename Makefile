@@ -19,7 +19,7 @@ help:
 	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks, assets"
 	@echo "make record-harness  measure what needs no training, on a quiet machine (about 20 minutes, false alarms 40 more)"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
-	@echo "make figures  write the figures of README, docs/figures.md and docs/over-time.md from recorded results"
+	@echo "make figures  write the figures of README and of docs/figures.md, models.md, over-time.md from results"
 
 # One environment for everything; rebuilt when the pins or the project file change.
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""Writes the figures of README.md, docs/figures.md and docs/over-time.md from recorded results, nothing by hand.
+"""Writes the figures of README.md and of figures.md, models.md, over-time.md in docs/ from recorded results alone.
 
 Run: make figures. A test checks that the pages say what the results say.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import harness_figures, over_time
-from benchmarks.recorded import disturbed, names, result, row_disturbed
+from benchmarks import harness_figures, models_page, over_time
+from benchmarks.recorded import disturbed, names, provenance, result, row_disturbed
 from edgefm.core import artefacts
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +28,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     artefacts.write_text(readme, with_block(readme.read_text(encoding="utf-8"), readme_block()))
     artefacts.write_text(ROOT / "docs" / "figures.md", figures_page())
+    artefacts.write_text(models_page.PAGE, models_page.page())
     over_time.write()
 
 
@@ -268,16 +269,6 @@ def step_sentence() -> str:
         f"{step['speed_up']['p50']:.2f} times faster (median of {len(turns)} turns; {min(turns):.2f} to "
         f"{max(turns):.2f})."
     )
-
-
-def provenance(value: dict[str, Any]) -> str:
-    """Return hardware, versions and date of a recorded result, in one sentence."""
-    machine = value["environment"]
-    versions = machine["versions"]
-    named = ", ".join(
-        f"{name} {versions[name]}" for name in ("tensorflow", "keras", "ai-edge-litert") if name in versions
-    )
-    return f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {named}; {value['created'][:10]}."
 
 
 def recorded() -> list[tuple[str, dict[str, Any]]]:

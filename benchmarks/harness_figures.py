@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import recorded
+from benchmarks import models, recorded
 from benchmarks.tracked import alarms_limit
 
 NOT_YET = "not recorded yet"
@@ -19,6 +20,7 @@ AGREEMENT_SECONDS, AGREEMENT_IMAGES, AGREEMENT_CELLS = 180, 1_000, 5
 INSTALL_BYTES, FIRST_FIGURE_SECONDS = 150e6, 5.0
 OVERHEAD_NS = 1_000
 PARENT_BYTES = 5e6
+LEAST_MODELS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +104,13 @@ def _sums(value: Mapping[str, Any]) -> tuple[str, bool]:
     return "; ".join(told), held
 
 
-def _agreement(value: Mapping[str, Any]) -> tuple[str, bool]:
-    enough = value["images"] >= AGREEMENT_IMAGES and len(value["cells"]) >= AGREEMENT_CELLS
+def _agreement(
+    value: Mapping[str, Any], *, images: int = AGREEMENT_IMAGES, at_most: float = AGREEMENT_SECONDS
+) -> tuple[str, bool]:
+    enough = value["images"] >= images and len(value["cells"]) >= AGREEMENT_CELLS
     places = f"{len(value['cells'])} runtimes, kernel sets and targets"
     told = f"{value['seconds']:.0f} s, {value['images']:,} images on {places}"
-    return told, enough and value["seconds"] <= AGREEMENT_SECONDS
+    return told, enough and value["seconds"] <= at_most
 
 
 def _size(value: Mapping[str, Any]) -> tuple[str, bool]:
@@ -123,6 +127,12 @@ def _first_figure(value: Mapping[str, Any]) -> tuple[str, bool]:
 def _parent(value: Mapping[str, Any]) -> tuple[str, bool]:
     grown = f", grown by {value['growth_bytes'] / 1e6:.2f} MB" if "growth_bytes" in value else ""
     return f"+- {value['spread_bytes'] / 1e6:.2f} MB{grown}", value["spread_bytes"] <= PARENT_BYTES
+
+
+def _models(value: Mapping[str, Any]) -> tuple[str, bool]:
+    rows = value["rows"].values()
+    kept = sum(models.held(row) for row in rows)
+    return f"{kept} of {len(rows)} models", kept == len(rows) >= LEAST_MODELS
 
 
 def _verdicts(name: str, limit: Callable[[float], bool]) -> Callable[[Mapping[str, Any]], tuple[str, bool]]:
@@ -183,6 +193,14 @@ WANTED = (
         timed=False,
     ),
     Wanted(
+        what="models of all kinds without a traceback, float32 as Keras, int8 as good as the stock converter's",
+        target=f"all of {LEAST_MODELS} or more",
+        result="models",
+        command="python -m benchmarks.models",
+        told=_models,
+        timed=False,
+    ),
+    Wanted(
         what="sum of a profile's operators against the whole model",
         target="within 10 %",
         result="profile_sums",
@@ -195,6 +213,13 @@ WANTED = (
         result="agreement_time",
         command="pytest benchmarks/test_agreement_time.py --benchmark-enable",
         told=_agreement,
+    ),
+    Wanted(
+        what="agreement of 50 samples of ResNet-8 on five runtimes or targets",
+        target="<= 60 s",
+        result="agreement_time_resnet8",
+        command="pytest benchmarks/test_agreement_time.py --benchmark-enable",
+        told=partial(_agreement, images=50, at_most=60),
     ),
     Wanted(
         what="base install on disk",

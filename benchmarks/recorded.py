@@ -36,6 +36,16 @@ def result(name: str) -> dict[str, Any]:
     return value
 
 
+def provenance(value: Mapping[str, Any]) -> str:
+    """Return hardware, versions and date of a recorded result, in one sentence."""
+    machine = value["environment"]
+    versions = machine["versions"]
+    named = ", ".join(
+        f"{name} {versions[name]}" for name in ("tensorflow", "keras", "ai-edge-litert") if name in versions
+    )
+    return f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {named}; {value['created'][:10]}."
+
+
 def names() -> list[str]:
     """Return the names of all recorded results."""
     return [path.stem for path in sorted(RESULTS.glob("*.json"))]

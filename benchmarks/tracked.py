@@ -194,6 +194,14 @@ TRACKED = (
         pick=lambda value: value["seconds"],
     ),
     Tracked(
+        result="agreement_time_resnet8",
+        key="seconds",
+        title="agreement, ResNet-8",
+        unit="s",
+        at_most=60,
+        pick=lambda value: value["seconds"],
+    ),
+    Tracked(
         result="false_alarms",
         key="same",
         title="false alarms, equal models",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgefm.agreement.rounding import MEASURED, Rounding, rounding
 from edgefm.runtimes import model_ends, tflite_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite.inspection import Inspection
@@ -31,12 +32,14 @@ class ModelTensors:
         are counted in its own levels); the scale behind a float output that is a dequantised one; None where the
         file has no levels for it.
       arithmetic: see `Arithmetic`.
+      rounding: how much of it the model piles up.
     """
 
     source: TensorDetails
     sinks: tuple[TensorDetails, ...]
     level: tuple[float | None, ...]
     arithmetic: Arithmetic
+    rounding: Rounding = MEASURED
 
     @property
     def unit(self) -> Unit:
@@ -53,17 +56,18 @@ def ends(inspection: Inspection) -> ModelTensors:
     """Return the ends of an inspected model.
 
     Raises:
-      ModelError: it has not exactly one input, no output, a dynamic shape, a batch other than 1, or an end of a type
+      ModelError: it has no input or no output, a dynamic shape, a batch other than 1, or an end of a type
         that numpy does not have.
     """
     path = Path(inspection.path)
     of_file = tflite_ends.read(path)
     model_ends.check(path, of_file)
     return ModelTensors(
-        source=of_file.inputs[0].details,
+        source=of_file.source,
         sinks=tuple(end.details for end in of_file.outputs),
         level=tuple(_level(inspection, index) for index in inspection.outputs),
         arithmetic=arithmetic(inspection),
+        rounding=rounding(inspection),
     )
 
 

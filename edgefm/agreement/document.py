@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def to_json(agreement: Agreement) -> dict[str, Any]:
             "sha256": artefacts.sha256_file(agreement.model),
             "size_bytes": agreement.model.stat().st_size,
             "arithmetic": agreement.ends.arithmetic,
+            "rounding": asdict(agreement.ends.rounding),
             "input": agreement.ends.source.to_json(),
             "outputs": [sink.to_json() for sink in agreement.ends.sinks],
         },
@@ -98,6 +100,7 @@ def verdict_lines(agreement: Agreement) -> Iterator[str]:
         equal = [row for row in well if row.comparison is not None and row.comparison.equal]
         bit_exact = f", {len(equal)} of them bit-exact" if equal else ""
         yield f"{len(well)} of {len(judged)} compared cells are within the tolerance of their kernel family{bit_exact}"
+        yield from (_as_far(row, agreement) for row in well if row.spread is not None)
         if equal:
             bound = equal[0].comparison.differing.high if equal[0].comparison else 0.0
             yield (
@@ -137,6 +140,16 @@ def _alarm(row: Row, agreement: Agreement) -> str:
     )
 
 
+def _as_far(row: Row, agreement: Agreement) -> str:
+    comparison, spread = row.comparison, row.spread
+    assert comparison is not None and spread is not None and row.family is not None
+    reference, sets = agreement.references[row.family], difference(spread.comparison)
+    return (
+        f"{row.cell.name}: differs from {reference.name} by {difference(comparison)}: as far apart as LiteRT's own "
+        f"kernel sets: {sets}, in {_percent(spread.share)} of values ({spread.first} and {spread.second})"
+    )
+
+
 def _row(row: Row) -> dict[str, Any]:
     first = row.first_difference
     return {
@@ -153,6 +166,7 @@ def _row(row: Row) -> dict[str, Any]:
         "share": row.share,
         "evidence": row.evidence,
         "verdict": row.verdict,
+        "spread": row.spread.to_json() if row.spread else None,
         "against_reference": row.comparison.to_json() if row.comparison else None,
         "quality": dict(row.quality) if row.quality else None,
         "first_difference": first.to_json() if isinstance(first, FirstDifference) else None,

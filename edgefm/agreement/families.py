@@ -43,7 +43,8 @@ class Member:
       runtime: name.
       arithmetic: of the model.
       family: name of the family.
-      limit: largest difference that is allowed: quantisation levels of the output.
+      limit: largest difference that is allowed in a model as deep as the Enhanced CNN: quantisation levels of the
+        output; it grows with `edgefm.agreement.rounding.Rounding.factor`.
       share: largest share of the output values that may differ at all; 1 is no limit.
       evidence: what the two are known from.
       kernels: kernel sets; () means any.
@@ -79,7 +80,7 @@ UNKNOWN = Family(name="unknown", title="runtimes of no known kernel family", ref
 _SAME = "the reference of its family"
 # Another rounding moves a few values in a hundred by a level (0.02 to 0.3 % of the 10,000 of the shipped model, 1.5 to
 # 3.2 % of the 4,000 of three random dense layers); a fault moves most of them.
-_ROUNDING = 0.25
+ROUNDING_SHARE = 0.25
 
 # Rows of one arithmetic and family.
 _integer_xnnpack = partial(Member, arithmetic="integer", family="xnnpack")
@@ -97,7 +98,7 @@ MEMBERS = (
         runtime="litert",
         kernels=("xnnpack",),
         limit=1,
-        share=_ROUNDING,
+        share=ROUNDING_SHARE,
         evidence="aarch64 (Cortex-A72, emulated), 1,000 images: at most 1 level, 2.3 % differ",
     ),
     _integer_xnnpack(
@@ -108,20 +109,20 @@ MEMBERS = (
         kernels=("builtin",),
         architectures=("aarch64",),
         limit=2,
-        share=_ROUNDING,
+        share=ROUNDING_SHARE,
         evidence="aarch64 (Cortex-A72, emulated), the first 1,000 images: at most 2 levels from XNNPACK on x86, 75 of "
         "10,000 outputs and 4.9 % differ; 1,000 others: 1 level, 3.9 %; 6 levels from the built-in kernels on x86",
     ),
     _integer_xnnpack(
         runtime="openvino",
         limit=4,
-        share=1,
+        share=0.5,
         evidence="10,000 images: at most 4 levels, 0.5 % differ; int4 dense layers, 1,000 images: at most 3, 48 %",
     ),
     _integer_xnnpack(
         runtime="onnxruntime",
         limit=2,
-        share=_ROUNDING,
+        share=ROUNDING_SHARE,
         evidence="converted by tf2onnx, 10,000 images: at most 2 levels, 0.2 % differ",
     ),
     _integer_builtin(
@@ -138,14 +139,16 @@ MEMBERS = (
     _integer_builtin(
         runtime="tflite-runtime",
         limit=1,
-        share=_ROUNDING,
+        share=ROUNDING_SHARE,
         evidence="its reference kernels, 10,000 images on x86: at most 1 level, 0.2 % differ",
     ),
-    _integer_builtin(runtime="tflm", limit=1, share=_ROUNDING, evidence="10,000 images: at most 1 level, 0.2 % differ"),
+    _integer_builtin(
+        runtime="tflm", limit=1, share=ROUNDING_SHARE, evidence="10,000 images: at most 1 level, 0.2 % differ"
+    ),
     _integer_builtin(
         runtime="cortex-m-firmware",
         limit=1,
-        share=_ROUNDING,
+        share=ROUNDING_SHARE,
         evidence="edgefm's C kernels on an emulated M4, 300 images: equal bit for bit",
     ),
     _integer_reference(
@@ -161,7 +164,7 @@ MEMBERS = (
         runtime="litert",
         kernels=("reference",),
         limit=1,
-        share=_ROUNDING,
+        share=ROUNDING_SHARE,
         evidence="aarch64 (Cortex-A72, emulated), 1,000 images: equal bit for bit",
     ),
     # Activations of 16 bits: XNNPACK has no kernels for them, so that all sets of LiteRT are the same ones.
@@ -173,9 +176,14 @@ MEMBERS = (
         evidence="1,000 images: the three kernel sets are equal bit for bit",
     ),
     _int16_builtin(
-        runtime="litert", limit=1, share=_ROUNDING, evidence="other instruction sets: taken from 8 bits, not measured"
+        runtime="litert",
+        limit=1,
+        share=ROUNDING_SHARE,
+        evidence="other instruction sets: taken from 8 bits, not measured",
     ),
-    _int16_builtin(runtime="litertjs", limit=1, share=_ROUNDING, evidence="the same kernels as LiteRT's; not measured"),
+    _int16_builtin(
+        runtime="litertjs", limit=1, share=ROUNDING_SHARE, evidence="the same kernels as LiteRT's; not measured"
+    ),
     *(
         _int16_builtin(
             runtime=runtime,
@@ -220,47 +228,6 @@ MEMBERS = (
         for runtime in ("tflite-runtime", "tflm")
     ),
 )
-
-# Of float models: a share of the output's largest magnitude. float16 arithmetic is off by about 5e-4, bfloat16 by
-# 4e-3 (half their eps): both are found out.
-FLOAT_LIMIT = 1e-4
-_FLOAT_EVIDENCE = (
-    "1,000 images: at most 7.3e-7 between seven kernel sets, 1.4e-6 with random weights; deeper networks add up more, "
-    "float16 arithmetic would be off by 5e-4"
-)
-# For a cell that no row knows: so near to one of the families.
-UNKNOWN_LEVELS, UNKNOWN_SHARE = 1.0, _ROUNDING
-_UNKNOWN_EVIDENCE = "unknown runtime: held to the nearest family, as another build of its kernels would be"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Membership:
-    """Where a cell belongs; `family` None means that no row knows it: the nearest family is taken."""
-
-    family: str | None
-    limit: float
-    share: float
-    evidence: str
-
-
-def membership(cell: AgreementCell, arithmetic: Arithmetic) -> Membership:
-    """Return the family of a cell and its tolerance.
-
-    >>> membership(AgreementCell(runtime="tflm", target="host"), "integer").family
-    'builtin'
-    """
-    if arithmetic == "float":
-        return Membership(family="float", limit=FLOAT_LIMIT, share=1, evidence=_FLOAT_EVIDENCE)
-    for row in MEMBERS:
-        if (
-            row.runtime == cell.name_of_runtime
-            and row.arithmetic == arithmetic
-            and (not row.kernels or cell.kernels in row.kernels)
-            and (not row.architectures or cell.architecture in row.architectures)
-            and row.host in (None, cell.on_host)
-        ):
-            return Membership(family=row.family, limit=row.limit, share=row.share, evidence=row.evidence)
-    return Membership(family=None, limit=UNKNOWN_LEVELS, share=UNKNOWN_SHARE, evidence=_UNKNOWN_EVIDENCE)
 
 
 def family(name: str) -> Family:

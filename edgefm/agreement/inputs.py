@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.benchmarking import feeding
-from edgefm.core import artefacts
+from edgefm.core import artefacts, joined
 from edgefm.core.errors import DataError, ModelError
 from edgefm.data.dataset import Dataset, reordered
 from edgefm.data.quality import THRESHOLD
+from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract as contracts
+from edgefm.tflite.contract import Contract
 
 # What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
 _FLOAT_RANGE = (0.0, 1.0)
@@ -103,11 +105,11 @@ def from_data(
         mean=mean,
         std=std,
     )
-    reason = contract if isinstance(contract, str) else feeding.misfit(contract, ends.source, pictures.shape[1:])
+    reason = contract if isinstance(contract, str) else feeding.misfit(contract, ends.source, pictures)
     if reason is not None or isinstance(contract, str):
         raise DataError(
             f"{dataset.name} cannot be fed to {model}: {reason}",
-            hint="Give other data with --data, or use random inputs: --random.",
+            hint="Give other data, or none: then inputs are random.",
         )
     places = _drawn(len(pictures), samples, seed)
     return MatrixInputs(
@@ -138,37 +140,50 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
       ModelError: the dtype of the input is none that can be drawn, or its contract is damaged.
     """
     generator = np.random.default_rng(seed)
-    dtype, shape = np.dtype(_drawable(ends)), (samples, *ends.source.shape[1:])
     written = contracts.read(model)
     if written is not None and written.input.shape != ends.source.shape:
         written = None
-    if dtype.kind == "f" and written is not None and written.no_pixels is not None:
-        values = generator.uniform(*written.input.value_range, shape).astype(dtype)
-    elif dtype.kind == "f" and written is not None:
-        values = written.encode(generator.integers(0, 255, shape, endpoint=True, dtype=np.uint8))
-    elif dtype.kind == "f":
-        values = generator.uniform(*_FLOAT_RANGE, shape).astype(dtype)
-    elif dtype.kind == "b":
-        values = generator.integers(0, 2, shape).astype(dtype)
-    else:
-        limits = np.iinfo(dtype)
-        # An int16 or wider input without a scale is mostly a place in a table: these are in every one.
-        small = dtype.itemsize > 1 and ends.source.scale is None
-        low = _LEAST if small else limits.min
-        high = _GREATEST if small else limits.max
-        values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
+    parts = {part.name: _random(part, samples, None, generator) for part in ends.source.parts}
     return MatrixInputs(
-        values=values, labels=None, task=None, source="random", name=None, available=None, reason=reason, seed=seed
+        values=joined.join(parts) if parts else _random(ends.source, samples, written, generator),
+        labels=None,
+        task=None,
+        source="random",
+        name=None,
+        available=None,
+        reason=reason,
+        seed=seed,
     )
 
 
-def _drawable(ends: ModelTensors) -> str:
+def _random(
+    source: TensorDetails, samples: int, written: Contract | None, generator: np.random.Generator
+) -> NDArray[Any]:
+    """Return random values of one input, [samples, ...]."""
+    dtype, shape = np.dtype(_drawable(source)), (samples, *source.shape[1:])
+    if dtype.kind == "f" and written is not None and written.no_pixels is not None:
+        return generator.uniform(*written.input.value_range, shape).astype(dtype)
+    if dtype.kind == "f" and written is not None:
+        return written.encode(generator.integers(0, 255, shape, endpoint=True, dtype=np.uint8))
+    if dtype.kind == "f":
+        return generator.uniform(*_FLOAT_RANGE, shape).astype(dtype)
+    if dtype.kind == "b":
+        return generator.integers(0, 2, shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    # An int16 or wider input without a scale is mostly a place in a table: these are in every one.
+    small = dtype.itemsize > 1 and source.scale is None
+    low = _LEAST if small else limits.min
+    high = _GREATEST if small else limits.max
+    return generator.integers(low, high, shape, endpoint=True).astype(dtype)
+
+
+def _drawable(source: TensorDetails) -> str:
     try:
-        dtype = np.dtype(ends.source.dtype)
+        dtype = np.dtype(source.dtype)
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
-        raise ModelError(f"random inputs of dtype {ends.source.dtype} are not supported", hint="Give data with --data.")
+        raise ModelError(f"random inputs of dtype {source.dtype} are not supported", hint="Give data.")
     return dtype.name
 
 

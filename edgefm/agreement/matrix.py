@@ -97,12 +97,12 @@ def agree(
       prefix: cuts a model; by default `edgefm.profiling.cutting.prefix`.
       progress: receives progress.
     Raises:
-      ModelError: the file is damaged, or has not exactly one input.
+      ModelError: the file is damaged, or cannot be run one sample at a time.
       RuntimeUnavailableError: fewer than two cells gave answers.
     """
     ask, inspection = _safely(ask), inspect(model)
     ends = arithmetic.ends(inspection)
-    note = tflite_ends.batch_note(model, name=model.name)
+    note = tflite_ends.file_note(model, name=model.name)
     if note is not None:
         progress.note(note)
     inputs = _that_fit(inputs, ends, len(cells), progress)
@@ -111,7 +111,7 @@ def agree(
         raise RuntimeUnavailableError(
             f"at least two cells are needed for a comparison; {len(outputs) or 'none'} ran",
             hint="\n  ".join([*(f"{row.cell.name}: {row.reason}" for row in rows if not row.ran)])
-            or "Leave out --runtime, install another runtime (edgefm doctor), or add --target.",
+            or "Name more runtimes or none, install another one (edgefm doctor), or add a target.",
         )
     rows, references = verdicts.judge(rows, outputs, ends)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from edgefm.agreement import families
+from edgefm.agreement import families, spread
 from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.agreement.cells import AgreementCell
 from edgefm.agreement.comparison import OutputComparison, Outputs, compare
-from edgefm.agreement.families import Family
 from edgefm.agreement.layers import FirstDifference
+from edgefm.agreement.membership import Membership, membership
+from edgefm.agreement.spread import KernelSpread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Row:
       share: largest share of the output values that may differ from it.
       evidence: what the limit is known from.
       verdict: 'reference', 'within' or 'alarm'; None where it gave no answers.
+      spread: the two kernel sets of LiteRT that lie as far apart, where they alone make it 'within'.
       comparison: with the family's reference; None for the reference itself.
       quality: see `edgefm.benchmarking.scores.quality_json`; None without labelled data.
       first_difference: of an alarm: the first layer that leaves the tolerance, or why none can be named.
@@ -44,6 +46,7 @@ class Row:
     share: float | None = None
     evidence: str | None = None
     verdict: str | None = None
+    spread: KernelSpread | None = None
     comparison: OutputComparison | None = None
     quality: Mapping[str, Any] | None = None
     first_difference: FirstDifference | str | None = None
@@ -53,17 +56,23 @@ class Row:
         """Whether the cell gave answers."""
         return self.reason is None
 
+    @property
+    def tolerance(self) -> tuple[float, float]:
+        """Largest difference from the family's reference, and share of values, that were allowed in the end."""
+        own = self.limit or 0.0, self.share or 0.0
+        return own if self.spread is None else (max(own[0], self.spread.limit), max(own[1], self.spread.share))
+
 
 def judge(
     rows: Sequence[Row], outputs: Mapping[AgreementCell, Outputs], ends: ModelTensors
 ) -> tuple[list[Row], dict[str, AgreementCell]]:
     """Return the rows with family and verdict, in the order of the families, and the reference of each."""
-    placed: dict[str, list[tuple[Row, families.Membership]]] = {}
+    placed: dict[str, list[tuple[Row, Membership]]] = {}
     strangers = []
     for row in rows:
         if not row.ran:
             continue
-        belongs = families.membership(row.cell, ends.arithmetic)
+        belongs = membership(row.cell, ends.arithmetic, ends.rounding)
         if belongs.family is None:
             strangers.append((row, belongs))
         else:
@@ -78,29 +87,32 @@ def judge(
     for row, belongs in strangers:
         nearest = min(references, key=lambda name: _distance(outputs, row.cell, references[name], ends))
         placed.setdefault(nearest, []).append((row, belongs))
-    judged = []
+    judged, spreads = [], spread.kernel_spreads(outputs, ends)
     for family in order:
         reference = references[family.name]
         members = sorted(placed[family.name], key=lambda entry: entry[0].cell != reference)
         for row, belongs in members:
-            judged.append(_verdict(row, belongs, family, reference, outputs, ends))
+            known = replace(
+                row, family=family.name, limit=belongs.limit, share=belongs.share, evidence=belongs.evidence
+            )
+            judged.append(_verdict(known, reference, spreads, outputs, ends))
     return [*judged, *(row for row in rows if not row.ran)], references
 
 
 def _verdict(
     row: Row,
-    belongs: families.Membership,
-    family: Family,
     reference: AgreementCell,
+    spreads: Sequence[KernelSpread],
     outputs: Mapping[AgreementCell, Outputs],
     ends: ModelTensors,
 ) -> Row:
-    known = replace(row, family=family.name, limit=belongs.limit, share=belongs.share, evidence=belongs.evidence)
     if row.cell == reference:
-        return replace(known, verdict="reference", limit=0.0, share=0.0)
+        return replace(row, verdict="reference", limit=0.0, share=0.0)
     comparison = compare(outputs[row.cell], outputs[reference], ends=ends)
-    verdict = "within" if comparison.within(belongs.limit, share=belongs.share) else "alarm"
-    return replace(known, verdict=verdict, comparison=comparison)
+    if comparison.within(row.limit or 0.0, share=row.share or 0.0):
+        return replace(row, verdict="within", comparison=comparison)
+    as_far = None if spread.is_litert_here(row.cell) else spread.covering(comparison, spreads)
+    return replace(row, verdict="within" if as_far else "alarm", spread=as_far, comparison=comparison)
 
 
 def pair_verdict(first: Row, second: Row, comparison: OutputComparison) -> str | None:
@@ -116,8 +128,7 @@ def pair_verdict(first: Row, second: Row, comparison: OutputComparison) -> str |
             return other.verdict
     if first.verdict == second.verdict == "within":
         return "within"
-    tolerances = [(row.limit or 0.0, row.share or 0.0) for row in (first, second)]
-    return "within" if comparison.within_both(*tolerances) else "alarm"
+    return "within" if comparison.within_both(first.tolerance, second.tolerance) else "alarm"
 
 
 def _distance(

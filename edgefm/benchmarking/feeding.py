@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import ModelError
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract as contracts
@@ -60,7 +64,7 @@ def contract_for(
         # A single output is the probability of the second of two classes.
         if outputs != len(labels) and (task, outputs, len(labels)) != ("classification", 1, 2):
             return f"it has {outputs} outputs; the test images have {len(labels)} classes"
-    if not pixels:
+    if source.parts or not pixels:
         formula: tuple[float, float] | None = (0.0, 1.0)
     elif mean is not None or std is not None:
         formula = (mean or 0.0, 1.0 if std is None else std)
@@ -71,14 +75,26 @@ def contract_for(
     return _contract(path, source=source, sinks=sinks, labels=labels, task=task, formula=formula)
 
 
-def misfit(contract: Contract, source: TensorDetails, picture_shape: tuple[int, ...]) -> str | None:
-    """Return why pictures cannot be fed by a contract, or None where they can."""
+def misfit(contract: Contract, source: TensorDetails, samples: NDArray[Any]) -> str | None:
+    """Return why samples cannot be fed by a contract, or None where they can."""
+    picture_shape = samples.shape[1:]
+    if source.parts or joined.is_joined(samples):
+        return _misfit_of_parts(source, samples)
     if picture_shape != source.shape[1:]:
         actual, expected = _by(picture_shape), _by(source.shape[1:])
         return f"the test images are {actual}; its input is {expected}"
     if (contract.input.dtype, contract.input.shape) != (source.dtype, source.shape):
         return f"its contract has {contract.input.dtype} {contract.input.shape}, the file {source.dtype} {source.shape}"
     return None
+
+
+def _misfit_of_parts(source: TensorDetails, samples: NDArray[Any]) -> str | None:
+    """Return why samples are not those of a model with several inputs, or None where they are."""
+    given = {name: field[0].shape for name, field in (samples.dtype.fields or {}).items()}
+    if given == {part.name: part.shape[1:] for part in source.parts}:
+        return None
+    takes = ", ".join(f"'{part.name}' {list(part.shape[1:])}" for part in source.parts) or f"one of {source.shape}"
+    return f"the test samples are {joined.described(samples) or 'of one input'}; its inputs are {takes}"
 
 
 def _same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
@@ -115,8 +131,8 @@ def _range(tensor: TensorDetails) -> tuple[float, float] | None:
 def _unknown(source: TensorDetails) -> str:
     ends = _range(source)
     if ends is None:
-        return f"the mapping from pixels to its {source.dtype} input is unknown: give --mean and --std"
-    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is not a known pixel range: give --mean and --std"
+        return f"the mapping from pixels to its {source.dtype} input is unknown: give mean and std"
+    return f"its input spans {ends[0]:g} to {ends[1]:g}, which is not a known pixel range: give mean and std"
 
 
 def _contract(
@@ -136,7 +152,7 @@ def _contract(
         file=path.name,
         sha256="",
         size_bytes=path.stat().st_size,
-        input=_tensor(source, _range(source) or span),
+        input=_input(source, span),
         outputs=tuple(_tensor(sink, _range(sink) or ((0.0, 1.0) if labels else _ANY)) for sink in sinks),
         mean=mean,
         std=std,
@@ -144,7 +160,13 @@ def _contract(
         made_by={"derived_by": "edgefm benchmark"},
         task=task,
         head=_head(path) if labels else "",
+        no_pixels="the model takes several inputs" if source.parts else None,
     )
+
+
+def _input(source: TensorDetails, span: tuple[float, float]) -> Tensor:
+    parts = tuple(_tensor(part, _range(part) or _ANY) for part in source.parts)
+    return replace(_tensor(source, _ANY), parts=parts) if parts else _tensor(source, _range(source) or span)
 
 
 def _head(path: Path) -> str:

@@ -22,7 +22,7 @@ from edgefm.benchmarking.rounds import take_rounds
 from edgefm.benchmarking.session import BenchmarkSession
 from edgefm.core.environment import environment
 from edgefm.core.errors import RecipeError
-from edgefm.core.progress import SILENT, Progress
+from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.data.dataset import Dataset
 from edgefm.data.quality import DEFAULTS, Quality
 from edgefm.data.quality import quality as named_quality
@@ -104,17 +104,16 @@ def measure(
             if dataset is not None and quality is not None:
                 answer(bench, measured, dataset=dataset, quality=quality)
         _estimate(target, measured, attempts=attempts)
-    return Measurement(
-        record=record.build(
+    with stated(progress, "statistics"):
+        value = record.build(
             measured,
             dataset=dataset,
             quality=quality,
             protocol=protocol,
             session=session,
             reference=reference,
-        ),
-        predictions=_predictions(measured, dataset),
-    )
+        )
+    return Measurement(record=value, predictions=_predictions(measured, dataset))
 
 
 def _runtime(target: Target, wanted: str) -> str:

@@ -45,7 +45,7 @@ def load(
 
         def work(model: MeasuredModel = model) -> None:
             _load(bench, model, latency=latency)
-            _say_of_batch(bench, model)
+            _say_what_is_measured(bench, model)
             if dataset is None:
                 model.unfed = "no test images were given"
                 return
@@ -74,11 +74,11 @@ def _load(bench: Bench, model: MeasuredModel, *, latency: bool) -> None:
     model.outputs = tuple(TensorDetails.from_json(output) for output in loaded["outputs"])
 
 
-def _say_of_batch(bench: Bench, model: MeasuredModel) -> None:
-    """Say, now and in the record, where a batch that the file leaves open was taken for 1."""
-    note = tflite_ends.batch_note(model.path, name=model.name)
+def _say_what_is_measured(bench: Bench, model: MeasuredModel) -> None:
+    """Say, now and in the record, what is measured of a file that leaves its batch open or has several signatures."""
+    note = tflite_ends.file_note(model.path, name=model.name)
     if note is not None and model.loaded is not None:
-        model.loaded["facts"] = {**model.loaded.get("facts", {}), "batch_note": note}
+        model.loaded["facts"] = {**model.loaded.get("facts", {}), "file_note": note}
         bench.progress.note(note)
 
 
@@ -98,7 +98,7 @@ def _agree_on_feeding(model: MeasuredModel, dataset: Dataset, *, mean: float | N
     if isinstance(contract, str):
         model.unfed = contract
         return
-    model.unfed = feeding.misfit(contract, model.input, dataset.test.images.shape[1:])
+    model.unfed = feeding.misfit(contract, model.input, dataset.test.images)
     model.contract = None if model.unfed else contract
 
 

@@ -224,7 +224,10 @@ def _row(cell: Mapping[str, Any], unit: str) -> list[str]:
     if cell["limit"] > 0 and cell["share"] < 1:
         limit += f" ({100 * cell['share']:g} %)"
     equal = comparison["equal_samples"] == comparison["samples"]
+    spread = cell["spread"]
     verdict = "ALARM" if cell["verdict"] == "alarm" else "equal" if equal else "within"
+    if spread is not None:
+        verdict = f"as LiteRT's own kernel sets: {spread['largest']:.3g}"
     return [
         cell["name"],
         _largest(comparison, unit),

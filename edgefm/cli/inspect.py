@@ -10,6 +10,7 @@ import click
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import is_model
+from edgefm.core.progress import shown, stated
 
 if TYPE_CHECKING:
     from edgefm.tflite.graph import TensorInfo
@@ -45,20 +46,33 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     _metadata(inspection)
     if any(-1 in inspection.tensors[index].shape[:1] for index in inspection.inputs):
         click.echo("the batch is left open (-1): every command takes it as 1, one sample at a time")
+    _signatures(inspection)
     click.echo()
     _operators(inspection)
     click.echo()
     _tensors(inspection)
 
 
+def _signatures(inspection: Inspection) -> None:
+    """Show how a model is called where there is more than one way, or more than one input."""
+    if len(inspection.signatures) < 2 and len(inspection.inputs) < 2:
+        return
+    for signature in inspection.signatures:
+        ends = f"{', '.join(signature.inputs)} -> {', '.join(signature.outputs)}"
+        rest = "" if signature.subgraph == 0 else " (another graph: neither described here nor measured)"
+        click.echo(f"signature {signature.key}: {ends}{rest}")
+
+
 def _keras(model: Path, trust: bool, as_json: bool) -> None:
     from edgefm_converters.readers.keras_file import check_file, load_model
 
     check_file(model, trust=trust)
-    loaded = load_model(model, trust=trust)
-    from edgefm.quantization.applicability import PASSES, applicability
-
-    passes = applicability(loaded)
+    with shown(True) as bars:
+        with stated(bars, f"loading {model.name}"):
+            loaded = load_model(model, trust=trust)
+            from edgefm.quantization.applicability import PASSES, applicability
+        with stated(bars, "trying the passes"):
+            passes = applicability(loaded)
     if as_json:
         render.as_json(passes.to_json())
         return

@@ -48,7 +48,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Di
             _text(other["governor"]),
             "Set the same governor for both, e.g. cpupower frequency-set -g performance.",
         ),
-        _difference("target", _target(first), _target(second), "Measure both on the same target (--target)."),
+        _difference("target", _target(first), _target(second), "Measure both on the same target."),
         _difference(
             "new process for each round",
             _fresh(first),
@@ -67,15 +67,17 @@ def row_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tupl
     mine, other = first["runtime"], second["runtime"]
     options, others = mine["options"], other["options"]
     candidates = [
-        _difference("runtime", mine["name"], other["name"], "Measure both with the same --runtime."),
+        _difference("runtime", mine["name"], other["name"], "Measure both with the same runtime."),
         _difference("runtime version", mine["version"], other["version"], "Use the same version for both."),
         _difference(
             "kernels",
             options.get("kernels"),
             others.get("kernels"),
-            "Measure both with the same kernel set (--runtime NAME:KERNELS).",
+            "Measure both with the same kernel set (NAME:KERNELS as the runtime).",
         ),
-        _difference("threads", options.get("threads"), others.get("threads"), "Measure both with the same --threads."),
+        _difference(
+            "threads", options.get("threads"), others.get("threads"), "Measure both with the same number of threads."
+        ),
     ]
     return tuple(difference for difference in candidates if difference is not None)
 

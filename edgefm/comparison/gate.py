@@ -64,7 +64,7 @@ def gate(subject: Subject, budget: GateBudget, *, baseline: Subject | None = Non
         notes.append("p50_us holds on one machine only; p50_ratio is comparable between machines")
     if force:
         notes += [
-            f"compared with --force: {difference.what} of the baseline is {difference.first}, here {difference.second}"
+            f"compared by force: {difference.what} of the baseline is {difference.first}, here {difference.second}"
             for difference in between
         ]
     session: Mapping[str, Any] = subject.record.get("session", {})
@@ -133,7 +133,9 @@ def _against_baseline(
     other = baseline or subject
     if baseline is None:
         if budget.baseline is None:
-            return _unchecked(row, limit, 'no baseline: set baseline = "NAME" in the budget, or give --baseline RECORD')
+            return _unchecked(
+                row, limit, 'no baseline: set baseline = "NAME" in the budget, or give a record as baseline'
+            )
         named = budget.baseline
         base = next((item for item in subject.record["models"] if item["name"] == named), None)
     else:
@@ -158,7 +160,7 @@ def _against_baseline(
     if baseline is not None and not force:
         what = [item.what for item in (*between, *differences.row_differences(base, row))]
         if what:
-            return _unchecked(row, limit, f"the baseline differs in {', '.join(what)} (--force compares anyway)")
+            return _unchecked(row, limit, f"the baseline differs in {', '.join(what)} (force compares anyway)")
     compared = aspects.latency_comparison(base, row, paired=baseline is None)
     return _by_interval(row, limit, compared.round_ratio, strict=budget.strict, few=compared.verdict == TOO_FEW)
 

@@ -74,7 +74,7 @@ def _latency(aspect: Aspect, tests: int) -> str:
     detectable = details["smallest_difference"]
     power = "" if detectable is None else f"; minimum detectable effect {detectable:.1%} at 80 % power"
     if aspect.verdict == aspects.TOO_FEW:
-        return f"latency: {a} and {b}, {between}; {count} rounds are too few to compare: take 6 or more (--rounds)"
+        return f"latency: {a} and {b}, {between}; {count} rounds are too few to compare: take 6 or more"
     numbers = f"{a} and {b}, {between}, {_p(aspect, tests)}, {count} rounds{power}"
     if aspect.verdict == aspects.EQUIVALENT:
         return f"latency: equivalent within {details['margin']:.1%}: {numbers}"

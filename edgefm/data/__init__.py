@@ -92,7 +92,8 @@ def from_arrays(
     """Return arrays in memory as a checked data set in three splits.
 
     Args:
-      images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already.
+      images: uint8 [n, height, width, channels], 0 to 255; or float32 [n, ...], which are model inputs already; of a
+        model with several inputs a mapping of an array for each, by the input's name.
       labels: whole numbers [n] of the classes, rows of 0 and 1 [n, labels] where a sample has several, or float32
         [n, ...] targets; None where the targets are the inputs.
       validation: (images, labels); None cuts a tenth from the training samples.

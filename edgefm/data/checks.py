@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import LABELLED, TASKS
@@ -36,6 +37,9 @@ def check(dataset: Dataset, *, source: str, progress: Progress = SILENT) -> None
         check_lengths(split.images, split.labels, where=where)
         if split.images.shape[1:] != shape:
             raise DataError(f"{where} are {_by(split.images.shape[1:])}, the training samples {_by(shape)}")
+        if joined.is_joined(split.images) and split.images.dtype != dataset.train.images.dtype:
+            given, wanted = joined.described(split.images), joined.described(dataset.train.images)
+            raise DataError(f"{where} have the inputs {given}; the training samples have {wanted}")
         if (split.images.dtype == np.uint8) != (dataset.train.images.dtype == np.uint8):
             raise DataError(f"{where} are {split.images.dtype}, the training samples {dataset.train.images.dtype}")
         if dataset.task == "classification":
@@ -66,7 +70,7 @@ def check_fit(
     for split in dataset.splits:
         where = f"the {split.name} samples of {dataset.name}"
         check_shape(split.images.shape[1:], input_shape, where=where)
-        if value_range is not None:
+        if value_range is not None and not joined.is_joined(split.images):
             check_range(split.images, value_range, where=where)
     if dataset.task in LABELLED and classes is not None:
         wanted = 2 if classes == 1 and dataset.task == "classification" else classes
@@ -83,8 +87,8 @@ def check_has_classes(dataset: Dataset) -> None:
     if dataset.task != "classification":
         raise DataError(
             f"the task of {dataset.name} is {dataset.task}; the models of the zoo learn one class a sample",
-            hint="Give whole numbers or names as labels; train other models with Keras, and give the file to: "
-            "edgefm quantize MODEL --data DATA",
+            hint="Give whole numbers or names as labels; train other models with Keras, and quantize "
+            "the file with these data.",
         )
 
 
@@ -96,6 +100,8 @@ def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
       takes_tokens: the model's input is int32 or int64.
     """
     dtype = dataset.train.images.dtype
+    if dtype.names is not None:
+        return  # each input is cast to its own
     tokens = dtype.kind in "iu" and dtype != np.uint8
     if tokens and not takes_tokens:
         raise DataError(
@@ -112,6 +118,10 @@ def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
 
 def check_inputs(x: NDArray[Any], *, where: str) -> None:
     """Raise a DataError unless inputs are some samples of uint8 pixels, finite floats, or whole numbers (tokens)."""
+    if joined.is_joined(x):
+        for name, part in joined.split(x).items():
+            check_inputs(part, where=f"'{name}' of {where}")
+        return
     if x.dtype.kind not in "iuf":
         raise DataError(
             f"{where} have dtype {x.dtype}; uint8 pixels (0 to 255), floats (inputs of the model) or int32 (tokens) "
@@ -183,8 +193,8 @@ def check_range(x: NDArray[Any], value_range: tuple[float, float], *, where: str
     raise DataError(
         f"{where} are floats from {least:g} to {greatest:g}; the model takes {low:g} to {high:g}"
         + (": they look like pixels that were not normalised" if pixels else ""),
-        hint="Give uint8 pixels, which edgefm normalises for the model, floats in the model's range, or another range "
-        "with --value-range.",
+        hint="Give uint8 pixels, which edgefm normalises for the model, floats in the model's range, or another "
+        "value range.",
     )
 
 

@@ -100,9 +100,14 @@ def content_sha256(splits: Sequence[Split], *, labels: tuple[str, ...], task: st
     for split in splits:
         for array in (split.images, split.labels):
             total.update(json.dumps([split.name, array.dtype.str, list(array.shape)]).encode())
-            total.update(np.ascontiguousarray(array).data)
+            total.update(_bytes(array))
     return total.hexdigest()
 
 
 def _digest(sample: NDArray[Any]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(sample).data, digest_size=16).digest()
+    return hashlib.blake2b(_bytes(sample), digest_size=16).digest()
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    """Return an array's bytes; those of a structured array too, whose field names a memoryview may not hold."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

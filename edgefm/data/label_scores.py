@@ -133,7 +133,7 @@ def shares_of_area(scores: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray
     if hits == 0 or others == 0:
         raise DataError(
             "the AUC needs samples inside and outside each class; one class has none or all of the samples",
-            hint="Give test samples of all classes, or use another measure: --quality.",
+            hint="Give test samples of all classes, or use another measure of quality.",
         )
     ranks = _ranks(scores)
     beaten = (ranks[positive] - _ranks(scores[positive])) / others

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import RecipeError
 
 PIXELS = (0.0, 255.0)
@@ -36,9 +37,16 @@ class Preprocessing:
 
     def inputs(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as a model takes them: pixels encoded, tokens (whole numbers) as they are, else float32."""
+        if joined.is_joined(samples):  # each input as the model takes it
+            return joined.join({name: _as_numbers(part) for name, part in joined.split(samples).items()})
         if samples.dtype == np.uint8:
             return self.encode(samples)
-        return samples if samples.dtype.kind in "iu" else samples.astype(np.float32, copy=False)
+        return _as_numbers(samples)
+
+
+def _as_numbers(samples: NDArray[Any]) -> NDArray[Any]:
+    tokens = samples.dtype.kind in "iu" and samples.dtype != np.uint8
+    return samples if tokens else samples.astype(np.float32, copy=False)
 
 
 def preprocessing(value_range: tuple[float, float]) -> Preprocessing:

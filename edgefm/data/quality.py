@@ -154,7 +154,7 @@ def _hits_in_top(outputs: Outputs, targets: NDArray[Any], _: float) -> NDArray[n
     if classes <= _TOP:
         raise DataError(
             f"top5 needs more than {_TOP} classes; the model has {max(classes, 2)}",
-            hint="Use --quality accuracy.",
+            hint="Use the quality accuracy.",
         )
     own = scores[np.arange(len(scores)), targets][:, np.newaxis]
     before = (scores > own) | ((scores == own) & (np.arange(classes) < targets[:, np.newaxis]))
@@ -172,7 +172,7 @@ def _squared_errors(outputs: Outputs, targets: NDArray[Any], _: float) -> NDArra
         raise DataError(
             f"the first output of the model has shape {outputs[0].shape[1:] or '(1,)'} per sample, "
             f"the targets {targets.shape[1:] or '(1,)'}: they cannot be compared",
-            hint="Give targets of the output's shape, or a measure of your own with --quality module:function.",
+            hint="Give targets of the output's shape, or a measure of your own as module:function.",
         )
     errors: NDArray[np.float64] = np.square(answers.astype(np.float64) - wanted).mean(axis=1)
     return errors

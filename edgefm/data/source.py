@@ -117,7 +117,7 @@ def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Pro
     if source is None:
         raise DataError(
             f"the model of run {run.path} was imported without data",
-            hint="Import it again with: edgefm quantize MODEL --data DATA",
+            hint="Import it again: quantize the model with data.",
         )
     origin = run.last("import") or run.last("train")
     shape = origin.summary.get("input_shape") if origin is not None else None

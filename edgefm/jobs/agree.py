@@ -77,7 +77,10 @@ def _cell(cell: Mapping[str, Any]) -> list[Any]:
     if cell["status"] != "ran":
         return [cell["name"], "", "", "", f"did not run: {cell['reason']}"]
     compared = cell["against_reference"]
-    return [cell["name"], *(("", "", "") if compared is None else _figures(compared)), cell["verdict"]]
+    verdict = cell["verdict"]
+    if cell["spread"] is not None:
+        verdict = f"as far apart as LiteRT's own kernel sets: {cell['spread']['largest']:.3g} levels"
+    return [cell["name"], *(("", "", "") if compared is None else _figures(compared)), verdict]
 
 
 def _figures(compared: Mapping[str, Any]) -> tuple[str, str, str]:

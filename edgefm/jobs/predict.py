@@ -180,7 +180,7 @@ def _of_run(run: RunDirectory) -> Path:
     if not path.is_file():
         raise ModelError(
             f"the step {run.folder(step)} holds no variant {variant}",
-            hint=f"Give the path of a .tflite file as the model, or run: edgefm quantize --variant {variant}",
+            hint=f"Give the path of a .tflite file as the model, or quantize the run with the variant {variant}.",
         )
     return path
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.keras_graph.ends import given_to
 from edgefm.keras_graph.graph import Call, Graph
 
 
@@ -16,8 +17,8 @@ def first_non_finite_layer(model: Any, sample: NDArray[np.float32]) -> str | Non
     """Return the name of the first layer whose output for a sample is not finite, None where all are.
 
     Args:
-      model: built Functional or Sequential model with one input.
-      sample: float32 [1, ...], finite.
+      model: built Functional or Sequential model.
+      sample: float32 [1, ...], finite; a structured array [1] of several inputs.
     """
     first: list[str] = []
 
@@ -29,5 +30,6 @@ def first_non_finite_layer(model: Any, sample: NDArray[np.float32]) -> str | Non
             first.append(call.name)
         return output
 
-    Graph(model).replay([keras.ops.convert_to_tensor(sample)], computed)
+    inputs = keras.tree.flatten(given_to(model, sample))
+    Graph(model).replay([keras.ops.convert_to_tensor(values) for values in inputs], computed)
     return first[0] if first else None

@@ -7,7 +7,8 @@ Keras itself runs them; nested Functional and Sequential models are opened up wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,11 @@ import keras
 import numpy as np
 
 from edgefm.core.errors import ModelError
+from edgefm.core.silence import silenced
 from edgefm.keras_graph.augmentation import is_augmentation
+
+# Dtypes of inputs that are whole numbers, such as places in a table, and stay what they are.
+TOKENS = ("int32", "int64")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,16 +146,21 @@ class Graph:
 
         Args:
           call_with: returns the output of a call in the new graph.
-          input_dtype: of all inputs; by default each keeps its own.
+          input_dtype: of all inputs but tokens (int32, int64); by default each keeps its own.
         """
         inputs = [
-            keras.Input(batch_shape=tensor.shape, dtype=input_dtype or tensor.dtype, name=tensor.name)
+            keras.Input(
+                batch_shape=tensor.shape,
+                dtype=tensor.dtype if tensor.dtype in TOKENS else input_dtype or tensor.dtype,
+                name=tensor.name,
+            )
             for tensor in self.model.inputs
         ]
         outputs = self.replay(inputs, call_with)
-        return keras.Model(
-            inputs if len(inputs) > 1 else inputs[0], packed_outputs(self.model, outputs), name=self.model.name
-        )
+        with silenced():  # that keys are not the names of a model's inputs is worth no warning here
+            return keras.Model(
+                packed_inputs(self.model, inputs), packed_outputs(self.model, outputs), name=self.model.name
+            )
 
     def with_weights(self, weights: Mapping[Call, Sequence[Any]], *, config: Mapping[str, Any] | None = None) -> Any:
         """Return a new Functional model in which some calls have these weights, cast to float32.
@@ -188,6 +198,13 @@ class Graph:
             outputs = keras.tree.flatten(call_with(call, first, args, kwargs))
             replayed.update(zip(call.outputs, outputs, strict=True))
         return [replayed[output] for output in self.outputs]
+
+
+def packed_inputs(model: Any, inputs: Sequence[Any]) -> Any:
+    """Return inputs, in the order of a model's, as the model takes them: one, a list, or a dictionary of its keys."""
+    if len(inputs) == 1:
+        return inputs[0]
+    return keras.tree.pack_sequence_as(functional(model)._inputs_struct, list(inputs))
 
 
 def packed_outputs(model: Any, outputs: Sequence[Any]) -> Any:
@@ -229,11 +246,23 @@ def call_copy(
     if id(layer) in copies:
         return copies[id(layer)](*args, **kwargs)
     new = copies[id(layer)] = type(layer).from_config({**layer.get_config(), **(config or {})})
-    output = new(*args, **kwargs)
+    with _zeros_at_first(new):
+        output = new(*args, **kwargs)
     new.set_weights(layer.get_weights() if weights is None else list(weights))
     if isinstance(new, keras.layers.Normalization):
         new.finalize_state()  # it computes with what it made of its weights when it was built
     return output
+
+
+@contextmanager
+def _zeros_at_first(layer: Any) -> Iterator[None]:
+    """Let a layer start with zeros when it is built: its weights are set right after, and random numbers take time."""
+    own = {name: value for name, value in vars(layer).items() if name.endswith("_initializer") and value is not None}
+    vars(layer).update(dict.fromkeys(own, keras.initializers.Zeros()))
+    try:
+        yield
+    finally:
+        vars(layer).update(own)
 
 
 def functional(model: Any) -> Any:

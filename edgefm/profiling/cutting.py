@@ -55,12 +55,20 @@ class Cutter:
             raise ModelError("the model has no operator")
         self._graph = self._model.subgraphs[0]
         check(self._model)
+        self._name_inputs()
         self._made_by = {
             index: place for place, operator in enumerate(self._graph.operators) for index in indices(operator.outputs)
         }
         self._sources = indices(self._graph.inputs)
         self._constant = self._find_constant()
         self._unpacks = [self._is_unpacking(place) for place in range(len(self._graph.operators))]
+
+    def _name_inputs(self) -> None:
+        """Give several inputs the names of the signature, by which they are fed; a cut model has no signatures."""
+        signatures = [entry for entry in self._model.signatureDefs or () if not entry.subgraphIndex]
+        if len(indices(self._graph.inputs)) > 1 and signatures:
+            for entry in signatures[0].inputs:
+                self._graph.tensors[entry.tensorIndex].name = entry.name
 
     @property
     def operators(self) -> int:

@@ -70,7 +70,7 @@ def profile(
     if runtimes.split(runtime)[0] in runtimes.OF_TARGETS:
         raise RecipeError(
             f"the runtime '{runtime}' runs on another target; only this machine can be profiled",
-            hint="Use a runtime of this machine, e.g. --runtime litert:builtin; see: edgefm doctor.",
+            hint="Use a runtime of this machine, e.g. litert:builtin; see: edgefm doctor.",
         )
     model, turns = Path(model), turns or Turns()
     inspection = inspect(model)
@@ -85,7 +85,7 @@ def profile(
             folder=Path(name),
             progress=progress,
         )
-        batch = tflite_ends.batch_note(model, name=model.name)
+        batch = tflite_ends.file_note(model, name=model.name)
         if batch is not None:
             timer.note(batch)
         times, checks = _times(timer, inspection, method)
@@ -139,7 +139,7 @@ def _times(timer: OperatorTimer, inspection: Inspection, method: str) -> tuple[T
         elif failure is not None:
             raise failure
         elif times is None:
-            raise ModelError(f"the prefixes are too large: {needed}", hint="Use --method operators.")
+            raise ModelError(f"the prefixes are too large: {needed}", hint="Use the method operators.")
         else:
             timer.notes.append(f"prefixes were not timed: {needed}")
     return times, checks

@@ -119,13 +119,17 @@ def applicability(model: Any) -> Applicability:
 
 def _conversion(model: Any) -> dict[str, str]:
     """Return why no .tflite file can be made of a model, and the way out, under 'tflite'; nothing where one can."""
-    from edgefm_converters.tflite.single_input import check_single_input
+    from edgefm_converters.tflite.fixed_ends import check_model_ends
 
     try:
-        check_single_input(model, source=f"the model '{model.name}'")
+        check_model_ends(model, source=f"the model '{model.name}'")
         check(recurrent_layers(model))
     except ModelError as error:
         return {"tflite": str(error)}
+    if len(model.inputs) > 1:
+        return dict.fromkeys(
+            PASSES[1:], "it has several inputs, and passes that train take one; quantise it after training"
+        )
     if "int" in str(model.inputs[0].dtype):
         return dict.fromkeys(
             PASSES[1:], "it takes tokens, and passes that train take floats; quantise it after training"

@@ -13,7 +13,7 @@ from typing import Any
 from edgefm import zoo
 from edgefm.core import artefacts, manifest, runs
 from edgefm.core.errors import DataError, RunError
-from edgefm.core.progress import SILENT, Progress
+from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
 from edgefm.data.preprocessing import preprocessing
@@ -113,8 +113,8 @@ def _import(
         if calibration_data is not None:
             shutil.copyfile(calibration_data, folder / CALIBRATION_FILE)
         artefacts.write_json(folder / data_source.FILE_NAME, about)
-        progress.note(f"loading {model.name}")
-        loaded = load(model, trust=about["trust"])  # messages name the user's file, not the copy
+        with stated(progress, f"loading {model.name}"):
+            loaded = load(model, trust=about["trust"])  # messages name the user's file, not the copy
         run.finish(
             folder,
             key=key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import DataError
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset
+from edgefm.data.own.several_inputs import gathered
 from edgefm.data.preprocessing import Preprocessing
+from edgefm_converters.readers.model_file import Input
 
 
 def rescales_first(model: Any) -> bool:
@@ -74,6 +78,9 @@ def from_npz(
       DataError: no such file, no array `images`, or one of another dtype, shape or range.
     """
     images, _ = read_samples(path)
+    if joined.is_joined(images):
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+        return _calibration_set(encoding.inputs(images[chosen]), source=f"{path.name}, {len(images)} images", seed=seed)
     if images.shape[1:] != shape or len(images) == 0:
         wanted = ", ".join(map(str, shape))
         raise DataError(f"'images' in {path} has shape {images.shape}; [n, {wanted}], n >= 1 is expected")
@@ -110,29 +117,38 @@ def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return archive["images"], archive["labels"] if "labels" in archive.files else None
+            arrays = gathered({name: archive[name] for name in archive.files}, source=path.name)
+            return arrays["images"], arrays.get("labels")
     except KeyError:
         raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
         raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
 
 
-def noise(encoding: Preprocessing, *, shape: tuple[int, ...], tokens: int | None = None) -> CalibrationSet:
+def noise(encoding: Preprocessing, inputs: Sequence[Input]) -> CalibrationSet:
     """Return 16 samples of uniform noise: enough to compare conversions, not to calibrate.
 
     Args:
       encoding: of the model.
-      shape: of one sample.
-      tokens: of a model that takes whole numbers, how many it knows: 0 to tokens - 1 are drawn; None for floats.
+      inputs: of the model. Of whole numbers those that it knows are drawn; of several inputs of floats 0 to 1.
     """
     generator = np.random.default_rng(0)
-    if tokens is not None:
-        inputs: NDArray[Any] = generator.integers(0, tokens, (16, *shape), dtype=np.int32)
-    else:
-        inputs = encoding.encode(generator.integers(0, 256, (16, *shape), dtype=np.uint8))
-    return replace(_calibration_set(inputs, source="uniform noise", seed=0), real=False)
+
+    def drawn(given: Input) -> NDArray[Any]:
+        shape = (16, *given.shape)
+        if given.tokens is not None:
+            return generator.integers(0, given.tokens, shape, dtype=np.int32)
+        if len(inputs) > 1:
+            return generator.random(shape, np.float32)
+        return encoding.encode(generator.integers(0, 256, shape, dtype=np.uint8))
+
+    values = {given.name: drawn(given) for given in inputs}
+    samples = joined.join(values) if len(inputs) > 1 else next(iter(values.values()))
+    return replace(_calibration_set(samples, source="uniform noise", seed=0), real=False)
 
 
 def _calibration_set(inputs: NDArray[Any], *, source: str, seed: int | None) -> CalibrationSet:
+    if joined.is_joined(inputs):
+        return CalibrationSet(inputs=inputs, source=source, seed=seed, sha256=sha256_bytes(inputs.tobytes()))
     little_endian = np.ascontiguousarray(inputs, "<i4" if inputs.dtype.kind in "iu" else "<f4")
     return CalibrationSet(inputs=little_endian, source=source, seed=seed, sha256=sha256_bytes(little_endian.tobytes()))

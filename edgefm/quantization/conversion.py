@@ -172,7 +172,9 @@ class Converter:
     def _calibration(self, float32: bytes) -> Calibration:
         if float32 not in self._calibrations:
             source = self._source
-            floats = source.task is not None and source.task.dataset.train.images.dtype != np.uint8
+            floats = source.several_inputs or (
+                source.task is not None and source.task.dataset.train.images.dtype != np.uint8
+            )
             self._calibrations[float32] = calibrate(
                 float32, source.compared.inputs, value_range=source.encoding.value_range, pixels=not floats
             )

@@ -67,6 +67,11 @@ def _obstacle(source: Source, variant: Variant) -> ModelError | DataError | None
             f"'{variant.name}' trains, and no data were given",
             hint="Give data, or choose variants that need no training: the recipe 'quick'.",
         )
+    if variant.passes and source.several_inputs:
+        return ModelError(
+            f"'{variant.name}' trains, and passes take models of one input; {source.file} has several",
+            hint="Choose variants that need no training: the recipe 'quick'.",
+        )
     if variant.passes and source.takes_tokens:
         return ModelError(
             f"'{variant.name}' trains, and passes take inputs of floats; {source.file} takes tokens (whole numbers)",

@@ -19,6 +19,7 @@ from edgefm.data.pixel_range import encoding_of_floats
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.quantization.calibration_set import rescales_first
 from edgefm.quantization.heads import task_without_data
+from edgefm.quantization.reading.several_inputs import check_inputs_fit, of_several
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
 
@@ -70,7 +71,13 @@ def infer_interface(
     """
     shape = model_file.input_shape(loaded)
     shown = samples if dataset is None else dataset.train.images
-    encoding = _encoding(file, loaded.keras, shown, value_range, progress)
+    inputs = model_file.inputs_of(loaded)
+    if shown is not None:
+        check_inputs_fit(shown, inputs, file=file, source="the samples" if dataset is None else dataset.name)
+    if len(inputs) > 1:
+        encoding = of_several(inputs, file=file, value_range=value_range, progress=progress)
+    else:
+        encoding = _encoding(file, loaded.keras, shown, value_range, progress)
     end = model_file.head_of(loaded)
     names = len(labels) if labels else None
     task = dataset.task if dataset is not None else task_without_data(end, labels=names, wanted=head)

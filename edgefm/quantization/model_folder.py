@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, joined
 from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
 from edgefm.data.preprocessing import Preprocessing
@@ -23,7 +23,7 @@ from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
 from edgefm_converters.tflite.keras_to_tflite import INPUT, OUTPUT
 from edgefm_converters.tflite.metadata import LABELS_FILE, Metadata, TensorNote, with_metadata
-from edgefm_converters.tflite.surgery import output_names, with_names
+from edgefm_converters.tflite.surgery import input_names, output_names, with_names
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 MODEL_FILE = "model.tflite"
@@ -60,12 +60,12 @@ class Card:
 def described(content: bytes, variant: Variant, card: Card) -> bytes:
     """Return a .tflite file with plain tensor names and the metadata of a card.
 
-    Metadata are written for classifiers of pictures with one output, which their schema describes. Of several outputs
-    each tensor gets the name that the signature has, that of the model. Other files come back as they are.
+    Metadata are written for classifiers of pictures with one output, which their schema describes. Of several inputs
+    or outputs each tensor gets the name that the signature has, that of the model. Other files come back as they are.
     """
-    outputs = output_names(content)
-    if len(outputs) > 1:  # each keeps its name in the model; the metadata of a classifier describe one output
-        return with_names(content, input_name=INPUT, output_name=outputs)
+    inputs, outputs = input_names(content), output_names(content)
+    if len(inputs) > 1 or len(outputs) > 1:  # each keeps its name; the metadata of a classifier describe one of each
+        return with_names(content, input_name=inputs if len(inputs) > 1 else INPUT, output_name=outputs)
     if len(card.shape) != 3 or not card.labels or card.encoding.no_pixels is not None:
         return content
     height, width, channels = card.shape
@@ -139,7 +139,7 @@ def write_model_folder(
         file=MODEL_FILE,
         sha256=artefacts.sha256_bytes(content),
         size_bytes=len(content),
-        input=_tensor(source, (1, *card.shape), card.encoding.value_range),
+        input=_input(source, card, inputs),
         outputs=tuple(_tensor(*ends) for ends in zip(sinks, shapes, ranges, strict=True)),
         mean=card.encoding.mean,
         std=card.encoding.std,
@@ -185,6 +185,26 @@ def _same(card: Card, outputs: Outputs, expected: Outputs) -> dict[str, float | 
 def _range(output: NDArray[np.float32], *, probabilities: bool) -> tuple[float, float]:
     """Return the least and greatest real value of an output; of no classes, what the samples gave."""
     return _PROBABILITIES if probabilities else (float(output.min()), float(output.max()))
+
+
+def _input(source: TensorDetails, card: Card, inputs: NDArray[Any]) -> contract.Tensor:
+    """Return the input of a contract; of several inputs the range of each is that of the samples."""
+    if not source.parts:
+        return _tensor(source, (1, *card.shape), card.encoding.value_range)
+    values = joined.split(inputs)
+    parts = tuple(
+        _tensor(part, (1, *values[part.name].shape[1:]), _range(values[part.name], probabilities=False))
+        for part in source.parts
+    )
+    return contract.Tensor(
+        name=source.name,
+        dtype=source.dtype,
+        shape=source.shape,
+        scale=None,
+        zero_point=None,
+        value_range=card.encoding.value_range,
+        parts=parts,
+    )
 
 
 def _tensor(details: TensorDetails, shape: tuple[int, ...], value_range: tuple[float, float]) -> contract.Tensor:

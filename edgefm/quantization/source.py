@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.core.progress import SILENT, Progress
+from edgefm.core import joined
+from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
 from edgefm.data.dataset import Dataset
@@ -26,7 +27,7 @@ from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
-from edgefm_converters.readers.model_file import Loaded
+from edgefm_converters.readers.model_file import Input, Loaded
 from edgefm_converters.readers.precision import given_precision
 from edgefm_converters.tflite.added_head import with_activation, with_operator
 from edgefm_converters.tflite.outputs import of_model
@@ -83,6 +84,11 @@ class Source:
     def takes_tokens(self) -> bool:
         """Whether the input is whole numbers, which are never quantised."""
         return self.compared.inputs.dtype.kind in "iu"
+
+    @property
+    def several_inputs(self) -> bool:
+        """Whether a sample is a record of several inputs, see `edgefm.core.joined`."""
+        return joined.is_joined(self.compared.inputs)
 
     @property
     def calibrates(self) -> bool:
@@ -144,8 +150,8 @@ def open_source(
       DataError: the data do not fit the model.
     """
     path, origin, trust = _resolve(run)
-    progress.note(f"loading {path.name}")
-    loaded = model_file.load(path, trust=trust)
+    with stated(progress, f"loading {path.name}"):
+        loaded = model_file.load(path, trust=trust)
     given = data_source_of(run)
     measure = given.measure(dataset) if given is not None and dataset is not None else None
     return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
@@ -192,7 +198,7 @@ def source_of(
         head=origin.head,
         progress=progress,
     )
-    compared = _compared(origin, interface, dataset, recipe, tokens=model_file.tokens(loaded))
+    compared = _compared(origin, interface, dataset, recipe, inputs=model_file.inputs_of(loaded))
     given = _outputs(loaded.keras, loaded.float32, compared.inputs)
     head = head_of(
         model_file.head_of(loaded),
@@ -269,7 +275,7 @@ def _with_real_targets(dataset: Dataset, encoding: Preprocessing) -> Dataset:
 
 
 def _compared(
-    origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization, *, tokens: int | None
+    origin: Origin, interface: Interface, dataset: Dataset | None, recipe: Quantization, *, inputs: Sequence[Input]
 ) -> CalibrationSet:
     count, seed, encoding = recipe.calibration_images, recipe.seed, interface.encoding
     if dataset is not None:
@@ -277,9 +283,9 @@ def _compared(
             count = min(count, len(dataset.train))
         return from_dataset(dataset, encoding, count=count, seed=seed)
     if origin.calibration is not None:
-        shape, whole = interface.input_shape, tokens is not None
+        shape, whole = interface.input_shape, inputs[0].tokens is not None
         return from_npz(origin.calibration, encoding, count=count, seed=seed, shape=shape, tokens=whole)
-    return noise(encoding, shape=interface.input_shape, tokens=tokens)
+    return noise(encoding, inputs)
 
 
 def _with_head(

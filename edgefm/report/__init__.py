@@ -29,6 +29,7 @@ def write(
       RunError: the run has no finished step, a file is damaged, or a newer edgefm wrote it.
       RuntimeUnavailableError: matplotlib or jinja2 is not installed.
     """
+    progress.step("report", 0, 4)
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401

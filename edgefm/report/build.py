@@ -37,7 +37,7 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
     files[PAGE] = page.render(content, files=".." if below else "").encode()
     progress.step("report", 3, 4)
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one with --out.")
+        raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one as out.")
     for name, data in files.items():
         artefacts.write_bytes(out / name, data)
     for name in (*(f"{name}.png" for name in PICTURES), "table.csv", "steps.csv", reproduce.RECIPE_FILE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,8 @@ class TensorDetails:
       shape: fixed, the batch of 1 first.
       scale: real = scale * (q - zero_point); None for a tensor that is not quantised.
       zero_point: see `scale`.
+      parts: the inputs of a model that has several, in the file's order, () of all other tensors. Samples are then one
+        structured array with a field of each part's name (`edgefm.core.joined`), and `dtype` is 'record'.
     """
 
     name: str
@@ -44,23 +46,35 @@ class TensorDetails:
     shape: tuple[int, ...]
     scale: float | None
     zero_point: int | None
+    parts: tuple[TensorDetails, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the details as a JSON object."""
-        return {**asdict(self), "shape": list(self.shape)}
+        value = {**asdict(self), "shape": list(self.shape)}
+        del value["parts"]
+        return {**value, "parts": [part.to_json() for part in self.parts]} if self.parts else value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TensorDetails:
         """Return the details that `to_json` wrote."""
-        return cls(**{**value, "shape": tuple(value["shape"])})
+        parts = tuple(cls.from_json(part) for part in value.get("parts", ()))
+        return cls(**{**value, "shape": tuple(value["shape"]), "parts": parts})
+
+    @classmethod
+    def joined(cls, parts: Sequence[TensorDetails]) -> TensorDetails:
+        """Return the inputs of a model as one; that of a model with a single input is that one."""
+        if len(parts) == 1:
+            return parts[0]
+        name = ", ".join(part.name for part in parts)
+        return cls(name=name, dtype="record", shape=(1,), scale=None, zero_point=None, parts=tuple(parts))
 
 
 class RuntimeSession(Protocol):
-    """A loaded model with one input and one or more outputs; a context manager that frees it at the end."""
+    """A loaded model; a context manager that frees it at the end."""
 
     @property
     def input(self) -> TensorDetails:
-        """The input tensor."""
+        """The input tensor; of several inputs, one that has them as `parts`."""
 
     @property
     def output(self) -> TensorDetails:
@@ -75,7 +89,7 @@ class RuntimeSession(Protocol):
         """Run the model on the input that is set. The runtime's own function, so that timing it adds no call."""
 
     def set_input(self, array: NDArray[Any]) -> None:
-        """Copy an array of the input's dtype and shape into the model."""
+        """Copy an array of the input's dtype and shape into the model; of several inputs, a structured array [1]."""
 
     def get_output(self) -> NDArray[Any]:
         """Return a copy of the first output of the last invoke."""
@@ -161,7 +175,7 @@ class Runtime(Protocol):
         """Return a session of a model file, its tensors allocated.
 
         Args:
-          path: model file with one input of fixed shape, batch 1, and outputs of fixed shape.
+          path: model file with inputs and outputs of fixed shape, batch 1.
           threads: compute threads, 1 or more.
         Raises:
           ModelError: the file is no model, is damaged, or cannot be run by this runtime.

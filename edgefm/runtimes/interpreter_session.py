@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, unknown_name
+from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.model_ends import End, ModelEnds, check
-from edgefm.runtimes.session import BaseSession, check_threads
+from edgefm.runtimes.session import BaseSession, check_threads, split_input
 from edgefm.tflite import tflite_file
 
 # Kernel set -> name in OpResolverType. 'xnnpack' is what the interpreter takes by itself: the XNNPACK delegate, and
@@ -48,13 +49,14 @@ def load(path: Path, *, module: str, title: str, threads: int, kernels: str | No
             experimental_op_resolver_type=getattr(library.OpResolverType, resolver),
         )
         _close_batch(interpreter)
-        source, sinks = interpreter.get_input_details(), interpreter.get_output_details()
-        check(path, ModelEnds(inputs=[_end(tensor) for tensor in source], outputs=[_end(tensor) for tensor in sinks]))
+        sources, sinks = _named(interpreter.get_input_details(), path), interpreter.get_output_details()
+        check(path, ModelEnds(inputs=[_end(tensor) for tensor in sources], outputs=[_end(tensor) for tensor in sinks]))
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise _explain(path, str(error), title) from error
     # The shape of an output is known only after the tensors are allocated.
-    return InterpreterSession(interpreter, source[0], interpreter.get_output_details())
+    session = InterpreterSession if len(sources) == 1 else SeveralInputsSession
+    return session(interpreter, sources, interpreter.get_output_details())
 
 
 def resolver_of(kernels: str | None) -> str:
@@ -72,10 +74,13 @@ class InterpreterSession(BaseSession):
     are copied in and out: a view from `tensor()` that is kept makes the next invoke raise.
     """
 
-    def __init__(self, interpreter: Any, source: Mapping[str, Any], sinks: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__(_details(source), [_details(sink) for sink in sinks], interpreter.invoke)
+    def __init__(
+        self, interpreter: Any, sources: Sequence[Mapping[str, Any]], sinks: Sequence[Mapping[str, Any]]
+    ) -> None:
+        source = TensorDetails.joined([_details(tensor) for tensor in sources])
+        super().__init__(source, [_details(sink) for sink in sinks], interpreter.invoke)
         self._interpreter = interpreter
-        self._source = int(source["index"])
+        self._source, *_ = self._sources = [int(tensor["index"]) for tensor in sources]
         self._sinks = [int(sink["index"]) for sink in sinks]
 
     def set_input(self, array: NDArray[Any]) -> None:
@@ -95,6 +100,21 @@ class InterpreterSession(BaseSession):
         """Free the model."""
         super().close()
         self._interpreter = None
+
+
+class SeveralInputsSession(InterpreterSession):
+    """A loaded .tflite file with several inputs."""
+
+    def set_input(self, array: NDArray[Any]) -> None:
+        """Copy the fields of a structured array [1] into the inputs of their names."""
+        for index, (_, values) in zip(self._sources, split_input(self.input, array), strict=True):
+            self._interpreter.set_tensor(index, values)
+
+
+def _named(sources: Sequence[Mapping[str, Any]], path: Path) -> list[Mapping[str, Any]]:
+    """Return the details of inputs, several of them by the names of the file's signature."""
+    names = tflite_ends.input_names(path) if len(sources) > 1 else {}
+    return [{**tensor, "name": names.get(int(tensor["index"]), tensor["name"])} for tensor in sources]
 
 
 def _close_batch(interpreter: Any) -> None:

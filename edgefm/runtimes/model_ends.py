@@ -1,4 +1,4 @@
-"""The ends of a model, its inputs and outputs, and what edgefm asks of them: one input, fixed sizes, a batch of 1.
+"""The ends of a model, its inputs and outputs, and what edgefm asks of them: fixed sizes, a batch of 1.
 
 A batch that the file leaves open (-1, as the stock converter writes it) is a batch of 1: that is what every runtime
 takes unless it is told otherwise.
@@ -41,21 +41,40 @@ class ModelEnds:
     inputs: Sequence[End]
     outputs: Sequence[End]
 
+    @property
+    def source(self) -> TensorDetails:
+        """What a session tells of its input: of several, one that has them as parts."""
+        return TensorDetails.joined([end.details for end in self.inputs])
+
 
 def check(path: Path, ends: ModelEnds) -> None:
     """Raise a ModelError where a model cannot be run one sample at a time.
 
     Raises:
-      ModelError: not exactly one input, no output, a length other than the batch that is not fixed, or a batch other
-        than 1 or an open one.
+      ModelError: no input or no output, a length other than the batch that is not fixed, or a batch other than 1 or an
+        open one.
     """
-    if len(ends.inputs) != 1:
-        names = ", ".join(f"'{end.details.name}'" for end in ends.inputs) or "none"
+    if not ends.inputs or not ends.outputs:
+        raise ModelError(f"{path} has no {'output' if ends.inputs else 'input'}")
+    for source in ends.inputs:
+        _check_batch(path, source)
+    batch_is_open = any(source.open_batch for source in ends.inputs)
+    for sink in ends.outputs:
+        if not (batch_is_open and sink.open_batch):
+            _check_fixed(path, "output", sink)
+
+
+def check_single(path: Path, ends: ModelEnds, *, runtime: str) -> None:
+    """Raise a ModelError for a model with several inputs, where a runtime is given one alone."""
+    if len(ends.inputs) > 1:
+        names = ", ".join(f"'{end.details.name}'" for end in ends.inputs)
         raise ModelError(
-            f"{path} has {len(ends.inputs)} inputs ({names}); exactly one is expected",
-            hint="edgefm feeds a model one sample at a time: one array in, one or more out.",
+            f"{path} has {len(ends.inputs)} inputs ({names}); edgefm gives {runtime} models of one input",
+            hint="Models of several inputs run in litert, tflite-runtime, tflm, openvino and onnxruntime.",
         )
-    source = ends.inputs[0]
+
+
+def _check_batch(path: Path, source: End) -> None:
     if not source.open_batch:
         _check_fixed(path, "input", source)
     batch = source.details.shape[0] if source.open_batch else (source.signature or (1,))[0]
@@ -65,11 +84,6 @@ def check(path: Path, ends: ModelEnds) -> None:
             f"the input '{source.details.name}' of {path} has a batch of {batch}: {source.details.shape}{left_open}",
             hint=_FIXED_BATCH,
         )
-    if not ends.outputs:
-        raise ModelError(f"{path} has no output")
-    for sink in ends.outputs:
-        if not (source.open_batch and sink.open_batch):
-            _check_fixed(path, "output", sink)
 
 
 def with_batch_of_1(signature: tuple[int, ...]) -> tuple[int, ...]:

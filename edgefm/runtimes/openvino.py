@@ -21,7 +21,7 @@ from edgefm.core.errors import ModelError
 from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.model_ends import End, ModelEnds, check, with_batch_of_1
-from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads, split_input
 
 name = "openvino"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -65,8 +65,9 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
         if ends is None:
             ends = ModelEnds(inputs=_ends(model.inputs), outputs=_ends(model.outputs))
             check(path, ends)
-        if ends.inputs[0].open_batch:
-            model.reshape(list(ends.inputs[0].details.shape))
+        if any(end.open_batch for end in ends.inputs):
+            shapes = [list(end.details.shape) for end in ends.inputs]
+            model.reshape(dict(zip(model.inputs, shapes, strict=True)))
         compiled = core.compile_model(
             model,
             "CPU",
@@ -84,20 +85,22 @@ def load(path: Path, *, threads: int = 1) -> OpenVINOSession:
 
 
 class OpenVINOSession(BaseSession):
-    """A compiled model and one request; the input lies in an array of this session that the request reads."""
+    """A compiled model and one request; each input lies in an array of this session that the request reads."""
 
     def __init__(self, library: Any, compiled: Any, ends: ModelEnds) -> None:
         self._request = compiled.create_infer_request()
         # Views of the outputs, which nobody takes, instead of copies.
         invoke = partial(self._request.infer, share_outputs=True)
-        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], invoke)
-        self._array: NDArray[Any] = np.zeros(self.input.shape, self.input.dtype)
-        self._request.set_input_tensor(library.Tensor(self._array, shared_memory=True))
+        super().__init__(ends.source, [end.details for end in ends.outputs], invoke)
+        self._arrays: list[NDArray[Any]] = [np.zeros(end.details.shape, end.details.dtype) for end in ends.inputs]
+        for place, array in enumerate(self._arrays):
+            self._request.set_input_tensor(place, library.Tensor(array, shared_memory=True))
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
         check_input(self.input, array)
-        self._array[...] = array
+        for own, (_, values) in zip(self._arrays, split_input(self.input, array), strict=True):
+            own[...] = values
 
     def get_output(self) -> NDArray[Any]:
         """Return a copy of the first output of the last invoke."""

@@ -34,6 +34,12 @@ def picture_shape(contract: Contract) -> tuple[int, int, int]:
     Raises:
       ModelError: it takes none.
     """
+    if contract.input.parts:
+        names = ", ".join(f"'{part.name}'" for part in contract.input.parts)
+        raise ModelError(
+            f"{contract.file} has several inputs ({names}); a picture alone is not enough for it",
+            hint="edgefm benchmark measures its answers on a .npz file with an array for each input.",
+        )
     if len(contract.input.shape) != 4:
         raise ModelError(f"{contract.file} does not take pictures: its input has shape {contract.input.shape}")
     if contract.no_pixels is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.runtimes.base import TensorDetails
 
 
@@ -18,6 +19,8 @@ def random_input(tensor: TensorDetails, generator: np.random.Generator | None = 
       generator: where several different ones are wanted; without it the input is always the same.
     """
     generator = generator or np.random.default_rng(0)
+    if tensor.parts:
+        return joined.join({part.name: random_input(part, generator) for part in tensor.parts})
     dtype = np.dtype(tensor.dtype)
     if dtype.kind in "iu":
         if dtype.itemsize > 1 and tensor.scale is None:  # mostly places in a table: these two are in every one

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import RecipeError, RuntimeUnavailableError
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 
@@ -20,7 +21,7 @@ class BaseSession(ABC):
     """A loaded model with the parts of `edgefm.runtimes.base.RuntimeSession` that are the same in every runtime.
 
     Attributes:
-      input: the input tensor.
+      input: the input tensor; of several inputs, one that has them as `parts`.
       outputs: the output tensors in the model's order.
       output: the first of them.
       invoke: runs the model on the input that is set; once the session is closed it raises a RuntimeError.
@@ -65,8 +66,26 @@ class BaseSession(ABC):
 
 def check_input(details: TensorDetails, array: NDArray[Any]) -> None:
     """Raise a ValueError where an array has not the dtype and shape of an input."""
+    if details.parts:
+        for part, values in split_input(details, array):
+            check_input(part, values)
+        return
     if array.dtype.name != details.dtype or array.shape != details.shape:
         raise ValueError(f"the input is {array.dtype.name} {array.shape}; {details.dtype} {details.shape} is expected")
+
+
+def split_input(details: TensorDetails, array: NDArray[Any]) -> list[tuple[TensorDetails, NDArray[Any]]]:
+    """Return each part of a model's input with its values; the input itself where it has no parts.
+
+    Raises:
+      ValueError: the fields of a structured array are not the names of the parts.
+    """
+    if not details.parts:
+        return [(details, array)]
+    values = joined.split(array)
+    if set(values) != {part.name for part in details.parts}:
+        raise ValueError(f"the inputs are {', '.join(values) or 'one array'}; {details.name} are expected")
+    return [(part, values[part.name]) for part in details.parts]
 
 
 def check_threads(threads: int) -> None:

@@ -36,12 +36,25 @@ def read(path: Path) -> ModelEnds:
     return read_root(path, lambda model: _ends(model, path))
 
 
-def batch_note(path: Path, *, name: str) -> str | None:
-    """Return `model_ends.batch_note` of a file under a name; None of one that cannot be read: others say that."""
+def input_names(path: Path) -> dict[int, str]:
+    """Return the names by which several inputs of a .tflite file are given, by tensor; {} of a single input.
+
+    Raises:
+      ModelError: see `read`.
+    """
+    return read_root(path, _input_names)
+
+
+def file_note(path: Path, *, name: str) -> str | None:
+    """Return what is measured of a file that leaves it open: a batch of 1, the first of several signatures.
+
+    None where nothing is left open, and of a file that cannot be read: others say that.
+    """
     try:
-        return model_ends.batch_note(name, read(path))
+        notes = [model_ends.batch_note(name, read(path)), read_root(path, lambda model: _signature_note(name, model))]
     except ModelError:
         return None
+    return "; ".join(note for note in notes if note) or None
 
 
 def computed_bytes(path: Path) -> int:
@@ -73,10 +86,48 @@ def _ends(model: Table, path: Path) -> ModelEnds:
     graph = model.tables(fields.MODEL_SUBGRAPHS)[0]
     tensors = graph.tables(fields.GRAPH_TENSORS)
 
+    names = _input_names(model)
+
     def ends(number: int) -> list[End]:
-        return [_end(tensors[index], path) for index in graph.numbers(number, "<i") or ()]
+        return [
+            _end(tensors[index], path, named=names.get(index) if number == fields.GRAPH_INPUTS else None)
+            for index in graph.numbers(number, "<i") or ()
+        ]
 
     return ModelEnds(inputs=ends(fields.GRAPH_INPUTS), outputs=ends(fields.GRAPH_OUTPUTS))
+
+
+def _input_names(model: Table) -> dict[int, str]:
+    """Return the names by which several inputs of the main graph are given: those of its signature, else the tensors'.
+
+    {} of a single input, which goes without a name.
+    """
+    graph = model.tables(fields.MODEL_SUBGRAPHS)[0]
+    indices = graph.numbers(fields.GRAPH_INPUTS, "<i") or ()
+    if len(indices) < 2:
+        return {}
+    tensors = graph.tables(fields.GRAPH_TENSORS)
+    names = {index: tensors[index].text(fields.TENSOR_NAME) for index in indices}
+    for signature in model.tables(fields.MODEL_SIGNATURES):
+        if not signature.number(fields.SIGNATURE_GRAPH, "<I"):
+            return names | {
+                entry.number(fields.SIGNATURE_TENSOR_INDEX, "<I") or 0: entry.text(fields.SIGNATURE_TENSOR_NAME)
+                for entry in signature.tables(fields.SIGNATURE_INPUTS)
+            }
+    return names
+
+
+def _signature_note(name: str, model: Table) -> str | None:
+    keys = {
+        signature.text(fields.SIGNATURE_KEY): signature.number(fields.SIGNATURE_GRAPH, "<I") or 0
+        for signature in model.tables(fields.MODEL_SIGNATURES)
+    }
+    if len(keys) < 2:
+        return None
+    main = next((key for key, graph in keys.items() if not graph), "")
+    others = ", ".join(f"'{key}'" for key in keys if key != main)
+    which = f" ('{main}')" if main else ""
+    return f"{name} has {len(keys)} signatures: its main graph{which} is run, not {others}"
 
 
 def _computed_bytes(model: Table) -> int:
@@ -94,8 +145,8 @@ def _computed_bytes(model: Table) -> int:
     return total
 
 
-def _end(tensor: Table, path: Path) -> End:
-    name = tensor.text(fields.TENSOR_NAME)
+def _end(tensor: Table, path: Path, *, named: str | None = None) -> End:
+    name = named or tensor.text(fields.TENSOR_NAME)
     kind = tensor.number(fields.TENSOR_TYPE, "<b") or 0
     if kind not in fields.DTYPES:
         raise ModelError(f"'{name}' of {path} has the tensor type {kind}, which numpy does not support")

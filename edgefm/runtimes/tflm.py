@@ -23,7 +23,7 @@ from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import Availability
 from edgefm.runtimes.model_ends import ModelEnds, check
 from edgefm.runtimes.native_output import captured
-from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads, imported
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads, imported, split_input
 
 name = "tflm"
 INSTALL = "pip install 'edgefm[micro]'"
@@ -56,7 +56,7 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
     """Return a session of a .tflite file; see `edgefm.runtimes.base.Runtime.load`."""
     check_threads(threads)
     if threads > 1:
-        raise RecipeError(f"threads {threads} is not allowed: tflm has one thread", hint="Use 1 (--threads 1).")
+        raise RecipeError(f"threads {threads} is not allowed: tflm has one thread", hint="Use 1 thread.")
     ends = tflite_ends.read(path)
     check(path, ends)
     check_available(availability(), install=INSTALL)
@@ -67,13 +67,14 @@ class TFLMSession(BaseSession):
     """A loaded .tflite file, its tensors in an arena."""
 
     def __init__(self, interpreter: Any, ends: ModelEnds) -> None:
-        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], interpreter.invoke)
+        super().__init__(ends.source, [end.details for end in ends.outputs], interpreter.invoke)
         self._interpreter = interpreter
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
         check_input(self.input, array)
-        self._interpreter.set_input(np.ascontiguousarray(array), 0)
+        for place, (_, values) in enumerate(split_input(self.input, array)):
+            self._interpreter.set_input(np.ascontiguousarray(values), place)
 
     def get_output(self) -> NDArray[Any]:
         """Return a copy of the first output of the last invoke."""

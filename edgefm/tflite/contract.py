@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, joined
 from edgefm.core.errors import ModelError
 from edgefm.tflite.contract_tensor import Tensor as Tensor
 from edgefm.tflite.contract_tensor import dequantize as dequantize
@@ -81,8 +81,12 @@ class Contract:
         """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats and tokens as given.
 
         Raises:
-          ModelError: they are neither uint8 pixels nor floats, or pixels where the model takes none.
+          ModelError: they are neither uint8 pixels nor floats, or pixels where the model takes none; of several inputs,
+            one is missing or of another shape.
         """
+        if self.input.parts:
+            self._check_parts(samples)
+            return samples
         if samples.dtype == np.uint8:
             if self.no_pixels is not None:
                 raise ModelError(f"{self.file} takes no pixels: {self.no_pixels}", hint=NO_PIXELS_HINT)
@@ -111,13 +115,24 @@ class Contract:
         Raises:
           ModelError: the samples have another dtype or shape than the input, or are pixels where it takes none.
         """
-        if samples.shape[1:] != self.input.shape[1:]:
+        if not self.input.parts and samples.shape[1:] != self.input.shape[1:]:
             raise ModelError(
                 f"samples of shape {samples.shape[1:]} do not fit the input {self.input.shape[1:]} of {self.file}"
             )
         if samples.dtype == np.uint8 and self.takes_raw_pixels():
             return samples
         return quantize(self.real(samples), self.input)
+
+    def _check_parts(self, samples: NDArray[Any]) -> None:
+        """Raise a ModelError unless samples have a field of the name and shape of each input."""
+        fields: Mapping[str, Any] = samples.dtype.fields or {}
+        wanted = {part.name: part.shape[1:] for part in self.input.parts}
+        if {name: field[0].shape for name, field in fields.items()} != wanted:
+            takes = ", ".join(f"'{name}' {list(shape)}" for name, shape in wanted.items())
+            raise ModelError(
+                f"{self.file} takes the inputs {takes}; given was: {joined.described(samples) or 'one array'}",
+                hint="Give an array [n, ...] for each input, by its name.",
+            )
 
     def decode(self, output: NDArray[Any]) -> NDArray[np.float32]:
         """Return values of the first output as real numbers, float32 of the same shape."""
@@ -141,6 +156,8 @@ class Contract:
     def input_formula(self) -> str:
         """Return how a pixel becomes an input value, in words a programmer can type."""
         symbol = "pixel" if len(self.input.shape) == 4 and self.no_pixels is None else "value"
+        if self.input.parts:
+            return "each input by its own scale: q = clamp(round(value / scale) + zero_point)"
         if self.takes_raw_pixels():
             return f"q = {symbol}"
         if self.takes_tokens:
@@ -167,7 +184,7 @@ class Contract:
 
         `output` repeats the first of `outputs`, for readers of version 1.
         """
-        value = asdict(self)
+        value = {**asdict(self), "input": _tensor_json(self.input), "outputs": [_tensor_json(t) for t in self.outputs]}
         value["preprocessing"] = {
             "formula": self.input_formula(),
             "pixel": "uint8 grey or colour level, 0 to 255" if self.no_pixels is None else None,
@@ -263,4 +280,12 @@ def _known(**values: Any) -> dict[str, Any]:
 
 def _tensor(value: Mapping[str, Any]) -> Tensor:
     low, high = value["value_range"]
-    return Tensor(**{**value, "shape": tuple(value["shape"]), "value_range": (low, high)})
+    parts = tuple(_tensor(part) for part in value.get("parts", ()))
+    return Tensor(**{**value, "shape": tuple(value["shape"]), "value_range": (low, high), "parts": parts})
+
+
+def _tensor_json(tensor: Tensor) -> dict[str, Any]:
+    """Return a tensor as JSON; `parts` only where it has some."""
+    value = asdict(tensor)
+    del value["parts"]
+    return {**value, "parts": [_tensor_json(part) for part in tensor.parts]} if tensor.parts else value

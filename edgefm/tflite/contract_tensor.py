@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
@@ -21,6 +23,7 @@ class Tensor:
       scale: real = scale * (q - zero_point); None for a float tensor.
       zero_point: see `scale`.
       value_range: least and greatest real value.
+      parts: the inputs of a model that has several, () of all other tensors; `dtype` is 'record' then.
     """
 
     name: str
@@ -29,18 +32,24 @@ class Tensor:
     scale: float | None
     zero_point: int | None
     value_range: tuple[float, float]
+    parts: tuple[Tensor, ...] = ()
 
     @property
     def size(self) -> int:
         """Number of values for one sample."""
-        return math.prod(self.shape)
+        return sum(part.size for part in self.parts) if self.parts else math.prod(self.shape)
 
 
 def quantize(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
     """Return real values in a tensor's own dtype: q = clamp(round(real / scale) + zero_point).
 
+    Those of several inputs are a structured array (`edgefm.core.joined`), before and after.
+
     Source: Jacob et al. 2018, arXiv:1712.05877.
     """
+    if tensor.parts:
+        values = joined.split(real)
+        return joined.join({part.name: quantize(values[part.name], part) for part in tensor.parts})
     if tensor.scale is None or tensor.zero_point is None:
         return real.astype(tensor.dtype)
     limits = np.iinfo(tensor.dtype)

@@ -17,6 +17,23 @@ _METADATA = "TFLITE_METADATA"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A way to call a model, by names.
+
+    Attributes:
+      key: its name, e.g. 'serving_default'.
+      subgraph: that it runs; 0 is the one that is described, measured and compared.
+      inputs: names, in the file's order.
+      outputs: names, in the file's order.
+    """
+
+    key: str
+    subgraph: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspection(JsonResult):
     """What is inside a .tflite file.
 
@@ -36,6 +53,7 @@ class Inspection(JsonResult):
       metadata: names of the metadata entries.
       has_tflite_metadata: there is an entry TFLITE_METADATA.
       associated_files: names of the files in the zip archive at the end, e.g. 'labels.txt'.
+      signatures: ways to call it.
     """
 
     path: str
@@ -52,6 +70,7 @@ class Inspection(JsonResult):
     metadata: tuple[str, ...]
     has_tflite_metadata: bool
     associated_files: tuple[str, ...]
+    signatures: tuple[Signature, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the inspection as a JSON object."""
@@ -114,6 +133,15 @@ def _inspect(path: Path, content: bytes, parsed: Any) -> Inspection:
         metadata=metadata,
         has_tflite_metadata=_METADATA in metadata,
         associated_files=_associated_files(content),
+        signatures=tuple(
+            Signature(
+                key=text(entry.signatureKey),
+                subgraph=int(entry.subgraphIndex),
+                inputs=tuple(text(end.name) for end in entry.inputs or ()),
+                outputs=tuple(text(end.name) for end in entry.outputs or ()),
+            )
+            for entry in parsed.signatureDefs or ()
+        ),
     )
 
 

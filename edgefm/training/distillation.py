@@ -225,6 +225,8 @@ def _check_shapes(name: str, model: Any, *, classes: int, input_shape: tuple[int
 
 def _answers(model: Any, *, probabilities: bool, binary: bool = False) -> Teacher:
     """Return a model's first output as a function of inputs; logits as probabilities where these are wanted."""
+    import keras
+
     logits = probabilities and output_activation(model.outputs[0]) not in ("softmax", "sigmoid")
 
     def answer(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -233,8 +235,7 @@ def _answers(model: Any, *, probabilities: bool, binary: bool = False) -> Teache
             batch = inputs[start : start + _BATCH]
             missing = min(_BATCH, len(inputs)) - len(batch)  # one shape: a new one would be compiled anew
             filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-            outputs = model.predict_on_batch(filled)
-            first = outputs[0] if isinstance(outputs, list | tuple) else outputs
+            first, *_ = keras.tree.flatten(model.predict_on_batch(filled))
             parts.append(np.asarray(first, np.float32)[: len(batch)])
         whole = np.concatenate(parts)
         return _probabilities(whole, binary=binary) if logits else whole

@@ -213,7 +213,7 @@ def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, rec
         good = f"The weights after epoch {epoch} are kept in {kept}."
     raise TrainingDivergedError(
         f"the loss became NaN or infinite in epoch {epoch + 1}, step {step}",
-        hint=f"{good} Train into a new run with --learning-rate below {recipe.learning_rate:g}.",
+        hint=f"{good} Train into a new run with a learning rate below {recipe.learning_rate:g}.",
     )
 
 

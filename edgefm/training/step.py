@@ -79,7 +79,7 @@ def train_run(
         if partial.exists() and not resume and _epochs_done(partial):
             raise RunError(
                 f"run {run.path} holds a stopped training",
-                hint=f"Go on with: edgefm train --resume --run {run.path}, or train into a new run.",
+                hint="Resume it, or train into a new run.",
             )
         return _train(
             run,
@@ -130,8 +130,8 @@ class Stopped:
         for name, value in settings.items():
             if value is not None and value != mine[name]:
                 raise RecipeError(
-                    f"the stopped training has {name} {mine[name]}; {value} was given with --resume",
-                    hint="Resume without options, or train into a new run.",
+                    f"the stopped training has {name} {mine[name]}; {value} was given to go on with",
+                    hint="Leave it out to resume, or train into a new run.",
                 )
 
 
@@ -184,7 +184,7 @@ def _train(
         try:
             trained = fit(dataset, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
         except KeyboardInterrupt:
-            progress.note(f"stopped; go on after the last finished epoch with: edgefm train --resume --run {run.path}")
+            progress.note(f"stopped; resume the run {run.path} to go on after its last finished epoch")
             raise
         # Keras wants the suffix; the name with a dot is no finished model yet.
         unfinished = folder / f".{MODEL_FILE}"

@@ -206,11 +206,12 @@ class ModelCommands:
                 for place in range(len(samples)):
                     yield tuple(array[place : place + 1] for array in many)
                 continue
-            for sample in samples:
+            for place in range(len(samples)):
+                sample = samples[place : place + 1]
                 if first_only:
-                    yield (session.run(sample[np.newaxis]),)
+                    yield (session.run(sample),)
                 else:
-                    session.set_input(sample[np.newaxis])
+                    session.set_input(sample)
                     session.invoke()
                     yield session.get_outputs()
 
@@ -220,7 +221,10 @@ class ModelCommands:
         if self.inputs is None or self.inputs[0] != inputs:
             self.inputs = (inputs, np.load(inputs, mmap_mode="r"))
         samples = self.inputs[1]
-        if samples.dtype.name != session.input.dtype or samples.shape[1:] != session.input.shape[1:]:
+        if not session.input.parts and (samples.dtype.name, samples.shape[1:]) != (
+            session.input.dtype,
+            session.input.shape[1:],
+        ):
             raise ModelError(
                 f"inputs of {samples.dtype.name} {list(samples.shape[1:])} do not fit: the model takes "
                 f"{session.input.dtype} {list(session.input.shape[1:])}"

@@ -153,7 +153,7 @@ def test_benchmark_profile_agree_and_compare_measure_a_batch_of_1_and_say_so(sto
     protocol = BenchmarkProtocol(rounds=3, rounds_at_most=3, round_seconds=0.01, round_invokes=5, budget_seconds=20)
     record = edgefm.benchmark({"a": path, "b": path}, protocol=protocol, progress=False)
     assert not record.failed
-    assert "batch of 1" in record["a"]["facts"]["batch_note"]
+    assert "batch of 1" in record["a"]["facts"]["file_note"]
     assert edgefm.compare(record, "a", "b").verdict
     profiled = edgefm.profile(path, rounds=3, progress=False)
     assert any("batch of 1" in note for note in profiled.notes)
@@ -184,4 +184,4 @@ def test_a_fixed_file_is_not_touched_and_not_noted(tmp_path: Path) -> None:
     path = tmp_path / "fixed.tflite"
     path.write_bytes(tiny_models.relu((1, 4)))
     assert fixed_batch(path.read_bytes()) == path.read_bytes()
-    assert tflite_ends.batch_note(path, name="x") is None
+    assert tflite_ends.file_note(path, name="x") is None

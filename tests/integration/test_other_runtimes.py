@@ -292,8 +292,7 @@ _BAD = {
     "empty": (b"", "is empty"),
     "other-format": (b"PK\x03\x04" + bytes(100), "not a TFLite file"),
     "cut": (tiny_models.enhanced_cnn()[:800_000], "cut off or damaged"),
-    "no-input": (tiny_models.without_input(), r"0 inputs \(none\)"),
-    "two-inputs": (tiny_models.add(), r"2 inputs \('a', 'b'\)"),
+    "no-input": (tiny_models.without_input(), "has no input"),
     "dynamic": (tiny_models.dynamic(), r"dynamic shape \(1, -1\)"),
     "batch": (tiny_models.relu((8, 4)), "batch of 8"),
 }
@@ -510,8 +509,7 @@ def test_onnx_file_is_run_as_it_is(runtime: str, tmp_path: Path) -> None:
     [
         pytest.param("dynamic", r"dynamic shape \(1, -1\)", id="dynamic"),
         pytest.param("batch", "batch of 8", id="batch"),
-        pytest.param("two", "2 inputs", id="two-inputs"),
-        pytest.param("none", "0 inputs", id="no-input"),
+        pytest.param("none", "has no input", id="no-input"),
         pytest.param("custom", "TheirOp", id="custom"),
         pytest.param("cut", "cut off or damaged", id="cut"),
         pytest.param("tflite", "not an ONNX file", id="tflite"),
@@ -523,7 +521,6 @@ def test_bad_onnx_file_is_refused_with_the_reason(runtime: str, case: str, words
     content = {
         "dynamic": lambda: _onnx_model([1, "n"]),
         "batch": lambda: _onnx_model([8, 4]),
-        "two": lambda: _onnx_model([1, 4], inputs=("x", "z")),
         "none": lambda: _onnx_model([1, 4], inputs=()),
         "custom": lambda: _onnx_model([1, 4], operator="TheirOp", domain="their.domain"),
         "cut": lambda: whole[:-9],

@@ -114,6 +114,32 @@ def test_slimming_takes_channels_around_what_it_does_not_know(name: str, tmp_pat
     assert slimmed.model.predict(samples, verbose=0).shape == (len(samples), 3)
 
 
+@pytest.mark.usefixtures("seeded")
+def test_slimming_leaves_a_convolution_in_groups_whole(tmp_path: Any) -> None:
+    model = bring.grouped()
+    samples, data = _data(model, tmp_path / "data.npz")
+    recipe = Slim(keep=0.5, round_to=1, fine_tuning=_UNTRAINED)
+    slimmed = edgefm.slim(model, data=data, recipe=recipe, progress=False).model
+    kept = {name: slimmed.get_layer(name).kernel.shape for name in ("before", "in_groups", "behind")}
+    assert kept["before"][-1] == 8 and kept["in_groups"] == model.get_layer("in_groups").kernel.shape
+    assert kept["behind"][-1] == 4
+    assert slimmed.predict(samples, verbose=0).shape == (len(samples), 3)
+
+
+@pytest.mark.usefixtures("seeded")
+def test_qat_teaches_a_model_that_gives_a_dictionary(tmp_path: Any) -> None:
+    inputs = keras.Input(bring.PICTURE)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(inputs))
+    outputs = {"a": keras.layers.Dense(3, activation="softmax")(x), "b": keras.layers.Dense(2, name="further")(x)}
+    model = keras.Model(inputs, outputs)
+    samples, data = _data(model, tmp_path / "data.npz")
+    expected = model.predict(samples, verbose=0)
+    done = edgefm.qat(model, data=data, progress=False)
+    assert set(done.model.output) == {"a", "b"} and done.int8 is not None
+    answers = done.model.predict(samples, verbose=0)
+    assert float(np.abs(answers["b"] - expected["b"]).max()) < 0.1 * float(np.ptp(expected["b"]))
+
+
 def test_a_copied_normalization_computes_with_its_own_statistics() -> None:
     from edgefm.keras_graph.graph import Graph, call_copy
 

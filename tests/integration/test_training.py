@@ -144,7 +144,7 @@ def test_nan_loss_stops_with_a_clear_error_and_keeps_the_last_good_weights(
     run = RunDirectory.create_at(tmp_path / "run")
     with pytest.raises(TrainingDivergedError, match=f"became NaN or infinite in {where}") as caught:
         train_run(run, data, recipe=RECIPE, draw=draw_curves, backend="tensorflow")
-    assert "--learning-rate below" in str(caught.value)
+    assert "learning rate below" in str(caught.value)
     kept = run.partial("train") / "last-good.keras"
     model = keras.models.load_model(kept)
     assert all(np.isfinite(weight).all() for weight in model.get_weights())

@@ -18,6 +18,7 @@ from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.agreement.cells import AgreementCell, cells
 from edgefm.agreement.comparison import NotComparableError, checked, compare
 from edgefm.agreement.inputs import from_chance, from_data
+from edgefm.agreement.membership import membership
 from edgefm.core.errors import DataError, ModelError, RecipeError
 from edgefm.data.dataset import Dataset, Split
 from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
@@ -164,7 +165,6 @@ def test_ends_say_the_level_behind_a_dequantised_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(tiny_models.add(), "2 inputs .'a', 'b'.; exactly one", id="two inputs"),
         pytest.param(tiny_models.dynamic(), "dynamic shape", id="dynamic"),
         pytest.param(tiny_models.relu((2, 4)), "a batch of 2", id="batch"),
         pytest.param(tiny_models.relu()[:60], "cut off or damaged", id="damaged"),
@@ -205,7 +205,7 @@ def test_each_family_has_its_own_reference_among_the_kernel_sets_of_litert(
     ]
     members: dict[str, list[AgreementCell]] = {}
     for cell in known:
-        name = families.membership(cell, kind).family
+        name = membership(cell, kind).family
         assert name is not None
         members.setdefault(name, []).append(cell)
     references = {name: families.reference_of(families.family(name), some).name for name, some in members.items()}
@@ -213,7 +213,7 @@ def test_each_family_has_its_own_reference_among_the_kernel_sets_of_litert(
 
 
 def test_stranger_belongs_to_no_family() -> None:
-    belongs = families.membership(AgreementCell(runtime="stranger", target="host"), "integer")
+    belongs = membership(AgreementCell(runtime="stranger", target="host"), "integer")
     assert belongs.family is None
     assert belongs.limit == 1
 
@@ -224,7 +224,7 @@ def test_stranger_belongs_to_no_family() -> None:
     ids=["Arm", "not known"],
 )
 def test_builtin_kernels_belong_where_their_instruction_set_says(target: str, family: str | None) -> None:
-    assert families.membership(AgreementCell(runtime="litert:builtin", target=target), "integer").family == family
+    assert membership(AgreementCell(runtime="litert:builtin", target=target), "integer").family == family
 
 
 def _dataset(shape: tuple[int, ...], count: int = 40) -> Dataset:

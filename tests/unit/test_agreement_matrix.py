@@ -332,3 +332,43 @@ def test_picture_shows_every_pair_and_the_alarm_in_its_colour(value: dict[str, A
 
 def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+
+
+OTHER_SET = AgreementCell(runtime="litert:builtin", target="host")
+
+
+def _shifts(levels: int, values: int) -> NDArray[np.int64]:
+    """Return what is added to 400 answers of `steps`: so many levels, to so many values, the first ones."""
+    shifts = np.zeros((100, 4), np.int64)
+    shifts.flat[:values] = levels
+    return shifts
+
+
+@pytest.mark.parametrize(
+    ("levels", "values", "verdict"),
+    [
+        pytest.param(2, 40, "within", id="as far apart"),
+        pytest.param(3, 4, "alarm", id="further apart"),
+        pytest.param(2, 400, "alarm", id="in more values"),
+    ],
+)
+def test_cell_is_held_to_the_spread_of_litert_kernel_sets(levels: int, values: int, verdict: str, model: Path) -> None:
+    inputs = _inputs(model)
+    middle = replace(inputs, values=np.clip(inputs.values, -100, 100).astype(np.int8))
+    answers = {XNNPACK: 0, OTHER_SET: _shifts(2, 40), REFERENCE: 0, BROWSER: _shifts(levels, values)}
+    agreement = _agree(model, answers, inputs=middle, first_difference=False)
+    assert {row.cell.name: row.verdict for row in agreement.rows}["litertjs @ browser"] == verdict
+    value = document.to_json(agreement)
+    (cell,) = (cell for cell in value["cells"] if cell["name"] == "litertjs @ browser")
+    told = [line for line in value["verdict"]["lines"] if "as far apart as LiteRT's own kernel sets: 2 levels" in line]
+    if verdict == "within":
+        assert cell["spread"] == {"first": "litert:xnnpack", "second": "litert:builtin", "largest": 2, "share": 0.1}
+        assert told
+    else:
+        assert cell["spread"] is None
+        assert not told
+
+
+def test_broken_kernel_set_of_litert_excuses_no_other(model: Path) -> None:
+    agreement = _agree(model, {XNNPACK: 0, REFERENCE: 60, BROWSER: 50}, first_difference=False)
+    assert [row.cell.name for row in agreement.alarms] == ["litertjs @ browser"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefm_converters.tflite.keras_to_tflite import converted, float32_tflite
+from edgefm_converters.tflite.keras_to_tflite import Given, converted, float32_tflite
 from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
@@ -48,7 +48,7 @@ def stock_int8(model: Any, inputs: NDArray[np.float32]) -> bytes:
 
     return converted(
         lambda image: {"answer": model(image, training=False)},
-        shape=(1, *SHAPE),
+        inputs={"image": Given((1, *SHAPE))},
         holds=[weight.value for weight in model.weights],
         options={
             "optimizations": [tf.lite.Optimize.DEFAULT],

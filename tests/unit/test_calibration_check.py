@@ -103,7 +103,7 @@ def test_double_normalisation_by_the_contract_is_found_by_measuring(model: Exami
     report = examined(mistaken, model.task.dataset.train.images)
     assert verdicts(report)["range"] is True, "the samples agree with the mistaken contract"
     assert verdicts(report)["encoding"] is False
-    assert "Give --value-range 0,255" in said(report, "encoding")
+    assert "Give the value range 0,255" in said(report, "encoding")
 
 
 def test_dark_samples_cut_off_validation_values(model: Examined) -> None:

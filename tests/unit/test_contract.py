@@ -122,13 +122,6 @@ def test_session_gives_all_outputs_in_their_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(absolute, np.abs(sample))
 
 
-def test_load_rejects_two_inputs(tmp_path: Path) -> None:
-    path = tmp_path / "m.tflite"
-    path.write_bytes(tiny_models.add())
-    with pytest.raises(ModelError, match="has 2 inputs"):
-        litert.load(path)
-
-
 def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
     contract = a_contract(no_pixels="its samples are spectra", input=replace(INPUT, shape=(1, 2, 2, 1)))
     value = json.loads(json.dumps(contract.to_json()))

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmarks import figures, over_time, recorded
+from benchmarks import figures, models_page, over_time, recorded
 from benchmarks.series import series
 from edgefm.cli.main import COMMANDS, cli
 
@@ -32,6 +32,10 @@ def test_readme_says_what_the_recorded_results_say() -> None:
 
 def test_figures_page_says_what_the_recorded_results_say() -> None:
     assert (ROOT / "docs" / "figures.md").read_text(encoding="utf-8") == figures.figures_page(), "run: make figures"
+
+
+def test_page_of_models_says_what_the_recorded_table_says() -> None:
+    assert models_page.PAGE.read_text(encoding="utf-8") == models_page.page(), "run: make figures"
 
 
 def test_page_over_time_says_what_the_history_says() -> None:

@@ -10,7 +10,7 @@ from edgefm.quantization.checks.scheme import check_scheme
 from edgefm.recipes import SCHEMES
 from edgefm.tflite import flatbuffer
 from edgefm.tflite.weights import stored_kernels
-from edgefm_converters.tflite.keras_to_tflite import converted, float32_tflite
+from edgefm_converters.tflite.keras_to_tflite import Given, converted, float32_tflite
 from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
 
 
@@ -27,7 +27,7 @@ def stock_dynamic_range(model: Any) -> bytes:
 
     return converted(
         lambda image: {"answer": model(image, training=False)},
-        shape=(1, *model.inputs[0].shape[1:]),
+        inputs={"image": Given((1, *model.inputs[0].shape[1:]))},
         holds=[weight.value for weight in model.weights],
         options={"optimizations": [tf.lite.Optimize.DEFAULT]},
     )

@@ -181,7 +181,7 @@ def test_error_states_the_found_sum(copy: Path) -> None:
 
 def test_find_rejects_a_named_folder_without_a_file(copy: Path) -> None:
     (copy / TEST_LABELS).unlink()
-    with pytest.raises(DataError, match=f"--data-dir cannot be used: {copy}: {TEST_LABELS} missing"):
+    with pytest.raises(DataError, match=f"data_dir cannot be used: {copy}: {TEST_LABELS} missing"):
         find(copy)
 
 
@@ -195,7 +195,7 @@ def test_find_rejects_the_folder_of_the_variable_without_falling_back(
 
 def test_data_dir_goes_before_the_variable(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEFM_DATA_DIR", str(copy / "absent"))
-    assert find(copy).origin == "--data-dir"
+    assert find(copy).origin == "data_dir"
     monkeypatch.setenv("EDGEFM_DATA_DIR", str(copy))
     assert find().origin == "EDGEFM_DATA_DIR"
 

@@ -88,7 +88,7 @@ def test_contract_for_quantised_input_is_read_off_its_range(
 
 def test_contract_for_strange_range_is_refused(model: Path) -> None:
     found = feeding.contract_for(model, source=_int8(0.02, 3), sinks=(OUTPUT,), labels=LABELS)
-    assert isinstance(found, str) and "--mean and --std" in found
+    assert isinstance(found, str) and "give mean and std" in found
 
 
 def test_contract_for_float_input_needs_mean_and_std(model: Path) -> None:
@@ -154,5 +154,8 @@ def test_contract_for_prefers_the_file_beside_the_model(model: Path) -> None:
 def test_misfit_tells_sizes(model: Path) -> None:
     contract = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=0, std=1)
     assert isinstance(contract, Contract)
-    assert feeding.misfit(contract, FLOAT, (4, 4, 1)) is None
-    assert feeding.misfit(contract, FLOAT, (28, 28, 1)) == "the test images are 28 x 28 x 1; its input is 4 x 4 x 1"
+    assert feeding.misfit(contract, FLOAT, np.zeros((2, 4, 4, 1))) is None
+    assert (
+        feeding.misfit(contract, FLOAT, np.zeros((2, 28, 28, 1)))
+        == "the test images are 28 x 28 x 1; its input is 4 x 4 x 1"
+    )

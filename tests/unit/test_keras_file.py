@@ -139,18 +139,15 @@ def network(*layers: Any, shape: tuple[int | None, ...]) -> Any:
     return keras.Sequential([keras.Input(shape), *layers])
 
 
-def test_load_refuses_dynamic_size_and_two_inputs(tmp_path: Path) -> None:
-    import keras
+def test_load_refuses_dynamic_sizes(tmp_path: Path) -> None:
     from keras import layers
 
-    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
     for index, (model, message) in enumerate(
         [
             (
                 network(layers.Conv2D(2, 3), layers.GlobalMaxPooling2D(), shape=(None, None, 1)),
                 r"input .* dynamic size",
             ),
-            (keras.Model([left, right], layers.Add()([left, right])), r"has 2 inputs \('left', 'right'\)"),
             (network(layers.Rescaling(1.0), shape=()), r"has shape \(None,\)"),
         ]
     ):
@@ -265,7 +262,9 @@ def test_load_runs_no_lambda_of_any_format_unless_trusted(tmp_path: Path) -> Non
         code = layers.Lambda(spy, output_shape=(4,), name="code")
         library.Sequential([library.Input((4,)), code, layers.Dense(2)]).save(tmp_path / name, **options)
         ran.unlink(missing_ok=True)
-        with pytest.raises(ModelError, match=r"Lambda layer: Python code that safe mode does not run\n.*--trust"):
+        with pytest.raises(
+            ModelError, match=r"Lambda layer: Python code that safe mode does not run\n.*trust the file"
+        ):
             load_model(tmp_path / name)
         assert not ran.exists(), name
     model = load_model(tmp_path / "three.keras", trust=True)

@@ -57,7 +57,8 @@ def test_gate_shows_the_figure_beside_its_limit() -> None:
 
 def test_agreement_shows_the_differences_between_kernel_families() -> None:
     pair = {"largest": 1.0, "equal_samples": 98, "samples": 100, "argmax_changes": 0}
-    cell = {"name": "litert:xnnpack", "status": "ran", "against_reference": None, "verdict": "reference"}
+    ran = {"status": "ran", "against_reference": None, "spread": None}
+    cell = {"name": "litert:xnnpack", "verdict": "reference", **ran}
     absent = {"name": "tflm", "status": "failed", "reason": "int4", "against_reference": None, "verdict": None}
     document = {
         "unit": "levels",

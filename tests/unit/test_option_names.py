@@ -14,11 +14,12 @@ import edgefm
 from edgefm.core.errors import EdgefmError
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("core", "jobs", "quantization")
-# The analyses of edgefm/quantization/analysis are looked at through their commands alone.
-MODULES = [
-    path for room in ROOMS for path in sorted((ROOT / "edgefm" / room).rglob("*.py")) if path.parent.name != "analysis"
+ROOMS = ("agreement", "benchmarking", "comparison", "core", "data", "jobs", "profiling", "quantization", "training")
+FOLDERS = [
+    *(ROOT / "edgefm" / room for room in ROOMS),
+    *(ROOT / "converters" / "edgefm_converters" / room for room in ("bridge", "readers", "tflite")),
 ]
+MODULES = [path for folder in FOLDERS for path in sorted(folder.rglob("*.py"))]
 # Words of the command line outside "edgefm <command> --option".
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _COMMAND = re.compile(r"\b(edgefm|pip|python|nvidia-smi) [^;,]*")

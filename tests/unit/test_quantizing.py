@@ -204,12 +204,11 @@ def test_quantised_model_is_refused(float32: bytes, calibration: Calibration, sc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (tiny_models.add(), "2 inputs"),
         (tiny_models.endless_loop(), "3 graphs"),
         (tiny_models.relu((2, 4)), "a batch of 1 is expected"),
         (tiny_models.variable(), "holds variables"),
     ],
-    ids=["two inputs", "control flow", "batch of 2", "variables"],
+    ids=["control flow", "batch of 2", "variables"],
 )
 def test_float_file_refuses(content: bytes, message: str) -> None:
     with pytest.raises(ModelError, match=message):

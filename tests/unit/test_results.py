@@ -38,7 +38,7 @@ FILE = {
     "passes": [],
 }
 EPOCH = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-CELL = {"name": "litert", "status": "ran", "against_reference": None, "verdict": "reference"}
+CELL = {"name": "litert", "status": "ran", "against_reference": None, "verdict": "reference", "spread": None}
 AGREEMENT = {
     "unit": "levels",
     "cells": [CELL],

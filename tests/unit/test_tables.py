@@ -41,6 +41,7 @@ SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.t
         (fields.QUANTIZATION_ZERO_POINT, schema.QuantizationParameters, "ZeroPoint"),
         (fields.METADATA_NAME, schema.Metadata, "Name"),
         (fields.METADATA_BUFFER, schema.Metadata, "Buffer"),
+        (fields.SIGNATURE_INPUTS, schema.SignatureDef, "Inputs"),
         (fields.SIGNATURE_OUTPUTS, schema.SignatureDef, "Outputs"),
         (fields.SIGNATURE_KEY, schema.SignatureDef, "SignatureKey"),
         (fields.SIGNATURE_GRAPH, schema.SignatureDef, "SubgraphIndex"),

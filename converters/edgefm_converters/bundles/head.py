@@ -90,6 +90,12 @@ def fields(contract: Contract) -> tuple[Field, ...]:
 
 def check_input(contract: Contract) -> None:
     """Raise a ModelError where no code is known for a model's input."""
+    if contract.input.parts:
+        names = ", ".join(f"'{part.name}'" for part in contract.input.parts)
+        raise ModelError(
+            f"code for an app is written for models of one input; {contract.file} has several ({names})",
+            hint="Its contract.json says how each of them is given; the runtime takes them by their names.",
+        )
     check_end(contract.input, (*_FLOATS, *_LEVELS, *_WHOLE))
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from edgefm.core import joined
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.silence import silenced
 from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
-from edgefm_converters.tflite.single_input import check_single_input
+from edgefm_converters.tflite.fixed_ends import check_model_ends
 
 _TRIALS = 4
 _UNKNOWN = re.compile(r"(?:Could not locate class|Unknown layer:) '?\"?([\w>.]+)")
@@ -31,7 +32,7 @@ def load_model(path: Path, *, trust: bool = False) -> Any:
 
 
 def load_given(path: Path, *, trust: bool = False) -> Any:
-    """Return the Keras 3 model in a file or folder as it is, with one input of fixed size.
+    """Return the Keras 3 model in a file or folder as it is, with inputs of fixed size.
 
     Keras runs on TensorFlow from then on. A file of Keras 2 is read by Keras 3 where that computes the same as
     tf_keras does, else by tf_keras, and carried over layer by layer.
@@ -43,7 +44,7 @@ def load_given(path: Path, *, trust: bool = False) -> Any:
       a Functional or Sequential keras.Model, not compiled.
     Raises:
       ModelError: no such file, damaged, a subclassed model, code or an unknown layer in it, weights that are not
-        finite, a model that is compressed already, two inputs, or a size that is not fixed.
+        finite, a model that is compressed already, or a size that is not fixed.
       RuntimeUnavailableError: a library is not installed, or Keras runs on another backend already.
     """
     check_file(path, trust=trust)
@@ -90,7 +91,7 @@ def in_memory(model: Any, *, source: str) -> Any:
 
 
 def _check_model(model: Any, *, source: str) -> None:
-    check_single_input(model, source=source)
+    check_model_ends(model, source=source)
     _check_float(model, source=source)
     check_finite(((weight.path, weight) for weight in model.weights), source=source)
 
@@ -176,8 +177,19 @@ def _same(model: Any, tf_model: Any) -> bool:
 
 
 def _trials(model: Any) -> Any:
-    shape = model.inputs[0].shape
-    return np.random.default_rng(0).normal(size=(shape[0] or _TRIALS, *shape[1:])).astype(np.float32) * 3
+    """Return random values for a model's inputs; for tokens 0 and 1, which are in every table."""
+    from edgefm.keras_graph.ends import input_names
+    from edgefm.keras_graph.graph import TOKENS
+
+    generator = np.random.default_rng(0)
+    trials: list[Any] = []
+    for tensor in model.inputs:
+        shape = (tensor.shape[0] or _TRIALS, *tensor.shape[1:])
+        if len(model.inputs) > 1 and tensor.dtype in TOKENS:
+            trials.append(generator.integers(0, 2, shape).astype(np.int32))
+        else:
+            trials.append(generator.normal(size=shape).astype(np.float32) * 3)
+    return joined.join(dict(zip(input_names(model), trials, strict=True))) if len(trials) > 1 else trials[0]
 
 
 def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
@@ -223,18 +235,18 @@ def in_float32(model: Any) -> Any:
     """Return a model that computes in float32 on float32 input (or on tokens); the same one where it does already."""
     import keras
 
-    from edgefm.keras_graph.graph import Graph, call_copy
+    from edgefm.keras_graph.graph import TOKENS, Graph, call_copy
 
     def deviates(layer: Any) -> bool:
         return isinstance(layer, keras.Layer) and layer.compute_dtype != "float32"
 
     graph = Graph(model)
-    tokens = model.inputs[0].dtype in ("int32", "int64")
-    if (tokens or model.inputs[0].dtype == "float32") and not any(deviates(call.layer) for call in graph.calls):
+    plain = all(tensor.dtype in (*TOKENS, "float32") for tensor in model.inputs)
+    if plain and not any(deviates(call.layer) for call in graph.calls):
         return model
     copies: dict[int, Any] = {}
     changed = {"dtype": "float32"}
     return graph.rebuild(
         lambda call, _, args, kwargs: call_copy(call, args, kwargs, copies=copies, config=changed),
-        input_dtype=None if tokens else "float32",
+        input_dtype="float32",
     )

@@ -14,6 +14,7 @@ from edgefm.data.head import ModelHead
 from edgefm.tflite import flatbuffer, tflite_file
 from edgefm_converters.tflite.finite import check_stored
 from edgefm_converters.tflite.float_file import float_file
+from edgefm_converters.tflite.surgery import input_names
 
 LITE = ".tflite"
 
@@ -49,7 +50,7 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
     """Return the model in a file or SavedModel folder.
 
     Raises:
-      ModelError: it cannot be loaded, or takes more than one input, or an input of no fixed size.
+      ModelError: it cannot be loaded, or takes an input of no fixed size.
       RuntimeUnavailableError: a Keras model, and no Keras or TensorFlow here.
     """
     if path.suffix == LITE:
@@ -66,14 +67,43 @@ def load(path: Path, *, trust: bool = False) -> Loaded:
     return Loaded(keras=model, given=None if model is given else given, loss=_loss(path, model))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """An input of a model.
+
+    Attributes:
+      name: by which it is given; '' of a single input.
+      shape: of one sample, without the batch.
+      tokens: how many whole numbers it takes, from 0 on, where it takes no floats: the size of the model's smallest
+        table of embeddings, 2 where it has none. None where it takes floats.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    tokens: int | None
+
+
+def inputs_of(model: Loaded) -> tuple[Input, ...]:
+    """Return the inputs of a model, in its order."""
+    if model.keras is not None:
+        return _inputs_of_keras(model.keras)
+    assert model.float32 is not None, "a model is either Keras or TFLite"
+    return _inputs_of_file(model.float32)
+
+
 def input_shape(model: Loaded) -> tuple[int, ...]:
-    """Return the shape of one sample, without the batch."""
-    return _end(model, "inputs")
+    """Return the shape of one sample, without the batch; () where it is a record of several inputs."""
+    (first, *others) = inputs_of(model)
+    return () if others else first.shape
 
 
 def output_shape(model: Loaded) -> tuple[int, ...]:
     """Return the shape of the first output for one sample, without the batch."""
-    return _end(model, "outputs")
+    if model.keras is not None:
+        return _fixed(model.keras.outputs[0].shape)
+    assert model.float32 is not None, "a model is either Keras or TFLite"
+    graph = flatbuffer.editable(model.float32).subgraphs[0]
+    return _fixed(graph.tensors[graph.outputs[0]].shape)
 
 
 def head_of(model: Loaded) -> ModelHead:
@@ -92,22 +122,9 @@ def head_of(model: Loaded) -> ModelHead:
 
 
 def tokens(model: Loaded) -> int | None:
-    """Return how many whole numbers a model takes that takes no floats, from 0 on; None where it takes floats.
-
-    It is the size of its smallest table of embeddings, 2 where it has none.
-    """
-    if model.keras is not None:
-        if not str(model.keras.inputs[0].dtype).startswith("int"):
-            return None
-        layers = model.keras._flatten_layers(include_self=False)
-        return min((int(layer.input_dim) for layer in layers if type(layer).__name__ == "Embedding"), default=2)
-    assert model.float32 is not None, "a model is either Keras or TFLite"
-    parsed = flatbuffer.editable(model.float32)
-    graph = parsed.subgraphs[0]
-    if not flatbuffer.dtype(graph.tensors[graph.inputs[0]]).startswith("int"):
-        return None
-    tables = [op.inputs[0] for op in graph.operators if flatbuffer.operator_name(parsed, op) == "GATHER"]
-    return min((int(graph.tensors[index].shape[0]) for index in tables if len(graph.tensors[index].shape)), default=2)
+    """Return `Input.tokens` of the single input of a model; None where it has several."""
+    (first, *others) = inputs_of(model)
+    return None if others else first.tokens
 
 
 def sha256(path: Path) -> str:
@@ -145,9 +162,31 @@ def _float_file(path: Path) -> bytes:
     return content
 
 
-def _end(model: Loaded, end: str) -> tuple[int, ...]:
-    if model.keras is not None:
-        return tuple(int(length or 1) for length in getattr(model.keras, end)[0].shape[1:])
-    assert model.float32 is not None, "a model is either Keras or TFLite"
-    graph = flatbuffer.editable(model.float32).subgraphs[0]
-    return tuple(int(length) for length in graph.tensors[getattr(graph, end)[0]].shape[1:])
+def _inputs_of_keras(model: Any) -> tuple[Input, ...]:
+    from edgefm.keras_graph.ends import input_names
+
+    layers = model._flatten_layers(include_self=False)
+    table = min((int(layer.input_dim) for layer in layers if type(layer).__name__ == "Embedding"), default=2)
+    return tuple(
+        Input(name=name, shape=_fixed(tensor.shape), tokens=table if str(tensor.dtype).startswith("int") else None)
+        for name, tensor in zip(input_names(model) or ("",), model.inputs, strict=True)
+    )
+
+
+def _inputs_of_file(content: bytes) -> tuple[Input, ...]:
+    parsed = flatbuffer.editable(content)
+    graph = parsed.subgraphs[0]
+    names = input_names(content) if len(graph.inputs) > 1 else ("",)
+    tables = [op.inputs[0] for op in graph.operators if flatbuffer.operator_name(parsed, op) == "GATHER"]
+    sizes = [int(graph.tensors[index].shape[0]) for index in tables if len(graph.tensors[index].shape)]
+    inputs = []
+    for name, index in zip(names, graph.inputs, strict=True):
+        tensor = graph.tensors[index]
+        whole = flatbuffer.dtype(tensor).startswith("int")
+        inputs.append(Input(name=name, shape=_fixed(tensor.shape), tokens=min(sizes, default=2) if whole else None))
+    return tuple(inputs)
+
+
+def _fixed(shape: Any) -> tuple[int, ...]:
+    """Return a shape without the batch."""
+    return tuple(int(length or 1) for length in shape[1:])

@@ -69,7 +69,7 @@ def check_operations(folder: Path) -> None:
         if reaching:
             raise ModelError(
                 f"the graph in {folder} uses {', '.join(reaching)}: it reads or writes files, or calls Python",
-                hint="Save it without, or trust it with --trust.",
+                hint="Save it without, or trust it.",
             )
 
 
@@ -92,28 +92,32 @@ def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes
       folder: of a SavedModel, written by Keras, by TensorFlow, or through JAX or PyTorch converters.
       trust: run graphs that read files or call Python.
     Returns:
-      content of a .tflite file; its signature takes `image`, and gives the outputs by their own names.
+      content of a .tflite file; its signature takes `image`, or several inputs by their own names, and gives the
+      outputs by theirs.
     Raises:
-      ModelError: no SavedModel, no such signature, two inputs, a size that is not fixed, inputs that are no floats,
+      ModelError: no SavedModel, no such signature, a size that is not fixed, inputs of neither floats nor tokens,
         weights that are not finite, or an operator that TFLite does not have.
     """
-    from edgefm_converters.tflite.keras_to_tflite import INPUT, tflite_of_function
+    from edgefm_converters.tflite.keras_to_tflite import INPUT, Given, tflite_of_function
 
     read_stored(folder)
     if not trust:
         check_operations(folder)
     function = _served(folder)
-    name, spec = _only_input(function, folder)
+    specs = _inputs(function, folder)
     check_finite(((variable.name, variable.numpy()) for variable in function.variables), source=str(folder))
-    outputs = {key if key != INPUT else f"{key}_1": key for key in function.structured_outputs}
+    inputs = {
+        INPUT if len(specs) == 1 else name: Given((1, *spec.shape[1:]), spec.dtype.name) for name, spec in specs.items()
+    }
+    outputs = {key if key not in inputs else f"{key}_1": key for key in function.structured_outputs}
 
-    def serve(image: Any) -> dict[str, Any]:
-        outputs_by_name = function(**{name: image})
+    def serve(*tensors: Any) -> dict[str, Any]:
+        outputs_by_name = function(**dict(zip(specs, tensors, strict=True)))
         return {new: outputs_by_name[key] for new, key in outputs.items()}
 
     return tflite_of_function(
         serve,
-        shape=(1, *spec.shape[1:]),
+        inputs=inputs,
         holds=list(function.variables),
         outputs=tuple(outputs),
         source=f"the SavedModel {folder}",
@@ -149,28 +153,28 @@ def _served(folder: Path) -> Any:
     return function
 
 
-def _only_input(function: Any, folder: Path) -> tuple[str, Any]:
+def _inputs(function: Any, folder: Path) -> dict[str, Any]:
+    """Return the specification of each input of a signature by name."""
     import tensorflow as tf
 
-    specs = function.structured_input_signature[1]
-    if len(specs) != 1:
-        raise ModelError(
-            f"'{SIGNATURE}' of {folder} has {len(specs)} inputs ({', '.join(sorted(specs))}); one is expected"
-        )
-    ((name, spec),) = specs.items()
-    shape = spec.shape.as_list() if spec.shape.rank is not None else None
-    if not shape or len(shape) < 2 or None in shape[1:] or shape[0] not in (None, 1):
-        raise ModelError(
-            f"the input '{name}' of {folder} has the shape {'unknown' if shape is None else tuple(shape)}; a batch of "
-            "1 or any, and fixed sizes behind it are expected",
-            hint="Save it with a signature whose tf.TensorSpec gives all sizes.",
-        )
-    if spec.dtype != tf.float32:
-        raise ModelError(
-            f"the input '{name}' of {folder} is {spec.dtype.name}; float32 is expected",
-            hint="Save it with a signature that takes float32.",
-        )
-    return name, spec
+    specs: dict[str, Any] = function.structured_input_signature[1]
+    if not specs:
+        raise ModelError(f"'{SIGNATURE}' of {folder} takes no input")
+    for name, spec in specs.items():
+        shape = spec.shape.as_list() if spec.shape.rank is not None else None
+        if not shape or len(shape) < 2 or None in shape[1:] or shape[0] not in (None, 1):
+            raise ModelError(
+                f"the input '{name}' of {folder} has the shape {'unknown' if shape is None else tuple(shape)}; a batch "
+                "of 1 or any, and fixed sizes behind it are expected",
+                hint="Save it with a signature whose tf.TensorSpec gives all sizes.",
+            )
+        if spec.dtype not in (tf.float32, tf.int32, tf.int64):
+            raise ModelError(
+                f"the input '{name}' of {folder} is {spec.dtype.name}; float32, or int32 or int64 for tokens, is "
+                "expected",
+                hint="Save it with a signature that takes float32.",
+            )
+    return specs
 
 
 def _as_a_graph(folder: Path) -> str:

@@ -29,7 +29,7 @@ _CODE = {
     "FlaxLayer": "a FlaxLayer: Python code",
     "JaxLayer": "a JaxLayer: Python code",
 }
-_WITHOUT_CODE = "Replace it with layers of Keras or keras.ops and save the model again, or trust the file with --trust."
+_WITHOUT_CODE = "Replace it with layers of Keras or keras.ops and save the model again, or trust the file."
 _WRAPPERS = {
     "PruneLowMagnitude": (
         "has pruning wrappers (PruneLowMagnitude)",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
 
 # What is added to a Keras model is a layer of this prefix; its output keeps the name of the layer before it.
@@ -16,7 +17,7 @@ def with_activation(model: Any, activation: str) -> Any:
     """Return a Keras model whose first output goes through 'softmax' or 'sigmoid'; the others stay."""
     import keras
 
-    from edgefm.keras_graph.graph import packed_outputs
+    from edgefm.keras_graph.graph import packed_inputs, packed_outputs
 
     layer = (
         keras.layers.Softmax(name=f"{PREFIX}softmax")
@@ -24,7 +25,8 @@ def with_activation(model: Any, activation: str) -> Any:
         else keras.layers.Activation(activation, name=f"{PREFIX}{activation}")
     )
     outputs = [layer(model.outputs[0]), *model.outputs[1:]]
-    return keras.Model(model.inputs, packed_outputs(model, outputs), name=model.name)
+    with silenced():
+        return keras.Model(packed_inputs(model, model.inputs), packed_outputs(model, outputs), name=model.name)
 
 
 def with_operator(content: bytes, activation: str) -> bytes:

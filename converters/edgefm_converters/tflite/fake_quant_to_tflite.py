@@ -7,7 +7,7 @@ from typing import Any
 
 from edgefm.core.errors import ModelError
 from edgefm_converters.tflite import float_barrier
-from edgefm_converters.tflite.keras_to_tflite import converted, in_order
+from edgefm_converters.tflite.keras_to_tflite import INPUT, Given, converted, in_order
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io
 
 
@@ -36,7 +36,7 @@ def int8_tflite(
         with float_barrier.shown():
             content = converted(
                 serve,
-                shape=(1, *tf_model.inputs[0].shape[1:]),
+                inputs={INPUT: Given((1, *tf_model.inputs[0].shape[1:]))},
                 holds=tf_model.variables,  # the model itself would have each of its layers traced again
                 options={"optimizations": [tf.lite.Optimize.DEFAULT], **int8},
             )

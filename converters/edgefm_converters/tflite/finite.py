@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import NonFiniteError
 from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.operator_layers import traced_operators
+from edgefm_converters.tflite.surgery import input_names
 
 # Operators whose weights the float16 scheme stores as float16, with the inputs that hold them.
 _STORED = {
@@ -25,8 +27,8 @@ def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> tu
     """Return layer (or tensor) and kind of the first operator whose float output is not finite, None where all are.
 
     Args:
-      content: of a .tflite file with one float32 input.
-      sample: float32 [1, ...], finite.
+      content: of a .tflite file with inputs of floats or tokens.
+      sample: float32 [1, ...], finite; a structured array [1] of several inputs, by their names.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -39,7 +41,10 @@ def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> tu
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample)
+    sources, by_name = interpreter.get_input_details(), joined.split(sample)
+    values = [by_name[name] for name in input_names(content)] if by_name else [sample]
+    for source, array in zip(sources, values, strict=True):
+        interpreter.set_tensor(source["index"], array.astype(source["dtype"]))
     interpreter.invoke()
     model = flatbuffer.editable(content)
     graph = model.subgraphs[0]

@@ -1,4 +1,4 @@
-"""A float32 TFLite file made ready for litert-quantizer: one input, a batch of 1, a signature, a name a tensor."""
+"""A float32 TFLite file made ready for litert-quantizer: a batch of 1, a signature, a name a tensor."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ def float_file(content: bytes) -> bytes:
     """Return a float32 .tflite file with a signature, a batch of 1 and no name twice; as it is where it has all.
 
     Args:
-      content: a .tflite file with one graph and one input, float32 or tokens; needs no TensorFlow.
+      content: a .tflite file with one graph, its inputs float32 or tokens; needs no TensorFlow.
     Raises:
-      ModelError: several graphs or inputs, an input of neither floats nor tokens, weights that are quantised or float16
+      ModelError: several graphs, an input of neither floats nor tokens, weights that are quantised or float16
         already, or a size other than the batch that is not fixed.
     """
     model = flatbuffer.editable(content)
     if len(model.subgraphs) != 1:
+        keys = [flatbuffer.text(entry.signatureKey) for entry in model.signatureDefs or ()]
+        signed = f" ({len(keys)} signatures: {', '.join(keys)})" if len(keys) > 1 else ""
         raise ModelError(
-            f"the model has {len(model.subgraphs)} graphs; one is expected",
-            hint="Convert it without control flow (tf.while_loop, tf.cond) and without several signatures.",
+            f"the model has {len(model.subgraphs)} graphs{signed}; one is expected",
+            hint="Convert it without control flow (tf.while_loop, tf.cond), and each signature by itself: "
+            "tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=['one']).",
         )
     graph = model.subgraphs[0]
     _check_float(model, graph)
@@ -58,33 +61,32 @@ def _check_float(model: Any, graph: Any) -> None:
                 f"the model holds variables ('{_name(tensor)}'), not weights: it was converted without freezing them",
                 hint="Convert it from a SavedModel or a Keras model.",
             )
-    if len(graph.inputs) != 1:
-        names = ", ".join(f"'{_name(graph.tensors[index])}'" for index in graph.inputs) or "none"
-        raise ModelError(f"the model has {len(graph.inputs)} inputs ({names}); one is expected")
-    source = graph.tensors[graph.inputs[0]]
-    if flatbuffer.dtype(source) not in ("float32", "int32", "int64"):
-        raise ModelError(
-            f"the input '{_name(source)}' of the model is {flatbuffer.dtype(source)}; float32, or "
-            "int32 or int64 for tokens, is expected",
-            hint="A quantised model cannot be quantised again: give the one that it was made from.",
-        )
+    if not len(graph.inputs):
+        raise ModelError("the model has no input")
+    for source in (graph.tensors[index] for index in graph.inputs):
+        if flatbuffer.dtype(source) not in ("float32", "int32", "int64"):
+            raise ModelError(
+                f"the input '{_name(source)}' of the model is {flatbuffer.dtype(source)}; float32, or "
+                "int32 or int64 for tokens, is expected",
+                hint="A quantised model cannot be quantised again: give the one that it was made from.",
+            )
 
 
 def _fix_batch(graph: Any) -> bool:
     """Set a dynamic batch to 1 everywhere, and return whether there was one."""
-    source = graph.tensors[graph.inputs[0]]
-    shape = [int(length) for length in source.shape]
-    signature = shape if source.shapeSignature is None else [int(length) for length in source.shapeSignature]
-    if -1 in signature[1:]:
-        raise ModelError(
-            f"the input '{_name(source)}' has the dynamic shape {tuple(signature)}; fixed sizes are needed",
-            hint="Convert the model again with a fixed input size.",
-        )
-    if shape[:1] != [1]:
-        raise ModelError(
-            f"the input '{_name(source)}' of the model has shape {tuple(shape)}; a batch of 1 is expected",
-            hint="Convert the model again with a fixed batch of 1.",
-        )
+    for source in (graph.tensors[index] for index in graph.inputs):
+        shape = [int(length) for length in source.shape]
+        signature = shape if source.shapeSignature is None else [int(length) for length in source.shapeSignature]
+        if -1 in signature[1:]:
+            raise ModelError(
+                f"the input '{_name(source)}' has the dynamic shape {tuple(signature)}; fixed sizes are needed",
+                hint="Convert the model again with a fixed input size.",
+            )
+        if shape[:1] != [1]:
+            raise ModelError(
+                f"the input '{_name(source)}' of the model has shape {tuple(shape)}; a batch of 1 is expected",
+                hint="Convert the model again with a fixed batch of 1.",
+            )
     dynamic = [
         tensor for tensor in graph.tensors if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature)
     ]

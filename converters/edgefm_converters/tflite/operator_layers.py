@@ -60,7 +60,7 @@ def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[T
     constants = [_paths(graph, _constants(graph, operator)) for operator in graph.operators]
     every = [path for paths in (*outputs, *constants) for path in paths]
     numbered = _numbered(every, layer_names)
-    order = {name: place for place, name in enumerate(layer_names)}
+    order = {name: place for place, name in enumerate(dict.fromkeys(layer_names))}  # a shared layer stands there twice
     traced = []
     for own, stored in zip(outputs, constants, strict=True):
         traced.append(_layers(own, order, numbered=numbered) or _layers(stored, order, numbered=numbered))

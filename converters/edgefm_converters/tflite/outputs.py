@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import NonFiniteError
 from edgefm.core.silence import silenced
 
@@ -22,9 +23,11 @@ def of_model(model: Any, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float3
     """
     import keras
 
+    from edgefm.keras_graph.ends import given_to
+
     with silenced():
         batches = np.split(inputs, range(_BATCH, len(inputs), _BATCH))
-        answers = [keras.tree.flatten(model(batch, training=False)) for batch in batches]
+        answers = [keras.tree.flatten(model(given_to(model, batch), training=False)) for batch in batches]
         outputs = tuple(
             np.concatenate([np.asarray(answer[index], np.float32) for answer in answers])
             for index in range(len(answers[0]))
@@ -47,7 +50,7 @@ def _not_finite(model: Any, inputs: NDArray[np.float32], sample: int) -> NonFini
     from edgefm.keras_graph.finite import first_non_finite_layer
 
     given = inputs[sample : sample + 1]
-    if not np.isfinite(given).all():
+    if first_non_finite_sample(tuple(joined.split(given).values()) or (given,)) is not None:
         return NonFiniteError(f"input {sample} holds NaN or infinite values", hint="Remove the sample.", sample=sample)
     with silenced():
         layer = first_non_finite_layer(model, given)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import ModelError, NonFiniteError, missing_extra, unknown_name
 from edgefm.core.silence import silenced
 from edgefm.recipes import CALIBRATED, SCHEMES
@@ -66,10 +67,11 @@ def calibrate(
     """Return the activation ranges of a float32 model over some samples.
 
     Args:
-      float32: .tflite file with one input, its own or from elsewhere.
-      images: float32 [n, ...], encoded as the model wants them.
+      float32: .tflite file, its own or from elsewhere.
+      images: float32 [n, ...], encoded as the model wants them; of several inputs a structured array [n] with a field
+        of each name in the signature.
       value_range: least and greatest value that the input can have; it sets the input's scale exactly, whatever
-        the samples hold: (0, 255) gives scale 1. None measures the input's range like any other.
+        the samples hold: (0, 255) gives scale 1. None measures the input's range like any other, as do several inputs.
       pixels: the inputs are encoded 8-bit pixels; by default they are where a value range is given.
       earlier: ranges over other samples, which these may widen.
     Raises:
@@ -79,31 +81,40 @@ def calibrate(
     prepared = float_file(float32)
     model = flatbuffer.editable(prepared)
     graph = model.subgraphs[0]
-    source = graph.tensors[graph.inputs[0]]
-    shape = tuple(int(length) for length in source.shape)
-    if len(images) == 0 or images.shape[1:] != shape[1:]:
-        raise ModelError(
-            f"calibration images have shape {images.shape}; [n, {', '.join(map(str, shape[1:]))}], n >= 1 is expected"
-        )
-    broken = first_non_finite_sample((images,))
+    signature = model.signatureDefs[0]
+    sources = {entry.name.decode(): graph.tensors[entry.tensorIndex] for entry in signature.inputs}
+    given = joined.split(images) if joined.is_joined(images) else dict.fromkeys(sources, images)
+    _check_samples(given, sources)
+    broken = first_non_finite_sample(tuple(given.values()))
     if broken is not None:
         raise NonFiniteError(
             f"calibration sample {broken} holds NaN or infinite values", hint="Remove the sample.", sample=broken
         )
-    signature = model.signatureDefs[0]
-    key, name = signature.signatureKey.decode(), signature.inputs[0].name.decode()
-    dtype = flatbuffer.dtype(source)
-    samples = [{name: image[None].astype(dtype)} for image in images]
+    key = signature.signatureKey.decode()
+    typed = {name: values.astype(flatbuffer.dtype(sources[name])) for name, values in given.items()}
+    samples = [{name: values[place : place + 1] for name, values in typed.items()} for place in range(len(images))]
     before = None if earlier is None else dict(earlier.ranges)
     unread = _unread(graph)
     ranges = _ranges(prepared, {key: samples}, before=before, needed=_activations(model) - set(unread))
-    ranges |= {name: ranges[source] for name, source in unread.items() if not ranges.get(name) and ranges.get(source)}
-    if value_range is not None and dtype == "float32":
-        tensor = source.name.decode()
+    ranges |= {name: ranges[taken] for name, taken in unread.items() if not ranges.get(name) and ranges.get(taken)}
+    (only, *others) = sources.values()
+    if value_range is not None and not others and flatbuffer.dtype(only) == "float32":
+        tensor = only.name.decode()
         low, high = (np.full_like(ranges[tensor]["min"], value) for value in value_range)
         ranges[tensor] = {**ranges[tensor], "min": low, "max": high}
     seen = len(images) + (earlier.images if earlier else 0)
     return Calibration(ranges=ranges, images=seen, pixels=value_range is not None if pixels is None else pixels)
+
+
+def _check_samples(given: Mapping[str, NDArray[Any]], sources: Mapping[str, Any]) -> None:
+    """Raise a ModelError unless there are samples of the shape of each input."""
+    if given.keys() != sources.keys():
+        raise ModelError(f"calibration samples have the inputs {', '.join(given)}; {', '.join(sources)} are expected")
+    for name, values in given.items():
+        shape = tuple(int(length) for length in sources[name].shape)
+        if len(values) == 0 or values.shape[1:] != shape[1:]:
+            wanted = ", ".join(map(str, shape[1:]))
+            raise ModelError(f"calibration images have shape {values.shape}; [n, {wanted}], n >= 1 is expected")
 
 
 def quantize_tflite(
@@ -120,7 +131,7 @@ def quantize_tflite(
     `float32_for_shared_scales` gives stays float32.
 
     Args:
-      float32: .tflite file with one input, its own or from elsewhere.
+      float32: .tflite file, its own or from elsewhere.
       scheme: a name from `edgefm.recipes.SCHEMES`.
       calibration: needed by the schemes in `edgefm.recipes.CALIBRATED`.
       keep_float: names of Keras layers whose operators stay float32; `*` and `?` match as in file names. Where the
@@ -158,7 +169,7 @@ def quantize_tflite(
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants with --variant."
+                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants."
             ) from error
     content = bytes(result.quantized_model)
     if needs:

@@ -21,22 +21,23 @@ def with_uint8_io(content: bytes, *, float_output: bool = False) -> bytes:
     numbers, such as the class of ARG_MAX, stay as they are.
 
     Args:
-      content: a .tflite file with one int8 input and int8 outputs.
+      content: a .tflite file with int8 inputs and outputs; tokens stay as they are.
       float_output: outputs may be float32, and stay so.
     Raises:
-      ModelError: another number of inputs, or another dtype.
+      ModelError: another dtype.
     """
     model = flatbuffer.editable(content)
     graph = _checked_graph(model, float_output=float_output)
     quantize = flatbuffer.operator_code(model, schema.BuiltinOperator.QUANTIZE)
-    source = graph.inputs[0]
-    outer = {source: _add_uint8_twin(graph, source)}
-    graph.operators.insert(0, _operator(quantize, outer[source], source))
-    sinks = [index for index in dict.fromkeys(graph.outputs) if _is_int8(graph.tensors[index]) and index != source]
+    sources = [index for index in graph.inputs if _is_int8(graph.tensors[index])]
+    outer = {source: _add_uint8_twin(graph, source) for source in sources}
+    for source in sources:
+        graph.operators.insert(0, _operator(quantize, outer[source], source))
+    sinks = [index for index in dict.fromkeys(graph.outputs) if _is_int8(graph.tensors[index]) and index not in sources]
     for sink in sinks:
         outer[sink] = _add_uint8_twin(graph, sink)
         graph.operators.append(_operator(quantize, sink, outer[sink]))
-    graph.inputs = [outer[source]]
+    graph.inputs = [outer.get(index, index) for index in graph.inputs]
     graph.outputs = [outer.get(index, index) for index in graph.outputs]
     for signature in model.signatureDefs or []:
         for entry in (*signature.inputs, *signature.outputs):
@@ -51,18 +52,21 @@ def with_int8_io(content: bytes, *, float_output: bool = False) -> bytes:
     return flatbuffer.write(model)
 
 
-def with_names(content: bytes, *, input_name: str, output_name: str | Sequence[str]) -> bytes:
+def with_names(content: bytes, *, input_name: str | Sequence[str], output_name: str | Sequence[str]) -> bytes:
     """Return a model whose input and output tensors have these names; another tensor of a name gets a '_'.
 
     Raises:
-      ModelError: another number of outputs than names.
+      ModelError: another number of inputs or outputs than names.
     """
     model = flatbuffer.editable(content)
     graph = _only_graph(model)
     names = [output_name] if isinstance(output_name, str) else list(output_name)
+    given = [input_name] if isinstance(input_name, str) else list(input_name)
+    if len(given) != len(graph.inputs):
+        raise ModelError(f"the model has {len(graph.inputs)} inputs; {len(given)} names are given: {given}")
     if len(names) != len(graph.outputs):
         raise ModelError(f"the model has {len(graph.outputs)} outputs; {len(names)} names are given: {names}")
-    wanted = {graph.inputs[0]: input_name.encode()}
+    wanted = {index: name.encode() for index, name in zip(graph.inputs, given, strict=True)}
     wanted |= {index: name.encode() for index, name in zip(graph.outputs, names, strict=True)}
     for index, tensor in enumerate(graph.tensors):
         if index in wanted:
@@ -72,13 +76,22 @@ def with_names(content: bytes, *, input_name: str, output_name: str | Sequence[s
     return flatbuffer.write(model)
 
 
+def input_names(content: bytes) -> tuple[str, ...]:
+    """Return the names of a model's inputs in their order: those of its signature, of the tensors without one."""
+    return _end_names(content, "inputs")
+
+
 def output_names(content: bytes) -> tuple[str, ...]:
     """Return the names of a model's outputs in their order: those of its signature, of the tensors without one."""
+    return _end_names(content, "outputs")
+
+
+def _end_names(content: bytes, ends: str) -> tuple[str, ...]:
     model = flatbuffer.editable(content)
     graph = _only_graph(model)
-    entries = model.signatureDefs[0].outputs if model.signatureDefs else []
+    entries = getattr(model.signatureDefs[0], ends) if model.signatureDefs else []
     signed = {int(entry.tensorIndex): entry.name for entry in entries}
-    return tuple(flatbuffer.text(signed.get(int(index), graph.tensors[index].name)) for index in graph.outputs)
+    return tuple(flatbuffer.text(signed.get(int(index), graph.tensors[index].name)) for index in getattr(graph, ends))
 
 
 def operators(content: bytes) -> tuple[str, ...]:
@@ -89,10 +102,10 @@ def operators(content: bytes) -> tuple[str, ...]:
 
 def _only_graph(model: Any) -> Any:
     graph = model.subgraphs[0]
-    if len(model.subgraphs) != 1 or len(graph.inputs) != 1 or len(graph.outputs) == 0:
+    if len(model.subgraphs) != 1 or len(graph.inputs) == 0 or len(graph.outputs) == 0:
         raise ModelError(
             f"the model has {len(model.subgraphs)} graphs, {len(graph.inputs)} inputs and {len(graph.outputs)} "
-            "outputs; one graph, one input and at least one output are expected"
+            "outputs; one graph, and at least one input and output are expected"
         )
     return graph
 
@@ -102,7 +115,7 @@ def _checked_graph(model: Any, *, float_output: bool) -> Any:
     graph = _only_graph(model)
     if not float_output:
         _give_levels(model, graph)
-    for end, index in (("input", graph.inputs[0]), *(("output", index) for index in graph.outputs)):
+    for end, index in (*(("input", index) for index in graph.inputs), *(("output", index) for index in graph.outputs)):
         tensor = graph.tensors[index]
         floating = tensor.type == schema.TensorType.FLOAT32
         if end == "input" and flatbuffer.dtype(tensor) in ("int32", "int64"):
@@ -111,7 +124,7 @@ def _checked_graph(model: Any, *, float_output: bool) -> Any:
             raise ModelError(
                 f"the {end} of the quantised model is {flatbuffer.dtype(tensor)}, not int8: "
                 f"{_at(model, graph, index)} cannot be quantised",
-                hint="Choose other variants with --variant: float32, float16 or drq_w8.",
+                hint="Choose other variants: float32, float16 or drq_w8.",
             )
     return graph
 

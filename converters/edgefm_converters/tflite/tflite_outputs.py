@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import ModelError, NonFiniteError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.silence import silenced
 from edgefm_converters.tflite.finite import first_non_finite_operator
 from edgefm_converters.tflite.outputs import first_non_finite_sample
+from edgefm_converters.tflite.surgery import input_names
 
 _TOLD_EVERY = 500
 
@@ -28,8 +30,9 @@ def tflite_outputs(
     """Return the real outputs of a .tflite file for real inputs, float32 [n, ...] each, in the file's order.
 
     Args:
-      content: of the file, one input with a batch of 1.
-      inputs: float32 [n, ...]; quantised by the file's own scale where its input is quantised.
+      content: of the file, with a batch of 1.
+      inputs: float32 [n, ...]; quantised by the file's own scale where its input is quantised. Of several inputs a
+        structured array [n] with a field of each name in the file's signature.
       label: told to `progress`; '' tells nothing.
       progress: receives progress.
       builtin_kernels: run LiteRT's own kernels instead of its default set, which has XNNPACK's.
@@ -44,30 +47,49 @@ def tflite_outputs(
         with silenced():
             interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
             interpreter.allocate_tensors()
-        source, sinks = interpreter.get_input_details()[0], interpreter.get_output_details()
-        levels = _levels(inputs, source)
+        sources, sinks = interpreter.get_input_details(), interpreter.get_output_details()
+        levels = [(source["index"], _levels(values, source)) for source, values in _by_input(content, inputs, sources)]
         answers: list[list[NDArray[Any]]] = [[] for _ in sinks]
-        for index in range(len(levels)):
-            interpreter.set_tensor(source["index"], levels[index : index + 1])
+        for index in range(len(inputs)):
+            for place, values in levels:
+                interpreter.set_tensor(place, values[index : index + 1])
             interpreter.invoke()
             for kept, sink in zip(answers, sinks, strict=True):
                 kept.append(interpreter.get_tensor(sink["index"]))
-            if label and ((index + 1) % _TOLD_EVERY == 0 or index + 1 == len(levels)):
-                progress.step(label, index + 1, len(levels))
+            if label and ((index + 1) % _TOLD_EVERY == 0 or index + 1 == len(inputs)):
+                progress.step(label, index + 1, len(inputs))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"LiteRT cannot run the file: {' '.join(str(error).split())[:300]}") from error
-    outputs = tuple(_real(np.concatenate(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
+    outputs = tuple(_real(_joined(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
     sample = first_non_finite_sample(outputs)
     if sample is not None:
-        raise _not_finite(content, source, inputs, sample)
+        raise _not_finite(content, sources, inputs, sample)
     return outputs
 
 
-def _not_finite(content: bytes, source: Mapping[str, Any], inputs: NDArray[np.float32], sample: int) -> NonFiniteError:
+def _joined(answers: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the answers to single samples as [n, ...]; those without a batch of 1 get one."""
+    return np.concatenate(answers) if answers[0].shape[:1] == (1,) else np.stack(answers)
+
+
+def _by_input(
+    content: bytes, inputs: NDArray[Any], sources: Sequence[Mapping[str, Any]]
+) -> list[tuple[Mapping[str, Any], NDArray[Any]]]:
+    """Return each input of a file with its values."""
+    if len(sources) == 1:
+        return [(sources[0], inputs)]
+    names, values = input_names(content), joined.split(inputs)
+    return [(source, values[name]) for source, name in zip(sources, names, strict=True)]
+
+
+def _not_finite(
+    content: bytes, sources: Sequence[Mapping[str, Any]], inputs: NDArray[np.float32], sample: int
+) -> NonFiniteError:
     given = inputs[sample : sample + 1]
-    if not np.isfinite(given).all():
+    if first_non_finite_sample(tuple(joined.split(given).values()) or (given,)) is not None:
         return NonFiniteError(f"input {sample} holds NaN or infinite values", hint="Remove the sample.", sample=sample)
-    first = first_non_finite_operator(content, given) if source["dtype"] == np.float32 else None
+    floating = all(source["dtype"] not in (np.int8, np.uint8) for source in sources)
+    first = first_non_finite_operator(content, given) if floating else None
     where = f"; {first[1]} of '{first[0]}' is the first operator that does" if first else ""
     return NonFiniteError(
         f"the file gives outputs that are not finite, first for input {sample}{where}",

@@ -22,9 +22,7 @@ from edgefm.comparison.shipping.verdict import (
 )
 from edgefm.comparison.shipping.words import change, faster, interval, joined, size, smaller
 
-NO_QUALITY = (
-    "No file is recommended: the quality of the answers was not measured. Measure it with labelled data (--data)."
-)
+NO_QUALITY = "No file is recommended: the quality of the answers was not measured. Measure it with labelled data."
 _FOR = {PHONES: "for phones", MICROCONTROLLERS: "for microcontrollers", DOWNLOAD: "for the smallest download"}
 
 

@@ -95,7 +95,8 @@ def taylor_scores(channels: Channels, task: Task, *, count: int, progress: Progr
     images, labels = split.images[chosen], split.labels[chosen]
     objective = objective_of(tf_model, FineTuning(), task=task.dataset.task, taught=False, head=task.head)
     targets = objective.targets(labels, tuple(tf_model.outputs[0].shape[1:]))
-    taking = [axes for axes in channels.axes.values() if axes.mixes]
+    # What a convolution in groups takes is never removed: it needs no score.
+    taking = [axes for axes in channels.axes.values() if axes.mixes and getattr(axes.call.layer, "groups", 1) == 1]
     kernels = [tf_model.get_layer(axes.call.name).weights[0] for axes in taking]
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # tensorflow has no types

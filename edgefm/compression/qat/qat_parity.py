@@ -165,12 +165,15 @@ def first_divergence(
       index: of the sample.
       last: largest difference of the outputs, in levels.
     """
+    import tensorflow as tf
     import tf_keras
 
     scales = _scales(places, ranges)
     tensors = _tensors_of_layers(content, quantized, scales)
     seen = dict(zip(tensors, _values(content, list(tensors.values()), sample), strict=True))
-    outputs = {name: layer_of(quantized, name).get_output_at(0) for name in tensors}
+    # A layer may have been called in the graph that this one was made from, too.
+    nodes = {node.layer.name: node for depth in quantized._nodes_by_depth.values() for node in depth}
+    outputs = {name: tf.nest.flatten(nodes[layer_of(quantized, name).name].outputs)[0] for name in tensors}
     whole = tf_keras.Model(quantized.inputs, list(outputs.values()))
     expected = dict(zip(outputs, _flat(whole(sample, training=False)), strict=True))
     summed: Divergence | None = None

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import TASKS
 from edgefm.data import checks, masks
 from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
 from edgefm.data.head import ModelHead
+from edgefm.data.own import several_inputs
 from edgefm.data.own.tasks import one_hot, signs, task_of
 from edgefm.data.sampling import shares_split
 
@@ -30,7 +32,7 @@ _INPUTS, _TARGETS = ("x", "images", "data", "inputs"), ("y", "labels", "targets"
 _NAMES = ("label_names", "class_names")
 _ALLOWED = (
     "x_train, y_train and, where there are any, x_val, y_val, x_test, y_test (or train_images, train_labels, …); "
-    "or x and y (or images and labels), which are split"
+    "or x and y (or images and labels), which are split; of a model with several inputs x_train_<input>, … for each"
 )
 
 
@@ -52,12 +54,14 @@ class Arrays:
 def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILENT) -> Arrays:
     """Return the arrays that stand under the usual names: x_train, y_train, x_test, …; or x and y; or images, labels.
 
+    Of a model with several inputs, x_train is a mapping of an array for each input, or there are x_train_<input>, ….
+
     Raises:
       DataError: no inputs under a known name, inputs both split and not split, or targets without inputs.
     """
     by_split: dict[tuple[str, str], NDArray[Any]] = {}
     labels: tuple[str, ...] | None = None
-    for name, value in values.items():
+    for name, value in several_inputs.gathered(values, source=source).items():
         array = np.asarray(value)
         if name.lower() in _NAMES:
             labels = tuple(str(label) for label in array)
@@ -187,17 +191,23 @@ def _key(name: str) -> tuple[str, str] | None:
 
 def _inputs(x: NDArray[Any], shape: tuple[int, ...] | None, *, where: str) -> NDArray[Any]:
     """Return inputs as uint8 or float32 of the model's shape, or raise a DataError."""
-    checks.check_inputs(x, where=where)
-    if x.dtype.kind in "iu" and x.dtype != np.uint8:  # tokens: they go in as they are
-        x = x.astype(np.int32, copy=False)
-    elif x.dtype != np.uint8:
-        x = x.astype(np.float32, copy=False)
-    if shape is None:
+    if joined.is_joined(x):
+        return joined.join({name: _typed(part, f"'{name}' of {where}") for name, part in joined.split(x).items()})
+    x = _typed(x, where)
+    if shape is None or shape == ():
         return x[..., np.newaxis] if x.ndim == 3 and x.dtype == np.uint8 else x
     if x.shape[1:] == shape[:-1] and shape[-1] == 1:
         return x[..., np.newaxis]
     checks.check_shape(x.shape[1:], shape, where=where)
     return x
+
+
+def _typed(x: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return inputs as uint8, as float32, or as int32 where they are tokens, or raise a DataError."""
+    checks.check_inputs(x, where=where)
+    if x.dtype.kind in "iu" and x.dtype != np.uint8:  # tokens: they go in as they are
+        return x.astype(np.int32, copy=False)
+    return x if x.dtype == np.uint8 else x.astype(np.float32, copy=False)
 
 
 def _targets(

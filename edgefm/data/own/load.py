@@ -15,7 +15,7 @@ from edgefm.data.own import arrays
 FASHION_MNIST = "fashion-mnist"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _ALLOWED = (
-    "Allowed: a .npz file; a folder of class folders of pictures; a .tfrecord file or a folder of them, with --spec; "
+    "Allowed: a .npz file; a folder of class folders of pictures; a .tfrecord file or a folder of them, with a spec; "
     f"module:function; {FASHION_MNIST}."
 )
 
@@ -58,7 +58,7 @@ def load_data(
     """
     path = Path(where).expanduser()
     if spec is not None and not _tfrecords(path):
-        raise DataError(f"--spec {spec} is for TFRecords; {where} holds none", hint=_ALLOWED)
+        raise DataError(f"the spec {spec} is for TFRecords; {where} holds none", hint=_ALLOWED)
     if _tfrecords(path):
         from edgefm.data.own import tfrecord_data
 

@@ -3,7 +3,8 @@
 It holds x_train, y_train and, where there are any, x_val, y_val, x_test, y_test (train_images, train_labels and so
 on are understood too); or x and y, or images and labels, which are split. x is uint8 pixels [n, height, width,
 channels] ([n, height, width] for grey), or float inputs of the model [n, ...]. y is whole numbers, names or one-hot
-rows for classes, floats for a regression. `label_names` may hold the class names.
+rows for classes, floats for a regression. `label_names` may hold the class names. Of a model with several inputs there
+is an array for each: x_train_<input>, x_test_<input>, ….
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def read(path: Path, *, trust: bool = False, progress: Progress = SILENT) -> Arr
             raise DataError(
                 f"{path} holds Python objects" + (f" in the array '{name}'" if name else ""),
                 hint="Unpickling them can run code from the file. Save plain arrays of numbers, or, if you wrote "
-                "the file yourself, allow it with --trust.",
+                "the file yourself, trust it.",
             ) from None
         raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
     return arrays.by_name(values, source=path.name, progress=progress)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data import masks
@@ -45,9 +46,11 @@ def task_of(
     Raises:
       DataError: labels are missing.
     """
-    if task == "reconstruction":
+    several = inputs is not None and joined.is_joined(inputs)
+    if task == "reconstruction" and not several:
         return task
-    if task is None and inputs is not None and inputs.dtype.kind != "i" and all(y is None for y in labels.values()):
+    unlabelled = all(y is None for y in labels.values())
+    if task is None and inputs is not None and unlabelled and inputs.dtype.kind != "i" and not several:
         progress.note(f"{source} has no labels: the samples themselves are the targets of a reconstruction")
         return "reconstruction"
     for split, y in labels.items():

@@ -59,7 +59,7 @@ def read(
     """
     if spec is None:
         raise DataError(
-            f"{path} holds TFRecords without a description", hint=f"Give --spec FILE.json, such as: {EXAMPLE}"
+            f"{path} holds TFRecords without a description", hint=f"Give a spec, a JSON file such as: {EXAMPLE}"
         )
     description = read_spec(spec)
     if description.label is None and task != "reconstruction":

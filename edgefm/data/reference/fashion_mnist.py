@@ -161,7 +161,7 @@ def read_verified(folder: Path, file: _File) -> NDArray[np.uint8]:
             f"{path} is not Fashion-MNIST's {file.name}: {_diagnosis(file, content, checksum)}\n"
             f"  expected sha256 of the decompressed content: {file.sha256}\n"
             f"  found:                                       {checksum}",
-            hint="Remove this file and run: edgefm data fetch; or give another folder with --data-dir.",
+            hint="Remove this file and run: edgefm data fetch; or give another folder (data_dir).",
         )
     return idx.parse(content.data, source=path)
 
@@ -184,7 +184,7 @@ def cache_folder() -> Path:
 
 def _named_folder(data_dir: Path | None) -> DatasetFolder | None:
     if data_dir is not None:
-        return DatasetFolder(folder=data_dir, origin="--data-dir")
+        return DatasetFolder(folder=data_dir, origin="data_dir")
     variable = os.environ.get(DATA_DIR_VARIABLE)
     return DatasetFolder(folder=Path(variable).expanduser(), origin=DATA_DIR_VARIABLE) if variable else None
 
@@ -276,6 +276,5 @@ def _nowhere(failures: list[str]) -> DataError:
     tried = "\n".join(f"  - {failure}" for failure in failures)
     return DataError(
         f"Fashion-MNIST was not found. Places tried:\n{tried}",
-        hint=f"Run: sudo apt-get install {DEBIAN_PACKAGE}; or give the folder that holds {_names()} with "
-        "--data-dir FOLDER.",
+        hint=f"Run: sudo apt-get install {DEBIAN_PACKAGE}; or give the folder that holds {_names()} as data_dir.",
     )

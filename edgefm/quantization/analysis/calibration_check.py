@@ -190,7 +190,7 @@ def _encoding(model: Examined, inputs: NDArray[np.float32], targets: NDArray[Any
     if better != (low, high) and gain > enough:
         least, most = better
         finding = f"{measured}, {_shown(values[better], quality)} with {least:g} to {most:g}"
-        advice = f"the inputs are normalised twice or not at all. Give --value-range {least:g},{most:g}"
+        advice = f"the inputs are normalised twice or not at all. Give the value range {least:g},{most:g}"
         return sample_check("encoding", finding, advice)
     return sample_check("encoding", f"{measured}; no other usual range is better")
 

@@ -86,7 +86,7 @@ def examine(
     if source.task is None or dataset is None:
         raise DataError(
             f"the model of run {run.path} was imported without data: nothing can be measured",
-            hint="Import it again with: edgefm quantize MODEL --data DATA",
+            hint="Import it again: quantize the model with data.",
         )
     float32, names = source.float32, tuple[str, ...]()
     if float32 is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.data.label_scores import shares_of_area
-from edgefm.data.quality import THRESHOLD, Quality, predicted_classes
+from edgefm.data.quality import Quality, predicted_classes
 from edgefm.quantization.checks.columns import Column, by_column
 from edgefm.quantization.checks.given_model import GivenModel
 
@@ -84,8 +84,8 @@ def of_file(
     *,
     classes: bool,
     trained: bool,
-    several: bool = False,
-    threshold: float = THRESHOLD,
+    several: bool,
+    threshold: float,
 ) -> list[Finding]:
     """Return what a file has lost of the given model's answers.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import joined
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, reordered
@@ -77,6 +78,8 @@ def interpret(
     untouched = Interpretation(dataset=dataset, value_range=value_range)
     if dataset is None or dataset.task != "classification" or not _tells_classes(loaded, dataset):
         return untouched
+    if joined.is_joined(dataset.train.images):
+        return untouched  # each input takes its own values
     pictures, truth = _samples(dataset)
     if len(pictures) < _LEAST_PICTURES:
         return untouched
@@ -165,9 +168,18 @@ def _scores(loaded: Loaded, inputs: NDArray[Any]) -> NDArray[np.float32]:
         return np.full((len(inputs), *model_file.output_shape(loaded)), np.nan, np.float32)
     if scores.shape[1:] != (1,):
         return scores
-    # That of the second of two classes: a probability, or a logit.
-    other = 1 - scores if scores.min() >= 0 and scores.max() <= 1 else -scores
-    return np.hstack([other, scores])
+    # That of the second of two classes.
+    return np.hstack([1 - scores if _is_probability(loaded, scores) else -scores, scores])
+
+
+def _is_probability(loaded: Loaded, scores: NDArray[np.float32]) -> bool:
+    """Return whether one unit gives a probability, not a logit: told by the end of the model, else by its values."""
+    head = model_file.head_of(loaded)
+    if head.activation == "sigmoid":
+        return True
+    if head.activation == "linear":
+        return head.loss_is_binary and not head.loss_takes_scores
+    return bool(scores.min() >= 0 and scores.max() <= 1)
 
 
 def _right(

@@ -47,6 +47,7 @@ def load(path: Path, *, threads: int = 1, kernels: str = KERNELS[0]) -> AndroidS
         raise unknown_name("kernel set", kernels, KERNELS)
     ends = tflite_ends.read(path)
     model_ends.check(path, ends)
+    model_ends.check_single(path, ends, runtime="benchmark_model")
     if not ends.inputs[0].details.shape:
         raise ModelError(f"the input of {path} has no dimensions, which benchmark_model does not support")
     return AndroidSession(path, ends, device=_device(), program=_program(), threads=threads, kernels=kernels)

@@ -67,7 +67,7 @@ class DeviceRuns:
         self.properties = describe(device.properties())
         self.gives_outputs: bool | None = None
         self._program, self._threads, self._kernels = program, threads, kernels
-        self._input, self._outputs = ends.inputs[0].details, [end.details for end in ends.outputs]
+        self._input, self._outputs = ends.source, [end.details for end in ends.outputs]
         self._sent: bytes | None = None
         named = os.environ.get(FOLDER)
         self._folder = named or f"{ON_DEVICE}/worker-{secrets.token_hex(4)}"

@@ -38,7 +38,7 @@ class AndroidSession(BaseSession):
     def __init__(
         self, path: Path, ends: ModelEnds, *, device: AndroidDevice, program: Program, threads: int, kernels: str
     ) -> None:
-        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], self._invoke)
+        super().__init__(ends.source, [end.details for end in ends.outputs], self._invoke)
         self._device, self._program = device, program
         self._facts: dict[str, Any] = {}
         self._given: bytes | None = None

@@ -41,7 +41,8 @@ def read_ends(path: Path) -> SignedEnds:
     """
     ends = tflite_ends.read(path)
     model_ends.check(path, ends)
-    source, sinks = ends.inputs[0].details, tuple(end.details for end in ends.outputs)
+    model_ends.check_single(path, ends, runtime="LiteRT.js")
+    source, sinks = ends.source, tuple(end.details for end in ends.outputs)
     for kind, tensor in (("input", source), *(("output", sink) for sink in sinks)):
         if tensor.dtype not in DTYPES:
             raise ModelError(

@@ -21,7 +21,7 @@ from edgefm.runtimes import onnx_file, tflite_ends
 from edgefm.runtimes.base import Availability, Available, TensorDetails, Unavailable
 from edgefm.runtimes.model_ends import End, ModelEnds, check, with_batch_of_1
 from edgefm.runtimes.onnxruntime import tflite_to_onnx
-from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads
+from edgefm.runtimes.session import BaseSession, check_available, check_input, check_threads, split_input
 
 name = "onnxruntime"
 INSTALL = "pip install 'edgefm[peers]'"
@@ -90,20 +90,24 @@ class ONNXRuntimeSession(BaseSession):
         library = importlib.import_module("onnxruntime")
         binding = native.io_binding()
         invoke = partial(native.run_with_iobinding, binding)
-        super().__init__(ends.inputs[0].details, [end.details for end in ends.outputs], invoke)
+        super().__init__(ends.source, [end.details for end in ends.outputs], invoke)
         self._facts = facts
-        self._source = library.OrtValue.ortvalue_from_numpy(np.zeros(self.input.shape, self.input.dtype))
+        self._sources = [
+            library.OrtValue.ortvalue_from_numpy(np.zeros(end.details.shape, end.details.dtype)) for end in ends.inputs
+        ]
         self._sinks = [
             library.OrtValue.ortvalue_from_numpy(np.zeros(tensor.shape, tensor.dtype)) for tensor in self.outputs
         ]
-        binding.bind_ortvalue_input(native.get_inputs()[0].name, self._source)
+        for port, source in zip(native.get_inputs(), self._sources, strict=True):
+            binding.bind_ortvalue_input(port.name, source)
         for port, sink in zip(native.get_outputs(), self._sinks, strict=True):
             binding.bind_ortvalue_output(port.name, sink)
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
         check_input(self.input, array)
-        self._source.update_inplace(np.ascontiguousarray(array))
+        for source, (_, values) in zip(self._sources, split_input(self.input, array), strict=True):
+            source.update_inplace(np.ascontiguousarray(values))
 
     def get_output(self) -> NDArray[Any]:
         """Return a copy of the first output of the last invoke."""

@@ -33,6 +33,7 @@ from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
+from edgefm.runtimes.session import split_input
 from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.tflite.open_batch import fixed_batch
 
@@ -151,14 +152,15 @@ def _check_answers(path: Path, out: Path) -> None:
             f"the model that tf2onnx {importlib.metadata.version('tf2onnx')} writes is not valid ({message})",
             hint="Give an .onnx file of the model instead.",
         ) from error
-    source = native.get_inputs()[0].name
+    sources = [port.name for port in native.get_inputs()]
     with litert.load(path) as session:
         expected, answers = [], []
         for sample in _samples(session):
             session.set_input(sample)
             session.invoke()
             expected.append(session.get_outputs())
-            answers.append(native.run(None, {source: sample}))
+            values = [array for _, array in split_input(session.input, sample)]
+            answers.append(native.run(None, dict(zip(sources, values, strict=True))))
         for place, tensor in enumerate(session.outputs):
             _check_output(tensor, [outputs[place] for outputs in expected], [outputs[place] for outputs in answers])
 
