@@ -171,7 +171,7 @@ def _one_relu(shape: tuple[int, ...], dtype: str = "float32") -> bytes:
     ("content", "expected", "remedy"),
     [
         pytest.param(tiny_models.dynamic(), r"dynamic shape \(1, -1\)", "fixed sizes", id="dynamic length"),
-        pytest.param(tiny_models.add(), r"2 inputs \('a', 'b'\)", "one array in", id="two inputs"),
+        pytest.param(tiny_models.add(), r"2 inputs \('a', 'b'\)", "run in litert", id="two inputs"),
         pytest.param(_one_relu((4, 2)), r"a batch of 4", "fixed batch of 1", id="batch of 4"),
         pytest.param(_one_relu((1, 2), "int8"), "is int8; LiteRT.js takes", "uint8 or float32", id="int8 ends"),
         pytest.param(b"\x1c\0\0\0TFL3" + b"\xff" * 64, "damaged", "", id="damaged"),
