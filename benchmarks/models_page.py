@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.models import AS_GOOD, FLOAT32_AT_MOST, HALF_AT_MOST, VARIANTS, as_good, held
+from benchmarks.models import AS_GOOD, FLOAT32_AT_MOST, HALF_AT_MOST, VARIANTS, as_good, builders, held
 from benchmarks.recorded import provenance, result
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
@@ -21,15 +21,15 @@ _SHORT = {
     "input or an output of the model; `edgefm inspect` names them",
 }
 _HEADS = {
-    "float32": "float32",
-    "float16": "float16",
+    "float32": "fp32",
+    "float16": "fp16",
     "drq_w8": "drq",
     "int8_w8a8": "int8",
     "int8_w8a8_fc4": "fc4",
     "int16x8": "16x8",
     "qat_int8": "QAT",
-    "pruned80_qat_int8": "pruned",
-    "clustered16_qat_int8": "clustered",
+    "pruned80_qat_int8": "prune",
+    "clustered16_qat_int8": "cluster",
     "pruned80_clustered16_qat_int8": "both",
     "slim50_qat_int8": "slim",
 }
@@ -47,6 +47,7 @@ def page() -> str:
         f"{len(rows)} models of the kinds that people bring, and every variant of each: {kept} hold what is "
         f"promised (no traceback; the float32 file within {FLOAT32_AT_MOST:g} of Keras; int8 at most {AS_GOOD:g} times "
         "as far from Keras as the stock converter's file).\n\n"
+        f"{_not_recorded(rows)}"
         "Each model is trained for a few steps on made-up data and given to `edgefm.quantize` with all variants; 60 "
         "test samples go through LiteRT's own Interpreter.\n\n"
         "- `float32`: greatest difference from Keras's `predict`, over the output's greatest value where above 1. "
@@ -56,10 +57,12 @@ def page() -> str:
         "- `stock`: the same of the file that `tf.lite.TFLiteConverter` makes with the same 256 calibration samples.\n"
         "  Where edgefm's is the greater by more than a tenth, both are means over four seeds (*).\n"
         "- `same`: samples with the same greatest value as Keras, edgefm / stock.\n"
-        "- `✓` works; a number: refused, for the reason below.\n"
         "- `s`: seconds of all variants together, with other work beside them: they only show that no model takes "
         "long.\n\n"
-        f"{_table(rows, reasons)}\n\n"
+        f"{_answers(rows)}\n\n"
+        "## Which variants there are\n\n"
+        "`✓` works; a number: refused, for the reason below.\n\n"
+        f"{_variants(rows, reasons)}\n\n"
         "## Why a variant is refused\n\n"
         + "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
         + "\n## Where the stock converter gives no int8 file\n\n"
@@ -68,25 +71,29 @@ def page() -> str:
     )
 
 
-def _table(rows: Mapping[str, Mapping[str, Any]], reasons: list[str]) -> str:
+def _not_recorded(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    missing = [name for name in builders() if name not in rows]
+    return f"Not recorded yet: {', '.join(missing)}.\n\n" if missing else ""
+
+
+def _answers(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table of what the files answer."""
     table = []
     for name, row in rows.items():
-        cells = [_cell(row["cells"].get(variant, ""), reasons) for variant in VARIANTS]
         ours, stock = row["int8"], row["stock"]
         better = ("*" if row.get("seeds") else "") + ("" if as_good(row) else " **worse**")
-        table.append(
-            [
-                name,
-                f"{row.get('parameters', 0):,}",
-                "-" if row["float32"] is None else f"{row['float32']:.1e}",
-                _error(ours) + better,
-                _error(stock),
-                f"{_same(ours)} / {_same(stock)}",
-                *cells,
-                f"{row['seconds']:.0f}",
-            ]
-        )
-    heads = ["model", "weights", "float32", "int8", "stock", "same", *(_HEADS[variant] for variant in VARIANTS), "s"]
+        float32 = "-" if row["float32"] is None else f"{row['float32']:.1e}"
+        same = f"{_same(ours)} / {_same(stock)}"
+        seconds = f"{row['seconds']:.0f}"
+        table.append([name, f"{row['parameters']:,}", float32, _error(ours) + better, _error(stock), same, seconds])
+    heads = ["model", "weights", "float32", "int8", "stock", "same %", "s"]
+    return tabulate(table, headers=heads, tablefmt="github", disable_numparse=True)
+
+
+def _variants(rows: Mapping[str, Mapping[str, Any]], reasons: list[str]) -> str:
+    """Return the table of which variants there are."""
+    table = [[name, *(_cell(row["cells"][variant], reasons) for variant in VARIANTS)] for name, row in rows.items()]
+    heads = ["model", *(_HEADS[variant] for variant in VARIANTS)]
     return tabulate(table, headers=heads, tablefmt="github", disable_numparse=True)
 
 
@@ -112,7 +119,7 @@ def _error(compared: Mapping[str, Any] | None) -> str:
 
 
 def _same(compared: Mapping[str, Any] | None) -> str:
-    return "-" if compared is None or compared["same"] is None else f"{100 * compared['same']:.0f} %"
+    return "-" if compared is None or compared["same"] is None else f"{100 * compared['same']:.0f}"
 
 
 def _without_stock(rows: Mapping[str, Mapping[str, Any]]) -> str:
