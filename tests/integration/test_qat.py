@@ -155,6 +155,25 @@ def test_parity_names_the_layer_whose_weights_have_another_scale(branching, task
     assert found.first_divergence.error_lsb > 10
 
 
+def test_parity_names_the_layer_in_a_graph_whose_layers_were_called_in_another_one_before(branching, task):
+    import tf_keras
+
+    _, result = branching
+    again = tf_keras.models.clone_model(result.graph.model, clone_function=lambda layer: layer)
+    assert all(len(layer.inbound_nodes) > 1 for layer in again.layers[1:])
+
+    found = parity(
+        again,
+        _with_weight_scale(result.int8, "quant_left/", 2.0),
+        result.encoding.encode(task.dataset.validation.images),
+        places=result.graph.places,
+        ranges=result.graph.ranges,
+        classes=True,
+    )
+
+    assert found.first_divergence.layer == "left"
+
+
 @pytest.fixture(scope="module")
 def thinned(task):
     """A network of 80 % zeros and 8 values a kernel, and its result with both preserved."""
