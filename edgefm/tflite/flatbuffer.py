@@ -126,6 +126,20 @@ def operator_code(model: Any, builtin: int) -> int:
     return len(model.operatorCodes) - 1
 
 
+def quantize(model: Any, source: int, sink: int) -> Any:
+    """Return a new QUANTIZE of a `ModelT`, from one tensor to another."""
+    kind, options = schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()
+    code = operator_code(model, schema.BuiltinOperator.QUANTIZE)
+    return schema.OperatorT(code, [source], [sink], builtinOptionsType=kind, builtinOptions=options)
+
+
+def dequantize(model: Any, source: int, sink: int) -> Any:
+    """Return a new DEQUANTIZE of a `ModelT`, from one tensor to another."""
+    kind, options = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
+    code = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
+    return schema.OperatorT(code, [source], [sink], builtinOptionsType=kind, builtinOptions=options)
+
+
 def dtype(tensor: Any) -> str:
     """Return the dtype of a `TensorT`, e.g. 'float32'."""
     return _names(schema.TensorType).get(tensor.type, f"TYPE_{tensor.type}").lower()

@@ -78,7 +78,7 @@ def test_tf_keras_copy_of_a_nested_backbone_answers_as_keras() -> None:
 
 
 @pytest.mark.usefixtures("seeded")
-@pytest.mark.parametrize("name", [*bring.TRAINABLE, "simple_rnn"])
+@pytest.mark.parametrize("name", [*bring.TRAINABLE, "simple_rnn", "einsums"])
 def test_qat_file_answers_as_keras(name: str, tmp_path: Any) -> None:
     model = getattr(bring, name)()
     samples, data = _data(model, tmp_path / "data.npz")

@@ -73,7 +73,7 @@ def _quantise(model: Any, graph: Any, index: int, gathers: list[Any]) -> None:
         inner = _tensor_like(graph, graph.tensors[real], schema.TensorType.INT8, b"_int8")
         graph.tensors[inner].quantization = _parameters(scale)
         gather.outputs = [inner]
-        graph.operators.insert(_place(graph, gather) + 1, _dequantize(model, inner, real))
+        graph.operators.insert(_place(graph, gather) + 1, flatbuffer.dequantize(model, inner, real))
 
 
 def _halve(model: Any, graph: Any, index: int, gathers: list[Any]) -> None:
@@ -86,7 +86,7 @@ def _halve(model: Any, graph: Any, index: int, gathers: list[Any]) -> None:
     table.type = schema.TensorType.FLOAT16
     for gather in gathers:
         gather.inputs = [whole, *list(gather.inputs)[1:]]
-    graph.operators.insert(min(_place(graph, gather) for gather in gathers), _dequantize(model, index, whole))
+    graph.operators.insert(min(_place(graph, gather) for gather in gathers), flatbuffer.dequantize(model, index, whole))
 
 
 def _place(graph: Any, operator: Any) -> int:
@@ -107,13 +107,3 @@ def _tensor_like(graph: Any, tensor: Any, dtype: int, ending: bytes) -> int:
         schema.TensorT(shape=list(tensor.shape), type=dtype, buffer=0, name=(tensor.name or b"tensor") + ending)
     )
     return len(graph.tensors) - 1
-
-
-def _dequantize(model: Any, source: int, sink: int) -> Any:
-    return schema.OperatorT(
-        opcodeIndex=flatbuffer.operator_code(model, schema.BuiltinOperator.DEQUANTIZE),
-        inputs=[source],
-        outputs=[sink],
-        builtinOptionsType=schema.BuiltinOptions.DequantizeOptions,
-        builtinOptions=schema.DequantizeOptionsT(),
-    )

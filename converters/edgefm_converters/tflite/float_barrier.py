@@ -3,6 +3,9 @@
 The converter quantises every operator that it finds ranges around, its constants included, and has no list of
 exceptions for fake-quantised graphs. A sine that only the converter is shown parts the layer's output from the range
 behind it: TFLite has no int8 sine. It is taken out of the file again.
+
+Where such a layer is a product with a constant (EinsumDense), the converter makes a FULLY_CONNECTED of it last and
+forgets to dequantise its input; that is done here.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ai_edge_litert import schema_py_generated as schema
+
 from edgefm.tflite import flatbuffer
 
 _NAME = "edgefm_float_barrier"
+_PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL")
 _shown = False
 
 
@@ -38,9 +44,13 @@ def shown() -> Iterator[None]:
 
 
 def removed(content: bytes) -> bytes:
-    """Return a .tflite file without its barriers: what took a barrier's output takes its input."""
+    """Return a .tflite file without its barriers: what took a barrier's output takes its input.
+
+    A product of floats whose input is int8 all the same gets a DEQUANTIZE before it.
+    """
     model = flatbuffer.editable(content)
     graph = model.subgraphs[0]
+    _dequantise_inputs(model, graph)
     kept, instead = [], {}
     for operator in graph.operators:
         output = operator.outputs[0]
@@ -48,8 +58,6 @@ def removed(content: bytes) -> bytes:
             instead[int(output)] = int(operator.inputs[0])
         else:
             kept.append(operator)
-    if not instead:
-        return content
     for operator in kept:
         operator.inputs = [instead.get(int(index), int(index)) for index in operator.inputs]
     graph.operators = kept
@@ -58,3 +66,24 @@ def removed(content: bytes) -> bytes:
         for entry in signature.outputs:
             entry.tensorIndex = instead.get(int(entry.tensorIndex), int(entry.tensorIndex))
     return flatbuffer.write(model)
+
+
+def _dequantise_inputs(model: Any, graph: Any) -> None:
+    real: dict[int, int] = {}
+    for operator in list(graph.operators):
+        if flatbuffer.operator_name(model, operator) not in _PRODUCTS:
+            continue
+        source, weights, result = int(operator.inputs[0]), int(operator.inputs[1]), int(operator.outputs[0])
+        dtypes = tuple(flatbuffer.dtype(graph.tensors[index]) for index in (source, weights, result))
+        if dtypes != ("int8", "float32", "float32"):
+            continue
+        if source not in real:
+            levels = graph.tensors[source]
+            graph.tensors.append(
+                schema.TensorT(
+                    shape=list(levels.shape), type=schema.TensorType.FLOAT32, buffer=0, name=levels.name + b"_real"
+                )
+            )
+            real[source] = len(graph.tensors) - 1
+            graph.operators.insert(graph.operators.index(operator), flatbuffer.dequantize(model, source, real[source]))
+        operator.inputs = [real[source], *list(operator.inputs)[1:]]

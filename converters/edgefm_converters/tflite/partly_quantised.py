@@ -168,19 +168,4 @@ def _round_trip(model: Any, graph: Any, index: int, inner: Any) -> list[Any]:
     for signature in model.signatureDefs or []:
         for entry in signature.outputs:
             entry.tensorIndex = new if entry.tensorIndex == index else entry.tensorIndex
-    kinds = schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE
-    options = (
-        (schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()),
-        (schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()),
-    )
-    ends = ((index, new - 1), (new - 1, new))
-    return [
-        schema.OperatorT(
-            opcodeIndex=flatbuffer.operator_code(model, kind),
-            inputs=[source],
-            outputs=[sink],
-            builtinOptionsType=option_type,
-            builtinOptions=option,
-        )
-        for kind, (option_type, option), (source, sink) in zip(kinds, options, ends, strict=True)
-    ]
+    return [flatbuffer.quantize(model, index, new - 1), flatbuffer.dequantize(model, new - 1, new)]

@@ -28,15 +28,14 @@ def with_uint8_io(content: bytes, *, float_output: bool = False) -> bytes:
     """
     model = flatbuffer.editable(content)
     graph = _checked_graph(model, float_output=float_output)
-    quantize = flatbuffer.operator_code(model, schema.BuiltinOperator.QUANTIZE)
     sources = [index for index in graph.inputs if _is_int8(graph.tensors[index])]
     outer = {source: _add_uint8_twin(graph, source) for source in sources}
     for source in sources:
-        graph.operators.insert(0, _operator(quantize, outer[source], source))
+        graph.operators.insert(0, flatbuffer.quantize(model, outer[source], source))
     sinks = [index for index in dict.fromkeys(graph.outputs) if _is_int8(graph.tensors[index]) and index not in sources]
     for sink in sinks:
         outer[sink] = _add_uint8_twin(graph, sink)
-        graph.operators.append(_operator(quantize, sink, outer[sink]))
+        graph.operators.append(flatbuffer.quantize(model, sink, outer[sink]))
     graph.inputs = [outer.get(index, index) for index in graph.inputs]
     graph.outputs = [outer.get(index, index) for index in graph.outputs]
     for signature in model.signatureDefs or []:
@@ -167,16 +166,6 @@ def _add_uint8_twin(graph: Any, index: int) -> int:
     )
     inner.name = inner.name + b"_int8"
     return len(graph.tensors) - 1
-
-
-def _operator(code: int, source: int, sink: int) -> Any:
-    return schema.OperatorT(
-        opcodeIndex=code,
-        inputs=[source],
-        outputs=[sink],
-        builtinOptionsType=schema.BuiltinOptions.QuantizeOptions,
-        builtinOptions=schema.QuantizeOptionsT(),
-    )
 
 
 def _at(model: Any, graph: Any, index: int) -> str:
