@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks import stock_converter
 
 Network = Callable[[], Any]
 
@@ -87,17 +89,7 @@ def train(model: Any, images: int, *, epochs: int, seed: int) -> None:
 
 def int8(model: Any, *, seed: int) -> bytes:
     """Return the .tflite file that TensorFlow's converter makes of a model: int8 throughout, 100 calibration images."""
-    import tensorflow as tf
-
     calibration, _ = pictures(model.input_shape[1], 100, seed=seed)
-
-    def samples() -> Iterator[list[Any]]:
-        for image in calibration:
-            yield [image[np.newaxis]]
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
+    content, reason = stock_converter.int8(model, calibration)
+    assert content is not None, reason
+    return content
