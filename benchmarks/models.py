@@ -1,4 +1,4 @@
-"""Which models work: 48 of the kinds that people bring, each variant of each, beside Keras and the stock converter.
+"""Which models work: 54 of the kinds that people bring, each variant of each, beside Keras and the stock converter.
 
 Each model is trained for a few steps, given to `edgefm.quantize` with all variants, and its files are run by LiteRT's
 own Interpreter: float32 against Keras's predict, int8 against the file that TensorFlow's converter makes with the same

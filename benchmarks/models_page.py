@@ -123,10 +123,19 @@ def _same(compared: Mapping[str, Any] | None) -> str:
 
 
 def _without_stock(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [f"- {name}: {row['stock_reason']}\n" for name, row in rows.items() if row["stock"] is None]
-    lines += [
-        f"- {name}: LiteRT does not run it: {row['stock']['reason']}\n"
-        for name, row in rows.items()
-        if row["stock"] is not None and row["stock"]["greatest"] is None
-    ]
+    reasons: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        if row["stock"] is None:
+            reasons.setdefault(_of_converter(row["stock_reason"]), []).append(name)
+        elif row["stock"]["greatest"] is None:
+            reasons.setdefault(f"LiteRT does not run its file: {row['stock']['reason']}", []).append(name)
+    lines = [f"- {', '.join(names)}: {reason}\n" for reason, names in reasons.items()]
     return "".join(lines) or "It gives one of each.\n"
+
+
+def _of_converter(said: str) -> str:
+    """Return which operator the converter stumbled over, where its message names one; else the message."""
+    operator = re.search(r'fused\["(\w+):', said)
+    if operator is None:
+        return said
+    return f"it cannot translate TensorFlow's `{operator.group(1)}`"

@@ -107,6 +107,24 @@ def test_long_sums_do_not_overflow_on_a_phones_kernels(build: Any, bias: bool) -
     assert max(shares.values()) < 0.2
 
 
+@pytest.mark.parametrize("operation", ["add", "subtract"])
+def test_scales_near_powers_of_two_are_not_taken_for_them(operation: str) -> None:
+    """As keras.applications bring their pixels to -1..1: 2 / 32767 and 1 / 32767 are nearly powers of two."""
+    import keras
+
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+
+    given = keras.Input((50,))
+    content = float32_tflite(
+        keras.Model(given, getattr(keras.ops, operation)(given, -1.0 if operation == "add" else 1.0))
+    )
+    inputs = np.random.default_rng(0).uniform(0, 2, (20, 50)).astype(np.float32)
+    file = quantize_tflite(content, "int16x8", calibration=calibrate(content, inputs, value_range=(0, 2)))
+    for builtin in (False, True):
+        answers = tflite_outputs(file, inputs, builtin_kernels=builtin)[0]
+        assert np.abs(answers - (inputs - 1)).max() < 2e-4
+
+
 def test_numpy_says_that_the_sum_needs_more_than_32_bits() -> None:
     model, _, inputs = of(dense, False)
     kernel = model.get_layer("dense").kernel.numpy().astype(np.float64)

@@ -31,6 +31,7 @@ from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import TracedOperator, kept_operators
 from edgefm_converters.tflite.outputs import first_non_finite_sample
 from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, shared_scales
+from edgefm_converters.tflite.sixteen_bits import with_any_scale
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io, with_unread_results_quantised
 
 # drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
@@ -177,6 +178,8 @@ def quantize_tflite(
     content = with_unread_results_quantised(content)
     if scheme in _TABLES:
         content = _TABLES[scheme](content)
+    if scheme == "int16x8":
+        content = with_any_scale(content)
     if not scheme.startswith("int8"):
         return flatbuffer.write(flatbuffer.editable(content))
     float_output = bool(kept)

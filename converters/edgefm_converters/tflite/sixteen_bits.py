@@ -1,4 +1,4 @@
-"""A check of int16x8 files on the kernels of a phone: LiteRT's default set, with XNNPACK, and its own."""
+"""What int16x8 files need to run, and a check of them on a phone's kernels: LiteRT's set with XNNPACK, and its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ _SAMPLES = 8
 _OF_SPAN = 0.1
 _OF_SIZE = 0.005
 _STEP = 16 / 32_767
+
+
+def with_any_scale(content: bytes) -> bytes:
+    """Return an int16x8 file whose ADD and SUB say that their scales need not be powers of two.
+
+    The schema's default says that they may be. LiteRT then takes scales within 0.07 % of one for them, such as the
+    2 / 32767 of values from 0 to 2, and refuses the file where an input has a greater one than the output. TensorFlow's
+    converter says the same.
+    Source: `pot_scale_int16` in TFLite's schema; add.cc and sub.cc of its kernels.
+    """
+    model = flatbuffer.editable(content)
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            name = flatbuffer.operator_name(model, operator)
+            if name in ("ADD", "SUB") and operator.builtinOptions is not None:
+                operator.builtinOptions.potScaleInt16 = False
+    return flatbuffer.write(model)
 
 
 def check_kernels(float32: bytes, int16x8: bytes, inputs: NDArray[np.float32]) -> dict[str, float]:
