@@ -126,6 +126,14 @@ def operator_code(model: Any, builtin: int) -> int:
     return len(model.operatorCodes) - 1
 
 
+def tensor_like(graph: Any, tensor: Any, dtype: int, ending: bytes) -> int:
+    """Return the index of a new tensor of a graph: another's shape and name with an ending, a dtype of the schema."""
+    graph.tensors.append(
+        schema.TensorT(shape=list(tensor.shape), type=dtype, buffer=0, name=(tensor.name or b"tensor") + ending)
+    )
+    return len(graph.tensors) - 1
+
+
 def quantize(model: Any, source: int, sink: int) -> Any:
     """Return a new QUANTIZE of a `ModelT`, from one tensor to another."""
     kind, options = schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()

@@ -70,7 +70,7 @@ def _quantise(model: Any, graph: Any, index: int, gathers: list[Any]) -> None:
     table.quantization = _parameters(scale)
     for gather in gathers:
         real = int(gather.outputs[0])
-        inner = _tensor_like(graph, graph.tensors[real], schema.TensorType.INT8, b"_int8")
+        inner = flatbuffer.tensor_like(graph, graph.tensors[real], schema.TensorType.INT8, b"_int8")
         graph.tensors[inner].quantization = _parameters(scale)
         gather.outputs = [inner]
         graph.operators.insert(_place(graph, gather) + 1, flatbuffer.dequantize(model, inner, real))
@@ -82,7 +82,7 @@ def _halve(model: Any, graph: Any, index: int, gathers: list[Any]) -> None:
     if not np.isfinite(halves).all():
         return  # out of range: it stays as it is
     model.buffers[table.buffer].data = halves.reshape(-1).view(np.uint8)
-    whole = _tensor_like(graph, table, schema.TensorType.FLOAT32, b"_float32")
+    whole = flatbuffer.tensor_like(graph, table, schema.TensorType.FLOAT32, b"_float32")
     table.type = schema.TensorType.FLOAT16
     for gather in gathers:
         gather.inputs = [whole, *list(gather.inputs)[1:]]
@@ -100,10 +100,3 @@ def _values(model: Any, tensor: Any) -> Any:
 
 def _parameters(scale: float) -> Any:
     return schema.QuantizationParametersT(scale=[scale], zeroPoint=[0])
-
-
-def _tensor_like(graph: Any, tensor: Any, dtype: int, ending: bytes) -> int:
-    graph.tensors.append(
-        schema.TensorT(shape=list(tensor.shape), type=dtype, buffer=0, name=(tensor.name or b"tensor") + ending)
-    )
-    return len(graph.tensors) - 1

@@ -78,12 +78,6 @@ def _dequantise_inputs(model: Any, graph: Any) -> None:
         if dtypes != ("int8", "float32", "float32"):
             continue
         if source not in real:
-            levels = graph.tensors[source]
-            graph.tensors.append(
-                schema.TensorT(
-                    shape=list(levels.shape), type=schema.TensorType.FLOAT32, buffer=0, name=levels.name + b"_real"
-                )
-            )
-            real[source] = len(graph.tensors) - 1
+            real[source] = flatbuffer.tensor_like(graph, graph.tensors[source], schema.TensorType.FLOAT32, b"_real")
             graph.operators.insert(graph.operators.index(operator), flatbuffer.dequantize(model, source, real[source]))
         operator.inputs = [real[source], *list(operator.inputs)[1:]]

@@ -151,13 +151,9 @@ def _round_trip(model: Any, graph: Any, index: int, inner: Any) -> list[Any]:
     parameters = schema.QuantizationParametersT(
         scale=[float(inner.quantization.scale[0])], zeroPoint=[int(inner.quantization.zeroPoint[0])]
     )
-    shape = list(tensor.shape)
-    levels = schema.TensorT(
-        shape=shape, type=inner.type, buffer=0, name=tensor.name + b"_levels", quantization=parameters
-    )
-    real = schema.TensorT(shape=shape, type=schema.TensorType.FLOAT32, buffer=0, name=tensor.name + b"_real")
-    graph.tensors += [levels, real]
-    new = len(graph.tensors) - 1
+    levels = flatbuffer.tensor_like(graph, tensor, inner.type, b"_levels")
+    graph.tensors[levels].quantization = parameters
+    new = flatbuffer.tensor_like(graph, tensor, schema.TensorType.FLOAT32, b"_real")
 
     def moved(indices: Any) -> list[int]:
         return [new if taken == index else int(taken) for taken in indices]
@@ -168,4 +164,4 @@ def _round_trip(model: Any, graph: Any, index: int, inner: Any) -> list[Any]:
     for signature in model.signatureDefs or []:
         for entry in signature.outputs:
             entry.tensorIndex = new if entry.tensorIndex == index else entry.tensorIndex
-    return [flatbuffer.quantize(model, index, new - 1), flatbuffer.dequantize(model, new - 1, new)]
+    return [flatbuffer.quantize(model, index, levels), flatbuffer.dequantize(model, levels, new)]

@@ -38,7 +38,8 @@ from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io, with_u
 SMALL_KERNEL = 1024
 # Activation bits of the calibrated schemes.
 _BITS = {"int8_w8a8": 8, "int8_w8a8_fc4": 8, "int16x8": 16}
-_TABLES = {"drq_w8": with_int8_tables, "float16": with_float16_tables}
+# What litert-quantizer leaves to be done to its files.
+_COMPLETED = {"drq_w8": with_int8_tables, "float16": with_float16_tables, "int16x8": with_any_scale}
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
 
@@ -176,10 +177,8 @@ def quantize_tflite(
     if needs:
         content = with_whole_biases(prepared, content)
     content = with_unread_results_quantised(content)
-    if scheme in _TABLES:
-        content = _TABLES[scheme](content)
-    if scheme == "int16x8":
-        content = with_any_scale(content)
+    if scheme in _COMPLETED:
+        content = _COMPLETED[scheme](content)
     if not scheme.startswith("int8"):
         return flatbuffer.write(flatbuffer.editable(content))
     float_output = bool(kept)
