@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from edgefm.agreement import arithmetic
 from edgefm.agreement.arithmetic import ModelTensors
 from edgefm.agreement.cells import AgreementCell
 from edgefm.agreement.comparison import OutputComparison, Outputs, checked, compare
+from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.tflite.inspection import Inspection, inspect
@@ -172,8 +172,8 @@ class FirstDifferenceSearch:
         Raises:
           EdgefmError: the model cannot be cut there, or a side cannot run the part.
         """
-        with tempfile.TemporaryDirectory(prefix="edgefm-agree-") as folder:
-            path = Path(folder) / "prefix.tflite"
+        with scratch.folder("agree") as folder:
+            path = folder / "prefix.tflite"
             path.write_bytes(self._prefix(self._content, self._operators[place]))
             part = arithmetic.ends(inspect(path))
             # A prefix of an integer model may hold no quantised tensor yet, or only that: the whole decides.

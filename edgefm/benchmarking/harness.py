@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from edgefm.benchmarking.loading import load
 from edgefm.benchmarking.measured import MeasuredModel, ModelFile
 from edgefm.benchmarking.rounds import take_rounds
 from edgefm.benchmarking.session import BenchmarkSession
+from edgefm.core import scratch
 from edgefm.core.environment import environment
 from edgefm.core.errors import RecipeError
 from edgefm.core.progress import SILENT, Progress, stated
@@ -84,11 +83,11 @@ def measure(
     if dataset is not None and quality is None:
         quality = named_quality(DEFAULTS[dataset.task], task=dataset.task)
     session = BenchmarkSession(target=target, environment=environment())
-    with tempfile.TemporaryDirectory(prefix="edgefm-benchmark-") as name, ExitStack() as stack:
+    with scratch.folder("benchmark") as folder, ExitStack() as stack:
         stack.enter_context(presence.announced())
         place = stack.enter_context(target.open(protocol.runtime)) if target.runtimes else None
         attempts = Attempts(place=place, progress=progress)
-        bench = None if place is None else Bench(place=place, folder=Path(name), protocol=protocol, attempts=attempts)
+        bench = None if place is None else Bench(place=place, folder=folder, protocol=protocol, attempts=attempts)
         if bench is not None and target.name != "host":
             session.environment = _environment_there(bench, session.environment["versions"])
         cores = int(session.environment["cores"])

@@ -1,19 +1,20 @@
 """Other benchmarks on the same machine: each says that it runs, and sees the others.
 
-Each holds a lock on a file of its own in the folder for temporary files. A lock ends with its process, however that
-ends, and holds across containers that share the folder.
+Each holds a lock on a file of its own in the user's folder for temporary files. A lock ends with its process, however
+that ends, and holds across containers that share the folder. Benchmarks of other users are not seen: nothing that
+others can write is opened.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-_FOLDER = "edgefm-benchmarks"
+from edgefm.core.scratch import root_folder
+
+_PREFIX = "benchmark-of-"
 _mine: set[str] = set()
 
 
@@ -25,13 +26,10 @@ def announced() -> Iterator[None]:
     except ImportError:  # Windows: nobody is told
         yield
         return
-    path = _folder() / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        path.parent.mkdir(exist_ok=True)
-        with contextlib.suppress(OSError):
-            path.parent.chmod(0o1777)  # like the folder it lies in: for everybody
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError:  # a full or foreign folder: measuring goes on without
+        path = root_folder() / f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:  # a full folder: measuring goes on without
         yield
         return
     _mine.add(path.name)
@@ -52,14 +50,14 @@ def others() -> list[int]:
     except ImportError:
         return []
     try:
-        paths = [path for path in _folder().iterdir() if path.name not in _mine]
+        paths = [path for path in root_folder().glob(f"{_PREFIX}*") if path.name not in _mine]
     except OSError:
         return []
     pids = []
     for path in paths:
-        pid = path.name.partition("-")[0]
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         try:
-            opened = os.open(path, os.O_RDONLY)
+            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:  # it has just ended
             continue
         try:
@@ -79,7 +77,3 @@ def sentence_on(beside: Sequence[int]) -> str:
     """Return a sentence on other benchmarks, at least one, that run beside this one."""
     several = f"{len(beside)} other edgefm benchmarks run" if len(beside) > 1 else "another edgefm benchmark runs"
     return f"{several} on this machine at the same time: they disturb each other's latencies"
-
-
-def _folder() -> Path:
-    return Path(tempfile.gettempdir()) / _FOLDER

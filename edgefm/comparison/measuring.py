@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgefm.benchmarking import record
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.comparison.subjects import Subject
+from edgefm.core import scratch
 from edgefm.core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def measured(
     """
     from edgefm.benchmarking.step import benchmark_files
 
-    with tempfile.TemporaryDirectory(prefix="edgefm-compare-") as scratch:
-        folder = Path(scratch) if out is None else out
+    with scratch.folder("compare") as temporary:
+        folder = temporary if out is None else out
         value: dict[str, Any] = benchmark_files(
             files,
             protocol=protocol,

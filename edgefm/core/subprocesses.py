@@ -10,6 +10,7 @@ import functools
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -39,6 +40,16 @@ class TimeLimitError(CommandError):
 
 class OutputLimitError(CommandError):
     """A command wrote more than it may, and was killed."""
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a module under this Python; nothing is imported from the working folder."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def import_path() -> str:
+    """Return PYTHONPATH for a process of this Python: what this process can import, but for the working folder."""
+    return os.pathsep.join(part for part in sys.path if part)
 
 
 @dataclass(frozen=True, kw_only=True)

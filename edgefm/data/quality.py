@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Quality:
         return 100 * difference if self.unit == "%" else difference
 
 
-def quality(name: str, *, task: str, threshold: float = THRESHOLD) -> Quality:
+def quality(name: str, *, task: str, threshold: float = THRESHOLD, named_in: Path | None = None) -> Quality:
     """Return a quality measure by name.
 
     Built in, of the first output, for classes: 'accuracy' and 'top5', the share of samples whose class has the
@@ -68,14 +69,15 @@ def quality(name: str, *, task: str, threshold: float = THRESHOLD) -> Quality:
       name: see above.
       task: one of `edgefm.core.task_names.TASKS`.
       threshold: a score above it means yes.
+      named_in: file that names a function, see `edgefm.core.named_function`; None where the user does.
     Raises:
       RecipeError: an unknown name or task, or a measure that is not one of the task.
-      DataError: the module has no such function.
+      DataError: the module has no such function, or it is not trusted.
     """
     if task not in MEASURES:
         raise unknown_name("task", task, MEASURES)
     if ":" in name:
-        return _own(name)
+        return _own(name, named_in)
     if name not in MEASURES[task]:
         if not any(name in measures for measures in MEASURES.values()):
             raise unknown_name("quality measure", name, [*ALL_MEASURES, "module:function"])
@@ -196,8 +198,8 @@ def _class_scores(outputs: Outputs, targets: NDArray[Any]) -> NDArray[Any]:
     return scores
 
 
-def _own(name: str) -> Quality:
-    function = function_named(name)
+def _own(name: str, named_in: Path | None) -> Quality:
+    function, _ = function_named(name, named_in=named_in)
     unit, higher_is_better = getattr(function, "unit", ""), getattr(function, "higher_is_better", True)
     if unit not in UNITS:
         raise RecipeError(f"the unit of {name} is {unit!r}", hint="Allowed: '' and '%' (for a share of 1).")

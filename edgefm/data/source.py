@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from edgefm.core import artefacts, manifest, trust
 from edgefm.core.errors import DataError, RunError
+from edgefm.core.named_function import trust_function
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
@@ -31,6 +33,8 @@ class DataSource:
       labels: class names; None leaves them to the data.
       quality: name of the quality measure; None takes the task's own.
       trust: read a .npz that holds Python objects, which may run code.
+      said_in: file that this was read from; None where the user says it now. What a file says allows no code to run:
+        the user must have, see `edgefm.core.trust`.
     """
 
     where: str = FASHION_MNIST
@@ -39,6 +43,7 @@ class DataSource:
     labels: tuple[str, ...] | None = None
     quality: str | None = None
     trust: bool = False
+    said_in: Path | None = field(default=None, compare=False)
 
     def load(
         self,
@@ -68,7 +73,8 @@ class DataSource:
             spec=Path(self.spec) if self.spec else None,
             labels=self.labels,
             head=head,
-            trust=self.trust,
+            trust=self.trust and (self.said_in is None or self._is_trusted()),
+            named_in=self.said_in,
             progress=progress,
         )
 
@@ -76,17 +82,37 @@ class DataSource:
         """Return the quality measure of a data set."""
         from edgefm.data.quality import DEFAULTS, quality
 
-        return quality(self.quality or DEFAULTS[dataset.task], task=dataset.task)
+        return quality(self.quality or DEFAULTS[dataset.task], task=dataset.task, named_in=self.said_in)
+
+    def functions(self) -> tuple[str, ...]:
+        """Return the functions that it names, as 'module:function'."""
+        from edgefm.data.own.load import is_function
+
+        quality = (self.quality,) if self.quality is not None and ":" in self.quality else ()
+        return (*((self.where,) if is_function(self.where) else ()), *quality)
+
+    def trust_code(self) -> tuple[str, ...]:
+        """Put on the user's list what runs code when these data are read, and return what that is."""
+        for function in self.functions():
+            trust_function(function)
+        if not self.trust or not Path(self.where).is_file():
+            return self.functions()
+        trust.remember(artefacts.sha256_file(Path(self.where)), f"data {self.where}")
+        return (*self.functions(), self.where)
+
+    def _is_trusted(self) -> bool:
+        path = Path(self.where)
+        return path.is_file() and trust.is_trusted(artefacts.sha256_file(path))
 
     def to_json(self) -> dict[str, Any]:
         """Return how the data were given as a JSON object."""
-        return asdict(self)
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.compare}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> DataSource:
-        """Return what `to_json` wrote."""
+    def from_json(cls, value: Mapping[str, Any], *, said_in: Path) -> DataSource:
+        """Return what `to_json` wrote into a file."""
         labels = value.get("labels")
-        return cls(**{**value, "labels": tuple(labels) if labels is not None else None})
+        return cls(**{**value, "labels": tuple(labels) if labels is not None else None, "said_in": said_in})
 
 
 def data_source_of(run: RunDirectory) -> DataSource | None:
@@ -98,11 +124,11 @@ def data_source_of(run: RunDirectory) -> DataSource | None:
     brought, trained = run.last("import"), run.last("train")
     if brought is None:
         given = trained.summary.get("data") if trained is not None else None
-        return DataSource() if given is None else DataSource.from_json(given)
+        return DataSource() if given is None else DataSource.from_json(given, said_in=run.path / manifest.FILE_NAME)
     path = run.folder(brought) / FILE_NAME
     try:
         value = json.loads(path.read_text(encoding="utf-8"))["data"]
-        return None if value is None else DataSource.from_json(value)
+        return None if value is None else DataSource.from_json(value, said_in=path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}", hint="Import the model again, into a new run.") from error
 

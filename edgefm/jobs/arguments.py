@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgefm.core import scratch
 from edgefm.core.arguments import PathLike, as_path, check_items, check_type
 from edgefm.core.errors import ArgumentError, DataError, RunError
 from edgefm.core.progress import SILENT, Progress
@@ -70,8 +70,8 @@ def new_folder(folder: PathLike) -> Path:
 
 def scratch_folder() -> tuple[Path, Any]:
     """Return a temporary folder, and what removes it when it is no longer referred to."""
-    scratch = tempfile.TemporaryDirectory(prefix="edgefm-")
-    return Path(scratch.name), scratch
+    kept = scratch.Kept("results")
+    return kept.path, kept
 
 
 def loaded_model(model: Any, *, trust: bool = False) -> tuple[Loaded, str]:

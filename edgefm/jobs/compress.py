@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core import artefacts, html
+from edgefm.core import artefacts, html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_items
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
@@ -137,7 +136,7 @@ def compress(
     require_data(data)
     if not passes:
         raise ArgumentError("passes is empty; at least one of Slim, Prune, Cluster, Qat is expected")
-    with shown(progress) as receiver, tempfile.TemporaryDirectory(prefix="edgefm-compress-") as folder:
+    with shown(progress) as receiver, scratch.folder("compress") as folder:
         from edgefm.quantization.chain import Chain
 
         check_order(passes, of="the list passes")
@@ -156,7 +155,7 @@ def compress(
             model=_trainable(source),
             key=source.sha256,
             task=source.task,
-            folder=Path(folder),
+            folder=folder,
             seed=seed,
             progress=receiver,
         )

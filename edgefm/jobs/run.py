@@ -15,6 +15,7 @@ from edgefm.jobs.quantize import QuantizationResult, quantization_recipe, quick_
 from edgefm.jobs.run_folder import RunFolder
 from edgefm.jobs.run_training import train_in, training_of
 from edgefm.jobs.train import TrainingResult
+from edgefm.jobs.trust import trust_run
 from edgefm.recipes import BenchmarkProtocol, Quantization, Training
 
 if TYPE_CHECKING:
@@ -78,6 +79,20 @@ class Run(RunFolder):
                 progress=receiver,
             )
         return cls(directory.path)
+
+    def trust(self) -> tuple[str, ...]:
+        """Let the code that the run holds run for this user: Lambda layers, functions that it names, pickled arrays.
+
+        It is put on the user's list (`edgefm.core.trust`), which is no part of the run: who is given the run decides
+        anew.
+
+        Returns:
+          what was trusted, () where the run holds no code.
+        Raises:
+          RunError: there is no run here yet, or it is damaged.
+          DataError: a function that the run names is nowhere to be found.
+        """
+        return trust_run(self._open())
 
     def train(
         self,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core import html
+from edgefm.core import html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
@@ -138,9 +137,9 @@ def train(
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of
 
-        with without_tensorflow(device), tempfile.TemporaryDirectory(prefix="edgefm-train-") as folder:
+        with without_tensorflow(device), scratch.folder("train") as folder:
             teacher = teacher_of(dataset, chosen)
-            trained = fit(dataset, chosen, device=device, folder=Path(folder), teacher=teacher, progress=receiver)
+            trained = fit(dataset, chosen, device=device, folder=folder, teacher=teacher, progress=receiver)
     return TrainingResult(
         recipe=chosen,
         history=trained.epochs,
@@ -167,7 +166,7 @@ def _curves(history: Mapping[str, Any]) -> str:
     except ImportError:
         names = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
         return html.table([[f"{epoch[name]:.4g}" for name in names] for epoch in history["epochs"]], names)
-    with tempfile.TemporaryDirectory(prefix="edgefm-curves-") as folder:
-        path = Path(folder) / "curves.png"
+    with scratch.folder("curves") as folder:
+        path = folder / "curves.png"
         draw_curves(history, path)
         return html.picture(path.read_bytes(), alt="training and validation curves")

@@ -9,7 +9,6 @@ whole by construction.
 from __future__ import annotations
 
 import mmap
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ import numpy as np
 
 from edgefm import runtimes
 from edgefm.benchmarking import presence
-from edgefm.core import artefacts
+from edgefm.core import artefacts, scratch
 from edgefm.core.environment import environment
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.progress import SILENT, Progress
@@ -74,7 +73,7 @@ def profile(
         )
     model, turns = Path(model), turns or Turns()
     inspection = inspect(model)
-    with tempfile.TemporaryDirectory(prefix="edgefm-profile-") as name, model.open("rb") as file:
+    with scratch.folder("profile") as folder, model.open("rb") as file:
         timer = OperatorTimer(
             model,
             # The weights are read from the file when a cut needs them, not before.
@@ -82,14 +81,14 @@ def profile(
             inputs=len(inspection.inputs),
             runtime=runtime,
             turns=turns,
-            folder=Path(name),
+            folder=folder,
             progress=progress,
         )
         batch = tflite_ends.file_note(model, name=model.name)
         if batch is not None:
             timer.note(batch)
         times, checks = _times(timer, inspection, method)
-        limits, _ = measure_limits(runtime=runtime, turns=turns, folder=Path(name), progress=progress)
+        limits, _ = measure_limits(runtime=runtime, turns=turns, folder=folder, progress=progress)
         operators = tuple(
             operator_row(place, times, limits, inspection=inspection, cutter=timer.cutter) for place in timer.places
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgefm import zoo
 from edgefm.core import artefacts, manifest, runs
+from edgefm.core import trust as users_list
 from edgefm.core.errors import DataError, RunError
 from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
@@ -62,6 +63,10 @@ def bring_model(
         progress.note(f"{model.name} is a model of the zoo: Fashion-MNIST is taken as its data; give data for others")
         data = DataSource()
     content = sha256(model)
+    if data is not None:
+        data.trust_code()  # later commands find it in the run, where it would not be the user who names it
+    if trust:
+        users_list.remember(content, f"model {model.name}")
     about = {
         "model": model.name,
         "sha256": content,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.core import joined
+from edgefm.core import joined, trust
+from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
@@ -149,9 +151,9 @@ def open_source(
       ModelError: the model cannot be loaded.
       DataError: the data do not fit the model.
     """
-    path, origin, trust = _resolve(run)
+    path, origin = _resolve(run)
     with stated(progress, f"loading {path.name}"):
-        loaded = model_file.load(path, trust=trust)
+        loaded = _load(path, run, sha256=origin.sha256)
     given = data_source_of(run)
     measure = given.measure(dataset) if given is not None and dataset is not None else None
     return source_of(loaded, origin, recipe=recipe, dataset=dataset, measure=measure, progress=progress)
@@ -228,14 +230,19 @@ def source_of(
     )
 
 
-def _resolve(run: RunDirectory) -> tuple[Path, Origin, bool]:
-    """Return the model file of a run, where it comes from, and whether its code may run."""
+def model_file_of(run: RunDirectory) -> Path:
+    """Return the file of a run's model: the one that was brought, else the one that was trained."""
+    return _resolve(run)[0]
+
+
+def _resolve(run: RunDirectory) -> tuple[Path, Origin]:
+    """Return the model file of a run, and where it comes from."""
     brought = run.last(IMPORT)
     if brought is None:
         trained = run.require("train")
         path = run.folder(trained) / MODEL_FILE
         name = str(trained.recipe["params"]["model"])
-        return path, Origin(name=name, file=path.name, sha256=model_file.sha256(path)), False
+        return path, Origin(name=name, file=path.name, sha256=model_file.sha256(path))
     folder = run.folder(brought)
     about = json.loads((folder / data_source.FILE_NAME).read_text(encoding="utf-8"))
     path, calibration = folder / about["model"], folder / CALIBRATION_FILE
@@ -248,7 +255,19 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin, bool]:
         calibration=calibration if calibration.is_file() else None,
         head=about.get("head") or "auto",
     )
-    return path, origin, bool(about["trust"])
+    return path, origin
+
+
+def _load(path: Path, run: RunDirectory, *, sha256: str) -> Loaded:
+    """Return the model of a run; its code may run if this user trusted it, whatever the run says."""
+    trusted = trust.is_trusted(sha256)
+    code = None if trusted else model_file.code_in(path)
+    if code is not None:
+        raise ModelError(
+            f"{code}; you have not trusted this run",
+            hint=f"If you know where it comes from: edgefm trust {shlex.quote(str(run.path))}",
+        )
+    return model_file.load(path, trust=trusted)
 
 
 def _task(dataset: Dataset | None, encoding: Preprocessing, measure: Quality | None, head: Head) -> Task | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import scratch
 from edgefm.core.errors import (
     missing_extra,
 )
@@ -66,13 +67,11 @@ class VariantWriter:
 
     def reference(self, converter: Converter, variant: Variant) -> Baseline:
         """Return what the float32 file is like; it is written to a folder that is removed again."""
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="edgefm-float32-") as elsewhere:
+        with scratch.folder("float32") as elsewhere:
             made = converter.make(variant)
             content = described(made.content, variant, self._card(made.encoding))
-            agreed = self._folder(Path(elsewhere), content, variant, made.encoding, made_by={})
-            answers = self._answers(Path(elsewhere) / MODEL_FILE, made.encoding, label="float32 on validation")
+            agreed = self._folder(elsewhere, content, variant, made.encoding, made_by={})
+            answers = self._answers(elsewhere / MODEL_FILE, made.encoding, label="float32 on validation")
         check_float32(self.given, answers)
         proof = agreed.made_by["pictures"]
         if proof["pictures"] and "reason" in proof:

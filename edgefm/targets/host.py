@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from edgefm import runtimes
-from edgefm.core import environment
+from edgefm.core import environment, scratch
 from edgefm.core.errors import RecipeError
 from edgefm.runtimes.base import Availability, Available
 from edgefm.targets.base import Figure, Mode
 from edgefm.targets.bundle import bundle
-from edgefm.targets.worker_start import WORKER, given_path, start, start_here
+from edgefm.targets.worker_start import given_path, start, start_here
 
 
 def target(rest: str) -> Host:
@@ -56,7 +55,7 @@ class LocalFiles:
     """The half of a place whose workers see the files of this machine: a folder of its own, removed at the end."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="edgefm-place-"))
+        self._folder = scratch.make("place")
 
     def put(self, path: Path) -> str:
         """Return the absolute path: the file is here already."""
@@ -76,7 +75,7 @@ class LocalFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        scratch.remove(self._folder)
 
 
 class HostPlace(LocalFiles):
@@ -95,8 +94,9 @@ class HostPlace(LocalFiles):
         """Return a new worker process."""
         if self._python is None:
             return start_here(log=log)
-        path = os.pathsep.join([str(bundle(self._folder)), *given_path()])
-        return start([str(self._python), "-m", WORKER], log=log, environment={**os.environ, "PYTHONPATH": path})
+        # The zip file is run itself, not found by -m, which would look into the working folder first.
+        command = [str(self._python), str(bundle(self._folder))]
+        return start(command, log=log, environment={**os.environ, "PYTHONPATH": os.pathsep.join(given_path())})
 
     def state(self) -> Mapping[str, Any]:
         """Return load, temperature and frequency of this machine, as far as it tells."""

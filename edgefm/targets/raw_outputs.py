@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import scratch
 from edgefm.core.progress import SILENT, Progress
 from edgefm.targets.base import Place, Target
 from edgefm.targets.pieces import pieces
@@ -54,8 +54,7 @@ def raw_outputs(
       RecipeError: no runtime has this name.
       TargetError: the target cannot be reached, or went away.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefm-answers-") as name:
-        folder = Path(name)
+    with scratch.folder("answers") as folder:
         inputs_file = folder / "inputs.npy"
         np.save(inputs_file, inputs)
         with (

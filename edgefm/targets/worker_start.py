@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
+
+from edgefm.core.subprocesses import import_path, python_module
 
 WORKER = "edgefm.worker.worker"
 
@@ -47,5 +48,5 @@ def start_here(
       variables: of the environment beside those of this process.
     """
     # As multiprocessing does: what the parent can import, the worker can.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(variables or {})}
-    return start([sys.executable, "-m", module], log=log, environment=environment)
+    environment = {**os.environ, "PYTHONPATH": import_path(), **(variables or {})}
+    return start(python_module(module), log=log, environment=environment)

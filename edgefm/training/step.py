@@ -60,6 +60,8 @@ def train_run(
       ModelError, RecipeError: a teacher that cannot be loaded, or does not fit the data.
     """
     teachers = _teachers(recipe)
+    if source is not None and source.said_in is None:
+        source.trust_code()  # later commands find it in the run, where it would not be the user who names it
     with run.lock():
         partial = run.partial("train")
         device = use_backend(backend, precision)
@@ -150,7 +152,7 @@ def stopped_training(run: RunDirectory) -> Stopped:
             recipe=Training.from_json(value["recipe"]),
             backend=value["backend"],
             precision=value["precision"],
-            source=DataSource.from_json(value.get("data") or DataSource().to_json()),
+            source=DataSource.from_json(value.get("data") or DataSource().to_json(), said_in=path),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(

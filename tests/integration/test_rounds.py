@@ -35,7 +35,7 @@ FAKE = "tests.fixtures.fake_runtime"
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(runtimes.RUNTIMES, "fake", FAKE)
-    monkeypatch.setattr(presence, "_folder", lambda: tmp_path / "benchmarks")  # other benchmarks here are no concern
+    monkeypatch.setattr(presence, "root_folder", lambda: tmp_path)  # other benchmarks here are no concern
 
 
 def _quick(**changes: Any) -> BenchmarkProtocol:

@@ -134,11 +134,11 @@ def test_energy_without_counter_gives_the_reason(tmp_path: Path, monkeypatch: py
 def test_presence_sees_another_benchmark_and_forgets_one_that_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "_folder", lambda: tmp_path / "benchmarks")
+    monkeypatch.setattr(presence, "root_folder", lambda: tmp_path)
     assert presence.others() == []
     script = (
         "import sys; from pathlib import Path; from edgefm.benchmarking import presence\n"
-        f"presence._folder = lambda: Path({str(tmp_path / 'benchmarks')!r})\n"
+        f"presence.root_folder = lambda: Path({str(tmp_path)!r})\n"
         "with presence.announced():\n    print(presence.others(), flush=True)\n    sys.stdin.read()\n"
     )
     with presence.announced():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgefm.core import joined
+from edgefm.core import joined, scratch
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.silence import silenced
 from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
@@ -215,8 +214,8 @@ def _with_suffix(path: Path, suffix: str) -> Iterator[str]:
     if path.suffix == suffix:
         yield str(path)
         return
-    with tempfile.TemporaryDirectory(prefix="edgefm-model-") as folder:
-        link = Path(folder) / f"model{suffix}"
+    with scratch.folder("model") as folder:
+        link = folder / f"model{suffix}"
         link.symlink_to(path.resolve())
         yield str(link)
 

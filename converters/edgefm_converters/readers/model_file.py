@@ -46,6 +46,22 @@ def check_model(path: Path, *, trust: bool = False) -> None:
     check_file(path, trust=trust)
 
 
+def code_in(path: Path) -> str | None:
+    """Return which code a model holds, as a sentence; None where it holds none.
+
+    Raises:
+      ModelError: it cannot be a model, whatever code may run.
+    """
+    from edgefm.core.errors import ModelError
+
+    try:
+        check_model(path)
+    except ModelError as error:
+        check_model(path, trust=True)
+        return error.message
+    return None
+
+
 def load(path: Path, *, trust: bool = False) -> Loaded:
     """Return the model in a file or SavedModel folder.
 

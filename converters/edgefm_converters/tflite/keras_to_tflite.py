@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from edgefm.core import scratch
 from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
@@ -151,7 +151,7 @@ def converted(
         tf.TensorSpec(given.shape, given.dtype, name=name) for name, given in zip(names, inputs.values(), strict=True)
     ]
     module.serve = tf.function(serve, input_signature=specs, autograph=False)
-    with silenced(), tempfile.TemporaryDirectory(prefix="edgefm-saved-model-") as folder:
+    with silenced(), scratch.folder("saved-model") as folder:
         tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         for name, value in (options or {}).items():

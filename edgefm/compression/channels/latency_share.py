@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from edgefm.benchmarking.harness import measure
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.compression.fine_tuning.task import Task
+from edgefm.core import scratch
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.keras_graph.folding import fold
@@ -35,10 +34,10 @@ def int8_latency_share(slimmed: Any, whole: Any, task: Task, *, progress: Progre
     Raises:
       ModelError: a file cannot be made or measured.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefm-latency-") as folder:
+    with scratch.folder("latency") as folder:
         files = []
         for name, model in (("slimmed", slimmed), ("whole", whole)):
-            path = Path(folder) / f"{name}.tflite"
+            path = folder / f"{name}.tflite"
             path.write_bytes(int8_file(model, task))
             files.append(ModelFile(name=name, path=path))
         record = measure(files, dataset=None, protocol=_PROTOCOL, reference="whole", progress=progress).record

@@ -30,6 +30,7 @@ def load_data(
     seed: int = 0,
     head: ModelHead | None = None,
     trust: bool = False,
+    named_in: Path | None = None,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Return a user's data as a checked data set in three splits; missing splits are cut from the training samples.
@@ -50,6 +51,8 @@ def load_data(
       seed: of the cut into splits.
       head: of the model that the data are for; None where it is not known.
       trust: also unpickle arrays of Python objects in a .npz file, which runs code that the file brings.
+      named_in: file that says `where`; None where the user does. A function that a file names must be on the user's
+        list, see `edgefm.core.trust`.
       progress: receives progress, and what was decided on the way.
     Raises:
       DataError: there are no such data, or something is wrong with them.
@@ -75,10 +78,10 @@ def load_data(
         from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
         return load_fashion_mnist(progress=progress)
-    elif _FUNCTION.fullmatch(where) and not path.exists():
+    elif is_function(where):
         from edgefm.data.own import python_data
 
-        returned = python_data.call(where, progress=progress)
+        returned = python_data.call(where, named_in=named_in, progress=progress)
         if isinstance(returned, Dataset):
             checks.check(returned, source=where, progress=progress)
             return returned
@@ -96,6 +99,11 @@ def load_data(
         head=head,
         progress=progress,
     )
+
+
+def is_function(where: str) -> bool:
+    """Return whether data are named as a function, 'module:function', and not as a file or folder."""
+    return _FUNCTION.fullmatch(where) is not None and not Path(where).expanduser().exists()
 
 
 def _tfrecords(path: Path) -> bool:

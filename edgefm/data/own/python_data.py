@@ -7,26 +7,28 @@ The function takes nothing and returns an `edgefm.data.dataset.Dataset`, or a di
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from edgefm.core.errors import DataError
-from edgefm.core.named_function import function_named, imports_from_here
+from edgefm.core.named_function import function_named, imports_from
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset
 from edgefm.data.own import arrays
 from edgefm.data.own.arrays import Arrays
 
 
-def call(where: str, *, progress: Progress = SILENT) -> Arrays | Dataset:
+def call(where: str, *, named_in: Path | None = None, progress: Progress = SILENT) -> Arrays | Dataset:
     """Import a module, from the working folder too, call its function, and return what it gave.
 
     Args:
       where: 'module:function'.
+      named_in: file that names it, see `function_named`; None where the user does.
       progress: receives notes.
     Raises:
-      DataError: there is no such function, it raised, or it returned something else.
+      DataError: there is no such function, it is not trusted, it raised, or it returned something else.
     """
-    function = function_named(where)
-    with imports_from_here():
+    function, folder = function_named(where, named_in=named_in)
+    with imports_from(folder):
         try:
             returned = function()
         except Exception as error:  # whatever the user's code raises

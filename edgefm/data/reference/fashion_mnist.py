@@ -7,14 +7,13 @@ Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747; github.com/zalandoresearc
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, scratch
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
@@ -229,8 +228,8 @@ def _fetch_official(cache: Path, *, progress: Progress) -> None:
 def _fetch_debian(cache: Path, *, progress: Progress) -> None:
     from edgefm.data.reference import fetch
 
-    with tempfile.TemporaryDirectory(prefix="edgefm-deb-") as name:
-        root = fetch.unpack_debian_package(DEBIAN_PACKAGE, Path(name), progress=progress)
+    with scratch.folder("deb") as name:
+        root = fetch.unpack_debian_package(DEBIAN_PACKAGE, name, progress=progress)
         folder = root / "usr/share/datasets/fashion-mnist"
         for file in FILES:
             read_verified(folder, file)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import subprocesses
+from edgefm.core import scratch, subprocesses
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.subprocesses import CommandError, TimeLimitError
@@ -88,8 +87,7 @@ def unpack_debian_package(package: str, folder: Path, *, progress: Progress = SI
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise DataError(f"{tool} is not installed: this is not Debian or Ubuntu")
-    with tempfile.TemporaryDirectory(prefix="edgefm-apt-") as name:
-        temporary = Path(name)
+    with scratch.folder("apt") as temporary:
         progress.note(f"Fetching Debian's package {package} with apt-get download")
         try:
             _run(["apt-get", *_APT_OPTIONS, "download", package], cwd=temporary)

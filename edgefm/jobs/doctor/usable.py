@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edgefm.core import subprocesses
+from edgefm.core import scratch, subprocesses
 from edgefm.core.errors import EdgefmError, RecipeError
 from edgefm.core.subprocesses import CommandError, TimeLimitError
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
@@ -133,12 +132,13 @@ def probed_by(module: str, python: Path) -> Probed:
     from edgefm.targets.bundle import bundle
 
     # What the user put there stays: it may hold a runtime of their own.
-    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    with tempfile.TemporaryDirectory() as folder:
+    given = [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    with scratch.folder("probe") as folder:
         try:
             answer = subprocesses.run(
-                [str(python), "-m", PROBE, module],
-                environment={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(Path(folder))), *given])},
+                [str(python.absolute()), "-m", PROBE, module],
+                environment={**os.environ, "PYTHONPATH": os.pathsep.join([str(bundle(folder)), *given])},
+                cwd=folder,  # -m looks there first
                 seconds=_PROBE_SECONDS,
             )
         except TimeLimitError:

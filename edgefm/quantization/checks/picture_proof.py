@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import scratch
 from edgefm.core.errors import ModelError
 from edgefm.data.picture_file import ModelPicture
 from edgefm.data.pixel_range import RANGES, picture_range
@@ -143,10 +143,10 @@ def _through_png(pixels: NDArray[np.uint8], contract: Contract) -> list[ModelPic
     """Return pictures as `edgefm predict` reads them from PNG files."""
     from PIL import Image
 
-    with tempfile.TemporaryDirectory(prefix="edgefm-pictures-") as folder:
+    with scratch.folder("pictures") as folder:
         pictures = []
         for place, picture in enumerate(pixels):
-            path = Path(folder) / f"{place}.png"
+            path = folder / f"{place}.png"
             Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path)
             # A light border is no fault in these: they are what the model learnt from.
             pictures.append(picture_answer.read(path, contract, invert="no"))

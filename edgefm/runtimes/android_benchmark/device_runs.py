@@ -6,13 +6,13 @@ import contextlib
 import math
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import scratch
 from edgefm.core.artefacts import sha256_bytes, sha256_file
 from edgefm.core.errors import ModelError
 from edgefm.runtimes.android_benchmark.adb import AdbError, AndroidDevice, Done
@@ -165,8 +165,8 @@ class DeviceRuns:
         """Return the file there with the bytes of the input; sent where they changed."""
         there = f"{self._folder}/input-{sha256_bytes(given)[:16]}"
         if given != self._sent:
-            with tempfile.TemporaryDirectory(prefix="edgefm-adb-") as folder:
-                here = Path(folder) / "input"
+            with scratch.folder("adb") as folder:
+                here = folder / "input"
                 here.write_bytes(given)
                 self._shell(f"rm -f {self._folder}/input-*", doing="removing files")
                 self._device.push(here, there)
@@ -179,8 +179,8 @@ class DeviceRuns:
             raise ValueError(f"inputs of {inputs.dtype.name} {inputs.shape[1:]} do not fit {self._input}")
         count, size = len(inputs), _bytes_of(self._input)
         inputs_there, part, out, all_outs = (f"{self._folder}/{name}" for name in ("given", "part", "out", "outs"))
-        with tempfile.TemporaryDirectory(prefix="edgefm-adb-") as folder:
-            here = Path(folder) / "given"
+        with scratch.folder("adb") as folder:
+            here = folder / "given"
             here.write_bytes(np.ascontiguousarray(inputs).tobytes())
             self._device.push(here, inputs_there)
         line = self._line(part, runs=1, warmup_runs=0, warmup_seconds=0, most_seconds=_MOST_SECONDS, output=out)
@@ -214,8 +214,8 @@ class DeviceRuns:
                 hint="Latency can be measured with it; outputs need benchmark_model of 2023 or later.",
             )
         size = count * sum(map(_bytes_of, self._outputs))
-        with tempfile.TemporaryDirectory(prefix="edgefm-adb-") as folder:
-            here = Path(folder) / "out"
+        with scratch.folder("adb") as folder:
+            here = folder / "out"
             self._device.pull(there, here, size=size)
             content = here.read_bytes()
         if len(content) != size:

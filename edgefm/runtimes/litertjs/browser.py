@@ -6,12 +6,12 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edgefm.core import subprocesses
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes.litertjs import package
 
@@ -57,10 +57,10 @@ class Browser:
         browser, driver = package.browser(), package.driver()
         assert browser is not None and driver is not None, "availability() comes first"
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", _GUARD, str(driver)],
+            subprocesses.python_module(_GUARD, str(driver)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "PYTHONPATH": subprocesses.import_path()},
             start_new_session=True,
             text=True,
         )

@@ -16,14 +16,14 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+
+from edgefm.core import scratch
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _START_SECONDS = 60.0
@@ -41,12 +41,12 @@ def main() -> None:
         signal.signal(number, _leave)
     _adopt()
     _lift_memory_limit()
-    folder = Path(tempfile.mkdtemp(prefix="edgefm-browser-"))
+    folder = scratch.make("browser")
     try:
         _keep(sys.argv[1], folder)
     finally:
         _end_all()
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove(folder)
 
 
 def _keep(driver: str, folder: Path) -> None:

@@ -16,8 +16,6 @@ import importlib.util
 import json
 import os
 import signal
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -27,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import subprocesses
+from edgefm.core import scratch, subprocesses
 from edgefm.core.artefacts import sha256_file
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
@@ -100,8 +98,8 @@ def _remove_stale(folder: Path) -> None:
 def _convert_beside(path: Path, out: Path, seconds: int) -> None:
     """Convert in a new process; `out` is there afterwards."""
     unfinished = out.with_suffix(f".{os.getpid()}.part")
-    command = [sys.executable, "-m", _PROGRAM, str(path), str(unfinished), str(seconds)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = subprocesses.python_module(_PROGRAM, str(path), str(unfinished), str(seconds))
+    environment = {**os.environ, "PYTHONPATH": subprocesses.import_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         # A worker that is killed leaves no TensorFlow beside the next one.
         result = subprocesses.run(command, seconds=seconds, environment=environment, before=end_with_parent())
@@ -123,8 +121,8 @@ def _convert(path: Path, out: Path) -> None:
     """Write the .onnx file of a .tflite file, checked; in this process, which imports TensorFlow."""
     convert = importlib.import_module("tf2onnx.convert")
     try:
-        with tempfile.TemporaryDirectory(prefix="edgefm-onnx-") as folder:
-            fixed = Path(folder) / "model.tflite"
+        with scratch.folder("onnx") as folder:
+            fixed = folder / "model.tflite"
             fixed.write_bytes(fixed_batch(path.read_bytes()))
             model, _ = convert.from_tflite(str(fixed), opset=OPSET)
     except Exception as error:  # it raises whatever an operator that it does not know leads to

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import scratch
 from edgefm.core.artefacts import sha256_file
 from edgefm.core.errors import EdgefmError, ModelError, RecipeError, unknown_name
 from edgefm.runtimes.base import Availability, Available, Unavailable
@@ -118,8 +118,8 @@ class CortexM:
         """
         graph = read_graph(Path(model))
         inputs = random_inputs(graph, count=INPUTS)
-        with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
-            source, firmware = self.firmware_for(graph, Path(name))
+        with scratch.folder("cortex-m") as folder:
+            source, firmware = self.firmware_for(graph, folder)
             counted = self._run(graph, firmware, inputs)
             outputs = outputs_of(graph, counted)
         details = self._details(source)
@@ -166,8 +166,8 @@ class CortexM:
             raise ModelError(
                 f"inputs are {inputs.dtype} {inputs.shape}; {model} takes {tensor.dtype} {tensor.shape[1:]}"
             )
-        with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
-            _, firmware = self.firmware_for(graph, Path(name))
+        with scratch.folder("cortex-m") as folder:
+            _, firmware = self.firmware_for(graph, folder)
             return outputs_of(graph, self._run(graph, firmware, inputs, seconds=seconds))
 
     def _programs(self) -> tuple[str, ...]:

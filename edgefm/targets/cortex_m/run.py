@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefm.core import scratch
 from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import TargetError
 from edgefm.targets.cortex_m.boards import EMULATOR, CortexMBoard, find
@@ -61,8 +61,7 @@ def run(
       FirmwareError: the firmware hung, met a fault, said nothing, or takes inputs of another size.
       TargetError: the emulator is not there.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefm-cortex-m-") as name:
-        folder = Path(name)
+    with scratch.folder("cortex-m") as folder:
         (folder / IN).write_bytes(inputs)
         shutil.copyfile(firmware.path, folder / FIRMWARE)  # a name without a comma, which QEMU would split at
         ended, log = _emulate(folder, board=board, seconds=seconds)

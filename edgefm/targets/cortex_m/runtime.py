@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError, ModelError, RecipeError
 from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
 from edgefm.runtimes.session import BaseSession, check_available, check_input
@@ -62,12 +62,12 @@ def load(path: Path, *, threads: int = 1) -> CortexMSession:
     check_available(availability())
     target = cortex_m.target(os.environ[cortex_m.VARIABLE])
     graph = read_graph(path)
-    folder = Path(tempfile.mkdtemp(prefix="edgefm-cortex-m-"))
+    folder = scratch.make("cortex-m")
     try:
         _, firmware = target.firmware_for(graph, folder)
         return CortexMSession(graph, firmware, board=target.board, folder=folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove(folder)
         raise
 
 
@@ -117,7 +117,7 @@ class CortexMSession(BaseSession):
         self._process.wait()
         for pipe in (self._to, self._from):
             os.close(pipe)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        scratch.remove(self._folder)
 
     def _invoke(self) -> None:
         """Write the input, wait for the outputs; the caller limits the time."""

@@ -115,7 +115,7 @@ class QemuPlace(LocalFiles):
           cpu: name of the core.
         """
         super().__init__()
-        self._command = [*qemu.command(root, cpu=cpu), "-m", WORKER]
+        self._command = [*qemu.command(root, cpu=cpu), "-P", "-m", WORKER]
         self._environment = guest_environment(root, bundle(self._folder))
 
     def start(self, *, log: IO[bytes]) -> subprocess.Popen[str]:

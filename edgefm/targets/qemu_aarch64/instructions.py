@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm import runtimes
-from edgefm.core import subprocesses
+from edgefm.core import scratch, subprocesses
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.targets.base import TargetError
@@ -87,8 +87,7 @@ def count(
     module = runtimes.module_of(runtime)
     _, kernels = runtimes.split(runtime)
     library = plugin(qemu, cache=cache_folder() / "qemu-plugins", root=root)
-    with tempfile.TemporaryDirectory(prefix="edgefm-count-") as name:
-        folder = Path(name)
+    with scratch.folder("count") as folder:
         command = [
             *qemu.command(root, cpu=cpu, plugin=library),
             str(_SCRIPT),

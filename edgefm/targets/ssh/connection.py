@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from edgefm.core import subprocesses
+from edgefm.core import scratch, subprocesses
 from edgefm.core.errors import RecipeError
 from edgefm.targets.base import TargetError
 from edgefm.targets.ssh.address import Address
@@ -214,7 +214,7 @@ class Connection:
                 os.killpg(master.pid, signal.SIGKILL)  # with a ProxyCommand of the user's
                 master.wait()
             master.stdout.close()
-        shutil.rmtree(self._here, ignore_errors=True)
+        scratch.remove(self._here)
 
     def _ended(self) -> bool:
         """Return whether the master ends now: its clients notice a little earlier."""
@@ -277,8 +277,8 @@ def _last_options(socket: str | None) -> list[str]:
 
 def _short_folder() -> Path:
     """Return a new private folder whose path leaves room for a socket's name."""
-    folder = Path(tempfile.mkdtemp(prefix="edgefm-ssh-"))
+    folder = scratch.make("ssh")
     if len(str(folder)) > _LONGEST_SOCKET:
-        folder.rmdir()
+        scratch.remove(folder)
         folder = Path(tempfile.mkdtemp(prefix="edgefm-ssh-", dir=Path("/tmp")))
     return folder

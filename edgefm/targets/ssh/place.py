@@ -32,6 +32,11 @@ _PUT = (
 _GET = 'exec cat "$1"'
 _KEPT = 'if [ -f "$HOME/.cache/edgefm/$1" ]; then echo yes; fi; cd "$HOME/.cache/edgefm" && pwd'
 _RUN_PYTHON = HOME + 'shift; exec "$p" "$@"'
+# What the login folder there holds is not imported: a program on standard input would look there first.
+_NOT_FROM_HERE = b"""
+import sys
+sys.path[:] = [part for part in sys.path if part]
+"""
 # Runs under any Python since 2.7; prints one line of JSON.
 _LOOK = b"""
 import json, platform, sys
@@ -195,7 +200,7 @@ class SshPlace:
     def _run_python(self, *arguments: str, data: bytes, doing: str) -> dict[str, Any]:
         """Return the JSON that a program prints on its last line there."""
         printed = self._connection.run(
-            _RUN_PYTHON, self._python, *arguments, data=data, doing=doing, seconds=2 * _SHORT_SECONDS
+            _RUN_PYTHON, self._python, *arguments, data=_NOT_FROM_HERE + data, doing=doing, seconds=2 * _SHORT_SECONDS
         )
         lines = printed.decode(errors="replace").splitlines()
         try:

@@ -7,14 +7,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from edgefm.core import subprocesses
+from edgefm.core import scratch, subprocesses
 from edgefm.core.errors import ModelError, RecipeError, unknown_name
 from edgefm.targets.base import TargetError
 
@@ -117,8 +116,7 @@ def compiled(
       ModelError: vela cannot compile the model, crashed on it or did not end in time.
       TargetError: vela is not there.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefm-vela-") as name:
-        folder = Path(name)
+    with scratch.folder("vela") as folder:
         # A name of our own: vela's files are called after it.
         source = folder / "model.tflite"
         shutil.copyfile(model, source)

@@ -1,0 +1,94 @@
+"""Whose code may run: a list of what this user has trusted, kept with the user and never with the files.
+
+A model with a Lambda layer, a .npz of Python objects and a function named as 'module:function' run code when they are
+read. That is for the user to allow, by naming the function or by --trust; what a run, a record or a description of data
+says of itself allows nothing. What was allowed once is kept by its sha256, so that later commands on the same run need
+not ask again, and so that a file which has changed since is asked for anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+_FILE = "trusted.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusted:
+    """One entry of the list.
+
+    Attributes:
+      sha256: of what runs.
+      what: it is, e.g. 'model lambda.keras' or 'function my_data:load'.
+      folder: from which a function's module is imported; '' for files.
+      date: UTC, ISO 8601.
+    """
+
+    sha256: str
+    what: str
+    folder: str = ""
+    date: str = ""
+
+
+# What this process was allowed; the list's file may lie where nobody can write.
+_now: list[Trusted] = []
+
+
+def list_path() -> Path:
+    """Return the file that holds the list, in the user's configuration folder."""
+    from platformdirs import user_config_path  # here: it takes longer to import than the command line may
+
+    return user_config_path("edgefm", appauthor=False) / _FILE
+
+
+def remember(sha256: str, what: str, *, folder: str = "") -> None:
+    """Put something on the user's list; where that cannot be written, it holds for this process.
+
+    Args:
+      sha256: of what runs.
+      what: it is, for a person who reads the list.
+      folder: from which a function's module is imported.
+    """
+    entry = Trusted(sha256=sha256, what=what, folder=folder, date=datetime.now(UTC).isoformat(timespec="seconds"))
+    if any(_same(entry, known) for known in entries()):
+        return
+    _now.append(entry)
+    path = list_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # One write at the file's end: two processes at once leave two whole lines.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, (json.dumps(asdict(entry)) + "\n").encode())
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return
+
+
+def is_trusted(sha256: str) -> bool:
+    """Return whether the user has trusted a file of this content."""
+    return any(entry.sha256 == sha256 for entry in entries())
+
+
+def entries() -> list[Trusted]:
+    """Return the user's list, the oldest first; lines that edgefm did not write are passed over."""
+    listed = []
+    try:
+        lines = list_path().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    for line in lines:
+        try:
+            listed.append(Trusted(**json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
+            continue
+    return listed + _now
+
+
+def _same(one: Trusted, other: Trusted) -> bool:
+    return (one.sha256, one.what, one.folder) == (other.sha256, other.what, other.folder)

@@ -1,0 +1,38 @@
+"""Letting the code that a run holds run: its model's, its data's, its measure of quality."""
+
+from __future__ import annotations
+
+from edgefm.core import trust
+from edgefm.core.errors import DataError
+from edgefm.core.runs import RunDirectory
+
+
+def trust_run(run: RunDirectory) -> tuple[str, ...]:
+    """Put the code that a run holds on the user's list, and return what that is; () where it holds none.
+
+    Nothing of it runs, and functions are looked for in the working folder first, then on Python's path.
+
+    Raises:
+      RunError: the run is damaged.
+      DataError: a function that the run names is nowhere to be found.
+    """
+    from edgefm.core.named_function import trust_function
+    from edgefm.data.source import data_source_of
+    from edgefm.quantization.source import model_file_of
+    from edgefm_converters.readers import model_file
+
+    found = []
+    if run.last("import") is not None:
+        path = model_file_of(run)
+        code = model_file.code_in(path)
+        if code is not None:
+            trust.remember(model_file.sha256(path), f"model {path.name}")
+            found.append(code)
+    source = data_source_of(run)
+    for function in () if source is None else source.functions():
+        if not trust_function(function):
+            raise DataError(
+                f"the run {run.path} names the function {function}, whose module is nowhere to be found",
+                hint="Go to the folder that it lies in: it is looked for there, then on Python's path.",
+            )
+    return (*found, *(() if source is None else source.trust_code()))
