@@ -143,7 +143,7 @@ def test_presence_sees_another_benchmark_and_forgets_one_that_is_gone(
     )
     with presence.announced():
         assert presence.others() == []  # itself is no other
-        (tmp_path / "benchmarks" / "999999999-left").write_text("")  # of one that was killed
+        (tmp_path / "benchmark-of-999999999-left").write_text("")  # of one that was killed
         with subprocess.Popen(
             [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:
@@ -152,7 +152,7 @@ def test_presence_sees_another_benchmark_and_forgets_one_that_is_gone(
             assert presence.others() == [other.pid]
             other.kill()
         assert presence.others() == []
-    assert list((tmp_path / "benchmarks").iterdir()) == []
+    assert list(tmp_path.glob("benchmark-of-*")) == []
 
 
 STEADY = [100.0, 100.2, 99.9, 100.1, 100.0, 99.8]

@@ -151,7 +151,8 @@ def converted(
         tf.TensorSpec(given.shape, given.dtype, name=name) for name, given in zip(names, inputs.values(), strict=True)
     ]
     module.serve = tf.function(serve, input_signature=specs, autograph=False)
-    with silenced(), scratch.folder("saved-model") as folder:
+    with silenced(), scratch.folder("saved-model") as made:
+        folder = str(made)
         tf.saved_model.save(module, folder, signatures={SIGNATURE: module.serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         for name, value in (options or {}).items():
