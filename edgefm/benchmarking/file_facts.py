@@ -5,12 +5,12 @@ A record keeps it with each row, so that a verdict needs no file. Of an older re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgefm.core.errors import ModelError
+from edgefm.core.documents import read_json
+from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.tflite.inspection import inspect
 
 _QUANTIZE_FILE = "quantize.json"
@@ -66,11 +66,12 @@ def _contents(path: Path) -> dict[str, Any] | None:
 
 def _description(path: Path, sha256: str) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """Return the quantize.json that a file was written with, and the file's entry in it; ({}, None) without."""
+    file = path.parent.parent / _QUANTIZE_FILE
     try:
-        described = json.loads((path.parent.parent / _QUANTIZE_FILE).read_text(encoding="utf-8"))
-        entry = next((one for one in described["variants"] if one.get("sha256") == sha256), None)
-    except (OSError, ValueError, KeyError, TypeError):
+        described = read_json(file, what="description of written files", schema="quantize-2")
+    except (OSError, EdgefmError):
         return {}, None
+    entry = next((one for one in described["variants"] if one.get("sha256") == sha256), None)
     return (described, entry) if entry is not None else ({}, None)
 
 

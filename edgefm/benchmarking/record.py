@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm import schemas
-from edgefm.benchmarking import record_versions
+from edgefm.benchmarking import record_checks, record_versions
 from edgefm.benchmarking.measured import MeasuredModel
 from edgefm.benchmarking.record_rows import row
 from edgefm.core import artefacts, runs
+from edgefm.core.documents import read_json
 from edgefm.core.errors import RunError
 from edgefm.data.dataset import Dataset
 from edgefm.data.quality import DEFAULTS, Quality
@@ -27,6 +28,7 @@ SCHEMA_VERSION = record_versions.NEWEST
 FILE_NAME = "record.json"
 PREDICTIONS_FILE_NAME = "predictions.npz"
 _SAMPLED_ITEMS = 16
+_GREATEST_COUNT = 2**53  # of the schemas
 # A list of numbers as json.dumps indents it. A string holds no line break, so it cannot look like one.
 _NUMBERS = re.compile(r"\[\n\s+((?:-?\d[\d.eE+-]*,\n\s+)*-?\d[\d.eE+-]*)\n\s*\]")
 
@@ -92,12 +94,13 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
       RunError: it is missing, damaged, something else, or was written by a newer edgefm.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"no benchmark record at {path}", hint="Write one with: edgefm benchmark") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
+    value = read_json(
+        path,
+        what="benchmark record",
+        error=RunError,
+        hint="Measure again with: edgefm benchmark",
+        missing="Write one with: edgefm benchmark",
+    )
     if not isinstance(value, dict) or value.get("kind") != KIND:
         raise RunError(f"{path} is not a benchmark record", hint="Give a record.json that edgefm benchmark wrote.")
     version = value.get("schema_version")
@@ -108,9 +111,11 @@ def read(path: Path) -> dict[str, Any]:
         )
     try:
         validate(value)
+        newest = record_versions.upgraded(value)
+        record_checks.check(newest)
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error
-    return record_versions.upgraded(value)
+    return newest
 
 
 def validate(value: Mapping[str, Any]) -> None:
@@ -129,7 +134,7 @@ def _without_long_arrays(value: Any) -> Any:
         return {name: _without_long_arrays(item) for name, item in value.items()}
     if not isinstance(value, list):
         return value
-    if len(value) > _SAMPLED_ITEMS and all(type(item) is int and item >= 0 for item in value):
+    if len(value) > _SAMPLED_ITEMS and all(type(item) is int and 0 <= item <= _GREATEST_COUNT for item in value):
         return value[:_SAMPLED_ITEMS]
     return [_without_long_arrays(item) for item in value]
 

@@ -11,12 +11,12 @@ p50_ratio = 0.5
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgefm.core.documents import read_toml, shown
 from edgefm.core.errors import EdgefmError
 
 
@@ -98,15 +98,7 @@ def read(path: Path) -> GateBudget:
     Raises:
       BudgetError: it is missing, no TOML, or `parse` refuses it.
     """
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BudgetError(f"no budget at {path}", hint=_example()) from None
-    except UnicodeDecodeError as error:
-        raise BudgetError(f"{path} is not UTF-8 text: {error}", hint=_example()) from error
-    except tomllib.TOMLDecodeError as error:
-        raise BudgetError(f"{path} is not valid TOML: {error}", hint=_example()) from error
-    return parse(value, where=str(path))
+    return parse(read_toml(path, what="budget", error=BudgetError, hint=_example()), where=str(path))
 
 
 def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
@@ -126,10 +118,10 @@ def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
     baseline, strict = value.get("baseline"), value.get("strict", False)
     if baseline is not None and (not isinstance(baseline, str) or not baseline):
         raise BudgetError(
-            f"{where}: baseline must be a model's name, not {baseline!r}", hint='For example: baseline = "float32"'
+            f"{where}: baseline must be a model's name, not {shown(baseline)}", hint='For example: baseline = "float32"'
         )
     if not isinstance(strict, bool):
-        raise BudgetError(f"{where}: strict must be true or false, not {strict!r}")
+        raise BudgetError(f"{where}: strict must be true or false, not {shown(strict)}")
     tables = value.get("models", {})
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         raise BudgetError(f"{where}: limits must be in tables, one for each model or pattern", hint=_example())
@@ -149,7 +141,8 @@ def _checked(where: str, name: str, limit: Any) -> float:
         raise _unknown(f"{where}: unknown key '{name}'", name, tuple(KEYS), f"Allowed: {', '.join(KEYS)}.")
     key = KEYS[name]
     if isinstance(limit, bool) or not isinstance(limit, int | float):
-        raise BudgetError(f"{where}: {name} must be a number, not {limit!r}", hint=f"{name}: {key.what}.")
+        wrong = limit if isinstance(limit, bool) else shown(limit)
+        raise BudgetError(f"{where}: {name} must be a number, not {wrong}", hint=f"{name}: {key.what}.")
     if not limit >= 0 or limit == float("inf"):
         raise BudgetError(f"{where}: {name} is {limit}; it must be 0 or more", hint=f"{name}: {key.what}.")
     if key.whole and limit != int(limit):

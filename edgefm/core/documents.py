@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, NoReturn
 
 from edgefm import schemas
@@ -26,6 +26,8 @@ TOML_BYTES = 128 << 10
 _DOTS = 1000
 DEPTH = 64
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
+# The product of three such numbers is still finite; float32 ends at 3.4e38.
+_MOST = 1e100
 
 
 def read_json(
@@ -48,8 +50,8 @@ def read_json(
       schema: name of the schema that the value must keep, see `edgefm.schemas`; the value is an object then.
     Raises:
       EdgefmError: (of the class `error`) the file is missing, no file, longer than `JSON_BYTES`, no UTF-8, no JSON,
-        has a key twice, NaN, infinity, a whole number of more than 64 bits, half a surrogate pair, more than `VALUES`
-        values, is nested deeper than `DEPTH`, or breaks the schema.
+        has a key twice, NaN, infinity, a number beyond 1e100, a whole number of more than 64 bits, half a surrogate
+        pair, more than `VALUES` values, is nested deeper than `DEPTH`, or breaks the schema.
       OSError: it cannot be read.
     """
     content = read_bytes(path, what=what, limit=JSON_BYTES, error=error, missing=missing or hint)
@@ -77,13 +79,55 @@ def parse_json(
     """
     if sum(content.count(mark) for mark in (b",", b"[", b"{")) > VALUES:
         raise error(f"{where} is damaged: it holds more than {VALUES:,} values", hint=hint)
-    value = _parsed(content, _loads_json, language="JSON", where=where, error=error, hint=hint)
+    value = _parsed(content, _loads_json, otherwise="no JSON", where=where, error=error, hint=hint)
     if schema is not None:
-        try:
-            schemas.validate(value, schema)
-        except ValueError as broken:
-            raise error(f"{where} is damaged: {broken}", hint=hint) from None
+        check_schema(value, schema, where=where, error=error, hint=hint)
     return value
+
+
+def check_schema(
+    value: Any, schema: str, *, where: str, error: type[EdgefmError] = EdgefmError, hint: str | None = None
+) -> None:
+    """Raise an error of the class `error` that names the place where a document breaks a schema of `edgefm.schemas`."""
+    try:
+        schemas.validate(value, schema)
+    except ValueError as broken:
+        raise error(f"{where} is damaged: {broken}", hint=hint) from None
+
+
+def read_versioned(
+    path: Path,
+    *,
+    what: str,
+    newest: int,
+    schema: str,
+    error: type[EdgefmError] = EdgefmError,
+    hint: str | None = None,
+    missing: str | None = None,
+) -> dict[str, Any]:
+    """Return the object in a JSON file that names its `schema_version`; a newer one than this edgefm knows is said.
+
+    Args:
+      path: see `read_json`, as for all other arguments.
+      what: the file holds.
+      newest: version of the schema that this edgefm knows.
+      schema: name of that schema.
+      error: class of the errors.
+      hint: what to do where the file is damaged.
+      missing: what to do where there is none.
+    Raises:
+      EdgefmError: (of the class `error`) as from `read_json`, or a newer edgefm wrote the file.
+    """
+    value = read_json(path, what=what, error=error, hint=hint, missing=missing)
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > newest:
+        raise error(
+            f"{path} has schema version {version}; this edgefm reads up to {newest}",
+            hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
+        )
+    check_schema(value, schema, where=str(path), error=error, hint=hint)
+    found: dict[str, Any] = value
+    return found
 
 
 def read_toml(
@@ -94,9 +138,14 @@ def read_toml(
     hint: str | None = None,
     missing: str | None = None,
 ) -> dict[str, Any]:
-    """Return the table in a TOML file; arguments and errors are those of `read_json`, the limit `TOML_BYTES`."""
+    """Return the table in a TOML file; arguments and errors are those of `read_json`, the limit `TOML_BYTES`.
+
+    TOML has NaN and infinity: they are left to who reads the table.
+    """
     content = read_bytes(path, what=what, limit=TOML_BYTES, error=error, missing=missing or hint)
-    table: dict[str, Any] = _parsed(content, _loads_toml, language="TOML", where=str(path), error=error, hint=hint)
+    table: dict[str, Any] = _parsed(
+        content, _loads_toml, otherwise="not valid TOML", where=str(path), error=error, hint=hint
+    )
     return table
 
 
@@ -139,10 +188,7 @@ def inside(folder: Path, name: Any, *, where: Path | str, error: type[EdgefmErro
       EdgefmError: (of the class `error`) the name is no relative path, has '..' in it, or leads elsewhere by a link.
     """
     expected = f"{where} names {shown(name)}: a path inside its folder is expected"
-    # A name that Windows reads as a path elsewhere is refused everywhere: a run is read on other machines.
-    if not isinstance(name, str) or not name or "\0" in name or "\\" in name or PureWindowsPath(name).anchor:
-        raise error(expected)
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+    if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise error(expected)
     path = folder / name
     try:
@@ -174,7 +220,7 @@ def _parsed(
     content: bytes,
     loads: Callable[[str], Any],
     *,
-    language: str,
+    otherwise: str,
     where: str,
     error: type[EdgefmError],
     hint: str | None,
@@ -194,7 +240,7 @@ def _parsed(
         if "integer string conversion" in str(broken):
             why = f"it holds a whole number of thousands of digits; {_RANGE}"
         else:
-            why = f"it is not valid {language}: {broken}"
+            why = f"it is {otherwise}: {broken}"
     else:
         return value
     raise error(f"{where} is damaged: {why}", hint=hint)
@@ -209,7 +255,7 @@ class _RefusedError(ValueError):
 
 
 def _loads_json(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
+    return json.loads(text, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
 
 
 def _loads_toml(text: str) -> Any:
@@ -219,6 +265,13 @@ def _loads_toml(text: str) -> Any:
         if line.count(".") > _DOTS:
             raise _RefusedError(f"line {number} has more than {_DOTS:,} dots")
     return tomllib.loads(text)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _RefusedError(f"it holds the number {shown(digits)}; one within ±{_MOST:g} is expected")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -251,8 +304,8 @@ def _check(value: Any) -> None:
                             f"{_place(place, key)} is a whole number of {_digits(item)} digits; {_RANGE}"
                         )
                 elif kind is float:
-                    if not math.isfinite(item):
-                        raise _RefusedError(f"{_place(place, key)} is {item}; a finite number is expected")
+                    if math.isfinite(item) and not -_MOST <= item <= _MOST:
+                        raise _RefusedError(f"{_place(place, key)} is {item}; a number within ±{_MOST:g} is expected")
                 elif kind is str:
                     _check_text(item, place, key)
                 elif kind is dict or kind is list:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 # A file or a folder that is being written has another name until it is whole, see `edgefm.core.artefacts` and `runs`.
 _UNFINISHED_FILE = re.compile(r"(?<=/)\.([^/\s]+)\.\w{8}\.partial\b")
+# Letters of a name that an error repeats.
+_SHOWN = 100
 _UNFINISHED_FOLDER = re.compile(r"(?<=\w)\.partial(?=/)")
 
 
@@ -108,7 +110,8 @@ def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:
     names = list(allowed)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""
-    return RecipeError(f"unknown {what} '{given}'{guess}", hint=f"Known: {', '.join(names)}.")
+    name = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
+    return RecipeError(f"unknown {what} '{name}'{guess}", hint=f"Known: {', '.join(names)}.")
 
 
 def missing_extra(library: str, extra: str) -> RuntimeUnavailableError:

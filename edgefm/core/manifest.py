@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, documents
 from edgefm.core.errors import RunError
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
+_SCHEMA = "manifest-1"
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -21,24 +21,19 @@ def read(folder: Path) -> dict[str, Any]:
       RunError: the folder has none, it is damaged, or a newer edgefm wrote it.
     """
     path = folder / FILE_NAME
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = content["schema_version"]
-    except FileNotFoundError:
+    if not path.exists():
         raise RunError(
             f"{folder} is not a run: it has no {FILE_NAME}",
             hint="Give the folder of a run: edgefm train and edgefm quantize MODEL write one.",
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"the manifest {path} is damaged ({error})", hint="Restore it, or train into a new run."
-        ) from error
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise RunError(
-            f"run {folder} has schema version {version}; this edgefm reads up to {SCHEMA_VERSION}",
-            hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
         )
-    return content
+    return documents.read_versioned(
+        path,
+        what="manifest",
+        newest=SCHEMA_VERSION,
+        schema=_SCHEMA,
+        error=RunError,
+        hint="Restore it, or train into a new run.",
+    )
 
 
 def write(folder: Path, steps: Sequence[dict[str, Any]], *, created: str) -> None:

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from edgefm.core import artefacts, manifest
 from edgefm.core.artefacts import Artefact
+from edgefm.core.documents import inside
 from edgefm.core.errors import RunError
 
 DEFAULT_ROOT = Path("runs")
@@ -181,8 +182,12 @@ class RunDirectory:
         return None
 
     def folder(self, step: Step) -> Path:
-        """Return the folder of a step."""
-        return self.path / step.name
+        """Return the folder of a step.
+
+        Raises:
+          RunError: it is a link that leaves the run.
+        """
+        return inside(self.path, step.name, where=self.path / manifest.FILE_NAME, error=RunError)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -285,7 +290,7 @@ class RunDirectory:
                 folder.rename(folder.with_name(folder.name + _PARTIAL))
 
     def _intact(self, output: Artefact) -> bool:
-        path = self.path / output.path
+        path = inside(self.path, output.path, where=self.path / manifest.FILE_NAME, error=RunError)
         return path.is_file() and artefacts.sha256_file(path) == output.sha256
 
 

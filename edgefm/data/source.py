@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from edgefm.core import artefacts, manifest, trust
+from edgefm.core.documents import read_json
 from edgefm.core.errors import DataError, RunError
 from edgefm.core.named_function import trust_function
 from edgefm.core.progress import SILENT, Progress
@@ -125,12 +125,25 @@ def data_source_of(run: RunDirectory) -> DataSource | None:
     if brought is None:
         given = trained.summary.get("data") if trained is not None else None
         return DataSource() if given is None else DataSource.from_json(given, said_in=run.path / manifest.FILE_NAME)
-    path = run.folder(brought) / FILE_NAME
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))["data"]
-        return None if value is None else DataSource.from_json(value, said_in=path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Import the model again, into a new run.") from error
+    folder = run.folder(brought)
+    value = about_model(folder)["data"]
+    return None if value is None else DataSource.from_json(value, said_in=folder / FILE_NAME)
+
+
+def about_model(folder: Path) -> dict[str, Any]:
+    """Return what an import step says of the model that was brought: the content of its source.json.
+
+    Raises:
+      RunError: it is missing or damaged.
+    """
+    about: dict[str, Any] = read_json(
+        folder / FILE_NAME,
+        what="description of a model",
+        error=RunError,
+        hint="Import the model again, into a new run.",
+        schema="source-1",
+    )
+    return about
 
 
 def dataset_of(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Dataset:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgefm.comparison.shipping.of_run import default_variant, run_verdict
 from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
+from edgefm.core.documents import inside
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
@@ -176,7 +177,7 @@ def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path
 def _of_run(run: RunDirectory) -> Path:
     step = run.require("quantize")
     variant = default_variant(run_verdict(run))
-    path = run.folder(step) / variant / "model.tflite"
+    path = inside(run.folder(step), f"{variant}/model.tflite", where=run.path, error=RunError)
     if not path.is_file():
         raise ModelError(
             f"the step {run.folder(step)} holds no variant {variant}",

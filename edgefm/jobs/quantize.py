@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
-from edgefm.core.errors import ArgumentError, RecipeError
+from edgefm.core.documents import inside, read_versioned
+from edgefm.core.errors import ArgumentError, RecipeError, RunError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import FolderResult, scratch_folder, source_in_memory
 from edgefm.recipes import Quantization, Variant, variant_named
@@ -90,17 +90,31 @@ class QuantizationResult(FolderResult, Mapping[str, TfliteFile]):
 
     @classmethod
     def open(cls, folder: Path, *, scratch: Any = None) -> QuantizationResult:
-        """Return the result in a folder that holds quantize.json."""
-        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        """Return the result in a folder that holds quantize.json.
+
+        Raises:
+          RunError: it is missing, damaged, or a newer edgefm wrote it.
+        """
+        report = read_versioned(
+            folder / REPORT_FILE,
+            what="description of written files",
+            newest=2,
+            schema="quantize-2",
+            error=RunError,
+            hint="Restore it, or quantize again.",
+        )
         return cls(folder=folder, report=report, _scratch=scratch)
 
     @property
     def files(self) -> tuple[TfliteFile, ...]:
         """The files in the order of writing."""
         return tuple(
-            TfliteFile(name=entry["variant"], path=self.folder / entry["file"], report=entry)
+            TfliteFile(name=entry["variant"], path=self._file(entry["file"]), report=entry)
             for entry in self.report["variants"]
         )
+
+    def _file(self, name: str) -> Path:
+        return inside(self.folder, name, where=self.folder / REPORT_FILE, error=RunError)
 
     @property
     def skipped(self) -> Mapping[str, str]:

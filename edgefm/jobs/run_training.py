@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import artefacts
+from edgefm.core.documents import read_versioned
+from edgefm.core.errors import RunError
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.jobs.arguments import data_source
@@ -94,7 +95,14 @@ def training_of(run: RunDirectory, step: Step) -> TrainingResult:
     from edgefm.training.files import HISTORY_FILE, MODEL_FILE
 
     folder = run.folder(step)
-    history = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))
+    history = read_versioned(
+        folder / HISTORY_FILE,
+        what="history of a training",
+        newest=1,
+        schema="history-1",
+        error=RunError,
+        hint="Restore it, or train into a new run.",
+    )
     return TrainingResult(
         recipe=Training.from_json(step.recipe),
         history=tuple(history["epochs"]),

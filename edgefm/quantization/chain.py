@@ -9,7 +9,6 @@ common, and a killed run goes on behind the last pass that was finished.
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,9 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core import artefacts
+from edgefm.core.documents import inside, read_json
 from edgefm.core.environment import versions
+from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.keras_graph.folding import fold
@@ -46,6 +47,7 @@ _TEACHER_SAMPLES = 500
 MODEL_FILE = "model.keras"
 INT8_FILE = "int8.tflite"
 PASS_FILE = "pass.json"
+_PASS_SCHEMA = "pass-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,15 +256,16 @@ def _write(folder: Path, about: dict[str, Any], *, model: Any, int8: bytes | Non
 
 def kept_pass(folder: Path, key: str) -> Link | None:
     """Return the pass in a folder if it is whole and of this key, or None."""
+    path = folder / PASS_FILE
     try:
-        about = json.loads((folder / PASS_FILE).read_text(encoding="utf-8"))
+        about = read_json(path, what="pass", schema=_PASS_SCHEMA)
         if about["key"] != key:
             return None
         for name, sha256 in about["files"].items():
-            if artefacts.sha256_file(folder / name) != sha256:
+            if artefacts.sha256_file(inside(folder, name, where=path)) != sha256:
                 return None
         return _link(about, folder, cached=True)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EdgefmError):
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core import joined, trust
-from edgefm.core.errors import ModelError
+from edgefm.core.documents import inside
+from edgefm.core.errors import ModelError, RunError
 from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
 from edgefm.data import source as data_source
@@ -244,13 +244,14 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin]:
         name = str(trained.recipe["params"]["model"])
         return path, Origin(name=name, file=path.name, sha256=model_file.sha256(path))
     folder = run.folder(brought)
-    about = json.loads((folder / data_source.FILE_NAME).read_text(encoding="utf-8"))
-    path, calibration = folder / about["model"], folder / CALIBRATION_FILE
+    about = data_source.about_model(folder)
+    path = inside(folder, about["model"], where=folder / data_source.FILE_NAME, error=RunError)
+    calibration = folder / CALIBRATION_FILE
     origin = Origin(
         name="",
         file=path.name,
         sha256=model_file.sha256(path),
-        value_range=tuple(about["value_range"]) if about["value_range"] else None,
+        value_range=tuple(about["value_range"]) if about.get("value_range") else None,
         labels=tuple(about["labels"]) if about["labels"] else None,
         calibration=calibration if calibration.is_file() else None,
         head=about.get("head") or "auto",

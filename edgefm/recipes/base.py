@@ -9,7 +9,13 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import dacite
 
+from edgefm.core.documents import shown
 from edgefm.core.errors import RecipeError, unknown_name
+
+# Frameworks take seeds of 32 bits.
+MOST_SEED = 2**32 - 1
+# More epochs, samples or pixels than anybody has: a greater number is a slip, and overflows somewhere.
+MOST = 1_000_000_000
 
 R = TypeVar("R", bound="Recipe")
 _HINTS: dict[type[Any], dict[str, Any]] = {}
@@ -43,14 +49,16 @@ def params_of(cls: type[Recipe], value: Mapping[str, Any]) -> Mapping[str, Any]:
         if name not in ("kind", "version", "params"):
             raise unknown_name("key of a recipe", name, ("kind", "version", "params"))
     if value.get("kind") != cls.kind:
-        raise RecipeError(f"this is a recipe of kind '{value.get('kind')}', not '{cls.kind}'")
+        raise RecipeError(f"this is a recipe of kind {shown(value.get('kind'))}, not '{cls.kind}'")
     version = value.get("version", 1)
-    if not isinstance(version, int) or version > cls.version:
+    if type(version) is not int or version < 1:
+        raise RecipeError(f"recipe version {shown(version)} is not allowed: 1 to {cls.version} is expected")
+    if version > cls.version:
         raise RecipeError(f"recipe version {version} is newer than {cls.version}: upgrade edgefm")
     params = value.get("params", {})
     if not isinstance(params, Mapping):
         raise RecipeError(
-            f"the params of a '{cls.kind}' recipe are {params!r}; an object of names and values is expected"
+            f"the params of a '{cls.kind}' recipe are {shown(params)}; an object of names and values is expected"
         )
     return params
 
@@ -81,18 +89,20 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     try:
         return dacite.from_dict(cls, values, dacite.Config(strict=True))
     except dacite.WrongTypeError as error:
-        stated = params.get(str(error.field_path).split(".")[0], error.value)
+        stated = shown(params.get(str(error.field_path).split(".")[0], error.value))
         raise RecipeError(
-            f"{error.field_path} of a '{cls.kind}' recipe is {stated!r}; {_type_name(error.field_type)} is expected"
+            f"{error.field_path} of a '{cls.kind}' recipe is {stated}; {_type_name(error.field_type)} is expected"
         ) from error
     except dacite.DaciteError as error:
         raise RecipeError(f"a '{cls.kind}' recipe cannot be read: {error}") from error
 
 
-def at_least(name: str, value: float, least: float) -> None:
-    """Raise a RecipeError unless `value` is `least` or more."""
+def at_least(name: str, value: float, least: float, *, most: float = MOST) -> None:
+    """Raise a RecipeError unless `value` is `least` or more, and at most `most`."""
     if not value >= least:
         raise RecipeError(f"{name} {value} is not allowed: it must be {least} or more")
+    if value > most:
+        raise RecipeError(f"{name} {value} is not allowed: it must be at most {most}")
 
 
 def between(name: str, value: float, low: float, high: float, *, below: bool = False, hint: str | None = None) -> None:

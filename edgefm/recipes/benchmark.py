@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgefm.core.errors import RecipeError
-from edgefm.recipes.base import Recipe, at_least
+from edgefm.recipes.base import MOST_SEED, Recipe, at_least
 
 _ROUNDS, _ROUNDS_AT_MOST = 15, 45
+_MOST_THREADS, _MOST_MEMORY = 1024, 1 << 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +56,15 @@ class BenchmarkProtocol(Recipe):
     model_memory_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
-        at_least("threads", self.threads, 1)
+        at_least("threads", self.threads, 1, most=_MOST_THREADS)
         at_least("rounds", self.rounds, 1)
         at_least("rounds_at_most", self.rounds_at_most, self.rounds)
         at_least("repeats_at_most", self.repeats_at_most, 0)
         at_least("round_invokes", self.round_invokes, 1)
         at_least("warmup_invokes", self.warmup_invokes, 0)
         at_least("round_invokes_at_most", self.round_invokes_at_most, 1)
-        at_least("model_memory_bytes", self.model_memory_bytes, 1)
-        at_least("seed", self.seed, 0)
+        at_least("model_memory_bytes", self.model_memory_bytes, 1, most=_MOST_MEMORY)
+        at_least("seed", self.seed, 0, most=MOST_SEED)
         if not (self.interval > 0 and self.budget_seconds > 0):
             raise RecipeError(
                 f"interval {self.interval} and budget_seconds {self.budget_seconds}: both must be above 0",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 
 from edgefm.core.arguments import PathLike, as_path
+from edgefm.core.documents import read_json
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes.quantization import Quantization
 
@@ -31,12 +31,9 @@ def load(name_or_path: PathLike) -> Quantization:
         if name_or_path not in known:
             raise unknown_name("recipe", path.name, known)
         path = known[path.name]
-    if not path.is_file():
+    if not path.exists():
         raise RecipeError(f"no recipe file at {path}", hint="List the shipped ones with: edgefm recipes list")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RecipeError(f"{path} is no JSON: {error}") from error
+    value = read_json(path, what="recipe file", error=RecipeError)
     if not isinstance(value, dict):
         raise RecipeError(f'{path} holds no recipe: an object {{"kind": "quantize", "params": ...}} is expected')
     try:

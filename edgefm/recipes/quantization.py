@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from edgefm.core.documents import shown
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes import plugins
-from edgefm.recipes.base import Recipe, at_least, one_of, params_of, typed
+from edgefm.recipes.base import MOST_SEED, Recipe, at_least, one_of, params_of, typed
 from edgefm.recipes.passes import Cluster, Pass, Prune, Qat, Slim
 
 SCHEMES: dict[str, str] = {
@@ -20,6 +21,7 @@ SCHEMES: dict[str, str] = {
     "int8_w8a8_fc4": "as int8_w8a8 with int4 weights in the dense layers",
     "int16x8": "int8 weights, int16 activations, float32 in and out; no fast kernel exists",
 }
+_MOST_VARIANTS = 1000
 CALIBRATED = ("int8_w8a8", "int8_w8a8_fc4", "int16x8")
 
 
@@ -75,9 +77,9 @@ class Variant(Recipe):
     accuracy_drop_at_most: float | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.name):
             raise RecipeError(
-                f"'{self.name}' cannot name a variant: letters, digits, '_', '-' and '.' are allowed",
+                f"{shown(self.name)} cannot name a variant: at most 100 letters, digits, '_', '-' and '.' are allowed",
                 hint="It names the folder of the file, e.g. pruned80_qat_int8.",
             )
         check_order(self.passes, of=f"variant '{self.name}'")
@@ -118,18 +120,20 @@ class Variant(Recipe):
         params = dict(params_of(cls, value))
         passes = params.pop("passes", [])
         if not isinstance(passes, Sequence) or isinstance(passes, str):
-            raise RecipeError(f"passes of variant '{params.get('name')}' is {passes!r}; a list of passes is expected")
+            raise RecipeError(
+                f"passes of variant '{params.get('name')}' is {shown(passes)}; a list of passes is expected"
+            )
         known = ("name", "passes", "quantization", "accuracy_drop_at_most")
         name, quantization, limit = (params.pop(key, None) for key in (known[0], *known[2:]))
         for unknown in params:
             raise unknown_name("parameter of a 'variant' recipe", unknown, known)
         if not isinstance(name, str):
-            raise RecipeError(f"the name of a variant is {name!r}; a text is expected")
+            raise RecipeError(f"the name of a variant is {shown(name)}; a text is expected")
         number = isinstance(limit, int | float) and not isinstance(limit, bool) and limit >= 0
         if not (limit is None or number):
             raise RecipeError(
-                f"accuracy_drop_at_most of variant '{name}' is {limit!r}; a number of percentage points, 0 or more, "
-                "is expected"
+                f"accuracy_drop_at_most of variant {shown(name)} is {shown(limit)}; a number of percentage points, "
+                "0 or more, is expected"
             )
         return cls(
             name=name,
@@ -162,7 +166,9 @@ class Quantization(Recipe):
 
     def __post_init__(self) -> None:
         at_least("calibration images", self.calibration_images, 1)
-        at_least("seed", self.seed, 0)
+        at_least("seed", self.seed, 0, most=MOST_SEED)
+        if len(self.variants) > _MOST_VARIANTS:
+            raise RecipeError(f"a recipe has {len(self.variants):,} variants: at most {_MOST_VARIANTS} are allowed")
         stated: tuple[Variant | str, ...] = self.variants or DEFAULT_VARIANTS
         variants = tuple(variant_named(item) if isinstance(item, str) else item for item in stated)
         names = [variant.name for variant in variants]
@@ -188,7 +194,7 @@ class Quantization(Recipe):
         params = dict(params_of(cls, value))
         variants = params.pop("variants", [])
         if not isinstance(variants, Sequence) or isinstance(variants, str):
-            raise RecipeError(f"variants is {variants!r}; a list of names or variants is expected")
+            raise RecipeError(f"variants is {shown(variants)}; a list of names or variants is expected")
         if "variants" in params_of(cls, value) and not variants:
             raise RecipeError("a recipe names no variant", hint=f"Known: {', '.join(DEFAULT_VARIANTS)}.")
         named = tuple(_variant(item) for item in variants)
@@ -229,7 +235,9 @@ def variant_named(name: str) -> Variant:
     return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme))
 
 
-_NAME = re.compile(rf"(?:slim(\d+)_)?(?:pruned(\d+)_)?(?:clustered(\d+)_)?(qat_int8|{'|'.join(SCHEMES)})")
+_NAME = re.compile(
+    rf"(?:slim(\d{{1,4}})_)?(?:pruned(\d{{1,4}})_)?(?:clustered(\d{{1,4}})_)?(qat_int8|{'|'.join(SCHEMES)})"
+)
 
 # Enhanced CNN, 80 % zeros, 16 levels, one epoch, validation accuracy before and after: 93.33 % to 93.15 % at 5e-5, to
 # 92.67 % at 3e-4 (n = 12,000, one seed).
@@ -249,7 +257,7 @@ DEFAULT_VARIANTS = (*QUICK_VARIANTS, *FINE_TUNED_VARIANTS)
 def _pass(value: Any) -> Pass:
     if not isinstance(value, Mapping) or "kind" not in value:
         kinds = ", ".join(plugins.passes())
-        raise RecipeError(f"a pass is {value!r}; an object with a kind is expected", hint=f"Kinds: {kinds}.")
+        raise RecipeError(f"a pass is {shown(value)}; an object with a kind is expected", hint=f"Kinds: {kinds}.")
     return plugins.recipe_of(value)
 
 
@@ -259,7 +267,7 @@ def _quantization(value: Any, name: str) -> PostTraining | None:
     if isinstance(value, str):
         return PostTraining(scheme=value)
     if not isinstance(value, Mapping):
-        raise RecipeError(f"quantization of variant '{name}' is {value!r}; a scheme or an object is expected")
+        raise RecipeError(f"quantization of variant '{name}' is {shown(value)}; a scheme or an object is expected")
     return typed(PostTraining, value)
 
 
@@ -267,5 +275,5 @@ def _variant(value: Any) -> Variant:
     if isinstance(value, str):
         return variant_named(value)
     if not isinstance(value, Mapping):
-        raise RecipeError(f"a variant is {value!r}; a name or an object is expected")
+        raise RecipeError(f"a variant is {shown(value)}; a name or an object is expected")
     return Variant.from_json(value if "kind" in value else {"kind": Variant.kind, "params": value})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from edgefm.core.errors import RecipeError, unknown_name
-from edgefm.recipes.base import Recipe, at_least, one_of
+from edgefm.recipes.base import MOST_SEED, Recipe, at_least, one_of
 from edgefm.recipes.fine_tuning import Distillation
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -58,7 +58,7 @@ class Training(Recipe):
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
         at_least("batch size", self.batch_size, 1)
-        at_least("seed", self.seed, 0)
+        at_least("seed", self.seed, 0, most=MOST_SEED)
         at_least("shift_pixels", self.shift_pixels, 0)
         if not self.learning_rate > 0:
             raise RecipeError(f"learning rate {self.learning_rate} must be above 0")

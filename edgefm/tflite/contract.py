@@ -7,7 +7,6 @@ real inputs already.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts, joined
+from edgefm.core import artefacts, documents, joined
 from edgefm.core.errors import ModelError
 from edgefm.tflite.contract_tensor import Tensor as Tensor
 from edgefm.tflite.contract_tensor import dequantize as dequantize
 from edgefm.tflite.contract_tensor import quantize as quantize
 
 SCHEMA_VERSION = 2
+_SCHEMA = "model-contract-2"
 FILE_NAME = "contract.json"
 NO_PIXELS_HINT = (
     "Give floats as the model takes them; or quantize again with the value range that it takes for pixels 0 and "
@@ -256,12 +256,9 @@ def read(model: Path) -> Contract | None:
       ModelError: the contract is damaged, or the file's content is not the one it was written for.
     """
     path = model.with_name(FILE_NAME)
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        contract = Contract.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"the contract {path} is damaged: {error}") from error
+    contract = read_file(path)
     if contract.file != model.name:
         return None
     digest = artefacts.sha256_file(model)
@@ -271,6 +268,23 @@ def read(model: Path) -> Contract | None:
             hint="Write the model again with edgefm quantize, or remove the contract.",
         )
     return contract
+
+
+def read_file(path: Path) -> Contract:
+    """Return the contract in a file, whatever model lies beside it.
+
+    Raises:
+      ModelError: it is missing, damaged, or a newer edgefm wrote it.
+    """
+    value = documents.read_versioned(
+        path,
+        what="contract",
+        newest=SCHEMA_VERSION,
+        schema=_SCHEMA,
+        error=ModelError,
+        hint="Write it again with: edgefm quantize",
+    )
+    return Contract.from_json(value)
 
 
 def _known(**values: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.core import artefacts
+from edgefm.core.documents import parse_json
 from edgefm.core.errors import RunError
 
 FILE_NAME = "checkpoint.npz"
@@ -37,7 +38,9 @@ def restore(path: Path, model: Any) -> list[dict[str, Any]]:
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
-            epochs: list[dict[str, Any]] = json.loads(saved["history"].tobytes())
+            told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
+            value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
+            epochs: list[dict[str, Any]] = value["epochs"]
             arrays = [saved[name] for name in sorted(saved.files) if name != "history"]
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise RunError(

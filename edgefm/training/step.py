@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.core import artefacts, environment, runs
+from edgefm.core.documents import read_json
 from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
@@ -146,18 +146,14 @@ def stopped_training(run: RunDirectory) -> Stopped:
     path = run.partial("train") / _RECIPE_FILE
     if not path.exists():
         raise RunError(f"run {run.path} holds no stopped training", hint="Start one with: edgefm train")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return Stopped(
-            recipe=Training.from_json(value["recipe"]),
-            backend=value["backend"],
-            precision=value["precision"],
-            source=DataSource.from_json(value.get("data") or DataSource().to_json(), said_in=path),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"the stopped training in run {run.path} is damaged: {error}", hint=f"Remove {path.parent} and train again."
-        ) from error
+    hint = f"Remove {path.parent} and train again."
+    value = read_json(path, what="stopped training", error=RunError, hint=hint, schema="stopped-training-1")
+    return Stopped(
+        recipe=Training.from_json(value["recipe"]),
+        backend=value["backend"],
+        precision=value["precision"],
+        source=DataSource.from_json(value.get("data") or DataSource().to_json(), said_in=path),
+    )
 
 
 def _train(

@@ -20,8 +20,8 @@ READ: dict[str, Callable[..., Any]] = {"json": read_json, "toml": read_toml}
 @pytest.mark.parametrize(
     ("language", "content", "says"),
     [
-        pytest.param("json", "{", "is not valid JSON: Expecting property name", id="cut"),
-        pytest.param("json", "", "is not valid JSON: Expecting value", id="empty"),
+        pytest.param("json", "{", "it is no JSON: Expecting property name", id="cut"),
+        pytest.param("json", "", "it is no JSON: Expecting value", id="empty"),
         pytest.param("json", b"\xff{}", "it is not UTF-8 text: byte 0 is 0xff", id="no text"),
         pytest.param("json", "[" * 100_000 + "]" * 100_000, "nested deeper than 64 levels", id="100,000 brackets"),
         pytest.param("json", '{"a":' * 50_000 + "1" + "}" * 50_000, "nested deeper than 64 levels", id="objects"),
@@ -35,7 +35,10 @@ READ: dict[str, Callable[..., Any]] = {"json": read_json, "toml": read_toml}
         ),
         pytest.param("json", "-9223372036854775809", "it is a whole number of 19 digits", id="65 bits"),
         pytest.param("json", f"[{'9' * 5000}]", "a whole number of thousands of digits", id="5,000 digits"),
-        pytest.param("json", '{"a": 1e999}', "a is inf; a finite number is expected", id="overflow"),
+        pytest.param(
+            "json", '{"a": 1e999}', "it holds the number '1e999'; one within ±1e+100 is expected", id="overflow"
+        ),
+        pytest.param("json", "[-1e101]", "[0] is -1e+101; a number within ±1e+100 is expected", id="great"),
         pytest.param("json", '{"a": NaN}', "it holds NaN, which is not JSON", id="NaN"),
         pytest.param("json", "[-Infinity]", "it holds -Infinity, which is not JSON", id="infinity"),
         pytest.param("json", '["a", "\\ud800"]', "[1] holds half a surrogate pair", id="surrogate"),
@@ -50,8 +53,6 @@ READ: dict[str, Callable[..., Any]] = {"json": read_json, "toml": read_toml}
         pytest.param("toml", f"[a]\nb = [{'9' * 400}]", "a.b[0] is a whole number of 400 digits", id="TOML, digits"),
         pytest.param("toml", f"b = {'9' * 5000}", "a whole number of thousands of digits", id="TOML, 5,000 digits"),
         pytest.param("toml", f"b = 0x{'f' * 9000}", "a whole number of thousands of digits", id="TOML, hexadecimal"),
-        pytest.param("toml", "b = nan", "b is nan; a finite number is expected", id="TOML, NaN"),
-        pytest.param("toml", "b = -inf", "b is -inf; a finite number is expected", id="TOML, infinity"),
         pytest.param("toml", "b = 1\nb = 2", "is not valid TOML: Cannot overwrite a value", id="TOML, twice"),
         pytest.param("toml", "#" * 140_000, "is too long for a thing: more than 131,072 bytes", id="TOML, long"),
     ],
@@ -68,7 +69,7 @@ def test_document_that_is_refused(tmp_path: Path, language: str, content: str | 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        pytest.param(f"[{2**63 - 1}, {-(2**63)}, 1e308, 5e-324, -0.0]", [2**63 - 1, -(2**63), 1e308, 5e-324, 0.0]),
+        pytest.param(f"[{2**63 - 1}, {-(2**63)}, 1e100, 5e-324, -0.0]", [2**63 - 1, -(2**63), 1e100, 5e-324, 0.0]),
         pytest.param('\ufeff{"ä": "\\ud83d\\ude00"}', {"ä": "\N{GRINNING FACE}"}, id="UTF-8 with a mark, whole pair"),
         pytest.param("[" * DEPTH + "]" * DEPTH, None, id="64 levels"),
         pytest.param("null", None, id="null"),
@@ -85,6 +86,12 @@ def test_toml_is_read_with_any_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "document.toml"
     path.write_bytes(b"[a]\r\nb = 0.5\r\n")
     assert read_toml(path, what="budget") == {"a": {"b": 0.5}}
+
+
+def test_toml_has_infinity(tmp_path: Path) -> None:
+    path = tmp_path / "document.toml"
+    path.write_text("a = -inf")
+    assert read_toml(path, what="budget") == {"a": float("-inf")}
 
 
 def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
@@ -118,14 +125,14 @@ def test_content_is_read_up_to_its_limit(tmp_path: Path) -> None:
 
 
 def test_part_of_a_file_is_named_as_it_was_given() -> None:
-    with pytest.raises(EdgefmError, match=r"^config\.json of m\.keras is damaged: a\.b is inf"):
+    with pytest.raises(EdgefmError, match=r"^config\.json of m\.keras is damaged: it holds the number"):
         parse_json(b'{"a": {"b": 1e400}}', where="config.json of m.keras")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "../secret", "a/../../secret", "..", "/etc/passwd", "//server/share", "C:/x", "C:x", "a\\..\\b", "a\0b", "", 5,
+        "../secret", "a/../../secret", "..", "/etc/passwd", "a\0b", "", 5,
         None, ["a"], "link/x", "circle",
     ],
 )  # fmt: skip

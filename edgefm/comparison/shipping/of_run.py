@@ -6,6 +6,8 @@ from edgefm.benchmarking import record as records
 from edgefm.comparison.shipping.of_record import verdict_of
 from edgefm.comparison.shipping.verdict import Verdict
 from edgefm.core import artefacts
+from edgefm.core.documents import inside
+from edgefm.core.errors import RunError
 from edgefm.core.runs import RunDirectory
 
 # Taken as long as a run has no benchmark that could decide.
@@ -25,8 +27,10 @@ def run_verdict(run: RunDirectory) -> Verdict | None:
     record = records.read(path)
     decided = verdict_of(record, path=path)
     row = next((row for row in record["models"] if row["name"] == decided.default_file), None)
-    file = run.folder(quantized) / str(decided.default_file) / _MODEL_FILE
-    if row is None or not file.is_file() or artefacts.sha256_bytes(file.read_bytes()) != row["sha256"]:
+    if row is None:
+        return None
+    file = inside(run.folder(quantized), f"{decided.default_file}/{_MODEL_FILE}", where=path, error=RunError)
+    if not file.is_file() or artefacts.sha256_file(file) != row["sha256"]:
         return None
     return decided
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgefm.core.documents import read_json
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.data.own.arrays import SPLIT_WORDS
 
@@ -45,12 +45,7 @@ def read_spec(path: Path) -> Spec:
     Raises:
       DataError: it is missing, no JSON, or has an unknown, missing or mistyped key.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no spec at {path}", hint=f"Write one such as: {EXAMPLE}") from None
-    except ValueError as error:
-        raise DataError(f"the spec {path} is not JSON: {error}") from error
+    value = read_json(path, what="spec", error=DataError, hint=f"Write one such as: {EXAMPLE}")
     _keys(value, ("image", "label", "labels", "splits", "compression"), needed=("image",), where=f"the spec {path}")
     where = f"of the spec {path}"
     _keys(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.benchmarking import record as records
+from edgefm.core.documents import inside, read_versioned
 from edgefm.core.errors import DataError, EdgefmError, ModelError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
@@ -110,11 +110,11 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
     elif train is None:
         missing.append(_no_step("training curves", "training", f"edgefm train --run {place}"))
     else:
-        history = _versioned(run.folder(train) / "history.json", HISTORY_VERSION)
+        history = _document(run.folder(train) / "history.json", HISTORY_VERSION, "history-1")
     if quantize is None:
         missing.append(_no_step("how the files were made", "quantisation", f"edgefm quantize {place}"))
     else:
-        described = _versioned(run.folder(quantize) / "quantize.json", QUANTIZE_VERSION)
+        described = _document(run.folder(quantize) / "quantize.json", QUANTIZE_VERSION, "quantize-2")
         contracts = _contracts(run.folder(quantize), described)
         weights, unread = _weights(run.folder(quantize), described)
         missing += unread
@@ -155,35 +155,17 @@ def _no_step(what: str, step: str, command: str) -> Missing:
     return Missing(what=what, why=f"the run has no finished {step} step", command=command)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing", hint="Restore it, or run the step again.") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Restore it, or run the step again.") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{path} is damaged: it holds no JSON object", hint="Restore it, or run the step again.")
-    return value
-
-
-def _versioned(path: Path, newest: int) -> dict[str, Any]:
-    value = _json(path)
-    version = value.get("schema_version")
-    if not isinstance(version, int) or version > newest:
-        raise RunError(
-            f"{path} has schema version {version}; this edgefm reads up to {newest}",
-            hint="A newer edgefm wrote it: upgrade with pip install -U edgefm.",
-        )
-    return value
+def _document(path: Path, newest: int, schema: str) -> dict[str, Any]:
+    hint = "Restore it, or run the step again."
+    return read_versioned(path, what=path.name, newest=newest, schema=schema, error=RunError, hint=hint)
 
 
 def _weights(folder: Path, described: Mapping[str, Any]) -> tuple[dict[str, Weights], list[Missing]]:
     """Return the weights of the written files, and what cannot be read of them."""
     weights_by_name: dict[str, Weights] = {}
     missing = []
-    for variant in described.get("variants", []):
-        path = folder / variant["file"]
+    for variant in described["variants"]:
+        path = inside(folder, variant["file"], where=folder / "quantize.json", error=RunError)
         if not path.is_file():
             missing.append(variant["variant"])
             continue
@@ -197,7 +179,7 @@ def _weights(folder: Path, described: Mapping[str, Any]) -> tuple[dict[str, Weig
 
 def _others(described: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     """Return whether a benchmark measured another file of a variant than the one that was written last."""
-    written = {variant["variant"]: variant.get("sha256") for variant in described.get("variants", [])}
+    written = {variant["variant"]: variant.get("sha256") for variant in described["variants"]}
     return any(model["sha256"] != written.get(model["name"], model["sha256"]) for model in record["models"])
 
 
@@ -212,17 +194,10 @@ def _without_predictions(record: Mapping[str, Any]) -> str:
 
 
 def _contracts(folder: Path, described: Mapping[str, Any]) -> tuple[Contract, ...]:
-    names = [
-        variant.get("variant", variant.get("name"))
-        for variant in described.get("variants", [])
-        if isinstance(variant, dict)
-    ]
+    names = [variant["variant"] for variant in described["variants"]]
     contracts = []
     for path in folder.glob(f"*/{contract.FILE_NAME}"):
-        try:
-            contracts.append(Contract.from_json(_json(path)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}", hint="Write it again with: edgefm quantize") from error
+        contracts.append(contract.read_file(path))
     order = {name: place for place, name in enumerate(names)}
     return tuple(sorted(contracts, key=lambda contract: (order.get(contract.variant, len(order)), contract.variant)))
 

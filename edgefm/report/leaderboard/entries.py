@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefm.benchmarking import record
-from edgefm.core.errors import RunError
+from edgefm.core.documents import read_json
+from edgefm.core.errors import EdgefmError, RunError
 from edgefm.report.content.wording import Interval
 
 # Where the figure of a model on a target comes from, the ones to be relied on most first.
@@ -138,8 +138,8 @@ def board(files: Iterable[Path]) -> Leaderboard:
 def _other_json(path: Path) -> bool:
     """Whether a file is JSON of another kind, such as a page's own data."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_json(path, what="record")
+    except (OSError, EdgefmError):
         return False  # `record.read` says what is wrong
     return not isinstance(value, dict) or value.get("kind") != record.KIND
 

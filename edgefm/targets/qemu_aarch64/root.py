@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -25,12 +24,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from edgefm.core import artefacts, subprocesses
 from edgefm.core.cache import cache_folder
+from edgefm.core.documents import read_json
 from edgefm.core.progress import SILENT, Progress
 from edgefm.targets.base import TargetError
 from edgefm.targets.qemu_aarch64.cpus import CPUS
@@ -108,14 +107,14 @@ def find(folder: Path | None = None) -> Root:
     """
     folder = default_folder() if folder is None else folder
     path = folder / "root.json"
+    if not path.exists():
+        raise TargetError(f"there is no arm64 root in {folder}", hint=f"Make it with: {SETUP}")
+    value = read_json(path, what="arm64 root", error=TargetError, hint=_again())
+    if isinstance(value, dict) and value.get("version", _VERSION) != _VERSION:
+        raise TargetError(f"the arm64 root {folder} was made by another version of edgefm", hint=_again())
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if value["version"] != _VERSION:
-            raise TargetError(f"the arm64 root {folder} was made by another version of edgefm", hint=_again())
         return Root(folder=folder, manifest=Manifest(**value))
-    except FileNotFoundError:
-        raise TargetError(f"there is no arm64 root in {folder}", hint=f"Make it with: {SETUP}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except TypeError as error:
         raise TargetError(f"the arm64 root {folder} is damaged ({error})", hint=_again()) from None
 
 
