@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgefm.cli.exit_codes import exit_codes
+from edgefm.cli.exit_codes import FAULT, exit_codes
 from edgefm.core.errors import EdgefmError, by_final_names, unknown_name
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
@@ -100,7 +100,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit 0 when it held, 1 when a stated limit was broken, 2 when it could not run."""
+    """Run the command line; exit 0 when it held, 1 when a limit was broken, 2 when it could not run, 70 at a fault."""
     # Quiet TensorFlow's C++ log before anything imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(run(lambda: cli.main(prog_name="edgefm", standalone_mode=False)))
@@ -123,10 +123,23 @@ def run(action: Callable[[], Any]) -> int:
         return _fail("stopped by the user", None, code=130)
     except OSError as error:
         if error.errno is None:
-            raise
+            return _fault(error)
         place = by_final_names(f": {error.filename}") if error.filename else ""
         return _fail(f"{os.strerror(error.errno)}{place}", _DISK_HINTS.get(error.errno))
+    except Exception as error:
+        return _fault(error)
     return result if isinstance(result, int) else 0
+
+
+def _fault(error: Exception) -> int:
+    """Say that something went wrong which nobody foresaw, and where its details are."""
+    try:
+        from edgefm.cli import last_resort
+
+        message, hint = last_resort.told(error)
+    except Exception as another:  # no memory is left even for that, say
+        message, hint = f"this is a fault of edgefm itself: {type(error).__name__}, then {type(another).__name__}", None
+    return _fail(message, hint, code=FAULT)
 
 
 def _fail(message: str, hint: str | None, *, code: int = 2) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgefm.core import artefacts
 from edgefm.core.progress import Bars as Bars
 
 
@@ -29,8 +30,8 @@ def table(
 
 
 def as_json(value: Any) -> None:
-    """Print a value as JSON on standard output."""
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    """Print a value as JSON on standard output; a number that is NaN or infinite is null there."""
+    click.echo(json.dumps(artefacts.finite(value), indent=2, allow_nan=False))
 
 
 def size(size_bytes: int) -> str:

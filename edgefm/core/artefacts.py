@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from dataclasses import asdict, dataclass
@@ -94,6 +95,19 @@ def write_bytes(path: Path, content: bytes) -> Path:
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text atomically."""
     return write_bytes(path, text.encode("utf-8"))
+
+
+def finite(value: Any) -> Any:
+    """Return a value as JSON can say it: numbers that are NaN or infinite become None.
+
+    >>> finite({"scales": [0.5, float("nan")]})
+    {'scales': [0.5, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -24,6 +24,8 @@ class JsonResult:
     def save(self, path: PathLike) -> Path:
         """Write the result as JSON, whole or not at all, and return the path; missing folders are made.
 
+        A number that is NaN or infinite, such as a scale in a damaged file, is null there.
+
         Args:
           path: of a file whose name ends in .json; one that is there is replaced.
         Raises:
@@ -35,7 +37,7 @@ class JsonResult:
             what = ", a folder" if target.is_dir() else ""
             raise ArgumentError(f"path is {target}{what}; a file name that ends in .json is expected")
         try:
-            return artefacts.write_json(target, self.to_json())
+            return artefacts.write_json(target, artefacts.finite(self.to_json()))
         except OSError as error:
             raise EdgefmError(
                 f"{target} cannot be written: {error.strerror or error}",

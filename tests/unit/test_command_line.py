@@ -1,9 +1,11 @@
+import json
 import os
 import pty
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,7 @@ def test_help_ends_with_exit_codes_and_holds_no_markup(
     text = capsys.readouterr().out
     assert "\\b" not in text and "\b" not in text
     assert text.count("xit code") == 1, "they are said once, at the end"
-    assert list(exit_codes(text)) in (["0", "2"], ["0", "1", "2"])
+    assert list(exit_codes(text)) in (["0", "2", "70"], ["0", "1", "2", "70"])
     assert max(map(len, text.splitlines())) <= 88
 
 
@@ -64,7 +66,7 @@ def test_help_ends_with_exit_codes_and_holds_no_markup(
 def test_exit_codes_of_help_are_those_of_the_page(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(name, "--help") == 0
     page = (ROOT / "docs" / "commands" / f"{name}.md").read_text(encoding="utf-8")
-    table = dict(re.findall(r"^\| (\d) \| (.+) \|$", page, re.MULTILINE))
+    table = dict(re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE))
     assert table == exit_codes(capsys.readouterr().out)
 
 
@@ -168,3 +170,72 @@ def test_public_names_can_be_imported() -> None:
     for name in edgefm.__all__:
         assert getattr(edgefm, name) is not None
     assert time.perf_counter() - started < 60
+
+
+def deeper(level: int) -> int:
+    return deeper(level + 1) + 1
+
+
+def raises(error: Exception) -> Callable[[], None]:
+    def action() -> None:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        pytest.param(raises(KeyError("x")), "this is a fault of edgefm itself: KeyError: 'x'", id="KeyError"),
+        pytest.param(raises(ValueError()), "this is a fault of edgefm itself: ValueError", id="without words"),
+        pytest.param(raises(MemoryError()), "edgefm has used up the memory", id="memory"),
+        pytest.param(lambda: deeper(0), "RecursionError: maximum recursion depth exceeded", id="recursion"),
+        pytest.param(raises(OSError("no picture")), "fault of edgefm itself: OSError: no picture", id="no errno"),
+        pytest.param(raises(AssertionError("a\nb\x1b[31m" + "c" * 999)), "AssertionError: a b?[31mccc", id="escapes"),
+        pytest.param(raises(UnicodeEncodeError("ascii", "ä", 0, 1, "no")), "UnicodeEncodeError: ", id="unicode"),
+    ],
+)
+def test_fault_is_told_in_a_sentence_and_its_details_go_to_a_file_of_the_user(
+    action: Callable[[], object],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert run(action) == 70
+    message, place, *rest = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ") and says in message and len(message) < 300 and not rest
+    assert place.startswith("  Please report it to ") and "edgefm developers" in place
+    (path,) = (tmp_path / "state").rglob("*.txt")
+    assert str(path) in place and path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o077 == 0
+    details = path.read_text(encoding="utf-8")
+    assert "Traceback (most recent call last)" in details and "\nlibraries: edgefm " in details
+
+
+def test_fault_whose_details_cannot_be_written_prints_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert run(raises(KeyError("x"))) == 70
+    printed = capsys.readouterr().err
+    assert "could not be written to a file (Not a directory)" in printed
+    assert "Traceback (most recent call last)" in printed and printed.rstrip().endswith("KeyError: 'x'")
+
+
+def test_fault_of_the_last_resort_itself_is_told_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edgefm.cli.last_resort.told", lambda error: deeper(0))
+    assert run(raises(KeyError("x"))) == 70
+    assert "KeyError, then RecursionError" in capsys.readouterr().err
+
+
+def test_json_of_a_command_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgefm.cli import render
+
+    render.as_json({"scales": (0.5, float("nan")), "deep": [{"high": float("-inf")}], "whole": 3, "word": "NaN"})
+    assert json.loads(capsys.readouterr().out, parse_constant=raises(AssertionError())) == {
+        "scales": [0.5, None], "deep": [{"high": None}], "whole": 3, "word": "NaN"
+    }  # fmt: skip
