@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefm.core.errors import DataError, RecipeError
+from edgefm.core.given import limits, regular
 from edgefm.core.task_names import HEADS, TASKS
 
 if TYPE_CHECKING:
@@ -90,13 +91,16 @@ def labels_of(path: Path | None) -> tuple[str, ...] | None:
     """Return the class names in a text file, one a line."""
     if path is None:
         return None
-    if not path.is_file():
-        raise DataError(f"no labels at {path}", hint="Give a text file with one class name per line.")
+    each_line = "Give a text file with one class name per line."
+    with regular.open_file(path, DataError, missing=f"no labels at {path}", hint=each_line) as file:
+        content = file.read(limits.TEXT_BYTES + 1)
+    if len(content) > limits.TEXT_BYTES:
+        raise DataError(f"{path} has more than {limits.TEXT_BYTES:,} bytes: these are no class names", hint=each_line)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error}") from error
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
-        raise DataError(f"{path} holds no labels", hint="Give a text file with one class name per line.")
+        raise DataError(f"{path} holds no labels", hint=each_line)
     return labels

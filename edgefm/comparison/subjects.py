@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.benchmarking import record
 from edgefm.core.errors import RunError, unknown_name
+from edgefm.core.given import npz
 from edgefm.core.runs import RunDirectory
 
 _MANIFEST = "manifest.json"
@@ -57,9 +55,8 @@ class Subject:
             return {}
         path = self.path.parent / record.PREDICTIONS_FILE_NAME
         try:
-            with np.load(path) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            return npz.read(path, RunError, missing=f"no answers at {path}")
+        except (RunError, OSError):
             return {}
 
 

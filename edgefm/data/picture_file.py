@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import DataError, ModelError, missing_extra, unknown_name
+from edgefm.core.errors import DataError, EdgefmError, ModelError, missing_extra, unknown_name
+from edgefm.core.given import damage, limits, regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
 Invert = Literal["auto", "yes", "no"]
 INVERT: tuple[str, ...] = get_args(Invert)
 _BLACK, _WHITE = 0, 255
+_GIVE = "Give picture files, such as a PNG or a JPEG."
+# Formats of pixels. Others run programs on the file (EPS takes Ghostscript) or are descriptions of drawings.
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "TGA")
+_BYTES_A_PIXEL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,7 @@ def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "a
     product picture, or as black with `invert` 'no'.
 
     Args:
-      path: any format that Pillow reads; of an animation, the first frame.
+      path: a PNG, a JPEG or another format of pixels that Pillow reads; of an animation, the first frame.
       shape: height, width and channels (1 or 3) of the model's input.
       invert: 'auto' inverts a picture on a light background, where the median of its border is above 127.
         No test image of Fashion-MNIST, with its bright things on black, is taken for one.
@@ -80,37 +88,58 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
       source: a file, or the content of one.
       name: how messages call it; None takes the path.
     Raises:
-      DataError: the file is missing or no whole picture.
+      DataError: the file is missing, no whole picture, or one of more pixels than it may have (see
+        `edgefm.core.given.limits`).
       RuntimeUnavailableError: Pillow is not installed.
     """
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError:
         raise missing_extra("Pillow", "pictures") from None
-    if isinstance(source, Path) and not source.is_file():
-        what = "is a folder" if source.is_dir() else "does not exist"
-        raise DataError(f"the picture {source} {what}", hint="Give picture files, such as a PNG or a JPEG.")
     path = name or (str(source) if isinstance(source, Path) else "the picture")
-    try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as opened:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-    except UnidentifiedImageError:
-        raise DataError(
-            f"{path} is not a picture that Pillow can read",
-            hint="Give picture files, such as a PNG or a JPEG.",
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large to be read: {error}", hint="Make it smaller.") from None
-    except PermissionError:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is a damaged or truncated picture: {error}", hint="Copy or save it again.") from None
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            missing = f"the picture {source} does not exist"
+            file: BinaryIO = stack.enter_context(regular.open_file(source, DataError, missing=missing, hint=_GIVE))
+            size_bytes = source.stat().st_size
+        else:
+            file, size_bytes = io.BytesIO(source), len(source)
+        stack.enter_context(_damage_told(path))
+        Image.init()
+        known = [name for name in _FORMATS if name in Image.OPEN]  # AVIF is new, and some builds of Pillow lack others
+        opened = stack.enter_context(Image.open(file, formats=known))
+        wanted = opened.width * opened.height * _BYTES_A_PIXEL
+        limits.check(
+            wanted, DataError, size_bytes=size_bytes, what=f"{path}, a picture of {opened.width} x {opened.height},"
+        )
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I"):
         # Levels of 16 bits: Pillow would cut them off at 255.
         levels = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
         return Image.fromarray((levels >> 8).astype(np.uint8))
     return image
+
+
+@contextmanager
+def _damage_told(path: str) -> Iterator[None]:
+    """Raise a DataError for whatever Pillow raises on damaged bytes; its warnings are not shown."""
+    from PIL import Image, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except UnidentifiedImageError:
+            raise DataError(f"{path} is not a picture that Pillow can read", hint=_GIVE) from None
+        except Image.DecompressionBombError as error:
+            raise DataError(f"{path} is too large to be read: {error}", hint="Make it smaller.") from None
+        except (EdgefmError, PermissionError):
+            raise
+        except Exception as error:  # SyntaxError, struct.error, zlib.error, … by the format
+            raise DataError(
+                f"{path} is a damaged or truncated picture: {damage.reason(error)}", hint="Copy or save it again."
+            ) from error
 
 
 def opaque(image: Image, *, background: int) -> Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from edgefm.core import joined
 from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import DataError
+from edgefm.core.given import npz
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset
 from edgefm.data.own.several_inputs import gathered
 from edgefm.data.preprocessing import Preprocessing
 from edgefm_converters.readers.model_file import Input
+
+_NOISE, _NOISE_VALUES = 16, 1 << 24
 
 
 def rescales_first(model: Any) -> bool:
@@ -113,29 +116,31 @@ def read_samples(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     Raises:
       DataError: no such file, or one that cannot be read.
     """
-    if not path.is_file():
-        raise DataError(f"no calibration data at {path}", hint="Write it with: numpy.savez(path, images=array)")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = gathered({name: archive[name] for name in archive.files}, source=path.name)
-            return arrays["images"], arrays.get("labels")
-    except KeyError:
-        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as a .npz file: {error}") from error
+    held = npz.read(
+        path,
+        DataError,
+        missing=f"no calibration data at {path}",
+        hint="Write it with: numpy.savez(path, images=array)",
+    )
+    arrays = gathered(held, source=path.name)
+    if "images" not in arrays:
+        raise DataError(f"{path} holds no array called 'images'", hint="numpy.savez(path, images=array)")
+    return arrays["images"], arrays.get("labels")
 
 
 def noise(encoding: Preprocessing, inputs: Sequence[Input]) -> CalibrationSet:
-    """Return 16 samples of uniform noise: enough to compare conversions, not to calibrate.
+    """Return 16 samples of uniform noise, fewer of large ones: enough to compare conversions, not to calibrate.
 
     Args:
       encoding: of the model.
       inputs: of the model. Of whole numbers those that it knows are drawn; of several inputs of floats 0 to 1.
     """
     generator = np.random.default_rng(0)
+    values_of_one = sum(math.prod(given.shape) for given in inputs)
+    count = max(1, min(_NOISE, _NOISE_VALUES // max(1, values_of_one)))
 
     def drawn(given: Input) -> NDArray[Any]:
-        shape = (16, *given.shape)
+        shape = (count, *given.shape)
         if given.tokens is not None:
             return generator.integers(0, given.tokens, shape, dtype=np.int32)
         if len(inputs) > 1:

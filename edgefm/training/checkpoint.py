@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import numpy as np
 from edgefm.core import artefacts
 from edgefm.core.documents import parse_json
 from edgefm.core.errors import RunError
+from edgefm.core.given import npz
+from edgefm.core.given.damage import reason
 
 FILE_NAME = "checkpoint.npz"
 
@@ -37,14 +38,14 @@ def restore(path: Path, model: Any) -> list[dict[str, Any]]:
       RunError: the file is damaged, or was written for another model or optimiser.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
-            value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
-            epochs: list[dict[str, Any]] = value["epochs"]
-            arrays = [saved[name] for name in sorted(saved.files) if name != "history"]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        saved = npz.read(path, RunError, missing=f"no file at {path}")
+        told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
+        value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
+        epochs: list[dict[str, Any]] = value["epochs"]
+        arrays = [saved[name] for name in sorted(saved) if name != "history"]
+    except (ValueError, KeyError, RunError) as error:
         raise RunError(
-            f"the checkpoint {path} is damaged: {error}", hint="Remove its folder and train again."
+            f"the checkpoint {path} is damaged: {reason(error)}", hint="Remove its folder and train again."
         ) from error
     variables = _variables(model)
     shapes = [tuple(variable.shape) for variable in variables]

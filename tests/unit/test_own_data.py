@@ -587,3 +587,11 @@ def test_reordered_keeps_each_sample_with_its_class() -> None:
         before.labels[label] for label in before.test.labels
     ]
     assert after.sha256 != before.sha256 and (after.test.labels != before.test.labels).all()
+
+
+@pytest.mark.parametrize(
+    "names", [np.array(3), np.zeros((2, 2), "U1"), np.zeros(2, "M8[s]"), np.zeros(2, [("a", "i4")])]
+)
+def test_class_names_that_are_no_list_of_names_are_an_error(tmp_path: Path, names: NDArray[Any]) -> None:
+    with pytest.raises(DataError, match=r"'label_names' of .* a name for each class is expected"):
+        load_data(npz(tmp_path, x=GOOD_X, y=GOOD_Y, label_names=names), input_shape=SHAPE)

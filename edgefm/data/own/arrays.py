@@ -64,7 +64,12 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
     for name, value in several_inputs.gathered(values, source=source).items():
         array = np.asarray(value)
         if name.lower() in _NAMES:
-            labels = tuple(str(label) for label in array)
+            if array.ndim != 1 or array.dtype.kind not in "USOiu":
+                raise DataError(
+                    f"'{name}' of {source} is {array.dtype} {array.shape}; a name for each class is expected",
+                    hint="Give a list of texts.",
+                )
+            labels = tuple(_text(label) for label in array)
             continue
         key = _key(name.lower())
         if key is None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError
+from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
 from edgefm.data.picture_file import opaque, open_picture
@@ -47,8 +48,8 @@ def read(
       task: 'reconstruction' needs no classes: pictures may lie in the folder itself.
       progress: receives steps of pictures read.
     Raises:
-      DataError: no class folders, one without pictures, classes that differ between splits, or damaged pictures,
-        of which the first are named.
+      DataError: no class folders, one without pictures, classes that differ between splits, damaged pictures, of
+        which the first are named, or pictures that take more memory than they may.
       RuntimeUnavailableError: Pillow is not installed.
     """
     by_split = _by_split(folder)
@@ -57,6 +58,9 @@ def read(
     everything = [path for classes in files.values() for paths in classes.values() for path in paths]
     shape = input_shape or _shape_of(everything[0])
     height, width, channels = picture_shape(shape)
+    if input_shape is None:  # the size is the files' own
+        packed = sum(path.stat().st_size for path in everything if path.is_file())
+        limits.check(len(everything) * height * width * channels, DataError, size_bytes=packed, what=str(folder))
     damaged: list[str] = []
     count_read = 0
     splits: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
@@ -214,5 +218,5 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(
         entry
         for entry in folder.iterdir()
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
     )

@@ -28,7 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, missing_extra
+from edgefm.core.given import limits
+from edgefm.core.given.damage import reason
 from edgefm.core.progress import SILENT, Progress
+from edgefm.data.own import tfrecord_frames
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
 from edgefm.data.own.image_folders import damage, picture_shape, pixels_of
 from edgefm.data.own.tfrecord_spec import EXAMPLE, Feature, Spec, read_spec
@@ -76,6 +79,7 @@ def _samples(
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     images, labels, damaged = [], [], []
     shape = input_shape
+    taken, packed = 0, sum(file.stat().st_size for file in files if file.is_file())
     for index, example in enumerate(_examples(files, spec.compression)):
         where = f"record {index} of {source}"
         try:
@@ -87,6 +91,9 @@ def _samples(
             if image.shape != shape and spec.image.shape is None:
                 raise DataError(f"{where} is {image.shape}, the records before it {shape}")
             images.append(image)
+            taken += image.nbytes
+            if input_shape is None:  # the size is the pictures' own
+                limits.check(taken, DataError, size_bytes=packed, what=source)
         if spec.label is not None:
             labels.append(_label(_values(example, spec.label, where=where), spec.label, where=where))
         if (index + 1) % _STEP == 0:
@@ -165,13 +172,13 @@ def _examples(files: Iterable[Path], compression: str) -> Iterator[Any]:
     except ImportError:
         raise missing_extra("TensorFlow", "compress") from None
     for file in files:
+        tfrecord_frames.check(file, compression)
         try:
             for record in tf.data.TFRecordDataset(str(file), compression_type=compression).as_numpy_iterator():
                 yield tf.train.Example.FromString(record)
         except (tf.errors.OpError, ValueError) as error:
             raise DataError(
-                f"{file} cannot be read as a TFRecord file: {str(error).splitlines()[0]}",
-                hint="It is damaged, or 'compression' in the spec is wrong (GZIP, ZLIB or left out).",
+                f"{file} cannot be read as a TFRecord file: {reason(error)}", hint=tfrecord_frames.HINT
             ) from error
         except Exception as error:  # protobuf's DecodeError, without importing protobuf here
             if type(error).__name__ != "DecodeError":
@@ -181,13 +188,14 @@ def _examples(files: Iterable[Path], compression: str) -> Iterator[Any]:
 
 def _files(path: Path, spec: Spec) -> dict[str, list[Path]]:
     """Return the files of each split."""
-    if path.is_file():
-        return {"train": [path]}
     if not path.is_dir():
-        raise DataError(f"no TFRecords at {path}")
-    files = sorted(entry for entry in path.iterdir() if entry.is_file() and ".tfrecord" in entry.name)
+        return {"train": [path]}
+    files = sorted(entry for entry in path.iterdir() if not entry.is_dir() and ".tfrecord" in entry.name)
     if spec.splits is not None:
-        files_of = {split: sorted(path.glob(pattern)) for split, pattern in spec.splits.items()}
+        files_of = {
+            split: sorted(file for file in path.glob(pattern) if not file.is_dir())
+            for split, pattern in spec.splits.items()
+        }
         for split, chosen in files_of.items():
             if not chosen:
                 raise DataError(

@@ -153,7 +153,7 @@ def read_verified(folder: Path, file: _File) -> NDArray[np.uint8]:
     path = _path(folder, file)
     if path is None:
         raise DataError(f"{folder / file.name}.gz does not exist", hint="Get the files with: edgefm data fetch")
-    content = idx.read_content(path)
+    content = idx.read_content(path, length=max(one.size_bytes for one in FILES))
     checksum = artefacts.sha256_bytes(content.data)
     if checksum != file.sha256 or content.defect:
         raise DataError(

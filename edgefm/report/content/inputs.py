@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from edgefm.benchmarking import record as records
 from edgefm.core.documents import inside, read_versioned
 from edgefm.core.errors import DataError, EdgefmError, ModelError, RunError
+from edgefm.core.given import npz
+from edgefm.core.given.damage import reason
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.report.content import weights as weights_of
@@ -206,20 +208,20 @@ def _predictions(path: Path, record: Mapping[str, Any]) -> tuple[NDArray[np.int6
     if not path.is_file():
         return None, {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "truth" not in arrays:
-                return None, {}
-            truth = np.asarray(arrays["truth"], dtype=np.int64)
-            predictions = {
-                model["name"]: ModelAnswers(
-                    predicted=np.asarray(arrays[f"{model['name']}/predicted"], dtype=np.int64),
-                    confidence=np.asarray(arrays[f"{model['name']}/confidence"], dtype=np.float32),
-                )
-                for model in record["models"]
-                if f"{model['name']}/predicted" in arrays
-            }
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise RunError(f"{path} is damaged: {error}", hint="Benchmark again with: edgefm benchmark") from error
+        arrays = npz.read(path, RunError, missing=f"no answers at {path}")
+        if "truth" not in arrays:
+            return None, {}
+        truth = np.asarray(arrays["truth"], dtype=np.int64)
+        predictions = {
+            model["name"]: ModelAnswers(
+                predicted=np.asarray(arrays[f"{model['name']}/predicted"], dtype=np.int64),
+                confidence=np.asarray(arrays[f"{model['name']}/confidence"], dtype=np.float32),
+            )
+            for model in record["models"]
+            if f"{model['name']}/predicted" in arrays
+        }
+    except (ValueError, KeyError, TypeError, RunError) as error:
+        raise RunError(f"{path} is damaged: {reason(error)}", hint="Benchmark again with: edgefm benchmark") from error
     classes = len((record["dataset"] or {}).get("labels", ()))
     for name, answers in predictions.items():
         if answers.predicted.shape != truth.shape or answers.confidence.shape != truth.shape:
