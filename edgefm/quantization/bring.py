@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from edgefm.data.source import DataSource
 from edgefm.quantization.heads import check_name
 from edgefm.quantization.source import CALIBRATION_FILE, IMPORT
 from edgefm_converters.readers.model_file import check_model, head_of, input_shape, load, sha256
+from edgefm_converters.readers.stored_config import read_stored
 
 
 def bring_model(
@@ -139,8 +138,8 @@ def _import(
 
 def _is_of_zoo(model: Path) -> bool:
     """Return whether a file holds a model of the zoo, which is trained on Fashion-MNIST."""
-    if model.suffix != ".keras":
+    if model.suffix != ".keras" or model.is_dir():
         return False
-    with zipfile.ZipFile(model) as archive:
-        config = json.loads(archive.read("config.json"))
-    return config.get("config", {}).get("name") in [architecture.name for architecture in zoo.architectures()]
+    described = read_stored(model).configs[0].get("config")
+    name = described.get("name") if isinstance(described, dict) else None
+    return name in [architecture.name for architecture in zoo.architectures()]

@@ -17,7 +17,7 @@ from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
 from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
-from edgefm.runtimes import litert
+from edgefm.runtimes import apart
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
@@ -126,7 +126,7 @@ def write_model_folder(
         than the given model.
     """
     path = artefacts.write_bytes(folder / MODEL_FILE, content)
-    with litert.load(path) as session:
+    with apart.load(path) as session:
         source, sinks = session.input, session.outputs
     shapes = [(1, *output.shape[1:]) for output in expected]
     if len(sinks) != len(shapes):

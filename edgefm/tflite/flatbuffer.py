@@ -18,6 +18,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgefm.core.errors import ModelError
+from edgefm.core.given.damage import reason
+from edgefm.tflite import sound
 
 ALIGNMENT_BYTES = 16
 IDENTIFIER = b"TFL3"
@@ -60,7 +62,9 @@ def read(content: FileContent) -> Any:
         raise ModelError("the model is not a TFLite file: its bytes 4 to 7 are not 'TFL3'")
     whole = np.frombuffer(content, np.uint8)
     with _as_damage():
+        sound.check_spread(content)
         model = schema.ModelT.InitFromPackedBuf(content, 0)
+        sound.check_graph(model)
         for buffer in model.buffers:
             if buffer.offset > 1:  # 0 and 1: not used
                 buffer.data = _behind(whole, buffer.offset, buffer.size)
@@ -83,7 +87,10 @@ def editable(content: bytes) -> Any:
     from ai_edge_litert.tools import flatbuffer_utils
 
     with _as_damage():
-        return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        sound.check_spread(content)
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        sound.check_graph(model)
+    return model
 
 
 def write(model: Any) -> bytes:
@@ -175,7 +182,7 @@ def _as_damage() -> Iterator[None]:
         yield
     except Exception as error:
         raise ModelError(
-            f"the model is damaged: its graph cannot be read ({type(error).__name__}: {error})",
+            f"the model is damaged: its graph cannot be read ({reason(error)})",
             hint="Copy or write the file again.",
         ) from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.core.errors import ModelError
+from edgefm.core.given.damage import reason
 from edgefm.core.results import JsonResult
 from edgefm.tflite import graph, tflite_file
 from edgefm.tflite.graph import OperatorInfo, TensorInfo
@@ -94,8 +95,7 @@ def inspect(model: Path) -> Inspection:
       ModelError: the file is missing, no TFLite file, cut off or damaged.
     """
     model = Path(model)
-    tflite_file.check(model)
-    content = model.read_bytes()
+    content = tflite_file.content_of(model)
     from edgefm.tflite import flatbuffer  # the rest of this module needs nothing but numpy
 
     try:
@@ -104,7 +104,7 @@ def inspect(model: Path) -> Inspection:
         raise ModelError(error.message.replace("the model", str(model), 1), hint=error.hint) from error
     except Exception as error:  # whatever a wrong number in a table leads to
         raise ModelError(
-            f"{model} is damaged: its graph cannot be read ({type(error).__name__}: {error})",
+            f"{model} is damaged: its graph cannot be read ({reason(error)})",
             hint="Copy or write the file again.",
         ) from error
 
@@ -149,5 +149,5 @@ def _associated_files(content: bytes) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return tuple(archive.namelist())
-    except zipfile.BadZipFile:
+    except Exception:  # what stands at the end is no archive, or a damaged one: it holds no files
         return ()

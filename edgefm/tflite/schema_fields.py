@@ -5,9 +5,12 @@ Source: tensorflow/compiler/mlir/lite/schema/schema.fbs; a test compares them wi
 
 from __future__ import annotations
 
-MODEL_SUBGRAPHS, MODEL_BUFFERS, MODEL_METADATA, MODEL_SIGNATURES = 2, 4, 6, 7
-GRAPH_TENSORS, GRAPH_INPUTS, GRAPH_OUTPUTS = 0, 1, 2
+MODEL_CODES, MODEL_SUBGRAPHS, MODEL_BUFFERS, MODEL_METADATA, MODEL_SIGNATURES = 1, 2, 4, 6, 7
+GRAPH_TENSORS, GRAPH_INPUTS, GRAPH_OUTPUTS, GRAPH_OPERATORS = 0, 1, 2, 3
 TENSOR_SHAPE, TENSOR_TYPE, TENSOR_BUFFER, TENSOR_NAME, TENSOR_QUANTIZATION, TENSOR_SIGNATURE = 0, 1, 2, 3, 4, 7
+# Vectors of numbers and texts: shape, name, shape_signature; inputs, outputs, custom_options,
+# mutating_variable_inputs, intermediates; min, max, scale, zero_point.
+TENSOR_VECTORS, OPERATOR_VECTORS, QUANTIZATION_VECTORS = (0, 3, 7), (1, 2, 5, 7, 8), (0, 1, 2, 3)
 BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE = 0, 1, 2
 QUANTIZATION_SCALE, QUANTIZATION_ZERO_POINT = 2, 3
 METADATA_NAME, METADATA_BUFFER = 0, 1

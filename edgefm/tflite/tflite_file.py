@@ -13,6 +13,7 @@ import struct
 from pathlib import Path
 
 from edgefm.core.errors import ModelError
+from edgefm.core.given import regular
 from edgefm.tflite import schema_fields
 from edgefm.tflite.tables import Table
 
@@ -32,8 +33,7 @@ def check(path: Path) -> None:
     Raises:
       ModelError: missing, empty, of another kind, damaged in its structure, or cut off.
     """
-    if not path.is_file():
-        raise ModelError(f"no model file at {path}")
+    regular.check(path, ModelError, missing=f"no model file at {path}")
     size = path.stat().st_size
     if size == 0:
         raise ModelError(f"{path} is empty")
@@ -55,6 +55,13 @@ def check(path: Path) -> None:
             f"{path} is cut off or damaged: it holds {size:,} bytes, its parts reach beyond them",
             hint="Copy or write the file again.",
         )
+
+
+def content_of(path: Path) -> bytes:
+    """Return the content of a .tflite file that `check` found whole."""
+    check(path)
+    with regular.open_file(path, ModelError, missing=f"no model file at {path}") as file:
+        return file.read()
 
 
 def _needed_bytes(content: mmap.mmap) -> int:

@@ -21,6 +21,7 @@ SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.t
 @pytest.mark.parametrize(
     ("number", "table", "accessor"),
     [
+        (fields.MODEL_CODES, schema.Model, "OperatorCodes"),
         (fields.MODEL_SUBGRAPHS, schema.Model, "Subgraphs"),
         (fields.MODEL_BUFFERS, schema.Model, "Buffers"),
         (fields.MODEL_METADATA, schema.Model, "Metadata"),
@@ -28,6 +29,20 @@ SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.t
         (fields.GRAPH_TENSORS, schema.SubGraph, "Tensors"),
         (fields.GRAPH_INPUTS, schema.SubGraph, "Inputs"),
         (fields.GRAPH_OUTPUTS, schema.SubGraph, "Outputs"),
+        (fields.GRAPH_OPERATORS, schema.SubGraph, "Operators"),
+        *zip(fields.TENSOR_VECTORS, [schema.Tensor] * 3, ("Shape", "Name", "ShapeSignature"), strict=True),
+        *zip(
+            fields.OPERATOR_VECTORS,
+            [schema.Operator] * 5,
+            ("Inputs", "Outputs", "CustomOptions", "MutatingVariableInputs", "Intermediates"),
+            strict=True,
+        ),
+        *zip(
+            fields.QUANTIZATION_VECTORS,
+            [schema.QuantizationParameters] * 4,
+            ("Min", "Max", "Scale", "ZeroPoint"),
+            strict=True,
+        ),
         (fields.TENSOR_SHAPE, schema.Tensor, "Shape"),
         (fields.TENSOR_TYPE, schema.Tensor, "Type"),
         (fields.TENSOR_BUFFER, schema.Tensor, "Buffer"),

@@ -6,9 +6,10 @@ Refuses what is none, what holds code, and what cannot become a TFLite file, bef
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from edgefm.core import joined, scratch
 from edgefm.core.errors import ModelError, missing_extra
+from edgefm.core.given import damage, limits, memory
 from edgefm.core.silence import silenced
 from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
@@ -61,6 +63,7 @@ def load_given(path: Path, *, trust: bool = False) -> Any:
     else:
         model = _by_keras_3(path, stored, trust=trust)
     _check_model(model, source=str(path))
+    _check_sizes(model, path)
     return model
 
 
@@ -95,12 +98,33 @@ def _check_model(model: Any, *, source: str) -> None:
     check_finite(((weight.path, weight) for weight in model.weights), source=source)
 
 
+def _check_sizes(model: Any, path: Path) -> None:
+    """Raise a ModelError where a layer's result for one sample would take more than the file may."""
+    import keras
+
+    for operation in model.operations:
+        for tensor in keras.tree.flatten([node.output_tensors for node in operation._inbound_nodes]):
+            wanted = 4 * math.prod(length or 1 for length in tensor.shape)
+            what = f"the result of the layer '{operation.name}' of {path}, {tuple(tensor.shape)},"
+            limits.check(wanted, ModelError, size_bytes=_size_bytes(path), what=what)
+
+
+def _limited(path: Path) -> AbstractContextManager[None]:
+    return memory.limited(limits.working(_size_bytes(path)))
+
+
+def _size_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
     """Return the model as Keras 3 reads it."""
     import keras
 
     try:
-        with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+        with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
             return keras.saving.load_model(named, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises whatever its layers' code raises
         raise _cannot_load(path, error, trust=trust) from error
@@ -119,7 +143,7 @@ def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
     tf_keras = import_tf_keras()
     check_functions(entries(stored.configs), source=str(path))
     try:
-        with silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+        with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
             tf_model = tf_keras.models.load_model(named, compile=False, safe_mode=not trust)
     except Exception as error:  # as above
         raise (refused or _cannot_load(path, error, trust=trust)) from error
@@ -147,7 +171,7 @@ def _of_saved_model(path: Path, *, trust: bool) -> Any:
     if not trust:
         check_operations(path)
     try:
-        with silenced():
+        with _limited(path), silenced():
             tf_model = tf_keras.models.load_model(str(path), compile=False)
     except Exception as error:  # as above
         raise _cannot_load(path, error, trust=trust) from error
@@ -192,6 +216,12 @@ def _trials(model: Any) -> Any:
 
 
 def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
+    if isinstance(error, MemoryError) or "OOM when allocating" in str(error) or "allocate" in str(error):
+        allowed = limits.working(_size_bytes(path))
+        return ModelError(
+            f"{path} describes a model that takes more than the {allowed >> 20:,} MB that a file of its size may",
+            hint=limits.how_to_raise(2 * allowed),
+        )
     message = " ".join(str(error).split())
     reason = message.rpartition("Exception encountered: ")[2]  # Keras shows whole configurations before it
     if not trust and ("safe_mode" in message or "lambda" in message.lower()):
@@ -205,7 +235,8 @@ def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
             f"{path} uses the class '{unknown.group(1).split('>')[-1]}', which Keras does not know here",
             hint="Only layers that come with Keras can be converted.",
         )
-    return ModelError(f"Keras cannot load {path}: {reason[:300]}", hint=HOW_TO_SAVE)
+    said = reason[:300] or damage.reason(error)
+    return ModelError(f"Keras cannot load {path}: {said}", hint=HOW_TO_SAVE)
 
 
 @contextmanager

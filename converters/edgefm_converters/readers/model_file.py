@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from edgefm.core import artefacts
+from edgefm.core.errors import ModelError
 from edgefm.data.head import ModelHead
-from edgefm.tflite import flatbuffer, tflite_file
+from edgefm.tflite import flatbuffer, sound, tflite_file
 from edgefm_converters.tflite.finite import check_stored
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.surgery import input_names
@@ -172,8 +173,13 @@ def _loss(path: Path, model: Any) -> tuple[str, bool]:
 
 
 def _float_file(path: Path) -> bytes:
-    tflite_file.check(path)
-    content = float_file(path.read_bytes())
+    given = tflite_file.content_of(path)
+    try:
+        model = flatbuffer.editable(given)
+    except ModelError as error:
+        raise ModelError(error.message.replace("the model", str(path), 1), hint=error.hint) from error
+    sound.check_tensors(model, size_bytes=len(given), source=str(path))
+    content = float_file(given)
     check_stored(content, source=str(path))
     return content
 

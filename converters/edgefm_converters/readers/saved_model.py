@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.core.errors import ModelError
+from edgefm.core.given import damage, limits, memory, regular
 from edgefm.core.silence import silenced
 from edgefm_converters.readers.stored_config import KERAS_METADATA, Stored, read_stored
 
@@ -43,7 +44,8 @@ def read_keras_metadata(folder: Path) -> Stored:
     from tf_keras.protobuf import saved_metadata_pb2
 
     metadata = _parsed(folder / KERAS_METADATA, saved_metadata_pb2.SavedMetadata())
-    nodes = [(node.node_path, node.identifier, json.loads(node.metadata)) for node in metadata.nodes]
+    with damage.told(ModelError, f"the description of {folder} in {KERAS_METADATA} is damaged"):
+        nodes = [(node.node_path, node.identifier, dict(json.loads(node.metadata))) for node in metadata.nodes]
     root = next((node for node in nodes if node[0] == "root"), None)
     if root is None or root[1] not in ("_tf_keras_network", "_tf_keras_sequential"):
         kind = root[2].get("class_name") if root is not None else None
@@ -128,10 +130,11 @@ def _parsed(path: Path, message: Any) -> Any:
     """Return a protocol buffer message, filled from a file."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
 
-    try:
-        message.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise ModelError(f"{path} is damaged or cut off: {error}") from error
+    with regular.open_file(path, ModelError, missing=f"no file at {path}") as file:
+        try:
+            message.ParseFromString(file.read())
+        except DecodeError as error:
+            raise ModelError(f"{path} is damaged or cut off: {error}") from error
     return message
 
 
@@ -139,7 +142,7 @@ def _served(folder: Path) -> Any:
     import tensorflow as tf
 
     try:
-        with silenced():
+        with memory.limited(limits.working(sum(file.stat().st_size for file in folder.rglob("*")))), silenced():
             loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises whatever the graph's parts raise
         raise ModelError(f"TensorFlow cannot load {folder}: {' '.join(str(error).split())[:300]}") from error

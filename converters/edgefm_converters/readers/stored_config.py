@@ -7,6 +7,7 @@ HDF5 files. So configurations are searched first, in all formats alike.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -15,10 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgefm.core.errors import ModelError, missing_extra
+from edgefm.core.given import damage, regular
+from edgefm_converters.readers import packed
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_METADATA = "keras_metadata.pb"
 HOW_TO_SAVE = "Save a model with Keras 3: model.save('model.keras')."
+_SHOWN = 100
+_WEIGHTS = "model.weights.h5"
 _GRAPHS = ("Sequential", "Functional", "Model")
 
 _CODE = {
@@ -84,12 +89,10 @@ def read_stored(path: Path) -> Stored:
     """
     if path.is_dir():
         return _of_saved_model(path)
-    if not path.is_file():
-        raise ModelError(f"no model file at {path}")
-    if path.stat().st_size == 0:
-        raise ModelError(f"{path} is empty", hint=HOW_TO_SAVE)
-    with path.open("rb") as file:
+    with regular.open_file(path, ModelError, missing=f"no model file at {path}") as file:
         magic = file.read(len(HDF5_MAGIC))
+    if not magic:
+        raise ModelError(f"{path} is empty", hint=HOW_TO_SAVE)
     if magic == HDF5_MAGIC:
         return _of_hdf5(path)
     if path.suffix in (".h5", ".hdf5"):
@@ -108,8 +111,9 @@ def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
     if stored.kind != "saved_model":
         kind = stored.configs[0].get("class_name") if isinstance(stored.configs[0], dict) else None
         if kind not in _GRAPHS:
+            shown = str(kind)[:_SHOWN]
             raise ModelError(
-                f"{path} holds a subclassed model ({kind}): its graph is known to its own Python code only",
+                f"{path} holds a subclassed model ({shown}): its graph is known to its own Python code only",
                 hint="Build it as keras.Sequential or as keras.Model(inputs, outputs).",
             )
     for entry in entries(stored.configs):
@@ -123,8 +127,9 @@ def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
             raise ModelError(f"{path} holds {_CODE[kind]} that safe mode does not run", hint=_WITHOUT_CODE)
         module = str(entry.get("module") or "builtins")
         if kind == "function" and not entry.get("registered_name") and not module.startswith(_FUNCTIONS):
+            named = f"{module}.{entry.get('config')}"[:_SHOWN]
             raise ModelError(
-                f"{path} names the function {module}.{entry.get('config')}, which safe mode does not run",
+                f"{path} names the function {named}, which safe mode does not run",
                 hint=_WITHOUT_CODE,
             )
 
@@ -143,75 +148,76 @@ def entries(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _of_keras_zip(path: Path) -> Stored:
-    parts = ("config.json", "metadata.json", "model.weights.h5")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            missing = [part for part in parts if part not in archive.namelist()]
-            if missing:
-                raise ModelError(
-                    f"{path} is a zip archive, but no .keras file: {', '.join(missing)} is missing", hint=HOW_TO_SAVE
-                )
-            damaged = archive.testzip()
-            if damaged:
-                raise ModelError(f"{path} is damaged: the content of {damaged} fails its checksum")
-            config = json.loads(archive.read("config.json"))
-            metadata = json.loads(archive.read("metadata.json"))
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is not a .keras file, or is cut off ({error})", hint=HOW_TO_SAVE) from error
+    parts = ("config.json", "metadata.json", _WEIGHTS)
+    with (
+        damage.told(ModelError, f"{path} is not a .keras file, or is cut off", hint=HOW_TO_SAVE),
+        zipfile.ZipFile(path) as archive,
+    ):
+        missing = [part for part in parts if part not in archive.namelist()]
+        if missing:
+            raise ModelError(
+                f"{path} is a zip archive, but no .keras file: {', '.join(missing)} is missing", hint=HOW_TO_SAVE
+            )
+        packed.check_archive(archive, source=str(path), size_bytes=path.stat().st_size)
+        damaged = archive.testzip()
+        if damaged:
+            raise ModelError(f"{path} is damaged: the content of {damaged} fails its checksum")
+        config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json"))
+        if importlib.util.find_spec("h5py") is not None:  # without it Keras loads nothing either
+            _check_weights(io.BytesIO(archive.read(_WEIGHTS)), path)
     # What a model was compiled with is not loaded.
     wanted = {key: value for key, value in config.items() if key != "compile_config"} if _is_object(config) else config
     compiled = config.get("compile_config") if _is_object(config) else None
-    return Stored(kind="keras", configs=(wanted,), keras=str(metadata.get("keras_version", "")), compiled=compiled)
+    keras = str(metadata.get("keras_version", "")) if _is_object(metadata) else ""
+    return Stored(kind="keras", configs=(wanted,), keras=keras, compiled=compiled)
+
+
+def _check_weights(content: io.BytesIO, path: Path) -> None:
+    import h5py  # type: ignore[import-untyped]  # it has no stubs
+
+    with h5py.File(content, "r") as file:
+        packed.check_hdf5(file, source=str(path), size_bytes=path.stat().st_size)
 
 
 def _of_hdf5(path: Path) -> Stored:
     if importlib.util.find_spec("h5py") is None:
         raise missing_extra("h5py", "compress")
-    import h5py  # type: ignore[import-untyped]  # it has no stubs
-
-    try:
-        with h5py.File(path, "r") as file:
-            _check_links(file, path)
-            config, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
-            if config is None:
-                raise ModelError(
-                    f"{path} holds weights, but no model",
-                    hint="Build the model, model.load_weights(...), and save all of it: model.save('model.keras').",
-                )
-            if "model_weights" not in file:
-                raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
-            loaded = json.loads(_text(config))
-            training = file.attrs.get("training_config")
-            compiled = json.loads(_text(training)) if training is not None else None
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{path} is not a model of Keras, or is cut off ({error})", hint=HOW_TO_SAVE) from error
-    return Stored(kind="h5", configs=(loaded,), keras=_text(version), compiled=compiled)
-
-
-def _check_links(group: Any, path: Path) -> None:
-    """Raise a ModelError where an HDF5 file would read other files."""
     import h5py
 
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, (h5py.ExternalLink, h5py.SoftLink)):
-            raise ModelError(f"{path} holds a link ('{name}') to {link.path}; weights must be in the file itself")
-        entry = group[name]
-        if isinstance(entry, h5py.Group):
-            _check_links(entry, path)
-        elif entry.external or entry.is_virtual:
-            raise ModelError(f"the weights '{entry.name}' of {path} are in another file; they must be in this one")
+    with (
+        damage.told(ModelError, f"{path} is not a model of Keras, or is cut off", hint=HOW_TO_SAVE),
+        h5py.File(path, "r") as file,
+    ):
+        packed.check_hdf5(file, source=str(path), size_bytes=path.stat().st_size)
+        config, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
+        if config is None:
+            raise ModelError(
+                f"{path} holds weights, but no model",
+                hint="Build the model, model.load_weights(...), and save all of it: model.save('model.keras').",
+            )
+        if "model_weights" not in file:
+            raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
+        loaded = json.loads(_text(config))
+        training = file.attrs.get("training_config")
+        compiled = json.loads(_text(training)) if training is not None else None
+        keras = _text(version)
+    return Stored(kind="h5", configs=(loaded,), keras=keras, compiled=compiled)
 
 
 def _of_saved_model(path: Path) -> Stored:
     graph = path / "saved_model.pb"
-    if not graph.is_file():
-        raise ModelError(
-            f"{path} is a folder, but no SavedModel: saved_model.pb is missing",
-            hint="Give a .keras or .h5 file, or the folder that model.export() or tf.saved_model.save() wrote.",
-        )
+    regular.check(
+        graph,
+        ModelError,
+        missing=f"{path} is a folder, but no SavedModel: saved_model.pb is missing",
+        hint="Give a .keras or .h5 file, or the folder that model.export() or tf.saved_model.save() wrote.",
+    )
     if graph.stat().st_size == 0:
         raise ModelError(f"{graph} is empty")
+    for part in path.rglob("*"):  # all of it is copied into a run
+        if not part.is_dir():
+            regular.check(part, ModelError, missing=f"{part} does not exist")
     return Stored(kind="saved_model", configs=(), keras="")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgefm.core import joined
 from edgefm.core.errors import NonFiniteError
-from edgefm.core.silence import silenced
+from edgefm.runtimes import apart
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.operator_layers import traced_operators
 from edgefm_converters.tflite.surgery import input_names
@@ -30,17 +30,22 @@ def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> tu
       content: of a .tflite file with inputs of floats or tokens.
       sample: float32 [1, ...], finite; a structured array [1] of several inputs, by their names.
     """
+    doing = "looking for the first operator whose output is not finite"
+    return apart.call(_first_non_finite, content, sample, size_bytes=len(content), doing=doing)
+
+
+def _first_non_finite(content: bytes, sample: NDArray[np.float32]) -> tuple[str, str] | None:
+    """Called in the process apart."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    with silenced():
-        interpreter = Interpreter(
-            model_content=content,
-            num_threads=1,
-            experimental_preserve_all_tensors=True,
-            # XNNPACK hides the tensors between its operators.
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        interpreter.allocate_tensors()
+    interpreter = Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        # XNNPACK hides the tensors between its operators.
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
     sources, by_name = interpreter.get_input_details(), joined.split(sample)
     values = [by_name[name] for name in input_names(content)] if by_name else [sample]
     for source, array in zip(sources, values, strict=True):

@@ -9,10 +9,9 @@ https://ai.google.dev/edge/litert/models/quantization_spec.
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from edgefm.core import joined
 from edgefm.core.errors import ModelError, NonFiniteError, missing_extra, unknown_name
 from edgefm.core.silence import silenced
 from edgefm.recipes import CALIBRATED, SCHEMES
+from edgefm.runtimes import apart
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.biases import with_biases, with_whole_biases
 from edgefm_converters.tflite.embedding_tables import with_float16_tables, with_int8_tables
@@ -40,6 +40,8 @@ SMALL_KERNEL = 1024
 _BITS = {"int8_w8a8": 8, "int8_w8a8_fc4": 8, "int16x8": 16}
 # What litert-quantizer leaves to be done to its files.
 _COMPLETED = {"drq_w8": with_int8_tables, "float16": with_float16_tables, "int16x8": with_any_scale}
+# At least so many bytes of a file are quantised in a second.
+_BYTES_A_SECOND = 1 << 20
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
 
@@ -161,19 +163,16 @@ def quantize_tflite(
     if scheme == "int16x8":
         prepared = with_biases(prepared)
     kept = _kept(prepared, scheme, calibration, keep_float=keep_float, layer_names=layer_names)
-    quantizer = _quantizer(prepared, scheme, kept)
-    with silenced():
-        try:
-            result = quantizer.quantize(
-                copy.deepcopy(dict(calibration.ranges)) if needs and calibration else None,  # it changes them
-                enable_progress_bar=False,
-                enable_progress_report=False,
-            )
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise ModelError(
-                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants."
-            ) from error
-    content = bytes(result.quantized_model)
+    content = apart.call(
+        _quantized,
+        prepared,
+        scheme,
+        kept,
+        dict(calibration.ranges) if needs and calibration else None,
+        size_bytes=len(prepared),
+        doing=f"quantising the model as '{scheme}'",
+        seconds=apart.SECONDS + len(prepared) / _BYTES_A_SECOND,
+    )
     if needs:
         content = with_whole_biases(prepared, content)
     content = with_unread_results_quantised(content)
@@ -185,6 +184,19 @@ def quantize_tflite(
     if calibration is not None and calibration.pixels:
         return with_uint8_io(content, float_output=float_output)
     return with_int8_io(content, float_output=float_output)
+
+
+def _quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], ranges: Mapping[str, Any] | None) -> bytes:
+    """Return what litert-quantizer makes of a file; called in the process apart."""
+    quantizer = _quantizer(float32, scheme, kept)
+    with silenced():
+        try:
+            result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants."
+            ) from error
+    return bytes(result.quantized_model)
 
 
 def float32_for_shared_scales(
@@ -282,6 +294,23 @@ def _ranges(
     """Return the range of each activation; the quick way where it sees all of them, the thorough way elsewhere."""
     if importlib.util.find_spec("litert_quantizer") is None:
         raise missing_extra("litert-quantizer", "compress")
+    doing = "calibrating the model"
+    return apart.call(_measured_ranges, float32, samples, before, needed, size_bytes=len(float32), doing=doing)
+
+
+class _Told(list[Any]):
+    """Samples that tell of each one that is taken."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for place, sample in enumerate(super().__iter__()):
+            apart.tell(place)
+            yield sample
+
+
+def _measured_ranges(
+    float32: bytes, samples: Mapping[str, Any], before: Mapping[str, Any] | None, needed: set[str]
+) -> dict[str, Any]:
+    """Called in the process apart."""
     with silenced():
         from litert_quantizer import recipe
         from litert_quantizer.calibrator import CalibrationMode, Calibrator
@@ -295,7 +324,7 @@ def _ranges(
             calibrator = Calibrator(bytearray(float32), num_threads=1, mode=mode, qsv_update_func=min_max_update)
             if before is not None:
                 calibrator.load_model_qsvs(dict(before))
-            calibrator.calibrate(samples, rules)
+            calibrator.calibrate({key: _Told(given) for key, given in samples.items()}, rules)
             ranges = calibrator.get_model_qsvs()
             if needed <= {name for name, values in ranges.items() if values}:
                 break

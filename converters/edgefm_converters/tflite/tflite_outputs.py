@@ -1,8 +1,9 @@
-"""What a .tflite file answers to real inputs, whatever its ends are, as real numbers; run in LiteRT."""
+"""What a .tflite file answers to real inputs, whatever its ends are, as real numbers; LiteRT runs apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from edgefm.core import joined
 from edgefm.core.errors import ModelError, NonFiniteError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.silence import silenced
+from edgefm.runtimes import apart
+from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.finite import first_non_finite_operator
 from edgefm_converters.tflite.outputs import first_non_finite_sample
 from edgefm_converters.tflite.surgery import input_names
 
-_TOLD_EVERY = 500
+_MOST_AT_ONCE, _AT_ONCE_BYTES = 500, 32 << 20
 
 
 def tflite_outputs(
@@ -40,13 +42,36 @@ def tflite_outputs(
       ModelError: LiteRT cannot load or run the file.
       NonFiniteError: an output is not finite; the sample and, in a float file, the first such layer are named.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    answers: list[tuple[NDArray[np.float32], ...]] = []
+    floating = True
+    at_once, doing = _at_once(content, inputs), "running the model in LiteRT"
+    for start in range(0, max(1, len(inputs)), at_once):
+        given = inputs[start : start + at_once]
+        floating, outputs = apart.call(_answers, content, given, builtin_kernels, size_bytes=len(content), doing=doing)
+        sample = first_non_finite_sample(outputs)
+        if sample is not None:
+            raise _not_finite(content, floating, given, sample, start)
+        answers.append(outputs)
+        if label:
+            progress.step(label, start + len(given), len(inputs))
+    return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
-    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if builtin_kernels else OpResolverType.AUTO
+
+def _at_once(content: bytes, inputs: NDArray[Any]) -> int:
+    """Return how many samples go into one call: as many as take a few megabytes, and at most some hundreds."""
+    model = flatbuffer.read(content)
+    graph = model.subgraphs[0]
+    answer = sum(4 * flatbuffer.elements(graph.tensors[index]) for index in flatbuffer.indices(graph.outputs))
+    sample = inputs.nbytes // max(1, len(inputs))
+    return max(1, min(_MOST_AT_ONCE, _AT_ONCE_BYTES // max(1, sample, answer)))
+
+
+def _answers(
+    content: bytes, inputs: NDArray[np.float32], builtin_kernels: bool
+) -> tuple[bool, tuple[NDArray[np.float32], ...]]:
+    """Return whether a file takes real numbers as they are, and its outputs; called in the process apart."""
     try:
-        with silenced():
-            interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
-            interpreter.allocate_tensors()
+        interpreter = _interpreter(content, builtin_kernels)
         sources, sinks = interpreter.get_input_details(), interpreter.get_output_details()
         levels = [(source["index"], _levels(values, source)) for source, values in _by_input(content, inputs, sources)]
         answers: list[list[NDArray[Any]]] = [[] for _ in sinks]
@@ -56,15 +81,21 @@ def tflite_outputs(
             interpreter.invoke()
             for kept, sink in zip(answers, sinks, strict=True):
                 kept.append(interpreter.get_tensor(sink["index"]))
-            if label and ((index + 1) % _TOLD_EVERY == 0 or index + 1 == len(inputs)):
-                progress.step(label, index + 1, len(inputs))
+            apart.tell(index)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"LiteRT cannot run the file: {' '.join(str(error).split())[:300]}") from error
-    outputs = tuple(_real(_joined(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
-    sample = first_non_finite_sample(outputs)
-    if sample is not None:
-        raise _not_finite(content, sources, inputs, sample)
-    return outputs
+    floating = all(source["dtype"] not in (np.int8, np.uint8) for source in sources)
+    return floating, tuple(_real(_joined(kept), sink) for kept, sink in zip(answers, sinks, strict=True))
+
+
+@lru_cache(maxsize=1)  # the same file is asked again for its next samples
+def _interpreter(content: bytes, builtin_kernels: bool) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if builtin_kernels else OpResolverType.AUTO
+    interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 def _joined(answers: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -82,13 +113,10 @@ def _by_input(
     return [(source, values[name]) for source, name in zip(sources, names, strict=True)]
 
 
-def _not_finite(
-    content: bytes, sources: Sequence[Mapping[str, Any]], inputs: NDArray[np.float32], sample: int
-) -> NonFiniteError:
-    given = inputs[sample : sample + 1]
+def _not_finite(content: bytes, floating: bool, inputs: NDArray[np.float32], place: int, start: int) -> NonFiniteError:
+    given, sample = inputs[place : place + 1], start + place
     if first_non_finite_sample(tuple(joined.split(given).values()) or (given,)) is not None:
         return NonFiniteError(f"input {sample} holds NaN or infinite values", hint="Remove the sample.", sample=sample)
-    floating = all(source["dtype"] not in (np.int8, np.uint8) for source in sources)
     first = first_non_finite_operator(content, given) if floating else None
     where = f"; {first[1]} of '{first[0]}' is the first operator that does" if first else ""
     return NonFiniteError(

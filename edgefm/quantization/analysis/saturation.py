@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.silence import silenced
+from edgefm.runtimes import apart
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import operator_layers
 from edgefm_converters.tflite.partly_quantised import OperatorPairs
-
-_TOLD_EVERY = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +114,27 @@ def _tally(
     done: int,
     total: int,
 ) -> dict[int, _Tally]:
+    def told(place: int) -> None:
+        progress.step("saturation", done + place, total)
+
+    doing = "running the model in LiteRT"
+    tallies = apart.call(_tallied, float32, inputs, ranges, size_bytes=len(float32), doing=doing, told=told)
+    told(len(inputs))
+    return tallies
+
+
+def _tallied(float32: bytes, inputs: NDArray[np.float32], ranges: dict[int, tuple[float, float]]) -> dict[int, _Tally]:
+    """Called in the process apart."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    with silenced(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # XNNPACK would merge operators, and their tensors with them.
-        interpreter = Interpreter(
-            model_content=float32,
-            num_threads=1,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        interpreter.allocate_tensors()
+    # XNNPACK would merge operators, and their tensors with them.
+    interpreter = Interpreter(
+        model_content=float32,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     tallies = {index: _Tally() for index in ranges}
     for place in range(len(inputs)):
@@ -142,6 +148,5 @@ def _tally(
             tally.values += values.size
             tally.outside += int(((values < low - slack) | (values > high + slack)).sum())
             tally.least, tally.most = min(tally.least, float(values.min())), max(tally.most, float(values.max()))
-        if (place + 1) % _TOLD_EVERY == 0 or place + 1 == len(inputs):
-            progress.step("saturation", done + place + 1, total)
+        apart.tell(place + 1)
     return tallies

@@ -16,7 +16,7 @@ from edgefm.core.errors import ModelError
 from edgefm.data.picture_file import ModelPicture
 from edgefm.data.pixel_range import RANGES, picture_range
 from edgefm.data.preprocessing import Preprocessing, preprocessing
-from edgefm.runtimes import litert, picture_answer
+from edgefm.runtimes import apart, picture_answer
 from edgefm.runtimes.base import RuntimeSession
 from edgefm.tflite.contract import Contract, dequantize, quantize
 
@@ -78,7 +78,7 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
     same = np.allclose(encoded, inputs, rtol=0, atol=1e-3 / samples.encoding.std)
     expected = given if same else samples.answers(encoded)
     no_png = _why_no_png(contract)
-    with litert.load(model) as session:
+    with apart.load(model) as session:
         answered = _of_pictures(session, contract, pixels, png=no_png is None)
         directly = _directly(session, contract, encoded)
         difference, of_conversion = _difference(answered, expected), _difference(directly, expected)

@@ -1,0 +1,67 @@
+"""The process apart: answers one call after the other until its parent ends, see `edgefm.runtimes.apart`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import signal
+import sys
+from typing import IO, Any
+
+from edgefm.core.errors import EdgefmError
+from edgefm.core.given import memory
+from edgefm.core.given.damage import reason
+from edgefm.runtimes import apart
+from edgefm.runtimes.with_parent import end_with_parent
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    apart._SINK.append(answers)
+    apart.send(answers, ("ready", None))
+    while True:
+        try:
+            module, name, arguments, more_bytes = pickle.load(requests)
+        except EOFError:
+            return
+        apart.send(answers, _answer(getattr(importlib.import_module(module), name), arguments, more_bytes))
+
+
+def _answer(function: Any, arguments: tuple[Any, ...], more_bytes: int) -> tuple[str, Any]:
+    try:
+        with memory.limited(more_bytes):
+            return "gave", function(*arguments)
+    except EdgefmError as error:
+        return "failed", error
+    except MemoryError:
+        return "memory", None
+    except Exception as error:  # whatever a library raises on damaged bytes is an answer, not an end
+        return "raised", reason(error)
+
+
+def _isolate() -> None:
+    """Leave Ctrl-C to the parent, write no core file, and end with the parent even from within native code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    end = end_with_parent()
+    if end is not None:
+        end()
+
+
+def main() -> None:
+    """Take the channel away from everybody else and serve it."""
+    _isolate()
+    sys.stdout.flush()
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    _serve(requests, answers)
+
+
+if __name__ == "__main__":
+    main()
