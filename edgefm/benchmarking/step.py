@@ -18,6 +18,7 @@ from edgefm.core import artefacts, runs
 from edgefm.core.errors import ModelError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
+from edgefm.core.text import command
 from edgefm.data.dataset import Dataset, reordered
 from edgefm.data.quality import Quality
 from edgefm.data.source import data_source_of, dataset_of
@@ -186,7 +187,8 @@ def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
     folders = [path.parent for path in run.folder(step).glob(f"*/{_MODEL_FILE}")]
     folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))
     if not folders:
-        raise RunError(f"{run.folder(step)} holds no {_MODEL_FILE}", hint=f"Run: edgefm quantize {run.path}")
+        again = command("edgefm", "quantize", run.path)
+        raise RunError(f"{run.folder(step)} holds no {_MODEL_FILE}", hint=f"Run: {again}")
     return tuple(ModelFile(name=folder.name, path=folder / _MODEL_FILE) for folder in folders)
 
 

@@ -109,9 +109,9 @@ def command(
     else:
         show(result.document)
         for path in written:
-            click.echo(f"written: {path}")
+            render.echo(f"written: {path}")
         if len(written) == 1:
-            click.echo("no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'")
+            render.echo("no picture: it needs matplotlib; install it with: pip install 'edgefm[report]'")
     return 0 if result.held else 1
 
 
@@ -156,22 +156,22 @@ def show(value: Mapping[str, Any]) -> None:
         given = f"{inputs['samples']:,} of {inputs['available']:,} test samples of {inputs['name']}"
     else:
         given = f"{inputs['samples']:,} random inputs, seed {inputs['seed']} ({inputs['reason']}): no accuracy"
-    click.echo(f"{model['name']} ({_ARITHMETIC[model['arithmetic']]}): {given}")
-    click.echo(_UNITS[value["unit"]])
+    render.echo(f"{model['name']} ({_ARITHMETIC[model['arithmetic']]}): {given}")
+    render.echo(_UNITS[value["unit"]])
     quality = next((cell["quality"] for cell in value["cells"] if cell["quality"]), None)
     name = f"{quality['name']} %" if quality and quality["unit"] == "%" else quality["name"] if quality else None
     versions = {cell["runtime"].partition(":")[0]: cell["version"] for cell in value["cells"] if cell["version"]}
-    click.echo("versions: " + ", ".join(f"{runtime} {version}" for runtime, version in versions.items()))
+    render.echo("versions: " + ", ".join(f"{runtime} {version}" for runtime, version in versions.items()))
     headers = ["cell", "largest difference", "limit", "equal samples", "argmax changed", "verdict"]
     for family in value["families"]:
-        click.echo()
-        click.secho(f"{family['title']}, against {family['reference']}", bold=True)
+        render.echo()
+        render.echo(f"{family['title']}, against {family['reference']}", bold=True)
         members = [cell for cell in value["cells"] if cell["family"] == family["name"]]
         rows = [[*_row(cell, value["unit"]), *([_quality(cell["quality"])] if name else [])] for cell in members]
         render.table(rows, headers=[*headers, *([name] if name else [])], right=headers[1:5])
     if value["between_families"]:
-        click.echo()
-        click.secho("between the references of the families (not judged)", bold=True)
+        render.echo()
+        render.echo("between the references of the families (not judged)", bold=True)
         references = {family["name"]: family["reference"] for family in value["families"]}
         rows = [
             [
@@ -186,11 +186,11 @@ def show(value: Mapping[str, Any]) -> None:
         titles = ["cell", "other cell", "largest difference", "equal samples", "argmax changed"]
         render.table(rows, headers=titles, right=titles[2:])
     _show_absent(value)
-    click.echo()
+    render.echo()
     for line in value["verdict"]["lines"]:
         alarm = line.startswith("ALARM")
-        click.secho("ALARM" if alarm else "", fg="red", bold=True, nl=False)
-        click.echo(line.removeprefix("ALARM"))
+        render.echo("ALARM" if alarm else "", fg="red", bold=True, nl=False)
+        render.echo(line.removeprefix("ALARM"))
 
 
 _ARITHMETIC = {
@@ -210,10 +210,10 @@ def _show_absent(value: Mapping[str, Any]) -> None:
     for missing in (*(cell for cell in value["cells"] if cell["status"] != "ran"), *value["absent"]):
         reasons.setdefault(missing["reason"], []).append(missing["name"])
     if reasons:
-        click.echo()
-        click.secho("did not run", bold=True)
+        render.echo()
+        render.echo("did not run", bold=True)
         for reason, names in reasons.items():
-            click.echo(f"  {', '.join(names)}: {reason}")
+            render.echo(f"  {', '.join(names)}: {reason}")
 
 
 def _row(cell: Mapping[str, Any], unit: str) -> list[str]:

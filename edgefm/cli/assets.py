@@ -39,6 +39,6 @@ def command(run: Path | None, variant: str | None, out: Path, as_json: bool) -> 
         )
         return
     for path in paths:
-        click.echo(path)
+        render.echo(path)
     if verdict is not None:
-        click.echo(f"{variant}; verdict of the benchmark: {verdict.headline}")
+        render.echo(f"{variant}; verdict of the benchmark: {verdict.headline}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgefm.cli import render
 from edgefm.cli.benchmark_tables import show, show_verdict
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments
@@ -136,12 +137,12 @@ def command(
             measured, ends = _run(what[0] if what else None, protocol, data_dir, progress)
     verdict = measured.verdict
     if as_json:
-        click.echo(record.dumps({**measured.record, "verdict": verdict.to_json()}), nl=False)
+        render.json_text(record.dumps({**measured.record, "verdict": verdict.to_json()}))
     else:
         show(measured.record)
         show_verdict(verdict)
         for line in ends:
-            click.echo(line)
+            render.echo(line)
     succeeded = [model["status"] == "ok" for model in measured.record["models"]]
     return 0 if all(succeeded) else 1 if any(succeeded) else 2
 

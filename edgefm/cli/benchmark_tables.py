@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from edgefm.cli import render
 
 if TYPE_CHECKING:
@@ -17,50 +15,51 @@ def show(record: Mapping[str, Any]) -> None:
     """Print a record as a table of at most 100 columns, and the reasons of what failed below it."""
     models = record["models"]
     reference = next((m["against_reference"]["reference"] for m in models if m["against_reference"]), None)
-    click.echo(_measured_on(record))
+    render.echo(_measured_on(record))
     if reference is not None:
-        click.echo(f"ratio: p50 relative to {reference}, from paired rounds")
-    click.echo()
+        render.echo(f"ratio: p50 relative to {reference}, from paired rounds")
+    render.echo()
     measure = next((model["quality"] for model in models if model["quality"]), None)
     name = measure["name"] if measure else "accuracy"
     rows = [_row(model, reference) for model in models]
     quality = f"{name} %" if measure is None or measure["unit"] == "%" else name
     headers = ["model", quality, "p50 us", "ratio", "KB", "gzip KB", "status"]
     render.table(rows, headers=headers, right=("ratio", "KB", "gzip KB"))
-    click.echo()
+    render.echo()
     _show_starts(models)
     _show_figures(models)
     for note in record["session"]["left_out"]:
-        click.echo(note)
+        render.echo(note)
     for note in record["session"]["disturbed"]:
-        click.secho("disturbed: ", fg="yellow", nl=False)
-        click.echo(note)
+        render.echo("disturbed: ", fg="yellow", nl=False)
+        render.echo(note)
     for model in models:
         if model["status"] != "ok":
-            click.secho(f"{model['name']} failed: ", fg="red", nl=False)
-            click.echo(model["reason"])
+            render.echo(f"{model['name']} failed: ", fg="red", nl=False)
+            render.echo(model["reason"])
         elif model["quality"] is None:
-            click.echo(f"{model['name']} has no accuracy: {model['accuracy']['reason']}")
+            render.echo(f"{model['name']} has no accuracy: {model['accuracy']['reason']}")
         elif model["quality"]["value"] is None:
-            click.echo(f"{model['name']} has no {name}: {model['quality']['reason']}")
+            render.echo(f"{model['name']} has no {name}: {model['quality']['reason']}")
         elif model["quality"]["reason"]:
-            click.echo(f"{model['name']}, {name}: {model['quality']['reason']}")
+            render.echo(f"{model['name']}, {name}: {model['quality']['reason']}")
 
 
 def show_verdict(verdict: Verdict) -> None:
     """Print which file to ship for what, and why; of files that were not judged equal, why not."""
     from edgefm.comparison.shipping.verdict import NOT_RECOMMENDED, NOTHING
 
-    click.secho(f"\n{verdict.headline}", bold=verdict.state != NOTHING)
+    render.echo()
+    render.echo(verdict.headline, bold=verdict.state != NOTHING)
     for choice in verdict.choices:
         if choice.file is not None:
-            click.echo(f"  {choice.target}: {choice.file}: {choice.reason}")
+            render.echo(f"  {choice.target}: {choice.file}: {choice.reason}")
         elif choice.reason != verdict.headline:
-            click.echo(f"  {choice.target}: none: {choice.reason}")
+            render.echo(f"  {choice.target}: none: {choice.reason}")
     for file in verdict.files:
         if file.state in NOT_RECOMMENDED and file.reason not in verdict.headline:
-            click.echo(f"  {file.name} is not recommended: {file.reason}")
-    click.echo()
+            render.echo(f"  {file.name} is not recommended: {file.reason}")
+    render.echo()
 
 
 def _measured_on(record: Mapping[str, Any]) -> str:
@@ -101,7 +100,8 @@ def _show_starts(models: Sequence[Mapping[str, Any]]) -> None:
         )
     headers = ["model", "cold start", "load", "first run", "peak MB", "uJ", "latency", "MDE %"]
     render.table(rows, headers=headers, right=("cold start", "load", "first run", "peak MB", "uJ", "MDE %"))
-    click.echo("cold start, load and first run in ms; MDE: minimum detectable effect on latency at 80 % power\n")
+    render.echo("cold start, load and first run in ms; MDE: minimum detectable effect on latency at 80 % power")
+    render.echo()
 
 
 def _verdict(test: Mapping[str, Any]) -> str:
@@ -129,7 +129,7 @@ def _show_figures(models: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         headers = ["model", "metric", "value", "mode", "reason"]
         render.table(rows, headers=headers, right=("value",), widths=[None, None, None, None, 40])
-        click.echo()
+        render.echo()
 
 
 def _plain(value: float | None) -> str:

@@ -66,7 +66,7 @@ def command(
         render.as_json({"folder": str(folder), **value})
     else:
         _show(report)
-        click.echo(f"the tables and their picture are in {folder}")
+        render.echo(f"the tables and their picture are in {folder}")
     return 0 if report.held else 1
 
 
@@ -88,8 +88,9 @@ def _check(
 def _show(report: CalibrationReport) -> None:
     for check in report.checks:
         mark, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", None)}[check.held]
-        click.echo(f"{click.style(f'{mark:>6}', fg=colour)}  {check.name}: {check.verdict}")
-    click.echo()
+        render.echo(f"{mark:>6}", fg=colour, nl=False)
+        render.echo(f"  {check.name}: {check.verdict}")
+    render.echo()
     rows = [
         [
             tensor.layer,
@@ -104,7 +105,7 @@ def _show(report: CalibrationReport) -> None:
     ]
     headers = ["layer", "operator", "min", "max", "clipped (calibration)", "clipped (validation)", "range used"]
     render.table(rows, headers=headers, right=headers[2:])
-    click.echo()
+    render.echo()
     share = report.unit == "%"
     rows = [
         [
@@ -118,4 +119,4 @@ def _show(report: CalibrationReport) -> None:
     headers = ["calibration samples", f"int8 {report.quality}", "loss", "output error"]
     render.table(rows, headers=headers, right=headers)
     value = f"{100 * report.float32:.2f} %" if share else f"{report.float32:.4g}"
-    click.echo(f"float32: {report.quality} {value} (n = {report.images:,} validation samples)")
+    render.echo(f"float32: {report.quality} {value} (n = {report.images:,} validation samples)")

@@ -109,25 +109,28 @@ def show(comparison: ComparisonResult) -> None:
     """Print a comparison: differing environments, a table of verdicts, a sentence on each metric, the conclusion."""
     from edgefm.comparison import verdicts
 
-    click.echo(f"A: {comparison.first}\nB: {comparison.second}")
+    render.echo(f"A: {comparison.first}")
+    render.echo(f"B: {comparison.second}")
     if comparison.differences:
         handling = "compared (--force)" if comparison.forced else "not compared"
-        click.secho(f"\nlatencies are {handling}; the environments differ:", fg="yellow")
+        render.echo()
+        render.echo(f"latencies are {handling}; the environments differ:", fg="yellow")
         for difference in comparison.differences:
-            click.echo(f"  {difference.what}: A {difference.first}, B {difference.second}. {difference.remedy}")
+            render.echo(f"  {difference.what}: A {difference.first}, B {difference.second}. {difference.remedy}")
         if not comparison.forced:
-            click.echo("  Or leave out latency with --no-latency, or compare it anyway with --force.")
-    click.echo()
+            render.echo("  Or leave out latency with --no-latency, or compare it anyway with --force.")
+    render.echo()
     rows = [row for pair in comparison.pairs for row in _rows(pair)]
     render.table(rows, headers=["model", "metric", "A", "B", "B vs A"], right=("A", "B"))
     for pair in comparison.pairs:
-        click.echo(f"\n{_title(pair)}: {pair.judgement}")
+        render.echo()
+        render.echo(f"{_title(pair)}: {pair.judgement}")
         for aspect in pair.aspects:
-            click.echo(f"  {verdicts.sentence(aspect, tests=comparison.tests)}")
-    click.echo()
+            render.echo(f"  {verdicts.sentence(aspect, tests=comparison.tests)}")
+    render.echo()
     for note in comparison.notes:
-        click.echo(f"note: {note}")
-    click.secho(
+        render.echo(f"note: {note}")
+    render.echo(
         verdicts.conclusion(comparison), fg={0: "green", 1: "red"}.get(comparison.exit_code, "yellow"), bold=True
     )
 

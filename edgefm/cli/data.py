@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
@@ -36,13 +37,11 @@ def command() -> None:
 @_json
 def fetch(data_dir: Path | None, json_: bool) -> None:
     """Find Fashion-MNIST, or fetch it, and verify it."""
-    from edgefm.cli import render
-
     source, dataset = _load(data_dir)
     if json_:
         render.as_json(_described(source, dataset))
         return
-    click.echo(f"Fashion-MNIST is verified: {source.folder} ({source.origin})")
+    render.echo(f"Fashion-MNIST is verified: {source.folder} ({source.origin})")
 
 
 @command.command(epilog=_exit_codes)
@@ -57,7 +56,6 @@ def fetch(data_dir: Path | None, json_: bool) -> None:
 @_json
 def info(data_dir: Path | None, out: Path, json_: bool) -> None:
     """Show class counts and checks; draw the class balance and a sheet of samples."""
-    from edgefm.cli import render
     from edgefm.data.dataset import class_counts
     from edgefm.data.pictures import draw_class_balance, draw_samples
 
@@ -70,8 +68,9 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
     if json_:
         render.as_json({**_described(source, dataset), "checks": checks, "pictures": [str(path) for path in pictures]})
         return
-    click.echo(f"{dataset.name}, found in {source.folder} ({source.origin})")
-    click.echo(f"sha256 of content and split: {dataset.sha256}\n")
+    render.echo(f"{dataset.name}, found in {source.folder} ({source.origin})")
+    render.echo(f"sha256 of content and split: {dataset.sha256}")
+    render.echo()
     counts = [class_counts(split, classes=len(dataset.labels)) for split in dataset.splits]
     rows: list[list[str]] = [
         [label, *(f"{count:,}" for count in row)]
@@ -79,17 +78,17 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
     ]
     rows.append(["all", *(f"{len(split):,}" for split in dataset.splits)])
     render.table(rows, headers=["class", *(split.name for split in dataset.splits)])
-    click.echo()
+    render.echo()
     for check in checks:
-        click.echo(f"{'ok' if check['held'] else 'FAILED':>6}  {check['check']}")
-    click.echo(f"\nPictures: {' '.join(str(path) for path in pictures)}")
+        render.echo(f"{'ok' if check['held'] else 'FAILED':>6}  {check['check']}")
+    render.echo()
+    render.echo(f"Pictures: {' '.join(str(path) for path in pictures)}")
 
 
 def _load(data_dir: Path | None) -> tuple[DatasetFolder, Dataset]:
-    from edgefm.cli.render import Bars
     from edgefm.data.reference.fashion_mnist import find, load_fashion_mnist
 
-    bars = Bars()
+    bars = render.Bars()
     try:
         source = find(data_dir, progress=bars)
     finally:

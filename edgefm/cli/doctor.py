@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(data_dir: Path | None, json_: bool) -> None:
     """Show what is installed here, which runtimes work, and what to do about the rest."""
-    from edgefm.cli import render
     from edgefm.jobs.doctor import doctor
 
     diagnosis = doctor(data_dir=data_dir)
@@ -60,25 +60,25 @@ def _print_facts(facts: dict[str, str]) -> None:
     indent = max(map(len, facts)) + 2
     for name, value in facts.items():
         lines = textwrap.wrap(value, width=100 - indent, break_on_hyphens=False) or [""]
-        click.echo(f"{name:<{indent}}{lines[0]}")
+        render.echo(f"{name:<{indent}}{lines[0]}")
         for line in lines[1:]:
-            click.echo(" " * indent + line)
+            render.echo(" " * indent + line)
 
 
 def _print_findings(title: str, findings: Sequence[Finding]) -> None:
-    click.echo()
-    click.secho(title, bold=True)
+    render.echo()
+    render.echo(title, bold=True)
     width = max(len(finding.name) for finding in findings) + 2
     for finding in findings:
         usable = finding.found is not None
-        click.secho(f"  {'yes' if usable else 'no':<5}", fg="green" if usable else "yellow", nl=False)
+        render.echo(f"  {'yes' if usable else 'no':<5}", fg="green" if usable else "yellow", nl=False)
         first, *more = [*(finding.found or finding.reason or "").splitlines(), *_details(finding)]
-        click.echo(f"{finding.name:<{width}}{first}")
+        render.echo(f"{finding.name:<{width}}{first}")
         indent = " " * (7 + width)
         for line in more:
-            click.echo(indent + line)
+            render.echo(indent + line)
         if finding.remedy:
-            click.echo(f"{indent}-> {finding.remedy}")
+            render.echo(f"{indent}-> {finding.remedy}")
 
 
 def _details(finding: Finding) -> list[str]:

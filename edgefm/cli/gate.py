@@ -94,7 +94,8 @@ def show(result: GateResult) -> None:
     from edgefm.comparison import gate_result
     from edgefm.comparison.shipping.verdict import NOTHING
 
-    click.echo(f"{result.record}{f', baseline {result.baseline}' if result.baseline else ''}\n")
+    render.echo(f"{result.record}{f', baseline {result.baseline}' if result.baseline else ''}")
+    render.echo()
     rows = [
         [
             check.model,
@@ -102,17 +103,17 @@ def show(result: GateResult) -> None:
             gate_result.number(check, check.value),
             gate_result.interval(check),
             gate_result.bound(check),
-            click.style(check.state, fg=_COLOURS[check.state]),
+            render.Coloured(check.state, _COLOURS[check.state]),
         ]
         for check in result.checks
     ]
     render.table(rows, headers=["model", "metric", "value", "95 % interval", "limit", "result"])
-    click.echo()
+    render.echo()
     for check in result.checks:
         if check.reason:
-            click.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
+            render.echo(f"{check.model}, {check.key}: {check.state}: {check.reason}")
     for note in result.notes:
-        click.echo(f"note: {note}")
+        render.echo(f"note: {note}")
     if result.verdict is not None and result.verdict.state != NOTHING:
-        click.echo(f"verdict: {result.verdict.headline}")
-    click.secho(gate_result.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)
+        render.echo(f"verdict: {result.verdict.headline}")
+    render.echo(gate_result.conclusion(result), fg={0: "green", 1: "red"}.get(result.exit_code, "yellow"), bold=True)

@@ -38,18 +38,20 @@ def command(model: Path, trust: bool, as_json: bool) -> None:
     if as_json:
         render.as_json(inspection.to_json())
         return
-    click.echo(f"{inspection.path}: {render.size(inspection.size_bytes)}, {inspection.description or 'no description'}")
-    click.echo(
+    render.echo(
+        f"{inspection.path}: {render.size(inspection.size_bytes)}, {inspection.description or 'no description'}"
+    )
+    render.echo(
         f"{inspection.macs:,} MACs, {render.size(inspection.weight_bytes)} of weights, "
         f"activations of one operator: at most {render.size(inspection.largest_activation_bytes)}"
     )
     _metadata(inspection)
     if any(-1 in inspection.tensors[index].shape[:1] for index in inspection.inputs):
-        click.echo("the batch is left open (-1): every command takes it as 1, one sample at a time")
+        render.echo("the batch is left open (-1): every command takes it as 1, one sample at a time")
     _signatures(inspection)
-    click.echo()
+    render.echo()
     _operators(inspection)
-    click.echo()
+    render.echo()
     _tensors(inspection)
 
 
@@ -60,7 +62,7 @@ def _signatures(inspection: Inspection) -> None:
     for signature in inspection.signatures:
         ends = f"{', '.join(signature.inputs)} -> {', '.join(signature.outputs)}"
         rest = "" if signature.subgraph == 0 else " (another graph: neither described here nor measured)"
-        click.echo(f"signature {signature.key}: {ends}{rest}")
+        render.echo(f"signature {signature.key}: {ends}{rest}")
 
 
 def _keras(model: Path, trust: bool, as_json: bool) -> None:
@@ -76,14 +78,15 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
     if as_json:
         render.as_json(passes.to_json())
         return
-    click.echo(f"{model}: {passes.model}, {passes.parameters:,} parameters in {len(passes.layers)} layers\n")
+    render.echo(f"{model}: {passes.model}, {passes.parameters:,} parameters in {len(passes.layers)} layers")
+    render.echo()
     rows = []
     for layer in passes.layers:
         marks = ["" if name not in layer.passes else "yes" if layer.passes[name].applies else "no" for name in PASSES]
         shape = ",".join("n" if length is None else str(length) for length in layer.output_shape)
         rows.append([layer.layer, layer.kind, shape, f"{layer.parameters:,}" if layer.parameters else "", *marks])
     render.table(rows, headers=["layer", "class", "output", "parameters", *PASSES], right=("parameters",))
-    click.echo()
+    render.echo()
     reasons = [
         [layer.layer, name, "yes" if verdict.applies else "no", verdict.why]
         for layer in passes.layers
@@ -94,15 +97,15 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
         render.table(reasons, headers=["layer", "pass", "applies", "effect or reason"])
     for name, reason in passes.refused.items():
         what = "no .tflite file can be made of this model" if name == "tflite" else f"{name} cannot be applied to it"
-        click.echo(f"{what}: {reason}")
+        render.echo(f"{what}: {reason}")
 
 
 def _metadata(inspection: Inspection) -> None:
     entries = ", ".join(inspection.metadata) or "none"
     files = ", ".join(inspection.associated_files) or "none"
-    click.echo(f"metadata: {entries}; associated files: {files}")
+    render.echo(f"metadata: {entries}; associated files: {files}")
     if inspection.subgraphs > 1:
-        click.echo(f"the file has {inspection.subgraphs} subgraphs; only the first is shown")
+        render.echo(f"the file has {inspection.subgraphs} subgraphs; only the first is shown")
 
 
 def _operators(inspection: Inspection) -> None:

@@ -37,5 +37,5 @@ def command(records: tuple[Path, ...], out: Path, as_json: bool) -> None:
         render.as_json(board.to_json())
         return
     for model in board.models:
-        click.echo(f"{model.name}: {len(model.entries)} results, {len(model.timed)} with latency")
-    click.echo(f"page: {out / PAGE}")
+        render.echo(f"{model.name}: {len(model.entries)} results, {len(model.timed)} with latency")
+    render.echo(f"page: {out / PAGE}")

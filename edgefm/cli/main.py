@@ -6,13 +6,16 @@ import errno
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from edgefm.cli import render
 from edgefm.cli.exit_codes import FAULT, exit_codes
 from edgefm.core.errors import EdgefmError, by_final_names, unknown_name
+from edgefm.core.text import visible
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -49,18 +52,13 @@ _DISK_HINTS = {
 }
 
 
-def colour() -> bool | None:
-    """Return False where NO_COLOR forbids colour (https://no-color.org); None leaves it to the terminal."""
-    return False if os.environ.get("NO_COLOR") else None
-
-
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are used, so that `--help` stays fast."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        return super().make_context(info_name, args, parent, **{"color": colour(), **extra})
+        return super().make_context(info_name, args, parent, **{"color": render.colour(), **extra})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -103,6 +101,7 @@ def main() -> None:
     """Run the command line; exit 0 when it held, 1 when a limit was broken, 2 when it could not run, 70 at a fault."""
     # Quiet TensorFlow's C++ log before anything imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.showwarning = _show_warning
     sys.exit(run(lambda: cli.main(prog_name="edgefm", standalone_mode=False)))
 
 
@@ -117,8 +116,7 @@ def run(action: Callable[[], Any]) -> int:
     except click.Abort:
         return _fail("stopped by the user", None, code=130)
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _wrong_usage(error)
     except KeyboardInterrupt:
         return _fail("stopped by the user", None, code=130)
     except OSError as error:
@@ -143,8 +141,20 @@ def _fault(error: Exception) -> int:
 
 
 def _fail(message: str, hint: str | None, *, code: int = 2) -> int:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour())
-    click.echo(message, err=True)
+    render.echo("error: ", fg="red", bold=True, nl=False, err=True)
+    render.echo(message, err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        render.echo(f"  {hint}", err=True)
     return code
+
+
+def _wrong_usage(error: click.ClickException) -> int:
+    """Print what click found wrong on the command line; a word of it may be a strange file's name."""
+    message = "\n".join(map(visible, error.format_message().split("\n")))
+    error.format_message = lambda: message  # type: ignore[method-assign]
+    error.show()
+    return 2
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    render.echo(warnings.formatwarning(message, category, filename, lineno), err=True)

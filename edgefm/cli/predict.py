@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def command(
     pictures: tuple[Path, ...], model: Path | None, run: Path | None, top: int | None, invert: Invert, json_: bool
 ) -> None:
     """Classify pictures: the most probable classes of each, with their probabilities."""
-    from edgefm.cli import render
     from edgefm.jobs.predict import default_model, predict
 
     if model is not None and run is not None:
@@ -47,7 +47,7 @@ def command(
     if json_:
         render.as_json(predictions.to_json())
         return
-    click.echo(f"model: {predictions.model}")
+    render.echo(f"model: {predictions.model}")
     rows = [
         [
             str(item.picture),

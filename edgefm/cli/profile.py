@@ -59,47 +59,48 @@ def command(
     result = profile(model, runtime=runtime, method=method, rounds=rounds, seconds=seconds, progress=True)  # type: ignore[arg-type]  # one of the choices
     written = [] if out is None else write_profile(result, out)
     if out is not None and len(written) == 1:
-        click.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
+        render.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
     if as_json:
         from edgefm.benchmarking import record
 
-        click.echo(record.dumps(result.to_json()), nl=False)
+        render.json_text(record.dumps(result.to_json()))
     else:
         _show(result)
         for path in written:
-            click.echo(f"written: {path}")
+            render.echo(f"written: {path}")
     return 0 if result.check is not None and result.check.holds else 1
 
 
 def _show(result: ProfileResult) -> None:
-    click.echo(f"{result.model['name']}, {result.runtime} {result.version}, one thread of {result.environment['cpu']}")
+    render.echo(f"{result.model['name']}, {result.runtime} {result.version}, one thread of {result.environment['cpu']}")
     peaks = ", ".join(f"{dtype} {peak.gmac_per_s:,.1f} GMAC/s" for dtype, peak in result.limits.peaks.items())
-    click.echo(f"peak of one core, measured now: {peaks or 'not resolved'}\n")
+    render.echo(f"peak of one core, measured now: {peaks or 'not resolved'}")
+    render.echo()
     rows = [_row(operator) for operator in result.operators]
     numbers = ["time us", "95 % interval", "share", "MACs", "bytes", "GMAC/s", "of peak", "GB/s"]
     render.table(rows, headers=["op", "name", "layer", *numbers, "limited by"], right=("op", *numbers))
-    click.echo()
+    render.echo()
     if result.whole is None:
-        click.echo(f"the whole model could not be timed: {result.whole_reason}")
+        render.echo(f"the whole model could not be timed: {result.whole_reason}")
     else:
         whole = result.whole
-        click.echo(
+        render.echo(
             f"whole model: {_us(whole.value)} us ({_us(whole.low)} to {_us(whole.high)}), "
             f"of which {_us(result.call.value)} us are the call overhead"
         )
     for line in _checks(result):
-        click.echo(line)
+        render.echo(line)
     for operator in result.operators:
         if operator.reason:
-            click.echo(f"operator {operator.index}, {operator.name}, has no time: {operator.reason}")
+            render.echo(f"operator {operator.index}, {operator.name}, has no time: {operator.reason}")
     for note in result.notes:
-        click.echo(f"note: {note}")
+        render.echo(f"note: {note}")
     if result.disturbed.turns:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in result.disturbed.kinds.items())
-        click.echo(f"{result.disturbed.turns} of {result.disturbed.of_turns} turns were disturbed: {kinds}")
+        render.echo(f"{result.disturbed.turns} of {result.disturbed.of_turns} turns were disturbed: {kinds}")
     used = dict.fromkeys(operator.limit for operator in result.operators if operator.limit)
     for limit in used:
-        click.echo(f"limited by {limit}: {_LIMITS[limit]}")
+        render.echo(f"limited by {limit}: {_LIMITS[limit]}")
 
 
 def _checks(result: ProfileResult) -> Iterator[str]:

@@ -99,19 +99,19 @@ def command(
         render.as_json(report)
     else:
         _show(report, files.folder)
-        click.echo(f"next: edgefm benchmark {run.path}")
+        render.echo(f"next: edgefm benchmark {run.path}")
     return 0 if (files.held if variants or strict else files.sound) else 1
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:
     folding = report["folding"]
     if folding["used"]:
-        click.echo(
+        render.echo(
             f"folded {len(folding['folded'])} layers exactly (difference from the given model "
             f"{folding['max_abs_difference']:.1e}), left {len(folding['left_out'])} as they were"
         )
     else:
-        click.echo(f"not folded: {folding['reason']}")
+        render.echo(f"not folded: {folding['reason']}")
     measured = any(variant["validation"] for variant in report["variants"])
     rows = [_row(variant, measured) for variant in report["variants"]]
     if measured:
@@ -123,12 +123,12 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     headers += [_quality_header(report), "against given model"] if measured else []
     render.table(rows, headers=[*headers, "checks", "s"], right=[name for name in headers if name != "variant"] + ["s"])
     parity = report["parity"]
-    click.echo(f"max diff and {same}: outputs against {_compared_with(report)} on {parity['images']} samples")
+    render.echo(f"max diff and {same}: outputs against {_compared_with(report)} on {parity['images']} samples")
     for entry in report["skipped"]:
-        click.echo(f"left out: {entry['variant']}: {entry['reason']}")
+        render.echo(f"left out: {entry['variant']}: {entry['reason']}")
     for finding in report["findings"]:
-        click.secho(f"wrong: {finding['where']}: {finding['message']}", fg="red")
-    click.echo(f"the files are in {folder}/<variant>/")
+        render.echo(f"wrong: {finding['where']}: {finding['message']}", fg="red")
+    render.echo(f"the files are in {folder}/<variant>/")
 
 
 def _compared_with(report: dict[str, Any]) -> str:

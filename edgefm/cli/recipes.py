@@ -31,7 +31,7 @@ def list_(as_json: bool) -> None:
         headers=("recipe", "what for", "variants"),
         widths=(None, 34, 50),
     )
-    click.echo(
+    render.echo(
         "\nuse a recipe with: edgefm quantize --recipe NAME; start your own with: edgefm recipes show NAME > mine.json"
     )
 
@@ -56,7 +56,7 @@ def validate(recipe: str, as_json: bool) -> None:
     if as_json:
         render.as_json({"valid": True, "variants": list(found.names)})
         return
-    click.echo(f"{recipe} holds: {', '.join(found.names)}")
+    render.echo(f"{recipe} holds: {', '.join(found.names)}")
     rows = [
         (
             variant.name,

@@ -1,8 +1,9 @@
-"""What the command line draws: tables, JSON."""
+"""What the command line writes: lines, tables, JSON. Nothing else writes to the terminal, see `edgefm.core.text`."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,28 @@ import click
 
 from edgefm.core import artefacts
 from edgefm.core.progress import Bars as Bars
+from edgefm.core.text import visible, visible_lines
+
+
+def colour() -> bool | None:
+    """Return False where NO_COLOR forbids colour (https://no-color.org); None leaves it to the terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def echo(text: object = "", *, fg: str | None = None, bold: bool = False, nl: bool = True, err: bool = False) -> None:
+    """Print a text on standard output, or on standard error; only its colour reaches the terminal as a control."""
+    style = {"fg": fg, "bold": True} if bold else {"fg": fg}
+    click.secho(visible_lines(text), nl=nl, err=err, color=colour(), **style)
+
+
+class Coloured(str):
+    """A cell of a table in a colour of edgefm's; its text is visible."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: object, fg: str) -> Coloured:
+        """Return the text in the colour called `fg`."""
+        return super().__new__(cls, click.style(visible(text), fg=fg))
 
 
 def table(
@@ -24,14 +47,20 @@ def table(
 
     align = ["right" if header in right else "left" for header in headers] if rows else None
     limits = list(widths) if widths is not None else None
-    click.echo(
-        tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align, maxcolwidths=limits)
-    )
+    cells = [[_cell(value) for value in row] for row in rows]
+    heads = [visible(header) for header in headers]
+    text = tabulate(cells, headers=heads, tablefmt="simple", disable_numparse=True, colalign=align, maxcolwidths=limits)
+    click.echo(text, color=colour())
 
 
 def as_json(value: Any) -> None:
     """Print a value as JSON on standard output; a number that is NaN or infinite is null there."""
-    click.echo(json.dumps(artefacts.finite(value), indent=2, allow_nan=False))
+    json_text(json.dumps(artefacts.finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def json_text(text: str) -> None:
+    """Print a text that is JSON, its characters beyond ASCII escaped, on standard output."""
+    click.echo(text, nl=False)
 
 
 def size(size_bytes: int) -> str:
@@ -41,3 +70,7 @@ def size(size_bytes: int) -> str:
     '447.0 KB'
     """
     return f"{size_bytes / 1000:,.1f} KB"
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, (Coloured, int, float)) else visible(value)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 
 
@@ -19,13 +20,12 @@ def command(run: Path | None, out: Path | None, data_dir: Path | None, open_: st
     """Write the report of RUN (the latest, if none is given): HTML, Markdown, CSV, JSON and PNG."""
     import json
 
-    from edgefm.cli import render
     from edgefm.cli.given_run import named_run
 
     page = named_run(run).report(out=out, data_dir=data_dir, progress=True)
     if as_json:
         render.as_json(json.loads(page.with_name("report.json").read_text(encoding="utf-8")))
     else:
-        click.echo(f"The report is at {page}")
+        render.echo(f"The report is at {page}")
     if open_ == "yes":
         click.launch(page.resolve().as_uri())

@@ -82,9 +82,9 @@ def command(
         _show(result)
         if chosen is not None:
             _show_choice(chosen, result.unit)
-        click.echo(f"the table and its picture are in {folder}")
+        render.echo(f"the table and its picture are in {folder}")
         if chosen is not None and chosen.keep_float:
-            click.echo(f"next: edgefm quantize {run.path} --recipe {folder / 'recipe.json'}")
+            render.echo(f"next: edgefm quantize {run.path} --recipe {folder / 'recipe.json'}")
     return 0 if chosen is None or chosen.held else 1
 
 
@@ -134,9 +134,9 @@ def _show(result: Sensitivity) -> None:
     value = f"{100 * result.float32:.2f} %" if result.unit == "%" else f"{result.float32:.4g}"
     loss, error = _cells(result.int8, result.unit)
     number = sum(layer.weights for layer in result.layers)
-    click.echo(f"whole model in int8: loss {loss}, error {error} ({number:,} weights)")
-    click.echo(f"float32: {result.quality} {value} (n = {result.images:,} validation samples)")
-    click.echo(
+    render.echo(f"whole model in int8: loss {loss}, error {error} ({number:,} weights)")
+    render.echo(f"float32: {result.quality} {value} (n = {result.images:,} validation samples)")
+    render.echo(
         "W8: only the weights of the layer are int8; A8: only its activations\n"
         f"loss: {'percentage points of ' if result.unit == '%' else ''}{result.quality} against float32; "
         "error: RMS difference of the outputs, in % of their standard deviation"
@@ -144,7 +144,7 @@ def _show(result: Sensitivity) -> None:
 
 
 def _show_choice(chosen: MixedPrecision, unit: str) -> None:
-    click.echo()
+    render.echo()
     rows = [
         [
             ", ".join(step.keep_float[-1:]) or "none",
@@ -160,11 +160,11 @@ def _show_choice(chosen: MixedPrecision, unit: str) -> None:
     limit = f"the limit, a loss of at most {chosen.drop_at_most:g}{' points' if unit == '%' else ''},"
     names = ", ".join(chosen.keep_float)
     if not chosen.held:
-        click.echo(f"{limit} is broken even with all of these layers in float32: {names}")
+        render.echo(f"{limit} is broken even with all of these layers in float32: {names}")
     elif names:
-        click.echo(f"{limit} holds with {names} in float32")
+        render.echo(f"{limit} holds with {names} in float32")
     else:
-        click.echo(f"{limit} holds with int8 throughout: nothing needs to stay float32")
+        render.echo(f"{limit} holds with int8 throughout: nothing needs to stay float32")
 
 
 def _cells(measured: FileQuality | None, unit: str) -> tuple[str, str]:

@@ -116,10 +116,10 @@ def command(
         (step,) = (step for step in directory.steps if trained.file and step.name == trained.file.parent.name)
         render.as_json({"run": str(directory.path), **step.to_json()})
         return
-    click.echo(f"validation accuracy {100 * trained.validation_accuracy:.2f} %: {trained.verdict['name']}")
-    click.echo(f"  {trained.verdict['reason']}")
-    click.echo(f"model and curves: {trained.file and trained.file.parent}")
-    click.echo("next: edgefm quantize")
+    render.echo(f"validation accuracy {100 * trained.validation_accuracy:.2f} %: {trained.verdict['name']}")
+    render.echo(f"  {trained.verdict['reason']}")
+    render.echo(f"model and curves: {trained.file and trained.file.parent}")
+    render.echo("next: edgefm quantize")
 
 
 def _distillation(teachers: tuple[str, ...], weight: float | None, temperature: float | None) -> Distillation | None:

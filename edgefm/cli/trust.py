@@ -27,9 +27,9 @@ def command(run: Path, as_json: bool) -> None:
         render.as_json({"run": str(run), "trusted": list(trusted), "list": str(list_path())})
         return
     if not trusted:
-        click.echo(f"{run} holds no code: nothing to trust")
+        render.echo(f"{run} holds no code: nothing to trust")
         return
-    click.echo(f"code in {run} may run from now on, for you and on this machine:")
+    render.echo(f"code in {run} may run from now on, for you and on this machine:")
     for what in trusted:
-        click.echo(f"  {what}")
-    click.echo(f"listed in {list_path()}; remove a line there to take it back")
+        render.echo(f"  {what}")
+    render.echo(f"listed in {list_path()}; remove a line there to take it back")

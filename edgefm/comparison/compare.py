@@ -13,6 +13,7 @@ from edgefm.comparison.differences import Difference
 from edgefm.comparison.qualities import compare_quality
 from edgefm.comparison.subjects import Subject, rounds_of
 from edgefm.core.errors import RecipeError, RunError
+from edgefm.core.text import command, quoted
 from edgefm.statistics.rank_tests import holm
 
 CORRECTIONS = ("holm", "none")
@@ -110,19 +111,20 @@ def _matched(first: Subject, second: Subject) -> list[tuple[Mapping[str, Any], M
     if len(mine) == 1 and first.model is not None and first.model not in other:
         raise RunError(
             f"{second.name} has no model called {first.model}; it has {', '.join(other)}",
-            hint=f"Select a model, e.g. {second.name}::{next(iter(other))}",
+            hint=f"Select a model, e.g. {quoted(f'{second.name}::{next(iter(other))}')}",
         )
     if second.model is not None and second.model not in mine:
         raise RunError(
             f"{first.name} has no model called {second.model}; it has {', '.join(mine)}",
-            hint=f"Select a model, e.g. {first.name}::{next(iter(mine))}",
+            hint=f"Select a model, e.g. {quoted(f'{first.name}::{next(iter(mine))}')}",
         )
     shared = [name for name in mine if name in other]
     if not shared:
         raise RunError(
             f"the records have no model in common: {first.name} has {', '.join(mine)}; "
             f"{second.name} has {', '.join(other)}",
-            hint=f"Select one model of each: {first.name}::{next(iter(mine))} {second.name}::{next(iter(other))}",
+            hint="Select one model of each: "
+            + command(f"{first.name}::{next(iter(mine))}", f"{second.name}::{next(iter(other))}"),
         )
     return [(mine[name], other[name]) for name in shared]
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 from edgefm.core.errors import ArgumentError
+from edgefm.core.text import visible, visible_lines
 
 
 class Progress(Protocol):
@@ -67,7 +68,7 @@ class Bars:
             self._bar.total = total
             if figures:
                 text = " ".join(f"{name} {value}" for name, value in figures.items())
-                self._bar.set_postfix_str(text, refresh=False)
+                self._bar.set_postfix_str(visible(text), refresh=False)
             further = done - self._bar.n
             self._bar.update(further)
             if figures and not further:
@@ -77,11 +78,12 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print a line without breaking the bar."""
+        line = visible_lines(message)
         with self._lock:
             if self._bar is None:
-                print(message, file=sys.stderr, flush=True)
+                print(line, file=sys.stderr, flush=True)
             else:
-                self._bar.write(message, file=self._file or sys.stderr)
+                self._bar.write(line, file=self._file or sys.stderr)
 
     def close(self) -> None:
         """End the present bar, if any."""
@@ -117,7 +119,7 @@ def _new_bar(label: str, total: int, terminal: TextIO | None) -> Any:
     sized = terminal is None or os.get_terminal_size(terminal.fileno()).columns > 0
     return tqdm(
         total=total,
-        desc=label,
+        desc=visible(label),
         file=terminal or sys.stderr,
         mininterval=0.2 if terminal or in_notebook() else 10.0,
         dynamic_ncols=sized,

@@ -29,6 +29,7 @@ from edgefm.core import artefacts, manifest
 from edgefm.core.artefacts import Artefact
 from edgefm.core.documents import inside
 from edgefm.core.errors import RunError
+from edgefm.core.text import command
 
 DEFAULT_ROOT = Path("runs")
 _LOCK = ".lock"
@@ -170,7 +171,7 @@ class RunDirectory:
         if step is None:
             raise RunError(
                 f"run {self.path} has no finished '{kind}' step",
-                hint=f"Run: edgefm {kind} {_where(kind, self.path)}",
+                hint=f"Run: {command('edgefm', kind, *(('--run',) if kind == 'train' else ()), self.path)}",
             )
         return step
 
@@ -297,7 +298,3 @@ class RunDirectory:
 def now() -> str:
     """Return the present UTC time, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _where(kind: str, path: Path) -> str:
-    return f"--run {path}" if kind == "train" else str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgefm.core.text import Markdown, markdown
 from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.head import fields, score_word
@@ -9,9 +10,9 @@ from edgefm_converters.bundles.head import fields, score_word
 _CHANNELS = {1: "a grey level", 3: "a level of red, green or blue"}
 
 
-def app_text(contract: Contract) -> str:
+def app_text(contract: Contract) -> Markdown:
     """Return what goes into a model and what comes out, a paragraph each, in Markdown."""
-    return "\n\n".join([_input(contract), _output(contract)])
+    return Markdown("\n\n".join([_input(contract), _output(contract)]))
 
 
 def _input(contract: Contract) -> str:
@@ -21,7 +22,7 @@ def _input(contract: Contract) -> str:
     if contract.no_pixels is not None:
         low, high = tensor.value_range
         return (
-            f"The model takes real inputs, no pictures: {contract.no_pixels}. Its training samples went from "
+            f"The model takes real inputs, no pictures: {markdown(contract.no_pixels)}. Its training samples went from "
             f"{low:g} to {high:g}; scale yours in the same way."
         )
     if len(tensor.shape) != 4:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from edgefm.comparison.shipping.sentences import on_file
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError, missing_extra, unknown_name
 from edgefm.core.runs import RunDirectory
+from edgefm.core.text import code, fenced, markdown
 from edgefm.quantization.app_text import app_text
 from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
@@ -77,8 +79,11 @@ def readme(model: Contract, *, accuracy: str | None, advice: str | None = None) 
         raise missing_extra("jinja2", "report") from None
 
     template = resources.files("edgefm.quantization").joinpath("templates").joinpath("assets.md.j2")
-    # Markdown, not HTML: nothing to escape.
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    # Markdown, not HTML: `finalize` is what escapes each value.
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=markdown
+    )
+    environment.filters |= {"code": code, "cell": partial(code, in_table=True), "fenced": fenced}
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         model=model,
         labels=bool(model.labels),

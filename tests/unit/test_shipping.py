@@ -24,6 +24,7 @@ from edgefm.comparison.shipping.quality import judged, yardstick
 from edgefm.comparison.shipping.verdict import JudgedFile
 from edgefm.core.errors import ArgumentError
 from edgefm.core.runs import RunDirectory
+from edgefm.core.text import markdown as escaped
 from edgefm.jobs.predict import default_model
 from edgefm.report.compose import ReportContent
 from edgefm.report.content import inputs as report_inputs
@@ -75,7 +76,7 @@ def test_every_output_names_the_same_file(case_run: tuple[ShippingCase, Path], t
     found = summary.summary(content)
     assert (found["finding"], found["proposed"], found["verdict"]["file"]) == (headline, case.file, case.file)
     assert {item["model"] for item in found["advice"]} <= {choice.file or "none" for choice in verdict.choices}
-    assert markdown.escape(headline) in markdown.render(content)
+    assert escaped(headline) in markdown.render(content)
     html = page.render(content)
     title = re.search("<h1>(.*?)</h1>", html, re.DOTALL)
     assert title is not None and _plain(title[1]) == headline

@@ -12,6 +12,7 @@ from textwrap import indent
 
 import numpy as np
 
+from edgefm.core.text import visible
 from edgefm.tflite.contract import Contract, Tensor
 from edgefm_converters.bundles.head import (
     Field,
@@ -241,5 +242,5 @@ def _plus(number: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a name as it may stand in a comment: it neither ends it nor opens another."""
-    return text.replace("*/", "* /").replace("/*", "/ *")
+    """Return a name as it may stand in a comment: on one line, it neither ends it nor opens another."""
+    return visible(text).replace("*/", "* /").replace("/*", "/ *")

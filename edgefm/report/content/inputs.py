@@ -17,6 +17,7 @@ from edgefm.core.given import npz
 from edgefm.core.given.damage import reason
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
+from edgefm.core.text import command
 from edgefm.report.content import weights as weights_of
 from edgefm.report.content.weights import Weights
 from edgefm.tflite import contract
@@ -99,34 +100,35 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
     if not steps:
         raise RunError(
             f"run {run.path} has no finished step, so there is nothing to report",
-            hint=f"Run: edgefm train --run {run.path}",
+            hint=f"Run: {command('edgefm', 'train', '--run', run.path)}",
         )
     missing: list[Missing] = []
     history = record = described = truth = images = None
     predictions: dict[str, ModelAnswers] = {}
     contracts: tuple[Contract, ...] = ()
     weights: dict[str, Weights] = {}
-    place = str(run.path)
     if train is None and brought is not None:
         pass  # a model that was brought has no training to show
     elif train is None:
-        missing.append(_no_step("training curves", "training", f"edgefm train --run {place}"))
+        missing.append(_no_step("training curves", "training", command("edgefm", "train", "--run", run.path)))
     else:
         history = _document(run.folder(train) / "history.json", HISTORY_VERSION, "history-1")
     if quantize is None:
-        missing.append(_no_step("how the files were made", "quantisation", f"edgefm quantize {place}"))
+        missing.append(_no_step("how the files were made", "quantisation", command("edgefm", "quantize", run.path)))
     else:
         described = _document(run.folder(quantize) / "quantize.json", QUANTIZE_VERSION, "quantize-2")
         contracts = _contracts(run.folder(quantize), described)
         weights, unread = _weights(run.folder(quantize), described)
         missing += unread
     if benchmark is None:
-        missing.append(_no_step("all measurements", "benchmark", f"edgefm benchmark {place}"))
+        missing.append(_no_step("all measurements", "benchmark", command("edgefm", "benchmark", run.path)))
     else:
         record = records.read(run.folder(benchmark) / records.FILE_NAME)
         if described is not None and _others(described, record):
             why = "the benchmark measured other files than those that were written last"
-            missing.append(Missing(what="figures of the newest files", why=why, command=f"edgefm benchmark {place}"))
+            missing.append(
+                Missing(what="figures of the newest files", why=why, command=command("edgefm", "benchmark", run.path))
+            )
         truth, predictions = _predictions(run.folder(benchmark) / records.PREDICTIONS_FILE_NAME, record)
         if truth is None:
             why = _without_predictions(record)
@@ -135,8 +137,8 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
             try:
                 images = _images(run, record, truth, data_dir=data_dir, progress=progress)
             except EdgefmError as error:
-                command = "edgefm data fetch" if brought is None else None
-                missing.append(Missing(what="pictures of single images", why=error.message, command=command))
+                fetch = "edgefm data fetch" if brought is None else None
+                missing.append(Missing(what="pictures of single images", why=error.message, command=fetch))
     return ReportInputs(
         run_id=run.run_id,
         steps=steps,

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from tabulate import tabulate
 
+from edgefm.core.text import markdown as escaped
 from edgefm.report.content import wording
 from edgefm.report.leaderboard.entries import Entry, Leaderboard, ModelBoard
 from edgefm.report.leaderboard.picture import file_name
@@ -53,14 +54,14 @@ def html(board: Leaderboard, pictures: Mapping[str, tuple[str, str]]) -> str:
 
 def markdown(board: Leaderboard) -> str:
     """Return the page as Markdown; its pictures lie beside it."""
-    parts = [f"# {TITLE}", headline(board), *HOW_TO_READ, basis(board)]
+    parts = [f"# {TITLE}", *map(escaped, (headline(board), *HOW_TO_READ, basis(board)))]
     for model in board.models:
-        parts.append(f"## {model.name}, {wording.size(model.size_bytes)}")
+        parts.append(f"## {escaped(model.name)}, {wording.size(model.size_bytes)}")
         if model.timed:
             parts.append(f"![time of one inference on each runtime and target]({file_name(model)})")
-        rows = [cells(entry) for entry in model.entries if entry.reason is None]
+        rows = [list(map(escaped, cells(entry))) for entry in model.entries if entry.reason is None]
         parts.append(tabulate(rows, headers=HEADS, tablefmt="github", disable_numparse=True))
-        parts += [f"- {name}: {reason}" for name, reason in not_run(model)]
+        parts += [f"- {escaped(name)}: {escaped(reason)}" for name, reason in not_run(model)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from edgefm.core.text import code, fenced, markdown
 from edgefm.report.content import promises
 from edgefm.report.content.wording import MICROSECONDS
 from edgefm.report.pages import steps_table, tables
@@ -34,41 +34,41 @@ _TITLES = {
 def render(content: ReportContent) -> str:
     """Return the report as Markdown (GitHub's dialect); pictures are linked beside it."""
     facts = content.facts
-    lines = [f"# Report of {escape(content.inputs.run_id)}", ""]
+    lines = [f"# Report of {markdown(content.inputs.run_id)}", ""]
     if facts is not None:
-        lines += [f"**{escape(findings.headline(facts))}**", ""]
-        lines += [escape(text) + "\n" for text in (findings.comparison(facts), findings.basis(facts)) if text]
-        lines += [f"> {escape(warning)}\n>" for warning in findings.warnings(facts)]
+        lines += [f"**{markdown(findings.headline(facts))}**", ""]
+        lines += [markdown(text) + "\n" for text in (findings.comparison(facts), findings.basis(facts)) if text]
+        lines += [f"> {markdown(warning)}\n>" for warning in findings.warnings(facts)]
         rows = [(model.name, tables.row(facts, model)) for model in facts.models]
         lines += ["", *_table("Model", tables.headers(facts), rows), ""]
-        lines += [f"The latencies are {facts.mode}; all intervals are 95 % intervals.", ""]
+        lines += [f"The latencies are {markdown(facts.mode)}; all intervals are 95 % intervals.", ""]
         if facts.failures:
             lines += ["## Not measured", ""]
-            lines += [f"- {escape(failure.name)}: {escape(failure.reason)}" for failure in facts.failures]
+            lines += [f"- {markdown(failure.name)}: {markdown(failure.reason)}" for failure in facts.failures]
             lines.append("")
         if facts.models:
-            lines += ["## What to ship", "", escape(findings.headline(facts)), ""]
+            lines += ["## What to ship", "", markdown(findings.headline(facts)), ""]
             lines += [
-                f"- {escape(item.need)}: **{escape(item.model)}**. {escape(item.why)}."
+                f"- {markdown(item.need)}: **{markdown(item.model)}**. {markdown(item.why)}."
                 for item in findings.advice(facts)
             ]
-            lines += [f"- Not recommended: {escape(name)}: {escape(why)}." for name, why in findings.unfit(facts)]
+            lines += [f"- Not recommended: {markdown(name)}: {markdown(why)}." for name, why in findings.unfit(facts)]
             lines.append("")
     for name, picture in content.pictures.items():
-        title = _TITLES[name]
+        title = markdown(_TITLES[name])
         if name == "tradeoff" and facts is not None:
-            title = f"{facts.measure.title} against latency"
-        lines += [f"## {title}", "", f"![{title}]({name}.png)", "", escape(picture.caption), ""]
+            title = markdown(f"{facts.measure.title} against latency")
+        lines += [f"## {title}", "", f"![{title}]({name}.png)", "", markdown(picture.caption), ""]
         if name == "steps" and content.waterfall is not None:
             lines += _steps(content.waterfall, content)
     lines += _gates(content)
     if content.inputs.missing:
         lines += ["## Missing", ""]
         for missing in content.inputs.missing:
-            command = f" Make it with: {escape(missing.command)}" if missing.command else ""
-            lines.append(f"- {escape(missing.what)}: {escape(missing.why)}.{command}")
+            command = f" Make it with: {code(missing.command)}" if missing.command else ""
+            lines.append(f"- {markdown(missing.what)}: {markdown(missing.why)}.{command}")
         lines.append("")
-    lines += ["## Reproduce", "", "```sh", *reproduce.commands(content.inputs.steps), "```", ""]
+    lines += ["## Reproduce", "", fenced("\n".join(reproduce.commands(content.inputs.steps)), "sh"), ""]
     return "\n".join(lines)
 
 
@@ -78,14 +78,14 @@ def _steps(waterfall: Waterfall, content: ReportContent) -> list[str]:
     lines = _table("File", steps_table.headers(waterfall, unit), rows)
     lines += ["", "In parentheses: the change against the file that each was made from.", ""]
     for story in content.stories:
-        lines.append(f"- **{escape(story.name)}**, {escape(story.start)}. {escape(' '.join(story.sentences))}")
+        lines.append(f"- **{markdown(story.name)}**, {markdown(story.start)}. {markdown(' '.join(story.sentences))}")
     return [*lines, ""]
 
 
 def _gates(content: ReportContent) -> list[str]:
     lines: list[str] = []
     if content.gates:
-        lines += ["## Checks and limits", "", escape(promises.summary(content.gates)), ""]
+        lines += ["## Checks and limits", "", markdown(promises.summary(content.gates)), ""]
         lines += [_line(["File", "Promise", "Wanted", "Found", "Verdict", "Where"])]
         lines += [_line(["---"] * 6, plain=True)]
         for gate in content.gates:
@@ -93,20 +93,9 @@ def _gates(content: ReportContent) -> list[str]:
         lines.append("")
     if content.skipped:
         lines += ["## Left out", ""]
-        lines += [f"- {escape(name)}: {escape(reason)}" for name, reason in content.skipped]
+        lines += [f"- {markdown(name)}: {markdown(reason)}" for name, reason in content.skipped]
         lines.append("")
     return lines
-
-
-def escape(text: str) -> str:
-    r"""Return a text that Markdown shows as it is, on one line and inside a table.
-
-    >>> print(escape("a|b <script> *x* int8_w8a8"))
-    a\|b &lt;script&gt; \*x\* int8_w8a8
-    """
-    text = re.sub(r"([\\`*\[\]|~#])", r"\\\1", " ".join(text.split()))
-    text = re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", r"\\_", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _table(first: str, heads: Sequence[TableCell], rows: Iterable[tuple[str, Sequence[TableCell]]]) -> list[str]:
@@ -120,4 +109,4 @@ def _table(first: str, heads: Sequence[TableCell], rows: Iterable[tuple[str, Seq
 
 
 def _line(cells: Sequence[str], *, plain: bool = False) -> str:
-    return f"| {' | '.join(cell if plain else escape(cell) for cell in cells)} |"
+    return f"| {' | '.join(cell if plain else markdown(cell) for cell in cells)} |"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgefm.comparison.shipping import words
 from edgefm.comparison.shipping.verdict import DOWNLOAD, MICROCONTROLLERS, PHONES
+from edgefm.core.text import command
 from edgefm.report.content import wording
 from edgefm.report.content.facts import Facts, Model
 
@@ -58,7 +59,7 @@ def answer(facts: Facts, *, run_id: str) -> ReportAnswer:
         recommended=facts.chosen is not None,
         path="" if model is None else model.file,
         figures=() if model is None else _figures(facts, model),
-        command="" if model is None else f"edgefm assets runs/{run_id} --out app",
+        command="" if model is None else command("edgefm", "assets", f"runs/{run_id}", "--out", "app"),
     )
 
 

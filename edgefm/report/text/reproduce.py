@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from edgefm.core.errors import RecipeError
 from edgefm.core.runs import Step
+from edgefm.core.text import command, quoted
 from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization, variant_named
 from edgefm.recipes.files import load, shipped
 
@@ -67,19 +67,21 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]
     options += _data(data) if data else []
-    rest = [f"{name} {params[name]}" for name in differing(preset) if name not in names and name != "model_options"]
-    command = shlex.join(["edgefm", "train", "--preset", preset, *options, "--run", _RUN])
-    return f"{command}  # with {', '.join(rest)}, for which there is no option" if rest else command
+    rest = [
+        f"{name} {quoted(params[name])}" for name in differing(preset) if name not in names and name != "model_options"
+    ]
+    line = command("edgefm", "train", "--preset", preset, *options, "--run", _RUN)
+    return f"{line}  # with {', '.join(rest)}, for which there is no option" if rest else line
 
 
 def _quantize(value: Mapping[str, Any], brought: Mapping[str, Any] | None) -> str:
     recipe = _recipe(value)
     if recipe is None:
-        return shlex.join(["edgefm", "quantize", _RUN]) + "  # with a recipe that this edgefm does not know"
+        return command("edgefm", "quantize", _RUN) + "  # with a recipe that this edgefm does not know"
     named = _named(recipe)
     # A file holds the other options, too.
     options = ["--recipe", RECIPE_FILE] if named is None else [*named, *_beside(recipe)]
-    return _bring(brought, options) if brought is not None else shlex.join(["edgefm", "quantize", _RUN, *options])
+    return _bring(brought, options) if brought is not None else command("edgefm", "quantize", _RUN, *options)
 
 
 def _recipe(value: Mapping[str, Any]) -> Quantization | None:
@@ -115,30 +117,30 @@ def _beside(recipe: Quantization) -> list[str]:
 
 def _bring(brought: Mapping[str, Any], options: Sequence[str]) -> str:
     """Return the command that brings a user's own model; files are named without their folders."""
-    command = ["edgefm", "quantize", str(brought["model"])]
+    words: list[object] = ["edgefm", "quantize", PurePath(str(brought["model"]))]
     data = brought.get("data")
     comments = []
     if data and data["where"] == "fashion-mnist":
         pass  # a model of the zoo: its data are known
     elif data:
-        command += _data(data)
-        command += [part for name in ("task", "quality") if data.get(name) for part in (f"--{name}", str(data[name]))]
+        words += _data(data)
+        words += [part for name in ("task", "quality") if data.get(name) for part in (f"--{name}", str(data[name]))]
     labels = brought.get("labels") or (data or {}).get("labels")
     if labels:
-        command += ["--labels", "labels.txt"]
+        words += ["--labels", "labels.txt"]
         comments.append(f"labels.txt holds the {len(labels)} class names, one a line")
     if brought.get("value_range"):
         low, high = brought["value_range"]
-        command += ["--value-range", f"{low:g},{high:g}"]
+        words += ["--value-range", f"{low:g},{high:g}"]
     if brought.get("head"):
-        command += ["--head", str(brought["head"])]
+        words += ["--head", str(brought["head"])]
     if brought.get("calibration_data"):
-        command += ["--calibration-data", "calibration.npz"]
+        words += ["--calibration-data", "calibration.npz"]
         comments.append("calibration.npz is kept in the run's import step")
     if brought.get("trust"):
-        command.append("--trust")
-    text = shlex.join([*command, *options, "--run", _RUN])
-    return f"{text}  # {'; '.join(comments)}" if comments else text
+        words.append("--trust")
+    line = command(*words, *options, "--run", _RUN)
+    return f"{line}  # {'; '.join(comments)}" if comments else line
 
 
 def _data(data: Mapping[str, Any]) -> list[str]:
@@ -154,7 +156,7 @@ def _benchmark(params: dict[str, Any]) -> str:
     for name in ("runtime", "threads", "rounds"):
         if name in params and params[name] != usual[name]:
             options += [f"--{name}", str(params[name])]
-    return shlex.join(["edgefm", "benchmark", _RUN, *options])
+    return command("edgefm", "benchmark", _RUN, *options)
 
 
 def _plain(value: Any) -> Any:

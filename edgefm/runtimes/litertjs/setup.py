@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgefm.core.errors import EdgefmError
+from edgefm.core.text import visible, visible_lines
 from edgefm.runtimes.litertjs import package
 
 
@@ -19,7 +20,7 @@ def setup() -> None:
     try:
         packages = package.setup()
     except EdgefmError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(f"@litertjs/core {packages.version}: {packages.core}")
+        raise click.ClickException(visible_lines(error)) from None
+    click.echo(visible(f"@litertjs/core {packages.version}: {packages.core}"))
     for lack in package.missing():
-        click.echo(f"still missing: {lack}")
+        click.echo(visible(f"still missing: {lack}"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edgefm.core.errors import EdgefmError
+from edgefm.core.text import visible, visible_lines
 from edgefm.targets.qemu_aarch64 import program, root
 
 
@@ -21,7 +22,7 @@ class _Lines:
 
     def note(self, message: str) -> None:
         """Write the line."""
-        click.echo(message, err=True)
+        click.echo(visible_lines(message), err=True)
 
 
 @click.group()
@@ -40,8 +41,8 @@ def setup(again: bool) -> None:
     ready = root.setup(qemu=str(program.find().path), again=again, progress=_Lines())
     packages = ", ".join(f"{name} {version}" for name, version in ready.manifest.packages.items())
     size = _size(ready.folder) / 1e6
-    click.echo(f"{ready.folder}: Python {ready.manifest.python}, {packages}; {size:,.0f} MB", nl=False)
-    click.echo(f" ({time.monotonic() - started:.0f} s)")
+    told = f"{ready.folder}: Python {ready.manifest.python}, {packages}; {size:,.0f} MB"
+    click.echo(visible(f"{told} ({time.monotonic() - started:.0f} s)"))
 
 
 def _size(folder: Path) -> int:
@@ -53,5 +54,5 @@ def main() -> None:
     try:
         commands(prog_name="python -m edgefm.targets.qemu_aarch64")
     except EdgefmError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(visible_lines(f"error: {error}"), err=True)
         sys.exit(2)

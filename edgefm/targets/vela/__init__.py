@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.core.errors import EdgefmError, ModelError, RecipeError, unknown_name
+from edgefm.core.text import command
 from edgefm.runtimes.base import Availability, Available, Unavailable
 from edgefm.targets.base import Figure, Mode, Place, TargetError
 from edgefm.targets.vela import program
@@ -65,7 +66,7 @@ def target(rest: str) -> Vela:
     if options and not {"system_config", "memory_mode"} <= options.keys():
         raise RecipeError(
             f"'vela:{rest}' gives only {' and '.join(options)}; vela needs both system_config and memory_mode",
-            hint=f"List their names with: vela --list-configs {options.get('config', OWN_CONFIG)}",
+            hint=f"List their names with: {command('vela', '--list-configs', options.get('config', OWN_CONFIG))}",
         )
     return Vela(
         name=f"vela:{rest}" if rest else "vela",
