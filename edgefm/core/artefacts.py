@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import math
 import os
+import secrets
+import shutil
 import tempfile
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+_UNFINISHED, _FORMER = ".partial", ".former"
+_LEFT_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +85,11 @@ def write_bytes(path: Path, content: bytes) -> Path:
     The content goes to a temporary file in the same folder, is flushed to disk and renamed. On any failure (a
     full disk, say) the temporary file is removed and the old file, if any, stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    unfinished = _written_beside(path, content)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        unfinished.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
     return path
 
@@ -112,4 +114,110 @@ def finite(value: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> Path:
     """Write a value as indented JSON, atomically. NaN and infinity are refused: they are not JSON."""
-    return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    return write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as the indented JSON that `write_json` writes."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], *, gone: Iterable[str] = ()) -> None:
+    """Write files into a folder: all of them, or on any failure none, and what was there before stays.
+
+    A folder that holds nothing else is replaced whole by one that was written beside it. Where other files lie in
+    it, or it can't be renamed, the files are written first and then renamed one after another.
+
+    Args:
+      folder: is made where it is not there.
+      files: content by name.
+      gone: names of former files that are removed.
+    Raises:
+      OSError: a file cannot be written.
+    """
+    target = folder.resolve()
+    known = {*files, *gone}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists() or _can_be_replaced(target, known):
+        _replace_folder(target, files)
+    else:
+        _replace_files(target, files, gone=known - set(files))
+
+
+def _can_be_replaced(folder: Path, known: set[str]) -> bool:
+    """Return whether a folder holds only files of these names, and nothing keeps it in its place."""
+    with os.scandir(folder) as entries:
+        if not all(entry.name in known and entry.is_file(follow_symlinks=False) for entry in entries):
+            return False
+    return not folder.is_mount() and not Path.cwd().is_relative_to(folder) and os.access(folder.parent, os.W_OK)
+
+
+def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    _remove_leftovers(target)
+    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED))
+    former = unfinished.with_suffix(_FORMER)
+    try:
+        for name, content in files.items():
+            write_bytes(unfinished / name, content)
+        unfinished.chmod(0o755)
+        if target.exists():
+            target.rename(former)
+        unfinished.rename(target)
+    except BaseException:
+        if former.exists() and not target.exists():
+            former.rename(target)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _replace_files(target: Path, files: Mapping[str, bytes], *, gone: Iterable[str]) -> None:
+    unfinished: dict[Path, Path] = {}
+    former: dict[Path, Path] = {}
+    mark = secrets.token_hex(4)
+    try:
+        for name, content in files.items():
+            unfinished[target / name] = _written_beside(target / name, content)
+        for path in (*unfinished, *(target / name for name in gone)):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            if path.exists():
+                former[path] = path.with_name(f".{path.name}.{mark}{_FORMER}")
+                path.rename(former[path])
+            if path in unfinished:
+                unfinished[path].rename(path)
+    except BaseException:
+        for path, temporary in former.items():
+            if temporary.exists():
+                temporary.replace(path)
+        for path, temporary in unfinished.items():
+            if path not in former and not temporary.exists():
+                path.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+        raise
+    for temporary in former.values():
+        temporary.unlink(missing_ok=True)
+
+
+def _written_beside(path: Path, content: bytes) -> Path:
+    """Return a file with this content in the folder of `path`, which is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what a process that was killed left beside a folder; not what another one may be writing now."""
+    for suffix in (_UNFINISHED, _FORMER):
+        for path in target.parent.glob(f".{glob.escape(target.name)}.????????{suffix}"):
+            if time.time() - path.lstat().st_mtime > _LEFT_S:
+                shutil.rmtree(path, ignore_errors=True)

@@ -29,6 +29,8 @@ _PIXELS = ("uint8", "int8", "float32")
 def write_assets(run: RunDirectory, out: Path, *, variant: str | None = None) -> tuple[Path, ...]:
     """Write model.tflite, contract.json, README.md and, of a classifier, labels.txt of a run's variant into `out`.
 
+    All of them are written or none.
+
     Args:
       run: a run with a quantize step.
       out: folder; files of these names in it are replaced, others are left alone.
@@ -53,13 +55,12 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str | None = None) ->
         raise ModelError(f"{model} has no contract", hint="Write it again with: edgefm quantize")
     advice = None if verdict is None else on_file(verdict, variant)
     page = readme(model_contract, accuracy=_accuracy(run, model_contract), advice=advice)
-    labels = "\n".join(model_contract.labels) + "\n"
-    return (
-        artefacts.write_bytes(out / MODEL_FILE, model.read_bytes()),
-        model_contract.write(out),
-        *((artefacts.write_text(out / LABELS_FILE, labels),) if model_contract.labels else ()),
-        artefacts.write_text(out / "README.md", page),
-    )
+    files = {MODEL_FILE: model.read_bytes(), contract.FILE_NAME: artefacts.json_bytes(model_contract.to_json())}
+    if model_contract.labels:
+        files[LABELS_FILE] = ("\n".join(model_contract.labels) + "\n").encode()
+    files["README.md"] = page.encode()
+    artefacts.write_folder(out, files)
+    return tuple(out / name for name in files)
 
 
 def readme(model: Contract, *, accuracy: str | None, advice: str | None = None) -> str:

@@ -16,8 +16,8 @@ def write(
 ) -> Path:
     """Write the report of a run and return its index.html.
 
-    Beside the page stand report.md, table.csv, report.json and one PNG a picture. Each file is written whole or
-    not at all; those of an earlier report are replaced, or removed where they no longer apply. What the run
+    Beside the page stand report.md, table.csv, report.json and one PNG a picture. All files are written or none;
+    those of an earlier report are replaced, or removed where they no longer apply. What the run
     lacks is named on the page, with the command that makes it.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from edgefm.core import artefacts
@@ -23,25 +22,22 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
     content = compose(run_inputs)
     progress.step("report", 2, 4)
     files = {f"{picture.name}.png": picture.png for picture in content.pictures.values()}
-    files["report.md"] = markdown.render(content).encode()
-    files["report.json"] = (json.dumps(summary.summary(content), indent=2, allow_nan=False) + "\n").encode()
+    files["report.md"] = markdown.render(content).encode(errors="backslashreplace")
+    files["report.json"] = artefacts.json_bytes(summary.summary(content))
     if content.facts is not None:
-        files["table.csv"] = tables.csv_table(content.facts).encode()
+        files["table.csv"] = tables.csv_table(content.facts).encode(errors="backslashreplace")
     if content.waterfall is not None:
-        files["steps.csv"] = steps_table.csv_table(content.waterfall).encode()
+        files["steps.csv"] = steps_table.csv_table(content.waterfall).encode(errors="backslashreplace")
     recipe = reproduce.recipe_file(run_inputs.steps)
     if recipe is not None:
-        files[reproduce.RECIPE_FILE] = (json.dumps(recipe, indent=2) + "\n").encode()
+        files[reproduce.RECIPE_FILE] = artefacts.json_bytes(recipe)
     # A page elsewhere would name folders of this machine.
     below = out.resolve().parent == run.path.resolve()
-    files[PAGE] = page.render(content, files=".." if below else "").encode()
+    files[PAGE] = page.render(content, files=".." if below else "").encode(errors="backslashreplace")
     progress.step("report", 3, 4)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one as out.")
-    for name, data in files.items():
-        artefacts.write_bytes(out / name, data)
-    for name in (*(f"{name}.png" for name in PICTURES), "table.csv", "steps.csv", reproduce.RECIPE_FILE):
-        if name not in files:
-            (out / name).unlink(missing_ok=True)
+    others = (*(f"{name}.png" for name in PICTURES), "table.csv", "steps.csv", reproduce.RECIPE_FILE)
+    artefacts.write_folder(out, files, gone=others)
     progress.step("report", 4, 4)
     return out / PAGE

@@ -1,10 +1,17 @@
 import errno
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgefm.core import artefacts
+from edgefm.core.errors import by_final_names
 
 
 def test_write_bytes_leaves_old_content_and_no_rest_when_the_disk_is_full(
@@ -33,3 +40,165 @@ def test_sha256_of_file_and_bytes_agree_with_known_sum(tmp_path: Path) -> None:
     path = artefacts.write_bytes(tmp_path / "file", b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert artefacts.sha256_file(path) == artefacts.sha256_bytes(b"abc") == known
+
+
+OLD = {"a.txt": b"old a", "b.txt": b"old b", "gone.txt": b"old gone"}
+NEW = {"a.txt": b"new a", "b.txt": b"new b", "c.txt": b"new c"}
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _folder(path: Path, files: dict[str, bytes]) -> Path:
+    path.mkdir(parents=True)
+    for name, content in files.items():
+        (path / name).write_bytes(content)
+    return path
+
+
+def _write(folder: Path) -> None:
+    artefacts.write_folder(folder, NEW, gone=("gone.txt", "never.txt"))
+
+
+# What lies in the folder before, and what a folder of this kind holds afterwards.
+KINDS = [
+    pytest.param(None, NEW, id="new"),
+    pytest.param({}, NEW, id="empty"),
+    pytest.param(OLD, NEW, id="former files"),
+    pytest.param({**OLD, "mine.txt": b"mine"}, {**NEW, "mine.txt": b"mine"}, id="with files of others"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), KINDS)
+def test_folder_holds_all_files_and_nothing_else(
+    before: dict[str, bytes] | None, after: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "deep" / "out"
+    if before is not None:
+        _folder(folder, before)
+    _write(folder)
+    assert _content(tmp_path) == {f"deep/out/{name}": content for name, content in after.items()}
+    assert folder.stat().st_mode & 0o777 == 0o755 and (folder / "a.txt").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError("a fault")], ids=repr)
+@pytest.mark.parametrize(("before", "after"), KINDS)
+def test_folder_stays_as_it_was_wherever_writing_stops(
+    before: dict[str, bytes] | None,
+    after: dict[str, bytes],
+    error: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = 0
+    stop = 0
+
+    def stopping(call: Callable[..., object]) -> Callable[..., object]:
+        def either(*arguments: object, **named: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise error
+            return call(*arguments, **named)
+
+        return either
+
+    def tried(place: int) -> bool:
+        nonlocal calls, stop
+        calls, stop = 0, place
+        folder = tmp_path / str(place) / "out"
+        if before is not None:
+            _folder(folder, before)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", stopping(os.fsync))
+            for name in ("rename", "replace"):
+                patch.setattr(Path, name, stopping(getattr(Path, name)))
+            try:
+                _write(folder)
+            except type(error):
+                assert _content(folder.parent) == {f"out/{name}": kept for name, kept in (before or {}).items()}
+                assert folder.exists() == (before is not None)
+                return True
+        assert _content(folder.parent) == {f"out/{name}": kept for name, kept in after.items()}
+        return False
+
+    stopped = [tried(place) for place in range(1, 60)]
+    assert stopped == sorted(stopped, reverse=True)
+    assert 6 < sum(stopped) < 59, "it was stopped at each file and at each renaming"
+
+
+def test_folder_that_cannot_be_renamed_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _folder(tmp_path / "out", OLD)
+    monkeypatch.chdir(folder)
+    before = folder.stat().st_ino
+    _write(Path())
+    assert folder.stat().st_ino == before, "a shell that stands in it would be lost"
+    assert _content(tmp_path) == {f"out/{name}": content for name, content in NEW.items()}
+
+
+def test_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "real", OLD)
+    (tmp_path / "out").symlink_to(folder)
+    _write(tmp_path / "out")
+    assert (tmp_path / "out").is_symlink() and _content(folder) == NEW
+
+
+def test_folder_in_the_place_of_a_file_is_kept(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "out", OLD)
+    (folder / "c.txt").mkdir()
+    (folder / "c.txt" / "mine").write_text("mine")
+    before = _content(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        _write(folder)
+    assert _content(tmp_path) == before
+
+
+def test_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(tmp_path: Path) -> None:
+    old, running = (
+        _folder(tmp_path / ".out.abcdefgh.partial", {"x": b""}),
+        _folder(tmp_path / ".out.abcdefgi.former", {}),
+    )
+    other = _folder(tmp_path / ".outer.abcdefgh.partial", {"x": b""})
+    past = time.time() - 7200
+    for path in (old, other):
+        os.utime(path, (past, past))
+    _write(tmp_path / "out")
+    assert not old.exists() and running.exists() and other.exists()
+
+
+def test_error_names_the_file_that_was_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "full", str(path))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="full") as caught:
+        _write(tmp_path / "out")
+    assert by_final_names(f": {caught.value.filename}") == f": {tmp_path}/out/a.txt"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
+def test_killed_process_leaves_the_former_folder_whole_or_none(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from edgefm.core import artefacts\n"
+        "print(flush=True)\n"
+        "for turn in range(10_000):\n"
+        "    files = {f'{place}.txt': b'%d' % turn for place in range(8)}\n"
+        "    artefacts.write_folder(Path(sys.argv[1]), files)\n"
+    )
+    seen = set()
+    for turn in range(12):
+        folder = tmp_path / str(turn) / "out"
+        with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.011 * (turn + 1))
+            process.send_signal(signal.SIGKILL)
+        if folder.exists():
+            found = _content(folder)
+            assert len(found) == 8 and len(set(found.values())) == 1
+            seen.add(next(iter(found.values())))
+        _write(folder)
+        shutil.rmtree(tmp_path / str(turn))
+    assert len(seen) > 3

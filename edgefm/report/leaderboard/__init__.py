@@ -15,7 +15,7 @@ PAGE, MARKDOWN, DATA = "leaderboard.html", "leaderboard.md", "leaderboard.json"
 
 
 def write_leaderboard(records: Sequence[Path], out: Path) -> Leaderboard:
-    """Write leaderboard.html, .md, .json and a picture of each model into a folder; return what they say.
+    """Write leaderboard.html, .md, .json and a picture of each model into a folder, all or none; return what they say.
 
     Args:
       records: files that `edgefm benchmark` wrote, or folders in which they are looked for.
@@ -24,16 +24,18 @@ def write_leaderboard(records: Sequence[Path], out: Path) -> Leaderboard:
       RunError: no record is found, or one cannot be read.
     """
     leaderboard = board(_files(records))
-    pictures = {}
+    pictures: dict[str, tuple[str, str]] = {}
+    files: dict[str, bytes] = {}
     with style.drawing():
         for model in leaderboard.models:
             if not model.timed:
                 continue
             pictures[model.sha256] = picture.svgs(model)
-            artefacts.write_bytes(out / picture.file_name(model), picture.png(model))
-    artefacts.write_text(out / PAGE, page.html(leaderboard, pictures))
-    artefacts.write_text(out / MARKDOWN, page.markdown(leaderboard))
-    artefacts.write_json(out / DATA, leaderboard.to_json())
+            files[picture.file_name(model)] = picture.png(model)
+    files[PAGE] = page.html(leaderboard, pictures).encode(errors="backslashreplace")
+    files[MARKDOWN] = page.markdown(leaderboard).encode(errors="backslashreplace")
+    files[DATA] = artefacts.json_bytes(leaderboard.to_json())
+    artefacts.write_folder(out, files)
     return leaderboard
 
 

@@ -12,7 +12,7 @@ from edgefm.core.text import markdown as escaped
 from edgefm.report.content import wording
 from edgefm.report.leaderboard.entries import Entry, Leaderboard, ModelBoard
 from edgefm.report.leaderboard.picture import file_name
-from edgefm.report.pages.page import css, template_environment
+from edgefm.report.pages.page import css, policy, template_environment
 
 TITLE = "The same models on every runtime and target"
 HEADS = ("runtime", "where", "figure is", "one inference", "accuracy", "instructions", "cold start", "memory")
@@ -34,6 +34,7 @@ def html(board: Leaderboard, pictures: Mapping[str, tuple[str, str]]) -> str:
     context: dict[str, Any] = {
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
         "css": Markup(css()),
+        "policy": policy(*(wide for wide, _ in pictures.values())),
         "title": TITLE,
         "headline": headline(board),
         "how_to_read": HOW_TO_READ,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -56,6 +58,7 @@ def render(content: ReportContent, *, files: str = "") -> str:
         "facts": facts,
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
         "css": Markup(css()),
+        "policy": policy(*(picture.wide for picture in content.pictures.values())),
         "svg": {name: (Markup(picture.wide), Markup(picture.narrow)) for name, picture in content.pictures.items()},
         "commands": reproduce.commands(inputs.steps),
         "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in inputs.steps],
@@ -136,6 +139,24 @@ def template_environment() -> jinja2.Environment:
     )
     environment.filters |= {"size": wording.size}
     return environment
+
+
+def policy(*svgs: str) -> str:
+    """Return a page's Content-Security-Policy: it loads nothing and runs no script, whatever gets into it.
+
+    Of style elements only `css` and those of the pictures count, which are told by their sha256; the attributes by
+    which matplotlib colours a picture cannot be told so.
+
+    Args:
+      svgs: pictures on the page, as `edgefm.report.drawing.style.svg` returns them.
+    """
+    own = {css(), *(text for svg in svgs for text in re.findall(r"<style[^>]*>(.*?)</style>", svg, re.DOTALL))}
+    hashes = sorted(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in own)
+    styles = " ".join(f"'sha256-{text}'" for text in hashes)
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; style-src-elem {styles}; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def css() -> str:

@@ -1,7 +1,8 @@
 """A web server for one page: the files of LiteRT.js and one model, to this machine alone.
 
 Two headers make the page cross-origin isolated: threads of WebAssembly need it, and Chromium's clock then steps by
-5 us instead of 100. The address holds a secret, so that no other user of the machine reads the model.
+5 us instead of 100. The address holds a secret, so that no other user of the machine reads the model; a request whose
+Host is another name than this machine's own is refused, so that no page elsewhere reads it by a name that leads here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_NAMES = ("127.0.0.1", "localhost")
 _PAGE = resources.files("edgefm.runtimes.litertjs") / "page"
 
 
@@ -59,14 +61,25 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Send a file, or say that there is none."""
         name = self.path.partition("?")[0]
-        content = self._content(name.removeprefix(f"/{self.secret}/")) if self.secret in name else None
-        self.send_response(HTTPStatus.NOT_FOUND if content is None else HTTPStatus.OK)
+        if self._is_meant():
+            known = name.startswith(f"/{self.secret}/")
+            content = self._content(name.removeprefix(f"/{self.secret}/")) if known else None
+            status = HTTPStatus.NOT_FOUND if content is None else HTTPStatus.OK
+        else:
+            content, status = None, HTTPStatus.MISDIRECTED_REQUEST
+        self.send_response(status)
         for header, value in _HEADERS.items():
             self.send_header(header, value)
         self.send_header("Content-Type", _TYPES.get(Path(name).suffix, "application/octet-stream"))
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
         self.wfile.write(content or b"")
+
+    def _is_meant(self) -> bool:
+        """Return whether the browser asked this machine: a page elsewhere may have a name that leads here."""
+        _, port, *_ = self.connection.getsockname()
+        hosts = self.headers.get_all("Host", [])
+        return len(hosts) == 1 and hosts[0].strip().lower() in {f"{name}:{port}" for name in _NAMES}
 
     def _content(self, name: str) -> bytes | None:
         first, _, rest = name.partition("/")
@@ -79,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
                 folder = self.folders[first].resolve()
                 path = (folder / rest).resolve()
                 return path.read_bytes() if path.is_relative_to(folder) else None
-        except OSError:
+        except (OSError, ValueError):  # the latter for a name with a NUL
             return None
         return None
 
