@@ -24,6 +24,7 @@ SERIAL = frozenset(
         "integration/test_browser_target.py",
         "integration/test_compare_command.py",
         "integration/test_gate_command.py",
+        "integration/test_pages_in_a_browser.py",
         "integration/test_profile_command.py",
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -227,6 +231,58 @@ def test_server_shows_its_files_to_those_who_know_the_address(tmp_path: Path) ->
                 urllib.request.urlopen(address)
     finally:
         server.close()
+
+
+def _answer(port: int, lines: list[str]) -> bytes:
+    """Return what a server answers to the lines of a request."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("".join(f"{line}\r\n" for line in [*lines, "Connection: close", ""]).encode("latin-1"))
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def test_server_answers_only_to_the_names_of_this_machine(tmp_path: Path) -> None:
+    server = PageServer(model=SHIPPED, folders={"core": _package(tmp_path / "scope")})
+    address = urllib.parse.urlsplit(server.url)
+    port, path = address.port, address.path
+    assert port is not None
+    model = path.replace("page.html", "model.tflite")
+    try:
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}"):
+            answer = _answer(port, [f"GET {model} HTTP/1.1", f"Host: {host}"])
+            assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(SHIPPED.read_bytes())
+        for hosts in (
+            ["attack.invalid"], [f"attack.invalid:{port}"], [f"127.0.0.1.attack.invalid:{port}"], ["127.0.0.1"],
+            [f"127.0.0.1:{port + 1}"], [f"localhost:{port}.attack.invalid"], [f"a@localhost:{port}"], ["localhost"],
+            [f"localhost.:{port}"], [f"0.0.0.0:{port}"], [f"127.0.0.1:{port}", "attack.invalid"], [""], [],
+            ["attack.invalid", f"127.0.0.1:{port}"], [f"127.0.0.1:{port} attack.invalid"], [f"127.0.0.1:0{port}"],
+        ):  # fmt: skip
+            for name in (model, path, "/", f"http://127.0.0.1:{port}{model}"):
+                for version in ("1.1", "1.0"):
+                    lines = [f"GET {name} HTTP/{version}", *(f"Host: {host}" for host in hosts)]
+                    answer = _answer(port, lines)
+                    assert answer.startswith(b"HTTP/1.1 421"), (hosts, name, answer[:80])
+                    head, _, body = answer.partition(b"\r\n\r\n")
+                    assert body == b"" and address.path.split("/")[1].encode() not in head
+        own = f"Host: 127.0.0.1:{port}"
+        for name in (f"/x{model}", f"{model}/", f"http://127.0.0.1:{port}{model}", f"{path}/../model.tflite"):
+            assert _answer(port, [f"GET {name} HTTP/1.1", own]).startswith(b"HTTP/1.1 404"), name
+        for method in ("POST", "HEAD", "OPTIONS", "PUT"):
+            assert _answer(port, [f"{method} {model} HTTP/1.1", own]).startswith(b"HTTP/1.1 501"), method
+    finally:
+        server.close()
+
+
+def test_policy_of_the_page_names_its_own_script() -> None:
+    text = (Path(litertjs.__file__).parent / "page" / "page.html").read_text(encoding="utf-8")
+    policies = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    scripts = re.findall(r"<script type=[^>]*>([^<]+)</script>", text)
+    assert len(policies) == len(scripts) == 1
+    told = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"'sha256-{told}'" in policies[0]
+    assert "default-src 'none'" in policies[0] and "unsafe-inline" not in policies[0]
 
 
 def test_page_is_read_from_the_worker_s_bundle(tmp_path: Path) -> None:
