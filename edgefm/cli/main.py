@@ -141,10 +141,9 @@ def _fault(error: Exception) -> int:
 
 
 def _fail(message: str, hint: str | None, *, code: int = 2) -> int:
-    render.echo("error: ", fg="red", bold=True, nl=False, err=True)
-    render.echo(message, err=True)
+    render.complain(message, label="error: ")
     if hint:
-        render.echo(f"  {hint}", err=True)
+        render.complain(f"  {hint}")
     return code
 
 
@@ -157,4 +156,4 @@ def _wrong_usage(error: click.ClickException) -> int:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
-    render.echo(warnings.formatwarning(message, category, filename, lineno), err=True)
+    render.complain(warnings.formatwarning(message, category, filename, lineno))

@@ -59,7 +59,7 @@ def command(
     result = profile(model, runtime=runtime, method=method, rounds=rounds, seconds=seconds, progress=True)  # type: ignore[arg-type]  # one of the choices
     written = [] if out is None else write_profile(result, out)
     if out is not None and len(written) == 1:
-        render.echo("no picture: matplotlib is not installed; pip install 'edgefm[report]'", err=True)
+        render.complain("no picture: matplotlib is not installed; pip install 'edgefm[report]'")
     if as_json:
         from edgefm.benchmarking import record
 

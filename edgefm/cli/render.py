@@ -19,10 +19,16 @@ def colour() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
 
 
-def echo(text: object = "", *, fg: str | None = None, bold: bool = False, nl: bool = True, err: bool = False) -> None:
-    """Print a text on standard output, or on standard error; only its colour reaches the terminal as a control."""
-    style = {"fg": fg, "bold": True} if bold else {"fg": fg}
-    click.secho(visible_lines(text), nl=nl, err=err, color=colour(), **style)
+def echo(text: object = "", *, fg: str | None = None, bold: bool = False, nl: bool = True) -> None:
+    """Print a line on standard output; only its colour reaches the terminal as a control."""
+    click.secho(visible(text), nl=nl, color=colour(), fg=fg, bold=bold or None)
+
+
+def complain(text: object, *, label: str = "") -> None:
+    """Print a message, which may have several lines, on standard error, behind a label in red."""
+    if label:
+        click.secho(label, fg="red", bold=True, nl=False, err=True, color=colour())
+    click.echo(visible_lines(text), err=True, color=colour())
 
 
 class Coloured(str):

@@ -45,7 +45,8 @@ def test_page_looks_as_it_should_and_its_console_is_silent(page: Path, browser: 
     assert browser.open(page.as_uri()) == []
     looks = browser.ask(
         "const style = (name, what) => getComputedStyle(document.querySelector(name))[what];"
-        "return {sheet: getComputedStyle(document.documentElement).getPropertyValue('--muted'), picture: style('svg path', 'strokeLinejoin'),"
+        "return {sheet: getComputedStyle(document.documentElement).getPropertyValue('--muted'),"
+        "picture: style('svg path', 'strokeLinejoin'),"
         "attribute: getComputedStyle(document.querySelector('svg [style*=\"--muted\"]')).stroke,"
         "images: [...document.images].every(image => image.complete && image.naturalWidth > 0)}"
     )

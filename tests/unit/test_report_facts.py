@@ -23,7 +23,7 @@ from edgefm.report.content.facts import Facts, Model, confusions
 from edgefm.report.content.record_facts import facts as facts_of
 from edgefm.report.content.wording import Interval, number, percent, signed, time_unit, times
 from edgefm.report.drawing.labels import Box, Mark, place
-from edgefm.report.pages import markdown, tables
+from edgefm.report.pages import tables
 from edgefm.report.text import details, findings, reproduce
 from tests.fixtures import sample_run
 
@@ -308,9 +308,7 @@ def test_command_of_a_brought_model_brings_it_again_and_names_no_folder() -> Non
     assert command.startswith("edgefm quantize mine.keras --calibration-data calibration.npz --run runs/again")
 
 
-@pytest.mark.parametrize(
-    "module", [wording, pareto, details, markdown, measure, weights], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", [wording, pareto, details, measure, weights], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_hold(module: Any) -> None:
     outcome = doctest.testmod(importlib.import_module(module.__name__))
     assert outcome.attempted > 0
