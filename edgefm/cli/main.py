@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from edgefm.cli import render
+from edgefm.cli import render, signals
 from edgefm.cli.exit_codes import FAULT, exit_codes
 from edgefm.core.errors import EdgefmError, by_final_names, unknown_name
 from edgefm.core.text import visible
@@ -102,6 +102,7 @@ def main() -> None:
     # Quiet TensorFlow's C++ log before anything imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = _show_warning
+    signals.listen()
     sys.exit(run(lambda: cli.main(prog_name="edgefm", standalone_mode=False)))
 
 
@@ -113,12 +114,11 @@ def run(action: Callable[[], Any]) -> int:
         return _fail(error.message, error.hint)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:
-        return _fail("stopped by the user", None, code=130)
+    except (click.Abort, KeyboardInterrupt):
+        message, code = signals.how_stopped()
+        return _fail(message, None, code=code)
     except click.ClickException as error:
         return _wrong_usage(error)
-    except KeyboardInterrupt:
-        return _fail("stopped by the user", None, code=130)
     except OSError as error:
         if error.errno is None:
             return _fault(error)

@@ -34,6 +34,8 @@ from edgefm.core.text import command
 DEFAULT_ROOT = Path("runs")
 _LOCK = ".lock"
 _PARTIAL = ".partial"
+_BEGUN = (_LOCK, f".{manifest.FILE_NAME}.")  # names, from their beginning, in a run that is only just being made
+_CLOCKS_DIFFER_SECONDS = 60  # between this machine and one that shares its disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +120,14 @@ class RunDirectory:
 
     @classmethod
     def create_at(cls, path: Path) -> RunDirectory:
-        """Create an empty run at `path`, which must not exist yet or be an empty folder."""
+        """Create an empty run at `path`, which must not exist yet or be an empty folder.
+
+        What a process left there that was stopped while it did the same is no hindrance.
+        """
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        if any(not entry.name.startswith(_BEGUN) for entry in path.iterdir()):
+            if (path / manifest.FILE_NAME).exists():  # another process made it meanwhile
+                return cls.open(path)
             raise RunError(f"{path} is not empty, and it is not a run", hint="Give a new folder, or remove this one.")
         run = cls(path)
         manifest.write(run.path, [], created=now())
@@ -141,11 +148,23 @@ class RunDirectory:
 
     @classmethod
     def latest(cls, root: Path = DEFAULT_ROOT) -> RunDirectory:
-        """Return the run below `root` whose manifest changed last."""
+        """Return the run below `root` whose manifest changed last.
+
+        Raises:
+          RunError: there is none, or the clock was set back meanwhile, so that it cannot be told.
+        """
         manifests = sorted(root.glob(f"*/{manifest.FILE_NAME}"), key=lambda path: path.stat().st_mtime_ns)
         if not manifests:
             raise RunError(f"no run in {root.resolve()}", hint="Start one with: edgefm train, or name a run folder.")
-        return cls.open(manifests[-1].parent)
+        newest = manifests[-1]
+        ahead = newest.stat().st_mtime - datetime.now(UTC).timestamp()
+        if len(manifests) > 1 and ahead > _CLOCKS_DIFFER_SECONDS:
+            raise RunError(
+                f"which run in {root.resolve()} is the latest cannot be told: {newest.parent.name} was changed in the "
+                "future, by this machine's clock",
+                hint="Name the folder of the run.",
+            )
+        return cls.open(newest.parent)
 
     @property
     def created(self) -> str:

@@ -81,14 +81,14 @@ def bring_model(
         raise RunError(f"{folder} is a file, not a folder", hint="Give another path for the run.")
     known = (folder / manifest.FILE_NAME).exists()
     run = RunDirectory.open(folder) if known else RunDirectory.create_at(folder)
-    try:
-        with run.lock():
+    with run.lock():  # without it the folder may be another process's by now
+        try:
             if run.find(key) is None:
                 _import(run, model, about, key=key, calibration_data=calibration_data, progress=progress)
-    except BaseException:
-        if not known:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+        except BaseException:
+            if not known and not run.steps():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
     return run
 
 

@@ -609,19 +609,15 @@ def test_conversion_is_found_again_without_a_look_at_the_content(
     assert tflite_to_onnx.converted(path) == first and first.is_file()  # made anew
 
 
-def test_unfinished_conversion_of_a_killed_process_is_removed_by_a_later_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_holds_whole_conversions_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
-    folder = tmp_path / "cache" / "onnx"
-    folder.mkdir(parents=True)
-    stale, fresh = folder / "a.1.part", folder / "b.2.part"
-    for part in (stale, fresh):
-        part.touch()
-    os.utime(stale, (0, 0))
-    _converter(tmp_path, monkeypatch, 'touch "$4"; echo \'{"ok": true}\'')
+    listed = tmp_path / "listed"
+    _converter(
+        tmp_path, monkeypatch, f'echo half >"$4"; ls -A {tmp_path}/cache/onnx >{listed}; echo \'{{"ok": true}}\''
+    )
     out = tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()))
-    assert set(folder.iterdir()) == {out, fresh}
+    assert listed.read_text() == "", "a process that is killed here leaves something in the cache"
+    assert list(out.parent.iterdir()) == [out]
 
 
 _CONVERTS_FOR_EVER = """

@@ -1,13 +1,19 @@
+import ast
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from edgefm.core import artefacts, runs
 from edgefm.core.errors import RunError
 from edgefm.core.runs import RunDirectory
+from edgefm.quantization.bring import bring_model
+from tests.fixtures import tiny_models
 
 
 def finish(run: RunDirectory, kind: str, *, key: str = "k", content: str = "x") -> runs.Step:
@@ -156,3 +162,62 @@ def test_step_renamed_by_a_process_that_died_before_the_manifest_is_partial_agai
     with run.lock():
         assert run.steps() == (finished,)
         assert run.folder(finished).is_dir()
+
+
+def test_run_is_made_where_a_process_that_was_killed_had_begun_to_make_it(tmp_path: Path) -> None:
+    (tmp_path / ".manifest.json.x_3kq9ab.partial").write_text('{"schema')
+    (tmp_path / ".lock").touch()
+    assert RunDirectory.create_at(tmp_path).steps() == ()
+
+
+def test_run_that_another_process_makes_meanwhile_is_kept(tmp_path: Path) -> None:
+    step = finish(RunDirectory.create_at(tmp_path / "run"), "train")
+    assert RunDirectory.create_at(tmp_path / "run").steps() == (step,)
+
+
+def test_latest_run_is_not_guessed_where_the_clock_was_set_back(tmp_path: Path) -> None:
+    first, second = (RunDirectory.create_at(tmp_path / name) for name in ("first", "second"))
+    an_hour_ahead = time.time() + 3600
+    os.utime(first.path / "manifest.json", (an_hour_ahead, an_hour_ahead))
+    with pytest.raises(RunError, match=r"first was changed in the future") as caught:
+        RunDirectory.latest(tmp_path)
+    assert caught.value.hint == "Name the folder of the run."
+    os.utime(first.path / "manifest.json", (0, 0))
+    assert RunDirectory.latest(tmp_path).path == second.path
+    os.utime(second.path / "manifest.json", (an_hour_ahead, an_hour_ahead))
+    (first.path / "manifest.json").unlink()
+    assert RunDirectory.latest(tmp_path).path == second.path, "a single one is the latest, whenever it was changed"
+
+
+def test_no_duration_or_deadline_is_told_by_the_wall_clock() -> None:
+    root = Path(__file__).parent.parent.parent
+    used = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for folder in ("edgefm", "converters")
+        for path in sorted((root / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("time", "time"), ("time", "time_ns"), ("datetime", "utcnow")}
+    ]
+    assert used == [], "time.monotonic and time.perf_counter do not jump"
+
+
+def test_run_that_another_process_has_just_begun_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.tflite"
+    model.write_bytes(tiny_models.relu())
+    make, held = RunDirectory.create_at, []
+
+    def other_is_faster(path: Path) -> RunDirectory:
+        run = make(path)
+        held.append(FileLock(path / ".lock"))
+        held[0].acquire()
+        return run
+
+    monkeypatch.setattr(RunDirectory, "create_at", other_is_faster)
+    with pytest.raises(RunError, match="in use by another edgefm process"):
+        bring_model(tmp_path / "run", model)
+    held[0].release()
+    assert RunDirectory.open(tmp_path / "run").steps() == ()

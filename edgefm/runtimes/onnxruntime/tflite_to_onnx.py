@@ -9,14 +9,12 @@ The process is `python -m edgefm.runtimes.onnxruntime MODEL.tflite OUT.onnx SECO
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import signal
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import scratch, subprocesses
-from edgefm.core.artefacts import sha256_file
+from edgefm.core.artefacts import sha256_file, write_bytes
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import RuntimeSession, TensorDetails
@@ -38,7 +36,6 @@ from edgefm.tflite.open_batch import fixed_batch
 OPSET = 17
 _PROGRAM = "edgefm.runtimes.onnxruntime"
 SECONDS = 300
-_STALE_SECONDS = 2 * SECONDS  # an unfinished file of this age is of a process that was killed
 # Root mean square of the difference, of the spread of LiteRT's answers; levels for outputs that hardly vary.
 _TOLERANCE, _LEVELS = 0.1, 2
 _INPUTS = 8
@@ -81,28 +78,22 @@ def converted(path: Path, *, seconds: int = SECONDS) -> Path:
     out = cache_folder() / "onnx" / f"{sha256_file(path)}-tf2onnx-{version}-opset-{OPSET}.onnx"
     if not out.is_file():
         out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(out.parent)
         _convert_beside(path, out, seconds)
     _known[key] = out
     return out
 
 
-def _remove_stale(folder: Path) -> None:
-    """Remove what conversions left that were killed with their parent."""
-    for path in folder.glob("*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                path.unlink()
-
-
 def _convert_beside(path: Path, out: Path, seconds: int) -> None:
     """Convert in a new process; `out` is there afterwards."""
-    unfinished = out.with_suffix(f".{os.getpid()}.part")
-    command = subprocesses.python_module(_PROGRAM, str(path), str(unfinished), str(seconds))
-    environment = {**os.environ, "PYTHONPATH": subprocesses.import_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        # A worker that is killed leaves no TensorFlow beside the next one.
-        result = subprocesses.run(command, seconds=seconds, environment=environment, before=end_with_parent())
+    with scratch.folder("onnx") as folder:
+        unfinished = folder / out.name
+        command = subprocesses.python_module(_PROGRAM, str(path), str(unfinished), str(seconds))
+        environment = {**os.environ, "PYTHONPATH": subprocesses.import_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        try:
+            # A worker that is killed leaves no TensorFlow beside the next one.
+            result = subprocesses.run(command, seconds=seconds, environment=environment, before=end_with_parent())
+        except subprocesses.TimeLimitError:
+            raise ModelError(f"tf2onnx did not convert {path} in {seconds} s") from None
         lines = result.output.splitlines()
         answer = json.loads(lines[-1]) if result.code == 0 and lines else None
         if answer is None:
@@ -110,11 +101,7 @@ def _convert_beside(path: Path, out: Path, seconds: int) -> None:
             raise ModelError(f"the conversion of {path} to ONNX failed with exit code {result.code}: {last}")
         if not answer["ok"]:
             raise ModelError(f"onnxruntime cannot run {path}: {answer['reason']}", hint=answer["hint"])
-        unfinished.replace(out)
-    except subprocesses.TimeLimitError:
-        raise ModelError(f"tf2onnx did not convert {path} in {seconds} s") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+        write_bytes(out, unfinished.read_bytes())
 
 
 def _convert(path: Path, out: Path) -> None:

@@ -1,0 +1,55 @@
+"""Signals that ask a command to end: it ends as with Ctrl-C, cleans up, and says by its exit code which one it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import FrameType
+
+# SIGTERM comes from schedulers, containers and `timeout`, SIGHUP from a terminal or an ssh connection that closes.
+_NAMES = ("SIGTERM", "SIGHUP")
+_SAME_REQUEST_SECONDS = 5.0
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to end."""
+
+
+class _Received:
+    number: int | None = None
+    at: float = 0.0
+
+
+def listen() -> None:
+    """Raise `Stopped` in the main thread on SIGTERM and SIGHUP, but for those that were set to be ignored (nohup)."""
+    for name in _NAMES:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def how_stopped() -> tuple[str, int]:
+    """Return who stopped this process, in words, and the exit code for it: 128 and the signal's number."""
+    if _Received.number is None:
+        return "stopped by the user", 128 + signal.SIGINT
+    return f"stopped by {signal.Signals(_Received.number).name}", 128 + _Received.number
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raise `Stopped`; what comes again at once (`timeout` sends twice) must not cut off the cleaning up."""
+    now = time.monotonic()
+    if _Received.number is not None and now - _Received.at < _SAME_REQUEST_SECONDS:
+        return
+    _Received.number, _Received.at = number, now
+    if signal.Signals(number).name == "SIGHUP":
+        _let_go_of_the_terminal()
+    raise Stopped
+
+
+def _let_go_of_the_terminal() -> None:
+    """Send what is still written nowhere: the terminal is gone, and an error there would cut off the cleaning up."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)

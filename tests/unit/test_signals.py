@@ -1,0 +1,100 @@
+"""How the command line ends on signals, with an action of the test's own in the place of a command."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """
+    import os, signal, sys, tempfile, time
+    from pathlib import Path
+    from edgefm.cli import main, signals
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
+
+    def action():
+        with tempfile.TemporaryDirectory(prefix="edgefm-test-"):
+            try:
+                print("begun", flush=True)
+                time.sleep(60)
+            finally:
+                {cleaning}
+                Path("cleaned").touch()
+
+    signals.listen()
+    sys.exit(main.run(action))
+"""
+
+
+def _started(folder: Path, cleaning: str = "pass", **more: object) -> subprocess.Popen[bytes]:
+    (folder / "tmp").mkdir()
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(_PROGRAM).format(cleaning=cleaning)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(folder / "tmp")},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},  # type: ignore[call-overload]
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "error: stopped by the user\n"),
+        (signal.SIGTERM, 143, "error: stopped by SIGTERM\n"),
+        (signal.SIGHUP, 129, ""),  # nobody is there to read it
+    ],
+    ids=["ctrl-c", "SIGTERM", "SIGHUP"],
+)
+def test_command_cleans_up_and_says_which_signal_stopped_it(
+    number: signal.Signals, code: int, said: str, tmp_path: Path
+) -> None:
+    process = _started(tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors.decode()) == (code, said)
+    assert (tmp_path / "cleaned").exists() and not list((tmp_path / "tmp").iterdir())
+
+
+def test_second_sigterm_at_once_does_not_cut_off_the_cleaning_up(tmp_path: Path) -> None:
+    process = _started(tmp_path, cleaning="time.sleep(0.5)")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)  # as timeout(1) does
+    process.communicate(timeout=20)
+    assert process.returncode == 143 and (tmp_path / "cleaned").exists()
+
+
+def test_signal_that_was_to_be_ignored_is_ignored(tmp_path: Path) -> None:
+    ignored = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}  # as nohup does
+    process = _started(tmp_path, **ignored)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+
+
+def test_command_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    cleaning = "print('a line that nobody reads', file=sys.stderr, flush=True)"
+    process = _started(tmp_path, cleaning, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    assert b"begun" in os.read(ours, 100)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(20) == 129
+    assert (tmp_path / "cleaned").exists() and not list((tmp_path / "tmp").iterdir())
