@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgefm import schemas
 from edgefm.core.errors import EdgefmError
+from edgefm.core.given import regular
 
 # The longest record that was seen has 5 MB. Python's objects take up to 40 bytes for each byte of JSON, hence VALUES.
 JSON_BYTES = 64 << 20
@@ -158,14 +157,7 @@ def read_bytes(
       EdgefmError: (of the class `error`) there is none, it is no regular file, or longer.
       OSError: it cannot be read.
     """
-    # Opened without waiting: what was a file a moment ago may be a FIFO now.
-    try:
-        _regular(path.stat(), path, error)
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    except (FileNotFoundError, NotADirectoryError):
-        raise error(f"no {what} at {path}", hint=missing) from None
-    with os.fdopen(handle, "rb") as file:
-        _regular(os.fstat(handle), path, error)
+    with regular.open_file(path, error, missing=f"no {what} at {path}", hint=missing) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise error(f"{path} is too long for a {what}: more than {limit:,} bytes")
@@ -207,13 +199,6 @@ def shown(value: Any) -> str:
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"
     """
     return schemas.shown(value)
-
-
-def _regular(status: os.stat_result, path: Path, error: type[EdgefmError]) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-        kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
-        raise error(f"{path} is {kind}, not a file", hint="Give the path of a file.")
 
 
 def _parsed(

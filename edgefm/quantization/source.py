@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgefm.core.documents import inside
 from edgefm.core.errors import ModelError, RunError
 from edgefm.core.progress import SILENT, Progress, stated
 from edgefm.core.runs import RunDirectory
+from edgefm.core.text import command
 from edgefm.data import source as data_source
 from edgefm.data.dataset import Dataset
 from edgefm.data.preprocessing import Preprocessing
@@ -266,7 +266,7 @@ def _load(path: Path, run: RunDirectory, *, sha256: str) -> Loaded:
     if code is not None:
         raise ModelError(
             f"{code}; you have not trusted this run",
-            hint=f"If you know where it comes from: edgefm trust {shlex.quote(str(run.path))}",
+            hint=f"If you know where it comes from: {command('edgefm', 'trust', run.path)}",
         )
     return model_file.load(path, trust=trusted)
 

@@ -89,9 +89,9 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     try:
         return dacite.from_dict(cls, values, dacite.Config(strict=True))
     except dacite.WrongTypeError as error:
-        stated = shown(params.get(str(error.field_path).split(".")[0], error.value))
+        found = shown(params.get(str(error.field_path).split(".")[0], error.value))
         raise RecipeError(
-            f"{error.field_path} of a '{cls.kind}' recipe is {stated}; {_type_name(error.field_type)} is expected"
+            f"{error.field_path} of a '{cls.kind}' recipe is {found}; {_type_name(error.field_type)} is expected"
         ) from error
     except dacite.DaciteError as error:
         raise RecipeError(f"a '{cls.kind}' recipe cannot be read: {error}") from error

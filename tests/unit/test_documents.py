@@ -104,7 +104,7 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> No
             (tmp_path, "a folder"),
             (Path("/dev/zero"), "a device"),
         ):
-            with pytest.raises(EdgefmError, match=f"{path} is {kind}, not a file"):
+            with pytest.raises(EdgefmError, match=f"{path} is {kind}; a file is expected"):
                 read_json(path, what="thing")
 
 
