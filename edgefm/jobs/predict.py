@@ -115,7 +115,7 @@ def predict(
       RecipeError: `top` or `invert` is not allowed.
       RuntimeUnavailableError: LiteRT or Pillow is not installed.
     """
-    from edgefm.runtimes import picture_answer, runtime
+    from edgefm.runtimes import apart, picture_answer
 
     paths, model = as_paths(pictures, "pictures"), model_file(model)
     check_number(top, "top", int)
@@ -128,7 +128,7 @@ def predict(
         raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
     pictures_read = [picture_answer.read(path, contract, invert=invert) for path in paths]
     predictions = []
-    with runtime("litert").load(model) as session:
+    with apart.load(model) as session:
         for path, picture in zip(paths, pictures_read, strict=True):
             decoded = picture_answer.answer(session, contract, picture).outputs[0].reshape(1, -1)
             probabilities: NDArray[np.float32] = contract.probabilities(decoded)[0]

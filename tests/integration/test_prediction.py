@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from edgefm.data.dataset import Dataset, Split
 from edgefm.data.picture_file import border_level, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
 from edgefm.jobs.predict import default_model, predict
+from edgefm.runtimes import apart
 from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
 
@@ -145,6 +148,20 @@ def test_predict_is_right_about_as_often_as_the_model(model: Path, dataset: Data
     paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
     answers = [LABELS.index(prediction.top[0].label) for prediction in predict(paths, model=model)]
     assert np.mean(np.array(answers) == labels) > 0.7
+
+
+def crash(number: int, path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGABRT)
+
+
+def test_a_model_that_crashes_its_runtime_is_an_error_of_predict(
+    model: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "picture.png"
+    Image.fromarray(dataset.test.images[0, :, :, 0]).save(picture)
+    monkeypatch.setattr(apart, "_load", crash)
+    with pytest.raises(ModelError, match=r"loading .*model\.tflite crashed LiteRT with SIGABRT"):
+        predict(picture, model=model)
 
 
 def test_inverted_pictures_are_told_and_give_the_same_answer(model: Path, dataset: Dataset, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import os
 import pickle
 import queue
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.core.given import limits
-from edgefm.core.subprocesses import signal_name
+from edgefm.core.subprocesses import import_path, python_module, signal_name
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.session import BaseSession
 
@@ -184,13 +183,12 @@ class _Process:
 
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
-        path = os.pathsep.join(part for part in sys.path if part)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "edgefm.runtimes.apart"],
+            python_module("edgefm.runtimes.apart"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": import_path()},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests: IO[bytes] = self._process.stdin
