@@ -99,14 +99,17 @@ def _check_model(model: Any, *, source: str) -> None:
 
 
 def _check_sizes(model: Any, path: Path) -> None:
-    """Raise a ModelError where a layer's result for one sample would take more than the file may."""
-    import keras
+    """Raise a ModelError where an input or a layer's result for one sample would take more than the file may."""
+    from edgefm.keras_graph.graph import Graph
 
-    for operation in model.operations:
-        for tensor in keras.tree.flatten([node.output_tensors for node in operation._inbound_nodes]):
-            wanted = 4 * math.prod(length or 1 for length in tensor.shape)
-            what = f"the result of the layer '{operation.name}' of {path}, {tuple(tensor.shape)},"
-            limits.check(wanted, ModelError, size_bytes=_size_bytes(path), what=what)
+    size_bytes = _size_bytes(path)
+    results = [(f"the input '{tensor.name}'", tensor.shape) for tensor in model.inputs]
+    results += [
+        (f"the result of the layer '{call.name}'", shape) for call in Graph(model).calls for shape in call.output_shapes
+    ]
+    for what, shape in results:
+        wanted = 4 * math.prod(length or 1 for length in shape)
+        limits.check(wanted, ModelError, size_bytes=size_bytes, what=f"{what} of {path}, {tuple(shape)},")
 
 
 def _limited(path: Path) -> AbstractContextManager[None]:
