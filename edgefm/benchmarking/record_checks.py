@@ -32,10 +32,8 @@ def _check_intervals(value: Any, where: str) -> None:
     """Raise a ValueError where an estimate, at any depth, lies outside of its interval."""
     if not isinstance(value, Mapping):
         return
-    ends = [value.get(name) for name in ("low", "value", "high")]
-    numbers = [end for end in ends if isinstance(end, int | float)]
-    if len(numbers) == len(ends):
-        low, middle, high = numbers
+    low, middle, high = (value.get(name) for name in ("low", "value", "high"))
+    if low is not None and middle is not None and high is not None:
         room = _ROUNDING * max(1, abs(middle))
         if not low - room <= middle <= high + room:
             raise ValueError(f"{where} is {middle}, outside of its interval {low} to {high}")

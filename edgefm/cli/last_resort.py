@@ -46,7 +46,7 @@ def _place() -> str:
     except metadata.PackageNotFoundError:
         return "the project"
     pages = dict(entry.split(", ", 1) for entry in about.get_all("Project-URL") or () if ", " in entry)
-    return pages.get("Issues") or (about.get_all("Author-email") or ["the project"])[0]
+    return pages.get("Issues") or ", ".join(about.get_all("Author-email") or ()) or "the project"
 
 
 def _details(error: BaseException) -> str:

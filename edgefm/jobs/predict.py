@@ -22,6 +22,7 @@ from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
+from edgefm.tflite.contract_fit import check_fit
 
 _TOP = 3
 SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
@@ -126,14 +127,20 @@ def predict(
     if not 1 <= top <= len(contract.labels):
         most = len(contract.labels)
         raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
-    pictures_read = [picture_answer.read(path, contract, invert=invert) for path in paths]
     predictions = []
     with apart.load(model) as session:
+        check_fit(contract, session.input, session.outputs)  # before a picture gets the size that it says
+        pictures_read = [picture_answer.read(path, contract, invert=invert) for path in paths]
         for path, picture in zip(paths, pictures_read, strict=True):
             decoded = picture_answer.answer(session, contract, picture).outputs[0].reshape(1, -1)
             probabilities: NDArray[np.float32] = contract.probabilities(decoded)[0]
             if probabilities.size == 1 and len(contract.labels) == 2:  # that of the second of two classes
                 probabilities = np.array([1 - probabilities[0], probabilities[0]], np.float32)
+            if probabilities.size != len(contract.labels):
+                raise ModelError(
+                    f"{model} gives {probabilities.size:,} scores; its contract names {len(contract.labels):,} classes",
+                    hint="Write it again with: edgefm quantize",
+                )
             best = np.argsort(-probabilities, kind="stable")[:top]
             scores = tuple(
                 Score(label=contract.labels[index], probability=float(probabilities[index])) for index in best

@@ -26,7 +26,7 @@ from edgefm.quantization.calibration_set import CalibrationSet, from_dataset, fr
 from edgefm.quantization.heads import Head, head_of
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
-from edgefm.recipes import Quantization
+from edgefm.recipes import Quantization, Training
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Input, Loaded
@@ -241,7 +241,7 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin]:
     if brought is None:
         trained = run.require("train")
         path = run.folder(trained) / MODEL_FILE
-        name = str(trained.recipe["params"]["model"])
+        name = Training.from_json(trained.recipe).model
         return path, Origin(name=name, file=path.name, sha256=model_file.sha256(path))
     folder = run.folder(brought)
     about = data_source.about_model(folder)

@@ -82,6 +82,8 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
             stated = params_of(nested, value) if "kind" in value else value
             # What is not said of a nested recipe is as the outer one has it by default.
             values[name] = typed(nested, _overlaid(_default(defaults[name]), stated))
+        elif nested is not None and not isinstance(value, nested | None):
+            raise RecipeError(f"{name} of a '{cls.kind}' recipe is {shown(value)}; an object is expected")
         else:
             values[name] = _tuples(value)
             if isinstance(value, bool) and hints[name] in (int, float, float | None, int | None):
@@ -89,11 +91,11 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
     try:
         return dacite.from_dict(cls, values, dacite.Config(strict=True))
     except dacite.WrongTypeError as error:
-        found = shown(params.get(str(error.field_path).split(".")[0], error.value))
+        given = shown(params.get(str(error.field_path).split(".")[0], error.value))
         raise RecipeError(
-            f"{error.field_path} of a '{cls.kind}' recipe is {found}; {_type_name(error.field_type)} is expected"
+            f"{error.field_path} of a '{cls.kind}' recipe is {given}; {_type_name(error.field_type)} is expected"
         ) from error
-    except dacite.DaciteError as error:
+    except (dacite.DaciteError, TypeError, ValueError) as error:  # it stumbles over some values of another kind
         raise RecipeError(f"a '{cls.kind}' recipe cannot be read: {error}") from error
 
 

@@ -66,6 +66,15 @@ class HasScale(Protocol):
     def zero_point(self) -> int | None: ...  # noqa: D102
 
 
+class HasEnds(HasScale, Protocol):
+    """One end of a model: its dtype and shape, too."""
+
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
 def dequantize(levels: NDArray[Any], tensor: HasScale) -> NDArray[np.float32]:
     """Return a tensor's values as real numbers, float32 of the same shape: real = scale * (q - zero_point)."""
     if tensor.scale is None or tensor.zero_point is None:

@@ -43,9 +43,8 @@ def _read(row: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
 
 
 def _is_it(file: Path, row: Mapping[str, Any]) -> bool:
-    """Return whether a path that a record names leads to the file of its row; one of another size is not read."""
+    """Return whether a path that a record names leads to the file of its row; what is no model file is not read."""
     try:
-        same_size = file.is_file() and file.stat().st_size == row["size_bytes"]
-        return same_size and artefacts.sha256_file(file) == row["sha256"]
+        return file.suffix == ".tflite" and file.is_file() and artefacts.sha256_file(file) == row["sha256"]
     except OSError:  # a name that is too long, or a file that may not be read
         return False
