@@ -8,18 +8,19 @@ RECORDED ?= runs/main-job
 WORKERS ?= logical
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint types unit format docs architecture wheel record record-harness assets figures clean
+.PHONY: help demo test lint types unit format faults docs architecture wheel record record-harness assets figures clean
 
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
 	@echo "make test     lint, types and tests"
+	@echo "make faults   break files, runs, disks and names on purpose for five minutes; FAULTS='--long' for all counts"
 	@echo "make docs     build the documentation site into build/docs; a warning is an error"
 	@echo "make wheel    write dist/edgefm-….whl, to install edgefm elsewhere"
 	@echo "make architecture  draw the floors of the code from its imports into build/architecture"
 	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks, assets"
 	@echo "make record-harness  measure what needs no training, on a quiet machine (about 20 minutes, false alarms 40 more)"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
-	@echo "make figures  write the figures of README and of docs/figures.md, models.md, over-time.md from results"
+	@echo "make figures  write the figures of README and of docs/figures.md, models.md, reliability.md, over-time.md"
 
 # One environment for everything; rebuilt when the pins or the project file change.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -65,6 +66,10 @@ unit: $(VENV)/peers
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A new seed each time, which is printed; failing inputs are kept. Two processes, each on one core.
+faults: $(VENV)/installed
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m tests.faults $(FAULTS)
 
 docs: $(VENV)/installed
 	$(BIN)/python -m sphinx -W --keep-going -E -q -d build/doctrees docs build/docs

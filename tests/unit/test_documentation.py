@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmarks import figures, models_page, over_time, recorded
+from benchmarks import figures, models_page, over_time, recorded, reliability_page
 from benchmarks.series import series
 from edgefm.cli.main import COMMANDS, cli
 
@@ -14,6 +14,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "docs" / "tutorials").glob("*.py")),
 ]
@@ -36,6 +37,10 @@ def test_figures_page_says_what_the_recorded_results_say() -> None:
 
 def test_page_of_models_says_what_the_recorded_table_says() -> None:
     assert models_page.PAGE.read_text(encoding="utf-8") == models_page.page(), "run: make figures"
+
+
+def test_page_of_reliability_says_what_the_fault_programs_found() -> None:
+    assert reliability_page.PAGE.read_text(encoding="utf-8") == reliability_page.page(), "run: make figures"
 
 
 def test_page_over_time_says_what_the_history_says() -> None:

@@ -1,0 +1,170 @@
+"""The command: python -m tests.faults; see the package for its forms."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import importlib
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from tests.faults import small_run
+from tests.faults.bench import KINDS, ROOT, environment
+
+# Kind (a module of this package) -> its share of the time of the short form.
+SHARES = {"models": 85, "kills": 130, "documents": 70, "data": 55, "attacks": 75, "disks": 60, "text": 45}
+_LANES = 2
+_MINUTES = 5.0
+_MARGIN = 0.8  # of the time: a try that was begun is not cut off, and libraries are loaded first
+
+
+def main() -> None:
+    """Run the kinds, two beside each other, and say what came of them."""
+    options = _options()
+    started = time.monotonic()
+    seed = options.seed if options.seed is not None else secrets.randbelow(10**9)
+    minutes = options.minutes or (None if options.long else _MINUTES)
+    print(f"seed {seed}, {'the long form' if options.long else 'the short form'}", flush=True)
+    fails = options.fails or Path(tempfile.gettempdir()) / f"faults-{seed}"
+    kinds = options.kinds or list(SHARES)
+    # A folder by any other name than edgefm's own: the sweeping of temporary folders must leave it alone.
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)))
+        run = _run(options.run, folder)
+        left = None if minutes is None else max(20.0, 60 * minutes - (time.monotonic() - started)) * _MARGIN
+        parts = _tried(kinds, seed=seed, left=left, folder=folder, run=run, fails=fails)
+    result = _result(parts, seed=seed, long=options.long, minutes=(time.monotonic() - started) / 60)
+    print(_table(parts))
+    for part in parts:
+        for sort, count in part.get("failures", {}).items():
+            print(f"  {count:5d} x {part['part']}: {sort}")
+    print(json.dumps({name: value for name, value in result.items() if name != "parts"}))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    if options.record:
+        _record(result)
+    failed = sum(sum(part.get("failures", {}).values()) for part in parts)
+    print(f"{failed} failures; their inputs are in {fails}" if failed else "0 failures")
+    sys.exit(1 if failed else 0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Break edgefm on purpose.")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(SHARES)}; by default all")
+    parser.add_argument(
+        "--long", action="store_true", help="all counts of docs/reliability.md, however long that takes"
+    )
+    parser.add_argument("--seed", type=int, help="the same inputs as another time; by default a new one")
+    parser.add_argument("--minutes", type=float, help=f"time for all; short form: {_MINUTES:g}, long form: no limit")
+    parser.add_argument("--run", type=Path, help="a finished small run; by default one is made")
+    parser.add_argument("--fails", type=Path, help="folder for failing inputs")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results/faults.json")
+    options = parser.parse_args()
+    for kind in options.kinds:
+        if kind not in SHARES:
+            parser.error(f"unknown kind {kind!r}; known: {', '.join(SHARES)}")
+    return options
+
+
+def _run(given: Path | None, folder: Path) -> Path:
+    """Return the run that is damaged: a copy of a given one, or a new one."""
+    if given is not None:
+        return Path(shutil.copytree(given, folder / "run"))
+    print("making a small run", flush=True)
+    return small_run.make(folder)
+
+
+def _tried(
+    kinds: Sequence[str], *, seed: int, left: float | None, folder: Path, run: Path, fails: Path
+) -> list[dict[str, Any]]:
+    """Run each kind in a process of its own, two beside each other, and return all parts' figures."""
+    shares = sum(SHARES[kind] for kind in kinds)
+
+    def one(kind: str) -> list[dict[str, Any]]:
+        lanes = min(_LANES, len(kinds))
+        seconds = None if left is None else lanes * left * SHARES[kind] / shares
+        settings = {
+            "kind": kind,
+            "seed": seed,
+            "seconds": seconds,
+            "folder": str(folder),
+            "run": str(run),
+            "fails": str(fails),
+        }
+        command = [sys.executable, "-m", "tests.faults.one_kind", json.dumps(settings)]
+        temporary = folder / f"tmp-{kind}"
+        temporary.mkdir()
+        variables = {**environment(), "TMPDIR": str(temporary)}
+        done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=False)
+        found = [{"kind": kind, **json.loads(line)} for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode:
+            found.append(
+                {"kind": kind, "part": kind, "failures": {f"the program itself ended with {done.returncode}": 1}}
+            )
+        for part in found:
+            print(f"  {part['part']}: {part.get('not_run') or _told(part)}", flush=True)
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(_LANES) as pool:
+        return [part for found in pool.map(one, kinds) for part in found]
+
+
+def _told(part: dict[str, Any]) -> str:
+    return f"{part.get('tried', 0)} tried, {sum(part.get('failures', {}).values())} failed"
+
+
+def _result(parts: list[dict[str, Any]], *, seed: int, long: bool, minutes: float) -> dict[str, Any]:
+    """Return all that was found, with what it was found on and how many tries the long form would have."""
+    from edgefm.core import environment as machine
+    from edgefm.core import runs
+
+    wanted = {}
+    for kind in SHARES:
+        for part in importlib.import_module(f"tests.faults.{kind}").PARTS:
+            wanted[part.name] = {"kind": kind, "tries": part.count}
+    return {
+        "seed": seed,
+        "form": "long" if long else "short",
+        "minutes": round(minutes, 1),
+        "created": runs.now(),
+        "environment": machine.environment(),
+        "parts": parts,
+        "wanted": wanted,
+        "totals": {name: sum(part.get(name, 0) for part in parts) for name in ("tried", *KINDS)},
+    }
+
+
+def _table(parts: list[dict[str, Any]]) -> str:
+    rows = [
+        [part["kind"], part["part"], part.get("tried", 0), *(part.get(kind, 0) for kind in KINDS)] for part in parts
+    ]
+    rows.append(["", "all", *(sum(row[column] for row in rows) for column in range(2, 3 + len(KINDS)))])
+    return tabulate(rows, headers=["kind", "part", "tried", *KINDS])
+
+
+def _record(result: dict[str, Any]) -> None:
+    from benchmarks.recorded import write_result
+
+    figures = {name: value for name, value in result.items() if name != "created"}
+    write_result(
+        "faults",
+        what="Damaged inputs, kills, full and read-only disks, attacks and hostile names",
+        command="python -m tests.faults" + (" --long" if result["form"] == "long" else ""),
+        figures=figures,
+    )
+
+
+if __name__ == "__main__":
+    main()
