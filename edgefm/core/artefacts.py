@@ -11,15 +11,15 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgefm.core import scratch
+
 _CHUNK_BYTES = 1 << 20
 _UNFINISHED, _FORMER = ".partial", ".former"
-_LEFT_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +157,13 @@ def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED))
     former = unfinished.with_suffix(_FORMER)
     try:
-        for name, content in files.items():
-            write_bytes(unfinished / name, content)
-        unfinished.chmod(0o755)
-        if target.exists():
-            target.rename(former)
-        unfinished.rename(target)
+        with scratch.held(unfinished):
+            for name, content in files.items():
+                write_bytes(unfinished / name, content)
+            unfinished.chmod(0o755)
+            if target.exists():
+                target.rename(former)
+            unfinished.rename(target)
     except BaseException:
         if former.exists() and not target.exists():
             former.rename(target)
@@ -217,7 +218,10 @@ def _written_beside(path: Path, content: bytes) -> Path:
 
 def _remove_leftovers(target: Path) -> None:
     """Remove what a process that was killed left beside a folder; not what another one may be writing now."""
-    for suffix in (_UNFINISHED, _FORMER):
-        for path in target.parent.glob(f".{glob.escape(target.name)}.????????{suffix}"):
-            if time.time() - path.lstat().st_mtime > _LEFT_S:
-                shutil.rmtree(path, ignore_errors=True)
+    pattern = f".{glob.escape(target.name)}.????????"
+    for path in target.parent.glob(pattern + _UNFINISHED):
+        if not scratch.is_held(path):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in target.parent.glob(pattern + _FORMER):
+        if not path.with_suffix(_UNFINISHED).exists() and target.exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -74,6 +74,32 @@ def folder(name: str) -> Iterator[Path]:
         remove(made)
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Say within the `with` block that this process is writing a folder, wherever it lies; see `is_held`."""
+    if os.name != "posix":  # where a folder cannot be opened
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _locked(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process that runs says that it is writing a folder; True where that cannot be seen."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return True
+    try:
+        return not _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def root_folder() -> Path:
     """Return the folder of this user that all temporary ones lie in, mode 0700."""
     parent = Path(tempfile.gettempdir())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, scratch
 from edgefm.core.errors import by_final_names
 
 
@@ -156,16 +156,14 @@ def test_folder_in_the_place_of_a_file_is_kept(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(tmp_path: Path) -> None:
-    old, running = (
-        _folder(tmp_path / ".out.abcdefgh.partial", {"x": b""}),
-        _folder(tmp_path / ".out.abcdefgi.former", {}),
-    )
+    left, running = (_folder(tmp_path / f".out.abcdefg{end}.partial", {"x": b""}) for end in "hi")
+    former, formers = (_folder(tmp_path / f".out.abcdefg{end}.former", {"x": b""}) for end in "ji")
     other = _folder(tmp_path / ".outer.abcdefgh.partial", {"x": b""})
-    past = time.time() - 7200
-    for path in (old, other):
-        os.utime(path, (past, past))
-    _write(tmp_path / "out")
-    assert not old.exists() and running.exists() and other.exists()
+    with scratch.held(running):
+        _write(tmp_path / "out")  # which is made
+        _write(tmp_path / "out")  # which is replaced
+    assert not left.exists() and not former.exists()
+    assert running.exists() and formers.exists() and other.exists()
 
 
 def test_error_names_the_file_that_was_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

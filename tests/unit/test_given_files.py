@@ -239,16 +239,16 @@ def test_damaged_npz_is_one_message(tmp_path: Path, name: str, capfd: pytest.Cap
 
 LABEL = b'"label": {"feature": "l"}'
 DAMAGED_SPECS = {
-    "nested": (b"[" * 100_000, "nested too deeply"),
-    "no text": (b"\xff\xfe\xff", "is not JSON"),
-    "digits": (b"9" * 5000, "is not JSON"),
+    "nested": (b"[" * 100_000, "nested deeper than 64 levels"),
+    "no text": (b"\xff\xfe\xff", "is not UTF-8 text"),
+    "digits": (b"9" * 5000, "a whole number of thousands of digits"),
     "bool in a shape": (
         b'{"image": {"feature": "i", "encoding": "raw", "shape": [true]}, %s}' % LABEL,
         "a list of lengths",
     ),
     "nested shape": (
         b'{"image": {"feature": "i", "encoding": "raw", "shape": %s}}' % (b"[" * 900 + b"]" * 900),
-        "a list of lengths",
+        "nested deeper than 64 levels",
     ),
     "list for a name": (b'{"image": {"feature": ["i"], "encoding": "png"}}', "a name is expected"),
     "list for an encoding": (b'{"image": {"feature": "i", "encoding": ["png"]}}', r"is \['png'\]"),
