@@ -10,6 +10,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.progress import Bars
 from edgefm.core.task_names import TASKS
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def command(
 
     if chance and where is not None:
         raise click.UsageError("--random cannot be combined with --data")
-    bars = render.Bars()
+    bars = Bars()
     try:
         options = {"where": where, "spec": spec, "task": task, "quality": quality, "labels": labels}
         data, reason = _data(
@@ -122,7 +123,7 @@ def _data(
     *,
     chance: bool,
     fed: bool,
-    bars: render.Bars,
+    bars: Bars,
 ) -> tuple[Dataset | DataSource | None, str]:
     """Return the data that were asked for, Fashion-MNIST where it fits, or None and why the inputs are random."""
     from edgefm.agreement import arithmetic

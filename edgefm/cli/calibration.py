@@ -10,6 +10,7 @@ import click
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.own_data import data_options
+from edgefm.core.progress import Bars
 
 if TYPE_CHECKING:
     from edgefm.quantization.analysis.calibration_check import CalibrationReport
@@ -52,7 +53,7 @@ def command(
     from edgefm.report.tools.calibration import draw_calibration
 
     recipe = Quantization(calibration_images=calibration_images, seed=seed)
-    bars = render.Bars()
+    bars = Bars()
     try:
         run, model = examined(source, run_folder=run_folder, data_dir=data_dir, recipe=recipe, data=data, bars=bars)
         report = _check(model, calibration_data, calibration_images, images, seed, bars)
@@ -71,7 +72,7 @@ def command(
 
 
 def _check(
-    model: Any, calibration_data: Path | None, count: int, images: int, seed: int, bars: render.Bars
+    model: Any, calibration_data: Path | None, count: int, images: int, seed: int, bars: Bars
 ) -> CalibrationReport:
     from edgefm.quantization.analysis.calibration_check import COUNTS, check_calibration
     from edgefm.quantization.calibration_set import read_samples

@@ -9,6 +9,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.progress import Bars
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -88,7 +89,7 @@ def info(data_dir: Path | None, out: Path, json_: bool) -> None:
 def _load(data_dir: Path | None) -> tuple[DatasetFolder, Dataset]:
     from edgefm.data.reference.fashion_mnist import find, load_fashion_mnist
 
-    bars = render.Bars()
+    bars = Bars()
     try:
         source = find(data_dir, progress=bars)
     finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.cli import render
 from edgefm.cli.given_run import given_run
+from edgefm.core.progress import Bars
 from edgefm.core.runs import RunDirectory
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def examined(
     data_dir: Path | None,
     recipe: Quantization,
     data: dict[str, Any],
-    bars: render.Bars,
+    bars: Bars,
 ) -> tuple[RunDirectory, Examined]:
     """Return the run of a model, and the model with its data."""
     from edgefm.data.source import dataset_of

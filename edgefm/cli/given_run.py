@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from edgefm.cli import render
 from edgefm.cli.own_data import given_data, labels_of, value_range_of
+from edgefm.core.progress import Bars
 from edgefm.jobs.run import Run
 
 _FILES = (".keras", ".h5", ".hdf5", ".tflite")
@@ -21,7 +21,7 @@ def given_run(
     run_folder: Path | None,
     data: Mapping[str, Any],
     calibration_data: Path | None = None,
-    bars: render.Bars,
+    bars: Bars,
 ) -> Run:
     """Return the run that SOURCE names: the latest for none, a run folder, or a new run with the model in it.
 
@@ -50,7 +50,8 @@ def given_run(
     names |= {"--data" if name == "where" else f"--{name.replace('_', '-')}": value for name, value in data.items()}
     given = [name for name, value in names.items() if value and (name, value) != ("--head", "auto")]
     if given:
-        raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run has its own")
+        trust = "; the code that a run holds is allowed by edgefm trust RUN" if "--trust" in given else ""
+        raise click.UsageError(f"{', '.join(given)} goes with a MODEL; a run has its own{trust}")
     return named_run(source)
 
 

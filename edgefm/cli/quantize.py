@@ -11,6 +11,7 @@ from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import given_run
 from edgefm.cli.own_data import data_options
+from edgefm.core.progress import Bars
 from edgefm.jobs.quantize import gates, quantization_recipe
 
 _PATH = click.Path(path_type=Path)
@@ -82,7 +83,7 @@ def command(
         "seed": seed,
     }
     quantization_recipe(variants or None, **asked)  # what is wrong with it is said before a model is loaded
-    bars = render.Bars()
+    bars = Bars()
     try:
         run = given_run(source, run_folder=run_folder, data=data, calibration_data=calibration_data, bars=bars)
         files = run.quantize(

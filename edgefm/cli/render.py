@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-from edgefm.core import artefacts
-from edgefm.core.progress import Bars as Bars
 from edgefm.core.text import visible, visible_lines
 
 
@@ -61,7 +59,9 @@ def table(
 
 def as_json(value: Any) -> None:
     """Print a value as JSON on standard output; a number that is NaN or infinite is null there."""
-    json_text(json.dumps(artefacts.finite(value), indent=2, allow_nan=False) + "\n")
+    from edgefm.core.artefacts import finite  # not what `edgefm --help` should wait for
+
+    json_text(json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def json_text(text: str) -> None:

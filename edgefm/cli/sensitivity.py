@@ -10,6 +10,7 @@ import click
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.own_data import data_options
+from edgefm.core.progress import Bars
 
 if TYPE_CHECKING:
     from edgefm.quantization.analysis.mixed_precision import MixedPrecision
@@ -62,7 +63,7 @@ def command(
     from edgefm.report.tools.sensitivity import draw_sensitivity
 
     recipe = Quantization(variants=("int8_w8a8",), calibration_images=calibration_images)  # type: ignore[arg-type]  # names become variants
-    bars = render.Bars()
+    bars = Bars()
     try:
         run, model = examined(source, run_folder=run_folder, data_dir=data_dir, recipe=recipe, data=data, bars=bars)
         folder = out or run.path / "sensitivity"
@@ -89,7 +90,7 @@ def command(
 
 
 def _examine(
-    model: Any, recipe: Any, images: int, drop_at_most: float | None, bars: render.Bars
+    model: Any, recipe: Any, images: int, drop_at_most: float | None, bars: Bars
 ) -> tuple[Sensitivity, MixedPrecision | None, dict[str, Any]]:
     from edgefm.quantization.analysis.mixed_precision import choose_mixed_precision, portable_recipe
     from edgefm.quantization.analysis.sensitivity import sensitivity

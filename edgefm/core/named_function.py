@@ -11,8 +11,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import artefacts, trust
+from edgefm.core import artefacts, manifest, trust
 from edgefm.core.errors import DataError
+from edgefm.core.text import command
 
 
 def function_named(where: str, *, named_in: Path | None = None) -> tuple[Callable[..., Any], str]:
@@ -85,10 +86,11 @@ def _trusted_folder(where: str, named_in: Path) -> str:
         if _fingerprint(where, entry.folder) == entry.sha256:
             return entry.folder
     why = "has changed since you trusted it" if listed else "is not trusted by you"
+    run = next((folder for folder in named_in.parents if (folder / manifest.FILE_NAME).is_file()), "RUN")
     raise DataError(
         f"{named_in} names the function {where}, which {why}: calling it runs code",
-        hint=f"Read {where.partition(':')[0].replace('.', os.sep)}.py. If you trust it: edgefm trust RUN, from the "
-        "folder that it lies in.",
+        hint=f"Read {where.partition(':')[0].replace('.', os.sep)}.py. If you trust it, go to the folder that it lies "
+        f"in and run: {command('edgefm', 'trust', run)}",
     )
 
 
