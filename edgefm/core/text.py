@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePath
 
 # GitHub's dialect makes links of addresses, and of names behind an @.
@@ -102,6 +103,16 @@ def quoted(word: object) -> str:
     if isinstance(word, PurePath) and text.startswith("-"):
         text = f"./{text}"
     return shlex.quote(text) if text.isprintable() else f"$'{''.join(map(_in_shell, text))}'"
+
+
+def one_a_line(texts: Iterable[str]) -> str:
+    r"""Return texts one a line; a line break within one, which would move all that follow, becomes a space.
+
+    >>> one_a_line(["a\nb", "c"])
+    'a b\nc\n'
+    """
+    lines = "".join(" ".join(text.splitlines()) + "\n" for text in texts)
+    return lines.encode(errors="backslashreplace").decode()  # a file's name may hold bytes that are no UTF-8
 
 
 def _is_seen(letter: str) -> bool:

@@ -12,7 +12,7 @@ from edgefm.comparison.shipping.sentences import on_file
 from edgefm.core import artefacts
 from edgefm.core.errors import ModelError, missing_extra, unknown_name
 from edgefm.core.runs import RunDirectory
-from edgefm.core.text import code, fenced, markdown
+from edgefm.core.text import code, fenced, markdown, one_a_line
 from edgefm.quantization.app_text import app_text
 from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
@@ -57,7 +57,7 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str | None = None) ->
     page = readme(model_contract, accuracy=_accuracy(run, model_contract), advice=advice)
     files = {MODEL_FILE: model.read_bytes(), contract.FILE_NAME: artefacts.json_bytes(model_contract.to_json())}
     if model_contract.labels:
-        files[LABELS_FILE] = ("\n".join(model_contract.labels) + "\n").encode()
+        files[LABELS_FILE] = one_a_line(model_contract.labels).encode()
     files["README.md"] = page.encode()
     artefacts.write_folder(out, files)
     return tuple(out / name for name in files)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgefm.core import artefacts, joined
 from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
+from edgefm.core.text import one_a_line
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
 from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
@@ -165,7 +166,7 @@ def write_model_folder(
     pictures = prove(path, agreed, samples)
     agreed = replace(agreed, made_by={**made_by, "parity": parity, "pictures": pictures})
     if card.labels:
-        artefacts.write_text(folder / LABELS_FILE, "\n".join(card.labels) + "\n")
+        artefacts.write_text(folder / LABELS_FILE, one_a_line(card.labels))
     agreed.write(folder)
     return agreed
 

@@ -150,7 +150,7 @@ def test_all_outputs_stand_in_the_table() -> None:
     assert "1 more output is real values" in page(model)
 
 
-@pytest.mark.parametrize("labels", [(), ("a", "b", "c")])
+@pytest.mark.parametrize("labels", [(), ("a", "b", "c"), ("a\nb", "\u2028", "c\r")])
 def test_assets_of_a_run_are_what_the_contract_lists(tmp_path: Path, labels: tuple[str, ...]) -> None:
     content, model = app_model(shape=(1, 4, 4, 1), outputs=[Out(shape=(1, 3))], labels=labels, std=255.0)
     run = RunDirectory.create_at(tmp_path / "run")
@@ -163,6 +163,8 @@ def test_assets_of_a_run_are_what_the_contract_lists(tmp_path: Path, labels: tup
     written = {path.name for path in write_assets(run, tmp_path / "app")}
     wanted = {"model.tflite", "contract.json", "README.md"} | ({"labels.txt"} if labels else set())
     assert written == wanted == {path.name for path in (tmp_path / "app").iterdir()}
+    if labels:
+        assert len((tmp_path / "app" / "labels.txt").read_text().splitlines()) == 3, "a class a line"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

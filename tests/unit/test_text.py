@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgefm.core import text
-from edgefm.core.text import Markdown, code, command, fenced, markdown, quoted, visible, visible_lines
+from edgefm.core.text import Markdown, code, command, fenced, markdown, one_a_line, quoted, visible, visible_lines
 
 ROOT = Path(__file__).parents[2]
 # What makes something of a text in a terminal, in Markdown or in a shell.
@@ -179,6 +179,11 @@ def test_bash_reads_back_what_cannot_be_seen(tmp_path: Path) -> None:
     told = [part.decode("utf-8", "surrogateescape") for part in done.stdout.split(b"\0")[:-1]]
     assert told == [*words, "$(touch x)", "\ntouch x\n"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_are_as_many_as_texts() -> None:
+    told = one_a_line(["T-shirt\nTrouser", "a\r\nb", "c\u2028d", "", "\udcff", "e"])
+    assert told == "T-shirt Trouser\na b\nc d\n\n\\udcff\ne\n"
 
 
 def test_path_is_no_option() -> None:

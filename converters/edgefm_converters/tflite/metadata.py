@@ -20,6 +20,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from edgefm.core.errors import ModelError
+from edgefm.core.text import one_a_line
 from edgefm.tflite import flatbuffer
 
 LABELS_FILE = "labels.txt"
@@ -109,7 +110,7 @@ def with_metadata(content: bytes, metadata: Metadata) -> bytes:
     with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
         labels = zipfile.ZipInfo(LABELS_FILE, date_time=_ZIP_TIME)
         labels.external_attr = 0o644 << 16
-        archive.writestr(labels, "\n".join(metadata.labels) + "\n")
+        archive.writestr(labels, one_a_line(metadata.labels))
     return file.getvalue()
 
 
