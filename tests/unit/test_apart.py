@@ -67,8 +67,8 @@ def test_calls_share_a_process_that_is_not_this_one() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (crash, "asking crashed LiteRT with SIGSEGV"),
-        (end, "asking ended LiteRT with exit code 7"),
+        (crash, "asking crashed with SIGSEGV"),
+        (end, "asking ended with exit code 7"),
         (stumble, "asking failed: list index out of range"),
     ],
 )

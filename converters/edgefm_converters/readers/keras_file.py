@@ -19,6 +19,7 @@ from edgefm.core import joined, scratch
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.given import damage, limits, memory
 from edgefm.core.silence import silenced
+from edgefm_converters.readers.declared import counted
 from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
 from edgefm_converters.tflite.fixed_ends import check_model_ends
@@ -126,11 +127,12 @@ def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
     """Return the model as Keras 3 reads it."""
     import keras
 
-    try:
-        with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
-            return keras.saving.load_model(named, compile=False, safe_mode=not trust)
-    except Exception as error:  # Keras raises whatever its layers' code raises
-        raise _cannot_load(path, error, trust=trust) from error
+    with counted(keras.Layer, held=stored.elements, source=str(path)) as declared:
+        try:
+            with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+                return keras.saving.load_model(named, compile=False, safe_mode=not trust)
+        except Exception as error:  # Keras raises whatever its layers' code raises
+            raise (declared.refused or _cannot_load(path, error, trust=trust)) from error
 
 
 def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
@@ -145,11 +147,12 @@ def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
         refused = error
     tf_keras = import_tf_keras()
     check_functions(entries(stored.configs), source=str(path))
-    try:
-        with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
-            tf_model = tf_keras.models.load_model(named, compile=False, safe_mode=not trust)
-    except Exception as error:  # as above
-        raise (refused or _cannot_load(path, error, trust=trust)) from error
+    with counted(tf_keras.layers.Layer, held=stored.elements, source=str(path)) as declared:
+        try:
+            with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+                tf_model = tf_keras.models.load_model(named, compile=False, safe_mode=not trust)
+        except Exception as error:  # as above
+            raise (declared.refused or refused or _cannot_load(path, error, trust=trust)) from error
     if model is not None:
         _check_model(model, source=str(path))
         if _same(model, tf_model):

@@ -7,22 +7,23 @@ HDF5 files. So configurations are searched first, in all formats alike.
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.given import damage, regular
-from edgefm_converters.readers import packed
+from edgefm_converters.readers import hdf5, packed
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_METADATA = "keras_metadata.pb"
 HOW_TO_SAVE = "Save a model with Keras 3: model.save('model.keras')."
 _SHOWN = 100
+# Keras takes time with the square of a Sequential's layers.
+_MOST_IN_A_ROW, _MOST_ENTRIES = 250, 20_000
 _WEIGHTS = "model.weights.h5"
 _GRAPHS = ("Sequential", "Functional", "Model")
 
@@ -67,12 +68,14 @@ class Stored:
       configs: configurations of the model, or of its nodes (SavedModel), as JSON.
       keras: version of Keras that saved it, '' where it does not say.
       compiled: how the model was compiled, as JSON that is never run; None where it does not say.
+      elements: numbers in the arrays of the file; None where they were not counted.
     """
 
     kind: Literal["keras", "h5", "saved_model"]
     configs: tuple[Any, ...]
     keras: str
     compiled: Any = None
+    elements: int | None = None
 
     @property
     def of_keras_2(self) -> bool:
@@ -116,7 +119,12 @@ def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
                 f"{path} holds a subclassed model ({shown}): its graph is known to its own Python code only",
                 hint="Build it as keras.Sequential or as keras.Model(inputs, outputs).",
             )
-    for entry in entries(stored.configs):
+    for count, entry in enumerate(entries(stored.configs)):
+        if count >= _MOST_ENTRIES or len(_layers(entry)) > _MOST_IN_A_ROW:
+            raise ModelError(
+                f"{path} holds more layers than Keras can load in a reasonable time: {_MOST_IN_A_ROW} in a Sequential "
+                f"and {_MOST_ENTRIES:,} objects together are allowed"
+            )
         kind = str(entry["class_name"]).split(">")[-1]
         if kind in _WRAPPERS:
             what, hint = _WRAPPERS[kind]
@@ -132,6 +140,13 @@ def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
                 f"{path} names the function {named}, which safe mode does not run",
                 hint=_WITHOUT_CODE,
             )
+
+
+def _layers(entry: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the layers of a Sequential, which Keras builds anew with each; () of others."""
+    config = entry.get("config")
+    layers = config.get("layers") if entry["class_name"] == "Sequential" and isinstance(config, dict) else None
+    return layers if isinstance(layers, list) else ()
 
 
 def entries(value: Any) -> Iterator[dict[str, Any]]:
@@ -164,45 +179,31 @@ def _of_keras_zip(path: Path) -> Stored:
             raise ModelError(f"{path} is damaged: the content of {damaged} fails its checksum")
         config = json.loads(archive.read("config.json"))
         metadata = json.loads(archive.read("metadata.json"))
-        if importlib.util.find_spec("h5py") is not None:  # without it Keras loads nothing either
-            _check_weights(io.BytesIO(archive.read(_WEIGHTS)), path)
     # What a model was compiled with is not loaded.
     wanted = {key: value for key, value in config.items() if key != "compile_config"} if _is_object(config) else config
     compiled = config.get("compile_config") if _is_object(config) else None
     keras = str(metadata.get("keras_version", "")) if _is_object(metadata) else ""
-    return Stored(kind="keras", configs=(wanted,), keras=keras, compiled=compiled)
-
-
-def _check_weights(content: io.BytesIO, path: Path) -> None:
-    import h5py  # type: ignore[import-untyped]  # it has no stubs
-
-    with h5py.File(content, "r") as file:
-        packed.check_hdf5(file, source=str(path), size_bytes=path.stat().st_size)
+    # Without h5py Keras loads nothing either.
+    elements = hdf5.read(path, member=_WEIGHTS).elements if importlib.util.find_spec("h5py") is not None else None
+    return Stored(kind="keras", configs=(wanted,), keras=keras, compiled=compiled, elements=elements)
 
 
 def _of_hdf5(path: Path) -> Stored:
     if importlib.util.find_spec("h5py") is None:
         raise missing_extra("h5py", "compress")
-    import h5py
-
-    with (
-        damage.told(ModelError, f"{path} is not a model of Keras, or is cut off", hint=HOW_TO_SAVE),
-        h5py.File(path, "r") as file,
-    ):
-        packed.check_hdf5(file, source=str(path), size_bytes=path.stat().st_size)
-        config, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
-        if config is None:
-            raise ModelError(
-                f"{path} holds weights, but no model",
-                hint="Build the model, model.load_weights(...), and save all of it: model.save('model.keras').",
-            )
-        if "model_weights" not in file:
-            raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
-        loaded = json.loads(_text(config))
-        training = file.attrs.get("training_config")
-        compiled = json.loads(_text(training)) if training is not None else None
-        keras = _text(version)
-    return Stored(kind="h5", configs=(loaded,), keras=keras, compiled=compiled)
+    held = hdf5.read(path)
+    if "model_config" not in held.attributes:
+        raise ModelError(
+            f"{path} holds weights, but no model",
+            hint="Build the model, model.load_weights(...), and save all of it: model.save('model.keras').",
+        )
+    if "model_weights" not in held.groups:
+        raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
+    with damage.told(ModelError, f"{path} is not a model of Keras, or is cut off", hint=HOW_TO_SAVE):
+        loaded = json.loads(held.attributes["model_config"])
+        compiled = json.loads(held.attributes.get("training_config", "null"))
+    version = held.attributes.get("keras_version", "")
+    return Stored(kind="h5", configs=(loaded,), keras=version, compiled=compiled, elements=held.elements)
 
 
 def _of_saved_model(path: Path) -> Stored:
@@ -219,10 +220,6 @@ def _of_saved_model(path: Path) -> Stored:
         if not part.is_dir():
             regular.check(part, ModelError, missing=f"{part} does not exist")
     return Stored(kind="saved_model", configs=(), keras="")
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def _is_object(value: Any) -> bool:

@@ -1,8 +1,8 @@
-"""Native code on the bytes of a .tflite file runs in a process of its own, with a limit of memory and of time.
+"""Native code on the bytes of a file of others runs in a process of its own, with a limit of memory and of time.
 
-A damaged file can crash LiteRT, hang it or make it take all memory. What happens to the process is told as an error;
-this one goes on. The process is started with the first call, serves one call after the other, and ends with this one.
-See docs/adr/0022.
+A damaged file can crash LiteRT or HDF5, hang it or make it take all memory. What happens to the process is told as an
+error; this one goes on. The process is started with the first call, serves one call after the other, and ends with
+this one. See docs/adr/0022.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.session import BaseSession
 
 # A call that tells nothing for so long is ended.
-SECONDS = 30.0
+SECONDS = 20.0
 # The first call imports numpy and LiteRT.
 _START_SECONDS = 120.0
 _TOLD_EVERY = 0.1
 _MEMORY_WORDS = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"OOM")
-_DAMAGED = "The file is damaged, or describes what LiteRT cannot run. Write it again, or give another one."
+_DAMAGED = "The file is damaged, or describes what cannot be run. Write it again, or give another one."
 
 _T = TypeVar("_T")
 
@@ -256,7 +256,7 @@ class _Process:
         self._log.seek(0)
         if any(word in self._log.read() for word in _MEMORY_WORDS):
             return _out_of_memory(doing, size_bytes)
-        how = f"crashed LiteRT with {signal_name(-code)}" if code < 0 else f"ended LiteRT with exit code {code}"
+        how = f"crashed with {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return ModelError(f"{doing} {how}", hint=_DAMAGED)
 
 
