@@ -220,7 +220,7 @@ class _Process:
             try:
                 message = self._answers.get(timeout=patience)
             except queue.Empty:
-                raise ModelError(f"{doing} gave no answer for {patience:g} s and was ended", hint=_DAMAGED) from None
+                raise ModelError(f"{doing} gave no answer for {patience:.3g} s and was ended", hint=_DAMAGED) from None
             if message is None:
                 raise self._death(doing, size_bytes)
             self._fresh = False
