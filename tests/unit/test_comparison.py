@@ -94,6 +94,13 @@ def test_compare_sizes_are_exact(margin: float, size: int, code: int, verdict: s
     assert (_verdicts(found)["size_bytes"], found.exit_code) == (verdict, code)
 
 
+@pytest.mark.parametrize(("size", "verdict"), [(12_732, "the same"), (12_750, "worse"), (12_700, "better")])
+def test_some_bytes_of_gzip_are_no_difference(size: int, verdict: str) -> None:
+    first, second = row("m"), row("m")
+    first["size_gzip_bytes"], second["size_gzip_bytes"] = 12_731, size
+    assert _verdicts(compare(_subject("a", first), _subject("b", second)))["size_gzip_bytes"] == verdict
+
+
 @pytest.mark.parametrize(
     "changes",
     [
