@@ -1,4 +1,4 @@
-"""The inputs of a Keras model by name, and arrays or tensors for them as the model takes them."""
+"""The ends of a Keras model: its inputs by name, what it takes for them, and whether all have fixed sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgefm.core import joined
+from edgefm.core.errors import ModelError
 from edgefm.keras_graph.graph import functional, packed_inputs
+
+_FIXED = "Build the model with keras.Input of fixed sizes, e.g. (height, width, channels), and load the weights."
 
 
 def input_names(model: Any) -> tuple[str, ...]:
@@ -29,3 +32,21 @@ def given_to(model: Any, samples: NDArray[Any]) -> Any:
         return samples
     by_name = joined.split(samples)
     return packed_inputs(model, [by_name[name] for name in input_names(model)])
+
+
+def check_model_ends(model: Any, *, source: str) -> None:
+    """Raise a ModelError unless a model is a graph of layers whose inputs and outputs have fixed sizes, of any rank."""
+    functional(model)
+    for end, tensors in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in tensors:
+            if None in tuple(tensor.shape)[1:]:
+                raise ModelError(
+                    f"the {end} '{tensor.name}' of {source} has the dynamic size {tuple(tensor.shape)}; LiteRT needs "
+                    "a fixed one",
+                    hint=_FIXED,
+                )
+    for tensor in model.inputs:
+        if len(tensor.shape) < 2:
+            raise ModelError(
+                f"the input '{tensor.name}' of {source} has shape {tuple(tensor.shape)}; [n, ...] is expected"
+            )

@@ -119,7 +119,7 @@ def applicability(model: Any) -> Applicability:
 
 def _conversion(model: Any) -> dict[str, str]:
     """Return why no .tflite file can be made of a model, and the way out, under 'tflite'; nothing where one can."""
-    from edgefm_converters.tflite.fixed_ends import check_model_ends
+    from edgefm.keras_graph.ends import check_model_ends
 
     try:
         check_model_ends(model, source=f"the model '{model.name}'")

@@ -55,7 +55,7 @@ def test_npz_of_floats_is_taken_as_it_is(tmp_path: Path) -> None:
         (np.zeros((4, *SHAPE), np.int64), "has dtype int64"),
         (np.full((4, *SHAPE), np.nan), "NaN or infinite"),
         (np.full((4, *SHAPE), 200.0), "goes from 200 to 200; the model takes 0 to 1"),
-        (np.array([{"a": 1}]), "holds Python objects"),
+        (np.array([{"a": 1}]), "holds Python objects in the array 'images'"),
     ],
     ids=["shape", "none", "dtype", "nan", "range", "pickle"],
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.tflite import flatbuffer
-from edgefm_converters.tflite import quantizing
+from edgefm_converters.tflite import quantizer, quantizing
 from edgefm_converters.tflite.keras_to_tflite import float32_tflite
 from edgefm_converters.tflite.metadata import Metadata, TensorNote, with_metadata
 from edgefm_converters.tflite.quantizing import calibrate, quantize_tflite
@@ -114,7 +114,7 @@ def test_weights_behind_the_flatbuffer_are_brought_inside() -> None:
     keras.utils.set_random_seed(0)
     wide = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(400)])
     float32 = float32_tflite(wide)
-    raw = bytes(quantizing._quantizer(float32, "drq_w8").quantize(enable_progress_report=False).quantized_model)
+    raw = bytes(quantizer.configured(float32, "drq_w8").quantize(enable_progress_report=False).quantized_model)
     assert any(_offsets(raw)), "litert-quantizer has changed: this guard tests nothing"
     content = quantize_tflite(float32, "drq_w8")
     assert not any(_offsets(content))

@@ -22,7 +22,6 @@ from edgefm.core.silence import silenced
 from edgefm_converters.readers.declared import counted
 from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
-from edgefm_converters.tflite.fixed_ends import check_model_ends
 
 _TRIALS = 4
 _UNKNOWN = re.compile(r"(?:Could not locate class|Unknown layer:) '?\"?([\w>.]+)")
@@ -94,6 +93,8 @@ def in_memory(model: Any, *, source: str) -> Any:
 
 
 def _check_model(model: Any, *, source: str) -> None:
+    from edgefm.keras_graph.ends import check_model_ends
+
     check_model_ends(model, source=source)
     _check_float(model, source=source)
     check_finite(((weight.path, weight) for weight in model.weights), source=source)

@@ -11,7 +11,6 @@ from edgefm.core.errors import ModelError
 from edgefm.core.silence import silenced
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.added_head import PREFIX
-from edgefm_converters.tflite.fixed_ends import check_model_ends
 
 SIGNATURE = "serving_default"
 INPUT = "image"
@@ -40,7 +39,7 @@ def float32_tflite(model: Any) -> bytes:
     """
     import keras
 
-    from edgefm.keras_graph.ends import input_names
+    from edgefm.keras_graph.ends import check_model_ends, input_names
     from edgefm.keras_graph.graph import packed_inputs
     from edgefm.keras_graph.unrolling import unrolled
 

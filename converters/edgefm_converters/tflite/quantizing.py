@@ -9,9 +9,7 @@ https://ai.google.dev/edge/litert/models/quantization_spec.
 
 from __future__ import annotations
 
-import importlib.util
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import joined
-from edgefm.core.errors import ModelError, NonFiniteError, missing_extra, unknown_name
-from edgefm.core.silence import silenced
+from edgefm.core.errors import ModelError, NonFiniteError, unknown_name
 from edgefm.recipes import CALIBRATED, SCHEMES
-from edgefm.runtimes import apart
 from edgefm.tflite import flatbuffer
+from edgefm_converters.tflite import quantizer
 from edgefm_converters.tflite.biases import with_biases, with_whole_biases
 from edgefm_converters.tflite.embedding_tables import with_float16_tables, with_int8_tables
 from edgefm_converters.tflite.finite import check_float16
@@ -34,15 +31,10 @@ from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, sh
 from edgefm_converters.tflite.sixteen_bits import with_any_scale
 from edgefm_converters.tflite.surgery import with_int8_io, with_uint8_io, with_unread_results_quantised
 
-# drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
-SMALL_KERNEL = 1024
 # Activation bits of the calibrated schemes.
 _BITS = {"int8_w8a8": 8, "int8_w8a8_fc4": 8, "int16x8": 16}
 # What litert-quantizer leaves to be done to its files.
 _COMPLETED = {"drq_w8": with_int8_tables, "float16": with_float16_tables, "int16x8": with_any_scale}
-# At least so many bytes of a file are quantised in a second.
-_BYTES_A_SECOND = 1 << 20
-_WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +91,7 @@ def calibrate(
     samples = [{name: values[place : place + 1] for name, values in typed.items()} for place in range(len(images))]
     before = None if earlier is None else dict(earlier.ranges)
     unread = _unread(graph)
-    ranges = _ranges(prepared, {key: samples}, before=before, needed=_activations(model) - set(unread))
+    ranges = quantizer.ranges(prepared, {key: samples}, before=before, needed=_activations(model) - set(unread))
     ranges |= {name: ranges[taken] for name, taken in unread.items() if not ranges.get(name) and ranges.get(taken)}
     (only, *others) = sources.values()
     if value_range is not None and not others and flatbuffer.dtype(only) == "float32":
@@ -163,16 +155,8 @@ def quantize_tflite(
     if scheme == "int16x8":
         prepared = with_biases(prepared)
     kept = _kept(prepared, scheme, calibration, keep_float=keep_float, layer_names=layer_names)
-    content = apart.call(
-        _quantized,
-        prepared,
-        scheme,
-        kept,
-        dict(calibration.ranges) if needs and calibration else None,
-        size_bytes=len(prepared),
-        doing=f"quantising the model as '{scheme}'",
-        seconds=apart.SECONDS + len(prepared) / _BYTES_A_SECOND,
-    )
+    ranges = dict(calibration.ranges) if needs and calibration else None
+    content = quantizer.quantized(prepared, scheme, kept, ranges)
     if needs:
         content = with_whole_biases(prepared, content)
     content = with_unread_results_quantised(content)
@@ -184,19 +168,6 @@ def quantize_tflite(
     if calibration is not None and calibration.pixels:
         return with_uint8_io(content, float_output=float_output)
     return with_int8_io(content, float_output=float_output)
-
-
-def _quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], ranges: Mapping[str, Any] | None) -> bytes:
-    """Return what litert-quantizer makes of a file; called in the process apart."""
-    quantizer = _quantizer(float32, scheme, kept)
-    with silenced():
-        try:
-            result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise ModelError(
-                f"the model cannot be quantised as '{scheme}': {error}", hint="Choose other variants."
-            ) from error
-    return bytes(result.quantized_model)
 
 
 def float32_for_shared_scales(
@@ -231,7 +202,9 @@ def quantizer_recipe(
 
     prepared = float_file(float32)
     kept = _kept(prepared, scheme, calibration, keep_float=keep_float, layer_names=layer_names)
-    recipe: list[dict[str, Any]] = json.loads(json.dumps(_quantizer(prepared, scheme, kept).get_quantization_recipe()))
+    recipe: list[dict[str, Any]] = json.loads(
+        json.dumps(quantizer.configured(prepared, scheme, kept).get_quantization_recipe())
+    )
     return recipe
 
 
@@ -248,87 +221,6 @@ def _kept(
     shared = float32_for_shared_scales(float32, scheme, calibration, layer_names=layer_names)
     every = {operator.index: operator for operator in (*named, *operators_of(float32, shared))}
     return tuple(every[index] for index in sorted(every))
-
-
-def _quantizer(float32: bytes, scheme: str, kept: Sequence[TracedOperator] = ()) -> Any:
-    if importlib.util.find_spec("litert_quantizer") is None:
-        raise missing_extra("litert-quantizer", "quantize")
-    with silenced():
-        from litert_quantizer import quantizer, recipe
-        from litert_quantizer.qtyping import TFLOperationName
-
-        configured = quantizer.Quantizer(bytearray(float32))
-        leave = quantizer.AlgorithmName.NO_QUANTIZE
-        if scheme == "float16":
-            for operator in _WEIGHTED:
-                configured.add_weight_only_config(
-                    ".*",
-                    TFLOperationName[operator],
-                    num_bits=16,
-                    algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
-                )
-        elif scheme == "drq_w8":
-            rules = recipe.dynamic_wi8_afp32()
-            rules[0]["op_config"]["min_weight_elements"] = SMALL_KERNEL
-            configured.load_quantization_recipe(rules)
-        elif scheme == "int16x8":
-            configured.load_quantization_recipe(recipe.static_wi8_ai16())
-            for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
-                configured.update_quantization_recipe(".*", end, algorithm_key=leave)
-        else:
-            configured.load_quantization_recipe(recipe.static_wi8_ai8())
-        if scheme == "int8_w8a8_fc4":
-            configured.add_static_config(
-                ".*", TFLOperationName.FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=4
-            )
-        for left in kept:
-            # The later of two rules that match is the one that holds. A scope is the outputs' names and a ';'.
-            scope = f"^{re.escape(left.scope)}$"
-            configured.update_quantization_recipe(scope, TFLOperationName.ALL_SUPPORTED, algorithm_key=leave)
-    return configured
-
-
-def _ranges(
-    float32: bytes, samples: Mapping[str, Any], *, before: Mapping[str, Any] | None, needed: set[str]
-) -> dict[str, Any]:
-    """Return the range of each activation; the quick way where it sees all of them, the thorough way elsewhere."""
-    if importlib.util.find_spec("litert_quantizer") is None:
-        raise missing_extra("litert-quantizer", "compress")
-    doing = "calibrating the model"
-    return apart.call(_measured_ranges, float32, samples, before, needed, size_bytes=len(float32), doing=doing)
-
-
-class _Told(list[Any]):
-    """Samples that tell of each one that is taken."""
-
-    def __iter__(self) -> Iterator[Any]:
-        for place, sample in enumerate(super().__iter__()):
-            apart.tell(place)
-            yield sample
-
-
-def _measured_ranges(
-    float32: bytes, samples: Mapping[str, Any], before: Mapping[str, Any] | None, needed: set[str]
-) -> dict[str, Any]:
-    """Called in the process apart."""
-    with silenced():
-        from litert_quantizer import recipe
-        from litert_quantizer.calibrator import CalibrationMode, Calibrator
-        from litert_quantizer.recipe_manager import RecipeManager
-        from litert_quantizer.utils.qsv_utils import min_max_update
-
-        rules = RecipeManager()
-        rules.load_quantization_recipe(recipe.static_wi8_ai8())
-        ranges: dict[str, Any] = {}
-        for mode in (CalibrationMode.CALIBRATION_PROFILER_BASED, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS):
-            calibrator = Calibrator(bytearray(float32), num_threads=1, mode=mode, qsv_update_func=min_max_update)
-            if before is not None:
-                calibrator.load_model_qsvs(dict(before))
-            calibrator.calibrate({key: _Told(given) for key, given in samples.items()}, rules)
-            ranges = calibrator.get_model_qsvs()
-            if needed <= {name for name, values in ranges.items() if values}:
-                break
-    return ranges
 
 
 def _unread(graph: Any) -> dict[str, str]:

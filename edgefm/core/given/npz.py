@@ -27,7 +27,7 @@ def read(
     *,
     missing: str,
     hint: str | None = None,
-    trust: bool = False,
+    trust: bool | None = None,
     only: Collection[str] | None = None,
     told: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, NDArray[Any]]:
@@ -38,7 +38,7 @@ def read(
       error: that is raised.
       missing: what to say where there is no such file.
       hint: what to do then.
-      trust: also unpickle arrays of Python objects, which runs code that the file brings.
+      trust: also unpickle arrays of Python objects, which runs code that the file brings; None where it is never done.
       only: names of arrays that are wanted; None takes all.
       told: called after each array with (how many are read, of how many, its name).
     Raises:
@@ -60,7 +60,7 @@ def read(
             with archive.open(member) as content:
                 _check_array(content, member, path, error, trust=trust)
             with archive.open(member) as content:
-                values[name] = _FORMAT.read_array(content, allow_pickle=trust)
+                values[name] = _FORMAT.read_array(content, allow_pickle=bool(trust))
             if told is not None:
                 told(index + 1, len(members), name)
     return values
@@ -89,7 +89,7 @@ def _check_members(
 
 
 def _check_array(
-    content: IO[bytes], member: zipfile.ZipInfo, path: Path, error: type[EdgefmError], *, trust: bool
+    content: IO[bytes], member: zipfile.ZipInfo, path: Path, error: type[EdgefmError], *, trust: bool | None
 ) -> None:
     """Raise an error unless a member holds numbers or text, as many bytes as its header says."""
     version = _FORMAT.read_magic(content)
@@ -100,8 +100,8 @@ def _check_array(
             return
         raise error(
             f"{path} holds Python objects in the array '{_name(member)}'",
-            hint="Unpickling them can run code from the file. Save plain arrays of numbers, or, if you wrote "
-            "the file yourself, trust it.",
+            hint="Unpickling them can run code from the file. Save plain arrays of numbers"
+            + (", or, if you wrote the file yourself, trust it." if trust is False else "."),
         )
     wanted, held = math.prod(shape) * dtype.itemsize, member.file_size - content.tell()
     if min(shape, default=0) < 0 or wanted != held:

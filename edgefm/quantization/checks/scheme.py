@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgefm.core.errors import NothingToQuantizeError
 from edgefm.tflite import flatbuffer
-from edgefm_converters.tflite.quantizing import SMALL_KERNEL
+from edgefm_converters.tflite.quantizer import SMALL_KERNEL
 
 # dtype that a scheme's weights must have somewhere, what it stands in for, and why there may be none.
 _STORED = {
