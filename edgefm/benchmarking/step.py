@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, named_files
 from edgefm.core import artefacts, runs
+from edgefm.core.documents import inside
 from edgefm.core.errors import ModelError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
@@ -181,7 +182,7 @@ def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
     """Return the model files of a quantize step, in the order in which they were written.
 
     Raises:
-      RunError: the step holds none.
+      RunError: the step holds none, or a link that leaves the run.
     """
     order = {name: place for place, name in enumerate(step.summary.get("variants", DEFAULT_VARIANTS))}
     folders = [path.parent for path in run.folder(step).glob(f"*/{_MODEL_FILE}")]
@@ -189,6 +190,8 @@ def models_of(run: RunDirectory, step: Step) -> tuple[ModelFile, ...]:
     if not folders:
         again = command("edgefm", "quantize", run.path)
         raise RunError(f"{run.folder(step)} holds no {_MODEL_FILE}", hint=f"Run: {again}")
+    for folder in folders:
+        inside(run.folder(step), f"{folder.name}/{_MODEL_FILE}", where=run.path, error=RunError)
     return tuple(ModelFile(name=folder.name, path=folder / _MODEL_FILE) for folder in folders)
 
 

@@ -10,7 +10,8 @@ from edgefm.benchmarking import record as records
 from edgefm.comparison.shipping.of_run import default_variant, run_verdict
 from edgefm.comparison.shipping.sentences import on_file
 from edgefm.core import artefacts
-from edgefm.core.errors import ModelError, missing_extra, unknown_name
+from edgefm.core.documents import inside
+from edgefm.core.errors import ModelError, RunError, missing_extra, unknown_name
 from edgefm.core.runs import RunDirectory
 from edgefm.core.text import code, fenced, markdown, one_a_line
 from edgefm.quantization.app_text import app_text
@@ -49,7 +50,7 @@ def write_assets(run: RunDirectory, out: Path, *, variant: str | None = None) ->
     variants = sorted(path.parent.name for path in folder.glob(f"*/{MODEL_FILE}"))
     if variant not in variants:
         raise unknown_name("variant of this run", variant, variants)
-    model = folder / variant / MODEL_FILE
+    model = inside(folder, f"{variant}/{MODEL_FILE}", where=run.path, error=RunError)
     model_contract = contract.read(model)
     if model_contract is None:
         raise ModelError(f"{model} has no contract", hint="Write it again with: edgefm quantize")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_origin, get_type_hints
 
 import dacite
 
@@ -85,6 +85,8 @@ def typed(cls: type[R], params: Mapping[str, Any]) -> R:
         elif nested is not None and not isinstance(value, nested | None):
             raise RecipeError(f"{name} of a '{cls.kind}' recipe is {shown(value)}; an object is expected")
         else:
+            if isinstance(value, Mapping) and get_origin(hints[name]) is tuple:
+                raise RecipeError(f"{name} of a '{cls.kind}' recipe is {shown(value)}; a list is expected")
             values[name] = _tuples(value)
             if isinstance(value, bool) and hints[name] in (int, float, float | None, int | None):
                 raise RecipeError(f"{name} of a '{cls.kind}' recipe is {value}; a number is expected")

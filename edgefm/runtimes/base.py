@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
+
+from edgefm.core.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ Availability = Available | Unavailable
 
 @dataclass(frozen=True, kw_only=True)
 class TensorDetails:
-    """One end of a loaded model, as the runtime tells it.
+    """One end of a loaded model, as the runtime tells it; a ModelError where its scale is no finite number above 0.
 
     Attributes:
       name: tensor name in the file.
@@ -47,6 +50,13 @@ class TensorDetails:
     scale: float | None
     zero_point: int | None
     parts: tuple[TensorDetails, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise ModelError(
+                f"the tensor '{self.name}' has the scale {self.scale}: its values mean nothing",
+                hint="A scale is a finite number above 0. Write the file again.",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the details as a JSON object."""

@@ -80,5 +80,19 @@ def _validator(name: str) -> Callable[[Any], Any]:
     import fastjsonschema
 
     schema = json.loads(resources.files("edgefm.schemas").joinpath(f"{name}.schema.json").read_text(encoding="utf-8"))
-    found: Callable[[Any], Any] = fastjsonschema.compile(schema, use_default=False)
+    found: Callable[[Any], Any] = fastjsonschema.compile(_telling(schema), use_default=False)
     return found
+
+
+def _telling(schema: Any) -> Any:
+    """Return a schema in which 'null or what follows' is told as a condition: errors then name the place within."""
+    if isinstance(schema, list):
+        return [_telling(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {name: _telling(item) for name, item in schema.items()}
+    either = told.get("oneOf")
+    if isinstance(either, list) and len(either) == 2 and either[0] == {"type": "null"}:
+        del told["oneOf"]
+        told |= {"if": {"not": either[0]}, "then": either[1]}
+    return told

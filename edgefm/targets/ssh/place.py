@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -11,7 +10,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgefm.core.artefacts import sha256_bytes, sha256_file
-from edgefm.core.errors import ModelError
+from edgefm.core.documents import parse_json
+from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.targets import bundle
 from edgefm.targets.base import TargetError
 from edgefm.targets.ssh import board_state
@@ -204,9 +204,11 @@ class SshPlace:
         )
         lines = printed.decode(errors="replace").splitlines()
         try:
-            answer: dict[str, Any] = json.loads(lines[-1])
-        except (IndexError, ValueError):
-            raise TargetError(f"{self.name}: {doing} gave {lines[-1:]} instead of a result") from None
+            answer = parse_json(lines[-1].encode(), where=doing)
+        except (IndexError, EdgefmError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise TargetError(f"{self.name}: {doing} gave {lines[-1:]} instead of a result")
         return answer
 
     def _send(self, data: bytes | IO[bytes], there: str, digest: str, *, size: int, doing: str) -> None:
