@@ -87,6 +87,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
         ("manifest.json", "manifest", ("steps", 0, "summary"), None, "steps[0].summary is null; an object is expected"),
         ("manifest.json", "manifest", ("steps", 0, "summary", "head"), {"shape": "x"}, "head"),
         ("manifest.json", "manifest", ("steps", 0, "recipe", "params", "value_range"), [1], "value_range"),
+        ("manifest.json", "manifest", ("steps", 2, "recipe", "params"), None, "recipe.params is null; an object is"),
         ("manifest.json", "manifest", ("steps", 0, "unknown"), 1, "has the unknown key 'unknown'; known: name, kind,"),
         ("manifest.json", "manifest", ("schema_version",), True, "schema_version is true; 1 is expected"),
         ("00-import/source.json", "data", ("model",), "../model.keras", "the name of a file in the same folder"),
