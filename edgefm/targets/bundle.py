@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 # All that the worker and the runtimes import, whole rooms of it: a test runs them from the bundle alone.
-MODULES = ("edgefm/__init__.py",)
+MODULES = ("edgefm/__init__.py", "edgefm/schemas/__init__.py")
 PACKAGES = ("edgefm/worker", "edgefm/runtimes", "edgefm/tflite", "edgefm/core")
 _SUFFIXES = (".py", ".html", ".js")  # the browser's page is read from the zip file
 _MAIN = "from edgefm.worker.worker import main\n\nmain()\n"
