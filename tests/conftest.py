@@ -41,6 +41,7 @@ SERIAL = frozenset(
 # Files that take more than ten seconds, the longest first: begun last, one would keep a single worker busy at the end.
 LONGEST = (
     "integration/test_own_models.py",
+    "integration/test_stopped_commands.py",
     "integration/test_training.py",
     "integration/test_adb_target.py",
     "integration/test_report.py",

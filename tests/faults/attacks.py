@@ -58,14 +58,14 @@ def of_runs(bench: Bench) -> Iterator[Outcome]:
         ("quantize", "--variant", "drq_w8"),
         ("benchmark", "--rounds", "1"),
         ("report", "--out", out / "r"),
-        ("calibration", "check"),
+        ("calibration",),
         ("sensitivity",),
         ("assets", "--out", out / "a"),
     )
     on(
         "source.json names a function in the run",
         lambda: scene.imported(scene.name, data=source(where=function)),
-        *((word, *rest) for word, *rest in on_run if word != "calibration"),
+        *on_run,
     )
     on(
         "source.json says trust and names a function",

@@ -145,7 +145,7 @@ def read_only(bench: Bench) -> Iterator[Outcome]:
         ["inspect", run / "01-quantize/int8_w8a8/model.tflite"],
         ["leaderboard", run / "02-benchmark/record.json", "--out", out / "board"],
         ["benchmark", run / "01-quantize/int8_w8a8/model.tflite", "--latency-only", "--rounds", "1"],
-        ["calibration", "check", run],
+        ["calibration", run, "--out", out / "calibration"],
         ["sensitivity", run, "--images", "50", "--out", out / "sensitivity"],
     )
     writing = (

@@ -41,6 +41,7 @@ _WRITTEN = {
     "system-out",
 }
 _CONTROL = re.compile(r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SHELLS = ("sh", "bash", "console")
 _STUBS = "edgefm() { :; }; pip() { :; }; python() { :; }; python3() { :; }; cd() { :; }; git() { :; }\n"
 
 
@@ -79,12 +80,11 @@ def of_markdown(path: Path) -> str:
     """Return what is wrong with a page in Markdown, read as a site would show it, and with its commands."""
     from markdown_it import MarkdownIt
 
-    text = path.read_text(encoding="utf-8")
-    found = _Found()
-    found.feed(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
+    markdown, text, found = MarkdownIt("commonmark", {"html": True}).enable("table"), path.read_text("utf-8"), _Found()
+    found.feed(markdown.render(text))
     if found.bad:
         return f"{path.name} has {found.bad[0]}"
-    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for block in (token.content for token in markdown.parse(text) if token.type == "fence" and token.info in _SHELLS):
         folder = path.parent / "commands"
         folder.mkdir(exist_ok=True)
         done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -43,40 +42,38 @@ def _start(folder: Path, *argv: object) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
-def _stopped(process: subprocess.Popen[str], number: signal.Signals, when: Callable[[], object]) -> str:
-    """Send a signal as soon as something holds; return what the command said, when it and its children are gone."""
+def _stopped(process: subprocess.Popen[str], when: Callable[[], object]) -> str:
+    """Send SIGTERM as soon as something holds; return what the command said, when it and its children are gone."""
     deadline = time.monotonic() + 120
     while not when():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.02)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    process.terminate()
     text, _ = process.communicate(timeout=60)
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not [child for child in alive if is_alive(child)]
     return text
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "ctrl-c"])
 def test_stopped_training_cleans_up_and_resumes_to_the_unbroken_one(
-    number: signal.Signals, small: Path, temporary: Path, tmp_path: Path
+    small: Path, temporary: Path, tmp_path: Path
 ) -> None:
     data, run = small.parent / "data.npz", tmp_path / "run"
     process = _start(tmp_path, *small_run.TRAIN, "--data", data, "--run", run)
-    text = _stopped(process, number, (run / "00-train.partial/checkpoint.npz").exists)
-    if process.returncode == 128 + number:  # else it was done in that moment
-        assert text.count("error: stopped by") == 1 and "resume the run" in text and "Traceback" not in text
+    text = _stopped(process, (run / "00-train.partial/checkpoint.npz").exists)
+    if process.returncode == 143:  # else it was done in that moment
+        assert text.count("error: stopped by SIGTERM") == 1 and "resume the run" in text and "Traceback" not in text
         done = small_run.edgefm(tmp_path, "train", "--resume", "--run", run)
         assert done.returncode == 0, done.stdout
     assert kills._weights(run) == kills._weights(small)
     assert not kills.left_in(temporary) and not list(run.rglob("*.partial"))
 
 
-def _qat(run: Path) -> bool:
+def _begun(run: Path) -> bool:
     return (run / "01-quantize.partial").exists()
 
 
@@ -96,12 +93,11 @@ def _ours(run: Path) -> Iterator[psutil.Process]:
 @pytest.mark.parametrize(
     ("argv", "steps", "when"),
     [
-        (["quantize", "--variant", "int8_w8a8"], 1, _qat),
-        (["quantize", "--recipe", "qat_int8.json"], 1, _qat),
-        (["quantize", "--recipe", "slim50_qat_int8.json"], 1, _qat),
+        (["quantize", "--recipe", "qat_int8.json"], 1, _begun),
+        (["quantize", "--recipe", "slim50_qat_int8.json"], 1, _begun),
         (["benchmark", "--rounds", "3", "--rounds-at-most", "3"], 2, _worker),
     ],
-    ids=["quantize", "qat", "slim", "benchmark"],
+    ids=["qat", "slim", "benchmark"],
 )
 def test_command_on_a_run_that_sigterm_stops_cleans_up_and_goes_on_when_called_again(
     argv: list[str], steps: int, when: Callable[[Path], bool], small: Path, temporary: Path, tmp_path: Path
@@ -110,7 +106,7 @@ def test_command_on_a_run_that_sigterm_stops_cleans_up_and_goes_on_when_called_a
     for name in ("qat_int8", "slim50_qat_int8"):
         (tmp_path / f"{name}.json").write_text(json.dumps(kills._of_few_epochs(name)))
     process = _start(tmp_path, argv[0], run, *argv[1:])
-    text = _stopped(process, signal.SIGTERM, lambda: when(run))
+    text = _stopped(process, lambda: when(run))
     assert process.returncode == 143 and "Traceback" not in text, text
     assert text.count("error: stopped by SIGTERM") == 1
     assert not kills.left_in(temporary) and not kills.half_written(run)
@@ -144,11 +140,11 @@ def test_commands_that_only_read_a_run_write_nothing_there(small: Path, tmp_path
         ["inspect", small / "00-train/model.keras"],
         ["inspect", small / "01-quantize/int8_w8a8"],
         ["leaderboard", small / "02-benchmark/record.json", "--out", out / "board"],
-        ["calibration", "check", small],
+        ["calibration", small, "--out", out / "calibration"],
         ["sensitivity", small, "--images", "20", "--out", out / "sensitivity"],
     ):
         done = small_run.edgefm(tmp_path, *argv)
-        assert done.returncode in (0, 1) or "could not be" in done.stdout, f"{argv}: {done.stdout}"
+        assert done.returncode in (0, 1), f"{argv}: {done.stdout}"
         assert _seen(small) == before, f"{argv[0]} writes in the run: it would fail on a read-only disk"
 
 
