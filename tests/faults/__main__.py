@@ -24,7 +24,7 @@ from tests.faults.bench import KINDS, ROOT, environment
 
 # Kind (a module of this package) -> its share of the time of the short form.
 SHARES = {"models": 85, "kills": 130, "documents": 70, "data": 55, "attacks": 75, "disks": 60, "text": 45}
-_LANES = 2
+_LANES = 2  # processes beside each other
 _MINUTES = 5.0
 _MARGIN = 0.8  # of the time: a try that was begun is not cut off, and libraries are loaded first
 
@@ -43,13 +43,15 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)))
         run = _run(options.run, folder)
         left = None if minutes is None else max(20.0, 60 * minutes - (time.monotonic() - started)) * _MARGIN
-        parts = _tried(kinds, seed=seed, left=left, folder=folder, run=run, fails=fails)
+        parts = _tried(
+            kinds, seed=seed, left=left, lanes=min(options.lanes, len(kinds)), folder=folder, run=run, fails=fails
+        )
     result = _result(parts, seed=seed, long=options.long, minutes=(time.monotonic() - started) / 60)
     print(_table(parts))
     for part in parts:
         for sort, count in part.get("failures", {}).items():
             print(f"  {count:5d} x {part['part']}: {sort}")
-    print(json.dumps({name: value for name, value in result.items() if name != "parts"}))
+    print(json.dumps({name: result[name] for name in ("seed", "form", "minutes", "created", "totals")}))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     if options.record:
@@ -67,6 +69,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, help="the same inputs as another time; by default a new one")
     parser.add_argument("--minutes", type=float, help=f"time for all; short form: {_MINUTES:g}, long form: no limit")
+    parser.add_argument("--lanes", type=int, default=_LANES, help=f"kinds tried at once; by default {_LANES}")
     parser.add_argument("--run", type=Path, help="a finished small run; by default one is made")
     parser.add_argument("--fails", type=Path, help="folder for failing inputs")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -87,13 +90,12 @@ def _run(given: Path | None, folder: Path) -> Path:
 
 
 def _tried(
-    kinds: Sequence[str], *, seed: int, left: float | None, folder: Path, run: Path, fails: Path
+    kinds: Sequence[str], *, seed: int, left: float | None, lanes: int, folder: Path, run: Path, fails: Path
 ) -> list[dict[str, Any]]:
-    """Run each kind in a process of its own, two beside each other, and return all parts' figures."""
+    """Run each kind in a process of its own, so many beside each other, and return all parts' figures."""
     shares = sum(SHARES[kind] for kind in kinds)
 
     def one(kind: str) -> list[dict[str, Any]]:
-        lanes = min(_LANES, len(kinds))
         seconds = None if left is None else lanes * left * SHARES[kind] / shares
         settings = {
             "kind": kind,
@@ -107,9 +109,10 @@ def _tried(
         temporary = folder / f"tmp-{kind}"
         temporary.mkdir()
         variables = {**environment(), "TMPDIR": str(temporary)}
-        done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         found = [{"kind": kind, **json.loads(line)} for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode:
+            print(done.stderr[-2000:], flush=True)
             found.append(
                 {"kind": kind, "part": kind, "failures": {f"the program itself ended with {done.returncode}": 1}}
             )
@@ -117,7 +120,7 @@ def _tried(
             print(f"  {part['part']}: {part.get('not_run') or _told(part)}", flush=True)
         return found
 
-    with concurrent.futures.ThreadPoolExecutor(_LANES) as pool:
+    with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
         return [part for found in pool.map(one, kinds) for part in found]
 
 

@@ -360,10 +360,10 @@ def _asked(address: Any, path: str, host: str) -> bytes:
 
 
 PARTS = (
-    Part(name="attack-run", count=200, weight=3.0, tries=of_runs),
+    Part(name="attack-run", slow=True, count=200, weight=3.0, tries=of_runs),
     Part(name="attack-path", count=200, weight=1.5, tries=of_paths),
-    Part(name="attack-working-folder", count=200, weight=2.0, tries=of_the_working_folder),
-    Part(name="attack-archive", count=200, weight=2.0, tries=of_archives),
+    Part(name="attack-working-folder", slow=True, count=200, weight=2.0, tries=of_the_working_folder),
+    Part(name="attack-archive", slow=True, count=200, weight=2.0, tries=of_archives),
     Part(name="attack-string", count=200, tries=of_strings),
     Part(name="attack-temporary-folder", count=200, tries=of_the_temporary_folder),
     Part(name="attack-server", count=200, weight=0.1, tries=of_the_server),

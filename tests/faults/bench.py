@@ -63,12 +63,14 @@ class Part:
       name: unique among all kinds.
       count: tries of the long form.
       weight: share of its kind's time in the short form, relative to the other parts.
+      slow: its beginning or a single try may take half a minute; the short form begins it after the others.
       tries: yields them without end, or to the end of its list.
     """
 
     name: str
     count: int
     weight: float = 1.0
+    slow: bool = False
     tries: Callable[[Bench], Iterator[Outcome]] = field(repr=False)
 
 

@@ -295,5 +295,5 @@ PARTS = (
     Part(name="idx", count=2000, weight=0.7, tries=idx),
     Part(name="reference-data", count=300, weight=0.5, tries=reference_data),
     Part(name="picture", count=2000, weight=2.0, tries=pictures),
-    Part(name="bomb", count=12, weight=1.5, tries=bombs),
+    Part(name="bomb", slow=True, count=12, weight=1.5, tries=bombs),
 )

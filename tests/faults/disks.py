@@ -181,7 +181,7 @@ def into_a_full_device(bench: Bench) -> Iterator[Outcome]:
 
 
 PARTS = (
-    Part(name="disk-full", count=26, weight=2.0, tries=full),
-    Part(name="disk-read-only", count=20, weight=2.0, tries=read_only),
+    Part(name="disk-full", slow=True, count=26, weight=2.0, tries=full),
+    Part(name="disk-read-only", slow=True, count=20, weight=2.0, tries=read_only),
     Part(name="full-output", count=4, weight=0.3, tries=into_a_full_device),
 )

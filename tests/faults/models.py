@@ -194,7 +194,9 @@ def of_a_run(bench: Bench) -> Iterator[Outcome]:
             data[r.randrange(len(data) // 4, len(data) // 2)] ^= 1 << r.randrange(8)
             (run / "01-quantize" / name / "model.tflite").write_bytes(data)
         assert path.read_bytes() != whole
-        outcome = bench.edgefm(*r.choice(commands), file=path, how="a bit of each .tflite file of the run", seconds=120)
+        outcome = bench.edgefm(
+            *r.choice(commands), file=path, how="a bit of each .tflite file of the run", seconds=120, verdicts=True
+        )
         said = any(word in outcome.text for word in ("sha256", "changed", "damaged", "not the one"))
         if outcome.kind == "accepted" and not said:
             outcome = replace(
@@ -286,8 +288,8 @@ PARTS = (
     Part(name="tflite-inspect", count=4000, tries=inspected),
     Part(name="tflite-worker", count=1000, tries=in_a_worker),
     Part(name="tflite-predict", count=200, tries=predicted),
-    Part(name="tflite-quantize", count=300, weight=1.5, tries=quantised),
-    Part(name="tflite-of-a-run", count=60, tries=of_a_run),
-    Part(name="keras", count=1200, weight=1.5, tries=keras_files),
-    Part(name="h5", count=1200, weight=1.5, tries=h5_files),
+    Part(name="tflite-quantize", slow=True, count=300, weight=1.5, tries=quantised),
+    Part(name="tflite-of-a-run", slow=True, count=60, tries=of_a_run),
+    Part(name="keras", slow=True, count=1200, weight=1.5, tries=keras_files),
+    Part(name="h5", slow=True, count=1200, weight=1.5, tries=h5_files),
 )

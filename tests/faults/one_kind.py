@@ -25,6 +25,7 @@ class Tally:
     """The counts of a part, and the first inputs of each sort of failure."""
 
     name: str
+    folder: Path
     fails: Path
     counts: Counter[str] = field(default_factory=Counter)
     sorts: Counter[str] = field(default_factory=Counter)
@@ -37,7 +38,7 @@ class Tally:
         self.slowest, self.most_bytes = max(self.slowest, outcome.seconds), max(self.most_bytes, outcome.bytes)
         if outcome.kind in RIGHT:
             return
-        sort = f"{outcome.kind}: {outcome.detail}"
+        sort = f"{outcome.kind}: {outcome.detail}".replace(f"{self.folder}/", "")
         self.sorts[sort] += 1
         if self.sorts[sort] <= _KEPT_OF_A_SORT:
             self._keep(outcome, sort)
@@ -78,6 +79,7 @@ def main() -> None:
     parts: list[Part] = list(module.PARTS)
     # What a short form has no time for is another part each time.
     random.Random(f"{settings['seed']}-{settings['kind']}").shuffle(parts)
+    parts.sort(key=lambda part: part.slow)
     seconds = settings["seconds"]
     until = None if seconds is None else time.monotonic() + seconds
     try:
@@ -98,14 +100,14 @@ def main() -> None:
 def _tried(part: Part, settings: dict[str, Any], until: float | None) -> dict[str, Any]:
     """Run a part until its time is over, or it has its count, and return its figures."""
     bench = Bench(folder=Path(settings["folder"]), seed=settings["seed"], name=part.name, run=Path(settings["run"]))
-    tally = Tally(part.name, Path(settings["fails"]))
+    tally = Tally(part.name, bench.folder, Path(settings["fails"]))
     try:
         for outcome in part.tries(bench):
             tally.add(outcome)
             if tally.counts.total() >= part.count or (until is not None and time.monotonic() > until):
                 break
     except ControlFailedError as error:
-        tally.sorts[f"undamaged input was not accepted: {error}"[:700]] += 1
+        tally.sorts[f"undamaged input was not accepted: {error}".replace(f"{bench.folder}/", "")[:700]] += 1
     shutil.rmtree(bench.folder, ignore_errors=True)
     return tally.to_json()
 
