@@ -595,3 +595,11 @@ def test_reordered_keeps_each_sample_with_its_class() -> None:
 def test_class_names_that_are_no_list_of_names_are_an_error(tmp_path: Path, names: NDArray[Any]) -> None:
     with pytest.raises(DataError, match=r"'label_names' of .* a name for each class is expected"):
         load_data(npz(tmp_path, x=GOOD_X, y=GOOD_Y, label_names=names), input_shape=SHAPE)
+
+
+def test_class_of_a_huge_number_is_refused_at_once(tmp_path: Path) -> None:
+    """The names of the classes up to it would fill the memory."""
+    y = GOOD_Y.astype(np.int64)
+    y[0] = 2**62
+    with pytest.raises(DataError, match=r"go up to class 4611686018427387904, and there are \d+ training samples"):
+        load_data(npz(tmp_path, x=GOOD_X, y=y), input_shape=SHAPE)

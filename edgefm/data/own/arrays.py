@@ -239,7 +239,14 @@ def _targets(
         labels = tuple(sorted({_text(value) for y in labelled.values() for value in np.unique(y)}))
     classes = {split: _classes(y, labels, where=f"the {split} labels of {source}") for split, y in labelled.items()}
     if labels is None:
-        labels = tuple(str(index) for index in range(max(int(y.max()) for y in classes.values()) + 1))
+        greatest, samples = max(int(y.max()) for y in classes.values()), len(classes["train"])
+        if greatest >= samples:
+            raise DataError(
+                f"the labels of {source} go up to class {greatest}, and there are {samples} training samples: some "
+                "classes have none",
+                hint="Classes are numbered from 0 without gaps; for numeric targets use task 'regression'.",
+            )
+        labels = tuple(str(index) for index in range(greatest + 1))
     for split, y in classes.items():
         checks.check_classes(y, labels, where=f"the {split} labels of {source}")
     return dict(classes), labels
