@@ -35,7 +35,7 @@ def page() -> str:
         "`tests/faults/`. This page is written by `make figures` from what they found, in "
         "`benchmarks/results/faults.json`.\n\n"
         f"Recorded: the {value['form']} form, seed {value['seed']}, n = {value['totals']['tried']:,} tries in "
-        f"{value['minutes']:.0f} minutes, {failed:,} of them failed. {provenance(value)}\n\n"
+        f"{value['minutes']:.0f} minutes, {value['lanes']} at once, {failed:,} of them failed. {provenance(value)}\n\n"
         f"{_table(value)}\n\n"
         "*clean*: refused with one message and exit code 2. *accepted*: it ran to its end; where a checksum is known, "
         "what was accepted is what the checksum says. All others are failures. *memory*: more than 2 GiB. *broken*: "
@@ -45,9 +45,9 @@ def page() -> str:
         f"## What the long form has not been run for\n\n{_missing(value)}\n\n"
         "## Again\n\n"
         "```bash\n"
-        "make faults                                     # a new seed, five minutes on two cores\n"
-        f"python -m tests.faults --seed {value['seed']}    # the inputs of this page\n"
-        "python -m tests.faults --long --record          # all counts, hours; then make figures\n"
+        "make faults  # a new seed, five minutes on two cores\n"
+        f"python -m tests.faults --seed {value['seed']}  # the inputs of this page\n"
+        "python -m tests.faults --long --record  # all counts, hours; then make figures\n"
         "```\n\n"
         "A failing input is kept with the command that shows it. What is promised, and what is not, says "
         "`SECURITY.md`.\n"
@@ -80,7 +80,7 @@ def _missing(value: Mapping[str, Any]) -> str:
     lines = []
     for name, wanted in value["wanted"].items():
         part = tried.get(name, {})
-        if part.get("tried", 0) < wanted["tries"] and not (value["form"] == "long" and part.get("tried")):
+        if part.get("tried", 0) < wanted["tries"]:
             reason = f" ({part['not_run']})" if "not_run" in part else ""
             lines.append((wanted["kind"], name, f"{part.get('tried', 0):,}{reason}", f"{wanted['tries']:,}"))
     if not lines:

@@ -46,7 +46,9 @@ def main() -> None:
         parts = _tried(
             kinds, seed=seed, left=left, lanes=min(options.lanes, len(kinds)), folder=folder, run=run, fails=fails
         )
-    result = _result(parts, seed=seed, long=options.long, minutes=(time.monotonic() - started) / 60)
+    result = _result(
+        parts, seed=seed, long=options.long, lanes=options.lanes, minutes=(time.monotonic() - started) / 60
+    )
     print(_table(parts))
     for part in parts:
         for sort, count in part.get("failures", {}).items():
@@ -128,7 +130,7 @@ def _told(part: dict[str, Any]) -> str:
     return f"{part.get('tried', 0)} tried, {sum(part.get('failures', {}).values())} failed"
 
 
-def _result(parts: list[dict[str, Any]], *, seed: int, long: bool, minutes: float) -> dict[str, Any]:
+def _result(parts: list[dict[str, Any]], *, seed: int, long: bool, lanes: int, minutes: float) -> dict[str, Any]:
     """Return all that was found, with what it was found on and how many tries the long form would have."""
     from edgefm.core import environment as machine
     from edgefm.core import runs
@@ -141,6 +143,7 @@ def _result(parts: list[dict[str, Any]], *, seed: int, long: bool, minutes: floa
         "seed": seed,
         "form": "long" if long else "short",
         "minutes": round(minutes, 1),
+        "lanes": lanes,
         "created": runs.now(),
         "environment": machine.environment(),
         "parts": parts,

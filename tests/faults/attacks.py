@@ -360,11 +360,11 @@ def _asked(address: Any, path: str, host: str) -> bytes:
 
 
 PARTS = (
-    Part(name="attack-run", slow=True, count=200, weight=3.0, tries=of_runs),
-    Part(name="attack-path", count=200, weight=1.5, tries=of_paths),
-    Part(name="attack-working-folder", slow=True, count=200, weight=2.0, tries=of_the_working_folder),
-    Part(name="attack-archive", slow=True, count=200, weight=2.0, tries=of_archives),
-    Part(name="attack-string", count=200, tries=of_strings),
-    Part(name="attack-temporary-folder", count=200, tries=of_the_temporary_folder),
-    Part(name="attack-server", count=200, weight=0.1, tries=of_the_server),
+    Part(name="attack-run", slow=True, count=24, weight=3.0, tries=of_runs),
+    Part(name="attack-path", count=26, weight=1.5, tries=of_paths),
+    Part(name="attack-working-folder", slow=True, count=36, weight=2.0, tries=of_the_working_folder),
+    Part(name="attack-archive", slow=True, count=16, weight=2.0, tries=of_archives),
+    Part(name="attack-string", count=42, tries=of_strings),
+    Part(name="attack-temporary-folder", count=24, tries=of_the_temporary_folder),
+    Part(name="attack-server", count=13, weight=0.5, tries=of_the_server),
 )

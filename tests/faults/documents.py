@@ -193,6 +193,6 @@ PARTS = (
     Part(name="record", count=1000, weight=1.5, tries=records),
     Part(name="contract", count=1200, weight=1.5, tries=contracts),
     Part(name="budget", count=1200, tries=budgets),
-    Part(name="spec", slow=True, count=800, weight=1.0, tries=specs),
+    Part(name="spec", slow=True, count=800, weight=2.0, tries=specs),
     Part(name="manifest", slow=True, count=1000, weight=2.5, tries=runs),
 )

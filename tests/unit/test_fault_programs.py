@@ -134,6 +134,7 @@ def test_page_tells_failures_and_what_has_too_few_tries(monkeypatch: pytest.Monk
         "seed": 7,
         "form": "short",
         "minutes": 5.0,
+        "lanes": 2,
         "created": "2026-01-01T00:00:00+00:00",
         "environment": {"cpu": "A", "cores": 2, "python": "3.11", "versions": {}},
         "parts": [
@@ -153,6 +154,6 @@ def test_page_tells_failures_and_what_has_too_few_tries(monkeypatch: pytest.Monk
     }
     monkeypatch.setattr(reliability_page, "result", lambda name: value)
     page = reliability_page.page()
-    assert "n = 100 tries in 5 minutes, 1 of them failed" in page and "1 x npz: `hang: a/b`" in page
+    assert "n = 100 tries in 5 minutes, 2 at once, 1 of them failed" in page and "1 x npz: `hang: a/b`" in page
     assert "0 (no mounts here)" in page and "not tried" in page
     assert not [line for line in page.splitlines() if line.startswith("| data") and "| npz" in line]
