@@ -10,25 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.data.label_scores import shares_of_area
 from edgefm.data.quality import Quality, predicted_classes
+from edgefm.quantization.checks.chance_level import MANY_SAMPLES, TRAINED_SO, chance_level
 from edgefm.quantization.checks.columns import Column, by_column
 from edgefm.quantization.checks.given_model import GivenModel
 
 GIVEN_MODEL = "given model"
 # An int8 output has 256 levels; with fewer than these nothing can be told from it.
 LEAST_LEVELS = 8
-_ASK = "are the order of classes, the value range and the order of channels those of its training?"
-# Of fewer samples nothing is said about chance or levels.
-_LEAST_SAMPLES = 30
 _GREATEST_ERROR = 0.5
 # An even spread over seven levels is rounded by 0.14 of its standard deviation.
 _LOST = 0.1
-# A class whose score never comes near those of the others needs no levels of its own.
+# A class whose score never changes by so much needs no levels of its own.
 _LEAST_SCORE = 0.1
-_SIGNIFICANT = 0.05
-# Standard errors above chance that are as rare on one side.
-_ONE_SIDED = 1.645
+# Chance that so few levels of a sound file are seen.
+_BY_ACCIDENT = 1e-3
+# With so many values it needs no test.
+_MANY_VALUES = 4 * LEAST_LEVELS
+# Targets of a column that are looked at for different values.
+_ROWS = 100_000
+# Of fewer values nothing is said. That five of a sound column all meet one of eight levels has a chance of 8^-4, 1 in
+# 4,096; that their spread is a tenth of the true one or less, of about 1 in 5,000 (normal values).
+LEAST_VALUES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +65,16 @@ def of_given_model(given: GivenModel, *, quality: Quality | None, classes: bool)
         Finding(
             where=GIVEN_MODEL,
             code="constant_output",
-            message=f"output {place} is the same for all {len(output)} samples: {_ASK}",
+            message=f"output {place} is the same for all {len(output)} samples: {TRAINED_SO}",
         )
         for place, output in enumerate(given.outputs)
-        if len(output) > 1 and _constant(output)
+        if len(output) >= LEAST_VALUES and _constant(output)
     ]
     if findings:
         return findings
-    if given.targets is not None and quality is not None and len(given.targets) >= _LEAST_SAMPLES:
-        chance = _chance(given, quality, classes=classes)
-        if chance:
-            return [Finding(where=GIVEN_MODEL, code="chance_level", message=chance)]
+    chance = chance_level(given, quality, classes=classes) if given.targets is not None and quality is not None else ""
+    if chance:
+        return [Finding(where=GIVEN_MODEL, code="chance_level", message=chance)]
     return _dead_columns(given)
 
 
@@ -99,10 +101,13 @@ def of_file(
       several: a sample may have several labels.
       threshold: a single score above it means yes.
     """
+    told = [column for column in compared if _tells(column, classes=classes)]
     constant = [
         place
         for place, (output, wanted) in enumerate(zip(outputs, given.outputs, strict=True))
-        if len(output) > 1 and _constant(output) and not _constant(wanted)
+        if _constant(output)
+        and not _constant(wanted)
+        and (len(output) >= MANY_SAMPLES or any(column.output == place for column in told))
     ]
     if constant:
         text = f"output {constant[0]} is the same for all {len(outputs[0])} samples; the given model's is not"
@@ -110,20 +115,18 @@ def of_file(
     only = _one_class(outputs, given, several=several, threshold=threshold) if classes else ""
     if only:
         return [Finding(where=variant, code="one_class", message=only)]
-    if len(given.inputs) < _LEAST_SAMPLES:
-        return []
-    told = [column for column in compared if not (classes and column.output == 0) or column.greatest >= _LEAST_SCORE]
     # A sure classifier says little else than 0 and 1: there few levels lose nothing.
     lost = [
         column
         for column in told
-        if column.levels < LEAST_LEVELS <= column.given_levels / 4 and (column.relative_error or 0) > _LOST
+        if _too_few(column.levels, column.given_levels) and (column.relative_error or 0) > _LOST
     ]
     if lost:
         column, more = lost[0], f" ({len(lost)} such columns)" if len(lost) > 1 else ""
         text = (
-            f"{column} has {column.levels} distinct levels left on {len(given.inputs)} samples{more}; the given "
-            f"model has {column.given_levels}. It shares a scale with larger values."
+            f"{column} has {column.levels} distinct level{'' if column.levels == 1 else 's'} left on "
+            f"{len(given.inputs)} samples{more}; the given model has {column.given_levels}. "
+            "It shares a scale with larger values."
         )
         return [Finding(where=variant, code="few_levels", message=text)]
     wrong = [column for column in told if not trained and (column.relative_error or 0) > _GREATEST_ERROR]
@@ -138,18 +141,66 @@ def of_file(
 
 
 def _dead_columns(given: GivenModel) -> list[Finding]:
-    """Return of each output of the given model the columns that are the same for all samples while others are not."""
+    """Return of each output of the given model the columns that are the same for all samples while others are not.
+
+    With few samples a column is dead only where its targets have too many values for that.
+    """
     findings = []
     for place, output in enumerate(given.outputs):
         columns = by_column(output)
-        dead = np.flatnonzero(np.ptp(columns, axis=1) == 0)
-        if len(given.inputs) >= _LEAST_SAMPLES and 0 < len(dead) < len(columns):
+        dead = np.ptp(columns, axis=1) == 0
+        targets = _target_values(given) if place == 0 else None
+        if len(output) < MANY_SAMPLES:
+            dead &= [_too_few(1, values) for values in targets] if targets is not None else False
+        if dead.any() and not dead.all():
+            column, count = int(np.flatnonzero(dead)[0]), int(dead.sum())
             text = (
-                f"column {dead[0]} of output {place} is {columns[dead[0], 0]:g} for all {len(output)} samples"
-                f"{f' ({len(dead)} such columns)' if len(dead) > 1 else ''}: a unit that has died"
+                f"column {column} of output {place} is {columns[column, 0]:g} for all {len(output)} samples"
+                f"{f' ({count} such columns)' if count > 1 else ''}: a unit that has died"
             )
             findings.append(Finding(where=GIVEN_MODEL, code="dead_column", message=text))
     return findings
+
+
+def _target_values(given: GivenModel) -> list[int] | None:
+    """Return how many different targets each column of the first output has; None where it has none of its own."""
+    output, targets = given.outputs[0], given.targets
+    if targets is None:
+        return None
+    if targets.size == output.size:
+        return [_values(column) for column in by_column(targets.reshape(output.shape))]
+    if targets.dtype.kind in "iu" and targets.shape == output.shape[:-1]:
+        present = np.isin(np.arange(output.shape[-1]), targets)
+        return [2 if there and present.sum() > 1 else 1 for there in present]
+    return None
+
+
+def _values(column: NDArray[Any]) -> int:
+    if np.ptp(column) == 0:
+        return 1
+    return max(2, len(np.unique(column[:: max(1, len(column) // _ROWS)])))
+
+
+def _tells(column: Column, *, classes: bool) -> bool:
+    """Return whether a column varies enough in the given model that its loss is one."""
+    if column.given_levels < LEAST_VALUES:
+        return False
+    return not classes or column.output > 0 or column.spread >= _LEAST_SCORE
+
+
+def _too_few(levels: int, values: int) -> bool:
+    """Return whether a column has fewer levels than so many different values of a sound one would show.
+
+    Of eight levels that are met alike, `values` values meet no more than k with a chance of at most
+    C(8, k) (k / 8)^values.
+
+    >>> _too_few(1, 4), _too_few(1, 5), _too_few(3, 25), _too_few(5, 10), _too_few(7, 32), _too_few(8, 1000)
+    (False, True, True, False, True, False)
+    """
+    if levels >= LEAST_LEVELS:
+        return False
+    chance = math.comb(LEAST_LEVELS, levels) * (levels / LEAST_LEVELS) ** values
+    return values >= _MANY_VALUES or chance <= _BY_ACCIDENT
 
 
 def _constant(output: NDArray[np.float32]) -> bool:
@@ -169,68 +220,3 @@ def _one_class(outputs: Sequence[NDArray[np.float32]], given: GivenModel, *, sev
         return ""
     answer = "the same labels" if several else f"class {int(said[0])}"
     return f"it answers {answer} for all {len(said)} samples; the given model answers others for {others}"
-
-
-def _chance(given: GivenModel, quality: Quality, *, classes: bool) -> str:
-    """Return in words that the given model is not better than an answer without looking, or ''."""
-    assert given.targets is not None and given.quality is not None
-    count = len(given.targets)
-    if classes and quality.name == "accuracy" and given.targets.ndim == 1:
-        commonest = int(np.bincount(given.targets.astype(np.int64)).max())
-        hits = round(given.quality * count)
-        if _binomial_tail(hits, count, commonest / count) <= _SIGNIFICANT:
-            return ""
-        return f"{hits} of {count} samples are right; always the commonest class would have {commonest}: {_ASK}"
-    if classes and given.targets.ndim == 2 and given.targets.dtype.kind in "iu":
-        return _chance_of_labels(given.outputs[0].reshape(count, -1), given.targets)
-    if quality.name == "mse" and given.targets.dtype.kind == "f":
-        spread = float(np.square(given.targets - given.targets.mean(axis=0, dtype=np.float64)).mean())
-        if given.quality < spread:
-            return ""
-        return (
-            f"the mean squared error is {given.quality:.4g} on {count} samples; always the mean target "
-            f"has {spread:.4g}. Are its value range and its targets those of its training?"
-        )
-    return ""
-
-
-def _chance_of_labels(scores: NDArray[np.float32], targets: NDArray[Any]) -> str:
-    """Return in words that the scores of labels are in no better order than chance, or ''.
-
-    Under chance the area of a label with p samples and n others has the mean 0.5 and the variance
-    (p + n + 1) / (12 p n). Source: Mann & Whitney 1947.
-    """
-    areas, variances = [], []
-    for score, there in zip(scores.T, targets.T.astype(bool), strict=True):
-        hits, others = int(there.sum()), int((~there).sum())
-        if hits and others:
-            areas.append(float(shares_of_area(score, there).mean()))
-            variances.append((hits + others + 1) / (12 * hits * others))
-    if not areas:
-        return ""
-    area, error = float(np.mean(areas)), math.sqrt(sum(variances)) / len(areas)
-    if area - 0.5 > _ONE_SIDED * error:
-        return ""
-    return (
-        f"the mean area under the ROC curve of {len(areas)} labels is {area:.2f} on {len(targets)} samples; chance has "
-        "0.50. Are the order of labels, the value range and the order of channels those of its training?"
-    )
-
-
-def _binomial_tail(hits: int, count: int, share: float) -> float:
-    """Return the chance of `hits` or more of `count` at a share each.
-
-    >>> round(_binomial_tail(8, 10, 0.5), 4)
-    0.0547
-    """
-    if share >= 1:
-        return 1.0
-    logs = [
-        math.lgamma(count + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(count - k + 1)
-        + k * math.log(share)
-        + (count - k) * math.log1p(-share)
-        for k in range(hits, count + 1)
-    ]
-    return min(1.0, sum(math.exp(value) for value in logs))
