@@ -47,7 +47,7 @@ def _binomial(total: int, share: float) -> NDArray[np.float64]:
     """Return the chances of 0 to `total` hits, float64 [total + 1]; `share` lies below 1."""
     counts = np.arange(total + 1)
     if share == 0:
-        return np.eye(1, total + 1)[0]
+        return np.where(counts == 0, 1.0, 0.0)
     factorials = np.concatenate([[0.0], np.cumsum(np.log(counts[1:]))])
     ways = factorials[-1] - factorials - factorials[::-1]
     chances: NDArray[np.float64] = np.exp(ways + counts * np.log(share) + counts[::-1] * np.log1p(-share))

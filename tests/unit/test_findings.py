@@ -169,6 +169,31 @@ def test_unit_that_has_died_is_found_among_few_where_its_targets_vary() -> None:
     assert [found.code for found in ask] == ["dead_column"] and "column 1 of output 0 is 7" in ask[0].message
 
 
+def test_column_that_nothing_is_asked_of_is_no_finding() -> None:
+    """A border of a picture: its targets are 0, the ReLU gives 0, or next to it, which int8 rounds off."""
+    random = np.random.default_rng(0)
+    for samples in (12, 45, 200):
+        wanted = np.zeros((samples, 3), np.float32)
+        wanted[:, 2] = random.uniform(0, 1, samples)
+        touched = wanted.copy()
+        touched[:, 1] = 1e-3 * random.uniform(0, 1, samples)
+        model = given(touched, wanted)
+        assert on_model(model, "regression") == []
+        assert on_file(rounded(touched, span=1), model) == []
+        assert on_file(rounded(touched, span=1), given(touched)) == ["few_levels"]  # nobody says that it is not asked
+        wanted[:, 0] = random.uniform(0, 1, samples)
+        found = of_given_model(given(touched, wanted), quality=None, classes=False)
+        assert [finding.code for finding in found] == ["dead_column"] and "column 0" in found[0].message
+
+
+def test_class_that_does_not_occur_is_no_dead_unit() -> None:
+    scores = np.stack([np.linspace(0.9, 0.1, 40), np.linspace(0.1, 0.9, 40), np.zeros(40)], axis=1)
+    assert on_model(given(scores, np.arange(40) // 20, task="classification"), "classification") == []
+    labels = np.arange(40) // 20
+    labels[:3] = 2
+    assert on_model(given(scores, labels, task="classification"), "classification") == ["dead_column"]
+
+
 def test_examples_in_the_documentation() -> None:
     for module in (checks, chance):
         assert doctest.testmod(module).failed == 0 < doctest.testmod(module).attempted

@@ -61,6 +61,7 @@ def of_given_model(given: GivenModel, *, quality: Quality | None, classes: bool)
       quality: how good it is measured.
       classes: its first output tells classes apart.
     """
+    targets = _target_values(given)
     findings = [
         Finding(
             where=GIVEN_MODEL,
@@ -68,7 +69,7 @@ def of_given_model(given: GivenModel, *, quality: Quality | None, classes: bool)
             message=f"output {place} is the same for all {len(output)} samples: {TRAINED_SO}",
         )
         for place, output in enumerate(given.outputs)
-        if len(output) >= LEAST_VALUES and _constant(output)
+        if len(output) >= LEAST_VALUES and _constant(output) and not (place == 0 and set(targets or ()) == {1})
     ]
     if findings:
         return findings
@@ -101,7 +102,8 @@ def of_file(
       several: a sample may have several labels.
       threshold: a single score above it means yes.
     """
-    told = [column for column in compared if _tells(column, classes=classes)]
+    targets = _target_values(given)
+    told = [column for column in compared if _tells(column, classes=classes, targets=targets)]
     constant = [
         place
         for place, (output, wanted) in enumerate(zip(outputs, given.outputs, strict=True))
@@ -143,7 +145,8 @@ def of_file(
 def _dead_columns(given: GivenModel) -> list[Finding]:
     """Return of each output of the given model the columns that are the same for all samples while others are not.
 
-    With few samples a column is dead only where its targets have too many values for that.
+    Where the targets are the same in a column, too, it is right to be so. With few samples a column is dead only where
+    its targets have too many values for that.
     """
     findings = []
     for place, output in enumerate(given.outputs):
@@ -152,11 +155,14 @@ def _dead_columns(given: GivenModel) -> list[Finding]:
         targets = _target_values(given) if place == 0 else None
         if len(output) < MANY_SAMPLES:
             dead &= [_too_few(1, values) for values in targets] if targets is not None else False
+        elif targets is not None:
+            dead &= [values > 1 for values in targets]
         if dead.any() and not dead.all():
             column, count = int(np.flatnonzero(dead)[0]), int(dead.sum())
+            asked = " where the targets differ" if targets is not None else ""
             text = (
                 f"column {column} of output {place} is {columns[column, 0]:g} for all {len(output)} samples"
-                f"{f' ({count} such columns)' if count > 1 else ''}: a unit that has died"
+                f"{f' ({count} such columns)' if count > 1 else ''}{asked}: a unit that has died"
             )
             findings.append(Finding(where=GIVEN_MODEL, code="dead_column", message=text))
     return findings
@@ -181,11 +187,13 @@ def _values(column: NDArray[Any]) -> int:
     return max(2, len(np.unique(column[:: max(1, len(column) // _ROWS)])))
 
 
-def _tells(column: Column, *, classes: bool) -> bool:
-    """Return whether a column varies enough in the given model that its loss is one."""
+def _tells(column: Column, *, classes: bool, targets: list[int] | None) -> bool:
+    """Return whether a column varies enough in the given model, and is asked for, so that its loss is one."""
     if column.given_levels < LEAST_VALUES:
         return False
-    return not classes or column.output > 0 or column.spread >= _LEAST_SCORE
+    if column.output > 0:
+        return True
+    return column.spread >= _LEAST_SCORE if classes else targets is None or targets[column.column] > 1
 
 
 def _too_few(levels: int, values: int) -> bool:
