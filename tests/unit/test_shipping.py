@@ -324,6 +324,18 @@ def test_finding_on_the_given_model_stops_every_recommendation(tmp_path: Path) -
     assert edgefm.verdict(run).file == "float32"
 
 
+def test_chance_level_found_on_validation_samples_stops_it_too(tmp_path: Path) -> None:
+    run = write_run(CASES[3], tmp_path)
+    path = run / "01-quantize" / "quantize.json"
+    described = json.loads(path.read_text())
+    described["given"] = {"samples": 400, "labelled": True, "quality": 0.72, "name": "accuracy"}
+    message = "289 of 400 samples are right; always the commonest class would have 356"
+    described["findings"] = [{"where": "given model", "code": "chance_level", "message": message}]
+    path.write_text(json.dumps(described))
+    verdict = edgefm.verdict(run)
+    assert (verdict.state, verdict.file) == ("no better than chance", None) and message in verdict.headline
+
+
 def test_records_of_the_cases_are_valid(tmp_path: Path) -> None:
     for case in CASES:
         run = write_run(case, tmp_path / case.name)

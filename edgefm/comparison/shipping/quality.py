@@ -9,11 +9,12 @@ from typing import Any
 from edgefm.comparison.shipping.verdict import AS_GOOD, UNJUDGED, UNSURE, WORSE
 from edgefm.comparison.shipping.words import amount, change, interval
 from edgefm.statistics import noninferiority
+from edgefm.statistics.chance import BETTER, NO_BETTER, UNCLEAR, against_chance
 from edgefm.statistics.estimates import Estimate, paired_difference
 
 DEFAULT_MARGIN = 0.01  # of shares: one point
-# Within so much of chance a model is of no use; an interval that reaches further up is of too few samples.
-_USELESS = 0.1
+# An area under the ROC curve of no use; an interval that reaches further up is of too few samples.
+_USELESS_AREA = 0.6
 DEFAULT_SHARE = 0.05  # of the reference's value, for measures in another unit
 
 
@@ -192,29 +193,41 @@ def at_chance(record: Mapping[str, Any], row: Mapping[str, Any], by: Yardstick) 
       row: of the reference.
       by: the measure.
     """
-    quality, chance = row["quality"], _chance(by.name, len(record["dataset"]["labels"]))
-    if chance is not None and quality["low"] is not None and quality["low"] <= chance:
-        said = (
-            f"{by.word} {100 * by.value:.1f} % (95 % interval {100 * quality['low']:.1f} to "
-            f"{100 * quality['high']:.1f}, n = {by.samples:,}); chance gives {100 * chance:.1f} %"
-        )
-        gain = by.value - chance
-        needed = noninferiority.samples_needed(by.value * (1 - by.value), gain) if gain > 0 else None
-        return ChanceLevel(
-            shown=quality["high"] <= chance + _USELESS,
-            said=said,
-            needed_samples=None if needed is None else max(needed, by.samples + 1),
-        )
     if _answered_alike(row):
         return ChanceLevel(shown=True, said=f"it gives the same class for all {by.samples:,} test samples")
-    return None
-
-
-def _chance(measure: str, classes: int) -> float | None:
-    """Return the quality of answers without a look at the input; None where the measure says nothing of it."""
-    if classes < 2:
+    quality, chance = row["quality"], _chance(by.name, row, classes=len(record["dataset"]["labels"]))
+    if chance is None or quality["low"] is None:
         return None
-    return {"accuracy": 1 / classes, "top5": min(1.0, 5 / classes), "auc": 0.5}.get(measure)
+    if by.name == "auc":
+        found = BETTER if quality["low"] > chance else NO_BETTER if quality["high"] <= _USELESS_AREA else UNCLEAR
+    else:
+        found = against_chance(round(by.value * by.samples), by.samples, round(chance * by.samples))
+    if found == BETTER:
+        return None
+    guess = "always the commonest class has" if by.name == "accuracy" else "chance gives"
+    said = (
+        f"{by.word} {100 * by.value:.1f} % (95 % interval {100 * quality['low']:.1f} to "
+        f"{100 * quality['high']:.1f}, n = {by.samples:,}); {guess} {100 * chance:.1f} %"
+    )
+    gain = by.value - chance
+    needed = noninferiority.samples_needed(by.value * (1 - by.value), gain) if gain > 0 else None
+    return ChanceLevel(
+        shown=found != UNCLEAR, said=said, needed_samples=None if needed is None else max(needed, by.samples + 1)
+    )
+
+
+def _chance(measure: str, row: Mapping[str, Any], *, classes: int) -> float | None:
+    """Return the quality of answers without a look at the input; None where the measure says nothing of it.
+
+    Of the accuracy it is the share of the commonest class, of top 5 that of the five commonest ones.
+    """
+    if classes < 2 or measure not in ("accuracy", "top5", "auc"):
+        return None
+    if measure == "auc":
+        return 0.5
+    guesses = 1 if measure == "accuracy" else 5
+    counts = sorted((sum(line) for line in row["confusion"]), reverse=True)
+    return sum(counts[:guesses]) / sum(counts) if sum(counts) else min(1.0, guesses / classes)
 
 
 def _answered_alike(row: Mapping[str, Any]) -> bool:
