@@ -1,4 +1,4 @@
-"""Reading a picture file into the pixels that a model takes."""
+"""Reading a picture file into the pixels that a model takes: for data and for predictions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 Invert = Literal["auto", "yes", "no"]
 INVERT: tuple[str, ...] = get_args(Invert)
+# How a picture of another size gets into the input: stretched, as data in folders are read; or with its aspect kept.
+Fit = Literal["stretch", "letterbox"]
 _BLACK, _WHITE = 0, 255
 _GIVE = "Give picture files, such as a PNG or a JPEG."
 # Formats of pixels. Others run programs on the file (EPS takes Ghostscript) or are descriptions of drawings.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "TGA")
 _BYTES_A_PIXEL = 3
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,37 +44,69 @@ class ModelPicture:
     inverted: bool
 
 
-def read_picture(path: Path, *, shape: tuple[int, int, int], invert: Invert = "auto") -> ModelPicture:
+def read_picture(
+    path: Path, *, shape: tuple[int, int, int], fit: Fit = "letterbox", invert: Invert = "auto"
+) -> ModelPicture:
     """Return a picture file's pixels at a model's size.
 
-    The picture is turned upright (EXIF), made grey for one channel, fitted into the size with its aspect
-    kept, inverted where asked, and centred on black. Transparent parts count as white, like the paper of a
+    The picture is turned upright (EXIF) and made grey for one channel. With the fit 'stretch' it is what data in
+    folders have of it, see `pixels_of`, inverted where asked. With 'letterbox' it is fitted into the size with its
+    aspect kept, inverted where asked, and centred on black; transparent parts count as white, like the paper of a
     product picture, or as black with `invert` 'no'.
 
     Args:
       path: a PNG, a JPEG or another format of pixels that Pillow reads; of an animation, the first frame.
-      shape: height, width and channels (1 or 3) of the model's input.
+      shape: height, width and channels of the model's input: 1, 3, or 4 (RGBA) where pictures are stretched.
+      fit: see above.
       invert: 'auto' inverts a picture on a light background, where the median of its border is above 127.
         No test image of Fashion-MNIST, with its bright things on black, is taken for one.
     Raises:
       DataError: the file is missing or no whole picture.
-      ModelError: the model takes neither grey nor RGB pixels.
+      ModelError: the model takes pixels of other channels.
       RuntimeUnavailableError: Pillow is not installed.
     """
     height, width, channels = shape
-    if channels not in (1, 3):
-        raise ModelError(f"the model takes {channels} channels; pictures have 1 (grey) or 3 (RGB)")
+    if channels not in (MODES if fit == "stretch" else (1, 3)):
+        allowed = "1 (grey), 3 (RGB) or 4 (RGBA)" if fit == "stretch" else "1 (grey) or 3 (RGB)"
+        raise ModelError(f"the model takes {channels} channels; pictures have {allowed}")
     if invert not in INVERT:
         raise unknown_name("value of invert", invert, INVERT)
     image = open_picture(path)
-    image = opaque(image, background=_BLACK if invert == "no" else _WHITE)
+    if fit == "stretch":
+        pixels = pixels_of(image, shape)
+        inverted = _is_inverted(pixels, invert)
+        if inverted:
+            pixels[..., :3] = 255 - pixels[..., :3]  # the fourth channel is how opaque a pixel is
+        return ModelPicture(pixels=pixels, inverted=inverted)
+    image = _opaque(image, background=_BLACK if invert == "no" else _WHITE)
     image = _fitted(image.convert("L" if channels == 1 else "RGB"), height=height, width=width)
     inner = np.asarray(image).reshape(image.height, image.width, channels)
-    inverted = invert == "yes" or (invert == "auto" and border_level(inner) > 127)
+    inverted = _is_inverted(inner, invert)
     pixels = np.full((height, width, channels), _BLACK, np.uint8)
     top, left = (height - image.height) // 2, (width - image.width) // 2
     pixels[top : top + image.height, left : left + image.width] = 255 - inner if inverted else inner
     return ModelPicture(pixels=pixels, inverted=inverted)
+
+
+def pixels_of(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return a picture as uint8 [height, width, channels], stretched where its size is another.
+
+    Transparent parts become white where the model has no fourth channel for them; levels between pixels are bilinear,
+    with antialiasing.
+    """
+    from PIL import Image
+
+    height, width, channels = shape
+    if channels < 4:
+        image = _opaque(image, background=_WHITE)
+    image = image.convert(MODES[channels])
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(image, np.uint8).reshape(shape)
+
+
+def _is_inverted(pixels: NDArray[np.uint8], invert: Invert) -> bool:
+    return invert == "yes" or (invert == "auto" and border_level(pixels[..., :3]) > 127)
 
 
 def border_level(pixels: NDArray[np.uint8]) -> float:
@@ -142,7 +177,7 @@ def _damage_told(path: str) -> Iterator[None]:
             ) from error
 
 
-def opaque(image: Image, *, background: int) -> Image:
+def _opaque(image: Image, *, background: int) -> Image:
     """Return the picture with its transparent parts filled with a grey level."""
     from PIL import Image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgefm.core.text import Markdown, markdown
 from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite.contract import Contract
-from edgefm_converters.bundles.head import fields, score_word
+from edgefm_converters.bundles.head import fields, fit_words, score_word
 
 _CHANNELS = {1: "a grey level", 3: "a level of red, green or blue"}
 
@@ -30,6 +30,8 @@ def _input(contract: Contract) -> str:
     _, height, width, channels = tensor.shape
     level = _CHANNELS.get(channels, f"a level of one of {channels} channels")
     sentence = f"A pixel is {level}, 0 to 255, row by row from the top left, {width} x {height} pixels."
+    if contract.takes_pictures:
+        sentence += f" {fit_words(contract)}"
     if learnt_on_dark(contract):
         sentence += (
             " The training pictures show bright things on a dark background: invert a picture on a light one with "

@@ -20,6 +20,7 @@ from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
 from edgefm.runtimes import apart
 from edgefm.runtimes.base import TensorDetails
+from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
 from edgefm_converters.tflite.keras_to_tflite import INPUT, OUTPUT
@@ -151,6 +152,8 @@ def write_model_folder(
         task=card.task,
         head=card.head,
     )
+    if agreed.takes_pictures:
+        agreed = replace(agreed, picture_fit="letterbox" if learnt_on_dark(agreed) else "stretch")
     try:
         outputs = tflite_outputs(content, inputs)
     except ModelError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
-from edgefm.data.picture_file import Invert, ModelPicture, read_picture
+from edgefm.data.picture_file import Fit, Invert, ModelPicture, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS
 from edgefm.runtimes.base import RuntimeSession
 from edgefm.tflite.contract import NO_PIXELS_HINT, Contract, dequantize
@@ -56,6 +56,14 @@ def learnt_on_dark(contract: Contract) -> bool:
     return contract.labels == LABELS if contract.dark_background is None else contract.dark_background
 
 
+def fit_of(contract: Contract) -> Fit:
+    """Return how a model's pictures of another size get into its input.
+
+    Of a contract that does not say so it is how all pictures were read when it was written.
+    """
+    return "stretch" if contract.picture_fit == "stretch" else "letterbox"
+
+
 def read(path: Path, contract: Contract, *, invert: Invert = "auto") -> ModelPicture:
     """Return a picture file as a model takes it; see `edgefm.data.picture_file.read_picture`.
 
@@ -72,7 +80,7 @@ def read(path: Path, contract: Contract, *, invert: Invert = "auto") -> ModelPic
     shape = picture_shape(contract)
     if invert == "auto" and not learnt_on_dark(contract):
         invert = "no"
-    return read_picture(path, shape=shape, invert=invert)
+    return read_picture(path, shape=shape, fit=fit_of(contract), invert=invert)
 
 
 def answer(session: RuntimeSession, contract: Contract, picture: ModelPicture) -> PictureAnswer:

@@ -25,6 +25,7 @@ from edgefm.tflite.contract_tensor import quantize as quantize
 SCHEMA_VERSION = 2
 _SCHEMA = "model-contract-2"
 FILE_NAME = "contract.json"
+_PICTURE_CHANNELS = (1, 3, 4)
 NO_PIXELS_HINT = (
     "Give floats as the model takes them; or quantize again with the value range that it takes for pixels 0 and "
     "255, or with uint8 pixels as data and the normalisation inside the model."
@@ -50,6 +51,9 @@ class Contract:
       no_pixels: why no pictures go in, only real inputs; None where pixels do, by the formula.
       dark_background: the training pictures show bright things on a dark background, so that a picture on a light
         one is inverted first; None where it is not known.
+      picture_fit: how a picture of another size gets into the input: 'stretch' (its aspect changes; transparent parts
+        are white), as data in folders are read, or 'letterbox' (with its aspect kept, centred on black); None where no
+        pictures go in, and in contracts written before they said it, whose pictures are letterboxed.
       made_by: versions, recipe, source, calibration, folding, parity and the proof by pictures, as JSON.
       task: 'classification', 'multilabel' (each label is there or not), or another one; '' where it is not known.
       head: what the first output holds: 'softmax' or 'sigmoid' (probabilities), 'logits' (scores before either),
@@ -71,6 +75,12 @@ class Contract:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
     head: str = ""
+    picture_fit: str | None = None
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures go in: pixels, grey, RGB or RGBA."""
+        return self.no_pixels is None and len(self.input.shape) == 4 and self.input.shape[-1] in _PICTURE_CHANNELS
 
     @property
     def output(self) -> Tensor:
@@ -190,7 +200,7 @@ class Contract:
             "pixel": "uint8 grey or colour level, 0 to 255" if self.no_pixels is None else None,
             "mean": value.pop("mean"),
             "std": value.pop("std"),
-            **_known(no_pixels=value.pop("no_pixels"), dark_background=value.pop("dark_background")),
+            **_known(**{name: value.pop(name) for name in ("no_pixels", "dark_background", "picture_fit")}),
         }
         value["postprocessing"] = {
             "formula": self.output_formula(),
@@ -228,6 +238,7 @@ class Contract:
             labels=tuple(str(label) for label in value["labels"]),
             no_pixels=value["preprocessing"].get("no_pixels"),
             dark_background=value["preprocessing"].get("dark_background"),
+            picture_fit=value["preprocessing"].get("picture_fit"),
             made_by=value["made_by"],
             task=value.get("task", ""),
             head=value.get("head", ""),

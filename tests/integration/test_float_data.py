@@ -105,15 +105,20 @@ def test_real_inputs_are_told_and_picture_files_refused(tmp_path: Path, inputs: 
     np.testing.assert_array_equal(contract.encode(inputs[:3]), inputs[:3])
 
 
-def test_four_channels_keep_their_formula_and_say_that_predict_reads_none(tmp_path: Path) -> None:
+def test_four_channels_keep_their_formula_and_predict_takes_pictures_for_rgba(tmp_path: Path) -> None:
     inputs = np.concatenate([PIXELS, PIXELS[..., :1]], axis=-1) / np.float32(255)
-    written = edgefm.quantize(model_for(inputs), "float32", data=data_of(inputs), progress=False)
+    model = model_for(inputs)
+    written = edgefm.quantize(model, "float32", data=data_of(inputs), progress=False)
     contract = written["float32"].contract
     assert contract is not None and contract.input_formula() == "x = pixel / 255"
-    assert "takes 4" in contract.made_by["pictures"]["reason"]
-    Image.fromarray(PIXELS[0]).save(tmp_path / "a.png")
-    with pytest.raises(ModelError, match="takes 4 channels"):
-        edgefm.predict(tmp_path / "a.png", model=written["float32"])
+    assert contract.made_by["pictures"]["through"] == "PNG"
+    Image.fromarray(PIXELS[0]).save(tmp_path / "a.png")  # opaque: 255 in the fourth channel
+    given = np.concatenate([PIXELS[:1], np.full_like(PIXELS[:1, ..., :1], 255)], axis=-1) / np.float32(255)
+    found = {
+        score.label: score.probability for score in edgefm.predict(tmp_path / "a.png", model=written["float32"])[0].top
+    }
+    expected = model.predict(given, verbose=0)[0]
+    np.testing.assert_allclose([found[label] for label in contract.labels], expected, atol=1e-5)
 
 
 def test_range_that_the_pictures_contradict_is_refused() -> None:

@@ -23,6 +23,7 @@ from edgefm.data.dataset import Dataset, Split
 from edgefm.data.picture_file import border_level, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
 from edgefm.jobs.predict import default_model, predict
+from edgefm.jobs.quantize import quantize
 from edgefm.runtimes import apart
 from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
@@ -479,3 +480,49 @@ def test_predict_imports_no_library_beyond_the_base_install_and_pillow(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
+def test_pictures_of_own_data_are_predicted_as_their_folders_are_read(tmp_path: Path, mode: str) -> None:
+    """Oracle: Keras on the files as Pillow stretches them, on white; they are wider than the input and partly clear."""
+    import keras
+
+    channels, random = (1 if mode == "LA" else 3), np.random.default_rng(0)
+    bands, paths, inputs = len(Image.new(mode, (1, 1)).getbands()), [], []
+    for number in range(24):
+        path = tmp_path / "data" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = random.integers(0, 256, (2, 4, bands)).astype(np.uint8)
+        Image.fromarray(coarse.repeat(8, axis=0).repeat(11, axis=1), mode).save(path)
+        picture = Image.open(path).convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), picture).convert("RGB")
+        read = flat.convert("L" if channels == 1 else "RGB").resize((12, 12), Image.Resampling.BILINEAR)
+        paths.append(path)
+        inputs.append(np.asarray(read, np.float32).reshape(12, 12, channels))
+    network = keras.Sequential(
+        [
+            keras.Input((12, 12, channels)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    kernel = random.normal(size=(144 * channels, 2)) / 4
+    centre = (np.stack(inputs).reshape(24, -1) / 127.5 - 1).mean(axis=0)
+    network.layers[-1].set_weights([kernel, -centre @ kernel])
+    network.save(tmp_path / "network.keras")
+    expected = network.predict(np.stack(inputs), verbose=0)
+    assert 3 < (expected.argmax(axis=1) == 0).sum() < 21  # neither class alone
+
+    files = quantize(
+        tmp_path / "network.keras",
+        "float32",
+        data=str(tmp_path / "data"),
+        value_range=(0, 255),
+        progress=False,
+    )
+    agreed = files["float32"].contract
+    assert agreed is not None and agreed.picture_fit == "stretch"
+    assert agreed.made_by["pictures"]["of_other_sizes"] < 1e-4
+    found = [{score.label: score.probability for score in item.top} for item in predict(paths, model=files["float32"])]
+    np.testing.assert_allclose([[item["a"], item["b"]] for item in found], expected, atol=1e-4)

@@ -88,6 +88,20 @@ def test_a_dark_background_is_told_where_the_data_have_one_and_nowhere_else() ->
     assert "dark background" in page(replace(model, labels=LABELS))
 
 
+@pytest.mark.parametrize(
+    ("fit", "wanted"), [("stretch", "stretched"), ("letterbox", "centred on black"), (None, "centred")]
+)
+def test_page_and_code_say_how_pictures_of_another_size_get_in_as_the_contract_does(
+    fit: str | None, wanted: str
+) -> None:
+    model = replace(contract(dtype="uint8"), picture_fit=fit)
+    words = f"A picture of another size is {'stretched' if fit == 'stretch' else 'fitted'}"
+    for text in (page(model).split("## Android")[0], kotlin_code(model), python_code(model)):
+        assert words in text and wanted in text
+    said = Contract.from_json(model.to_json())
+    assert said.picture_fit == fit and ("picture_fit" in model.to_json()["preprocessing"]) == (fit is not None)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_pixels_are_called_what_they_are(channels: int) -> None:
     _, model = app_model(shape=(1, 5, 4, channels), outputs=[Out(shape=(1, 3))], labels="abc", std=255.0)

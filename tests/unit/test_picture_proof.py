@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgefm.core.errors import ModelError
+from edgefm.data.picture_file import ModelPicture
 from edgefm.data.preprocessing import Preprocessing, preprocessing, real_inputs
 from edgefm.quantization.checks.picture_proof import Samples, prove
 from edgefm.quantization.model_folder import Card, write_model_folder
+from edgefm.runtimes import picture_answer
 from edgefm.tflite.contract import Contract
 from tests.fixtures import tiny_models
 
@@ -141,10 +144,41 @@ def test_model_that_takes_no_pictures_needs_no_proof_and_says_why(tmp_path: Path
     assert contract.made_by["pictures"] == {"pictures": 0, "reason": "spectra"} and contract.no_pixels == "spectra"
 
 
-def test_four_channels_are_proved_without_png(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("channels", "through"), [(2, "pixels"), (4, "PNG"), (5, "pixels")])
+def test_channels_that_no_picture_has_are_proved_without_png(tmp_path: Path, channels: int, through: str) -> None:
     encoding = preprocessing((0, 1))
-    proof = written(tmp_path, encoding.encode(pixels((5, 4, 4))), encoding).made_by["pictures"]
-    assert proof["through"] == "pixels" and "takes 4" in proof["reason"] and proof["pictures"] == 4
+    proof = written(tmp_path, encoding.encode(pixels((5, 4, channels))), encoding).made_by["pictures"]
+    assert (proof["through"], proof["pictures"]) == (through, 4)
+    assert through == "PNG" or f"takes {channels}" in proof["reason"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_of_other_sizes_must_get_the_answers_to_what_the_reader_of_data_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    encoding = preprocessing((0, 1))
+    inputs = encoding.encode(pixels((5, 4, channels)))
+    right = written(tmp_path, inputs, encoding)
+    assert right.picture_fit == "stretch" and right.made_by["pictures"]["of_other_sizes"] < 1e-5
+
+    def on_black(path: Path, *, shape: tuple[int, int, int], **_: Any) -> ModelPicture:
+        """What predict did: fits into a size with the aspect kept and fills the rest, and what is clear, with black."""
+        image = Image.open(path)
+        mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+        if image.mode == "RGBA" and channels < 4:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        image.thumbnail((shape[1], shape[0]))
+        found = Image.new(mode, (shape[1], shape[0]))
+        found.paste(image.convert(mode))
+        return ModelPicture(pixels=np.asarray(found, np.uint8).reshape(shape), inverted=False)
+
+    monkeypatch.setattr(picture_answer, "read_picture", on_black)
+    samples = samples_of(inputs, encoding, weights((5, 4, channels)))
+    with pytest.raises(ModelError, match="of a picture of another size, read as its contract says"):
+        prove(tmp_path / "model.tflite", right, samples)
+    # Contracts that letterbox were learnt from pictures of one size: there is no other reader to hold them against.
+    monkeypatch.undo()
+    assert prove(tmp_path / "model.tflite", replace(right, picture_fit=None), samples)["of_other_sizes"] is None
 
 
 def test_without_pillow_the_pixels_are_proved_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

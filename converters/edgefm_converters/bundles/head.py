@@ -88,6 +88,18 @@ def fields(contract: Contract) -> tuple[Field, ...]:
     return tuple(named)
 
 
+def fit_words(contract: Contract) -> str:
+    """Return a sentence on how pictures of another size get into the input; '' where no pictures go in."""
+    if not contract.takes_pictures:
+        return ""
+    if contract.picture_fit == "stretch":
+        return (
+            "A picture of another size is stretched to this one, its aspect is not kept (bilinear, with "
+            "antialiasing); transparent parts are white."
+        )
+    return "A picture of another size is fitted into this one with its aspect kept, and centred on black."
+
+
 def check_input(contract: Contract) -> None:
     """Raise a ModelError where no code is known for a model's input."""
     if contract.input.parts:

@@ -18,6 +18,7 @@ from edgefm_converters.bundles.head import (
     Field,
     check_input,
     fields,
+    fit_words,
     float32_literal,
     head_of,
     score_word,
@@ -137,7 +138,7 @@ def _encode(contract: Contract) -> str:
     if name == "levels":
         checks.append('require(levels.all { it in 0..255 }) { "levels must lie in 0 to 255" }')
     lines = [
-        f"/** Returns the bytes that go in. `{name}`: {words}. */",
+        f"/** {' '.join(filter(None, [f'Returns the bytes that go in. `{name}`: {words}.', fit_words(contract)]))} */",
         f"fun encode({name}: {array}): ByteBuffer {{",
         *(f"    {check}" for check in checks),
         f"    val input = ByteBuffer.allocateDirect({size * _BYTES[contract.input.dtype]})"

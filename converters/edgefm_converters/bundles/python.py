@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgefm.tflite.contract import Contract, Tensor
-from edgefm_converters.bundles.head import Field, check_input, fields, head_of, shape_words
+from edgefm_converters.bundles.head import Field, check_input, fields, fit_words, head_of, shape_words
 
 _WITH_LABELS = ("classes", "second", "labels")
 # Only a first output holds logits of labels.
@@ -61,7 +61,8 @@ def _takes(contract: Contract) -> tuple[str, str]:
 def _encode(contract: Contract) -> list[str]:
     name, words = _takes(contract)
     tensor = contract.input
-    lines = [f"def encode({name}):  # {words}"]
+    lines = [f"# {fit_words(contract)}"] if contract.takes_pictures else []
+    lines.append(f"def encode({name}):  # {words}")
     if tensor.dtype in ("int32", "int64") or contract.takes_raw_pixels():
         return [*lines, f"    return np.asarray({name}, np.{tensor.dtype}).reshape({tensor.shape})"]
     lines.append(f"    real = np.asarray({name}, np.float32).reshape({tensor.shape})")

@@ -1,9 +1,10 @@
 """Pictures in folders, a folder a class: FOLDER/<class>/*.png, or FOLDER/{train,validation,test}/<class>/*.png.
 
-The names of the folders are the class names, in alphabetic order (in the order of the numbers where all are
-numbers). 'val', 'valid' and 'training' are understood too. Each picture is turned upright (EXIF), made grey or RGB as
-the model takes it, and resized to the model's size (bilinear with antialiasing); its aspect changes where it is not
-the model's. Transparent parts count as white. Of an animation the first frame is taken.
+The names of the folders are the class names, in the order of their characters: capitals before small letters, as Python
+sorts (in the order of the numbers where all are numbers). 'val', 'valid' and 'training' are understood too. Each
+picture is turned upright (EXIF), made grey or RGB as the model takes it, and resized to the model's size (bilinear with
+antialiasing); its aspect changes where it is not the model's. Transparent parts count as white. Of an animation the
+first frame is taken.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from edgefm.core.errors import DataError
 from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
-from edgefm.data.picture_file import opaque, open_picture
+from edgefm.data.picture_file import MODES, open_picture, pixels_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _DAMAGED_SHOWN = 5
 _STEP = 50
 
@@ -90,19 +90,6 @@ def read(
     return Arrays(splits=splits, source=str(folder), labels=names or None)
 
 
-def pixels_of(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return a picture as uint8 [height, width, channels], resized with its aspect changed where it differs."""
-    from PIL import Image
-
-    height, width, channels = shape
-    if channels < 4:
-        image = opaque(image, background=255)
-    image = image.convert(_MODES[channels])
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).reshape(shape)
-
-
 def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return (height, width, channels) of pictures for an input's shape, (height, width) meaning grey.
 
@@ -111,7 +98,7 @@ def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """
     if len(shape) == 2:
         return shape[0], shape[1], 1
-    if len(shape) != 3 or shape[2] not in _MODES:
+    if len(shape) != 3 or shape[2] not in MODES:
         raise DataError(
             f"pictures do not fit a model whose input is {' x '.join(map(str, shape))}",
             hint="Height x width x channels is expected, with 1 (grey), 3 (RGB) or 4 (RGBA) channels. Give other data "

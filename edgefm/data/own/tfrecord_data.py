@@ -33,9 +33,9 @@ from edgefm.core.given.damage import reason
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.own import tfrecord_frames
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
-from edgefm.data.own.image_folders import damage, picture_shape, pixels_of
+from edgefm.data.own.image_folders import damage, picture_shape
 from edgefm.data.own.tfrecord_spec import EXAMPLE, Feature, Spec, read_spec
-from edgefm.data.picture_file import open_picture
+from edgefm.data.picture_file import open_picture, pixels_of
 
 _STEP = 100
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgefm.core import scratch
 from edgefm.core.errors import ModelError
-from edgefm.data.picture_file import ModelPicture
+from edgefm.data.picture_file import MODES, ModelPicture, open_picture, pixels_of
 from edgefm.data.pixel_range import RANGES, picture_range
 from edgefm.data.preprocessing import Preprocessing, preprocessing
 from edgefm.runtimes import apart, picture_answer
@@ -28,7 +28,6 @@ EXACT = 1e-4
 # Samples of floats lie between the levels of 8-bit pictures. Those that span fewer levels are no pictures by a formula:
 # floats 0 to 1 span two where they are taken for levels themselves.
 _FEWEST_LEVELS = 16
-_PNG_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,9 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
     """Return how a file's answers to pictures compare with the given model's, or raise where they cannot.
 
     The samples are made pictures by the given encoding, written as PNG files where Pillow can, and go the way of
-    `edgefm predict`: read, encoded by the contract, run by LiteRT, decoded. The model is given the same pixels.
+    `edgefm predict`: read, encoded by the contract, run by LiteRT, decoded. The model is given the same pixels. Where
+    data in folders are read in the contract's way, two more pictures are written in other sizes and shapes, partly
+    transparent; the model is given what the reader of such data makes of these files.
 
     Args:
       model: the .tflite file.
@@ -61,8 +62,9 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
     Returns:
       JSON: `pictures`, `through` ('PNG', or 'pixels' with `reason`), and largest differences of the outputs:
       `max_abs_difference` against the given model on these pixels, `of_conversion` where the file is fed the same real
-      inputs directly, `of_rounding` (what 8 bits a pixel change in the given model's outputs); or `pictures` 0 and a
-      `reason` where the model takes no pictures.
+      inputs directly, `of_rounding` (what 8 bits a pixel change in the given model's outputs), `of_other_sizes`
+      (against the given model on pictures of other sizes; None where there were none); or `pictures` 0 and a `reason`
+      where the model takes no pictures.
     Raises:
       ModelError: the samples do not survive as pictures, or pictures give other answers than the same real inputs.
     """
@@ -84,6 +86,8 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
         difference, of_conversion = _difference(answered, expected), _difference(directly, expected)
         if difference > of_conversion + _rounding(contract, expected):
             raise _wrong(session, contract, samples, answered, expected)
+        stretched = no_png is None and picture_answer.fit_of(contract) == "stretch"
+        of_other_sizes = _of_other_sizes(session, contract, samples, pixels) if stretched else None
     return {
         "pictures": len(pixels),
         "through": "PNG" if no_png is None else "pixels",
@@ -91,6 +95,7 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
         "max_abs_difference": difference,
         "of_conversion": of_conversion,
         "of_rounding": 0.0 if same else _difference(expected, given),
+        "of_other_sizes": of_other_sizes,
     }
 
 
@@ -121,9 +126,10 @@ def _lost(inputs: NDArray[np.float32], encoding: Preprocessing) -> float:
 
 
 def _why_no_png(contract: Contract) -> str | None:
-    channels = contract.input.shape[-1]
-    if channels not in _PNG_CHANNELS:
-        return f"predict reads pictures of 1 or 3 channels; the model takes {channels}"
+    if not contract.takes_pictures:
+        return f"predict reads pictures of 1, 3 or 4 channels; the model takes {contract.input.shape[-1]}"
+    if contract.input.shape[-1] == 4 and picture_answer.fit_of(contract) == "letterbox":
+        return "predict centres no pictures of 4 channels on black"
     return None if importlib.util.find_spec("PIL") is not None else "Pillow is not installed: no picture was written"
 
 
@@ -151,6 +157,48 @@ def _through_png(pixels: NDArray[np.uint8], contract: Contract) -> list[ModelPic
             # A light border is no fault in these: they are what the model learnt from.
             pictures.append(picture_answer.read(path, contract, invert="no"))
     return pictures
+
+
+def _of_other_sizes(session: RuntimeSession, contract: Contract, samples: Samples, pixels: NDArray[np.uint8]) -> float:
+    """Return how a file's answers to pictures of other sizes and shapes differ from the given model's, at most.
+
+    Raises:
+      ModelError: they differ more than for the same real inputs.
+    """
+    _, height, width, channels = contract.input.shape
+    with scratch.folder("pictures") as folder:
+        paths = [
+            _resized(pixels[0], folder / "wide.png", size=(2 * width + 3, height + 1)),
+            _resized(pixels[-1], folder / "high.png", size=(width, 3 * height)),
+        ]
+        read = np.stack([pixels_of(open_picture(path), (height, width, channels)) for path in paths])
+        answers = [
+            picture_answer.answer(session, contract, picture_answer.read(path, contract, invert="no")).outputs
+            for path in paths
+        ]
+    answered = tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))
+    encoded = samples.encoding.encode(read)
+    expected = samples.answers(encoded)
+    difference = _difference(answered, expected)
+    if difference > _difference(_directly(session, contract, encoded), expected) + _rounding(contract, expected):
+        raise ModelError(
+            f"{contract.name}, {contract.variant}: of a picture of another size, read as its contract says, the file "
+            f"says {_shown(answered[0][0])}; of what the reader of data makes of this picture the given model says "
+            f"{_shown(expected[0][0])}",
+            hint="Report this as a fault of edgefm, with the size of the model's input.",
+        )
+    return difference
+
+
+def _resized(pixels: NDArray[np.uint8], path: Path, *, size: tuple[int, int]) -> Path:
+    """Write pixels as a picture of another size, less and less transparent from left to right, and return its path."""
+    from PIL import Image
+
+    height, width, channels = pixels.shape
+    image = Image.frombytes(MODES[channels], (width, height), pixels.tobytes()).convert("RGBA").resize(size)
+    image.putalpha(Image.linear_gradient("L").rotate(90).resize(size))
+    image.save(path)
+    return path
 
 
 def _directly(
