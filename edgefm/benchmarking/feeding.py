@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgefm.core import joined
 from edgefm.core.errors import ModelError
+from edgefm.core.task_names import SCORED
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract, Tensor
@@ -53,13 +54,15 @@ def contract_for(
     """
     written = contracts.read(path)
     if written is not None:
-        if not _same_classes(written.labels, labels):
+        if not _same_classes(written.labels, labels) and not (
+            task == "segmentation" and not (written.labels and labels)
+        ):
             named = ", ".join(written.labels) or "none"
             return f"the labels in its contract are not those of the test images: {named}"
         if pixels and written.no_pixels is not None:
             return f"it takes real inputs, no pixels: {written.no_pixels}"
         return written
-    if labels:
+    if labels and task != "segmentation":
         outputs = int(np.prod(sinks[0].shape))
         # A single output is the probability of the second of two classes.
         if outputs != len(labels) and (task, outputs, len(labels)) != ("classification", 1, 2):
@@ -159,7 +162,7 @@ def _contract(
         labels=labels,
         made_by={"derived_by": "edgefm benchmark"},
         task=task,
-        head=_head(path) if labels else "",
+        head=_head(path) if task in SCORED else "",
         no_pixels="the model takes several inputs" if source.parts else None,
     )
 

@@ -207,6 +207,11 @@ def _contract(model: Path) -> Contract:
             f"{model} has no {contracts.FILE_NAME} beside it, which describes its input and output",
             hint="Copy it along with the model; edgefm quantize writes one beside each file.",
         )
+    if contract.task == "segmentation":
+        raise ModelError(
+            f"{model} gives a class for each pixel; predict names the classes of whole pictures",
+            hint="edgefm assets writes code that gives the masks; measure it with: edgefm benchmark",
+        )
     if not contract.labels:
         raise ModelError(
             f"{model} has no class names: its contract lists none", hint="Measure it with: edgefm benchmark"

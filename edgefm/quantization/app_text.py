@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgefm.core.text import Markdown, markdown
 from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite.contract import Contract
-from edgefm_converters.bundles.head import fields, fit_words, score_word
+from edgefm_converters.bundles.head import Field, fields, fit_words, score_word
 
 _CHANNELS = {1: "a grey level", 3: "a level of red, green or blue"}
 
@@ -52,7 +52,7 @@ def _output(contract: Contract) -> str:
         "classes": f"The output is one {word} a class, in the order of `labels.txt`; one class is right.",
         "second": f"The output is a single {word}, that of the second class of `labels.txt`; the rest is the first's.",
         "labels": f"The output is one {word} a label, in the order of `labels.txt`, each for itself: several may hold.",
-        "places": f"The output is one {word} a class at each place, in the order of `labels.txt`.",
+        "places": _places(contract, first, word),
         "reconstruction": "The output is the input given back, as real inputs.",
         "values": f"The output is {contract.output.size} real value{'' if contract.output.size == 1 else 's'}.",
     }[head]
@@ -61,3 +61,11 @@ def _output(contract: Contract) -> str:
     if others:
         sentence += f" {others} more output{' is' if others == 1 else 's are'} real values."
     return sentence
+
+
+def _places(contract: Contract, first: Field, word: str) -> str:
+    order = "in the order of `labels.txt`" if contract.labels else "numbered from 0"
+    if first.tensor.shape[-1] > 1:
+        return f"The output is one {word} a class at each place, {order}."
+    classes = "the second class of `labels.txt`" if contract.labels else "class 1, not 0,"
+    return f"The output is one {word} at each place: it is {classes} where the value is above {first.threshold:g}."

@@ -18,6 +18,7 @@ from edgefm.core.errors import (
     TrainingDivergedError,
 )
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.task_names import LABELLED
 from edgefm.quantization.checks.findings import Finding, of_given_model
 from edgefm.quantization.checks.given_model import GivenModel, given_model
 from edgefm.quantization.conversion import Converter
@@ -137,7 +138,7 @@ def libraries() -> dict[str, str]:
 
 def _of_given(source: Source, given: GivenModel) -> Sequence[Finding]:
     quality = source.task.quality if source.task is not None else None
-    return of_given_model(given, quality=quality, classes=bool(source.labels))
+    return of_given_model(given, quality=quality, classes=source.head.task in LABELLED)
 
 
 def _measure(source: Source) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, unknown_name
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.task_names import HEADS, LABELLED
+from edgefm.core.task_names import HEADS, SCORED
 from edgefm.data.head import ModelHead
 
 # Rounding of a runtime: values this far beyond 0 and 1, and sums this far from 1, are still probabilities.
@@ -49,7 +49,8 @@ def task_without_data(model: ModelHead, *, labels: int | None, wanted: str = "au
     """Return the task of a model that has no data, '' where its outputs are taken for numbers.
 
     Several outputs are classes, or several labels where they are sigmoids, unless the loss compares numbers. A single
-    one is the score of the second of two classes where its loss, two labels or the head that was asked for say so.
+    one is the score of the second of two classes where its loss, two labels or the head that was asked for say so. An
+    output for each pixel is a mask where there is a name for each of its classes.
 
     Args:
       model: its head.
@@ -58,7 +59,7 @@ def task_without_data(model: ModelHead, *, labels: int | None, wanted: str = "au
     """
     units = model.units
     if units is None:
-        return ""
+        return "segmentation" if len(model.shape) == 3 and labels == max(2, model.shape[-1]) else ""
     if units == 1:
         named = labels is not None or wanted in ("sigmoid", "logits") or model.loss_is_binary
         return "classification" if named else ""
@@ -83,10 +84,12 @@ def head_of(
 
     A softmax or sigmoid at the end stays. Logits get a sigmoid where there is one unit, where a sample has several
     labels or where the loss was binary, else a softmax. The end of a model that is neither is told by its values.
+    Nothing is added to the logits of masks unless it was asked for: the class of a pixel is the same without.
 
     Args:
       model: its head.
-      values: gives its first output for some samples, float32 [n, units]; asked for only where needed.
+      values: gives its first output for some samples, float32 [n, units] (of masks [n, height, width, units]); asked
+        for only where needed.
       task: see `Head.task`.
       wanted: one of `HEADS`.
       file: its name, for messages.
@@ -97,14 +100,15 @@ def head_of(
       RecipeError: an unknown head.
     """
     check_name(wanted)
-    if task not in LABELLED:
+    if task not in SCORED:
         if wanted not in ("auto", "logits"):
             raise ModelError(
                 f"the head '{wanted}' was asked for, and the outputs of {file} are no scores of labels",
                 hint="Give data with classes, or class names, or the task 'classification' or 'multilabel'.",
             )
         return Head(kind="values", task=task)
-    units, given = model.units or 1, model.activation
+    masks = task == "segmentation"
+    units, given = model.shape[-1] if masks else model.units or 1, model.activation
     if "softmax" in (wanted, given) and units == 1:
         raise ModelError(
             f"a softmax over the one unit of {file} is always 1",
@@ -123,12 +127,18 @@ def head_of(
             f"{file} ends in logarithms of probabilities (log_sigmoid)",
             hint="End it in a sigmoid, or in logits without activation.",
         )
-    binary = units == 1 or task == "multilabel" or model.loss_is_binary
+    binary = units == 1 or (not masks and (task == "multilabel" or model.loss_is_binary))
     if given == "other":
         kind = _probabilities(values(), binary=binary)
         if kind:
             return Head(kind=kind, task=task)
     if given == "linear" and binary and not model.loss_takes_scores:
+        if model.loss_is_of_numbers and masks:
+            progress.note(
+                f"the masks of {file} are numbers, trained with {model.loss}: a pixel is of the second class where its "
+                "value is above 0.5; give the head 'logits' if they are logits"
+            )
+            return Head(kind="values", task=task)
         if model.loss_is_of_numbers:
             raise ModelError(
                 f"it is not clear whether the outputs of {file} are logits: the model was compiled with {model.loss}",
@@ -140,6 +150,10 @@ def head_of(
                 "and left as they are; give the head 'sigmoid' if they are logits"
             )
             return Head(kind="sigmoid", task=task)
+    if masks:
+        if units == 1:
+            progress.note(f"the masks of {file} are logits: a pixel is of the second class where its value is above 0")
+        return Head(kind="logits", task=task)
     added = "sigmoid" if binary else "softmax"
     why = {"linear": "its last layer has no activation", "log_softmax": "they are logarithms of probabilities"}
     loss = f", compiled with {model.loss}" if model.loss else ""
@@ -173,7 +187,7 @@ def _as_wanted(model: ModelHead, *, task: str, wanted: str, file: str, progress:
 
 def _probabilities(values: NDArray[np.float32], *, binary: bool) -> str:
     """Return 'softmax' or 'sigmoid' where values are probabilities, '' where they are not."""
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
     if flat.min() < -_BEYOND or flat.max() > 1 + _BEYOND:
         return ""
     sums_to_one = flat.shape[1] > 1 and bool(np.abs(flat.sum(axis=1) - 1).max() <= _SUM)

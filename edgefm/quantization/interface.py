@@ -32,7 +32,7 @@ class Interface:
       input_shape: of one sample, without the batch.
       encoding: how pixels become inputs.
       classes: how many classes or labels the first output has scores of; None where it holds no such scores.
-      labels: their names, () without.
+      labels: their names, or those of the classes of masks; () without.
       task: one of `edgefm.core.task_names.TASKS`; '' where neither data nor labels say so.
     """
 
@@ -91,7 +91,9 @@ def infer_interface(
         input_shape=shape,
         encoding=encoding,
         classes=classes,
-        labels=_labels(labels, dataset, classes, file, progress),
+        labels=_labels(labels, dataset, classes, file, progress)
+        if task != "segmentation"
+        else _mask_labels(labels, dataset, end.shape, file),
         task=task,
     )
 
@@ -166,5 +168,19 @@ def _labels(
         raise DataError(
             f"{len(labels)} labels were given for {classes} outputs of {file}",
             hint="Give one label per class, in the order of the output.",
+        )
+    return labels
+
+
+def _mask_labels(
+    given: Sequence[str] | None, dataset: Dataset | None, output: tuple[int, ...], file: str
+) -> tuple[str, ...]:
+    """Return the names of the classes of masks, () where they have none."""
+    labels = tuple(given or (dataset.labels if dataset is not None else ()))
+    classes = max(2, output[-1])
+    if labels and len(labels) != classes:
+        raise DataError(
+            f"{len(labels)} labels were given for {classes} classes of the masks of {file}",
+            hint="Give one label per class, in the order of the output's channels; of one, those of 0 and 1.",
         )
     return labels

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgefm.core import artefacts, joined
 from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
+from edgefm.core.task_names import LABELLED
 from edgefm.core.text import one_a_line
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
@@ -68,7 +69,7 @@ def described(content: bytes, variant: Variant, card: Card) -> bytes:
     inputs, outputs = input_names(content), output_names(content)
     if len(inputs) > 1 or len(outputs) > 1:  # each keeps its name; the metadata of a classifier describe one of each
         return with_names(content, input_name=inputs if len(inputs) > 1 else INPUT, output_name=outputs)
-    if len(card.shape) != 3 or not card.labels or card.encoding.no_pixels is not None:
+    if len(card.shape) != 3 or not card.labels or card.task not in LABELLED or card.encoding.no_pixels is not None:
         return content
     height, width, channels = card.shape
     low, high = card.encoding.value_range
@@ -180,7 +181,7 @@ def _same(card: Card, outputs: Outputs, expected: Outputs) -> dict[str, float | 
     if card.task == "multilabel":
         equal = ((outputs[0] > threshold) == (expected[0] > threshold)).all(axis=-1)
         return {"same_top1": None, "same_labels": round(float(equal.mean()), 4)}
-    if not card.labels:
+    if not card.labels or card.task not in LABELLED:
         return {"same_top1": None}
     chosen, wanted = (predicted_classes(answers, threshold=threshold) for answers in (outputs, expected))
     return {"same_top1": round(float((chosen == wanted).mean()), 4)}

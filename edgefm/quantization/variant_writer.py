@@ -18,6 +18,7 @@ from edgefm.core.errors import (
     missing_extra,
 )
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.task_names import LABELLED
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.quantization.checks.columns import columns, worst
 from edgefm.quantization.checks.findings import Finding, of_file
@@ -134,7 +135,7 @@ class VariantWriter:
             compared,
             answers,
             self.given,
-            classes=bool(self.source.labels),
+            classes=self.source.head.task in LABELLED,
             trained=bool(variant.passes),
             several=self.source.head.task == "multilabel",
             threshold=self.source.head.threshold,

@@ -71,11 +71,25 @@ HEADS: dict[str, dict[str, Any]] = {
     },
     "labels": {"outputs": (1, 3), "last": "LOGISTIC", "labels": ABC, "task": "multilabel", "name": "probabilities"},
     "places": {"outputs": (1, 5, 4, 3), "last": "SOFTMAX", "labels": ABC, "name": "classes"},
+    "mask_logits": {
+        "outputs": (1, 5, 4, 1),
+        "last": None,
+        "labels": ABC[:2],
+        "task": "segmentation",
+        "name": "classes",
+        "head": "logits",
+    },
+    "mask": {"outputs": (1, 5, 4, 1), "last": "LOGISTIC", "task": "segmentation", "name": "classes"},
+    "masks": {"outputs": (1, 5, 4, 3), "last": "SOFTMAX", "task": "segmentation", "name": "classes"},
     "values": {"outputs": (1, 7), "last": None, "task": "regression", "name": "values"},
     "reconstruction": {"outputs": PICTURE, "last": "LOGISTIC", "task": "reconstruction", "name": "reconstruction"},
 }
 # What of these is meant as another one, once logits are probabilities.
-MEANT = {"logits": "classes", "second_logit": "second", "label_logits": "labels"}
+MEANT = {"mask_logits": "places", "mask": "places", "masks": "places"} | {
+    "logits": "classes",
+    "second_logit": "second",
+    "label_logits": "labels",
+}
 WIDE: dict[str, tuple[str, float, int] | None] = {
     "float": None,
     "uint8": ("uint8", 0.04, 128),
@@ -190,6 +204,8 @@ def real_values(raw: NDArray[Any], tensor: Any) -> NDArray[np.float32]:
 def meant(head: str, real: NDArray[np.float32], contract: Contract) -> Any:
     """Return what an answer must hold: pairs, whole numbers or real values."""
     labels = contract.labels
+    if head == "places" and real.shape[-1] == 1:
+        return (real.reshape(-1) > (0 if contract.head == "logits" else 0.5)).astype(int)
     if contract.head == "logits":
         powers = np.exp(real.astype(np.float64))
         real = (powers / powers.sum() if head == "classes" else powers / (1 + powers)).astype(np.float32)

@@ -13,7 +13,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 import edgefm
-from edgefm.core.errors import DataError
+from edgefm.core.errors import DataError, ModelError
 from edgefm.data.masks import mean_iou, pixel_accuracy
 from edgefm.recipes import BenchmarkProtocol, FineTuning, Qat
 
@@ -90,6 +90,43 @@ def test_unet_goes_from_masks_to_files_and_a_record(classes: int, tmp_path: Path
     assert record["float32"]["quality"]["value"] == pytest.approx(_iou(predicted, dataset.test.labels), abs=1e-6)
     assert record["float32"]["quality"]["value"] > 0.5
     assert record["int8_w8a8"]["quality"]["value"] == pytest.approx(record["float32"]["quality"]["value"], abs=0.05)
+
+
+@pytest.mark.serial
+def test_masks_of_one_channel_of_logits_are_measured_at_0_and_keep_their_names(tmp_path: Path) -> None:
+    pictures, masks = _scenes(60, classes=2)
+    inputs = keras.Input((_SIZE, _SIZE, 1))
+    model = keras.Model(inputs, layers.Conv2D(1, 1)(layers.Rescaling(1 / 255)(inputs)))
+    # Logits of -0.95 to 1.45 by the level: about half of those of the things lie between 0 and 0.5.
+    model.layers[-1].set_weights([np.full((1, 1, 1, 1), 6.0), np.array([-5.1])])
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    np.savez(tmp_path / "scenes.npz", images=pictures, labels=masks)
+    data = tmp_path / "scenes.npz"
+    files = edgefm.quantize(model, ["float32", "int8_w8a8"], data=data, labels=["paper", "thing"], progress=False)
+    dataset = edgefm.data.load(data)
+
+    def right(images: NDArray[Any], targets: NDArray[Any], threshold: float) -> float:
+        return _iou((model.predict(images.astype(np.float32), verbose=0)[..., 0] > threshold).astype(int), targets)
+
+    validation = files["float32"].report["validation"]
+    held_out = dataset.validation
+    assert validation["value"] == pytest.approx(right(held_out.images, held_out.labels, 0), abs=1e-6)
+    assert right(held_out.images, held_out.labels, 0) - right(held_out.images, held_out.labels, 0.5) > 0.1
+    agreed = files["float32"].contract
+    assert agreed is not None and (agreed.labels, agreed.head) == (("paper", "thing"), "logits")
+    assert (files["float32"].path.parent / "labels.txt").read_text().split() == ["paper", "thing"]
+    bare = tmp_path / "bare.tflite"  # without its contract
+    bare.write_bytes(files["float32"].path.read_bytes())
+    protocol = BenchmarkProtocol(rounds=3, rounds_at_most=3, round_seconds=0.01, round_invokes=5, budget_seconds=20)
+    record = edgefm.benchmark(
+        [files["float32"].path, bare], data=data, mean=0, std=1, protocol=protocol, progress=False
+    )
+    for row in record.to_json()["models"]:
+        assert row["quality"]["value"] == pytest.approx(right(dataset.test.images, dataset.test.labels, 0), abs=1e-6)
+    with pytest.raises(ModelError, match="gives a class for each pixel"):
+        edgefm.predict(tmp_path / "none.png", model=files["float32"])
+    with pytest.raises(DataError, match="3 labels were given for 2 classes of the masks"):
+        edgefm.quantize(model, ["float32"], data=data, labels=["a", "b", "c"], progress=False)
 
 
 def test_qat_learns_masks(tmp_path: Path) -> None:

@@ -138,10 +138,18 @@ def test_pages_of_models_that_take_no_pictures_say_nothing_of_them(model: dict[s
         (Out(shape=(1, 1)), "ab", "", "a single probability, that of the second class"),
         (Out(shape=(1, 3)), "abc", "multilabel", "each for itself"),
         (Out(shape=(1, 2, 2, 3)), "abc", "", "at each place"),
+        (Out(shape=(1, 2, 2, 3)), "", "segmentation", "one probability a class at each place, numbered from 0"),
+        (
+            Out(shape=(1, 2, 2, 1)),
+            "ab",
+            "segmentation",
+            "the second class of `labels.txt` where the value is above 0.5",
+        ),
+        (Out(shape=(1, 2, 2, 1)), "", "segmentation", "class 1, not 0, where the value is above 0.5"),
         (Out(shape=(1, 4)), "", "regression", "4 real values"),
         (Out(shape=(1, 12)), "", "reconstruction", "the input given back"),
     ],
-    ids=["classes", "scores", "second", "labels", "places", "values", "reconstruction"],
+    ids=["classes", "scores", "second", "labels", "places", "masks", "named mask", "mask", "values", "reconstruction"],
 )
 def test_outputs_are_called_what_they_are(outputs: Out, labels: str, task: str, wanted: str) -> None:
     _, model = app_model(shape=(1, 2, 2, 3), outputs=[outputs], labels=labels, task=task)

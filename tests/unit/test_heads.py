@@ -112,6 +112,45 @@ def test_head_adds_what_is_missing(end: ModelHead, task: str, kind: str, added: 
     assert bool(added) == any(f"a {added} is added" in note for note in notes.notes if added)
 
 
+def mask(channels: int, activation: str = "linear", loss: str = "", *, logits: bool = False) -> ModelHead:
+    return ModelHead(shape=(2, 2, channels), activation=activation, loss=loss, from_logits=logits)
+
+
+@pytest.mark.parametrize(
+    ("end", "values", "kind", "threshold"),
+    [
+        pytest.param(mask(1, loss="binary_crossentropy", logits=True), (-3, 4), "logits", 0.0, id="one logit"),
+        pytest.param(mask(1), (-3, 4), "logits", 0.0, id="no activation, not compiled"),
+        pytest.param(mask(1, loss="dice"), (-3, 4), "logits", 0.0, id="no activation, a loss of one's own"),
+        pytest.param(mask(1, loss="hinge"), (-3, 4), "logits", 0.0, id="margin"),
+        pytest.param(mask(1, "sigmoid"), (0, 1), "sigmoid", 0.5, id="sigmoid"),
+        pytest.param(mask(1, "other"), (0.1, 0.9), "sigmoid", 0.5, id="values of probabilities"),
+        pytest.param(mask(1, "other"), (-1, 1), "logits", 0.0, id="tanh"),
+        pytest.param(mask(1, loss="binary_crossentropy"), (0, 1), "sigmoid", 0.5, id="bce, no from_logits"),
+        pytest.param(mask(1, loss="mean_squared_error"), (0, 1), "values", 0.5, id="numbers"),
+        pytest.param(mask(3, "softmax"), (0, 1), "softmax", 0.5, id="softmax"),
+        pytest.param(mask(3, "sigmoid"), (0, 1), "sigmoid", 0.5, id="a sigmoid a channel"),
+        pytest.param(mask(3), (-3, 4), "logits", 0.0, id="logits of classes"),
+        pytest.param(mask(3, loss="binary_crossentropy", logits=True), (-3, 4), "logits", 0.0, id="logits by bce"),
+    ],
+)
+def test_heads_of_masks_are_those_of_classes_with_nothing_added(
+    end: ModelHead, values: tuple[float, float], kind: str, threshold: float
+) -> None:
+    answers = np.resize(np.array(values, np.float32), (5, *end.shape))
+    found = head_of(end, lambda: answers, task="segmentation", file="m.keras")
+    assert (found, found.threshold) == (Head(kind=kind, task="segmentation"), threshold)
+
+
+def test_head_of_masks_that_was_asked_for_is_added_or_refused() -> None:
+    def wanted(name: str, end: ModelHead) -> Head:
+        return head_of(end, lambda: np.zeros((1, *end.shape)), task="segmentation", wanted=name, file="m.keras")
+
+    assert wanted("sigmoid", mask(1)).added == "sigmoid" and wanted("logits", mask(1)).threshold == 0.0
+    with pytest.raises(ModelError, match="a softmax over the one unit"):
+        wanted("softmax", mask(1))
+
+
 def test_values_tell_a_head_without_a_known_end() -> None:
     def kind(values: Any, task: str = "classification") -> tuple[str, str]:
         array = np.array(values, np.float32)
@@ -165,6 +204,9 @@ def test_head_that_was_asked_for_is_taken_or_refused() -> None:
         (head(4, "sigmoid", "categorical_crossentropy"), None, "classification"),
         (head(4, loss="binary_crossentropy", logits=True), None, "multilabel"),
         (ModelHead(shape=(8, 8, 3), activation="sigmoid"), None, ""),
+        (ModelHead(shape=(8, 8, 3), activation="sigmoid"), 3, "segmentation"),
+        (ModelHead(shape=(8, 8, 3), activation="sigmoid"), 2, ""),
+        (ModelHead(shape=(8, 8, 1), activation="linear"), 2, "segmentation"),
     ],
 )
 def test_task_of_a_model_without_data(end: ModelHead, labels: int | None, task: str) -> None:

@@ -47,12 +47,14 @@ class Field:
       head: what the output means.
       tensor: the output.
       squash: 'softmax' or 'sigmoid' where it holds logits of labels, which this makes probabilities; else ''.
+      threshold: of 'places' with a single value each: above it, it is the second of two classes.
     """
 
     name: str
     head: Head
     tensor: Tensor
     squash: str = ""
+    threshold: float = 0.5
 
 
 def head_of(contract: Contract) -> Head:
@@ -62,7 +64,7 @@ def head_of(contract: Contract) -> Head:
         return "labels" if contract.task == "multilabel" else "classes"
     if labels == 2 and output.size == 1:
         return "second"
-    if labels and len(output.shape) > 2 and output.shape[-1] == labels:
+    if contract.task == "segmentation" or (labels and len(output.shape) > 2 and output.shape[-1] == labels):
         return "places"
     return "reconstruction" if contract.task == "reconstruction" else "values"
 
@@ -79,7 +81,8 @@ def fields(contract: Contract) -> tuple[Field, ...]:
     squash = ""
     if contract.head == "logits" and head in _SCORES:
         squash = "softmax" if head == "classes" else "sigmoid"
-    named = [Field(name=FIELDS[head], head=head, tensor=contract.output, squash=squash)]
+    threshold = 0.0 if contract.head == "logits" else 0.5
+    named = [Field(name=FIELDS[head], head=head, tensor=contract.output, squash=squash, threshold=threshold)]
     for place, tensor in enumerate(contract.outputs[1:], 1):
         name = _name(tensor.name)
         if not name or name in {field.name for field in named}:

@@ -96,7 +96,8 @@ def _meaning(contract: Contract, field: Field) -> str:
     if field.head == "labels":
         return f"Each label with its {word}, in the order of labels.txt; several may hold, or none."
     if field.head == "places":
-        return f"The most probable class at each place, a line of labels.txt from 0: {list(field.tensor.shape[1:-1])}."
+        number = "a line of labels.txt from 0" if contract.labels else "a number from 0"
+        return f"The most probable class at each place, {number}: {list(field.tensor.shape[1:-1])}."
     if field.head == "reconstruction":
         if contract.no_pixels is not None or (contract.mean, contract.std) == (0, 1):
             return f"The input given back, {shape}, the last index runs fastest."
@@ -232,6 +233,8 @@ def _answered(field: Field, real: str) -> str:
         return f"labels.zip({real}.asList())"
     if field.head == "places":
         classes = field.tensor.shape[-1]
+        if classes == 1:
+            return f"IntArray({field.tensor.size}) {{ place -> if ({real}[place] > {field.threshold:g}f) 1 else 0 }}"
         best = f"(0 until {classes}).maxByOrNull {{ {real}[place * {classes} + it] }}!!"
         return f"IntArray({field.tensor.size // classes}) {{ place -> {best} }}"
     return real

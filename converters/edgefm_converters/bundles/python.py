@@ -112,4 +112,7 @@ def _answered(field: Field, real: str) -> str:
         return f"sorted(zip(LABELS, {both}), key=lambda pair: -pair[1])"
     if field.head == "labels":
         return f"list(zip(LABELS, {real}.reshape(-1)))"
-    return f"{real}.argmax(axis=-1)" if field.head == "places" else real
+    if field.head == "places":
+        single = field.tensor.shape[-1] == 1
+        return f"({real}[..., 0] > {field.threshold:g}).astype(int)" if single else f"{real}.argmax(axis=-1)"
+    return real

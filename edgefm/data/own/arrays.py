@@ -223,12 +223,14 @@ def _targets(
     *,
     source: str,
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
-    """Return the targets of each split, and the class names: none where the task has none."""
+    """Return the targets of each split, and the class names: none where the task has none, or masks were given none."""
     if task == "reconstruction":
         return dict(inputs), ()
     labelled = {split: y for split, y in raw.items() if y is not None}
     if task == "segmentation":
-        return {split: masks.masks(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}, ()
+        return {split: masks.masks(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}, (
+            labels or ()
+        )
     if task == "regression":
         numbers = {split: checks.numbers(y, where=f"the {split} labels of {source}") for split, y in labelled.items()}
         return numbers, ()
