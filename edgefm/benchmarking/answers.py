@@ -14,7 +14,7 @@ from edgefm.benchmarking.measured import MeasuredModel
 from edgefm.benchmarking.scores import score
 from edgefm.core.errors import DataError
 from edgefm.core.progress import Progress
-from edgefm.data.dataset import Dataset
+from edgefm.data.dataset import Dataset, reordered
 from edgefm.data.label_scores import label_figures
 from edgefm.data.quality import THRESHOLD, Quality, predicted_classes
 from edgefm.targets.pieces import pieces
@@ -31,7 +31,8 @@ def answer(bench: Bench, models: Sequence[MeasuredModel], *, dataset: Dataset, q
     Args:
       bench: where.
       models: that were loaded.
-      dataset: whose test images are answered.
+      dataset: whose test images are answered. A model whose contract has its classes in another order is measured by
+        its own; its predictions are kept in the order of the data set.
       quality: the measure of quality; the accuracy needs no more than the predicted classes.
     """
     fed = [model for model in models if model.failure is None and model.contract]
@@ -64,10 +65,20 @@ def _answer(
                 if stop < images:
                     answered(stop)
 
+    assert model.contract is not None
+    own = reordered(dataset, model.contract.labels)
+    if own is not dataset:
+        bench.progress.note(f"{model.name} is measured by the order of the classes in its own contract")
     if quality.name == "accuracy":
         _classify(model, files)
     else:
-        _score(model, files, dataset=dataset, quality=quality, progress=bench.progress)
+        _score(model, files, dataset=own, quality=quality, progress=bench.progress)
+    if own is dataset:
+        return
+    if model.predicted is not None:
+        places = np.array([dataset.labels.index(label) for label in own.labels], np.int32)
+        model.predicted = places[model.predicted]
+    model.labels = sorted(model.labels, key=lambda figures: dataset.labels.index(figures["label"]))
 
 
 def _classify(model: MeasuredModel, files: _Pieces) -> None:

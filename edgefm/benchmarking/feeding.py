@@ -101,9 +101,9 @@ def _misfit_of_parts(source: TensorDetails, samples: NDArray[Any]) -> str | None
 
 
 def _same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Return whether two lists of class names are equal, or of one length and one of them merely numbers."""
+    """Return whether two lists name the same classes in any order, or are of one length and one merely numbers."""
     numbers = tuple(str(index) for index in range(len(first)))
-    return first == second or (len(first) == len(second) and numbers in (first, second))
+    return sorted(first) == sorted(second) or (len(first) == len(second) and numbers in (first, second))
 
 
 def _from_range(source: TensorDetails) -> tuple[float, float] | None:

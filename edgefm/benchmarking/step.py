@@ -207,10 +207,12 @@ def _in_order_of(models: Sequence[ModelFile], dataset: Dataset, progress: Progre
             agreed = contracts.read(model.path)
         except ModelError:
             continue  # told again, as the reason of its row
-        ordered = reordered(dataset, agreed.labels) if agreed else dataset
+        if agreed is None or sorted(agreed.labels) != sorted(dataset.labels):
+            continue
+        ordered = reordered(dataset, agreed.labels)
         if ordered is not dataset:
             progress.note(f"the classes of {dataset.name} are in the order of {model.name}'s contract")
-            return ordered
+        return ordered
     return dataset
 
 

@@ -14,19 +14,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgefm import runtimes
-from edgefm.benchmarking import harness, record
+from edgefm.benchmarking import feeding, harness, record
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.scores import difference, score
-from edgefm.benchmarking.step import sample_shape
+from edgefm.benchmarking.step import benchmark_files, sample_shape
 from edgefm.cli.main import cli
 from edgefm.core.artefacts import sha256_file
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.quality import quality
 from edgefm.recipes import BenchmarkProtocol
+from edgefm.runtimes import litert
+from edgefm.tflite.contract import Contract
 from tests.fixtures import tiny_models
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = RANDOM.normal(size=(7, 12)).astype(np.float32)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def step(self, label: str, done: int, total: int, figures: Any = None) -> None:
+        """Take a step."""
+
+    def note(self, message: str) -> None:
+        """Take a note."""
+        self.notes.append(message)
 
 
 def quick() -> BenchmarkProtocol:
@@ -266,6 +280,91 @@ def colours(tmp_path: Path) -> tuple[Path, Path]:
     return path, tmp_path / "pictures"
 
 
+def with_contract(folder: Path, content: bytes, labels: tuple[str, ...], *, task: str = "classification") -> ModelFile:
+    """Write a model that is fed floats, and its contract with the classes in its own order."""
+    folder.mkdir()
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    with litert.load(path) as session:
+        agreed = feeding.contract_for(
+            path, source=session.input, sinks=session.outputs, labels=labels, task=task, pixels=False
+        )
+    assert isinstance(agreed, Contract)
+    dataclasses.replace(agreed, sha256=sha256_file(path)).write(folder)
+    return ModelFile(name=folder.name, path=path)
+
+
+@pytest.mark.parametrize(
+    ("names", "measure"),
+    [
+        pytest.param(tuple(map(str, range(12))), None, id="numbers, as words sort them"),
+        pytest.param(tuple("abcdefg"), None, id="names"),
+        pytest.param(tuple("abcdefg"), "top5", id="names, top5"),
+        pytest.param(("no", "yes"), None, id="two classes"),
+        pytest.param(("no", "yes"), "auc", id="two classes, auc"),
+    ],
+)
+def test_each_file_is_measured_by_the_order_of_classes_in_its_own_contract(
+    tmp_path: Path, names: tuple[str, ...], measure: str | None
+) -> None:
+    random = np.random.default_rng(6)
+    weights = random.normal(size=(len(names), 5)).astype(np.float32)
+    x = random.normal(size=(120, 5)).astype(np.float32)
+    truth = ((x @ weights.T) + random.normal(size=(120, len(names))) * 0.5).argmax(axis=1)
+    shuffled = tuple(sorted(names)) if names[0] == "0" else names[::-1]
+    assert shuffled != names
+    turned = weights[[names.index(name) for name in shuffled]]
+    files = [
+        with_contract(tmp_path / "plain", tiny_models.dense(weights, picture=(5,)), names),
+        with_contract(tmp_path / "turned", tiny_models.dense(turned, picture=(5,)), shuffled),
+    ]
+    if len(names) == 2:  # one score, that of the second class of the file's own order
+        difference_of_two = weights[1:] - weights[:1]
+        content = tiny_models.dense(-difference_of_two, picture=(5,))
+        files.append(with_contract(tmp_path / "single", content, shuffled))
+    chosen = quality(measure, task="classification") if measure else None
+    for order in (files, files[::-1])[: 1 if measure else 2]:
+        notes = Notes()
+        found = benchmark_files(
+            order,
+            protocol=quick(),
+            dataset=dataset(x, truth, "classification", names),
+            quality=chosen,
+            out=tmp_path / "out",
+            progress=notes,
+        )
+        each = {row["name"]: row for row in found["models"]}
+        right = np.mean((x @ weights.T).argmax(axis=1) == truth)
+        for row in each.values():
+            assert row["accuracy"]["value"] == pytest.approx(right)
+            assert row["confusion"] == each["plain"]["confusion"]
+            assert row["quality"]["value"] == pytest.approx(each["plain"]["quality"]["value"])
+        with np.load(tmp_path / "out" / "predictions.npz") as kept:
+            for file in files:
+                np.testing.assert_array_equal(kept[f"{file.name}/predicted"], kept["plain/predicted"])
+        said = "is measured by the order of the classes in its own contract"
+        first = "plain" if order is files else order[0].name
+        others = [file.name for file in order if (file.name == "plain") != (first == "plain")]
+        assert [note for note in notes.notes if said in note] == [f"{name} {said}" for name in others]
+
+
+def test_labels_of_a_sample_are_measured_by_the_order_in_each_contract(tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    weights, x = random.normal(size=(3, 5)).astype(np.float32), random.normal(size=(90, 5)).astype(np.float32)
+    truth = (x @ weights.T + random.normal(size=(90, 3)) * np.array([0.1, 1, 3]) > 0).astype(np.int64)
+    files = [
+        with_contract(tmp_path / "plain", tiny_models.dense(weights, picture=(5,)), tuple("abc"), task="multilabel"),
+        with_contract(
+            tmp_path / "turned", tiny_models.dense(weights[::-1], picture=(5,)), tuple("cba"), task="multilabel"
+        ),
+    ]
+    found = benchmark_files(files, protocol=quick(), dataset=dataset(x, truth, "multilabel", tuple("abc")))
+    plain, turned = found["models"]
+    assert turned["quality"]["value"] == pytest.approx(plain["quality"]["value"])
+    assert [row["label"] for row in plain["classes"]] == list("abc") and turned["classes"] == plain["classes"]
+    assert len({row["f1"] for row in plain["classes"]}) == 3
+
+
 @pytest.mark.serial
 def test_command_measures_pictures_of_another_size(colours: tuple[Path, Path]) -> None:
     path, pictures = colours
@@ -287,10 +386,6 @@ def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]
 
 @pytest.mark.serial
 def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[Path, Path], tmp_path: Path) -> None:
-    from edgefm.benchmarking import feeding
-    from edgefm.runtimes import litert
-    from edgefm.tflite.contract import Contract
-
     _, pictures = colours
     weights = np.tile(np.array([[1, 0, 0], [0, 0, 1]], np.float32), (1, 4 * 4))  # red comes first
     path = tmp_path / "other" / "model.tflite"
