@@ -78,15 +78,20 @@ class ControlFailedError(Exception):
     """Undamaged input was not accepted."""
 
 
+class TimeOverError(Exception):
+    """The time of a part was over in the middle of a try, which is not counted."""
+
+
 class Bench:
     """The workplace of a part: a folder, chance, a finished run, and ways to try things."""
 
-    def __init__(self, *, folder: Path, seed: int, name: str, run: Path) -> None:
+    def __init__(self, *, folder: Path, seed: int, name: str, run: Path, until: float | None = None) -> None:
         self.folder = folder / name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.random = random.Random(f"{seed}-{name}")
         self.run = run
+        self.until = until
         self.models = run / "01-quantize"
         self._log = folder / f"{name}.log"
 
@@ -163,9 +168,12 @@ class Bench:
             if done:
                 break
             hung, big = time.monotonic() - started > seconds, _resident(pid) > _STOP_BYTES
-            if hung or big:
+            over = self.until is not None and time.monotonic() > self.until
+            if hung or big or over:
                 _kill_group(pid)
                 _, status, usage = os.wait4(pid, 0)
+                if over and not hung and not big:
+                    raise TimeOverError
                 break
             time.sleep(0.002)
         took = time.monotonic() - started

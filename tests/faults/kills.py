@@ -55,7 +55,7 @@ def _kills(bench: Bench, job: Job) -> Iterator[Outcome]:
     os.environ["TMPDIR"] = str(temporary)
     job.prepare(whole)
     started = time.monotonic()
-    done = edgefm(bench.folder, *job.command(whole))
+    done = edgefm(bench.folder, *job.command(whole), until=bench.until)
     took = time.monotonic() - started
     how = " ".join(map(str, job.command(whole)))
     bench.control(Outcome(kind="accepted" if done.returncode in (0, 1) else "broken", text=done.stdout, how=how))
@@ -72,7 +72,7 @@ def _kills(bench: Bench, job: Job) -> Iterator[Outcome]:
         faults += [f"half written: {path.relative_to(run)}" for path in half_written(run)]
         if number != signal.SIGKILL:
             faults += [f"left after {number.name}: {name}" for name in left_in(temporary)]
-        again = edgefm(bench.folder, *job.command(run))
+        again = edgefm(bench.folder, *job.command(run), until=bench.until)
         if again.returncode not in (0, 1):
             faults.append(f"the next call ends with {again.returncode}: {again.stdout.strip()[-200:]}")
         elif job.result(run) != expected:

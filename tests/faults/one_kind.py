@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.bench import KINDS, RIGHT, Bench, ControlFailedError, Outcome, Part
+from tests.faults.bench import KINDS, RIGHT, Bench, ControlFailedError, Outcome, Part, TimeOverError
 
 _KEPT_OF_A_SORT = 3
 _LEAST_SECONDS = 3.0  # a part is not begun with less
@@ -29,6 +30,7 @@ class Tally:
     fails: Path
     counts: Counter[str] = field(default_factory=Counter)
     sorts: Counter[str] = field(default_factory=Counter)
+    cut_off: bool = False
     slowest: float = 0.0
     most_bytes: int = 0
 
@@ -60,6 +62,7 @@ class Tally:
             "part": self.name,
             "tried": self.counts.total(),
             **{kind: self.counts[kind] for kind in KINDS},
+            "cut_off": self.cut_off,
             "slowest_seconds": round(self.slowest, 1),
             "most_bytes": self.most_bytes,
             "failures": dict(self.sorts.most_common()),
@@ -94,18 +97,25 @@ def main() -> None:
         if share is not None and share < _LEAST_SECONDS:
             _say(part.name, {"not_run": "no time was left"})
             continue
-        _say(part.name, _tried(part, settings, None if share is None else now + share))
+        _say(part.name, _tried(part, settings, None if share is None else now + share, until))
 
 
-def _tried(part: Part, settings: dict[str, Any], until: float | None) -> dict[str, Any]:
-    """Run a part until its time is over, or it has its count, and return its figures."""
-    bench = Bench(folder=Path(settings["folder"]), seed=settings["seed"], name=part.name, run=Path(settings["run"]))
+def _tried(part: Part, settings: dict[str, Any], until: float | None, hard: float | None) -> dict[str, Any]:
+    """Run a part until its time is over, or it has its count, and return its figures.
+
+    A try that was begun may take the time of later parts, but not more than that of the kind (`hard`).
+    """
+    bench = Bench(
+        folder=Path(settings["folder"]), seed=settings["seed"], name=part.name, run=Path(settings["run"]), until=hard
+    )
     tally = Tally(part.name, bench.folder, Path(settings["fails"]))
     try:
         for outcome in part.tries(bench):
             tally.add(outcome)
             if tally.counts.total() >= part.count or (until is not None and time.monotonic() > until):
                 break
+    except (TimeOverError, subprocess.TimeoutExpired):
+        tally.cut_off = True
     except ControlFailedError as error:
         tally.sorts[f"undamaged input was not accepted: {error}".replace(f"{bench.folder}/", "")[:700]] += 1
     shutil.rmtree(bench.folder, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ def make(folder: Path) -> Path:
     return run
 
 
-def edgefm(folder: Path, *argv: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end, in a folder; its errors are among its output."""
+def edgefm(folder: Path, *argv: Any, until: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end, in a folder; its errors are among its output.
+
+    Raises:
+      TimeoutExpired: by `time.monotonic()` it is `until`.
+    """
     return subprocess.run(
         [*EDGEFM, *map(str, argv)],
         cwd=folder,
@@ -62,4 +67,5 @@ def edgefm(folder: Path, *argv: Any) -> subprocess.CompletedProcess[str]:
         text=True,
         errors="replace",
         check=False,
+        timeout=None if until is None else max(0.1, until - time.monotonic()),
     )

@@ -60,6 +60,14 @@ def test_slow_try_is_given_more_time_before_it_counts_as_hanging(tmp_path: Path)
     assert place.forked(lambda: time.sleep(0.6) or 0, seconds=0.4).kind == "accepted"
 
 
+def test_try_is_cut_off_and_not_counted_when_the_time_of_all_is_over(tmp_path: Path) -> None:
+    place = Bench(folder=tmp_path, seed=0, name="part", run=tmp_path, until=time.monotonic() + 0.3)
+    started = time.monotonic()
+    with pytest.raises(bench.TimeOverError):
+        place.forked(lambda: time.sleep(60) or 0)
+    assert time.monotonic() - started < 10
+
+
 def test_damage_is_the_same_for_a_seed_and_another_for_another() -> None:
     content, value = tiny_models.relu(), {"a": [1, {"b": 2}], "c": "x", "d": None}
 
