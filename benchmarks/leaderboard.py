@@ -20,8 +20,8 @@ from pathlib import Path
 from edgefm import runtimes
 from edgefm.benchmarking import record
 from edgefm.benchmarking.step import benchmark_files
-from edgefm.cli.render import Bars
 from edgefm.core.errors import EdgefmError
+from edgefm.core.progress import Bars
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.report.leaderboard import write_leaderboard
 from edgefm.runtimes.base import Unavailable

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from edgefm.cli.render import Bars
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
+from edgefm.core.progress import Bars
 from edgefm.core.runs import RunDirectory
 from edgefm.recipes import Quantization
 

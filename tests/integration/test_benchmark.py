@@ -23,8 +23,9 @@ from edgefm.benchmarking.measured import ModelFile
 from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset, Split
 from edgefm.recipes import BenchmarkProtocol
-from edgefm.targets.host import WORKER, HostPlace
+from edgefm.targets.host import HostPlace
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
+from edgefm.targets.worker_start import WORKER
 from tests.fixtures import tiny_models
 
 REPOSITORY = Path(__file__).parents[2]

@@ -577,7 +577,7 @@ def test_conversion_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(tflite_to_onnx.importlib.metadata, "version", lambda _: "1.0")
     slow = _write(tmp_path, b"#!/bin/sh\nexec sleep 20\n", "python")
     slow.chmod(0o755)
-    monkeypatch.setattr(tflite_to_onnx.sys, "executable", str(slow))
+    monkeypatch.setattr(sys, "executable", str(slow))
     with pytest.raises(ModelError, match=r"tf2onnx did not convert .* in 1 s"):
         tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()), seconds=1)
 
@@ -588,7 +588,7 @@ def _converter(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> No
     monkeypatch.setattr(tflite_to_onnx.importlib.metadata, "version", lambda _: "1.0")
     python = _write(folder, f"#!/bin/sh\n{script}\n".encode(), "python")
     python.chmod(0o755)
-    monkeypatch.setattr(tflite_to_onnx.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
 
 
 def test_conversion_is_found_again_without_a_look_at_the_content(

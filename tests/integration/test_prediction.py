@@ -161,7 +161,7 @@ def test_a_model_that_crashes_its_runtime_is_an_error_of_predict(
     picture = tmp_path / "picture.png"
     Image.fromarray(dataset.test.images[0, :, :, 0]).save(picture)
     monkeypatch.setattr(apart, "_load", crash)
-    with pytest.raises(ModelError, match=r"loading .*model\.tflite crashed LiteRT with SIGABRT"):
+    with pytest.raises(ModelError, match=r"loading .*model\.tflite crashed with SIGABRT"):
         predict(picture, model=model)
 
 

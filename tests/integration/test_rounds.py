@@ -24,9 +24,10 @@ from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes.base import Availability, Available
 from edgefm.targets.base import Figure, TargetError
 from edgefm.targets.bundle import bundle
-from edgefm.targets.host import WORKER, Host, HostPlace
+from edgefm.targets.host import Host, HostPlace
 from edgefm.targets.raw_outputs import raw_outputs
 from edgefm.targets.worker_process import WorkerError
+from edgefm.targets.worker_start import WORKER
 from tests.fixtures import tiny_models
 
 FAKE = "tests.fixtures.fake_runtime"

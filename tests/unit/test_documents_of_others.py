@@ -139,7 +139,7 @@ def test_value_that_is_not_allowed_is_named_with_its_place(
 def test_fifo_in_a_run_is_refused_without_waiting_for_it(former: Path, file: str) -> None:
     (former / file).unlink()
     os.mkfifo(former / file)
-    with pytest.raises(EdgefmError, match="is a FIFO, not a file"):
+    with pytest.raises(EdgefmError, match="is a FIFO; a file is expected"):
         inputs.read(RunDirectory.open(former))
 
 

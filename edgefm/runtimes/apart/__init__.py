@@ -94,7 +94,7 @@ def load(path: Path) -> Session:
     """
     size_bytes = path.stat().st_size if path.is_file() else 0
     number = next(_NUMBERS)
-    source, sinks = call(_load, number, path, size_bytes=size_bytes, doing=f"loading {path}")
+    source, sinks = call(_load, number, path.absolute(), size_bytes=size_bytes, doing=f"loading {path}")
     return Session(number, source, sinks, size_bytes=size_bytes, name=str(path))
 
 
