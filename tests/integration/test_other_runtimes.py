@@ -583,7 +583,7 @@ def test_conversion_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch:
 
 
 def _converter(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a shell script in the place of the Python that converts; $3 and $4 are the files."""
+    """Put a shell script in the place of the Python that converts; $4 and $5 are the files."""
     monkeypatch.setattr(tflite_to_onnx.importlib.util, "find_spec", lambda _: object())
     monkeypatch.setattr(tflite_to_onnx.importlib.metadata, "version", lambda _: "1.0")
     python = _write(folder, f"#!/bin/sh\n{script}\n".encode(), "python")
@@ -595,7 +595,7 @@ def test_conversion_is_found_again_without_a_look_at_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
-    _converter(tmp_path, monkeypatch, 'echo one >"$4"; echo \'{"ok": true}\'')
+    _converter(tmp_path, monkeypatch, 'echo one >"$5"; echo \'{"ok": true}\'')
     path = _write(tmp_path, tiny_models.relu())
     first = tflite_to_onnx.converted(path)
     assert first.read_text() == "one\n"
@@ -613,7 +613,7 @@ def test_cache_holds_whole_conversions_alone(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
     listed = tmp_path / "listed"
     _converter(
-        tmp_path, monkeypatch, f'echo half >"$4"; ls -A {tmp_path}/cache/onnx >{listed}; echo \'{{"ok": true}}\''
+        tmp_path, monkeypatch, f'echo half >"$5"; ls -A {tmp_path}/cache/onnx >{listed}; echo \'{{"ok": true}}\''
     )
     out = tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()))
     assert listed.read_text() == "", "a process that is killed here leaves something in the cache"
