@@ -11,7 +11,8 @@ from typing import Any
 
 from edgefm.core.documents import read_json
 from edgefm.core.errors import EdgefmError, ModelError
-from edgefm.tflite.inspection import inspect
+from edgefm.tflite import micro_kernels
+from edgefm.tflite.inspection import Inspection, inspect
 
 _QUANTIZE_FILE = "quantize.json"
 _GIVEN_MODEL = "given model"
@@ -26,13 +27,18 @@ def file_facts(path: Path, *, name: str, sha256: str) -> dict[str, Any]:
       sha256: of the file; a quantize.json of another one says nothing.
     Returns:
       'contents': 'dtypes' of the inner tensors, 'end_dtypes' of inputs and outputs, 'custom_operators' and 'batch';
-      None where the file is no .tflite file that can be read. 'broken': a sentence a limit, promise or check that it
-      does not keep. 'given_model': a sentence a finding on the model that it was made of.
+      None where the file is no .tflite file that can be read. 'tflite_micro': why TensorFlow Lite Micro refuses it
+      ('refused', None where it does not) and what tells so ('by'); None likewise. 'broken': a sentence a limit,
+      promise or check that it does not keep. 'given_model': a sentence a finding on the model that it was made of.
     """
     described, entry = _description(path, sha256)
     findings = described.get("findings", ())
+    inspection = _inspection(path)
     return {
-        "contents": _contents(path),
+        "contents": None if inspection is None else contents_of(inspection),
+        "tflite_micro": None
+        if inspection is None
+        else {"refused": micro_kernels.refused(inspection), "by": micro_kernels.SOURCE},
         "broken": [
             *_broken(entry),
             *(finding["message"] for finding in findings if entry and finding["where"] in (name, entry["variant"])),
@@ -41,20 +47,32 @@ def file_facts(path: Path, *, name: str, sha256: str) -> dict[str, Any]:
     }
 
 
-def _contents(path: Path) -> dict[str, Any] | None:
+def _inspection(path: Path) -> Inspection | None:
     try:
-        inspection = inspect(path)
+        return inspect(path)
     except ModelError:
         return None
+
+
+def contents_of(inspection: Inspection) -> dict[str, Any]:
+    """Return 'contents' of a file, see `file_facts`."""
     ends = {*inspection.inputs, *inspection.outputs}
     batches = {inspection.tensors[index].shape[:1] for index in inspection.inputs}
+    valued = _valued(inspection) - ends
     return {
-        "dtypes": sorted({tensor.dtype for tensor in inspection.tensors if tensor.index not in ends}),
+        "dtypes": sorted({tensor.dtype for tensor in inspection.tensors if tensor.index in valued}),
         "end_dtypes": sorted({tensor.dtype for tensor in inspection.tensors if tensor.index in ends}),
         "custom_operators": sorted({o.name for o in inspection.operators if o.name.startswith("CUSTOM")}),
         # A batch that is left open is run as 1.
         "batch": max((abs(batch[0]) for batch in batches if batch), default=1),
     }
+
+
+def _valued(inspection: Inspection) -> set[int]:
+    """Return the tensors whose values are computed with: not those of which an operator wants the shape alone."""
+    read = {index for o in inspection.operators if o.name != "SHAPE" for index in o.inputs}
+    shapes = {index for o in inspection.operators if o.name == "SHAPE" for index in o.inputs} - read
+    return {tensor.index for tensor in inspection.tensors} - shapes
 
 
 def _description(path: Path, sha256: str) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from edgefm import runtimes
 from edgefm.benchmarking import feeding
 from edgefm.benchmarking.bench import Bench
+from edgefm.benchmarking.file_facts import contents_of
 from edgefm.benchmarking.measured import MeasuredModel, ModelFile
+from edgefm.core.errors import EdgefmError
 from edgefm.data.dataset import Dataset
 from edgefm.data.quality import Quality
 from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.targets.host import HostPlace
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
+from edgefm.tflite import micro_kernels
+from edgefm.tflite.inspection import inspect
+
+_MICRO, _PACKAGE = "tflm", "tflite_micro"
+_MICRO_SAYS = re.compile(r"^tflm [a-z ]+? \S*: ")
+# It is no timing: what takes longer, or more memory than this machine gives, is left to the table.
+_MOST_SECONDS = 20.0
+_UNDECIDED = ("cannot be imported", "no answer for", "out of memory")
 
 
 def load(
@@ -59,7 +72,7 @@ def load(
 
 
 def _load(bench: Bench, model: MeasuredModel, *, latency: bool) -> None:
-    """Load a model; keep what its worker tells of it, and its multiply-accumulates."""
+    """Load a model; keep what its worker tells of it, its multiply-accumulates, and what TensorFlow Lite Micro says."""
     with bench.worker() as worker:
         loaded = bench.start(model, worker)
         if not latency:
@@ -70,6 +83,7 @@ def _load(bench: Bench, model: MeasuredModel, *, latency: bool) -> None:
     if not isinstance(bench.place, HostPlace):
         with HostPlace() as here, WorkerProcess(place=here, folder=bench.folder, name="inspector") as inspector:
             model.macs = _macs(bench, model, inspector)
+    model.on_micro = _on_micro(bench, model)
     model.input = TensorDetails.from_json(loaded["input"])
     model.outputs = tuple(TensorDetails.from_json(output) for output in loaded["outputs"])
 
@@ -111,3 +125,40 @@ def _macs(bench: Bench, model: MeasuredModel, worker: WorkerProcess) -> int | No
         bench.progress.note(f"{model.name}: its MACs could not be counted: {error.message}")
         return None
     return macs
+
+
+def _on_micro(bench: Bench, model: MeasuredModel) -> dict[str, str | None] | None:
+    """Return whether TensorFlow Lite Micro refuses a file, tried in a worker of this machine.
+
+    See 'tflite_micro' of `edgefm.benchmarking.file_facts`. None where it is not here, or could not be asked, and for
+    files with other than integers, which no microcontroller gets.
+    """
+    try:
+        inspection, python = inspect(model.path), runtimes.interpreter_of(_MICRO)
+    except EdgefmError:
+        return None
+    missing = python is None and importlib.util.find_spec(_PACKAGE) is None
+    if missing or any(dtype.startswith("float") for dtype in contents_of(inspection)["dtypes"]):
+        return None
+    protocol, path = bench.protocol, model.path.resolve()
+    with (
+        HostPlace(python=python) as here,
+        WorkerProcess(place=here, folder=bench.folder, name=_MICRO) as worker,
+    ):
+        try:
+            told = worker.load(
+                path,
+                runtime=_MICRO,
+                threads=1,
+                memory_bytes=protocol.model_memory_bytes,
+                seconds=min(_MOST_SECONDS, protocol.model_seconds),
+            )
+        except WorkerError as error:
+            if any(words in error.message for words in _UNDECIDED):
+                return None
+            said = _MICRO_SAYS.sub("", error.message.replace(str(path), path.name))
+            return {
+                "refused": micro_kernels.refused(inspection) or f"TensorFlow Lite Micro does not run it: {said}",
+                "by": "tflite-micro",
+            }
+    return {"refused": None, "by": f"tflite-micro {told['version']}"}

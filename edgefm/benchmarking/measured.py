@@ -124,6 +124,7 @@ class MeasuredModel:
       rounds: one for each turn that it finished.
       figures: what the target tells of the model beside that.
       macs: of one inference.
+      on_micro: whether TensorFlow Lite Micro refuses it, see `file_facts`; None where that was not tried.
       predicted: int32 [n], class of each test image.
       confidence: float32 [n], the output of that class.
       score: of the quality measure; None where it is the accuracy, or could not be had.
@@ -145,6 +146,7 @@ class MeasuredModel:
     rounds: list[Round] = field(default_factory=list)
     figures: tuple[Figure, ...] = ()
     macs: int | None = None
+    on_micro: dict[str, str | None] | None = None
     predicted: NDArray[np.int32] | None = None
     confidence: NDArray[np.float32] | None = None
     score: QualityScore | None = None

@@ -50,7 +50,10 @@ def row(
         "sha256": model.sha256,
         "size_bytes": model.size_bytes,
         "size_gzip_bytes": model.size_gzip_bytes,
-        "file_facts": file_facts(model.path, name=model.name, sha256=model.sha256),
+        "file_facts": {
+            **file_facts(model.path, name=model.name, sha256=model.sha256),
+            **({"tflite_micro": model.on_micro} if model.on_micro else {}),
+        },
         "status": "ok" if model.failure is None else "failed",
         "reason": model.failure,
         "runtime": {

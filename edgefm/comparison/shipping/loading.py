@@ -1,8 +1,9 @@
 """Which files phones and microcontrollers load, from what the record holds of their tensors and where they ran.
 
 Phones: LiteRT's default kernels, which take every built-in operator. A microcontroller: TensorFlow Lite Micro with
-integer kernels; it has none for int8 weights with float activations (dynamic range), float16 or int4 weights, and takes
-a batch of 1. Measured with `tflite-micro` and the firmware of edgefm's cortex-m target, see docs/runtimes.md.
+integer kernels; it has none for int8 weights with float activations (dynamic range), float16 or int4 weights, takes
+a batch of 1, and has kernels for fewer operators: the record holds what `tflite-micro` said when it loaded the file, or
+what a table of its kernels says (`edgefm.tflite.micro_kernels`).
 """
 
 from __future__ import annotations
@@ -35,13 +36,18 @@ def not_on_phones(row: Mapping[str, Any], contents: Mapping[str, Any] | None) ->
 
 
 def not_on_microcontrollers(
-    row: Mapping[str, Any], contents: Mapping[str, Any] | None, *, target: str = "host"
+    row: Mapping[str, Any],
+    contents: Mapping[str, Any] | None,
+    *,
+    micro: Mapping[str, Any] | None = None,
+    target: str = "host",
 ) -> str | None:
     """Return why a microcontroller does not load a file; None where it does.
 
     Args:
       row: of the record, status 'ok'.
       contents: see `edgefm.benchmarking.file_facts`.
+      micro: its 'tflite_micro'; None in older records.
       target: name of the record's target.
     """
     ran = str(row["runtime"]["name"]) in _MICRO_RUNTIMES or target.partition(":")[0] in _MICRO_TARGETS
@@ -54,7 +60,7 @@ def not_on_microcontrollers(
         return f"it holds {', '.join(contents['custom_operators'])}"
     if contents["batch"] != 1:
         return f"its batch is {contents['batch']}, where 1 is expected"
-    return None
+    return str(micro["refused"]) if micro and micro["refused"] and not ran else None
 
 
 def _float_ends(row: Mapping[str, Any]) -> bool:

@@ -165,7 +165,7 @@ def _judged(
         size_bytes=row["size_bytes"],
         size_gzip_bytes=row["size_gzip_bytes"],
         not_on_phones=not_on_phones(row, contents),
-        not_on_microcontrollers=not_on_microcontrollers(row, contents, target=target),
+        not_on_microcontrollers=not_on_microcontrollers(row, contents, micro=facts.get("tflite_micro"), target=target),
     )
     if row is base:
         return replace(file, state=REFERENCE, reason="the others are compared with it")
