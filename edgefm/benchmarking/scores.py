@@ -64,6 +64,14 @@ def score(measure: Quality, outputs: Outputs, targets: NDArray[np.generic]) -> Q
         if measure.unit == "%":
             drawn = np.clip(drawn, 0.0, 1.0)  # an AUC is a mean of values that may lie beyond
         return QualityScore(value=value, drawn=drawn, samples=count)
+    if measure.counts is not None and measure.of_counts is not None:
+        counts = measure.counts(outputs, targets)
+        flat = counts.reshape(count, -1).astype(np.float64)
+        drawn = np.empty(_RESAMPLES)
+        for place in range(_RESAMPLES):
+            times = np.bincount(generator.integers(0, count, count), minlength=count)
+            drawn[place] = measure.of_counts((times @ flat).reshape(counts.shape[1:]))
+        return QualityScore(value=value, drawn=drawn, samples=count)
     if 2 * _RESAMPLES_OF_OTHERS * seconds > _MOST_SECONDS:
         return QualityScore(value=value, drawn=None, samples=count)
     values = []

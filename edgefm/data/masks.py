@@ -76,10 +76,32 @@ def mean_iou(outputs: Outputs, targets: NDArray[Any], threshold: float = _THRESH
     >>> round(mean_iou((answer,), np.array([[[0, 1], [1, 1]]])), 4)
     0.5833
     """
+    return iou_of(overlaps(outputs, targets, threshold).sum(axis=0))
+
+
+def overlaps(outputs: Outputs, targets: NDArray[Any], threshold: float = _THRESHOLD) -> NDArray[np.int64]:
+    """Return of each sample and class the pixels in both mask and answer, and those in either: int64 [n, 2, classes].
+
+    Sums over samples are those of the samples together, so that drawing samples anew needs no pixel again.
+    """
     check_masks(targets, outputs[0].shape[1:], where="the targets")
-    classes = max(2, outputs[0].shape[-1])
-    pairs = np.bincount((targets * classes + predicted_masks(outputs, threshold)).reshape(-1), minlength=classes**2)
-    table = pairs.reshape(classes, classes)
-    both = table.sum(axis=0) + table.sum(axis=1) - table.diagonal()
-    occurring = both > 0
-    return float((table.diagonal()[occurring] / both[occurring]).mean())
+    classes, answers = max(2, outputs[0].shape[-1]), predicted_masks(outputs, threshold)
+    first = np.arange(len(targets))[:, np.newaxis, np.newaxis] * classes
+
+    def counted(places: NDArray[np.int64]) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = np.bincount(places.reshape(-1), minlength=len(targets) * classes)
+        return counts.reshape(len(targets), classes)
+
+    both = counted((first + targets)[answers == targets])
+    return np.stack([both, counted(first + targets) + counted(first + answers) - both], axis=1)
+
+
+def iou_of(counts: NDArray[Any]) -> float:
+    """Return the mean intersection over union of counts [2, classes], see `overlaps`.
+
+    >>> round(iou_of(np.array([[1, 2, 0], [2, 3, 0]])), 4)  # the third class does not occur
+    0.5833
+    """
+    both, either = counts
+    occurring = either > 0
+    return float((both[occurring] / either[occurring]).mean())

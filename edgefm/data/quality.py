@@ -33,6 +33,8 @@ class Quality:
       higher_is_better: False for an error.
       unit: '%' where the value is a share (0 to 1) that is shown in percent, '' otherwise.
       of_samples: (outputs, targets) -> float64 [n] of which the value is the mean, where it is one.
+      counts: (outputs, targets) -> int64 [n, ...], whose sum over samples `of_counts` makes the value of, where it can.
+      of_counts: see there.
       task: that a built-in measure is of; '' for the user's own.
     """
 
@@ -41,6 +43,8 @@ class Quality:
     higher_is_better: bool
     unit: str
     of_samples: Callable[[Outputs, NDArray[Any]], NDArray[np.float64]] | None = None
+    counts: Callable[[Outputs, NDArray[Any]], NDArray[np.int64]] | None = None
+    of_counts: Callable[[NDArray[Any]], float] | None = None
     task: str = ""
 
     def at(self, threshold: float) -> Quality:
@@ -93,12 +97,15 @@ def quality(name: str, *, task: str, threshold: float = THRESHOLD, named_in: Pat
     def of_samples(outputs: Outputs, targets: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(measure.function(outputs, targets, threshold), np.float64)
 
+    counted = measure.counts
     return Quality(
         name=name,
         function=of_all,
         higher_is_better=measure.higher_is_better,
         unit="%" if measure.higher_is_better else "",
         of_samples=of_samples if measure.of_samples else None,
+        counts=None if counted is None else lambda outputs, targets: counted(outputs, targets, threshold),
+        of_counts=measure.of_counts,
         task=task,
     )
 
@@ -229,12 +236,16 @@ class Measure:
     Attributes:
       function: (outputs, targets, threshold) -> a value of each sample, float64 [n], or one of all.
       of_samples: whether it gives one of each sample.
+      counts: see `Quality`, with the threshold.
+      of_counts: see `Quality`.
       higher_is_better: and then it is a share; an error otherwise.
     """
 
     function: Callable[[Outputs, NDArray[Any], float], Any]
     of_samples: bool = True
     higher_is_better: bool = True
+    counts: Callable[[Outputs, NDArray[Any], float], NDArray[np.int64]] | None = None
+    of_counts: Callable[[NDArray[Any]], float] | None = None
 
 
 _MSE = {"mse": Measure(_squared_errors, higher_is_better=False)}
@@ -249,7 +260,7 @@ MEASURES: Mapping[str, Mapping[str, Measure]] = {
         "auc": Measure(label_scores.shares_of_auc),
     },
     "segmentation": {
-        "miou": Measure(masks.mean_iou, of_samples=False),
+        "miou": Measure(masks.mean_iou, of_samples=False, counts=masks.overlaps, of_counts=masks.iou_of),
         "pixel_accuracy": Measure(masks.pixel_accuracy),
     },
     "regression": _MSE,

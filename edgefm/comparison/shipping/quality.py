@@ -10,7 +10,7 @@ from edgefm.comparison.shipping.verdict import AS_GOOD, UNJUDGED, UNSURE, WORSE
 from edgefm.comparison.shipping.words import amount, change, interval
 from edgefm.statistics import noninferiority
 from edgefm.statistics.chance import BETTER, NO_BETTER, UNCLEAR, against_chance
-from edgefm.statistics.estimates import Estimate, paired_difference
+from edgefm.statistics.estimates import Estimate, Z, paired_difference
 
 DEFAULT_MARGIN = 0.01  # of shares: one point
 # An area under the ROC curve of no use; an interval that reaches further up is of too few samples.
@@ -144,7 +144,7 @@ def judged(row: Mapping[str, Any], by: Yardstick, *, reference: str) -> QualityJ
         return QualityJudgement(
             state=WORSE, reason=f"{said}: a loss of more than {by.stated} is shown", difference=difference
         )
-    needed = _needed(against, difference, gain.value, by)
+    needed = _needed(against, gain.value, by)
     end = f"about {needed:,} test samples are needed" if needed else "the loss is too near to the margin to decide"
     return QualityJudgement(
         state=UNSURE,
@@ -171,17 +171,21 @@ def _difference(against: Mapping[str, Any], by: Yardstick) -> Estimate | str:
     return noninferiority.widened(Estimate(**recorded), by.samples, share=by.unit == "%", z=by.z)
 
 
-def _needed(against: Mapping[str, Any], difference: Estimate, gain: float, by: Yardstick) -> int | None:
+def _needed(against: Mapping[str, Any], gain: float, by: Yardstick) -> int | None:
     """Return about how many samples decide: planned for no loss, and where so many were had, for the loss seen."""
     if _paired(against, by):
         discordant = against["only_reference_right"] + against["only_this_right"]
         share = noninferiority.discordant_share(discordant, by.samples)
         planned = [noninferiority.paired_samples_needed(share, by.margin, loss=loss, z=by.z) for loss in (0.0, -gain)]
     else:
-        # The variance of a difference within a pair, from the standard error of the mean.
-        variance = ((difference.high - difference.low) / (2 * by.z)) ** 2 * by.samples
+        # The variance of a difference within a pair, from the standard error that the bootstrap shows.
+        drawn = against["quality_difference"]
+        variance = ((drawn["high"] - drawn["low"]) / (2 * Z)) ** 2 * by.samples
         distances = (by.margin, abs(gain + by.margin))
         planned = [noninferiority.samples_needed(variance, distance, z=by.z) for distance in distances]
+        if by.unit == "%":  # as many as show something of equal answers
+            least = noninferiority.least_samples(by.margin, z=by.z)
+            planned = [n if n is None else max(n, least) for n in planned]
     return next((noninferiority.two_digits(n) for n in planned if n is not None and n > by.samples), None)
 
 
