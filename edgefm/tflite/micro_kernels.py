@@ -44,7 +44,7 @@ _OPERATORS: Mapping[frozenset[str] | None, str] = {
 _TYPES: Mapping[str, frozenset[str] | None] = {
     name: types for types, names in _OPERATORS.items() for name in names.split()
 }
-_DATA = {"EMBEDDING_LOOKUP": 1, "FILL": 1, "SELECT_V2": 1, "SPLIT": 1}
+_DATA = {"EMBEDDING_LOOKUP": 1, "FILL": 1, "SELECT_V2": 1, "SPLIT": 1, "TRANSPOSE_CONV": 2}
 _PLACES_IN = {"GATHER": 1, "GATHER_ND": 1}
 _CAST_TO = _INT32 | _BOOL
 

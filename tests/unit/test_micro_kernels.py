@@ -59,6 +59,18 @@ def select(name: str, dtype: str) -> bytes:
     return build(Graph(tensors=tensors, operators=[operator], inputs=[0, 1, 2], outputs=[3]))
 
 
+def transposed_convolution() -> bytes:
+    tensors = [
+        tensor("shape", "int32", (4,), [1, 4, 4, 1]),
+        tensor("weights", "int8", (1, 2, 2, 1), np.ones((1, 2, 2, 1))),
+        tensor("in", "int8", (1, 2, 2, 1)),
+        tensor("out", "int8", (1, 4, 4, 1)),
+    ]
+    given = options("TransposeConvOptions", strideW=2, strideH=2, padding=schema.Padding.VALID)
+    operator = Operator(name="TRANSPOSE_CONV", inputs=(0, 1, 2), outputs=(3,), **given)
+    return build(Graph(tensors=tensors, operators=[operator], inputs=[2], outputs=[3]))
+
+
 def shape_of_floats() -> bytes:
     """Return an int8 graph that turns its input into floats to ask for their shape alone, as stock converters do."""
     tensors = [
@@ -93,6 +105,7 @@ CASES = [
     pytest.param(gather("int32"), None, id="gather"),
     pytest.param(gather("int64"), "GATHER with places of int64", id="gather-int64"),
     pytest.param(unary("CAST", "int32", "int64", "CastOptions"), "CAST to int64", id="cast"),
+    pytest.param(transposed_convolution(), None, id="transposed-convolution"),
     pytest.param(shape_of_floats(), None, id="shape-of-floats"),
 ]
 
