@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 # GitHub's dialect makes links of addresses, and of names behind an @.
@@ -18,6 +18,7 @@ _MARKUP = re.compile(r"(\[\d[\d, -]*\](?![(\[:]))|[\\`*\[\]|~#$]")  # the former
 _WITH_AT = re.compile(r"([\w.+/@-]*@[\w.+/@-]*)")
 # At the start of a line these make a list, a heading, a rule or a table of it.
 _STARTS_A_BLOCK = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[-+=:](?:[-+=:\s]|$)))")
+_FEW = 5
 
 
 def visible(text: object) -> str:
@@ -113,6 +114,16 @@ def one_a_line(texts: Iterable[str]) -> str:
     """
     lines = "".join(" ".join(text.splitlines()) + "\n" for text in texts)
     return lines.encode(errors="backslashreplace").decode()  # a file's name may hold bytes that are no UTF-8
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are.
+
+    >>> few(("a", "b")), few("abcdefg")
+    ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    shown = ", ".join(names[:_FEW])
+    return f"{shown} and {len(names) - _FEW} more" if len(names) > _FEW else shown
 
 
 def _is_seen(letter: str) -> bool:

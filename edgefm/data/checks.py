@@ -11,10 +11,10 @@ from edgefm.core import joined
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import LABELLED, TASKS
+from edgefm.core.text import few
 from edgefm.data import masks
 from edgefm.data.dataset import Dataset
 
-_NAMED_AT_MOST = 5
 # Floats within this are taken for pictures that were divided by 255 (or scaled to -1 … 1) already.
 _UNIT = 1.0 + 1e-3
 _PIXEL_MAX = 255
@@ -77,7 +77,7 @@ def check_fit(
         if len(dataset.labels) != wanted:
             numbers = " A model whose one output is a number needs the task 'regression'." if wanted <= 2 else ""
             raise DataError(
-                f"{dataset.name} has {len(dataset.labels)} classes ({_few(dataset.labels)}), the model has {wanted}",
+                f"{dataset.name} has {len(dataset.labels)} classes ({few(dataset.labels)}), the model has {wanted}",
                 hint=f"Give data with exactly the classes of the model, in the order of its outputs.{numbers}",
             )
 
@@ -254,7 +254,7 @@ def check_columns(y: NDArray[np.int64], labels: tuple[str, ...], *, where: str) 
     """Raise a DataError unless rows of 0 and 1 have a column for each name."""
     if y.shape[1] != len(labels):
         raise DataError(
-            f"{where} have {y.shape[1]} columns, and there are {len(labels)} names: {_few(labels)}",
+            f"{where} have {y.shape[1]} columns, and there are {len(labels)} names: {few(labels)}",
             hint="Give one name per column, in the order of the columns.",
         )
 
@@ -276,20 +276,20 @@ def _check_each_class(dataset: Dataset, *, source: str, progress: Progress) -> N
     if not dataset.labels:
         raise DataError(f"{source} has no class names")
     if len(set(dataset.labels)) < len(dataset.labels):
-        raise DataError(f"a class name occurs twice in {source}: {_few(dataset.labels)}")
+        raise DataError(f"a class name occurs twice in {source}: {few(dataset.labels)}")
     counts = {split.name: _samples_of_each(split.labels, len(dataset.labels)) for split in dataset.splits}
     empty = [label for label, count in zip(dataset.labels, counts["train"], strict=True) if count == 0]
     if empty and dataset.task == "multilabel":
-        progress.note(f"the training samples of {source} lack {len(empty)} labels: {_few(empty)}")
+        progress.note(f"the training samples of {source} lack {len(empty)} labels: {few(empty)}")
     elif empty:
         raise DataError(
-            f"{len(empty)} of {len(dataset.labels)} classes of {source} have no training sample: {_few(empty)}",
+            f"{len(empty)} of {len(dataset.labels)} classes of {source} have no training sample: {few(empty)}",
             hint="Classes are numbered from 0 without gaps; give samples of each, or leave the class out.",
         )
     for split in ("validation", "test"):
         lacking = [label for label, count in zip(dataset.labels, counts[split], strict=True) if count == 0]
         if lacking:
-            progress.note(f"the {split} samples of {source} lack {len(lacking)} classes: {_few(lacking)}")
+            progress.note(f"the {split} samples of {source} lack {len(lacking)} classes: {few(lacking)}")
 
 
 def _places(indices: NDArray[np.int64]) -> str:
@@ -298,23 +298,13 @@ def _places(indices: NDArray[np.int64]) -> str:
     >>> _places(np.array([3, 8]))
     'indices 3, 8'
     """
-    return f"ind{'ices' if len(indices) > 1 else 'ex'} {_few([str(index) for index in indices])}"
+    return f"ind{'ices' if len(indices) > 1 else 'ex'} {few([str(index) for index in indices])}"
 
 
 def _samples_of_each(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
     whole = labels.astype(np.int64)
     each: NDArray[np.int64] = whole.sum(axis=0) if whole.ndim == 2 else np.bincount(whole, minlength=count)
     return each
-
-
-def _few(names: list[str] | tuple[str, ...]) -> str:
-    """Return the first names, and how many more there are.
-
-    >>> _few(("a", "b"))
-    'a, b'
-    """
-    shown = ", ".join(names[:_NAMED_AT_MOST])
-    return f"{shown} and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else shown
 
 
 def _by(shape: tuple[int, ...]) -> str:

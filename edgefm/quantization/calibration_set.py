@@ -25,13 +25,25 @@ _NOISE, _NOISE_VALUES = 16, 1 << 24
 
 
 def rescales_first(model: Any) -> bool:
-    """Return whether a Keras model's first layer is a Rescaling, so that it takes pixels as they are."""
-    import keras
+    """Return whether a Keras model rescales first, so that it takes pixels as they are.
+
+    Layers before the Rescaling may work in training alone (augmentation, dropout), or move pixels and change their
+    number: levels stay levels.
+    """
+    from keras import layers
 
     from edgefm.keras_graph.graph import Graph
+    from edgefm.keras_graph.inference import does_nothing
 
-    calls = Graph(model).calls
-    return bool(calls) and type(calls[0].layer) is keras.layers.Rescaling
+    crops = (layers.CenterCrop, layers.RandomCrop, layers.Cropping2D, layers.ZeroPadding2D)
+    sizes = (layers.Resizing, layers.AveragePooling2D, layers.UpSampling2D)
+    shapes = (layers.Reshape, layers.Permute, layers.Flatten)
+    for call in Graph(model).calls:
+        if type(call.layer) is layers.Rescaling:
+            return True
+        if not does_nothing(call) and type(call.layer) not in (*crops, *sizes, *shapes):
+            return False
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

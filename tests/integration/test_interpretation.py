@@ -105,6 +105,43 @@ def test_way_of_reading_that_an_app_would_not_know_is_refused(kind: str) -> None
         edgefm.quantize(model, ["float32"], data=edgefm.data.from_arrays(images, labels))
 
 
+@pytest.mark.parametrize(
+    ("limits", "said", "code"),
+    [
+        ((0, 1), None, "x = inputs[..., ::-1]; x = keras.layers.Rescaling(1 / 255)(x)"),
+        ((-1, 1), None, "x = inputs[..., ::-1]; x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)"),
+        ((0, 255), None, "x = inputs[..., ::-1]"),
+        ((0, 1), (0, 1), "x = inputs[..., ::-1]; x = keras.layers.Rescaling(1 / 255)(x). Then give no value range."),
+    ],
+)
+def test_code_of_the_hint_makes_of_plain_pictures_what_the_model_takes(
+    limits: tuple[float, float], said: tuple[float, float] | None, code: str
+) -> None:
+    import keras
+
+    images, labels = colours(classes=6)  # the darker three tell the scale
+    taken = limits[0] + images[..., ::-1] / 255.0 * (limits[1] - limits[0])
+    model = nearest_mean(taken, labels)
+    with pytest.raises(ModelError, match="read in another way") as caught:
+        edgefm.quantize(model, ["float32"], data=edgefm.data.from_arrays(images, labels), value_range=said)
+    hint = str(caught.value.hint)
+    assert hint.endswith(f"plain RGB pictures 0 to 255: {code}")
+    # Oracle: the code itself, run.
+    inputs = keras.Input(images.shape[1:])
+    names = {"inputs": inputs, "keras": keras}
+    exec(code.removesuffix(" Then give no value range.").rstrip("."), names)
+    np.testing.assert_allclose(keras.Model(inputs, names["x"]).predict(images, verbose=0), taken, atol=1e-3)
+
+
+def test_floats_with_swapped_channels_are_not_called_pictures_0_to_255() -> None:
+    images, labels = colours()
+    given = images.astype(np.float32) / np.float32(255)
+    model = nearest_mean(given[..., ::-1], labels)
+    with pytest.raises(ModelError, match="read in another way") as caught:
+        edgefm.quantize(model, ["float32"], data=edgefm.data.from_arrays(given, labels))
+    assert str(caught.value.hint).endswith("give it the data as they are: x = inputs[..., ::-1]")
+
+
 def folders(root: Path, images: np.ndarray, labels: np.ndarray, names: list[str]) -> Path:
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         folder = root / names[label]
@@ -160,6 +197,26 @@ def test_order_of_class_folders_that_keras_sorted_as_strings_is_used(
     assert call("benchmark", tmp_path / "run", "--rounds-at-most", "3", "--json") == 0
     accuracies = [row["accuracy"]["value"] for row in json.loads(capsys.readouterr().out)["models"]]
     assert min(accuracies) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["apple", "Bear", "cat", "Dog"], "apple, Bear, cat, Dog"),
+        ([str(number) for number in sorted(map(str, range(8, 14)))], "10, 11, 12, 13, 8 and 1 more"),
+    ],
+    ids=["whole", "with more"],
+)
+def test_order_that_was_found_is_told_and_no_name_is_left_out_unsaid(
+    names: list[str], shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = bright_cells(120, len(names))
+    root = folders(tmp_path / "pictures", images, labels, names)
+    cells_model(list(range(len(names)))).save(tmp_path / "own.keras")
+    options = ["--run", tmp_path / "run", "--variant", "float32"]
+    assert call("quantize", tmp_path / "own.keras", "--data", root, *options) == 0
+    printed = capsys.readouterr()
+    assert f"own.keras has its classes in the order {shown}, found by its answers" in printed.out + printed.err
 
 
 def test_model_that_fits_no_order_is_an_error_that_shows_both(

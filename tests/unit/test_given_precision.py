@@ -78,3 +78,17 @@ def test_float32_model_has_nothing_to_say(tmp_path: Path) -> None:
     saved(tmp_path / "m.keras", "float32")
     notes = Notes()
     assert given_precision(load(tmp_path / "m.keras"), inputs(), notes) is None and notes.notes == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float64"])
+def test_model_whose_input_alone_is_of_another_type_computes_in_float32(tmp_path: Path, dtype: str) -> None:
+    import keras
+    from keras import layers
+
+    source = keras.Input((8, 8, 3), dtype=dtype)
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(source))
+    keras.Model(source, layers.Dense(4, activation="softmax")(x)).save(tmp_path / "m.keras")
+    notes = Notes()
+    facts = given_precision(load(tmp_path / "m.keras"), (255 * inputs()).astype(np.uint8).astype(np.float32), notes)
+    assert facts is not None and facts["given"] == [f"float32 on {dtype} input"]
+    assert f"the given model computes in float32 on {dtype} input" in notes.notes[0]

@@ -20,16 +20,19 @@ def given_precision(loaded: Loaded, inputs: NDArray[np.float32], progress: Progr
       inputs: float32 [n, ...], on which outputs are compared.
       progress: told that files are compared with the recast.
     Returns:
-      `given`: its dtype policies; `compared_with`: what the files' differences are taken from; `samples`;
-      `max_abs_difference` of an output between the two.
+      `given`: its dtype policies, or 'float32 on uint8 input' where only what goes in is of another type;
+      `compared_with`: what the files' differences are taken from; `samples`; `max_abs_difference` of an output
+      between the two.
     """
     if loaded.given is None:
         return None
-    policies = sorted({layer.dtype_policy.name for layer in loaded.given._flatten_layers(include_self=False)})
-    policies = [name for name in policies if name != "float32"]
+    computing = [
+        layer for layer in loaded.given._flatten_layers(include_self=False) if type(layer).__name__ != "InputLayer"
+    ]
+    policies = sorted({layer.dtype_policy.name for layer in computing} - {"float32"})
     given, recast = of_model(loaded.given, inputs), of_model(loaded.keras, inputs)
     difference = max(float(np.abs(one - other).max()) for one, other in zip(given, recast, strict=True))
-    policies = policies or [str(loaded.given.inputs[0].dtype)]
+    policies = policies or [f"float32 on {loaded.given.inputs[0].dtype} input"]
     progress.note(
         f"the given model computes in {', '.join(policies)}; files are made from and compared with its float32 recast, "
         f"whose outputs differ from its own by up to {difference:.1e} (n = {len(inputs)})"

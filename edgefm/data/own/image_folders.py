@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import DataError
 from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.text import few
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
 from edgefm.data.picture_file import MODES, open_picture, pixels_of
 
@@ -123,7 +124,7 @@ def _by_split(folder: Path) -> dict[str, Path]:
     others = [name for name in names if name not in words]
     if others:
         raise DataError(
-            f"{folder} holds folders of splits ({', '.join(words)}) beside others: {', '.join(others[:5])}",
+            f"{folder} holds folders of splits ({', '.join(words)}) beside others: {few(others)}",
             hint="Use class folders only, or train, validation and test with class folders in each.",
         )
     if len(set(words.values())) < len(words):
@@ -173,8 +174,8 @@ def _class_names(
         if set(labels) != known:
             odd = sorted(set(labels) ^ known)
             raise DataError(
-                f"the class folders of {folder} do not match the given labels; they differ in: {', '.join(odd[:5])}",
-                hint=f"Folders: {', '.join(sorted(known)[:10])}.",
+                f"the class folders of {folder} do not match the given labels; they differ in: {few(odd)}",
+                hint=f"Folders: {few(sorted(known))}.",
             )
         return labels
     by_number = all(name.isdecimal() for name in known)

@@ -31,6 +31,7 @@ from edgefm.core.errors import DataError, missing_extra
 from edgefm.core.given import limits
 from edgefm.core.given.damage import reason
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.text import few
 from edgefm.data.own import tfrecord_frames
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
 from edgefm.data.own.image_folders import damage, picture_shape
@@ -200,7 +201,7 @@ def _files(path: Path, spec: Spec) -> dict[str, list[Path]]:
             if not chosen:
                 raise DataError(
                     f"no file of {path} matches '{spec.splits[split]}', the {split} split of the spec",
-                    hint=f"Files: {', '.join(file.name for file in files[:5])}.",
+                    hint=f"Files: {few([file.name for file in files])}.",
                 )
         return {split: files_of[split] for split in SPLITS if split in files_of}
     words = ("train", "val", "test")
@@ -210,7 +211,7 @@ def _files(path: Path, spec: Spec) -> dict[str, list[Path]]:
     odd = [file.name for file, split in named.items() if not split]
     if odd:
         raise DataError(
-            f"some files of {path} are named like a split, others are not: {', '.join(odd[:5])}",
+            f"some files of {path} are named like a split, others are not: {few(odd)}",
             hint='Say which is which in the spec: "splits": {"train": "a*", "test": "b*"}.',
         )
     by_split = {split: [file for file in files if named[file] == split] for split in SPLITS}

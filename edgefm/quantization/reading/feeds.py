@@ -17,7 +17,7 @@ RANGES = (PIXELS, (0.0, 1.0), (-1.0, 1.0))
 # ImageNet's: (pixel / 255 - mean) / std by channel, and pixel - mean in the order blue, green, red.
 _TORCH_MEAN, _TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
-_AS_GIVEN = "as given"
+AS_GIVEN = "as given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Reading:
     @property
     def plain(self) -> bool:
         """Whether a contract can say it: one range for all channels, in their order."""
-        return not self.swapped and (self.value_range is not None or self.values == _AS_GIVEN)
+        return not self.swapped and (self.value_range is not None or self.values == AS_GIVEN)
 
     def __str__(self) -> str:
         channels = ", channels swapped (BGR)" if self.swapped else ""
@@ -59,7 +59,7 @@ class Feed:
     def inputs(self, pictures: NDArray[Any]) -> NDArray[Any]:
         """Return pictures [n, ..., channels] as inputs of the same shape."""
         channels = pictures[..., ::-1] if self.swapped else pictures
-        if pictures.dtype.kind in "iu" and self.values == _AS_GIVEN:
+        if pictures.dtype.kind in "iu" and self.values == AS_GIVEN:
             return channels  # tokens
         return ((channels - np.array(self.mean)) / np.array(self.std)).astype(np.float32)
 
@@ -69,7 +69,7 @@ def feeds_of(loaded: Loaded, pictures: NDArray[Any], value_range: tuple[float, f
     colour = pictures.ndim == 4 and pictures.shape[-1] == 3
     ways = (False, True) if colour else (False,)
     if pictures.dtype != np.uint8:
-        return [Feed(values=_AS_GIVEN, value_range=value_range, swapped=swapped) for swapped in ways]
+        return [Feed(values=AS_GIVEN, value_range=value_range, swapped=swapped) for swapped in ways]
     fixed = value_range is not None or (loaded.keras is not None and rescales_first(loaded.keras))
     feeds = []
     for limits, swapped in product((value_range or PIXELS,) if fixed else RANGES, ways):
@@ -95,4 +95,8 @@ def as_layers(reading: Reading) -> str:
         scale = [round(1 / (255 * std), 6) for std in _TORCH_STD]
         offset = [round(-mean / std, 6) for mean, std in zip(_TORCH_MEAN, _TORCH_STD, strict=True)]
         return f"{swap}x = keras.layers.Rescaling({scale}, offset={offset})({source})"
-    return swap.rstrip("; ")
+    if reading.value_range in (None, PIXELS):
+        return swap.rstrip("; ")
+    encoding = preprocessing(reading.value_range)
+    shift = f", offset={-encoding.mean / encoding.std:g}" if encoding.mean else ""
+    return f"{swap}x = keras.layers.Rescaling(1 / {encoding.std:g}{shift})({source})"

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from edgefm.core import joined
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.text import few
 from edgefm.data.dataset import Dataset, reordered
-from edgefm.quantization.reading.feeds import Reading, as_layers, feeds_of
+from edgefm.data.preprocessing import PIXELS
+from edgefm.quantization.reading.feeds import AS_GIVEN, Reading, as_layers, feeds_of
 from edgefm.statistics.estimates import mcnemar
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Loaded
@@ -211,8 +213,9 @@ def _check_clear(file: str, best: Reading, first: Reading, right: dict[Reading, 
         raise ModelError(
             f"{file} was trained on pictures read in another way: with {best} it has {_share(right[best])}, with "
             f"{first} {_share(right[first])}",
-            hint="Put this into the model, behind its input, so that apps can give it plain RGB pictures 0 to 255: "
-            + as_layers(best),
+            hint=f"Put this into the model, behind its input, so that apps can give it {_given(best)}: "
+            + as_layers(best)
+            + ("" if first.value_range in (None, PIXELS) else ". Then give no value range."),
         )
     alike = [
         reading
@@ -228,20 +231,24 @@ def _check_clear(file: str, best: Reading, first: Reading, right: dict[Reading, 
         )
 
 
+def _given(reading: Reading) -> str:
+    """Return what goes in where a model does the rest of a reading itself."""
+    return "the data as they are" if reading.values == AS_GIVEN else "plain RGB pictures 0 to 255"
+
+
 def _say(file: str, best: Reading, first: Reading, right: dict[Reading, NDArray[np.bool_]], progress: Progress) -> None:
     fits = f"{_share(right[best])} against {_share(right[first])}"
     if best.values != first.values:
         progress.note(f"{file} takes inputs {best.values} for pixels 0 to 255, found by its answers: {fits}")
     if best.labels != first.labels:
-        start = ", ".join(best.labels[:4])
-        progress.note(f"{file} has its classes in the order {start}, …, found by its answers: {fits}")
+        progress.note(f"{file} has its classes in the order {few(best.labels)}, found by its answers: {fits}")
 
 
 def _neither_order(file: str, orders: Sequence[tuple[str, ...]], right: dict[Reading, NDArray[np.bool_]]) -> DataError:
     parts = []
     for order in orders:
         best = max((hits for reading, hits in right.items() if reading.labels == order), key=lambda hits: hits.sum())
-        parts.append(f"{', '.join(order[:4])}, …: {_share(best)}")
+        parts.append(f"{few(order)}: {_share(best)}")
     return DataError(
         f"the classes have more than one order, and {file} fits none of them: {'; '.join(parts)}",
         hint="Give the class names in the order of the model's outputs as labels, or check the pictures and the model.",
