@@ -16,10 +16,11 @@ from PIL import Image
 from edgefm.core.errors import ModelError
 from edgefm.data.picture_file import ModelPicture
 from edgefm.data.preprocessing import Preprocessing, preprocessing, real_inputs
+from edgefm.data.reference.fashion_mnist import LABELS
 from edgefm.quantization.checks.picture_proof import Samples, prove
 from edgefm.quantization.model_folder import Card, write_model_folder
 from edgefm.runtimes import picture_answer
-from edgefm.tflite.contract import Contract
+from edgefm.tflite.contract import Contract, read_file
 from tests.fixtures import tiny_models
 
 SHAPE = (5, 4, 3)
@@ -179,6 +180,31 @@ def test_pictures_of_other_sizes_must_get_the_answers_to_what_the_reader_of_data
     # Contracts that letterbox were learnt from pictures of one size: there is no other reader to hold them against.
     monkeypatch.undo()
     assert prove(tmp_path / "model.tflite", replace(right, picture_fit=None), samples)["of_other_sizes"] is None
+
+
+@pytest.mark.parametrize(
+    ("dark", "labels", "fit"),
+    [(True, "abc", "letterbox"), (None, "abc", "stretch"), (False, LABELS, "stretch"), (None, LABELS, "letterbox")],
+)
+def test_how_pictures_of_another_size_get_in_follows_from_the_data(
+    tmp_path: Path, dark: bool | None, labels: tuple[str, ...], fit: str
+) -> None:
+    encoding, shape = preprocessing((0, 1)), (5, 4, 1)
+    matrix = np.resize(weights(shape), (len(labels), 20))
+    samples = samples_of(encoding.encode(pixels(shape)), encoding, matrix)
+    contract = write_model_folder(
+        tmp_path,
+        tiny_models.dense(matrix, picture=shape),
+        "float32",
+        Card(name="m", shape=shape, encoding=encoding, labels=tuple(labels), dark_background=dark),
+        made_by={},
+        inputs=samples.inputs,
+        expected=samples.expected,
+        answers=samples.answers,
+    )
+    assert contract.picture_fit == fit
+    assert (contract.made_by["pictures"]["of_other_sizes"] is None) == (fit == "letterbox")
+    assert read_file(tmp_path / "contract.json").picture_fit == fit
 
 
 def test_without_pillow_the_pixels_are_proved_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
