@@ -126,8 +126,8 @@ def of_file(
     if lost:
         column, more = lost[0], f" ({len(lost)} such columns)" if len(lost) > 1 else ""
         text = (
-            f"{column} has {column.levels} distinct level{'' if column.levels == 1 else 's'} left on "
-            f"{len(given.inputs)} samples{more}; the given model has {column.given_levels}. "
+            f"{column} has {column.levels} of the given model's {column.given_levels} distinct levels left on "
+            f"{len(given.inputs)} samples{more}. "
             "It shares a scale with larger values."
         )
         return [Finding(where=variant, code="few_levels", message=text)]
