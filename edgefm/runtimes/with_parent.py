@@ -1,7 +1,9 @@
-"""Child processes that end with the process that started them, even where that one is killed."""
+"""Child processes that end with the process that started them, even where that one is killed, and serve it alone."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -23,3 +25,27 @@ def end_with_parent() -> Callable[[], None] | None:
         prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
     return ask
+
+
+def serve_parent() -> tuple[int, int]:
+    """Make this process its parent's servant, and return the channel: what requests come from, and answers go to.
+
+    Ctrl-C is left to the parent, no core file is written, and this process ends with the parent even from within native
+    code. What native code prints to standard output joins standard error, so that the channel stays clean.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end = end_with_parent()
+    if end is not None:
+        end()
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdout.flush()
+    requests, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    return requests, answers

@@ -27,13 +27,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Callable
 from typing import IO, Any
 
 from edgefm.core.errors import EdgefmError
-from edgefm.runtimes.with_parent import end_with_parent
+from edgefm.runtimes.with_parent import serve_parent
 from edgefm.worker.model_commands import ModelCommands
 
 PROTOCOL = 3
@@ -63,29 +61,10 @@ def _send(answers: IO[str], answer: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _isolate() -> None:
-    """Leave Ctrl-C to the parent, write no core file, and end with the parent even from within native code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    end = end_with_parent()
-    if end is not None:
-        end()
-
-
 def main() -> None:
     """Take the channel away from everybody else and serve it."""
-    _isolate()
-    sys.stdout.flush()
-    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    serve(requests, answers)
+    requests, answers = serve_parent()
+    serve(os.fdopen(requests, "r", encoding="utf-8"), os.fdopen(answers, "w", encoding="utf-8"))
 
 
 if __name__ == "__main__":

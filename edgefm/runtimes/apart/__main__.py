@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
-import signal
-import sys
 from typing import IO, Any
 
 from edgefm.core.errors import EdgefmError
 from edgefm.core.given import memory
 from edgefm.core.given.damage import reason
 from edgefm.runtimes import apart
-from edgefm.runtimes.with_parent import end_with_parent
+from edgefm.runtimes.with_parent import serve_parent
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -39,28 +37,10 @@ def _answer(function: Any, arguments: tuple[Any, ...], more_bytes: int) -> tuple
         return "raised", reason(error)
 
 
-def _isolate() -> None:
-    """Leave Ctrl-C to the parent, write no core file, and end with the parent even from within native code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    end = end_with_parent()
-    if end is not None:
-        end()
-
-
 def main() -> None:
     """Take the channel away from everybody else and serve it."""
-    _isolate()
-    sys.stdout.flush()
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    _serve(requests, answers)
+    requests, answers = serve_parent()
+    _serve(os.fdopen(requests, "rb"), os.fdopen(answers, "wb"))
 
 
 if __name__ == "__main__":
