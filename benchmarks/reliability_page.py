@@ -28,36 +28,50 @@ _COLUMNS = ("clean", "accepted", "traceback", "hang", "crash", "memory", "broken
 def page() -> str:
     """Return docs/reliability.md."""
     value = result(NAME)
-    failed = sum(value["totals"][name] for name in _COLUMNS[2:])
+    kinds = value["kinds"]
+    parts = [part for kind in kinds.values() for part in kind["parts"]]
+    tried, failed = (sum(part.get(name, 0) for part in parts for name in names) for names in (("tried",), _COLUMNS[2:]))
     return (
         "# Reliability\n\n"
         "Files, runs and names of strangers are tried against edgefm by programs that break them on purpose: "
         "`tests/faults/`. This page is written by `make figures` from what they found, in "
         "`benchmarks/results/faults.json`.\n\n"
-        f"Recorded: the {value['form']} form, seed {value['seed']}, n = {value['totals']['tried']:,} tries in "
-        f"{value['minutes']:.0f} minutes, {value['lanes']} at once, {failed:,} of them failed. {provenance(value)}\n\n"
-        f"{_table(value)}\n\n"
+        f"Recorded: n = {tried:,} tries, {failed:,} of them failed. The kinds are recorded one by one:\n\n"
+        f"{_recordings(kinds)}\n\n"
+        f"{_table(kinds)}\n\n"
         "*clean*: refused with one message and exit code 2. *accepted*: it ran to its end; where a checksum is known, "
         "what was accepted is what the checksum says. All others are failures. *memory*: more than 2 GiB. *broken*: "
         "another promise, for instance a file that is half written, a process that is left, code that ran, text that "
         "was not escaped. *failures at most*: the 95 % upper end for tries like these, from n.\n\n"
-        f"## Failures\n\n{_failures(value['parts'])}\n\n"
-        f"## What the long form has not been run for\n\n{_missing(value)}\n\n"
+        f"## Failures\n\n{_failures(parts)}\n\n"
+        f"## What the long form has not been run for\n\n{_missing(parts, value['wanted'])}\n\n"
         "## Again\n\n"
         "```bash\n"
         "make faults  # a new seed, five minutes on two cores\n"
-        f"python -m tests.faults --seed {value['seed']}  # the inputs of this page\n"
-        "python -m tests.faults --long --record  # all counts, hours; then make figures\n"
+        "python -m tests.faults --seed SEED KIND  # the inputs of this page\n"
+        "python -m tests.faults --long --record KIND  # all counts of a kind, or of all, hours; then make figures\n"
         "```\n\n"
         "A failing input is kept with the command that shows it. What is promised, and what is not, says "
         "`SECURITY.md`.\n"
     )
 
 
-def _table(value: Mapping[str, Any]) -> str:
+def _recordings(kinds: Mapping[str, Any]) -> str:
+    """Return when, for how long and on what each kind was tried; one line for those of one call."""
+    lines: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        told = (
+            f"{kind['form']} form, seed {kind['seed']}, {kind['minutes']:.0f} minutes, {kind['lanes']} at once. "
+            f"{provenance(kind)}"
+        )
+        lines.setdefault(told, []).append(name)
+    return "\n".join(f"- {', '.join(names)}: {told}" for told, names in lines.items())
+
+
+def _table(kinds: Mapping[str, Any]) -> str:
     rows = []
     for kind, what in KINDS.items():
-        parts = [part for part in value["parts"] if part["kind"] == kind]
+        parts = kinds[kind]["parts"] if kind in kinds else []
         counts = [sum(part.get(name, 0) for part in parts) for name in ("tried", *_COLUMNS)]
         tried, failed = counts[0], sum(counts[3:])
         most = f"{100 * proportion(failed, tried).high:.2g} %" if tried else "not tried"
@@ -75,10 +89,10 @@ def _failures(parts: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) or "None."
 
 
-def _missing(value: Mapping[str, Any]) -> str:
-    tried = {part["part"]: part for part in value["parts"]}
+def _missing(parts: Sequence[Mapping[str, Any]], all_wanted: Mapping[str, Any]) -> str:
+    tried = {part["part"]: part for part in parts}
     lines = []
-    for name, wanted in value["wanted"].items():
+    for name, wanted in all_wanted.items():
         part = tried.get(name, {})
         if part.get("tried", 0) < wanted["tries"]:
             reason = f" ({part['not_run']})" if "not_run" in part else ""

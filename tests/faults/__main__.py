@@ -53,7 +53,7 @@ def main() -> None:
     for part in parts:
         for sort, count in part.get("failures", {}).items():
             print(f"  {count:5d} x {part['part']}: {sort}")
-    print(json.dumps({name: result[name] for name in ("seed", "form", "minutes", "created", "totals")}))
+    print(json.dumps({name: result[name] for name in ("seed", "form", "minutes", "created")}))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     if options.record:
@@ -75,7 +75,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, help="a finished small run; by default one is made")
     parser.add_argument("--fails", type=Path, help="folder for failing inputs")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--record", action="store_true", help="write benchmarks/results/faults.json")
+    parser.add_argument("--record", action="store_true", help="write these kinds into benchmarks/results/faults.json")
     options = parser.parse_args()
     for kind in options.kinds:
         if kind not in SHARES:
@@ -131,14 +131,10 @@ def _told(part: dict[str, Any]) -> str:
 
 
 def _result(parts: list[dict[str, Any]], *, seed: int, long: bool, lanes: int, minutes: float) -> dict[str, Any]:
-    """Return all that was found, with what it was found on and how many tries the long form would have."""
+    """Return all that was found, and what it was found on."""
     from edgefm.core import environment as machine
     from edgefm.core import runs
 
-    wanted = {}
-    for kind in SHARES:
-        for part in importlib.import_module(f"tests.faults.{kind}").PARTS:
-            wanted[part.name] = {"kind": kind, "tries": part.count}
     return {
         "seed": seed,
         "form": "long" if long else "short",
@@ -147,8 +143,6 @@ def _result(parts: list[dict[str, Any]], *, seed: int, long: bool, lanes: int, m
         "created": runs.now(),
         "environment": machine.environment(),
         "parts": parts,
-        "wanted": wanted,
-        "totals": {name: sum(part.get(name, 0) for part in parts) for name in ("tried", *KINDS)},
     }
 
 
@@ -161,14 +155,23 @@ def _table(parts: list[dict[str, Any]]) -> str:
 
 
 def _record(result: dict[str, Any]) -> None:
-    from benchmarks.recorded import write_result
+    """Put the kinds that were tried in the place of what is recorded of them; the others stay."""
+    from benchmarks.recorded import RESULTS, write_result
+    from benchmarks.recorded import result as recorded
 
-    figures = {name: value for name, value in result.items() if name != "created"}
+    kinds = recorded("faults")["kinds"] if (RESULTS / "faults.json").exists() else {}
+    for kind in dict.fromkeys(part["kind"] for part in result["parts"]):
+        kinds[kind] = {**result, "parts": [part for part in result["parts"] if part["kind"] == kind]}
+    wanted = {
+        part.name: {"kind": kind, "tries": part.count}
+        for kind in SHARES
+        for part in importlib.import_module(f"tests.faults.{kind}").PARTS
+    }
     write_result(
         "faults",
         what="Damaged inputs, kills, full and read-only disks, attacks and hostile names",
-        command="python -m tests.faults" + (" --long" if result["form"] == "long" else ""),
-        figures=figures,
+        command="python -m tests.faults --record",
+        figures={"kinds": {kind: kinds[kind] for kind in SHARES if kind in kinds}, "wanted": wanted},
     )
 
 

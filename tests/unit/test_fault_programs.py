@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import reliability_page
+from benchmarks import recorded, reliability_page
+from tests.faults import __main__ as command
 from tests.faults import bench, damage, kills, text
 from tests.faults.bench import Bench, Outcome
 from tests.faults.one_kind import Tally
@@ -146,30 +147,37 @@ def test_control_characters_on_the_terminal_are_found_and_colours_are_not() -> N
 
 def test_page_tells_failures_and_what_has_too_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = dict.fromkeys(reliability_page._COLUMNS, 0)
+    npz = {"part": "npz", "tried": 100, **counts, "clean": 99, "hang": 1, "failures": {"hang: a|b": 1}}
+    disk = {"part": "disk-full", "not_run": "no mounts here"}
     value = {
-        "seed": 7,
+        "kinds": {"data": {**_tried(7), "parts": [npz]}, "disks": {**_tried(8), "parts": [disk]}},
+        "wanted": {"npz": {"kind": "data", "tries": 100}, "disk-full": {"kind": "disks", "tries": 26}},
+    }
+    monkeypatch.setattr(reliability_page, "result", lambda name: value)
+    page = reliability_page.page()
+    assert "n = 100 tries, 1 of them failed" in page and "1 x npz: `hang: a/b`" in page
+    assert "- data: short form, seed 7, 5 minutes, 2 at once" in page and "- disks: short form, seed 8" in page
+    assert "0 (no mounts here)" in page and "not tried" in page
+    assert not [line for line in page.splitlines() if line.startswith("| data") and "| npz" in line]
+
+
+def test_recording_one_kind_leaves_the_others_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(recorded, "RESULTS", tmp_path)
+    monkeypatch.setattr(recorded, "HISTORY", tmp_path / "history.jsonl")
+    for seed, kinds in ((1, ("data", "disks")), (2, ("disks",))):
+        command._record({**_tried(seed), "parts": [{"kind": kind, "part": f"{kind}-1"} for kind in kinds]})
+    kinds = recorded.result("faults")["kinds"]
+    assert {name: kind["seed"] for name, kind in kinds.items()} == {"data": 1, "disks": 2}
+    assert [part["part"] for part in kinds["data"]["parts"]] == ["data-1"]
+
+
+def _tried(seed: int) -> dict[str, Any]:
+    """Return what is recorded of a call beside its parts."""
+    return {
+        "seed": seed,
         "form": "short",
         "minutes": 5.0,
         "lanes": 2,
         "created": "2026-01-01T00:00:00+00:00",
         "environment": {"cpu": "A", "cores": 2, "python": "3.11", "versions": {}},
-        "parts": [
-            {
-                "kind": "data",
-                "part": "npz",
-                "tried": 100,
-                **counts,
-                "clean": 99,
-                "hang": 1,
-                "failures": {"hang: a|b": 1},
-            },
-            {"kind": "disks", "part": "disk-full", "not_run": "no mounts here"},
-        ],
-        "wanted": {"npz": {"kind": "data", "tries": 100}, "disk-full": {"kind": "disks", "tries": 26}},
-        "totals": {"tried": 100, **counts, "clean": 99, "hang": 1},
     }
-    monkeypatch.setattr(reliability_page, "result", lambda name: value)
-    page = reliability_page.page()
-    assert "n = 100 tries in 5 minutes, 2 at once, 1 of them failed" in page and "1 x npz: `hang: a/b`" in page
-    assert "0 (no mounts here)" in page and "not tried" in page
-    assert not [line for line in page.splitlines() if line.startswith("| data") and "| npz" in line]
