@@ -29,6 +29,7 @@ from edgefm.core import artefacts, manifest
 from edgefm.core.artefacts import Artefact
 from edgefm.core.documents import inside
 from edgefm.core.errors import RunError
+from edgefm.core.given import links
 from edgefm.core.text import command
 
 DEFAULT_ROOT = Path("runs")
@@ -125,6 +126,7 @@ class RunDirectory:
         What a process left there that was stopped while it did the same is no hindrance.
         """
         path.mkdir(parents=True, exist_ok=True)
+        links.check(path, RunError, what="folder")
         if any(not entry.name.startswith(_BEGUN) for entry in path.iterdir()):
             if (path / manifest.FILE_NAME).exists():  # another process made it meanwhile
                 return cls.open(path)
@@ -138,10 +140,11 @@ class RunDirectory:
         """Return the existing run at `path`, its manifest checked.
 
         Raises:
-          RunError: there is no run, its manifest is damaged, or a newer edgefm wrote it.
+          RunError: there is no run, its manifest is damaged, a newer edgefm wrote it, or a link in it leads out of it.
         """
         if not path.is_dir():
             raise RunError(f"no run at {path}", hint="Start one with: edgefm train")
+        links.check(path, RunError, what="run")
         run = cls(path)
         manifest.read(run.path)
         return run

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import artefacts
+from edgefm.core.drawing import settings
 from edgefm.core.errors import missing_extra
 from edgefm.data.dataset import Dataset, Split, class_counts
 
@@ -28,14 +31,15 @@ def draw_class_balance(dataset: Dataset, path: Path) -> Path:
     Raises:
       RuntimeUnavailableError: matplotlib is not installed.
     """
-    figure = _figure(width=9.0, height=1.3 + 0.3 * len(dataset.labels))
-    axes = figure.subplots(1, 3, sharey=True)
-    for panel, split in zip(axes, dataset.splits, strict=True):
-        _bars(panel, split, dataset.labels)
-    axes[0].set_yticks(range(len(dataset.labels)), dataset.labels)
-    axes[0].invert_yaxis()
-    _title(figure, f"Class balance of {dataset.name}")
-    return _save(figure, path)
+    with _drawing():
+        figure = _figure(width=9.0, height=1.3 + 0.3 * len(dataset.labels))
+        axes = figure.subplots(1, 3, sharey=True)
+        for panel, split in zip(axes, dataset.splits, strict=True):
+            _bars(panel, split, dataset.labels)
+        axes[0].set_yticks(range(len(dataset.labels)), dataset.labels)
+        axes[0].invert_yaxis()
+        _title(figure, f"Class balance of {dataset.name}")
+        return _save(figure, path)
 
 
 def draw_samples(dataset: Dataset, path: Path, *, per_class: int = 10) -> Path:
@@ -47,16 +51,17 @@ def draw_samples(dataset: Dataset, path: Path, *, per_class: int = 10) -> Path:
     sheet = sample_sheet(dataset.train, classes=len(dataset.labels), per_class=per_class)
     rows, columns = sheet.shape[:2]
     width = 7.5
-    figure = _figure(width=width, height=0.7 + (width - 1.6) * rows / columns)
-    axes = figure.subplots()
-    axes.imshow(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet, cmap="gray", vmin=0, vmax=255)
-    cell = rows / len(dataset.labels)
-    axes.set_yticks([cell * (row + 0.5) - 0.5 for row in range(len(dataset.labels))], dataset.labels)
-    axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
-    axes.spines[:].set_visible(False)
-    _title(figure, f"{dataset.name}: the first {per_class} training pictures of each class")
-    return _save(figure, path)
+    with _drawing():
+        figure = _figure(width=width, height=0.7 + (width - 1.6) * rows / columns)
+        axes = figure.subplots()
+        axes.imshow(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet, cmap="gray", vmin=0, vmax=255)
+        cell = rows / len(dataset.labels)
+        axes.set_yticks([cell * (row + 0.5) - 0.5 for row in range(len(dataset.labels))], dataset.labels)
+        axes.set_xticks([])
+        axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
+        axes.spines[:].set_visible(False)
+        _title(figure, f"{dataset.name}: the first {per_class} training pictures of each class")
+        return _save(figure, path)
 
 
 def sample_sheet(split: Split, *, classes: int, per_class: int) -> NDArray[np.uint8]:
@@ -90,13 +95,21 @@ def _bars(panel: Any, split: Split, labels: tuple[str, ...]) -> None:
     panel.spines["left"].set_color(_GRID)
 
 
-def _figure(*, width: float, height: float) -> Figure:
-    """Return an empty figure that belongs to no window: no global state of matplotlib is touched."""
+@contextmanager
+def _drawing() -> Iterator[None]:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError:
         raise missing_extra("matplotlib", "report") from None
+    with settings():
+        yield
+
+
+def _figure(*, width: float, height: float) -> Figure:
+    """Return an empty figure that belongs to no window; call it inside `_drawing`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure

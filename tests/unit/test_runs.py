@@ -1,6 +1,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -221,3 +222,39 @@ def test_run_that_another_process_has_just_begun_is_not_removed(
         bring_model(tmp_path / "run", model)
     held[0].release()
     assert RunDirectory.open(tmp_path / "run").steps() == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["report", ".lock", "01-quantize.partial", "passes", "00-train/model.keras", "00-train/deeper/labels.txt"]
+)
+@pytest.mark.parametrize("target", ["elsewhere", "missing", "{name}"])
+def test_run_with_a_link_that_leaves_it_is_refused_and_nothing_behind_it_touched(
+    name: str, target: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "precious").write_text("mine")
+    run = RunDirectory.create_at(tmp_path / "run").path
+    link = run / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(link.name if target == "{name}" else tmp_path / target)
+    with pytest.raises(RunError, match=f"holds {re.escape(name)}, a link that leaves its folder"):
+        RunDirectory.open(run)
+    assert (other / "precious").read_text() == "mine" and len(list(other.iterdir())) == 1
+
+
+def test_lock_that_is_a_link_is_not_followed_when_a_run_is_made(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.lock").symlink_to(victim)
+    with pytest.raises(RunError, match="a link that leaves its folder"):
+        RunDirectory.create_at(tmp_path / "run")
+    assert victim.read_text() == "mine"
+
+
+def test_run_behind_a_link_and_links_within_a_run_are_allowed(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run").path
+    (run / "report-old").symlink_to(run / "report")
+    (tmp_path / "mine").symlink_to(run)
+    assert RunDirectory.open(tmp_path / "mine").steps() == ()

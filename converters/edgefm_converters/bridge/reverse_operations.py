@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from edgefm.core.documents import shown
 from edgefm.core.errors import ModelError
 from edgefm_converters.bridge.bridge_operations import Operation, as_layer
 
@@ -57,18 +58,42 @@ _FUNCTIONS = {
 }
 
 
+# Layers of tf_keras that look up what they call by a name in the file, or that call it while the model is built:
+# `io.write_file`, say. Keras 3 has none of them.
+_CALLING = (
+    *("SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer"),
+    *("ResidualWrapper", "DropoutWrapper", "DeviceWrapper", "_RNNCellWrapper"),
+    *("DenseFeatures", "SequenceFeatures", "AddLoss", "AddMetric"),
+)
+_MODULES = ("keras", "tf_keras", "builtins")
+
+
 def check_functions(entries: Iterable[Mapping[str, Any]], *, source: str) -> None:
-    """Raise a ModelError where a stored model calls a function of TensorFlow that `keras_from_tf` will refuse.
+    """Raise a ModelError where a stored model calls what `keras_from_tf` will refuse, before tf_keras builds it.
+
+    tf_keras calls functions of TensorFlow by their names, and imports whatever module a class is said to be in.
 
     Args:
       entries: objects of its configuration that name a class.
       source: what is loaded, in the error.
     """
     for entry in entries:
-        if entry.get("class_name") == "TFOpLambda":
-            function = str(entry.get("config", {}).get("function"))
+        kind, name = str(entry.get("class_name")).split(">")[-1], str(entry.get("name"))
+        if kind == "TFOpLambda":
+            config = entry.get("config")
+            function = str(config.get("function") if isinstance(config, dict) else None)
             if function not in _FUNCTIONS:
-                raise ModelError(_no_layer_for(function, str(entry.get("name")), source), hint=SAVED_AGAIN)
+                raise ModelError(_no_layer_for(function, name, source), hint=SAVED_AGAIN)
+        elif kind in _CALLING:
+            raise ModelError(
+                f"{source} holds a {kind} ('{name}'), which calls by name: Keras 3 has no such layer", hint=SAVED_AGAIN
+            )
+        module = entry.get("module")
+        if module is not None and str(module).split(".")[0] not in _MODULES:
+            raise ModelError(
+                f"{source} has a class of the module {shown(module)}, which is not imported: it is none of Keras",
+                hint="Only layers that come with Keras can be converted.",
+            )
 
 
 def layer_name(layer: Any) -> str:

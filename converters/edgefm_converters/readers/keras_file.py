@@ -20,7 +20,7 @@ from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.given import damage, limits, memory
 from edgefm.core.silence import silenced
 from edgefm_converters.readers.declared import counted
-from edgefm_converters.readers.saved_model import check_finite, check_operations, has_keras_model, read_keras_metadata
+from edgefm_converters.readers.saved_model import check_finite, check_graph, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
 
 _TRIALS = 4
@@ -130,7 +130,8 @@ def _by_keras_3(path: Path, stored: Stored, *, trust: bool) -> Any:
 
     with counted(keras.Layer, held=stored.elements, source=str(path)) as declared:
         try:
-            with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+            suffix = ".h5" if stored.kind == "h5" else ".keras"
+            with _limited(path), silenced(), _without_bytecode(trust), _with_suffix(path, suffix) as named:
                 return keras.saving.load_model(named, compile=False, safe_mode=not trust)
         except Exception as error:  # Keras raises whatever its layers' code raises
             raise (declared.refused or _cannot_load(path, error, trust=trust)) from error
@@ -150,7 +151,8 @@ def _of_keras_2(path: Path, stored: Stored, *, trust: bool) -> Any:
     check_functions(entries(stored.configs), source=str(path))
     with counted(tf_keras.layers.Layer, held=stored.elements, source=str(path)) as declared:
         try:
-            with _limited(path), silenced(), _with_suffix(path, ".h5" if stored.kind == "h5" else ".keras") as named:
+            suffix = ".h5" if stored.kind == "h5" else ".keras"
+            with _limited(path), silenced(), _without_bytecode(trust), _with_suffix(path, suffix) as named:
                 tf_model = tf_keras.models.load_model(named, compile=False, safe_mode=not trust)
         except Exception as error:  # as above
             raise (declared.refused or refused or _cannot_load(path, error, trust=trust)) from error
@@ -176,9 +178,9 @@ def _of_saved_model(path: Path, *, trust: bool) -> Any:
     check_stored(stored, path, trust=trust)
     check_functions(entries(stored.configs), source=str(path))
     if not trust:
-        check_operations(path)
+        check_graph(path)
     try:
-        with _limited(path), silenced():
+        with _limited(path), silenced(), _without_bytecode(trust):
             tf_model = tf_keras.models.load_model(str(path), compile=False)
     except Exception as error:  # as above
         raise _cannot_load(path, error, trust=trust) from error
@@ -231,6 +233,11 @@ def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
         )
     message = " ".join(str(error).split())
     reason = message.rpartition("Exception encountered: ")[2]  # Keras shows whole configurations before it
+    if "vocabulary" in message:
+        return ModelError(
+            f"{path} names a file of words outside itself, which is not read",
+            hint="Give the layer its vocabulary as a list, and save the model again.",
+        )
     if not trust and ("safe_mode" in message or "lambda" in message.lower()):
         return ModelError(
             f"{path} holds a Lambda layer: Python code that safe mode does not run",
@@ -244,6 +251,23 @@ def _cannot_load(path: Path, error: Exception, *, trust: bool) -> ModelError:
         )
     said = reason[:300] or damage.reason(error)
     return ModelError(f"Keras cannot load {path}: {said}", hint=HOW_TO_SAVE)
+
+
+@contextmanager
+def _without_bytecode(trust: bool) -> Iterator[None]:
+    """Keep tf_keras from making functions of stored bytecode: its HDF5 and SavedModel readers know no safe mode."""
+    from tf_keras.src.utils import generic_utils
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ValueError("a lambda: safe_mode does not run Python code")
+
+    load = generic_utils.func_load
+    if not trust:
+        generic_utils.func_load = refuse
+    try:
+        yield
+    finally:
+        generic_utils.func_load = load
 
 
 @contextmanager

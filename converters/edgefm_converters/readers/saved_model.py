@@ -12,22 +12,10 @@ import numpy as np
 from edgefm.core.errors import ModelError
 from edgefm.core.given import damage, limits, memory, regular
 from edgefm.core.silence import silenced
+from edgefm_converters.readers.saved_model_operations import check_operations
 from edgefm_converters.readers.stored_config import KERAS_METADATA, Stored, read_stored
 
 SIGNATURE = "serving_default"
-# Operations that reach out of the graph: to Python, to files, to the shell of a library.
-_REACHING_OUT = frozenset(
-    (
-        "EagerPyFunc",
-        "MatchingFiles",
-        "PyFunc",
-        "PyFuncStateless",
-        "ReadFile",
-        "WriteFile",
-        "WholeFileReader",
-        "WholeFileReaderV2",
-    )
-)
 
 
 def has_keras_model(folder: Path) -> bool:
@@ -57,22 +45,11 @@ def read_keras_metadata(folder: Path) -> Stored:
     return Stored(kind="saved_model", configs=tuple(node[2] for node in nodes), keras="2.", compiled=compiled)
 
 
-def check_operations(folder: Path) -> None:
-    """Raise a ModelError where the graph of a SavedModel reads or writes files or calls Python."""
+def check_graph(folder: Path) -> None:
+    """Raise a ModelError where the graph of a SavedModel may do more than compute; see `saved_model_operations`."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    content = _parsed(folder / "saved_model.pb", saved_model_pb2.SavedModel())
-    for graph in content.meta_graphs:
-        nodes = [
-            *graph.graph_def.node,
-            *(node for function in graph.graph_def.library.function for node in function.node_def),
-        ]
-        reaching = sorted({node.op for node in nodes} & _REACHING_OUT)
-        if reaching:
-            raise ModelError(
-                f"the graph in {folder} uses {', '.join(reaching)}: it reads or writes files, or calls Python",
-                hint="Save it without, or trust it.",
-            )
+    check_operations(folder, _parsed(folder / "saved_model.pb", saved_model_pb2.SavedModel()))
 
 
 def check_finite(weights: Iterable[tuple[str, Any]], *, source: str) -> None:
@@ -104,7 +81,7 @@ def float32_tflite_of_saved_model(folder: Path, *, trust: bool = False) -> bytes
 
     read_stored(folder)
     if not trust:
-        check_operations(folder)
+        check_graph(folder)
     function = _served(folder)
     specs = _inputs(function, folder)
     check_finite(((variable.name, variable.numpy()) for variable in function.variables), source=str(folder))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgefm.core.errors import ModelError, missing_extra
-from edgefm.core.given import damage, regular
+from edgefm.core.given import damage, links, regular
 from edgefm_converters.readers import hdf5, packed
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -140,6 +140,8 @@ def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
                 f"{path} names the function {named}, which safe mode does not run",
                 hint=_WITHOUT_CODE,
             )
+    if not trust and _has_bytecode(stored.configs):
+        raise ModelError(f"{path} holds a lambda: Python code that safe mode does not run", hint=_WITHOUT_CODE)
 
 
 def _layers(entry: Mapping[str, Any]) -> Sequence[Any]:
@@ -151,12 +153,22 @@ def _layers(entry: Mapping[str, Any]) -> Sequence[Any]:
 
 def entries(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object in JSON that names a class."""
+    return (node for node in _objects(value) if "class_name" in node)
+
+
+def _has_bytecode(value: Any) -> bool:
+    """Return whether a layer names the kind of a function as Keras 2 does, 'lambda': its bytecode stands beside."""
+    return any(
+        str(name).endswith("_type") and kind == "lambda" for node in _objects(value) for name, kind in node.items()
+    )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
     waiting = [value]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            if "class_name" in node:
-                yield node
+            yield node
             waiting += node.values()
         elif isinstance(node, (list, tuple)):
             waiting += node
@@ -216,7 +228,8 @@ def _of_saved_model(path: Path) -> Stored:
     )
     if graph.stat().st_size == 0:
         raise ModelError(f"{graph} is empty")
-    for part in path.rglob("*"):  # all of it is copied into a run
+    links.check(path, ModelError, what="model")  # all of it is copied into a run
+    for part in path.rglob("*"):
         if not part.is_dir():
             regular.check(part, ModelError, missing=f"{part} does not exist")
     return Stored(kind="saved_model", configs=(), keras="")

@@ -15,12 +15,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from edgefm.core import artefacts
+from edgefm.core.drawing import settings
 
 LIGHT = {
     "ink": "#1a1f24",
@@ -69,7 +69,6 @@ _SETTINGS: dict[str, Any] = {
     "grid.color": LINE,
     "grid.linewidth": 0.7,
     "text.color": INK,
-    "text.parse_math": False,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelsize": 8.5,
@@ -87,7 +86,7 @@ def css_variables(palette: Mapping[str, str]) -> str:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw with the report's fonts, colours and lines inside this block."""
-    with matplotlib.rc_context(_SETTINGS):
+    with settings(_SETTINGS):
         yield
 
 
