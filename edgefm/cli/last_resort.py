@@ -18,8 +18,6 @@ def told(error: BaseException) -> tuple[str, str]:
 
     Where it cannot be written, the second text ends with the details themselves.
     """
-    if isinstance(error, MemoryError):
-        traceback.clear_frames(error.__traceback__)  # they hold what took the memory
     details = _details(error)
     place = _place()
     try:
@@ -32,8 +30,6 @@ def told(error: BaseException) -> tuple[str, str]:
 
 
 def _sentence(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "edgefm has used up the memory"
     text = " ".join(str(error).split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:_SHOWN]) + "…" * (len(text) > _SHOWN)
     return f"this is a fault of edgefm itself: {type(error).__name__}{': ' if text else ''}{text}"

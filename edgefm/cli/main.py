@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -46,10 +47,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _DISK_HINTS = {
     errno.ENOSPC: "The disk is full: free some space; nothing half-written was left behind.",
     errno.EDQUOT: "The disk quota is used up: free some space; nothing half-written was left behind.",
+    errno.EFBIG: "A file may not be so large here: raise the limit (ulimit -f), or choose another disk.",
     errno.EROFS: "The disk is read-only: choose another folder.",
     errno.EACCES: "You may not write or read there: choose another folder or change its permissions.",
     errno.EPERM: "You may not write or read there: choose another folder or change its permissions.",
 }
+_MEMORY_HINT = "Close other programs or raise the limit (ulimit -v, or that of the container); or give less data."
 
 
 class _LazyGroup(click.Group):
@@ -58,6 +61,7 @@ class _LazyGroup(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        _check_text(args)
         return super().make_context(info_name, args, parent, **{"color": render.colour(), **extra})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -103,7 +107,8 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = _show_warning
     signals.listen()
-    sys.exit(run(lambda: cli.main(prog_name="edgefm", standalone_mode=False)))
+    code = run(lambda: cli.main(prog_name="edgefm", standalone_mode=False))
+    sys.exit(code if signals.all_is_read() else signals.NOBODY_READS)
 
 
 def run(action: Callable[[], Any]) -> int:
@@ -114,11 +119,20 @@ def run(action: Callable[[], Any]) -> int:
         return _fail(error.message, error.hint)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except SystemExit:
+        # Where a pipe is closed click wraps the streams and ends with 1, which would say that a limit was broken.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            signals.let_go_of_the_terminal()
+            return signals.NOBODY_READS
+        raise
     except (click.Abort, KeyboardInterrupt):
         message, code = signals.how_stopped()
         return _fail(message, None, code=code)
     except click.ClickException as error:
         return _wrong_usage(error)
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # they hold what took the memory
+        return _fail("edgefm has used up the memory that it may take here", _MEMORY_HINT)
     except OSError as error:
         if error.errno is None:
             return _fault(error)
@@ -127,6 +141,18 @@ def run(action: Callable[[], Any]) -> int:
     except Exception as error:
         return _fault(error)
     return result if isinstance(result, int) else 0
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Raise an EdgefmError where a word of the command line is no text: it would stand in records, which are UTF-8."""
+    for word in arguments:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            raise EdgefmError(
+                f"{visible(word)} is no UTF-8 text",
+                hint="Rename the file; or use a locale of UTF-8, such as LANG=C.UTF-8, where the name is right.",
+            ) from None
 
 
 def _fault(error: Exception) -> int:

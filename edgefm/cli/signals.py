@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from types import FrameType
 
 # SIGTERM comes from schedulers, containers and `timeout`, SIGHUP from a terminal or an ssh connection that closes.
 _NAMES = ("SIGTERM", "SIGHUP")
 _SAME_REQUEST_SECONDS = 5.0
+NOBODY_READS = 128 + 13  # as a program that SIGPIPE ended; Windows has no name for it
 
 
 class Stopped(KeyboardInterrupt):
@@ -36,6 +38,21 @@ def how_stopped() -> tuple[str, int]:
     return f"stopped by {signal.Signals(_Received.number).name}", 128 + _Received.number
 
 
+def all_is_read() -> bool:
+    """Return whether what was printed has reached its reader; what is still written goes nowhere where it has not.
+
+    `edgefm ... | head` is no error: the reader has seen enough.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+    except BrokenPipeError:
+        let_go_of_the_terminal()
+        return False
+    return True
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raise `Stopped`; what comes again at once (`timeout` sends twice) must not cut off the cleaning up."""
     now = time.monotonic()
@@ -43,11 +60,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     _Received.number, _Received.at = number, now
     if signal.Signals(number).name == "SIGHUP":
-        _let_go_of_the_terminal()
+        let_go_of_the_terminal()
     raise Stopped
 
 
-def _let_go_of_the_terminal() -> None:
+def let_go_of_the_terminal() -> None:
     """Send what is still written nowhere: the terminal is gone, and an error there would cut off the cleaning up."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1, 2):

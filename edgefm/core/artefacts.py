@@ -210,8 +210,10 @@ def _written_beside(path: Path, content: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     return Path(name)
 

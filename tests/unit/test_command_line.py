@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from edgefm.cli.main import COMMANDS, cli, run
+from edgefm.core import artefacts
 
 ROOT = Path(__file__).parent.parent.parent
+MODEL = ROOT / "android_demo_assets" / "model.tflite"
 # Each command and subcommand as its words.
 ALL = [
     words
@@ -172,6 +174,42 @@ def test_public_names_can_be_imported() -> None:
     assert time.perf_counter() - started < 60
 
 
+def test_memory_that_is_used_up_is_no_fault_of_edgefm(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(raises(MemoryError())) == 2
+    assert "error: edgefm has used up the memory" in (said := capsys.readouterr().err) and "ulimit" in said
+
+
+def test_file_that_may_not_grow_so_large_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import resource
+    import signal
+
+    former, heard = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, former[1]))
+    try:
+        code = run(lambda: artefacts.write_bytes(tmp_path / "table.csv", bytes(5000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        signal.signal(signal.SIGXFSZ, heard)
+    said = capsys.readouterr().err
+    assert code == 2 and "table.csv" in said and "ulimit -f" in said and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [("--help",), ("zoo",), ("zoo", "--json"), ("inspect", str(MODEL))])
+def test_reader_that_has_seen_enough_is_no_broken_limit(command: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([*EDGEFM, *command], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert done.returncode == 141 and not done.stderr
+
+
+def test_word_that_is_no_text_is_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("inspect", "bad\udcffname.tflite") == 2
+    assert "error: bad\\udcffname.tflite is no UTF-8 text" in (said := capsys.readouterr().err) and "Rename" in said
+
+
 def deeper(level: int) -> int:
     return deeper(level + 1) + 1
 
@@ -188,7 +226,6 @@ def raises(error: Exception) -> Callable[[], None]:
     [
         pytest.param(raises(KeyError("x")), "this is a fault of edgefm itself: KeyError: 'x'", id="KeyError"),
         pytest.param(raises(ValueError()), "this is a fault of edgefm itself: ValueError", id="without words"),
-        pytest.param(raises(MemoryError()), "edgefm has used up the memory", id="memory"),
         pytest.param(lambda: deeper(0), "RecursionError: maximum recursion depth exceeded", id="recursion"),
         pytest.param(raises(OSError("no picture")), "fault of edgefm itself: OSError: no picture", id="no errno"),
         pytest.param(raises(AssertionError("a\nb\x1b[31m" + "c" * 999)), "AssertionError: a b?[31mccc", id="escapes"),

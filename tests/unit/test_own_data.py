@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -183,7 +184,7 @@ GOOD_X, GOOD_Y = pictures(20), np.arange(20) % 2
 NAN = np.zeros((20, *SHAPE))
 NAN[3, 0, 0, 0] = np.nan
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no-inputs": ({"pics": GOOD_X}, "no inputs under a known name; it holds: pics"),
+    "no-inputs": ({"pics": GOOD_X}, "no inputs under a known name; it holds: 'pics'"),
     "both": ({"x": GOOD_X, "y": GOOD_Y, "x_train": GOOD_X}, "with and without a split in their names"),
     "twice": ({"x": GOOD_X, "images": GOOD_X, "y": GOOD_Y}, "gives the inputs of 'all samples' twice"),
     "only-test": ({"x_test": GOOD_X, "y_test": GOOD_Y}, "no training samples, only: test"),
@@ -334,6 +335,21 @@ def test_resizing_is_bilinear_with_the_aspect_changed(tmp_path: Path) -> None:
     # Halving with a triangle filter keeps a ramp a ramp, but at its ends.
     np.testing.assert_allclose(found.train.images[0, :, 1:3, 0], [[75, 135]] * 4, atol=1)
     assert found.train.images.shape[1:] == (4, 4, 1)
+
+
+def test_class_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    (tmp_path / os.fsdecode(b"r\xffd")).mkdir()
+    with pytest.raises(DataError, match=r"r\\udcffd is no UTF-8 text, and it would be a class name"):
+        load_data(str(tmp_path), input_shape=(8, 9, 3))
+
+
+def test_many_arrays_with_unknown_names_are_told_in_one_short_line(tmp_path: Path) -> None:
+    notes = Notes()
+    unknown = {f"{'n' * 9000}{index}": GOOD_X[:1] for index in range(300)}
+    load_data(npz(tmp_path, x_train=GOOD_X, y_train=GOOD_Y, **unknown), input_shape=SHAPE, progress=notes)
+    (line,) = [text for text in notes.notes if "unknown name" in text]
+    assert "300 arrays" in line and "and 295 more" in line and len(line) < 500
 
 
 def test_folders_named_by_numbers_stand_in_their_order(tmp_path: Path) -> None:

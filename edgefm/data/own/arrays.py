@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import joined
+from edgefm.core.documents import shown
 from edgefm.core.errors import DataError, unknown_name
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.task_names import TASKS
+from edgefm.core.text import few
 from edgefm.data import checks, masks
 from edgefm.data.dataset import Dataset, Split, content_sha256, shared_images
 from edgefm.data.head import ModelHead
@@ -61,6 +63,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
     """
     by_split: dict[tuple[str, str], NDArray[Any]] = {}
     labels: tuple[str, ...] | None = None
+    unknown: list[str] = []
     for name, value in several_inputs.gathered(values, source=source).items():
         array = np.asarray(value)
         if name.lower() in _NAMES:
@@ -73,15 +76,20 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
             continue
         key = _key(name.lower())
         if key is None:
-            progress.note(f"the array '{name}' of {source} is ignored: its name is unknown")
+            unknown.append(shown(name))
         elif key in by_split:
             raise DataError(f"{source} gives the {key[1]} of '{key[0] or 'all samples'}' twice, once as '{name}'")
         else:
             by_split[key] = array
+    if unknown:
+        what = "the array" if len(unknown) == 1 else f"{len(unknown):,} arrays"
+        progress.note(
+            f"{what} of {source} with an unknown name {'is' if len(unknown) == 1 else 'are'} ignored: {few(unknown)}"
+        )
     present = [split for split in ("", *SPLITS) if (split, "inputs") in by_split]
     if not present:
         raise DataError(
-            f"{source} holds no inputs under a known name; it holds: {', '.join(values) or 'nothing'}",
+            f"{source} holds no inputs under a known name; it holds: {few(list(map(shown, values))) or 'nothing'}",
             hint=f"Allowed: {_ALLOWED}.",
         )
     if "" in present and len(present) > 1:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import DataError
 from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.text import few
+from edgefm.core.text import few, visible
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
 from edgefm.data.picture_file import MODES, open_picture, pixels_of
 
@@ -197,9 +197,18 @@ def _check_size(picture: Image, path: Path, *, like: Path, size: tuple[int, int]
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(
+    names = sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
     )
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name of the folder {visible(folder / name)} is no UTF-8 text, and it would be a class name",
+                hint="Rename it; or use a locale of UTF-8, such as LANG=C.UTF-8, where the name is right.",
+            ) from None
+    return names
 
 
 def _pictures(folder: Path) -> list[Path]:
