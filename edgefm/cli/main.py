@@ -121,7 +121,7 @@ def run(action: Callable[[], Any]) -> int:
         return error.exit_code
     except SystemExit:
         # Where a pipe is closed click wraps the streams and ends with 1, which would say that a limit was broken.
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             signals.let_go_of_the_terminal()
             return signals.NOBODY_READS
         raise
