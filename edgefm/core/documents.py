@@ -64,6 +64,7 @@ def parse_json(
     error: type[EdgefmError] = EdgefmError,
     hint: str | None = None,
     schema: str | None = None,
+    finite: bool = True,
 ) -> Any:
     """Return the value that JSON means, which is part of a file, say; as `read_json` does it.
 
@@ -73,15 +74,32 @@ def parse_json(
       error: class of the errors.
       hint: what to do where the text is damaged.
       schema: name of the schema that the value must keep.
+      finite: False takes NaN, infinity and any other float64 as well, which Keras writes into descriptions of models.
     Raises:
       EdgefmError: as from `read_json`.
     """
     if sum(content.count(mark) for mark in (b",", b"[", b"{")) > VALUES:
         raise error(f"{where} is damaged: it holds more than {VALUES:,} values", hint=hint)
-    value = _parsed(content, _loads_json, otherwise="no JSON", where=where, error=error, hint=hint)
+    loads = _loads_json if finite else _loads_any_floats
+    value = _parsed(content, loads, otherwise="no JSON", where=where, error=error, hint=hint, finite=finite)
     if schema is not None:
         check_schema(value, schema, where=where, error=error, hint=hint)
     return value
+
+
+def object_told(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that another process told; None where it told anything else.
+
+    A process that runs files of others may tell whatever they make of it.
+
+    >>> object_told('{"ok": true}'), object_told("[" * 100_000)
+    ({'ok': True}, None)
+    """
+    try:
+        value = parse_json(text.encode("utf-8", "surrogatepass"), where="it", finite=False)
+    except EdgefmError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def check_schema(
@@ -209,11 +227,12 @@ def _parsed(
     where: str,
     error: type[EdgefmError],
     hint: str | None,
+    finite: bool = True,
 ) -> Any:
     """Return what a text means, each number, string and depth in it checked."""
     try:
         value = loads(content.decode("utf-8-sig"))
-        _check(value)
+        _check(value, most=_MOST if finite else math.inf)
     except UnicodeDecodeError as broken:
         why = f"it is not UTF-8 text: byte {broken.start} is 0x{content[broken.start]:02x}"
     except RecursionError:
@@ -241,6 +260,10 @@ class _RefusedError(ValueError):
 
 def _loads_json(text: str) -> Any:
     return json.loads(text, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
+
+
+def _loads_any_floats(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_no_key_twice)
 
 
 def _loads_toml(text: str) -> Any:
@@ -275,7 +298,7 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _check(value: Any) -> None:
+def _check(value: Any, *, most: float) -> None:
     """Raise a `_RefusedError` for a number out of range, half a surrogate pair, or too many levels."""
     level: list[tuple[str, Any]] = [("", [value])]
     for _ in range(DEPTH + 1):
@@ -289,8 +312,8 @@ def _check(value: Any) -> None:
                             f"{_place(place, key)} is a whole number of {_digits(item)} digits; {_RANGE}"
                         )
                 elif kind is float:
-                    if math.isfinite(item) and not -_MOST <= item <= _MOST:
-                        raise _RefusedError(f"{_place(place, key)} is {item}; a number within ±{_MOST:g} is expected")
+                    if math.isfinite(item) and not -most <= item <= most:
+                        raise _RefusedError(f"{_place(place, key)} is {item}; a number within ±{most:g} is expected")
                 elif kind is str:
                     _check_text(item, place, key)
                 elif kind is dict or kind is list:

@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edgefm.core.documents import JSON_BYTES, object_told, read_bytes
+from edgefm.core.errors import EdgefmError
+
 _FILE = "trusted.jsonl"
 
 
@@ -79,14 +82,16 @@ def entries() -> list[Trusted]:
     """Return the user's list, the oldest first; lines that edgefm did not write are passed over."""
     listed = []
     try:
-        lines = list_path().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_bytes(list_path(), what="list", limit=JSON_BYTES).decode("utf-8", "replace").splitlines()
+    except (OSError, EdgefmError):
         lines = []
     for line in lines:
         try:
-            listed.append(Trusted(**json.loads(line)))
-        except (ValueError, TypeError, RecursionError):
+            entry = Trusted(**(object_told(line) or {}))
+        except TypeError:
             continue
+        if all(isinstance(value, str) for value in vars(entry).values()):
+            listed.append(entry)
     return listed + _now
 
 

@@ -7,7 +7,6 @@ model. Its file is JSON: {"runtime": module, "kernels": name or null, "models": 
 from __future__ import annotations
 
 import gc
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefm.core.documents import read_json
 from edgefm.core.errors import RecipeError
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import (
@@ -51,7 +51,7 @@ def load(path: Path, *, threads: int = 1) -> InTurn:
       RuntimeUnavailableError: the runtime within cannot be used here.
       RecipeError: its sessions time themselves, elsewhere: a clock around their invokes would time the way there.
     """
-    request = json.loads(path.read_text(encoding="utf-8"))
+    request = read_json(path, what="list of models")
     module = import_runtime(request["runtime"])
     check_available(module.availability())
     options = {} if request["kernels"] is None else {"kernels": request["kernels"]}

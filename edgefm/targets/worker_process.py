@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from edgefm import runtimes
+from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError
 from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import Place
@@ -156,11 +157,8 @@ class WorkerProcess:
             raise WorkerError(f"no answer for {seconds:g} s while {doing}; the process was killed") from None
         if not line:
             raise WorkerError(self._death(doing))
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or "ok" not in answer:
+        answer = object_told(line)
+        if answer is None or "ok" not in answer:
             raise WorkerError(f"unexpected output while {doing}: {line[:200]!r}")
         return answer
 

@@ -591,6 +591,16 @@ def _converter(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> No
     monkeypatch.setattr(sys, "executable", str(python))
 
 
+@pytest.mark.parametrize("says", ["hello", "[]", "$(printf '%0100000d' 0 | tr 0 [)"], ids=["words", "list", "brackets"])
+def test_conversion_that_says_something_else_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
+    _converter(tmp_path, monkeypatch, f'echo "{says}"')
+    with pytest.raises(ModelError, match=r"the conversion of .* to ONNX failed with exit code 0"):
+        tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()))
+
+
 def test_conversion_is_found_again_without_a_look_at_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

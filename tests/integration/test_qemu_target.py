@@ -191,6 +191,7 @@ _MARKS = [f"{number} {100 * number}" for number in range(4 * instructions.CALLS)
             "print('Welcome')", _MARKS, "gave 'Welcome.n' on an emulated .* instead of a result", id="no JSON"
         ),
         pytest.param("print('[1]')", _MARKS, "instead of a result", id="another JSON"),
+        pytest.param("print('[' * 100_000)", _MARKS, "instead of a result", id="brackets"),
         pytest.param("print('{}')", _MARKS, "instead of a result", id="fields missing"),
         pytest.param("os.write(1, b'\\xff')", _MARKS, "instead of a result", id="no text"),
         pytest.param(_ANSWER, None, "counts of .* are incomplete .*FileNotFoundError", id="no counts"),
@@ -241,8 +242,10 @@ def test_count_tells_a_model_that_breaks(
     assert not [child for child in psutil.Process().children() if str(qemu.path) in child.cmdline()]
 
 
-def test_worker_that_writes_no_text_is_told_at_once(tmp_path: Path) -> None:
-    qemu = _emulator(tmp_path, "os.write(1, b'\\xff\\n'); time.sleep(60)")
+@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'{"ok": ' + b"9" * 5000 + b"}"], ids=len)
+def test_worker_that_writes_something_else_is_told_at_once(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "line").write_bytes(line + b"\n")
+    qemu = _emulator(tmp_path, f"os.write(1, open({str(tmp_path / 'line')!r}, 'rb').read()); time.sleep(60)")
     with (
         qemu_aarch64.QemuPlace(root=_some_root(tmp_path), qemu=qemu, cpu="cortex-a53") as place,
         WorkerProcess(place=place, folder=tmp_path, name="w") as worker,

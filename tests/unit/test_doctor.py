@@ -222,6 +222,7 @@ def test_a_runtime_under_another_interpreter_is_asked_there(
         pytest.param("echo 'No module named numpy' >&2; exit 1", "exit code 1: No module named numpy", id="fails"),
         pytest.param("exit 0", "exit code 0: no answer", id="silent"),
         pytest.param("echo hello", "gave an unexpected answer: hello", id="babbles"),
+        pytest.param("printf '%0100000d' 0 | tr 0 [", "gave an unexpected answer: [[[", id="brackets"),
     ],
 )
 def test_another_interpreter_that_does_not_answer_is_the_reason(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgefm import schemas
-from edgefm.core.documents import DEPTH, inside, parse_json, read_bytes, read_json, read_toml
+from edgefm.core.documents import DEPTH, inside, object_told, parse_json, read_bytes, read_json, read_toml
 from edgefm.core.errors import EdgefmError, RunError
 
 READ: dict[str, Callable[..., Any]] = {"json": read_json, "toml": read_toml}
@@ -80,6 +80,27 @@ def test_document_that_is_read(tmp_path: Path, text: str, value: Any) -> None:
     path.write_text(text, encoding="utf-8")
     read = read_json(path, what="thing")
     assert read == value or text.startswith("[[")
+
+
+def test_descriptions_of_keras_may_hold_any_float_and_are_checked_like_others_else() -> None:
+    assert parse_json(b"[-Infinity, 1.7e308]", where="it", finite=False) == [float("-inf"), 1.7e308]
+    for text, says in (
+        (b"[" * 100_000, "nested deeper than 64 levels"),
+        (b"9" * 400, "a whole number of 400 digits"),
+        (b'{"a": 1, "a": 2}', "the key 'a' is there more than once"),
+        (b'"\\ud800"', "half a surrogate pair"),
+    ):
+        with pytest.raises(EdgefmError, match=says):
+            parse_json(text, where="it", finite=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", "[1]", "null", "[" * 100_000, '{"a":' * 5000, '{"a": ' + "9" * 5000 + "}", '{"a": 1}{}', '"\udc80"'],
+)
+def test_what_a_process_tells_is_an_object_or_nothing(text: str) -> None:
+    assert object_told(text) is None
+    assert object_told('{"a": "ü", "b": NaN}\n') is not None
 
 
 def test_toml_is_read_with_any_line_ends(tmp_path: Path) -> None:

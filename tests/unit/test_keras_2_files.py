@@ -18,7 +18,11 @@ import pytest
 
 from edgefm.core.errors import ModelError
 from edgefm_converters.readers.keras_file import load_model
-from edgefm_converters.readers.saved_model import float32_tflite_of_saved_model, has_keras_model
+from edgefm_converters.readers.saved_model import (
+    float32_tflite_of_saved_model,
+    has_keras_model,
+    read_keras_metadata,
+)
 from tests.fixtures.residual_network import random_weights
 
 SHAPE = (8, 8, 3)
@@ -203,6 +207,25 @@ def test_subclassed_keras_2_saved_model_says_how_its_graph_can_be_taken(tmp_path
     (tmp_path / "own" / "keras_metadata.pb").unlink()
     (found,) = outputs_of(float32_tflite_of_saved_model(tmp_path / "own"), np.ones((1, 4), np.float32)).values()
     np.testing.assert_allclose(found, [[4.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ("[" * 100_000, "nested deeper than 64 levels"),
+        ("[]", "it is a list of 0; an object is expected"),
+        ("9" * 5000, "thousands of digits"),
+    ],
+    ids=["brackets", "list", "digits"],
+)
+def test_description_in_a_saved_model_is_read_like_any_document(tmp_path: Path, metadata: str, says: str) -> None:
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    content = saved_metadata_pb2.SavedMetadata()
+    content.nodes.add(node_path="root", identifier="_tf_keras_sequential", metadata=metadata)
+    (tmp_path / "keras_metadata.pb").write_bytes(content.SerializeToString())
+    with pytest.raises(ModelError, match=f"the description of .* is damaged: .*{says}"):
+        read_keras_metadata(tmp_path)
 
 
 def test_saved_models_that_cannot_be_converted_say_why(tmp_path: Path) -> None:

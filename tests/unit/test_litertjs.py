@@ -117,6 +117,16 @@ def test_package_is_looked_for_in_order(bare: Path, monkeypatch: pytest.MonkeyPa
     assert any("'/no/such/folder', which does not hold it" in lack for lack in package.missing())
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{}", "", "9" * 5000])
+def test_package_whose_description_is_damaged_has_an_unknown_version(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    core = _package(bare / "mine")
+    (core / "package.json").write_text(content)
+    monkeypatch.setenv("EDGEFM_LITERTJS", str(core))
+    assert litertjs.version() == "unknown"
+
+
 def test_package_without_its_dependency_does_not_count(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     core = _package(bare / "mine")
     (bare / "mine" / "wasm-utils" / "dist" / "index.js").unlink()

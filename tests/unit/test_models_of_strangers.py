@@ -91,6 +91,37 @@ def test_description_that_is_none_is_one_message(tmp_path: Path, members: dict[s
     assert "\n" not in caught.value.message and len(caught.value.message) < 500
 
 
+REFUSED = {
+    "nested": (b'{"a":' * 100_000, "nested deeper than 64 levels"),
+    "long number": (b'{"a": ' + b"9" * 5000 + b"}", "a whole number of thousands of digits"),
+    "great number": (b'{"a": ' + b"9" * 400 + b"}", "a is a whole number of 400 digits"),
+    "no text": (b"\xff", "it is not UTF-8 text: byte 0 is 0xff"),
+    "cut": (b'{"a": ', "it is no JSON: Expecting value"),
+    "twice": (b'{"class_name": "Sequential", "class_name": "Lambda"}', "the key 'class_name' is there more than once"),
+    "surrogate": (b'{"a": "\\ud800"}', "a holds half a surrogate pair"),
+    "values": (b"[" + b"0," * 5_000_000 + b"0]", "it holds more than 5,000,000 values"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("member", ["config.json", "metadata.json"])
+def test_description_in_an_archive_is_read_like_any_document(
+    tmp_path: Path, members: dict[str, bytes], member: str, name: str
+) -> None:
+    content, says = REFUSED[name]
+    path = archive(tmp_path / "model.keras", *({**members, member: content}).items())
+    with pytest.raises(ModelError) as caught:
+        stored_config.read_stored(path)
+    assert caught.value.message.startswith(f"{member} in {path} is damaged: ") and says in caught.value.message
+    assert caught.value.hint
+
+
+def test_description_may_hold_infinity(tmp_path: Path, members: dict[str, bytes]) -> None:
+    path = described(tmp_path / "model.keras", members, of_dense(threshold=float("-inf")))
+    (config,) = stored_config.read_stored(path).configs
+    assert float("-inf") in [one["config"].get("threshold") for one in config["config"]["layers"]]
+
+
 # ---- what a description declares
 
 
@@ -176,6 +207,21 @@ def test_small_h5_is_read(tmp_path: Path) -> None:
     held = hdf5.read(small_h5(tmp_path / "model.h5"))
     assert (held.groups, held.elements) == (("model_weights",), 12)
     assert held.attributes == {"model_config": '{"class_name": "Sequential"}'}
+
+
+@pytest.mark.parametrize("name", ["nested", "long number", "great number", "cut", "twice", "surrogate"])
+@pytest.mark.parametrize("attribute", ["model_config", "training_config"])
+def test_description_in_h5_is_read_like_any_document(tmp_path: Path, attribute: str, name: str) -> None:
+    import h5py
+
+    content, says = REFUSED[name]
+    path = small_h5(tmp_path / "model.h5")
+    with h5py.File(path, "r+") as file:
+        file["model_weights"].parent.attrs.pop(attribute, None)
+        file.attrs[attribute] = content[:50_000].decode()  # an attribute has at most 64 KB
+    with pytest.raises(ModelError) as caught:
+        stored_config.read_stored(path)
+    assert caught.value.message.startswith(f"{attribute} in {path} is damaged: ") and says in caught.value.message
 
 
 def test_h5_that_keeps_its_library_busy_for_ever_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,12 +190,20 @@ def test_the_list_is_the_users_own_and_outlives_lines_of_others(tmp_path: Path) 
     path = trust.list_path()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with path.open("a") as file:
-        file.write("not json\n[1]\n" + "[" * 100_000 + "\n" + '{"sha256": "2"}\n')
+        file.write("not json\n[1]\n" + "[" * 100_000 + "\n" + '{"sha256": "2"}\n{"sha256": "2", "what": 1}\n')
     trust._now.clear()
     assert trust.is_trusted("1" * 64)
     assert not trust.is_trusted("2" * 64)
     trust.remember("1" * 64, "model a.keras")
     assert path.read_text().count("1" * 64) == 1
+    assert [entry.what for entry in trust.entries()] == ["model a.keras"]
+
+
+def test_a_list_that_is_no_file_is_not_waited_for() -> None:
+    path = trust.list_path()
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert trust.entries() == []
 
 
 def test_where_the_list_cannot_be_written_trust_lasts_for_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

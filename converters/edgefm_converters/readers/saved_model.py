@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgefm.core.documents import parse_json, shown
 from edgefm.core.errors import ModelError
-from edgefm.core.given import damage, limits, memory, regular
+from edgefm.core.given import limits, memory, regular
 from edgefm.core.silence import silenced
 from edgefm_converters.readers.saved_model_operations import check_operations
 from edgefm_converters.readers.stored_config import KERAS_METADATA, Stored, read_stored
@@ -32,8 +32,8 @@ def read_keras_metadata(folder: Path) -> Stored:
     from tf_keras.protobuf import saved_metadata_pb2
 
     metadata = _parsed(folder / KERAS_METADATA, saved_metadata_pb2.SavedMetadata())
-    with damage.told(ModelError, f"the description of {folder} in {KERAS_METADATA} is damaged"):
-        nodes = [(node.node_path, node.identifier, dict(json.loads(node.metadata))) for node in metadata.nodes]
+    where = f"the description of {folder} in {KERAS_METADATA}"
+    nodes = [(node.node_path, node.identifier, _described(node.metadata, where)) for node in metadata.nodes]
     root = next((node for node in nodes if node[0] == "root"), None)
     if root is None or root[1] not in ("_tf_keras_network", "_tf_keras_sequential"):
         kind = root[2].get("class_name") if root is not None else None
@@ -43,6 +43,13 @@ def read_keras_metadata(folder: Path) -> Stored:
         )
     compiled = root[2].get("training_config")
     return Stored(kind="saved_model", configs=tuple(node[2] for node in nodes), keras="2.", compiled=compiled)
+
+
+def _described(metadata: str, where: str) -> dict[str, Any]:
+    value = parse_json(metadata.encode(), where=where, error=ModelError, finite=False)
+    if not isinstance(value, dict):
+        raise ModelError(f"{where} is damaged: it is {shown(value)}; an object is expected")
+    return value
 
 
 def check_graph(folder: Path) -> None:

@@ -7,13 +7,13 @@ HDF5 files. So configurations are searched first, in all formats alike.
 from __future__ import annotations
 
 import importlib.util
-import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgefm.core.documents import parse_json
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.given import damage, links, regular
 from edgefm_converters.readers import hdf5, packed
@@ -189,8 +189,8 @@ def _of_keras_zip(path: Path) -> Stored:
         damaged = archive.testzip()
         if damaged:
             raise ModelError(f"{path} is damaged: the content of {damaged} fails its checksum")
-        config = json.loads(archive.read("config.json"))
-        metadata = json.loads(archive.read("metadata.json"))
+        config = _parsed(archive.read("config.json"), where=f"config.json in {path}")
+        metadata = _parsed(archive.read("metadata.json"), where=f"metadata.json in {path}")
     # What a model was compiled with is not loaded.
     wanted = {key: value for key, value in config.items() if key != "compile_config"} if _is_object(config) else config
     compiled = config.get("compile_config") if _is_object(config) else None
@@ -211,9 +211,10 @@ def _of_hdf5(path: Path) -> Stored:
         )
     if "model_weights" not in held.groups:
         raise ModelError(f"{path} holds a model, but no weights", hint=HOW_TO_SAVE)
-    with damage.told(ModelError, f"{path} is not a model of Keras, or is cut off", hint=HOW_TO_SAVE):
-        loaded = json.loads(held.attributes["model_config"])
-        compiled = json.loads(held.attributes.get("training_config", "null"))
+    loaded, compiled = (
+        _parsed(held.attributes.get(name, "null").encode("utf-8", "surrogatepass"), where=f"{name} in {path}")
+        for name in ("model_config", "training_config")
+    )
     version = held.attributes.get("keras_version", "")
     return Stored(kind="h5", configs=(loaded,), keras=version, compiled=compiled, elements=held.elements)
 
@@ -233,6 +234,11 @@ def _of_saved_model(path: Path) -> Stored:
         if not part.is_dir():
             regular.check(part, ModelError, missing=f"{part} does not exist")
     return Stored(kind="saved_model", configs=(), keras="")
+
+
+def _parsed(content: bytes, *, where: str) -> Any:
+    """Return what JSON of Keras means, which knows NaN and infinity."""
+    return parse_json(content, where=where, error=ModelError, hint=HOW_TO_SAVE, finite=False)
 
 
 def _is_object(value: Any) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgefm.core import scratch, subprocesses
+from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, RecipeError
 from edgefm.core.subprocesses import CommandError, TimeLimitError
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
@@ -150,6 +150,6 @@ def probed_by(module: str, python: Path) -> Probed:
         said = (answer.errors.strip() or "no answer").splitlines()[-1]
         return Probed(reason=f"{python} ends with exit code {answer.code}: {said}")
     try:
-        return Probed.from_json(json.loads(lines[-1]))
-    except (ValueError, TypeError, KeyError):
+        return Probed.from_json(object_told(lines[-1]) or {})
+    except (TypeError, KeyError):
         return Probed(reason=f"{python} gave an unexpected answer: {lines[-1][:100]}")

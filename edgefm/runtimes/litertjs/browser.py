@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import threading
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from edgefm.core import subprocesses
+from edgefm.core.documents import object_told
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.runtimes.litertjs import package
 
@@ -135,7 +135,7 @@ class Browser:
         from urllib3.exceptions import HTTPError
 
         line = self._first_line()
-        started = json.loads(line) if line else {"reason": f"the process that watches {driver} ended at once"}
+        started = object_told(line) or {"reason": f"the process that watches {driver} ended at once"}
         if "reason" in started:
             raise RuntimeUnavailableError(str(started["reason"]))
         options = Options()

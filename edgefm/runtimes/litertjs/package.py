@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from edgefm.core import subprocesses
 from edgefm.core.cache import cache_folder
-from edgefm.core.errors import RuntimeUnavailableError
+from edgefm.core.documents import read_json
+from edgefm.core.errors import EdgefmError, RuntimeUnavailableError
 
 VERSION = "2.5.3"  # what the tests have run; another one that lies in one of the places is used as well
 PACKAGE_VARIABLE = "EDGEFM_LITERTJS"
@@ -154,6 +154,6 @@ def _wrong(variable: str, why: str) -> str:
 
 def _version(core: Path) -> str:
     try:
-        return str(json.loads((core / "package.json").read_text(encoding="utf-8"))["version"])
-    except (OSError, ValueError, KeyError):
+        return str(read_json(core / "package.json", what="npm package")["version"])
+    except (OSError, EdgefmError, TypeError, KeyError):
         return "unknown"

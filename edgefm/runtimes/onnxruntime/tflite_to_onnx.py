@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from edgefm.core import scratch, subprocesses
 from edgefm.core.artefacts import sha256_file, write_bytes
 from edgefm.core.cache import cache_folder
+from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
@@ -95,7 +96,7 @@ def _convert_beside(path: Path, out: Path, seconds: int) -> None:
         except subprocesses.TimeLimitError:
             raise ModelError(f"tf2onnx did not convert {path} in {seconds} s") from None
         lines = result.output.splitlines()
-        answer = json.loads(lines[-1]) if result.code == 0 and lines else None
+        answer = object_told(lines[-1]) if result.code == 0 and lines else None
         if answer is None:
             last = (result.errors.strip() or "no error message").splitlines()[-1]
             raise ModelError(f"the conversion of {path} to ONNX failed with exit code {result.code}: {last}")

@@ -23,6 +23,7 @@ from typing import Any
 from edgefm import runtimes
 from edgefm.core import scratch, subprocesses
 from edgefm.core.cache import cache_folder
+from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.targets.base import TargetError
 from edgefm.targets.bundle import bundle
@@ -123,13 +124,10 @@ def _answer(
         raise ModelError(f"{model} crashed with {subprocesses.signal_name(-result.code)} on an emulated {cpu}")
     if result.code:
         raise ModelError(f"{model} could not be run on an emulated {cpu}: {result.last_error[:200]}")
-    try:
-        answer = json.loads(result.output)
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict) and "reason" in answer:
+    answer = object_told(result.output)
+    if answer is not None and "reason" in answer:
         raise ModelError(str(answer["reason"]))
-    if not isinstance(answer, dict) or not {"runtime", "version"} <= answer.keys():
+    if answer is None or not {"runtime", "version"} <= answer.keys():
         raise ModelError(f"{model} gave {result.output[:80]!r} on an emulated {cpu} instead of a result")
     return answer
 

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgefm.core.artefacts import sha256_bytes, sha256_file
-from edgefm.core.documents import parse_json
-from edgefm.core.errors import EdgefmError, ModelError
+from edgefm.core.documents import object_told
+from edgefm.core.errors import ModelError
 from edgefm.targets import bundle
 from edgefm.targets.base import TargetError
 from edgefm.targets.ssh import board_state
@@ -203,11 +203,8 @@ class SshPlace:
             _RUN_PYTHON, self._python, *arguments, data=_NOT_FROM_HERE + data, doing=doing, seconds=2 * _SHORT_SECONDS
         )
         lines = printed.decode(errors="replace").splitlines()
-        try:
-            answer = parse_json(lines[-1].encode(), where=doing)
-        except (IndexError, EdgefmError):
-            answer = None
-        if not isinstance(answer, dict):
+        answer = object_told(lines[-1]) if lines else None
+        if answer is None:
             raise TargetError(f"{self.name}: {doing} gave {lines[-1:]} instead of a result")
         return answer
 
