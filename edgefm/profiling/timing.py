@@ -18,6 +18,7 @@ import numpy as np
 
 from edgefm import runtimes
 from edgefm.core.errors import RecipeError
+from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.runtimes import in_turn
 from edgefm.targets.host import Host
@@ -39,7 +40,7 @@ class Turns:
       warmup_invokes: before each turn's samples.
       seed: of the order of turns.
       model_seconds: a worker that gives no answer for so long is killed.
-      memory_bytes: that one turn's models may use.
+      memory_bytes: that one turn's models may use; None goes by the size of their files.
     """
 
     rounds: int = 9
@@ -49,12 +50,13 @@ class Turns:
     warmup_invokes: int = 2
     seed: int = 0
     model_seconds: float = 60.0
-    memory_bytes: int = 2_000_000_000
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("rounds", "least_invokes", "most_invokes", "turn_seconds", "model_seconds", "memory_bytes"):
-            if not getattr(self, name) > 0:
-                raise RecipeError(f"{name} {getattr(self, name)} is not allowed: it must be more than 0")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise RecipeError(f"{name} {value} is not allowed: it must be more than 0")
 
 
 @dataclass(kw_only=True)
@@ -215,6 +217,7 @@ def _load_together(worker: WorkerProcess, together: Together, runtime: str, turn
         runtime=in_turn.__name__,
         kernels=None,
         threads=1,
-        memory_bytes=turns.memory_bytes,
+        memory_bytes=turns.memory_bytes
+        or limits.of_worker(sum(model.path.stat().st_size for model in together.models)),
     )
     return str(loaded["facts"]["version"])

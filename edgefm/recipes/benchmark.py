@@ -34,7 +34,8 @@ class BenchmarkProtocol(Recipe):
       warmup_invokes: invokes before each turn's samples; timed apart.
       seed: of the order of models.
       model_seconds: a worker that gives no answer for this long is killed.
-      model_memory_bytes: address space that a worker may use above the bare runtime's.
+      model_memory_bytes: that a worker may take above the bare runtime's; None goes by the size of the file, see
+        `edgefm.core.given.limits.of_worker`.
     """
 
     kind: ClassVar[str] = "benchmark"
@@ -53,7 +54,7 @@ class BenchmarkProtocol(Recipe):
     warmup_invokes: int = 20
     seed: int = 0
     model_seconds: float = 60.0
-    model_memory_bytes: int = 4 << 30
+    model_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1, most=_MOST_THREADS)
@@ -63,7 +64,8 @@ class BenchmarkProtocol(Recipe):
         at_least("round_invokes", self.round_invokes, 1)
         at_least("warmup_invokes", self.warmup_invokes, 0)
         at_least("round_invokes_at_most", self.round_invokes_at_most, 1)
-        at_least("model_memory_bytes", self.model_memory_bytes, 1, most=_MOST_MEMORY)
+        if self.model_memory_bytes is not None:
+            at_least("model_memory_bytes", self.model_memory_bytes, 1, most=_MOST_MEMORY)
         at_least("seed", self.seed, 0, most=MOST_SEED)
         if not (self.interval > 0 and self.budget_seconds > 0):
             raise RecipeError(

@@ -17,7 +17,6 @@ from edgefm.targets.pieces import pieces
 from edgefm.targets.worker_process import WorkerProcess
 
 SECONDS = 60.0
-MEMORY_BYTES = 4 << 30
 
 
 def raw_outputs(
@@ -28,7 +27,7 @@ def raw_outputs(
     target: Target,
     threads: int = 1,
     seconds: float = SECONDS,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int | None = None,
     label: str = "",
     progress: Progress = SILENT,
     on_loaded: Callable[[Mapping[str, Any]], None] | None = None,
@@ -45,7 +44,7 @@ def raw_outputs(
       threads: of the runtime.
       seconds: a worker that gives no answer for so long is killed: one that does not load the model, or answer a
         piece of the inputs, in it. The first piece is one input, later ones are as large as their time allows.
-      memory_bytes: that the model may use above the bare runtime.
+      memory_bytes: that the model may use above the bare runtime; None goes by the size of its file.
       label: told to `progress`; '' tells nothing.
       progress: receives progress.
       on_loaded: receives what the worker tells of the loaded model (see `WorkerProcess.load`), before it is asked.
@@ -101,7 +100,7 @@ def loaded(
     runtime: str,
     threads: int = 1,
     seconds: float = SECONDS,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int | None = None,
 ) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
     """Give a fresh worker that has loaded a model, and what it tells of it (see `WorkerProcess.load`)."""
     with WorkerProcess(place=place, folder=folder, name="worker") as worker:

@@ -15,6 +15,7 @@ from typing import Any
 from edgefm import runtimes
 from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError
+from edgefm.core.given import limits
 from edgefm.core.subprocesses import signal_name
 from edgefm.targets.base import Place
 from edgefm.worker.worker import PROTOCOL
@@ -47,7 +48,7 @@ class WorkerProcess:
         self._place = place
         self._log = folder / f"{name}.log"
         self._answers: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._memory_bytes: int | None = None
+        self._memory = ""  # that it may take, in words
         self._started_ns = time.perf_counter_ns()
         self._process_ns: int | None = None
         with self._log.open("wb") as log:
@@ -60,17 +61,21 @@ class WorkerProcess:
         """Process id."""
         return self._process.pid
 
-    def load(self, path: Path, *, runtime: str, threads: int, memory_bytes: int, seconds: float) -> dict[str, Any]:
+    def load(
+        self, path: Path, *, runtime: str, threads: int, memory_bytes: int | None, seconds: float
+    ) -> dict[str, Any]:
         """Load a model into the worker and return what the worker tells of it, with 'process_ns' added.
 
         Args:
           path: on this machine; the place makes it readable there.
           runtime: name of a runtime, with its kernel set where one is wanted.
           threads: of the runtime.
-          memory_bytes: that the model may use.
+          memory_bytes: that the model may use; None goes by the size of its file.
           seconds: see `request`.
         """
-        self._memory_bytes = memory_bytes
+        stated = memory_bytes is not None
+        allowed = memory_bytes if memory_bytes is not None else limits.of_worker(path.stat().st_size)
+        self._memory = f"{allowed / 1e6:,.0f} MB" + ("" if stated else f"; {limits.raised(2 * allowed)} allows more")
         there = self._place.put(path)
         _, kernels = runtimes.split(runtime)
         answer = self.request(
@@ -81,7 +86,7 @@ class WorkerProcess:
             runtime=runtimes.module_of(runtime),
             kernels=kernels,
             threads=threads,
-            memory_bytes=memory_bytes,
+            memory_bytes=allowed,
         )
         return {**answer, "process_ns": self._process_ns}
 
@@ -177,7 +182,7 @@ class WorkerProcess:
         return f"the process ended with exit code {code} while {doing}{_last_line(log)}"
 
     def _out_of_memory(self, doing: str) -> str:
-        limit = "" if self._memory_bytes is None else f" (limit: {self._memory_bytes / 1e6:,.0f} MB)"
+        limit = f" (limit: {self._memory})" if self._memory else ""
         return f"out of memory while {doing}{limit}"
 
 

@@ -1,4 +1,4 @@
-"""The memory of this process: how much it takes, the most that it took, and a limit of it."""
+"""The memory of this process: how much it takes, and the most that it took."""
 
 from __future__ import annotations
 
@@ -42,18 +42,3 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return
-
-
-def limit_memory(above_present_bytes: int) -> None:
-    """Limit the address space to what is in use now and `above_present_bytes` more, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    if not _STATUS.exists():
-        return
-    limit = _status()["VmSize"] + above_present_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

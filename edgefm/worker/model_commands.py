@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from edgefm.core import environment
 from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.given.memory import limit
 from edgefm.runtimes import import_runtime
 from edgefm.runtimes.base import RuntimeSession, TakesMany, TellsFacts, TimesItself, Unavailable
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.tflite.contract import Contract, dequantize
 from edgefm.worker import disturbance
 from edgefm.worker.energy import Meter, of_invoke
-from edgefm.worker.memory import limit_memory, memory, reset_peak
+from edgefm.worker.memory import memory, reset_peak
 from edgefm.worker.timing import timed_calls
 
 # What classify writes for each picture.
@@ -52,7 +53,7 @@ class ModelCommands:
         # A browser is a process of its own: it reserves far more addresses than it uses, and the model lies there.
         here = getattr(module, "LIMITS_MEMORY", True)
         if here:
-            limit_memory(memory_bytes)
+            limit(memory_bytes)  # of what can be written: a file that is mapped does not count
         reset_peak()
         bare_bytes, _ = memory()
         options: dict[str, Any] = {} if kernels is None else {"kernels": kernels}

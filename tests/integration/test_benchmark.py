@@ -276,7 +276,7 @@ def _await_worker(parent: int) -> psutil.Process:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for child in psutil.Process(parent).children():
-            if child.rlimit(psutil.RLIMIT_AS)[0] != psutil.RLIM_INFINITY:
+            if child.rlimit(psutil.RLIMIT_DATA)[0] != psutil.RLIM_INFINITY:
                 time.sleep(0.2)
                 return child
         time.sleep(0.05)

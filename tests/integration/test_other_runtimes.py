@@ -601,6 +601,16 @@ def test_conversion_that_says_something_else_is_an_error(
         tflite_to_onnx.converted(_write(tmp_path, tiny_models.relu()))
 
 
+def test_conversion_takes_no_more_memory_than_a_file_of_its_size_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SimpleNamespace(from_tflite=lambda path, opset: np.ones(2 << 30, np.uint8))
+    monkeypatch.setattr(tflite_to_onnx.importlib, "import_module", lambda _: made)
+    monkeypatch.setattr(tflite_to_onnx.importlib.metadata, "version", lambda _: "1.0")
+    with pytest.raises(ModelError, match=r"tf2onnx 1\.0 cannot convert it \(.*MemoryError"):
+        tflite_to_onnx._convert(_write(tmp_path, tiny_models.relu()), tmp_path / "model.onnx")
+
+
 def test_conversion_is_found_again_without_a_look_at_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,6 +300,19 @@ def test_model_that_needs_more_memory_than_allowed_is_a_failed_row(large: Path) 
     assert row["status"] == "failed" and ("memory" in row["reason"] or "LiteRT cannot load" in row["reason"])
 
 
+def test_worker_of_a_small_file_stays_below_2_gb_unless_more_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [_fake(tmp_path, "hoards", load="allocate")]
+    for stated, says in ((None, "1,611 MB; EDGEFM_UNPACK_LIMIT_MB=3073 allows more"), (200_000_000, "200 MB")):
+        protocol = _quick(runtime="fake", rounds=1, rounds_at_most=1, model_memory_bytes=stated)
+        (row,) = harness.measure(models, dataset=None, protocol=protocol).record["models"]
+        assert row["reason"] == f"out of memory while loading (limit: {says})"
+    monkeypatch.setenv("EDGEFM_UNPACK_LIMIT_MB", "1200")
+    (row,) = harness.measure(models, dataset=None, protocol=_quick(runtime="fake", rounds=1)).record["models"]
+    assert "limit: 1,795 MB" in row["reason"]
+
+
 BAD = {
     "no-input": (tiny_models.without_input, "has no input"),
     "dynamic": (tiny_models.dynamic, "dynamic shape"),

@@ -14,6 +14,7 @@ from edgefm.core.errors import EdgefmError, RecipeError
 VARIABLE = "EDGEFM_UNPACK_LIMIT_MB"
 UNPACKED_MB = 256
 _TIMES_THE_FILE = 20
+_WORKER_BYTES = 1536 << 20
 # A description in JSON needs many times its size once it is parsed.
 TEXT_BYTES = 32 << 20
 
@@ -33,6 +34,17 @@ def of_file(size_bytes: int) -> int:
 def working(size_bytes: int) -> int:
     """Return the bytes that a library may take to build or run what a file of a size describes: 512 MB more."""
     return of_file(size_bytes) + (512 << 20)
+
+
+def of_worker(size_bytes: int) -> int:
+    """Return the bytes that a worker may take to load and run a model's file: 1.5 GB, or `working` where that is more.
+
+    A worker holds nothing but the model, so that it stays below 2 GB with a small file, whatever that describes.
+
+    >>> of_worker(1_000) >> 20, of_worker(100_000_000) >> 20
+    (1536, 2419)
+    """
+    return max(_WORKER_BYTES, working(size_bytes))
 
 
 def check(wanted: int, error: type[EdgefmError], *, size_bytes: int, what: str) -> None:
@@ -57,8 +69,16 @@ def check(wanted: int, error: type[EdgefmError], *, size_bytes: int, what: str) 
 
 def how_to_raise(wanted: int) -> str:
     """Return the hint that says how to allow so many bytes."""
-    value = (wanted >> 20) + 1 if wanted < 1 << 50 else "…"
-    return f"If you know where the file comes from, and it is meant to be so large: set {VARIABLE}={value}."
+    return f"If you know where the file comes from, and it is meant to be so large: set {raised(wanted)}."
+
+
+def raised(wanted: int) -> str:
+    """Return the variable, set so that so many bytes are allowed.
+
+    >>> raised(300 << 20), raised(1 << 60)
+    ('EDGEFM_UNPACK_LIMIT_MB=301', 'EDGEFM_UNPACK_LIMIT_MB=…')
+    """
+    return f"{VARIABLE}={(wanted >> 20) + 1 if wanted < 1 << 50 else '…'}"
 
 
 def _stated() -> int:

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from edgefm.core import scratch
+from edgefm.core.given import memory
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _START_SECONDS = 60.0
@@ -40,7 +41,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _leave)
     _adopt()
-    _lift_memory_limit()
+    memory.lift()  # of a worker: it is for models, not for a browser
     folder = scratch.make("browser")
     try:
         _keep(sys.argv[1], folder)
@@ -98,16 +99,6 @@ def _adopt() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _lift_memory_limit() -> None:
-    """Take a worker's limit of the address space away: a browser reserves terabytes that it never fills."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _end_all() -> None:

@@ -28,6 +28,7 @@ from edgefm.core.artefacts import sha256_file, write_bytes
 from edgefm.core.cache import cache_folder
 from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
+from edgefm.core.given import limits, memory
 from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.session import split_input
@@ -108,6 +109,12 @@ def _convert_beside(path: Path, out: Path, seconds: int) -> None:
 def _convert(path: Path, out: Path) -> None:
     """Write the .onnx file of a .tflite file, checked; in this process, which imports TensorFlow."""
     convert = importlib.import_module("tf2onnx.convert")
+    with memory.limited(limits.working(path.stat().st_size)):
+        _convert_by(convert, path, out)
+        _check_answers(path, out)
+
+
+def _convert_by(convert: Any, path: Path, out: Path) -> None:
     try:
         with scratch.folder("onnx") as folder:
             fixed = folder / "model.tflite"
@@ -120,7 +127,6 @@ def _convert(path: Path, out: Path) -> None:
             hint="Give an .onnx file of the model instead.",
         ) from error
     out.write_bytes(model.SerializeToString())
-    _check_answers(path, out)
 
 
 def _check_answers(path: Path, out: Path) -> None:
@@ -179,7 +185,7 @@ def main(arguments: Sequence[str]) -> None:
     path, out, seconds = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     if hasattr(signal, "alarm"):
         signal.alarm(seconds)  # where it does not end with its parent, it does not outlive it by long
-    _lift_memory_limit()
+    memory.lift()  # of the worker that asks: it is for the model alone
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     answer: dict[str, Any] = {"ok": True}
@@ -189,13 +195,3 @@ def main(arguments: Sequence[str]) -> None:
         answer = {"ok": False, "reason": error.message, "hint": error.hint}
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
-
-
-def _lift_memory_limit() -> None:
-    """Undo the limit of the worker that asks: it is for the model, not for TensorFlow."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
