@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ import pytest
 from edgefm.core.errors import ModelError, NonFiniteError
 from edgefm.core.given import limits
 from edgefm.runtimes import apart
+from edgefm.runtimes.apart.patience import patience
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 from tests.fixtures import tiny_models
 from tests.fixtures.processes import is_alive
@@ -106,6 +108,38 @@ def test_silence_is_limited_and_signs_of_life_are_heard() -> None:
     asked_for_pid()
     done = apart.call(wait_in_steps, 2.0, 8, size_bytes=0, doing="asking", seconds=1.0, told=heard.append)
     assert done == 8 and heard == sorted(heard) and len(heard) >= 3
+
+
+def test_silence_may_last_by_the_size_of_the_file_and_what_it_computes(tmp_path: Path) -> None:
+    small, conv = tiny_models.relu(), tiny_models.convolution(500)
+    assert patience(len(small), runs=small) == pytest.approx(10, abs=0.01)
+    assert patience(100 << 20) == pytest.approx(20)
+    computes = 500 * 500 * 9 / 1e8
+    assert patience(0, runs=conv) == pytest.approx(10 + computes)
+    (tmp_path / "model.tflite").write_bytes(conv)
+    assert patience(0, runs=tmp_path / "model.tflite") == pytest.approx(10 + computes)
+    assert patience(0, runs=tiny_models.convolution(2000, kernel=64)) == pytest.approx(30)  # 16 billion, and any more
+    for damaged in (b"", small[:100], b"x" * 1000):
+        assert patience(0, runs=damaged) == 10
+    assert patience(0, runs=tmp_path / "none") == 10
+
+
+def test_session_of_a_file_that_computes_more_may_be_silent_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    ask = apart._Process.ask
+
+    def noted(process: Any, *given: Any, seconds: float, **more: Any) -> Any:
+        asked.append(seconds)
+        return ask(process, *given, seconds=seconds, **more)
+
+    monkeypatch.setattr(apart._Process, "ask", noted)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny_models.convolution(4))
+    with apart.load(path) as session:
+        session.run(np.zeros((1, 4, 4, 1), np.float32))
+    assert len(asked) >= 4 and set(asked) == {patience(path.stat().st_size, runs=path)}
 
 
 def test_model_whose_invoke_never_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

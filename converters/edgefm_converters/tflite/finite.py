@@ -31,7 +31,7 @@ def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> tu
       sample: float32 [1, ...], finite; a structured array [1] of several inputs, by their names.
     """
     doing = "looking for the first operator whose output is not finite"
-    return apart.call(_first_non_finite, content, sample, size_bytes=len(content), doing=doing)
+    return apart.call(_first_non_finite, content, sample, size_bytes=len(content), doing=doing, runs=content)
 
 
 def _first_non_finite(content: bytes, sample: NDArray[np.float32]) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.silence import silenced
 from edgefm.runtimes import apart
+from edgefm.runtimes.apart.patience import SECONDS
 from edgefm_converters.tflite.operator_layers import TracedOperator
 
 # drq_w8 leaves kernels of fewer weights in float32, as TensorFlow's converter does: docs/adr/0018.
@@ -38,7 +39,7 @@ def quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], range
         ranges,
         size_bytes=len(float32),
         doing=f"quantising the model as '{scheme}'",
-        seconds=apart.SECONDS + len(float32) / _BYTES_A_SECOND,
+        seconds=SECONDS + len(float32) / _BYTES_A_SECOND,
     )
 
 
@@ -73,7 +74,9 @@ def ranges(
     if importlib.util.find_spec("litert_quantizer") is None:
         raise missing_extra("litert-quantizer", "compress")
     doing = "calibrating the model"
-    return apart.call(_measured_ranges, float32, samples, before, needed, size_bytes=len(float32), doing=doing)
+    return apart.call(
+        _measured_ranges, float32, samples, before, needed, size_bytes=len(float32), doing=doing, runs=float32
+    )
 
 
 class _Told(list[Any]):

@@ -47,7 +47,9 @@ def tflite_outputs(
     at_once, doing = _at_once(content, inputs), "running the model in LiteRT"
     for start in range(0, max(1, len(inputs)), at_once):
         given = inputs[start : start + at_once]
-        floating, outputs = apart.call(_answers, content, given, builtin_kernels, size_bytes=len(content), doing=doing)
+        floating, outputs = apart.call(
+            _answers, content, given, builtin_kernels, size_bytes=len(content), doing=doing, runs=content
+        )
         sample = first_non_finite_sample(outputs)
         if sample is not None:
             raise _not_finite(content, floating, given, sample, start)

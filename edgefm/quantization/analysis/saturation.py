@@ -118,7 +118,9 @@ def _tally(
         progress.step("saturation", done + place, total)
 
     doing = "running the model in LiteRT"
-    tallies = apart.call(_tallied, float32, inputs, ranges, size_bytes=len(float32), doing=doing, told=told)
+    tallies = apart.call(
+        _tallied, float32, inputs, ranges, size_bytes=len(float32), doing=doing, runs=float32, told=told
+    )
     told(len(inputs))
     return tallies
 

@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError
 from edgefm.core.given import limits
 from edgefm.core.subprocesses import import_path, python_module, signal_name
+from edgefm.runtimes.apart.patience import patience
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.session import BaseSession
 
-# A call that tells nothing for so long is ended.
-SECONDS = 20.0
 # The first call imports numpy and LiteRT.
 _START_SECONDS = 120.0
 _TOLD_EVERY = 0.1
@@ -44,7 +43,8 @@ def call(
     *arguments: Any,
     size_bytes: int,
     doing: str,
-    seconds: float = SECONDS,
+    runs: bytes | Path | None = None,
+    seconds: float | None = None,
     told: Callable[[int], None] | None = None,
 ) -> _T:
     """Return what a function returns, called in the process apart.
@@ -54,12 +54,15 @@ def call(
       arguments: of it; they and what it returns are copied.
       size_bytes: of the model's file, which says how much memory it may take: `edgefm.core.given.limits.working`.
       doing: what this is, for messages, e.g. 'running the model'.
-      seconds: without a sign of life (see `tell`) after which the process is ended.
+      runs: the .tflite file, or its content, that the function runs, one inference between two signs of life.
+      seconds: without a sign of life (see `tell`) after which the process is ended; None takes `patience`.
       told: receives what the function tells of its progress.
     Raises:
       ModelError: the process crashed, took more memory or more time than it may, or the function raised something.
       EdgefmError: that the function raised.
     """
+    if seconds is None:
+        seconds = patience(size_bytes, runs=runs)
     with _LOCK:
         process = _started()
         try:
@@ -94,18 +97,28 @@ def load(path: Path) -> Session:
     """
     size_bytes = path.stat().st_size if path.is_file() else 0
     number = next(_NUMBERS)
-    source, sinks = call(_load, number, path.absolute(), size_bytes=size_bytes, doing=f"loading {path}")
-    return Session(number, source, sinks, size_bytes=size_bytes, name=str(path))
+    seconds = patience(size_bytes, runs=path)
+    source, sinks = call(
+        _load, number, path.absolute(), size_bytes=size_bytes, doing=f"loading {path}", seconds=seconds
+    )
+    return Session(number, source, sinks, size_bytes=size_bytes, seconds=seconds, name=str(path))
 
 
 class Session(BaseSession):
     """A model that lies in the process apart."""
 
     def __init__(
-        self, number: int, source: TensorDetails, sinks: tuple[TensorDetails, ...], *, size_bytes: int, name: str
+        self,
+        number: int,
+        source: TensorDetails,
+        sinks: tuple[TensorDetails, ...],
+        *,
+        size_bytes: int,
+        seconds: float,
+        name: str,
     ) -> None:
         super().__init__(source, sinks, self._invoke)
-        self._number, self._size_bytes, self._name = number, size_bytes, name
+        self._number, self._size_bytes, self._seconds, self._name = number, size_bytes, seconds, name
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
@@ -127,7 +140,7 @@ class Session(BaseSession):
 
     def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
         doing = f"running {self._name}"
-        return call(function, self._number, *arguments, size_bytes=self._size_bytes, doing=doing)
+        return call(function, self._number, *arguments, size_bytes=self._size_bytes, doing=doing, seconds=self._seconds)
 
 
 # ---- what runs in the process apart
