@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from edgefm import schemas
@@ -18,6 +17,7 @@ from edgefm.core.environment import environment
 
 SCHEMA_VERSION = 1
 FILE_NAME = "agreement.json"
+PICTURES = ("agreement.png", "agreement.svg")
 
 
 def to_json(agreement: Agreement) -> dict[str, Any]:
@@ -77,11 +77,6 @@ def to_json(agreement: Agreement) -> dict[str, Any]:
 def check(value: Mapping[str, Any]) -> None:
     """Raise a ValueError that names the place where a document breaks its schema."""
     schemas.validate(value, f"agreement-{SCHEMA_VERSION}")
-
-
-def write(folder: Path, value: Mapping[str, Any]) -> Path:
-    """Write agreement.json into a folder, atomically, and return its path."""
-    return artefacts.write_json(folder / FILE_NAME, value)
 
 
 def verdict_lines(agreement: Agreement) -> Iterator[str]:

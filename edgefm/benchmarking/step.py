@@ -236,9 +236,10 @@ def _place_below(value: dict[str, Any], root: Path) -> None:
 
 
 def _write(folder: Path, measurement: harness.Measurement) -> None:
-    record.write(folder / record.FILE_NAME, measurement.record)
+    files = {record.FILE_NAME: record.dumps(measurement.record).encode()}
     if measurement.predictions:
-        artefacts.write_bytes(folder / record.PREDICTIONS_FILE_NAME, _npz(measurement.predictions))
+        files[record.PREDICTIONS_FILE_NAME] = _npz(measurement.predictions)
+    artefacts.write_folder(folder, files, gone=(record.PREDICTIONS_FILE_NAME,))
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -50,7 +50,7 @@ def command(
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
     from edgefm.recipes import Quantization
-    from edgefm.report.tools.calibration import draw_calibration
+    from edgefm.report.tools.calibration import calibration_png
 
     recipe = Quantization(calibration_images=calibration_images, seed=seed)
     bars = Bars()
@@ -61,8 +61,8 @@ def command(
         bars.close()
     folder = out or run.path / "calibration"
     value = {"model": model.name, **report.to_json()}
-    artefacts.write_json(folder / "calibration.json", value)
-    draw_calibration(report.to_json(), folder / "calibration.png")
+    files = {"calibration.json": artefacts.json_bytes(value), "calibration.png": calibration_png(report.to_json())}
+    artefacts.write_folder(folder, files)
     if as_json:
         render.as_json({"folder": str(folder), **value})
     else:

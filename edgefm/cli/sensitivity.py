@@ -60,7 +60,7 @@ def command(
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
     from edgefm.recipes import Quantization
-    from edgefm.report.tools.sensitivity import draw_sensitivity
+    from edgefm.report.tools.sensitivity import sensitivity_png
 
     recipe = Quantization(variants=("int8_w8a8",), calibration_images=calibration_images)  # type: ignore[arg-type]  # names become variants
     bars = Bars()
@@ -72,11 +72,10 @@ def command(
         bars.close()
     value = {"model": model.name, **result.to_json(), "mixed_precision": chosen.to_json() if chosen else None}
     value["float32_sha256"] = portable.get("float32_sha256")
-    artefacts.write_json(folder / "sensitivity.json", value)
-    draw_sensitivity(result.to_json(), folder / "sensitivity.png")
-    for name in ("recipe", "quantizer_recipe"):
-        if name in portable:
-            artefacts.write_json(folder / f"{name}.json", portable[name])
+    files = {"sensitivity.json": artefacts.json_bytes(value), "sensitivity.png": sensitivity_png(result.to_json())}
+    recipes = ("recipe", "quantizer_recipe")
+    files |= {f"{name}.json": artefacts.json_bytes(portable[name]) for name in recipes if name in portable}
+    artefacts.write_folder(folder, files, gone=(f"{name}.json" for name in recipes))
     if as_json:
         render.as_json({"folder": str(folder), **value})
     else:

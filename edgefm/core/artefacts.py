@@ -8,8 +8,8 @@ import hashlib
 import json
 import math
 import os
-import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +20,10 @@ from edgefm.core import scratch
 
 _CHUNK_BYTES = 1 << 20
 _UNFINISHED, _FORMER = ".partial", ".former"
+# The hidden folder of files that are replaced one after another, and what lies in it.
+_SET, _IN_SET = ".edgefm.", ("new", "former", "absent")
+# Of Linux's renameat2: paths are relative to the working folder; exchange both.
+_HERE, _EXCHANGE = -100, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +129,14 @@ def json_bytes(value: Any) -> bytes:
 def write_folder(folder: Path, files: Mapping[str, bytes], *, gone: Iterable[str] = ()) -> None:
     """Write files into a folder: all of them, or on any failure none, and what was there before stays.
 
-    A folder that holds nothing else is replaced whole by one that was written beside it. Where other files lie in
-    it, or it can't be renamed, the files are written first and then renamed one after another.
+    A folder that holds nothing else is exchanged for one that was written beside it: in one step on Linux, so that even
+    SIGKILL leaves the former files or the new ones; elsewhere a kill may leave it under another name, and the next call
+    puts it back.
+
+    Where files of others lie in the folder, or it can't be renamed, the others are not touched: the new files are
+    written first, then renamed one after another, and the former ones are kept in a hidden folder until all are in
+    place. What SIGKILL cuts off between two of these renames the next call undoes first, so that it leaves the former
+    files or its own, never a mix.
 
     Args:
       folder: is made where it is not there.
@@ -138,10 +148,17 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, gone: Iterable[str
     target = folder.resolve()
     known = {*files, *gone}
     target.parent.mkdir(parents=True, exist_ok=True)
+    _repair_beside(target)
+    if target.is_dir():
+        _repair_inside(target)
     if not target.exists() or _can_be_replaced(target, known):
-        _replace_folder(target, files)
-    else:
-        _replace_files(target, files, gone=known - set(files))
+        try:
+            _replace_folder(target, files)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a folder of a container's image, which overlayfs does not rename
+                raise
+    _replace_files(target, files, gone=known - set(files))
 
 
 def _can_be_replaced(folder: Path, known: set[str]) -> bool:
@@ -153,7 +170,6 @@ def _can_be_replaced(folder: Path, known: set[str]) -> bool:
 
 
 def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    _remove_leftovers(target)
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED))
     former = unfinished.with_suffix(_FORMER)
     try:
@@ -161,43 +177,102 @@ def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
             for name, content in files.items():
                 write_bytes(unfinished / name, content)
             unfinished.chmod(0o755)
-            if target.exists():
+            if not target.exists():
+                unfinished.rename(target)
+            elif not _exchanged(unfinished, target):
                 target.rename(former)
-            unfinished.rename(target)
+                unfinished.rename(target)
     except BaseException:
         if former.exists() and not target.exists():
             former.rename(target)
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    shutil.rmtree(unfinished, ignore_errors=True)  # after an exchange it holds the former files
     shutil.rmtree(former, ignore_errors=True)
 
 
+def _exchanged(one: Path, other: Path) -> bool:
+    """Give each of two folders the other's name in one step; return whether this system and file system can."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes  # here: it takes longer to import than the command line may
+
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    return call is not None and call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
 def _replace_files(target: Path, files: Mapping[str, bytes], *, gone: Iterable[str]) -> None:
-    unfinished: dict[Path, Path] = {}
-    former: dict[Path, Path] = {}
-    mark = secrets.token_hex(4)
+    unfinished = Path(tempfile.mkdtemp(dir=target, prefix=_SET, suffix=_UNFINISHED))
+    changing = unfinished.with_suffix(_FORMER)
+    new, former, absent = (changing / name for name in _IN_SET)
     try:
-        for name, content in files.items():
-            unfinished[target / name] = _written_beside(target / name, content)
-        for path in (*unfinished, *(target / name for name in gone)):
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            if path.exists():
-                former[path] = path.with_name(f".{path.name}.{mark}{_FORMER}")
-                path.rename(former[path])
-            if path in unfinished:
-                unfinished[path].rename(path)
+        with scratch.held(unfinished):
+            for name in _IN_SET:
+                (unfinished / name).mkdir()
+            for name, content in files.items():
+                write_bytes(unfinished / new.name / name, content)
+            for name in (*files, *gone):
+                if (target / name).is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
+                if not os.path.lexists(target / name):
+                    (unfinished / absent.name / name).touch()
+            unfinished.rename(changing)
+            for name in (*files, *gone):
+                if not (absent / name).exists():
+                    (target / name).rename(former / name)
+                if name in files:
+                    (new / name).rename(target / name)
+            changing.rename(unfinished)
     except BaseException:
-        for path, temporary in former.items():
-            if temporary.exists():
-                temporary.replace(path)
-        for path, temporary in unfinished.items():
-            if path not in former and not temporary.exists():
-                path.unlink(missing_ok=True)
-            temporary.unlink(missing_ok=True)
+        if changing.exists():
+            _undo(changing)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    for temporary in former.values():
-        temporary.unlink(missing_ok=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _undo(changing: Path) -> None:
+    """Put the former files of a folder back, as its hidden folder `changing` holds them, and remove that.
+
+    It holds what is not in place yet in `new`, former files in `former`, and names of which there was none in `absent`.
+    """
+    new, former, absent = (changing / name for name in _IN_SET)
+    for path in former.iterdir():
+        path.replace(changing.parent / path.name)
+    for path in absent.iterdir():
+        if not (new / path.name).exists():
+            (changing.parent / path.name).unlink(missing_ok=True)
+    unfinished = changing.with_suffix(_UNFINISHED)
+    changing.rename(unfinished)
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _repair_inside(target: Path) -> None:
+    """Undo and remove what a killed process left in a folder; not what another one may be changing now."""
+    for path in target.glob(f"{_SET}????????{_FORMER}"):
+        parts = [path / name for name in _IN_SET]
+        whole = all(part.is_dir() and not part.is_symlink() for part in parts)  # a link would lead out of the folder
+        if whole and not scratch.is_held(path):
+            _undo(path)
+    for path in target.glob(f"{_SET}????????{_UNFINISHED}"):
+        if not scratch.is_held(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _repair_beside(target: Path) -> None:
+    """Do the same beside a folder that is replaced whole: where it is missing, its former one is put back."""
+    pattern = f".{glob.escape(target.name)}.????????"
+    for path in target.parent.glob(pattern + _FORMER):
+        unfinished = path.with_suffix(_UNFINISHED)
+        if unfinished.exists() and scratch.is_held(unfinished):
+            continue
+        if target.exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.rename(target)
+    for path in target.parent.glob(pattern + _UNFINISHED):
+        if not scratch.is_held(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _written_beside(path: Path, content: bytes) -> Path:
@@ -216,14 +291,3 @@ def _written_beside(path: Path, content: bytes) -> Path:
             error.filename = str(path)
         raise
     return Path(name)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what a process that was killed left beside a folder; not what another one may be writing now."""
-    pattern = f".{glob.escape(target.name)}.????????"
-    for path in target.parent.glob(pattern + _UNFINISHED):
-        if not scratch.is_held(path):
-            shutil.rmtree(path, ignore_errors=True)
-    for path in target.parent.glob(pattern + _FORMER):
-        if not path.with_suffix(_UNFINISHED).exists() and target.exists():
-            shutil.rmtree(path, ignore_errors=True)

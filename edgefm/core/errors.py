@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 # A file or a folder that is being written has another name until it is whole, see `edgefm.core.artefacts` and `runs`.
 _UNFINISHED_FILE = re.compile(r"(?<=/)\.([^/\s]+)\.\w{8}\.partial\b")
+_UNFINISHED_SET = re.compile(r"/\.edgefm\.\w{8}\.partial/new(?=/)")
 # Letters of a name that an error repeats.
 _SHOWN = 100
 _UNFINISHED_FOLDER = re.compile(r"(?<=\w)\.partial(?=/)")
@@ -95,7 +96,7 @@ def by_final_names(text: str) -> str:
     >>> by_final_names("no space left: runs/a/.record.json.x_3kq9ab.partial")
     'no space left: runs/a/record.json'
     """
-    return _UNFINISHED_FOLDER.sub("", _UNFINISHED_FILE.sub(r"\1", text))
+    return _UNFINISHED_FOLDER.sub("", _UNFINISHED_FILE.sub(r"\1", _UNFINISHED_SET.sub("", text)))
 
 
 def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts
 from edgefm.core.drawing import settings
 from edgefm.core.errors import missing_extra
 from edgefm.data.dataset import Dataset, Split, class_counts
@@ -25,8 +23,8 @@ _SPLIT_COLOURS = {"train": "#0072b2", "validation": "#e69f00", "test": "#009e73"
 _DPI = 160
 
 
-def draw_class_balance(dataset: Dataset, path: Path) -> Path:
-    """Write a PNG with the number of pictures of each class in each split, and return its path.
+def class_balance(dataset: Dataset) -> bytes:
+    """Return a PNG with the number of pictures of each class in each split.
 
     Raises:
       RuntimeUnavailableError: matplotlib is not installed.
@@ -39,11 +37,11 @@ def draw_class_balance(dataset: Dataset, path: Path) -> Path:
         axes[0].set_yticks(range(len(dataset.labels)), dataset.labels)
         axes[0].invert_yaxis()
         _title(figure, f"Class balance of {dataset.name}")
-        return _save(figure, path)
+        return _png(figure)
 
 
-def draw_samples(dataset: Dataset, path: Path, *, per_class: int = 10) -> Path:
-    """Write a PNG with the first training pictures of each class, a class a row, and return its path.
+def samples(dataset: Dataset, *, per_class: int = 10) -> bytes:
+    """Return a PNG with the first training pictures of each class, a class a row.
 
     Raises:
       RuntimeUnavailableError: matplotlib is not installed.
@@ -61,7 +59,7 @@ def draw_samples(dataset: Dataset, path: Path, *, per_class: int = 10) -> Path:
         axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
         axes.spines[:].set_visible(False)
         _title(figure, f"{dataset.name}: the first {per_class} training pictures of each class")
-        return _save(figure, path)
+        return _png(figure)
 
 
 def sample_sheet(split: Split, *, classes: int, per_class: int) -> NDArray[np.uint8]:
@@ -119,7 +117,7 @@ def _title(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=_INK)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
-    return artefacts.write_bytes(path, content.getvalue())
+    return content.getvalue()

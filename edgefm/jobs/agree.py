@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core import html
+from edgefm.core import artefacts, html
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality
@@ -46,16 +47,17 @@ class AgreementResult:
         return dict(self.document)
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write agreement.json and, where matplotlib is installed, its pictures; return the paths."""
+        """Write agreement.json and, where matplotlib is installed, its pictures, all or none; return the paths."""
         from edgefm.agreement import document
 
         path = as_path(folder, "folder")
-        written = [document.write(path, self.document)]
-        try:
-            from edgefm.report.tools.agreement import draw_agreement
-        except ImportError:
-            return written
-        return [*written, *draw_agreement(self.document, path)]
+        files = {document.FILE_NAME: artefacts.json_bytes(self.document)}
+        with contextlib.suppress(ImportError):
+            from edgefm.report.tools.agreement import agreement_pictures
+
+            files |= agreement_pictures(self.document)
+        artefacts.write_folder(path, files, gone=document.PICTURES)
+        return [path / name for name in files]
 
     def _repr_html_(self) -> str:
         unit = self.document["unit"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from edgefm.core import artefacts
 from edgefm.core.arguments import PathLike, as_path, check_number
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.inspect import tflite_in
@@ -54,14 +55,15 @@ def profile(
 
 
 def write_profile(result: ProfileResult, folder: Path) -> list[Path]:
-    """Write profile.json and, where matplotlib is installed, the pictures; return the paths."""
+    """Write profile.json and, where matplotlib is installed, the pictures, all or none; return the paths."""
     import importlib.util
 
-    from edgefm.profiling.result import write
+    from edgefm.profiling.result import FILE_NAME, PICTURES, content
 
-    written = [write(folder, result)]
+    files = {FILE_NAME: content(result)}
     if importlib.util.find_spec("matplotlib") is not None:
-        from edgefm.report.tools.profile import write_pictures
+        from edgefm.report.tools.profile import profile_pictures
 
-        written += write_pictures(folder, result)
-    return written
+        files |= profile_pictures(result)
+    artefacts.write_folder(folder, files, gone=PICTURES)
+    return [folder / name for name in files]

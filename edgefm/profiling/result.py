@@ -20,6 +20,7 @@ Method = Literal["operators", "prefixes"]
 KIND = "operator-profile"
 SCHEMA_VERSION = 1
 FILE_NAME = "profile.json"
+PICTURES = ("profile.png", "profile.svg", "profile-narrow.png", "profile-narrow.svg")
 # A sum that is further off than this share of the whole is said to be off.
 TOLERANCE = 0.10
 
@@ -206,7 +207,7 @@ class ProfileResult:
 
     def save(self, folder: PathLike) -> Path:
         """Write profile.json with all raw samples into a folder, which is made, and return its path."""
-        return write(as_path(folder, "folder"), self)
+        return artefacts.write_bytes(as_path(folder, "folder") / FILE_NAME, content(self))
 
     def _repr_html_(self) -> str:
         rows = [
@@ -223,11 +224,11 @@ class ProfileResult:
         return html.table(rows, ["op", "name", "time µs", "share", "limited by"], caption=caption)
 
 
-def write(folder: Path, profile: ProfileResult) -> Path:
-    """Write profile.json with all raw samples into a folder, which is made, and return its path."""
+def content(profile: ProfileResult) -> bytes:
+    """Return profile.json, with all raw samples."""
     value = profile.to_json()
     schemas.validate(value, f"{KIND}-{SCHEMA_VERSION}")
-    return artefacts.write_text(folder / FILE_NAME, record.dumps(value))
+    return record.dumps(value).encode()
 
 
 def rate(amount: int, time: Estimate) -> float | None:

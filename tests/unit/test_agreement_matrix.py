@@ -24,6 +24,7 @@ from edgefm.agreement.matrix import Agreement, agree
 from edgefm.agreement.verdicts import Row, pair_verdict
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.data.quality import quality
+from edgefm.jobs.agree import AgreementResult
 from edgefm.targets.worker_process import WorkerError
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
@@ -296,8 +297,8 @@ def value(model: Path) -> dict[str, Any]:
 
 
 def test_document_holds_its_schema_and_is_json(value: dict[str, Any], tmp_path: Path) -> None:
-    written = document.write(tmp_path / "out", value)
-    assert json.loads(written.read_text(encoding="utf-8")) == value
+    written = AgreementResult(document=value).save(tmp_path / "out")
+    assert json.loads(written[0].read_text(encoding="utf-8")) == value
     assert value["verdict"] == {"held": False, "alarms": 1, "lines": value["verdict"]["lines"]}
     assert value["environment"]["versions"]["numpy"] == np.__version__
     assert {cell["version"] for cell in value["cells"]} == {"1.0", None}
@@ -311,9 +312,9 @@ def test_document_that_breaks_its_schema_is_refused(value: dict[str, Any], place
         document.check(broken)
 
 
-def test_picture_shows_every_pair_and_the_alarm_in_its_colour(value: dict[str, Any], tmp_path: Path) -> None:
+def test_picture_shows_every_pair_and_the_alarm_in_its_colour(value: dict[str, Any]) -> None:
     from edgefm.report.drawing import style
-    from edgefm.report.tools.agreement import agreement_figure, draw_agreement
+    from edgefm.report.tools.agreement import agreement_figure, agreement_pictures
 
     with style.drawing():
         figure = agreement_figure(value)
@@ -325,9 +326,9 @@ def test_picture_shows_every_pair_and_the_alarm_in_its_colour(value: dict[str, A
     assert "it hung" in texts
     orange = [patch for patch in figure.axes[0].patches if patch.get_facecolor()[:3] == _rgb(style.ORANGE)]
     assert len(orange) == 2
-    png, svg = draw_agreement(value, tmp_path)
-    assert png.read_bytes().startswith(b"\x89PNG")
-    assert "litertjs @ browser" in svg.read_text(encoding="utf-8")
+    files = agreement_pictures(value)
+    assert files["agreement.png"].startswith(b"\x89PNG")
+    assert "litertjs @ browser" in files["agreement.svg"].decode()
 
 
 def _rgb(colour: str) -> tuple[float, ...]:

@@ -83,12 +83,14 @@ def test_folder_holds_all_files_and_nothing_else(
     assert folder.stat().st_mode & 0o777 == 0o755 and (folder / "a.txt").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError("a fault")], ids=repr)
 @pytest.mark.parametrize(("before", "after"), KINDS)
 def test_folder_stays_as_it_was_wherever_writing_stops(
     before: dict[str, bytes] | None,
     after: dict[str, bytes],
     error: BaseException,
+    exchange: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,6 +115,8 @@ def test_folder_stays_as_it_was_wherever_writing_stops(
             _folder(folder, before)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", stopping(os.fsync))
+            exchanged = artefacts._exchanged if exchange else lambda one, other: False
+            patch.setattr(artefacts, "_exchanged", stopping(exchanged))
             for name in ("rename", "replace"):
                 patch.setattr(Path, name, stopping(getattr(Path, name)))
             try:
@@ -166,7 +170,12 @@ def test_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(tmp_pat
     assert running.exists() and formers.exists() and other.exists()
 
 
-def test_error_names_the_file_that_was_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("others", [{}, {"mine.txt": b"mine"}], ids=["own folder", "with files of others"])
+def test_error_names_the_file_that_was_to_be_written(
+    others: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _folder(tmp_path / "out", others)
+
     def full(path: Path, target: Path) -> Path:
         raise OSError(errno.ENOSPC, "full", str(path))
 
@@ -202,3 +211,102 @@ def test_killed_process_leaves_the_former_folder_whole_or_none(tmp_path: Path) -
         _write(folder)
         shutil.rmtree(tmp_path / str(turn))
     assert seen
+
+
+# Kills itself at the call of `rename`, `replace`, `rmtree` or the exchange that has a number; of 0, none.
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from edgefm.core import artefacts
+
+left = int(sys.argv[2])
+
+def killing(call):
+    def either(*arguments, **named):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **named)
+    return either
+
+for name in ("rename", "replace"):
+    setattr(Path, name, killing(getattr(Path, name)))
+shutil.rmtree = killing(shutil.rmtree)
+exchanged = artefacts._exchanged if sys.argv[3] == "exchange" else lambda one, other: False
+artefacts._exchanged = killing(exchanged)
+files = {"a.txt": b"new a", "b.txt": b"new b", "c.txt": b"new c"}
+artefacts.write_folder(Path(sys.argv[1]), files, gone=("gone.txt", "never.txt"))
+"""
+
+
+def _killed(folder: Path, place: int, how: str) -> bool:
+    """Write into a folder in a process that kills itself at a place; return whether it came there."""
+    return subprocess.run([sys.executable, "-c", KILLED, str(folder), str(place), how], check=False).returncode != 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems exchange no folders")
+def test_folder_of_its_own_is_whole_at_every_moment_of_a_kill(tmp_path: Path) -> None:
+    seen = []
+    for place in range(1, 20):
+        folder = _folder(tmp_path / str(place) / "out", OLD)
+        killed = _killed(folder, place, "exchange")
+        assert _content(folder) in (OLD, NEW)
+        seen.append(_content(folder))
+        _write(folder)
+        assert _content(folder.parent) == {f"out/{name}": content for name, content in NEW.items()}
+        if not killed:
+            break
+    assert not killed and OLD in seen and NEW in seen[:-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
+@pytest.mark.parametrize("others", [{}, {"mine.txt": b"mine"}], ids=["own folder", "with files of others"])
+def test_next_call_undoes_what_a_kill_cut_off(
+    others: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    for place in range(1, 40):
+        folder = _folder(tmp_path / str(place) / "out", {**OLD, **others})
+        killed = _killed(folder, place, "two renames")
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+            patch.setattr(os, "fsync", full)
+            _write(folder)
+        assert _content(folder.parent) in [
+            {f"out/{name}": content for name, content in {**whole, **others}.items()} for whole in (OLD, NEW)
+        ]
+        _write(folder)
+        assert _content(folder) == {**NEW, **others}
+        if not killed:
+            break
+    assert not killed and place > 8
+
+
+@pytest.mark.parametrize("name", ["new", "former", "absent"])
+def test_a_hidden_folder_given_by_somebody_else_moves_and_removes_nothing_elsewhere(name: str, tmp_path: Path) -> None:
+    elsewhere = _folder(tmp_path / "elsewhere", {"a.txt": b"secret", "b.txt": b"secret"})
+    folder = _folder(tmp_path / "out", {"a.txt": b"old", "mine.txt": b"mine"})
+    planted = folder / ".edgefm.abcdefgh.former"
+    for part in ("new", "former", "absent"):
+        planted.mkdir(exist_ok=True)
+        (planted / part).symlink_to(elsewhere) if part == name else (planted / part).mkdir()
+    _write(folder)
+    assert _content(elsewhere) == {"a.txt": b"secret", "b.txt": b"secret"}
+    assert (folder / "mine.txt").read_bytes() == b"mine" and (folder / "a.txt").read_bytes() == b"new a"
+
+
+def test_folder_that_the_file_system_does_not_rename_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _folder(tmp_path / "out", OLD)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == folder:
+            raise OSError(errno.EXDEV, "another device", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(artefacts, "_exchanged", lambda one, other: False)
+    _write(folder)
+    assert _content(tmp_path) == {f"out/{name}": content for name, content in NEW.items()}

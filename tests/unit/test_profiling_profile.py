@@ -19,7 +19,7 @@ from edgefm.core.errors import ModelError, RecipeError, RuntimeUnavailableError
 from edgefm.profiling import limits, synthetic
 from edgefm.profiling.limits import Limits, Peak
 from edgefm.profiling.profile import profile
-from edgefm.profiling.result import Disturbed, ProfiledOperator, ProfileResult, SumCheck, write
+from edgefm.profiling.result import Disturbed, ProfiledOperator, ProfileResult, SumCheck
 from edgefm.profiling.timing import Timed, Together, Turns
 from edgefm.runtimes import in_turn
 from edgefm.runtimes.base import TimedInvokes as BaseTimed
@@ -247,7 +247,7 @@ def test_figures_that_are_not_resolved_are_notes_with_the_reason(
         "the int8 peak is not resolved: noise",
         "the bandwidth of arrays of 32 KiB is not resolved: more noise",
     )
-    path = write(tmp_path, result)
+    path = result.save(tmp_path)
     assert [row["what"] for row in json.loads(path.read_text(encoding="utf-8"))["limits"]["unresolved"]] == [
         "the int8 peak",
         "the bandwidth of arrays of 32 KiB",
@@ -478,19 +478,19 @@ def test_check_holds_within_ten_percent_and_is_off_beyond_doubt(
 
 
 def test_written_profile_holds_the_raw_samples_and_its_schema(tmp_path: Path) -> None:
-    path = write(tmp_path / "new" / "folder", made_up())
+    path = made_up().save(tmp_path / "new" / "folder")
     value = json.loads(path.read_text(encoding="utf-8"))
     assert [row["rounds"] for row in value["operators"]][1] == [{"invoke_ns": [2000] * 3}] * 2
     broken = replace(made_up(), model={"name": "x"})
     with pytest.raises(ValueError, match="sha256"):
-        write(tmp_path, broken)
+        broken.save(tmp_path)
 
 
 @pytest.mark.parametrize("count", [1, 15, 41])
-def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Path) -> None:
+def test_picture_shows_each_operator_and_fits_its_frame(count: int) -> None:
     pytest.importorskip("matplotlib")
     from edgefm.report.drawing import style
-    from edgefm.report.tools.profile import draw_profile, write_pictures
+    from edgefm.report.tools.profile import draw_profile, profile_pictures
 
     result = made_up(count)
     for width in (style.WIDE, style.NARROW):
@@ -504,28 +504,28 @@ def test_picture_shows_each_operator_and_fits_its_frame(count: int, tmp_path: Pa
                 box = text.get_window_extent()
                 assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, text.get_text()
                 assert box.y0 >= frame.y0 - 1 and box.y1 <= frame.y1 + 1, text.get_text()
-    written = write_pictures(tmp_path, result)
-    assert [path.name for path in written] == [
+    files = profile_pictures(result)
+    assert list(files) == [
         "profile.png",
         "profile.svg",
         "profile-narrow.png",
         "profile-narrow.svg",
     ]
-    content = written[1].read_text(encoding="utf-8")
-    ElementTree.fromstring(content)
-    assert "% of peak" in content and ("2 others" in content) == (count == 41)
-    assert not re.search(r"#0d6ab0(?!;)", content), "colours come from the palette, so that dark mode can change them"
+    picture = files["profile.svg"].decode()
+    ElementTree.fromstring(picture)
+    assert "% of peak" in picture and ("2 others" in picture) == (count == 41)
+    assert not re.search(r"#0d6ab0(?!;)", picture), "colours come from the palette, so that dark mode can change them"
 
 
-def test_picture_says_of_a_time_that_cannot_be_told_from_0_what_it_is_under(tmp_path: Path) -> None:
+def test_picture_says_of_a_time_that_cannot_be_told_from_0_what_it_is_under() -> None:
     pytest.importorskip("matplotlib")
-    from edgefm.report.tools.profile import write_pictures
+    from edgefm.report.tools.profile import profile_pictures
 
     result = made_up(2)
     first = replace(result.operators[0], time=Estimate(-30.0, -200.0, 140.0), share=-0.01)
-    written = write_pictures(tmp_path, replace(result, operators=(first, result.operators[1])))
-    content = written[1].read_text(encoding="utf-8")
-    assert "under 0.14 µs" in content and "−1" not in content
+    files = profile_pictures(replace(result, operators=(first, result.operators[1])))
+    picture = files["profile.svg"].decode()
+    assert "under 0.14 µs" in picture and "−1" not in picture
 
 
 def test_texts_of_the_narrow_picture_do_not_meet() -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from edgefm.core import artefacts
 from edgefm.report.drawing import style
 
 _LETTERS_PER_INCH = 15
@@ -24,7 +25,7 @@ def draw_curves(history: Mapping[str, Any], path: Path) -> Path:
         least one entry), and 'verdict' with 'name' and 'reason'.
       path: the file to write.
     """
-    return style.write_png(path, curves_figure, history)
+    return artefacts.write_bytes(path, style.wide_png(curves_figure, history))
 
 
 def curves_figure(history: Mapping[str, Any], *, width: float) -> Figure:

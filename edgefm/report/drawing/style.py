@@ -12,14 +12,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from edgefm.core import artefacts
 from edgefm.core.drawing import settings
 
 LIGHT = {
@@ -111,10 +109,10 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def write_png(path: Path, draw: Callable[..., Figure], *arguments: Any) -> Path:
-    """Write what `draw(*arguments, width=WIDE)` returns as a PNG, atomically, and return the path."""
+def wide_png(draw: Callable[..., Figure], *arguments: Any) -> bytes:
+    """Return what `draw(*arguments, width=WIDE)` returns as a PNG."""
     with drawing():
-        return artefacts.write_bytes(path, png(draw(*arguments, width=WIDE)))
+        return png(draw(*arguments, width=WIDE))
 
 
 def two_panels(figure: Figure, width: float) -> tuple[Axes, Axes]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from edgefm.core import artefacts
 from edgefm.report.drawing import style
 
-_NAMES = ("agreement.png", "agreement.svg")
 _GAP = 0.75  # between two families, in squares: their titles stand there
 _SQUARE_INCHES = (0.3, 0.56)
 _LETTER_INCHES, _LEAST_LABEL_INCHES, _QUALITY_INCHES = 0.073, 1.9, 1.25
@@ -32,21 +29,17 @@ _ABSENT = "did not run"
 _FILLS = {_WITHIN: (style.BLUE, 0.30), _ALARM: (style.ORANGE, 0.85), _OTHER: (style.LINE, 0.45)}
 
 
-def draw_agreement(value: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
-    """Write agreement.png and agreement.svg into a folder, atomically, and return their paths.
+def agreement_pictures(value: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return agreement.png and agreement.svg, by name.
 
     Args:
       value: document of `edgefm.agreement.document.to_json`.
-      folder: where to write.
     """
     with style.drawing():
         figure = agreement_figure(value)
         vector = io.BytesIO()
         figure.savefig(vector, format="svg", facecolor=style.PAPER, metadata={"Date": None, "Creator": "edgefm"})
-        return (
-            artefacts.write_bytes(folder / _NAMES[0], style.png(figure)),
-            artefacts.write_bytes(folder / _NAMES[1], vector.getvalue()),
-        )
+        return {"agreement.png": style.png(figure), "agreement.svg": vector.getvalue()}
 
 
 def agreement_figure(value: Mapping[str, Any]) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,14 +14,13 @@ from edgefm.report.drawing import style
 _ROW_INCHES = 0.24
 
 
-def draw_calibration(check: Mapping[str, Any], path: Path) -> Path:
-    """Write the picture of a calibration check as PNG, atomically, and return the path.
+def calibration_png(check: Mapping[str, Any]) -> bytes:
+    """Return the picture of a calibration check as PNG.
 
     Args:
       check: what `edgefm.quantization.analysis.calibration_check.CalibrationReport.to_json` gives.
-      path: the file to write.
     """
-    return style.write_png(path, calibration_figure, check)
+    return style.wide_png(calibration_figure, check)
 
 
 def calibration_figure(check: Mapping[str, Any], *, width: float) -> Figure:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from edgefm.core import artefacts
 from edgefm.profiling.result import ProfiledOperator, ProfileResult
 from edgefm.report.content.wording import TimeUnit, number, signed, time_unit
 from edgefm.report.drawing import style
@@ -48,19 +46,19 @@ class _Row:
     kind: int
 
 
-def write_pictures(folder: Path, profile: ProfileResult) -> list[Path]:
-    """Write profile.png and .svg, and both for a phone with '-narrow' in their names; return their paths.
+def profile_pictures(profile: ProfileResult) -> dict[str, bytes]:
+    """Return profile.png and .svg, and both for a phone with '-narrow' in their names, by name.
 
     The SVG files stand alone: their text is text, and they follow the reader's light or dark mode.
     """
-    written = []
+    files = {}
     for name, width in (("profile", style.WIDE), ("profile-narrow", style.NARROW)):
         with style.drawing():
             figure = draw_profile(profile, width=width)
-            written.append(artefacts.write_bytes(folder / f"{name}.png", style.png(figure)))
+            files[f"{name}.png"] = style.png(figure)
             inline = style.svg(figure, prefix="profile", alt=alternative(profile))
-            written.append(artefacts.write_text(folder / f"{name}.svg", _standalone(inline)))
-    return written
+            files[f"{name}.svg"] = _standalone(inline).encode()
+    return files
 
 
 def alternative(profile: ProfileResult) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,14 +14,13 @@ _ROW_INCHES = 0.3
 _KINDS = (("weights_only", "weights only", style.BLUE), ("activations_only", "activations only", style.ORANGE))
 
 
-def draw_sensitivity(table: Mapping[str, Any], path: Path) -> Path:
-    """Write the picture of a sensitivity table as PNG, atomically, and return the path.
+def sensitivity_png(table: Mapping[str, Any]) -> bytes:
+    """Return the picture of a sensitivity table as PNG.
 
     Args:
       table: what `edgefm.quantization.analysis.sensitivity.Sensitivity.to_json` gives.
-      path: the file to write.
     """
-    return style.write_png(path, sensitivity_figure, table)
+    return style.wide_png(sensitivity_figure, table)
 
 
 def sensitivity_figure(table: Mapping[str, Any], *, width: float) -> Figure:
