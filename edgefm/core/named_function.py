@@ -6,13 +6,14 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-from edgefm.core import artefacts, manifest, trust
-from edgefm.core.errors import DataError
+from edgefm.core import artefacts, guarded_imports, manifest, trust
+from edgefm.core.errors import DataError, EdgefmError
 from edgefm.core.text import command
 
 
@@ -22,18 +23,26 @@ def function_named(where: str, *, named_in: Path | None = None) -> tuple[Callabl
     Args:
       where: 'module:function'.
       named_in: file that names it; None where the user does, now. A function that a file names is imported only if
-        this user trusted it, and from the folder that it was trusted in.
+        this user trusted it, and from the folder that it was trusted in; what it imports from there in turn, now or
+        when it is called, must be what was there then.
     Raises:
-      DataError: the name is no 'module:function', it is named in a file and not trusted, the module cannot be imported,
-        or has no such function.
+      DataError: the name is no 'module:function', it is named in a file and not trusted, nor what it imports, the
+        module cannot be imported, or has no such function.
     """
     module_name, _, attributes = where.partition(":")
     if not module_name or not attributes:
         raise DataError(f"'{where}' names no function", hint="Write it as module:function, e.g. my_data:load.")
-    folder = _working_folder() if named_in is None else _trusted_folder(where, named_in)
+    if named_in is None:
+        folder = _working_folder()
+        guarded_imports.lift(folder)
+    else:
+        folder = _trusted_folder(where, named_in)
+        guarded_imports.guard(folder, partial(_refusal, where, named_in, folder))
     with imports_from(folder):
         try:
             value: Any = importlib.import_module(module_name)
+        except EdgefmError:
+            raise
         except Exception as error:  # whatever the user's module raises
             raise DataError(
                 f"the module '{module_name}' of {where} cannot be imported: {type(error).__name__}: {error}",
@@ -55,13 +64,16 @@ def function_named(where: str, *, named_in: Path | None = None) -> tuple[Callabl
 def trust_function(where: str) -> bool:
     """Put a function that the user names now on the list of what they trust, with the folder it is imported from.
 
-    Return whether its module was found; nothing is listed where not.
+    Where its module lies in that folder, so are all modules of the folder: it may import them. Return whether the
+    module was found; nothing is listed where not.
     """
     folder = _working_folder()
-    sha256 = _fingerprint(where, folder)
-    if sha256 is None:
+    files = _files(where, folder)
+    if files is None:
         return False
-    trust.remember(sha256, _entry(where), folder=folder)
+    if PathFinder.find_spec(where.partition(":")[0].partition(".")[0], [folder]) is not None:
+        guarded_imports.remember(folder, also=files)
+    trust.remember(_fingerprint(where, files), _entry(where), folder=folder)
     return True
 
 
@@ -83,40 +95,59 @@ def _trusted_folder(where: str, named_in: Path) -> str:
     """Return the folder that a function was trusted in, if it is still what it was."""
     listed = [entry for entry in trust.entries() if entry.what == _entry(where)]
     for entry in reversed(listed):
-        if _fingerprint(where, entry.folder) == entry.sha256:
+        files = _files(where, entry.folder)
+        if files is not None and _fingerprint(where, files) == entry.sha256:
             return entry.folder
     why = "has changed since you trusted it" if listed else "is not trusted by you"
-    run = next((folder for folder in named_in.parents if (folder / manifest.FILE_NAME).is_file()), "RUN")
     raise DataError(
         f"{named_in} names the function {where}, which {why}: calling it runs code",
         hint=f"Read {where.partition(':')[0].replace('.', os.sep)}.py. If you trust it, go to the folder that it lies "
-        f"in and run: {command('edgefm', 'trust', run)}",
+        f"in and run: {_trust_command(named_in)}",
     )
 
 
-def _fingerprint(where: str, folder: str) -> str | None:
-    """Return the sha256 of a function's name, its folder and the files of its module; None where there is no module.
+def _refusal(where: str, named_in: Path, folder: str, module: str, why: str) -> DataError:
+    """Return the error for a module of the folder that a trusted function would import."""
+    why = f"which {why}" if why.startswith("you") else f"and that {why}"
+    return DataError(
+        f"{named_in} names the function {where}, which imports {module}, {why}: importing it runs code",
+        hint=f"Read {module}. If you trust it, go to {folder} and run: {_trust_command(named_in)}",
+    )
 
-    Nothing is imported: the packages above the module are looked for by hand.
+
+def _trust_command(named_in: Path) -> str:
+    run = next((folder for folder in named_in.parents if (folder / manifest.FILE_NAME).is_file()), "RUN")
+    return command("edgefm", "trust", run)
+
+
+def _fingerprint(where: str, files: Sequence[str]) -> str:
+    """Return the sha256 of a function's name and of the files of its module, with their paths."""
+    paths = [Path(file).resolve() for file in files]
+    return artefacts.sha256_json([where, [[str(path), artefacts.sha256_file(path)] for path in paths]])
+
+
+def _files(where: str, folder: str) -> list[str] | None:
+    """Return the files of a function's module and of the packages above it; None where there is no module.
+
+    Nothing is imported: the packages are looked for by hand.
     """
     places: list[str] | None = [folder, *sys.path]
-    files = []
+    files: list[str] = []
     parts = where.partition(":")[0].split(".")
     for place in range(len(parts)):
         name = ".".join(parts[: place + 1])
         if place == 0 and name in sys.builtin_module_names:
-            return artefacts.sha256_json([where, "builtin"])
+            return files
         spec: ModuleSpec | None = None if places is None else PathFinder.find_spec(name, places)
         if spec is None:
             return None
         if spec.has_location and spec.origin is not None:
-            origin = Path(spec.origin).resolve()
-            if not origin.is_file():  # in an archive
+            if not Path(spec.origin).is_file():  # in an archive
                 return None
-            files.append([str(origin), artefacts.sha256_file(origin)])
+            files.append(spec.origin)
         found = spec.submodule_search_locations
         places = None if found is None else list(found)
-    return artefacts.sha256_json([where, files])
+    return files
 
 
 def _entry(where: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,8 @@ class Trusted:
 
     Attributes:
       sha256: of what runs.
-      what: it is, e.g. 'model lambda.keras' or 'function my_data:load'.
-      folder: from which a function's module is imported; '' for files.
+      what: it is, e.g. 'model lambda.keras', 'function my_data:load' or 'module my_package/helper.py'.
+      folder: from which a function's module is imported, and which modules lie in; '' for files.
       date: UTC, ISO 8601.
     """
 
@@ -56,17 +57,28 @@ def remember(sha256: str, what: str, *, folder: str = "") -> None:
       what: it is, for a person who reads the list.
       folder: from which a function's module is imported.
     """
-    entry = Trusted(sha256=sha256, what=what, folder=folder, date=datetime.now(UTC).isoformat(timespec="seconds"))
-    if any(_same(entry, known) for known in entries()):
+    remember_all([(sha256, what)], folder=folder)
+
+
+def remember_all(given: Iterable[tuple[str, str]], *, folder: str = "") -> None:
+    """Do the same with several things at once: each its sha256 and what it is."""
+    known = {(entry.sha256, entry.what, entry.folder) for entry in entries()}
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    new = [
+        Trusted(sha256=sha256, what=what, folder=folder, date=date)
+        for sha256, what in given
+        if (sha256, what, folder) not in known
+    ]
+    if not new:
         return
-    _now.append(entry)
+    _now.extend(new)
     path = list_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # One write at the file's end: two processes at once leave two whole lines.
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, (json.dumps(asdict(entry)) + "\n").encode())
+            os.write(descriptor, "".join(json.dumps(asdict(entry)) + "\n" for entry in new).encode())
         finally:
             os.close(descriptor)
     except OSError:
@@ -93,7 +105,3 @@ def entries() -> list[Trusted]:
         if all(isinstance(value, str) for value in vars(entry).values()):
             listed.append(entry)
     return listed + _now
-
-
-def _same(one: Trusted, other: Trusted) -> bool:
-    return (one.sha256, one.what, one.folder) == (other.sha256, other.what, other.folder)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import DataError, RecipeError, unknown_name
+from edgefm.core.errors import DataError, EdgefmError, RecipeError, unknown_name
 from edgefm.core.named_function import function_named
 from edgefm.data import label_scores, masks
 
@@ -216,6 +216,8 @@ def _own(name: str, named_in: Path | None) -> Quality:
     def measured(outputs: Outputs, targets: NDArray[Any]) -> float:
         try:
             value = float(function(outputs, targets))
+        except EdgefmError:  # it would have imported what is not trusted, say
+            raise
         except Exception as error:  # whatever the user's code raises
             shapes = ", ".join(str(output.shape) for output in outputs)
             raise DataError(

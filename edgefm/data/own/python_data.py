@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgefm.core.errors import DataError
+from edgefm.core.errors import DataError, EdgefmError
 from edgefm.core.named_function import function_named, imports_from
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset
@@ -31,6 +31,8 @@ def call(where: str, *, named_in: Path | None = None, progress: Progress = SILEN
     with imports_from(folder):
         try:
             returned = function()
+        except EdgefmError:  # it would have imported what is not trusted, say
+            raise
         except Exception as error:  # whatever the user's code raises
             raise DataError(f"{where} raised {type(error).__name__}: {error}") from error
     if isinstance(returned, Dataset):
