@@ -73,7 +73,9 @@ _NEEDS = {
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker of pytest-xdist a folder for temporary files: benchmarks see each other by what lies in it.
 
-    How long hypothesis takes for an input says how busy the machine is, and nothing about what is tested.
+    Whose tests run keeps their own list of what they trust, and the details of faults: these lie elsewhere for all
+    tests and the processes that they start. How long hypothesis takes for an input says how busy the machine is, and
+    nothing about what is tested.
     """
     hypothesis.settings.register_profile("edgefm", suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile("edgefm")
@@ -81,6 +83,10 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix=f"edgefm-{config.workerinput['workerid']}-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ["TMPDIR"] = tempfile.tempdir = folder
+    own = tempfile.mkdtemp(prefix="user-of-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
+    for name in ("config", "state"):
+        os.environ[f"XDG_{name.upper()}_HOME"] = str(Path(own) / name)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by the marks

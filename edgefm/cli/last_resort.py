@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -11,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 _SHOWN = 200
+# Files of details that stay; older ones go.
+_KEPT = 20
 
 
 def told(error: BaseException) -> tuple[str, str]:
@@ -67,7 +70,10 @@ def _details(error: BaseException) -> str:
 
 
 def _written(details: str) -> Path:
-    """Write details to a new file that only the user may read, in the user's folder of logs, and return its path."""
+    """Write details to a new file that only the user may read, in the user's folder of logs, and return its path.
+
+    The newest 20 files stay there.
+    """
     import platformdirs
 
     folder = Path(platformdirs.user_log_dir("edgefm", appauthor=False))
@@ -77,4 +83,8 @@ def _written(details: str) -> Path:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(details)
+    former = sorted(other for other in folder.glob("fault-*-*-*.txt") if other != path)
+    for other in former[: max(0, len(former) + 1 - _KEPT)]:
+        with contextlib.suppress(OSError):
+            other.unlink()
     return path

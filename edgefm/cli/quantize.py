@@ -12,6 +12,7 @@ from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.given_run import given_run
 from edgefm.cli.own_data import data_options
 from edgefm.core.progress import Bars
+from edgefm.core.text import command as command_line
 from edgefm.jobs.quantize import gates, quantization_recipe
 
 _PATH = click.Path(path_type=Path)
@@ -100,7 +101,7 @@ def command(
         render.as_json(report)
     else:
         _show(report, files.folder)
-        render.echo(f"next: edgefm benchmark {run.path}")
+        render.echo(f"next: {command_line('edgefm', 'benchmark', run.path)}")
     return 0 if (files.held if variants or strict else files.sound) else 1
 
 

@@ -59,6 +59,7 @@ def command(
     """
     from edgefm.cli.examined_run import examined
     from edgefm.core import artefacts
+    from edgefm.core.text import command as command_line
     from edgefm.recipes import Quantization
     from edgefm.report.tools.sensitivity import sensitivity_png
 
@@ -84,7 +85,7 @@ def command(
             _show_choice(chosen, result.unit)
         render.echo(f"the table and its picture are in {folder}")
         if chosen is not None and chosen.keep_float:
-            render.echo(f"next: edgefm quantize {run.path} --recipe {folder / 'recipe.json'}")
+            render.echo(f"next: {command_line('edgefm', 'quantize', run.path, '--recipe', folder / 'recipe.json')}")
     return 0 if chosen is None or chosen.held else 1
 
 

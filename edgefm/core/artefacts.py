@@ -147,7 +147,10 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, gone: Iterable[str
     """
     target = folder.resolve()
     known = {*files, *gone}
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # of a file
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
     _repair_beside(target)
     if target.is_dir():
         _repair_inside(target)

@@ -402,6 +402,10 @@ def test_python_may_be_given_by_its_place_in_the_home_folder(
         WorkerProcess(place=place, folder=tmp_path, name="worker") as worker,
     ):
         assert _load(worker, _write(tmp_path, tiny_models.relu()))["ok"]
+    _python(server.home, "sys.modules['numpy'] = None", "my python")
+    with pytest.raises(TargetError, match="cannot import numpy") as caught:
+        targets.target(server.address).open("litert")
+    assert str(caught.value.hint).endswith(": ~/'my python' -m pip install numpy")
     (server.home / "my python").unlink()
 
 

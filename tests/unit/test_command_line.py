@@ -4,6 +4,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,6 +260,31 @@ def test_fault_whose_details_cannot_be_written_prints_them(
     printed = capsys.readouterr().err
     assert "could not be written to a file (Not a directory)" in printed
     assert "Traceback (most recent call last)" in printed and printed.rstrip().endswith("KeyError: 'x'")
+
+
+def test_details_of_the_newest_faults_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert run(raises(KeyError("x"))) == 70
+    (first,) = tmp_path.rglob("*.txt")
+    # Of a clock that was wrong.
+    others = [first.with_name(f"fault-20{year:02d}0101-000000-1.txt") for year in range(60, 99)]
+    for file in (*others, first.with_name("mine.txt")):
+        file.touch()
+    first.unlink()
+    assert run(raises(KeyError("newest"))) == 70
+    left = sorted(first.parent.iterdir())
+    assert len(left) == 21 and left[-1].name == "mine.txt" and left[1:-1] == others[-19:]
+    assert "KeyError: 'newest'" in left[0].read_text(encoding="utf-8")
+
+
+def test_tests_and_what_they_start_leave_the_users_own_folders_alone() -> None:
+    code = (
+        "import platformdirs; from edgefm.core import trust\n"
+        "print(trust.list_path()); print(platformdirs.user_log_dir('edgefm', appauthor=False))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    paths = [Path(line) for line in done.stdout.splitlines()]
+    assert len(paths) == 2 and all(path.is_relative_to(tempfile.gettempdir()) for path in paths)
 
 
 def test_fault_of_the_last_resort_itself_is_told_too(

@@ -326,3 +326,7 @@ def test_plugins_are_listed_with_the_reason_where_one_fails(
     assert "good_target has no version, availability, load" in str(found["runtime bare"].reason)
     text = doctor([], capsys)
     assert "Plug-ins" in text and "no_such_library" in text
+
+
+def test_the_python_in_a_remedy_is_quoted() -> None:
+    assert usable._remedy("pip install x", Path("/my python/bin/python")) == "'/my python/bin/python' -m pip install x"

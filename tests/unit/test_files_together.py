@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,3 +132,19 @@ def test_recipes_of_an_earlier_sensitivity_go_with_it(tmp_path: Path, monkeypatc
     assert len(_content(tmp_path)) == 4
     _sensitivity(tmp_path / "out", 3, monkeypatch)
     assert sorted(_content(tmp_path)) == ["out/sensitivity.json", "out/sensitivity.png"]
+
+
+def test_the_next_command_is_quoted(tmp_path: Path, monkeypatch: Patch) -> None:
+    chosen = SimpleNamespace(**vars(_result(1)), steps=(), drop_at_most=1.0, keep_float=("a",))
+    monkeypatch.setattr(
+        sensitivity, "_examine", lambda *given: (SimpleNamespace(**vars(_result(1)), unit="%"), chosen, {})
+    )
+    monkeypatch.setattr(sensitivity, "_show", lambda result: None)
+    run = (SimpleNamespace(path=tmp_path / "my run"), SimpleNamespace(name="model"))
+    monkeypatch.setattr("edgefm.cli.examined_run.examined", lambda *given, **named: run)
+    monkeypatch.setattr("edgefm.report.tools.sensitivity.sensitivity_png", lambda value: b"")
+    outcome = CliRunner().invoke(sensitivity.command, [], standalone_mode=False)
+    line = next(line for line in outcome.output.splitlines() if line.startswith("next: "))
+    folder = tmp_path / "my run"
+    words = ["edgefm", "quantize", str(folder), "--recipe", str(folder / "sensitivity" / "recipe.json")]
+    assert shlex.split(line.removeprefix("next: ")) == words

@@ -11,6 +11,7 @@ from edgefm.core import scratch, subprocesses
 from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, RecipeError
 from edgefm.core.subprocesses import CommandError, TimeLimitError
+from edgefm.core.text import quoted
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
 from edgefm.runtimes.probe import PROBE, Probed, probe
 
@@ -124,7 +125,7 @@ def targets() -> Iterator[Finding]:
 def _remedy(install: str | None, python: Path | None) -> str | None:
     """Return the command that installs a runtime, for the Python that lacks it."""
     here = install is None or python is None or not install.startswith("pip ")
-    return install if here else f"{python} -m {install}"
+    return install if here else f"{quoted(python)} -m {install}"
 
 
 def probed_by(module: str, python: Path) -> Probed:

@@ -12,6 +12,7 @@ from typing import IO, Any
 from edgefm.core.artefacts import sha256_bytes, sha256_file
 from edgefm.core.documents import object_told
 from edgefm.core.errors import ModelError
+from edgefm.core.text import quoted
 from edgefm.targets import bundle
 from edgefm.targets.base import TargetError
 from edgefm.targets.ssh import board_state
@@ -170,7 +171,7 @@ class SshPlace:
         if "no_numpy" in python:
             raise TargetError(
                 f"{self.name}: '{self._python}' cannot import numpy ({python['no_numpy']})",
-                hint=f"Install it on the board with: {self._python} -m pip install numpy",
+                hint=f"Install it on the board with: {_in_shell(self._python)} -m pip install numpy",
             )
 
     def _send_worker(self) -> str:
@@ -211,3 +212,8 @@ class SshPlace:
     def _send(self, data: bytes | IO[bytes], there: str, digest: str, *, size: int, doing: str) -> None:
         seconds = _SHORT_SECONDS + size / _BYTES_PER_SECOND
         self._connection.run(_PUT, there, digest, data=data, doing=doing, seconds=seconds)
+
+
+def _in_shell(python: str) -> str:
+    """Return a path as a shell there takes it; a leading ~/ stays what stands for the home folder."""
+    return f"~/{quoted(python[2:])}" if python.startswith("~/") else quoted(python)
