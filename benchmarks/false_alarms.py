@@ -62,7 +62,7 @@ def main() -> int:
                 done.append(compare_once(kind, given.model, protocol, seed=number))
                 write(given.out, done, model=given.model, protocol=protocol)
                 one = done[-1]
-                print(f"{kind} {number + 1}/{wanted[kind]}: ratio {one['ratio']['value']:.4f}, p {one['p']:.4f}, "
+                print(f"{kind} {number + 1}/{wanted[kind]}: ratio {one['round_ratio']['value']:.4f}, p {one['p']:.4f}, "
                       f"{one['verdict']}, {one['rounds']} rounds, {one['seconds']:.0f} s", flush=True)  # fmt: skip
     found = write(given.out, done, model=given.model, protocol=protocol)
     for kind in KINDS:
@@ -93,7 +93,7 @@ def compare_once(kind: str, model: Path, protocol: BenchmarkProtocol, *, seed: i
     if failures:
         raise SystemExit(f"the model could not be measured: {failures[0]}")
     test = mine["against_reference"]["latency_test"]
-    kept = ("ratio", "round_ratio", "p", "effect", "smallest_difference", "rounds", "verdict")
+    kept = ("round_ratio", "p", "effect", "smallest_difference", "rounds", "verdict")
     return {
         "kind": kind,
         "created": record["created"],

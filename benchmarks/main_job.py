@@ -21,6 +21,7 @@ from typing import Any
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
 from edgefm.core.runs import RunDirectory, Step
+from edgefm.statistics.round_comparison import time_ratio
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"
@@ -40,6 +41,7 @@ def main() -> None:
     run = RunDirectory.open(path)
     training, quantized, measured = (run.require(kind) for kind in ("train", "quantize", "benchmark"))
     record = json.loads((run.folder(measured) / "record.json").read_text(encoding="utf-8"))
+    int8 = next(model for model in record["models"] if model["name"] == "int8_w8a8")
     report = json.loads((run.folder(quantized) / "quantize.json").read_text(encoding="utf-8"))
     artefacts.write_json(
         RESULTS / "main_job.json",
@@ -54,7 +56,7 @@ def main() -> None:
             "benchmark_seconds": benchmark_seconds,
             "training": training.to_json(),
             "quantization": quantized.to_json(),
-            "models": [summary(model) for model in record["models"]],
+            "models": [summary(model, int8) for model in record["models"]],
             "variants": {variant["variant"]: compression(variant) for variant in report["variants"]},
             "dataset": record["dataset"],
             "protocol": record["protocol"],
@@ -83,11 +85,13 @@ def timed(*arguments: str) -> float:
     return time.perf_counter() - started
 
 
-def summary(model: dict[str, Any]) -> dict[str, Any]:
-    """Return a model's row of a record without its raw samples and lists of images."""
+def summary(model: dict[str, Any], int8: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's row of a record without its raw samples and lists of images, with its time over int8_w8a8's."""
     row = {key: value for key, value in model.items() if key not in ("rounds", "confusion", "classes")}
     row["samples"] = sum(len(round_["invoke_ns"]) for round_ in model["rounds"])
     row["rounds"] = len(model["rounds"])
+    ratio = time_ratio(model, int8)
+    row["time_over_int8"] = None if ratio is None else ratio.to_json()
     if row["against_reference"]:
         against = dict(row["against_reference"])
         against["flipped"] = len(against["flipped"])

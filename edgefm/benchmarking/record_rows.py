@@ -17,7 +17,7 @@ from edgefm.data.quality import Quality
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.statistics import estimates as statistics
 from edgefm.statistics.pairing import shared
-from edgefm.statistics.round_comparison import compare_paired
+from edgefm.statistics.round_comparison import compare_turns
 
 _WITHOUT_ACCURACY = {
     "multilabel": "the samples have several labels: each label has an accuracy of its own",
@@ -196,13 +196,12 @@ def _against(
 
 
 def _latency(model: MeasuredModel, base: MeasuredModel) -> dict[str, Any]:
-    """Return the ratio of p50 and the test over the rounds that both have, see `edgefm.statistics.pairing`."""
-    turns = ([vars(turn) for turn in measured.rounds if len(turn.invoke_ns)] for measured in (model, base))
-    pairs = shared(*turns)
+    """Return the ratio of times and the test over the rounds that both have, see `edgefm.statistics.pairing`."""
+    pairs = shared(*([vars(turn) for turn in measured.rounds] for measured in (model, base)))
     if not pairs:
         return {"latency_ratio": _missing(model), "latency_test": None}
-    test = compare_paired([mine["invoke_ns"] for mine, _ in pairs], [theirs["invoke_ns"] for _, theirs in pairs])
-    return {"latency_ratio": test.ratio.to_json(), "latency_test": test.to_json()}
+    test = compare_turns(pairs)
+    return {"latency_ratio": test.round_ratio.to_json(), "latency_test": test.to_json()}
 
 
 def _missing(model: MeasuredModel) -> dict[str, Any]:

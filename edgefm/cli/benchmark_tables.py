@@ -17,11 +17,12 @@ def show(record: Mapping[str, Any]) -> None:
     reference = next((m["against_reference"]["reference"] for m in models if m["against_reference"]), None)
     render.echo(_measured_on(record))
     if reference is not None:
-        render.echo(f"ratio: p50 relative to {reference}, from paired rounds")
+        render.echo(f"ratio: time relative to {reference}, from paired rounds")
     render.echo()
     measure = next((model["quality"] for model in models if model["quality"]), None)
     name = measure["name"] if measure else "accuracy"
-    rows = [_row(model, reference) for model in models]
+    base = next((model for model in models if model["name"] == reference), None)
+    rows = [_row(model, base) for model in models]
     quality = f"{name} %" if measure is None or measure["unit"] == "%" else name
     headers = ["model", quality, "p50 us", "ratio", "KB", "gzip KB", "status"]
     render.table(rows, headers=headers, right=("ratio", "KB", "gzip KB"))
@@ -138,15 +139,15 @@ def _plain(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
 
 
-def _row(model: Mapping[str, Any], reference: str | None) -> list[str]:
-    latency, against = model["latency_ns"], model["against_reference"]
-    if model["name"] == reference:
+def _row(model: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[str]:
+    from edgefm.statistics.round_comparison import time_ratio
+
+    latency = model["latency_ns"]
+    if model is base:
         ratio = "1"
-    elif against:
-        test = against["latency_test"]  # the ratio that its verdict goes by, where there is one
-        ratio = _figure(test["round_ratio"] if test else against["latency_ratio"], 1, "{:.3f}", interval=False)
     else:
-        ratio = "-"
+        found = time_ratio(model, base) if base is not None else None
+        ratio = "-" if found is None else f"{found.value:.3f}"
     return [
         model["name"],
         _quality(model["quality"]),

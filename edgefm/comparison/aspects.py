@@ -16,7 +16,7 @@ from edgefm.statistics.round_comparison import (
     FASTER,
     SLOWER,
     LatencyComparison,
-    compare_paired,
+    compare_turns,
     compare_unpaired,
 )
 from edgefm.statistics.round_comparison import verdict as latency_verdict
@@ -127,7 +127,6 @@ def latency(
         p=compared.p,
         method=compared.test,
         details={
-            "p50_ratio": compared.ratio.to_json(),
             "effect": compared.effect,
             "smallest_difference": compared.smallest_difference,
             "rounds": [compared.reference_rounds, compared.rounds],
@@ -144,16 +143,9 @@ def latency_comparison(
     Within one record, rounds are paired as `edgefm.statistics.pairing.shared` has it, which looks at both models'
     turns at once; the rounds that each model's own figures are made of need not be the same ones.
     """
-    if paired and (shared := pairing.shared(_timed(second), _timed(first))):
-        return compare_paired(
-            [turn["invoke_ns"] for turn, _ in shared], [turn["invoke_ns"] for _, turn in shared], margin=margin
-        )
+    if paired and (shared := pairing.shared(second["rounds"], first["rounds"])):
+        return compare_turns(shared, margin=margin)
     return compare_unpaired(list(rounds_of(second).values()), list(rounds_of(first).values()), margin=margin)
-
-
-def _timed(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the turns with samples that may be used at all."""
-    return [turn for turn in row["rounds"] if turn["invoke_ns"] and not turn.get("refused", False)]
 
 
 def exact(

@@ -135,37 +135,6 @@ def percentiles(rounds: Sequence[Samples]) -> dict[str, Estimate]:
     return {name: interval(float(plain[i]), drawn[:, i]) for i, name in enumerate(QUANTILES)}
 
 
-def median_ratio(rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0) -> Estimate:
-    """Return p50 of some rounds over p50 of the reference's, with a bootstrap interval over paired rounds.
-
-    Round i of both was measured at about the same time: both are drawn together, so that what slowed both down
-    cancels. With one round the interval is that of the two p50, each from least to greatest: of little use.
-
-    Args:
-      rounds: samples of each round.
-      reference: samples of the same rounds of the reference.
-      seed: of the bootstrap.
-    """
-    assert len(rounds) == len(reference)
-    weights = draws(len(rounds), seed=seed)
-    return _ratio(_Pool(rounds), _Pool(reference), weights, weights)
-
-
-def unpaired_median_ratio(rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0) -> Estimate:
-    """Return p50 of some rounds over p50 of a reference measured at another time, with a bootstrap interval.
-
-    The rounds of each are drawn on their own. Where one of them has a single round, see `median_ratio`.
-
-    Args:
-      rounds: samples of each round.
-      reference: samples of each round of the reference.
-      seed: of the bootstrap.
-    """
-    both = np.random.SeedSequence(seed).generate_state(2)
-    mine, other = draws(len(rounds), seed=int(both[0])), draws(len(reference), seed=int(both[1]))
-    return _ratio(_Pool(rounds), _Pool(reference), mine, other)
-
-
 def draws(count: int, *, resamples: int = _RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
     """Return how often each of `count` rounds is drawn in each resample: int64 [resamples, count]."""
     generator = np.random.default_rng(seed)
@@ -201,17 +170,6 @@ def interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
     low, high = np.nanquantile(drawn, (0.025, 0.975))
     # A percentile interval can miss the figure itself by a sample or two where rounds are few.
     return Estimate(value, min(value, float(low)), max(value, float(high)))
-
-
-def _ratio(mine: _Pool, other: _Pool, weights: NDArray[np.int64], other_weights: NDArray[np.int64]) -> Estimate:
-    """Return p50 over p50, with the interval of what the resamples give."""
-    # A clock too coarse for the model gives 0.
-    value = max(mine.median(), LEAST_NS) / max(other.median(), LEAST_NS)
-    if 1 in (weights.shape[1], other_weights.shape[1]):  # nothing to draw: from least to greatest sample
-        (low, high), (least, most) = (np.maximum(pool.samples[[0, -1]], LEAST_NS) for pool in (mine, other))
-        return Estimate(value, float(low / most), float(high / least))
-    drawn = np.maximum(mine.quantiles(weights)[:, 0], LEAST_NS)
-    return interval(value, drawn / np.maximum(other.quantiles(other_weights)[:, 0], LEAST_NS))
 
 
 class _Pool:

@@ -8,16 +8,15 @@ rounds differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from edgefm.statistics import estimates as statistics
-from edgefm.statistics import rank_tests
-from edgefm.statistics.estimates import Estimate, Samples
+from edgefm.statistics import pairing, rank_tests
+from edgefm.statistics.estimates import LEAST_NS, Estimate, Samples
 
 ALPHA = 0.05
 POWER = 0.8
@@ -33,7 +32,6 @@ class LatencyComparison:
     """How the latency of a model differs from that of a reference.
 
     Attributes:
-      ratio: p50 of all samples over the reference's, with a 95 % bootstrap interval over rounds.
       round_ratio: the middle ratio of round medians (Hodges and Lehmann's estimate), with the 95 % interval that the
         test leaves open: 1 lies outside where p is below 5 %. On a machine that drifts it is the narrower one, for
         each round is compared with its like; verdicts go by it. With too few rounds: from least to greatest.
@@ -49,7 +47,6 @@ class LatencyComparison:
       verdict: one of `VERDICTS`.
     """
 
-    ratio: Estimate
     round_ratio: Estimate
     p: float
     test: str
@@ -62,11 +59,28 @@ class LatencyComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
-        return {**asdict(self), "ratio": self.ratio.to_json(), "round_ratio": self.round_ratio.to_json()}
+        return {**asdict(self), "round_ratio": self.round_ratio.to_json()}
+
+
+def time_ratio(row: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:
+    """Return the time of one inference of a record's row over another's, with its 95 % interval.
+
+    It is the one ratio that tables, sentences and verdicts show: the `round_ratio` of `compare_paired` over the rounds
+    that `pairing.shared` takes; None where the two share no round.
+    """
+    pairs = pairing.shared(row["rounds"], other["rounds"])
+    if not pairs:
+        return None
+    return _ratio(rank_tests.shift(_log_ratios(*_samples(pairs))))
+
+
+def compare_turns(pairs: Sequence[pairing.Pair], *, margin: float = 0.0) -> LatencyComparison:
+    """Return how a model compares with a reference over pairs of their turns, at least one: see `compare_paired`."""
+    return compare_paired(*_samples(pairs), margin=margin)
 
 
 def compare_paired(
-    rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0, margin: float = 0.0
+    rounds: Sequence[Samples], reference: Sequence[Samples], *, margin: float = 0.0
 ) -> LatencyComparison:
     """Return how a model compares with a reference that was measured in the same rounds.
 
@@ -79,16 +93,13 @@ def compare_paired(
     Args:
       rounds: nanoseconds of each invoke of each round.
       reference: the same of the reference, as many rounds.
-      seed: of the bootstrap.
       margin: relative difference that does no harm; where the whole interval lies within 1 - margin to 1 + margin,
         the verdict is 'equivalent', whatever p is.
     """
     assert len(rounds) == len(reference) > 0 and all(map(len, rounds)) and all(map(len, reference))
-    logs = [mine - other for mine, other in zip(_log_medians(rounds), _log_medians(reference), strict=True)]
-    test = rank_tests.signed_rank(logs)
+    logs = _log_ratios(rounds, reference)
     return _comparison(
-        statistics.median_ratio(rounds, reference, seed=seed),
-        test,
+        rank_tests.signed_rank(logs),
         test="signed-rank, exact over all sign flips, of log ratios of round medians",
         shift=rank_tests.shift(logs),
         rounds=len(rounds),
@@ -99,7 +110,7 @@ def compare_paired(
 
 
 def compare_unpaired(
-    rounds: Sequence[Samples], reference: Sequence[Samples], *, seed: int = 0, margin: float = 0.0
+    rounds: Sequence[Samples], reference: Sequence[Samples], *, margin: float = 0.0
 ) -> LatencyComparison:
     """Return how a model compares with a reference that was measured at another time.
 
@@ -110,14 +121,12 @@ def compare_unpaired(
     Args:
       rounds: nanoseconds of each invoke of each round.
       reference: the same of the reference.
-      seed: of the bootstrap.
       margin: see `compare_paired`.
     """
     assert len(rounds) and len(reference) and all(map(len, rounds)) and all(map(len, reference))
     first, second = _log_medians(rounds), _log_medians(reference)
     test = rank_tests.mann_whitney(first, second)
     return _comparison(
-        statistics.unpaired_median_ratio(rounds, reference, seed=seed),
         test,
         test=f"Mann-Whitney, {'exact' if test.exact else 'normal approximation'}, of round medians",
         shift=rank_tests.shift_between(first, second),
@@ -149,7 +158,6 @@ def verdict(ratio: Estimate, p: float, *, margin: float = 0.0, enough: bool = Tr
 
 
 def _comparison(
-    ratio: Estimate,
     outcome: rank_tests.RankTest,
     *,
     test: str,
@@ -160,9 +168,8 @@ def _comparison(
     least_p: float,
 ) -> LatencyComparison:
     enough = least_p < ALPHA
-    round_ratio = Estimate(math.exp(shift.value), math.exp(shift.low), math.exp(shift.high))
+    round_ratio = _ratio(shift)
     return LatencyComparison(
-        ratio=ratio,
         round_ratio=round_ratio,
         p=outcome.p,
         test=test,
@@ -176,6 +183,18 @@ def _comparison(
     )
 
 
+def _ratio(shift: rank_tests.Shift) -> Estimate:
+    return Estimate(math.exp(shift.value), math.exp(shift.low), math.exp(shift.high))
+
+
+def _samples(pairs: Sequence[pairing.Pair]) -> tuple[list[Samples], list[Samples]]:
+    return [mine["invoke_ns"] for mine, _ in pairs], [theirs["invoke_ns"] for _, theirs in pairs]
+
+
+def _log_ratios(rounds: Sequence[Samples], reference: Sequence[Samples]) -> list[float]:
+    return [mine - other for mine, other in zip(_log_medians(rounds), _log_medians(reference), strict=True)]
+
+
 def _log_medians(rounds: Sequence[Samples]) -> list[float]:
-    # A clock too coarse for the model gives 0: half a nanosecond then.
-    return [math.log(max(float(np.median(samples)), 0.5)) for samples in rounds]
+    # A clock too coarse for the model gives 0.
+    return [math.log(max(float(np.median(samples)), LEAST_NS)) for samples in rounds]

@@ -130,6 +130,7 @@ def test_recipe_that_is_not_understood_gives_no_plans() -> None:
 
 def test_change_is_later_minus_earlier_and_time_is_paired_by_rounds(found: Waterfall, known: Facts) -> None:
     variants = {variant.name: variant for variant in sample_run.ALL}
+    pairs = np.triu_indices(known.rounds)
     for step in found.grown:
         change, parent = step.change, step.growth.parent
         assert change is not None and parent is not None and change.time is not None
@@ -139,9 +140,9 @@ def test_change_is_later_minus_earlier_and_time_is_paired_by_rounds(found: Water
         assert change.macs == two.macs - one.macs
         before, after = known.model(parent), known.model(step.name)
         assert before is not None and after is not None
-        plain = np.median(after.invoke_ns) / np.median(before.invoke_ns)
-        expected = two.microseconds / one.microseconds if parent == "float32" else plain
-        assert change.time.value == pytest.approx(expected, rel=0.002)
+        logs = np.log(after.round_medians_ns / before.round_medians_ns)
+        expected = np.exp(np.median(((logs[:, None] + logs) / 2)[pairs]))  # the middle of the means of two rounds each
+        assert change.time.value == pytest.approx(expected, rel=1e-9)
         assert change.time.low <= change.time.value <= change.time.high
 
 

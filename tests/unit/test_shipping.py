@@ -18,6 +18,7 @@ import edgefm
 from edgefm.benchmarking import record as records
 from edgefm.cli import benchmark_tables
 from edgefm.cli.main import cli
+from edgefm.comparison.aspects import latency
 from edgefm.comparison.shipping import words
 from edgefm.comparison.shipping.of_run import default_variant, run_verdict
 from edgefm.comparison.shipping.quality import judged, yardstick
@@ -30,8 +31,10 @@ from edgefm.report.compose import ReportContent
 from edgefm.report.content import inputs as report_inputs
 from edgefm.report.content.record_facts import facts
 from edgefm.report.pages import markdown, page, summary
+from edgefm.report.text.answer import answer
 from edgefm.statistics import noninferiority
-from edgefm.statistics.estimates import paired_difference
+from edgefm.statistics.estimates import paired_difference, percentiles
+from edgefm.statistics.round_comparison import time_ratio
 from tests.fixtures.shipping_cases import CASES, MadeUp, ShippingCase, made_record, write_run
 
 
@@ -94,6 +97,49 @@ def test_every_output_names_the_same_file(case_run: tuple[ShippingCase, Path], t
         assert headline in text
         result = runner.invoke(cli, ["assets", str(run), "--out", str(tmp_path / "app"), "--json"])
         assert json.loads(result.stdout)["verdict"]["headline"] == headline
+
+
+def _drifting(record: dict[str, Any]) -> None:
+    """Let the machine be half as fast from round 7 on, and the fast rounds of int8_w8a8 have the more samples."""
+    for value in record["models"]:
+        us = 40 if value["name"] == "int8_w8a8" else 100
+        for turn in value["rounds"]:
+            slow = turn["index"] >= 7
+            turn["invoke_ns"] = [1000 * us * (1 + slow)] * (9 if slow or us == 100 else 90)
+        turns = [turn["invoke_ns"] for turn in value["rounds"]]
+        value["latency_ns"] = {name: one.to_json() for name, one in percentiles(turns).items()}
+
+
+def test_every_output_shows_one_ratio_of_times(tmp_path: Path) -> None:
+    case = ShippingCase(
+        name="drift", state="ship", file="int8_w8a8", says="", edit=_drifting,
+        files={"float32": MadeUp(), "int8_w8a8": MadeUp(us=40, size=100_000, lost=10, won=10)},
+    )  # fmt: skip
+    run = write_run(case, tmp_path)
+    record = edgefm.BenchmarkRecord.open(run).record
+    base, row = record["models"]
+    assert row["latency_ns"]["p50"]["value"] / base["latency_ns"]["p50"]["value"] == 0.2, "of all samples"
+    verdict = edgefm.verdict(run)
+    (judged,) = (file for file in verdict.files if file.name == "int8_w8a8")
+    ratio = time_ratio(row, base)
+    assert ratio is not None and ratio.value == pytest.approx(0.4) and judged.time_ratio == ratio
+    assert verdict.choices[0].file == "int8_w8a8" and "2.5 times faster" in verdict.choices[0].reason
+    assert benchmark_tables._row(row, base)[3] == "0.400"
+    # The report: first screen and sentences in the page and in Markdown, tables, JSON, steps.
+    content = _content(run)
+    (figure,) = (figure for figure in answer(content.facts, run_id="run").figures if figure.name == "Time (p50)")
+    assert figure.against.startswith("2.5 times faster")
+    html, text = page.render(content), markdown.render(content)
+    for shown in (html, text):
+        assert "0.400" in shown and "2.5" in shown and "5.0 times" not in shown and "0.200" not in shown
+    (found,) = (model for model in summary.summary(content)["models"] if model["name"] == "int8_w8a8")
+    assert found["latency_ratio"] == {"value": ratio.value, "low": ratio.low, "high": ratio.high}
+    # Comparisons and limits.
+    assert latency(base, row, paired=True, margin=0.0, refused=None).difference == ratio
+    budget = tmp_path / "budget.toml"
+    budget.write_text('baseline = "float32"\n[models.int8_w8a8]\np50_ratio = 0.39\n')
+    (checked,) = edgefm.gate(run, budget).checks
+    assert checked.value == ratio.value and checked.state == "broken"
 
 
 def _plain(html: str) -> str:

@@ -120,18 +120,6 @@ def test_percentile_interval_follows_rounds_not_samples() -> None:
     assert interval.high - interval.low > 50
 
 
-def test_median_ratio_cancels_what_slows_both_down() -> None:
-    generator = np.random.default_rng(0)
-    drift = generator.uniform(1, 3, 12)
-    reference = [[int(1000 * d * x) for x in generator.normal(1, 0.001, 50)] for d in drift]
-    half = [[sample // 2 for sample in samples] for samples in reference]
-    found = statistics.median_ratio(half, reference)
-    assert found.value == pytest.approx(0.5, abs=1e-3)
-    assert found.high - found.low < 2e-3
-    apart = statistics.percentiles(half)["p50"]
-    assert (apart.high - apart.low) / apart.value > 0.1
-
-
 def test_draws_are_a_bootstrap() -> None:
     drawn = statistics.draws(8, resamples=4000)
     assert (drawn.sum(axis=1) == 8).all()
@@ -157,21 +145,6 @@ def test_worked_examples_hold() -> None:
 
 def test_estimate_to_json_has_the_record_s_keys() -> None:
     assert Estimate(1.0, 0.5, 2.0).to_json() == {"value": 1.0, "low": 0.5, "high": 2.0}
-
-
-def test_unpaired_median_ratio_draws_each_side_on_its_own() -> None:
-    # The same rounds on both sides: drawn together the ratio is always 1, drawn apart it is not.
-    generator = np.random.default_rng(0)
-    rounds = [[int(1000 * level * x) for x in generator.normal(1, 0.01, 20)] for level in generator.uniform(1, 2, 12)]
-    assert statistics.median_ratio(rounds, rounds) == Estimate(1.0, 1.0, 1.0)
-    apart = statistics.unpaired_median_ratio(rounds, rounds)
-    assert apart.value == 1.0 and apart.low < 0.95 and apart.high > 1.05
-
-
-def test_unpaired_median_ratio_takes_different_numbers_of_rounds() -> None:
-    found = statistics.unpaired_median_ratio([[20]] * 3, [[10]] * 7)
-    assert found == Estimate(2.0, 2.0, 2.0)
-    assert statistics.unpaired_median_ratio([[20, 30]], [[10], [15]]) == Estimate(2.0, 20 / 15, 3.0)
 
 
 @pytest.mark.parametrize(

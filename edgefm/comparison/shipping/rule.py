@@ -20,7 +20,6 @@ from typing import Any
 
 from edgefm.comparison.shipping import quality, sentences
 from edgefm.comparison.shipping.loading import not_on_microcontrollers, not_on_phones
-from edgefm.comparison.shipping.speed import time_ratio
 from edgefm.comparison.shipping.verdict import (
     AS_GOOD,
     AT_CHANCE,
@@ -44,6 +43,7 @@ from edgefm.comparison.shipping.verdict import (
 from edgefm.comparison.shipping.words import EQUAL_TIME
 from edgefm.core.errors import ArgumentError
 from edgefm.statistics.noninferiority import two_digits
+from edgefm.statistics.round_comparison import time_ratio
 
 _FLOAT32 = "float32"
 

@@ -40,7 +40,8 @@ class ReferenceComparison:
       difference: quality of this minus the reference's, in the measure's own unit (accuracy: share of 1); None where
         it could not be had.
       p: of McNemar's test of the accuracies; None where accuracy was not measured.
-      ratio: p50 latency of this over the reference's; None where it could not be had.
+      ratio: time of this over the reference's, see `edgefm.statistics.round_comparison.time_ratio`; None where it could
+        not be had.
       speed: what the test over rounds says: 'faster', 'slower', 'no difference seen', …; '' in older records.
     """
 
@@ -73,7 +74,7 @@ class Model:
       accuracy: share of right answers; None where the answers are no classes.
       quality: in the measure of the facts; the accuracy where that is the measure.
       invoke_ns: int64 [samples], all rounds after one another.
-      rounds_ns: the same by the round's index, each int64 [samples of the round].
+      row: of the record, as it is there.
       round_medians_ns: float64 [rounds].
       reasons: why a figure is None, by the figure's name.
       on_front: no other model of the record is as good and faster, or as fast and better.
@@ -102,7 +103,7 @@ class Model:
     confusion: NDArray[np.int64]
     comparison: ReferenceComparison | None
     invoke_ns: NDArray[np.int64]
-    rounds_ns: Mapping[int, NDArray[np.int64]]
+    row: Mapping[str, Any]
     round_medians_ns: NDArray[np.float64]
     reasons: Mapping[str, str] = field(default_factory=dict)
     on_front: bool = False

@@ -19,12 +19,14 @@ from edgefm.report.content.facts import (
 )
 from edgefm.report.content.measure import ACCURACY, Measure
 from edgefm.report.content.wording import MICROSECONDS, Interval, time_unit
+from edgefm.statistics.round_comparison import time_ratio
 
 
 def facts(record: Mapping[str, Any], verdict: Verdict) -> Facts:
     """Return the facts of a benchmark record, on which there is a verdict."""
     measure = _measure(record)
-    measured = [_model(value, measure) for value in record["models"] if value["status"] == "ok"]
+    rows = {value["name"]: value for value in record["models"] if value["status"] == "ok"}
+    measured = [_model(value, measure, rows) for value in rows.values()]
     failures = [
         Failure(name=value["name"], file=value["file"], reason=value["reason"] or "no reason was recorded")
         for value in record["models"]
@@ -83,12 +85,10 @@ def _measure(record: Mapping[str, Any]) -> Measure:
     return Measure(name=quality["name"], unit=quality["unit"], higher_is_better=bool(quality["higher_is_better"]))
 
 
-def _model(value: Mapping[str, Any], measure: Measure) -> Model:
+def _model(value: Mapping[str, Any], measure: Measure, rows: Mapping[str, Mapping[str, Any]]) -> Model:
     latency, end_to_end = value["latency_ns"] or {}, value["end_to_end_ns"] or {}
     used = [entry for entry in value["rounds"] if entry["used"]]
-    by_index = {entry["index"]: np.asarray(entry["invoke_ns"], dtype=np.int64) for entry in used}
-    by_index = {index: samples for index, samples in by_index.items() if samples.size}
-    rounds = list(by_index.values())
+    rounds = [np.asarray(entry["invoke_ns"], dtype=np.int64) for entry in used if entry["invoke_ns"]]
     accuracy = Interval.of(value["accuracy"])
     quality = value["accuracy"] if measure is ACCURACY else value.get("quality")
     reasons = {
@@ -120,18 +120,22 @@ def _model(value: Mapping[str, Any], measure: Measure) -> Model:
             for entry in value["classes"]
         ),
         confusion=np.asarray(value["confusion"], dtype=np.int64),
-        comparison=_comparison(value["against_reference"], measure),
+        comparison=_comparison(value, measure, rows),
         invoke_ns=np.concatenate(rounds) if rounds else np.empty(0, dtype=np.int64),
-        rounds_ns=by_index,
+        row=value,
         round_medians_ns=np.asarray([np.median(samples) for samples in rounds], dtype=np.float64),
         reasons=reasons,
         cold_start_ns=Interval.of((value["cold_start_ns"] or {}).get("total")),
     )
 
 
-def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> ReferenceComparison | None:
+def _comparison(
+    row: Mapping[str, Any], measure: Measure, rows: Mapping[str, Mapping[str, Any]]
+) -> ReferenceComparison | None:
+    value = row["against_reference"]
     if value is None:
         return None
+    base = rows.get(value["reference"])
     difference = value["accuracy_difference"] if measure is ACCURACY else value.get("quality_difference")
     return ReferenceComparison(
         reference=value["reference"],
@@ -140,6 +144,6 @@ def _comparison(value: Mapping[str, Any] | None, measure: Measure) -> ReferenceC
         flipped=tuple(value["flipped"]),
         difference=Interval.of(difference),
         p=value["mcnemar_p"],
-        ratio=Interval.of(value["latency_ratio"]),
+        ratio=None if base is None else Interval.of_estimate(time_ratio(row, base)),
         speed=(value["latency_test"] or {}).get("verdict", ""),
     )

@@ -20,7 +20,7 @@ from edgefm.report.content.lineage import Growth, plans, tree
 from edgefm.report.content.measure import ACCURACY, Measure
 from edgefm.report.content.wording import Interval
 from edgefm.statistics import estimates as statistics
-from edgefm.statistics.estimates import Estimate
+from edgefm.statistics.round_comparison import time_ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,14 +193,7 @@ class _Comparing:
         before, after = self.measured.get(earlier), self.measured.get(later)
         if before is None or after is None:
             return None
-        if after.comparison is not None and after.comparison.reference == earlier:
-            return after.comparison.ratio
-        shared = sorted(before.rounds_ns.keys() & after.rounds_ns.keys())
-        if not shared:
-            return None
-        return _interval(
-            statistics.median_ratio([after.rounds_ns[i] for i in shared], [before.rounds_ns[i] for i in shared])
-        )
+        return Interval.of_estimate(time_ratio(after.row, before.row))
 
     def _quality(self, earlier: str, later: str) -> dict[str, Any]:
         unknown: dict[str, Any] = {"quality": None, "quality_shown": None, "p": None, "won": None, "lost": None}
@@ -228,7 +221,7 @@ def paired(truth: NDArray[np.int64], earlier: ModelAnswers, later: ModelAnswers)
     lost, won = int(np.sum(before & ~after)), int(np.sum(after & ~before))
     p = statistics.mcnemar(lost, won)
     return {
-        "quality": _interval(statistics.paired_difference(lost, won, len(truth))),
+        "quality": Interval.of_estimate(statistics.paired_difference(lost, won, len(truth))),
         "quality_shown": p < SIGNIFICANCE,
         "p": p,
         "won": won,
@@ -272,7 +265,3 @@ def _figures(entry: Mapping[str, Any], model: Model | None, *, tested: bool) -> 
 
 def _less(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else before - after
-
-
-def _interval(estimate: Estimate) -> Interval:
-    return Interval(value=estimate.value, low=estimate.low, high=estimate.high)

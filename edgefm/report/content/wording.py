@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgefm.statistics.estimates import Estimate
+
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 DASH = "\N{EN DASH}"
@@ -33,6 +35,11 @@ class Interval:
         if low is None or high is None:
             return cls.alone(estimate["value"])
         return cls(value=estimate["value"], low=low, high=high)
+
+    @classmethod
+    def of_estimate(cls, estimate: Estimate | None) -> Interval | None:
+        """Return an estimate as a figure; None where there is none."""
+        return None if estimate is None else cls(value=estimate.value, low=estimate.low, high=estimate.high)
 
     @property
     def bare(self) -> bool:

@@ -9,7 +9,6 @@ from edgefm.comparison.shipping.verdict import DOWNLOAD, MICROCONTROLLERS, PHONE
 from edgefm.core.text import command
 from edgefm.report.content import wording
 from edgefm.report.content.facts import Facts, Model
-from edgefm.statistics.estimates import Estimate
 
 NEEDS = {PHONES: "Phones", MICROCONTROLLERS: "Microcontrollers", DOWNLOAD: "Smallest download"}
 
@@ -79,11 +78,9 @@ def _figures(facts: Facts, model: Model) -> tuple[AnswerFigure, ...]:
     ]
     if model.p50 is not None:
         against = ""
-        # The ratio that the table shows, so that the figures of one page follow from each other.
-        ratio = None if model.comparison is None else model.comparison.ratio
+        ratio = None if judged is None else judged.time_ratio
         if base is not None and base.p50 is not None and ratio is not None:
-            estimate = Estimate(ratio.value, ratio.low, ratio.high)
-            against = f"{words.faster(estimate)}; {base.name}: {facts.unit.text(base.p50.value)} {facts.unit.name}"
+            against = f"{words.faster(ratio)}; {base.name}: {facts.unit.text(base.p50.value)} {facts.unit.name}"
         figures.append(
             AnswerFigure(
                 name="Time (p50)", value=f"{facts.unit.text(model.p50.value)} {facts.unit.name}", against=against
