@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.faults.bench import EDGEFM, Bench, Outcome, Part, environment
-from tests.faults.small_run import TRAIN, VARIANTS, edgefm, write_data
+from tests.faults.bench import Bench, Outcome, Part
+from tests.faults.small_run import TRAIN, VARIANTS, edgefm, start, write_data
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _END_SECONDS = 30.0
@@ -102,16 +102,7 @@ def _stopped(bench: Bench, argv: list[Any], number: signal.Signals, after: float
     with (bench.folder / "log").open("w+b") as log:
         # Ctrl-C is ignored by what a shell starts in the background, and by its children.
         heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-        process = subprocess.Popen(
-            [*EDGEFM, *map(str, argv)],
-            cwd=bench.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=heard,
-        )
+        process = start(bench.folder, *argv, stdout=log, preexec_fn=heard)
         kind, detail = "clean", ""
         try:
             process.wait(after)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.faults.bench import EDGEFM, environment
 
 LABELS = ("Shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Blouse", "Sneaker", "Bag", "Boot")
 VARIANTS = ("float32", "float16", "drq_w8", "int8_w8a8")
+Ended = Callable[..., subprocess.CompletedProcess[str]]
 TRAIN = ("train", "--model", "basic_cnn", "--epochs", "3", "--batch-size", "100", "--backend", "tensorflow")
 
 
@@ -37,17 +38,17 @@ def write_picture(path: Path) -> Path:
     return path
 
 
-def make(folder: Path) -> Path:
-    """Make the run below a folder and return it."""
+def make(folder: Path, *, ended: Ended | None = None) -> Path:
+    """Make the run below a folder and return it; each command is ended as by `edgefm`, or as `ended` does."""
     data, run = write_data(folder / "data.npz"), folder / "run"
     for argv in (
         [*TRAIN, "--data", data, "--run", run],
         ["quantize", run, *(word for name in VARIANTS for word in ("--variant", name))],
         ["benchmark", run, "--rounds", "1", "--rounds-at-most", "2", "--budget-seconds", "10"],
     ):
-        done = edgefm(folder, *argv)
+        done = (ended or edgefm)(folder, *argv)
         if done.returncode:
-            sys.exit(f"the small run could not be made: {' '.join(map(str, argv))}\n{done.stdout}")
+            raise SystemExit(f"the small run could not be made: {' '.join(map(str, argv))}\n{done.stdout}")
     return run
 
 
@@ -57,15 +58,23 @@ def edgefm(folder: Path, *argv: Any, until: float | None = None) -> subprocess.C
     Raises:
       TimeoutExpired: by `time.monotonic()` it is `until`.
     """
-    return subprocess.run(
-        [*EDGEFM, *map(str, argv)],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=None if until is None else max(0.1, until - time.monotonic()),
-    )
+    timeout = None if until is None else max(0.1, until - time.monotonic())
+    return subprocess.run([*EDGEFM, *map(str, argv)], **_how(folder), check=False, timeout=timeout)
+
+
+def start(folder: Path, *argv: Any, **changes: Any) -> subprocess.Popen[str]:
+    """Start the command line as the first of a group of processes; `changes` are those of `Popen`."""
+    how = {**_how(folder), "start_new_session": True, **changes}
+    return subprocess.Popen([*EDGEFM, *map(str, argv)], **how)
+
+
+def _how(folder: Path) -> dict[str, Any]:
+    return {
+        "cwd": folder,
+        "env": environment(),
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+        "errors": "replace",
+    }

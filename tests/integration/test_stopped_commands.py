@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgefm.cli.main import cli
+from edgefm.cli.main import run as run_command
 from tests.faults import kills, small_run
-from tests.faults.bench import EDGEFM, environment
+from tests.faults.bench import environment
 from tests.faults.kills import cut_run
 from tests.fixtures.processes import is_alive
 
@@ -21,7 +26,7 @@ from tests.fixtures.processes import is_alive
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished small run: trained, four files, measured."""
-    return small_run.make(tmp_path_factory.mktemp("small"))
+    return small_run.make(tmp_path_factory.mktemp("small"), ended=_ended)
 
 
 @pytest.fixture
@@ -29,20 +34,16 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
 
 
-def _start(folder: Path, *argv: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*EDGEFM, *map(str, argv)],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def _ended(folder: Path, *argv: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end here: a process of its own, which loads TensorFlow anew, would prove no more."""
+    said = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = run_command(lambda: cli.main([str(arg) for arg in argv], standalone_mode=False))
+    return subprocess.CompletedProcess(argv, code, said.getvalue())
 
 
 def _stopped(process: subprocess.Popen[str], when: Callable[[], object]) -> str:
@@ -63,11 +64,12 @@ def test_stopped_training_cleans_up_and_resumes_to_the_unbroken_one(
     small: Path, temporary: Path, tmp_path: Path
 ) -> None:
     data, run = small.parent / "data.npz", tmp_path / "run"
-    process = _start(tmp_path, *small_run.TRAIN, "--data", data, "--run", run)
+    process = small_run.start(tmp_path, *small_run.TRAIN, "--data", data, "--run", run)
     text = _stopped(process, (run / "00-train.partial/checkpoint.npz").exists)
+    assert not kills.left_in(temporary)
     if process.returncode == 143:  # else it was done in that moment
         assert text.count("error: stopped by SIGTERM") == 1 and "resume the run" in text and "Traceback" not in text
-        done = small_run.edgefm(tmp_path, "train", "--resume", "--run", run)
+        done = _ended(tmp_path, "train", "--resume", "--run", run)
         assert done.returncode == 0, done.stdout
     assert kills._weights(run) == kills._weights(small)
     assert not kills.left_in(temporary) and not list(run.rglob("*.partial"))
@@ -105,12 +107,12 @@ def test_command_on_a_run_that_sigterm_stops_cleans_up_and_goes_on_when_called_a
     run = cut_run(small, tmp_path / "run", steps=steps)
     for name in ("qat_int8", "slim50_qat_int8"):
         (tmp_path / f"{name}.json").write_text(json.dumps(kills._of_few_epochs(name)))
-    process = _start(tmp_path, argv[0], run, *argv[1:])
+    process = small_run.start(tmp_path, argv[0], run, *argv[1:])
     text = _stopped(process, lambda: when(run))
     assert process.returncode == 143 and "Traceback" not in text, text
     assert text.count("error: stopped by SIGTERM") == 1
     assert not kills.left_in(temporary) and not kills.half_written(run)
-    done = small_run.edgefm(tmp_path, argv[0], run, *argv[1:])
+    done = _ended(tmp_path, argv[0], run, *argv[1:])
     assert done.returncode in (0, 1), done.stdout
     assert not list(run.rglob("*.partial"))
 
@@ -119,7 +121,7 @@ def test_second_command_on_a_run_is_refused_and_takes_nothing_away(small: Path, 
     run = tmp_path / "new"
     model = small / "00-train/model.keras"
     argv = ("quantize", model, "--data", small.parent / "data.npz", "--run", run, "--variant", "float16")
-    both = [_start(tmp_path, *argv) for _ in range(2)]
+    both = [small_run.start(tmp_path, *argv) for _ in range(2)]
     ends = sorted((process.wait(120), process.communicate()[0]) for process in both)
     assert [code for code, _ in ends] in ([0, 2], [0, 0]), ends
     if ends[1][0] == 2:
@@ -143,7 +145,7 @@ def test_commands_that_only_read_a_run_write_nothing_there(small: Path, tmp_path
         ["calibration", small, "--out", out / "calibration"],
         ["sensitivity", small, "--images", "20", "--out", out / "sensitivity"],
     ):
-        done = small_run.edgefm(tmp_path, *argv)
+        done = _ended(tmp_path, *argv)
         assert done.returncode in (0, 1), f"{argv}: {done.stdout}"
         assert _seen(small) == before, f"{argv[0]} writes in the run: it would fail on a read-only disk"
 
