@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 from edgefm.runtimes import interpreter_session
 from edgefm.runtimes.base import Availability
@@ -33,3 +34,20 @@ def load(path: Path, *, threads: int = 1, kernels: str | None = None) -> Interpr
     check_threads(threads)
     check_available(availability(), install=INSTALL)
     return interpreter_session.load(path, module=_MODULE, title="LiteRT", threads=threads, kernels=kernels)
+
+
+def with_all_tensors(content: bytes) -> Any:
+    """Return an `Interpreter` of a .tflite file whose every tensor can be read after an invoke, one thread.
+
+    XNNPACK would merge operators, and hide the tensors between them. Strange files belong in a process apart
+    (`edgefm.runtimes.apart`).
+    """
+    module = importlib.import_module(_MODULE)
+    interpreter = module.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return interpreter

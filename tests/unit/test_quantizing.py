@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError, RecipeError
+from edgefm.runtimes import litert
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import operator_layers
@@ -228,13 +229,7 @@ def test_calibration_in_two_parts_equals_one(float32: bytes, images: NDArray[np.
 def test_ranges_are_extremes_over_all_images(
     float32: bytes, images: NDArray[np.float32], calibration: Calibration
 ) -> None:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(
-        model_content=float32, experimental_preserve_all_tensors=True, experimental_op_resolver_type=plain
-    )
-    interpreter.allocate_tensors()
+    interpreter = litert.with_all_tensors(float32)
     indices = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
     seen: dict[str, list[float]] = {name: [] for name in calibration.ranges}
     source = interpreter.get_input_details()[0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgefm.core import joined
 from edgefm.core.errors import NonFiniteError
-from edgefm.runtimes import apart
+from edgefm.runtimes import apart, litert
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.operator_layers import traced_operators
 from edgefm_converters.tflite.surgery import input_names
@@ -36,16 +36,7 @@ def first_non_finite_operator(content: bytes, sample: NDArray[np.float32]) -> tu
 
 def _first_non_finite(content: bytes, sample: NDArray[np.float32]) -> tuple[str, str] | None:
     """Called in the process apart."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        model_content=content,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        # XNNPACK hides the tensors between its operators.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
+    interpreter = litert.with_all_tensors(content)
     sources, by_name = interpreter.get_input_details(), joined.split(sample)
     values = [by_name[name] for name in input_names(content)] if by_name else [sample]
     for source, array in zip(sources, values, strict=True):

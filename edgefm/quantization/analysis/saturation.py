@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.progress import SILENT, Progress
-from edgefm.runtimes import apart
+from edgefm.runtimes import apart, litert
 from edgefm.tflite import flatbuffer
 from edgefm_converters.tflite.float_file import float_file
 from edgefm_converters.tflite.operator_layers import operator_layers
@@ -127,16 +127,7 @@ def _tally(
 
 def _tallied(float32: bytes, inputs: NDArray[np.float32], ranges: dict[int, tuple[float, float]]) -> dict[int, _Tally]:
     """Called in the process apart."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    # XNNPACK would merge operators, and their tensors with them.
-    interpreter = Interpreter(
-        model_content=float32,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
+    interpreter = litert.with_all_tensors(float32)
     source = interpreter.get_input_details()[0]["index"]
     tallies = {index: _Tally() for index in ranges}
     for place in range(len(inputs)):
