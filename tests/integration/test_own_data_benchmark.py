@@ -26,21 +26,10 @@ from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes import litert
 from edgefm.tflite.contract import Contract
 from tests.fixtures import tiny_models
+from tests.fixtures.notes import Notes
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = RANDOM.normal(size=(7, 12)).astype(np.float32)
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, label: str, done: int, total: int, figures: Any = None) -> None:
-        """Take a step."""
-
-    def note(self, message: str) -> None:
-        """Take a note."""
-        self.notes.append(message)
 
 
 def quick() -> BenchmarkProtocol:

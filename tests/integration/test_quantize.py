@@ -25,6 +25,7 @@ from edgefm.recipes import QUICK_VARIANTS as VARIANTS
 from edgefm.recipes import Quantization, variant_named
 from edgefm.tflite import contract
 from tests.fixtures.classifiers import run_with, settle, small_classifier
+from tests.fixtures.notes import Notes
 
 INT8 = ("int8_w8a8", "int8_w8a8_fc4")
 
@@ -35,20 +36,6 @@ def recipe_of(*names: str, **options: Any) -> Quantization:
 
 def call(*args: object) -> int:
     return run_command(lambda: cli.main([str(arg) for arg in args], standalone_mode=False))
-
-
-class Notes:
-    """Keeps what a progress receiver is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[tuple[int, int]] = []
-
-    def step(self, label: str, done: int, total: int, figures: Any = None) -> None:
-        self.steps.append((done, total))
-
-    def note(self, message: str) -> None:
-        self.lines.append(message)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -213,7 +200,7 @@ def test_quantize_does_nothing_when_the_files_are_there(run: RunDirectory, step:
     before = run.steps()
     again = quantize_run(run, recipe=recipe_of(calibration_images=64), progress=notes)
     assert (again.name, again.key) == (step.name, step.key) and run.steps() == before
-    assert any("nothing to do" in line for line in notes.lines)
+    assert any("nothing to do" in line for line in notes.notes)
 
 
 def test_metadata_is_embedded_and_ignored_by_litert(

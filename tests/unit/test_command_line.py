@@ -1,6 +1,5 @@
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from edgefm.cli.main import COMMANDS, cli, run
 from edgefm.core import artefacts
+from tests.fixtures.terminal import EDGEFM, in_a_terminal
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = ROOT / "android_demo_assets" / "model.tflite"
@@ -22,7 +22,6 @@ ALL = [
     for name in COMMANDS
     for words in [(name,), *((name, sub) for sub in getattr(cli.get_command(None, name), "commands", {}))]  # type: ignore[arg-type]
 ]
-EDGEFM = [sys.executable, "-c", "from edgefm.cli.main import main; main()"]
 
 
 def call(*args: str) -> int:
@@ -71,22 +70,6 @@ def test_exit_codes_of_help_are_those_of_the_page(name: str, capsys: pytest.Capt
     page = (ROOT / "docs" / "commands" / f"{name}.md").read_text(encoding="utf-8")
     table = dict(re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE))
     assert table == exit_codes(capsys.readouterr().out)
-
-
-def in_a_terminal(*args: str, **variables: str) -> str:
-    """Return what `edgefm` prints in a terminal."""
-    here, there = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
-    subprocess.run([*EDGEFM, *args], stdout=there, stderr=there, stdin=there, env=environment, check=False)
-    os.close(there)
-    text = b""
-    try:
-        while part := os.read(here, 65536):
-            text += part
-    except OSError:  # Linux says so at the end
-        pass
-    os.close(here)
-    return text.decode()
 
 
 def test_colour_is_for_terminals_and_no_color_turns_it_off() -> None:

@@ -9,20 +9,7 @@ from numpy.typing import NDArray
 
 from edgefm_converters.readers.model_file import load
 from edgefm_converters.readers.precision import given_precision
-
-
-class Notes:
-    """Progress that keeps its notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, label: str, done: int, total: int, figures: Any = None) -> None:
-        """Take a step."""
-
-    def note(self, message: str) -> None:
-        """Keep a line."""
-        self.notes.append(message)
+from tests.fixtures.notes import Notes
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,6 +13,7 @@ from edgefm.data.head import ModelHead
 from edgefm.data.own.tasks import task_of
 from edgefm.quantization.heads import Head, head_of, task_without_data
 from edgefm_converters.readers.stored_loss import stored_loss
+from tests.fixtures.notes import Notes
 
 IDS, TWO = np.arange(10) % 4, np.arange(10) % 2
 HOT = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]] * 2)
@@ -22,18 +23,6 @@ FOUR = ModelHead(shape=(4,), activation="linear")
 
 def head(units: int, activation: str = "linear", loss: str = "", *, logits: bool = False) -> ModelHead:
     return ModelHead(shape=(units,), activation=activation, loss=loss, from_logits=logits)
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, label: str, done: int, total: int, figures: Any = None) -> None:
-        """Take a step."""
-
-    def note(self, message: str) -> None:
-        """Take a note."""
-        self.notes.append(message)
 
 
 @pytest.mark.parametrize(

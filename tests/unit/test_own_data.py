@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,10 @@ from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset, Split, reordered
 from edgefm.data.own.load import load_data
 from edgefm.data.sampling import sample_order, shares_split
+from tests.fixtures.notes import Notes
 
 SHAPE = (6, 5, 3)
 RANDOM = np.random.default_rng(0)
-
-
-class Notes:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.steps: list[tuple[str, int, int]] = []
-
-    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
-        self.steps.append((label, done, total))
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def pictures(count: int, shape: tuple[int, ...] = SHAPE) -> NDArray[np.uint8]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -21,9 +20,9 @@ from edgefm.core import progress
 from edgefm.core.text import visible
 from tests.fixtures import benchmark_records as made
 from tests.fixtures import tiny_models
+from tests.fixtures.terminal import EDGEFM, in_a_terminal, of_a_terminal
 
 ROOT = Path(__file__).parents[2]
-EDGEFM = [sys.executable, "-c", "from edgefm.cli.main import main; main()"]
 # A window's title, a cleared screen, a link, a question to the terminal; the same with C1; backwards; other lines.
 HARM = (
     "a\x1b]0;t\x07\x1b[2J\x1b]8;;http://x\x1b\\\x1b[6n\x9b2J\x9d0;t\x9c\u202ecba\u2066\r\x08\x7f\x85\u2028b\t"
@@ -192,25 +191,3 @@ def test_bars_of_the_library_show_names_too(monkeypatch: pytest.MonkeyPatch) -> 
     bars.note(HARM)
     bars.close()
     check(stream.getvalue().replace("\r", "\n"))
-
-
-def in_a_terminal(*arguments: str) -> str:
-    """Return what a command of edgefm writes to a terminal."""
-    return of_a_terminal([*EDGEFM, *arguments])
-
-
-def of_a_terminal(words: list[str]) -> str:
-    """Return what a program writes to a terminal."""
-    here, there = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    process = subprocess.Popen(words, stdout=there, stderr=there, stdin=subprocess.DEVNULL, env=environment)
-    os.close(there)
-    text = b""
-    try:
-        while part := os.read(here, 65536):
-            text += part
-    except OSError:  # Linux says so at the end
-        pass
-    os.close(here)
-    process.wait()
-    return text.decode().replace("\r\n", "\n")
