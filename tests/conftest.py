@@ -26,13 +26,9 @@ SERIAL = frozenset(
         "integration/test_gate_command.py",
         "integration/test_pages_in_a_browser.py",
         "integration/test_profile_command.py",
-        "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
         "integration/test_ssh_target.py",
-        "unit/test_comparison_study.py",
         "unit/test_disturbance.py",
-        "unit/test_litertjs.py",
-        "unit/test_profiling_limits.py",
         "unit/test_profiling_profile.py",
         "unit/test_timing.py",
     }
@@ -42,7 +38,9 @@ SERIAL = frozenset(
 LONGEST = (
     "integration/test_own_models.py",
     "integration/test_stopped_commands.py",
+    "integration/test_tutorials.py",
     "integration/test_training.py",
+    "integration/test_agreement_of_deep_models.py",
     "integration/test_adb_target.py",
     "integration/test_report.py",
     "integration/test_distillation.py",

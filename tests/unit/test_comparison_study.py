@@ -39,6 +39,7 @@ def test_rates_count_alarms_and_hold_the_limits(same: list[str], slower: list[st
     assert false_alarms.held(found) == held
 
 
+@pytest.mark.serial
 def test_slowed_session_takes_as_much_longer_as_the_file_s_name_says(tmp_path: Path) -> None:
     took = {}
     for extra_ns in (0, 200_000):

@@ -171,6 +171,7 @@ def test_bandwidth_that_is_not_resolved_is_never_that_of_a_larger_array(size_byt
     assert known.gb_per_s(size_bytes) == wanted
 
 
+@pytest.mark.serial
 def test_measured_limits_are_what_a_machine_can_have(tmp_path: Path) -> None:
     turns = Turns(rounds=1, turn_seconds=0.005)
     measured, version = measure_limits(runtime="litert", turns=turns, folder=tmp_path)
