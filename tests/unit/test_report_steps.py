@@ -213,7 +213,7 @@ def _step(*kinds: str, **change: Any) -> WaterfallStep:
 def test_pruning_that_bought_no_bytes_and_no_time_says_why() -> None:
     step = _step("prune")
     assert reasons.bought(step) == (
-        "It saved 0 bytes of the file, 252 KB (63 %) of the download (gzip) and no measurable time (p50 is 1.00 of "
+        "It saved 0 bytes of the file, 252 KB (63 %) of the download (gzip) and no measurable time (1.00 of "
         "earlier's, 95 % interval 0.98 to 1.02)."
     )
     assert reasons.why(step) == (
@@ -273,8 +273,8 @@ def test_missing_byte_products_are_a_reason_only_where_the_processor_was_asked(f
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        pytest.param({"time": FASTER}, "40 % of the time (p50 is 0.60 of earlier's", id="faster"),
-        pytest.param({"time": SLOWER}, "; it takes more time (p50 is 1.30 of earlier's", id="slower"),
+        pytest.param({"time": FASTER}, "40 % of the time (0.60 of earlier's", id="faster"),
+        pytest.param({"time": SLOWER}, "; it takes more time (1.30 of earlier's", id="slower"),
         pytest.param({"time": None}, "; time was not measured.", id="unknown"),
         pytest.param({"size_bytes": 672}, "and added 672 bytes to the file", id="larger"),
         pytest.param({"size_bytes": 16}, "It saved nothing of the file (16 bytes more), 252 KB", id="hardly-larger"),

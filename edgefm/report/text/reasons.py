@@ -254,4 +254,4 @@ def _ratio(time: Interval, parent: str | None) -> str:
     near = not time.low <= 1 <= time.high and 1.0 in ends
     digits = 3 if not time.bare and (len(ends) == 1 or time.high - time.low < 0.01 or near) else 2
     interval = "" if time.bare else f", 95 % interval {time.low:.{digits}f} to {time.high:.{digits}f}"
-    return f"p50 is {time.value:.{digits}f} of {parent}'s{interval}"
+    return f"{time.value:.{digits}f} of {parent}'s{interval}"
