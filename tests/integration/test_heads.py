@@ -15,7 +15,8 @@ import pytest
 
 import edgefm
 from edgefm.core.errors import ModelError
-from edgefm.recipes import BenchmarkProtocol, FineTuning, Qat
+from edgefm.recipes import FineTuning, Qat
+from tests.fixtures.protocols import ONCE
 
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(400, 6)).astype(np.float32)
@@ -24,11 +25,6 @@ NOISY = X @ WEIGHTS + RANDOM.normal(0, 0.7, size=(400, 5)).astype(np.float32)
 ONE, IDS, HOT = (NOISY[:, 0] > 0.4).astype(np.int64), NOISY.argmax(axis=1), (NOISY > 0.6).astype(np.int64)
 COUNTS = np.clip(np.round(NOISY[:, 0] * 2 + 4), 0, 9).astype(np.int64)
 TRAIN, VALIDATION, TEST = slice(0, 250), slice(250, 320), slice(320, 400)
-# One invoke a model: only the quality is looked at.
-ONCE = BenchmarkProtocol(
-    rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.0, round_invokes=1, round_invokes_at_most=1,
-    warmup_invokes=0,
-)  # fmt: skip
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -13,10 +13,9 @@ import pytest
 import edgefm
 from edgefm.cli.main import cli, run
 from edgefm.core.errors import ModelError
-from edgefm.recipes import BenchmarkProtocol
+from tests.fixtures.protocols import ONCE
 
 SHIPPED = Path(__file__).parents[2] / "android_demo_assets"
-QUICK = BenchmarkProtocol(rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.0, round_invokes=2)
 
 
 def _command(*arguments: str | Path) -> int:
@@ -59,8 +58,8 @@ def test_benchmark_takes_folders(variants: Path, capsys: pytest.CaptureFixture[s
     folders = (variants / "int8_w8a8", variants / "other")
     assert _command("benchmark", *folders, "--latency-only", "--rounds-at-most", "1", "--json") == 0
     assert len(_json(capsys)["models"]) == 2
-    assert list(edgefm.benchmark(folders[0], protocol=QUICK)) == ["int8_w8a8"]
-    assert list(edgefm.benchmark({"mine": folders[1]}, protocol=QUICK)) == ["mine"]
+    assert list(edgefm.benchmark(folders[0], protocol=ONCE)) == ["int8_w8a8"]
+    assert list(edgefm.benchmark({"mine": folders[1]}, protocol=ONCE)) == ["mine"]
 
 
 def test_compare_measures_two_folders(variants: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +74,7 @@ def test_compare_measures_two_folders(variants: Path, capsys: pytest.CaptureFixt
 
 def test_compare_takes_a_folder_with_a_record_as_a_record(variants: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = variants / "other"
-    edgefm.benchmark(folder, protocol=QUICK, out=folder)
+    edgefm.benchmark(folder, protocol=ONCE, out=folder)
     assert _command("compare", folder, variants / "int8_w8a8") == 2
     assert "give two model files, or two runs or records" in capsys.readouterr().err
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgefm
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_command
 from edgefm.data.source import DataSource
@@ -21,6 +22,7 @@ from edgefm.quantization.step import quantize_run
 from edgefm.recipes import DEFAULT_VARIANTS, FineTuning, Quantization, variant_named
 from edgefm.runtimes import litert
 from edgefm.tflite import contract
+from tests.fixtures.protocols import ONCE
 from tests.fixtures.residual_network import small_resnet
 
 
@@ -146,8 +148,7 @@ def test_regression_is_measured_by_its_error(tmp_path: Path, capsys: pytest.Capt
         found = variant["validation"]
         assert (found["quality"], found["higher_is_better"]) == ("mse", False) and found["value"] >= 0
         assert variant["same_top1"] is None
-    assert call("benchmark", tmp_path / "run", "--rounds-at-most", "3", "--json") == 0
-    record = json.loads(capsys.readouterr().out)
+    record = edgefm.Run(tmp_path / "run").benchmark(protocol=ONCE).record
     assert all(model["status"] == "ok" for model in record["models"])
     assert all(model["quality"]["name"] == "mse" for model in record["models"])
 
@@ -212,7 +213,7 @@ def test_float_tflite_is_quantised_and_measured_without_tensorflow(tmp_path: Pat
     assert all(variant["validation"]["quality"] == "accuracy" for variant in report["variants"])
     refused = edgefm("quantize", "own.tflite", "--data", str(data), "--variant", "qat_int8")
     assert refused.returncode == 2 and "holds no Keras model to train" in refused.stderr
-    measured = edgefm("benchmark", "runs/own", "--rounds-at-most", "3", "--json")
+    measured = edgefm("benchmark", "runs/own", "--rounds-at-most", "1", "--json")
     assert measured.returncode == 0, measured.stderr
     assert all(model["accuracy"]["value"] is not None for model in json.loads(measured.stdout)["models"])
 

@@ -45,7 +45,7 @@ def _edgefm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_inspect_and_the_workers_of_benchmark_and_agree_import_nothing_from_there(trapped: Path) -> None:
     assert "MACs" in _edgefm("inspect", str(MODEL)).stdout
-    _edgefm("benchmark", str(MODEL), "--latency-only", "--rounds", "1", "--out", "measured")
+    _edgefm("benchmark", str(MODEL), "--latency-only", "--rounds-at-most", "1", "--out", "measured")
     _edgefm("agree", str(MODEL), "--runtime", "litert", "--random", "-n", "5", "--no-first-difference")
     assert not trapped.exists(), trapped.read_text()
 
