@@ -77,7 +77,7 @@ data = edgefm.data.load("few-pictures.npz")
 # phones](../targets-ssh-adb.md) says more.
 
 # %%
-record = edgefm.benchmark({"shipped": MODEL}, data=data, target=TARGET, rounds=ROUNDS, out="measured")
+record = edgefm.benchmark({"shipped": MODEL}, data=data, target=TARGET, rounds_at_most=ROUNDS, out="measured")
 record
 
 # %% [markdown]
@@ -126,7 +126,7 @@ candidate.mkdir(exist_ok=True)
 for name in ("model.tflite", "contract.json"):
     shutil.copy(MODEL.with_name(name), candidate / name)
 both = edgefm.benchmark(
-    {"shipped": MODEL, "candidate": candidate / "model.tflite"}, data=data, target=TARGET, rounds=15, out="both"
+    {"shipped": MODEL, "candidate": candidate / "model.tflite"}, data=data, target=TARGET, rounds_at_most=15, out="both"
 )
 comparison = edgefm.compare(both, "candidate", "shipped", margin_latency=5)
 comparison

@@ -118,7 +118,7 @@ print(contract.input.dtype, contract.input.shape, "->", contract.output.dtype, c
 # ```
 
 # %%
-record = run.benchmark(rounds=ROUNDS)
+record = run.benchmark(rounds_at_most=ROUNDS)
 record
 
 # %% [markdown]

@@ -56,7 +56,7 @@ def of_runs(bench: Bench) -> Iterator[Outcome]:
 
     on_run = (
         ("quantize", "--variant", "drq_w8"),
-        ("benchmark", "--rounds", "1"),
+        ("benchmark", "--rounds-at-most", "1"),
         ("report", "--out", out / "r"),
         ("calibration",),
         ("sensitivity",),
@@ -86,7 +86,7 @@ def of_runs(bench: Bench) -> Iterator[Outcome]:
         "a whole run that names a function",
         lambda: _whole(scene, function),
         ("report", "--out", out / "r"),
-        ("benchmark", "--rounds", "1"),
+        ("benchmark", "--rounds-at-most", "1"),
     )
     on("pickled predictions", lambda: _with_predictions(scene), ("report", "--out", out / "r"))
     for suffix in ("keras", "h5"):
@@ -178,7 +178,7 @@ def of_the_working_folder(bench: Bench) -> Iterator[Outcome]:
     picture = write_picture(bench.folder / "p.png")
     commands = (
         ("inspect", model),
-        ("benchmark", model, "--latency-only", "--rounds", "1"),
+        ("benchmark", model, "--latency-only", "--rounds-at-most", "1"),
         ("predict", picture, "--model", model),
         ("profile", model, "--rounds", "1"),
         ("agree", model, "--random", "-n", "2"),
@@ -258,7 +258,7 @@ def of_strings(bench: Bench) -> Iterator[Outcome]:
         value = text.replace("{mark}", str(scene.mark))
         more = [] if option == "--data" else ["--latency-only"]
         yield scene.attacked(
-            f"{option} {text!r}", "benchmark", model, *more, "--rounds", "1", option, value, seconds=60
+            f"{option} {text!r}", "benchmark", model, *more, "--rounds-at-most", "1", option, value, seconds=60
         )
 
 
@@ -299,7 +299,7 @@ def of_the_temporary_folder(bench: Bench) -> Iterator[Outcome]:
     cases = [(name, what) for name in names for what in ("link", "file", "fifo", "link inside")]
     for name, what in bench.random.sample(cases, len(cases)):
         laid(name, what)
-        argv = ("benchmark", model, "--latency-only", "--rounds", "1")
+        argv = ("benchmark", model, "--latency-only", "--rounds-at-most", "1")
         yield scene.attacked(
             f"{name} is there: {what}", *argv, variables={"TMPDIR": str(temporary)}, held=changed, seconds=40
         )

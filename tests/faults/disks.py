@@ -93,8 +93,6 @@ def full(bench: Bench) -> Iterator[Outcome]:
             lambda place: [
                 "benchmark",
                 place / "run",
-                "--rounds",
-                "1",
                 "--rounds-at-most",
                 "1",
                 "--budget-seconds",
@@ -104,8 +102,8 @@ def full(bench: Bench) -> Iterator[Outcome]:
         (3, lambda place: ["report", place / "run"]),
         (3, lambda place: ["assets", place / "run", "--out", place / "assets"]),
         (0, lambda place: ["quantize", bench.run / "00-train/model.keras", "--quick", "--run", place / "new"]),
-        (0, lambda place: ["benchmark", int8, "--latency-only", "--rounds", "1", "--out", place / "out"]),
-        (0, lambda place: ["compare", int8, drq, "--latency-only", "--rounds", "5", "--out", place / "out"]),
+        (0, lambda place: ["benchmark", int8, "--latency-only", "--rounds-at-most", "1", "--out", place / "out"]),
+        (0, lambda place: ["compare", int8, drq, "--latency-only", "--rounds-at-most", "5", "--out", place / "out"]),
         (0, lambda place: ["leaderboard", bench.run / "02-benchmark/record.json", "--out", place / "out"]),
         (0, lambda place: ["gate", bench.run, "--budget", budget, "--junit", place / "junit.xml"]),
         (0, lambda place: ["profile", int8, "--rounds", "1", "--out", place / "out"]),
@@ -144,18 +142,18 @@ def read_only(bench: Bench) -> Iterator[Outcome]:
         ["inspect", run / "00-train/model.keras"],
         ["inspect", run / "01-quantize/int8_w8a8/model.tflite"],
         ["leaderboard", run / "02-benchmark/record.json", "--out", out / "board"],
-        ["benchmark", run / "01-quantize/int8_w8a8/model.tflite", "--latency-only", "--rounds", "1"],
+        ["benchmark", run / "01-quantize/int8_w8a8/model.tflite", "--latency-only", "--rounds-at-most", "1"],
         ["calibration", run, "--out", out / "calibration"],
         ["sensitivity", run, "--images", "50", "--out", out / "sensitivity"],
     )
     writing = (
         [*TRAIN, "--data", data, "--run", place / "new"],
         ["quantize", run, "--variant", "int16x8"],
-        ["benchmark", run, "--rounds", "1", "--budget-seconds", "5"],
+        ["benchmark", run, "--rounds-at-most", "1", "--budget-seconds", "5"],
         ["report", run],
         ["assets", run, "--out", place / "assets"],
         ["leaderboard", run / "02-benchmark/record.json", "--out", place / "out"],
-        ["compare", int8, int8, "--latency-only", "--rounds", "5", "--out", place / "out"],
+        ["compare", int8, int8, "--latency-only", "--rounds-at-most", "5", "--out", place / "out"],
         ["agree", int8, "--random", "-n", "3", "--runtime", "litert", "--out", place / "out"],
     )
     for argv in bench.random.sample([*reading, *writing], len(reading) + len(writing)):

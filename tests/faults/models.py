@@ -116,7 +116,7 @@ def _real(name: str, bench: Bench, path: Path, good: Path) -> list[Any]:
             path,
             good,
             "--latency-only",
-            "--rounds",
+            "--rounds-at-most",
             "1",
             "--budget-seconds",
             "10",
@@ -182,7 +182,7 @@ def of_a_run(bench: Bench) -> Iterator[Outcome]:
     commands = (
         ("predict", picture, "--run", run),
         ("assets", run, "--variant", "int8_w8a8", "--out", bench.folder / "assets"),
-        ("benchmark", run, "--rounds", "1", "--rounds-at-most", "1", "--budget-seconds", "3"),
+        ("benchmark", run, "--rounds-at-most", "1", "--budget-seconds", "3"),
     )
     files = {name: (run / "01-quantize" / name / "model.tflite").read_bytes() for name in (*_SEEDS, "float32")}
     bench.control(bench.edgefm(*commands[0], seconds=60))

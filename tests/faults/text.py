@@ -210,7 +210,7 @@ def file_names(bench: Bench) -> Iterator[Outcome]:
         (place / text).write_bytes(whole)
         commands = (
             ("inspect", "--", text),
-            ("benchmark", "--latency-only", "--rounds", "1", "--out", "out", "--", text),
+            ("benchmark", "--latency-only", "--rounds-at-most", "1", "--out", "out", "--", text),
             ("predict", "x.png", "--model", text),
         )
         outcome = bench.edgefm(
