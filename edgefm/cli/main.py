@@ -52,6 +52,7 @@ _DISK_HINTS = {
     errno.EACCES: "You may not write or read there: choose another folder or change its permissions.",
     errno.EPERM: "You may not write or read there: choose another folder or change its permissions.",
 }
+_MOST_LETTERS = 2000
 _MEMORY_HINT = "Close other programs or raise the limit (ulimit -v, or that of the container); or give less data."
 
 
@@ -143,6 +144,11 @@ def run(action: Callable[[], Any]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _cut(text: str) -> str:
+    """Return a text that fits a screen: names of strangers may be of any length, and thousands of them in a message."""
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}… ({len(text):,} characters)"
+
+
 def _check_text(arguments: list[str]) -> None:
     """Raise an EdgefmError where a word of the command line is no text: it would stand in records, which are UTF-8."""
     for word in arguments:
@@ -167,15 +173,15 @@ def _fault(error: Exception) -> int:
 
 
 def _fail(message: str, hint: str | None, *, code: int = 2) -> int:
-    render.complain(message, label="error: ")
+    render.complain(_cut(message), label="error: ")
     if hint:
-        render.complain(f"  {hint}")
+        render.complain(f"  {hint if code == FAULT else _cut(hint)}")  # a fault's details may stand there
     return code
 
 
 def _wrong_usage(error: click.ClickException) -> int:
     """Print what click found wrong on the command line; a word of it may be a strange file's name."""
-    message = "\n".join(map(visible, error.format_message().split("\n")))
+    message = _cut("\n".join(map(visible, error.format_message().split("\n"))))
     error.format_message = lambda: message  # type: ignore[method-assign]
     error.show()
     return 2

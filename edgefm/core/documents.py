@@ -176,7 +176,11 @@ def read_bytes(
       OSError: it cannot be read.
     """
     with regular.open_file(path, error, missing=f"no {what} at {path}", hint=missing) as file:
-        content = file.read(limit + 1)
+        try:
+            content = file.read(limit + 1)
+        except OSError as failure:  # it does not say of which file
+            failure.filename = failure.filename or str(path)
+            raise
     if len(content) > limit:
         raise error(f"{path} is too long for a {what}: more than {limit:,} bytes")
     return content

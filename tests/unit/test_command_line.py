@@ -12,6 +12,7 @@ import pytest
 
 from edgefm.cli.main import COMMANDS, cli, run
 from edgefm.core import artefacts
+from edgefm.core.errors import RecipeError
 from tests.fixtures.terminal import EDGEFM, in_a_terminal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -192,6 +193,19 @@ def test_reader_that_has_seen_enough_is_no_broken_limit(command: tuple[str, ...]
 def test_word_that_is_no_text_is_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("inspect", "bad\udcffname.tflite") == 2
     assert "error: bad\\udcffname.tflite is no UTF-8 text" in (said := capsys.readouterr().err) and "Rename" in said
+
+
+def test_error_with_thousands_of_names_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(raises(RecipeError("n" * 99_999, hint="Known: " + "n" * 99_999))) == 2
+    said = capsys.readouterr().err
+    assert len(said) < 5000 and "… (99,999 characters)" in said
+    assert call("recipes", "validate", "a" * 90_000) == 2 and len(capsys.readouterr().err) < 5000
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that opens and cannot be read: of Linux")
+def test_file_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert call("gate", str(tmp_path), "--budget", "/proc/self/mem") == 2
+    assert "/proc/self/mem" in capsys.readouterr().err
 
 
 def deeper(level: int) -> int:
