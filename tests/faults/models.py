@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgefm.core.given import limits
 from tests.faults.bench import Bench, Outcome, Part
 from tests.faults.damage import bytes_damaged, graph_damaged, json_damaged
 from tests.faults.small_run import write_picture
 
 _SEEDS = ("int8_w8a8", "float16", "drq_w8")
 _GRAPH_BYTES = 30_000  # of tables, at the end of a file
-_MEMORY_BYTES = 2 << 30
 
 
 def warm() -> None:
@@ -137,8 +137,9 @@ def _worked(path: Path) -> int:
 
     worker = ModelCommands()
     try:
+        memory_bytes = limits.of_worker(path.stat().st_size)
         worker.load(
-            path=str(path), runtime="edgefm.runtimes.litert", kernels=None, threads=1, memory_bytes=_MEMORY_BYTES
+            path=str(path), runtime="edgefm.runtimes.litert", kernels=None, threads=1, memory_bytes=memory_bytes
         )
         worker.feed(contract=None, pictures=None)
         worker.samples(warmup_calls=1, least_calls=3, least_ns=0, most_calls=3, most_ns=10**9)
