@@ -97,7 +97,10 @@ def _keras(model: Path, trust: bool, as_json: bool) -> None:
         render.table(reasons, headers=["layer", "pass", "applies", "effect or reason"])
     for name, reason in passes.refused.items():
         what = "no .tflite file can be made of this model" if name == "tflite" else f"{name} cannot be applied to it"
-        render.echo(f"{what}: {reason}")
+        message, _, hint = reason.rpartition("\n  ")
+        render.echo(f"{what}: {message or hint}")
+        if message:
+            render.echo(f"  {hint}")
 
 
 def _metadata(inspection: Inspection) -> None:

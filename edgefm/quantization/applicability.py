@@ -119,10 +119,11 @@ def applicability(model: Any) -> Applicability:
 
 def _conversion(model: Any) -> dict[str, str]:
     """Return why no .tflite file can be made of a model, and the way out, under 'tflite'; nothing where one can."""
-    from edgefm.keras_graph.ends import check_model_ends
+    from edgefm.keras_graph.ends import check_model_ends, check_names
 
     try:
         check_model_ends(model, source=f"the model '{model.name}'")
+        check_names(model)
         check(recurrent_layers(model))
     except ModelError as error:
         return {"tflite": str(error)}

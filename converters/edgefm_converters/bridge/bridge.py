@@ -15,6 +15,7 @@ import numpy as np
 
 from edgefm.core.errors import ModelError, missing_extra
 from edgefm.core.silence import silenced
+from edgefm.keras_graph.ends import check_name
 from edgefm.keras_graph.graph import Call, Graph, call_copy, is_graph
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _to_tf_keras(model: Any, tf_keras: Any) -> Any:
 
     def call_with(call: Call, first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         layer = call.layer
+        check_name(call.name, f"the layer '{call.name}'", first=True)
         if not isinstance(layer, keras.Layer):
             return apply_operation(call, _free_name(call.name, taken), args, kwargs)
         if id(layer) in carried_copies:

@@ -39,11 +39,12 @@ def float32_tflite(model: Any) -> bytes:
     """
     import keras
 
-    from edgefm.keras_graph.ends import check_model_ends, input_names
+    from edgefm.keras_graph.ends import check_model_ends, check_names, input_names
     from edgefm.keras_graph.graph import packed_inputs
     from edgefm.keras_graph.unrolling import unrolled
 
     check_model_ends(model, source=f"the model '{model.name}'")
+    check_names(model)
     names, taken, model = output_names(model), input_names(model), unrolled(model)
 
     def serve(*tensors: Any) -> dict[str, Any]:
