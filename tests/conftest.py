@@ -15,12 +15,11 @@ from tests.fixtures import kotlin
 
 TESTS = Path(__file__).parent
 
-# Files whose tests measure with a command's own protocol, which repeats a turn that others disturbed, compare times, or
-# drive a browser, an emulator or an ssh server within limits in seconds: the job of `make unit` that runs one test
-# after the other. All others run beside each other.
+# Files whose tests compare times, or drive a browser, an emulator or an ssh server within limits in seconds: the job of
+# `make unit` that runs one test after the other. All others run beside each other; what they measure they look at for
+# anything but times, in few rounds (tests/fixtures/protocols.py), for a turn that others disturbed is repeated.
 SERIAL = frozenset(
     {
-        "integration/test_benchmark_command.py",
         "integration/test_browser_target.py",
         "integration/test_compare_command.py",
         "integration/test_gate_command.py",

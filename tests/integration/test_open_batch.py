@@ -17,14 +17,12 @@ import edgefm
 from edgefm import runtimes
 from edgefm.cli.inspect import command
 from edgefm.core.errors import ModelError
-from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes import litert, tflite_ends
 from edgefm.runtimes.base import Unavailable
 from edgefm.tflite.open_batch import fixed_batch
 from tests.fixtures import tiny_models
+from tests.fixtures.protocols import ONCE
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
-
-pytestmark = pytest.mark.serial
 
 
 def _picture() -> Any:
@@ -150,8 +148,7 @@ def test_open_batch_that_is_laid_out_for_8_is_resized_by_litert_and_refused_by_o
 
 def test_benchmark_profile_agree_and_compare_measure_a_batch_of_1_and_say_so(stock: Any, tmp_path: Path) -> None:
     _, path = stock("picture")
-    protocol = BenchmarkProtocol(rounds=3, rounds_at_most=3, round_seconds=0.01, round_invokes=5, budget_seconds=20)
-    record = edgefm.benchmark({"a": path, "b": path}, protocol=protocol, progress=False)
+    record = edgefm.benchmark({"a": path, "b": path}, protocol=ONCE, progress=False)
     assert not record.failed
     assert "batch of 1" in record["a"]["facts"]["file_note"]
     assert edgefm.compare(record, "a", "b").verdict

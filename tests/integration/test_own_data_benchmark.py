@@ -354,7 +354,6 @@ def test_labels_of_a_sample_are_measured_by_the_order_in_each_contract(tmp_path:
     assert len({row["f1"] for row in plain["classes"]}) == 3
 
 
-@pytest.mark.serial
 def test_command_measures_pictures_of_another_size(colours: tuple[Path, Path]) -> None:
     path, pictures = colours
     assert sample_shape([path]) == (4, 4, 3)
@@ -365,7 +364,6 @@ def test_command_measures_pictures_of_another_size(colours: tuple[Path, Path]) -
     assert found["models"][0]["accuracy"]["value"] == 1.0
 
 
-@pytest.mark.serial
 def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]) -> None:
     path, pictures = colours
     done = benchmark(str(path), "--data", str(pictures), "--quality", "auc", "--mean", "0", "--std", "255")
@@ -373,7 +371,6 @@ def test_command_shows_the_measure_that_was_asked_for(colours: tuple[Path, Path]
     assert "auc %" in done.stdout and "100.00" in done.stdout
 
 
-@pytest.mark.serial
 def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[Path, Path], tmp_path: Path) -> None:
     _, pictures = colours
     weights = np.tile(np.array([[1, 0, 0], [0, 0, 1]], np.float32), (1, 4 * 4))  # red comes first
@@ -393,7 +390,6 @@ def test_command_takes_the_classes_in_the_order_of_the_contract(colours: tuple[P
     assert found["models"][0]["accuracy"]["value"] == 1.0
 
 
-@pytest.mark.serial
 def test_command_shows_an_error_without_percent(tmp_path: Path) -> None:
     x = RANDOM.normal(size=(40, 12)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=x, y=x @ WEIGHTS.T + 0.25)

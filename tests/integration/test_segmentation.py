@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 import edgefm
 from edgefm.core.errors import DataError, ModelError
 from edgefm.data.masks import mean_iou, pixel_accuracy
-from edgefm.recipes import BenchmarkProtocol, FineTuning, Qat
+from edgefm.recipes import FineTuning, Qat
+from tests.fixtures.protocols import ONCE
 
 _SIZE = 16
 
@@ -59,7 +60,6 @@ def test_measures_of_masks_are_those_of_numpy(classes: int) -> None:
     np.testing.assert_allclose(pixel_accuracy((scores,), masks), (predicted == masks).mean(axis=(1, 2)))
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("classes", [3, 1])
 def test_unet_goes_from_masks_to_files_and_a_record(classes: int, tmp_path: Path) -> None:
     keras.utils.set_random_seed(9)
@@ -84,15 +84,13 @@ def test_unet_goes_from_masks_to_files_and_a_record(classes: int, tmp_path: Path
     assert dataset.task == "segmentation"
     whole = model.predict(dataset.test.images.astype(np.float32), verbose=0)
     predicted = whole.argmax(axis=-1) if classes > 1 else (whole[..., 0] > 0.5).astype(np.int64)
-    protocol = BenchmarkProtocol(rounds=3, rounds_at_most=3, round_seconds=0.01, round_invokes=5, budget_seconds=20)
-    record = edgefm.benchmark(files, data=data, protocol=protocol, progress=False)
+    record = edgefm.benchmark(files, data=data, protocol=ONCE, progress=False)
     assert not record.failed
     assert record["float32"]["quality"]["value"] == pytest.approx(_iou(predicted, dataset.test.labels), abs=1e-6)
     assert record["float32"]["quality"]["value"] > 0.5
     assert record["int8_w8a8"]["quality"]["value"] == pytest.approx(record["float32"]["quality"]["value"], abs=0.05)
 
 
-@pytest.mark.serial
 def test_masks_of_one_channel_of_logits_are_measured_at_0_and_keep_their_names(tmp_path: Path) -> None:
     pictures, masks = _scenes(60, classes=2)
     inputs = keras.Input((_SIZE, _SIZE, 1))
@@ -117,10 +115,7 @@ def test_masks_of_one_channel_of_logits_are_measured_at_0_and_keep_their_names(t
     assert (files["float32"].path.parent / "labels.txt").read_text().split() == ["paper", "thing"]
     bare = tmp_path / "bare.tflite"  # without its contract
     bare.write_bytes(files["float32"].path.read_bytes())
-    protocol = BenchmarkProtocol(rounds=3, rounds_at_most=3, round_seconds=0.01, round_invokes=5, budget_seconds=20)
-    record = edgefm.benchmark(
-        [files["float32"].path, bare], data=data, mean=0, std=1, protocol=protocol, progress=False
-    )
+    record = edgefm.benchmark([files["float32"].path, bare], data=data, mean=0, std=1, protocol=ONCE, progress=False)
     for row in record.to_json()["models"]:
         assert row["quality"]["value"] == pytest.approx(right(dataset.test.images, dataset.test.labels, 0), abs=1e-6)
     with pytest.raises(ModelError, match="gives a class for each pixel"):

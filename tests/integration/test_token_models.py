@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import edgefm
 from edgefm.core.errors import DataError, ModelError
-from edgefm.recipes import BenchmarkProtocol
 from tests.fixtures import models_people_bring as bring
+from tests.fixtures.protocols import ONCE
 
 
 def _answers(path: Path, samples: NDArray[Any]) -> NDArray[np.float32]:
@@ -74,15 +74,13 @@ def test_without_data_random_tokens_of_the_vocabulary_are_compared(tmp_path: Pat
     assert again["drq_w8"].content == files["drq_w8"].content
 
 
-@pytest.mark.serial
 def test_benchmark_answers_tokens_and_measures_quality(tmp_path: Path) -> None:
     model = bring.token_classifier()
     (samples,) = bring.inputs_of(model, 60)
     classes = model.predict(samples, verbose=0).argmax(axis=1)
     np.savez(tmp_path / "data.npz", images=samples, labels=np.arange(60) % 3, label_names=["a", "b", "c"])
     files = edgefm.quantize(model, ["float32"], data=tmp_path / "data.npz", progress=False)
-    protocol = BenchmarkProtocol(rounds=3, rounds_at_most=3, round_seconds=0.01, round_invokes=5, budget_seconds=20)
-    record = edgefm.benchmark(files, data=tmp_path / "data.npz", protocol=protocol, progress=False)
+    record = edgefm.benchmark(files, data=tmp_path / "data.npz", protocol=ONCE, progress=False)
     assert not record.failed
     assert record["float32"]["quality"]["value"] is not None
     assert len(classes) == 60
