@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.bench import ROOT, Bench, Outcome, Part
+from tests.faults.model_attacks import of_models
 from tests.faults.scene import LAMBDA, Scene, source
 from tests.faults.small_run import write_picture
 
@@ -360,6 +361,7 @@ def _asked(address: Any, path: str, host: str) -> bytes:
 
 
 PARTS = (
+    Part(name="attack-model", slow=True, count=36, weight=2.0, tries=of_models),
     Part(name="attack-run", slow=True, count=24, weight=3.0, tries=of_runs),
     Part(name="attack-path", count=26, weight=1.5, tries=of_paths),
     Part(name="attack-working-folder", slow=True, count=36, weight=2.0, tries=of_the_working_folder),

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import marshal
 import shutil
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
@@ -23,6 +17,7 @@ from edgefm_converters.readers.saved_model import (
     has_keras_model,
     read_keras_metadata,
 )
+from tests.fixtures import hostile_models
 from tests.fixtures.residual_network import random_weights
 
 SHAPE = (8, 8, 3)
@@ -282,39 +277,11 @@ def test_outputs_of_a_saved_model_keep_their_names_and_order(tmp_path: Path) -> 
     np.testing.assert_allclose(found["image_1"], 2 * x)
 
 
-def _calling(kind: str, mark: Path) -> dict[str, Any]:
-    """Return the layer of a Functional model of Keras 2 that runs code when tf_keras builds it."""
-    touch = f"lambda *a, **k: (__import__('pathlib').Path({str(mark)!r}).touch(), a[1])[1]"
-    code = base64.b64encode(marshal.dumps(compile(touch, "x", "eval").co_consts[0])).decode()
-    attribute = {"ResidualWrapper": "residual_fn", "DropoutWrapper": "dropout_fn"}.get(kind)
-    if attribute:
-        cell = {"class_name": "SimpleRNNCell", "config": {"name": "c", "units": 4}}
-        function = {attribute: [code, None, None], f"{attribute}_type": "lambda", f"{attribute}_module": None}
-        wrapper = {"class_name": kind, "config": {"name": "w", "cell": cell, **function}}
-        nodes: list[Any] = [[["i", 0, 0, {}]]]
-        return {"class_name": "RNN", "name": "e", "config": {"name": "e", "cell": wrapper}, "inbound_nodes": nodes}
-    config = {
-        "SlicingOpLambda": {"function": "io.write_file"},
-        "TFOpLambda": {"function": "io.write_file"},
-        "ClassMethod": {"cls_symbol": "io.gfile.GFile", "method_name": "exists"},
-        "InstanceMethod": {"method_name": "format"},
-    }[kind]
-    nodes = ["_CONSTANT_VALUE", -1, str(mark), {"contents": "x"}]
-    return {"class_name": kind, "name": "e", "config": {"name": "e", **config}, "inbound_nodes": nodes}
-
-
-@pytest.mark.parametrize(
-    "kind", ["ResidualWrapper", "DropoutWrapper", "SlicingOpLambda", "TFOpLambda", "ClassMethod", "InstanceMethod"]
-)
+@pytest.mark.parametrize("kind", hostile_models.CALLING)
 @pytest.mark.parametrize("suffix", ["h5", "keras"])
 def test_nothing_that_a_file_of_keras_2_names_is_called(kind: str, suffix: str, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    shape = {"batch_input_shape": [None, 3, 4], "dtype": "float32", "name": "i"}
-    given = {"class_name": "InputLayer", "name": "i", "config": shape, "inbound_nodes": []}
-    ends = {"input_layers": [["i", 0, 0]], "output_layers": [["e", 0, 0]]}
-    graph = {"name": "m", "layers": [given, _calling(kind, mark)], **ends}
-    path = tmp_path / f"model.{suffix}"
-    _write_config(path, {"class_name": "Functional", "module": "keras", "config": graph})
+    mark, path = tmp_path / "mark", tmp_path / f"model.{suffix}"
+    hostile_models.keras_2_file(path, kind, mark)
     with pytest.raises(ModelError, match=r"holds a|calls tf\.io"):
         load_model(path)
     assert not mark.exists()
@@ -324,76 +291,21 @@ def test_no_module_that_a_file_of_keras_2_names_is_imported(tmp_path: Path, monk
     (tmp_path / "named_by_a_model.py").write_text("class Model: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "model.keras"
-    _write_config(path, {"class_name": "Model", "module": "named_by_a_model", "registered_name": "Model", "config": {}})
+    hostile_models.write_keras_2(
+        path, {"class_name": "Model", "module": "named_by_a_model", "registered_name": "Model", "config": {}}
+    )
     with pytest.raises(ModelError, match="the module 'named_by_a_model', which is not imported"):
         load_model(path)
     assert "named_by_a_model" not in sys.modules
 
 
-def _doing(kind: str, mark: Path) -> None:
-    """Run an operation of TensorFlow that reads or writes a file."""
-    import tensorflow as tf
-
-    raw = tf.raw_ops
-    if kind == "PrintV2":
-        raw.PrintV2(input="x", output_stream=f"file://{mark}", end="")
-    elif kind == "CreateSummaryFileWriter":
-        writer = raw.SummaryWriter(shared_name="x", container="")
-        raw.CreateSummaryFileWriter(writer=writer, logdir=str(mark), max_queue=1, flush_millis=1, filename_suffix="x")
-    elif kind == "SaveV2":
-        raw.SaveV2(prefix=str(mark), tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)])
-    elif kind == "WriteFile":
-        raw.WriteFile(filename=str(mark), contents="x")
-    elif kind == "InitializeTableFromTextFileV2":
-        table = raw.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
-        raw.InitializeTableFromTextFileV2(
-            table_handle=table, filename="/etc/hosts", key_index=-2, value_index=-1, vocab_size=-1, delimiter="|"
-        )
-    else:
-        data = tf.data.Dataset.from_tensors(tf.constant(b"x"))
-        raw.DatasetToTFRecord(input_dataset=data._variant_tensor, filename=str(mark), compression_type="")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["PrintV2", "CreateSummaryFileWriter", "SaveV2", "WriteFile", "InitializeTableFromTextFileV2", "DatasetToTFRecord"],
-)
+@pytest.mark.parametrize("kind", hostile_models.REACHING)
 @pytest.mark.parametrize("when", ["loaded", "called"])
 def test_operations_of_a_saved_model_that_reach_files_are_refused_before_it_is_loaded(
     kind: str, when: str, tmp_path: Path
 ) -> None:
-    import tensorflow as tf
-    from tensorflow.python.trackable.resource import TrackableResource
-
-    mark = tmp_path / "mark"
-
-    class Table(TrackableResource):  # type: ignore[misc]  # TensorFlow has no stubs
-        def _create_resource(self) -> Any:
-            return tf.raw_ops.MutableHashTableV2(key_dtype=tf.int64, value_dtype=tf.int64)
-
-        def _initialize(self) -> None:
-            _doing(kind, mark)
-
-    class Model(tf.Module):  # type: ignore[misc]  # as above
-        def __init__(self) -> None:
-            self.w = tf.Variable(tf.ones((4, 3)))
-            self.table = Table() if when == "loaded" else None
-            if self.table is not None:
-                _ = self.table.resource_handle  # made, and initialised when it is loaded
-
-        @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32)])
-        def served(self, x: Any) -> Any:
-            if when == "called":
-                _doing(kind, mark)
-            return {"y": tf.matmul(x, self.w)}
-
-    folder = tmp_path / "model"
-    model = Model()
-    tf.saved_model.save(model, str(folder), signatures={"serving_default": model.served})
-    if mark.is_dir():
-        shutil.rmtree(mark)
-    for made in tmp_path.glob("mark*"):
-        made.unlink()
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    hostile_models.saved_model(folder, kind, mark, when=when)
     with pytest.raises(ModelError, match=f"uses .*{kind}"):
         float32_tflite_of_saved_model(folder)
     assert not list(tmp_path.glob("mark*"))
@@ -411,19 +323,3 @@ def test_link_out_of_a_saved_model_is_not_followed(tmp_path: Path) -> None:
     (folder / "assets/words.txt").symlink_to(tmp_path / "secret")
     with pytest.raises(ModelError, match=r"holds assets/words\.txt, a link that leaves its folder"):
         float32_tflite_of_saved_model(folder)
-
-
-def _write_config(path: Path, config: dict[str, Any]) -> None:
-    """Write a file of Keras 2 without weights."""
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file.create_group("layers")
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("config.json", json.dumps(config))
-            archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
-            archive.writestr("model.weights.h5", content.getvalue())
-        return
-    with h5py.File(path, "w") as file:
-        file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(config), "2.15.0"
-        file.create_group("model_weights").attrs["layer_names"] = np.array([], "S1")
