@@ -17,7 +17,8 @@ def command(run: Path, as_json: bool) -> None:
     """Let the code that RUN holds run for you: Lambda layers, functions that it names, pickled arrays.
 
     What a run says of itself allows nothing: whoever is given it decides anew, once. Functions are looked for in the
-    working folder, then on Python's path. Read them first: nothing here says that they are harmless.
+    working folder, with the modules that lie there and that they may import, then on Python's path. Read them first:
+    nothing here says that they are harmless.
     """
     from edgefm.core.trust import list_path
     from edgefm.jobs.run import Run

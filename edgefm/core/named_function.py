@@ -116,7 +116,8 @@ def _refusal(where: str, named_in: Path, folder: str, module: str, why: str) -> 
 
 
 def _trust_command(named_in: Path) -> str:
-    run = next((folder for folder in named_in.parents if (folder / manifest.FILE_NAME).is_file()), "RUN")
+    """Return the command that trusts the run a file lies in; it is given from another folder than this one."""
+    run = next((folder.resolve() for folder in named_in.parents if (folder / manifest.FILE_NAME).is_file()), "RUN")
     return command("edgefm", "trust", run)
 
 

@@ -112,11 +112,12 @@ def test_the_receiver_of_a_run_runs_no_function_that_it_names(
     there = _become("receiver", tmp_path, monkeypatch)
     _module(there, "loader_given_on", mark)  # the owner may have sent it along
     monkeypatch.delitem(__import__("sys").modules, "loader_given_on", raising=False)
+    run = RunDirectory(Path(os.path.relpath(run.path)))
     with pytest.raises(DataError, match="is not trusted by you: calling it runs code") as refused:
         stored = data_source_of(run)
         assert stored is not None
         stored.measure(dataset_of(run))
-    assert "edgefm trust" in str(refused.value.hint)
+    assert f"edgefm trust {run.path.resolve()}" in str(refused.value.hint)
     assert not mark.exists()
 
     assert edgefm.Run(run.path).trust() == (source.quality if quality else source.where,)
