@@ -28,7 +28,6 @@ SERIAL = frozenset(
         "integration/test_qemu_target.py",
         "integration/test_ssh_target.py",
         "unit/test_disturbance.py",
-        "unit/test_profiling_profile.py",
         "unit/test_timing.py",
     }
 )

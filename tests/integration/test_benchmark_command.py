@@ -18,11 +18,10 @@ from edgefm.core.errors import RunError, missing_extra
 from edgefm.core.runs import RunDirectory
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
 from edgefm.jobs.run import Run
-from edgefm.recipes import BenchmarkProtocol, Quantization
+from edgefm.recipes import Quantization
 from edgefm.tflite.contract import Contract, Tensor
 from tests.fixtures import tiny_models
-
-QUICK = BenchmarkProtocol(rounds=2, rounds_at_most=2, round_seconds=0.002, round_invokes=5)
+from tests.fixtures.protocols import ONCE
 
 
 def _command(*arguments: str) -> int:
@@ -101,7 +100,7 @@ def trained(tmp_path: Path, weights: np.ndarray[Any, Any]) -> RunDirectory:
 def test_benchmark_run_records_what_numpy_finds_on_the_real_test_images(
     trained: RunDirectory, weights: np.ndarray[Any, Any]
 ) -> None:
-    made, found = step.benchmark_run(trained, protocol=QUICK)
+    made, found = step.benchmark_run(trained, protocol=ONCE)
     test = load_fashion_mnist(None).test
     wanted = (test.images.reshape(-1, 784).astype(np.float64) @ weights.T.astype(np.float64)).argmax(1)
     with np.load(trained.folder(made) / "predictions.npz") as arrays:
@@ -125,9 +124,9 @@ def test_benchmark_run_records_what_numpy_finds_on_the_real_test_images(
 
 
 def test_benchmark_run_is_measured_anew_each_time(trained: RunDirectory) -> None:
-    first, _ = step.benchmark_run(trained, protocol=QUICK)
+    first, _ = step.benchmark_run(trained, protocol=ONCE)
     time.sleep(1)  # the key holds the time to the second
-    second, _ = step.benchmark_run(trained, protocol=QUICK)
+    second, _ = step.benchmark_run(trained, protocol=ONCE)
     assert (first.name, second.name) == ("01-benchmark", "02-benchmark")
     assert first.key != second.key
 
@@ -143,13 +142,13 @@ def test_benchmark_run_stopped_leaves_no_partial_step(trained: RunDirectory, mon
 
 def test_benchmark_run_in_use_is_refused(trained: RunDirectory) -> None:
     with trained.lock(), pytest.raises(RunError, match="in use"):
-        step.benchmark_run(trained, protocol=QUICK)
+        step.benchmark_run(trained, protocol=ONCE)
 
 
 def test_benchmark_run_without_quantize_step_says_what_to_run(tmp_path: Path) -> None:
     empty = RunDirectory.create_at(tmp_path / "empty")
     with pytest.raises(RunError, match="no finished 'quantize' step"):
-        step.benchmark_run(empty, protocol=QUICK)
+        step.benchmark_run(empty, protocol=ONCE)
 
 
 def test_benchmark_command_on_latest_run_prints_table_and_report(

@@ -22,18 +22,14 @@ from edgefm.cli.main import cli
 from edgefm.core.artefacts import sha256_file
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.quality import quality
-from edgefm.recipes import BenchmarkProtocol
 from edgefm.runtimes import litert
 from edgefm.tflite.contract import Contract
 from tests.fixtures import tiny_models
 from tests.fixtures.notes import Notes
+from tests.fixtures.protocols import ONCE
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = RANDOM.normal(size=(7, 12)).astype(np.float32)
-
-
-def quick() -> BenchmarkProtocol:
-    return BenchmarkProtocol(rounds=2, rounds_at_most=2, round_seconds=0.002, round_invokes=5, model_seconds=20.0)
 
 
 def model(folder: Path, name: str, content: bytes) -> ModelFile:
@@ -66,7 +62,7 @@ def test_measure_regression_on_floats_agrees_with_numpy(tmp_path: Path) -> None:
             ),
         ),
     ]
-    found = harness.measure(models, dataset=dataset(x, y, "regression"), protocol=quick(), reference="float32")
+    found = harness.measure(models, dataset=dataset(x, y, "regression"), protocol=ONCE, reference="float32")
     exact = x.astype(float) @ WEIGHTS.T.astype(float)
     inputs = np.clip(np.round(x * 30), -128, 127)
     rounded = np.clip(np.round(inputs / 30 @ levels.T.astype(float)), -128, 127)
@@ -97,7 +93,7 @@ def test_measure_other_measure_of_a_classifier_keeps_its_accuracy(tmp_path: Path
     data = dataset(pixels, truth, "classification", tuple("abcdefg"))
     file = model(tmp_path, "m", tiny_models.dense(WEIGHTS, picture=(3, 4, 1)))
     plain, ranked = (
-        harness.measure([file], dataset=data, protocol=quick(), quality=measure, mean=0, std=1)
+        harness.measure([file], dataset=data, protocol=ONCE, quality=measure, mean=0, std=1)
         for measure in (None, quality("top5", task="classification"))
     )
     scores = pixels.reshape(90, 12).astype(float) @ WEIGHTS.T
@@ -125,7 +121,7 @@ def test_measure_single_score_is_a_binary_classifier(tmp_path: Path, name: str) 
     found = harness.measure(
         [file],
         dataset=dataset(x, truth, "classification", ("no", "yes")),
-        protocol=quick(),
+        protocol=ONCE,
         quality=quality(name, task="classification"),
     )
     row = rows(found)["m"]
@@ -152,7 +148,7 @@ def test_measure_own_measure_sees_all_outputs(tmp_path: Path, monkeypatch: pytes
     y[7, 1, 1] += 0.5
     file = model(tmp_path, "m", tiny_models.two_heads(shape=(1, 3, 2)))
     measure = quality("my_two_heads:worst", task="regression")
-    found = harness.measure([file], dataset=dataset(x, y, "regression"), protocol=quick(), quality=measure)
+    found = harness.measure([file], dataset=dataset(x, y, "regression"), protocol=ONCE, quality=measure)
     row = rows(found)["m"]
     assert row["quality"]["value"] == pytest.approx(0.5, abs=1e-6) and not row["quality"]["higher_is_better"]
     assert [tensor["name"] for tensor in row["outputs"]] == ["relu", "absolute"]
@@ -164,7 +160,7 @@ def test_measure_reconstruction_compares_with_the_real_inputs(tmp_path: Path) ->
     identity = np.eye(12, dtype=np.float32) * 0.5
     file = model(tmp_path, "m", tiny_models.dense(identity, picture=(3, 4, 1)))
     data = dataset(pixels, pixels, "reconstruction")
-    found = harness.measure([file], dataset=data, protocol=quick(), mean=0, std=255)
+    found = harness.measure([file], dataset=data, protocol=ONCE, mean=0, std=255)
     assert rows(found)["m"]["quality"]["value"] == pytest.approx(np.mean((pixels / 255 * 0.5) ** 2), rel=1e-5)
 
 
@@ -172,7 +168,7 @@ def test_measure_that_does_not_fit_is_said_and_is_no_failure(tmp_path: Path) -> 
     x = RANDOM.normal(size=(20, 12)).astype(np.float32)
     file = model(tmp_path, "m", tiny_models.dense(WEIGHTS, picture=(12,)))
     data = dataset(x, x[:, :3], "regression")
-    row = rows(harness.measure([file], dataset=data, protocol=quick()))["m"]
+    row = rows(harness.measure([file], dataset=data, protocol=ONCE))["m"]
     assert row["status"] == "ok" and row["quality"]["value"] is None
     assert "has shape (7,) per sample, the targets (3,)" in row["quality"]["reason"]
     assert row["latency_ns"]["p50"]["value"] > 0
@@ -182,7 +178,7 @@ def test_measure_nan_in_a_second_look_fails_the_row(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(runtimes.RUNTIMES, "fake", "tests.fixtures.fake_runtime")
     x = RANDOM.random((20, 10, 10, 1)).astype(np.float32)
     file = model(tmp_path, "m", json.dumps({"nan": True}).encode())
-    protocol = dataclasses.replace(quick(), runtime="fake")
+    protocol = dataclasses.replace(ONCE, runtime="fake")
     row = rows(harness.measure([file], dataset=dataset(x, x[:, 0, :, 0], "regression"), protocol=protocol))["m"]
     assert row["status"] == "failed" and "NaN for 8 images, first image 0" in row["reason"]
 
@@ -316,7 +312,7 @@ def test_each_file_is_measured_by_the_order_of_classes_in_its_own_contract(
         notes = Notes()
         found = benchmark_files(
             order,
-            protocol=quick(),
+            protocol=ONCE,
             dataset=dataset(x, truth, "classification", names),
             quality=chosen,
             out=tmp_path / "out",
@@ -347,7 +343,7 @@ def test_labels_of_a_sample_are_measured_by_the_order_in_each_contract(tmp_path:
             tmp_path / "turned", tiny_models.dense(weights[::-1], picture=(5,)), tuple("cba"), task="multilabel"
         ),
     ]
-    found = benchmark_files(files, protocol=quick(), dataset=dataset(x, truth, "multilabel", tuple("abc")))
+    found = benchmark_files(files, protocol=ONCE, dataset=dataset(x, truth, "multilabel", tuple("abc")))
     plain, turned = found["models"]
     assert turned["quality"]["value"] == pytest.approx(plain["quality"]["value"])
     assert [row["label"] for row in plain["classes"]] == list("abc") and turned["classes"] == plain["classes"]

@@ -48,6 +48,7 @@ def write_model(folder: Path, content: bytes) -> Path:
     return path
 
 
+@pytest.mark.serial
 def test_operators_of_the_int8_demo_add_up_to_the_whole() -> None:
     """On a machine with other load, in one of three tries; benchmarks/test_profile_sums.py holds it to 10 %."""
     for _ in range(3):
@@ -303,6 +304,7 @@ def test_others_see_that_a_profile_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert os.getpid() not in seen_by_others()
 
 
+@pytest.mark.serial
 @pytest.mark.usefixtures("no_peak")
 def test_operator_that_hangs_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(runtimes.RUNTIMES, "hanging-operator", HANGING)
