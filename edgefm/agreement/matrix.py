@@ -26,11 +26,14 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.data.quality import Quality, predicted_classes
 from edgefm.runtimes import tflite_ends
 from edgefm.statistics import estimates as statistics
+from edgefm.targets.worker_process import WorkerSilentError
 from edgefm.tflite.contract import dequantize
 from edgefm.tflite.inspection import inspect
 
 # All answers of all cells are held for the comparison of each with each.
 _HELD_VALUES = 1 << 27
+# A model that never ends takes a minute in each cell: where so many gave no answer the rest are not asked.
+_MOST_SILENT = 2
 _Ask = Callable[[AgreementCell, Path, NDArray[Any]], Answers]
 
 
@@ -178,14 +181,19 @@ def _answers(
     progress: Progress,
 ) -> tuple[list[Row], dict[AgreementCell, Outputs]]:
     rows, outputs = [], {}
+    silent: list[str] = []
     for place, cell in enumerate(cells):
         progress.step("answers", place, len(cells), {"cell": cell.name})
         started = time.perf_counter()
+        if len(silent) >= _MOST_SILENT:
+            rows.append(Row(cell=cell, reason=f"not asked: the model gave no answer in {' and '.join(silent)}"))
+            continue
         try:
             answer = ask(cell, model, inputs.values)
             outputs[cell] = checked(answer.outputs, ends=ends, samples=len(inputs))
         except EdgefmError as error:
             rows.append(Row(cell=cell, reason=error.message))
+            silent += [cell.name] if isinstance(error, WorkerSilentError) else []
         else:
             rows.append(Row(cell=cell, seconds=time.perf_counter() - started, version=answer.version))
         progress.step("answers", place + 1, len(cells), {"cell": cell.name})

@@ -59,6 +59,7 @@ KEYS: dict[str, Key] = {
     "peak_memory_bytes": Key(what="peak memory above the bare runtime's", side="most", unit="bytes", whole=True),
     "instructions": Key(what="instructions of one inference", side="most", whole=True),
 }
+_MOST_TABLES = 500
 _TOP = ("baseline", "strict", "models")
 
 
@@ -125,6 +126,11 @@ def parse(value: Mapping[str, Any], *, where: str) -> GateBudget:
     tables = value.get("models", {})
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         raise BudgetError(f"{where}: limits must be in tables, one for each model or pattern", hint=_example())
+    if len(tables) > _MOST_TABLES:
+        raise BudgetError(
+            f"{where} has {len(tables):,} tables of limits; {_MOST_TABLES} are allowed",
+            hint='Name many models by one pattern, for example: [models."*_int8"].',
+        )
     limits = tuple(
         Limit(models=name, key=key, value=_checked(f'{where}, [models."{name}"]', key, limit))
         for name, table in tables.items()

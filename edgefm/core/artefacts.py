@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.core import scratch
+from edgefm.core.errors import EdgefmError
+from edgefm.core.given import regular
 
 _CHUNK_BYTES = 1 << 20
 _UNFINISHED, _FORMER = ".partial", ".former"
@@ -279,7 +281,14 @@ def _repair_beside(target: Path) -> None:
 
 
 def _written_beside(path: Path, content: bytes) -> Path:
-    """Return a file with this content in the folder of `path`, which is made where it is not there."""
+    """Return a file with this content in the folder of `path`, which is made where it is not there.
+
+    Raises:
+      EdgefmError: a device, a FIFO or a socket stands there, whose place no file may take.
+      OSError: it cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        regular.check(path, EdgefmError, missing="", hint="Give another name: this one is not overwritten.")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
     try:

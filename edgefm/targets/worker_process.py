@@ -32,6 +32,10 @@ class WorkerError(EdgefmError):
     """A worker crashed, hung, ran out of memory or could not do what it was asked; `message` says which."""
 
 
+class WorkerSilentError(WorkerError):
+    """A worker gave no answer for as long as it may take."""
+
+
 class WorkerProcess:
     """A worker process. Leave its `with` block, however that happens, and it is gone."""
 
@@ -159,7 +163,7 @@ class WorkerProcess:
         except queue.Empty:
             self._process.kill()
             self._process.wait()
-            raise WorkerError(f"no answer for {seconds:g} s while {doing}; the process was killed") from None
+            raise WorkerSilentError(f"no answer for {seconds:g} s while {doing}; the process was killed") from None
         if not line:
             raise WorkerError(self._death(doing))
         answer = object_told(line)

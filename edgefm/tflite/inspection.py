@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.core.errors import ModelError
+from edgefm.core.given.archive import check_directory
 from edgefm.core.given.damage import reason
 from edgefm.core.results import JsonResult
 from edgefm.tflite import graph, tflite_file
@@ -147,6 +148,7 @@ def _inspect(path: Path, content: bytes, parsed: Any) -> Inspection:
 
 def _associated_files(content: bytes) -> tuple[str, ...]:
     try:
+        check_directory(io.BytesIO(content), ModelError, source="the archive behind the model")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return tuple(archive.namelist())
     except Exception:  # what stands at the end is no archive, or a damaged one: it holds no files

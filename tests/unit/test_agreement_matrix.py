@@ -25,7 +25,7 @@ from edgefm.agreement.verdicts import Row, pair_verdict
 from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.data.quality import quality
 from edgefm.jobs.agree import AgreementResult
-from edgefm.targets.worker_process import WorkerError
+from edgefm.targets.worker_process import WorkerError, WorkerSilentError
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 
@@ -114,6 +114,17 @@ def test_cells_that_fail_cost_their_row_alone(model: Path) -> None:
     value = document.to_json(agreement)
     assert [cell["status"] for cell in value["cells"]] == ["ran", "ran", "did not run", "did not run"]
     assert value["absent"] == [{"name": "cortex-m", "reason": "no emulator"}]
+
+
+def test_model_that_never_ends_is_not_waited_for_in_every_cell(model: Path) -> None:
+    cells = [AgreementCell(runtime=name, target="host") for name in ("tflm", "openvino", "onnxruntime", "litertjs")]
+    silent = WorkerSilentError("no answer for 60 s while running; the process was killed")
+    agreement = _agree(model, {XNNPACK: 0, cells[0]: silent, REFERENCE: 0, **dict.fromkeys(cells[1:], silent)})
+    assert [row.cell for row in agreement.rows if row.ran] == [XNNPACK, REFERENCE]
+    reasons = {row.cell: row.reason for row in agreement.rows if not row.ran}
+    assert reasons[cells[0]] == reasons[cells[1]] == silent.message
+    names = f"{cells[0].name} and {cells[1].name}"
+    assert reasons[cells[2]] == reasons[cells[3]] == f"not asked: the model gave no answer in {names}"
 
 
 def test_error_of_another_package_in_the_search_for_a_layer_is_told(model: Path) -> None:

@@ -2,6 +2,8 @@ import errno
 import os
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgefm.core import artefacts, scratch
-from edgefm.core.errors import by_final_names
+from edgefm.core.errors import EdgefmError, by_final_names
 
 
 def test_write_bytes_leaves_old_content_and_no_rest_when_the_disk_is_full(
@@ -28,6 +30,31 @@ def test_write_bytes_leaves_old_content_and_no_rest_when_the_disk_is_full(
         artefacts.write_text(path, "new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "link to a FIFO"])
+def test_what_is_no_regular_file_keeps_its_place(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    else:
+        os.mkfifo(tmp_path / "fifo" if "link" in kind else path)
+    if "link" in kind:
+        path.symlink_to(tmp_path / "fifo")
+    before = path.lstat().st_ino
+    with pytest.raises(EdgefmError, match=f"{path} is a (FIFO|socket); a file is expected"):
+        artefacts.write_text(path, "new")
+    assert path.lstat().st_ino == before and not list(tmp_path.glob(".table*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make or replace a device")
+def test_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "full"
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7))
+    with pytest.raises(EdgefmError, match="is a device; a file is expected"):
+        artefacts.write_text(path, "new")
+    assert stat.S_ISCHR(path.stat().st_mode)
 
 
 def test_write_json_refuses_nan(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def test_read_bad_budget_says_what_is_wrong_and_what_is_allowed(
     assert "budget.toml" in caught.value.message
 
 
+def test_budget_of_thousands_of_patterns_is_refused(tmp_path: Path) -> None:
+    text = "\n".join(f'[models."*{index}*a*b*c*"]\naccuracy = 0.5' for index in range(501))
+    with pytest.raises(BudgetError, match="has 501 tables of limits; 500 are allowed"):
+        _read(tmp_path, text)
+
+
 def test_read_missing_budget_and_one_that_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="no budget at"):
         read(tmp_path / "nowhere.toml")

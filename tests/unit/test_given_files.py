@@ -29,7 +29,8 @@ from edgefm.quantization.calibration_set import read_samples
 from edgefm.tflite import tflite_file
 from edgefm.tflite.inspection import inspect
 from edgefm_converters.readers import stored_config
-from tests.fixtures import tiny_models
+from edgefm_converters.readers.stored_config import read_stored
+from tests.fixtures import agreement_models, tiny_models
 
 READERS: dict[str, Callable[[Path], object]] = {
     "npz": lambda path: load_data(str(path), input_shape=None),
@@ -345,6 +346,29 @@ def test_what_is_not_the_files_fault_passes(raised: BaseException) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit is Linux's")
+@pytest.mark.parametrize("kind", ["npz", "keras", "tflite"])
+def test_archive_of_a_million_members_is_refused_before_its_list_is_read(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20,000 members of long names are enough to say too much; zipfile must not be asked to read the list."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for index in range(20_000):
+            archive.writestr(f"{index:0500}.npy", b"")
+    path = tmp_path / f"data.{kind}"
+    path.write_bytes(agreement_models.steps(1) * (kind == "tflite") + packed.getvalue())
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the whole list was read")
+
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", refuse)
+    if kind == "tflite":
+        assert inspect(path).associated_files == ()
+        return
+    with pytest.raises(EdgefmError, match="10,000 files are allowed in it"):
+        (read_stored if kind == "keras" else lambda where: load_data(str(where), input_shape=(4,)))(path)
+
+
 def test_memory_is_limited_within_the_block_alone() -> None:
     with memory.limited(1 << 20), pytest.raises(MemoryError):
         np.zeros(_FAR_MORE, np.uint8)

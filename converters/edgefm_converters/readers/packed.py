@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 from edgefm.core.errors import ModelError
+from edgefm.core.given import archive as archive_limits
 from edgefm.core.given import limits
 
-_MOST_MEMBERS = 10_000
 # What zipfile writes; the others can be packed denser.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def opened(path: Path) -> zipfile.ZipFile:
+    """Return a .keras file opened as the zip archive that it is; a ModelError where it lists too many members."""
+    with path.open("rb") as file:
+        archive_limits.check_directory(file, ModelError, source=str(path))
+    return zipfile.ZipFile(path)
 
 
 def check_archive(archive: zipfile.ZipFile, *, source: str, size_bytes: int) -> None:
@@ -24,8 +32,8 @@ def check_archive(archive: zipfile.ZipFile, *, source: str, size_bytes: int) -> 
         leaves the archive.
     """
     members = archive.infolist()
-    if len(members) > _MOST_MEMBERS:
-        raise ModelError(f"{source} holds {len(members):,} files; {_MOST_MEMBERS:,} are allowed")
+    if len(members) > archive_limits.MOST_MEMBERS:
+        raise ModelError(f"{source} holds {len(members):,} files; {archive_limits.MOST_MEMBERS:,} are allowed")
     known: set[str] = set()
     for member in members:
         name = member.filename

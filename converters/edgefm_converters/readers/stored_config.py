@@ -7,7 +7,6 @@ HDF5 files. So configurations are searched first, in all formats alike.
 from __future__ import annotations
 
 import importlib.util
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +177,7 @@ def _of_keras_zip(path: Path) -> Stored:
     parts = ("config.json", "metadata.json", _WEIGHTS)
     with (
         damage.told(ModelError, f"{path} is not a .keras file, or is cut off", hint=HOW_TO_SAVE),
-        zipfile.ZipFile(path) as archive,
+        packed.opened(path) as archive,
     ):
         missing = [part for part in parts if part not in archive.namelist()]
         if missing:

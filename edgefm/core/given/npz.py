@@ -6,19 +6,18 @@ import math
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import EdgefmError
-from edgefm.core.given import damage, limits, regular
+from edgefm.core.given import archive, damage, limits, regular
 
 _FORMAT: Any = np.lib.format  # its functions have no types
 _ENDING = ".npy"
 # What numpy writes; the others can be packed denser, and are not needed.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_MOST_MEMBERS = 10_000
 
 
 def read(
@@ -49,21 +48,26 @@ def read(
     with (
         regular.open_file(path, error, missing=missing, hint=hint) as file,
         damage.told(error, f"{path} cannot be read as a .npz file"),
-        zipfile.ZipFile(file) as archive,
+        _opened(file, error, source=str(path)) as zipped,
     ):
         size_bytes = path.stat().st_size
-        members = [member for member in archive.infolist() if member.filename.endswith(_ENDING)]
+        members = [member for member in zipped.infolist() if member.filename.endswith(_ENDING)]
         members = [member for member in members if only is None or _name(member) in only]
         _check_members(members, path, error, size_bytes=size_bytes)
         for index, member in enumerate(members):
             name = _name(member)
-            with archive.open(member) as content:
+            with zipped.open(member) as content:
                 _check_array(content, member, path, error, trust=trust)
-            with archive.open(member) as content:
+            with zipped.open(member) as content:
                 values[name] = _FORMAT.read_array(content, allow_pickle=bool(trust))
             if told is not None:
                 told(index + 1, len(members), name)
     return values
+
+
+def _opened(file: BinaryIO, error: type[EdgefmError], *, source: str) -> zipfile.ZipFile:
+    archive.check_directory(file, error, source=source)
+    return zipfile.ZipFile(file)
 
 
 def _name(member: zipfile.ZipInfo) -> str:
@@ -73,8 +77,8 @@ def _name(member: zipfile.ZipInfo) -> str:
 def _check_members(
     members: Collection[zipfile.ZipInfo], path: Path, error: type[EdgefmError], *, size_bytes: int
 ) -> None:
-    if len(members) > _MOST_MEMBERS:
-        raise error(f"{path} holds {len(members):,} arrays; {_MOST_MEMBERS:,} are allowed")
+    if len(members) > archive.MOST_MEMBERS:
+        raise error(f"{path} holds {len(members):,} arrays; {archive.MOST_MEMBERS:,} are allowed")
     names = [member.filename for member in members]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
