@@ -117,7 +117,7 @@ def run(action: Callable[[], Any]) -> int:
     try:
         result = action()
     except EdgefmError as error:
-        return _fail(error.message, error.hint)
+        return _stopped() if signals.was_asked_to_stop() else _fail(error.message, error.hint)
     except click.exceptions.Exit as error:
         return error.exit_code
     except SystemExit:
@@ -127,8 +127,7 @@ def run(action: Callable[[], Any]) -> int:
             return signals.NOBODY_READS
         raise
     except (click.Abort, KeyboardInterrupt):
-        message, code = signals.how_stopped()
-        return _fail(message, None, code=code)
+        return _stopped()
     except click.ClickException as error:
         return _wrong_usage(error)
     except MemoryError as error:
@@ -140,7 +139,7 @@ def run(action: Callable[[], Any]) -> int:
         place = by_final_names(f": {error.filename}") if error.filename else ""
         return _fail(f"{os.strerror(error.errno)}{place}", _DISK_HINTS.get(error.errno))
     except Exception as error:
-        return _fault(error)
+        return _stopped() if signals.was_asked_to_stop() else _fault(error)
     return result if isinstance(result, int) else 0
 
 
@@ -159,6 +158,11 @@ def _check_text(arguments: list[str]) -> None:
                 f"{visible(word)} is no UTF-8 text",
                 hint="Rename the file; or use a locale of UTF-8, such as LANG=C.UTF-8, where the name is right.",
             ) from None
+
+
+def _stopped() -> int:
+    message, code = signals.how_stopped()
+    return _fail(message, None, code=code)
 
 
 def _fault(error: Exception) -> int:

@@ -24,16 +24,29 @@ class _Received:
 
 
 def listen() -> None:
-    """Raise `Stopped` in the main thread on SIGTERM and SIGHUP, but for those that were set to be ignored (nohup)."""
+    """Raise `Stopped` in the main thread on SIGTERM and SIGHUP, but for those that were set to be ignored (nohup).
+
+    Ctrl-C raises KeyboardInterrupt as ever, and is remembered, too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     for name in _NAMES:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
 
 
+def was_asked_to_stop() -> bool:
+    """Return whether a signal asked for the end: what fails from then on may be its doing.
+
+    A library that is just being imported can turn the exception of a signal into an ImportError.
+    """
+    return _Received.number is not None
+
+
 def how_stopped() -> tuple[str, int]:
     """Return who stopped this process, in words, and the exit code for it: 128 and the signal's number."""
-    if _Received.number is None:
+    if _Received.number in (None, signal.SIGINT):
         return "stopped by the user", 128 + signal.SIGINT
     return f"stopped by {signal.Signals(_Received.number).name}", 128 + _Received.number
 
@@ -51,6 +64,11 @@ def all_is_read() -> bool:
         let_go_of_the_terminal()
         return False
     return True
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _Received.number = _Received.number or number
+    raise KeyboardInterrupt
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -64,6 +64,19 @@ def test_command_cleans_up_and_says_which_signal_stopped_it(
     assert (tmp_path / "cleaned").exists() and not list((tmp_path / "tmp").iterdir())
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "SIGTERM"])
+@pytest.mark.parametrize("error", ["ImportError('initialization failed')", "EdgefmError('keras is not installed')"])
+def test_signal_that_a_library_turns_into_an_error_of_its_own_is_still_a_stop(
+    error: str, number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    process = _started(tmp_path, cleaning=f"from edgefm.core.errors import EdgefmError; raise {error} from None")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == code and errors.decode().startswith("error: stopped by ")
+
+
 def test_second_sigterm_at_once_does_not_cut_off_the_cleaning_up(tmp_path: Path) -> None:
     process = _started(tmp_path, cleaning="time.sleep(0.5)")
     assert process.stdout is not None
