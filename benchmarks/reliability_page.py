@@ -28,17 +28,17 @@ _COLUMNS = ("clean", "accepted", "traceback", "hang", "crash", "memory", "broken
 def page() -> str:
     """Return docs/reliability.md."""
     value = result(NAME)
-    kinds = value["kinds"]
-    parts = [part for kind in kinds.values() for part in kind["parts"]]
+    parts = [part for run in value["runs"] for part in run["parts"]]
     tried, failed = (sum(part.get(name, 0) for part in parts for name in names) for names in (("tried",), _COLUMNS[2:]))
     return (
         "# Reliability\n\n"
         "Files, runs and names of strangers are tried against edgefm by programs that break them on purpose: "
         "`tests/faults/`. This page is written by `make figures` from what they found, in "
         "`benchmarks/results/faults.json`.\n\n"
-        f"Recorded: n = {tried:,} tries, {failed:,} of them failed. The kinds are recorded one by one:\n\n"
-        f"{_recordings(kinds)}\n\n"
-        f"{_table(kinds)}\n\n"
+        f"Recorded: n = {tried:,} tries, {failed:,} of them failed. Recorded in {len(value['runs'])} "
+        f"{'sitting' if len(value['runs']) == 1 else 'sittings'}, each with a seed of its own:\n\n"
+        f"{_sittings(value)}\n\n"
+        f"{_table(parts)}\n\n"
         "*clean*: refused with one message and exit code 2. *accepted*: it ran to its end; where a checksum is known, "
         "what was accepted is what the checksum says. All others are failures. *memory*: more than 2 GiB. *broken*: "
         "another promise, for instance a file that is half written, a process that is left, code that ran, text that "
@@ -48,31 +48,36 @@ def page() -> str:
         "## Again\n\n"
         "```bash\n"
         "make faults  # a new seed, five minutes on two cores\n"
-        "python -m tests.faults --seed SEED KIND  # the inputs of this page\n"
-        "python -m tests.faults --long --record KIND  # all counts of a kind, or of all, hours; then make figures\n"
+        "python -m tests.faults --seed SEED NAME …  # the inputs of this page\n"
+        "python -m tests.faults --long --record [NAME …]  # all counts, of all for hours; then make figures\n"
         "```\n\n"
         "A failing input is kept with the command that shows it. What is promised, and what is not, says "
         "`SECURITY.md`.\n"
     )
 
 
-def _recordings(kinds: Mapping[str, Any]) -> str:
-    """Return when, for how long and on what each kind was tried; one line for those of one call."""
-    lines: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        told = (
-            f"{kind['form']} form, seed {kind['seed']}, {kind['minutes']:.0f} minutes, {kind['lanes']} at once. "
-            f"{provenance(kind)}"
+def _sittings(value: Mapping[str, Any]) -> str:
+    """Return when, for how long and on what each was; a kind all of whose parts were tried then is named as a whole."""
+    kinds: dict[str, list[str]] = {}
+    for name, wanted in value["wanted"].items():
+        kinds.setdefault(wanted["kind"], []).append(name)
+    lines = []
+    for run in value["runs"]:
+        tried = [part["part"] for part in run["parts"]]
+        whole = [kind for kind, names in kinds.items() if set(names) <= set(tried)]
+        names = whole + [name for name in tried if value["wanted"].get(name, {}).get("kind") not in whole]
+        lines.append(
+            f"- {', '.join(names)}: {run['form']} form, seed {run['seed']}, {run['minutes']:.0f} minutes, "
+            f"{run['lanes']} at once. {provenance(run)}"
         )
-        lines.setdefault(told, []).append(name)
-    return "\n".join(f"- {', '.join(names)}: {told}" for told, names in lines.items())
+    return "\n".join(lines)
 
 
-def _table(kinds: Mapping[str, Any]) -> str:
+def _table(parts: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for kind, what in KINDS.items():
-        parts = kinds[kind]["parts"] if kind in kinds else []
-        counts = [sum(part.get(name, 0) for part in parts) for name in ("tried", *_COLUMNS)]
+        mine = [part for part in parts if part["kind"] == kind]
+        counts = [sum(part.get(name, 0) for part in mine) for name in ("tried", *_COLUMNS)]
         tried, failed = counts[0], sum(counts[3:])
         most = f"{100 * proportion(failed, tried).high:.2g} %" if tried else "not tried"
         rows.append((what, *(f"{count:,}" for count in counts), most))

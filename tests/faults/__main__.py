@@ -13,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from tests.faults import small_run
-from tests.faults.bench import KINDS, ROOT, environment
+from tests.faults.bench import KINDS, ROOT, Part, environment
 
 # Kind (a module of this package) -> its share of the time of the short form.
 SHARES = {"models": 85, "kills": 130, "documents": 70, "data": 55, "attacks": 75, "disks": 60, "text": 45}
@@ -37,15 +37,13 @@ def main() -> None:
     minutes = options.minutes or (None if options.long else _MINUTES)
     print(f"seed {seed}, {'the long form' if options.long else 'the short form'}", flush=True)
     fails = options.fails or Path(tempfile.gettempdir()) / f"faults-{seed}"
-    kinds = options.kinds or list(SHARES)
+    names = options.names or list(SHARES)
     # A folder by any other name than edgefm's own: the sweeping of temporary folders must leave it alone.
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)))
         run = _run(options.run, folder)
         left = None if minutes is None else max(20.0, 60 * minutes - (time.monotonic() - started)) * _MARGIN
-        parts = _tried(
-            kinds, seed=seed, left=left, lanes=min(options.lanes, len(kinds)), folder=folder, run=run, fails=fails
-        )
+        parts = _tried(_by_kind(names), seed=seed, left=left, lanes=options.lanes, folder=folder, run=run, fails=fails)
     result = _result(
         parts, seed=seed, long=options.long, lanes=options.lanes, minutes=(time.monotonic() - started) / 60
     )
@@ -65,7 +63,9 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Break edgefm on purpose.")
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(SHARES)}; by default all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"kinds ({', '.join(SHARES)}) or parts of them; by default all"
+    )
     parser.add_argument(
         "--long", action="store_true", help="all counts of docs/reliability.md, however long that takes"
     )
@@ -75,12 +75,31 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, help="a finished small run; by default one is made")
     parser.add_argument("--fails", type=Path, help="folder for failing inputs")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--record", action="store_true", help="write these kinds into benchmarks/results/faults.json")
+    parser.add_argument(
+        "--record", action="store_true", help="write what was tried into benchmarks/results/faults.json"
+    )
     options = parser.parse_args()
-    for kind in options.kinds:
-        if kind not in SHARES:
-            parser.error(f"unknown kind {kind!r}; known: {', '.join(SHARES)}")
+    known = (*SHARES, *_parts())
+    for name in options.names:
+        if name not in known:
+            parser.error(f"unknown name {name!r}; known: {', '.join(known)}")
     return options
+
+
+def _parts() -> dict[str, Part]:
+    """Return all parts of all kinds by name."""
+    return {part.name: part for kind in SHARES for part in importlib.import_module(f"tests.faults.{kind}").PARTS}
+
+
+def _by_kind(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the parts that are to be tried, of each kind."""
+    chosen = {}
+    for kind in SHARES:
+        parts = [part.name for part in importlib.import_module(f"tests.faults.{kind}").PARTS]
+        wanted = [name for name in parts if kind in names or name in names]
+        if wanted:
+            chosen[kind] = wanted
+    return chosen
 
 
 def _run(given: Path | None, folder: Path) -> Path:
@@ -92,15 +111,23 @@ def _run(given: Path | None, folder: Path) -> Path:
 
 
 def _tried(
-    kinds: Sequence[str], *, seed: int, left: float | None, lanes: int, folder: Path, run: Path, fails: Path
+    kinds: Mapping[str, Sequence[str]],
+    *,
+    seed: int,
+    left: float | None,
+    lanes: int,
+    folder: Path,
+    run: Path,
+    fails: Path,
 ) -> list[dict[str, Any]]:
     """Run each kind in a process of its own, so many beside each other, and return all parts' figures."""
-    shares = sum(SHARES[kind] for kind in kinds)
+    shares, lanes = sum(SHARES[kind] for kind in kinds), min(lanes, len(kinds))
 
     def one(kind: str) -> list[dict[str, Any]]:
         seconds = None if left is None else lanes * left * SHARES[kind] / shares
         settings = {
             "kind": kind,
+            "parts": kinds[kind],
             "seed": seed,
             "seconds": seconds,
             "folder": str(folder),
@@ -155,23 +182,26 @@ def _table(parts: list[dict[str, Any]]) -> str:
 
 
 def _record(result: dict[str, Any]) -> None:
-    """Put the kinds that were tried in the place of what is recorded of them; the others stay."""
+    """Put the parts that were tried in the place of what is recorded of them; the others stay."""
     from benchmarks.recorded import RESULTS, write_result
     from benchmarks.recorded import result as recorded
 
-    kinds = recorded("faults")["kinds"] if (RESULTS / "faults.json").exists() else {}
-    for kind in dict.fromkeys(part["kind"] for part in result["parts"]):
-        kinds[kind] = {**result, "parts": [part for part in result["parts"] if part["kind"] == kind]}
-    wanted = {
-        part.name: {"kind": kind, "tries": part.count}
-        for kind in SHARES
-        for part in importlib.import_module(f"tests.faults.{kind}").PARTS
-    }
+    runs = recorded("faults")["runs"] if (RESULTS / "faults.json").exists() else []
+    tried = {part["part"] for part in result["parts"]}
+    for run in runs:
+        run["parts"] = [part for part in run["parts"] if part["part"] not in tried]
     write_result(
         "faults",
         what="Damaged inputs, kills, full and read-only disks, attacks and hostile names",
         command="python -m tests.faults --record",
-        figures={"kinds": {kind: kinds[kind] for kind in SHARES if kind in kinds}, "wanted": wanted},
+        figures={
+            "runs": [*(run for run in runs if run["parts"]), result],
+            "wanted": {
+                name: {"kind": kind, "tries": _parts()[name].count}
+                for kind, names in _by_kind(list(SHARES)).items()
+                for name in names
+            },
+        },
     )
 
 

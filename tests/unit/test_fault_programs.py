@@ -147,28 +147,39 @@ def test_control_characters_on_the_terminal_are_found_and_colours_are_not() -> N
 
 def test_page_tells_failures_and_what_has_too_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = dict.fromkeys(reliability_page._COLUMNS, 0)
-    npz = {"part": "npz", "tried": 100, **counts, "clean": 99, "hang": 1, "failures": {"hang: a|b": 1}}
-    disk = {"part": "disk-full", "not_run": "no mounts here"}
+    npz = {"kind": "data", "part": "npz", "tried": 100, **counts, "clean": 99, "hang": 1, "failures": {"hang: a|b": 1}}
+    disk = {"kind": "disks", "part": "disk-full", "not_run": "no mounts here"}
     value = {
-        "kinds": {"data": {**_tried(7), "parts": [npz]}, "disks": {**_tried(8), "parts": [disk]}},
-        "wanted": {"npz": {"kind": "data", "tries": 100}, "disk-full": {"kind": "disks", "tries": 26}},
+        "runs": [{**_tried(7), "parts": [npz]}, {**_tried(8), "parts": [disk]}],
+        "wanted": {
+            "npz": {"kind": "data", "tries": 100},
+            "disk-full": {"kind": "disks", "tries": 26},
+            "disk-read-only": {"kind": "disks", "tries": 20},
+        },
     }
     monkeypatch.setattr(reliability_page, "result", lambda name: value)
     page = reliability_page.page()
     assert "n = 100 tries, 1 of them failed" in page and "1 x npz: `hang: a/b`" in page
-    assert "- data: short form, seed 7, 5 minutes, 2 at once" in page and "- disks: short form, seed 8" in page
+    assert "- data: short form, seed 7, 5 minutes, 2 at once" in page and "- disk-full: short form, seed 8" in page
     assert "0 (no mounts here)" in page and "not tried" in page
     assert not [line for line in page.splitlines() if line.startswith("| data") and "| npz" in line]
 
 
-def test_recording_one_kind_leaves_the_others_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_recording_a_part_leaves_the_others_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(recorded, "RESULTS", tmp_path)
     monkeypatch.setattr(recorded, "HISTORY", tmp_path / "history.jsonl")
-    for seed, kinds in ((1, ("data", "disks")), (2, ("disks",))):
-        command._record({**_tried(seed), "parts": [{"kind": kind, "part": f"{kind}-1"} for kind in kinds]})
-    kinds = recorded.result("faults")["kinds"]
-    assert {name: kind["seed"] for name, kind in kinds.items()} == {"data": 1, "disks": 2}
-    assert [part["part"] for part in kinds["data"]["parts"]] == ["data-1"]
+    for seed, names in ((1, ("npz", "idx")), (2, ("disk-full",)), (3, ("idx", "disk-full"))):
+        command._record({**_tried(seed), "parts": [{"kind": "data", "part": name} for name in names]})
+    runs = recorded.result("faults")["runs"]
+    assert [(run["seed"], [part["part"] for part in run["parts"]]) for run in runs] == [
+        (1, ["npz"]),
+        (3, ["idx", "disk-full"]),
+    ]
+
+
+def test_parts_are_tried_by_their_names_or_by_that_of_their_kind() -> None:
+    chosen = command._by_kind(["kill-train", "disks", "kill-search"])
+    assert chosen == {"kills": ["kill-train", "kill-search"], "disks": ["disk-full", "disk-read-only", "full-output"]}
 
 
 def _tried(seed: int) -> dict[str, Any]:
