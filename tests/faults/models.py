@@ -291,6 +291,6 @@ PARTS = (
     Part(name="tflite-predict", count=200, tries=predicted),
     Part(name="tflite-quantize", slow=True, count=300, weight=1.5, tries=quantised),
     Part(name="tflite-of-a-run", slow=True, count=60, tries=of_a_run),
-    Part(name="keras", slow=True, count=1200, weight=1.5, tries=keras_files),
-    Part(name="h5", slow=True, count=1200, weight=1.5, tries=h5_files),
+    Part(name="keras", slow=True, count=800, weight=1.5, tries=keras_files),
+    Part(name="h5", slow=True, count=600, weight=1.5, tries=h5_files),
 )
