@@ -109,6 +109,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     signals.listen()
     code = run(lambda: cli.main(prog_name="edgefm", standalone_mode=False))
+    signals.listen_no_more()
     sys.exit(code if signals.all_is_read() else signals.NOBODY_READS)
 
 

@@ -11,6 +11,7 @@ from types import FrameType
 # SIGTERM comes from schedulers, containers and `timeout`, SIGHUP from a terminal or an ssh connection that closes.
 _NAMES = ("SIGTERM", "SIGHUP")
 _SAME_REQUEST_SECONDS = 5.0
+_REPEATED_SECONDS = 1.0
 NOBODY_READS = 128 + 13  # as a program that SIGPIPE ended; Windows has no name for it
 
 
@@ -26,7 +27,8 @@ class _Received:
 def listen() -> None:
     """Raise `Stopped` in the main thread on SIGTERM and SIGHUP, but for those that were set to be ignored (nohup).
 
-    Ctrl-C raises KeyboardInterrupt as ever, and is remembered, too.
+    Ctrl-C raises KeyboardInterrupt as ever, and is remembered, too. Where the exception is swallowed (a library takes
+    it for an ImportError of something optional, or it comes in a callback of native code), it is raised again.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -34,6 +36,12 @@ def listen() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+
+
+def listen_no_more() -> None:
+    """Do not raise again what was swallowed: everything is done."""
+    if _Received.number is not None:
+        _repeat(0.0)
 
 
 def was_asked_to_stop() -> bool:
@@ -46,6 +54,7 @@ def was_asked_to_stop() -> bool:
 
 def how_stopped() -> tuple[str, int]:
     """Return who stopped this process, in words, and the exit code for it: 128 and the signal's number."""
+    _repeat(0.0)
     if _Received.number in (None, signal.SIGINT):
         return "stopped by the user", 128 + signal.SIGINT
     return f"stopped by {signal.Signals(_Received.number).name}", 128 + _Received.number
@@ -68,7 +77,25 @@ def all_is_read() -> bool:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _Received.number = _Received.number or number
+    _repeat(_REPEATED_SECONDS)
     raise KeyboardInterrupt
+
+
+def _repeat(seconds: float) -> None:
+    """Look every so many seconds whether a stop has been swallowed; 0 ends that. Windows has no such timer."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _stop_again)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
+def _stop_again(number: int, frame: FrameType | None) -> None:
+    """Raise what asked for the end again, unless that is on its way out, and things are cleaned up behind it."""
+    on_its_way = sys.exception()
+    while on_its_way is not None:
+        if isinstance(on_its_way, KeyboardInterrupt):
+            return
+        on_its_way = on_its_way.__context__
+    raise Stopped
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -79,6 +106,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _Received.number, _Received.at = number, now
     if signal.Signals(number).name == "SIGHUP":
         let_go_of_the_terminal()
+    _repeat(_REPEATED_SECONDS)
     raise Stopped
 
 

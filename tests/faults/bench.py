@@ -25,7 +25,7 @@ MOST_BYTES = 2 << 30
 _STOP_BYTES = 3 << 30  # a try that takes so much is killed: others use this machine
 _CRASHED_CODE = 70  # of the handler of last resort
 # -P: as the installed program, which has its own folder in the path instead of the working one.
-EDGEFM = (sys.executable, "-P", "-c", "import sys; from edgefm.cli.main import main; sys.argv[0] = 'edgefm'; main()")
+EDGEFM = (sys.executable, "-P", "-c", "import sys; from edgefm.cli.start import main; sys.argv[0] = 'edgefm'; main()")
 _SECONDS = 20.0
 _PATIENCE = 3  # a try that seems to hang is repeated with so many times the time before that is believed
 

@@ -196,7 +196,7 @@ def test_kill_9_loses_at_most_one_epoch(tmp_path: Path) -> None:
         "import edgefm.data.reference.fashion_mnist as source\n"
         "data = small(); source.load_fashion_mnist = lambda *a, **k: data\n"
         f"sys.argv = {arguments!r}\n"
-        "from edgefm.cli.main import main; main()"
+        "from edgefm.cli.start import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "tensorflow"}
     with subprocess.Popen(

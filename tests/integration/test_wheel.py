@@ -14,7 +14,7 @@ def test_wheel_holds_exactly_the_two_packages_and_their_data(tmp_path: Path) -> 
         names = archive.namelist()
         entry_points = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"edgefm", "edgefm_converters"}
-    assert "edgefm = edgefm.cli.main:main" in entry_points
+    assert "edgefm = edgefm.cli.start:main" in entry_points
     sources = [*(ROOT / "edgefm").rglob("*"), *(ROOT / "converters" / "edgefm_converters").rglob("*")]
     wanted = {
         path.relative_to(ROOT).as_posix().removeprefix("converters/")

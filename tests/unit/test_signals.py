@@ -77,6 +77,76 @@ def test_signal_that_a_library_turns_into_an_error_of_its_own_is_still_a_stop(
     assert process.returncode == code and errors.decode().startswith("error: stopped by ")
 
 
+_SWALLOWED = """
+    import signal, sys, time
+    from edgefm.cli import main, signals
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def action():
+        try:
+            print("begun", flush=True)
+            time.sleep(60)
+        except BaseException:
+            pass  # as a library does that takes it for something missing
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(2.5)  # cleaning up is not cut off
+            print("cleaned", flush=True)
+
+    signals.listen()
+    sys.exit(main.run(action))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "SIGTERM"])
+def test_stop_that_was_swallowed_comes_again_and_lets_cleaning_up_end(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(_SWALLOWED)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == code and output == b"cleaned\n" and errors.startswith(b"error: stopped by ")
+
+
+def test_ctrl_c_while_edgefm_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    """A module of edgefm's own stands still while it is imported, until the signal comes."""
+    program = """
+        import signal, sys, importlib.abc, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        class Slow(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == "edgefm.cli.render":
+                    print("begun", flush=True)
+                    time.sleep(60)
+
+        sys.meta_path.insert(0, Slow())
+        from edgefm.cli.start import main
+        main()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), "zoo"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, b"error: stopped by the user\n")
+
+
 def test_second_sigterm_at_once_does_not_cut_off_the_cleaning_up(tmp_path: Path) -> None:
     process = _started(tmp_path, cleaning="time.sleep(0.5)")
     assert process.stdout is not None

@@ -1,0 +1,16 @@
+"""The program `edgefm`: starts the command line, and ends quietly where Ctrl-C comes while that is still imported."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Import the command line and run it."""
+    try:
+        from edgefm.cli.main import main as run
+
+        run()
+    except KeyboardInterrupt:  # before the command line listens
+        sys.stderr.write("error: stopped by the user\n")
+        sys.exit(130)
