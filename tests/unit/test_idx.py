@@ -36,6 +36,7 @@ BAD = {
     "gzip damaged": (gzip.compress(PLAIN)[:40] + b"\xff" * 9 + gzip.compress(PLAIN)[49:], "damaged"),
     "gzip trailing": (gzip.compress(PLAIN) + b"more", "4 bytes follow"),
     "gzip of cut": (gzip.compress(PLAIN[:-1]), "truncated"),
+    "endless sides of nothing": (b"\0\0\x08\x03" + b"\xff" * 4 + bytes(4) + b"\xff" * 4, "holds no values"),
 }
 
 

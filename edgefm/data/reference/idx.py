@@ -135,7 +135,10 @@ def parse(data: bytes, *, source: Path) -> NDArray[np.uint8]:
     if len(data) != expected:
         what = "is truncated" if len(data) < expected else "has trailing bytes"
         raise DataError(f"{source} {what}: {len(data)} bytes decompressed, {expected} expected for shape {shape}")
-    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+    except ValueError:  # sides that numpy cannot hold, though one of 0 makes their product 0
+        raise DataError(f"{source} holds no values: its shape is {shape}") from None
 
 
 def read(path: Path) -> NDArray[np.uint8]:
