@@ -25,6 +25,7 @@ SERIAL = frozenset(
         "integration/test_gate_command.py",
         "integration/test_pages_in_a_browser.py",
         "integration/test_profile_command.py",
+        "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
         "integration/test_ssh_target.py",
         "unit/test_disturbance.py",

@@ -62,7 +62,8 @@ class _LazyGroup(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        _check_text(args)
+        if args[:1] != ["inspect"]:  # which keeps no name
+            _check_text(args)
         return super().make_context(info_name, args, parent, **{"color": render.colour(), **extra})
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -12,5 +12,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:  # before the command line listens
-        sys.stderr.write("error: stopped by the user\n")
+        from edgefm.cli import render
+
+        render.complain("stopped by the user", label="error: ")
         sys.exit(130)

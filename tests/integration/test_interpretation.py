@@ -238,6 +238,7 @@ def test_sound_model_and_untrained_model_are_left_as_they_are() -> None:
     import keras
 
     images, labels = colours()
+    keras.utils.set_random_seed(0)
     untrained = keras.Sequential(
         [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
     )

@@ -314,7 +314,7 @@ def test_report_without_labelled_data_leaves_accuracy_out(tmp_path: Path, small:
     with (out / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[1]["mcnemar_p"] == rows[1]["flipped_images"] == rows[1]["accuracy"] == ""
-    read = records.read(made.path / "02-benchmark" / "record.json")["models"]
+    read = records.read(made.folder(made.require("benchmark")) / "record.json")["models"]
     ratio = time_ratio(read[1], read[0])
     assert ratio is not None and float(rows[1]["latency_ratio"]) == ratio.value
 

@@ -191,7 +191,7 @@ def test_reader_that_has_seen_enough_is_no_broken_limit(command: tuple[str, ...]
 
 
 def test_word_that_is_no_text_is_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("inspect", "bad\udcffname.tflite") == 2
+    assert call("benchmark", "bad\udcffname.tflite") == 2
     assert "error: bad\\udcffname.tflite is no UTF-8 text" in (said := capsys.readouterr().err) and "Rename" in said
 
 

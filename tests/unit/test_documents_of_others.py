@@ -147,9 +147,10 @@ def test_step_that_is_a_link_out_of_the_run_is_refused(former: Path) -> None:
     secret = former.parent / "secret"
     (former / STEP).rename(secret)
     (former / STEP).symlink_to(secret)
-    opened = RunDirectory.open(former)
+    opened = RunDirectory(former)
     step = opened.require("quantize")
     for reads in (
+        lambda: RunDirectory.open(former),
         lambda: opened.folder(step),
         lambda: opened.find(step.key),
         lambda: default_model(former),
@@ -164,8 +165,9 @@ def test_variant_that_is_a_link_out_of_the_run_is_refused(former: Path, tmp_path
     variant, secret = default_model(former).parent, tmp_path / "secret"
     variant.rename(secret)
     variant.symlink_to(secret)
-    opened = RunDirectory.open(former)
+    opened = RunDirectory(former)
     for reads in (
+        lambda: RunDirectory.open(former),
         lambda: default_model(former),
         lambda: models_of(opened, opened.require("quantize")),
         lambda: write_assets(opened, tmp_path / "out", variant=variant.name),

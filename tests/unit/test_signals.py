@@ -125,7 +125,7 @@ def test_ctrl_c_while_edgefm_is_imported_is_no_traceback(tmp_path: Path) -> None
 
         class Slow(importlib.abc.MetaPathFinder):
             def find_spec(self, name, path, target=None):
-                if name == "edgefm.cli.render":
+                if name == "edgefm.cli.exit_codes":
                     print("begun", flush=True)
                     time.sleep(60)
 

@@ -49,7 +49,7 @@ def read(path: Path, *, member: str | None = None) -> Held:
     size_bytes = path.stat().st_size
     return apart.call(
         _read,
-        path,
+        path.absolute(),  # the process apart stands where this one stood when it was started
         member,
         size_bytes=size_bytes,
         doing=f"reading {member or 'the HDF5 file'}{f' of {path}' if member else f' {path}'}",
