@@ -33,10 +33,12 @@ _PROGRAM = """
 """
 
 
-def _started(folder: Path, cleaning: str = "pass", **more: object) -> subprocess.Popen[bytes]:
+def _started(
+    folder: Path, cleaning: str = "pass", *, program: str = _PROGRAM, words: tuple[str, ...] = (), **more: object
+) -> subprocess.Popen[bytes]:
     (folder / "tmp").mkdir()
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(_PROGRAM).format(cleaning=cleaning)],
+        [sys.executable, "-c", textwrap.dedent(program).format(cleaning=cleaning), *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(folder / "tmp")},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},  # type: ignore[call-overload]
@@ -103,13 +105,7 @@ _SWALLOWED = """
 def test_stop_that_was_swallowed_comes_again_and_lets_cleaning_up_end(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(_SWALLOWED)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = _started(tmp_path, program=_SWALLOWED)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(number)
@@ -133,13 +129,7 @@ def test_ctrl_c_while_edgefm_is_imported_is_no_traceback(tmp_path: Path) -> None
         from edgefm.cli.start import main
         main()
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), "zoo"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = _started(tmp_path, program=program, words=("zoo",))
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
