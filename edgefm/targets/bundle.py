@@ -14,7 +14,7 @@ from pathlib import Path
 MODULES = ("edgefm/__init__.py", "edgefm/schemas/__init__.py")
 PACKAGES = ("edgefm/worker", "edgefm/runtimes", "edgefm/tflite", "edgefm/core")
 _SUFFIXES = (".py", ".html", ".js")  # the browser's page is read from the zip file
-_MAIN = "from edgefm.worker.worker import main\n\nmain()\n"
+_MAIN = "from edgefm.core.with_parent import become\n\nbecome('edgefm.worker.worker')\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same modules always give the same bytes
 
 

@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from edgefm.core.subprocesses import import_path, python_module
+from edgefm.core import with_parent
+from edgefm.core.subprocesses import import_path
 
 WORKER = "edgefm.worker.worker"
 
@@ -49,4 +50,4 @@ def start_here(
     """
     # As multiprocessing does: what the parent can import, the worker can.
     environment = {**os.environ, "PYTHONPATH": import_path(), **(variables or {})}
-    return start(python_module(module), log=log, environment=environment)
+    return start(with_parent.command(module), log=log, environment=environment)

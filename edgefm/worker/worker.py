@@ -31,7 +31,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from edgefm.core.errors import EdgefmError
-from edgefm.runtimes.with_parent import serve_parent
+from edgefm.core.with_parent import serve_parent
 from edgefm.worker.model_commands import ModelCommands
 
 PROTOCOL = 3

@@ -22,9 +22,10 @@ from typing import IO, Any, TypeVar
 
 from numpy.typing import NDArray
 
+from edgefm.core import with_parent
 from edgefm.core.errors import ModelError
 from edgefm.core.given import limits
-from edgefm.core.subprocesses import import_path, python_module, signal_name
+from edgefm.core.subprocesses import import_path, signal_name
 from edgefm.runtimes.apart.patience import patience
 from edgefm.runtimes.base import TensorDetails
 from edgefm.runtimes.session import BaseSession
@@ -197,7 +198,7 @@ class _Process:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
         self._process = subprocess.Popen(
-            python_module("edgefm.runtimes.apart"),
+            with_parent.command("edgefm.runtimes.apart"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

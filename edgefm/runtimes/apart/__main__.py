@@ -10,8 +10,8 @@ from typing import IO, Any
 from edgefm.core.errors import EdgefmError
 from edgefm.core.given import memory
 from edgefm.core.given.damage import reason
+from edgefm.core.with_parent import serve_parent
 from edgefm.runtimes import apart
-from edgefm.runtimes.with_parent import serve_parent
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -29,10 +29,10 @@ from edgefm.core.cache import cache_folder
 from edgefm.core.documents import object_told
 from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.core.given import limits, memory
+from edgefm.core.with_parent import end_with_parent
 from edgefm.runtimes.base import RuntimeSession, TensorDetails
 from edgefm.runtimes.random_inputs import random_input
 from edgefm.runtimes.session import split_input
-from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.tflite.open_batch import fixed_batch
 
 OPSET = 17

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError, ModelError, RecipeError
+from edgefm.core.with_parent import end_with_parent
 from edgefm.runtimes.base import Availability, TensorDetails, Unavailable
 from edgefm.runtimes.session import BaseSession, check_available, check_input
-from edgefm.runtimes.with_parent import end_with_parent
 from edgefm.targets import cortex_m
 from edgefm.targets.cortex_m import boards, run
 from edgefm.targets.cortex_m.boards import EMULATOR

@@ -1,11 +1,18 @@
-"""Child processes that end with the process that started them, even where that one is killed, and serve it alone."""
+"""Child processes that end with the process that started them, even where that one is killed, and serve it alone.
+
+Run as a module, it becomes another one (`command`): what a servant imports takes longer than its parent may live.
+"""
 
 from __future__ import annotations
 
 import os
+import runpy
+import select
 import signal
 import sys
 from collections.abc import Callable
+
+from edgefm.core.subprocesses import python_module
 
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9  # prctl(2), signal(7)
 
@@ -25,6 +32,11 @@ def end_with_parent() -> Callable[[], None] | None:
         prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
     return ask
+
+
+def command(module: str) -> list[str]:
+    """Return the command line of a module that ends with its parent from its first moment on, before its imports."""
+    return python_module(__name__, module)
 
 
 def serve_parent() -> tuple[int, int]:
@@ -49,3 +61,24 @@ def serve_parent() -> tuple[int, int]:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     return requests, answers
+
+
+def become(module: str) -> None:
+    """Run a module in this process, as `python -m` would; the process ends with its parent."""
+    end = end_with_parent()
+    if end is not None:
+        end()
+        _end_if_alone()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _end_if_alone() -> None:
+    """End where nobody holds the other end of standard input any more: that parent is gone, and tells nothing now."""
+    waiting = select.poll()
+    waiting.register(0, 0)  # hanging up is told without being asked for
+    if any(event & select.POLLHUP for _, event in waiting.poll(0)):
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    become(sys.argv.pop(1))
