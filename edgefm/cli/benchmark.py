@@ -11,6 +11,8 @@ from edgefm.cli import render
 from edgefm.cli.benchmark_tables import show, show_verdict
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.measured_now import measuring_arguments
+from edgefm.core import text
+from edgefm.core.errors import EdgefmError, RuntimeUnavailableError
 from edgefm.core.progress import Progress, shown
 from edgefm.core.task_names import TASKS
 
@@ -152,7 +154,6 @@ def _run(
 ) -> tuple[BenchmarkRecord, list[str]]:
     """Measure a run; return its record and what to say at the end."""
     from edgefm.cli.given_run import named_run
-    from edgefm.core.errors import RuntimeUnavailableError
 
     run = named_run(path)
     benchmarked = run.benchmark(protocol=protocol, data_dir=data_dir, progress=progress)
@@ -161,4 +162,10 @@ def _run(
         ends.append(f"report: {run.report(data_dir=data_dir, progress=progress)}")
     except RuntimeUnavailableError as error:
         ends.append(f"no report: {error}")
+    except OSError as error:  # a full disk, say
+        raise EdgefmError(
+            f"the report could not be written: {error}",
+            hint=f"What was measured is kept: {benchmarked.path}. Free some space, then write the report with: "
+            + text.command("edgefm", "report", run.path),
+        ) from error
     return benchmarked, ends

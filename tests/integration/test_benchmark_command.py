@@ -140,6 +140,20 @@ def test_benchmark_run_stopped_leaves_no_partial_step(trained: RunDirectory, mon
     assert sorted(path.name for path in trained.path.iterdir() if path.is_dir()) == ["00-quantize"]
 
 
+def test_benchmark_whose_report_finds_the_disk_full_keeps_its_record(
+    trained: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(source: Run, **options: Any) -> Path:
+        raise OSError(28, "No space left on device", str(source.path / "report"))
+
+    monkeypatch.setattr(Run, "report", full)
+    assert _command(str(trained.path), "--rounds-at-most", "1") == 2
+    kept = trained.path / "01-benchmark" / "record.json"
+    said = capsys.readouterr().err
+    assert "the report could not be written" in said and str(kept) in said and f"edgefm report {trained.path}" in said
+    assert record.read(kept)["models"]
+
+
 def test_benchmark_run_in_use_is_refused(trained: RunDirectory) -> None:
     with trained.lock(), pytest.raises(RunError, match="in use"):
         step.benchmark_run(trained, protocol=ONCE)
