@@ -47,6 +47,16 @@ def visible_lines(text: object) -> str:
     return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in others)])
 
 
+def visible_page(text: str) -> str:
+    r"""Return a page (HTML) whose lines stay, each other character that cannot be seen written as Python writes it.
+
+    >>> print(visible_page("<p>\n\x1b[2J</p>"))
+    <p>
+    \x1b[2J</p>
+    """
+    return "\n".join(map(visible, text.split("\n")))
+
+
 class Markdown(str):
     """A text that is Markdown already: `markdown` leaves it as it is."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgefm.core.errors import RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory
 
@@ -29,6 +30,11 @@ def write(
       RunError: the run has no finished step, a file is damaged, or a newer edgefm wrote it.
       RuntimeUnavailableError: matplotlib or jinja2 is not installed.
     """
+    if out is None and (run.path / FOLDER).is_symlink():
+        raise RunError(
+            f"{run.path / FOLDER} is a link; a report there would replace what it leads to",
+            hint="Remove the link, or name another folder for the report.",
+        )
     progress.step("report", 0, 4)
     try:
         import jinja2  # noqa: F401

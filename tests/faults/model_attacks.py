@@ -33,6 +33,11 @@ def of_models(bench: Bench) -> Iterator[Outcome]:
             )
             run = bench.folder / f"run-{folder.name}"
             cases.append(_case(scene, f"{kind} when {when}", "quantize", folder, "--variant", "float32", "--run", run))
+    folder = bench.folder / "tensorflow-1"
+    bench.control(bench.forked(_making_1(folder, scene.mark), seconds=120, how=f"{folder.name} is made"))
+    scene.mark.unlink(missing_ok=True)
+    words = ("--variant", "float32", "--run", bench.folder / "run-tensorflow-1")
+    cases.append(_case(scene, "a saver that initialises", "quantize", folder, *words))
     for name in _LINKED:
         commands = (("report",), ("quantize", "--variant", "float16"))
         cases += [_linked(scene, name, words) for words in commands]
@@ -52,6 +57,16 @@ def _making(folder: Path, kind: str, mark: Path, when: str) -> Callable[[], int]
         from tests.fixtures import hostile_models
 
         hostile_models.saved_model(folder, kind, mark, when=when)
+        return 0
+
+    return make
+
+
+def _making_1(folder: Path, mark: Path) -> Callable[[], int]:
+    def make() -> int:
+        from tests.fixtures import hostile_models
+
+        hostile_models.saved_model_of_tensorflow_1(folder, mark)
         return 0
 
     return make

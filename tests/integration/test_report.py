@@ -397,6 +397,24 @@ def test_damaged_step_is_a_clear_error_and_leaves_no_report(
     assert not (made.path / "report").exists()
 
 
+def test_report_that_is_a_link_to_a_finished_step_is_refused(tmp_path: Path, small: dict[str, Any]) -> None:
+    made = sample_run.write(tmp_path / "run", record=small, train=False, variants=SMALL)
+    step = made.folder(made.require("benchmark"))
+    before = sorted(path.name for path in step.iterdir())
+    (made.path / "report").symlink_to(step.name)
+    with pytest.raises(RunError, match="report is a link; a report there would replace"):
+        write(made)
+    assert sorted(path.name for path in step.iterdir()) == before
+
+
+def test_characters_that_cannot_be_seen_are_written_out_on_the_page(tmp_path: Path, small: dict[str, Any]) -> None:
+    environment = {**small["environment"], "cpu": "fast\x1b[2J\u202e", "os": "a\x9bb"}
+    made = sample_run.write(tmp_path / "run", record={**small, "environment": environment}, train=False, variants=SMALL)
+    text = write(made).read_text()
+    assert r"fast\x1b[2J\u202e" in text and r"a\x9bb" in text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
 def test_command_takes_the_latest_run_and_prints_where_the_report_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

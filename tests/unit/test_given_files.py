@@ -212,6 +212,8 @@ DAMAGED_NPZ = {
     "nested": with_header(b"(" * 900 + b")" * 900 + b"\n"),
     "brackets": with_header(b"[" * 5000 + b"\n"),
     "many minus": with_header(b"-" * 60000 + b"1\n"),
+    "many of nothing": with_header(b"{'descr': '<U0', 'fortran_order': False, 'shape': (99999999999,)}\n", b""),
+    "records of nothing": with_header(b"{'descr': [], 'fortran_order': False, 'shape': (99999999999,)}\n", b""),
     "no tokens": with_header(b"'''\n"),
     "no dictionary": with_header(b"1\n"),
     "no version": with_header(UINT8 % b"(64,)", version=(9, 9)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -309,6 +310,53 @@ def test_operations_of_a_saved_model_that_reach_files_are_refused_before_it_is_l
     with pytest.raises(ModelError, match=f"uses .*{kind}"):
         float32_tflite_of_saved_model(folder)
     assert not list(tmp_path.glob("mark*"))
+
+
+@pytest.mark.parametrize("saver", ["WriteFile", "SaveV2"])
+def test_what_saves_a_graph_and_initialises_a_variable_is_no_saver(saver: str, tmp_path: Path) -> None:
+    from tensorflow.core.framework import variable_pb2
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    hostile_models.saved_model_of_tensorflow_1(folder, mark)
+    if saver == "SaveV2":
+        content = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+        (meta,) = content.meta_graphs
+        save = next(node.name for node in meta.graph_def.node if node.op == "SaveV2")
+        local = meta.collection_def["local_variables"].bytes_list
+        variable = variable_pb2.VariableDef.FromString(local.value[0])
+        variable.initializer_name = meta.saver_def.save_tensor_name = save
+        local.value[0] = variable.SerializeToString()
+        writes = next(node for node in meta.graph_def.node if node.op == "WriteFile")
+        meta.graph_def.node.remove(writes)
+        (folder / "saved_model.pb").write_bytes(content.SerializeToString())
+    with pytest.raises(ModelError, match=f"uses .*{saver}"):
+        float32_tflite_of_saved_model(folder)
+    assert not list(tmp_path.glob("mark*"))
+
+
+def test_saver_of_a_graph_of_tensorflow_1_that_only_saves_passes(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    v1, folder = tf.compat.v1, tmp_path / "model"
+    with v1.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        y = tf.matmul(x, v1.get_variable("w", initializer=tf.ones([4, 3]), use_resource=True))
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+    assert float32_tflite_of_saved_model(folder)[4:8] == b"TFL3"
+
+
+@pytest.mark.parametrize("suffix", ["h5", "keras"])
+def test_file_of_words_is_not_read(suffix: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "words")  # who reads it waits for ever
+    given = {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 4], "dtype": "int64", "name": "i"}}
+    lookup = {"class_name": "IntegerLookup", "config": {"name": "l", "vocabulary": str(tmp_path / "words")}}
+    layers = [given, lookup, {"class_name": "Embedding", "config": {"name": "e", "input_dim": 9, "output_dim": 2}}]
+    path = tmp_path / f"model.{suffix}"
+    hostile_models.write_keras_2(path, {"class_name": "Sequential", "config": {"name": "m", "layers": layers}})
+    with pytest.raises(ModelError, match="names a file of words outside itself, which is not read"):
+        load_model(path)
 
 
 def test_link_out_of_a_saved_model_is_not_followed(tmp_path: Path) -> None:

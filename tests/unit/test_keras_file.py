@@ -273,20 +273,62 @@ def test_load_runs_no_lambda_of_any_format_unless_trusted(tmp_path: Path) -> Non
     np.testing.assert_allclose(np.asarray(to_tf_keras(model)(x)), np.asarray(model(x)), atol=1e-6)
 
 
-def test_load_runs_no_function_that_is_no_activation(good: Path, tmp_path: Path) -> None:
-    path = tmp_path / "calls.keras"
-    function = {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": None}
+def with_activation(good: Path, path: Path, activation: dict[str, Any]) -> Path:
+    """Write a model file whose dense layer has another activation, as JSON."""
     with zipfile.ZipFile(good) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             if name == "config.json":
                 config = json.loads(content)
                 layer = next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "dense")
-                layer["config"]["activation"] = function
+                layer["config"]["activation"] = activation
                 content = json.dumps(config).encode()
             new.writestr(name, content)
-    with pytest.raises(ModelError, match=r"names the function keras\.utils\.get_file"):
-        check_file(path)
+    return path
+
+
+CALLS = {
+    "download": ("keras.utils", "get_file"),
+    "class": ("keras.layers", "TFSMLayer"),
+    "class among functions": ("keras.src.activations.activations", "TFSMLayer"),
+    "builtin class": ("builtins", "TFSMLayer"),
+    "data": ("keras.datasets.mnist", "load_data"),
+    "any object": ("keras.activations", "deserialize"),
+    "model": ("tf_keras.models", "load_model"),
+    "network": ("keras.applications.mobilenet_v2", "MobileNetV2"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("registered", [False, True])
+def test_load_runs_no_function_that_does_more_than_compute(
+    good: Path, tmp_path: Path, name: str, registered: bool
+) -> None:
+    module, function = CALLS[name]
+    value = {
+        "module": module,
+        "class_name": "function",
+        "config": function,
+        "registered_name": function if registered else None,
+    }
+    with pytest.raises(ModelError, match=rf"names the function {module.replace('.', '[.]')}[.]{function}, which safe"):
+        load_model(with_activation(good, tmp_path / "calls.keras", value))
+
+
+def test_load_takes_no_function_for_a_class(good: Path, tmp_path: Path) -> None:
+    value = {"module": "keras.datasets.mnist", "class_name": "load_data", "config": {}, "registered_name": "load_data"}
+    with pytest.raises(ModelError, match=r"names the function keras[.]datasets[.]mnist[.]load_data, which safe"):
+        load_model(with_activation(good, tmp_path / "calls.keras", value))
+
+
+def test_load_takes_functions_that_compute_as_keras_names_them(good: Path, tmp_path: Path) -> None:
+    import keras
+
+    for function in (keras.activations.hard_swish, keras.activations.relu, keras.activations.mish):
+        value = keras.saving.serialize_keras_object(function)
+        assert value["class_name"] == "function"
+        model = load_model(with_activation(good, tmp_path / f"{function.__name__}.keras", value))
+        assert model.get_layer("dense").activation is function
 
 
 def test_load_refuses_models_that_are_compressed_already(tmp_path: Path) -> None:

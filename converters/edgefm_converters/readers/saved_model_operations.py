@@ -2,7 +2,8 @@
 
 TensorFlow runs parts of a SavedModel while it loads it (`_initialize` of a resource, say), and an operation may write
 files. So operations are allowed by a rule, not refused by a list: those without a state, and the ones that hold
-variables, random numbers and tables in memory. What is there to save the model again is never run, and not looked at.
+variables, random numbers and tables in memory. What saves the model again is let pass where nothing else names it: it
+is never run then.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _IN_MEMORY = re.compile(
     re.VERBOSE,
 )
 _RESTORING = "RestoreV2"  # reads the variables beside the graph
+_SAVING = frozenset({"SaveV2", "MergeV2Checkpoints", "ShardedFilename"})  # all that a saver writes with
 
 
 def check_operations(folder: Path, content: Any) -> None:
@@ -39,7 +41,9 @@ def check_operations(folder: Path, content: Any) -> None:
     """
     found: set[str] = set()
     for graph in content.meta_graphs:
-        found |= {node.op for node in _run(graph) if not _is_allowed(node.op)}
+        run, saving = _run(graph)
+        found |= {node.op for node in run if not _is_allowed(node.op)}
+        found |= {node.op for node in saving if node.op not in _SAVING and not _is_allowed(node.op)}
     if found:
         raise ModelError(
             f"the graph in {folder} uses {visible(few(sorted(found)))}: it reads or writes files, calls Python, or "
@@ -57,18 +61,19 @@ def _is_allowed(name: str) -> bool:
     return known is None or not (known.is_stateful or _OUTSIDE.search(name))
 
 
-def _run(graph: Any) -> Iterator[Any]:
-    """Yield the nodes of a graph and of its functions, but those that only saving it again needs."""
+def _run(graph: Any) -> tuple[list[Any], list[Any]]:
+    """Return the nodes of a graph and of its functions, and apart from them those that only saving it again needs."""
     functions = {function.signature.name: function.node_def for function in graph.graph_def.library.function}
     nodes = {node.name: node for node in graph.graph_def.node}
     saving = _with_inputs(nodes, [graph.saver_def.save_tensor_name])
-    running = _with_inputs(nodes, [*(nodes.keys() - saving), *_ends(graph)])
+    running = _with_inputs(nodes, [*(nodes.keys() - saving), *_ends(graph), *_named_in_collections(graph, saving)])
     concrete = [node for name in graph.object_graph_def.concrete_functions for node in functions.get(name, ())]
     called = _called([*(nodes[name] for name in running), *concrete], functions)
     called |= set(graph.object_graph_def.concrete_functions)
     left_out = _called([nodes[name] for name in saving - running], functions) - called
-    yield from (nodes[name] for name in running)
-    yield from (node for name, body in functions.items() if name not in left_out for node in body)
+    bodies = [(node, name in left_out) for name, body in functions.items() for node in body]
+    run = [nodes[name] for name in running] + [node for node, saves in bodies if not saves]
+    return run, [nodes[name] for name in saving - running] + [node for node, saves in bodies if saves]
 
 
 def _ends(graph: Any) -> Iterator[str]:
@@ -76,8 +81,15 @@ def _ends(graph: Any) -> Iterator[str]:
     yield graph.saver_def.restore_op_name
     for signature in graph.signature_def.values():
         yield from (end.name for end in (*signature.inputs.values(), *signature.outputs.values()))
-    for collection in graph.collection_def.values():
-        yield from collection.node_list.value
+
+
+def _named_in_collections(graph: Any, names: Iterable[str]) -> list[str]:
+    """Return which nodes the collections of a graph name, e.g. as what initialises a variable.
+
+    A collection may hold any protocol buffer as bytes: a name is looked for in them, whatever they mean.
+    """
+    content = b"\n".join(collection.SerializeToString() for collection in graph.collection_def.values())
+    return [name for name in names if name.encode() in content]
 
 
 def _with_inputs(nodes: dict[str, Any], names: Iterable[str]) -> set[str]:

@@ -7,6 +7,7 @@ HDF5 files. So configurations are searched first, in all formats alike.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,12 @@ _WRAPPERS |= dict.fromkeys(
     ("QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate", "ClusterWeightsMHA"), _WRAPPERS["QuantizeWrapper"]
 )
 _WRAPPERS |= dict.fromkeys(("QuantizedFloat8DTypePolicy", "GPTQDTypePolicy"), _WRAPPERS["QuantizedDTypePolicy"])
-# Functions that a configuration may name: activations of Keras, and what a program has registered under a name.
-_FUNCTIONS = ("keras.activations", "keras.src.activations", "keras.ops", "builtins", "tf_keras.activations")
+# Modules whose functions a configuration may name: they compute. Keras finds its own, and classes too, under any module
+# of it that a file names.
+_COMPUTING = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
+_KERAS = re.compile(r"(?:tf_)?keras(?:\.src)?(?:\.|$)")
+_FUNCTION = re.compile(r"[a-z_][a-z0-9_]*")
+_LOADING = ("get", "serialize", "deserialize")  # of objects by their configurations; every module has them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +137,32 @@ def check_stored(stored: Stored, path: Path, *, trust: bool) -> None:
             continue
         if kind in _CODE:
             raise ModelError(f"{path} holds {_CODE[kind]} that safe mode does not run", hint=_WITHOUT_CODE)
-        module = str(entry.get("module") or "builtins")
-        if kind == "function" and not entry.get("registered_name") and not module.startswith(_FUNCTIONS):
-            named = f"{module}.{entry.get('config')}"[:_SHOWN]
+        if _calls(entry, kind):
+            named = f"{entry.get('module')}.{entry.get('config') if kind == 'function' else kind}"[:_SHOWN]
             raise ModelError(
                 f"{path} names the function {named}, which safe mode does not run",
                 hint=_WITHOUT_CODE,
             )
+    if not trust and any(isinstance(node.get("vocabulary"), str) for node in _objects(stored.configs)):
+        raise ModelError(
+            f"{path} names a file of words outside itself, which is not read",
+            hint="Give the layer its vocabulary as a list, and save the model again.",
+        )
     if not trust and _has_bytecode(stored.configs):
         raise ModelError(f"{path} holds a lambda: Python code that safe mode does not run", hint=_WITHOUT_CODE)
+
+
+def _calls(entry: Mapping[str, Any], kind: str) -> bool:
+    """Return whether an object is a function that may do more than compute, or names one as if it were a class."""
+    module = str(entry.get("module") or "builtins")
+    own = _KERAS.match(module)
+    if kind != "function":
+        return own is not None and _FUNCTION.fullmatch(kind) is not None and not kind.startswith("__")
+    name = str(entry.get("config"))
+    if ">" in name or (own is None and module != "builtins"):  # only a program that has registered it has it
+        return not (">" in name or entry.get("registered_name"))
+    computes = own is None or module[own.end() :].split(".")[0] in _COMPUTING
+    return not computes or _FUNCTION.fullmatch(name) is None or name in _LOADING
 
 
 def _layers(entry: Mapping[str, Any]) -> Sequence[Any]:

@@ -107,6 +107,11 @@ def _check_array(
             hint="Unpickling them can run code from the file. Save plain arrays of numbers"
             + (", or, if you wrote the file yourself, trust it." if trust is False else "."),
         )
+    if dtype.itemsize == 0 and math.prod(shape) > 0:
+        raise error(
+            f"the array '{_name(member)}' of {path} holds {math.prod(shape):,} values of 0 bytes each",
+            hint="Write the file again, with values of a type that holds something.",
+        )
     wanted, held = math.prod(shape) * dtype.itemsize, member.file_size - content.tell()
     if min(shape, default=0) < 0 or wanted != held:
         raise error(

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from tabulate import tabulate
 
 from edgefm.core.text import markdown as escaped
+from edgefm.core.text import visible_page
 from edgefm.report.content import wording
 from edgefm.report.leaderboard.entries import Entry, Leaderboard, ModelBoard
 from edgefm.report.leaderboard.picture import file_name
@@ -50,7 +51,7 @@ def html(board: Leaderboard, pictures: Mapping[str, tuple[str, str]]) -> str:
             for model in board.models
         ],
     }
-    return template_environment().get_template("leaderboard.html.j2").render(context).lstrip()
+    return visible_page(template_environment().get_template("leaderboard.html.j2").render(context).lstrip())
 
 
 def markdown(board: Leaderboard) -> str:

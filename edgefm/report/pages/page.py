@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from edgefm.core.text import visible_page
 from edgefm.report.content import promises, wording
 from edgefm.report.content.facts import confusions
 from edgefm.report.drawing import style
@@ -74,7 +75,7 @@ def render(content: ReportContent, *, files: str = "") -> str:
     if facts is not None:
         context |= _benchmark(facts)
         context["answer"] = answer(facts, run_id=inputs.run_id)
-    return environment.get_template("report.html.j2").render(context).lstrip()
+    return visible_page(environment.get_template("report.html.j2").render(context).lstrip())
 
 
 def _benchmark(facts: Facts) -> dict[str, Any]:
