@@ -151,6 +151,9 @@ def _keep(dataset: Dataset, folder: Path) -> DataSource:
 
 
 def _load_keras(path: Path) -> Any:
+    from edgefm_converters.readers.keras_file import check_file
+
+    check_file(path)  # the run may be somebody else's
     import keras
 
     return keras.saving.load_model(path)

@@ -33,6 +33,7 @@ from edgefm.recipes.fine_tuning import SELF, Distillation
 from edgefm.recipes.passes import Pass
 from edgefm.recipes.plugins import pass_plugin
 from edgefm.training.distillation import Teacher
+from edgefm_converters.readers.keras_file import check_file
 
 # Kind of edgefm's own passes -> "module:function"; the modules are heavy and imported when a pass is run.
 FUNCTIONS = {
@@ -89,6 +90,7 @@ class Link:
         """Return the Keras model that the pass gave."""
         import edgefm.keras_graph.folding  # noqa: F401  # ChannelShift is registered there
 
+        check_file(self.folder / MODEL_FILE)  # the run may be somebody else's
         return keras.saving.load_model(self.folder / MODEL_FILE, compile=False)
 
     def int8(self) -> bytes:

@@ -20,6 +20,7 @@ from edgefm.core.runs import RunDirectory
 from edgefm.core.task_names import SCORED
 from edgefm.keras_graph.output_activation import output_activation
 from edgefm.recipes import SELF, Distillation
+from edgefm_converters.readers.keras_file import check_file
 
 # Model inputs to probabilities (or to numbers, for another task than classification), float32 [n, ...] both.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -195,6 +196,7 @@ def _model(name: str, source: Any) -> Any:
     import edgefm.keras_graph.folding  # noqa: F401  # registers ChannelShift, which a folded model holds
 
     path = teacher_file(name)
+    check_file(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:

@@ -15,8 +15,10 @@ import pytest
 
 from edgefm.cli.main import cli, run
 from edgefm.core.errors import ModelError
+from edgefm_converters.readers import trial
 from edgefm_converters.readers.keras_file import check_file, load_model
 from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+from tests.fixtures import failing_load
 from tests.fixtures.classifiers import small_classifier
 
 
@@ -321,6 +323,15 @@ def test_load_takes_no_function_for_a_class(good: Path, tmp_path: Path) -> None:
         load_model(with_activation(good, tmp_path / "calls.keras", value))
 
 
+def test_teacher_runs_no_function_that_does_more_than_compute(good: Path, tmp_path: Path) -> None:
+    from edgefm.training.distillation import load_teacher
+
+    value = {"module": "keras.layers", "class_name": "function", "config": "TFSMLayer", "registered_name": "TFSMLayer"}
+    path = with_activation(good, tmp_path / "teacher.keras", value)
+    with pytest.raises(ModelError, match=r"names the function keras[.]layers[.]TFSMLayer, which safe"):
+        load_teacher([str(path)], classes=3, input_shape=(8, 8, 1))
+
+
 def test_load_takes_functions_that_compute_as_keras_names_them(good: Path, tmp_path: Path) -> None:
     import keras
 
@@ -329,6 +340,46 @@ def test_load_takes_functions_that_compute_as_keras_names_them(good: Path, tmp_p
         assert value["class_name"] == "function"
         model = load_model(with_activation(good, tmp_path / f"{function.__name__}.keras", value))
         assert model.get_layer("dense").activation is function
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (failing_load.crash, r"loading .*new\.keras crashed with SIGSEGV"),
+        (failing_load.hang, r"loading .*new\.keras gave no answer for 1 s and was ended"),
+        (failing_load.fill, r"loading .*new\.keras takes more than the [\d,]+ MB of memory"),
+    ],
+)
+def test_load_that_goes_wrong_in_native_code_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Path], object], says: str
+) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "new.keras"
+    small_classifier().save(path)
+    monkeypatch.setattr(trial, "patience", lambda size_bytes: 1.0)
+    monkeypatch.setattr(trial, "_BUILDING_SECONDS", 0.0)
+    with pytest.raises(ModelError, match=says):
+        trial.check_loads(path, fault, size_bytes=path.stat().st_size)
+
+
+def test_model_that_was_loaded_before_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
+    path, other = tmp_path / "model.keras", tmp_path / "other.keras"
+    small_classifier().save(path)
+    load_model(path)
+    shutil.copy(path, other)
+
+    def check() -> None:
+        trial.check_loads(other, failing_load.crash, size_bytes=other.stat().st_size)
+
+    check()
+    model = small_classifier()
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    model.save(other)
+    with pytest.raises(ModelError, match="crashed with SIGSEGV"):
+        check()
+    trial.remember(other)
+    check()
 
 
 def test_load_refuses_models_that_are_compressed_already(tmp_path: Path) -> None:

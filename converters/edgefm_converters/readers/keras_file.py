@@ -22,6 +22,7 @@ from edgefm.core.silence import silenced
 from edgefm_converters.readers.declared import counted
 from edgefm_converters.readers.saved_model import check_finite, check_graph, has_keras_model, read_keras_metadata
 from edgefm_converters.readers.stored_config import HOW_TO_SAVE, Stored, check_stored, entries, read_stored
+from edgefm_converters.readers.trial import check_loads
 
 _TRIALS = 4
 _UNKNOWN = re.compile(r"(?:Could not locate class|Unknown layer:) '?\"?([\w>.]+)")
@@ -55,6 +56,8 @@ def load_given(path: Path, *, trust: bool = False) -> Any:
     from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow", "float32")
+    if not trust:  # code that is trusted may do something when it runs: it runs once
+        check_loads(path, load_given, size_bytes=_size_bytes(path))
     stored = read_stored(path)
     if stored.kind == "saved_model":
         model = _of_saved_model(path, trust=trust)

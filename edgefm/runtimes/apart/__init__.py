@@ -62,6 +62,8 @@ def call(
       ModelError: the process crashed, took more memory or more time than it may, or the function raised something.
       EdgefmError: that the function raised.
     """
+    if is_here():  # what it calls in turn needs no other process
+        return function(*arguments)
     if seconds is None:
         seconds = patience(size_bytes, runs=runs)
     with _LOCK:
@@ -80,6 +82,11 @@ def call(
     if kind == "memory":
         raise _out_of_memory(doing, size_bytes)
     raise ModelError(f"{doing} failed: {value}", hint=_DAMAGED)
+
+
+def is_here() -> bool:
+    """Return whether this process is the process apart."""
+    return bool(_SINK)
 
 
 def tell(done: int) -> None:
