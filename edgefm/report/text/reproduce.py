@@ -52,6 +52,10 @@ def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:
 def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str:
     names = {
         "model": "--model",
+        "image_size": "--image-size",
+        "channels": "--channels",
+        "pretrained": "--pretrained",
+        "frozen_epochs": "--frozen-epochs",
         "epochs": "--epochs",
         "batch_size": "--batch-size",
         "learning_rate": "--learning-rate",
@@ -62,11 +66,15 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
         known = dataclasses.asdict(PRESETS[preset])
         return [name for name in params if name in known and _plain(params[name]) != _plain(known[name])]
 
+    for name in ("model", "pretrained"):  # files are named without their folders
+        if params.get(name) and PurePath(str(params[name])).is_absolute():
+            params = {**params, name: PurePath(str(params[name])).name}
     preset = min(PRESETS, key=lambda name: len(differing(name)))
     options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]
     options += _data(data) if data else []
+    options += ["--not-flippable"] if data and data.get("flippable") is False else []
     rest = [
         f"{name} {quoted(params[name])}" for name in differing(preset) if name not in names and name != "model_options"
     ]
