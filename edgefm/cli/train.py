@@ -10,6 +10,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.cli.training_options import loop_changes, loop_options
 from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 
 
@@ -28,6 +29,7 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 @click.option("--batch-size", type=int, default=None, help="Images per step.")
 @click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
 @click.option("--seed", type=int, default=None, help="Seed of weights, order, augmentation, dropout.  [default: 0]")
+@loop_options
 @click.option(
     "--teacher",
     "teachers",
@@ -37,8 +39,8 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 )
 @click.option("--distillation-weight", type=float, default=None, help="Weight of the teachers, 0 to 1.  [default: 0.7]")
 @click.option("--temperature", type=float, default=None, help="Softens the teachers' outputs.  [default: 2]")
-@click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
-@click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)}.  [default: float32]")
+@click.option("--backend", default=None, help=f"{', '.join(BACKENDS)} or auto.  [default: the first installed]")
+@click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)} or auto.  [default: float32]")
 @click.option(
     "--data",
     "where",
@@ -48,6 +50,13 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Write event files there.",
+)
 @click.option("--resume", is_flag=True, help="Continue a stopped training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -67,8 +76,10 @@ def command(
     spec: Path | None,
     data_dir: Path | None,
     run: Path | None,
+    tensorboard: Path | None,
     resume: bool,
     as_json: bool,
+    **loop: Any,
 ) -> None:
     """Train a model of the zoo and save it in a run folder, which remembers its data.
 
@@ -95,6 +106,7 @@ def command(
         )
         if value is not None
     }
+    changes |= loop_changes(loop)
     named = preset_name is not None or bool(changes)
     recipe = dataclasses.replace(preset(preset_name or "standard"), **changes)
     # A new run is named after what is trained; the latest one is meant with --resume.
@@ -108,6 +120,7 @@ def command(
         backend=backend,
         precision=precision,
         resume=resume,
+        tensorboard=tensorboard,
         data_dir=data_dir,
         progress=True,
     )
@@ -119,6 +132,8 @@ def command(
     render.echo(f"validation accuracy {100 * trained.validation_accuracy:.2f} %: {trained.verdict['name']}")
     render.echo(f"  {trained.verdict['reason']}")
     render.echo(f"model and curves: {trained.file and trained.file.parent}")
+    if trained.best_epoch is not None:
+        render.echo(f"  the weights are those of epoch {trained.best_epoch} of {len(trained.history)}")
     render.echo("next: edgefm quantize")
 
 

@@ -102,6 +102,7 @@ class Run(RunFolder):
         backend: str | None = None,
         precision: str | None = None,
         resume: bool = False,
+        tensorboard: PathLike | None = None,
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> TrainingResult:
@@ -113,9 +114,11 @@ class Run(RunFolder):
           data: what it learns; uint8 pictures [n, height, width, channels] of the architecture's size, with classes.
             A path, 'module:function', an `edgefm.data.DataSource`, or a Dataset, of which the run keeps a copy; by
             default Fashion-MNIST. The run remembers it. With `resume` that of the stopped training.
-          backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
-          precision: 'float32' (the default), 'mixed_bfloat16' or 'mixed_float16'.
+          backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed. 'auto' takes
+            the fastest here, by a short trial.
+          precision: 'float32' (the default), 'mixed_bfloat16', 'mixed_float16', or 'auto'.
           resume: go on with the stopped training of this run.
+          tensorboard: folder that event files for TensorBoard are written into.
           data_dir: folder of the Fashion-MNIST files.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
@@ -134,6 +137,7 @@ class Run(RunFolder):
                 data=data,
                 backend=backend,
                 precision=precision,
+                tensorboard=optional_path(tensorboard, "tensorboard"),
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )

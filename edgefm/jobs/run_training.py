@@ -31,6 +31,7 @@ def train_in(
     backend: str | None,
     precision: str | None,
     data_dir: Path | None,
+    tensorboard: Path | None = None,
     progress: Progress,
 ) -> Step:
     """Return the finished training step of a run; see `edgefm.Run.train` for the other arguments.
@@ -43,6 +44,7 @@ def train_in(
       backend: see there.
       precision: see there.
       data_dir: see there.
+      tensorboard: see there.
       progress: receives progress.
     """
     from edgefm import zoo
@@ -51,6 +53,7 @@ def train_in(
     from edgefm.data.source import FASHION_MNIST, DataSource
     from edgefm.keras_graph.backend import find_backend
     from edgefm.report.drawing.curves import draw_curves
+    from edgefm.training.fastest import AUTO
     from edgefm.training.step import stopped_training, train_run
 
     chosen = None if recipe is None else training_recipe(recipe)
@@ -66,7 +69,8 @@ def train_in(
         dataset, source = None, stopped.source
     chosen, precision = chosen or Training(), precision or "float32"
     zoo.check_options(chosen.model, chosen.model_options)
-    find_backend(backend, precision)
+    if AUTO not in (backend, precision):
+        find_backend(backend, precision)
     architecture = zoo.architecture(chosen.model)
     shape = architecture.input_shape
     source = source or DataSource()
@@ -86,6 +90,7 @@ def train_in(
         precision=precision,
         resume=stopped_in is not None,
         source=None if source.where == FASHION_MNIST else source,
+        tensorboard=tensorboard,
         progress=progress,
     )
 
@@ -108,6 +113,8 @@ def training_of(run: RunDirectory, step: Step) -> TrainingResult:
         history=tuple(history["epochs"]),
         verdict=history["verdict"],
         device=history["device"],
+        best_epoch=history.get("best_epoch"),
+        peak_memory=history.get("peak_memory", {}),
         file=folder / MODEL_FILE,
         _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),
     )

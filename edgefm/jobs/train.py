@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from edgefm.core import html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import dataset_and_quality, require_data
+from edgefm.jobs.arguments import dataset_and_quality, optional_path, require_data
 from edgefm.recipes import Training, preset
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ class TrainingResult:
     Attributes:
       recipe: how it was trained.
       history: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy (0 to 1), learning_rate, seconds,
-        images_per_second.
+        images_per_second, batch_size.
       verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'), reason, train_accuracy,
         validation_accuracy.
       device: what it was trained on.
       file: the model file in a run; None for a model in memory.
+      best_epoch: the epoch whose weights the model has, of a recipe with patience; None stands for the last.
+      peak_memory: most bytes held at once: `process_bytes` since the process began, and `device_bytes` on a GPU.
     """
 
     recipe: Training = field(hash=False)
@@ -38,6 +40,8 @@ class TrainingResult:
     verdict: Mapping[str, Any] = field(hash=False)
     device: Mapping[str, Any] = field(hash=False)
     file: Path | None = None
+    best_epoch: int | None = None
+    peak_memory: Mapping[str, int] = field(default_factory=dict, hash=False)
     _load: Callable[[], Any] = field(repr=False, compare=False)
 
     @property
@@ -47,8 +51,8 @@ class TrainingResult:
 
     @property
     def validation_accuracy(self) -> float:
-        """Accuracy on the validation split after the last epoch, 0 to 1."""
-        return float(self.history[-1]["val_accuracy"])
+        """Accuracy on the validation split after the epoch whose weights the model has, 0 to 1."""
+        return float(self.history[(self.best_epoch or len(self.history)) - 1]["val_accuracy"])
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the model as a JSON object."""
@@ -58,6 +62,8 @@ class TrainingResult:
             "verdict": dict(self.verdict),
             "device": dict(self.device),
             "file": None if self.file is None else str(self.file),
+            "best_epoch": self.best_epoch,
+            "peak_memory": dict(self.peak_memory),
         }
 
     def save(self, path: PathLike) -> Path:
@@ -92,6 +98,8 @@ def train(
     seed: int | None = None,
     backend: str | None = None,
     precision: str = "float32",
+    callbacks: Sequence[Any] = (),
+    tensorboard: PathLike | None = None,
     progress: Progress | bool | None = None,
 ) -> TrainingResult:
     """Train a model of the zoo and return it.
@@ -106,8 +114,11 @@ def train(
       batch_size: images a step, instead of the recipe's.
       learning_rate: peak rate, instead of the recipe's.
       seed: of initial weights, order, augmentation and dropout, instead of the recipe's.
-      backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
-      precision: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
+      backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed. 'auto' takes
+        the fastest here, by a short trial.
+      precision: 'float32', 'mixed_bfloat16', 'mixed_float16', or 'auto'.
+      callbacks: of Keras; told when the training and each epoch begin and end, not of batches: many run in one call.
+      tensorboard: folder that event files for TensorBoard are written into.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
@@ -119,12 +130,14 @@ def train(
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("seed", seed)):
         check_number(value, name, int)
     check_number(learning_rate, "learning_rate")
+    events = optional_path(tensorboard, "tensorboard")
     changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     chosen = training_recipe(recipe, model=model, **changes)
     with shown(progress) as receiver:
         from edgefm import zoo
         from edgefm.data.checks import check_fit, check_has_classes
         from edgefm.keras_graph.backend import use_backend, without_tensorflow
+        from edgefm.training.fastest import fastest_setting
 
         architecture = zoo.architecture(chosen.model)
         zoo.check_options(chosen.model, chosen.model_options)
@@ -132,19 +145,30 @@ def train(
         assert dataset is not None, "data were given"
         check_has_classes(dataset)
         check_fit(dataset, input_shape=architecture.input_shape, value_range=(0.0, 255.0), classes=architecture.classes)
-        device = use_backend(backend, precision)
+        device = use_backend(*fastest_setting(backend, precision, progress=receiver))
         receiver.note(f"training {chosen.model} on {device}")
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of
 
         with without_tensorflow(device), scratch.folder("train") as folder:
             teacher = teacher_of(dataset, chosen)
-            trained = fit(dataset, chosen, device=device, folder=folder, teacher=teacher, progress=receiver)
+            trained = fit(
+                dataset,
+                chosen,
+                device=device,
+                folder=folder,
+                teacher=teacher,
+                callbacks=callbacks,
+                tensorboard=events,
+                progress=receiver,
+            )
     return TrainingResult(
         recipe=chosen,
         history=trained.epochs,
         verdict=trained.verdict.to_json(),
         device=device.to_json(),
+        best_epoch=trained.best_epoch,
+        peak_memory=trained.peak_memory,
         _load=lambda: trained.model,
     )
 
