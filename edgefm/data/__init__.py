@@ -8,6 +8,7 @@ data = edgefm.data.from_arrays(images, labels, class_names=("cat", "dog"))
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from edgefm.core.arguments import PathLike, as_path, check_type
@@ -87,6 +88,7 @@ def from_arrays(
     task: str | None = None,
     name: str = "arrays",
     seed: int = 0,
+    flippable: bool | None = None,
     progress: Progress | bool | None = None,
 ) -> Dataset:
     """Return arrays in memory as a checked data set in three splits.
@@ -102,6 +104,7 @@ def from_arrays(
       task: 'classification', 'multilabel', 'regression', 'reconstruction'; None tells it from the labels.
       name: of the data set.
       seed: of the splits that are cut.
+      flippable: False where a picture mirrored left to right is of another class, as letters are.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: a split that is no pair.
@@ -116,7 +119,7 @@ def from_arrays(
             values |= {f"x_{split}": pair[0], f"y_{split}": pair[1]}
     given = {key: value for key, value in values.items() if value is not None}
     with shown(progress) as receiver:
-        return arrays.dataset_of(
+        dataset = arrays.dataset_of(
             arrays.by_name(given, source="the arrays", progress=receiver),
             name=name,
             input_shape=None,
@@ -125,3 +128,4 @@ def from_arrays(
             seed=seed,
             progress=receiver,
         )
+    return dataset if flippable is None else replace(dataset, flippable=flippable)

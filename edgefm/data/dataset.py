@@ -46,6 +46,7 @@ class Dataset:
       task: 'classification', 'multilabel' (each label is there or not), 'regression' (targets are numbers),
         'reconstruction' (targets are the inputs), or 'segmentation' (targets are masks: the class of each pixel).
       dark_background: pictures show bright things on a dark background; None where it is not known.
+      flippable: a mirrored picture still shows its class, as letters do not; None where it is not known.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Dataset:
     sha256: str
     task: str = "classification"
     dark_background: bool | None = None
+    flippable: bool | None = None
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:

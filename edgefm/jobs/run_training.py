@@ -53,6 +53,7 @@ def train_in(
     from edgefm.data.source import FASHION_MNIST, DataSource
     from edgefm.keras_graph.backend import find_backend
     from edgefm.report.drawing.curves import draw_curves
+    from edgefm.training.augmentation_check import check_augmentation
     from edgefm.training.fastest import AUTO
     from edgefm.training.step import stopped_training, train_run
 
@@ -77,6 +78,8 @@ def train_in(
     learnt = source.load(shape, data_dir=data_dir, progress=progress) if dataset is None else dataset
     check_has_classes(learnt)
     check_fit(learnt, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
+    images = learnt.train.images
+    check_augmentation(chosen, shape=images.shape[1:], dtype=str(images.dtype), flippable=learnt.flippable)
     run = create()
     if dataset is not None:
         source = _keep(dataset, run.path)

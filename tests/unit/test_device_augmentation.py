@@ -8,11 +8,12 @@ import pytest
 from edgefm.core.errors import DataError, RecipeError
 from edgefm.recipes import Training
 from edgefm.training.augmentation import epoch_order, flip_and_shift
+from edgefm.training.augmentation_check import check_augmentation
 from edgefm.training.device.chance import epoch_chance
 from edgefm.training.device.covering import erased, exchanged, mixed
 from edgefm.training.device.moving import moved, turned
 from edgefm.training.device.objective import class_weights, margin_losses
-from edgefm.training.device.views import check_augmentation, labels_seen, view
+from edgefm.training.device.views import labels_seen, view
 
 SHAPE = (9, 7, 2)
 PLAIN = Training(flip=False)

@@ -15,12 +15,13 @@ from edgefm.core.errors import unknown_name
 from edgefm.core.progress import Progress
 from edgefm.data.dataset import Dataset
 from edgefm.recipes import Training
+from edgefm.training.augmentation_check import check_augmentation
 from edgefm.training.device.batch import Job
 from edgefm.training.device.chance import epoch_chance
 from edgefm.training.device.loop import Loop, loop_of
 from edgefm.training.device.objective import class_weights, objective_of
 from edgefm.training.device.optimizers import l2_rates, optimizer_of
-from edgefm.training.device.views import check_augmentation, view
+from edgefm.training.device.views import view
 from edgefm.training.distillation import Teacher, answers_of
 from edgefm.training.evaluation import Evaluation, evaluated
 
@@ -57,7 +58,7 @@ class Session:
         self.batch_size = min(batch_size, len(train))
         self.steps = len(train) // self.batch_size
         self._shape = train.images.shape[1:]
-        check_augmentation(recipe, shape=self._shape, dtype=str(train.images.dtype))
+        check_augmentation(recipe, shape=self._shape, dtype=str(train.images.dtype), flippable=dataset.flippable)
         if recipe.flip and len(self._shape) != 3:
             progress.note("the inputs are no pictures: nothing is flipped")
         self._objective = objective_of(model, recipe, classes=len(dataset.labels))
