@@ -272,6 +272,14 @@ TRACKED = (
         pick=lambda value: median(value["speed_up"]["turns"]),
     ),
     Tracked(
+        result="training_speed",
+        key="ratio",
+        title="training / plain Keras fit",
+        unit="",
+        at_least=2.5,
+        pick=lambda value: value["ratio"]["p50"],
+    ),
+    Tracked(
         result="fine_tuning_epoch",
         key="slowest",
         title="fine-tuning / plain epoch",

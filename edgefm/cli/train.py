@@ -11,6 +11,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.cli.training_options import loop_changes, loop_options
 from edgefm.core.text import command as command_line
 from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, Training, preset
 
@@ -58,6 +59,7 @@ _WIDE = 0.1  # of an interval of the accuracy
 @click.option("--batch-size", type=int, default=None, help="Images per step.")
 @click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
 @click.option("--seed", type=int, default=None, help="Seed of weights, order, augmentation, dropout.  [default: 0]")
+@loop_options
 @click.option(
     "--teacher",
     "teachers",
@@ -67,8 +69,8 @@ _WIDE = 0.1  # of an interval of the accuracy
 )
 @click.option("--distillation-weight", type=float, default=None, help="Weight of the teachers, 0 to 1.  [default: 0.7]")
 @click.option("--temperature", type=float, default=None, help="Softens the teachers' outputs.  [default: 2]")
-@click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
-@click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)}.  [default: float32]")
+@click.option("--backend", default=None, help=f"{', '.join(BACKENDS)} or auto.  [default: the first installed]")
+@click.option("--precision", default=None, help=f"{', '.join(PRECISIONS)} or auto.  [default: float32]")
 @click.option(
     "--data",
     "where",
@@ -80,6 +82,13 @@ _WIDE = 0.1  # of an interval of the accuracy
 @click.option("--not-flippable", is_flag=True, help="The data are text, digits or signs: never mirror them.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Write event files there.",
+)
 @click.option("--resume", is_flag=True, help="Continue a stopped training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -105,8 +114,10 @@ def command(
     not_flippable: bool,
     data_dir: Path | None,
     run: Path | None,
+    tensorboard: Path | None,
     resume: bool,
     as_json: bool,
+    **loop: Any,
 ) -> None:
     """Train a model of the zoo, or your own, and save it in a run folder, which remembers its data.
 
@@ -143,6 +154,7 @@ def command(
         )
         if value is not None
     }
+    changes |= loop_changes(loop)
     recipe = dataclasses.replace(preset(preset_name or "standard"), **changes)
     # A new run is named after what is trained; the latest one is meant with --resume.
     folder = Run.latest() if resume and run is None else None
@@ -154,6 +166,7 @@ def command(
         backend=backend,
         precision=precision,
         resume=resume,
+        tensorboard=tensorboard,
         data_dir=data_dir,
         progress=True,
     )
@@ -167,6 +180,8 @@ def command(
     for line in _doubts(trained):
         render.echo(f"  {line}")
     render.echo(f"model and curves: {trained.file and trained.file.parent}")
+    if trained.best_epoch is not None:
+        render.echo(f"  the weights are those of epoch {trained.best_epoch} of {len(trained.history)}")
     render.echo(f"next: {command_line('edgefm', 'quantize', directory.path)}")
 
 

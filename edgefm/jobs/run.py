@@ -108,6 +108,7 @@ class Run(RunFolder):
         backend: str | None = None,
         precision: str | None = None,
         resume: bool = False,
+        tensorboard: PathLike | None = None,
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> TrainingResult:
@@ -128,9 +129,11 @@ class Run(RunFolder):
           pretrained: weights that it begins with, all but the head: a `.weights.h5`, `.h5` or `.keras` file.
           frozen_epochs: first epochs in which only what is new is trained, not what the pretrained weights hold.
           changes: further parameters of `Training`, by name, that are other than the recipe's.
-          backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
-          precision: 'float32' (the default), 'mixed_bfloat16' or 'mixed_float16'.
+          backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed. 'auto' takes
+            the fastest here, by a short trial.
+          precision: 'float32' (the default), 'mixed_bfloat16', 'mixed_float16', or 'auto'.
           resume: go on with the stopped training of this run.
+          tensorboard: folder that event files for TensorBoard are written into.
           data_dir: folder of the Fashion-MNIST files.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
@@ -158,6 +161,7 @@ class Run(RunFolder):
                 data=data,
                 backend=backend,
                 precision=precision,
+                tensorboard=optional_path(tensorboard, "tensorboard"),
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )

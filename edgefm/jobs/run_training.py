@@ -33,6 +33,7 @@ def train_in(
     backend: str | None,
     precision: str | None,
     data_dir: Path | None,
+    tensorboard: Path | None = None,
     progress: Progress,
 ) -> Step:
     """Return the finished training step of a run; see `edgefm.Run.train` for the other arguments.
@@ -46,11 +47,14 @@ def train_in(
       backend: see there.
       precision: see there.
       data_dir: see there.
+      tensorboard: see there.
       progress: receives progress.
     """
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import FASHION_MNIST, DataSource
     from edgefm.report.drawing.curves import draw_curves
+    from edgefm.training.augmentation_check import check_augmentation
+    from edgefm.training.fastest import fastest_setting
     from edgefm.training.step import stopped_training, train_run
 
     chosen, free = training_recipe(recipe, **changes), free_of(recipe, changes)
@@ -67,7 +71,7 @@ def train_in(
         stopped.check(recipe=chosen, only=params | changes.keys(), backend=backend, precision=precision, source=given)
         chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
         dataset, source, free, named_in = None, stopped.source, frozenset(), stopped.said_in
-    precision = precision or "float32"
+    backend, precision = fastest_setting(backend, precision or "float32", progress=progress)
     ready = to_learn(
         chosen,
         dataset=dataset,
@@ -80,6 +84,8 @@ def train_in(
         progress=progress,
     )
     learnt, source = ready.dataset, ready.source
+    images = learnt.train.images
+    check_augmentation(ready.recipe, shape=images.shape[1:], dtype=str(images.dtype), flippable=learnt.flippable)
     run = create()
     if source is None:
         source = _keep(learnt, run.path)
@@ -96,6 +102,7 @@ def train_in(
         source=None if source == DataSource(where=FASHION_MNIST) else source,
         model=ready.model,
         model_inputs=ready.inputs,
+        tensorboard=tensorboard,
         progress=progress,
     )
 
@@ -118,6 +125,8 @@ def training_of(run: RunDirectory, step: Step) -> TrainingResult:
         history=tuple(history["epochs"]),
         verdict=history["verdict"],
         device=history["device"],
+        best_epoch=history.get("best_epoch"),
+        peak_memory=history.get("peak_memory", {}),
         file=folder / MODEL_FILE,
         validation_samples=step.summary.get("validation_samples"),
         _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from edgefm.core import html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import data_source, require_data
+from edgefm.jobs.arguments import data_source, optional_path, require_data
 from edgefm.jobs.to_learn import FREE, to_learn
 from edgefm.recipes import Training, preset
 from edgefm.statistics.estimates import Estimate, proportion
@@ -29,12 +29,14 @@ class TrainingResult:
     Attributes:
       recipe: how it was trained.
       history: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy (0 to 1), learning_rate, seconds,
-        images_per_second.
+        images_per_second, batch_size.
       verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'), reason, train_accuracy,
         validation_accuracy.
       device: what it was trained on.
       file: the model file in a run; None for a model in memory.
       validation_samples: how many samples the validation accuracy is of; None of a run that does not say so.
+      best_epoch: the epoch whose weights the model has, of a recipe with patience; None stands for the last.
+      peak_memory: most bytes held at once: `process_bytes` since the process began, and `device_bytes` on a GPU.
     """
 
     recipe: Training = field(hash=False)
@@ -43,6 +45,8 @@ class TrainingResult:
     device: Mapping[str, Any] = field(hash=False)
     file: Path | None = None
     validation_samples: int | None = None
+    best_epoch: int | None = None
+    peak_memory: Mapping[str, int] = field(default_factory=dict, hash=False)
     _load: Callable[[], Any] = field(repr=False, compare=False)
 
     @property
@@ -52,8 +56,8 @@ class TrainingResult:
 
     @property
     def validation_accuracy(self) -> float:
-        """Accuracy on the validation split after the last epoch, 0 to 1."""
-        return float(self.history[-1]["val_accuracy"])
+        """Accuracy on the validation split after the epoch whose weights the model has, 0 to 1."""
+        return float(self.history[(self.best_epoch or len(self.history)) - 1]["val_accuracy"])
 
     @property
     def validation_interval(self) -> Estimate | None:
@@ -71,6 +75,8 @@ class TrainingResult:
             "device": dict(self.device),
             "file": None if self.file is None else str(self.file),
             "validation_samples": self.validation_samples,
+            "best_epoch": self.best_epoch,
+            "peak_memory": dict(self.peak_memory),
         }
 
     def save(self, path: PathLike) -> Path:
@@ -109,6 +115,8 @@ def train(
     seed: int | None = None,
     backend: str | None = None,
     precision: str = "float32",
+    callbacks: Sequence[Any] = (),
+    tensorboard: PathLike | None = None,
     progress: Progress | bool | None = None,
 ) -> TrainingResult:
     """Train a model, of the zoo or your own, on your data and return it.
@@ -130,8 +138,11 @@ def train(
       batch_size: images a step, instead of the recipe's.
       learning_rate: peak rate, instead of the recipe's.
       seed: of initial weights, order, augmentation and dropout, instead of the recipe's.
-      backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
-      precision: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
+      backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed. 'auto' takes
+        the fastest here, by a short trial.
+      precision: 'float32', 'mixed_bfloat16', 'mixed_float16', or 'auto'.
+      callbacks: of Keras; told when the training and each epoch begin and end, not of batches: many run in one call.
+      tensorboard: folder that event files for TensorBoard are written into.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
@@ -153,11 +164,14 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
+    events = optional_path(tensorboard, "tensorboard")
     chosen = training_recipe(recipe, **changes)
     with shown(progress) as receiver:
         from edgefm.data.dataset import Dataset
         from edgefm.keras_graph.backend import use_backend, without_tensorflow
+        from edgefm.training.fastest import fastest_setting
 
+        backend, precision = fastest_setting(backend, precision, progress=receiver)
         ready = to_learn(
             chosen,
             dataset=data if isinstance(data, Dataset) else None,
@@ -182,6 +196,8 @@ def train(
                 teacher=teacher_of(ready.dataset, ready.recipe),
                 model=network,
                 frozen=frozen,
+                callbacks=callbacks,
+                tensorboard=events,
                 progress=receiver,
             )
     return TrainingResult(
@@ -190,6 +206,8 @@ def train(
         verdict=trained.verdict.to_json(),
         device=device.to_json(),
         validation_samples=len(ready.dataset.validation),
+        best_epoch=trained.best_epoch,
+        peak_memory=trained.peak_memory,
         _load=lambda: trained.model,
     )
 

@@ -47,7 +47,8 @@ class Training(Recipe):
       mixup: greatest share of a second image that is mixed into each (Zhang et al. 2018, arXiv:1710.09412).
       cutmix: probability that a box of an image is replaced by that of a second one (Yun et al. 2019,
         arXiv:1905.04899).
-      loss: 'cross_entropy', or 'multi_margin': the mean of max(0, 1 - z_true + z_other) over the other classes.
+      loss: 'cross_entropy', or 'multi_margin': the sum of max(0, 1 - z_true + z_other) over the other classes, divided
+        by the number of classes, of logits z (torch.nn.MultiMarginLoss).
       label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
       class_weights: 'none', or 'balanced': each class counts alike, however many images it has.
       patience: end after so many epochs without a lower validation loss and take the best epoch's weights; None

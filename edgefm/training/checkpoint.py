@@ -17,6 +17,9 @@ from edgefm.core.given import npz
 from edgefm.core.given.damage import reason
 
 FILE_NAME = "checkpoint.npz"
+# The weights of the epoch with the least validation loss so far.
+BEST_NAME = "best-weights.npz"
+_HINT = "Remove its folder and train again."
 
 
 def save(path: Path, model: Any, epochs: Sequence[Mapping[str, Any]]) -> None:
@@ -24,20 +27,10 @@ def save(path: Path, model: Any, epochs: Sequence[Mapping[str, Any]]) -> None:
 
     Weights, moving statistics, the state of dropout and of the optimiser are all held; nothing is pickled.
     """
-    arrays = {f"{index:04d}": _to_numpy(variable) for index, variable in enumerate(_variables(model))}
-    history = np.frombuffer(json.dumps(list(epochs)).encode(), dtype=np.uint8)
+    told = np.frombuffer(json.dumps(list(epochs)).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, history=history, **arrays)
+    np.savez(buffer, allow_pickle=False, history=told, **_numbered(_variables(model)))
     artefacts.write_bytes(path, buffer.getvalue())
-
-
-def epochs_in(path: Path) -> int:
-    """Return the number of finished epochs that a saved state holds.
-
-    Raises:
-      RunError: the file is damaged.
-    """
-    return len(_read(path)[0])
 
 
 def restore(path: Path, model: Any) -> list[dict[str, Any]]:
@@ -47,16 +40,34 @@ def restore(path: Path, model: Any) -> list[dict[str, Any]]:
       RunError: the file is damaged, or was written for another model or optimiser.
     """
     epochs, arrays = _read(path)
-    variables = _variables(model)
-    shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [array.shape for array in arrays]:
-        raise RunError(
-            f"the checkpoint {path} was written for another model or optimiser",
-            hint="Remove its folder and train again.",
-        )
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+    _assign(path, _variables(model), arrays)
     return epochs
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """Return the history up to a saved state.
+
+    Raises:
+      RunError: the file is damaged.
+    """
+    return _read(path)[0]
+
+
+def save_weights(path: Path, model: Any) -> None:
+    """Write the weights and moving statistics of a keras.Model, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **_numbered(model.weights))
+    artefacts.write_bytes(path, buffer.getvalue())
+
+
+def restore_weights(path: Path, model: Any) -> None:
+    """Set a keras.Model to weights that `save_weights` wrote.
+
+    Raises:
+      RunError: the file is damaged, or was written for another model.
+    """
+    saved = npz.read(path, RunError, missing=f"no file at {path}")
+    _assign(path, model.weights, [saved[name] for name in sorted(saved)])
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], list[np.ndarray[Any, Any]]]:
@@ -64,12 +75,21 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[np.ndarray[Any, Any]]]
         saved = npz.read(path, RunError, missing=f"no file at {path}")
         told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
         value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
-        epochs: list[dict[str, Any]] = value["epochs"]
-        return epochs, [saved[name] for name in sorted(saved) if name != "history"]
+        arrays = [saved[name] for name in sorted(saved) if name != "history"]
     except (ValueError, KeyError, RunError) as error:
-        raise RunError(
-            f"the checkpoint {path} is damaged: {reason(error)}", hint="Remove its folder and train again."
-        ) from error
+        raise RunError(f"the checkpoint {path} is damaged: {reason(error)}", hint=_HINT) from error
+    return value["epochs"], arrays
+
+
+def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
+        raise RunError(f"the checkpoint {path} was written for another model or optimiser", hint=_HINT)
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _numbered(variables: Sequence[Any]) -> dict[str, np.ndarray[Any, Any]]:
+    return {f"{index:04d}": _to_numpy(variable) for index, variable in enumerate(variables)}
 
 
 def _variables(model: Any) -> list[Any]:

@@ -8,6 +8,8 @@ from edgefm.core.runs import RunDirectory
 
 MODEL_FILE = "model.keras"
 HISTORY_FILE = "history.json"
+CSV_FILE = "history.csv"
+CONFUSION_FILE = "confusion.csv"
 
 
 def model_of(run: RunDirectory) -> Path:

@@ -1,11 +1,11 @@
-"""The training loop: one for all backends, an epoch at a time, each epoch saved."""
+"""The training loop: one for all backends, many steps a call, each epoch saved."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 from edgefm import zoo
 from edgefm.core.errors import TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.data.dataset import Dataset, Split
+from edgefm.data.dataset import Dataset
 from edgefm.keras_graph.backend import BackendDevice
 from edgefm.recipes import Training
 from edgefm.training import checkpoint
-from edgefm.training.augmentation import epoch_order, flip_and_shift
-from edgefm.training.distillation import LEAST_PROBABILITY, Teacher, answers_of, distillation_loss, label_accuracy
-from edgefm.training.fused_batch_norm import with_fused_batch_norm
+from edgefm.training.callbacks import Hooks, check_callbacks
+from edgefm.training.device.memory import is_out_of_memory, peak_bytes
+from edgefm.training.device.session import Session
+from edgefm.training.distillation import Teacher
+from edgefm.training.evaluation import Evaluation, worst_mistake
+from edgefm.training.fused_batch_norm import fused_batch_norm
+from edgefm.training.tensorboard import EventFiles
 from edgefm.training.verdict import FitVerdict, judge
 
-_EVALUATION_BATCH = 500
-_VERDICT_IMAGES = 12_000
-_TEACHER_BATCH = 1024
+# A call on the device takes about this long, so that progress is shown and a stop is prompt.
+_CALL_SECONDS = 1.0
+# The most frequent mistake is noted this often in a training.
+_MISTAKES_NOTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +42,27 @@ class Trained:
     Attributes:
       model: keras.Model of plain Keras layers.
       epochs: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds,
-        images_per_second. Losses are mean cross-entropy (natural logarithm), accuracies 0 to 1.
+        images_per_second, batch_size. Validation losses are mean cross-entropy (natural logarithm), training losses
+        that of the recipe; accuracies 0 to 1.
       verdict: how it fits.
       resumed_from: number of epochs that an earlier, stopped attempt had finished.
+      best_epoch: the epoch whose weights the model has, where the recipe has patience; None stands for the last.
+      confusion: int64 [classes, classes] of the model on the validation split, see `Evaluation`.
+      peak_memory: most bytes held at once: `process_bytes`, and `device_bytes` on a GPU.
     """
 
     model: Any
     epochs: tuple[dict[str, Any], ...]
     verdict: FitVerdict
     resumed_from: int
+    best_epoch: int | None = None
+    confusion: NDArray[np.int64] = field(repr=False, compare=False)
+    peak_memory: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The entry of the epoch whose weights the model has."""
+        return self.epochs[(self.best_epoch or len(self.epochs)) - 1]
 
 
 def fit(
@@ -57,162 +74,210 @@ def fit(
     teacher: Teacher | None = None,
     model: Any = None,
     frozen: Collection[str] = (),
+    callbacks: Sequence[Any] = (),
+    tensorboard: Path | None = None,
     progress: Progress = SILENT,
 ) -> Trained:
     """Return a model trained by a recipe; go on from the checkpoint in `folder` if there is one.
 
     After each epoch the whole state is saved in `folder`, so that a stop loses at most one epoch, and a resumed
     training has the history that an unbroken one would have had. The last epoch's weights are the result: no
-    epoch is picked by its validation figures.
+    epoch is picked by its validation figures, unless the recipe has patience, and then by the validation loss.
 
     Where the recipe has a distillation, `teacher` is asked once an epoch, about the images as they are augmented for
-    it; the loss is then that of `edgefm.recipes.Distillation`.
+    it; the loss is then that of `edgefm.recipes.Distillation`. If the memory is too small for the first epoch, the
+    training begins again with half the batch, once.
 
-    A given `model` (keras.Model: pixels 0 to 255 in, class probabilities out) is trained instead of the recipe's
-    architecture of the zoo; its layers named in `frozen` keep their weights for the recipe's first `frozen_epochs`.
-    After these the optimiser and its schedule begin anew, with all layers.
-
+    Args:
+      dataset: training and validation splits are used.
+      recipe: how.
+      device: see `use_backend`, which was called.
+      folder: of the checkpoint.
+      teacher: for a recipe with a distillation.
+      model: a built keras.Model to train; None builds the recipe's from the zoo.
+      frozen: names of its layers that are not trained in the first `recipe.frozen_epochs` epochs.
+      callbacks: of Keras, told of epochs, not of batches.
+      tensorboard: folder for event files.
+      progress: told a few times a second at most.
     Raises:
       TrainingDivergedError: the loss is not finite; the checkpoint of the last good epoch stays, and its model is
         saved beside it as `last-good.keras`.
+      RecipeError: a recipe that does not fit the data or the model.
+      ArgumentError: callbacks that cannot be served.
     """
+    served = check_callbacks(callbacks, progress)
     keras.utils.set_random_seed(recipe.seed)
     _make_deterministic()
-    plain = zoo.build(recipe.model, recipe.model_options) if model is None else model
-    model = with_fused_batch_norm(plain)
-    train = dataset.train
-    batch_size = min(recipe.batch_size, len(train.labels))
-    steps = len(train.labels) // batch_size
+    if model is None:
+        model = zoo.build(recipe.model, recipe.model_options)
+    start = [keras.ops.convert_to_numpy(variable.value) for variable in model.variables]
     state = folder / checkpoint.FILE_NAME
-    done = checkpoint.epochs_in(state) if state.exists() else 0
-    # A checkpoint holds the optimiser of the phase in which it was written.
-    phase = _begin_phase(model, recipe, frozen, epoch=max(0, done - 1), steps=steps, device=device)
-    epochs = checkpoint.restore(state, model) if state.exists() else []
-    resumed_from = len(epochs)
-    if resumed_from:
-        progress.note(f"resuming after epoch {resumed_from} of {recipe.epochs}")
-    targets = np.eye(len(dataset.labels), dtype=np.float32)
-
-    for epoch in range(len(epochs), recipe.epochs):
-        started = time.perf_counter()
-        if _is_frozen(recipe, frozen, epoch) != phase:
-            phase = _begin_phase(model, recipe, frozen, epoch=epoch, steps=steps, device=device)
-        order, generator = epoch_order(len(train.labels), seed=recipe.seed, epoch=epoch)
-        images = flip_and_shift(train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels)
-        wanted_of_all = targets[train.labels[order]]
-        if teacher is not None and recipe.distillation is not None:
-            answers = answers_of(
-                teacher,
-                images,
-                lambda pixels: pixels.astype(np.float32),
-                batch=_TEACHER_BATCH,
-                label="teacher outputs",
+    batch_size = recipe.batch_size
+    if state.exists():
+        batch_size = int(checkpoint.history(state)[-1].get("batch_size", batch_size))
+    with fused_batch_norm(model):
+        for again in (False, True):
+            session = Session(
+                dataset,
+                recipe,
+                model=model,
+                frozen=frozen,
+                teacher=teacher,
+                batch_size=batch_size,
+                xla=device.backend.startswith("tensorflow") and device.kind != "cpu",
                 progress=progress,
             )
-            wanted_of_all = np.hstack([wanted_of_all, answers])
-        loss_sum, accuracy_sum, began = 0.0, 0.0, time.perf_counter()
-        batches = _batches(images, wanted_of_all, batch_size)
-        for step, (pixels, wanted) in enumerate(batches, start=1):
-            logs = model.train_on_batch(pixels, wanted, return_dict=True)
-            loss_sum += float(logs["loss"])
-            accuracy_sum += float(logs["accuracy"])
-            if not math.isfinite(loss_sum):
-                _diverged(state, model, plain, epoch=epoch, step=step, recipe=recipe)
-            figures = {
-                "epoch": f"{epoch + 1}/{recipe.epochs}",
-                "loss": f"{loss_sum / step:.4f}",
-                "acc": f"{100 * accuracy_sum / step:.2f}%",
-                "images/s": f"{step * batch_size / (time.perf_counter() - began):,.0f}",
-            }
-            progress.step("train", epoch * steps + step, recipe.epochs * steps, figures)
-        trained = time.perf_counter() - began
-        val_loss, val_accuracy = evaluate(model, dataset.validation)
-        if not math.isfinite(val_loss):  # the last update did it: these weights must not replace the good ones
-            _diverged(state, model, plain, epoch=epoch, step=steps, recipe=recipe)
-        epochs.append(
+            attempt = _Attempt(session, folder=folder, tensorboard=tensorboard, progress=progress)
+            try:
+                return attempt.run(served)
+            except Exception as error:
+                if again or not is_out_of_memory(error) or state.exists() or session.batch_size == 1:
+                    raise
+            batch_size = session.batch_size // 2
+            progress.note(f"out of memory with {session.batch_size} images a step: beginning again with {batch_size}")
+            for variable, value in zip(model.variables, start, strict=True):
+                variable.assign(value)
+    raise AssertionError("the second attempt returns or raises")
+
+
+class _Attempt:
+    """A training with a batch size, from its beginning or from its checkpoint to its end."""
+
+    def __init__(self, session: Session, *, folder: Path, tensorboard: Path | None, progress: Progress) -> None:
+        self._session, self._progress = session, progress
+        self._state = folder / checkpoint.FILE_NAME
+        self._best = folder / checkpoint.BEST_NAME
+        self._folder = tensorboard
+        self._epochs: list[dict[str, Any]] = []
+
+    def run(self, callbacks: Sequence[Any]) -> Trained:
+        session, recipe, progress = self._session, self._session.recipe, self._progress
+        if self._state.exists():
+            session.begin(done=len(checkpoint.history(self._state)))
+            self._epochs = checkpoint.restore(self._state, session.model)
+            progress.note(f"resuming after epoch {len(self._epochs)} of {recipe.epochs}")
+        else:
+            session.begin(done=0)
+        resumed_from = len(self._epochs)
+        hooks = Hooks(callbacks, session.model, epochs=recipe.epochs, steps=session.steps)
+        events = None if self._folder is None else EventFiles(self._folder)
+        hooks.train_begin()
+        found: Evaluation | None = None
+        while len(self._epochs) < recipe.epochs and not hooks.stop and not self._patience_ended():
+            found = self._epoch(hooks)
+            if events is not None:
+                events.epoch(self._epochs[-1])
+        hooks.train_end(self._epochs[-1] if self._epochs else None)
+        best = self._keep_best()
+        if found is None or callbacks or best is not None:
+            found = session.validate()
+        session.end()
+        kept = self._epochs if best is None else self._epochs[:best]
+        return Trained(
+            model=session.model,
+            epochs=tuple(self._epochs),
+            verdict=judge(kept, train_accuracy=session.train_accuracy()),
+            resumed_from=resumed_from,
+            best_epoch=best,
+            confusion=found.confusion,
+            peak_memory=peak_bytes(),
+        )
+
+    def _epoch(self, hooks: Hooks) -> Evaluation:
+        session, recipe = self._session, self._session.recipe
+        epoch, started = len(self._epochs), time.perf_counter()
+        session.before(epoch)
+        hooks.epoch_begin(epoch)
+        session.draw(epoch)
+        began = time.perf_counter()
+        figures = self._steps(epoch)
+        seconds = time.perf_counter() - began
+        found = session.validate()
+        if not math.isfinite(found.loss):  # the last update did it: these weights must not replace the good ones
+            self._diverged(epoch=epoch, step=session.steps)
+        loss, accuracy = figures.astype(np.float64).mean(axis=0)
+        self._epochs.append(
             {
                 "epoch": epoch + 1,
-                "loss": loss_sum / steps,
-                "accuracy": accuracy_sum / steps,
-                "val_loss": val_loss,
-                "val_accuracy": val_accuracy,
-                "learning_rate": _learning_rate(model),
+                "loss": float(loss),
+                "accuracy": float(accuracy),
+                "val_loss": found.loss,
+                "val_accuracy": found.accuracy,
+                "learning_rate": session.learning_rate(),
                 "seconds": round(time.perf_counter() - started, 3),
-                "images_per_second": round(steps * batch_size / trained, 1),
+                "images_per_second": round(session.steps * session.batch_size / seconds, 1),
+                "batch_size": session.batch_size,
             }
         )
-        checkpoint.save(state, model, epochs)
-        progress.note(_line(epochs[-1], recipe.epochs))
+        hooks.epoch_end(epoch, self._epochs[-1])
+        if recipe.patience is not None and self._best_epoch() == epoch + 1:
+            checkpoint.save_weights(self._best, session.model)
+        checkpoint.save(self._state, session.model, self._epochs)
+        self._note(found)
+        return found
 
-    sample = _first(train, _VERDICT_IMAGES)
-    _, train_accuracy = evaluate(model, sample)
-    verdict = judge(epochs, train_accuracy=train_accuracy)
-    for layer in model._flatten_layers(include_self=False):
-        if layer.name in frozen:  # weights are in the order in which all can be trained
-            layer.trainable = True
-    if model is not plain:
-        plain.set_weights(model.get_weights())
-    return Trained(model=plain, epochs=tuple(epochs), verdict=verdict, resumed_from=resumed_from)
+    def _steps(self, epoch: int) -> NDArray[np.float32]:
+        """Run the steps of an epoch, as many a call as take about a second, and return their figures."""
+        session, total = self._session, self._session.steps * self._session.recipe.epochs
+        parts: list[NDArray[np.float32]] = []
+        done, count, began = 0, 1, time.perf_counter()
+        while done < session.steps:
+            called = time.perf_counter()
+            parts.append(session.run(first=done, count=count))
+            done += count
+            bad = np.flatnonzero(~np.isfinite(parts[-1][:, 0]))
+            if len(bad):
+                self._diverged(epoch=epoch, step=done - count + int(bad[0]) + 1)
+            mean = np.concatenate(parts).astype(np.float64).mean(axis=0)
+            figures = {
+                "epoch": f"{epoch + 1}/{session.recipe.epochs}",
+                "loss": f"{mean[0]:.4f}",
+                "acc": f"{100 * mean[1]:.2f}%",
+                "images/s": f"{done * session.batch_size / (time.perf_counter() - began):,.0f}",
+            }
+            self._progress.step("train", epoch * session.steps + done, total, figures)
+            seconds = (time.perf_counter() - called) / count
+            count = min(max(1, int(_CALL_SECONDS / seconds)), 10 * count, session.steps - done)
+        return np.concatenate(parts)
 
+    def _best_epoch(self) -> int:
+        """Return the first epoch, from 1, with the least validation loss."""
+        losses = [float(entry["val_loss"]) for entry in self._epochs]
+        return losses.index(min(losses)) + 1
 
-def evaluate(model: Any, split: Split) -> tuple[float, float]:
-    """Return (mean cross-entropy, accuracy 0 to 1) of a model on a split, in evaluation mode."""
-    losses: list[NDArray[np.float64]] = []
-    right = 0
-    for start in range(0, len(split.labels), _EVALUATION_BATCH):
-        labels = split.labels[start : start + _EVALUATION_BATCH].astype(np.int64)
-        outputs = model.predict_on_batch(split.images[start : start + _EVALUATION_BATCH])
-        probabilities = np.asarray(outputs, dtype=np.float64)
-        chosen = probabilities[np.arange(len(labels)), labels]
-        losses.append(-np.log(np.maximum(chosen, LEAST_PROBABILITY)))
-        right += int((probabilities.argmax(axis=1) == labels).sum())
-    return float(np.concatenate(losses).mean()), right / len(split.labels)
+    def _patience_ended(self) -> bool:
+        patience = self._session.recipe.patience
+        return patience is not None and bool(self._epochs) and len(self._epochs) - self._best_epoch() >= patience
 
+    def _keep_best(self) -> int | None:
+        """Give the model the weights of the best epoch where the recipe has patience, and return that epoch."""
+        if self._session.recipe.patience is None:
+            return None
+        best = self._best_epoch()
+        if best < len(self._epochs):
+            checkpoint.restore_weights(self._best, self._session.model)
+            self._progress.note(f"the weights of epoch {best} are taken: its validation loss is the lowest")
+        return best
 
-def _is_frozen(recipe: Training, frozen: Collection[str], epoch: int) -> bool:
-    return bool(frozen) and epoch < recipe.frozen_epochs
-
-
-def _begin_phase(
-    model: Any, recipe: Training, frozen: Collection[str], *, epoch: int, steps: int, device: BackendDevice
-) -> bool:
-    """Compile a model for the epochs from this one on and return whether layers are frozen in them."""
-    is_frozen = _is_frozen(recipe, frozen, epoch)
-    if frozen:
-        for layer in model._flatten_layers(include_self=False):
-            if layer.name in frozen:
-                layer.trainable = not is_frozen
-    first = min(recipe.frozen_epochs, recipe.epochs) if frozen else 0
-    epochs = first if is_frozen else recipe.epochs - first
-    _compile(model, recipe, steps=steps, epochs=epochs, on_cpu=device.kind == "cpu")
-    return is_frozen
-
-
-def _compile(model: Any, recipe: Training, *, steps: int, epochs: int, on_cpu: bool) -> None:
-    rate: Any = recipe.learning_rate
-    if recipe.schedule == "one_cycle":
-        total = steps * epochs
-        warmup = int(total * recipe.warmup_fraction)
-        # Smith & Topin 2018, arXiv:1708.07120, with a cosine instead of a linear descent.
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 25, max(1, total - warmup), warmup_target=rate, warmup_steps=warmup
+    def _diverged(self, *, epoch: int, step: int) -> NoReturn:
+        session = self._session
+        good = "No epoch had been finished, so there is nothing to keep."
+        if self._state.exists():
+            checkpoint.restore(self._state, session.model)
+            kept = self._state.with_name("last-good.keras")
+            session.model.save(kept)
+            good = f"The weights after epoch {epoch} are kept in {kept}."
+        raise TrainingDivergedError(
+            f"the loss became NaN or infinite in epoch {epoch + 1}, step {step}",
+            hint=f"{good} Train into a new run with a learning rate below {session.recipe.learning_rate:g}.",
         )
-    if recipe.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate)
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # XLA made TensorFlow slower on a CPU; JAX always compiles, PyTorch gains nothing here.
-    jit = keras.config.backend() == "jax" or (keras.config.backend() == "tensorflow" and not on_cpu)
-    loss: Any = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    accuracy: Any = "accuracy"
-    if recipe.distillation is not None:
-        classes = int(model.outputs[0].shape[-1])
-        loss = distillation_loss(recipe.distillation, classes=classes, label_smoothing=recipe.label_smoothing)
-        accuracy = label_accuracy(classes)
-    model.compile(optimizer, loss, metrics=[accuracy], jit_compile=jit)
-    # Not `optimizer`: in mixed_float16 Keras wraps it to scale the loss.
-    model.optimizer.build(model.trainable_variables)
+
+    def _note(self, found: Evaluation) -> None:
+        recipe, entry = self._session.recipe, self._epochs[-1]
+        self._progress.note(_line(entry, recipe.epochs))
+        mistake = worst_mistake(found.confusion, self._session.names)
+        if mistake is not None and entry["epoch"] % max(1, recipe.epochs // _MISTAKES_NOTED) == 0:
+            self._progress.note(f"most frequent mistake in validation: {mistake}")
 
 
 def _make_deterministic() -> None:
@@ -225,36 +290,6 @@ def _make_deterministic() -> None:
         import torch
 
         torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def _batches(images: NDArray[np.uint8], targets: NDArray[np.float32], batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """Yield batches cut on the device from an epoch that is moved there once; the odd rest is left out."""
-    inputs, wanted = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(targets)
-    shape, classes = (batch_size, *images.shape[1:]), (batch_size, targets.shape[1])
-    for start in range(0, len(images) - batch_size + 1, batch_size):
-        yield keras.ops.slice(inputs, (start, 0, 0, 0), shape), keras.ops.slice(wanted, (start, 0), classes)
-
-
-def _diverged(state: Path, model: Any, plain: Any, *, epoch: int, step: int, recipe: Training) -> NoReturn:
-    good = "No epoch had been finished, so there is nothing to keep."
-    if state.exists():
-        checkpoint.restore(state, model)
-        plain.set_weights(model.get_weights())
-        kept = state.with_name("last-good.keras")
-        plain.save(kept)
-        good = f"The weights after epoch {epoch} are kept in {kept}."
-    raise TrainingDivergedError(
-        f"the loss became NaN or infinite in epoch {epoch + 1}, step {step}",
-        hint=f"{good} Train into a new run with a learning rate below {recipe.learning_rate:g}.",
-    )
-
-
-def _learning_rate(model: Any) -> float:
-    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-
-
-def _first(split: Split, count: int) -> Split:
-    return Split(name=split.name, images=split.images[:count], labels=split.labels[:count])
 
 
 def _line(epoch: dict[str, Any], total: int) -> str:

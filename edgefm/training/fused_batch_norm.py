@@ -2,58 +2,76 @@
 
 Keras 3 computes moments and normalisation with separate operators on every backend. TensorFlow has a fused one,
 which makes a training step faster on a CPU; docs/figures.md says by how much (benchmarks/test_training_step.py).
-The model that is saved holds plain keras.layers.BatchNormalization.
+The layers stay keras.layers.BatchNormalization: what they compute with is exchanged while a training runs.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
+
+# Precisions that the operator computes in; Keras computes in float32 in all of them, the operator's sums are float32.
+_PRECISIONS = ("float32", "bfloat16")
 
 
-class FusedBatchNormalization(layers.BatchNormalization):
-    """keras.layers.BatchNormalization over the last axis of a 4-D input, as tf.raw_ops.FusedBatchNormV3.
+@contextmanager
+def fused_batch_norm(model: Any) -> Iterator[int]:
+    """Let each BatchNormalization of a model that allows it run as tf.raw_ops.FusedBatchNormV3; yield their number.
 
-    The moving variance takes the unbiased batch variance, as tf_keras does; Keras 3 takes the biased one. With
-    the n*h*w values of an image batch the two differ by less than 1e-3 of the variance.
+    A layer allows it when it normalises the last axis of a 4-D input, has both scale and centre, computes in float32
+    or bfloat16, and Keras runs on TensorFlow. Layers of models within the model are found too. The moving variance
+    takes the unbiased batch variance, as tf_keras does; Keras 3 takes the biased one. With the n*h*w values of an image
+    batch the two differ by less than 1e-3 of the variance.
     """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the normalised input; in training, also move the moving statistics."""
-        import tensorflow as tf
-
-        if not training or not self.trainable:
-            return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon, is_training=True
-        )
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
-        return outputs
+    fused = [layer for layer in _all_layers(model) if _can_fuse(layer)] if _on_tensorflow() else []
+    for layer in fused:
+        # Beside Keras' own attributes, so that neither its files nor its class know of it.
+        vars(layer)["call"] = functools.partial(_call, layer)
+    try:
+        yield len(fused)
+    finally:
+        for layer in fused:
+            del vars(layer)["call"]
 
 
-def with_fused_batch_norm(model: Any) -> Any:
-    """Return a copy of the model, new weights, with each BatchNormalization that allows it fused.
+def _call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    """Return the normalised input; in training, also move the moving statistics."""
+    if not training or not layer.trainable or mask is not None:
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    import tensorflow as tf
 
-    A layer allows it when it normalises the last axis of a 4-D input and has both scale and centre, and when
-    Keras runs on TensorFlow in float32. The order of the weights is that of `model`.
-    """
-    policy = keras.config.dtype_policy().name
-    if keras.config.backend() != "tensorflow" or policy != "float32":
-        return model
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        inputs,
+        ops.cast(layer.gamma, "float32"),
+        ops.cast(layer.beta, "float32"),
+        epsilon=layer.epsilon,
+        is_training=True,
+    )
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + ops.cast(batch, moving.dtype) * (1.0 - layer.momentum))
+    return outputs
 
-    def replace(layer: Any) -> Any:
-        if type(layer) is layers.BatchNormalization and _can_fuse(layer):
-            return FusedBatchNormalization.from_config(layer.get_config())
-        return layer.__class__.from_config(layer.get_config())
 
-    copy = keras.models.clone_model(model, clone_function=replace)
-    copy.set_weights(model.get_weights())
-    return copy
+def _on_tensorflow() -> bool:
+    return bool(keras.config.backend() == "tensorflow")
+
+
+def _all_layers(model: Any) -> list[Any]:
+    return list(model._flatten_layers(include_self=False))
 
 
 def _can_fuse(layer: Any) -> bool:
-    rank = len(layer.input.shape)
-    return rank == 4 and layer.axis in (-1, 3) and layer.scale and layer.center
+    return (
+        type(layer) is layers.BatchNormalization
+        and layer.built
+        and layer.input_spec.ndim == 4
+        and layer.axis in (-1, 3)
+        and layer.scale
+        and layer.center
+        and layer.compute_dtype in _PRECISIONS
+    )

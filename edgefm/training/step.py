@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +23,13 @@ from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tenso
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
-from edgefm.training.files import HISTORY_FILE, MODEL_FILE
+from edgefm.training.evaluation import confusion_csv, worst_mistake
+from edgefm.training.fastest import AUTO, fastest_setting
+from edgefm.training.files import CONFUSION_FILE, CSV_FILE, HISTORY_FILE, MODEL_FILE
+from edgefm_converters.readers import trial
+
+if TYPE_CHECKING:
+    from edgefm.training.fit import Trained
 
 CURVES_FILE = "curves.png"
 # Draws a history (the content of history.json) as a PNG file.
@@ -42,22 +50,24 @@ def train_run(
     source: DataSource | None = None,
     model: Callable[[], tuple[Any, Collection[str]]] | None = None,
     model_inputs: Mapping[str, str] | None = None,
+    tensorboard: Path | None = None,
     progress: Progress = SILENT,
 ) -> Step:
     """Return the finished training step of a run, trained now unless the same training is already there.
 
     Args:
-      run: where `NN-train/` is written: model.keras, history.json, curves.png.
+      run: where `NN-train/` is written: model.keras, history.json and history.csv, confusion.csv, curves.png.
       dataset: training and validation splits are used, the test split is not touched.
       recipe: what to train and how.
       draw: draws the curves of the training.
-      backend: see `use_backend`.
-      precision: see `use_backend`.
+      backend: see `use_backend`; or 'auto', see `fastest_setting`.
+      precision: likewise.
       resume: go on from the last epoch of a stopped attempt.
       source: where the data come from, for later steps of the run; None stands for Fashion-MNIST.
       model: builds the model that is trained, on the backend that Keras runs on, and returns it with the names of the
         layers that are frozen at first; None builds the recipe's architecture of the zoo as its source has it.
       model_inputs: sha256 of each file that the model is made of, by name.
+      tensorboard: folder for event files that TensorBoard reads; None writes none.
       progress: told the device first, then each step.
     Raises:
       RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
@@ -69,6 +79,7 @@ def train_run(
         source.trust_code()  # later commands find it in the run, where it would not be the user who names it
     with run.lock():
         partial = run.partial("train")
+        backend, precision = fastest_setting(backend, precision, progress=progress)
         device = use_backend(backend, precision)
         progress.note(f"training {recipe.model_name} on {device}")
         versions = {
@@ -98,6 +109,7 @@ def train_run(
             draw=draw,
             source=source,
             model=model,
+            tensorboard=tensorboard,
             progress=progress,
         )
 
@@ -143,7 +155,7 @@ class Stopped:
             settings |= {name: value for name, value in params.items() if only is None or name in only}
             mine |= {name: others[name] for name in params}
         for name, value in settings.items():
-            if value is not None and value != mine[name]:
+            if value not in (None, AUTO) and value != mine[name]:
                 raise RecipeError(
                     f"the stopped training has {name} {mine[name]}; {value} was given to go on with",
                     hint="Leave it out to resume, or train into a new run.",
@@ -190,6 +202,7 @@ def _train(
     draw: Draw,
     source: DataSource | None,
     model: Callable[[], tuple[Any, Collection[str]]] | None,
+    tensorboard: Path | None,
     progress: Progress,
 ) -> Step:
     from edgefm.training.fit import fit
@@ -213,6 +226,7 @@ def _train(
                 teacher=teacher,
                 model=network,
                 frozen=frozen,
+                tensorboard=tensorboard,
                 progress=progress,
             )
         except KeyboardInterrupt:
@@ -222,16 +236,13 @@ def _train(
         unfinished = folder / f".{MODEL_FILE}"
         trained.model.save(unfinished)
         unfinished.replace(folder / MODEL_FILE)
-    history = {
-        "schema_version": 1,
-        "epochs": list(trained.epochs),
-        "verdict": trained.verdict.to_json(),
-        "device": device.to_json(),
-        "resumed_from": trained.resumed_from,
-    }
+        trial.remember(folder / MODEL_FILE)
+    history = history_of(trained, device, dataset.labels)
     artefacts.write_json(folder / HISTORY_FILE, history)
+    artefacts.write_text(folder / CSV_FILE, history_csv(trained.epochs))
+    artefacts.write_text(folder / CONFUSION_FILE, confusion_csv(trained.confusion, dataset.labels))
     draw(history, folder / CURVES_FILE)
-    last = trained.epochs[-1]
+    kept = trained.kept
     return run.finish(
         folder,
         key=key,
@@ -241,15 +252,40 @@ def _train(
         inputs=inputs,
         summary={
             "device": str(device),
-            "validation_accuracy": last["val_accuracy"],
-            "validation_loss": last["val_loss"],
+            "validation_accuracy": kept["val_accuracy"],
+            "validation_loss": kept["val_loss"],
             "verdict": trained.verdict.name,
             "reason": trained.verdict.reason,
             "validation_samples": len(dataset.validation),
             **({**given, "input_shape": list(dataset.train.images.shape[1:])} if given else {}),
         },
-        scratch=(checkpoint.FILE_NAME, "last-good.keras"),
+        scratch=(checkpoint.FILE_NAME, checkpoint.BEST_NAME, "last-good.keras"),
     )
+
+
+def history_of(trained: Trained, device: BackendDevice, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the content of history.json; `names` of the classes."""
+    mistake = worst_mistake(trained.confusion, names)
+    return {
+        "schema_version": 1,
+        "epochs": list(trained.epochs),
+        "verdict": trained.verdict.to_json(),
+        "device": device.to_json(),
+        "resumed_from": trained.resumed_from,
+        "peak_memory": trained.peak_memory,
+        **({} if trained.best_epoch is None else {"best_epoch": trained.best_epoch}),
+        **({} if mistake is None else {"most_frequent_mistake": str(mistake)}),
+    }
+
+
+def history_csv(epochs: Sequence[Mapping[str, Any]]) -> str:
+    """Return a history as CSV, a row an epoch; what an epoch does not state is empty."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for epoch in epochs for name in epoch))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(epochs)
+    return text.getvalue()
 
 
 def _teachers(recipe: Training) -> dict[str, str]:

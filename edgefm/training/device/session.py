@@ -1,0 +1,187 @@
+"""A training on the device: its data there, its compiled model, its epochs drawn and its steps run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from edgefm.core.errors import unknown_name
+from edgefm.core.progress import Progress
+from edgefm.data.dataset import Dataset
+from edgefm.recipes import Training
+from edgefm.training.augmentation_check import check_augmentation
+from edgefm.training.device.batch import Job
+from edgefm.training.device.chance import epoch_chance
+from edgefm.training.device.loop import Loop, loop_of
+from edgefm.training.device.objective import class_weights, objective_of
+from edgefm.training.device.optimizers import l2_rates, optimizer_of
+from edgefm.training.device.views import view
+from edgefm.training.distillation import Teacher, answers_of
+from edgefm.training.evaluation import Evaluation, evaluated
+
+# Training images whose accuracy says how the model fits.
+_VERDICT_IMAGES = 12_000
+_TEACHER_BATCH = 1024
+
+
+class Session:
+    """What one training holds: the set on the device, the model and its loop.
+
+    Attributes:
+      model: keras.Model that is trained.
+      recipe: how.
+      names: of the classes.
+      batch_size: images a step.
+      steps: of an epoch; the odd rest of the images is left out, another one in each epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Training,
+        *,
+        model: Any,
+        frozen: Collection[str],
+        teacher: Teacher | None,
+        batch_size: int,
+        xla: bool,
+        progress: Progress,
+    ) -> None:
+        train = dataset.train
+        self.model, self.recipe, self.names = model, recipe, dataset.labels
+        self.batch_size = min(batch_size, len(train))
+        self.steps = len(train) // self.batch_size
+        self._shape = train.images.shape[1:]
+        check_augmentation(recipe, shape=self._shape, dtype=str(train.images.dtype), flippable=dataset.flippable)
+        if recipe.flip and len(self._shape) != 3:
+            progress.note("the inputs are no pictures: nothing is flipped")
+        self._objective = objective_of(model, recipe, classes=len(dataset.labels))
+        self._teacher = teacher if recipe.distillation is not None else None
+        self._xla, self._progress = xla, progress
+        self._frozen = [_layer(model, name) for name in frozen] if recipe.frozen_epochs else []
+        self._frozen_now = False
+        self._count = len(train)
+        self._held: dict[str, Any] = {
+            "images": ops.convert_to_tensor(train.images),
+            "labels": ops.convert_to_tensor(train.labels.astype(np.int32)),
+        }
+        self._weighted = recipe.class_weights == "balanced"
+        if self._weighted:
+            self._held["weights"] = ops.convert_to_tensor(class_weights(train.labels, dataset.labels))
+        self._validation = ops.convert_to_tensor(dataset.validation.images), dataset.validation.labels.astype(np.int64)
+        self._train_labels = train.labels.astype(np.int64)
+        self._rows: Mapping[str, Any] = {}
+        self._loop: Loop | None = None
+
+    def begin(self, *, done: int) -> None:
+        """Compile the model as it was when so many epochs were done."""
+        self._compile(frozen=bool(self._frozen) and done <= self.recipe.frozen_epochs)
+
+    def before(self, epoch: int) -> None:
+        """Let the layers learn that were frozen for the epochs before this one, with an optimiser that begins anew."""
+        if self._frozen_now and epoch >= self.recipe.frozen_epochs:
+            self._compile(frozen=False)
+            self.model.optimizer.iterations.assign(epoch * self.steps)
+
+    def draw(self, epoch: int) -> None:
+        """Move what happens to each image of an epoch to the device."""
+        order, chance = epoch_chance(self._recipe_of_inputs(), count=self._count, shape=self._shape, epoch=epoch)
+        rows = {name: self._by_step(values) for name, values in {"order": order, **chance}.items()}
+        if self._teacher is not None:
+            rows["taught"] = self._by_step(self._taught(rows))
+        self._rows = rows
+
+    def run(self, *, first: int, count: int) -> NDArray[np.float32]:
+        """Run steps of the epoch that was drawn; see `Loop.run`."""
+        assert self._loop is not None, "begin was called"
+        return self._loop.run(self._held, self._rows, first=first, count=count)
+
+    def validate(self) -> Evaluation:
+        """Return the evaluation of the model as it is on the validation split."""
+        images, labels = self._validation
+        return self._evaluated(images, labels)
+
+    def train_accuracy(self) -> float:
+        """Return the accuracy on the first training images as they are, 0 to 1."""
+        count = min(_VERDICT_IMAGES, self._count)
+        return self._evaluated(self._held["images"][:count], self._train_labels[:count]).accuracy
+
+    def learning_rate(self) -> float:
+        """Return the rate of the next step."""
+        return float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def _evaluated(self, images: Any, labels: NDArray[np.int64]) -> Evaluation:
+        assert self._loop is not None, "begin was called"
+        return evaluated(self._objective.probabilities(self._loop.outputs(images)), labels)
+
+    def end(self) -> None:
+        """Leave a model all of whose layers can be trained, however few epochs there were."""
+        for layer in self._frozen:
+            layer.trainable = True
+
+    def _compile(self, *, frozen: bool) -> None:
+        self._frozen_now = frozen
+        for layer in self._frozen:
+            layer.trainable = not frozen
+        model, recipe = self.model, self.recipe
+        compile_for(model, recipe, steps=self.steps * recipe.epochs)
+        self._loop = loop_of(
+            Job(
+                model=model,
+                objective=self._objective,
+                l2=tuple(l2_rates(recipe, model.trainable_variables)),
+                weighted=self._weighted,
+                taught=self._teacher is not None,
+                xla=self._xla,
+            )
+        )
+
+    def _taught(self, rows: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Return the teacher's answers about an epoch as it is augmented, float32 [steps * batch, classes]."""
+        assert self._teacher is not None
+
+        def images(steps: NDArray[Any]) -> NDArray[np.float32]:
+            batches = []
+            for step in steps.tolist():
+                row = {name: values[step] for name, values in rows.items()}
+                seen = view(ops.take(self._held["images"], row["order"], axis=0), row)
+                batches.append(ops.convert_to_numpy(seen).astype(np.float32))
+            return np.concatenate(batches)
+
+        return answers_of(
+            self._teacher,
+            np.arange(self.steps),
+            images,
+            batch=max(1, _TEACHER_BATCH // self.batch_size),
+            label="teacher outputs",
+            progress=self._progress,
+        )
+
+    def _by_step(self, values: NDArray[Any]) -> Any:
+        used = values[: self.steps * self.batch_size]
+        return ops.convert_to_tensor(used.reshape(self.steps, self.batch_size, *values.shape[1:]))
+
+    def _recipe_of_inputs(self) -> Training:
+        if self.recipe.flip and len(self._shape) != 3:
+            return replace(self.recipe, flip=False)
+        return self.recipe
+
+
+def compile_for(model: Any, recipe: Training, *, steps: int) -> None:
+    """Compile a model with the optimiser of a recipe, built; `steps` is that of all epochs together."""
+    model.compile(optimizer_of(recipe, steps=steps), jit_compile=keras.config.backend() == "jax")
+    # Not the optimiser itself: in mixed_float16 Keras wraps it to scale the loss.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _layer(model: Any, name: str) -> Any:
+    layers = {layer.name: layer for layer in model.layers}
+    if name not in layers:
+        raise unknown_name(f"layer of {model.name}", name, layers)
+    return layers[name]

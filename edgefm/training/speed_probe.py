@@ -1,0 +1,89 @@
+"""A program: how fast this machine trains on one backend of Keras, in each of some precisions.
+
+`python -m edgefm.training.speed_probe BACKEND PRECISION…` writes a JSON object to standard output: images a second by
+precision, of the Enhanced CNN at batch 128 on random pixels, by the loop that trains. bfloat16 is left out where the
+hardware computes it no faster than float32.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import numpy as np
+
+from edgefm.core import environment
+from edgefm.data.dataset import Dataset, Split
+from edgefm.keras_graph.backend import use_backend
+from edgefm.recipes import Training
+
+_BATCH = 128
+_STEPS = 64
+_SECONDS = 1.0
+# Instructions for bfloat16, of x86 and of ARM, in the Linux kernel's spelling.
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+
+
+def images_per_second(backend: str, precision: str) -> float | None:
+    """Return the speed of training after compilation; None where the hardware does not have the precision."""
+    device = use_backend(backend, precision)
+    if precision != "float32" and device.kind == "cpu" and not has_bfloat16():
+        return None
+    from edgefm import zoo
+    from edgefm.core.progress import SILENT
+    from edgefm.training.device.session import Session
+    from edgefm.training.fused_batch_norm import fused_batch_norm
+
+    model = zoo.build("enhanced_cnn")
+    with fused_batch_norm(model):
+        session = Session(
+            _random_pictures(),
+            Training(batch_size=_BATCH, shift_pixels=2),
+            model=model,
+            frozen=(),
+            teacher=None,
+            batch_size=_BATCH,
+            xla=backend == "tensorflow" and device.kind != "cpu",
+            progress=SILENT,
+        )
+        session.begin(done=0)
+        session.draw(0)
+        session.run(first=0, count=1)
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < _SECONDS:
+            session.run(first=done % _STEPS, count=1)
+            done += 1
+        return done * _BATCH / (time.perf_counter() - started)
+
+
+def has_bfloat16(features: list[str] | None = None) -> bool:
+    """Return whether a CPU, by default this one, has instructions for bfloat16.
+
+    >>> has_bfloat16(["avx2", "avx512_bf16"]), has_bfloat16(["avx2"])
+    (True, False)
+    """
+    known = environment.cpu_features() if features is None else features
+    return any(name in known for name in _BFLOAT16)
+
+
+def _random_pictures() -> Dataset:
+    random = np.random.default_rng(0)
+    count = _BATCH * _STEPS
+    pixels = random.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8)
+    split = Split(name="train", images=pixels, labels=random.integers(0, 10, count))
+    few = Split(name="validation", images=pixels[:10], labels=split.labels[:10])
+    return Dataset(
+        name="random",
+        labels=tuple("0123456789"),
+        train=split,
+        validation=few,
+        test=few,
+        sha256="",
+        task="classification",
+    )
+
+
+if __name__ == "__main__":
+    found = {name: images_per_second(sys.argv[1], name) for name in sys.argv[2:]}
+    sys.stdout.write(json.dumps(found) + "\n")
