@@ -72,9 +72,10 @@ def fit(
     """
     keras.utils.set_random_seed(recipe.seed)
     _make_deterministic()
-    plain = zoo.build(recipe.model, recipe.model_options)
-    model = with_fused_batch_norm(plain)
     train = dataset.train
+    plain = zoo.build(recipe.model, recipe.model_options)
+    zoo.learn_from(recipe.model, plain, train.images)
+    model = with_fused_batch_norm(plain)
     batch_size = min(recipe.batch_size, len(train.labels))
     steps = len(train.labels) // batch_size
     _compile(model, recipe, steps=steps, on_cpu=device.kind == "cpu")
