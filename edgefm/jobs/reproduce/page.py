@@ -53,13 +53,13 @@ def summary_rows(rows: Sequence[Mapping[str, Any]], latency: Mapping[str, Any] |
 
 
 def verdict_of(row: Mapping[str, Any]) -> str:
-    """Return the verdict of a recorded row with what limits it.
+    """Return the verdict of a recorded row, with what limits it in short.
 
     >>> verdict_of({"verdict": {"name": "reproduced", "limits": ["shortened: 1 of 3 epochs"]}})
-    'reproduced (shortened: 1 of 3 epochs)'
+    'reproduced (shortened)'
     """
     verdict = row["verdict"]
-    limits = "; ".join(verdict["limits"])
+    limits = ", ".join(limit.partition(":")[0] for limit in verdict["limits"])
     return f"{verdict['name']} ({limits})" if limits else str(verdict["name"])
 
 
@@ -115,7 +115,7 @@ def _section(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: M
     known, recipe = system.architecture, system.recipe
     cited = f", citing {system.cites}" if system.cites else ""
     lines = [
-        f"- {system.document}{cited}: {known.title}. {known.summary}",
+        f"- {system.document}{cited}: {known.title}: {known.summary}",
         f"- trained as stated: {_training(recipe)}; model `{recipe.model}`",
         f"- claimed: {_claims(system.claim)}{_losses(system.claim)}",
         *([f"- reading: {system.reading}"] if system.reading else []),
@@ -132,6 +132,7 @@ def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: st
     lines = [f"- verdict: **{verdict_of(row)}**, by the {verdict['by']} images: {verdict['reason']}"]
     if not verdict["by"]:
         lines = [f"- verdict: **{verdict_of(row)}**"]
+    lines += [f"- {limit}" for limit in verdict["limits"]]
     for split, judged in row["verdicts"].items():
         if split != verdict["by"] and judged["name"] not in ("no claim", "not measured"):
             lines.append(f"- {split}: {judged['name']}: {judged['reason']}")
