@@ -12,7 +12,7 @@ from edgefm.cli.exit_codes import exit_codes
 from edgefm.recipes import BACKENDS, PRECISIONS
 
 
-@click.group(invoke_without_command=True, epilog=exit_codes("always", failed="bad options"))
+@click.group(invoke_without_command=True, epilog=exit_codes("it ran; whatever the verdicts of reproduce"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
@@ -92,9 +92,7 @@ def show(name: str, as_json: bool) -> None:
     render.echo(f"\ntrain it with: edgefm zoo reproduce {known}")
 
 
-@command.command(
-    epilog=exit_codes("the systems were trained and judged, whatever the verdicts; or all of it was there already")
-)
+@command.command(epilog=exit_codes("the systems were trained and judged, whatever the verdicts"))
 @click.argument("systems", metavar="[ID]...", nargs=-1)
 @click.option("--seeds", type=int, default=3, help="Trainings of each.  [default: 3]")
 @click.option("--epochs", type=int, default=None, help="At most so many epochs; the verdict says 'shortened'.")

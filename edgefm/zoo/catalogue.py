@@ -30,6 +30,8 @@ _MODULES = {
     "mobilenet_v2_small28": "edgefm.zoo.documented.mobilenet_v2_small28",
     "residual_cnn": "edgefm.zoo.documented.residual_cnn",
     "lenet5": "edgefm.zoo.documented.lenet5",
+    "plain_cnn": "edgefm.zoo.experiments.plain_cnn",
+    "plain_cnn_bn": "edgefm.zoo.experiments.plain_cnn_bn",
 }
 
 # A figure in percent, or its range where the source gives one.

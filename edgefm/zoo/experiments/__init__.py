@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Id of an experiment -> the module whose EXPERIMENTS has it.
 _MODULES = {
     "s0_augmentation": "edgefm.zoo.experiments.s0",
+    "s0_regularisation": "edgefm.zoo.experiments.s0",
     "s0_grid_search": "edgefm.zoo.experiments.s0",
     "s0_random_search": "edgefm.zoo.experiments.s0",
     "s1_augmentation": "edgefm.zoo.experiments.s1",

@@ -1,4 +1,4 @@
-"""What S0 proposes for its Enhanced CNN: augmentation, and a search of rate, batch size and optimiser."""
+"""What S0 proposes for its Enhanced CNN: augmentation, regularisation, searches of rate, batch and optimiser."""
 
 from __future__ import annotations
 
@@ -54,6 +54,23 @@ EXPERIMENTS = (
                     _BASE, rotation_degrees=10.0, shift_pixels=2, zoom=0.1, flip=True, erasing=0.5, mixup=0.2
                 ),
             ),
+        ),
+    ),
+    Experiment(
+        id="s0_regularisation",
+        document="S0",
+        title="L2 against dropout against batch normalisation",
+        reading=(
+            "S0 proposes the comparison and states no figures: the Enhanced CNN's convolutions and dense layers with "
+            f"none, each and both of what it adds, {_EPOCHS} epochs. L2 is read as the decoupled decay of AdamW, which "
+            "S0 names, at 0.05. Compare with 'none'."
+        ),
+        trials=(
+            Trial(label="none", recipe=replace(_BASE, model="plain_cnn")),
+            Trial(label="L2", recipe=replace(_BASE, model="plain_cnn", optimizer="adamw", weight_decay=0.05)),
+            Trial(label="dropout", recipe=replace(_BASE, model="plain_cnn", model_options={"dropout": "hidden"})),
+            Trial(label="batch normalisation", recipe=replace(_BASE, model="plain_cnn_bn")),
+            Trial(label="dropout and batch normalisation", recipe=_BASE),
         ),
     ),
     Experiment(
