@@ -34,6 +34,7 @@ _PUBLIC = {
     "Qat": "edgefm.recipes",
     "Quantization": "edgefm.recipes",
     "QuantizationResult": "edgefm.jobs.quantize",
+    "Reproduction": "edgefm.jobs.reproduce",
     "Run": "edgefm.jobs.run",
     "Slim": "edgefm.recipes",
     "TfliteFile": "edgefm.jobs.quantize",
@@ -56,6 +57,7 @@ _PUBLIC = {
     "qat": "edgefm.jobs.one_pass",
     "quantize": "edgefm.jobs.quantize",
     "recipes": "edgefm.recipes",
+    "reproduce": "edgefm.jobs.reproduce",
     "slim": "edgefm.jobs.one_pass",
     "train": "edgefm.jobs.train",
     "verdict": "edgefm.jobs.verdict",
@@ -93,6 +95,8 @@ if TYPE_CHECKING:
     from edgefm.jobs.quantize import QuantizationResult as QuantizationResult
     from edgefm.jobs.quantize import TfliteFile as TfliteFile
     from edgefm.jobs.quantize import quantize as quantize
+    from edgefm.jobs.reproduce import Reproduction as Reproduction
+    from edgefm.jobs.reproduce import reproduce as reproduce
     from edgefm.jobs.run import Run as Run
     from edgefm.jobs.train import TrainingResult as TrainingResult
     from edgefm.jobs.train import train as train

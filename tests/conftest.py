@@ -39,6 +39,7 @@ LONGEST = (
     "integration/test_stopped_commands.py",
     "integration/test_tutorials.py",
     "integration/test_training.py",
+    "integration/test_reproduce.py",
     "integration/test_agreement_of_deep_models.py",
     "integration/test_adb_target.py",
     "integration/test_report.py",

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show what is in a TFLite file, or which passes apply to a Keras model.",
     ),
     "trust": ("edgefm.cli.trust", "Let the code that a run of somebody else's holds run."),
-    "zoo": ("edgefm.cli.zoo", "List the architectures."),
+    "zoo": ("edgefm.cli.zoo", "List the architectures; train the documented systems anew."),
     "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),
     "doctor": ("edgefm.cli.doctor", "Show what is installed and which runtimes work here."),
 }

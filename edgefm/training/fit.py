@@ -110,6 +110,7 @@ def fit(
     _make_deterministic()
     if model is None:
         model = zoo.build(recipe.model, recipe.model_options)
+        zoo.learn_from(recipe.model, model, dataset.train.images)
     start = [keras.ops.convert_to_numpy(variable.value) for variable in model.variables]
     state = folder / checkpoint.FILE_NAME
     batch_size = recipe.batch_size

@@ -10,6 +10,7 @@ from edgefm.zoo.catalogue import (
     check_options,
     check_shape,
     is_sized,
+    learn_from,
     names,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "check_options",
     "check_shape",
     "is_sized",
+    "learn_from",
     "names",
 ]

@@ -7,9 +7,13 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgefm.core.errors import RecipeError, unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MODULES = {
     "enhanced_cnn": "edgefm.zoo.enhanced_cnn",
@@ -20,22 +24,42 @@ _MODULES = {
     "mobilenet_v2": "edgefm.zoo.mobilenet_v2",
     "mobilenet_v3_small": "edgefm.zoo.mobilenet_v3_small",
     "efficientnetv2_b0": "edgefm.zoo.efficientnetv2_b0",
+    "kadam_arch3": "edgefm.zoo.documented.kadam_arch3",
+    "mcnn15": "edgefm.zoo.documented.mcnn15",
+    "vijayaraj_cnn": "edgefm.zoo.documented.vijayaraj_cnn",
+    "augmented_cnn": "edgefm.zoo.documented.augmented_cnn",
+    "pca_dnn": "edgefm.zoo.documented.pca_dnn",
+    "pca_dnn_deep": "edgefm.zoo.documented.pca_dnn_deep",
+    "leaky_cnn": "edgefm.zoo.documented.leaky_cnn",
+    "ann": "edgefm.zoo.documented.ann",
+    "two_conv_cnn": "edgefm.zoo.documented.two_conv_cnn",
+    "tiny_vgg": "edgefm.zoo.documented.tiny_vgg",
+    "mobilenet_v2_small28": "edgefm.zoo.documented.mobilenet_v2_small28",
+    "residual_cnn": "edgefm.zoo.documented.residual_cnn",
+    "lenet5": "edgefm.zoo.documented.lenet5",
+    "plain_cnn": "edgefm.zoo.experiments.plain_cnn",
+    "plain_cnn_bn": "edgefm.zoo.experiments.plain_cnn_bn",
 }
+
+# A figure in percent, or its range where the source gives one.
+Accuracy: TypeAlias = float | tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A figure that the source states; None where it states none. Accuracies in percent.
+    """A figure that the source states; None where it states none. Accuracies in percent, a range as (low, high).
 
     Attributes:
       train_accuracy: on the training images.
       validation_accuracy: on the validation images.
+      test_accuracy: on the test images.
       train_loss: cross-entropy, natural logarithm.
       validation_loss: cross-entropy, natural logarithm.
     """
 
-    train_accuracy: float | None = None
-    validation_accuracy: float | None = None
+    train_accuracy: Accuracy | None = None
+    validation_accuracy: Accuracy | None = None
+    test_accuracy: Accuracy | None = None
     train_loss: float | None = None
     validation_loss: float | None = None
 
@@ -123,6 +147,21 @@ def build(
             non_trainable,
         )
     return model
+
+
+def learn_from(name: str, model: Any, images: NDArray[np.uint8]) -> None:
+    """Set the weights of a new model that come from the training pictures and are not trained, e.g. of a PCA.
+
+    Most architectures have none, and are left as they are.
+
+    Args:
+      name: the architecture that `build` made the model of.
+      model: keras.Model, changed in place.
+      images: uint8 [n, height, width, channels], all training pictures.
+    """
+    learn = getattr(_module(name), "learn_from", None)
+    if learn is not None:
+        learn(model, images)
 
 
 def check_options(name: str, options: Mapping[str, str]) -> Architecture:

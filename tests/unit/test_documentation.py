@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmarks import figures, models_page, over_time, recorded, reliability_page
+from benchmarks import figures, models_page, over_time, recorded, reliability_page, zoo_page
 from benchmarks.series import series
 from edgefm.cli.main import COMMANDS, cli
 
@@ -41,6 +41,10 @@ def test_page_of_models_says_what_the_recorded_table_says() -> None:
 
 def test_page_of_reliability_says_what_the_fault_programs_found() -> None:
     assert reliability_page.PAGE.read_text(encoding="utf-8") == reliability_page.page(), "run: make figures"
+
+
+def test_page_of_the_documented_systems_says_what_the_record_says() -> None:
+    assert zoo_page.PAGE.read_text(encoding="utf-8") == zoo_page.page(), "run: make figures"
 
 
 def test_page_over_time_says_what_the_history_says() -> None:

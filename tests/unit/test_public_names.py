@@ -43,6 +43,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     ),
     "benchmark": (edgefm.benchmark, {"what": "models"}, DATA, {"data", "protocol"}),
     "trust": (Run.trust, {}, {"run"}, set()),
+    "zoo reproduce": (edgefm.reproduce, {}, set(), set()),
     "report": (Run.report, {}, {"run"}, set()),
     "assets": (Run.assets, {}, {"run"}, set()),
     "compare": (edgefm.compare, {"no_latency": "latency"}, MEASURING | DATA, {"data", "protocol", "baseline"}),
@@ -54,7 +55,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "doctor": (edgefm.doctor, {}, set(), set()),
 }
 # Commands that show or fetch what is there, or examine a run: no function of their own among the public ones.
-WITHOUT_FUNCTION = {"data", "recipes", "zoo", "calibration", "sensitivity", "leaderboard"}
+WITHOUT_FUNCTION = {"data", "recipes", "calibration", "sensitivity", "leaderboard"}
 
 
 def test_import_of_edgefm_is_light() -> None:
@@ -115,12 +116,20 @@ def test_method_of_a_run_says_of_an_argument_what_its_function_says(name: str) -
 @pytest.mark.parametrize("name", sorted(SIGNATURES))
 def test_command_takes_what_its_function_takes(name: str) -> None:
     function, renamed, only_command, only_function = SIGNATURES[name]
-    command = cli.get_command(None, name)  # type: ignore[arg-type]  # the context is not looked at
-    assert isinstance(command, click.Command)
+    command = _command(name)
     options = {renamed.get(str(option.name), str(option.name)) for option in command.params}
     options -= only_command | (SHOWN - set(inspect.signature(function).parameters))
     parameters = set(inspect.signature(function).parameters) - {"self", "progress"} - only_function
     assert options - DATA == parameters - DATA
+
+
+def _command(name: str) -> click.Command:
+    """Return a command or a subcommand by its words."""
+    command: Any = cli
+    for word in name.split():
+        command = command.get_command(None, word)  # the context is not looked at
+    assert isinstance(command, click.Command)
+    return command
 
 
 def test_options_of_an_own_model_are_those_of_bring() -> None:
@@ -135,7 +144,7 @@ def test_options_of_an_own_model_are_those_of_bring() -> None:
 
 
 def test_each_command_has_a_function_or_says_why_not() -> None:
-    assert set(COMMANDS) == set(SIGNATURES) | WITHOUT_FUNCTION
+    assert set(COMMANDS) == {name.split()[0] for name in SIGNATURES} | WITHOUT_FUNCTION
 
 
 WRONG_TYPES: list[tuple[str, Callable[[], object], str]] = [

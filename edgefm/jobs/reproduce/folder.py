@@ -1,0 +1,101 @@
+"""The folder of a reproduction: whose settings it holds, and who works in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from edgefm.core import artefacts
+from edgefm.core.documents import read_json
+from edgefm.core.errors import RunError
+from edgefm.core.given import links
+
+SETTINGS_FILE = "reproduce.json"
+RECORD_FILE = "zoo.json"
+PAGE_FILE = "zoo.md"
+_DIVERGED_FILE = "diverged.json"
+_LOCK = ".lock"
+_KIND = "zoo-reproduction"
+_BEGUN = (_LOCK, f".{SETTINGS_FILE}.")
+
+
+@contextmanager
+def held(folder: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the folder of a reproduction for writing; a new one is made for these settings.
+
+    Args:
+      folder: that need not exist yet.
+      settings: all that figures in one folder must have in common.
+    Raises:
+      RunError: another process holds it, it holds something else, or a reproduction with other settings.
+    """
+    if folder.is_file():
+        raise RunError(f"{folder} is a file; a folder is expected", hint="Give a folder, or a new name.")
+    folder.mkdir(parents=True, exist_ok=True)
+    links.check(folder, RunError, what="folder")
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"{folder} is in use by another reproduction",
+            hint="Wait for it to end, or give another folder with --out.",
+        ) from None
+    try:
+        _check_settings(folder, settings)
+        yield
+    finally:
+        lock.release()
+
+
+def diverged(folder: Path) -> dict[str, dict[int, str]]:
+    """Return the messages of trainings whose loss became infinite, by key and seed: they are not tried again.
+
+    Raises:
+      RunError: the file that holds them is damaged.
+    """
+    path = folder / _DIVERGED_FILE
+    if not path.exists():
+        return {}
+    value = read_json(path, what="list of diverged trainings", error=RunError, hint=f"Remove {path} to try them again.")
+    try:
+        return {str(key): {int(seed): str(text) for seed, text in seeds.items()} for key, seeds in value.items()}
+    except (AttributeError, ValueError):
+        raise RunError(f"{path} is damaged", hint="Remove it to try its trainings again.") from None
+
+
+def write_diverged(folder: Path, messages: Mapping[str, Mapping[int, str]]) -> None:
+    """Write the messages of trainings whose loss became infinite."""
+    by_text = {key: {str(seed): text for seed, text in seeds.items()} for key, seeds in messages.items()}
+    artefacts.write_json(folder / _DIVERGED_FILE, by_text)
+
+
+def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        if any(not entry.name.startswith(_BEGUN) for entry in folder.iterdir()):
+            raise RunError(
+                f"{folder} is not empty, and it holds no reproduction",
+                hint="Give a new folder with --out, or remove this one.",
+            )
+        artefacts.write_json(path, {"kind": _KIND, "schema_version": 1, "settings": dict(settings)})
+        return
+    value = read_json(path, what="reproduction", error=RunError, hint="Give a new folder with --out.")
+    there = value.get("settings") if isinstance(value, dict) and value.get("kind") == _KIND else None
+    if not isinstance(there, dict):
+        raise RunError(f"{path} is damaged: it describes no reproduction", hint="Give a new folder with --out.")
+    for name, wanted in settings.items():
+        if there.get(name) != wanted:
+            raise RunError(
+                f"{folder} holds another reproduction: {name} is {_shown(there.get(name))} there, "
+                f"{_shown(wanted)} here",
+                hint="Give the same settings to go on with it, or a new folder with --out.",
+            )
+
+
+def _shown(value: Any) -> str:
+    return "as stated" if value is None else str(value)

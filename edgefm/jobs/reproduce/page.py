@@ -1,0 +1,214 @@
+"""The page of a reproduction in Markdown: every documented system and experiment, recorded or not yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgefm.core.text import command
+from edgefm.statistics.claim import figure
+from edgefm.zoo.catalogue import Claim
+from edgefm.zoo.documented import documented_systems
+from edgefm.zoo.documented.system import DocumentedSystem
+from edgefm.zoo.experiments import experiments
+from edgefm.zoo.experiments.trials import Experiment
+
+SUMMARY = (
+    "system", "document", "parameters", "claimed train / val / test", "measured train / val / test", "verdict", "MACs",
+    "int8 test", "int8 size", "int8 p50, ratio",
+)  # fmt: skip
+_SPLITS = ("train", "validation", "test")
+_NOT_YET = "not yet recorded"
+_INT8, _FLOAT32 = "int8_w8a8", "float32"
+
+
+def page(record: Mapping[str, Any] | None) -> str:
+    """Return the page of a record; None says of every row that it is not yet recorded."""
+    rows = {row["id"]: row for row in record["systems"]} if record else {}
+    trials = {entry["id"]: entry for entry in record["experiments"]} if record else {}
+    latency = record["latency"] if record else None
+    parts = [
+        "# The documented systems",
+        "Every system that the project's five source documents (S0 to S4) describe or cite, trained as they say: what "
+        "they claim, how contradictions are read, what came out. `edgefm zoo reproduce` does it anew, see "
+        "[edgefm zoo](commands/zoo.md).",
+        *([data_line(record), f"Verdicts: {record['rule']}"] if record else [f"Nothing is recorded: {_how()}"]),
+        "Claims are in percent; the training figures are those of the last epoch while weights still changed, as the "
+        "documents print them. A figure is the mean over the seeds, its range in brackets. Test accuracy is that of "
+        f"the float32 `.tflite` file. {_latency_line(latency)}",
+        _table(SUMMARY, [_summary(system, rows.get(system.id), latency) for system in documented_systems()]),
+        *(_section(system, rows.get(system.id), latency) for system in documented_systems()),
+        "# The documents' experiments",
+        "One network, trained in several ways. In a search the trial with the best validation accuracy is chosen, and "
+        "it alone is tried on the test images.",
+        *(_experiment(entry, trials.get(entry.id)) for entry in experiments()),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def summary_rows(rows: Sequence[Mapping[str, Any]], latency: Mapping[str, Any] | None) -> list[list[str]]:
+    """Return the rows of the page's table for systems that were recorded."""
+    systems = {system.id: system for system in documented_systems()}
+    return [_summary(systems[row["id"]], row, latency) for row in rows]
+
+
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """Return the verdict of a recorded row, with what limits it in short.
+
+    >>> verdict_of({"verdict": {"name": "reproduced", "limits": ["shortened: 1 of 3 epochs"]}})
+    'reproduced (shortened)'
+    """
+    verdict = row["verdict"]
+    limits = ", ".join(limit.partition(":")[0] for limit in verdict["limits"])
+    return f"{verdict['name']} ({limits})" if limits else str(verdict["name"])
+
+
+def data_line(record: Mapping[str, Any]) -> str:
+    """Return what was learnt, on what, and when, in a sentence."""
+    data, machine = record["dataset"], record["environment"]
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("keras",) if name in machine["versions"])
+    return (
+        f"{data['name']}: {data['train']:,} training, {data['validation']:,} validation, {data['test']:,} test images. "
+        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}{f', {versions}' if versions else ''}; "
+        f"{record['created'][:10]}."
+    )
+
+
+def _how(name: str = "") -> str:
+    return f"`{command('edgefm', 'zoo', 'reproduce', *([name] if name else []))}`"
+
+
+def _latency_line(latency: Mapping[str, Any] | None) -> str:
+    if not latency:
+        return ""
+    disturbed = (
+        f" **The machine was disturbed while {', '.join(latency['disturbed'])} were measured.**"
+        if latency["disturbed"]
+        else ""
+    )
+    return (
+        f"Latencies are p50 of one inference over that of {latency['reference']}, all files in one benchmark of up to "
+        f"{latency['rounds']} rounds on {latency['environment']['cpu']}.{disturbed}"
+    )
+
+
+def _summary(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: Mapping[str, Any] | None) -> list[str]:
+    known = system.architecture
+    parameters = f"{known.trainable:,}" + (f" + {known.non_trainable:,}" if known.non_trainable else "")
+    start = [f"`{system.id}`", system.document, parameters, _claims(system.claim)]
+    if row is None:
+        return [*start, _NOT_YET, "", "", "", "", ""]
+    int8 = row["files"].get(_INT8)
+    macs = next((file["macs"] for file in row["files"].values() if file["macs"] is not None), None)
+    return [
+        *start,
+        " / ".join(_mean(row["measured"][split]) for split in _SPLITS),
+        verdict_of(row),
+        "-" if macs is None else f"{macs / 1e6:.2f} M",
+        _mean(row["measured"]["int8"]),
+        f"{int8['size_bytes'] / 1000:,.1f} KB" if int8 else "-",
+        _ratio(latency, f"{system.id} {_INT8}"),
+    ]
+
+
+def _section(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: Mapping[str, Any] | None) -> str:
+    known, recipe = system.architecture, system.recipe
+    cited = f", citing {system.cites}" if system.cites else ""
+    lines = [
+        f"- {system.document}{cited}: {known.title}: {known.summary}",
+        f"- trained as stated: {_training(recipe)}; model `{recipe.model}`",
+        f"- claimed: {_claims(system.claim)}{_losses(system.claim)}",
+        *([f"- reading: {system.reading}"] if system.reading else []),
+        *(f"- assumed: {sentence}" for sentence in system.assumed),
+        *([f"- not credible: {system.doubt}"] if system.doubt else []),
+        *(_details(row, latency, system.id) if row else [f"- {_NOT_YET}: {_how(system.id)}"]),
+    ]
+    return f"## {system.id}\n\n" + "\n".join(lines)
+
+
+def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: str) -> list[str]:
+    """Return what was measured of a system, a line each."""
+    verdict = row["verdict"]
+    lines = [f"- verdict: **{verdict_of(row)}**, by the {verdict['by']} images: {verdict['reason']}"]
+    if not verdict["by"]:
+        lines = [f"- verdict: **{verdict_of(row)}**"]
+    lines += [f"- {limit}" for limit in verdict["limits"]]
+    for split, judged in row["verdicts"].items():
+        if split != verdict["by"] and judged["name"] not in ("no claim", "not measured"):
+            lines.append(f"- {split}: {judged['name']}: {judged['reason']}")
+    seeds = row["seeds"]
+    if seeds:
+        losses = ", ".join(f"{seed['train']['loss']:.4f} / {seed['validation']['loss']:.4f}" for seed in seeds)
+        fits = ", ".join(dict.fromkeys(seed["fit"] for seed in seeds))
+        seconds = sum(seed["seconds"] for seed in seeds) / len(seeds)
+        lines.append(
+            f"- {len(seeds)} seed{'s' if len(seeds) > 1 else ''} on {seeds[0]['device']}, {seconds:.0f} s each; loss "
+            f"train / validation: {losses}; fit: {fits}"
+        )
+    lines += [f"- seed {seed} diverged: {message}" for seed, message in row["diverged"].items()]
+    for variant, file in row["files"].items():
+        accuracy = _mean(row["measured"]["int8" if variant == _INT8 else "test"])
+        lines.append(
+            f"- `{variant}`: test {accuracy}, {file['size_bytes'] / 1000:,.1f} KB, p50 over the reference "
+            f"{_ratio(latency, f'{name} {variant}')}"
+        )
+    lines += [f"- `{variant}` was left out: {reason}" for variant, reason in row["left_out"].items()]
+    return lines
+
+
+def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
+    """Return the section of an experiment, with all trials."""
+    found = {trial["label"]: trial for trial in recorded["trials"]} if recorded else {}
+    rows = []
+    for trial in entry.trials:
+        row = found.get(trial.label)
+        measured = " / ".join(_mean(row["measured"][split]) for split in _SPLITS) if row else _NOT_YET
+        rows.append([trial.label, _claims(trial.claim), measured, verdict_of(row) if row else ""])
+    reasons = [
+        f"- {label}: {row['verdict']['reason']}" for label, row in found.items() if row["verdict"]["by"] is not None
+    ]
+    chosen = f"Chosen by the validation images: {recorded['chosen']}." if recorded and recorded["chosen"] else ""
+    again = "" if len(found) == len(entry.trials) else f"{_NOT_YET}: {_how(entry.id)}"
+    headers = ("trial", "claimed train / val / test", "measured train / val / test", "verdict")
+    parts = [f"## {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", _table(headers, rows), chosen]
+    return "\n\n".join(part for part in [*parts, "\n".join(reasons), again] if part)
+
+
+def _claims(claim: Claim) -> str:
+    figures = (claim.train_accuracy, claim.validation_accuracy, claim.test_accuracy)
+    return " / ".join(map(figure, figures)) if any(value is not None for value in figures) else "-"
+
+
+def _losses(claim: Claim) -> str:
+    if claim.train_loss is None and claim.validation_loss is None:
+        return ""
+    return f"; loss {figure(claim.train_loss)} / {figure(claim.validation_loss)}"
+
+
+def _training(recipe: Any) -> str:
+    optimizer = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}[recipe.optimizer]
+    return f"{optimizer} at {recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs"
+
+
+def _mean(spread: Mapping[str, Any] | None) -> str:
+    if spread is None:
+        return "-"
+    if spread["seeds"] == 1:
+        return f"{spread['mean']:.2f}"
+    return f"{spread['mean']:.2f} ({spread['least']:.2f} to {spread['greatest']:.2f})"
+
+
+def _ratio(latency: Mapping[str, Any] | None, name: str) -> str:
+    """Return p50 of a file over that of the reference, with its interval."""
+    if not latency or name not in latency["models"]:
+        return "-"
+    if name == latency["reference"]:
+        return "1 (reference)"
+    ratio = latency["models"][name]["ratio"]
+    return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio else "-"
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    from tabulate import tabulate
+
+    return str(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))

@@ -1,0 +1,107 @@
+"""What a reproduction trains: systems and the trials of experiments, each with its recipe and its claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgefm.core.arguments import check_items
+from edgefm.core.errors import RecipeError, unknown_name
+from edgefm.recipes import Training
+from edgefm.zoo.catalogue import Claim
+from edgefm.zoo.documented import documented_system, documented_systems, system_ids
+from edgefm.zoo.experiments import experiment, experiment_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTraining:
+    """One row of a reproduction.
+
+    Attributes:
+      key: its folder, e.g. 'tiny_vgg' or 's4_batch/batch-8'.
+      label: as tables name it.
+      recipe: the training, shortened where that was asked for; its seed is set for each run.
+      stated_epochs: of the document.
+      claim: what is claimed of it.
+      doubt: why that is not credible; '' where it may be true.
+      searched: it is one of several of which one is chosen: no test figure of its own.
+    """
+
+    key: str
+    label: str
+    recipe: Training
+    stated_epochs: int
+    claim: Claim
+    doubt: str = ""
+    searched: bool = False
+
+    @property
+    def shortened(self) -> str:
+        """Say that fewer epochs are trained than the document states; '' where they are not."""
+        if self.recipe.epochs == self.stated_epochs:
+            return ""
+        return f"shortened: {self.recipe.epochs} of {self.stated_epochs} epochs"
+
+
+def checked_ids(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return ids of systems and experiments, each once; None stands for all systems.
+
+    Raises:
+      ArgumentError: of another type.
+      RecipeError: one is unknown, or the list is empty.
+    """
+    if given is None:
+        return system_ids()
+    names = [given] if isinstance(given, str) else given
+    check_items(names, "systems", str, "the id of a documented system or experiment")
+    if not names:
+        raise RecipeError("no system was named", hint="Leave it out for all systems, see: edgefm zoo list")
+    by_model = {system.recipe.model: system.id for system in documented_systems()}
+    ids = [by_model.get(name, name) for name in names]
+    for name in ids:
+        if name not in system_ids() and name not in experiment_ids():
+            raise unknown_name("documented system or experiment", name, (*system_ids(), *experiment_ids()))
+    return tuple(dict.fromkeys(ids))
+
+
+def planned(ids: Sequence[str], *, epochs: int | None) -> tuple[PlannedTraining, ...]:
+    """Return what these systems and experiments train, with at most `epochs` epochs each."""
+    rows: list[PlannedTraining] = []
+    for name in ids:
+        rows += [planned_system(name, epochs)] if name in system_ids() else planned_trials(name, epochs)
+    return tuple(rows)
+
+
+def planned_system(system_id: str, epochs: int | None) -> PlannedTraining:
+    """Return what a documented system trains."""
+    system = documented_system(system_id)
+    return PlannedTraining(
+        key=system.id,
+        label=system.id,
+        recipe=_short(system.recipe, epochs),
+        stated_epochs=system.recipe.epochs,
+        claim=system.claim,
+        doubt=system.doubt,
+    )
+
+
+def planned_trials(experiment_id: str, epochs: int | None) -> list[PlannedTraining]:
+    """Return what the trials of an experiment train."""
+    entry = experiment(experiment_id)
+    return [
+        PlannedTraining(
+            key=f"{entry.id}/{re.sub('[^a-z0-9.]+', '-', trial.label.lower()).strip('-')}",
+            label=trial.label,
+            recipe=_short(trial.recipe, epochs),
+            stated_epochs=trial.recipe.epochs,
+            claim=trial.claim,
+            doubt=trial.doubt,
+            searched=entry.search,
+        )
+        for trial in entry.trials
+    ]
+
+
+def _short(recipe: Training, epochs: int | None) -> Training:
+    return recipe if epochs is None else replace(recipe, epochs=min(epochs, recipe.epochs))

@@ -1,0 +1,180 @@
+"""The record of a reproduction: what the documents say of each row, what was measured, and the verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgefm.core import runs
+from edgefm.core.environment import environment
+from edgefm.data.dataset import Dataset
+from edgefm.data.source import FASHION_MNIST
+from edgefm.jobs.reproduce import one_training
+from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
+from edgefm.statistics.claim import NOT_REPRODUCED, RULE, ClaimVerdict, judge_claim, mean_of_seeds
+from edgefm.zoo.documented import documented_systems
+from edgefm.zoo.experiments import experiments
+
+SCHEMA_VERSION = 1
+_SPLITS = ("train", "validation", "test")
+
+
+def record_of(
+    out: Path,
+    *,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    diverged: Mapping[str, Mapping[int, str]],
+    latency: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return the record of all that a folder of a reproduction holds.
+
+    Args:
+      out: the folder.
+      settings: what all of it has in common.
+      dataset: that was learnt.
+      diverged: messages of trainings whose loss became infinite, by key and seed.
+      latency: of `edgefm.jobs.reproduce.latency`.
+    """
+    epochs = settings["epochs"]
+    samples = {split.name: len(split) for split in dataset.splits}
+    limits = () if dataset.name == FASHION_MNIST and samples["test"] == 10_000 else (_other_data(dataset),)
+    systems = []
+    for system in documented_systems():
+        row = planned_system(system.id, epochs)
+        measured = _measured(out, row, samples=samples, limits=limits, diverged=diverged)
+        if measured is not None:
+            known = system.architecture
+            systems.append(
+                {
+                    "id": system.id,
+                    "document": system.document,
+                    "cites": system.cites,
+                    "title": known.title,
+                    "layers": known.summary,
+                    "parameters": {"trainable": known.trainable, "other": known.non_trainable},
+                    "assumed": list(system.assumed),
+                    "reading": system.reading,
+                    **measured,
+                }
+            )
+    return {
+        "kind": "zoo-reproduction",
+        "schema_version": SCHEMA_VERSION,
+        "created": runs.now(),
+        "environment": environment(),
+        "dataset": {"name": dataset.name, "sha256": dataset.sha256, **samples},
+        "settings": dict(settings),
+        "rule": RULE,
+        "systems": systems,
+        "experiments": _experiments(out, epochs, samples=samples, limits=limits, diverged=diverged),
+        "latency": latency,
+    }
+
+
+def chosen_trial(out: Path, rows: Sequence[PlannedTraining]) -> PlannedTraining | None:
+    """Return the trial of a search with the best mean validation accuracy; None until all have a finished seed."""
+    means = {}
+    for row in rows:
+        finished = [one_training.figures_of(out, row, seed) for seed in one_training.finished_seeds(out, row)]
+        if not finished:
+            return None
+        means[row.key] = mean_of_seeds([entry["validation"]["accuracy"] for entry in finished]).value
+    return max(rows, key=lambda row: means[row.key])
+
+
+def _experiments(
+    out: Path,
+    epochs: int | None,
+    *,
+    samples: Mapping[str, int],
+    limits: Sequence[str],
+    diverged: Mapping[str, Mapping[int, str]],
+) -> list[dict[str, Any]]:
+    entries = []
+    for experiment in experiments():
+        rows = planned_trials(experiment.id, epochs)
+        trials = []
+        for row in rows:
+            measured = _measured(out, row, samples=samples, limits=limits, diverged=diverged)
+            if measured is not None:
+                trials.append({"label": row.label, **measured})
+        if trials:
+            best = chosen_trial(out, rows) if experiment.search else None
+            entries.append(
+                {
+                    "id": experiment.id,
+                    "document": experiment.document,
+                    "title": experiment.title,
+                    "reading": experiment.reading,
+                    "search": experiment.search,
+                    "chosen": best and best.label,
+                    "trials": trials,
+                }
+            )
+    return entries
+
+
+def _measured(
+    out: Path,
+    row: PlannedTraining,
+    *,
+    samples: Mapping[str, int],
+    limits: Sequence[str],
+    diverged: Mapping[str, Mapping[int, str]],
+) -> dict[str, Any] | None:
+    """Return what was measured of one row; None where nothing of it is there."""
+    finished = one_training.finished_seeds(out, row)
+    messages = diverged.get(row.key, {})
+    if not finished and not messages:
+        return None
+    entries = [one_training.figures_of(out, row, seed) for seed in finished]
+    accuracies = {
+        "train": [entry["train"]["accuracy"] for entry in entries],
+        "validation": [entry["validation"]["accuracy"] for entry in entries],
+        "test": [entry["test"]["float32"] for entry in entries if entry["test"]["float32"] is not None],
+    }
+    int8 = [entry["test"]["int8_w8a8"] for entry in entries if entry["test"]["int8_w8a8"] is not None]
+    verdicts = {
+        split: judge_claim(
+            accuracies[split], getattr(row.claim, f"{split}_accuracy"), samples=samples[split], doubt=row.doubt
+        )
+        for split in _SPLITS
+    }
+    decides = _deciding(row)
+    verdict = verdicts[decides or "test"]
+    if not entries and decides is not None:
+        verdict = ClaimVerdict(name=NOT_REPRODUCED, reason=next(iter(messages.values())))
+    shortened = (row.shortened,) if row.shortened else ()
+    return {
+        "key": row.key,
+        "recipe": row.recipe.to_json(),
+        "stated_epochs": row.stated_epochs,
+        "claim": dataclasses.asdict(row.claim),
+        "doubt": row.doubt,
+        "seeds": entries,
+        "diverged": {str(seed): message for seed, message in messages.items()},
+        "measured": {name: _spread(values) for name, values in (*accuracies.items(), ("int8", int8))},
+        "verdicts": {split: verdict_.to_json() for split, verdict_ in verdicts.items()},
+        "verdict": {**verdict.to_json(), "by": decides, "limits": [*shortened, *limits]},
+        **(one_training.files_of(out, row, finished[0]) if finished else {"files": {}, "left_out": {}}),
+    }
+
+
+def _deciding(row: PlannedTraining) -> str | None:
+    """Return the split whose claim decides: test before validation before training; None where nothing is claimed."""
+    claimed = (split for split in reversed(_SPLITS) if getattr(row.claim, f"{split}_accuracy") is not None)
+    return next(claimed, None)
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    mean = mean_of_seeds(values)
+    return {"mean": mean.value, "least": min(values), "greatest": max(values), "seeds": len(values)}
+
+
+def _other_data(dataset: Dataset) -> str:
+    return f"on other data than the documents': {len(dataset.train):,} training, {len(dataset.test):,} test images"

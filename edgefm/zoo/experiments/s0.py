@@ -1,0 +1,103 @@
+"""What S0 proposes for its Enhanced CNN: augmentation, regularisation, searches of rate, batch and optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgefm.zoo.documented import documented_system
+from edgefm.zoo.experiments.trials import Experiment, Trial
+
+_EPOCHS = 20
+_BASE = replace(documented_system("enhanced_cnn").recipe, epochs=_EPOCHS)
+_DRAWS = 8
+_SEED = 0
+
+
+def _random_trials() -> tuple[Trial, ...]:
+    """Return trials whose rate, batch size and optimiser are drawn; the same ones at every call.
+
+    Source: Bergstra & Bengio 2012, JMLR 13:281-305.
+    """
+    generator = np.random.default_rng(_SEED)
+    trials = []
+    for number in range(1, _DRAWS + 1):
+        rate = float(f"{10 ** generator.uniform(-4, -2):.2g}")
+        size = int(generator.choice([64, 128, 256, 512]))
+        optimizer = str(generator.choice(["adam", "adamw", "rmsprop"]))
+        recipe = replace(_BASE, learning_rate=rate, batch_size=size, optimizer=optimizer)
+        trials.append(Trial(label=f"{number}: {optimizer}, rate {rate:g}, batch {size}", recipe=recipe))
+    return tuple(trials)
+
+
+EXPERIMENTS = (
+    Experiment(
+        id="s0_augmentation",
+        document="S0",
+        title="augmentation",
+        reading=(
+            "S0 names the kinds and states neither strengths nor figures: 10 degrees, 2 pixels, a tenth and a fifth of "
+            f"a second picture are assumed, and {_EPOCHS} instead of 100 epochs of enhanced_cnn. Compare with 'none'."
+        ),
+        trials=(
+            Trial(label="none", recipe=_BASE),
+            Trial(label="rotation", recipe=replace(_BASE, rotation_degrees=10.0)),
+            Trial(label="shift", recipe=replace(_BASE, shift_pixels=2)),
+            Trial(label="zoom", recipe=replace(_BASE, zoom=0.1)),
+            Trial(label="flip", recipe=replace(_BASE, flip=True)),
+            Trial(label="cutout", recipe=replace(_BASE, erasing=0.5)),
+            Trial(label="mixup", recipe=replace(_BASE, mixup=0.2)),
+            Trial(
+                label="all",
+                recipe=replace(
+                    _BASE, rotation_degrees=10.0, shift_pixels=2, zoom=0.1, flip=True, erasing=0.5, mixup=0.2
+                ),
+            ),
+        ),
+    ),
+    Experiment(
+        id="s0_regularisation",
+        document="S0",
+        title="L2 against dropout against batch normalisation",
+        reading=(
+            "S0 proposes the comparison and states no figures: the Enhanced CNN's convolutions and dense layers with "
+            f"none, each and both of what it adds, {_EPOCHS} epochs. L2 is read as the decoupled decay of AdamW, which "
+            "S0 names, at 0.05. Compare with 'none'."
+        ),
+        trials=(
+            Trial(label="none", recipe=replace(_BASE, model="plain_cnn")),
+            Trial(label="L2", recipe=replace(_BASE, model="plain_cnn", optimizer="adamw", weight_decay=0.05)),
+            Trial(label="dropout", recipe=replace(_BASE, model="plain_cnn", model_options={"dropout": "hidden"})),
+            Trial(label="batch normalisation", recipe=replace(_BASE, model="plain_cnn_bn")),
+            Trial(label="dropout and batch normalisation", recipe=_BASE),
+        ),
+    ),
+    Experiment(
+        id="s0_grid_search",
+        document="S0",
+        title="grid search of rate and batch size",
+        reading=(
+            f"S0 states no grid: three rates and two batch sizes of enhanced_cnn, {_EPOCHS} epochs each. The one "
+            "with the best validation accuracy is chosen, and it alone is tried on the test images."
+        ),
+        search=True,
+        trials=tuple(
+            Trial(label=f"rate {rate:g}, batch {size}", recipe=replace(_BASE, learning_rate=rate, batch_size=size))
+            for rate in (1e-4, 1e-3, 1e-2)
+            for size in (64, 512)
+        ),
+    ),
+    Experiment(
+        id="s0_random_search",
+        document="S0",
+        title="random search of rate, batch size and optimiser",
+        reading=(
+            f"{_DRAWS} draws with a fixed seed: the rate from 1e-4 to 1e-2, even in its logarithm; {_EPOCHS} epochs of "
+            "enhanced_cnn each. The one with the best validation accuracy is chosen, and it alone is tried on the test "
+            "images."
+        ),
+        search=True,
+        trials=_random_trials(),
+    ),
+)
