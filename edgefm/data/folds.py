@@ -36,12 +36,12 @@ def stratified_folds(
     counts = np.bincount(labels) if len(labels) else np.zeros(1, np.int64)
     small = [label for label, count in enumerate(counts) if 0 < count < folds]
     if small or not len(labels):
-        told = [f"{names[label] if label < len(names) else label} ({counts[label]})" for label in small]
+        least = int(min(counts[small])) if small else 0
+        told = few([f"{names[label] if label < len(names) else label} ({counts[label]})" for label in small])
+        hint = "Give more images of these classes, or leave the classes out."
         raise DataError(
-            f"{folds} folds need at least {folds} images of each class; fewer have: {few(told) or 'all, there are none'}",
-            hint=f"Take at most {max(1, min(counts[small]))} folds, or give more images."
-            if small and min(counts[small]) >= LEAST_FOLDS
-            else "Give more images of these classes, or leave the classes out.",
+            f"{folds} folds need at least {folds} images of each class; too few have: {told or 'all'}",
+            hint=f"Take at most {least} folds, or give more images." if least >= LEAST_FOLDS else hint,
         )
     keys = np.random.PCG64(seed).random_raw(len(labels))
     by_class = np.lexsort((keys, labels))

@@ -7,7 +7,6 @@ output is taken behind the normalisation, activation and joins that follow at th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +17,10 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
 from edgefm.keras_graph.graph import Call, Graph, call_copy
+from edgefm.keras_graph.score_path import channels_first, end_of, last_convolutions, last_weights
 
 _BATCH = 64
 _MAP_BATCH = 16
-_PICTURE_RANK = 4
-_ENDS = ("softmax", "sigmoid", "hard_sigmoid", "log_softmax", "log_sigmoid")
-_END_LAYERS = ("Softmax", "Sigmoid", "HardSigmoid", "LogSoftmax", "LogSigmoid")
-_PASSES_ON = ("Activation", "ActivityRegularization", "Dropout", "Flatten", "Identity", "Permute", "Reshape", "Squeeze")
 _NO_PLACES = "the model has no convolution, or none that keeps places in the picture apart"
 _NOT_REACHED = "the score does not depend on the last convolution"
 
@@ -64,8 +60,8 @@ class Scored:
         if len(model.inputs) != 1:
             raise ModelError(f"the model '{model.name}' has {len(model.inputs)} inputs; one picture is expected")
         self._graph = Graph(_without_end(Graph(model)))
-        self._last = _last_weights(self._graph)
-        self._targets = _targets(self._graph)
+        self._last = last_weights(self._graph)
+        self._targets = last_convolutions(self._graph)
         self.layers = tuple(dict.fromkeys(call.name for call in self._targets))
         self.feature_layer = self._last.name if self._last is not None else ""
 
@@ -168,14 +164,14 @@ class Scored:
             return keras.ops.sum(of_class), (of_class, taken)
 
         slopes, (of_class, taken) = _gradients(chosen, nothing)
-        last = [
-            [
-                _channels_last(call, _numpy(value).astype(np.float64))
-                for call, value in zip(self._targets, both, strict=True)
-            ]
-            for both in (taken, slopes)
+        return self._channels_last(taken), self._channels_last(slopes), _numpy(of_class)
+
+    def _channels_last(self, values: Sequence[Any]) -> list[NDArray[np.float64]]:
+        arrays = [_numpy(value).astype(np.float64) for value in values]
+        return [
+            array.transpose(0, 2, 3, 1) if channels_first(call) else array
+            for call, array in zip(self._targets, arrays, strict=True)
         ]
-        return last[0], last[1], _numpy(of_class)
 
     def _run(self, given: Any, added: Sequence[Any] = ()) -> tuple[Any, Any, list[Any]]:
         """Return what the last layer with weights takes, the scores [n, classes], and the outputs of the targets.
@@ -225,7 +221,7 @@ def enlarged(maps: NDArray[np.floating], height: int, width: int) -> NDArray[np.
 
 def _without_end(graph: Graph) -> Any:
     """Return a copy of a model whose first output has no softmax or sigmoid, with weights of its own."""
-    end, config = _end_of(graph)
+    end, config = end_of(graph)
     copies: dict[int, Any] = {}
 
     def call_with(call: Call, first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -236,107 +232,8 @@ def _without_end(graph: Graph) -> Any:
     return graph.rebuild(call_with)
 
 
-def _end_of(graph: Graph) -> tuple[Call | None, Mapping[str, Any] | None]:
-    """Return the call that makes probabilities of scores, and what takes that away: None stands for leaving it out."""
-    call = _producer(graph, graph.outputs[0])
-    while call is not None:
-        kind = type(call.layer).__name__
-        name = getattr(getattr(call.layer, "activation", None), "__name__", "")
-        if kind in _END_LAYERS or (kind == "Activation" and name in _ENDS):
-            return call, None
-        if name in _ENDS and isinstance(call.layer, keras.Layer) and not call.shared:
-            return call, {"activation": "linear"}
-        if kind not in _PASSES_ON or (name and name != "linear"):
-            return None, None
-        call = graph.producer(call)
-    return None, None
-
-
-def _last_weights(graph: Graph) -> Call | None:
-    """Return the call that the scores come from: the last one with a matrix of weights on the way to them."""
-    call = _producer(graph, graph.outputs[0])
-    while call is not None:
-        if any(len(weight.shape) > 1 for weight in getattr(call.layer, "weights", ())):
-            return call
-        call = graph.producer(call)
-    return None
-
-
-def _targets(graph: Graph) -> list[Call]:
-    """Return the calls whose outputs the maps are of, see the module."""
-    needed = _needed(graph)
-    followed: set[int] = set()  # calls that another convolution follows
-    last: list[Call] = []
-    makers = {output: call for call in graph.calls for output in call.outputs}
-    for call in reversed(graph.calls):
-        if id(call) not in needed:
-            continue
-        convolution = _is_convolution(call)
-        if convolution and id(call) not in followed:
-            last.append(call)
-        if convolution or id(call) in followed:
-            followed |= {id(makers[taken]) for taken in call.inputs if taken in makers}
-    return list({id(call): call for call in (_moved_on(graph, call, needed) for call in reversed(last))}.values())
-
-
-def _needed(graph: Graph) -> set[int]:
-    """Return the calls that the first output depends on."""
-    makers = {output: call for call in graph.calls for output in call.outputs}
-    needed: set[int] = set()
-    open_ = [graph.outputs[0]]
-    while open_:
-        call = makers.get(open_.pop())
-        if call is not None and id(call) not in needed:
-            needed.add(id(call))
-            open_ += call.inputs
-    return needed
-
-
-def _moved_on(graph: Graph, call: Call, needed: set[int]) -> Call:
-    """Return the last call behind this one that keeps its places: normalisation, activation, a join of branches."""
-    while True:
-        takers = [taker for taker in graph.consumers(call) if taker is None or id(taker) in needed]
-        if len({id(taker) for taker in takers}) != 1 or takers[0] is None:
-            return call
-        following = takers[0]
-        if len(following.outputs) != 1 or _places(following) != _places(call) or _is_convolution(following):
-            return call
-        call = following
-
-
-def _is_convolution(call: Call) -> bool:
-    """Return whether a call gives [n, height, width, channels] with several places, by a kernel of four dimensions."""
-    places = _places(call)
-    if places is None or math.prod(places) < 2 or len(call.outputs) != 1:
-        return False
-    return any(len(weight.shape) == _PICTURE_RANK for weight in getattr(call.layer, "weights", ()))
-
-
-def _places(call: Call) -> tuple[int, int] | None:
-    """Return (height, width) of a call's output, None where it has none."""
-    shape = call.output_shape
-    if len(shape) != _PICTURE_RANK:
-        return None
-    height, width = shape[2:] if _channels_first(call) else shape[1:3]
-    return None if height is None or width is None else (height, width)
-
-
-def _channels_first(call: Call) -> bool:
-    return getattr(call.layer, "data_format", None) == "channels_first"
-
-
-def _channels_last(call: Call, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values.transpose(0, 2, 3, 1) if _channels_first(call) else values
-
-
-def _producer(graph: Graph, tensor: int) -> Call | None:
-    return next((call for call in graph.calls if tensor in call.outputs), None)
-
-
-def _gradients(
-    function: Callable[[Sequence[Any]], tuple[Any, Any]], at: Sequence[NDArray[np.float32]]
-) -> tuple[Any, Any]:
-    """Return the gradients of `function`, which gives (a number, anything else), by each of its tensors; and the else."""
+def _gradients(function: Callable[[Sequence[Any]], Any], at: Sequence[NDArray[np.float32]]) -> tuple[Any, Any]:
+    """Return the gradients of the number in (number, anything else) that `function` gives, and the else."""
     backend = keras.config.backend()
     if backend == "jax":
         import jax

@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, by confident learning: what a model is sure of, class by class, against the labels."""
+"""Labels that are probably wrong, by confident learning: what a model is sure of against what the labels say."""
 
 from __future__ import annotations
 
