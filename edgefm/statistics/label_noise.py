@@ -15,7 +15,7 @@ class LabelNoise:
     Attributes:
       joint: int64 [classes, classes]: samples of a given label (row) that confidently belong to a class (column).
       thresholds: float64 [classes], mean probability of each class among the samples that bear it; NaN without any.
-      candidates: int64 [k], samples off the diagonal, the most doubtful first.
+      candidates: int64 [k], samples off the diagonal whose label is not the model's answer, the most doubtful first.
       suggested: int64 [k], the class that each confidently belongs to.
       margins: float64 [k], probability of the given label minus that of the suggested class; the lower the surer.
     """
@@ -32,7 +32,8 @@ def label_noise(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
 
     A sample confidently belongs to a class if the model gives it at least the probability that it gives, on average, to
     samples with that label; of several such classes the most probable one counts. Candidates confidently belong to
-    another class than their label's. A model that is sure of wrong answers names right labels, too: look at them.
+    another class than their label's, which is not the model's answer either. A model that is sure of wrong answers
+    names right labels, too: look at them.
 
     >>> sure = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9], [0.05, 0.95]])
     >>> noise = label_noise(sure, np.array([0, 0, 1, 1, 0]))
@@ -58,7 +59,7 @@ def label_noise(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
     counted = above.any(axis=1)
     joint = np.zeros((classes, classes), np.int64)
     np.add.at(joint, (labels[counted], belongs[counted]), 1)
-    doubtful = np.flatnonzero(counted & (belongs != labels))
+    doubtful = np.flatnonzero(counted & (belongs != labels) & (sure.argmax(axis=1) != labels))
     margins = sure[doubtful, labels[doubtful]] - sure[doubtful, belongs[doubtful]]
     order = np.argsort(margins, kind="stable")
     return LabelNoise(

@@ -82,9 +82,10 @@ def reliability(
       ValueError: no answer, or a confidence that is not finite.
     Source: Guo et al. 2017, arXiv:1706.04599; the bootstrap: Efron 1979, Annals of Statistics 7:1-26.
     """
-    sure, hits = np.clip(np.asarray(confidence, np.float64), 0.0, 1.0), np.asarray(right, np.float64)
-    if not len(sure) or not np.isfinite(sure).all():
+    given, hits = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    if not len(given) or not np.isfinite(given).all():
         raise ValueError("a calibration curve needs at least one answer, and finite confidences")
+    sure = np.clip(given, 0.0, 1.0)
     place = _places(sure, bins)
     counts = np.bincount(place, minlength=bins)
     sums = np.bincount(place, sure, minlength=bins)

@@ -43,7 +43,7 @@ class Explanation:
         Raises:
           RunError: it is missing, damaged, or a newer edgefm wrote it.
         """
-        from edgefm.report.explanation import document as documents
+        from edgefm.report.content import explanation as documents
 
         path = as_path(folder, "folder")
         return cls(document=documents.read(path), files=documents.read_files(path))
@@ -56,7 +56,7 @@ class Explanation:
     @property
     def left_out(self) -> Mapping[str, str]:
         """The parts that were left out, with the reason."""
-        from edgefm.report.explanation.document import PARTS
+        from edgefm.report.content.explanation import PARTS
 
         return {name: self.document[name]["reason"] for name in PARTS if self.document[name]["reason"] is not None}
 
@@ -73,7 +73,7 @@ class Explanation:
 
     def save(self, folder: PathLike) -> list[Path]:
         """Write explanation.json, the pictures and index.html, all or none, and return their paths."""
-        from edgefm.report.explanation import document as documents
+        from edgefm.report.content import explanation as documents
 
         path = as_path(folder, "folder")
         if path.exists() and not path.is_dir():

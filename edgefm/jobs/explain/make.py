@@ -69,6 +69,7 @@ def explain_run(
         source=source,
         dataset=check_classes(source, file=source.file),
         places=chosen_places(len(dataset.validation), samples, seed=seed),
+        step=(run.last(IMPORT) or run.require("train")).name,
         history=history,
         files=files,
         left_out=left_out,
@@ -119,8 +120,8 @@ def explain_model(
 def _explained(
     subject: Subject, crossed: CrossValidation | None, *, folds_from: Dataset, seed: int, progress: Progress
 ) -> dict[str, Any]:
-    from edgefm.report.explanation import document as documents
-    from edgefm.report.explanation.build import build
+    from edgefm.report.content import explanation as documents
+    from edgefm.report.write_explanation import build
 
     labels, truth = subject.dataset.labels, subject.truth
     own = answers_of_model(subject, progress)
@@ -132,7 +133,12 @@ def _explained(
         "kind": documents.KIND,
         "schema_version": documents.VERSION,
         "edgefm": environment.versions()["edgefm"],
-        "model": {"name": subject.source.name, "file": subject.source.file, "sha256": subject.source.sha256},
+        "model": {
+            "name": subject.source.name,
+            "file": subject.source.file,
+            "sha256": subject.source.sha256,
+            "step": subject.step,
+        },
         "data": {
             "name": subject.dataset.name,
             "sha256": subject.dataset.sha256,
@@ -166,7 +172,7 @@ def _noise(subject: Subject, own: Answers, crossed: CrossValidation | None) -> d
 
 def _pictures(subject: Subject, document: Mapping[str, Any], whole: Dataset) -> dict[tuple[str, int], Any]:
     """Return the pictures that the page shows, by their split and place in it."""
-    from edgefm.report.explanation.build import shown_pictures
+    from edgefm.report.write_explanation import shown_pictures
 
     splits = {"train": whole.train, "validation": whole.validation}
     pictures = {}

@@ -56,6 +56,7 @@ class Subject:
       source: the model with its data.
       dataset: of the model, its classes in the model's order.
       places: int64 [n], the samples that are looked at, places in the validation split, ascending.
+      step: name of the run's step that the model comes from; None in no run.
       history: of the training; None where edgefm did not train the model.
       files: of TFLite variants, by name.
       left_out: variants that cannot be looked at, with the reason.
@@ -64,6 +65,7 @@ class Subject:
     source: Source
     dataset: Dataset
     places: NDArray[np.int64]
+    step: str | None = None
     history: Mapping[str, Any] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def calibration_figure(document: Mapping[str, Any], width: float) -> Figure:
     """Return the calibration curves, and how often each confidence is given; call it inside `style.drawing`."""
     models: Sequence[Mapping[str, Any]] = document["calibration"]["models"]
     small = width < style.WIDE
-    figure = style.new_figure(width, 7.0 if small else 3.9)
+    figure = style.new_figure(width, (7.0 if small else 3.9) + _LEGEND_ROW * len(models))
     curve, counts = style.two_panels(figure, width)
     curve.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for place, model in enumerate(models):
@@ -83,8 +83,9 @@ def calibration_figure(document: Mapping[str, Any], width: float) -> Figure:
     curve.set_xlabel("confidence")
     curve.set_title(f"Share that is right, n = {document['data']['n']:,} {document['data']['split']} samples")
     curve.grid(True)
-    curve.legend(loc="upper left", frameon=False, fontsize=8)
     _counts(counts, models)
+    handles, names = curve.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=1 if small else 3, frameon=False, fontsize=8)
     return figure
 
 
@@ -93,13 +94,12 @@ def _counts(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
     for place, model in enumerate(models):
         hue, _, line = _LINES[place % len(_LINES)]
         shares = [100 * entry["count"] / model["samples"] for entry in model["bins"]]
-        axes.stairs(shares, edges, color=hue, linewidth=1.4, linestyle=line, label=model["name"])
+        axes.stairs(shares, edges, color=hue, linewidth=1.4, linestyle=line)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(0, 100)
     axes.set_xlabel("confidence")
     axes.set_title("Share of samples (%)")
     axes.grid(True, axis="y")
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
 def features_figure(document: Mapping[str, Any], width: float) -> Figure:
@@ -166,7 +166,7 @@ def _scatter(
                 marker=shape,
                 color=hue,
                 edgecolors=style.INK if wrong else "none",
-                linewidths=0.9 if wrong else 0,
+                linewidths=0.7 if wrong else 0,
                 alpha=0.85,
                 rasterized=True,
                 zorder=3 if wrong else 2,

@@ -74,12 +74,13 @@ def _sheet(title: str, tiles: Sequence[SheetPicture]) -> Figure:
 
 
 def _maps(title: str, images: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]) -> Figure:
-    step = 3 * _TILE + 0.98
-    down = -(-len(images) // _ACROSS)
-    figure, axes = _canvas(title, down * step)
+    rows = [images[start : start + _ACROSS] for start in range(0, len(images), _ACROSS)]
+    levels = [3 if any(image["true"] != image["predicted"] for image in row) else 2 for row in rows]
+    heights = [level * (_TILE + 0.2) + 0.15 for level in levels]
+    figure, axes = _canvas(title, sum(heights))
     for place, image in enumerate(images):
         row, column = divmod(place, _ACROSS)
-        left, top = _left(column), _HEAD + row * step + 0.2
+        left, top = _left(column), _HEAD + sum(heights[:row]) + 0.2
         middle, right = left + _TILE * 0.47, image["true"] == image["predicted"]
         hue = style.BLUE if right else style.ORANGE
         pixels = arrays["pictures"][place]

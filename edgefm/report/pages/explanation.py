@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from markupsafe import Markup
 
 from edgefm.report.drawing.pictures import ReportPicture
 from edgefm.report.explanation import words
+from edgefm.report.explanation.section import section
 from edgefm.report.pages.page import css, policy, template_environment
 
 
@@ -30,21 +30,3 @@ def render(document: Mapping[str, Any], *, figures: Mapping[str, ReportPicture],
         **section(document, figures=figures, sheets=sheets),
     }
     return template_environment().get_template("explanation.html.j2").render(context).lstrip()
-
-
-def section(
-    document: Mapping[str, Any], *, figures: Mapping[str, ReportPicture], sheets: Mapping[str, bytes]
-) -> dict[str, Any]:
-    """Return what the template of the pictures needs, on this page and in a report."""
-    # Texts inside the SVG were escaped when it was drawn.
-    return {
-        "explained": document,
-        "explained_figures": {
-            name: (Markup(figure.wide), Markup(figure.narrow), figure.caption) for name, figure in figures.items()
-        },
-        "explained_sheets": {
-            name: ("data:image/png;base64," + base64.b64encode(png).decode("ascii"), words.caption(name, document))
-            for name, png in sheets.items()
-        },
-        "explained_titles": words.TITLES,
-    }

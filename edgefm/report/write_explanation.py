@@ -1,4 +1,4 @@
-"""All files of an explanation but its JSON: the pictures and the page."""
+"""Makes all files of an explanation but its JSON: the pictures and the page."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.progress import SILENT, Progress
+from edgefm.report.content.explanation import PAGE
 from edgefm.report.drawing import style
 from edgefm.report.drawing.galleries import RIGHT, WRONG
-from edgefm.report.explanation import page
-from edgefm.report.explanation.document import PAGE
 from edgefm.report.explanation.figures import explanation_figures
 from edgefm.report.explanation.sheets import SheetPicture, maps_png, sheet_png
 from edgefm.report.explanation.words import TILES
+from edgefm.report.pages import explanation as page
 
 
 def shown_pictures(document: Mapping[str, Any]) -> set[tuple[str, int]]:
