@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ VERSION = 1
 FILE_NAME = "explanation.json"
 PAGE = "index.html"
 FOLDER = "explain"
+_AGAIN = "Make it again with: edgefm explain"
 _SCHEMA = "explanation-1"
 _PNG_BYTES = 16 << 20
 
@@ -30,14 +32,36 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
       RunError: it is missing, damaged, or a newer edgefm wrote it.
     """
-    return read_versioned(
-        folder / FILE_NAME,
-        what="explanation",
-        newest=VERSION,
-        schema=_SCHEMA,
-        error=RunError,
-        hint="Make it again with: edgefm explain",
+    document = read_versioned(
+        folder / FILE_NAME, what="explanation", newest=VERSION, schema=_SCHEMA, error=RunError, hint=_AGAIN
     )
+    wrong = _inconsistency(document)
+    if wrong is not None:
+        raise RunError(f"{folder / FILE_NAME} is damaged: {wrong}", hint=_AGAIN)
+    return document
+
+
+def _inconsistency(document: Mapping[str, Any]) -> str | None:
+    """Return what in an explanation contradicts itself, so that no picture could be drawn; None where nothing does."""
+    classes = len(document["data"]["labels"])
+    matrix = document["confusion"]["matrix"]
+    if len(matrix) != classes or any(len(row) != classes for row in matrix):
+        return f"the confusion matrix is not {classes} x {classes}"
+    for model in document["calibration"]["models"]:
+        for entry in model["bins"]:
+            if entry["count"] and (entry["confidence"] is None or entry["accuracy"] is None):
+                return f"a bin of {model['name']} has samples and no figures"
+    features = document["features"]
+    if features["reason"] is None:
+        points = features["points"]
+        lengths = {len(values) for values in points.values() if values is not None}
+        if lengths != {features["n"]}:
+            return "the points of the features are not as many as it says"
+        if max(*points["true"], *points["predicted"]) >= classes:
+            return f"a point of the features is of a class beyond the {classes}"
+        if points["t_sne"] is None and features["t_sne_reason"] is None:
+            return "there is no t-SNE and no reason"
+    return None
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -56,5 +80,5 @@ def read_file(path: Path) -> bytes | None:
     with regular.open_file(path, RunError, missing=f"no file at {path}") as file:
         content: bytes = file.read(_PNG_BYTES + 1)
     if len(content) > _PNG_BYTES:
-        raise RunError(f"{path} is longer than {_PNG_BYTES:,} bytes", hint="Make it again with: edgefm explain")
+        raise RunError(f"{path} is longer than {_PNG_BYTES:,} bytes", hint=_AGAIN)
     return content

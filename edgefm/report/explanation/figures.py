@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from edgefm.core.text import visible
 from edgefm.report.drawing import style
 from edgefm.report.drawing.confusion import draw_matrix
 from edgefm.report.drawing.pictures import ReportPicture, themed
@@ -183,6 +184,7 @@ def _mark(hue: str, shape: str, label: str) -> Line2D:
 
 
 def shortened(name: str, most: int) -> str:
-    """Return a name of at most so many letters; dollars are no mathematics in it."""
-    text = name if len(name) <= most else f"{name[: most - 1]}…"
+    """Return a name of at most so many letters, all of them visible; dollars are no mathematics in it."""
+    shown = visible(name[: most + 1])
+    text = shown if len(shown) <= most else f"{shown[: most - 1]}…"
     return text.replace("$", r"\$")
