@@ -14,7 +14,7 @@ from edgefm.report.drawing import style
 from edgefm.report.drawing.galleries import RIGHT, WRONG
 from edgefm.report.explanation.figures import explanation_figures
 from edgefm.report.explanation.sheets import SheetPicture, maps_png, sheet_png
-from edgefm.report.explanation.words import TILES
+from edgefm.report.explanation.words import TILES, share
 from edgefm.report.pages import explanation as page
 
 
@@ -78,7 +78,9 @@ def _sheets(document: Mapping[str, Any], pictures: Mapping[tuple[str, int], NDAr
             if (entry["split"], entry["index"]) in pictures
         ]
         if tiles:
-            title = f"Most doubtful labels, of {noise['count']:,} among n = {noise['n']:,} ({noise['basis']})"
+            title = (
+                f"The {len(tiles)} most doubtful labels of {noise['count']:,}; n = {noise['n']:,} ({noise['basis']})"
+            )
             sheets["label-noise"] = sheet_png(title, tiles)
     return sheets
 
@@ -105,12 +107,3 @@ def _doubtful(entry: Mapping[str, Any], pixels: NDArray[np.uint8]) -> SheetPictu
         (f"{entry['split']} #{entry['index']}", style.MUTED),
     )
     return SheetPicture(pixels=pixels, above=entry["label"], below=below)
-
-
-def share(value: float) -> str:
-    """Return a probability in percent, never rounded up to certainty.
-
-    >>> share(0.997), share(0.41)
-    ('>99 %', '41 %')
-    """
-    return ">99 %" if 0.995 <= value < 1 else f"{100 * value:.0f} %"

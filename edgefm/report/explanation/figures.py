@@ -97,7 +97,7 @@ def _counts(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
         shares = [100 * entry["count"] / model["samples"] for entry in model["bins"]]
         axes.stairs(shares, edges, color=hue, linewidth=1.4, linestyle=line)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(0, 100)
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("confidence")
     axes.set_title("Share of samples (%)")
     axes.grid(True, axis="y")

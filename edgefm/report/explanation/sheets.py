@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgefm.report.drawing import style
 from edgefm.report.explanation.figures import shortened
+from edgefm.report.explanation.words import share
 
 _ACROSS = 6
 _NAME = 18
@@ -86,7 +87,7 @@ def _maps(title: str, images: Sequence[Mapping[str, Any]], arrays: Mapping[str, 
         pixels = arrays["pictures"][place]
         texts = (
             (shortened(image["true"], _NAME), style.INK, None),
-            (f"{shortened(image['predicted'], _NAME - 5)} {100 * image['confidence']:.0f} %", hue, "of_answer"),
+            (f"{shortened(image['predicted'], _NAME - 5)} {share(image['confidence'])}", hue, "of_answer"),
             (shortened(image["true"], _NAME), style.BLUE, "of_truth"),
         )
         for level, (text, colour, name) in enumerate(texts[: 2 if right else 3]):

@@ -18,6 +18,8 @@ TITLES = {
     "folds": "Cross-validation",
 }
 _MOST_NAMED = 3
+# Pictures on a sheet.
+TILES = 18
 
 
 def findings(document: Mapping[str, Any]) -> list[str]:
@@ -128,8 +130,13 @@ def caption(name: str, document: Mapping[str, Any]) -> str:
     return f"The {len(images['most_uncertain'])} samples whose two best classes lie nearest together. {of}."
 
 
-# Pictures on a sheet.
-TILES = 18
+def share(value: float) -> str:
+    """Return a probability in percent, never rounded up to certainty.
+
+    >>> share(0.997), share(0.41)
+    ('>99 %', '41 %')
+    """
+    return ">99 %" if 0.995 <= value < 1 else f"{100 * value:.0f} %"
 
 
 def _basis(noise: Mapping[str, Any]) -> str:
