@@ -53,7 +53,7 @@ def confusion_figure(document: Mapping[str, Any], width: float) -> Figure:
     axes = figure.add_subplot()
     names = [shortened(label, _NARROW_NAME if small else _LONGEST_NAME) for label in data["labels"]]
     draw_matrix(axes, np.array(part["matrix"], np.int64), names, named=True)
-    axes.set_title(f"Answers by class (%), n = {part['n']:,} {data['split']} samples")
+    axes.set_title(f"Answers (%), {_of(part['n'], data, small=small)}")
     return figure
 
 
@@ -82,7 +82,7 @@ def calibration_figure(document: Mapping[str, Any], width: float) -> Figure:
     curve.set_xlim(-0.02, 1.02)
     curve.set_ylim(-0.02, 1.02)
     curve.set_xlabel("confidence")
-    curve.set_title(f"Share that is right, n = {document['data']['n']:,} {document['data']['split']} samples")
+    curve.set_title(f"Share that is right, {_of(document['data']['n'], document['data'], small=small)}")
     curve.grid(True)
     _counts(counts, models)
     handles, names = curve.get_legend_handles_labels()
@@ -123,7 +123,7 @@ def features_figure(document: Mapping[str, Any], width: float) -> Figure:
     for place, (title, coordinates) in enumerate(panels):
         axes = figure.add_subplot(len(panels) if small else 1, across, place + 1)
         _scatter(axes, np.array(coordinates, np.float64), truth, predicted, classes)
-        axes.set_title(f"{title}, n = {part['n']:,} {data['split']} samples")
+        axes.set_title(f"{title}, {_of(part['n'], data, small=small)}")
     longest = _NARROW_NAME if small else _LONGEST_NAME
     handles = [
         _mark(_HUES[index], _SHAPES[index], shortened(labels[place], longest)) for index, place in enumerate(classes)
@@ -177,6 +177,11 @@ def _scatter(
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color(style.LINE)
+
+
+def _of(count: int, data: Mapping[str, Any], *, small: bool) -> str:
+    """Return n and the split for a title; on a phone the caption says the split."""
+    return f"n = {count:,}" if small else f"n = {count:,} {data['split']} samples"
 
 
 def _mark(hue: str, shape: str, label: str) -> Line2D:
