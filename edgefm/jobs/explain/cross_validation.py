@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import artefacts, environment
-from edgefm.core.errors import RunError
+from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.given import npz
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory, Step
@@ -93,12 +93,13 @@ def cross_validate(
       device: what is trained on.
       progress: receives progress.
     Raises:
-      RecipeError: fewer than 2 folds.
+      RecipeError: fewer than 2 folds, or a model that is not of the zoo.
       DataError: a class has fewer pictures than there are folds.
       TrainingDivergedError: the loss is not finite.
       RunError: the run is in use.
     """
     recipe = dataclasses.replace(Training.from_json(step.recipe), patience=None)
+    _check_zoo(recipe, dataset)
     images = np.concatenate([dataset.train.images, dataset.validation.images])
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
     fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
@@ -151,6 +152,20 @@ def cross_validate(
         seed=seed,
         epochs=recipe.epochs,
     )
+
+
+def _check_zoo(recipe: Training, dataset: Dataset) -> None:
+    """Raise an error unless a recipe's model is one of the zoo, of the data's size and classes."""
+    from edgefm import zoo
+    from edgefm.data.checks import check_fit
+
+    if recipe.model not in {architecture.name for architecture in zoo.architectures()}:
+        raise RecipeError(
+            f"folds train architectures of the zoo; the recipe has the model {recipe.model}",
+            hint="Leave the folds out.",
+        )
+    known = zoo.architecture(recipe.model)
+    check_fit(dataset, input_shape=known.input_shape, value_range=None, classes=known.classes)
 
 
 def _trained(
