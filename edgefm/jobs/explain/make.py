@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_VARIANT = "int8_w8a8"
 _NO_HISTORY = "edgefm did not train this model: it has no history"
-_NO_FOLDS = "no folds were asked for (--folds 5)"
+_NO_FOLDS = "no folds were asked for"
 
 
 def explain_run(

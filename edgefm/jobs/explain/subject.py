@@ -119,7 +119,7 @@ def check_classes(source: Source, *, file: str) -> Dataset:
     if source.task is None:
         raise DataError(
             f"{file} has no data: without labelled pictures nothing can be explained",
-            hint="Import it again with --data.",
+            hint="Import it again with labelled data.",
         )
     dataset = source.task.dataset
     if dataset.task != "classification":
