@@ -24,6 +24,7 @@ _PUBLIC = {
     "Diagnosis": "edgefm.jobs.doctor",
     "Distillation": "edgefm.recipes",
     "EdgefmError": "edgefm.core.errors",
+    "Explanation": "edgefm.jobs.explain",
     "FineTuning": "edgefm.recipes",
     "GateResult": "edgefm.comparison.gate_result",
     "Inspection": "edgefm.tflite.inspection",
@@ -49,6 +50,7 @@ _PUBLIC = {
     "compress": "edgefm.jobs.compress",
     "data": "edgefm.data",
     "doctor": "edgefm.jobs.doctor",
+    "explain": "edgefm.jobs.explain",
     "gate": "edgefm.jobs.gate",
     "inspect": "edgefm.jobs.inspect",
     "predict": "edgefm.jobs.predict",
@@ -83,6 +85,8 @@ if TYPE_CHECKING:
     from edgefm.jobs.compress import compress as compress
     from edgefm.jobs.doctor import Diagnosis as Diagnosis
     from edgefm.jobs.doctor import doctor as doctor
+    from edgefm.jobs.explain import Explanation as Explanation
+    from edgefm.jobs.explain import explain as explain
     from edgefm.jobs.gate import gate as gate
     from edgefm.jobs.inspect import inspect as inspect
     from edgefm.jobs.one_pass import cluster as cluster

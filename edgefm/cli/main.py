@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agree": ("edgefm.cli.agree", "Run the same inputs through runtimes and targets; show where outputs differ."),
     "leaderboard": ("edgefm.cli.leaderboard", "Write a page of models, runtimes and targets from records."),
     "report": ("edgefm.cli.report", "Write the report of a run: HTML, Markdown, CSV, JSON, PNG."),
+    "explain": ("edgefm.cli.explain", "Explain a classifier: confusion, calibration, Grad-CAM, doubtful labels."),
     "predict": ("edgefm.cli.predict", "Classify pictures with a TFLite file."),
     "inspect": (
         "edgefm.cli.inspect",

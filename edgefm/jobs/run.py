@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgefm.comparison.shipping.verdict import Verdict
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
+    from edgefm.jobs.explain import Explanation
     from edgefm.recipes import Variant
 
 
@@ -321,6 +322,48 @@ class Run(RunFolder):
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )
+
+    def explain(
+        self,
+        variants: str | Sequence[str] | None = None,
+        *,
+        folds: int | None = None,
+        samples: int = 10_000,
+        seed: int = 0,
+        out: PathLike | None = None,
+        data_dir: PathLike | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Explanation:
+        """Write what this run's classifier confuses, how far its confidence holds, where it looks, doubtful labels.
+
+        Args:
+          variants: TFLite files of the run whose calibration is shown beside the model's; by default int8_w8a8.
+          folds: train the run's recipe anew on so many stratified folds, and judge labels out of fold.
+          samples: validation samples that are looked at, drawn at random where there are more.
+          seed: of the samples, the folds and the bootstrap.
+          out: folder for explanation.json, the pictures and index.html; by default `explain` in the run's folder.
+          data_dir: folder of the Fashion-MNIST files.
+          progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+        Raises:
+          ArgumentError: an argument of another type.
+          RecipeError: a number out of range, or folds of a model that edgefm did not train.
+          RunError: the run has no model, or is in use.
+          ModelError: the model cannot be read, is no classifier, or gives values that are not finite.
+          DataError: there are no data, they have one class, or too few samples of one for the folds.
+          RuntimeUnavailableError: matplotlib or jinja2 is not installed.
+        """
+        from edgefm.jobs.explain import explain
+
+        return explain(
+            self,
+            variants=variants,
+            folds=folds,
+            samples=samples,
+            seed=seed,
+            out=out,
+            data_dir=data_dir,
+            progress=progress,
+        )
 
     @property
     def verdict(self) -> Verdict:

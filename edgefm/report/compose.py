@@ -14,6 +14,7 @@ from edgefm.report.content.waterfall import Waterfall, waterfall
 from edgefm.report.drawing import pictures, tuning
 from edgefm.report.drawing.galleries import Evidence, Tile, flipped, misclassified
 from edgefm.report.drawing.pictures import ReportPicture
+from edgefm.report.explanation.figures import explanation_figures
 from edgefm.report.text.findings import flip_text
 from edgefm.report.text.reasons import Story, stories
 
@@ -62,6 +63,7 @@ class ReportContent:
       pictures: by name, in the order of the page.
       flips: one gallery a model that flipped images, the chosen model's first.
       mistakes: the most confident mistakes of the chosen model, or None.
+      explained: pictures of the explanation of the model, by name; {} without one.
     """
 
     inputs: ReportInputs
@@ -73,6 +75,7 @@ class ReportContent:
     pictures: dict[str, ReportPicture]
     flips: list[Gallery]
     mistakes: Gallery | None
+    explained: dict[str, ReportPicture]
 
 
 def compose(inputs: ReportInputs) -> ReportContent:
@@ -112,6 +115,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         pictures={name: drawn[name] for name in PICTURES if name in drawn},
         flips=flips,
         mistakes=mistakes,
+        explained={} if inputs.explanation is None else explanation_figures(inputs.explanation, prefix="explained-"),
     )
 
 

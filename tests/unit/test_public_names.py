@@ -46,6 +46,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "zoo reproduce": (edgefm.reproduce, {}, set(), set()),
     "report": (Run.report, {}, {"run"}, set()),
     "assets": (Run.assets, {}, {"run"}, set()),
+    "explain": (Run.explain, {}, {"source", *BRINGING}, {"data_dir"}),
     "compare": (edgefm.compare, {"no_latency": "latency"}, MEASURING | DATA, {"data", "protocol", "baseline"}),
     "gate": (edgefm.gate, {}, MEASURING | DATA, {"data", "protocol"}),
     "profile": (edgefm.profile, {}, set(), set()),
@@ -104,11 +105,11 @@ def test_method_of_a_run_describes_its_own_arguments_and_errors(name: str) -> No
     assert not described or "\nRaises:\n  ArgumentError: " in str(inspect.getdoc(method))
 
 
-@pytest.mark.parametrize("name", ["quantize", "benchmark", "train"])
+@pytest.mark.parametrize("name", ["quantize", "benchmark", "train", "explain"])
 def test_method_of_a_run_says_of_an_argument_what_its_function_says(name: str) -> None:
     of_method, of_function = _described(getattr(Run, name)), _described(getattr(edgefm, name))
     # The run remembers its data, and a stopped training its recipe and precision.
-    own = {"data", "recipe", "precision"} if name == "train" else set()
+    own = {"train": {"data", "recipe", "precision"}, "explain": {"out"}}.get(name, set())
     shared = of_method.keys() & of_function.keys() - own
     assert shared and {key: of_method[key] for key in shared} == {key: of_function[key] for key in shared}
 
@@ -173,6 +174,10 @@ WRONG_TYPES: list[tuple[str, Callable[[], object], str]] = [
     ("predict", lambda: edgefm.predict(3), "pictures is 3"),  # type: ignore[arg-type]
     ("predict model", lambda: edgefm.predict("x.png", model=3), "model is 3"),  # type: ignore[arg-type]
     ("doctor", lambda: edgefm.doctor(data_dir=3), "data_dir is 3"),  # type: ignore[arg-type]
+    ("explain", lambda: edgefm.explain(3, data="x.npz"), "model is 3"),
+    ("explain data", lambda: edgefm.explain("m.keras"), "data is None"),
+    ("explain variants", lambda: edgefm.explain("m.keras", data="x", variants=3), "variants is 3"),  # type: ignore[arg-type]
+    ("number folds", lambda: edgefm.explain("m.keras", data="x", folds="5"), "folds is '5'"),  # type: ignore[arg-type]
     ("Run", lambda: edgefm.Run(3), "path is 3"),  # type: ignore[arg-type]
     ("data.load", lambda: edgefm.data.load(3), "where is 3"),  # type: ignore[arg-type]
     ("data.from_arrays", lambda: edgefm.data.from_arrays([[1.0]], [0], test=3), "test is 3"),  # type: ignore[arg-type]

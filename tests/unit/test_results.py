@@ -25,6 +25,7 @@ from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
 from edgefm.jobs.predict import Prediction, Score
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
 from tests.fixtures import benchmark_records, tiny_models
+from tests.fixtures.explanations import explanation_document
 from tests.unit.test_profiling_profile import made_up
 
 FILE = {
@@ -112,6 +113,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     edgefm.ComparisonResult: lambda folder: _comparison(),
     edgefm.CompressionResult: lambda folder: edgefm.CompressionResult(model=None, passes=(_applied(),)),
     edgefm.Diagnosis: lambda folder: _diagnosis(),
+    edgefm.Explanation: lambda folder: edgefm.Explanation(document=explanation_document(), files={}),
     edgefm.GateResult: lambda folder: edgefm.GateResult(
         record="r", baseline=None, checks=(LimitCheck(model="m", key="size_bytes", limit=1.0, state=HELD, value=1.0),)
     ),

@@ -29,7 +29,7 @@ def of_model(model: Any, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float3
         batches = np.split(inputs, range(_BATCH, len(inputs), _BATCH))
         answers = [keras.tree.flatten(model(given_to(model, batch), training=False)) for batch in batches]
         outputs = tuple(
-            np.concatenate([np.asarray(answer[index], np.float32) for answer in answers])
+            np.concatenate([np.asarray(keras.ops.convert_to_numpy(answer[index]), np.float32) for answer in answers])
             for index in range(len(answers[0]))
         )
     sample = first_non_finite_sample(outputs)

@@ -18,6 +18,7 @@ from edgefm.core.given.damage import reason
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.core.text import command
+from edgefm.report.content import explanation as explanations
 from edgefm.report.content import weights as weights_of
 from edgefm.report.content.weights import Weights
 from edgefm.tflite import contract
@@ -72,6 +73,8 @@ class ReportInputs:
       weights: of the files that the quantize step wrote, by variant, their layers named alike.
       contracts: the contracts of the written files, in the order of their variants.
       steps: the steps that were used.
+      explanation: the content of explanation.json of the run's newest model, or None.
+      sheets: PNG pictures of the explanation, by name.
       missing: what could not be had, and why.
     """
 
@@ -86,6 +89,8 @@ class ReportInputs:
     quantize: Mapping[str, Any] | None = None
     weights: Mapping[str, Weights] = field(default_factory=dict)
     contracts: tuple[Contract, ...] = ()
+    explanation: Mapping[str, Any] | None = None
+    sheets: Mapping[str, bytes] = field(default_factory=dict)
     missing: tuple[Missing, ...] = ()
 
 
@@ -139,6 +144,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
             except EdgefmError as error:
                 fetch = "edgefm data fetch" if brought is None else None
                 missing.append(Missing(what="pictures of single images", why=error.message, command=fetch))
+    explained, sheets = _explanation(run, brought or train)
     return ReportInputs(
         run_id=run.run_id,
         steps=steps,
@@ -151,8 +157,22 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
         quantize=described,
         weights=weights,
         contracts=contracts,
+        explanation=explained,
+        sheets=sheets,
         missing=tuple(missing),
     )
+
+
+def _explanation(run: RunDirectory, origin: Step | None) -> tuple[Mapping[str, Any] | None, dict[str, bytes]]:
+    """Return the explanation in a run's folder and its pictures; None where it is of another model than the newest."""
+    folder = run.path / explanations.FOLDER
+    if origin is None or not (folder / explanations.FILE_NAME).exists():
+        return None, {}
+    explained = explanations.read(folder)
+    if explained["model"]["step"] != origin.name:
+        return None, {}
+    read = {name: explanations.read_file(folder / f"{name}.png") for name in explanations.SHEETS}
+    return explained, {name: content for name, content in read.items() if content is not None}
 
 
 def _no_step(what: str, step: str, command: str) -> Missing:

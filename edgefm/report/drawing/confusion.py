@@ -27,13 +27,14 @@ def draw_confusion(facts: Facts, models: Sequence[Model], *, width: float) -> Fi
     figure = style.new_figure(width, down * (side + 0.15))
     for place, model in enumerate(models):
         axes = figure.add_subplot(down, across, place + 1)
-        _draw(axes, model, facts.labels, named=small or place == 0)
+        draw_matrix(axes, model.confusion, facts.labels, named=small or place == 0)
         axes.set_title(model.name)
     return figure
 
 
-def _draw(axes: Axes, model: Model, labels: Sequence[str], *, named: bool) -> None:
-    shares = normalised(model.confusion)
+def draw_matrix(axes: Axes, matrix: NDArray[np.int64], labels: Sequence[str], *, named: bool) -> None:
+    """Draw a confusion matrix, int64 [classes, classes], in percent of each row; `named` writes the true classes."""
+    shares = normalised(matrix)
     count = len(shares)
     # Opacity instead of a colour map: the picture then suits a light and a dark page. The square root makes
     # rare mistakes visible.

@@ -63,7 +63,7 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
             f"its file. No model lies {side} and left of the dashed front. {n}; {samples:,} timed invokes in "
             f"{facts.rounds} rounds."
         )
-        pictures.append(_picture("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
+        pictures.append(themed("tradeoff", caption, facts.mode, lambda width: draw_tradeoff(facts, width=width)))
     if timed:
         left_out = beyond(facts)
         tail = f"; {left_out:,} slower ones lie beyond the right edge" if left_out else ""
@@ -72,13 +72,13 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
             f"line is p50, the short ones p90 and p99; each dot is the median of one of {facts.rounds} interleaved "
             "rounds: dots far apart mean that the machine was disturbed."
         )
-        pictures.append(_picture("latency", caption, facts.mode, lambda width: draw_latency(facts, width=width)))
+        pictures.append(themed("latency", caption, facts.mode, lambda width: draw_latency(facts, width=width)))
     if facts.models:
         caption = (
             "Size of each file as stored (pale) and after gzip (full), close to what a user downloads. "
             f"n = {len(facts.models)} files."
         )
-        pictures.append(_picture("sizes", caption, "counted", lambda width: draw_sizes(facts, width=width)))
+        pictures.append(themed("sizes", caption, "counted", lambda width: draw_sizes(facts, width=width)))
     models = confusion_models(facts)
     if models:
         names = " and ".join(model.name for model in models)
@@ -87,7 +87,7 @@ def benchmark_pictures(facts: Facts) -> dict[str, ReportPicture]:
             f"Blue is right, orange is wrong; empty cells are below 0.5 %. {n}."
         )
         pictures.append(
-            _picture("confusion", caption, facts.mode, lambda width: draw_confusion(facts, models, width=width))
+            themed("confusion", caption, facts.mode, lambda width: draw_confusion(facts, models, width=width))
         )
     return {picture.name: picture for picture in pictures}
 
@@ -106,7 +106,7 @@ def curves_picture(history: Mapping[str, Any]) -> ReportPicture:
         "augmentation and dropout on; validation figures are taken at its end, without them: so the validation "
         "curve may lie above."
     )
-    return _picture("curves", caption, "measured", lambda width: curves_figure(history, width=width))
+    return themed("curves", caption, "measured", lambda width: curves_figure(history, width=width))
 
 
 def steps_picture(waterfall: Waterfall, facts: Facts | None) -> ReportPicture:
@@ -118,7 +118,7 @@ def steps_picture(waterfall: Waterfall, facts: Facts | None) -> ReportPicture:
         "shown. Thin lines are 95 % intervals of the difference. Time and sizes are shares of float32's, on "
         f"logarithmic axes. {samples}{timed}."
     )
-    return _picture("steps", caption, "measured", lambda width: draw_staircase(waterfall, width=width))
+    return themed("steps", caption, "measured", lambda width: draw_staircase(waterfall, width=width))
 
 
 def tuning_picture(measure: Measure, courses: Sequence[Course], samples: int) -> ReportPicture:
@@ -127,7 +127,7 @@ def tuning_picture(measure: Measure, courses: Sequence[Course], samples: int) ->
         f"{measure.title} on n = {samples:,} validation samples after each epoch of each pass, from the float32 file "
         "(dashed) to the variant's own file (ring). A pass that ends below its start has not recovered its loss."
     )
-    return _picture("tuning", caption, "measured", lambda width: draw_courses(measure, courses, width=width))
+    return themed("tuning", caption, "measured", lambda width: draw_courses(measure, courses, width=width))
 
 
 def weights_pictures(files: Mapping[str, Weights]) -> dict[str, ReportPicture]:
@@ -140,13 +140,13 @@ def weights_pictures(files: Mapping[str, Weights]) -> dict[str, ReportPicture]:
         "counts are logarithmic, zeros orange where more than 2 % are zero. Levels: the most different values stored "
         f"in one channel. n = {len(shown)} files."
     )
-    pictures = [_picture("weights", caption, "counted", lambda width: draw_histograms(shown, REFERENCE, width=width))]
+    pictures = [themed("weights", caption, "counted", lambda width: draw_histograms(shown, REFERENCE, width=width))]
     caption = (
         "Bytes of each layer's constants (KB), as stored (pale) / after zlib, each alone (full), all to one scale; "
         "the share is of the float32 file. All else: smaller layers, other constants, graph and metadata. "
         f"n = {len(shown)} files."
     )
-    pictures.append(_picture("layers", caption, "counted", lambda width: draw_ladder(shown, REFERENCE, width=width)))
+    pictures.append(themed("layers", caption, "counted", lambda width: draw_ladder(shown, REFERENCE, width=width)))
     return {picture.name: picture for picture in pictures}
 
 
@@ -158,7 +158,8 @@ def gallery_picture(name: str, caption: str, tiles: list[Tile]) -> ReportPicture
         )
 
 
-def _picture(name: str, caption: str, mode: str, draw: Callable[[float], Figure]) -> ReportPicture:
+def themed(name: str, caption: str, mode: str, draw: Callable[[float], Figure]) -> ReportPicture:
+    """Return a picture drawn for a screen and for a phone; `draw` takes the width in inches."""
     with style.drawing():
         wide = draw(style.WIDE)
         return ReportPicture(

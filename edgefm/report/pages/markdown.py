@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgefm.core.text import code, fenced, markdown
 from edgefm.report.content import promises
 from edgefm.report.content.wording import MICROSECONDS
+from edgefm.report.explanation import words
 from edgefm.report.pages import steps_table, tables
 from edgefm.report.pages.tables import TableCell
 from edgefm.report.text import findings, reproduce
@@ -61,6 +62,10 @@ def render(content: ReportContent) -> str:
         lines += [f"## {title}", "", f"![{title}]({name}.png)", "", markdown(picture.caption), ""]
         if name == "steps" and content.waterfall is not None:
             lines += _steps(content.waterfall, content)
+    if content.inputs.explanation is not None:
+        lines += ["## Understanding the model", ""]
+        lines += [f"- {markdown(line)}" for line in words.findings(content.inputs.explanation)]
+        lines.append("")
     lines += _gates(content)
     if content.inputs.missing:
         lines += ["## Missing", ""]

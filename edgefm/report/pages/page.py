@@ -18,6 +18,8 @@ from edgefm.report.content.facts import confusions
 from edgefm.report.drawing import style
 from edgefm.report.drawing.galleries import data_uri
 from edgefm.report.drawing.pictures import confusion_models
+from edgefm.report.explanation import words
+from edgefm.report.explanation.section import section
 from edgefm.report.pages import steps_table, tables
 from edgefm.report.text import details, findings, reproduce
 from edgefm.report.text.answer import answer
@@ -59,7 +61,7 @@ def render(content: ReportContent, *, files: str = "") -> str:
         "facts": facts,
         # The style sheet and the SVG are edgefm's own; texts inside the SVG were escaped when it was drawn.
         "css": Markup(css()),
-        "policy": policy(*(picture.wide for picture in content.pictures.values())),
+        "policy": policy(*(picture.wide for picture in (*content.pictures.values(), *content.explained.values()))),
         "svg": {name: (Markup(picture.wide), Markup(picture.narrow)) for name, picture in content.pictures.items()},
         "commands": reproduce.commands(inputs.steps),
         "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in inputs.steps],
@@ -72,6 +74,10 @@ def render(content: ReportContent, *, files: str = "") -> str:
         "step_rows": [(step, steps_table.row(step, steps.measure, unit)) for step in steps.steps] if steps else [],
         "device": details.rows((inputs.history or {}).get("device") or {}),
     }
+    if inputs.explanation is not None:
+        figures = {name.removeprefix("explained-"): figure for name, figure in content.explained.items()}
+        context |= section(inputs.explanation, figures=figures, sheets=inputs.sheets)
+        context["explained_findings"] = words.findings(inputs.explanation)
     if facts is not None:
         context |= _benchmark(facts)
         context["answer"] = answer(facts, run_id=inputs.run_id)

@@ -1,0 +1,198 @@
+"""k-fold cross-validation of a run's training: each picture is answered by a model that was not trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shutil
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefm.core import artefacts, environment
+from edgefm.core.errors import RecipeError, RunError
+from edgefm.core.given import npz
+from edgefm.core.progress import Progress
+from edgefm.core.runs import RunDirectory, Step
+from edgefm.data.dataset import Dataset, Split
+from edgefm.data.folds import stratified_folds
+from edgefm.recipes import Training
+
+if TYPE_CHECKING:
+    from edgefm.keras_graph.backend import BackendDevice
+
+FOLDER = "folds"
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """What models of the same recipe say of pictures that they were not trained on.
+
+    Attributes:
+      accuracies: of each fold, 0 to 1.
+      fold: int64 [n], the fold of each picture of the training and validation splits, in this order.
+      truth: int64 [n], their classes.
+      probabilities: float32 [n, classes], each row of the model whose fold held the picture out.
+      where: the split and the place in it of each picture.
+      labels: class names.
+      seed: of the folds.
+      epochs: that each model was trained for.
+    """
+
+    accuracies: tuple[float, ...]
+    fold: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    where: tuple[tuple[str, int], ...]
+    labels: tuple[str, ...]
+    seed: int
+    epochs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the accuracies as a JSON object; the spread is the standard deviation of the folds (n - 1)."""
+        return {
+            "reason": None,
+            "folds": len(self.accuracies),
+            "seed": self.seed,
+            "n": len(self.truth),
+            "epochs": self.epochs,
+            "accuracies": list(self.accuracies),
+            "mean": statistics.fmean(self.accuracies),
+            "spread": statistics.stdev(self.accuracies),
+        }
+
+
+def cross_validate(
+    run: RunDirectory,
+    step: Step,
+    dataset: Dataset,
+    *,
+    folds: int,
+    seed: int,
+    device: BackendDevice,
+    progress: Progress,
+) -> CrossValidation:
+    """Train a model for each fold of the training and validation splits by a run's recipe, and return the answers.
+
+    The test split is not touched. Finished folds are kept in the run's folder `folds`, and the epochs of the one that
+    was stopped: the same call goes on from there. Early stopping is left out: it would choose by the fold that it is
+    measured on.
+
+    Args:
+      run: that was trained.
+      step: its training.
+      dataset: of the run, as it was trained on.
+      folds: number of folds, 2 or more.
+      seed: of the folds; that of the training is the recipe's.
+      device: what is trained on.
+      progress: receives progress.
+    Raises:
+      RecipeError: fewer than 2 folds, or a model that is not of the zoo.
+      DataError: a class has fewer pictures than there are folds.
+      TrainingDivergedError: the loss is not finite.
+      RunError: the run is in use.
+    """
+    recipe = dataclasses.replace(Training.from_json(step.recipe), patience=None)
+    _check_zoo(recipe, dataset)
+    images = np.concatenate([dataset.train.images, dataset.validation.images])
+    truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
+    fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
+    where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
+    identity = {
+        "recipe": recipe.to_json(),
+        "dataset": dataset.sha256,
+        "folds": folds,
+        "seed": seed,
+        "backend": device.backend,
+        "precision": device.precision,
+        "edgefm": environment.versions()["edgefm"],
+    }
+    folder = run.path / FOLDER / artefacts.sha256_json(identity)[:16]
+    probabilities = np.zeros((len(truth), len(dataset.labels)), np.float32)
+    accuracies = []
+    with run.lock():
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(folds):
+            held = fold == index
+            kept = folder / f"fold-{index + 1}.npz"
+            answers = _kept(kept, (int(held.sum()), len(dataset.labels)))
+            if answers is None:
+                progress.note(
+                    f"fold {index + 1} of {folds}: {int((~held).sum()):,} images train, {int(held.sum()):,} test"
+                )
+                part = dataclasses.replace(
+                    dataset,
+                    train=Split(name="train", images=images[~held], labels=truth[~held]),
+                    validation=Split(name="validation", images=images[held], labels=truth[held]),
+                    sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}",
+                )
+                answers = _trained(part, recipe, device=device, folder=folder / f"fold-{index + 1}", progress=progress)
+                content = io.BytesIO()
+                np.savez(content, probabilities=answers)
+                artefacts.write_bytes(kept, content.getvalue())
+                shutil.rmtree(folder / f"fold-{index + 1}", ignore_errors=True)
+            probabilities[held] = answers
+            accuracies.append(float((answers.argmax(axis=1) == truth[held]).mean()))
+            progress.note(
+                f"fold {index + 1} of {folds}: accuracy {100 * accuracies[-1]:.2f} %, n = {int(held.sum()):,}"
+            )
+    return CrossValidation(
+        accuracies=tuple(accuracies),
+        fold=fold,
+        truth=truth,
+        probabilities=probabilities,
+        where=tuple(where),
+        labels=dataset.labels,
+        seed=seed,
+        epochs=recipe.epochs,
+    )
+
+
+def _check_zoo(recipe: Training, dataset: Dataset) -> None:
+    """Raise an error unless a recipe's model is one of the zoo, of the data's size and classes."""
+    from edgefm import zoo
+    from edgefm.data.checks import check_fit
+
+    if recipe.model not in {architecture.name for architecture in zoo.architectures()}:
+        raise RecipeError(
+            f"folds train architectures of the zoo; the recipe has the model {recipe.model}",
+            hint="Leave the folds out.",
+        )
+    known = zoo.architecture(recipe.model)
+    check_fit(dataset, input_shape=known.input_shape, value_range=None, classes=known.classes)
+
+
+def _trained(
+    dataset: Dataset, recipe: Training, *, device: BackendDevice, folder: Path, progress: Progress
+) -> NDArray[np.float32]:
+    """Return what a model trained on a data set says of its validation split, float32 [n, classes]."""
+    from edgefm.keras_graph.backend import without_tensorflow
+    from edgefm.training.fit import fit
+    from edgefm.training.step import teacher_of
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with without_tensorflow(device):
+        teacher = teacher_of(dataset, recipe)
+        trained = fit(dataset, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
+        images = dataset.validation.images
+        parts = [
+            np.asarray(trained.model.predict_on_batch(images[start : start + _BATCH]), np.float32)
+            for start in range(0, len(images), _BATCH)
+        ]
+    return np.concatenate(parts)
+
+
+def _kept(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Return the answers of a fold that was finished before, None where there are none, or others."""
+    if not path.is_file():
+        return None
+    arrays: Mapping[str, NDArray[Any]] = npz.read(path, RunError, missing=f"no answers at {path}")
+    answers = arrays.get("probabilities")
+    fits = answers is not None and answers.shape == shape and answers.dtype == np.float32
+    return answers if fits and np.isfinite(answers).all() else None  # type: ignore[arg-type]  # it is an array

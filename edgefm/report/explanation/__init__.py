@@ -1,0 +1,1 @@
+"""Explanations of a classifier: their file, their pictures, their page, and their part of a report."""
