@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ from edgefm.core.errors import RecipeError, unknown_name
 _MODULES = {
     "enhanced_cnn": "edgefm.zoo.enhanced_cnn",
     "basic_cnn": "edgefm.zoo.basic_cnn",
+    "small_residual": "edgefm.zoo.best.small_residual",
+    "separable_tiny": "edgefm.zoo.best.separable_tiny",
+    "strided_cnn": "edgefm.zoo.best.strided_cnn",
+    "resnet14": "edgefm.zoo.best.resnet14",
+    "wide_resnet16": "edgefm.zoo.best.wide_resnet16",
 }
 
 
@@ -41,12 +47,13 @@ class Architecture:
       name: its name in the zoo.
       title: as its source calls it.
       summary: layers, in one line.
-      input_shape: (height, width, channels) of the uint8 picture.
-      classes: number of outputs.
-      trainable: number of trainable parameters, checked when it is built.
-      non_trainable: number of parameters that are not trained, checked when it is built.
+      input_shape: (height, width, channels) of the uint8 picture in its source.
+      classes: number of outputs in its source.
+      trainable: number of trainable parameters at that shape and with default options, checked when it is built.
+      non_trainable: number of parameters that are not trained, checked likewise.
       claim: figures that the source states.
       options: allowed values of each option of `build`; the first is the default.
+      smallest: least height and width in pixels that it can be built for.
     """
 
     name: str
@@ -58,6 +65,7 @@ class Architecture:
     non_trainable: int
     claim: Claim
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    smallest: int = 1
 
 
 def architecture(name: str) -> Architecture:
@@ -70,26 +78,49 @@ def architectures() -> tuple[Architecture, ...]:
     return tuple(architecture(name) for name in _MODULES)
 
 
-def build(name: str, options: Mapping[str, str] | None = None) -> Any:
+def names() -> tuple[str, ...]:
+    """Return the names of all architectures; importing none."""
+    return tuple(_MODULES)
+
+
+def is_sized(name: str) -> bool:
+    """Return whether an architecture can be built for other pictures and classes than its source's."""
+    return {"input_shape", "classes"} <= set(inspect.signature(_module(name).build).parameters)
+
+
+def build(
+    name: str,
+    options: Mapping[str, str] | None = None,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+) -> Any:
     """Return a new keras.Model: float32 pixels 0 to 255, [n, h, w, c], to class probabilities, [n, classes].
 
     Args:
       name: an architecture of the zoo.
       options: values from the architecture's `options`.
+      input_shape: (height, width, channels) of the pictures; None takes those of its source.
+      classes: number of classes; None takes that of its source.
     Raises:
-      RecipeError: an unknown name, option or value.
-      AssertionError: the number of parameters is not the one that the architecture states.
+      RecipeError: an unknown name, option or value; pictures that are too small for it, or a shape or a number of
+        classes that it cannot be built for.
+      AssertionError: the number of parameters, at the source's shape, is not the one that the architecture states.
     """
     options = dict(options or {})
     known = check_options(name, options)
-    model = _module(name).build(**options)
-    trainable = sum(_size(weight) for weight in model.trainable_weights)
-    non_trainable = sum(_size(weight) for weight in model.non_trainable_weights)
-    assert (trainable, non_trainable) == (known.trainable, known.non_trainable), (
-        name,
-        trainable,
-        non_trainable,
-    )
+    shape, outputs = input_shape or known.input_shape, classes or known.classes
+    check_shape(name, shape, classes=outputs)
+    size = {"input_shape": shape, "classes": outputs} if is_sized(name) else {}
+    model = _module(name).build(**size, **options)
+    if (shape, outputs) == (known.input_shape, known.classes) and _are_defaults(known, options):
+        trainable = sum(_size(weight) for weight in model.trainable_weights)
+        non_trainable = sum(_size(weight) for weight in model.non_trainable_weights)
+        assert (trainable, non_trainable) == (known.trainable, known.non_trainable), (
+            name,
+            trainable,
+            non_trainable,
+        )
     return model
 
 
@@ -108,6 +139,39 @@ def check_options(name: str, options: Mapping[str, str]) -> Architecture:
         if value not in known.options[option]:
             raise unknown_name(f"value of {option} of model '{name}'", value, known.options[option])
     return known
+
+
+def check_shape(name: str, input_shape: tuple[int, int, int], *, classes: int) -> None:
+    """Raise a RecipeError unless an architecture can be built for pictures of a shape and a number of classes."""
+    known = architecture(name)
+    if not is_sized(name) and (input_shape, classes) != (known.input_shape, known.classes):
+        raise RecipeError(
+            f"model '{name}' is made for pictures of {by(known.input_shape)} and {known.classes} classes; "
+            f"{by(input_shape)} and {classes} were given",
+            hint="Give such data, or choose another model.",
+        )
+    height, width, _ = input_shape
+    if min(height, width) < known.smallest:
+        raise RecipeError(
+            f"model '{name}' takes pictures of at least {known.smallest} x {known.smallest} pixels; {height} x {width} "
+            "was given",
+            hint=f"Give an image size of {known.smallest} or more, or choose another model.",
+        )
+    if classes < 2:
+        raise RecipeError(f"model '{name}' was to have {classes} class; at least 2 are needed")
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """Return a shape in words.
+
+    >>> by((28, 28, 1))
+    '28 x 28 x 1'
+    """
+    return " x ".join(map(str, shape))
+
+
+def _are_defaults(known: Architecture, options: Mapping[str, str]) -> bool:
+    return all(value == known.options[name][0] for name, value in options.items())
 
 
 def _size(weight: Any) -> int:
