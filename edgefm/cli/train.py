@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
-from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
+from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, load_training
 
 
 @click.command(
@@ -23,10 +22,12 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, preset
 @click.option(
     "--model-option", "model_options", multiple=True, metavar="NAME=VALUE", help="Option of the architecture."
 )
-@click.option("--preset", "preset_name", default=None, help="quick, standard or paper.  [default: standard]")
+@click.option("--preset", "preset_name", default=None, help="quick, standard, paper or best.  [default: standard]")
+@click.option("--recipe", "recipe_name", metavar="NAME|FILE", default=None, help="Instead of a preset: a recipe file.")
 @click.option("--epochs", type=int, default=None, help="Passes over the training split.")
 @click.option("--batch-size", type=int, default=None, help="Images per step.")
 @click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
+@click.option("--with-validation", is_flag=True, help="Learn the validation images too: for a final training.")
 @click.option("--seed", type=int, default=None, help="Seed of weights, order, augmentation, dropout.  [default: 0]")
 @click.option(
     "--teacher",
@@ -54,9 +55,11 @@ def command(
     model: str | None,
     model_options: tuple[str, ...],
     preset_name: str | None,
+    recipe_name: str | None,
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
+    with_validation: bool,
     seed: int | None,
     teachers: tuple[str, ...],
     distillation_weight: float | None,
@@ -77,9 +80,11 @@ def command(
       quick     a few epochs, to try every step
       standard  93 % validation accuracy in the fewest minutes
       paper     100 epochs at batch size 512, as in the source document
+      best      the recipe of a model's best accuracy, for models that have one
     """
     from edgefm.cli.own_data import given_data
     from edgefm.jobs.run import Run
+    from edgefm.jobs.train import training_recipe
 
     data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": None})
     changes: dict[str, Any] = {
@@ -90,13 +95,17 @@ def command(
             ("epochs", epochs),
             ("batch_size", batch_size),
             ("learning_rate", learning_rate),
+            ("with_validation", with_validation or None),
             ("seed", seed),
             ("distillation", _distillation(teachers, distillation_weight, temperature)),
         )
         if value is not None
     }
-    named = preset_name is not None or bool(changes)
-    recipe = dataclasses.replace(preset(preset_name or "standard"), **changes)
+    if preset_name is not None and recipe_name is not None:
+        raise click.UsageError("--preset and --recipe are given: one of them says how to train")
+    named = preset_name is not None or recipe_name is not None or bool(changes)
+    given = preset_name if recipe_name is None else load_training(recipe_name)
+    recipe = training_recipe(given, **changes)
     # A new run is named after what is trained; the latest one is meant with --resume.
     if run is None:
         directory = Run.latest() if resume else Run.new(f"{recipe.model}-{recipe.epochs}e-seed{recipe.seed}")
@@ -116,7 +125,8 @@ def command(
         (step,) = (step for step in directory.steps if trained.file and step.name == trained.file.parent.name)
         render.as_json({"run": str(directory.path), **step.to_json()})
         return
-    render.echo(f"validation accuracy {100 * trained.validation_accuracy:.2f} %: {trained.verdict['name']}")
+    accuracy = f"validation accuracy {100 * trained.validation_accuracy:.2f} %"
+    render.echo(f"{'trained' if trained.recipe.with_validation else accuracy}: {trained.verdict['name']}")
     render.echo(f"  {trained.verdict['reason']}")
     render.echo(f"model and curves: {trained.file and trained.file.parent}")
     render.echo("next: edgefm quantize")

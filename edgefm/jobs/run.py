@@ -96,7 +96,7 @@ class Run(RunFolder):
 
     def train(
         self,
-        recipe: Training | str | None = None,
+        recipe: Training | PathLike | None = None,
         *,
         data: Dataset | DataSource | PathLike | None = None,
         backend: str | None = None,
@@ -108,8 +108,8 @@ class Run(RunFolder):
         """Train a model of the zoo into this run, unless the same training is already there.
 
         Args:
-          recipe: what to train and how: a `Training`, or 'quick', 'standard' (the default), 'paper'. With `resume`
-            that of the stopped training.
+          recipe: what to train and how: a `Training`, a file, or 'quick', 'standard' (the default), 'paper', 'best'
+            (that of the Enhanced CNN). With `resume` that of the stopped training.
           data: what it learns; uint8 pictures [n, height, width, channels] of the architecture's size, with classes.
             A path, 'module:function', an `edgefm.data.DataSource`, or a Dataset, of which the run keeps a copy; by
             default Fashion-MNIST. The run remembers it. With `resume` that of the stopped training.

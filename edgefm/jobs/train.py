@@ -12,7 +12,7 @@ from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality, require_data
-from edgefm.recipes import Training, preset
+from edgefm.recipes import Training, load_training, preset
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -27,8 +27,8 @@ class TrainingResult:
       recipe: how it was trained.
       history: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy (0 to 1), learning_rate, seconds,
         images_per_second.
-      verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'), reason, train_accuracy,
-        validation_accuracy.
+      verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'; 'not judged' where the validation images
+        were learnt too), reason, train_accuracy, validation_accuracy.
       device: what it was trained on.
       file: the model file in a run; None for a model in memory.
     """
@@ -47,7 +47,7 @@ class TrainingResult:
 
     @property
     def validation_accuracy(self) -> float:
-        """Accuracy on the validation split after the last epoch, 0 to 1."""
+        """Accuracy on the validation split after the last epoch, 0 to 1; of learnt images with `with_validation`."""
         return float(self.history[-1]["val_accuracy"])
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def train(
     model: str | None = None,
     *,
     data: Dataset | DataSource | PathLike | None = None,
-    recipe: Training | str | None = None,
+    recipe: Training | PathLike | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -101,7 +101,7 @@ def train(
     Args:
       model: name of an architecture, see `edgefm zoo`; by default the recipe's, 'enhanced_cnn' without one.
       data: what it learns; uint8 pictures of the architecture's size. See `edgefm.data`.
-      recipe: how; 'quick', 'standard' (the default), 'paper', or a `Training`.
+      recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`.
       epochs: passes over the training split, instead of the recipe's.
       batch_size: images a step, instead of the recipe's.
       learning_rate: peak rate, instead of the recipe's.
@@ -134,29 +134,48 @@ def train(
         check_fit(dataset, input_shape=architecture.input_shape, value_range=(0.0, 255.0), classes=architecture.classes)
         device = use_backend(backend, precision)
         receiver.note(f"training {chosen.model} on {device}")
+        from edgefm.training.all_images import judged, learnt_by
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of
 
         with without_tensorflow(device), scratch.folder("train") as folder:
             teacher = teacher_of(dataset, chosen)
-            trained = fit(dataset, chosen, device=device, folder=folder, teacher=teacher, progress=receiver)
+            learnt = learnt_by(chosen, dataset)
+            trained = fit(learnt, chosen, device=device, folder=folder, teacher=teacher, progress=receiver)
     return TrainingResult(
         recipe=chosen,
         history=trained.epochs,
-        verdict=trained.verdict.to_json(),
+        verdict=judged(chosen, trained.verdict).to_json(),
         device=device.to_json(),
         _load=lambda: trained.model,
     )
 
 
-def training_recipe(recipe: Training | str | None, **changes: Any) -> Training:
-    """Return a training recipe given as one, as the name of a preset or not at all, with what is not None changed."""
-    if recipe is None or isinstance(recipe, str):
-        recipe = preset(recipe or "standard")
-    check_type(recipe, "recipe", Training, "a Training, or the name of a preset: quick, standard, paper")
-    if isinstance(changes.get("model"), str | None):
-        return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
-    raise ArgumentError(f"model is {changes['model']!r}; the name of an architecture is expected", hint="edgefm zoo")
+def training_recipe(recipe: Training | PathLike | None, **changes: Any) -> Training:
+    """Return a training recipe given as one, as the name of a preset or not at all, with what is not None changed.
+
+    A name that ends in .json, or has a folder, is a recipe file. Options of the model are added to the recipe's; those
+    of another model than the recipe's are dropped.
+    """
+    model = changes.get("model")
+    if not isinstance(model, str | None):
+        raise ArgumentError(f"model is {model!r}; the name of an architecture is expected", hint="edgefm zoo")
+    chosen = _named(recipe, model)
+    options = changes.pop("model_options", None)
+    kept = {} if model not in (None, chosen.model) else chosen.model_options
+    changes["model_options"] = {**kept, **(options or {})}
+    return replace(chosen, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _named(recipe: Training | PathLike | None, model: str | None) -> Training:
+    if isinstance(recipe, Training):
+        return recipe
+    if recipe is None or (isinstance(recipe, str) and Path(recipe).name == Path(recipe).stem == recipe):
+        return preset(recipe or "standard", model)
+    check_type(
+        recipe, "recipe", (str, Path), "a Training, a file, or the name of a preset: quick, standard, paper, best"
+    )
+    return load_training(recipe)
 
 
 def _curves(history: Mapping[str, Any]) -> str:

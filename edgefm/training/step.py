@@ -20,6 +20,7 @@ from edgefm.data.source import DataSource
 from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tensorflow
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
+from edgefm.training.all_images import judged, learnt_by
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
 from edgefm.training.files import HISTORY_FILE, MODEL_FILE
 
@@ -180,7 +181,8 @@ def _train(
     with without_tensorflow(device):
         teacher = teacher_of(dataset, recipe)
         try:
-            trained = fit(dataset, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
+            learnt = learnt_by(recipe, dataset)
+            trained = fit(learnt, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
         except KeyboardInterrupt:
             progress.note(f"stopped; resume the run {run.path} to go on after its last finished epoch")
             raise
@@ -188,10 +190,11 @@ def _train(
         unfinished = folder / f".{MODEL_FILE}"
         trained.model.save(unfinished)
         unfinished.replace(folder / MODEL_FILE)
+    verdict = judged(recipe, trained.verdict)
     history = {
         "schema_version": 1,
         "epochs": list(trained.epochs),
-        "verdict": trained.verdict.to_json(),
+        "verdict": verdict.to_json(),
         "device": device.to_json(),
         "resumed_from": trained.resumed_from,
     }
@@ -209,8 +212,9 @@ def _train(
             "device": str(device),
             "validation_accuracy": last["val_accuracy"],
             "validation_loss": last["val_loss"],
-            "verdict": trained.verdict.name,
-            "reason": trained.verdict.reason,
+            "verdict": verdict.name,
+            "reason": verdict.reason,
+            **({"validation_seen": True} if recipe.with_validation else {}),
             **({**given, "input_shape": list(dataset.train.images.shape[1:])} if given else {}),
         },
         scratch=(checkpoint.FILE_NAME, "last-good.keras"),
