@@ -21,7 +21,7 @@ from edgefm.core.text import visible
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
 COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("edgefm.cli.data", "Fetch and check the data set; draw what is in it."),
-    "train": ("edgefm.cli.train", "Train a model of the zoo."),
+    "train": ("edgefm.cli.train", "Train a model of the zoo, or your own."),
     "quantize": ("edgefm.cli.quantize", "Write TFLite files of a trained model."),
     "recipes": ("edgefm.cli.recipes", "List, show and check recipes of TFLite files."),
     "calibration": ("edgefm.cli.calibration", "Check calibration data: range, clipping, sample count."),

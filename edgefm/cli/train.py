@@ -1,15 +1,24 @@
-"""`edgefm train`: train a model of the zoo."""
+"""`edgefm train`: train a model of the zoo, or your own."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
-from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, load_training
+from edgefm.core.text import command as command_line
+from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, Training, load_training
+
+if TYPE_CHECKING:
+    from edgefm.data.source import DataSource
+    from edgefm.jobs.train import TrainingResult
+
+_WIDE = 0.1  # of an interval of the accuracy
 
 
 @click.command(
@@ -18,10 +27,32 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, load_training
         failed="it could not be trained, or the loss became NaN or infinite",
     )
 )
-@click.option("--model", default=None, help="Architecture, see: edgefm zoo.  [default: enhanced_cnn]")
+@click.option(
+    "--model",
+    default=None,
+    metavar="NAME|module:build|FILE.keras",
+    help="Architecture, see edgefm zoo; a function that builds a model; a model that goes on learning.  "
+    "[default: enhanced_cnn]",
+)
 @click.option(
     "--model-option", "model_options", multiple=True, metavar="NAME=VALUE", help="Option of the architecture."
 )
+@click.option(
+    "--image-size",
+    type=int,
+    default=None,
+    help="Side of the pictures in pixels.  [default: the model's, or the data's]",
+)
+@click.option(
+    "--channels", type=int, default=None, help="1 (grey) or 3 (colour).  [default: the model's, or the data's]"
+)
+@click.option(
+    "--pretrained",
+    metavar="FILE",
+    default=None,
+    help="Weights to begin with, all but the head: .weights.h5, .h5 or .keras.",
+)
+@click.option("--frozen-epochs", type=int, default=None, help="Epochs at first in which only what is new is trained.")
 @click.option("--preset", "preset_name", default=None, help="quick, standard, paper or best.  [default: standard]")
 @click.option("--recipe", "recipe_name", metavar="NAME|FILE", default=None, help="Instead of a preset: a recipe file.")
 @click.option("--epochs", type=int, default=None, help="Passes over the training split.")
@@ -47,6 +78,8 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, load_training
     help="A .npz, a folder of class folders, TFRecord files, or module:function.  [default: Fashion-MNIST]",
 )
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
+@click.option("--labels", type=click.Path(path_type=Path), default=None, help="Text file of class names, one per line.")
+@click.option("--not-flippable", is_flag=True, help="The data are text, digits or signs: never mirror them.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
 @click.option("--resume", is_flag=True, help="Continue a stopped training.")
@@ -54,6 +87,10 @@ from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, load_training
 def command(
     model: str | None,
     model_options: tuple[str, ...],
+    image_size: int | None,
+    channels: int | None,
+    pretrained: str | None,
+    frozen_epochs: int | None,
     preset_name: str | None,
     recipe_name: str | None,
     epochs: int | None,
@@ -68,12 +105,16 @@ def command(
     precision: str | None,
     where: str | None,
     spec: Path | None,
+    labels: Path | None,
+    not_flippable: bool,
     data_dir: Path | None,
     run: Path | None,
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train a model of the zoo and save it in a run folder, which remembers its data.
+    """Train a model of the zoo, or your own, and save it in a run folder, which remembers its data.
+
+    With few pictures of your own, epochs and batch size suit them unless you say them.
 
     \b
     Presets:
@@ -86,12 +127,20 @@ def command(
     from edgefm.jobs.run import Run
     from edgefm.jobs.train import training_recipe
 
-    data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": None})
+    data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": labels})
+    if not_flippable:
+        if data is None:
+            raise click.UsageError("--not-flippable says something of --data, which is not given")
+        data = dataclasses.replace(data, flippable=False)
     changes: dict[str, Any] = {
         name: value
         for name, value in (
             ("model", model),
             ("model_options", _pairs(model_options) or None),
+            ("image_size", image_size),
+            ("channels", channels),
+            ("pretrained", pretrained),
+            ("frozen_epochs", frozen_epochs),
             ("epochs", epochs),
             ("batch_size", batch_size),
             ("learning_rate", learning_rate),
@@ -103,16 +152,14 @@ def command(
     }
     if preset_name is not None and recipe_name is not None:
         raise click.UsageError("--preset and --recipe are given: one of them says how to train")
-    named = preset_name is not None or recipe_name is not None or bool(changes)
     given = preset_name if recipe_name is None else load_training(recipe_name)
     recipe = training_recipe(given, **changes)
     # A new run is named after what is trained; the latest one is meant with --resume.
-    if run is None:
-        directory = Run.latest() if resume else Run.new(f"{recipe.model}-{recipe.epochs}e-seed{recipe.seed}")
-    else:
-        directory = Run(run)
+    folder = Run.latest() if resume and run is None else None
+    directory = folder or (Run.new(_name(recipe, data)) if run is None else Run(run))
     trained = directory.train(
-        recipe if named or not resume else None,
+        given,
+        changes=changes,
         data=data,
         backend=backend,
         precision=precision,
@@ -125,11 +172,43 @@ def command(
         (step,) = (step for step in directory.steps if trained.file and step.name == trained.file.parent.name)
         render.as_json({"run": str(directory.path), **step.to_json()})
         return
-    accuracy = f"validation accuracy {100 * trained.validation_accuracy:.2f} %"
-    render.echo(f"{'trained' if trained.recipe.with_validation else accuracy}: {trained.verdict['name']}")
+    what = "trained" if trained.recipe.with_validation else f"validation accuracy {_accuracy(trained)}"
+    render.echo(f"{what}: {trained.verdict['name']}")
     render.echo(f"  {trained.verdict['reason']}")
+    for line in _doubts(trained):
+        render.echo(f"  {line}")
     render.echo(f"model and curves: {trained.file and trained.file.parent}")
-    render.echo("next: edgefm quantize")
+    render.echo(f"next: {command_line('edgefm', 'quantize', directory.path)}")
+
+
+def _name(recipe: Training, data: DataSource | None) -> str:
+    """Return the last part of the name of a new run."""
+    if data is None:
+        return f"{recipe.model_name}-{recipe.epochs}e-seed{recipe.seed}"
+    words = re.sub(r"[^\w-]+", "-", Path(data.where).stem).strip("-")
+    return f"{recipe.model_name}-{words or 'data'}-seed{recipe.seed}"
+
+
+def _accuracy(trained: TrainingResult) -> str:
+    """Return the validation accuracy with its n and its interval."""
+    accuracy = f"{100 * trained.validation_accuracy:.2f} %"
+    interval = trained.validation_interval
+    if interval is None:
+        return accuracy
+    samples = trained.validation_samples
+    return f"{accuracy} (n = {samples:,}, 95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
+
+
+def _doubts(trained: TrainingResult) -> list[str]:
+    """Return what cannot be decided on so few validation samples."""
+    interval = trained.validation_interval
+    if trained.recipe.with_validation or interval is None or interval.high - interval.low <= _WIDE:
+        return []
+    points = 100 * (interval.high - interval.low)
+    return [
+        f"{trained.validation_samples:,} validation samples are too few to tell models apart: the accuracy is known to "
+        f"{points:.0f} points only"
+    ]
 
 
 def _distillation(teachers: tuple[str, ...], weight: float | None, temperature: float | None) -> Distillation | None:

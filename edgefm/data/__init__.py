@@ -85,6 +85,7 @@ def from_arrays(
     test: tuple[Any, Any] | None = None,
     class_names: Sequence[str] | None = None,
     task: str | None = None,
+    flippable: bool | None = None,
     name: str = "arrays",
     seed: int = 0,
     progress: Progress | bool | None = None,
@@ -100,6 +101,7 @@ def from_arrays(
       test: (images, labels); None cuts a tenth from the training samples.
       class_names: in the order of their numbers; None numbers the classes.
       task: 'classification', 'multilabel', 'regression', 'reconstruction'; None tells it from the labels.
+      flippable: whether a picture mirrored left to right is one of the same class; False for text, digits, signs.
       name: of the data set.
       seed: of the splits that are cut.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
@@ -114,6 +116,9 @@ def from_arrays(
         if pair is not None:
             check_type(pair, split, tuple, "a pair (images, labels)")
             values |= {f"x_{split}": pair[0], f"y_{split}": pair[1]}
+    if flippable is not None:
+        check_type(flippable, "flippable", bool, "True or False")
+        values |= {"flippable": flippable}
     given = {key: value for key, value in values.items() if value is not None}
     with shown(progress) as receiver:
         return arrays.dataset_of(

@@ -46,6 +46,8 @@ class Dataset:
       task: 'classification', 'multilabel' (each label is there or not), 'regression' (targets are numbers),
         'reconstruction' (targets are the inputs), or 'segmentation' (targets are masks: the class of each pixel).
       dark_background: pictures show bright things on a dark background; None where it is not known.
+      flippable: a picture mirrored left to right is one of the same class; None where nobody said. Text, digits and
+        road signs are not.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Dataset:
     sha256: str
     task: str = "classification"
     dark_background: bool | None = None
+    flippable: bool | None = None
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:
@@ -85,6 +88,28 @@ def reordered(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
         validation=validation,
         test=test,
         sha256=content_sha256((train, validation, test), labels=labels, task=dataset.task),
+    )
+
+
+def resized(dataset: Dataset, shape: tuple[int, int, int]) -> Dataset:
+    """Return a data set whose pictures have another size, or another number of channels, as those in folders get it.
+
+    Args:
+      dataset: uint8 [n, height, width, 1, 3 or 4]; another one is returned as it is.
+      shape: (height, width, channels), channels 1, 3 or 4.
+    """
+    images = dataset.train.images
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.shape[1:] == shape:
+        return dataset
+    from edgefm.data.picture_file import resized_pixels
+
+    train, validation, test = (replace(split, images=resized_pixels(split.images, shape)) for split in dataset.splits)
+    return replace(
+        dataset,
+        train=train,
+        validation=validation,
+        test=test,
+        sha256=content_sha256((train, validation, test), labels=dataset.labels, task=dataset.task),
     )
 
 

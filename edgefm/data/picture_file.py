@@ -29,6 +29,8 @@ _GIVE = "Give picture files, such as a PNG or a JPEG."
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "TGA")
 _BYTES_A_PIXEL = 3
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+GREY = ("1", "L", "LA", "I", "I;16", "F")
+_EXIF_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # pictures whose width is shown as their height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,22 @@ def pixels_of(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     return np.array(image, np.uint8).reshape(shape)
 
 
+def resized_pixels(images: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return pictures uint8 [n, h, w, 1, 3 or 4] as uint8 [n, *shape], each as `pixels_of` makes it.
+
+    Raises:
+      RuntimeUnavailableError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_extra("Pillow", "pictures") from None
+    result = np.empty((len(images), *shape), np.uint8)
+    for place, image in enumerate(images):
+        result[place] = pixels_of(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), shape)
+    return result
+
+
 def _is_inverted(pixels: NDArray[np.uint8], invert: Invert) -> bool:
     return invert == "yes" or (invert == "auto" and border_level(pixels[..., :3]) > 127)
 
@@ -154,6 +172,29 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
         levels = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
         return Image.fromarray((levels >> 8).astype(np.uint8))
     return image
+
+
+def picture_header(path: Path) -> tuple[int, int, int]:
+    """Return (height, width, channels) of a picture file, upright; its pixels are not decoded.
+
+    Returns:
+      channels are 1 of a grey picture, 3 of any other: a palette may hold colours, transparency counts for nothing.
+    Raises:
+      DataError, RuntimeUnavailableError: see `open_picture`; damage behind the header is not noticed.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_extra("Pillow", "pictures") from None
+    missing = f"the picture {path} does not exist"
+    with regular.open_file(path, DataError, missing=missing, hint=_GIVE) as file, _damage_told(str(path)):
+        Image.init()
+        known = [name for name in _FORMATS if name in Image.OPEN]
+        with Image.open(file, formats=known) as opened:
+            width, height = opened.size
+            if opened.getexif().get(_EXIF_ORIENTATION, 1) in _LYING:
+                width, height = height, width
+            return height, width, 1 if opened.mode in GREY else 3
 
 
 @contextmanager

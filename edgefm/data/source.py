@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from edgefm.core.errors import DataError, RunError
 from edgefm.core.named_function import trust_function
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory
-from edgefm.data.dataset import Dataset
+from edgefm.data.dataset import Dataset, resized
 from edgefm.data.head import ModelHead
 from edgefm.data.quality import Quality
 
@@ -33,6 +33,9 @@ class DataSource:
       labels: class names; None leaves them to the data.
       quality: name of the quality measure; None takes the task's own.
       trust: read a .npz that holds Python objects, which may run code.
+      resize: give uint8 pictures that are no files the size and the channels of the model, as those in folders get
+        them; without it, others than the model's are refused.
+      flippable: whether a mirrored picture is one of the same class; None leaves it to the data.
       said_in: file that this was read from; None where the user says it now. What a file says allows no code to run:
         the user must have, see `edgefm.core.trust`.
     """
@@ -43,6 +46,8 @@ class DataSource:
     labels: tuple[str, ...] | None = None
     quality: str | None = None
     trust: bool = False
+    resize: bool = False
+    flippable: bool | None = None
     said_in: Path | None = field(default=None, compare=False)
 
     def load(
@@ -60,6 +65,15 @@ class DataSource:
         Raises:
           DataError: it cannot be read, or does not fit the shape.
         """
+        dataset = self._loaded(None if self.resize else input_shape, head, data_dir, progress)
+        if self.resize and input_shape is not None and len(input_shape) == 3:
+            height, width, channels = input_shape
+            dataset = resized(dataset, (height, width, channels))
+        return dataset if self.flippable is None else replace(dataset, flippable=self.flippable)
+
+    def _loaded(
+        self, input_shape: tuple[int, ...] | None, head: ModelHead | None, data_dir: Path | None, progress: Progress
+    ) -> Dataset:
         if self.where == FASHION_MNIST:
             from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
@@ -105,8 +119,12 @@ class DataSource:
         return path.is_file() and trust.is_trusted(artefacts.sha256_file(path))
 
     def to_json(self) -> dict[str, Any]:
-        """Return how the data were given as a JSON object."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.compare}
+        """Return how the data were given as a JSON object; without what older versions had not, where not said."""
+        value = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.compare}
+        for name, nothing in (("resize", False), ("flippable", None)):
+            if value[name] is nothing:
+                del value[name]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, said_in: Path) -> DataSource:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.progress import Progress, shown
@@ -14,7 +14,7 @@ from edgefm.jobs.benchmark import BenchmarkRecord, benchmark_protocol
 from edgefm.jobs.quantize import QuantizationResult, quantization_recipe, quick_like
 from edgefm.jobs.run_folder import RunFolder
 from edgefm.jobs.run_training import train_in, training_of
-from edgefm.jobs.train import TrainingResult
+from edgefm.jobs.train import TrainingResult, said
 from edgefm.jobs.trust import trust_run
 from edgefm.recipes import BenchmarkProtocol, Quantization, Training
 
@@ -98,21 +98,36 @@ class Run(RunFolder):
         self,
         recipe: Training | PathLike | None = None,
         *,
+        model: str | None = None,
         data: Dataset | DataSource | PathLike | None = None,
+        image_size: int | None = None,
+        channels: int | None = None,
+        pretrained: PathLike | None = None,
+        frozen_epochs: int | None = None,
+        changes: Mapping[str, Any] | None = None,
         backend: str | None = None,
         precision: str | None = None,
         resume: bool = False,
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
     ) -> TrainingResult:
-        """Train a model of the zoo into this run, unless the same training is already there.
+        """Train a model, of the zoo or your own, into this run, unless the same training is already there.
 
         Args:
-          recipe: what to train and how: a `Training`, a file, or 'quick', 'standard' (the default), 'paper', 'best'
-            (that of the Enhanced CNN). With `resume` that of the stopped training.
-          data: what it learns; uint8 pictures [n, height, width, channels] of the architecture's size, with classes.
-            A path, 'module:function', an `edgefm.data.DataSource`, or a Dataset, of which the run keeps a copy; by
-            default Fashion-MNIST. The run remembers it. With `resume` that of the stopped training.
+          recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`.
+            Of a preset, epochs and batch size suit small data, and pictures that are marked as not flippable are not
+            mirrored. With `resume` that of the stopped training.
+          model: name of an architecture, see `edgefm zoo`; 'module:function' of your own that builds a keras.Model; or
+            the path of a `.keras` file, which goes on learning. By default the recipe's, 'enhanced_cnn' without one.
+          data: what it learns; uint8 pictures [n, height, width, channels] with classes. A path, 'module:function', an
+            `edgefm.data.DataSource`, or a Dataset, of which the run keeps a copy; by default Fashion-MNIST. The run
+            remembers it. With `resume` that of the stopped training.
+          image_size: side of the pictures in pixels, to which they are resized; by default the model's own, else that
+            of the data.
+          channels: of the pictures, 1 (grey) or 3 (colour); by default the model's own, else those of the data.
+          pretrained: weights that it begins with, all but the head: a `.weights.h5`, `.h5` or `.keras` file.
+          frozen_epochs: first epochs in which only what is new is trained, not what the pretrained weights hold.
+          changes: further parameters of `Training`, by name, that are other than the recipe's.
           backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
           precision: 'float32' (the default), 'mixed_bfloat16' or 'mixed_float16'.
           resume: go on with the stopped training of this run.
@@ -120,17 +135,26 @@ class Run(RunFolder):
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
           ArgumentError: an argument of another type.
-          RecipeError: an unknown architecture, preset or backend, a value out of range; with `resume`, anything that
-            differs from the stopped training.
-          DataError: the data cannot be read or do not fit the architecture.
+          RecipeError: an unknown architecture, preset or backend, a value out of range, or a size that the model does
+            not take; with `resume`, anything that differs from the stopped training.
+          DataError: the data cannot be read, are too few, or do not fit the model.
+          ModelError: a model or weights that cannot be read, or do not fit.
           RunError: the run is in use, or holds a stopped training that `resume` does not ask for.
           TrainingDivergedError: the loss is not finite.
         """
+        own = said(
+            model=model,
+            image_size=image_size,
+            channels=channels,
+            pretrained=pretrained,
+            frozen_epochs=frozen_epochs,
+        )
         with shown(progress) as receiver:
             step = train_in(
                 self._open_or_create,
                 stopped_in=self._open() if resume else None,
                 recipe=recipe,
+                changes={**(changes or {}), **own},
                 data=data,
                 backend=backend,
                 precision=precision,

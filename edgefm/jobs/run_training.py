@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from edgefm.core.errors import RunError
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.jobs.arguments import data_source
-from edgefm.jobs.train import TrainingResult, training_recipe
+from edgefm.jobs.to_learn import to_learn
+from edgefm.jobs.train import TrainingResult, free_of, training_recipe
 from edgefm.recipes import Training
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def train_in(
     *,
     stopped_in: RunDirectory | None,
     recipe: Training | PathLike | None,
+    changes: Mapping[str, Any],
     data: Any,
     backend: str | None,
     precision: str | None,
@@ -40,53 +42,61 @@ def train_in(
       create: returns the run, made now if it is not there; called when nothing is wrong with the arguments.
       stopped_in: the run whose stopped training is gone on with; None begins one.
       recipe: see there.
+      changes: parameters other than the recipe's.
       data: see there.
       backend: see there.
       precision: see there.
       data_dir: see there.
       progress: receives progress.
     """
-    from edgefm import zoo
-    from edgefm.data.checks import check_fit, check_has_classes
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import FASHION_MNIST, DataSource
-    from edgefm.keras_graph.backend import find_backend
     from edgefm.report.drawing.curves import draw_curves
     from edgefm.training.step import stopped_training, train_run
 
-    chosen = None if recipe is None else training_recipe(recipe)
+    chosen, free = training_recipe(recipe, **changes), free_of(recipe, changes)
     dataset = data if isinstance(data, Dataset) else None
     source = None if dataset is not None else data_source(data, dataset=True)
     if dataset is not None and _is_fashion_mnist(dataset, data_dir):
         dataset, source = None, DataSource()
+    named_in = None
     if stopped_in is not None:
         stopped = stopped_training(stopped_in)
         given = source if dataset is None else _kept(dataset, stopped_in.path)
-        stopped.check(recipe=chosen, backend=backend, precision=precision, source=given)
+        # What was adapted to the data is no other than it was, unless it was said.
+        params = set() if recipe is None else set(chosen.to_json()["params"]) - free
+        stopped.check(recipe=chosen, only=params | changes.keys(), backend=backend, precision=precision, source=given)
         chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
-        dataset, source = None, stopped.source
-    chosen, precision = chosen or Training(), precision or "float32"
-    zoo.check_options(chosen.model, chosen.model_options)
-    find_backend(backend, precision)
-    architecture = zoo.architecture(chosen.model)
-    shape = architecture.input_shape
-    source = source or DataSource()
-    learnt = source.load(shape, data_dir=data_dir, progress=progress) if dataset is None else dataset
-    check_has_classes(learnt)
-    check_fit(learnt, input_shape=shape, value_range=(0.0, 255.0), classes=architecture.classes)
+        dataset, source, free, named_in = None, stopped.source, frozenset(), stopped.said_in
+    precision = precision or "float32"
+    ready = to_learn(
+        chosen,
+        dataset=dataset,
+        source=None if dataset is not None else source or DataSource(),
+        free=free,
+        backend=backend,
+        precision=precision,
+        data_dir=data_dir,
+        named_in=named_in,
+        progress=progress,
+    )
+    learnt, source = ready.dataset, ready.source
     run = create()
-    if dataset is not None:
-        source = _keep(dataset, run.path)
+    if source is None:
+        source = _keep(learnt, run.path)
+        shape = tuple(learnt.train.images.shape[1:])
         learnt = source.load(shape, progress=progress)  # in the order in which later steps of the run find it
     return train_run(
         run,
         learnt,
-        recipe=chosen,
+        recipe=ready.recipe,
         draw=draw_curves,
         backend=backend,
         precision=precision,
         resume=stopped_in is not None,
-        source=None if source.where == FASHION_MNIST else source,
+        source=None if source == DataSource(where=FASHION_MNIST) else source,
+        model=ready.model,
+        model_inputs=ready.inputs,
         progress=progress,
     )
 
@@ -110,6 +120,7 @@ def training_of(run: RunDirectory, step: Step) -> TrainingResult:
         verdict=history["verdict"],
         device=history["device"],
         file=folder / MODEL_FILE,
+        validation_samples=step.summary.get("validation_samples"),
         _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),
     )
 
@@ -132,7 +143,7 @@ def _kept(dataset: Dataset, folder: Path) -> DataSource:
     from edgefm.data.source import DataSource
 
     path = folder.resolve() / f"data-{dataset.sha256[:12]}.npz"
-    return DataSource(where=str(path), task=dataset.task, labels=dataset.labels or None)
+    return DataSource(where=str(path), task=dataset.task, labels=dataset.labels or None, flippable=dataset.flippable)
 
 
 def _keep(dataset: Dataset, folder: Path) -> DataSource:

@@ -1,18 +1,21 @@
-"""`edgefm.train`: train a model of the zoo in memory; `edgefm.Run.train` does it in a run folder."""
+"""`edgefm.train`: train a model in memory, of the zoo or your own; `edgefm.Run.train` does it in a run folder."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
-from edgefm.core.errors import ArgumentError
+from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import dataset_and_quality, require_data
+from edgefm.jobs.arguments import data_source, require_data
+from edgefm.jobs.to_learn import FREE, to_learn
 from edgefm.recipes import Training, load_training, preset
+from edgefm.statistics.estimates import Estimate, proportion
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -31,6 +34,7 @@ class TrainingResult:
         were learnt too), reason, train_accuracy, validation_accuracy.
       device: what it was trained on.
       file: the model file in a run; None for a model in memory.
+      validation_samples: how many samples the validation accuracy is of; None of a run that does not say so.
     """
 
     recipe: Training = field(hash=False)
@@ -38,6 +42,7 @@ class TrainingResult:
     verdict: Mapping[str, Any] = field(hash=False)
     device: Mapping[str, Any] = field(hash=False)
     file: Path | None = None
+    validation_samples: int | None = None
     _load: Callable[[], Any] = field(repr=False, compare=False)
 
     @property
@@ -50,6 +55,13 @@ class TrainingResult:
         """Accuracy on the validation split after the last epoch, 0 to 1; of learnt images with `with_validation`."""
         return float(self.history[-1]["val_accuracy"])
 
+    @property
+    def validation_interval(self) -> Estimate | None:
+        """The validation accuracy with its 95 % interval (Wilson); None where the number of samples is not known."""
+        if not self.validation_samples:
+            return None
+        return proportion(round(self.validation_accuracy * self.validation_samples), self.validation_samples)
+
     def to_json(self) -> dict[str, Any]:
         """Return all but the model as a JSON object."""
         return {
@@ -58,6 +70,7 @@ class TrainingResult:
             "verdict": dict(self.verdict),
             "device": dict(self.device),
             "file": None if self.file is None else str(self.file),
+            "validation_samples": self.validation_samples,
         }
 
     def save(self, path: PathLike) -> Path:
@@ -75,7 +88,7 @@ class TrainingResult:
 
     def _repr_html_(self) -> str:
         caption = (
-            f"{self.recipe.model}: validation accuracy {100 * self.validation_accuracy:.2f} % after "
+            f"{self.recipe.model_name}: validation accuracy {100 * self.validation_accuracy:.2f} % after "
             f"{len(self.history)} epochs, {self.verdict['name']}: {self.verdict['reason']}"
         )
         return html.paragraph(caption) + _curves(self.to_json())
@@ -86,6 +99,10 @@ def train(
     *,
     data: Dataset | DataSource | PathLike | None = None,
     recipe: Training | PathLike | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    pretrained: PathLike | None = None,
+    frozen_epochs: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -94,14 +111,21 @@ def train(
     precision: str = "float32",
     progress: Progress | bool | None = None,
 ) -> TrainingResult:
-    """Train a model of the zoo and return it.
+    """Train a model, of the zoo or your own, on your data and return it.
 
     Nothing is written; `edgefm.Run(folder).train(...)` keeps the training in a folder, from which it can be resumed.
 
     Args:
-      model: name of an architecture, see `edgefm zoo`; by default the recipe's, 'enhanced_cnn' without one.
-      data: what it learns; uint8 pictures of the architecture's size. See `edgefm.data`.
-      recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`.
+      model: name of an architecture, see `edgefm zoo`; 'module:function' of your own that builds a keras.Model; or the
+        path of a `.keras` file, which goes on learning. By default the recipe's, 'enhanced_cnn' without one.
+      data: what it learns; uint8 pictures with classes. See `edgefm.data`.
+      recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`. Of a
+        preset, epochs and batch size suit small data, and pictures that are marked as not flippable are not mirrored.
+      image_size: side of the pictures in pixels, to which they are resized; by default the model's own, else that of
+        the data.
+      channels: of the pictures, 1 (grey) or 3 (colour); by default the model's own, else those of the data.
+      pretrained: weights that it begins with, all but the head: a `.weights.h5`, `.h5` or `.keras` file.
+      frozen_epochs: first epochs in which only what is new is trained, not what the pretrained weights hold.
       epochs: passes over the training split, instead of the recipe's.
       batch_size: images a step, instead of the recipe's.
       learning_rate: peak rate, instead of the recipe's.
@@ -111,44 +135,112 @@ def train(
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
-      RecipeError: an unknown architecture, preset or backend, or a value out of range.
-      DataError: the data cannot be read or do not fit the architecture.
+      RecipeError: an unknown architecture, preset or backend, a value out of range, or a size that the model does not
+        take.
+      DataError: the data cannot be read, are too few, or do not fit the model.
+      ModelError: a model or weights that cannot be read, or do not fit.
       TrainingDivergedError: the loss is not finite.
     """
     require_data(data)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("seed", seed)):
-        check_number(value, name, int)
-    check_number(learning_rate, "learning_rate")
-    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    chosen = training_recipe(recipe, model=model, **changes)
+    changes = said(
+        model=model,
+        image_size=image_size,
+        channels=channels,
+        pretrained=pretrained,
+        frozen_epochs=frozen_epochs,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    chosen = training_recipe(recipe, **changes)
     with shown(progress) as receiver:
-        from edgefm import zoo
-        from edgefm.data.checks import check_fit, check_has_classes
+        from edgefm.data.dataset import Dataset
         from edgefm.keras_graph.backend import use_backend, without_tensorflow
 
-        architecture = zoo.architecture(chosen.model)
-        zoo.check_options(chosen.model, chosen.model_options)
-        dataset, _ = dataset_and_quality(data, input_shape=architecture.input_shape, progress=receiver)
-        assert dataset is not None, "data were given"
-        check_has_classes(dataset)
-        check_fit(dataset, input_shape=architecture.input_shape, value_range=(0.0, 255.0), classes=architecture.classes)
+        ready = to_learn(
+            chosen,
+            dataset=data if isinstance(data, Dataset) else None,
+            source=None if isinstance(data, Dataset) else data_source(data, dataset=True),
+            free=free_of(recipe, changes),
+            backend=backend,
+            precision=precision,
+            progress=receiver,
+        )
         device = use_backend(backend, precision)
-        receiver.note(f"training {chosen.model} on {device}")
+        receiver.note(f"training {ready.recipe.model_name} on {device}")
         from edgefm.training.all_images import judged, learnt_by
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of
 
         with without_tensorflow(device), scratch.folder("train") as folder:
-            teacher = teacher_of(dataset, chosen)
-            learnt = learnt_by(chosen, dataset)
-            trained = fit(learnt, chosen, device=device, folder=folder, teacher=teacher, progress=receiver)
+            network, frozen = (None, ()) if ready.model is None else ready.model()
+            trained = fit(
+                learnt_by(ready.recipe, ready.dataset),
+                ready.recipe,
+                device=device,
+                folder=folder,
+                teacher=teacher_of(ready.dataset, ready.recipe),
+                model=network,
+                frozen=frozen,
+                progress=receiver,
+            )
     return TrainingResult(
-        recipe=chosen,
+        recipe=ready.recipe,
         history=trained.epochs,
-        verdict=judged(chosen, trained.verdict).to_json(),
+        verdict=judged(ready.recipe, trained.verdict).to_json(),
         device=device.to_json(),
+        validation_samples=len(ready.dataset.validation),
         _load=lambda: trained.model,
     )
+
+
+def said(
+    *,
+    model: str | None,
+    image_size: int | None,
+    channels: int | None,
+    pretrained: PathLike | None,
+    frozen_epochs: int | None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Return what is not None of the arguments that stand for parameters of a recipe.
+
+    Raises:
+      ArgumentError: an argument of another type.
+    """
+    whole = {
+        "image_size": image_size,
+        "channels": channels,
+        "frozen_epochs": frozen_epochs,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    for name, value in whole.items():
+        check_number(value, name, int)
+    check_number(learning_rate, "learning_rate")
+    weights = None if pretrained is None else str(as_path(pretrained, "pretrained"))
+    name_of_model = os.fspath(model) if isinstance(model, os.PathLike) else model
+    given = {**whole, "learning_rate": learning_rate, "pretrained": weights, "model": name_of_model}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def free_of(recipe: Training | PathLike | None, changes: Mapping[str, Any]) -> frozenset[str]:
+    """Return the parameters of a recipe that may be adapted to the data: what its user did not say.
+
+    Of 'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best'
+    too.
+    """
+    if isinstance(recipe, Training) or (recipe is not None and not _is_preset(recipe)):
+        return frozenset()
+    free = {None: FREE, "standard": FREE, "quick": FREE - {"epochs"}}.get(
+        None if recipe is None else str(recipe), frozenset({"flip"})
+    )
+    return frozenset(free - changes.keys())
 
 
 def training_recipe(recipe: Training | PathLike | None, **changes: Any) -> Training:
@@ -157,9 +249,16 @@ def training_recipe(recipe: Training | PathLike | None, **changes: Any) -> Train
     A name that ends in .json, or has a folder, is a recipe file. Options of the model are added to the recipe's; those
     of another model than the recipe's are dropped.
     """
+    known = [entry.name for entry in fields(Training)]
+    for name in changes:
+        if name not in known:
+            raise unknown_name("parameter of a training", name, known)
     model = changes.get("model")
     if not isinstance(model, str | None):
-        raise ArgumentError(f"model is {model!r}; the name of an architecture is expected", hint="edgefm zoo")
+        raise ArgumentError(
+            f"model is {model!r}; the name of an architecture, 'module:function' or a path is expected",
+            hint="edgefm zoo",
+        )
     chosen = _named(recipe, model)
     options = changes.pop("model_options", None)
     kept = {} if model not in (None, chosen.model) else chosen.model_options
@@ -170,12 +269,16 @@ def training_recipe(recipe: Training | PathLike | None, **changes: Any) -> Train
 def _named(recipe: Training | PathLike | None, model: str | None) -> Training:
     if isinstance(recipe, Training):
         return recipe
-    if recipe is None or (isinstance(recipe, str) and Path(recipe).name == Path(recipe).stem == recipe):
-        return preset(recipe or "standard", model)
-    check_type(
-        recipe, "recipe", (str, Path), "a Training, a file, or the name of a preset: quick, standard, paper, best"
-    )
+    if recipe is None or _is_preset(recipe):
+        return preset(str(recipe or "standard"), model)
+    what = "a Training, a file, or the name of a preset: quick, standard, paper, best"
+    check_type(recipe, "recipe", (str, Path), what)
     return load_training(recipe)
+
+
+def _is_preset(recipe: PathLike) -> bool:
+    """Return whether a preset is named; not a file, whose name has a suffix or a folder."""
+    return isinstance(recipe, str) and Path(recipe).name == Path(recipe).stem == recipe
 
 
 def _curves(history: Mapping[str, Any]) -> str:

@@ -241,7 +241,7 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin]:
     if brought is None:
         trained = run.require("train")
         path = run.folder(trained) / MODEL_FILE
-        name = Training.from_json(trained.recipe).model
+        name = Training.from_json(trained.recipe).model_name
         return path, Origin(name=name, file=path.name, sha256=model_file.sha256(path))
     folder = run.folder(brought)
     about = data_source.about_model(folder)

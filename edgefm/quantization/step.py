@@ -34,7 +34,7 @@ def quantize_run(
     Args:
       run: has a finished training or a model that was brought; `NN-quantize/` is written, and `passes/`.
       recipe: which variants, and how. Passes and calibration learn from the training split.
-      few: instead, for a model that was imported with fewer than 2,000 training samples.
+      few: instead, for a model with data of its user's own, of fewer than 2,000 training samples.
       data_dir: folder of the Fashion-MNIST files.
       progress: receives progress.
     Raises:
@@ -46,7 +46,7 @@ def quantize_run(
         origin = run.last(IMPORT) or run.require("train")
         has_data = data_source_of(run) is not None
         dataset = dataset_of(run, data_dir=data_dir, progress=progress) if has_data else None
-        recipe = for_data(recipe, few if run.last(IMPORT) else None, dataset, progress=progress)
+        recipe = for_data(recipe, few, dataset, progress=progress)
         inputs = {"model": origin.key, **({"dataset": dataset.sha256} if dataset is not None else {})}
         inputs |= _teachers(recipe)
         key = runs.step_key("quantize", recipe=recipe.to_json(), inputs=inputs, versions=libraries())

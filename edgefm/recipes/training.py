@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from edgefm.core.errors import RecipeError
@@ -121,6 +123,13 @@ class Training(Recipe):
         one_of("loss", self.loss, ("cross_entropy", "multi_margin"))
         one_of("class_weights", self.class_weights, ("none", "balanced"))
 
+    @property
+    def model_name(self) -> str:
+        """Name of the model: the architecture's, the file's without its suffix, or the module's and the function's."""
+        if _is_path(self.model):
+            return Path(self.model).name.removesuffix(".keras").removesuffix(".h5").removesuffix(".hdf5")
+        return self.model.replace(":", "_").replace(".", "_")
+
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object; without what older versions had not where it is at its default.
 
@@ -131,6 +140,10 @@ class Training(Recipe):
             if getattr(self, name) == getattr(Training, name):
                 del value["params"][name]
         return value
+
+
+def _is_path(model: str) -> bool:
+    return any(mark in model for mark in ("/", os.sep)) or model.endswith((".keras", ".h5", ".hdf5"))
 
 
 # What recipes have had since they were first written, at defaults that change nothing.

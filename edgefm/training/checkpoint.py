@@ -31,22 +31,22 @@ def save(path: Path, model: Any, epochs: Sequence[Mapping[str, Any]]) -> None:
     artefacts.write_bytes(path, buffer.getvalue())
 
 
+def epochs_in(path: Path) -> int:
+    """Return the number of finished epochs that a saved state holds.
+
+    Raises:
+      RunError: the file is damaged.
+    """
+    return len(_read(path)[0])
+
+
 def restore(path: Path, model: Any) -> list[dict[str, Any]]:
     """Set a compiled keras.Model to a saved state and return the history up to it.
 
     Raises:
       RunError: the file is damaged, or was written for another model or optimiser.
     """
-    try:
-        saved = npz.read(path, RunError, missing=f"no file at {path}")
-        told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
-        value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
-        epochs: list[dict[str, Any]] = value["epochs"]
-        arrays = [saved[name] for name in sorted(saved) if name != "history"]
-    except (ValueError, KeyError, RunError) as error:
-        raise RunError(
-            f"the checkpoint {path} is damaged: {reason(error)}", hint="Remove its folder and train again."
-        ) from error
+    epochs, arrays = _read(path)
     variables = _variables(model)
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [array.shape for array in arrays]:
@@ -57,6 +57,19 @@ def restore(path: Path, model: Any) -> list[dict[str, Any]]:
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return epochs
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], list[np.ndarray[Any, Any]]]:
+    try:
+        saved = npz.read(path, RunError, missing=f"no file at {path}")
+        told = b'{"epochs": ' + saved["history"].tobytes() + b"}"
+        value = parse_json(told, where=f"the history in {path}", error=RunError, schema="epochs-1")
+        epochs: list[dict[str, Any]] = value["epochs"]
+        return epochs, [saved[name] for name in sorted(saved) if name != "history"]
+    except (ValueError, KeyError, RunError) as error:
+        raise RunError(
+            f"the checkpoint {path} is damaged: {reason(error)}", hint="Remove its folder and train again."
+        ) from error
 
 
 def _variables(model: Any) -> list[Any]:

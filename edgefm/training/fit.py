@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,6 +55,8 @@ def fit(
     device: BackendDevice,
     folder: Path,
     teacher: Teacher | None = None,
+    model: Any = None,
+    frozen: Collection[str] = (),
     progress: Progress = SILENT,
 ) -> Trained:
     """Return a model trained by a recipe; go on from the checkpoint in `folder` if there is one.
@@ -66,19 +68,25 @@ def fit(
     Where the recipe has a distillation, `teacher` is asked once an epoch, about the images as they are augmented for
     it; the loss is then that of `edgefm.recipes.Distillation`.
 
+    A given `model` (keras.Model: pixels 0 to 255 in, class probabilities out) is trained instead of the recipe's
+    architecture of the zoo; its layers named in `frozen` keep their weights for the recipe's first `frozen_epochs`.
+    After these the optimiser and its schedule begin anew, with all layers.
+
     Raises:
       TrainingDivergedError: the loss is not finite; the checkpoint of the last good epoch stays, and its model is
         saved beside it as `last-good.keras`.
     """
     keras.utils.set_random_seed(recipe.seed)
     _make_deterministic()
-    plain = zoo.build(recipe.model, recipe.model_options)
+    plain = zoo.build(recipe.model, recipe.model_options) if model is None else model
     model = with_fused_batch_norm(plain)
     train = dataset.train
     batch_size = min(recipe.batch_size, len(train.labels))
     steps = len(train.labels) // batch_size
-    _compile(model, recipe, steps=steps, on_cpu=device.kind == "cpu")
     state = folder / checkpoint.FILE_NAME
+    done = checkpoint.epochs_in(state) if state.exists() else 0
+    # A checkpoint holds the optimiser of the phase in which it was written.
+    phase = _begin_phase(model, recipe, frozen, epoch=max(0, done - 1), steps=steps, device=device)
     epochs = checkpoint.restore(state, model) if state.exists() else []
     resumed_from = len(epochs)
     if resumed_from:
@@ -87,6 +95,8 @@ def fit(
 
     for epoch in range(len(epochs), recipe.epochs):
         started = time.perf_counter()
+        if _is_frozen(recipe, frozen, epoch) != phase:
+            phase = _begin_phase(model, recipe, frozen, epoch=epoch, steps=steps, device=device)
         order, generator = epoch_order(len(train.labels), seed=recipe.seed, epoch=epoch)
         images = flip_and_shift(train.images[order], generator, flip=recipe.flip, shift_pixels=recipe.shift_pixels)
         wanted_of_all = targets[train.labels[order]]
@@ -137,6 +147,9 @@ def fit(
     sample = _first(train, _VERDICT_IMAGES)
     _, train_accuracy = evaluate(model, sample)
     verdict = judge(epochs, train_accuracy=train_accuracy)
+    for layer in model._flatten_layers(include_self=False):
+        if layer.name in frozen:  # weights are in the order in which all can be trained
+            layer.trainable = True
     if model is not plain:
         plain.set_weights(model.get_weights())
     return Trained(model=plain, epochs=tuple(epochs), verdict=verdict, resumed_from=resumed_from)
@@ -156,10 +169,29 @@ def evaluate(model: Any, split: Split) -> tuple[float, float]:
     return float(np.concatenate(losses).mean()), right / len(split.labels)
 
 
-def _compile(model: Any, recipe: Training, *, steps: int, on_cpu: bool) -> None:
+def _is_frozen(recipe: Training, frozen: Collection[str], epoch: int) -> bool:
+    return bool(frozen) and epoch < recipe.frozen_epochs
+
+
+def _begin_phase(
+    model: Any, recipe: Training, frozen: Collection[str], *, epoch: int, steps: int, device: BackendDevice
+) -> bool:
+    """Compile a model for the epochs from this one on and return whether layers are frozen in them."""
+    is_frozen = _is_frozen(recipe, frozen, epoch)
+    if frozen:
+        for layer in model._flatten_layers(include_self=False):
+            if layer.name in frozen:
+                layer.trainable = not is_frozen
+    first = min(recipe.frozen_epochs, recipe.epochs) if frozen else 0
+    epochs = first if is_frozen else recipe.epochs - first
+    _compile(model, recipe, steps=steps, epochs=epochs, on_cpu=device.kind == "cpu")
+    return is_frozen
+
+
+def _compile(model: Any, recipe: Training, *, steps: int, epochs: int, on_cpu: bool) -> None:
     rate: Any = recipe.learning_rate
     if recipe.schedule == "one_cycle":
-        total = steps * recipe.epochs
+        total = steps * epochs
         warmup = int(total * recipe.warmup_fraction)
         # Smith & Topin 2018, arXiv:1708.07120, with a cosine instead of a linear descent.
         rate = keras.optimizers.schedules.CosineDecay(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ def train_run(
     precision: str = "float32",
     resume: bool = False,
     source: DataSource | None = None,
+    model: Callable[[], tuple[Any, Collection[str]]] | None = None,
+    model_inputs: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
 ) -> Step:
     """Return the finished training step of a run, trained now unless the same training is already there.
@@ -54,6 +56,9 @@ def train_run(
       precision: see `use_backend`.
       resume: go on from the last epoch of a stopped attempt.
       source: where the data come from, for later steps of the run; None stands for Fashion-MNIST.
+      model: builds the model that is trained, on the backend that Keras runs on, and returns it with the names of the
+        layers that are frozen at first; None builds the recipe's architecture of the zoo as its source has it.
+      model_inputs: sha256 of each file that the model is made of, by name.
       progress: told the device first, then each step.
     Raises:
       RunError: the run is in use, or holds a stopped attempt that `resume` does not ask for.
@@ -66,14 +71,14 @@ def train_run(
     with run.lock():
         partial = run.partial("train")
         device = use_backend(backend, precision)
-        progress.note(f"training {recipe.model} on {device}")
+        progress.note(f"training {recipe.model_name} on {device}")
         versions = {
             "edgefm": environment.versions()["edgefm"],
             "keras": device.keras,
             "backend": device.backend,
             "precision": precision,
         }
-        inputs = {"dataset": dataset.sha256, **teachers}
+        inputs = {"dataset": dataset.sha256, **teachers, **(model_inputs or {})}
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
         finished = run.find(key)
         if finished is not None:
@@ -93,6 +98,7 @@ def train_run(
             inputs=inputs,
             draw=draw,
             source=source,
+            model=model,
             progress=progress,
         )
 
@@ -106,12 +112,14 @@ class Stopped:
       backend: name of the Keras backend.
       precision: Keras dtype policy.
       source: where its data come from.
+      said_in: file that this was read from.
     """
 
     recipe: Training
     backend: str
     precision: str
     source: DataSource = field(default_factory=DataSource)
+    said_in: Path | None = None
 
     def check(
         self,
@@ -120,16 +128,21 @@ class Stopped:
         backend: str | None,
         precision: str | None,
         source: DataSource | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
-        """Raise a RecipeError where something is given that differs from the stopped training; None fits all."""
+        """Raise a RecipeError where something is given that differs from the stopped training; None fits all.
+
+        Of the recipe only the named parameters count, where `only` is given; files are the same from any folder.
+        """
         settings: dict[str, Any] = {"backend": backend, "precision": precision}
         mine: dict[str, Any] = {"backend": self.backend, "precision": self.precision}
         if source is not None:
             settings |= {"data": source.where}
             mine |= {"data": self.source.where}
         if recipe is not None:
-            settings |= recipe.to_json()["params"]
-            mine |= self.recipe.to_json()["params"]
+            params, others = _params(recipe), _params(self.recipe)
+            settings |= {name: value for name, value in params.items() if only is None or name in only}
+            mine |= {name: others[name] for name in params}
         for name, value in settings.items():
             if value is not None and value != mine[name]:
                 raise RecipeError(
@@ -154,7 +167,17 @@ def stopped_training(run: RunDirectory) -> Stopped:
         backend=value["backend"],
         precision=value["precision"],
         source=DataSource.from_json(value.get("data") or DataSource().to_json(), said_in=path),
+        said_in=path,
     )
+
+
+def _params(recipe: Training) -> dict[str, Any]:
+    """Return all parameters of a recipe, its files by their whole paths."""
+    params = {entry.name: getattr(recipe, entry.name) for entry in fields(recipe)}
+    for name in ("model", "pretrained"):
+        if params[name] is not None and Path(params[name]).exists():
+            params[name] = str(Path(params[name]).resolve())
+    return params
 
 
 def _train(
@@ -167,6 +190,7 @@ def _train(
     inputs: dict[str, str],
     draw: Draw,
     source: DataSource | None,
+    model: Callable[[], tuple[Any, Collection[str]]] | None,
     progress: Progress,
 ) -> Step:
     from edgefm.training.fit import fit
@@ -180,9 +204,18 @@ def _train(
     )
     with without_tensorflow(device):
         teacher = teacher_of(dataset, recipe)
+        network, frozen = (None, ()) if model is None else model()
         try:
-            learnt = learnt_by(recipe, dataset)
-            trained = fit(learnt, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
+            trained = fit(
+                learnt_by(recipe, dataset),
+                recipe,
+                device=device,
+                folder=folder,
+                teacher=teacher,
+                model=network,
+                frozen=frozen,
+                progress=progress,
+            )
         except KeyboardInterrupt:
             progress.note(f"stopped; resume the run {run.path} to go on after its last finished epoch")
             raise
@@ -214,6 +247,7 @@ def _train(
             "validation_loss": last["val_loss"],
             "verdict": verdict.name,
             "reason": verdict.reason,
+            "validation_samples": len(dataset.validation),
             **({"validation_seen": True} if recipe.with_validation else {}),
             **({**given, "input_shape": list(dataset.train.images.shape[1:])} if given else {}),
         },

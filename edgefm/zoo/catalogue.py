@@ -14,6 +14,12 @@ from edgefm.core.errors import RecipeError, unknown_name
 _MODULES = {
     "enhanced_cnn": "edgefm.zoo.enhanced_cnn",
     "basic_cnn": "edgefm.zoo.basic_cnn",
+    "resnet20": "edgefm.zoo.resnet20",
+    "resnet_preact20": "edgefm.zoo.resnet_preact20",
+    "ds_cnn": "edgefm.zoo.ds_cnn",
+    "mobilenet_v2": "edgefm.zoo.mobilenet_v2",
+    "mobilenet_v3_small": "edgefm.zoo.mobilenet_v3_small",
+    "efficientnetv2_b0": "edgefm.zoo.efficientnetv2_b0",
     "small_residual": "edgefm.zoo.best.small_residual",
     "separable_tiny": "edgefm.zoo.best.separable_tiny",
     "strided_cnn": "edgefm.zoo.best.strided_cnn",

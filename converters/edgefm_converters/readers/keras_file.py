@@ -55,7 +55,31 @@ def load_given(path: Path, *, trust: bool = False) -> Any:
     from edgefm.keras_graph.backend import use_backend
 
     use_backend("tensorflow", "float32")
+    return _read(path, read_stored(path), trust=trust)
+
+
+def load_to_train(path: Path) -> Any:
+    """Return the Keras 3 model in a file or folder, to be trained on the backend that Keras runs on already.
+
+    It is checked as `load_given` checks it, and no code in it is run.
+
+    Raises:
+      ModelError: see `load_given`; or a file of Keras 2, which only TensorFlow can read.
+    """
+    import keras
+
+    check_file(path)
     stored = read_stored(path)
+    if stored.of_keras_2 and keras.config.backend() != "tensorflow":
+        raise ModelError(
+            f"{path} was saved by Keras 2, which needs TensorFlow; Keras runs on {keras.config.backend()}",
+            hint="Train it on the backend tensorflow, or save it with Keras 3: model.save('mine.keras').",
+        )
+    return _read(path, stored, trust=False)
+
+
+def _read(path: Path, stored: Stored, *, trust: bool) -> Any:
+    """Return the model in a file that was checked."""
     if stored.kind == "saved_model":
         model = _of_saved_model(path, trust=trust)
     elif stored.of_keras_2:

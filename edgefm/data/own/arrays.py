@@ -32,6 +32,7 @@ SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "vali
 }
 _INPUTS, _TARGETS = ("x", "images", "data", "inputs"), ("y", "labels", "targets")
 _NAMES = ("label_names", "class_names")
+_FLIPPABLE = "flippable"
 _ALLOWED = (
     "x_train, y_train and, where there are any, x_val, y_val, x_test, y_test (or train_images, train_labels, …); "
     "or x and y (or images and labels), which are split; of a model with several inputs x_train_<input>, … for each"
@@ -46,11 +47,13 @@ class Arrays:
       splits: for 'train' and perhaps 'validation' and 'test': inputs [n, ...], and targets [n, ...] or None.
       source: where they come from, for messages, e.g. a file's name.
       labels: class names, where the source itself gives them.
+      flippable: see `Dataset`, where the source itself says it.
     """
 
     splits: Mapping[str, tuple[NDArray[Any], NDArray[Any] | None]]
     source: str
     labels: tuple[str, ...] | None = None
+    flippable: bool | None = None
 
 
 def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILENT) -> Arrays:
@@ -63,6 +66,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
     """
     by_split: dict[tuple[str, str], NDArray[Any]] = {}
     labels: tuple[str, ...] | None = None
+    flippable: bool | None = None
     unknown: list[str] = []
     for name, value in several_inputs.gathered(values, source=source).items():
         array = np.asarray(value)
@@ -73,6 +77,11 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
                     hint="Give a list of texts.",
                 )
             labels = tuple(_text(label) for label in array)
+            continue
+        if name.lower() == _FLIPPABLE:
+            if array.size != 1 or array.dtype.kind not in "bi":
+                raise DataError(f"'{name}' of {source} is {array.dtype} {array.shape}; True or False is expected")
+            flippable = bool(array.item())
             continue
         key = _key(name.lower())
         if key is None:
@@ -101,6 +110,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
         splits={split or "train": (by_split[split, "inputs"], by_split.get((split, "targets"))) for split in present},
         source=source,
         labels=labels,
+        flippable=flippable,
     )
 
 
@@ -176,6 +186,7 @@ def dataset_of(
         test=parts[2],
         sha256=content_sha256(parts, labels=names, task=task),
         task=task,
+        flippable=arrays.flippable,
     )
     progress.step("check data", 1, 3)
     checks.check(dataset, source=source, progress=progress)

@@ -10,6 +10,7 @@ first frame is taken.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.text import few, visible
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
-from edgefm.data.picture_file import MODES, open_picture, pixels_of
+from edgefm.data.picture_file import GREY, MODES, open_picture, picture_header, pixels_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,45 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _DAMAGED_SHOWN = 5
 _STEP = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The sizes of pictures in class folders, as their headers say.
+
+    Attributes:
+      least: (height, width) of the picture with the fewest pixels.
+      greatest: (height, width) of the one with the most.
+      channels: 3 where any picture may have colours, else 1.
+    """
+
+    least: tuple[int, int]
+    greatest: tuple[int, int]
+    channels: int
+
+
+def sizes(folder: Path, *, progress: Progress = SILENT) -> Sizes:
+    """Return the sizes of the pictures in class folders; their pixels are not read.
+
+    Raises:
+      DataError: no class folders, one without pictures, or no picture that can be read.
+      RuntimeUnavailableError: Pillow is not installed.
+    """
+    classes = [_classes(place, needs_classes=True) for place in _by_split(folder).values()]
+    paths = [path for files in classes for inside in files.values() for path in inside]
+    known: set[tuple[int, int, int]] = set()
+    damaged: list[str] = []
+    for done, path in enumerate(paths, start=1):
+        try:
+            known.add(picture_header(path))
+        except DataError as error:
+            damaged.append(error.message)
+        if done % _STEP == 0 or done == len(paths):
+            progress.step("sizes of pictures", done, len(paths))
+    if not known:
+        raise DataError(damage(damaged, of=len(paths), source=str(folder)), hint="Remove or replace these files.")
+    by_pixels = sorted({(height, width) for height, width, _ in known}, key=lambda size: (size[0] * size[1], size))
+    return Sizes(least=by_pixels[0], greatest=by_pixels[-1], channels=max(channels for _, _, channels in known))
 
 
 def read(
@@ -184,7 +224,7 @@ def _class_names(
 
 def _shape_of(path: Path) -> tuple[int, int, int]:
     picture = open_picture(path)
-    grey = picture.mode in ("1", "L", "LA", "I", "I;16", "F")
+    grey = picture.mode in GREY
     return picture.height, picture.width, 1 if grey else 3
 
 

@@ -60,9 +60,9 @@ def load_data(
       RuntimeUnavailableError: a needed library is not installed.
     """
     path = Path(where).expanduser()
-    if spec is not None and not _tfrecords(path):
+    if spec is not None and not is_tfrecords(path):
         raise DataError(f"the spec {spec} is for TFRecords; {where} holds none", hint=_ALLOWED)
-    if _tfrecords(path):
+    if is_tfrecords(path):
         from edgefm.data.own import tfrecord_data
 
         loaded = tfrecord_data.read(path, spec=spec, input_shape=input_shape, task=task, progress=progress)
@@ -106,7 +106,7 @@ def is_function(where: str) -> bool:
     return _FUNCTION.fullmatch(where) is not None and not Path(where).expanduser().exists()
 
 
-def _tfrecords(path: Path) -> bool:
+def is_tfrecords(path: Path) -> bool:
     """Return whether a path is a TFRecord file or a folder of them."""
     if path.is_dir():
         return any(".tfrecord" in entry.name for entry in path.iterdir() if entry.is_file())

@@ -3,8 +3,9 @@
 It holds x_train, y_train and, where there are any, x_val, y_val, x_test, y_test (train_images, train_labels and so
 on are understood too); or x and y, or images and labels, which are split. x is uint8 pixels [n, height, width,
 channels] ([n, height, width] for grey), or float inputs of the model [n, ...]. y is whole numbers, names or one-hot
-rows for classes, floats for a regression. `label_names` may hold the class names. Of a model with several inputs there
-is an array for each: x_train_<input>, x_test_<input>, ….
+rows for classes, floats for a regression. `label_names` may hold the class names, and `flippable` False where a
+mirrored picture is no picture of its class. Of a model with several inputs there is an array for each: x_train_<input>,
+x_test_<input>, ….
 """
 
 from __future__ import annotations

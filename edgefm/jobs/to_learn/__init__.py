@@ -1,0 +1,172 @@
+"""What a training learns: the data and the model, in the forms that people have them in, made to fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.core.given import regular
+from edgefm.core.progress import Progress
+from edgefm.jobs.to_learn.data import Learnt, adapted, check_enough, check_flip, learnt_data
+from edgefm.recipes import Training
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+    from edgefm.data.source import DataSource
+
+
+class Model(Protocol):
+    """The model of a recipe, by the kind of its name.
+
+    Attributes:
+      fixed: (height, width, channels) that it takes only; None where it is built for the data.
+      usual: the same of its source; None where it has none.
+    """
+
+    fixed: tuple[int, ...] | None
+    usual: tuple[int, int, int] | None
+
+    def fitted(self, learnt: Learnt, progress: Progress) -> Learnt:
+        """Return the data, checked against the model."""
+
+    def builder(self, dataset: Dataset, progress: Progress) -> Callable[[], tuple[Any, Collection[str]]] | None:
+        """Return what returns the model and the layers that are frozen at first; None: the zoo's own."""
+
+    def inputs(self) -> dict[str, str]:
+        """Return the sha256 of what it is made of."""
+
+
+# What a preset says and nobody asked for.
+FREE = frozenset({"batch_size", "epochs", "flip"})
+_FILES = (".keras", ".h5", ".hdf5")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToLearn:
+    """A training that can begin.
+
+    Attributes:
+      recipe: with what was adapted to the data, and with whole paths.
+      dataset: what is learnt.
+      source: where it comes from; None of a data set in memory.
+      model: returns the keras.Model that is trained and the names of layers that are frozen at first; None stands for
+        the recipe's architecture as its source has it.
+      inputs: sha256 of what the model is made of, by name.
+    """
+
+    recipe: Training
+    dataset: Dataset
+    source: DataSource | None
+    model: Callable[[], tuple[Any, Collection[str]]] | None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_learn(
+    recipe: Training,
+    *,
+    dataset: Dataset | None,
+    source: DataSource | None,
+    free: Collection[str] = (),
+    backend: str | None,
+    precision: str,
+    data_dir: Path | None = None,
+    named_in: Path | None = None,
+    progress: Progress,
+) -> ToLearn:
+    """Return a training that can begin, its data read and its model checked against them.
+
+    Args:
+      recipe: names the model, and may say the size of the pictures.
+      dataset: in memory; or
+      source: where the data lie.
+      free: names of the recipe's parameters that may be adapted to the data.
+      backend: of Keras; None takes the usual one.
+      precision: of Keras.
+      data_dir: folder of the Fashion-MNIST files.
+      named_in: file that the recipe was read from; None where the user says it now. A function that a file names must
+        be on the user's list.
+      progress: receives progress, and first which pictures and classes are learnt.
+    Raises:
+      DataError: the data cannot be read, are too few, or do not fit the model.
+      ModelError: the model or the pretrained weights cannot be read, or do not fit.
+      RecipeError: an unknown model, or a size that it does not take.
+    """
+    recipe = _with_whole_paths(recipe)
+    model = _model_of(recipe, backend=backend, precision=precision, named_in=named_in)
+    if recipe.pretrained is not None:
+        regular.check(Path(recipe.pretrained), ModelError, missing=f"no pretrained weights at {recipe.pretrained}")
+    from edgefm.data.checks import check_has_classes
+
+    learnt = learnt_data(
+        recipe,
+        dataset=dataset,
+        source=source,
+        fixed=model.fixed,
+        usual=model.usual,
+        data_dir=data_dir,
+        progress=progress,
+    )
+    check_has_classes(learnt.dataset)
+    check_enough(learnt.dataset)
+    recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
+    check_flip(recipe, learnt.dataset)
+    learnt = model.fitted(learnt, progress)
+    _say(recipe, learnt, progress)
+    return ToLearn(
+        recipe=recipe,
+        dataset=learnt.dataset,
+        source=learnt.source,
+        model=model.builder(learnt.dataset, progress),  # before its inputs are asked for
+        inputs=model.inputs(),
+    )
+
+
+def _model_of(recipe: Training, *, backend: str | None, precision: str, named_in: Path | None) -> Model:
+    """Return the model of a recipe, by the kind of its name, before its data are known."""
+    from edgefm.keras_graph.backend import find_backend, use_backend
+
+    find_backend(backend, precision)
+    if is_file(recipe.model):
+        if recipe.model_options:
+            raise RecipeError(f"{recipe.model} is a file, which has no options")
+        from edgefm.jobs.to_learn.of_file import FileModel
+
+        use_backend(backend, precision)
+        return FileModel(recipe)
+    if ":" in recipe.model:
+        from edgefm.jobs.to_learn.of_function import FunctionModel
+
+        use_backend(backend, precision)
+        return FunctionModel(recipe, named_in=named_in)
+    from edgefm.jobs.to_learn.of_zoo import ZooModel
+
+    return ZooModel(recipe, backend=backend, precision=precision)
+
+
+def is_file(model: str) -> bool:
+    """Return whether a model is named as a file or folder, and not as an architecture or a function."""
+    path = Path(model).expanduser()
+    return path.suffix in _FILES or "/" in model or (path.is_dir() and (path / "saved_model.pb").exists())
+
+
+def _with_whole_paths(recipe: Training) -> Training:
+    """Return a recipe whose files are found from any folder."""
+    changes: dict[str, Any] = {}
+    if is_file(recipe.model):
+        changes["model"] = str(Path(recipe.model).expanduser().resolve())
+    if recipe.pretrained is not None:
+        changes["pretrained"] = str(Path(recipe.pretrained).expanduser().resolve())
+    return replace(recipe, **changes)
+
+
+def _say(recipe: Training, learnt: Learnt, progress: Progress) -> None:
+    shape = " x ".join(map(str, learnt.dataset.train.images.shape[1:]))
+    train, validation, test = (len(split) for split in learnt.dataset.splits)
+    progress.note(
+        f"{recipe.model_name} learns {learnt.dataset.name}: pictures of {shape} ({learnt.why}), "
+        f"{len(learnt.dataset.labels)} classes; {train:,} to learn from, {validation:,} to validate on, {test:,} to "
+        "test"
+    )
