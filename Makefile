@@ -8,7 +8,7 @@ RECORDED ?= runs/main-job
 WORKERS ?= logical
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint types unit format faults docs architecture wheel record record-harness assets figures clean
+.PHONY: help demo test lint types unit format faults docs architecture wheel record record-harness best assets figures clean
 
 help:
 	@echo "make demo     train (quick), quantise, benchmark on real data; says where the report is"
@@ -19,8 +19,9 @@ help:
 	@echo "make architecture  draw the floors of the code from its imports into build/architecture"
 	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks, assets"
 	@echo "make record-harness  measure what needs no training, on a quiet machine (about 20 minutes, false alarms 40 more)"
+	@echo "make best     train, quantise and measure the best small models, on a GPU if there is one; goes on after a stop"
 	@echo "make assets   write android_demo_assets/ from the recorded run"
-	@echo "make figures  write the figures of README and of docs/figures.md, models.md, reliability.md, over-time.md"
+	@echo "make figures  write the figures of README and of docs/figures.md, models.md, best.md, reliability.md, over-time.md"
 
 # One environment for everything; rebuilt when the pins or the project file change.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -94,6 +95,10 @@ record-harness: $(VENV)/peers
 	-$(BIN)/python -m benchmarks.leaderboard
 	-$(BIN)/python -m benchmarks.false_alarms --resume
 	$(MAKE) figures
+
+# Options: BEST="--rows small,tiny --backend jax --precision mixed_bfloat16 --minutes 12". The page is written in any case.
+best: $(VENV)/installed
+	$(BIN)/python -m benchmarks.best $(BEST); made=$$?; $(MAKE) figures && exit $$made
 
 assets: $(VENV)/installed
 	$(BIN)/edgefm assets $(RECORDED) --out android_demo_assets

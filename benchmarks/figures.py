@@ -1,4 +1,4 @@
-"""Writes the figures of README.md and of figures, models, reliability, zoo and over-time in docs/ from the results.
+"""Writes the figures of README.md and of figures, models, best, reliability, zoo, over-time in docs/ from the results.
 
 Run: make figures. A test checks that the pages say what the results say.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import harness_figures, models_page, over_time, reliability_page, zoo_page
+from benchmarks import best_page, harness_figures, models_page, over_time, reliability_page, zoo_page
 from benchmarks.recorded import disturbed, names, provenance, result, row_disturbed
 from edgefm.core import artefacts
 
@@ -29,6 +29,7 @@ def main() -> None:
     artefacts.write_text(readme, with_block(readme.read_text(encoding="utf-8"), readme_block()))
     artefacts.write_text(ROOT / "docs" / "figures.md", figures_page())
     artefacts.write_text(models_page.PAGE, models_page.page())
+    artefacts.write_text(best_page.PAGE, best_page.page())
     artefacts.write_text(reliability_page.PAGE, reliability_page.page())
     artefacts.write_text(zoo_page.PAGE, zoo_page.page())
     over_time.write()

@@ -13,7 +13,7 @@ from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 from edgefm.cli.training_options import loop_changes, loop_options
 from edgefm.core.text import command as command_line
-from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, Training, preset
+from edgefm.recipes import BACKENDS, PRECISIONS, Distillation, Training, load_training
 
 if TYPE_CHECKING:
     from edgefm.data.source import DataSource
@@ -54,10 +54,12 @@ _WIDE = 0.1  # of an interval of the accuracy
     help="Weights to begin with, all but the head: .weights.h5, .h5 or .keras.",
 )
 @click.option("--frozen-epochs", type=int, default=None, help="Epochs at first in which only what is new is trained.")
-@click.option("--preset", "preset_name", default=None, help="quick, standard or paper.  [default: standard]")
+@click.option("--preset", "preset_name", default=None, help="quick, standard, paper or best.  [default: standard]")
+@click.option("--recipe", "recipe_name", metavar="NAME|FILE", default=None, help="Instead of a preset: a recipe file.")
 @click.option("--epochs", type=int, default=None, help="Passes over the training split.")
 @click.option("--batch-size", type=int, default=None, help="Images per step.")
 @click.option("--learning-rate", type=float, default=None, help="Peak learning rate.")
+@click.option("--with-validation", is_flag=True, help="Learn the validation images too: for a final training.")
 @click.option("--seed", type=int, default=None, help="Seed of weights, order, augmentation, dropout.  [default: 0]")
 @loop_options
 @click.option(
@@ -99,9 +101,11 @@ def command(
     pretrained: str | None,
     frozen_epochs: int | None,
     preset_name: str | None,
+    recipe_name: str | None,
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
+    with_validation: bool,
     seed: int | None,
     teachers: tuple[str, ...],
     distillation_weight: float | None,
@@ -128,9 +132,11 @@ def command(
       quick     a few epochs, to try every step
       standard  93 % validation accuracy in the fewest minutes
       paper     100 epochs at batch size 512, as in the source document
+      best      the recipe of a model's best accuracy, for models that have one
     """
     from edgefm.cli.own_data import given_data
     from edgefm.jobs.run import Run
+    from edgefm.jobs.train import training_recipe
 
     data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": labels})
     if not_flippable:
@@ -149,18 +155,22 @@ def command(
             ("epochs", epochs),
             ("batch_size", batch_size),
             ("learning_rate", learning_rate),
+            ("with_validation", with_validation or None),
             ("seed", seed),
             ("distillation", _distillation(teachers, distillation_weight, temperature)),
         )
         if value is not None
     }
     changes |= loop_changes(loop)
-    recipe = dataclasses.replace(preset(preset_name or "standard"), **changes)
+    if preset_name is not None and recipe_name is not None:
+        raise click.UsageError("--preset and --recipe are given: one of them says how to train")
+    given = preset_name if recipe_name is None else load_training(recipe_name)
+    recipe = training_recipe(given, **changes)
     # A new run is named after what is trained; the latest one is meant with --resume.
     folder = Run.latest() if resume and run is None else None
     directory = folder or (Run.new(_name(recipe, data)) if run is None else Run(run))
     trained = directory.train(
-        preset_name,
+        given,
         changes=changes,
         data=data,
         backend=backend,
@@ -175,7 +185,8 @@ def command(
         (step,) = (step for step in directory.steps if trained.file and step.name == trained.file.parent.name)
         render.as_json({"run": str(directory.path), **step.to_json()})
         return
-    render.echo(f"validation accuracy {_accuracy(trained)}: {trained.verdict['name']}")
+    what = "trained" if trained.recipe.with_validation else f"validation accuracy {_accuracy(trained)}"
+    render.echo(f"{what}: {trained.verdict['name']}")
     render.echo(f"  {trained.verdict['reason']}")
     for line in _doubts(trained):
         render.echo(f"  {line}")
@@ -206,7 +217,7 @@ def _accuracy(trained: TrainingResult) -> str:
 def _doubts(trained: TrainingResult) -> list[str]:
     """Return what cannot be decided on so few validation samples."""
     interval = trained.validation_interval
-    if interval is None or interval.high - interval.low <= _WIDE:
+    if trained.recipe.with_validation or interval is None or interval.high - interval.low <= _WIDE:
         return []
     points = 100 * (interval.high - interval.low)
     return [

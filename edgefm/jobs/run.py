@@ -97,7 +97,7 @@ class Run(RunFolder):
 
     def train(
         self,
-        recipe: Training | str | None = None,
+        recipe: Training | PathLike | None = None,
         *,
         model: str | None = None,
         data: Dataset | DataSource | PathLike | None = None,
@@ -116,9 +116,9 @@ class Run(RunFolder):
         """Train a model, of the zoo or your own, into this run, unless the same training is already there.
 
         Args:
-          recipe: how; 'quick', 'standard' (the default), 'paper', or a `Training`. Of a preset, epochs and batch size
-            suit small data, and pictures that are marked as not flippable are not mirrored. With `resume` that of the
-            stopped training.
+          recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`.
+            Of a preset, epochs and batch size suit small data, and pictures that are marked as not flippable are not
+            mirrored. With `resume` that of the stopped training.
           model: name of an architecture, see `edgefm zoo`; 'module:function' of your own that builds a keras.Model; or
             the path of a `.keras` file, which goes on learning. By default the recipe's, 'enhanced_cnn' without one.
           data: what it learns; uint8 pictures [n, height, width, channels] with classes. A path, 'module:function', an

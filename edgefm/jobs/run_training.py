@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgefm.core import artefacts
+from edgefm.core.arguments import PathLike
 from edgefm.core.documents import read_versioned
 from edgefm.core.errors import RunError
 from edgefm.core.progress import Progress
@@ -27,7 +28,7 @@ def train_in(
     create: Callable[[], RunDirectory],
     *,
     stopped_in: RunDirectory | None,
-    recipe: Training | str | None,
+    recipe: Training | PathLike | None,
     changes: Mapping[str, Any],
     data: Any,
     backend: str | None,

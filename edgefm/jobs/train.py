@@ -14,7 +14,7 @@ from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import data_source, optional_path, require_data
 from edgefm.jobs.to_learn import FREE, to_learn
-from edgefm.recipes import Training, preset
+from edgefm.recipes import Training, load_training, preset
 from edgefm.statistics.estimates import Estimate, proportion
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class TrainingResult:
       recipe: how it was trained.
       history: one entry an epoch: epoch, loss, accuracy, val_loss, val_accuracy (0 to 1), learning_rate, seconds,
         images_per_second, batch_size.
-      verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'), reason, train_accuracy,
-        validation_accuracy.
+      verdict: how it fits: name ('underfitted', 'good fit', 'overfitted'; 'not judged' where the validation images
+        were learnt too), reason, train_accuracy, validation_accuracy.
       device: what it was trained on.
       file: the model file in a run; None for a model in memory.
       validation_samples: how many samples the validation accuracy is of; None of a run that does not say so.
@@ -56,7 +56,10 @@ class TrainingResult:
 
     @property
     def validation_accuracy(self) -> float:
-        """Accuracy on the validation split after the epoch whose weights the model has, 0 to 1."""
+        """Accuracy on the validation split after the epoch whose weights the model has, 0 to 1.
+
+        With `with_validation` it is that of learnt images.
+        """
         return float(self.history[(self.best_epoch or len(self.history)) - 1]["val_accuracy"])
 
     @property
@@ -104,7 +107,7 @@ def train(
     model: str | None = None,
     *,
     data: Dataset | DataSource | PathLike | None = None,
-    recipe: Training | str | None = None,
+    recipe: Training | PathLike | None = None,
     image_size: int | None = None,
     channels: int | None = None,
     pretrained: PathLike | None = None,
@@ -127,8 +130,8 @@ def train(
       model: name of an architecture, see `edgefm zoo`; 'module:function' of your own that builds a keras.Model; or the
         path of a `.keras` file, which goes on learning. By default the recipe's, 'enhanced_cnn' without one.
       data: what it learns; uint8 pictures with classes. See `edgefm.data`.
-      recipe: how; 'quick', 'standard' (the default), 'paper', or a `Training`. Of a preset, epochs and batch size
-        suit small data, and pictures that are marked as not flippable are not mirrored.
+      recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`. Of a
+        preset, epochs and batch size suit small data, and pictures that are marked as not flippable are not mirrored.
       image_size: side of the pictures in pixels, to which they are resized; by default the model's own, else that of
         the data.
       channels: of the pictures, 1 (grey) or 3 (colour); by default the model's own, else those of the data.
@@ -183,13 +186,14 @@ def train(
         )
         device = use_backend(backend, precision)
         receiver.note(f"training {ready.recipe.model_name} on {device}")
+        from edgefm.training.all_images import judged, learnt_by
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of
 
         with without_tensorflow(device), scratch.folder("train") as folder:
             network, frozen = (None, ()) if ready.model is None else ready.model()
             trained = fit(
-                ready.dataset,
+                learnt_by(ready.recipe, ready.dataset),
                 ready.recipe,
                 device=device,
                 folder=folder,
@@ -203,7 +207,7 @@ def train(
     return TrainingResult(
         recipe=ready.recipe,
         history=trained.epochs,
-        verdict=trained.verdict.to_json(),
+        verdict=judged(ready.recipe, trained.verdict).to_json(),
         device=device.to_json(),
         validation_samples=len(ready.dataset.validation),
         best_epoch=trained.best_epoch,
@@ -246,32 +250,56 @@ def said(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def free_of(recipe: Training | str | None, changes: Mapping[str, Any]) -> frozenset[str]:
+def free_of(recipe: Training | PathLike | None, changes: Mapping[str, Any]) -> frozenset[str]:
     """Return the parameters of a recipe that may be adapted to the data: what its user did not say.
 
-    Of 'paper', which repeats a training as documented, none but the mirroring of pictures that must not be.
+    Of 'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best'
+    too.
     """
-    if isinstance(recipe, Training):
+    if isinstance(recipe, Training) or (recipe is not None and not _is_preset(recipe)):
         return frozenset()
-    free = {None: FREE, "standard": FREE, "quick": FREE - {"epochs"}}.get(recipe, frozenset({"flip"}))
+    free = {None: FREE, "standard": FREE, "quick": FREE - {"epochs"}}.get(
+        None if recipe is None else str(recipe), frozenset({"flip"})
+    )
     return frozenset(free - changes.keys())
 
 
-def training_recipe(recipe: Training | str | None, **changes: Any) -> Training:
-    """Return a training recipe given as one, as the name of a preset or not at all, with what is not None changed."""
-    if recipe is None or isinstance(recipe, str):
-        recipe = preset(recipe or "standard")
-    check_type(recipe, "recipe", Training, "a Training, or the name of a preset: quick, standard, paper")
+def training_recipe(recipe: Training | PathLike | None, **changes: Any) -> Training:
+    """Return a training recipe given as one, as the name of a preset or not at all, with what is not None changed.
+
+    A name that ends in .json, or has a folder, is a recipe file. Options of the model are added to the recipe's; those
+    of another model than the recipe's are dropped.
+    """
     known = [entry.name for entry in fields(Training)]
     for name in changes:
         if name not in known:
             raise unknown_name("parameter of a training", name, known)
-    if isinstance(changes.get("model"), str | None):
-        return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
-    raise ArgumentError(
-        f"model is {changes['model']!r}; the name of an architecture, 'module:function' or a path is expected",
-        hint="edgefm zoo",
-    )
+    model = changes.get("model")
+    if not isinstance(model, str | None):
+        raise ArgumentError(
+            f"model is {model!r}; the name of an architecture, 'module:function' or a path is expected",
+            hint="edgefm zoo",
+        )
+    chosen = _named(recipe, model)
+    options = changes.pop("model_options", None)
+    kept = {} if model not in (None, chosen.model) else chosen.model_options
+    changes["model_options"] = {**kept, **(options or {})}
+    return replace(chosen, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _named(recipe: Training | PathLike | None, model: str | None) -> Training:
+    if isinstance(recipe, Training):
+        return recipe
+    if recipe is None or _is_preset(recipe):
+        return preset(str(recipe or "standard"), model)
+    what = "a Training, a file, or the name of a preset: quick, standard, paper, best"
+    check_type(recipe, "recipe", (str, Path), what)
+    return load_training(recipe)
+
+
+def _is_preset(recipe: PathLike) -> bool:
+    """Return whether a preset is named; not a file, whose name has a suffix or a folder."""
+    return isinstance(recipe, str) and Path(recipe).name == Path(recipe).stem == recipe
 
 
 def _curves(history: Mapping[str, Any]) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from edgefm.recipes.base import Recipe
 from edgefm.recipes.benchmark import BenchmarkProtocol
-from edgefm.recipes.files import load, names
+from edgefm.recipes.files import load, load_training, names
 from edgefm.recipes.fine_tuning import SELF, Distillation, FineTuning
 from edgefm.recipes.passes import Budget, Cluster, Pass, Prune, Qat, Slim
+from edgefm.recipes.presets import PRESETS, preset
 from edgefm.recipes.quantization import (
     CALIBRATED,
     DEFAULT_VARIANTS,
@@ -22,7 +23,7 @@ from edgefm.recipes.quantization import (
     Variant,
     variant_named,
 )
-from edgefm.recipes.training import BACKENDS, PRECISIONS, PRESETS, Training, preset
+from edgefm.recipes.training import BACKENDS, PRECISIONS, Training
 
 __all__ = [
     "BACKENDS",
@@ -49,6 +50,7 @@ __all__ = [
     "Training",
     "Variant",
     "load",
+    "load_training",
     "names",
     "preset",
     "variant_named",

@@ -8,7 +8,9 @@ from pathlib import Path
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.documents import read_json
 from edgefm.core.errors import RecipeError, unknown_name
+from edgefm.recipes.presets import named_training, read_training, training_names
 from edgefm.recipes.quantization import Quantization
+from edgefm.recipes.training import Training
 
 _SUFFIX = ".json"
 
@@ -26,9 +28,9 @@ def load(name_or_path: PathLike) -> Quantization:
       RecipeError: no such name or file, no JSON, or a key or value that is not allowed; the file is named.
     """
     path = as_path(name_or_path, "name_or_path")
-    if not path.exists() and path.suffix != _SUFFIX and path.name == str(name_or_path):
+    if _is_name(path, name_or_path):
         known = shipped()
-        if name_or_path not in known:
+        if path.name not in known:
             raise unknown_name("recipe", path.name, known)
         path = known[path.name]
     if not path.exists():
@@ -40,6 +42,43 @@ def load(name_or_path: PathLike) -> Quantization:
         return Quantization.from_json(value)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def load_training(name_or_path: PathLike) -> Training:
+    """Return the training recipe in a file, or the one of that name that comes with edgefm: 'best_enhanced_cnn'.
+
+    Raises:
+      RecipeError: no such name or file, no JSON, a recipe of another kind, or a key or value that is not allowed; the
+        file is named.
+    """
+    path = as_path(name_or_path, "name_or_path")
+    if _is_name(path, name_or_path):
+        known = named_training(path.name)
+        if known is None:
+            raise unknown_name("training recipe", path.name, training_names())
+        path = known
+    return read_training(path)
+
+
+def load_any(name_or_path: PathLike) -> Quantization | Training:
+    """Return a recipe of either kind, see `load` and `load_training`."""
+    path = as_path(name_or_path, "name_or_path")
+    if _is_name(path, name_or_path):
+        if path.name in shipped():
+            return load(name_or_path)
+        if named_training(path.name) is not None:
+            return load_training(name_or_path)
+        raise unknown_name("recipe", path.name, (*shipped(), *training_names()))
+    if path.exists():
+        value = read_json(path, what="recipe file", error=RecipeError)
+        if isinstance(value, dict) and value.get("kind") == Training.kind:
+            return load_training(path)
+    return load(path)
+
+
+def _is_name(path: Path, given: PathLike) -> bool:
+    """Return whether a recipe that comes with edgefm is meant, not a file of the user's."""
+    return not path.exists() and path.suffix != _SUFFIX and path.name == str(given)
 
 
 def names() -> tuple[str, ...]:

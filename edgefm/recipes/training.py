@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from edgefm.core.errors import RecipeError, unknown_name
+from edgefm.core.errors import RecipeError
 from edgefm.recipes.base import MOST_SEED, Recipe, at_least, between, one_of
 from edgefm.recipes.fine_tuning import Distillation
 
@@ -53,6 +53,8 @@ class Training(Recipe):
       class_weights: 'none', or 'balanced': each class counts alike, however many images it has.
       patience: end after so many epochs without a lower validation loss and take the best epoch's weights; None
         trains all epochs and takes the last.
+      with_validation: learn the validation images too, for a final training whose recipe was chosen before. No figure
+        on them says anything about new pictures then.
       seed: of initial weights, order of images, augmentation and dropout.
       distillation: teachers whose answers are learnt beside the labels; None learns the labels alone.
     """
@@ -84,6 +86,7 @@ class Training(Recipe):
     label_smoothing: float = 0.1
     class_weights: str = "none"
     patience: int | None = None
+    with_validation: bool = False
     seed: int = 0
     distillation: Distillation | None = None
 
@@ -104,6 +107,16 @@ class Training(Recipe):
             raise RecipeError(f"channels {self.channels} is not allowed: 1 (grey) or 3 (colour) is expected")
         if self.patience is not None:
             at_least("patience", self.patience, 1)
+            if self.with_validation:
+                raise RecipeError(
+                    "patience needs validation images, but with_validation has them learnt",
+                    hint="Leave out patience: a final training runs for its number of epochs.",
+                )
+        if self.patience is not None and self.with_validation:
+            raise RecipeError(
+                "patience ends a training by the validation images, and with_validation learns them",
+                hint="Leave one of the two out.",
+            )
         if self.frozen_epochs and self.pretrained is None:
             raise RecipeError(
                 f"frozen_epochs is {self.frozen_epochs}, but no layer has weights to keep",
@@ -154,32 +167,6 @@ _LATER = (
     "loss",
     "class_weights",
     "patience",
+    "with_validation",
     "distillation",
 )
-
-
-PRESETS: dict[str, Training] = {
-    # A minute or two on two cores: enough to see every step work.
-    "quick": Training(epochs=2, batch_size=128, learning_rate=2e-3),
-    # Reaches the source document's 93.3 % validation accuracy in the fewest minutes.
-    "standard": Training(),
-    # As the source document says: 100 epochs, batch 512; Adam at 1e-3 and no augmentation are assumed.
-    "paper": Training(
-        epochs=100,
-        batch_size=512,
-        optimizer="adam",
-        learning_rate=1e-3,
-        schedule="constant",
-        weight_decay=0.0,
-        flip=False,
-        shift_pixels=0,
-        label_smoothing=0.0,
-    ),
-}
-
-
-def preset(name: str) -> Training:
-    """Return the training recipe of a preset, or raise a RecipeError that names the nearest one."""
-    if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name]

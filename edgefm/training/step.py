@@ -22,6 +22,7 @@ from edgefm.data.source import DataSource
 from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tensorflow
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
+from edgefm.training.all_images import judged, learnt_by
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
 from edgefm.training.evaluation import confusion_csv, worst_mistake
 from edgefm.training.fastest import AUTO, fastest_setting
@@ -219,7 +220,7 @@ def _train(
         network, frozen = (None, ()) if model is None else model()
         try:
             trained = fit(
-                dataset,
+                learnt_by(recipe, dataset),
                 recipe,
                 device=device,
                 folder=folder,
@@ -237,7 +238,8 @@ def _train(
         trained.model.save(unfinished)
         unfinished.replace(folder / MODEL_FILE)
         trial.remember(folder / MODEL_FILE)
-    history = history_of(trained, device, dataset.labels)
+    verdict = judged(recipe, trained.verdict)
+    history = {**history_of(trained, device, dataset.labels), "verdict": verdict.to_json()}
     artefacts.write_json(folder / HISTORY_FILE, history)
     artefacts.write_text(folder / CSV_FILE, history_csv(trained.epochs))
     artefacts.write_text(folder / CONFUSION_FILE, confusion_csv(trained.confusion, dataset.labels))
@@ -254,9 +256,10 @@ def _train(
             "device": str(device),
             "validation_accuracy": kept["val_accuracy"],
             "validation_loss": kept["val_loss"],
-            "verdict": trained.verdict.name,
-            "reason": trained.verdict.reason,
+            "verdict": verdict.name,
+            "reason": verdict.reason,
             "validation_samples": len(dataset.validation),
+            **({"validation_seen": True} if recipe.with_validation else {}),
             **({**given, "input_shape": list(dataset.train.images.shape[1:])} if given else {}),
         },
         scratch=(checkpoint.FILE_NAME, checkpoint.BEST_NAME, "last-good.keras"),

@@ -39,6 +39,11 @@ _MODULES = {
     "lenet5": "edgefm.zoo.documented.lenet5",
     "plain_cnn": "edgefm.zoo.experiments.plain_cnn",
     "plain_cnn_bn": "edgefm.zoo.experiments.plain_cnn_bn",
+    "small_residual": "edgefm.zoo.best.small_residual",
+    "separable_tiny": "edgefm.zoo.best.separable_tiny",
+    "strided_cnn": "edgefm.zoo.best.strided_cnn",
+    "resnet14": "edgefm.zoo.best.resnet14",
+    "wide_resnet16": "edgefm.zoo.best.wide_resnet16",
 }
 
 # A figure in percent, or its range where the source gives one.

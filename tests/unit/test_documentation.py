@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmarks import figures, models_page, over_time, recorded, reliability_page, zoo_page
+from benchmarks import best_page, figures, models_page, over_time, recorded, reliability_page, zoo_page
 from benchmarks.series import series
 from edgefm.cli.main import COMMANDS, cli
 
@@ -37,6 +37,10 @@ def test_figures_page_says_what_the_recorded_results_say() -> None:
 
 def test_page_of_models_says_what_the_recorded_table_says() -> None:
     assert models_page.PAGE.read_text(encoding="utf-8") == models_page.page(), "run: make figures"
+
+
+def test_page_of_the_best_models_says_what_is_recorded() -> None:
+    assert best_page.PAGE.read_text(encoding="utf-8") == best_page.page(), "run: make figures"
 
 
 def test_page_of_reliability_says_what_the_fault_programs_found() -> None:

@@ -29,10 +29,10 @@ BRINGING = {*DATA, "quality", "value_range", "head", "trust", "calibration_data"
 SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[str]]] = {
     "train": (
         Run.train,
-        {"preset_name": "recipe"},
+        {"preset_name": "recipe", "recipe_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "run", "trust", "not_flippable"},
+        | {"temperature", "with_validation", "run", "trust", "not_flippable"},
         {"data", "changes"},
     ),
     "quantize": (

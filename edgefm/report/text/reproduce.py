@@ -10,8 +10,9 @@ from typing import Any
 from edgefm.core.errors import RecipeError
 from edgefm.core.runs import Step
 from edgefm.core.text import command, quoted
-from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization, variant_named
+from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization, Training, variant_named
 from edgefm.recipes.files import load, shipped
+from edgefm.recipes.presets import BEST, best, best_files
 
 _RUN = "runs/again"
 # Written beside the page where no name says the same.
@@ -62,14 +63,21 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
         "seed": "--seed",
     }
 
+    params = {**dataclasses.asdict(Training()), **params}  # a recipe leaves out what older versions had not
+    presets = dict(PRESETS)
+    if params["model"] in best_files():
+        presets[BEST] = best(params["model"])
+
     def differing(preset: str) -> list[str]:
-        known = dataclasses.asdict(PRESETS[preset])
+        known = dataclasses.asdict(presets[preset])
+        if preset == BEST and params["model"] != Training.model:
+            known["model"] = None  # it is the preset of the model that is named beside it
         return [name for name in params if name in known and _plain(params[name]) != _plain(known[name])]
 
     for name in ("model", "pretrained"):  # files are named without their folders
         if params.get(name) and PurePath(str(params[name])).is_absolute():
             params = {**params, name: PurePath(str(params[name])).name}
-    preset = min(PRESETS, key=lambda name: len(differing(name)))
+    preset = min(presets, key=lambda name: len(differing(name)))
     options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]

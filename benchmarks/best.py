@@ -1,0 +1,312 @@
+"""Trains the best small models, quantises them, answers the test images once, and measures them side by side.
+
+Run: make best, or python -m benchmarks.best [--rows small,tiny] [--epochs N] [--seeds 3] [--backend B] [--precision P].
+Every command is one of `edgefm`'s own, in a process of its own. The record, benchmarks/results/best.json, is written
+after every finished model; a stopped series goes on with the same command. Then `python -m benchmarks.figures` writes
+docs/best.md.
+
+The first seed of all rows comes first, then the second of all: a series that ends early has figures for every row. With
+several candidates (model options) of a row, each is trained for a quarter of the epochs without the validation images,
+which then choose. What follows a training (quantising, the test images) runs beside the next one where there are cores
+for both. Nothing is trained while latency is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import best_record
+from benchmarks.best_rows import CHOICE_SHARE, Row, named
+from edgefm.core import artefacts, runs
+from edgefm.core.errors import EdgefmError
+from edgefm.core.runs import RunDirectory
+from edgefm.recipes import Training
+from edgefm.tflite.inspection import inspect
+
+# Commands of edgefm that end with this process, even where it is killed: a run has one writer.
+_EDGEFM = (
+    "-c",
+    "from edgefm.core.with_parent import end_with_parent\nend = end_with_parent()\nend and end()\n"
+    "from edgefm.cli.start import main\nmain()",
+)
+# With fewer cores than these, what follows a training would slow the next one down.
+_CORES_FOR_BOTH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+      rows: to make.
+      seeds: number of trainings of each row.
+      epochs: of each training, instead of its recipe's.
+      backend: of the trainings; None takes the default.
+      precision: of the trainings; None takes the default.
+      data: instead of Fashion-MNIST.
+      runs: folder of the run folders.
+      record: the record's file.
+      deadline: `time.monotonic()` after which no training is begun.
+      latency: measure it.
+    """
+
+    rows: tuple[Row, ...]
+    seeds: int
+    epochs: int | None
+    backend: str | None
+    precision: str | None
+    data: str | None
+    runs: Path
+    record: Path
+    deadline: float
+    latency: bool
+
+    def trained_on(self) -> list[str]:
+        """Return the options of `edgefm train` for backend, precision and data."""
+        given = {"--backend": self.backend, "--precision": self.precision, "--data": self.data}
+        return [part for name, value in given.items() if value is not None for part in (name, value)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what is not recorded yet; 1 where something was left out, 2 where it could not be made."""
+    try:
+        return make(_options(arguments))
+    except EdgefmError as error:
+        print(f"error: {error.message}\n  {error.hint or ''}", file=sys.stderr)
+        return 2
+
+
+def make(options: Options) -> int:
+    """Train, quantise and answer what the record lacks, and measure latency; see `main` for the result."""
+    record = best_record.read(options.record)
+    left = [f"{row.name}, which of its candidates" for row in options.rows if not _choose(row, record, options)]
+    beside = (os.cpu_count() or 1) >= _CORES_FOR_BOTH
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        waiting: list[tuple[Row, Future[dict[str, Any]]]] = []
+        for row, recipe in plan(options, record):
+            if time.monotonic() >= options.deadline:
+                left.append(f"{row.name}, seed {recipe.seed}")
+                continue
+            run = _train(row, recipe, options)
+            waiting.append((row, pool.submit(_finish, row, recipe, run, options)))
+            _collect(waiting, record, options, wait=not beside)
+        _collect(waiting, record, options, wait=True)
+    if options.latency and not left:
+        _measure(record, options)
+    for one in left:
+        print(f"left out, no time: {one}", flush=True)
+    print(
+        f"{options.record}; the page: python -m benchmarks.figures" + ("; go on with the same command" if left else "")
+    )
+    return 1 if left else 0
+
+
+def plan(options: Options, record: Mapping[str, Any]) -> list[tuple[Row, Training]]:
+    """Return the trainings that are not recorded: the first seed of all rows, then the second."""
+    wanted: list[tuple[Row, Training]] = []
+    for seed in range(options.seeds):
+        for row in options.rows:
+            chosen = record["rows"].get(row.name, {}).get("choice", {}).get("chosen")
+            recipe = row.training(seed=seed, epochs=options.epochs, options=chosen)
+            if (chosen or not row.candidates) and not best_record.holds(record, row, recipe):
+                wanted.append((row, recipe))
+    return wanted
+
+
+def _choose(row: Row, record: dict[str, Any], options: Options) -> bool:
+    """Choose among a row's candidates by the validation images, unless it is known; False where no time is left."""
+    if not row.candidates or "choice" in record["rows"].get(row.name, {}):
+        return True
+    if time.monotonic() >= options.deadline:
+        return False
+    epochs = math.ceil(CHOICE_SHARE * (options.epochs or row.recipe.epochs))
+    tried = []
+    for candidate in row.candidates:
+        recipe = row.training(seed=0, epochs=epochs, options=candidate)
+        recipe = Training.from_json(
+            {"kind": "train", "params": {**recipe.to_json()["params"], "with_validation": False}}
+        )
+        run = _train(row, recipe, options, suffix="-" + "-".join(candidate.values()))
+        accuracy = run.require("train").summary["validation_accuracy"]
+        tried.append({"options": dict(candidate), "epochs": epochs, "validation_accuracy": accuracy})
+    best = max(tried, key=lambda one: one["validation_accuracy"])
+    record["rows"].setdefault(row.name, {})["choice"] = {"tried": tried, "chosen": best["options"]}
+    best_record.write(record, options.record)
+    return True
+
+
+def _train(row: Row, recipe: Training, options: Options, *, suffix: str = "") -> RunDirectory:
+    """Return the run of a training, begun, gone on with, or finished before."""
+    name = f"{row.name}-{recipe.epochs}e-seed{recipe.seed}{suffix}"
+    path, file = options.runs / name, options.runs / f"{name}.json"
+    artefacts.write_json(file, recipe.to_json())
+    stopped = (path / "manifest.json").exists() and RunDirectory.open(path).partial("train").exists()
+    print(f"{name}: {'going on' if stopped else 'training'} for {recipe.epochs} epochs", flush=True)
+    given = ["train", "--recipe", str(file), "--run", str(path), *options.trained_on()]
+    _run([sys.executable, *_EDGEFM, *given, *(["--resume"] if stopped else [])], where=f"{path}.log")
+    return RunDirectory.open(path)
+
+
+def _finish(row: Row, recipe: Training, run: RunDirectory, options: Options) -> dict[str, Any]:
+    """Return what the record keeps of a training: its file quantised, and the test images answered once."""
+    step = run.require("train")
+    model = run.folder(step) / "model.keras"
+    history = json.loads((run.folder(step) / "history.json").read_text(encoding="utf-8"))
+    facts: dict[str, Any] = {"variant": row.variant}
+    if row.variant:
+        given = ["quantize", str(run.path), "--variant", row.variant]
+        _run([sys.executable, *_EDGEFM, *given], where=f"{run.path}.log", also={"CUDA_VISIBLE_DEVICES": ""})
+        file = run.folder(run.require("quantize")) / row.variant / "model.tflite"
+        facts |= {
+            "file": str(file),
+            "sha256": artefacts.sha256_file(file),
+            "size_bytes": file.stat().st_size,
+            "macs": inspect(file).macs,
+        }
+        model = file
+    if row.final:
+        facts |= {"test": _answers(model, "test", history["device"]["backend"], options)}
+    return {
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "shortened": recipe.epochs < row.recipe.epochs,
+        "recipe": recipe.to_json(),
+        "data": options.data or "fashion-mnist",
+        "parameters": _parameters(run.folder(step) / "model.keras"),
+        "validation_accuracy": None if recipe.with_validation else step.summary["validation_accuracy"],
+        "device": history["device"],
+        "seconds": step.seconds,
+        "images_per_second": history["epochs"][-1].get("images_per_second"),
+        "created": runs.now(),
+        **facts,
+    }
+
+
+def _collect(
+    waiting: list[tuple[Row, Future[dict[str, Any]]]], record: dict[str, Any], options: Options, *, wait: bool
+) -> None:
+    """Write down what is finished; with `wait` all of it."""
+    for row, future in list(waiting):
+        if not (wait or future.done()):
+            continue
+        waiting.remove((row, future))
+        entry = future.result()
+        best_record.add(record, row, entry)
+        best_record.write(record, options.record)
+        told = entry.get("test", {}).get("accuracy") or entry["validation_accuracy"]
+        print(f"{row.name}, seed {entry['seed']}: {100 * told:.2f} %", flush=True)
+
+
+def _measure(record: dict[str, Any], options: Options) -> None:
+    """Measure the int8 file of each row beside the document's network in float32, unless these files were."""
+    files = {}
+    for row in options.rows:
+        found = best_record.of_longest(best_record.entries(record, row))
+        if found and row.variant and Path(found[0]["file"]).exists():
+            files[row.name] = found[0]
+    known = (record["latency"] or {}).get("models", {})
+    if not files or all(known.get(name, {}).get("sha256") == entry["sha256"] for name, entry in files.items()):
+        return
+    out = options.runs / "latency.json"
+    given = [f"{name}={entry['file']}" for name, entry in files.items()]
+    print(f"measuring {', '.join(files)} beside the document's network in float32", flush=True)
+    log = str(options.runs / "latency.log")
+    _run([sys.executable, "-m", "benchmarks.best_latency", *given, "--out", str(out)], where=log)
+    latency = json.loads(out.read_text(encoding="utf-8"))
+    for name, entry in files.items():
+        latency["models"][name]["sha256"] = entry["sha256"]
+    record["latency"] = latency
+    best_record.write(record, options.record)
+
+
+def _answers(model: Path, split: str, backend: str, options: Options) -> dict[str, Any]:
+    given = [str(model), "--split", split, "--backend", backend.split()[0]]
+    given += [] if options.data is None else ["--data", options.data]
+    output = _run([sys.executable, "-m", "benchmarks.best_answers", *given], where=f"{model}.log")
+    answers: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return answers
+
+
+def _parameters(model: Path) -> int:
+    """Return the number of weights of a Keras model's file, without building it."""
+    import io
+    import zipfile
+
+    import h5py
+
+    count = 0
+
+    def add(name: str, found: Any) -> None:
+        nonlocal count
+        if isinstance(found, h5py.Dataset) and "seed_generator" not in name:
+            count += math.prod(found.shape)
+
+    with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
+        weights["layers"].visititems(add)
+    return count
+
+
+def _run(command: list[str], *, where: str, also: Mapping[str, str] | None = None) -> str:
+    """Return what a command prints; its words go to a log, and its errors end the series with the log's last lines."""
+    # Several processes share a GPU: none may take all of its memory at once.
+    variables = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **(also or {})}
+    log = Path(where)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as words:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=words, text=True, env=variables, check=False)
+        words.write(done.stdout)
+    if done.returncode not in (0, 1):  # 1: a limit was broken, which is recorded like everything else
+        last = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-4:])
+        raise EdgefmError(
+            f"{' '.join(command[2:] if command[1] == '-m' else command[3:])} ended with {done.returncode}",
+            hint=f"{log}:\n{last}",
+        )
+    return done.stdout
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", help="these alone, separated by commas: document, enhanced, small, tiny, ...")
+    parser.add_argument(
+        "--epochs", type=int, help="of each training; the record and the page say that it was shortened"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--backend", help="of the trainings: tensorflow, jax or torch")
+    parser.add_argument("--precision", help="of the trainings: float32, mixed_bfloat16 or mixed_float16")
+    parser.add_argument("--data", help="instead of Fashion-MNIST: pictures of 28 x 28 in 10 classes, for a trial")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no training after these")
+    parser.add_argument("--runs", type=Path, default=Path("runs/best"))
+    parser.add_argument("--record", type=Path, default=best_record.PATH, help="another file, for a trial")
+    parser.add_argument("--no-latency", action="store_true", help="measure none, e.g. on a machine that is not quiet")
+    given = parser.parse_args(arguments)
+    if given.seeds < 1 or (given.epochs is not None and given.epochs < 1):
+        parser.error("--seeds and --epochs are 1 or more")
+    if given.data is not None and given.record == best_record.PATH:
+        parser.error("--data: figures on other data are no row of the table; give --record FILE for a trial")
+    return Options(
+        rows=named(given.rows),
+        seeds=given.seeds,
+        epochs=given.epochs,
+        backend=given.backend,
+        precision=given.precision,
+        data=given.data,
+        runs=given.runs,
+        record=given.record,
+        deadline=time.monotonic() + 60 * given.minutes,
+        latency=not given.no_latency,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Small networks that are made to be quantised, and the wide one that may teach them."""
