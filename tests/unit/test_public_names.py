@@ -14,6 +14,7 @@ import click
 import pytest
 
 import edgefm
+from edgefm.cli import training_options
 from edgefm.cli.main import COMMANDS, cli
 from edgefm.core.errors import ArgumentError, EdgefmError, RecipeError
 from edgefm.jobs.run import Run
@@ -32,7 +33,8 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         {"preset_name": "recipe", "recipe_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "with_validation", "run", "trust", "not_flippable"},
+        | {"temperature", "with_validation", "run", "trust", "not_flippable", "flip"}
+        | {name for _, name, _, _ in training_options._OPTIONS},
         {"data", "changes"},
     ),
     "quantize": (
