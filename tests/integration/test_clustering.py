@@ -42,6 +42,15 @@ def test_clustered_kernels_hold_no_more_values_than_asked_for() -> None:
     assert not np.array_equal(after["dense1"], kernels(model)["dense1"])
 
 
+def test_layer_that_is_not_trained_is_left_alone() -> None:
+    model = tiny_cnn()
+    model.get_layer("dense1").trainable = False
+    result = cluster(model, Cluster(clusters=8, fine_tuning=TUNING), tiny_task(), seed=0)
+    assert {row["layer"] for row in result.facts["kernels"]} == CLUSTERED - {"dense1"}
+    np.testing.assert_array_equal(kernels(result.model)["dense1"], kernels(model)["dense1"])
+    assert {"layer": "dense1", "reason": "its weights are not trained"} in result.facts["excluded"]
+
+
 def test_zeros_of_a_pruned_model_stay_zero() -> None:
     task = tiny_task()
     pruned = prune(tiny_cnn(), Prune(sparsity=0.8, fine_tuning=NONE), task, seed=0).model

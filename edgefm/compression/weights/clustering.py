@@ -145,7 +145,9 @@ def _to_cluster(model: Any, recipe: Cluster) -> tuple[list[LayerKernel], list[Ex
     chosen, excluded = [], list(left)
     for kernel in kernels:
         values = sparsity.levels(kernel.array)
-        if values > recipe.clusters:
+        if not kernel.layer.trainable:  # tensorflow-model-optimization looks for it among the trained weights
+            excluded.append(Excluded(layer=kernel.name, reason="its weights are not trained"))
+        elif values > recipe.clusters:
             chosen.append(kernel)
         else:
             excluded.append(Excluded(layer=kernel.name, reason=f"its kernel holds only {values} different values"))
