@@ -20,7 +20,7 @@ from edgefm.data.source import DataSource
 from edgefm.quantization.heads import check_name
 from edgefm.quantization.source import CALIBRATION_FILE, IMPORT
 from edgefm_converters.readers.model_file import check_model, head_of, input_shape, load, sha256
-from edgefm_converters.readers.stored_config import read_stored
+from edgefm_converters.readers.stored_config import entries, read_stored
 
 
 def bring_model(
@@ -137,9 +137,12 @@ def _import(
 
 
 def _is_of_zoo(model: Path) -> bool:
-    """Return whether a file holds a model of the zoo, which is trained on Fashion-MNIST."""
+    """Return whether a file holds a model of the zoo as it is trained on Fashion-MNIST, by its name and its shapes."""
     if model.suffix != ".keras" or model.is_dir():
         return False
     described = read_stored(model).configs[0].get("config")
-    name = described.get("name") if isinstance(described, dict) else None
-    return name in [architecture.name for architecture in zoo.architectures()]
+    if not isinstance(described, dict) or described.get("name") not in zoo.names():
+        return False
+    known = zoo.architecture(str(described["name"]))
+    shapes = [entry["config"].get("batch_shape") for entry in entries(described) if entry["class_name"] == "InputLayer"]
+    return known.classes == 10 and shapes == [[None, *known.input_shape]] and known.input_shape == (28, 28, 1)

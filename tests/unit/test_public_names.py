@@ -31,9 +31,9 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         Run.train,
         {"preset_name": "recipe", "recipe_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
-        {"model", "model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "with_validation", "run", "trust"},
-        {"data"},
+        {"model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
+        | {"temperature", "with_validation", "run", "trust", "not_flippable"},
+        {"data", "changes"},
     ),
     "quantize": (
         Run.quantize,

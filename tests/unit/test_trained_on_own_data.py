@@ -44,8 +44,8 @@ def test_training_without_data_of_its_own_is_on_fashion_mnist(tmp_path: Path) ->
 
 
 def test_data_that_do_not_fit_the_architecture_are_refused_before_a_run_is_made(tmp_path: Path) -> None:
-    data = _npz(tmp_path / "data.npz", size=20)
-    with pytest.raises(DataError, match="20"):
+    data = _npz(tmp_path / "data.npz", size=6)
+    with pytest.raises(RecipeError, match="at least 8 x 8 pixels; 6 x 6 was given"):
         Run(tmp_path / "run").train("quick", data=data, progress=False)
     assert not (tmp_path / "run").exists()
 
@@ -99,8 +99,8 @@ def test_data_set_in_memory_is_learnt_and_kept_for_later_steps(dataset: Dataset,
 
 
 def test_data_set_in_memory_that_does_not_fit_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
-    small = edgefm.data.from_arrays(np.zeros((100, 20, 20, 1), np.uint8), np.arange(100) % 10, progress=False)
-    with pytest.raises(DataError, match="20"):
+    small = edgefm.data.from_arrays(np.zeros((100, 6, 6, 1), np.uint8), np.arange(100) % 10, progress=False)
+    with pytest.raises(RecipeError, match="at least 8 x 8 pixels; 6 x 6 was given"):
         Run(tmp_path / "run").train("quick", data=small, progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from edgefm.training.named_model import NamedModel
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
+
+# What Keras counts up within a process.
+_NUMBERED = re.compile(r"'(keras_tensor_\d+|shared_object_id': \d+)")
 
 
 class FunctionModel:
@@ -98,11 +102,13 @@ def _at(learnt: Learnt, shape: tuple[int, ...]) -> Learnt:
 
 
 def _content_sha256(model: Any) -> str:
-    """Return the sha256 of a model's layers and of the weights it begins with."""
+    """Return the sha256 of a model's layers and of the weights it begins with, whatever Keras has numbered them."""
     arrays = [artefacts.sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in model.get_weights()]
-    layers = [[type(layer).__name__, layer.name] for layer in model._flatten_layers(include_self=False)]
+    layers = model._flatten_layers()
     try:
-        config = repr(model.get_config())
+        config = _NUMBERED.sub("", repr(model.get_config()))
     except Exception:  # a layer of the user's own without get_config
         config = ""
-    return artefacts.sha256_json([layers, config, arrays])
+    for place, layer in enumerate(layers):
+        config = config.replace(repr(layer.name), f"'layer {place}'")
+    return artefacts.sha256_json([[type(layer).__name__ for layer in layers], config, arrays])

@@ -53,6 +53,10 @@ def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:
 def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str:
     names = {
         "model": "--model",
+        "image_size": "--image-size",
+        "channels": "--channels",
+        "pretrained": "--pretrained",
+        "frozen_epochs": "--frozen-epochs",
         "epochs": "--epochs",
         "batch_size": "--batch-size",
         "learning_rate": "--learning-rate",
@@ -70,14 +74,18 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
             known["model"] = None  # it is the preset of the model that is named beside it
         return [name for name in params if name in known and _plain(params[name]) != _plain(known[name])]
 
+    for name in ("model", "pretrained"):  # files are named without their folders
+        if params.get(name) and PurePath(str(params[name])).is_absolute():
+            params = {**params, name: PurePath(str(params[name])).name}
     preset = min(presets, key=lambda name: len(differing(name)))
     options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]
+    options += ["--with-validation"] if params["with_validation"] else []
     options += _data(data) if data else []
-    rest = [
-        f"{name} {quoted(params[name])}" for name in differing(preset) if name not in names and name != "model_options"
-    ]
+    options += ["--not-flippable"] if data and data.get("flippable") is False else []
+    said = {*names, "model_options", "with_validation"}
+    rest = [f"{name} {quoted(params[name])}" for name in differing(preset) if name not in said]
     line = command("edgefm", "train", "--preset", preset, *options, "--run", _RUN)
     return f"{line}  # with {', '.join(rest)}, for which there is no option" if rest else line
 

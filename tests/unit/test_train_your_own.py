@@ -1,0 +1,520 @@
+"""Training on data and with models of one's own: what fits is made to fit, what does not is refused with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import edgefm
+from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError
+from edgefm.data.own.image_folders import sizes
+from edgefm.data.source import DataSource, dataset_of
+from edgefm.jobs.run import Run
+from edgefm.jobs.to_learn import FREE, ToLearn, to_learn
+from edgefm.jobs.to_learn.data import adapted, check_enough
+from edgefm.jobs.train import free_of
+from edgefm.recipes import Training
+
+BUILDERS = """
+import keras
+from keras import layers
+
+
+def sized(input_shape, classes, units="8"):
+    return keras.Sequential([
+        keras.Input(input_shape), layers.Conv2D(4, 3, strides=4, activation="relu"),
+        layers.GlobalAveragePooling2D(), layers.Dense(int(units), activation="relu"), layers.Dense(classes),
+    ])
+
+
+def fixed():
+    return keras.Sequential([
+        keras.Input((16, 24, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=4),
+        layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax"),
+    ])
+
+
+def branches(input_shape, classes):
+    inputs = keras.Input(input_shape)
+    left = layers.Conv2D(4, 3, padding="same")(inputs)
+    right = layers.Conv2D(4, 5, padding="same")(inputs)
+    pooled = layers.GlobalAveragePooling2D()(layers.Concatenate()([left, right]))
+    return keras.Model(inputs, layers.Dense(classes, activation="softmax")(pooled))
+
+
+class Subclassed(keras.Model):
+    def __init__(self, classes):
+        super().__init__(name="subclassed")
+        self.scale = layers.Rescaling(1 / 255)
+        self.conv = layers.Conv2D(4, 3, strides=4, activation="relu")
+        self.pool = layers.GlobalAveragePooling2D()
+        self.drop = layers.Dropout(0.5)
+        self.head = layers.Dense(classes, activation="softmax")
+
+    def call(self, pixels, training=None):
+        return self.head(self.drop(self.pool(self.conv(self.scale(pixels))), training=training))
+
+
+def subclassed(input_shape, classes):
+    return Subclassed(classes)
+
+
+def untraceable(input_shape, classes):
+    class Odd(keras.Model):
+        def call(self, pixels):
+            return pixels.numpy()
+
+    return Odd()
+
+
+def other_classes(input_shape):
+    return sized(input_shape, 7)
+
+
+def nothing(input_shape, classes):
+    layers.Dense(classes)
+
+
+def raises(input_shape, classes):
+    raise ValueError("no such layer")
+
+
+def one_unit(input_shape, classes):
+    return sized(input_shape, 1)
+
+
+def sigmoids(input_shape, classes):
+    model = sized(input_shape, classes)
+    return keras.Model(model.inputs, layers.Activation("sigmoid")(model.outputs[0]))
+
+
+def needs_more(input_shape, depth):
+    return None
+"""
+
+
+class Notes:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def step(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+    def note(self, message: str) -> None:
+        """Keep a message."""
+        self.notes.append(message)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the module own_net."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_net.py").write_text(BUILDERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "own_net", raising=False)
+    return tmp_path
+
+
+def _pictures(
+    place: Path,
+    names: tuple[str, ...] = ("rot", "grün Blatt", "blau"),
+    *,
+    counts: tuple[int, ...] = (20, 20, 20),
+    mode: str = "RGB",
+    size: tuple[int, int] | None = None,
+) -> Path:
+    """Write pictures of clear colours, of unequal sizes unless one (width, height) is given."""
+    generator = np.random.default_rng(0)
+    for number, (name, count) in enumerate(zip(names, counts, strict=True)):
+        (place / name).mkdir(parents=True)
+        for picture in range(count):
+            width, height = size or tuple(int(side) for side in generator.integers(20, 50, 2))
+            pixels = generator.integers(0, 60, (height, width, 3))
+            pixels[..., number % 3] += 60 + 30 * (number // 3 % 4)
+            Image.fromarray(pixels.astype(np.uint8)).convert(mode).save(place / name / f"{picture}.png")
+    return place
+
+
+def _arrays(*, count: int = 60, shape: tuple[int, ...] = (16, 24, 3), classes: int = 3) -> tuple[Any, Any]:
+    labels = np.arange(count) % classes
+    pixels = np.random.default_rng(0).integers(0, 60, (count, *shape))
+    return (pixels + 60 * (labels % 4).reshape(-1, *(1,) * len(shape))).astype(np.uint8), labels
+
+
+def _data(**given: Any) -> Any:
+    return edgefm.data.from_arrays(*_arrays(**given), progress=False)
+
+
+def _ready(model: str, data: Any, notes: Notes | None = None, **recipe: Any) -> ToLearn:
+    source = DataSource(where=str(data)) if isinstance(data, str | Path) else data
+    is_source = isinstance(source, DataSource)
+    return to_learn(
+        Training(model=model, **recipe),
+        dataset=None if is_source else source,
+        source=source if is_source else None,
+        backend="tensorflow",
+        precision="float32",
+        progress=notes or Notes(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "recipe", "shape", "why"),
+    [
+        ("RGB", None, {}, (28, 28, 3), r"the size that enhanced_cnn is known for; the pictures are \d+ x \d+ to"),
+        ("RGB", (40, 30), {}, (30, 40, 3), "the size of the pictures"),
+        ("RGBA", (40, 30), {}, (30, 40, 3), "the size of the pictures"),
+        ("L", (20, 20), {}, (20, 20, 1), "the size of the pictures"),
+        ("L", (20, 20), {"channels": 3, "image_size": 32}, (32, 32, 3), "as given"),
+        ("RGB", (300, 300), {"model": "ds_cnn"}, (49, 10, 3), "the pictures are 300 x 300"),
+        ("P", None, {"image_size": 12, "channels": 1}, (12, 12, 1), "as given"),
+    ],
+    ids=["unequal", "rectangles", "transparent", "grey", "grey-into-colour", "large", "palette-into-grey"],
+)
+def test_pictures_of_a_folder_get_the_size_that_is_said(
+    mode: str, size: Any, recipe: dict, shape: tuple[int, ...], why: str, tmp_path: Path
+) -> None:
+    place, notes = _pictures(tmp_path / "p", mode=mode, size=size), Notes()
+    ready = _ready(recipe.pop("model", "enhanced_cnn"), place, notes, **recipe)
+    assert ready.dataset.train.images.shape[1:] == shape
+    assert ready.dataset.labels == ("blau", "grün Blatt", "rot")
+    import re
+
+    assert re.search(rf"pictures of {' x '.join(map(str, shape))} \(.*{why}", notes.notes[-1]), notes.notes
+
+
+def test_size_of_a_lying_photograph_is_that_of_the_upright_one(tmp_path: Path) -> None:
+    _pictures(tmp_path / "p", ("a", "b"), counts=(3, 3), size=(40, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (tmp_path / "p").rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".jpg"), exif=exif)
+        path.unlink()
+    known = sizes(tmp_path / "p")
+    assert known.least == known.greatest == (40, 20)
+    assert edgefm.data.load(tmp_path / "p", task="classification", progress=False).train.images.shape[1:] == (40, 20, 3)
+
+
+def test_splits_of_a_folder_are_stratified_and_seeded(tmp_path: Path) -> None:
+    place = _pictures(tmp_path / "p", counts=(20, 10, 3))
+    first, second = (_ready("enhanced_cnn", place).dataset for _ in range(2))
+    assert first.sha256 == second.sha256
+    by_class = [np.bincount(split.labels, minlength=3).tolist() for split in first.splits]
+    assert by_class == [[1, 8, 16], [1, 1, 2], [1, 1, 2]]  # blau, grün Blatt, rot
+
+
+def test_npz_with_only_x_and_y_is_learnt_by_a_network_of_another_size(tmp_path: Path) -> None:
+    pixels, labels = _arrays(shape=(16, 24), classes=2)
+    np.savez(tmp_path / "d.npz", x=pixels, y=labels)
+    ready = _ready("mobilenet_v2", tmp_path / "d.npz", image_size=32, channels=3)
+    assert ready.dataset.train.images.shape == (48, 32, 32, 3) and len(ready.dataset.labels) == 2
+    assert ready.source is not None and ready.source.resize
+    again = DataSource.from_json(ready.source.to_json(), said_in=tmp_path / "run.json").load((32, 32, 3))
+    assert again.sha256 == ready.dataset.sha256  # what later steps of the run find
+    wanted = Image.fromarray(ready_original(tmp_path)[0]).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
+    assert any(np.array_equal(image, np.array(wanted)) for split in again.splits for image in split.images)
+
+
+def ready_original(place: Path) -> Any:
+    """Return the pictures as they lie in the file."""
+    return np.load(place / "d.npz")["x"]
+
+
+def test_source_that_says_nothing_new_is_written_as_before() -> None:
+    assert DataSource(where="a.npz").to_json() == {
+        "where": "a.npz",
+        "spec": None,
+        "task": None,
+        "labels": None,
+        "quality": None,
+        "trust": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([0] * 30, "a single class, 0: there is nothing to tell apart"),
+        ([0] * 28 + [1] * 2, r"1 of 2 classes of arrays have too few samples: 1 \(2\)\n  Each class needs 3"),
+    ],
+    ids=["one class", "two pictures"],
+)
+def test_data_that_are_too_few_are_refused(labels: list[int], words: str) -> None:
+    data = edgefm.data.from_arrays(np.zeros((30, 8, 8, 1), np.uint8), labels, progress=False)
+    with pytest.raises(DataError, match=words):
+        edgefm.train("enhanced_cnn", data=data, progress=False)
+
+
+def test_three_pictures_of_a_class_are_enough() -> None:
+    data = edgefm.data.from_arrays(np.zeros((30, 8, 8, 1), np.uint8), [0] * 27 + [1] * 3, progress=False)
+    check_enough(data)
+    assert [np.bincount(split.labels)[1] for split in data.splits] == [1, 1, 1]
+
+
+def test_folder_of_one_class_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    place = _pictures(tmp_path / "p", ("only",), counts=(9,))
+    with pytest.raises(DataError, match="single class, only"):
+        Run(tmp_path / "run").train(data=place, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_with_unreadable_pictures_names_them(tmp_path: Path) -> None:
+    place = _pictures(tmp_path / "p")
+    (place / "rot" / "3.png").write_bytes(b"no picture")
+    whole = (place / "blau" / "4.png").read_bytes()
+    (place / "blau" / "4.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"2 of the 60 pictures .* cannot be read:\n(.|\n)*4\.png(.|\n)*3\.png"):
+        Run(tmp_path / "run").train(data=place, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_picture_size_that_is_too_small_for_the_network_is_refused(tmp_path: Path) -> None:
+    place = _pictures(tmp_path / "p")
+    with pytest.raises(RecipeError, match="'mobilenet_v2' takes pictures of at least 32 x 32 pixels; 16 x 16"):
+        Run(tmp_path / "run").train(model="mobilenet_v2", image_size=16, data=place, progress=False)
+
+
+def test_data_marked_as_not_flippable_are_not_mirrored(tmp_path: Path) -> None:
+    pixels, labels = _arrays()
+    np.savez(tmp_path / "d.npz", x=pixels, y=labels, flippable=False)
+    for source in (DataSource(where=str(tmp_path / "d.npz")), edgefm.data.load(tmp_path / "d.npz", progress=False)):
+        with pytest.raises(RecipeError, match=r"mirrors pictures, and those of d\.npz are marked as not flippable"):
+            _ready("enhanced_cnn", source, flip=True)
+        assert not _ready("enhanced_cnn", source, flip=False).recipe.flip
+    data = edgefm.data.from_arrays(pixels, labels, flippable=False, progress=False)
+    notes = Notes()
+    assert not adapted(Training(), data, free=FREE, progress=notes).flip
+    assert "not flippable: pictures are not mirrored" in notes.notes[-1]
+    marked = DataSource(where=str(tmp_path / "d.npz"), flippable=True)  # what the user says counts
+    assert _ready("enhanced_cnn", marked, flip=True).recipe.flip
+    with pytest.raises(ArgumentError, match="flippable is 'no'"):
+        edgefm.data.from_arrays(pixels, labels, flippable="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "epochs"),
+    [(60, 8, 67), (600, 16, 14), (10, 8, 100), (3_000, 64, 9)],
+)
+def test_recipe_of_a_preset_gives_small_data_enough_steps(count: int, batch: int, epochs: int) -> None:
+    data = edgefm.data.from_arrays(np.zeros((count, 2, 2, 1), np.uint8), np.arange(count) % 2, progress=False)
+    recipe = adapted(Training(), data, free=FREE, progress=Notes())
+    assert (recipe.batch_size, recipe.epochs) == (batch, epochs)
+    said = adapted(Training(epochs=2), data, free=free_of(None, {"epochs": 2, "batch_size": 64}), progress=Notes())
+    assert (said.batch_size, said.epochs) == (64, 2)
+
+
+def test_only_a_preset_is_adapted() -> None:
+    assert free_of(Training(), {}) == frozenset() and free_of("paper", {}) == {"flip"}
+    assert free_of("quick", {}) == {"batch_size", "flip"} and free_of(None, {"flip": True}) == {"batch_size", "epochs"}
+
+
+@pytest.mark.parametrize("name", ["sized", "branches", "subclassed", "fixed"])
+def test_model_that_a_function_builds_learns_the_classes(name: str, folder: Path) -> None:
+    recipe = Training(model=f"own_net:{name}", epochs=30, batch_size=8, learning_rate=0.02, label_smoothing=0.0)
+    trained = edgefm.train(recipe=recipe, data=_data(), backend="tensorflow", progress=False)
+    assert trained.validation_accuracy > 0.6  # chance is a third
+    assert trained.validation_samples == 6
+    interval = trained.validation_interval
+    assert interval is not None and interval.low < trained.validation_accuracy
+    pixels = _data().test.images
+    assert np.allclose(np.asarray(trained.model.predict_on_batch(pixels)).sum(axis=1), 1, atol=1e-5)
+
+
+def test_whole_job_goes_on_from_a_subclassed_model_of_a_function(folder: Path) -> None:
+    np.savez("d.npz", **dict(zip(("x", "y"), _arrays(), strict=True)))
+    run = Run(folder / "run")
+    run.train(model="own_net:subclassed", data="d.npz", changes={"epochs": 1}, backend="tensorflow", progress=False)
+    files = run.quantize(["float32", "int8_w8a8"], progress=False)
+    assert files["int8_w8a8"].report["validation"]["samples"] == 6
+    assert files["float32"].contract.name == "own_net_subclassed"
+    same = run.train(
+        model="own_net:subclassed", data="d.npz", changes={"epochs": 1}, backend="tensorflow", progress=False
+    )
+    assert len(run.steps) == 2 and same.validation_samples == 6  # the training is found again
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("nothing", ModelError, "own_net:nothing returned NoneType, no keras.Model"),
+        ("raises", ModelError, "own_net:raises raised ValueError: no such layer"),
+        ("untraceable", ModelError, r"returned a subclassed model \(Odd\) whose call cannot be traced"),
+        ("other_classes", DataError, "own_net:other_classes has 7 classes, arrays has 3: 0, 1, 2"),
+        ("one_unit", ModelError, r"output of own_net:one_unit has shape \[1\]; a probability for each class"),
+        ("sigmoids", ModelError, "outputs of own_net:sigmoids are no probabilities"),
+        ("needs_more", RecipeError, "own_net:needs_more cannot be called: missing a required argument: 'depth'"),
+        ("missing", DataError, "the module 'own_net' has no 'missing'"),
+    ],
+)
+def test_function_that_gives_no_fitting_model_is_refused(name: str, kind: Any, words: str, folder: Path) -> None:
+    with pytest.raises(kind, match=words):
+        edgefm.train(f"own_net:{name}", data=_data(), backend="tensorflow", progress=False)
+
+
+def test_options_go_to_the_function(folder: Path) -> None:
+    ready = _ready("own_net:sized", _data(), model_options={"units": "5"})
+    assert ready.model is not None and ready.model()[0].layers[-3].units == 5
+    with pytest.raises(RecipeError, match="takes no argument 'depth'; it takes: input_shape, classes, units"):
+        _ready("own_net:sized", _data(), model_options={"depth": "5"})
+
+
+def test_model_of_one_size_makes_pictures_fit_and_refuses_another_size(folder: Path) -> None:
+    place = _pictures(folder / "p", size=(50, 40))
+    assert _ready("own_net:fixed", place).dataset.train.images.shape[1:] == (16, 24, 3)
+    with pytest.raises(RecipeError, match="image_size 32 was given, and own_net_fixed takes pictures of 16 x 24 x 3"):
+        _ready("own_net:fixed", place, image_size=32)
+
+
+def test_function_named_in_a_run_that_is_not_trusted_is_not_called(folder: Path) -> None:
+    (folder / "strange_net.py").write_text("open('called', 'w')\ndef build(): pass\n")
+    with pytest.raises(DataError, match="names the function strange_net:build, which is not trusted by you"):
+        to_learn(
+            Training(model="strange_net:build"),
+            dataset=_data(),
+            source=None,
+            backend="tensorflow",
+            precision="float32",
+            named_in=folder / "recipe.json",
+            progress=Notes(),
+        )
+    assert not (folder / "called").exists()
+
+
+def _keras_file(path: Path, *, scaled: bool, loss: str = "mse") -> Any:
+    """Save a model that tells the classes of `_arrays` apart by the brightness, and return it."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 24, 3)),
+            *([layers.Rescaling(1 / 255)] if scaled else []),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(3),
+        ]
+    )
+    pixels, labels = _arrays(count=300)
+    model.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(pixels / (1 if scaled else 255), labels, epochs=60, verbose=0)
+    model.compile(loss=loss)  # a file may hold another loss than the one that is trained with
+    model.save(path)
+    return model
+
+
+@pytest.mark.parametrize("scaled", [True, False], ids=["scales itself", "takes 0 to 1"])
+def test_keras_file_goes_on_from_what_it_knows(scaled: bool, tmp_path: Path) -> None:
+    given = _keras_file(tmp_path / "mine.keras", scaled=scaled)
+    data, notes = _data(count=150), Notes()
+    ready = _ready(str(tmp_path / "mine.keras"), data, notes)
+    assert ready.model is not None and set(ready.inputs) == {"model"}
+    model, _ = ready.model()
+    scores = given.predict_on_batch(data.test.images / np.float32(1 if scaled else 255))
+    wanted = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_on_batch(data.test.images), wanted, atol=1e-4)
+    assert any("a softmax is put behind it" in note for note in notes.notes)
+    assert scaled != any("takes 0 to 1: pixels 0 to 255 are scaled" in note for note in notes.notes)
+
+
+def test_training_of_a_keras_file_is_quantised_under_its_own_name(tmp_path: Path) -> None:
+    _keras_file(tmp_path / "mine.keras", scaled=True)
+    run = Run(tmp_path / "run")
+    trained = run.train(
+        Training(model=str(tmp_path / "mine.keras"), epochs=1, learning_rate=1e-4),
+        data=_data(count=150),
+        backend="tensorflow",
+        progress=False,
+    )
+    assert trained.validation_accuracy > 0.9 and trained.recipe.model_name == "mine"
+    assert run.quantize("float32", progress=False)["float32"].contract.name == "mine"
+
+
+def test_keras_file_of_other_classes_is_refused(tmp_path: Path) -> None:
+    _keras_file(tmp_path / "mine.keras", scaled=True)
+    with pytest.raises(DataError, match=r"mine\.keras has 3 classes, arrays has 4: 0, 1, 2, 3"):
+        edgefm.train(tmp_path / "mine.keras", data=_data(classes=4), progress=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["nothing.keras", "text.keras"])
+def test_file_that_holds_no_model_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        edgefm.train(str(tmp_path / name), data=_data(), progress=False)
+
+
+def test_keras_file_with_a_lambda_is_refused(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((16, 24, 3)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3, activation="softmax"))
+    model.save(tmp_path / "code.keras")
+    with pytest.raises(ModelError, match=r"code\.keras holds a Lambda layer"):
+        edgefm.train(str(tmp_path / "code.keras"), data=_data(), progress=False)
+
+
+def test_frozen_layers_keep_their_weights_until_their_epochs_are_over(tmp_path: Path) -> None:
+    from edgefm import zoo
+
+    zoo.build("ds_cnn", input_shape=(16, 24, 3), classes=5).save_weights(tmp_path / "w.weights.h5")
+    given = zoo.build("ds_cnn", input_shape=(16, 24, 3), classes=5)
+    given.load_weights(tmp_path / "w.weights.h5")
+    kernels = []
+    for epochs in (2, 3):
+        recipe = Training(
+            model="ds_cnn", pretrained=str(tmp_path / "w.weights.h5"), frozen_epochs=2, epochs=epochs, batch_size=16
+        )
+        trained = edgefm.train(recipe=recipe, data=_data(), backend="tensorflow", progress=False)
+        kernels.append([trained.model.get_layer(name).get_weights() for name in ("pointwise2", "pointwise4_bn")])
+        assert all(layer.trainable for layer in trained.model.layers)
+    wanted = [given.get_layer(name).get_weights() for name in ("pointwise2", "pointwise4_bn")]
+    for mine, theirs in zip(kernels[0], wanted, strict=True):  # the moving statistics, too
+        for array, same in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(array, same)
+    assert np.abs(kernels[1][0][0] - wanted[0][0]).max() > 0
+
+
+def test_pretrained_file_that_does_not_fit_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    from edgefm import zoo
+
+    zoo.build("ds_cnn", input_shape=(16, 24, 3), classes=5).save_weights(tmp_path / "w.weights.h5")
+    with pytest.raises(ModelError, match="fit no layer of 'resnet20'"):
+        Run(tmp_path / "run").train(
+            model="resnet20", pretrained=tmp_path / "w.weights.h5", data=_data(), progress=False
+        )
+    with pytest.raises(ModelError, match="no pretrained weights at"):
+        edgefm.train("resnet20", pretrained=tmp_path / "none.h5", data=_data(), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_floats_that_were_scaled_before_are_refused() -> None:
+    pixels, labels = _arrays()
+    data = edgefm.data.from_arrays(pixels.astype(np.float32) / 255, labels, progress=False)
+    with pytest.raises(DataError, match="normalised twice"):
+        edgefm.train("enhanced_cnn", data=data, progress=False)
+
+
+def test_unknown_parameter_of_a_training_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="unknown parameter of a training 'epoch'; did you mean 'epochs'"):
+        Run(tmp_path / "run").train(changes={"epoch": 3}, data=_data(), progress=False)
+
+
+def test_later_steps_find_resized_data_of_a_run(tmp_path: Path) -> None:
+    pixels, labels = _arrays(shape=(10, 12, 1))
+    np.savez(tmp_path / "d.npz", x=pixels, y=labels)
+    run = Run(tmp_path / "run")
+    trained = run.train(
+        "quick", model="ds_cnn", image_size=16, data=tmp_path / "d.npz", backend="tensorflow", progress=False
+    )
+    from edgefm.core.runs import RunDirectory
+
+    found = dataset_of(RunDirectory.open(run.path))
+    assert found.train.images.shape[1:] == (16, 16, 1)
+    assert run.steps[0].inputs["dataset"] == found.sha256
+    assert trained.to_json()["validation_samples"] == 6
