@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _EDGEFM = (
     "from edgefm.core.with_parent import end_with_parent\nend = end_with_parent()\nend and end()\n"
     "from edgefm.cli.start import main\nmain()",
 )
+# Where `edgefm train` can choose backend and precision by a short trial, it does; else it takes its defaults.
+_FASTEST = "auto" if find_spec("edgefm.training.fastest") else None
 # With fewer cores than these, what follows a training would slow the next one down.
 _CORES_FOR_BOTH = 4
 
@@ -79,9 +82,12 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make what is not recorded yet; 1 where something was left out, 2 where it could not be made."""
+    """Make what is not recorded yet; 1 where something was left out, 2 where it could not be made, 130 after Ctrl-C."""
     try:
         return make(_options(arguments))
+    except KeyboardInterrupt:
+        print("stopped by the user; the same command goes on", file=sys.stderr)
+        return 130
     except EdgefmError as error:
         print(f"error: {error.message}\n  {error.hint or ''}", file=sys.stderr)
         return 2
@@ -282,8 +288,10 @@ def _options(arguments: Sequence[str] | None) -> Options:
         "--epochs", type=int, help="of each training; the record and the page say that it was shortened"
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--backend", help="of the trainings: tensorflow, jax or torch")
-    parser.add_argument("--precision", help="of the trainings: float32, mixed_bfloat16 or mixed_float16")
+    parser.add_argument("--backend", default=_FASTEST, help="of the trainings: tensorflow, jax or torch")
+    parser.add_argument(
+        "--precision", default=_FASTEST, help="of the trainings: float32, mixed_bfloat16, mixed_float16"
+    )
     parser.add_argument("--data", help="instead of Fashion-MNIST: pictures of 28 x 28 in 10 classes, for a trial")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no training after these")
     parser.add_argument("--runs", type=Path, default=Path("runs/best"))

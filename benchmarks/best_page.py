@@ -26,12 +26,14 @@ class Measured:
       accuracies: of each seed, in percent: on the test images, or on the validation images where these are kept apart.
       entries: of the record, one a seed.
       ratio: p50 over that of the document's network in float32; None where it was not measured.
+      disturbed: the machine was not quiet while the ratio was measured.
     """
 
     row: Row
     accuracies: tuple[float, ...]
     entries: tuple[Mapping[str, Any], ...]
     ratio: Mapping[str, float] | None
+    disturbed: bool
 
     @property
     def mean(self) -> float:
@@ -72,7 +74,7 @@ def page(record: Mapping[str, Any] | None = None) -> str:
         f"{_table(measured)}\n\n"
         "`±`: standard deviation over seeds (n is their number). One standard error of an accuracy on 10,000 images is "
         "0.2 points. `p50`: of the median time of one inference, int8, over that of the document's network in "
-        "float32 in the same benchmark, one thread.\n\n"
+        "float32 in the same benchmark, one thread; `*`: the machine was disturbed meanwhile.\n\n"
         f"{_fastest(measured)}"
         f"## What the files are\n\n{_files(measured)}\n\n"
         f"## What to try next\n\n{_next(measured)}\n"
@@ -109,6 +111,7 @@ def _measured(row: Row, record: Mapping[str, Any]) -> Measured | None:
         accuracies=tuple(100 * value for value in values),
         entries=tuple(found),
         ratio=latency["ratio"] if same and latency is not None else None,
+        disturbed=bool(same and latency is not None and latency.get("disturbed")),
     )
 
 
@@ -125,7 +128,7 @@ def _table(measured: Mapping[str, Measured]) -> str:
             command = f'`make best BEST="--rows {row.name}"`'
             lines.append((*head, NOT_YET, "-", "-", "-", command))
             continue
-        ratio = "-" if one.ratio is None else f"{one.ratio['value']:.3f} x"
+        ratio = "-" if one.ratio is None else f"{one.ratio['value']:.3f} x{' *' if one.disturbed else ''}"
         lines.append((*head, _accuracy(one), ratio, _epochs(one), _device(one), _verdict(one)))
     heads = ("model", "target", "moonshot", "best published", "measured", "p50", "epochs", "trained on", "")
     return tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True)

@@ -139,6 +139,12 @@ def test_fastest_model_is_the_fastest_of_those_that_are_accurate_enough() -> Non
     assert "accuracy by 0.20 points" in line_of(page, "strided_cnn") and "0.100 x" in line_of(page, "strided_cnn")
 
 
+def test_ratio_of_a_disturbed_machine_is_marked() -> None:
+    value = record(fastest=[entry("fastest", 0, 0.94)])
+    value["latency"] = {"models": {"fastest": {"ratio": {"value": 0.1}, "sha256": "fastest0", "disturbed": True}}}
+    assert "| 0.100 x * " in line_of(best_page.page(value), "strided_cnn")
+
+
 def test_latency_of_another_file_is_not_shown() -> None:
     value = record(fastest=[entry("fastest", 0, 0.94)])
     value["latency"] = {"models": {"fastest": {"ratio": {"value": 0.05}, "sha256": "of an older file"}}}

@@ -142,10 +142,11 @@ def test_training_recipes_are_listed_shown_and_checked(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("model", ["enhanced_cnn", "separable_tiny"])
 def test_report_names_the_preset_of_a_best_training(model: str) -> None:
-    recipe = dataclasses.replace(preset("best", model), seed=2)
+    recipe = dataclasses.replace(preset("best", model), seed=2, with_validation=True)
     step = Step(name="00-train", kind="train", key="", created="", seconds=1, recipe=recipe.to_json(), inputs={})
     (line,) = reproduce.commands([step])
-    assert line.startswith("edgefm train --preset best") and "--seed 2" in line and "no option" not in line
+    assert line.startswith("edgefm train --preset best") and "--seed 2 " in line and "no option" not in line
+    assert "--with-validation" in line
     assert ("--model separable_tiny" in line) == (model == "separable_tiny")
 
 

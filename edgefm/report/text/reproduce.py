@@ -81,11 +81,11 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
     options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]
+    options += ["--with-validation"] if params["with_validation"] else []
     options += _data(data) if data else []
     options += ["--not-flippable"] if data and data.get("flippable") is False else []
-    rest = [
-        f"{name} {quoted(params[name])}" for name in differing(preset) if name not in names and name != "model_options"
-    ]
+    said = {*names, "model_options", "with_validation"}
+    rest = [f"{name} {quoted(params[name])}" for name in differing(preset) if name not in said]
     line = command("edgefm", "train", "--preset", preset, *options, "--run", _RUN)
     return f"{line}  # with {', '.join(rest)}, for which there is no option" if rest else line
 
