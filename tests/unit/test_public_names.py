@@ -15,6 +15,7 @@ import pytest
 
 import edgefm
 from edgefm.cli.main import COMMANDS, cli
+from edgefm.cli.training_options import LOOP_FIELDS
 from edgefm.core.errors import ArgumentError, EdgefmError, RecipeError
 from edgefm.jobs.run import Run
 
@@ -32,7 +33,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         {"preset_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model", "model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "run", "trust"},
+        | {"temperature", "run", "trust", *LOOP_FIELDS},
         {"data"},
     ),
     "quantize": (
