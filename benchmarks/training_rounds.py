@@ -44,11 +44,13 @@ def _edgefm(backend: str, precision: str, batch: int, pixels: Any, labels: Any) 
     from edgefm import zoo
     from edgefm.core.progress import SILENT
     from edgefm.training.device.session import Session
+    from edgefm.training.fit import make_deterministic
     from edgefm.training.fused_batch_norm import fused_batch_norm
 
     split = Split(name="train", images=pixels, labels=labels)
     few = Split(name="validation", images=pixels[:10], labels=labels[:10])
     data = Dataset(name="random", labels=tuple("0123456789"), train=split, validation=few, test=few, sha256="")
+    make_deterministic()
     model = zoo.build("enhanced_cnn")
     fused_batch_norm(model).__enter__()  # until the program ends
     session = Session(

@@ -25,6 +25,9 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--patience", "patience", int, "End after so many epochs without a lower validation loss."),
 )
 
+# Fields of the recipe that these options set.
+LOOP_FIELDS = ("flip", *(name for _, name, _, _ in _OPTIONS))
+
 
 def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options about the loop."""
@@ -35,5 +38,4 @@ def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def loop_changes(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the recipe that these options change."""
-    names = ("flip", *(name for _, name, _, _ in _OPTIONS))
-    return {name: given[name] for name in names if given[name] is not None}
+    return {name: given[name] for name in LOOP_FIELDS if given[name] is not None}

@@ -51,7 +51,7 @@ def fastest_setting(backend: str | None, precision: str, *, progress: Progress) 
     if not speeds:
         raise RuntimeUnavailableError(
             f"no speed could be measured on {', '.join(backends) or 'any backend'} in {', '.join(precisions)}",
-            hint="Name a backend and a precision, e.g. --backend tensorflow --precision float32.",
+            hint="Name a backend and a precision, e.g. tensorflow and float32.",
         )
     chosen = max(speeds, key=speeds.__getitem__)
     listed = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())

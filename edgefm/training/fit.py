@@ -107,7 +107,7 @@ def fit(
     """
     served = check_callbacks(callbacks, progress)
     keras.utils.set_random_seed(recipe.seed)
-    _make_deterministic()
+    make_deterministic()
     if model is None:
         model = zoo.build(recipe.model, recipe.model_options)
         zoo.learn_from(recipe.model, model, dataset.train.images)
@@ -281,7 +281,7 @@ class _Attempt:
             self._progress.note(f"most frequent mistake in validation: {mistake}")
 
 
-def _make_deterministic() -> None:
+def make_deterministic() -> None:
     """Make the same seed give the same history where the backend leaves a choice."""
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf

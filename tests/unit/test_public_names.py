@@ -14,8 +14,8 @@ import click
 import pytest
 
 import edgefm
-from edgefm.cli import training_options
 from edgefm.cli.main import COMMANDS, cli
+from edgefm.cli.training_options import LOOP_FIELDS
 from edgefm.core.errors import ArgumentError, EdgefmError, RecipeError
 from edgefm.jobs.run import Run
 
@@ -33,8 +33,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         {"preset_name": "recipe", "recipe_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "with_validation", "run", "trust", "not_flippable", "flip"}
-        | {name for _, name, _, _ in training_options._OPTIONS},
+        | {"temperature", "with_validation", "run", "trust", "not_flippable", *LOOP_FIELDS},
         {"data", "changes"},
     ),
     "quantize": (
