@@ -61,8 +61,15 @@ def test_trials_differ_in_what_is_compared_alone(name: str) -> None:
 def test_every_trial_can_be_built_and_has_a_folder_of_its_own(entry) -> None:
     for trial in entry.trials:
         zoo.check_options(trial.recipe.model, trial.recipe.model_options)
-    keys = [row.key for row in planned_trials(entry.id, None)]
-    assert len(set(keys)) == len(keys) and all(key.startswith(f"{entry.id}/") for key in keys)
+    keys = {row.key: row.recipe for row in planned_trials(entry.id, None)}
+    assert all(keys[row.key] == row.recipe for row in planned_trials(entry.id, None))  # one folder, one training
+
+
+def test_trial_that_is_a_systems_training_is_not_trained_twice() -> None:
+    keys = {row.label: row.key for row in planned_trials("s4_batch", None)}
+    assert keys == {"batch 8": "s4_batch/batch-8", "batch 32": "tiny_vgg", "batch 128": "s4_batch/batch-128"}
+    assert [row.key for row in planned_trials("s4_loss", None)] == ["tiny_vgg", "s4_loss/multi-margin", "tiny_vgg"]
+    assert not {row.key for row in planned_trials("s0_grid_search", None)} & {"enhanced_cnn"}
 
 
 def test_impossible_claim_is_doubted() -> None:

@@ -126,6 +126,7 @@ class _Work:
 
     def train(self, rows: Sequence[plan.PlannedTraining], count: int) -> None:
         """Train all rows with all seeds, leaving out what is there, and say how long the rest will take."""
+        rows = list({row.key: row for row in rows}.values())  # trials that are trained as a system is are that system
         left = [
             (row, seed)
             for row in rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,14 @@ def files_of(out: Path, row: PlannedTraining, seed: int) -> dict[str, Any]:
             "size_bytes": file.size_bytes,
             "macs": getattr(inspection, "macs", None),
         }
-    return {"files": described, "left_out": dict(files.skipped)}
+    return {"files": described, "left_out": {name: _inside(reason, out) for name, reason in files.skipped.items()}}
+
+
+def _inside(reason: str, out: Path) -> str:
+    """Return a reason with paths of the folder as paths in it: the record is read on other machines."""
+    for folder in (out.resolve(), out):
+        reason = reason.replace(f"{folder}{os.sep}", "")
+    return reason
 
 
 def _test_accuracies(run: Run) -> dict[str, float]:

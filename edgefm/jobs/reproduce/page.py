@@ -37,8 +37,9 @@ def page(record: Mapping[str, Any] | None) -> str:
         "documents print them. A figure is the mean over the seeds, its range in brackets. Test accuracy is that of "
         f"the float32 `.tflite` file. {_latency_line(latency)}",
         _table(SUMMARY, [_summary(system, rows.get(system.id), latency) for system in documented_systems()]),
+        "## The systems",
         *(_section(system, rows.get(system.id), latency) for system in documented_systems()),
-        "# The documents' experiments",
+        "## The documents' experiments",
         "One network, trained in several ways. In a search the trial with the best validation accuracy is chosen, and "
         "it alone is tried on the test images.",
         *(_experiment(entry, trials.get(entry.id)) for entry in experiments()),
@@ -123,7 +124,7 @@ def _section(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: M
         *([f"- not credible: {system.doubt}"] if system.doubt else []),
         *(_details(row, latency, system.id) if row else [f"- {_NOT_YET}: {_how(system.id)}"]),
     ]
-    return f"## {system.id}\n\n" + "\n".join(lines)
+    return f"### {system.id}\n\n" + "\n".join(lines)
 
 
 def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: str) -> list[str]:
@@ -170,7 +171,7 @@ def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
     chosen = f"Chosen by the validation images: {recorded['chosen']}." if recorded and recorded["chosen"] else ""
     again = "" if len(found) == len(entry.trials) else f"{_NOT_YET}: {_how(entry.id)}"
     headers = ("trial", "claimed train / val / test", "measured train / val / test", "verdict")
-    parts = [f"## {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", _table(headers, rows), chosen]
+    parts = [f"### {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", _table(headers, rows), chosen]
     return "\n\n".join(part for part in [*parts, "\n".join(reasons), again] if part)
 
 

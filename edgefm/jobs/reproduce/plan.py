@@ -11,7 +11,9 @@ from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.recipes import Training
 from edgefm.zoo.catalogue import Claim
 from edgefm.zoo.documented import documented_system, documented_systems, system_ids
+from edgefm.zoo.documented.system import DocumentedSystem
 from edgefm.zoo.experiments import experiment, experiment_ids
+from edgefm.zoo.experiments.trials import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class PlannedTraining:
     """One row of a reproduction.
 
     Attributes:
-      key: its folder, e.g. 'tiny_vgg' or 's4_batch/batch-8'.
+      key: its folder, e.g. 'tiny_vgg' or 's4_batch/batch-8'; trials that are trained as a system is have the system's.
       label: as tables name it.
       recipe: the training, shortened where that was asked for; its seed is set for each run.
       stated_epochs: of the document.
@@ -89,9 +91,10 @@ def planned_system(system_id: str, epochs: int | None) -> PlannedTraining:
 def planned_trials(experiment_id: str, epochs: int | None) -> list[PlannedTraining]:
     """Return what the trials of an experiment train."""
     entry = experiment(experiment_id)
+    same = {} if entry.search else {system.recipe.model: system for system in documented_systems()}
     return [
         PlannedTraining(
-            key=f"{entry.id}/{re.sub('[^a-z0-9.]+', '-', trial.label.lower()).strip('-')}",
+            key=_key(entry.id, trial, same.get(trial.recipe.model)),
             label=trial.label,
             recipe=_short(trial.recipe, epochs),
             stated_epochs=trial.recipe.epochs,
@@ -101,6 +104,12 @@ def planned_trials(experiment_id: str, epochs: int | None) -> list[PlannedTraini
         )
         for trial in entry.trials
     ]
+
+
+def _key(experiment_id: str, trial: Trial, system: DocumentedSystem | None) -> str:
+    if system is not None and trial.recipe == system.recipe:
+        return system.id
+    return f"{experiment_id}/{re.sub('[^a-z0-9.]+', '-', trial.label.lower()).strip('-')}"
 
 
 def _short(recipe: Training, epochs: int | None) -> Training:
