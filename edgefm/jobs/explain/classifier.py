@@ -113,8 +113,11 @@ def of_training(run: RunDirectory, step: Step, dataset: Dataset) -> Classifier:
     if code is not None:
         hint = f"If you know where it comes from: {command('edgefm', 'trust', run.path)}"
         raise ModelError(f"{code}; you have not trusted this run", hint=hint)
-    with silenced():
-        model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)
+    try:
+        with silenced():
+            model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return Classifier(
         name=Training.from_json(step.recipe).model,
         file=path.name,
