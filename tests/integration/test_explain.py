@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +297,31 @@ def test_bad_input_ends_the_command_with_two(tmp_path: Path) -> None:
 def test_parts_of_the_document_are_those_that_are_named(explanation: edgefm.Explanation) -> None:
     assert set(PARTS) <= set(explanation.document) and "folds" in explanation.left_out
     assert isinstance(NonFiniteError("x"), ModelError)
+
+
+_ELSEWHERE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import edgefm
+generator = np.random.default_rng(0)
+truth = np.arange(120) % 10
+data = edgefm.data.from_arrays(generator.integers(0, 255, (120, 28, 28, 1), np.uint8), truth)
+run = edgefm.Run(sys.argv[2])
+run.train(edgefm.Training(model="basic_cnn", epochs=1, batch_size=30), data=data, backend=sys.argv[3], progress=False)
+document = run.explain(folds=2, progress=False).document
+assert document["folds"]["folds"] == 2 and document["class_maps"]["layers"] == ["conv1"]
+assert document["features"]["reason"] is None and "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("jax", marks=pytest.mark.jax), pytest.param("torch", marks=pytest.mark.torch)]
+)
+def test_run_of_another_backend_is_explained_on_it_folds_included(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    argv = [sys.executable, "-c", _ELSEWHERE, str(Path.cwd()), str(tmp_path / "run"), backend]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

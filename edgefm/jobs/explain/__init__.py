@@ -133,7 +133,8 @@ def explain(
       RunError: no such run, or one without a model.
       ModelError: the model cannot be read, is no classifier, or gives values that are not finite.
       DataError: there are no data, they have one class, or too few samples of one for the folds.
-      RuntimeUnavailableError: matplotlib or jinja2 is not installed.
+      RuntimeUnavailableError: matplotlib or jinja2 is not installed; or Keras runs on another backend than TensorFlow,
+        and the model is not one that edgefm trained in a run.
     """
     for name, value in (("folds", folds), ("samples", samples), ("seed", seed)):
         check_number(value, name, int)

@@ -23,12 +23,12 @@ _NO_FEATURES = "features inside the model need a Keras model; this one is a .tfl
 
 def scored_model(subject: Subject) -> Any:
     """Return the `edgefm.keras_graph.class_maps.Scored` of the model, or why there is none."""
-    if subject.source.model is None:
+    if subject.classifier.model is None:
         return None
     from edgefm.keras_graph.class_maps import Scored
 
     try:
-        return Scored(subject.source.model)
+        return Scored(subject.classifier.model)
     except EdgefmError as error:
         return error.message
 
@@ -52,7 +52,7 @@ def maps_part(
     right = right[np.sort(first)][:MOST_MAPPED]
     chosen = np.concatenate([wrong, right]).astype(np.int64)
     samples = subject.samples(chosen)
-    pictures = as_pictures(samples, subject.source.encoding.value_range)
+    pictures = as_pictures(samples, subject.classifier.encoding.value_range)
     if pictures is None:
         return {"reason": f"samples of shape {list(samples.shape[1:])} are no pictures"}, {}
     inputs = subject.inputs(samples)

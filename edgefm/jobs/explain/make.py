@@ -14,6 +14,7 @@ from edgefm.core.runs import RunDirectory, Step
 from edgefm.core.text import command
 from edgefm.jobs.explain import answers as parts
 from edgefm.jobs.explain import looks
+from edgefm.jobs.explain.classifier import of_source, of_training
 from edgefm.jobs.explain.subject import (
     MODEL,
     Answers,
@@ -21,7 +22,6 @@ from edgefm.jobs.explain.subject import (
     answers_of_files,
     answers_of_model,
     as_pictures,
-    check_classes,
     chosen_places,
 )
 from edgefm.recipes import Quantization
@@ -61,13 +61,15 @@ def explain_run(
         from edgefm.jobs.run_training import training_of
 
         history = training_of(run, trained).to_json()
-    _use_backend(history)
+    backend = _use_backend(history)
     dataset = dataset_of(run, data_dir=data_dir, progress=progress)
-    source = open_source(run, recipe=Quantization(), dataset=dataset, progress=progress)
-    files, left_out = _files(run, source.sha256, variants)
+    if trained is not None and backend not in (None, "tensorflow"):  # which alone reads models of others
+        classifier = of_training(run, trained, dataset)
+    else:
+        classifier = of_source(open_source(run, recipe=Quantization(), dataset=dataset, progress=progress))
+    files, left_out = _files(run, classifier.sha256, variants)
     subject = Subject(
-        source=source,
-        dataset=check_classes(source, file=source.file),
+        classifier=classifier,
         places=chosen_places(len(dataset.validation), samples, seed=seed),
         step=(run.last(IMPORT) or run.require("train")).name,
         history=history,
@@ -107,10 +109,10 @@ def explain_model(
         trust=trust,
         progress=progress,
     )
-    dataset = check_classes(source, file=source.file)
+    classifier = of_source(source)
+    dataset = classifier.dataset
     subject = Subject(
-        source=source,
-        dataset=dataset,
+        classifier=classifier,
         places=chosen_places(len(dataset.validation), samples, seed=seed),
         left_out={_DEFAULT_VARIANT: "the model is in no run, so there are no files of it"},
     )
@@ -134,9 +136,9 @@ def _explained(
         "schema_version": documents.VERSION,
         "edgefm": environment.versions()["edgefm"],
         "model": {
-            "name": subject.source.name,
-            "file": subject.source.file,
-            "sha256": subject.source.sha256,
+            "name": subject.classifier.name,
+            "file": subject.classifier.file,
+            "sha256": subject.classifier.sha256,
             "step": subject.step,
         },
         "data": {
@@ -177,7 +179,7 @@ def _pictures(subject: Subject, document: Mapping[str, Any], whole: Dataset) -> 
     splits = {"train": whole.train, "validation": whole.validation}
     pictures = {}
     for split, place in shown_pictures(document):
-        one = as_pictures(splits[split].images[place : place + 1], subject.source.encoding.value_range)
+        one = as_pictures(splits[split].images[place : place + 1], subject.classifier.encoding.value_range)
         if one is not None:
             pictures[split, place] = one[0]
     return pictures
@@ -228,13 +230,16 @@ def _files(run: RunDirectory, sha256: str, variants: tuple[str, ...] | None) -> 
     return {name: result[name].path for name in variants if name != MODEL}, {}
 
 
-def _use_backend(history: Mapping[str, Any] | None) -> None:
-    """Make Keras run on the backend of a training where that is here and no other one runs yet."""
+def _use_backend(history: Mapping[str, Any] | None) -> str | None:
+    """Make Keras run on the backend of a training and return its name; None where it cannot, or nothing was trained."""
     from edgefm.keras_graph.backend import use_backend
 
     if history is not None:
+        backend = str(history["device"]["backend"]).split()[0]
         with contextlib.suppress(RuntimeUnavailableError):
-            use_backend(str(history["device"]["backend"]).split()[0])
+            use_backend(backend)
+            return backend
+    return None
 
 
 def _crossed(

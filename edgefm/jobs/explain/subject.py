@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import DataError, ModelError
+from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
-    from edgefm.quantization.source import Source
+    from edgefm.jobs.explain.classifier import Classifier
 
 MODEL = "model"
 _BATCH = 256
-_LEAST_CLASSES = 2
-_NO_SCORES = "Give a model that ends in scores of classes, with data of one class a sample."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +51,7 @@ class Subject:
     """What is explained.
 
     Attributes:
-      source: the model with its data.
-      dataset: of the model, its classes in the model's order.
+      classifier: the model.
       places: int64 [n], the samples that are looked at, places in the validation split, ascending.
       step: name of the run's step that the model comes from; None in no run.
       history: of the training; None where edgefm did not train the model.
@@ -62,13 +59,17 @@ class Subject:
       left_out: variants that cannot be looked at, with the reason.
     """
 
-    source: Source
-    dataset: Dataset
+    classifier: Classifier
     places: NDArray[np.int64]
     step: str | None = None
     history: Mapping[str, Any] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, their classes in the model's order."""
+        return self.classifier.dataset
 
     @property
     def truth(self) -> NDArray[np.int64]:
@@ -88,7 +89,7 @@ class Subject:
 
     def inputs(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as the model takes them."""
-        return self.source.encoding.inputs(samples)
+        return self.classifier.encoding.inputs(samples)
 
 
 def as_pictures(samples: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8] | None:
@@ -107,34 +108,6 @@ def as_pictures(samples: NDArray[Any], value_range: tuple[float, float]) -> NDAr
     low, high = value_range
     scaled = (samples.astype(np.float64) - low) * (255.0 / (high - low))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def check_classes(source: Source, *, file: str) -> Dataset:
-    """Return the data set of a classifier.
-
-    Raises:
-      DataError: there are no data, their task is another one, or there is one class only.
-      ModelError: the model's outputs are no scores of classes.
-    """
-    if source.task is None:
-        raise DataError(
-            f"{file} has no data: without labelled pictures nothing can be explained",
-            hint="Import it again with labelled data.",
-        )
-    dataset = source.task.dataset
-    if dataset.task != "classification":
-        raise DataError(
-            f"the task of {dataset.name} is {dataset.task}; explain needs one class a sample", hint=_NO_SCORES
-        )
-    if source.head.kind == "values":
-        raise ModelError(f"the outputs of {file} are no scores of classes", hint=_NO_SCORES)
-    if len(dataset.labels) < _LEAST_CLASSES:
-        raise DataError(
-            f"{dataset.name} has one class: {', '.join(dataset.labels)}", hint="Give pictures of two classes or more."
-        )
-    if not len(dataset.validation):
-        raise DataError(f"{dataset.name} has no validation samples", hint="Give more pictures of each class.")
-    return dataset
 
 
 def chosen_places(count: int, most: int, *, seed: int) -> NDArray[np.int64]:
@@ -159,10 +132,10 @@ def answers_of_model(subject: Subject, progress: Progress) -> Answers:
     """
     parts = []
     for batch in subject.batches():
-        parts.append(subject.source.answers(subject.inputs(subject.samples(batch)))[0])
+        parts.append(subject.classifier.answers(subject.inputs(subject.samples(batch))))
         progress.step("answers of the model", batch.stop, len(subject.places))
-    head = subject.source.head.kind
-    return Answers(name=MODEL, probabilities=probabilities_of(np.concatenate(parts), logits=head == "logits"))
+    scores = np.concatenate(parts)
+    return Answers(name=MODEL, probabilities=probabilities_of(scores, logits=subject.classifier.logits))
 
 
 def answers_of_files(subject: Subject, progress: Progress) -> tuple[list[Answers], dict[str, str]]:
