@@ -119,7 +119,7 @@ class Stopped:
     backend: str
     precision: str
     source: DataSource = field(default_factory=DataSource)
-    said_in: Path | None = None
+    said_in: Path | None = field(default=None, compare=False)
 
     def check(
         self,

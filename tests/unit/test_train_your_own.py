@@ -371,6 +371,69 @@ def test_model_of_one_size_makes_pictures_fit_and_refuses_another_size(folder: P
         _ready("own_net:fixed", place, image_size=32)
 
 
+def test_network_of_the_documentation_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "docs" / "examples"))
+    ready = _ready("own_network:build", _data(), model_options={"width": "4"})
+    assert ready.model is not None
+    model, frozen = ready.model()
+    assert model.output_shape == (None, 3) and model.layers[-2].output.shape[-1] == 8 and not frozen
+
+
+class StopAfter(Notes):
+    """Stops a training after some steps, as Ctrl-C does."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    def step(self, label: str, *_: Any, **__: Any) -> None:
+        """Count steps of the training."""
+        self.left -= label == "train"
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_stopped_training_of_a_function_and_resized_data_is_resumed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez("d.npz", **dict(zip(("x", "y"), _arrays(), strict=True)))
+    given: dict[str, Any] = {"model": "own_net:sized", "data": "d.npz", "image_size": 12, "changes": {"epochs": 3}}
+    run = Run(folder / "run")
+    with pytest.raises(KeyboardInterrupt):
+        run.train(**given, backend="tensorflow", progress=StopAfter(7))  # six steps an epoch
+    with pytest.raises(RecipeError, match="the stopped training has image_size 12; 16 was given to go on with"):
+        run.train(image_size=16, resume=True, progress=False)
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    resumed = run.train(resume=True, changes={"epochs": 3}, progress=False)
+    assert len(resumed.history) == 3 and resumed.recipe.batch_size == 8  # as it was adapted
+    whole = Run(folder / "whole").train(**{**given, "data": folder / "d.npz"}, backend="tensorflow", progress=False)
+    assert [epoch["loss"] for epoch in resumed.history] == [epoch["loss"] for epoch in whole.history]
+
+
+def test_recipe_from_before_this_change_is_read_and_written_as_it_was() -> None:
+    params = {
+        "model": "enhanced_cnn",
+        "model_options": {},
+        "epochs": 9,
+        "batch_size": 64,
+        "optimizer": "adamw",
+        "learning_rate": 1.5e-3,
+        "schedule": "one_cycle",
+        "warmup_fraction": 0.2,
+        "weight_decay": 0.05,
+        "flip": True,
+        "shift_pixels": 0,
+        "label_smoothing": 0.1,
+        "seed": 0,
+    }
+    old = {"kind": "train", "version": 1, "params": params}
+    assert Training.from_json(old) == Training() and Training().to_json() == old
+    assert Training().model_name == "enhanced_cnn"
+    assert Training(model="/a/b/mine.keras").model_name == "mine"
+    assert Training(model="pack.net:build").model_name == "pack_net_build"
+
+
 def test_function_named_in_a_run_that_is_not_trusted_is_not_called(folder: Path) -> None:
     (folder / "strange_net.py").write_text("open('called', 'w')\ndef build(): pass\n")
     with pytest.raises(DataError, match="names the function strange_net:build, which is not trusted by you"):

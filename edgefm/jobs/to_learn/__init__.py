@@ -111,10 +111,10 @@ def to_learn(
     )
     check_has_classes(learnt.dataset)
     check_enough(learnt.dataset)
-    recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
-    check_flip(recipe, learnt.dataset)
     learnt = model.fitted(learnt, progress)
     _say(recipe, learnt, progress)
+    recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
+    check_flip(recipe, learnt.dataset)
     return ToLearn(
         recipe=recipe,
         dataset=learnt.dataset,
