@@ -86,7 +86,7 @@ def train_in(
     )
     learnt, source = ready.dataset, ready.source
     images = learnt.train.images
-    check_augmentation(ready.recipe, shape=images.shape[1:], dtype=str(images.dtype), flippable=learnt.flippable)
+    check_augmentation(ready.recipe, shape=images.shape[1:], dtype=str(images.dtype))
     run = create()
     if source is None:
         source = _keep(learnt, run.path)

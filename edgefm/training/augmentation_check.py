@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from edgefm.core.errors import RecipeError
-from edgefm.core.text import command
 from edgefm.recipes import Training
 
 _PICTURES_ONLY = ("shift_pixels", "rotation_degrees", "zoom", "erasing", "cutmix")
 _FILLS_WITH_BLACK = ("shift_pixels", "rotation_degrees", "zoom", "erasing")
 
 
-def check_augmentation(recipe: Training, *, shape: tuple[int, ...], dtype: str, flippable: bool | None = None) -> None:
+def check_augmentation(recipe: Training, *, shape: tuple[int, ...], dtype: str) -> None:
     """Raise a RecipeError where a recipe asks for what cannot be done with inputs of a shape and dtype.
 
     Mirroring is left out for inputs that are no pictures, as it is what recipes ask for by default.
@@ -19,14 +18,8 @@ def check_augmentation(recipe: Training, *, shape: tuple[int, ...], dtype: str, 
       recipe: of the training.
       shape: of one input.
       dtype: name of the inputs' dtype.
-      flippable: see `Dataset`.
     """
     pictures = len(shape) == 3
-    if recipe.flip and pictures and flippable is False:
-        raise RecipeError(
-            "the recipe mirrors pictures left to right, and the data are marked as not flippable",
-            hint=f"Set flip to false: {command('edgefm', 'train', '--no-flip')}",
-        )
     for name in _PICTURES_ONLY:
         value = getattr(recipe, name)
         if value and not pictures:

@@ -379,17 +379,12 @@ def test_network_of_the_documentation_is_built(monkeypatch: pytest.MonkeyPatch) 
     assert model.output_shape == (None, 3) and model.layers[-2].output.shape[-1] == 8 and not frozen
 
 
-class StopAfter(Notes):
-    """Stops a training after some steps, as Ctrl-C does."""
+class StopAfterFirst(Notes):
+    """Stops a training after its first epoch, as Ctrl-C does."""
 
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def step(self, label: str, *_: Any, **__: Any) -> None:
-        """Count steps of the training."""
-        self.left -= label == "train"
-        if self.left < 0:
+    def note(self, message: str) -> None:
+        """Stop where an epoch is told of."""
+        if message.startswith("epoch 1/"):
             raise KeyboardInterrupt
 
 
@@ -400,7 +395,7 @@ def test_stopped_training_of_a_function_and_resized_data_is_resumed(
     given: dict[str, Any] = {"model": "own_net:sized", "data": "d.npz", "image_size": 12, "changes": {"epochs": 3}}
     run = Run(folder / "run")
     with pytest.raises(KeyboardInterrupt):
-        run.train(**given, backend="tensorflow", progress=StopAfter(7))  # six steps an epoch
+        run.train(**given, backend="tensorflow", progress=StopAfterFirst())
     with pytest.raises(RecipeError, match="the stopped training has image_size 12; 16 was given to go on with"):
         run.train(image_size=16, resume=True, progress=False)
     (folder / "elsewhere").mkdir()

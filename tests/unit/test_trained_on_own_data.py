@@ -63,22 +63,6 @@ def test_labels_that_are_no_classes_are_refused_before_training(tmp_path: Path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_mirroring_data_marked_as_not_flippable_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 28, 28, 1), np.uint8)
-    letters = edgefm.data.from_arrays(
-        pixels, np.arange(60) % 10, class_names=tuple("ABCDEFGHIJ"), flippable=False, progress=False
-    )
-    with pytest.raises(RecipeError, match=r"the data are marked as not flippable\n.*--no-flip"):
-        Run(tmp_path / "run").train("quick", data=letters, progress=False)
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(RecipeError, match="not flippable"):
-        edgefm.train("basic_cnn", data=letters, backend="tensorflow", progress=False)
-    plain = edgefm.data.from_arrays(pixels, np.arange(60) % 10, class_names=tuple("ABCDEFGHIJ"), progress=False)
-    assert plain.flippable is None
-    recipe = replace(RECIPE, flip=False)
-    assert len(edgefm.train(recipe=recipe, data=letters, backend="tensorflow", progress=False).history) == 1
-
-
 def test_resume_with_other_data_is_refused() -> None:
     stopped = Stopped(recipe=Training(), backend="tensorflow", precision="float32", source=DataSource(where="a.npz"))
     stopped.check(recipe=None, backend=None, precision=None, source=DataSource(where="a.npz"))

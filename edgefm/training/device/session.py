@@ -58,7 +58,7 @@ class Session:
         self.batch_size = min(batch_size, len(train))
         self.steps = len(train) // self.batch_size
         self._shape = train.images.shape[1:]
-        check_augmentation(recipe, shape=self._shape, dtype=str(train.images.dtype), flippable=dataset.flippable)
+        check_augmentation(recipe, shape=self._shape, dtype=str(train.images.dtype))
         if recipe.flip and len(self._shape) != 3:
             progress.note("the inputs are no pictures: nothing is flipped")
         self._objective = objective_of(model, recipe, classes=len(dataset.labels))
