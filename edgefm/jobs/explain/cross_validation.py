@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts, environment
-from edgefm.core.errors import RecipeError, RunError
+from edgefm.core import artefacts, environment, manifest
+from edgefm.core.errors import RunError
 from edgefm.core.given import npz
-from edgefm.core.progress import Progress
+from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.folds import stratified_folds
@@ -93,13 +93,12 @@ def cross_validate(
       device: what is trained on.
       progress: receives progress.
     Raises:
-      RecipeError: fewer than 2 folds, or a model that is not of the zoo.
+      RecipeError: fewer than 2 folds, or a model that cannot be found any more.
       DataError: a class has fewer pictures than there are folds.
       TrainingDivergedError: the loss is not finite.
       RunError: the run is in use.
     """
     recipe = dataclasses.replace(Training.from_json(step.recipe), patience=None)
-    _check_zoo(recipe, dataset)
     images = np.concatenate([dataset.train.images, dataset.validation.images])
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
     fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
@@ -132,7 +131,14 @@ def cross_validate(
                     validation=Split(name="validation", images=images[held], labels=truth[held]),
                     sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}",
                 )
-                answers = _trained(part, recipe, device=device, folder=folder / f"fold-{index + 1}", progress=progress)
+                answers = _trained(
+                    part,
+                    recipe,
+                    device=device,
+                    folder=folder / f"fold-{index + 1}",
+                    named_in=run.path / manifest.FILE_NAME,
+                    progress=progress,
+                )
                 content = io.BytesIO()
                 np.savez(content, probabilities=answers)
                 artefacts.write_bytes(kept, content.getvalue())
@@ -154,33 +160,44 @@ def cross_validate(
     )
 
 
-def _check_zoo(recipe: Training, dataset: Dataset) -> None:
-    """Raise an error unless a recipe's model is one of the zoo, of the data's size and classes."""
-    from edgefm import zoo
-    from edgefm.data.checks import check_fit
-
-    if recipe.model not in {architecture.name for architecture in zoo.architectures()}:
-        raise RecipeError(
-            f"folds train architectures of the zoo; the recipe has the model {recipe.model}",
-            hint="Leave the folds out.",
-        )
-    known = zoo.architecture(recipe.model)
-    check_fit(dataset, input_shape=known.input_shape, value_range=None, classes=known.classes)
-
-
 def _trained(
-    dataset: Dataset, recipe: Training, *, device: BackendDevice, folder: Path, progress: Progress
+    dataset: Dataset,
+    recipe: Training,
+    *,
+    device: BackendDevice,
+    folder: Path,
+    named_in: Path,
+    progress: Progress,
 ) -> NDArray[np.float32]:
     """Return what a model trained on a data set says of its validation split, float32 [n, classes]."""
+    from edgefm.jobs.to_learn import to_learn
     from edgefm.keras_graph.backend import without_tensorflow
     from edgefm.training.fit import fit
     from edgefm.training.step import teacher_of
 
     folder.mkdir(parents=True, exist_ok=True)
+    ready = to_learn(
+        recipe,
+        dataset=dataset,
+        source=None,
+        backend=device.backend.split()[0],
+        precision=device.precision,
+        named_in=named_in,
+        progress=SILENT,
+    )
     with without_tensorflow(device):
-        teacher = teacher_of(dataset, recipe)
-        trained = fit(dataset, recipe, device=device, folder=folder, teacher=teacher, progress=progress)
-        images = dataset.validation.images
+        network, frozen = (None, ()) if ready.model is None else ready.model()
+        trained = fit(
+            ready.dataset,
+            ready.recipe,
+            device=device,
+            folder=folder,
+            teacher=teacher_of(ready.dataset, ready.recipe),
+            model=network,
+            frozen=tuple(frozen),
+            progress=progress,
+        )
+        images = ready.dataset.validation.images
         parts = [
             np.asarray(trained.model.predict_on_batch(images[start : start + _BATCH]), np.float32)
             for start in range(0, len(images), _BATCH)
