@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -111,17 +112,29 @@ def to_learn(
     )
     check_has_classes(learnt.dataset)
     check_enough(learnt.dataset)
-    learnt = model.fitted(learnt, progress)
+    with _without_tensorflow(recipe, backend, precision):
+        learnt = model.fitted(learnt, progress)
     _say(recipe, learnt, progress)
     recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
     check_flip(recipe, learnt.dataset)
+    with _without_tensorflow(recipe, backend, precision):
+        built = model.builder(learnt.dataset, progress)  # before its inputs are asked for
     return ToLearn(
         recipe=recipe,
         dataset=learnt.dataset,
         source=learnt.source,
-        model=model.builder(learnt.dataset, progress),  # before its inputs are asked for
+        model=built,
         inputs=model.inputs(),
     )
+
+
+def _without_tensorflow(recipe: Training, backend: str | None, precision: str) -> AbstractContextManager[None]:
+    """Keep Keras from importing TensorFlow for a model of the user's own, where it runs on another backend."""
+    from edgefm.keras_graph.backend import use_backend, without_tensorflow
+
+    if not is_file(recipe.model) and ":" not in recipe.model:
+        return nullcontext()  # the zoo sees to it when it builds
+    return without_tensorflow(use_backend(backend, precision))
 
 
 def _model_of(recipe: Training, *, backend: str | None, precision: str, named_in: Path | None) -> Model:
