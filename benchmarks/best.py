@@ -23,7 +23,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ _EDGEFM = (
     "from edgefm.cli.start import main\nmain()",
 )
 # Where `edgefm train` can choose backend and precision by a short trial, it does; else it takes its defaults.
-_FASTEST = "auto" if find_spec("edgefm.training.fastest") else None
+_FASTEST = "auto"
 # With fewer cores than these, what follows a training would slow the next one down.
 _CORES_FOR_BOTH = 4
 
