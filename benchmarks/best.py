@@ -40,7 +40,7 @@ _EDGEFM = (
     "from edgefm.core.with_parent import end_with_parent\nend = end_with_parent()\nend and end()\n"
     "from edgefm.cli.start import main\nmain()",
 )
-# Where `edgefm train` can choose backend and precision by a short trial, it does; else it takes its defaults.
+# Backend and precision are chosen by a short trial.
 _FASTEST = "auto"
 # With fewer cores than these, what follows a training would slow the next one down.
 _CORES_FOR_BOTH = 4
