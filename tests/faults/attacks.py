@@ -361,7 +361,7 @@ def _asked(address: Any, path: str, host: str) -> bytes:
 
 
 PARTS = (
-    Part(name="attack-model", slow=True, count=36, weight=2.0, tries=of_models),
+    Part(name="attack-model", slow=True, count=35, weight=2.0, tries=of_models),
     Part(name="attack-run", slow=True, count=24, weight=3.0, tries=of_runs),
     Part(name="attack-path", count=26, weight=1.5, tries=of_paths),
     Part(name="attack-working-folder", slow=True, count=36, weight=2.0, tries=of_the_working_folder),
