@@ -73,10 +73,10 @@ def become(module: str) -> None:
 
 
 def _end_if_alone() -> None:
-    """End where nobody holds the other end of standard input any more: that parent is gone, and tells nothing now."""
+    """End where nobody holds the other end of standard input any more and nothing was asked: that parent is gone."""
     waiting = select.poll()
-    waiting.register(0, 0)  # hanging up is told without being asked for
-    if any(event & select.POLLHUP for _, event in waiting.poll(0)):
+    waiting.register(0, select.POLLIN)
+    if any(event & select.POLLHUP and not event & select.POLLIN for _, event in waiting.poll(0)):
         os._exit(0)
 
 

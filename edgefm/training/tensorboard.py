@@ -10,8 +10,8 @@ import functools
 import os
 import socket
 import struct
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class EventFiles:
 
     def __init__(self, folder: Path) -> None:
         self._paths: dict[str, Path] = {}
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}.v2"
+        name = f"events.out.tfevents.{_seconds():.6f}.{socket.gethostname()}.{os.getpid()}.v2"
         for part in _SCALARS:
             (folder / part).mkdir(parents=True, exist_ok=True)
             self._paths[part] = folder / part / name
@@ -46,7 +46,12 @@ class EventFiles:
 
     def _append(self, part: str, event: bytes) -> None:
         with self._paths[part].open("ab") as file:
-            file.write(record(b"\x09" + struct.pack("<d", time.time()) + event))
+            file.write(record(b"\x09" + struct.pack("<d", _seconds()) + event))
+
+
+def _seconds() -> float:
+    """Return the time of day, in seconds since 1970 (UTC), as event files hold it."""
+    return datetime.now(UTC).timestamp()
 
 
 def record(content: bytes) -> bytes:

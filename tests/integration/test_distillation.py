@@ -16,6 +16,7 @@ from edgefm.core import artefacts
 from edgefm.core.errors import ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.jobs.run import Run
+from edgefm.jobs.train import training_recipe
 from edgefm.recipes import Distillation, Training
 from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.distillation import distillation_loss, label_accuracy, load_teacher, teacher_file
@@ -135,7 +136,7 @@ def test_teachers_that_are_not_there_are_errors(tmp_path: Path) -> None:
     with pytest.raises(RunError):
         teacher_file(str(tmp_path / "empty"))
     (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="is cut off"):
         load_teacher([str(tmp_path / "broken.keras")], classes=10, input_shape=SHAPE)
 
 
@@ -160,8 +161,8 @@ def test_training_with_a_teacher_resumes_to_the_history_of_an_unbroken_one(
 def test_command_takes_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Training] = []
 
-    def train(self: Run, recipe: Training, **_: Any) -> None:
-        given.append(recipe)
+    def train(self: Run, recipe: str | None, *, changes: dict[str, Any], **_: Any) -> None:
+        given.append(training_recipe(recipe, **changes))
         raise RunError("enough")
 
     monkeypatch.setattr("edgefm.jobs.run.Run.train", train)

@@ -57,3 +57,12 @@ def test_module_runs_as_python_would_run_it(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read() == "__main__ ['one', 'two']\n"
+
+
+def test_servant_that_was_asked_before_its_parent_went_answers(tmp_path: Path) -> None:
+    (tmp_path / "told.py").write_text("import sys\nprint(sys.stdin.read())\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run(
+        with_parent.command("told"), input="asked", capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.stdout == "asked\n", done.stderr

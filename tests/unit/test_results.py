@@ -68,6 +68,13 @@ def _comparison() -> edgefm.ComparisonResult:
     )
 
 
+def _reproduction(folder: Path) -> edgefm.Reproduction:
+    machine = {"cpu": "AMD EPYC", "cores": 2, "python": "3.11.7", "versions": {"keras": "3.15.1"}}
+    counts = {"name": "fashion-mnist", "train": 48_000, "validation": 12_000, "test": 10_000}
+    record = {"created": "2026-11-29", "dataset": counts, "environment": machine, "systems": [], "latency": None}
+    return edgefm.Reproduction(record=record, folder=folder)
+
+
 def _diagnosis() -> edgefm.Diagnosis:
     here = Finding(name="a", found="1.0")
     return edgefm.Diagnosis(
@@ -120,6 +127,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     edgefm.Inspection: _inspection,
     edgefm.Predictions: _predictions,
     edgefm.ProfileResult: lambda folder: made_up(times_ns=[1000.0, 2000.0]),
+    edgefm.Reproduction: _reproduction,
     edgefm.QuantizationResult: lambda folder: edgefm.QuantizationResult(
         folder=folder, report={"variants": [FILE], "skipped": []}
     ),
@@ -165,6 +173,7 @@ def test_results_without_a_file_of_their_own_are_saved_as_json() -> None:
         edgefm.GateResult,
         edgefm.Inspection,
         edgefm.Predictions,
+        edgefm.Reproduction,
         edgefm.Verdict,
     }
 

@@ -43,7 +43,7 @@ def held(folder: Path, settings: Mapping[str, Any]) -> Iterator[None]:
     except Timeout:
         raise RunError(
             f"{folder} is in use by another reproduction",
-            hint="Wait for it to end, or give another folder with --out.",
+            hint="Wait for it to end, or give another folder.",
         ) from None
     try:
         _check_settings(folder, settings)
@@ -80,20 +80,20 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         if any(not entry.name.startswith(_BEGUN) for entry in folder.iterdir()):
             raise RunError(
                 f"{folder} is not empty, and it holds no reproduction",
-                hint="Give a new folder with --out, or remove this one.",
+                hint="Give another folder, or remove this one.",
             )
         artefacts.write_json(path, {"kind": _KIND, "schema_version": 1, "settings": dict(settings)})
         return
-    value = read_json(path, what="reproduction", error=RunError, hint="Give a new folder with --out.")
+    value = read_json(path, what="reproduction", error=RunError, hint="Give a new folder.")
     there = value.get("settings") if isinstance(value, dict) and value.get("kind") == _KIND else None
     if not isinstance(there, dict):
-        raise RunError(f"{path} is damaged: it describes no reproduction", hint="Give a new folder with --out.")
+        raise RunError(f"{path} is damaged: it describes no reproduction", hint="Give a new folder.")
     for name, wanted in settings.items():
         if there.get(name) != wanted:
             raise RunError(
                 f"{folder} holds another reproduction: {name} is {_shown(there.get(name))} there, "
                 f"{_shown(wanted)} here",
-                hint="Give the same settings to go on with it, or a new folder with --out.",
+                hint="Give the same settings to go on with it, or a new folder.",
             )
 
 
