@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from edgefm.core.errors import RuntimeUnavailableError, missing_extra, unknown_n
 from edgefm.core.silence import silenced
 from edgefm.recipes import BACKENDS, PRECISIONS
 
-_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 _EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
 
@@ -60,7 +58,7 @@ def use_backend(backend: str | None, precision: str = "float32") -> BackendDevic
     backend = find_backend(backend, precision)
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
-    with silenced(), _onednn():
+    with silenced():
         import keras
 
     if keras.config.backend() != backend:
@@ -75,22 +73,6 @@ def use_backend(backend: str | None, precision: str = "float32") -> BackendDevic
     return BackendDevice(
         backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__
     )
-
-
-@contextmanager
-def _onednn() -> Iterator[None]:
-    """Let TensorFlow, if it is imported now, use oneDNN on every x86 processor, unless the user's variable decides.
-
-    By itself TensorFlow does so only where there is AVX-512 VNNI, though AVX2 gains as well (docs/adr/0025).
-    """
-    if platform.machine() not in ("x86_64", "AMD64") or _ONEDNN in os.environ:
-        yield
-        return
-    os.environ[_ONEDNN] = "1"  # read once, when TensorFlow is loaded
-    try:
-        yield
-    finally:
-        os.environ.pop(_ONEDNN, None)
 
 
 def find_backend(backend: str | None, precision: str) -> str:
