@@ -315,7 +315,7 @@ def test_model_that_hangs_is_ended_on_the_device(connect: Connect, tmp_path: Pat
             def give_up() -> None:
                 """Kill the worker as its parent does when the time is up: once the model runs."""
                 until = time.monotonic() + 60
-                while not list(device.rglob("run.pid")) and time.monotonic() < until:
+                while not any(map(Path.read_text, device.rglob("run.pid"))) and time.monotonic() < until:
                     time.sleep(0.02)
                 worker._process.kill()
 
