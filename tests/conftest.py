@@ -14,6 +14,8 @@ import pytest
 from tests.fixtures import kotlin
 
 TESTS = Path(__file__).parent
+# As edgefm loads TensorFlow: where a test imports it first, trainings here would differ from those of commands.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # Files whose tests compare times, or drive a browser, an emulator or an ssh server within limits in seconds: the job of
 # `make unit` that runs one test after the other. All others run beside each other; what they measure they look at for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from edgefm.core.errors import RuntimeUnavailableError, missing_extra, unknown_n
 from edgefm.core.silence import silenced
 from edgefm.recipes import BACKENDS, PRECISIONS
 
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 _EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
 
@@ -58,7 +60,7 @@ def use_backend(backend: str | None, precision: str = "float32") -> BackendDevic
     backend = find_backend(backend, precision)
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
-    with silenced():
+    with silenced(), _onednn():
         import keras
 
     if keras.config.backend() != backend:
@@ -73,6 +75,22 @@ def use_backend(backend: str | None, precision: str = "float32") -> BackendDevic
     return BackendDevice(
         backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__
     )
+
+
+@contextmanager
+def _onednn() -> Iterator[None]:
+    """Let TensorFlow, if it is imported now, use oneDNN on every x86 processor, unless the user's variable decides.
+
+    By itself TensorFlow does so only where there is AVX-512 VNNI, though AVX2 gains as well (docs/adr/0025).
+    """
+    if platform.machine() not in ("x86_64", "AMD64") or _ONEDNN in os.environ:
+        yield
+        return
+    os.environ[_ONEDNN] = "1"  # read once, when TensorFlow is loaded
+    try:
+        yield
+    finally:
+        os.environ.pop(_ONEDNN, None)
 
 
 def find_backend(backend: str | None, precision: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import ModelError
 from edgefm.keras_graph.graph import Call, Graph, call_copy
 from edgefm.keras_graph.score_path import channels_first, end_of, last_convolutions, last_weights
+from edgefm.keras_graph.strided_pointwise import strided_pointwise
 
 _BATCH = 64
 _MAP_BATCH = 16
@@ -158,7 +159,8 @@ class Scored:
         nothing = [np.zeros(shape, np.float32) for shape in shapes]
 
         def chosen(added: Sequence[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
-            _, score, taken = self._run(given, added)
+            with strided_pointwise(self._graph.model):
+                _, score, taken = self._run(given, added)
             hot = keras.ops.one_hot(keras.ops.convert_to_tensor(classes.astype(np.int32)), score.shape[-1])
             of_class = keras.ops.sum(keras.ops.cast(score, "float32") * hot, axis=-1)
             return keras.ops.sum(of_class), (of_class, taken)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgefm.compression.channels.channel_groups import Axes, Channels, Group
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.core.progress import SILENT, Progress
+from edgefm.keras_graph.strided_pointwise import strided_pointwise
 from edgefm.recipes.fine_tuning import FineTuning
 
 # Validation samples that gradients are taken on, at most; samples a gradient.
@@ -104,7 +105,8 @@ def taylor_scores(channels: Channels, task: Task, *, count: int, progress: Progr
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for kernel in kernels:
                 tape.watch(kernel)
-            outputs = tf.nest.flatten(tf_model(inputs, training=False))
+            with strided_pointwise(tf_model):
+                outputs = tf.nest.flatten(tf_model(inputs, training=False))
             loss = objective.loss(outputs[0], wanted)
         gradients = tape.gradient(loss, kernels, unconnected_gradients="zero")
         return [

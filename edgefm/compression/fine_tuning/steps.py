@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.objective import Objective
 from edgefm.compression.fine_tuning.task import Task
+from edgefm.keras_graph.strided_pointwise import strided_pointwise
 
 EVALUATION_BATCH = 256
 _CALL_SECONDS = 0.5
@@ -47,7 +48,8 @@ class StepLoop:
         def step(batch: tuple[Any, Any, Any, Any], rate: Any) -> Any:
             images, targets, soft, others = batch
             with tf.GradientTape() as tape:
-                outputs = tf_model(images, training=True)
+                with strided_pointwise(tf_model):
+                    outputs = tf_model(images, training=True)
                 first = outputs if single else outputs[0]
                 loss = objective.loss(first, targets, soft[0] if soft else None)
                 for output, wanted in zip(() if single else outputs[1:], others, strict=True):
@@ -125,9 +127,12 @@ def answering(tf_model: Any) -> Callable[[Any], Any]:
     import tensorflow as tf
 
     images = tf.TensorSpec([None, *tf_model.inputs[0].shape[1:]], tf.float32)
-    compiled: Callable[[Any], Any] = tf.function(
-        lambda inputs: tf.nest.flatten(tf_model(inputs, training=False)), input_signature=[images], autograph=False
-    )
+
+    def answer(inputs: Any) -> Any:
+        with strided_pointwise(tf_model):
+            return tf.nest.flatten(tf_model(inputs, training=False))
+
+    compiled: Callable[[Any], Any] = tf.function(answer, input_signature=[images], autograph=False)
     return compiled
 
 

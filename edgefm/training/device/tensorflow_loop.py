@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from edgefm.keras_graph.strided_pointwise import strided_pointwise
 from edgefm.training.device.batch import (
     Job,
     batch_of,
@@ -27,7 +28,7 @@ class TensorFlowLoop:
         self._job = job
         self._one = tf.function(self._step, jit_compile=True, autograph=False) if job.xla else self._step
         self._steps = tf.function(self._many, autograph=False)
-        self._answer = tf.function(lambda inputs: job.model(inputs, training=False), autograph=False)
+        self._answer = tf.function(lambda inputs: self._outputs(inputs, training=False), autograph=False)
 
     def run(self, held: Mapping[str, Any], rows: Mapping[str, Any], *, first: int, count: int) -> NDArray[np.float32]:
         """See `Loop.run`."""
@@ -41,6 +42,10 @@ class TensorFlowLoop:
         return joined(
             [self._answer(evaluation_slice(images, first)) for first, _ in batches], [kept for _, kept in batches]
         )
+
+    def _outputs(self, inputs: Any, *, training: bool) -> Any:
+        with strided_pointwise(self._job.model):
+            return self._job.model(inputs, training=training)
 
     def _many(self, held: Mapping[str, Any], rows: Mapping[str, Any], first: Any, count: Any) -> Any:
         def body(index: Any, figures: Any) -> tuple[Any, Any]:
@@ -56,7 +61,7 @@ class TensorFlowLoop:
         variables = model.trainable_variables
         values = [variable.value for variable in variables]
         with tf.GradientTape() as tape:
-            outputs = model(inputs, training=True)
+            outputs = self._outputs(inputs, training=True)
             loss, right = mean_loss(job, outputs, targets, weights, taught, model.losses)
             scaled = model.optimizer.scale_loss(loss + penalty(job, values))
         model.optimizer.apply(tape.gradient(scaled, values), variables)
