@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import best_record
-from benchmarks.best_rows import CHOICE_SHARE, Row, named
+from benchmarks.best_rows import CHOICE_SHARE, SEEDS, Row, named
 from edgefm.core import artefacts, runs
 from edgefm.core.errors import EdgefmError
 from edgefm.core.runs import RunDirectory
 from edgefm.recipes import Training
 from edgefm.tflite.inspection import inspect
+from edgefm.training import checkpoint
 
 # Commands of edgefm that end with this process, even where it is killed: a run has one writer.
 _EDGEFM = (
@@ -95,22 +96,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make(options: Options) -> int:
     """Train, quantise and answer what the record lacks, and measure latency; see `main` for the result."""
     record = best_record.read(options.record)
-    left = [f"{row.name}, which of its candidates" for row in options.rows if not _choose(row, record, options)]
+    left = [
+        f"{row.name}, which of its candidates, for want of time"
+        for row in options.rows
+        if not _choose(row, record, options)
+    ]
     beside = (os.cpu_count() or 1) >= _CORES_FOR_BOTH
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting: list[tuple[Row, Future[dict[str, Any]]]] = []
         for row, recipe in plan(options, record):
             if time.monotonic() >= options.deadline:
-                left.append(f"{row.name}, seed {recipe.seed}")
+                left.append(f"{row.name}, seed {recipe.seed}, for want of time")
                 continue
-            run = _train(row, recipe, options)
+            try:
+                run = _train(row, recipe, options)
+            except EdgefmError as error:  # a loss that is not finite, say: the other rows go on
+                print(f"{row.name}, seed {recipe.seed}: {error.message}\n  {error.hint or ''}", file=sys.stderr)
+                left.append(f"{row.name}, seed {recipe.seed}, which failed")
+                continue
             waiting.append((row, pool.submit(_finish, row, recipe, run, options)))
             _collect(waiting, record, options, wait=not beside)
         _collect(waiting, record, options, wait=True)
     if options.latency and not left:
         _measure(record, options)
     for one in left:
-        print(f"left out, no time: {one}", flush=True)
+        print(f"left out: {one}", flush=True)
     print(
         f"{options.record}; the page: python -m benchmarks.figures" + ("; go on with the same command" if left else "")
     )
@@ -131,11 +141,12 @@ def plan(options: Options, record: Mapping[str, Any]) -> list[tuple[Row, Trainin
 
 def _choose(row: Row, record: dict[str, Any], options: Options) -> bool:
     """Choose among a row's candidates by the validation images, unless it is known; False where no time is left."""
-    if not row.candidates or "choice" in record["rows"].get(row.name, {}):
+    epochs = math.ceil(CHOICE_SHARE * (options.epochs or row.recipe.epochs))
+    known = record["rows"].get(row.name, {}).get("choice")
+    if not row.candidates or (known is not None and known["tried"][0]["epochs"] >= epochs):
         return True
     if time.monotonic() >= options.deadline:
         return False
-    epochs = math.ceil(CHOICE_SHARE * (options.epochs or row.recipe.epochs))
     tried = []
     for candidate in row.candidates:
         recipe = row.training(seed=0, epochs=epochs, options=candidate)
@@ -156,7 +167,8 @@ def _train(row: Row, recipe: Training, options: Options, *, suffix: str = "") ->
     name = f"{row.name}-{recipe.epochs}e-seed{recipe.seed}{suffix}"
     path, file = options.runs / name, options.runs / f"{name}.json"
     artefacts.write_json(file, recipe.to_json())
-    stopped = (path / "manifest.json").exists() and RunDirectory.open(path).partial("train").exists()
+    begun = (path / "manifest.json").exists()
+    stopped = begun and (RunDirectory.open(path).partial("train") / checkpoint.FILE_NAME).exists()
     print(f"{name}: {'going on' if stopped else 'training'} for {recipe.epochs} epochs", flush=True)
     given = ["train", "--recipe", str(file), "--run", str(path), *options.trained_on()]
     _run([sys.executable, *_EDGEFM, *given, *(["--resume"] if stopped else [])], where=f"{path}.log")
@@ -286,7 +298,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--epochs", type=int, help="of each training; the record and the page say that it was shortened"
     )
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--backend", default=_FASTEST, help="of the trainings: tensorflow, jax or torch")
     parser.add_argument(
         "--precision", default=_FASTEST, help="of the trainings: float32, mixed_bfloat16, mixed_float16"

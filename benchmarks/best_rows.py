@@ -13,6 +13,8 @@ from edgefm.recipes import Training, preset
 DOCUMENT = "document"
 FASTEST = "fastest"
 # Share of a recipe's epochs in which candidates are compared on the validation images.
+# Targets are of the mean of so many.
+SEEDS = 3
 CHOICE_SHARE = 0.25
 # Test accuracy that a model must have to count as the fastest one, in percent.
 FAST_ENOUGH = 93.3

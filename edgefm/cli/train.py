@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,8 @@ def command(
     render.echo(f"  {trained.verdict['reason']}")
     for line in _doubts(trained):
         render.echo(f"  {line}")
+    if trained.peak_memory:
+        render.echo(f"peak memory: {_memory(trained.peak_memory)}")
     render.echo(f"model and curves: {trained.file and trained.file.parent}")
     if trained.best_epoch is not None:
         render.echo(f"  the weights are those of epoch {trained.best_epoch} of {len(trained.history)}")
@@ -212,6 +215,12 @@ def _accuracy(trained: TrainingResult) -> str:
         return accuracy
     samples = trained.validation_samples
     return f"{accuracy} (n = {samples:,}, 95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
+
+
+def _memory(peaks: Mapping[str, int]) -> str:
+    """Return the most memory that was held at once, in words."""
+    parts = [("process_bytes", "the process, with libraries and data"), ("device_bytes", "the device")]
+    return ", ".join(f"{peaks[name] / 1e9:.1f} GB ({what})" for name, what in parts if name in peaks)
 
 
 def _doubts(trained: TrainingResult) -> list[str]:

@@ -64,8 +64,8 @@ class TrainingResult:
 
     @property
     def validation_interval(self) -> Estimate | None:
-        """The validation accuracy with its 95 % interval (Wilson); None where the number of samples is not known."""
-        if not self.validation_samples:
+        """The validation accuracy with its 95 % interval (Wilson); None of learnt samples, or of an unknown number."""
+        if not self.validation_samples or self.recipe.with_validation:
             return None
         return proportion(round(self.validation_accuracy * self.validation_samples), self.validation_samples)
 
@@ -96,8 +96,9 @@ class TrainingResult:
         return target
 
     def _repr_html_(self) -> str:
+        split = "learnt validation" if self.recipe.with_validation else "validation"
         caption = (
-            f"{self.recipe.model_name}: validation accuracy {100 * self.validation_accuracy:.2f} % after "
+            f"{self.recipe.model_name}: {split} accuracy {100 * self.validation_accuracy:.2f} % after "
             f"{len(self.history)} epochs, {self.verdict['name']}: {self.verdict['reason']}"
         )
         return html.paragraph(caption) + _curves(self.to_json())

@@ -112,11 +112,6 @@ class Training(Recipe):
                     "patience needs validation images, but with_validation has them learnt",
                     hint="Leave out patience: a final training runs for its number of epochs.",
                 )
-        if self.patience is not None and self.with_validation:
-            raise RecipeError(
-                "patience ends a training by the validation images, and with_validation learns them",
-                hint="Leave one of the two out.",
-            )
         if self.frozen_epochs and self.pretrained is None:
             raise RecipeError(
                 f"frozen_epochs is {self.frozen_epochs}, but no layer has weights to keep",

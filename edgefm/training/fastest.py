@@ -22,6 +22,8 @@ from edgefm.recipes import BACKENDS
 AUTO = "auto"
 _PROBED = ("float32", "mixed_bfloat16")
 _PROGRAM = "edgefm.training.speed_probe"
+_VARIABLES = ("CUDA_VISIBLE_DEVICES", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "JAX_PLATFORMS")
+_DRIVER = Path("/proc/driver/nvidia/gpus")
 # One backend may take so long, with its imports and its compilation.
 _SECONDS = 180.0
 
@@ -106,9 +108,15 @@ def _cache_file(precisions: tuple[str, ...]) -> Path:
         "cores": environment.usable_cores(),
         "python": sys.version,
         "precisions": precisions,
-        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "gpus": _gpus(),
+        "variables": {name: os.environ.get(name) for name in _VARIABLES},
     }
     return cache_folder() / "training-speed" / f"{artefacts.sha256_json(machine)[:16]}.json"
+
+
+def _gpus() -> list[str]:
+    """Return what the driver says of each NVIDIA GPU."""
+    return sorted(path.read_text(errors="replace") for path in _DRIVER.glob("*/information"))
 
 
 def _read(path: Path) -> dict[str, dict[str, float | None]]:

@@ -46,7 +46,7 @@ class Trained:
         that of the recipe; accuracies 0 to 1.
       verdict: how it fits.
       resumed_from: number of epochs that an earlier, stopped attempt had finished.
-      best_epoch: the epoch whose weights the model has, where the recipe has patience; None stands for the last.
+      best_epoch: the epoch whose weights the model has, where patience or a callback chose; None stands for the last.
       confusion: int64 [classes, classes] of the model on the validation split, see `Evaluation`.
       peak_memory: most bytes held at once: `process_bytes`, and `device_bytes` on a GPU.
     """
@@ -119,26 +119,28 @@ def fit(
         batch_size = int(checkpoint.history(state)[-1].get("batch_size", batch_size))
     with fused_batch_norm(model):
         for again in (False, True):
-            session = Session(
-                dataset,
-                recipe,
-                model=model,
-                frozen=frozen,
-                teacher=teacher,
-                batch_size=batch_size,
-                xla=device.backend.startswith("tensorflow") and device.kind != "cpu",
-                progress=progress,
-            )
-            attempt = _Attempt(session, folder=folder, tensorboard=tensorboard, progress=progress)
+            batch_size = min(batch_size, len(dataset.train))
+            session: Session | None = None
             try:
-                return attempt.run(served)
+                session = Session(
+                    dataset,
+                    recipe,
+                    model=model,
+                    frozen=frozen,
+                    teacher=teacher,
+                    batch_size=batch_size,
+                    xla=device.backend.startswith("tensorflow") and device.kind != "cpu",
+                    progress=progress,
+                )
+                return _Attempt(session, folder=folder, tensorboard=tensorboard, progress=progress).run(served)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if again or state.exists() or session.batch_size == 1:
-                    raise _too_little_memory(session.batch_size, state) from error
-            batch_size = session.batch_size // 2
-            progress.note(f"out of memory with {session.batch_size} images a step: beginning again with {batch_size}")
+                if again or state.exists() or batch_size == 1:
+                    raise _too_little_memory(batch_size, dataset, state) from error
+            session = None  # nor the data that it holds on the device
+            progress.note(f"out of memory with {batch_size} images a step: beginning again with {batch_size // 2}")
+            batch_size //= 2
             for variable, value in zip(model.variables, start, strict=True):
                 variable.assign(value)
     raise AssertionError("the second attempt returns or raises")
@@ -175,6 +177,8 @@ class _Attempt:
         best = self._keep_best()
         if found is None or callbacks or best is not None:
             found = session.validate()
+        if callbacks and best is None:
+            best = self._set_by_callback(found)
         session.end()
         kept = self._epochs if best is None else self._epochs[:best]
         return Trained(
@@ -263,11 +267,27 @@ class _Attempt:
             self._progress.note(f"the weights of epoch {best} are taken: its validation loss is the lowest")
         return best
 
+    def _set_by_callback(self, found: Evaluation) -> int | None:
+        """Return the epoch whose weights a callback gave the model, as EarlyStopping may; None for the last one.
+
+        Of weights that no epoch had, such as a mean of several, the last entry says how good they are.
+        """
+        if (found.loss, found.accuracy) == (self._epochs[-1]["val_loss"], self._epochs[-1]["val_accuracy"]):
+            return None
+        for entry in self._epochs:
+            if math.isclose(found.loss, entry["val_loss"], rel_tol=1e-6) and found.accuracy == entry["val_accuracy"]:
+                self._progress.note(f"a callback gave the model the weights of epoch {entry['epoch']}")
+                return int(entry["epoch"])
+        self._progress.note("a callback gave the model other weights than the last epoch's")
+        self._epochs[-1] |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
+        return None
+
     def _diverged(self, *, epoch: int, step: int) -> NoReturn:
         session = self._session
         good = "No epoch had been finished, so there is nothing to keep."
         if self._state.exists():
             checkpoint.restore(self._state, session.model)
+            session.end()
             kept = self._state.with_name("last-good.keras")
             session.model.save(kept)
             good = f"The weights after epoch {epoch} are kept in {kept}."
@@ -296,12 +316,13 @@ def make_deterministic() -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _too_little_memory(batch_size: int, state: Path) -> RunError:
+def _too_little_memory(batch_size: int, dataset: Dataset, state: Path) -> RunError:
     """Return the error of a training that cannot begin again with half the batch, or has done so in vain."""
     done = len(checkpoint.history(state)) if state.exists() else 0
     kept = f"; the {done} finished epochs are kept, and can be gone on with where there is more memory" if done else ""
+    megabytes = dataset.train.images.nbytes / 1e6
     return RunError(
-        f"out of memory with {batch_size} images a step{kept}",
+        f"out of memory with {batch_size} images a step and {megabytes:,.0f} MB of them on the device{kept}",
         hint="Train into a new run with a smaller batch size, smaller pictures or a smaller model; end what else runs.",
     )
 

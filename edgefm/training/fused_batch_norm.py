@@ -25,8 +25,7 @@ def fused_batch_norm(model: Any) -> Iterator[int]:
 
     A layer allows it when it normalises the last axis of a 4-D input, has both scale and centre, computes in float32
     or bfloat16, and Keras runs on TensorFlow. Layers of models within the model are found too. The moving variance
-    takes the unbiased batch variance, as tf_keras does; Keras 3 takes the biased one. With the n*h*w values of an image
-    batch the two differ by less than 1e-3 of the variance.
+    takes the biased variance of the batch, as Keras 3 does; the operator gives the unbiased one.
     """
     fused = [layer for layer in _all_layers(model) if _can_fuse(layer)] if _on_tensorflow() else []
     for layer in fused:
@@ -52,6 +51,8 @@ def _call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = Non
         epsilon=layer.epsilon,
         is_training=True,
     )
+    values = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], variance.dtype)
+    variance = variance * (values - 1) / values
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving * layer.momentum + ops.cast(batch, moving.dtype) * (1.0 - layer.momentum))
     return outputs

@@ -8,6 +8,8 @@ from typing import Any
 
 # Rising: the last validation loss is this much above its lowest.
 OVERFIT_LOSS_RISE = 1.15
+# Less than this above it, in nats, is nothing: the loss of a set that is learnt to the last image may be 0.
+_LEAST_RISE = 0.01
 # Falling: the validation loss fell by this share an epoch over the last three.
 UNDERFIT_LOSS_FALL = 0.02
 # Points of accuracy between training and validation images, both without augmentation or dropout.
@@ -38,9 +40,9 @@ class FitVerdict:
 def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitVerdict:
     """Return the verdict on a history.
 
-    Overfitted: the validation loss ends 15 % or more above its lowest, or the training accuracy is 8 points or
-    more above the validation accuracy. Underfitted: not that, and the validation loss still fell by more than
-    2 % an epoch over the last three epochs. Otherwise a good fit.
+    Overfitted: the validation loss ends 15 % or more, and 0.01 or more, above its lowest, or the training accuracy is
+    8 points or more above the validation accuracy. Underfitted: not that, and the validation loss still fell by more
+    than 2 % an epoch over the last three epochs. Otherwise a good fit.
 
     Args:
       epochs: one entry an epoch with 'val_loss' and 'val_accuracy', oldest first, at least one.
@@ -51,12 +53,13 @@ def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitV
     best = min(range(len(losses)), key=losses.__getitem__)
     gap = 100 * (train_accuracy - accuracy)
     recent = losses[-4:]
-    fall = 1 - (recent[-1] / recent[0]) ** (1 / (len(recent) - 1)) if len(recent) > 1 else 0.0
+    fall = 1 - (recent[-1] / recent[0]) ** (1 / (len(recent) - 1)) if len(recent) > 1 and recent[0] > 0 else 0.0
     figures = (
         f"training accuracy {100 * train_accuracy:.1f} %, validation {100 * accuracy:.1f} % (gap {gap:.1f} points); "
         f"validation loss {losses[-1]:.3f}, lowest {losses[best]:.3f} in epoch {best + 1}"
     )
-    if losses[-1] >= OVERFIT_LOSS_RISE * losses[best] or gap >= OVERFIT_GAP_POINTS:
+    rise = losses[-1] >= OVERFIT_LOSS_RISE * losses[best] and losses[-1] - losses[best] >= _LEAST_RISE
+    if rise or gap >= OVERFIT_GAP_POINTS:
         name = "overfitted"
     elif fall > UNDERFIT_LOSS_FALL or len(losses) == 1:
         name = "underfitted"

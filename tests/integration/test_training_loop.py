@@ -14,9 +14,11 @@ import pytest
 
 import edgefm
 from edgefm.core.errors import ArgumentError, RecipeError, RunError, TrainingDivergedError
-from edgefm.data.dataset import Dataset
+from edgefm.core.progress import SILENT
+from edgefm.data.dataset import Dataset, Split
 from edgefm.recipes import Training
 from edgefm.training.augmentation import epoch_order
+from edgefm.training.device.session import Session
 from edgefm.training.step import history_csv
 from tests.fixtures.notes import Notes
 from tests.fixtures.small_data import small_fashion_mnist
@@ -213,6 +215,94 @@ def test_frozen_layers_keep_their_weights_for_their_epochs(data: Dataset, tmp_pa
         trained(data, recipe, tmp_path / "other", frozen=("convv",))
 
 
+def test_layers_that_begin_to_learn_take_steps_of_the_rate_and_the_schedule_goes_on(data: Dataset) -> None:
+    keras.config.set_dtype_policy("float32")
+    recipe = Training(epochs=4, batch_size=8, flip=False, optimizer="adam", pretrained="x", frozen_epochs=2)
+    model = seeded()
+    session = Session(
+        data, recipe, model=model, frozen=("conv",), teacher=None, batch_size=8, xla=False, progress=SILENT
+    )
+    session.begin(done=0)
+    for epoch in (0, 1):
+        session.before(epoch)
+        session.draw(epoch)
+        session.run(first=0, count=session.steps)
+    session.before(2)
+    session.draw(2)
+    steps = session.steps * recipe.epochs
+    warmup = int(steps * recipe.warmup_fraction)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate / 25, steps - warmup, warmup_target=recipe.learning_rate, warmup_steps=warmup
+    )
+    assert session.learning_rate() == pytest.approx(float(schedule(2 * session.steps)), rel=1e-6)
+    before = [w.copy() for w in model.get_layer("conv").get_weights()]
+    session.run(first=0, count=1)
+    # Adam's first step is one of the rate's size for each weight, whatever the gradient is.
+    moved = [np.abs(new - old) for new, old in zip(model.get_layer("conv").get_weights(), before, strict=True)]
+    assert 0.9 < np.median(moved[0]) / session.learning_rate() < 1.1 and max(map(np.max, moved)) < 1.1e-2
+    resumed = Session(
+        data, recipe, model=seeded(), frozen=("conv",), teacher=None, batch_size=8, xla=False, progress=SILENT
+    )
+    resumed.begin(done=3)
+    resumed.model.optimizer.iterations.assign(session.steps)
+    assert resumed.learning_rate() == pytest.approx(float(schedule(3 * session.steps)), rel=1e-6)
+
+
+def test_layers_of_a_model_within_the_model_can_be_frozen(data: Dataset, tmp_path: Path) -> None:
+    def nested() -> Any:
+        body = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(4, 3, strides=2, name="inner")])
+        layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, activation="softmax")]
+        return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255), body, *layers])
+
+    keras.utils.set_random_seed(0)
+    start = nested().get_weights()[0]
+    recipe = Training(epochs=1, batch_size=32, pretrained="x", frozen_epochs=1)
+    result = trained(data, recipe, tmp_path, model=nested, frozen=("inner",))
+    np.testing.assert_array_equal(result.model.get_weights()[0], start)
+
+
+def test_verdict_is_of_training_images_of_all_classes(tmp_path: Path) -> None:
+    """A set in the order of its classes, longer than what is looked at."""
+    labels = np.repeat(np.arange(3), 5_000)
+    pixels = np.zeros((15_000, 6, 6, 1), np.uint8)
+    pixels[labels == 2] = 255  # the first 12,000 hold few of it
+    split = Split(name="train", images=pixels, labels=labels)
+    few = Split(name="validation", images=pixels[::50], labels=labels[::50])
+    sorted_set = Dataset(name="sorted", labels=("a", "b", "c"), train=split, validation=few, test=few, sha256="")
+    keras.utils.set_random_seed(0)
+    result = trained(sorted_set, Training(epochs=1, batch_size=500, flip=False), tmp_path)
+    answers = np.asarray(result.model.predict(pixels, verbose=0)).argmax(axis=1)
+    assert result.verdict.train_accuracy == pytest.approx(float((answers == labels).mean()), abs=0.02)
+
+
+def test_weights_that_a_callback_chose_are_those_that_are_reported(data: Dataset, tmp_path: Path) -> None:
+    class First(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 0:
+                self.kept = self.model.get_weights()
+
+        def on_train_end(self, logs: Any = None) -> None:
+            self.model.set_weights(self.kept)
+
+    recipe = Training(epochs=3, batch_size=32, learning_rate=0.02, schedule="constant")
+    result = trained(data, recipe, tmp_path / "first", callbacks=[First()])
+    assert result.best_epoch == 1
+    answers = np.asarray(result.model.predict_on_batch(data.validation.images)).argmax(axis=1)
+    accuracy = float((answers == data.validation.labels).mean())
+    assert result.kept["val_accuracy"] == pytest.approx(accuracy)
+    assert result.verdict.validation_accuracy == pytest.approx(accuracy)
+
+    class Halves(keras.callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            self.model.set_weights([weights / 2 for weights in self.model.get_weights()])
+
+    other = trained(data, recipe, tmp_path / "halves", callbacks=[Halves()])
+    assert other.best_epoch is None
+    probabilities = np.asarray(other.model.predict_on_batch(data.validation.images))
+    entropy = -np.log(probabilities[np.arange(80), data.validation.labels]).mean()
+    assert other.kept["val_loss"] == pytest.approx(float(entropy), rel=1e-4)
+
+
 def test_callbacks_are_told_what_keras_tells_them(data: Dataset, tmp_path: Path) -> None:
     class Log(keras.callbacks.Callback):
         def __init__(self) -> None:
@@ -368,7 +458,7 @@ def test_out_of_memory_halves_the_batch_once_and_says_so(data: Dataset, tmp_path
     assert figures(halved) == figures(expected), "the training is that of the smaller batch from its beginning"
     assert halved.peak_memory["process_bytes"] > 100e6
 
-    with pytest.raises(RunError, match=r"^out of memory with 32 images a step\n"):
+    with pytest.raises(RunError, match=r"^out of memory with 32 images a step and 0 MB of them on the device\n"):
         trained(data, recipe, tmp_path / "never", model=lambda: small_network(extra=[TooLarge(8)]))
 
 
@@ -376,7 +466,10 @@ def test_out_of_memory_in_a_later_epoch_keeps_the_finished_ones(data: Dataset, t
     recipe = Training(epochs=3, batch_size=64)
     with pytest.raises(KeyboardInterrupt):
         trained(data, recipe, tmp_path / "run", model=small_network, progress=StopIn(2))
-    with pytest.raises(RunError, match=r"out of memory with 64 images a step; the 1 finished epochs are kept"):
+    with pytest.raises(
+        RunError,
+        match=r"out of memory with 64 .*; the 1 finished epochs are kept",
+    ):
         trained(data, recipe, tmp_path / "run", model=lambda: small_network(extra=[TooLarge(32)]))
     assert len(trained(data, recipe, tmp_path / "run", model=small_network).epochs) == 3
 

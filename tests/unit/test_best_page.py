@@ -100,9 +100,14 @@ def test_mean_and_spread_over_seeds_are_those_of_the_entries() -> None:
     ],
 )
 def test_verdict_is_read_from_the_target(name: str, accuracy: float, changes: dict[str, Any], verdict: str) -> None:
-    page = best_page.page(record(**{name: [entry(name, 0, accuracy, **changes)]}))
+    page = best_page.page(record(**{name: [entry(name, seed, accuracy, **changes) for seed in range(3)]}))
     assert line_of(page, row(name).title).rstrip(" |").endswith(verdict)
     assert f"- {name}: {verdict}. To try: " in page
+
+
+def test_one_seed_or_fewer_epochs_meet_a_target_by_a_trial() -> None:
+    for entries in ([entry("tiny", 0, 0.92)], [entry("tiny", seed, 0.92, shortened=True) for seed in range(3)]):
+        assert line_of(best_page.page(record(tiny=entries)), row("tiny").title).rstrip(" |").endswith("met, by a trial")
 
 
 def test_row_that_is_not_recorded_says_its_command() -> None:
@@ -226,7 +231,8 @@ def test_no_training_begins_after_the_last_minute(tmp_path: Path, capsys: pytest
     assert best.main([*words, "--record", str(record_file), "--runs", str(tmp_path / "runs")]) == 1
     said = capsys.readouterr().out
     assert [line.partition(": ")[2] for line in said.splitlines() if line.startswith("left out")] == [
-        "half_million, which of its candidates", "tiny, seed 0", "tiny, seed 1",
+        "half_million, which of its candidates, for want of time", "tiny, seed 0, for want of time",
+        "tiny, seed 1, for want of time",
     ]  # fmt: skip
     assert "go on with the same command" in said
     assert not (tmp_path / "runs").exists() and not record_file.exists()

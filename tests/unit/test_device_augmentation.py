@@ -86,7 +86,7 @@ def test_erasing_covers_boxes_of_the_stated_area_in_the_stated_share_of_images()
 def test_cutmix_takes_pixels_and_label_share_of_the_image_before() -> None:
     given = images().astype(np.float32)
     _, rows = epoch_chance(Training(flip=False, cutmix=0.5), count=len(given), shape=SHAPE, epoch=0)
-    result = np.asarray(exchanged(given, rows["exchanged"]))
+    result = np.asarray(exchanged(given, rows["exchanged"], given))
     labels = np.arange(len(given), dtype=np.int32) % 5
     shares = np.asarray(labels_seen(labels, rows, classes=5))
     for index, (top, bottom, left, right) in enumerate(rows["exchanged"]):
@@ -115,6 +115,28 @@ def test_an_image_is_mixed_or_cut_never_both() -> None:
     cut = rows["exchanged"].any(axis=1)
     assert 200 < cut.sum() < 300
     assert (rows["shares"][cut] == 0).all() and (rows["shares"][~cut] > 0).all()
+
+
+def test_a_box_of_a_mixed_image_holds_the_second_image_alone() -> None:
+    recipe = Training(flip=False, mixup=0.4, cutmix=0.5)
+    given = np.zeros((60, *SHAPE), np.uint8) + (np.arange(60, dtype=np.uint8) * 4)[:, None, None, None]
+    labels = np.arange(60, dtype=np.int32)
+    _, rows = epoch_chance(recipe, count=60, shape=SHAPE, epoch=0)
+    # Each image is as bright as its label: its mean brightness is that of its labels.
+    seen = np.asarray(view(given, rows)).mean(axis=(1, 2, 3))
+    shares = np.asarray(labels_seen(labels, rows, classes=60))
+    np.testing.assert_allclose(seen, shares @ (labels * 4.0), rtol=1e-4)
+
+
+def test_weights_of_classes_weigh_each_label_of_a_mixed_image_by_its_own() -> None:
+    recipe = Training(flip=False, mixup=0.5)
+    _, rows = epoch_chance(recipe, count=4, shape=SHAPE, epoch=0)
+    labels, weights = np.int32([0, 1, 1, 0]), np.float32([0.5, 5.0])
+    share = rows["second"]
+    found = np.asarray(labels_seen(labels, rows, classes=2, weights=weights))
+    own, before = weights[labels] * (1 - share), weights[np.roll(labels, 1)] * share
+    expected = own[:, None] * np.eye(2)[labels] + before[:, None] * np.eye(2)[np.roll(labels, 1)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_nothing_asked_for_leaves_pixels_as_they_are() -> None:

@@ -313,3 +313,22 @@ def test_examples_in_docstrings_hold(module: Any) -> None:
     outcome = doctest.testmod(importlib.import_module(module.__name__))
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+def test_every_option_of_a_training_is_in_its_command() -> None:
+    from click.testing import CliRunner
+
+    from edgefm.cli.train import command as train
+    from edgefm.recipes import Distillation, Training
+
+    recipe = Training(
+        optimizer="sgd", momentum=0.9, schedule="constant", shift_pixels=2, rotation_degrees=5.0, zoom=0.1, erasing=0.2,
+        mixup=0.1, cutmix=0.5, loss="multi_margin", label_smoothing=0.05, class_weights="balanced", patience=4,
+        flip=False, weight_decay=0.001, distillation=Distillation(teachers=("/some/folder/teacher",), weight=0.5),
+    )  # fmt: skip
+    (line,) = reproduce.commands([_step("train", recipe.to_json())])
+    assert "no option" not in line and "--no-flip" in line and "--teacher teacher" in line
+    known = {name for option in train.params for name in (*option.opts, *option.secondary_opts)}
+    said = [part for part in line.split() if part.startswith("--")]
+    assert set(said) <= known and len(said) > 18
+    assert CliRunner().invoke(train, [*line.split()[2:], "--help"]).exit_code == 0

@@ -105,10 +105,12 @@ def cross_validate(
     where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
     identity = {
         "recipe": recipe.to_json(),
+        "inputs": dict(step.inputs),
         "dataset": dataset.sha256,
         "folds": folds,
         "seed": seed,
         "backend": device.backend,
+        "keras": device.keras,
         "precision": device.precision,
         "edgefm": environment.versions()["edgefm"],
     }

@@ -24,7 +24,7 @@ from edgefm.jobs.explain.subject import (
     as_pictures,
     chosen_places,
 )
-from edgefm.recipes import Quantization
+from edgefm.recipes import Quantization, Training
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -75,6 +75,7 @@ def explain_run(
         history=history,
         files=files,
         left_out=left_out,
+        learnt=trained is not None and Training.from_json(trained.recipe).with_validation,
     )
     crossed = None
     if folds is not None and trained is not None:
@@ -148,6 +149,7 @@ def _explained(
             "n": len(truth),
             "of": len(subject.dataset.validation),
             "labels": list(labels),
+            "learnt": subject.learnt,
         },
         "seed": seed,
         "fit": _fit(subject.history),

@@ -57,6 +57,7 @@ class Subject:
       history: of the training; None where edgefm did not train the model.
       files: of TFLite variants, by name.
       left_out: variants that cannot be looked at, with the reason.
+      learnt: the model was trained on the samples, too.
     """
 
     classifier: Classifier
@@ -65,6 +66,7 @@ class Subject:
     history: Mapping[str, Any] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    learnt: bool = False
 
     @property
     def dataset(self) -> Dataset:

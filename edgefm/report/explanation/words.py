@@ -18,13 +18,18 @@ TITLES = {
     "folds": "Cross-validation",
 }
 _MOST_NAMED = 3
+_LEARNT = (
+    "This final training learnt the validation samples too: all that is said of them here is of learnt samples, and "
+    "better than it is of new ones. Cross-validation, if asked for, is of samples that its models did not learn."
+)
 # Pictures on a sheet.
 TILES = 18
 
 
 def findings(document: Mapping[str, Any]) -> list[str]:
     """Return what was found, a sentence a part; parts that were left out say nothing."""
-    lines = [accuracy(document)]
+    lines = [_LEARNT] if document["data"].get("learnt") else []
+    lines.append(accuracy(document))
     fit, pairs, models = document["fit"], document["confusion"]["pairs"], document["calibration"]["models"]
     if fit["reason"] is None:
         lines.append(f"Training: {fit['name']}; {fit['figures']}.")

@@ -18,6 +18,15 @@ _RUN = "runs/again"
 # Written beside the page where no name says the same.
 RECIPE_FILE = "recipe.json"
 _DEFAULT, _QUICK = "default", "quick"
+# Options of `edgefm train` that take the value of a recipe's parameter as it is, by its name.
+TRAIN_OPTIONS = {
+    name: "--rotation" if name == "rotation_degrees" else f"--{name.replace('_', '-')}"
+    for name in (
+        *("model", "image_size", "channels", "pretrained", "frozen_epochs", "epochs", "batch_size", "optimizer"),
+        *("momentum", "learning_rate", "schedule", "weight_decay", "shift_pixels", "rotation_degrees", "zoom"),
+        *("erasing", "mixup", "cutmix", "loss", "label_smoothing", "class_weights", "patience", "seed"),
+    )
+}
 
 
 def commands(steps: Sequence[Step]) -> list[str]:
@@ -51,18 +60,6 @@ def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:
 
 
 def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str:
-    names = {
-        "model": "--model",
-        "image_size": "--image-size",
-        "channels": "--channels",
-        "pretrained": "--pretrained",
-        "frozen_epochs": "--frozen-epochs",
-        "epochs": "--epochs",
-        "batch_size": "--batch-size",
-        "learning_rate": "--learning-rate",
-        "seed": "--seed",
-    }
-
     params = {**dataclasses.asdict(Training()), **params}  # a recipe leaves out what older versions had not
     presets = dict(PRESETS)
     if params["model"] in best_files():
@@ -78,16 +75,26 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
         if params.get(name) and PurePath(str(params[name])).is_absolute():
             params = {**params, name: PurePath(str(params[name])).name}
     preset = min(presets, key=lambda name: len(differing(name)))
-    options = [part for name in differing(preset) if name in names for part in (names[name], str(params[name]))]
+    different = [name for name in differing(preset) if params[name] is not None]
+    options = [part for name in different if name in TRAIN_OPTIONS for part in (TRAIN_OPTIONS[name], str(params[name]))]
+    if "flip" in different:
+        options += ["--flip" if params["flip"] else "--no-flip"]
+    options += _teachers(params["distillation"]) if "distillation" in different else []
     for name, value in params.get("model_options", {}).items():
         options += ["--model-option", f"{name}={value}"]
     options += ["--with-validation"] if params["with_validation"] else []
     options += _data(data) if data else []
     options += ["--not-flippable"] if data and data.get("flippable") is False else []
-    said = {*names, "model_options", "with_validation"}
-    rest = [f"{name} {quoted(params[name])}" for name in differing(preset) if name not in said]
+    said = {*TRAIN_OPTIONS, "model_options", "with_validation", "flip", "distillation"}
+    rest = [f"{name} {quoted(params[name])}" for name in differing(preset) if name not in said or params[name] is None]
     line = command("edgefm", "train", "--preset", preset, *options, "--run", _RUN)
     return f"{line}  # with {', '.join(rest)}, for which there is no option" if rest else line
+
+
+def _teachers(distillation: Mapping[str, Any]) -> list[str]:
+    named = [part for teacher in distillation["teachers"] for part in ("--teacher", PurePath(str(teacher)).name)]
+    weight, temperature = str(distillation["weight"]), str(distillation["temperature"])
+    return [*named, "--distillation-weight", weight, "--temperature", temperature]
 
 
 def _quantize(value: Mapping[str, Any], brought: Mapping[str, Any] | None) -> str:

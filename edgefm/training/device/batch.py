@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from edgefm.training.device.objective import Objective
-from edgefm.training.device.views import labels_seen, model_inputs, view, weights_seen
+from edgefm.training.device.views import labels_seen, model_inputs, view
 
 # Images of an evaluation that run at once.
 EVALUATION_BATCH = 500
@@ -39,20 +39,22 @@ class Job:
 
 
 def batch_of(job: Job, held: Mapping[str, Any], rows: Mapping[str, Any], step: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the inputs, targets, weights (or None) and the teacher's answers (or None) of a step."""
+    """Return the inputs, targets, targets times weights (or None) and the teacher's answers (or None) of a step."""
     row = {name: values[step] for name, values in rows.items()}
     labels = ops.take(held["labels"], row["order"], axis=0)
     inputs = view(ops.take(held["images"], row["order"], axis=0), row)
     targets = labels_seen(labels, row, classes=job.objective.classes)
-    weights = weights_seen(held["weights"], labels, row) if job.weighted else None
-    return inputs, targets, weights, row["taught"] if job.taught else None
+    weighted = None
+    if job.weighted:
+        weighted = labels_seen(labels, row, classes=job.objective.classes, weights=held["weights"])
+    return inputs, targets, weighted, row["taught"] if job.taught else None
 
 
-def mean_loss(job: Job, outputs: Any, targets: Any, weights: Any, taught: Any, added: list[Any]) -> tuple[Any, Any]:
+def mean_loss(job: Job, outputs: Any, targets: Any, weighted: Any, taught: Any, added: list[Any]) -> tuple[Any, Any]:
     """Return the loss of a batch, with what the model's layers add to it, and its share of right answers."""
     outputs = ops.cast(outputs, "float32")
-    losses = job.objective.losses(outputs, targets, taught)
-    loss = ops.mean(losses if weights is None else losses * weights)
+    losses = job.objective.losses(outputs, targets if weighted is None else weighted, taught, whole=weighted is None)
+    loss = ops.mean(losses)
     for extra in added:
         loss = loss + ops.sum(ops.cast(extra, "float32"))
     return loss, ops.mean(job.objective.right(outputs, targets))

@@ -18,12 +18,12 @@ def erased(images: Any, boxes: Any) -> Any:
     return ops.where(_inside(images, boxes), ops.zeros_like(images), images)
 
 
-def exchanged(images: Any, boxes: Any) -> Any:
-    """Return images [b, h, w, c] with the second image's pixels inside boxes, as `erased` takes them.
+def exchanged(images: Any, boxes: Any, taken: Any) -> Any:
+    """Return images [b, h, w, c] with pixels of the second of the images `taken` inside boxes, as `erased` takes them.
 
     Source: Yun et al. 2019, arXiv:1905.04899.
     """
-    return ops.where(_inside(images, boxes), second(images), images)
+    return ops.where(_inside(images, boxes), second(taken), images)
 
 
 def mixed(values: Any, shares: Any) -> Any:

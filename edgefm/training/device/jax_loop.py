@@ -81,11 +81,11 @@ class JaxLoop:
     def _step(self, state: Any, held: Any, rows: Any, step: Any) -> Any:
         job, model = self._job, self._job.model
         trainable, others, optimizer = state
-        inputs, targets, weights, taught = batch_of(job, held, rows, step)
+        inputs, targets, weighted, taught = batch_of(job, held, rows, step)
 
         def scaled_loss(values: Any) -> Any:
             outputs, changed, added = model.stateless_call(values, others, inputs, training=True, return_losses=True)
-            loss, right = mean_loss(job, outputs, targets, weights, taught, added)
+            loss, right = mean_loss(job, outputs, targets, weighted, taught, added)
             return self._scaled(loss + penalty(job, values), optimizer), (loss, right, changed)
 
         gradients, (loss, right, others) = jax.grad(scaled_loss, has_aux=True)(trainable)

@@ -7,7 +7,13 @@ import sys
 import keras
 
 _NAMES = ("ResourceExhaustedError", "OutOfMemoryError")
-_WORDS = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory", "not enough memory")
+_WORDS = (
+    "RESOURCE_EXHAUSTED",
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "Dst tensor is not initialized",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -20,7 +26,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError) or type(error).__name__ in _NAMES:
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    known = isinstance(error, RuntimeError) or type(error).__name__ == "InternalError"  # TensorFlow's, on a GPU
+    return known and any(words in str(error) for words in _WORDS)
 
 
 def peak_bytes() -> dict[str, int]:

@@ -31,16 +31,19 @@ class Objective:
     classes: int
     form: Form
 
-    def losses(self, outputs: Any, targets: Any, taught: Any | None = None) -> Any:
+    def losses(self, outputs: Any, targets: Any, taught: Any | None = None, *, whole: bool = True) -> Any:
         """Return the loss of each sample, float32 [b].
 
         Args:
           outputs: float32 [b, classes], or [b, 1] of a model with two classes.
           targets: share of each class, float32 [b, classes].
           taught: the teacher's probabilities, float32 [b, classes]; None without one.
+          whole: the shares of a sample add up to 1; else, times the weights of their classes, to the sample's weight.
         """
         share = self.recipe.label_smoothing
-        wanted = targets * (1 - share) + share / self.classes
+        weight = None if whole else ops.sum(targets, axis=-1)
+        spread = share / self.classes
+        wanted = targets * (1 - share) + (spread if weight is None else spread * ops.expand_dims(weight, -1))
         answers = self.columns(outputs)
         if self.recipe.loss == "multi_margin":
             hard = margin_losses(self._scores(answers), wanted)
@@ -48,7 +51,14 @@ class Objective:
             hard = ops.categorical_crossentropy(wanted, answers, from_logits=self.form == "logits")
         if taught is None or self.recipe.distillation is None:
             return hard
-        return distilled(hard, self._scores(answers), taught, self.recipe.distillation, ops=ops)
+        return distilled(
+            hard,
+            self._scores(answers),
+            taught,
+            self.recipe.distillation,
+            ops=ops,
+            reduce=lambda loss: loss if weight is None else loss * weight,
+        )
 
     def right(self, outputs: Any, targets: Any) -> Any:
         """Return 1 for each sample whose likeliest class is that of its label, float32 [b]."""

@@ -12,8 +12,33 @@ from edgefm.recipes import Training
 _DO_NOT_DECAY = ("bias", "gamma", "beta")
 
 
-def optimizer_of(recipe: Training, *, steps: int) -> Any:
-    """Return a new keras optimiser; `steps` is that of all epochs together."""
+@keras.saving.register_keras_serializable(package="edgefm")
+class Later(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose first step is not its own: of an optimiser that begins anew within a training."""
+
+    def __init__(self, schedule: Any, done: int) -> None:
+        """Take a schedule of which so many steps are done."""
+        self._schedule, self._done = schedule, done
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate of a step, counted from the optimiser's first."""
+        return self._schedule(step + self._done)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what it is made of."""
+        return {"schedule": keras.saving.serialize_keras_object(self._schedule), "done": self._done}
+
+
+def optimizer_of(recipe: Training, *, steps: int, done: int = 0) -> Any:
+    """Return a new keras optimiser.
+
+    Its moments are 0, so it counts its own steps from 0: what corrects their bias reads the number.
+
+    Args:
+      recipe: names it and its rates.
+      steps: of all epochs together.
+      done: steps of the schedule that another optimiser has made.
+    """
     rate: Any = recipe.learning_rate
     if recipe.schedule == "one_cycle":
         warmup = int(steps * recipe.warmup_fraction)
@@ -21,6 +46,7 @@ def optimizer_of(recipe: Training, *, steps: int) -> Any:
         rate = keras.optimizers.schedules.CosineDecay(
             rate / 25, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
         )
+        rate = Later(rate, done) if done else rate
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     if recipe.optimizer == "sgd":

@@ -86,13 +86,14 @@ class Session:
 
     def begin(self, *, done: int) -> None:
         """Compile the model as it was when so many epochs were done."""
-        self._compile(frozen=bool(self._frozen) and done <= self.recipe.frozen_epochs)
+        frozen = bool(self._frozen) and done <= self.recipe.frozen_epochs
+        thawed = bool(self._frozen) and not frozen
+        self._compile(frozen=frozen, done=self.recipe.frozen_epochs * self.steps if thawed else 0)
 
     def before(self, epoch: int) -> None:
         """Let the layers learn that were frozen for the epochs before this one, with an optimiser that begins anew."""
         if self._frozen_now and epoch >= self.recipe.frozen_epochs:
-            self._compile(frozen=False)
-            self.model.optimizer.iterations.assign(epoch * self.steps)
+            self._compile(frozen=False, done=epoch * self.steps)
 
     def draw(self, epoch: int) -> None:
         """Move what happens to each image of an epoch to the device."""
@@ -115,9 +116,10 @@ class Session:
         return self._evaluated(images, labels)
 
     def train_accuracy(self) -> float:
-        """Return the accuracy on the first training images as they are, 0 to 1."""
-        count = min(_VERDICT_IMAGES, self._count)
-        return self._evaluated(self._held["images"][:count], self._train_labels[:count]).accuracy
+        """Return the accuracy on training images as they are, 0 to 1: on 12,000 at most, drawn by the recipe's seed."""
+        drawn = np.random.default_rng(self.recipe.seed).permutation(self._count)[:_VERDICT_IMAGES]
+        images = ops.take(self._held["images"], ops.convert_to_tensor(drawn.astype(np.int32)), axis=0)
+        return self._evaluated(images, self._train_labels[drawn]).accuracy
 
     def learning_rate(self) -> float:
         """Return the rate of the next step."""
@@ -128,16 +130,18 @@ class Session:
         return evaluated(self._objective.probabilities(self._loop.outputs(images)), labels)
 
     def end(self) -> None:
-        """Leave a model all of whose layers can be trained, however few epochs there were."""
+        """Leave a model all of whose layers can be trained, however few epochs there were, compiled as it began."""
         for layer in self._frozen:
             layer.trainable = True
+        if self._frozen:
+            compile_for(self.model, self.recipe, steps=self.steps * self.recipe.epochs)
 
-    def _compile(self, *, frozen: bool) -> None:
+    def _compile(self, *, frozen: bool, done: int) -> None:
         self._frozen_now = frozen
         for layer in self._frozen:
             layer.trainable = not frozen
         model, recipe = self.model, self.recipe
-        compile_for(model, recipe, steps=self.steps * recipe.epochs)
+        compile_for(model, recipe, steps=self.steps * recipe.epochs, done=done)
         self._loop = loop_of(
             Job(
                 model=model,
@@ -187,15 +191,15 @@ class Session:
         return self.recipe
 
 
-def compile_for(model: Any, recipe: Training, *, steps: int) -> None:
-    """Compile a model with the optimiser of a recipe, built; `steps` is that of all epochs together."""
-    model.compile(optimizer_of(recipe, steps=steps), jit_compile=keras.config.backend() == "jax")
+def compile_for(model: Any, recipe: Training, *, steps: int, done: int = 0) -> None:
+    """Compile a model with the optimiser of a recipe, built; see `optimizer_of`."""
+    model.compile(optimizer_of(recipe, steps=steps, done=done), jit_compile=keras.config.backend() == "jax")
     # Not the optimiser itself: in mixed_float16 Keras wraps it to scale the loss.
     model.optimizer.build(model.trainable_variables)
 
 
 def _layer(model: Any, name: str) -> Any:
-    layers = {layer.name: layer for layer in model.layers}
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
     if name not in layers:
         raise unknown_name(f"layer of {model.name}", name, layers)
     return layers[name]

@@ -57,12 +57,12 @@ class TensorFlowLoop:
 
     def _step(self, held: Mapping[str, Any], rows: Mapping[str, Any], step: Any) -> Any:
         job, model = self._job, self._job.model
-        inputs, targets, weights, taught = batch_of(job, held, rows, step)
+        inputs, targets, weighted, taught = batch_of(job, held, rows, step)
         variables = model.trainable_variables
         values = [variable.value for variable in variables]
         with tf.GradientTape() as tape:
             outputs = self._outputs(inputs, training=True)
-            loss, right = mean_loss(job, outputs, targets, weights, taught, model.losses)
+            loss, right = mean_loss(job, outputs, targets, weighted, taught, model.losses)
             scaled = model.optimizer.scale_loss(loss + penalty(job, values))
         model.optimizer.apply(tape.gradient(scaled, values), variables)
         return tf.stack([loss, right])

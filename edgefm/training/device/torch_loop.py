@@ -42,13 +42,13 @@ class TorchLoop:
     def _step(self, held: Mapping[str, Any], rows: Mapping[str, Any], step: int) -> Any:
         job, model = self._job, self._job.model
         with torch.no_grad():
-            inputs, targets, weights, taught = batch_of(job, held, rows, step)
+            inputs, targets, weighted, taught = batch_of(job, held, rows, step)
         variables = model.trainable_variables
         values = [variable.value for variable in variables]
         for value in values:
             value.grad = None
         outputs = model(inputs, training=True)
-        loss, right = mean_loss(job, outputs, targets, weights, taught, model.losses)
+        loss, right = mean_loss(job, outputs, targets, weighted, taught, model.losses)
         model.optimizer.scale_loss(loss + penalty(job, values)).backward()
         with torch.no_grad():
             model.optimizer.apply([value.grad for value in values], variables)

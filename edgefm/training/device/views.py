@@ -26,24 +26,23 @@ def view(images: Any, rows: Mapping[str, Any]) -> Any:
         images = moved(images, rows["moves"])
     if "erased" in rows:
         images = erased(images, rows["erased"])
-    images = model_inputs(images)
+    plain = images = model_inputs(images)
     if "shares" in rows:
         images = mixed(images, rows["shares"])
-    if "exchanged" in rows:
-        images = exchanged(images, rows["exchanged"])
+    if "exchanged" in rows:  # from what is shown of the second image alone: its label is all that is told of it
+        images = exchanged(images, rows["exchanged"], plain)
     return images
 
 
-def labels_seen(labels: Any, rows: Mapping[str, Any], *, classes: int) -> Any:
-    """Return the share of each class in a batch, float32 [b, classes], of labels int32 [b]."""
+def labels_seen(labels: Any, rows: Mapping[str, Any], *, classes: int, weights: Any = None) -> Any:
+    """Return the share of each class in a batch, float32 [b, classes], of labels int32 [b].
+
+    With the weight of each class, float32 [classes], it is the share times the weight of its class.
+    """
     targets = ops.one_hot(labels, classes, dtype="float32")
+    if weights is not None:
+        targets = targets * weights
     return mixed(targets, rows["second"]) if "second" in rows else targets
-
-
-def weights_seen(weights: Any, labels: Any, rows: Mapping[str, Any]) -> Any:
-    """Return the weight of each sample, float32 [b], from that of each class, float32 [classes]."""
-    own = ops.take(weights, labels, axis=0)
-    return mixed(own, rows["second"]) if "second" in rows else own
 
 
 def model_inputs(images: Any) -> Any:

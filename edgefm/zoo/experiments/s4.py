@@ -78,7 +78,7 @@ EXPERIMENTS = (
         reading=(
             f"{_READING} S4 gives one figure a loss and does not say of which images: it is held against the test "
             "images. The negative log-likelihood of a softmax is the cross-entropy, so that both are the same training "
-            "with other figures. The multi-margin loss is taken of the softmax's outputs."
+            "with other figures. The multi-margin loss is taken of the logits."
         ),
         trials=(
             Trial(label="cross-entropy", recipe=_BASE, claim=_claim(None, 88.64)),
