@@ -52,7 +52,8 @@ def list_(as_json: bool) -> None:
         headers=("training recipe", "model", "how"),
         widths=(None, None, 60),
     )
-    render.echo("\nuse one with: edgefm train --preset best --model MODEL, or edgefm train --recipe NAME|FILE")
+    render.echo()
+    render.echo("use one with: edgefm train --preset best --model MODEL, or edgefm train --recipe NAME|FILE")
 
 
 @command.command(epilog=_exit_codes)

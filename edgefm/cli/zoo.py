@@ -89,7 +89,8 @@ def show(name: str, as_json: bool) -> None:
         ],
         headers=("training", "optimiser", "rate", "batch", "epochs", "claimed train / val / test %"),
     )
-    render.echo(f"\ntrain it with: edgefm zoo reproduce {known}")
+    render.echo()
+    render.echo(f"train it with: edgefm zoo reproduce {known}")
 
 
 @command.command(epilog=exit_codes("the systems were trained and judged, whatever the verdicts"))
@@ -144,10 +145,12 @@ def reproduce(
         ]
         render.table(shown, headers=("system", *SUMMARY[3:]))
     for experiment in result.record["experiments"]:
-        render.echo(f"\n{experiment['id']}: {experiment['title']}")
+        render.echo()
+        render.echo(f"{experiment['id']}: {experiment['title']}")
         rows = [(row["label"], verdict_of(row), row["verdict"]["reason"]) for row in experiment["trials"]]
         render.table(rows, headers=("trial", "verdict", "why"), widths=(None, None, 70))
-    render.echo(f"\nrecord and page: {result.folder / 'zoo.json'}, {result.page}")
+    render.echo()
+    render.echo(f"record and page: {result.folder / 'zoo.json'}, {result.page}")
 
 
 def _list(as_json: bool) -> None:
@@ -173,5 +176,6 @@ def _list(as_json: bool) -> None:
     ]
     headers = ("name", "parameters (+ non-trainable)", "claimed train / val / test %", "layers")
     render.table(rows, headers=headers)
-    render.echo(f"\nexperiments of the documents: {', '.join(experiment_ids())}")
+    render.echo()
+    render.echo(f"experiments of the documents: {', '.join(experiment_ids())}")
     render.echo("train as documented with: edgefm zoo reproduce ID; see one with: edgefm zoo show ID")
