@@ -43,10 +43,11 @@ def list_(as_json: bool) -> None:
         headers=("recipe", "what for", "variants"),
         widths=(None, 34, 50),
     )
+    render.echo()
     render.echo(
-        "\nuse a recipe with: edgefm quantize --recipe NAME; start your own with: edgefm recipes show NAME > mine.json"
+        "use a recipe with: edgefm quantize --recipe NAME; start your own with: edgefm recipes show NAME > mine.json"
     )
-    render.echo("")
+    render.echo()
     render.table(
         [(name, training.model, _described(training)) for name, training in trainings.items()],
         headers=("training recipe", "model", "how"),

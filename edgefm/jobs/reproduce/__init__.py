@@ -15,7 +15,7 @@ from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT
 from edgefm.jobs.arguments import data_source, optional_path
-from edgefm.jobs.reproduce import folder, latency, one_training, page, plan, record
+from edgefm.jobs.reproduce import folder, folds, latency, one_training, page, plan, record
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -131,25 +131,36 @@ class _Work:
             (row, seed)
             for row in rows
             for seed in range(count)
-            if not one_training.is_finished(self.out, row, seed) and seed not in self.diverged.get(row.key, {})
+            if not self._is_finished(row, seed) and seed not in self.diverged.get(row.key, {})
         ]
         total = len(rows) * count
         self.progress.note(f"{total} trainings in {self.out}: {total - len(left)} are finished already")
         pace = _Pace()
         for number, (row, seed) in enumerate(left):
-            rest = pace.left([(entry.key, entry.recipe.epochs) for entry, _ in left[number:]])
+            rest = pace.left([(entry.key, entry.epochs) for entry, _ in left[number:]])
             self.progress.note(f"training {total - len(left) + number + 1} of {total}: {row.key}, seed {seed}{rest}")
             began = time.perf_counter()
-            message = one_training.train_seed(
-                self.out, row, seed, self.learning, test=not row.searched, progress=self.progress
-            )
-            pace.took(row.key, (time.perf_counter() - began) / row.recipe.epochs)
+            message = self._train_seed(row, seed)
+            pace.took(row.key, (time.perf_counter() - began) / row.epochs)
             if message is not None:
                 self.diverged.setdefault(row.key, {})[seed] = message
                 folder.write_diverged(self.out, self.diverged)
                 self.progress.note(f"{row.key}, seed {seed}: {message}")
             if number + 1 == len(left) or left[number + 1][0] is not row:
                 self.write(None)
+
+    def _is_finished(self, row: plan.PlannedTraining, seed: int) -> bool:
+        if row.folds is not None:
+            return folds.is_finished(self.out, row, seed)
+        return one_training.is_finished(self.out, row, seed)
+
+    def _train_seed(self, row: plan.PlannedTraining, seed: int) -> str | None:
+        """Train one seed of a row; return the message where its loss became infinite."""
+        if row.folds is not None:
+            return folds.train_seed(self.out, row, seed, self.learning, self.dataset, progress=self.progress)
+        return one_training.train_seed(
+            self.out, row, seed, self.learning, test=not row.searched, progress=self.progress
+        )
 
     def try_chosen(self, ids: Sequence[str], epochs: int | None) -> None:
         """Try the chosen trial of each search on the test images, and no other."""

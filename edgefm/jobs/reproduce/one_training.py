@@ -56,12 +56,16 @@ def seeded(row: PlannedTraining, seed: int) -> Training:
     return replace(row.recipe, seed=seed)
 
 
+def begun_seeds(out: Path, row: PlannedTraining) -> tuple[int, ...]:
+    """Return the seeds that there is a folder of."""
+    folders = (out / row.key).glob("seed-*") if (out / row.key).is_dir() else ()
+    names = (folder.name.removeprefix("seed-") for folder in folders)
+    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+
 def finished_seeds(out: Path, row: PlannedTraining) -> tuple[int, ...]:
     """Return the seeds whose files are written, and tried on the test images unless the row is searched."""
-    folders = sorted((out / row.key).glob("seed-*")) if (out / row.key).is_dir() else []
-    names = (folder.name.removeprefix("seed-") for folder in folders)
-    seeds = sorted(int(name) for name in names if name.isdecimal())
-    return tuple(seed for seed in seeds if is_finished(out, row, seed))
+    return tuple(seed for seed in begun_seeds(out, row) if is_finished(out, row, seed))
 
 
 def is_finished(out: Path, row: PlannedTraining, seed: int, *, test: bool | None = None) -> bool:

@@ -172,7 +172,22 @@ def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
     again = "" if len(found) == len(entry.trials) else f"{_NOT_YET}: {_how(entry.id)}"
     headers = ("trial", "claimed train / val / test", "measured train / val / test", "verdict")
     parts = [f"### {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", _table(headers, rows), chosen]
-    return "\n\n".join(part for part in [*parts, "\n".join(reasons), again] if part)
+    crossed = [_folds(row) for row in found.values() if any("accuracies" in seed for seed in row["seeds"])]
+    return "\n\n".join(part for part in [*parts, *crossed, "\n".join(reasons), again] if part)
+
+
+def _folds(row: Mapping[str, Any]) -> str:
+    """Return the table of a cross-validation: the validation accuracy of each fold, mean and spread of each seed."""
+    seeds = row["seeds"]
+    headers = ("seed", *(f"fold {place + 1}" for place in range(len(seeds[0]["accuracies"]))), "mean", "spread")
+    rows = [
+        [f"{seed['seed']}", *(f"{value:.2f}" for value in (*seed["accuracies"], seed["mean"], seed["spread"]))]
+        for seed in seeds
+    ]
+    return (
+        f"Validation accuracy of each fold in percent, {seeds[0]['n']:,} images in all, {seeds[0]['epochs']} epochs; "
+        f"the spread is the standard deviation over the folds.\n\n{_table(headers, rows)}"
+    )
 
 
 def _claims(claim: Claim) -> str:
