@@ -97,6 +97,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("systems", metavar="[ID]...", nargs=-1)
 @click.option("--seeds", type=int, default=3, help="Trainings of each.  [default: 3]")
 @click.option("--epochs", type=int, default=None, help="At most so many epochs; the verdict says 'shortened'.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Further variant of each; repeatable.")
 @click.option("--data", metavar="DATA", default=None, help="Instead of Fashion-MNIST: 28x28x1, ten classes.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
@@ -108,6 +109,7 @@ def reproduce(
     systems: tuple[str, ...],
     seeds: int,
     epochs: int | None,
+    variants: tuple[str, ...],
     data: str | None,
     data_dir: Path | None,
     backend: str | None,
@@ -126,6 +128,7 @@ def reproduce(
         systems or None,
         seeds=seeds,
         epochs=epochs,
+        variants=variants or None,
         data=data,
         out=out,
         backend=backend,

@@ -74,6 +74,11 @@ def checked_ids(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ids))
 
 
+def document_of(name: str) -> str:
+    """Return the document of a system or an experiment, e.g. 'S2'."""
+    return documented_system(name).document if name in system_ids() else experiment(name).document
+
+
 def planned(ids: Sequence[str], *, epochs: int | None) -> tuple[PlannedTraining, ...]:
     """Return what these systems and experiments train, with at most `epochs` epochs each."""
     rows: list[PlannedTraining] = []

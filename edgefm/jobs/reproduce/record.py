@@ -11,7 +11,7 @@ from edgefm.core import runs
 from edgefm.core.environment import environment
 from edgefm.data.dataset import Dataset
 from edgefm.data.source import FASHION_MNIST
-from edgefm.jobs.reproduce import folds, one_training
+from edgefm.jobs.reproduce import compressed, data_space, folds, one_training
 from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
 from edgefm.statistics.claim import NOT_REPRODUCED, RULE, ClaimVerdict, judge_claim, mean_of_seeds
 from edgefm.zoo.documented import documented_systems
@@ -58,6 +58,7 @@ def record_of(
                     "assumed": list(system.assumed),
                     "reading": system.reading,
                     **measured,
+                    "compressed": compressed.figures_of(out, row),
                 }
             )
     return {
@@ -68,6 +69,7 @@ def record_of(
         "dataset": {"name": dataset.name, "sha256": dataset.sha256, **samples},
         "settings": dict(settings),
         "rule": RULE,
+        "data": data_space.recorded(out),
         "systems": systems,
         "experiments": _experiments(out, epochs, samples=samples, limits=limits, diverged=diverged),
         "latency": latency,
