@@ -43,16 +43,18 @@ def list_(as_json: bool) -> None:
         headers=("recipe", "what for", "variants"),
         widths=(None, 34, 50),
     )
+    render.echo()
     render.echo(
-        "\nuse a recipe with: edgefm quantize --recipe NAME; start your own with: edgefm recipes show NAME > mine.json"
+        "use a recipe with: edgefm quantize --recipe NAME; start your own with: edgefm recipes show NAME > mine.json"
     )
-    render.echo("")
+    render.echo()
     render.table(
         [(name, training.model, _described(training)) for name, training in trainings.items()],
         headers=("training recipe", "model", "how"),
         widths=(None, None, 60),
     )
-    render.echo("\nuse one with: edgefm train --preset best --model MODEL, or edgefm train --recipe NAME|FILE")
+    render.echo()
+    render.echo("use one with: edgefm train --preset best --model MODEL, or edgefm train --recipe NAME|FILE")
 
 
 @command.command(epilog=_exit_codes)

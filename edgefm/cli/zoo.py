@@ -89,13 +89,15 @@ def show(name: str, as_json: bool) -> None:
         ],
         headers=("training", "optimiser", "rate", "batch", "epochs", "claimed train / val / test %"),
     )
-    render.echo(f"\ntrain it with: edgefm zoo reproduce {known}")
+    render.echo()
+    render.echo(f"train it with: edgefm zoo reproduce {known}")
 
 
 @command.command(epilog=exit_codes("the systems were trained and judged, whatever the verdicts"))
 @click.argument("systems", metavar="[ID]...", nargs=-1)
 @click.option("--seeds", type=int, default=3, help="Trainings of each.  [default: 3]")
 @click.option("--epochs", type=int, default=None, help="At most so many epochs; the verdict says 'shortened'.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Further variant of each; repeatable.")
 @click.option("--data", metavar="DATA", default=None, help="Instead of Fashion-MNIST: 28x28x1, ten classes.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--backend", default=None, help=f"{', '.join(BACKENDS)}.  [default: the first one installed]")
@@ -107,6 +109,7 @@ def reproduce(
     systems: tuple[str, ...],
     seeds: int,
     epochs: int | None,
+    variants: tuple[str, ...],
     data: str | None,
     data_dir: Path | None,
     backend: str | None,
@@ -125,6 +128,7 @@ def reproduce(
         systems or None,
         seeds=seeds,
         epochs=epochs,
+        variants=variants or None,
         data=data,
         out=out,
         backend=backend,
@@ -144,10 +148,12 @@ def reproduce(
         ]
         render.table(shown, headers=("system", *SUMMARY[3:]))
     for experiment in result.record["experiments"]:
-        render.echo(f"\n{experiment['id']}: {experiment['title']}")
+        render.echo()
+        render.echo(f"{experiment['id']}: {experiment['title']}")
         rows = [(row["label"], verdict_of(row), row["verdict"]["reason"]) for row in experiment["trials"]]
         render.table(rows, headers=("trial", "verdict", "why"), widths=(None, None, 70))
-    render.echo(f"\nrecord and page: {result.folder / 'zoo.json'}, {result.page}")
+    render.echo()
+    render.echo(f"record and page: {result.folder / 'zoo.json'}, {result.page}")
 
 
 def _list(as_json: bool) -> None:
@@ -173,5 +179,6 @@ def _list(as_json: bool) -> None:
     ]
     headers = ("name", "parameters (+ non-trainable)", "claimed train / val / test %", "layers")
     render.table(rows, headers=headers)
-    render.echo(f"\nexperiments of the documents: {', '.join(experiment_ids())}")
+    render.echo()
+    render.echo(f"experiments of the documents: {', '.join(experiment_ids())}")
     render.echo("train as documented with: edgefm zoo reproduce ID; see one with: edgefm zoo show ID")

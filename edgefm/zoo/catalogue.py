@@ -113,6 +113,11 @@ def names() -> tuple[str, ...]:
     return tuple(_MODULES)
 
 
+def modules_in(package: str) -> dict[str, str]:
+    """Return the module of each architecture in a package, e.g. 'edgefm.zoo.documented', by the architecture's name."""
+    return {name: module for name, module in _MODULES.items() if module.startswith(f"{package}.")}
+
+
 def is_sized(name: str) -> bool:
     """Return whether an architecture can be built for other pictures and classes than its source's."""
     return {"input_shape", "classes"} <= set(inspect.signature(_module(name).build).parameters)

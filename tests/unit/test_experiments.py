@@ -31,6 +31,7 @@ VARIED = {
     "s1_augmentation": {"rotation_degrees", "shift_pixels", "zoom", "flip"},
     "s0_augmentation": {"rotation_degrees", "shift_pixels", "zoom", "flip", "erasing", "mixup"},
     "s0_regularisation": {"model", "model_options", "optimizer", "weight_decay"},
+    "s0_k_fold": set(),
     "s0_grid_search": {"learning_rate", "batch_size"},
     "s0_random_search": {"learning_rate", "batch_size", "optimizer"},
 }

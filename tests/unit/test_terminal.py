@@ -191,3 +191,10 @@ def test_bars_of_the_library_show_names_too(monkeypatch: pytest.MonkeyPatch) -> 
     bars.note(HARM)
     bars.close()
     check(stream.getvalue().replace("\r", "\n"))
+
+
+@pytest.mark.parametrize("words", ["zoo list", "zoo show lenet5", "zoo show s4_batch", "recipes list"])
+def test_lists_end_in_lines_not_in_escaped_line_ends(words: str) -> None:
+    shown = COLOUR.sub("", in_a_terminal(*words.split()))
+    assert "\\n" not in shown
+    assert "\n\n" in shown, "a free line stands between the table and what to do next"

@@ -6,7 +6,8 @@ repeats them (one channel becomes h * w columns of the next dense kernel), and a
 one. Channels with the same mark leave together; marks made by the same layers form a group. What a channel is taken by
 needs no zeros in its place afterwards: between its maker and its takers each channel is computed from itself alone.
 
-A layer that is not understood freezes the channels that it touches, and so do the model's inputs and outputs.
+A layer that is not understood freezes the channels that it touches, and so do the model's inputs and outputs, and a
+layer with a kernel that is not trained.
 """
 
 from __future__ import annotations
@@ -205,6 +206,8 @@ class _Walk:
             out_marks = self._new(call.output_shape[-1], call.name)
             known = self._axes[id(layer)] = Axes(kind=MIXING[type(layer)], call=call, taken=taken, given=out_marks)
         self._join(known.taken, taken)
+        if not layer.trainable:
+            self.freeze(_all([taken, known.given]), f"the weights of {call.name} are not trained")
         if getattr(layer, "groups", 1) > 1:
             self.freeze(_all([taken, known.given]), f"{call.name} is a grouped convolution")
         if not elementwise(layer):

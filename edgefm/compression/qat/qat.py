@@ -24,6 +24,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Split
 from edgefm.data.preprocessing import Preprocessing
+from edgefm.keras_graph.graph import Graph
 from edgefm.keras_graph.unrolling import unrolled
 from edgefm.recipes import Qat
 from edgefm.training.distillation import Teacher
@@ -57,8 +58,9 @@ class QatResult:
       int8: .tflite file with int8 weights and activations, uint8 in and out.
       encoding: how pixels become the file's real inputs.
       history: one entry an epoch; see `PassResult`.
-      facts: measured, as JSON: 'bridge' and 'parity' of outputs, the layers that stay 'float32' with the reason, the
-        'float32_operators' and the 'kernels' of the file, 'calibration_samples'.
+      facts: measured, as JSON: 'bridge' and 'parity' of outputs, the layers that are 'not_trained' (they keep their
+        weights), those that stay 'float32' with the reason, the 'float32_operators' and the 'kernels' of the file,
+        'calibration_samples'.
       parity: of the file and the graph that was trained.
       graph: the graph that was trained.
     """
@@ -111,10 +113,11 @@ def quantization_aware_train(
     layers = places(tf_model, exclude=recipe.exclude, float32={**prepared.float32, **lost}, unrounded=unrounded)
     for name, reason in float32_layers(layers).items():
         progress.note(f"{name} stays float32: {reason}")
+    fixed = [name for name in prepared.parts if not _is_trained(model, name)]
     graph = quantized(
         tf_model,
         layers,
-        frozen=prepared.frozen,
+        frozen=(*prepared.frozen, *(part for name in fixed for part in prepared.parts[name])),
         preserve_sparsity=recipe.preserve_sparsity,
         preserve_clusters=recipe.preserve_clusters,
         per_channel=recipe.per_channel,
@@ -161,12 +164,19 @@ def quantization_aware_train(
         facts={
             "bridge": bridged,
             "calibration_samples": len(samples),
+            "not_trained": fixed,
             "float32": float32_layers(layers),
             "float32_operators": list(float32_operators(content)),
             "kernels": [kernel.to_json() for kernel in stored_kernels(content)],
             "parity": agreed.to_json(),
         },
     )
+
+
+def _is_trained(model: Any, name: str) -> bool:
+    """Return whether the weights of a model's layer may learn; those of an unrolled cell may."""
+    layer = next((call.layer for call in Graph(model).calls if call.name == name), None)
+    return bool(getattr(layer, "trainable", True))
 
 
 class _Inputs:

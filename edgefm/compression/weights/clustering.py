@@ -43,8 +43,8 @@ def cluster(
     """Return a model whose kernels hold at most `recipe.clusters` different values, trained on by its fine-tuning.
 
     Kernels of convolutions and dense layers are clustered, each by itself. With `preserve_sparsity` weights that are
-    zero stay zero, in every kernel that holds any. Left alone, and listed with the reason: excluded layers, depthwise
-    kernels, and kernels with no more values than clusters.
+    zero stay zero, in every kernel that holds any. Left alone, and listed with the reason: excluded layers, layers that
+    are not trained, depthwise kernels, and kernels with no more values than clusters.
 
     Args:
       model: Keras 3 model, folded; it is not changed.
@@ -145,9 +145,7 @@ def _to_cluster(model: Any, recipe: Cluster) -> tuple[list[LayerKernel], list[Ex
     chosen, excluded = [], list(left)
     for kernel in kernels:
         values = sparsity.levels(kernel.array)
-        if not kernel.layer.trainable:  # tensorflow-model-optimization looks for it among the trained weights
-            excluded.append(Excluded(layer=kernel.name, reason="its weights are not trained"))
-        elif values > recipe.clusters:
+        if values > recipe.clusters:
             chosen.append(kernel)
         else:
             excluded.append(Excluded(layer=kernel.name, reason=f"its kernel holds only {values} different values"))

@@ -24,6 +24,7 @@ _KERNELS = {
     "SeparableConv1D": "pointwise_kernel",
     "SeparableConv2D": "pointwise_kernel",
 }
+NOT_TRAINED = "its weights are not trained"
 _LEFT_ALONE = {
     "DepthwiseConv1D": "a depthwise kernel is few weights, and each channel depends on all of its own",
     "DepthwiseConv2D": "a depthwise kernel is few weights, and each channel depends on all of its own",
@@ -75,7 +76,8 @@ def chosen_kernels(model: Any, exclude: Sequence[str]) -> tuple[tuple[LayerKerne
     """Return the kernels that a pass may change, in the order of the graph, and the layers left alone.
 
     Convolutions and dense layers are chosen, of separable convolutions the pointwise kernel. Depthwise kernels are
-    left alone, as tensorflow-model-optimization does.
+    left alone, as tensorflow-model-optimization does, and layers that are not trained: nothing could make up for what
+    they would lose.
 
     Args:
       model: Keras 3 Functional or Sequential model.
@@ -101,6 +103,9 @@ def chosen_kernels(model: Any, exclude: Sequence[str]) -> tuple[tuple[LayerKerne
         if named_by:
             excluded.append(Excluded(layer=layer.name, reason=f"excluded by '{named_by[0]}'"))
             continue
+        if not layer.trainable:
+            excluded.append(Excluded(layer=layer.name, reason=NOT_TRAINED))
+            continue
         kernel = LayerKernel(layer=layer, attribute=_KERNELS[kind])
         if not np.isfinite(kernel.array).all():
             raise ModelError(f"the kernel of layer '{layer.name}' holds NaN or infinite weights")
@@ -112,7 +117,11 @@ def check_any(chosen: Sequence[LayerKernel], excluded: Sequence[Excluded], *, mo
     """Raise a ModelError, with the reason of each layer, where a pass has no kernel to work on."""
     if not chosen:
         reasons = "; ".join(f"{left.layer}: {left.reason}" for left in excluded) or "it has no kernels"
-        raise ModelError(f"'{model.name}' has nothing to {what} ({reasons})")
+        fixed = any(left.reason == NOT_TRAINED for left in excluded)
+        raise ModelError(
+            f"'{model.name}' has nothing to {what} ({reasons})",
+            hint="Set layer.trainable to True where a layer may be changed." if fixed else None,
+        )
 
 
 def kernel_of(model: Any, name: str) -> LayerKernel:

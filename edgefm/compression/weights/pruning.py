@@ -43,8 +43,8 @@ def prune(
     """Return a model whose kernels have the recipe's share of zeros, trained on by its fine-tuning.
 
     Kernels of convolutions and dense layers are pruned. Left alone, and listed with the reason: excluded layers,
-    depthwise kernels; unless LAMP shares out the zeros, the smallest kernels (see `sparsity.not_worth_pruning`); and
-    with '2:4' kernels whose input channels are no multiple of four.
+    layers that are not trained, depthwise kernels; unless LAMP shares out the zeros, the smallest kernels (see
+    `sparsity.not_worth_pruning`); and with '2:4' kernels whose input channels are no multiple of four.
     '2:4' and 'block_1x16' run along the input channels, the last axis of a kernel in a .tflite file. With
     'block_1x16' kernels that are not dense are pruned unstructured.
 

@@ -1,4 +1,4 @@
-"""k-fold cross-validation of a run's training: each picture is answered by a model that was not trained on it."""
+"""k-fold cross-validation of a training: each picture is answered by a model that was not trained on it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts, environment, manifest
+from edgefm.core import artefacts, environment
 from edgefm.core.errors import RunError
 from edgefm.core.given import npz
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.folds import stratified_folds
 from edgefm.recipes import Training
@@ -26,7 +25,6 @@ from edgefm.recipes import Training
 if TYPE_CHECKING:
     from edgefm.keras_graph.backend import BackendDevice
 
-FOLDER = "folds"
 _BATCH = 500
 
 
@@ -69,36 +67,37 @@ class CrossValidation:
 
 
 def cross_validate(
-    run: RunDirectory,
-    step: Step,
+    root: Path,
+    recipe: Training,
     dataset: Dataset,
     *,
     folds: int,
     seed: int,
     device: BackendDevice,
+    named_in: Path | None,
     progress: Progress,
 ) -> CrossValidation:
-    """Train a model for each fold of the training and validation splits by a run's recipe, and return the answers.
+    """Train a model for each fold of the training and validation splits by a recipe, and return the answers.
 
-    The test split is not touched. Finished folds are kept in the run's folder `folds`, and the epochs of the one that
+    The test split is not touched. Finished folds are kept in a folder of their own, and the epochs of the one that
     was stopped: the same call goes on from there. Early stopping is left out: it would choose by the fold that it is
     measured on.
 
     Args:
-      run: that was trained.
-      step: its training.
-      dataset: of the run, as it was trained on.
+      root: that the folds' folder is made in; whoever calls this holds it for writing.
+      recipe: of each training.
+      dataset: whose training and validation splits are divided.
       folds: number of folds, 2 or more.
       seed: of the folds; that of the training is the recipe's.
       device: what is trained on.
+      named_in: file that the recipe was read from; None of one that edgefm has itself. See `to_learn`.
       progress: receives progress.
     Raises:
       RecipeError: fewer than 2 folds, or a model that cannot be found any more.
       DataError: a class has fewer pictures than there are folds.
       TrainingDivergedError: the loss is not finite.
-      RunError: the run is in use.
     """
-    recipe = dataclasses.replace(Training.from_json(step.recipe), patience=None)
+    recipe = dataclasses.replace(recipe, patience=None)
     images = np.concatenate([dataset.train.images, dataset.validation.images])
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
     fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
@@ -114,42 +113,37 @@ def cross_validate(
         "precision": device.precision,
         "edgefm": environment.versions()["edgefm"],
     }
-    folder = run.path / FOLDER / artefacts.sha256_json(identity)[:16]
+    folder = root / artefacts.sha256_json(identity)[:16]
     probabilities = np.zeros((len(truth), len(dataset.labels)), np.float32)
     accuracies = []
-    with run.lock():
-        folder.mkdir(parents=True, exist_ok=True)
-        for index in range(folds):
-            held = fold == index
-            kept = folder / f"fold-{index + 1}.npz"
-            answers = _kept(kept, (int(held.sum()), len(dataset.labels)))
-            if answers is None:
-                progress.note(
-                    f"fold {index + 1} of {folds}: {int((~held).sum()):,} images train, {int(held.sum()):,} test"
-                )
-                part = dataclasses.replace(
-                    dataset,
-                    train=Split(name="train", images=images[~held], labels=truth[~held]),
-                    validation=Split(name="validation", images=images[held], labels=truth[held]),
-                    sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}",
-                )
-                answers = _trained(
-                    part,
-                    recipe,
-                    device=device,
-                    folder=folder / f"fold-{index + 1}",
-                    named_in=run.path / manifest.FILE_NAME,
-                    progress=progress,
-                )
-                content = io.BytesIO()
-                np.savez(content, probabilities=answers)
-                artefacts.write_bytes(kept, content.getvalue())
-                shutil.rmtree(folder / f"fold-{index + 1}", ignore_errors=True)
-            probabilities[held] = answers
-            accuracies.append(float((answers.argmax(axis=1) == truth[held]).mean()))
-            progress.note(
-                f"fold {index + 1} of {folds}: accuracy {100 * accuracies[-1]:.2f} %, n = {int(held.sum()):,}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(folds):
+        held = fold == index
+        kept = folder / f"fold-{index + 1}.npz"
+        answers = _kept(kept, (int(held.sum()), len(dataset.labels)))
+        if answers is None:
+            progress.note(f"fold {index + 1} of {folds}: {int((~held).sum()):,} images train, {int(held.sum()):,} test")
+            part = dataclasses.replace(
+                dataset,
+                train=Split(name="train", images=images[~held], labels=truth[~held]),
+                validation=Split(name="validation", images=images[held], labels=truth[held]),
+                sha256=f"{dataset.sha256}-{index + 1}-of-{folds}-{seed}",
             )
+            answers = _trained(
+                part,
+                recipe,
+                device=device,
+                folder=folder / f"fold-{index + 1}",
+                named_in=named_in,
+                progress=progress,
+            )
+            content = io.BytesIO()
+            np.savez(content, probabilities=answers)
+            artefacts.write_bytes(kept, content.getvalue())
+            shutil.rmtree(folder / f"fold-{index + 1}", ignore_errors=True)
+        probabilities[held] = answers
+        accuracies.append(float((answers.argmax(axis=1) == truth[held]).mean()))
+        progress.note(f"fold {index + 1} of {folds}: accuracy {100 * accuracies[-1]:.2f} %, n = {int(held.sum()):,}")
     return CrossValidation(
         accuracies=tuple(accuracies),
         fold=fold,
@@ -168,7 +162,7 @@ def _trained(
     *,
     device: BackendDevice,
     folder: Path,
-    named_in: Path,
+    named_in: Path | None,
     progress: Progress,
 ) -> NDArray[np.float32]:
     """Return what a model trained on a data set says of its validation split, float32 [n, classes]."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core import environment
+from edgefm.core import environment, manifest
 from edgefm.core.errors import RecipeError, RuntimeUnavailableError, missing_extra, unknown_name
 from edgefm.core.progress import Progress
 from edgefm.core.runs import RunDirectory, Step
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgefm.jobs.explain.cross_validation import CrossValidation
 
 _DEFAULT_VARIANT = "int8_w8a8"
+_FOLDS_FOLDER = "folds"
 _NO_HISTORY = "edgefm did not train this model: it has no history"
 _NO_FOLDS = "no folds were asked for"
 
@@ -262,7 +263,17 @@ def _crossed(
     backend = str(history["device"]["backend"]).split()[0]
     device = use_backend(backend, history["device"]["precision"])
     try:
-        return cross_validate(run, trained, dataset, folds=folds, seed=seed, device=device, progress=progress)
+        with run.lock():
+            return cross_validate(
+                run.path / _FOLDS_FOLDER,
+                Training.from_json(trained.recipe),
+                dataset,
+                folds=folds,
+                seed=seed,
+                device=device,
+                named_in=run.path / manifest.FILE_NAME,
+                progress=progress,
+            )
     finally:
         use_backend(backend, "float32")
 

@@ -15,11 +15,12 @@ from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT
 from edgefm.jobs.arguments import data_source, optional_path
-from edgefm.jobs.reproduce import folder, latency, one_training, page, plan, record
+from edgefm.jobs.reproduce import compressed, data_space, folder, folds, latency, one_training, page, plan, record
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
+    from edgefm.recipes import Variant
 
 _MOST_SEEDS = 100
 
@@ -60,6 +61,7 @@ def reproduce(
     *,
     seeds: int = 3,
     epochs: int | None = None,
+    variants: str | Sequence[str] | None = None,
     data: Dataset | DataSource | PathLike | None = None,
     out: PathLike | None = None,
     backend: str | None = None,
@@ -76,7 +78,10 @@ def reproduce(
     Args:
       systems: ids of documented systems and experiments, see `edgefm zoo list`; None takes all systems.
       seeds: number of trainings of each, with the seeds 0, 1, ...
-      epochs: at most so many of the stated epochs; a verdict then says that it was shortened.
+      epochs: at most so many of the stated epochs; a verdict then says that it was shortened. Fine-tuning has at most
+        so many, too.
+      variants: names of further variants to make of each system's first training beside float32 and int8, e.g.
+        'slim50_int8_w8a8', see `edgefm.quantize`.
       data: instead of Fashion-MNIST, to try it: pictures of 28x28x1 in ten classes. See `edgefm.data`.
       out: folder of the reproduction; by default `runs/zoo`.
       backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed.
@@ -96,7 +101,10 @@ def reproduce(
             raise RecipeError(f"{name} {value} is not allowed: 1 or more is expected")
     if seeds > _MOST_SEEDS:
         raise RecipeError(f"seeds {seeds} is not allowed: at most {_MOST_SEEDS} are expected")
+    from edgefm.zoo.documented import system_ids
+
     ids = plan.checked_ids(systems)
+    more = compressed.checked(variants, epochs=epochs)
     target = DEFAULT_ROOT / "zoo" if out is None else as_path(out, "out")
     with shown(progress) as receiver:
         dataset, given = _loaded(data, optional_path(data_dir, "data_dir"), receiver)
@@ -104,8 +112,11 @@ def reproduce(
         learning = _learning(given, optional_path(data_dir, "data_dir"), backend, precision)
         with folder.held(target, settings):
             work = _Work(target, learning, settings, dataset, receiver)
+            if any(plan.document_of(name) == data_space.DOCUMENT for name in ids):
+                data_space.written(target, dataset, progress=receiver)
             work.train(plan.planned(ids, epochs=epochs), seeds)
             work.try_chosen(ids, epochs)
+            work.compress([plan.planned_system(name, epochs) for name in ids if name in system_ids()], more)
             return work.finish(rounds)
 
 
@@ -131,25 +142,36 @@ class _Work:
             (row, seed)
             for row in rows
             for seed in range(count)
-            if not one_training.is_finished(self.out, row, seed) and seed not in self.diverged.get(row.key, {})
+            if not self._is_finished(row, seed) and seed not in self.diverged.get(row.key, {})
         ]
         total = len(rows) * count
         self.progress.note(f"{total} trainings in {self.out}: {total - len(left)} are finished already")
         pace = _Pace()
         for number, (row, seed) in enumerate(left):
-            rest = pace.left([(entry.key, entry.recipe.epochs) for entry, _ in left[number:]])
+            rest = pace.left([(entry.key, entry.epochs) for entry, _ in left[number:]])
             self.progress.note(f"training {total - len(left) + number + 1} of {total}: {row.key}, seed {seed}{rest}")
             began = time.perf_counter()
-            message = one_training.train_seed(
-                self.out, row, seed, self.learning, test=not row.searched, progress=self.progress
-            )
-            pace.took(row.key, (time.perf_counter() - began) / row.recipe.epochs)
+            message = self._train_seed(row, seed)
+            pace.took(row.key, (time.perf_counter() - began) / row.epochs)
             if message is not None:
                 self.diverged.setdefault(row.key, {})[seed] = message
                 folder.write_diverged(self.out, self.diverged)
                 self.progress.note(f"{row.key}, seed {seed}: {message}")
             if number + 1 == len(left) or left[number + 1][0] is not row:
                 self.write(None)
+
+    def _is_finished(self, row: plan.PlannedTraining, seed: int) -> bool:
+        if row.folds is not None:
+            return folds.is_finished(self.out, row, seed)
+        return one_training.is_finished(self.out, row, seed)
+
+    def _train_seed(self, row: plan.PlannedTraining, seed: int) -> str | None:
+        """Train one seed of a row; return the message where its loss became infinite."""
+        if row.folds is not None:
+            return folds.train_seed(self.out, row, seed, self.learning, self.dataset, progress=self.progress)
+        return one_training.train_seed(
+            self.out, row, seed, self.learning, test=not row.searched, progress=self.progress
+        )
 
     def try_chosen(self, ids: Sequence[str], epochs: int | None) -> None:
         """Try the chosen trial of each search on the test images, and no other."""
@@ -162,6 +184,20 @@ class _Work:
                 if not one_training.is_finished(self.out, best, seed, test=True):
                     one_training.train_seed(self.out, best, seed, self.learning, test=True, progress=self.progress)
 
+    def compress(self, rows: Sequence[plan.PlannedTraining], variants: Sequence[Variant]) -> None:
+        """Make further variants of the first training of each system, leaving out those that are there."""
+        left = [
+            (row, seed, variant)
+            for row in rows
+            for seed in one_training.finished_seeds(self.out, row)[:1]
+            for variant in variants
+            if not compressed.is_finished(self.out, row, seed, variant.name)
+        ]
+        for number, (row, seed, variant) in enumerate(left):
+            self.progress.note(f"compression {number + 1} of {len(left)}: {row.key}, {variant.name}")
+            compressed.compress(self.out, row, seed, variant, self.learning, progress=self.progress)
+            self.write(None)
+
     def finish(self, rounds: int | None) -> Reproduction:
         """Measure the files of all systems beside each other, and write record and page."""
         found = self.write(None)
@@ -169,6 +205,12 @@ class _Work:
             f"{row['id']} {name}": self.out / file["path"]
             for row in found["systems"]
             for name, file in row["files"].items()
+        }
+        files |= {
+            f"{row['id']} {made['variant']}": self.out / made["path"]
+            for row in found["systems"]
+            for made in row["compressed"]
+            if made["left_out"] is None
         }
         benchmark = latency.measured(self.out, files, rounds=rounds, progress=self.progress)
         return Reproduction(record=self.write(latency.figures_of(benchmark)), folder=self.out)

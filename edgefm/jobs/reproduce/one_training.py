@@ -10,14 +10,16 @@ from typing import Any
 from edgefm.core import manifest
 from edgefm.core.errors import RunError, TrainingDivergedError
 from edgefm.core.progress import Progress
-from edgefm.core.runs import RunDirectory
+from edgefm.core.runs import RunDirectory, Step
+from edgefm.jobs.benchmark import BenchmarkRecord
+from edgefm.jobs.quantize import QuantizationResult
 from edgefm.jobs.reproduce.plan import PlannedTraining
 from edgefm.jobs.run import Run
 from edgefm.recipes import BenchmarkProtocol, Training
 
 VARIANTS = ("float32", "int8_w8a8")
 # Of the runs' own benchmarks only the answers are used; times come from one benchmark of all files.
-_ANSWERS = BenchmarkProtocol(
+ANSWERS = BenchmarkProtocol(
     rounds=1,
     rounds_at_most=1,
     repeats_at_most=0,
@@ -56,12 +58,16 @@ def seeded(row: PlannedTraining, seed: int) -> Training:
     return replace(row.recipe, seed=seed)
 
 
+def begun_seeds(out: Path, row: PlannedTraining) -> tuple[int, ...]:
+    """Return the seeds that there is a folder of."""
+    folders = (out / row.key).glob("seed-*") if (out / row.key).is_dir() else ()
+    names = (folder.name.removeprefix("seed-") for folder in folders)
+    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+
 def finished_seeds(out: Path, row: PlannedTraining) -> tuple[int, ...]:
     """Return the seeds whose files are written, and tried on the test images unless the row is searched."""
-    folders = sorted((out / row.key).glob("seed-*")) if (out / row.key).is_dir() else []
-    names = (folder.name.removeprefix("seed-") for folder in folders)
-    seeds = sorted(int(name) for name in names if name.isdecimal())
-    return tuple(seed for seed in seeds if is_finished(out, row, seed))
+    return tuple(seed for seed in begun_seeds(out, row) if is_finished(out, row, seed))
 
 
 def is_finished(out: Path, row: PlannedTraining, seed: int, *, test: bool | None = None) -> bool:
@@ -78,10 +84,10 @@ def is_finished(out: Path, row: PlannedTraining, seed: int, *, test: bool | None
         return False
     run = RunDirectory.open(path)
     trained = run.last("train")
-    if trained is None or dict(trained.recipe) != seeded(row, seed).to_json() or run.last("quantize") is None:
+    if trained is None or dict(trained.recipe) != seeded(row, seed).to_json() or _first(run, "quantize") is None:
         return False
     wanted = not row.searched if test is None else test
-    return not wanted or run.last("benchmark") is not None
+    return not wanted or _first(run, "benchmark") is not None
 
 
 def train_seed(
@@ -113,8 +119,8 @@ def train_seed(
     except TrainingDivergedError as error:
         return error.message
     run.quantize(list(VARIANTS), data_dir=learning.data_dir, progress=progress)
-    if test and run.steps[-1].kind != "benchmark":
-        run.benchmark(protocol=_ANSWERS, data_dir=learning.data_dir, progress=progress)
+    if test and _first(RunDirectory.open(run.path), "benchmark") is None:
+        run.benchmark(protocol=ANSWERS, data_dir=learning.data_dir, progress=progress)
     return None
 
 
@@ -123,7 +129,7 @@ def figures_of(out: Path, row: PlannedTraining, seed: int) -> dict[str, Any]:
     run = Run(folder_of(out, row, seed))
     training = run.training
     last = training.history[-1]
-    quality = _test_accuracies(run)
+    quality = _test_accuracies(RunDirectory.open(run.path))
     return {
         "seed": seed,
         "train": {"accuracy": _PERCENT * last["accuracy"], "loss": last["loss"]},
@@ -140,7 +146,10 @@ def files_of(out: Path, row: PlannedTraining, seed: int) -> dict[str, Any]:
     """Return size and multiply-accumulates of each file of a finished training, and what was left out and why."""
     from edgefm.jobs.inspect import inspect
 
-    files = Run(folder_of(out, row, seed)).files
+    directory = RunDirectory.open(folder_of(out, row, seed))
+    made = _first(directory, "quantize")
+    assert made is not None, "it is finished"
+    files = QuantizationResult.open(directory.folder(made))
     described: dict[str, Any] = {}
     for file in files.files:
         inspection = inspect(file)
@@ -149,20 +158,33 @@ def files_of(out: Path, row: PlannedTraining, seed: int) -> dict[str, Any]:
             "size_bytes": file.size_bytes,
             "macs": getattr(inspection, "macs", None),
         }
-    return {"files": described, "left_out": {name: _inside(reason, out) for name, reason in files.skipped.items()}}
+    return {"files": described, "left_out": {name: inside(reason, out) for name, reason in files.skipped.items()}}
 
 
-def _inside(reason: str, out: Path) -> str:
+def since_training(directory: RunDirectory) -> tuple[Step, ...]:
+    """Return the steps behind the newest training of a run: they are of its model."""
+    steps = directory.steps()
+    places = [place for place, step in enumerate(steps) if step.kind == "train"]
+    return steps[places[-1] + 1 :] if places else ()
+
+
+def _first(directory: RunDirectory, kind: str) -> Step | None:
+    """Return the first step of a kind behind the newest training; those behind it are of further variants."""
+    return next((step for step in since_training(directory) if step.kind == kind), None)
+
+
+def inside(reason: str, out: Path) -> str:
     """Return a reason with paths of the folder as paths in it: the record is read on other machines."""
     for folder in (out.resolve(), out):
         reason = reason.replace(f"{folder}{os.sep}", "")
     return reason
 
 
-def _test_accuracies(run: Run) -> dict[str, float]:
-    if run.steps[-1].kind != "benchmark":
+def _test_accuracies(directory: RunDirectory) -> dict[str, float]:
+    step = _first(directory, "benchmark")
+    if step is None:
         return {}
-    rows = run.record.record["models"]
+    rows = BenchmarkRecord.open(directory.folder(step)).record["models"]
     return {row["name"]: _PERCENT * row["quality"]["value"] for row in rows if row["quality"]}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgefm.core.text import command
+from edgefm.jobs.reproduce import page_compressed, page_data
+from edgefm.jobs.reproduce.page_text import NOT_YET, how, ratio, table
 from edgefm.statistics.claim import figure
 from edgefm.zoo.catalogue import Claim
 from edgefm.zoo.documented import documented_systems
@@ -17,13 +18,18 @@ SUMMARY = (
     "system", "document", "parameters", "claimed train / val / test", "measured train / val / test", "verdict", "MACs",
     "int8 test", "int8 size", "int8 p50, ratio",
 )  # fmt: skip
+PICTURES = "data/"
 _SPLITS = ("train", "validation", "test")
-_NOT_YET = "not yet recorded"
 _INT8, _FLOAT32 = "int8_w8a8", "float32"
 
 
-def page(record: Mapping[str, Any] | None) -> str:
-    """Return the page of a record; None says of every row that it is not yet recorded."""
+def page(record: Mapping[str, Any] | None, *, pictures: str = PICTURES) -> str:
+    """Return the page of a record; None says of every row that it is not yet recorded.
+
+    Args:
+      record: the content of zoo.json.
+      pictures: what stands before the names of the data's pictures: their folder, as the page sees it.
+    """
     rows = {row["id"]: row for row in record["systems"]} if record else {}
     trials = {entry["id"]: entry for entry in record["experiments"]} if record else {}
     latency = record["latency"] if record else None
@@ -32,11 +38,15 @@ def page(record: Mapping[str, Any] | None) -> str:
         "Every system that the project's five source documents (S0 to S4) describe or cite, trained as they say: what "
         "they claim, how contradictions are read, what came out. `edgefm zoo reproduce` does it anew, see "
         "[edgefm zoo](commands/zoo.md).",
-        *([data_line(record), f"Verdicts: {record['rule']}"] if record else [f"Nothing is recorded: {_how()}"]),
+        *([data_line(record), f"Verdicts: {record['rule']}"] if record else [f"Nothing is recorded: {how()}"]),
         "Claims are in percent; the training figures are those of the last epoch while weights still changed, as the "
         "documents print them. A figure is the mean over the seeds, its range in brackets. Test accuracy is that of "
         f"the float32 `.tflite` file. {_latency_line(latency)}",
-        _table(SUMMARY, [_summary(system, rows.get(system.id), latency) for system in documented_systems()]),
+        table(SUMMARY, [_summary(system, rows.get(system.id), latency) for system in documented_systems()]),
+        "## The systems, compressed",
+        *page_compressed.section(record),
+        "## The data",
+        *page_data.section(record.get("data") if record else None, pictures),
         "## The systems",
         *(_section(system, rows.get(system.id), latency) for system in documented_systems()),
         "## The documents' experiments",
@@ -75,10 +85,6 @@ def data_line(record: Mapping[str, Any]) -> str:
     )
 
 
-def _how(name: str = "") -> str:
-    return f"`{command('edgefm', 'zoo', 'reproduce', *([name] if name else []))}`"
-
-
 def _latency_line(latency: Mapping[str, Any] | None) -> str:
     if not latency:
         return ""
@@ -98,7 +104,7 @@ def _summary(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: M
     parameters = f"{known.trainable:,}" + (f" + {known.non_trainable:,}" if known.non_trainable else "")
     start = [f"`{system.id}`", system.document, parameters, _claims(system.claim)]
     if row is None:
-        return [*start, _NOT_YET, "", "", "", "", ""]
+        return [*start, NOT_YET, "", "", "", "", ""]
     int8 = row["files"].get(_INT8)
     macs = next((file["macs"] for file in row["files"].values() if file["macs"] is not None), None)
     return [
@@ -108,7 +114,7 @@ def _summary(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: M
         "-" if macs is None else f"{macs / 1e6:.2f} M",
         _mean(row["measured"]["int8"]),
         f"{int8['size_bytes'] / 1000:,.1f} KB" if int8 else "-",
-        _ratio(latency, f"{system.id} {_INT8}"),
+        ratio(latency, f"{system.id} {_INT8}"),
     ]
 
 
@@ -122,7 +128,7 @@ def _section(system: DocumentedSystem, row: Mapping[str, Any] | None, latency: M
         *([f"- reading: {system.reading}"] if system.reading else []),
         *(f"- assumed: {sentence}" for sentence in system.assumed),
         *([f"- not credible: {system.doubt}"] if system.doubt else []),
-        *(_details(row, latency, system.id) if row else [f"- {_NOT_YET}: {_how(system.id)}"]),
+        *(_details(row, latency, system.id) if row else [f"- {NOT_YET}: {how(system.id)}"]),
     ]
     return f"### {system.id}\n\n" + "\n".join(lines)
 
@@ -151,7 +157,7 @@ def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: st
         accuracy = _mean(row["measured"]["int8" if variant == _INT8 else "test"])
         lines.append(
             f"- `{variant}`: test {accuracy}, {file['size_bytes'] / 1000:,.1f} KB, p50 over the reference "
-            f"{_ratio(latency, f'{name} {variant}')}"
+            f"{ratio(latency, f'{name} {variant}')}"
         )
     lines += [f"- `{variant}` was left out: {reason}" for variant, reason in row["left_out"].items()]
     return lines
@@ -163,16 +169,31 @@ def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
     rows = []
     for trial in entry.trials:
         row = found.get(trial.label)
-        measured = " / ".join(_mean(row["measured"][split]) for split in _SPLITS) if row else _NOT_YET
+        measured = " / ".join(_mean(row["measured"][split]) for split in _SPLITS) if row else NOT_YET
         rows.append([trial.label, _claims(trial.claim), measured, verdict_of(row) if row else ""])
     reasons = [
         f"- {label}: {row['verdict']['reason']}" for label, row in found.items() if row["verdict"]["by"] is not None
     ]
     chosen = f"Chosen by the validation images: {recorded['chosen']}." if recorded and recorded["chosen"] else ""
-    again = "" if len(found) == len(entry.trials) else f"{_NOT_YET}: {_how(entry.id)}"
+    again = "" if len(found) == len(entry.trials) else f"{NOT_YET}: {how(entry.id)}"
     headers = ("trial", "claimed train / val / test", "measured train / val / test", "verdict")
-    parts = [f"### {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", _table(headers, rows), chosen]
-    return "\n\n".join(part for part in [*parts, "\n".join(reasons), again] if part)
+    parts = [f"### {entry.id}", f"{entry.document}: {entry.title}. {entry.reading}", table(headers, rows), chosen]
+    crossed = [_folds(row) for row in found.values() if any("accuracies" in seed for seed in row["seeds"])]
+    return "\n\n".join(part for part in [*parts, *crossed, "\n".join(reasons), again] if part)
+
+
+def _folds(row: Mapping[str, Any]) -> str:
+    """Return the table of a cross-validation: the validation accuracy of each fold, mean and spread of each seed."""
+    seeds = row["seeds"]
+    headers = ("seed", *(f"fold {place + 1}" for place in range(len(seeds[0]["accuracies"]))), "mean", "spread")
+    rows = [
+        [f"{seed['seed']}", *(f"{value:.2f}" for value in (*seed["accuracies"], seed["mean"], seed["spread"]))]
+        for seed in seeds
+    ]
+    return (
+        f"Validation accuracy of each fold in percent, {seeds[0]['n']:,} images in all, {seeds[0]['epochs']} epochs; "
+        f"the spread is the standard deviation over the folds.\n\n{table(headers, rows)}"
+    )
 
 
 def _claims(claim: Claim) -> str:
@@ -197,19 +218,3 @@ def _mean(spread: Mapping[str, Any] | None) -> str:
     if spread["seeds"] == 1:
         return f"{spread['mean']:.2f}"
     return f"{spread['mean']:.2f} ({spread['least']:.2f} to {spread['greatest']:.2f})"
-
-
-def _ratio(latency: Mapping[str, Any] | None, name: str) -> str:
-    """Return p50 of a file over that of the reference, with its interval."""
-    if not latency or name not in latency["models"]:
-        return "-"
-    if name == latency["reference"]:
-        return "1 (reference)"
-    ratio = latency["models"][name]["ratio"]
-    return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio else "-"
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from tabulate import tabulate
-
-    return str(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))

@@ -28,6 +28,7 @@ class PlannedTraining:
       claim: what is claimed of it.
       doubt: why that is not credible; '' where it may be true.
       searched: it is one of several of which one is chosen: no test figure of its own.
+      folds: of a cross-validation, which trains once for each and has no test figure; None of a plain training.
     """
 
     key: str
@@ -37,6 +38,12 @@ class PlannedTraining:
     claim: Claim
     doubt: str = ""
     searched: bool = False
+    folds: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of one seed, over all folds."""
+        return self.recipe.epochs * (self.folds or 1)
 
     @property
     def shortened(self) -> str:
@@ -65,6 +72,11 @@ def checked_ids(given: str | Sequence[str] | None) -> tuple[str, ...]:
         if name not in system_ids() and name not in experiment_ids():
             raise unknown_name("documented system or experiment", name, (*system_ids(), *experiment_ids()))
     return tuple(dict.fromkeys(ids))
+
+
+def document_of(name: str) -> str:
+    """Return the document of a system or an experiment, e.g. 'S2'."""
+    return documented_system(name).document if name in system_ids() else experiment(name).document
 
 
 def planned(ids: Sequence[str], *, epochs: int | None) -> tuple[PlannedTraining, ...]:
@@ -101,13 +113,14 @@ def planned_trials(experiment_id: str, epochs: int | None) -> list[PlannedTraini
             claim=trial.claim,
             doubt=trial.doubt,
             searched=entry.search,
+            folds=trial.folds,
         )
         for trial in entry.trials
     ]
 
 
 def _key(experiment_id: str, trial: Trial, system: DocumentedSystem | None) -> str:
-    if system is not None and trial.recipe == system.recipe:
+    if system is not None and trial.recipe == system.recipe and trial.folds is None:
         return system.id
     return f"{experiment_id}/{re.sub('[^a-z0-9.]+', '-', trial.label.lower()).strip('-')}"
 

@@ -11,7 +11,7 @@ from edgefm.core import runs
 from edgefm.core.environment import environment
 from edgefm.data.dataset import Dataset
 from edgefm.data.source import FASHION_MNIST
-from edgefm.jobs.reproduce import one_training
+from edgefm.jobs.reproduce import compressed, data_space, folds, one_training
 from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
 from edgefm.statistics.claim import NOT_REPRODUCED, RULE, ClaimVerdict, judge_claim, mean_of_seeds
 from edgefm.zoo.documented import documented_systems
@@ -58,6 +58,7 @@ def record_of(
                     "assumed": list(system.assumed),
                     "reading": system.reading,
                     **measured,
+                    "compressed": compressed.figures_of(out, row),
                 }
             )
     return {
@@ -68,6 +69,7 @@ def record_of(
         "dataset": {"name": dataset.name, "sha256": dataset.sha256, **samples},
         "settings": dict(settings),
         "rule": RULE,
+        "data": data_space.recorded(out),
         "systems": systems,
         "experiments": _experiments(out, epochs, samples=samples, limits=limits, diverged=diverged),
         "latency": latency,
@@ -126,17 +128,11 @@ def _measured(
     diverged: Mapping[str, Mapping[int, str]],
 ) -> dict[str, Any] | None:
     """Return what was measured of one row; None where nothing of it is there."""
-    finished = one_training.finished_seeds(out, row)
     messages = diverged.get(row.key, {})
-    if not finished and not messages:
+    found = _of_folds(out, row) if row.folds is not None else _of_trainings(out, row)
+    entries, accuracies, int8 = found["seeds"], found["accuracies"], found["int8"]
+    if not entries and not messages:
         return None
-    entries = [one_training.figures_of(out, row, seed) for seed in finished]
-    accuracies = {
-        "train": [entry["train"]["accuracy"] for entry in entries],
-        "validation": [entry["validation"]["accuracy"] for entry in entries],
-        "test": [entry["test"]["float32"] for entry in entries if entry["test"]["float32"] is not None],
-    }
-    int8 = [entry["test"]["int8_w8a8"] for entry in entries if entry["test"]["int8_w8a8"] is not None]
     verdicts = {
         split: judge_claim(
             accuracies[split], getattr(row.claim, f"{split}_accuracy"), samples=samples[split], doubt=row.doubt
@@ -159,7 +155,35 @@ def _measured(
         "measured": {name: _spread(values) for name, values in (*accuracies.items(), ("int8", int8))},
         "verdicts": {split: verdict_.to_json() for split, verdict_ in verdicts.items()},
         "verdict": {**verdict.to_json(), "by": decides, "limits": [*shortened, *limits]},
-        **(one_training.files_of(out, row, finished[0]) if finished else {"files": {}, "left_out": {}}),
+        **found["files"],
+    }
+
+
+def _of_trainings(out: Path, row: PlannedTraining) -> dict[str, Any]:
+    """Return the finished seeds of a row, their accuracies by split, and the files of the first."""
+    finished = one_training.finished_seeds(out, row)
+    entries = [one_training.figures_of(out, row, seed) for seed in finished]
+    return {
+        "seeds": entries,
+        "accuracies": {
+            "train": [entry["train"]["accuracy"] for entry in entries],
+            "validation": [entry["validation"]["accuracy"] for entry in entries],
+            "test": [entry["test"]["float32"] for entry in entries if entry["test"]["float32"] is not None],
+        },
+        "int8": [entry["test"]["int8_w8a8"] for entry in entries if entry["test"]["int8_w8a8"] is not None],
+        "files": one_training.files_of(out, row, finished[0]) if finished else {"files": {}, "left_out": {}},
+    }
+
+
+def _of_folds(out: Path, row: PlannedTraining) -> dict[str, Any]:
+    """Return the finished cross-validations of a row; its validation accuracy is the mean over the folds."""
+    finished = [seed for seed in one_training.begun_seeds(out, row) if folds.is_finished(out, row, seed)]
+    entries = [folds.figures_of(out, row, seed) for seed in finished]
+    return {
+        "seeds": entries,
+        "accuracies": {"train": [], "validation": [entry["mean"] for entry in entries], "test": []},
+        "int8": [],
+        "files": {"files": {}, "left_out": {}},
     }
 
 

@@ -19,13 +19,13 @@ from edgefm.report.drawing.pictures import ReportPicture, themed
 from edgefm.report.explanation.words import caption
 
 # Ten hues that stay apart for colour-blind readers with the shapes (after Okabe & Ito 2008), on light and dark paper.
-_HUES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a08a00", "#8a63d2", "#b08968", "#7b8794")
-_SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+HUES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a08a00", "#8a63d2", "#b08968", "#7b8794")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _OTHERS = "#9aa4ae"
 _LINES = ((style.BLUE, "o", "-"), (style.ORANGE, "s", "-"), (style.GREY, "^", "-"), (style.INK, "D", ":"))
 _FEW = 30
 _LONGEST_NAME, _NARROW_NAME = 20, 16
-_LEGEND_ROW = 0.21
+LEGEND_ROW = 0.21
 _PIXELS_PER_INCH = 200
 
 
@@ -61,7 +61,7 @@ def calibration_figure(document: Mapping[str, Any], width: float) -> Figure:
     """Return the calibration curves, and how often each confidence is given; call it inside `style.drawing`."""
     models: Sequence[Mapping[str, Any]] = document["calibration"]["models"]
     small = width < style.WIDE
-    figure = style.new_figure(width, (7.0 if small else 3.9) + _LEGEND_ROW * len(models))
+    figure = style.new_figure(width, (7.0 if small else 3.9) + LEGEND_ROW * len(models))
     curve, counts = style.two_panels(figure, width)
     curve.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for place, model in enumerate(models):
@@ -109,7 +109,7 @@ def features_figure(document: Mapping[str, Any], width: float) -> Figure:
     labels: Sequence[str] = data["labels"]
     points = part["points"]
     truth, predicted = np.array(points["true"], np.int64), np.array(points["predicted"], np.int64)
-    classes = coloured_classes(truth, predicted, most=len(_HUES))
+    classes = coloured_classes(truth, predicted, most=len(HUES))
     panels = [("PCA", points["pca"])] + ([("t-SNE", points["t_sne"])] if points["t_sne"] is not None else [])
     small = width < style.WIDE
     across = 1 if small else len(panels)
@@ -118,7 +118,7 @@ def features_figure(document: Mapping[str, Any], width: float) -> Figure:
     rows = -(-(len(classes) + bool(others)) // columns)
     side = width / across if small or across > 1 else 0.6 * width
     height = len(panels) * side * 0.95 if small else side
-    figure = style.new_figure(width, height + 0.25 + _LEGEND_ROW * rows)
+    figure = style.new_figure(width, height + 0.25 + LEGEND_ROW * rows)
     figure.set_dpi(_PIXELS_PER_INCH)  # the points are stored as pixels
     for place, (title, coordinates) in enumerate(panels):
         axes = figure.add_subplot(len(panels) if small else 1, across, place + 1)
@@ -126,10 +126,10 @@ def features_figure(document: Mapping[str, Any], width: float) -> Figure:
         axes.set_title(f"{title}, {_of(part['n'], data, small=small)}")
     longest = _NARROW_NAME if small else _LONGEST_NAME
     handles = [
-        _mark(_HUES[index], _SHAPES[index], shortened(labels[place], longest)) for index, place in enumerate(classes)
+        mark(HUES[index], SHAPES[index], shortened(labels[place], longest)) for index, place in enumerate(classes)
     ]
     if others:
-        handles.append(_mark(_OTHERS, ".", f"{others} other classes"))
+        handles.append(mark(_OTHERS, ".", f"{others} other classes"))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return figure
 
@@ -154,7 +154,7 @@ def _scatter(
     classes: Sequence[int],
 ) -> None:
     rest = ~np.isin(truth, classes)
-    groups = [(rest, _OTHERS, ".")] + [(truth == label, _HUES[i], _SHAPES[i]) for i, label in enumerate(classes)]
+    groups = [(rest, _OTHERS, ".")] + [(truth == label, HUES[i], SHAPES[i]) for i, label in enumerate(classes)]
     for inside, hue, shape in groups:
         for wrong in (False, True):
             chosen = inside & ((truth != predicted) == wrong)
@@ -184,7 +184,8 @@ def _of(count: int, data: Mapping[str, Any], *, small: bool) -> str:
     return f"n = {count:,}" if small else f"n = {count:,} {data['split']} samples"
 
 
-def _mark(hue: str, shape: str, label: str) -> Line2D:
+def mark(hue: str, shape: str, label: str) -> Line2D:
+    """Return the entry of a class in a legend."""
     return Line2D([], [], linestyle="none", marker=shape, markersize=5, color=hue, label=label)
 
 

@@ -6,27 +6,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 from edgefm.core.errors import unknown_name
+from edgefm.zoo.catalogue import modules_in
 
 if TYPE_CHECKING:
     from edgefm.zoo.documented.system import DocumentedSystem
 
-# Id of a system -> the module whose SYSTEMS has it.
+_S0_CNNS = "edgefm.zoo.documented.s0_cnns"
+# What a document calls a network whose name in the zoo was taken.
+_IDS = {"mobilenet_v2_small28": "mobilenet_v2"}
+# Id of a system -> the module whose SYSTEMS has it. S0's own two are networks of the zoo anyway; of each other one the
+# module that builds the network says what its document says of it.
 _MODULES = {
-    "enhanced_cnn": "edgefm.zoo.documented.s0_cnns",
-    "basic_cnn": "edgefm.zoo.documented.s0_cnns",
-    "kadam_arch3": "edgefm.zoo.documented.kadam_arch3",
-    "mcnn15": "edgefm.zoo.documented.mcnn15",
-    "vijayaraj_cnn": "edgefm.zoo.documented.vijayaraj_cnn",
-    "augmented_cnn": "edgefm.zoo.documented.augmented_cnn",
-    "pca_dnn": "edgefm.zoo.documented.pca_dnn",
-    "pca_dnn_deep": "edgefm.zoo.documented.pca_dnn_deep",
-    "leaky_cnn": "edgefm.zoo.documented.leaky_cnn",
-    "ann": "edgefm.zoo.documented.ann",
-    "two_conv_cnn": "edgefm.zoo.documented.two_conv_cnn",
-    "tiny_vgg": "edgefm.zoo.documented.tiny_vgg",
-    "mobilenet_v2": "edgefm.zoo.documented.mobilenet_v2_small28",
-    "residual_cnn": "edgefm.zoo.documented.residual_cnn",
-    "lenet5": "edgefm.zoo.documented.lenet5",
+    "enhanced_cnn": _S0_CNNS,
+    "basic_cnn": _S0_CNNS,
+    **{_IDS.get(name, name): module for name, module in modules_in(__name__).items()},
 }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "s0_augmentation": "edgefm.zoo.experiments.s0",
     "s0_regularisation": "edgefm.zoo.experiments.s0",
+    "s0_k_fold": "edgefm.zoo.experiments.s0",
     "s0_grid_search": "edgefm.zoo.experiments.s0",
     "s0_random_search": "edgefm.zoo.experiments.s0",
     "s1_augmentation": "edgefm.zoo.experiments.s1",

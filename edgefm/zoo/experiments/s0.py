@@ -1,4 +1,4 @@
-"""What S0 proposes for its Enhanced CNN: augmentation, regularisation, searches of rate, batch and optimiser."""
+"""What S0 proposes for its Enhanced CNN: augmentation, regularisation, k-fold, searches of rate, batch, optimiser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edgefm.zoo.experiments.trials import Experiment, Trial
 
 _EPOCHS = 20
 _BASE = replace(documented_system("enhanced_cnn").recipe, epochs=_EPOCHS)
+_FOLDS = 5
 _DRAWS = 8
 _SEED = 0
 
@@ -72,6 +73,17 @@ EXPERIMENTS = (
             Trial(label="batch normalisation", recipe=replace(_BASE, model="plain_cnn_bn")),
             Trial(label="dropout and batch normalisation", recipe=_BASE),
         ),
+    ),
+    Experiment(
+        id="s0_k_fold",
+        document="S0",
+        title="k-fold cross-validation",
+        reading=(
+            f"S0 asks for it and states no figures: {_FOLDS} stratified folds of the training and validation images "
+            f"together, {_EPOCHS} instead of 100 epochs of enhanced_cnn for each. Each fold is answered by the network "
+            "that did not see it; a seed is that of the folds and of the trainings. The test images are not touched."
+        ),
+        trials=(Trial(label=f"{_FOLDS} folds of enhanced_cnn", recipe=_BASE, folds=_FOLDS),),
     ),
     Experiment(
         id="s0_grid_search",

@@ -17,12 +17,14 @@ class Trial:
       recipe: the training.
       claim: what the document claims of it.
       doubt: why that is not credible; '' where it may be true.
+      folds: of a cross-validation: the recipe is trained once for each; None for a plain training.
     """
 
     label: str
     recipe: Training
     claim: Claim = field(default_factory=Claim)
     doubt: str = ""
+    folds: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

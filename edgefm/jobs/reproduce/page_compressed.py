@@ -1,0 +1,56 @@
+"""The section of a reproduction's page on further variants of the systems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgefm.jobs.reproduce.page_text import NOT_YET, how, ratio, table
+
+COLUMNS = ("system", "variant", "test", "points", "size", "gzip", "MACs", "p50, ratio")
+_INT8 = "int8_w8a8"
+
+
+def section(record: Mapping[str, Any] | None) -> list[str]:
+    """Return what further variants of the systems came to, in a table, with those that could not be made."""
+    made = [(row, variant) for row in (record["systems"] if record else ()) for variant in row.get("compressed", ())]
+    again = (
+        "Further variants of each system's first training, tried once on the test images: "
+        f"{how('--variant', 'pruned80_int8_w8a8', '--variant', 'slim50_int8_w8a8')} makes and measures them, see "
+        "[edgefm quantize](commands/quantize.md)."
+    )
+    if not made:
+        return [again, f"Of these: {NOT_YET}."]
+    latency = record["latency"] if record else None
+    rows = [
+        [
+            f"`{row['id']}`",
+            f"`{variant['variant']}`",
+            "-" if variant["test"] is None else f"{variant['test']:.2f}",
+            _against_int8(row, variant),
+            f"{variant['size_bytes'] / 1000:,.1f} KB",
+            f"{variant['gzip_bytes'] / 1000:,.1f} KB",
+            "-" if variant["macs"] is None else f"{variant['macs'] / 1e6:.2f} M",
+            ratio(latency, f"{row['id']} {variant['variant']}"),
+        ]
+        for row, variant in made
+        if variant["left_out"] is None
+    ]
+    left_out = [
+        f"- `{row['id']}`, `{variant['variant']}` was left out: {variant['left_out']}"
+        for row, variant in made
+        if variant["left_out"] is not None
+    ]
+    text = (
+        f"{again} Points are percentage points of test accuracy against `{_INT8}` of the same training. A pruned or "
+        "clustered file is smaller as a download (gzip) only. Layers that are not trained, as the principal component "
+        "analysis, are left alone."
+    )
+    return [text, *([table(COLUMNS, rows)] if rows else []), *(["\n".join(left_out)] if left_out else [])]
+
+
+def _against_int8(row: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
+    """Return the points of a variant against int8 of the same seed."""
+    seed = next((seed for seed in row["seeds"] if seed["seed"] == variant["seed"]), None)
+    reference = seed["test"][_INT8] if seed else None
+    return "-" if reference is None or variant["test"] is None else f"{variant['test'] - reference:+.2f}"
