@@ -35,6 +35,7 @@ def train_in(
     precision: str | None,
     data_dir: Path | None,
     tensorboard: Path | None = None,
+    trust: bool = False,
     progress: Progress,
 ) -> Step:
     """Return the finished training step of a run; see `edgefm.Run.train` for the other arguments.
@@ -49,6 +50,7 @@ def train_in(
       precision: see there.
       data_dir: see there.
       tensorboard: see there.
+      trust: see there.
       progress: receives progress.
     """
     from edgefm.data.dataset import Dataset
@@ -82,6 +84,7 @@ def train_in(
         precision=precision,
         data_dir=data_dir,
         named_in=named_in,
+        trust=trust,
         progress=progress,
     )
     learnt, source = ready.dataset, ready.source
@@ -130,7 +133,7 @@ def training_of(run: RunDirectory, step: Step) -> TrainingResult:
         peak_memory=history.get("peak_memory", {}),
         file=folder / MODEL_FILE,
         validation_samples=step.summary.get("validation_samples"),
-        _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),
+        _load=functools.cache(lambda: _load_keras(run, step, folder / MODEL_FILE)),
     )
 
 
@@ -171,10 +174,10 @@ def _keep(dataset: Dataset, folder: Path) -> DataSource:
     return source
 
 
-def _load_keras(path: Path) -> Any:
-    from edgefm_converters.readers.keras_file import check_file
+def _load_keras(run: RunDirectory, step: Step, path: Path) -> Any:
+    from edgefm.training import own_objects
 
-    check_file(path)  # the run may be somebody else's
+    trusted = own_objects.prepare(run, step, path)  # the run may be somebody else's
     import keras
 
-    return keras.saving.load_model(path)
+    return keras.saving.load_model(path, safe_mode=not trusted)
