@@ -19,6 +19,9 @@ import edgefm
 from edgefm.cli.main import cli, run
 from edgefm.core.errors import ArgumentError, DataError, RecipeError, RunError
 from edgefm.data.dataset import Dataset
+from edgefm.jobs.reproduce import one_training
+from edgefm.jobs.reproduce.plan import planned
+from edgefm.jobs.reproduce.record import chosen_trial
 from edgefm.zoo.documented import documented_system
 from edgefm.zoo.experiments import s0
 from edgefm.zoo.experiments.trials import Experiment, Trial
@@ -119,16 +122,27 @@ def test_search_tries_the_chosen_trial_alone_on_the_test_images(
     small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(documented_system("ann").recipe, epochs=1)
-    trials = tuple(Trial(label=f"rate {rate:g}", recipe=replace(recipe, learning_rate=rate)) for rate in (1e-6, 1e-3))
+    given = ((1e-6, "adam"), (1e-3, "adam"), (1e30, "sgd"))  # the last one diverges
+    trials = tuple(
+        Trial(label=f"rate {rate:g}", recipe=replace(recipe, learning_rate=rate, optimizer=optimizer))
+        for rate, optimizer in given
+    )
     search = Experiment(id="s0_grid_search", document="S0", title="search", reading="-", search=True, trials=trials)
     monkeypatch.setattr(s0, "EXPERIMENTS", (search,))
     monkeypatch.setattr("edgefm.zoo.experiments._MODULES", {"s0_grid_search": "edgefm.zoo.experiments.s0"})
     found = edgefm.reproduce("s0_grid_search", seeds=1, data=small, out=tmp_path / "out", rounds=1, progress=False)
     (entry,) = found.record["experiments"]
-    accuracies = {trial["label"]: trial["measured"]["validation"]["mean"] for trial in entry["trials"]}
+    measured = [trial for trial in entry["trials"] if trial["label"] != "rate 1e+30"]
+    accuracies = {trial["label"]: trial["measured"]["validation"]["mean"] for trial in measured}
+    assert len(measured) == 2 and entry["trials"][2]["diverged"]
     assert entry["chosen"] == max(accuracies, key=lambda label: accuracies[label])
     tried = {trial["label"] for trial in entry["trials"] if trial["measured"]["test"]}
     assert tried == {entry["chosen"]}
+    # With further seeds the other trial may be better: the one that was tried on the test images stays the choice.
+    rows = planned(("s0_grid_search",), epochs=None)
+    monkeypatch.setattr(one_training, "figures_of", lambda *_: {"validation": {"accuracy": 0.0}})
+    chosen = chosen_trial(tmp_path / "out", rows, {"s0_grid_search/rate-1e-30": {0: "diverged"}})
+    assert chosen is not None and chosen.label == entry["chosen"]
 
 
 # Each epoch of it takes half a second more, so that it is stopped within one.

@@ -76,6 +76,7 @@ def cross_validate(
     seed: int,
     device: BackendDevice,
     named_in: Path | None,
+    inputs: Mapping[str, str],
     progress: Progress,
 ) -> CrossValidation:
     """Train a model for each fold of the training and validation splits by a recipe, and return the answers.
@@ -92,6 +93,7 @@ def cross_validate(
       seed: of the folds; that of the training is the recipe's.
       device: what is trained on.
       named_in: file that the recipe was read from; None of one that edgefm has itself. See `to_learn`.
+      inputs: sha256 of what the recipe names beside the data, by name; folds of other inputs are other folds.
       progress: receives progress.
     Raises:
       RecipeError: fewer than 2 folds, or a model that cannot be found any more.
@@ -105,7 +107,7 @@ def cross_validate(
     where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
     identity = {
         "recipe": recipe.to_json(),
-        "inputs": dict(step.inputs),
+        "inputs": dict(inputs),
         "dataset": dataset.sha256,
         "folds": folds,
         "seed": seed,

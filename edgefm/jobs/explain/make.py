@@ -272,6 +272,7 @@ def _crossed(
                 seed=seed,
                 device=device,
                 named_in=run.path / manifest.FILE_NAME,
+                inputs=trained.inputs,
                 progress=progress,
             )
     finally:

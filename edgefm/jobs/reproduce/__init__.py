@@ -177,7 +177,7 @@ class _Work:
         """Try the chosen trial of each search on the test images, and no other."""
         for name in ids:
             rows = plan.planned((name,), epochs=epochs)
-            best = record.chosen_trial(self.out, rows) if rows[0].searched else None
+            best = record.chosen_trial(self.out, rows, self.diverged) if rows[0].searched else None
             if best is None:
                 continue
             for seed in one_training.finished_seeds(self.out, best):

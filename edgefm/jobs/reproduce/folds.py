@@ -52,6 +52,7 @@ def train_seed(
             seed=seed,
             device=device,
             named_in=None,
+            inputs={},
             progress=progress,
         )
     except TrainingDivergedError as error:

@@ -76,15 +76,25 @@ def record_of(
     }
 
 
-def chosen_trial(out: Path, rows: Sequence[PlannedTraining]) -> PlannedTraining | None:
-    """Return the trial of a search with the best mean validation accuracy; None until all have a finished seed."""
+def chosen_trial(
+    out: Path, rows: Sequence[PlannedTraining], diverged: Mapping[str, Mapping[int, str]]
+) -> PlannedTraining | None:
+    """Return the trial of a search with the best mean validation accuracy.
+
+    None until each trial has a finished seed, or has diverged. One that was tried on the test images stays the choice,
+    whatever further seeds say: no second one is tried on them.
+    """
     means = {}
     for row in rows:
-        finished = [one_training.figures_of(out, row, seed) for seed in one_training.finished_seeds(out, row)]
-        if not finished:
+        seeds = one_training.finished_seeds(out, row)
+        if any(one_training.is_finished(out, row, seed, test=True) for seed in seeds):
+            return row
+        if seeds:
+            finished = [one_training.figures_of(out, row, seed) for seed in seeds]
+            means[row.key] = mean_of_seeds([entry["validation"]["accuracy"] for entry in finished]).value
+        elif row.key not in diverged:
             return None
-        means[row.key] = mean_of_seeds([entry["validation"]["accuracy"] for entry in finished]).value
-    return max(rows, key=lambda row: means[row.key])
+    return max((row for row in rows if row.key in means), key=lambda row: means[row.key], default=None)
 
 
 def _experiments(
@@ -104,7 +114,7 @@ def _experiments(
             if measured is not None:
                 trials.append({"label": row.label, **measured})
         if trials:
-            best = chosen_trial(out, rows) if experiment.search else None
+            best = chosen_trial(out, rows, diverged) if experiment.search else None
             entries.append(
                 {
                     "id": experiment.id,
@@ -144,6 +154,9 @@ def _measured(
     if not entries and decides is not None:
         verdict = ClaimVerdict(name=NOT_REPRODUCED, reason=next(iter(messages.values())))
     shortened = (row.shortened,) if row.shortened else ()
+    if entries and messages:
+        begun = len(entries) + len(messages)
+        limits = (*limits, f"{len(entries)} of {begun} seeds: the loss of the others became infinite or NaN")
     return {
         "key": row.key,
         "recipe": row.recipe.to_json(),
