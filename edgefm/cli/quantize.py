@@ -72,6 +72,7 @@ def command(
       pruned80_...        80 % of the weights are zero
       clustered16_...     16 values for each layer's weights
       slim50_...          half of the channels are removed
+      ..._xnnpack         int8 with equal answers, stored as XNNPACK runs it faster
     """
     sets = (("--recipe", recipe_name), ("--variant", variants), ("--quick", quick))
     together = [option for option, used in sets if used]

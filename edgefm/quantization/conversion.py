@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import artefacts
+from edgefm.core.errors import NothingToQuantizeError
 from edgefm.core.progress import Progress
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.quantization.checks.scheme import check_scheme
 from edgefm.quantization.folded_model import folded_model
 from edgefm.quantization.source import Source
 from edgefm.recipes import PostTraining, Quantization, Variant
+from edgefm_converters.rewriting.for_xnnpack import check_equal, for_xnnpack
 from edgefm_converters.tflite.outputs import of_model
 from edgefm_converters.tflite.quantizing import Calibration, calibrate, float32_for_shared_scales, quantize_tflite
 from edgefm_converters.tflite.sixteen_bits import check_kernels
@@ -37,7 +39,8 @@ class Made:
       encoding: how pixels become its inputs.
       links: the passes behind it.
       post_training: what equalisation and bias correction did; `shared_scales`: what stays float32 because one scale
-        would lose a branch; `kernels`: errors of an int16x8 file on a phone's kernels, see `check_kernels`.
+        would lose a branch; `kernels`: errors of an int16x8 file on a phone's kernels, see `check_kernels`;
+        `for_xnnpack`: which layers were rewritten, and for how many samples the answers were found equal.
     """
 
     content: bytes
@@ -69,6 +72,20 @@ class Converter:
 
     def make(self, variant: Variant) -> Made:
         """Return the content of a variant's file."""
+        made = self._quantised(variant)
+        if not variant.for_xnnpack:
+            return made
+        rewritten, rewrites = for_xnnpack(made.content)
+        if not rewrites:
+            raise NothingToQuantizeError(
+                f"{variant.name} would be the same file as without '_xnnpack': none of its layers gains",
+                hint="Take the variant without '_xnnpack'.",
+            )
+        samples = check_equal(made.content, rewritten, self._source.compared.inputs)
+        facts = {"rewrites": list(rewrites), "equal_samples": samples}
+        return replace(made, content=rewritten, post_training={**made.post_training, "for_xnnpack": facts})
+
+    def _quantised(self, variant: Variant) -> Made:
         links = self._chain().run(variant.passes, label=variant.name) if variant.passes else ()
         if variant.trained_int8:
             encoding = links[-1].encoding

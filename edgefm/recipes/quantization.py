@@ -23,6 +23,7 @@ SCHEMES: dict[str, str] = {
 }
 _MOST_VARIANTS = 1000
 CALIBRATED = ("int8_w8a8", "int8_w8a8_fc4", "int16x8")
+_FOR_XNNPACK = ("int8_w8a8", "int8_w8a8_fc4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,9 @@ class Variant(Recipe):
       quantization: after the passes; None exactly where the last pass is qat, which is int8 by itself.
       accuracy_drop_at_most: percentage points that it may lose against float32 on the validation images; more is
         said, and the file is kept all the same. None states no limit; an error such as MSE has none.
+      for_xnnpack: layers stored as XNNPACK's int8 kernels run them faster, with the same answers bit for bit
+        (docs/adr/0030). Only of int8 variants, and not behind prune or cluster, whose zeros and levels are counted in
+        the layers as they were.
     """
 
     kind: ClassVar[str] = "variant"
@@ -75,6 +79,7 @@ class Variant(Recipe):
     passes: tuple[Pass, ...] = ()
     quantization: PostTraining | None = None
     accuracy_drop_at_most: float | None = None
+    for_xnnpack: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.name):
@@ -88,6 +93,23 @@ class Variant(Recipe):
         if not self.trained_int8 and self.quantization is None:
             raise RecipeError(
                 f"variant '{self.name}' has no quantization", hint=f"Give one of the schemes {', '.join(SCHEMES)}."
+            )
+        if self.for_xnnpack:
+            self._check_for_xnnpack()
+
+    def _check_for_xnnpack(self) -> None:
+        scheme = "qat" if self.quantization is None else self.quantization.scheme
+        if scheme != "qat" and scheme not in _FOR_XNNPACK:
+            raise RecipeError(
+                f"variant '{self.name}' is {scheme}: only int8 layers are rewritten for XNNPACK",
+                hint=f"Schemes: {', '.join(_FOR_XNNPACK)}; or end the passes in qat.",
+            )
+        counted = next((recipe.kind for recipe in self.passes if recipe.kind in ("prune", "cluster")), None)
+        if counted:
+            raise RecipeError(
+                f"variant '{self.name}' has the pass {counted}: its zeros and levels are counted in layers that are "
+                "not rewritten",
+                hint="Leave out for_xnnpack ('_xnnpack' in a name), or the pass.",
             )
 
     @property
@@ -106,11 +128,15 @@ class Variant(Recipe):
         parts = [recipe.description or recipe.kind for recipe in self.passes]
         if self.quantization is not None:
             parts.append(SCHEMES[self.quantization.scheme])
+        if self.for_xnnpack:
+            parts.append("rewritten for XNNPACK, equal answers")
         return "; ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the variant as a JSON object; each pass keeps its kind."""
         value = super().to_json()
+        if not self.for_xnnpack:
+            del value["params"]["for_xnnpack"]  # as before there was one: the keys of finished steps stay
         value["params"]["passes"] = [recipe.to_json() for recipe in self.passes]
         return value
 
@@ -123,12 +149,17 @@ class Variant(Recipe):
             raise RecipeError(
                 f"passes of variant '{params.get('name')}' is {shown(passes)}; a list of passes is expected"
             )
-        known = ("name", "passes", "quantization", "accuracy_drop_at_most")
-        name, quantization, limit = (params.pop(key, None) for key in (known[0], *known[2:]))
+        known = ("name", "passes", "quantization", "accuracy_drop_at_most", "for_xnnpack")
+        name, quantization, limit = (params.pop(key, None) for key in (known[0], *known[2:4]))
+        for_xnnpack = params.pop("for_xnnpack", False)
         for unknown in params:
             raise unknown_name("parameter of a 'variant' recipe", unknown, known)
         if not isinstance(name, str):
             raise RecipeError(f"the name of a variant is {shown(name)}; a text is expected")
+        if not isinstance(for_xnnpack, bool):
+            raise RecipeError(
+                f"for_xnnpack of variant {shown(name)} is {shown(for_xnnpack)}; true or false is expected"
+            )
         number = isinstance(limit, int | float) and not isinstance(limit, bool) and limit >= 0
         if not (limit is None or number):
             raise RecipeError(
@@ -140,6 +171,7 @@ class Variant(Recipe):
             passes=tuple(_pass(recipe) for recipe in passes),
             quantization=_quantization(quantization, name),
             accuracy_drop_at_most=limit,
+            for_xnnpack=for_xnnpack,
         )
 
 
@@ -204,8 +236,9 @@ class Quantization(Recipe):
 def variant_named(name: str) -> Variant:
     """Return the variant that a name stands for.
 
-    A name is [slim<percent kept>_][pruned<percent>_][clustered<number>_] and then 'qat_int8' or a scheme, e.g.
-    'pruned80_clustered16_qat_int8', 'slim50_int8_w8a8', 'float16'.
+    A name is [slim<percent kept>_][pruned<percent>_][clustered<number>_], then 'qat_int8' or a scheme, and
+    '_xnnpack' where its int8 layers are rewritten for XNNPACK, e.g. 'pruned80_clustered16_qat_int8',
+    'slim50_int8_w8a8', 'float16', 'int8_w8a8_xnnpack'.
 
     >>> [done.kind for done in variant_named("pruned80_qat_int8").passes]
     ['prune', 'qat']
@@ -216,7 +249,8 @@ def variant_named(name: str) -> Variant:
     parts = _NAME.fullmatch(name)
     if parts is None:
         raise unknown_name("variant", name, [*SCHEMES, *FINE_TUNED_VARIANTS])
-    slim, pruned, clustered, scheme = parts.groups()
+    slim, pruned, clustered, scheme, ending = parts.groups()
+    for_xnnpack = ending is not None
     passes: list[Pass] = []
     if slim:
         passes.append(Slim(keep=int(slim) / 100))
@@ -231,12 +265,14 @@ def variant_named(name: str) -> Variant:
         if clustered:  # few values are learnt, each from the gradients of many weights
             qat = replace(qat, fine_tuning=replace(qat.fine_tuning, learning_rate=_CLUSTERED_RATE))
         passes.append(qat)
-        return Variant(name=name, passes=tuple(passes))
-    return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme))
+        return Variant(name=name, passes=tuple(passes), for_xnnpack=for_xnnpack)
+    quantization = PostTraining(scheme=scheme)
+    return Variant(name=name, passes=tuple(passes), quantization=quantization, for_xnnpack=for_xnnpack)
 
 
 _NAME = re.compile(
     rf"(?:slim(\d{{1,4}})_)?(?:pruned(\d{{1,4}})_)?(?:clustered(\d{{1,4}})_)?(qat_int8|{'|'.join(SCHEMES)})"
+    r"(_xnnpack)?"
 )
 
 # Enhanced CNN, 80 % zeros, 16 levels, one epoch, validation accuracy before and after: 93.33 % to 93.15 % at 5e-5, to

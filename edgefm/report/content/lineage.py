@@ -57,6 +57,11 @@ class Ingredient:
     words: str
 
 
+_REWRITTEN = Ingredient(
+    kind="for_xnnpack", key="for_xnnpack", short="for XNNPACK", words="layers rewritten for XNNPACK, equal answers"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How a variant was asked for.
@@ -105,7 +110,10 @@ def plan(variant: Variant) -> Plan:
         name=variant.name,
         passes=tuple(_of_pass(recipe) for recipe in variant.passes if recipe.kind != TRAINED),
         scheme=TRAINED if quantization is None else quantization.scheme,
-        options=tuple(_of_training(variant.passes) if quantization is None else _of_options(quantization)),
+        options=(
+            *(_of_training(variant.passes) if quantization is None else _of_options(quantization)),
+            *((_REWRITTEN,) if variant.for_xnnpack else ()),
+        ),
     )
 
 
@@ -137,17 +145,17 @@ def _parent(known: Mapping[str, Plan], name: str, names: Iterable[str]) -> str |
     own = known.get(name)
     if own is None:
         return None
-    candidates: list[tuple[int, int, str]] = []
+    candidates: list[tuple[int, int, bool, str]] = []
     for other in names:
         candidate = known.get(other)
         if candidate is None or other == name:
             continue
         missing = _missing(candidate, own)
         if missing:
-            # Of two that lack one pass, the one that lacks the later pass: passes go in this order.
+            # Of two that lack one pass, the one that lacks the later pass: passes go in this order. Options go last.
             kept = len(_common_start(candidate, own))
-            candidates.append((len(missing), -kept, other))
-    return min(candidates)[2] if candidates else None
+            candidates.append((len(missing), -kept, candidate.scheme != own.scheme, other))
+    return min(candidates)[3] if candidates else None
 
 
 def _missing(earlier: Plan, later: Plan) -> list[str]:
