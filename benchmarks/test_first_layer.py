@@ -27,7 +27,8 @@ from edgefm_converters.rewriting.few_channels import gather_patches
 from edgefm_converters.rewriting.unread_positions import leave_out_unread_positions
 from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
-# Issue 12: 45 of 163 us on a Zen 4 core. Below 0.95 of int8 the rewrite is worth its bytes.
+# 45 of 163 us on a Zen 4 core: a target only where the processor multiplies int8 faster than float32. Below 0.95 of
+# int8 the rewrite is worth its bytes.
 OF_FLOAT32_LIMIT, OF_INT8_LIMIT = 0.28, 0.95
 FLOAT32, INT8, REWRITTEN = "float32", "int8_w8a8", "int8_w8a8_xnnpack"
 ALONE: dict[str, Callable[[Editing], Any]] = {
@@ -79,7 +80,8 @@ def test_rewritten_int8_is_faster_with_equal_answers(tmp_path: Path) -> None:
     for reference, found in ratios.items():
         print(f"\nof {reference}: " + ", ".join(f"{name} {one['value']:.3f}" for name, one in found.items() if one))
     assert ratios[INT8][REWRITTEN]["value"] <= OF_INT8_LIMIT
-    assert ratios[FLOAT32][REWRITTEN]["value"] <= OF_FLOAT32_LIMIT
+    if any("vnni" in feature for feature in record["environment"]["cpu_features"]):
+        assert ratios[FLOAT32][REWRITTEN]["value"] <= OF_FLOAT32_LIMIT
 
 
 def _check_equal(paths: dict[str, Path], images: Any) -> None:

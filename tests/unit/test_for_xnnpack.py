@@ -157,6 +157,21 @@ def test_rewritten_network_answers_as_before_bit_for_bit(name: str) -> None:
         np.testing.assert_array_equal(given, expected)
 
 
+def test_rewritten_network_answers_alike_on_tflite_micro() -> None:
+    runtime = pytest.importorskip("tflite_micro").runtime
+    content = quantised(*NETWORKS["Enhanced CNN"][:2])
+    levels = np.random.default_rng(9).integers(0, 256, (6, 28, 28, 1)).astype(np.uint8)
+    answers: list[list[NDArray[Any]]] = []
+    for one in (content, for_xnnpack(content)[0]):
+        interpreter = runtime.Interpreter.from_bytes(one, arena_size=1 << 20)
+        answers.append([])
+        for sample in levels:
+            interpreter.set_input(sample[None], 0)
+            interpreter.invoke()
+            answers[-1].append(interpreter.get_output(0).copy())
+    np.testing.assert_array_equal(*answers)
+
+
 UNTOUCHED: dict[str, tuple[Callable[[Any], Any], tuple[int, int, int]]] = {
     "three channels": (first(32, 3), (16, 16, 3)),
     "1 x 1": (first(32, 1), (10, 14, 1)),
