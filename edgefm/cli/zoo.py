@@ -140,6 +140,7 @@ def reproduce(
     if as_json:
         render.as_json(result.to_json())
         return
+    from edgefm.jobs.reproduce import page_compressed
     from edgefm.jobs.reproduce.page import SUMMARY, summary_rows, verdict_of
 
     if result.record["systems"]:
@@ -147,6 +148,10 @@ def reproduce(
             (row[0].strip("`"), *row[3:]) for row in summary_rows(result.record["systems"], result.record["latency"])
         ]
         render.table(shown, headers=("system", *SUMMARY[3:]))
+    made = [[cell.strip("`") for cell in row] for row in page_compressed.rows(result.record)]
+    if made:
+        render.echo()
+        render.table(made, headers=page_compressed.COLUMNS)
     for experiment in result.record["experiments"]:
         render.echo()
         render.echo(f"{experiment['id']}: {experiment['title']}")

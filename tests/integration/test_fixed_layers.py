@@ -73,3 +73,12 @@ def test_model_of_fixed_layers_alone_is_refused_with_the_reason(name: str) -> No
     model.trainable = False
     with pytest.raises(ModelError, match="not trained"):
         PASSES[name](model)
+
+
+def test_inspection_says_beforehand_that_passes_leave_the_layer_alone() -> None:
+    from edgefm.quantization.applicability import applicability
+
+    layers = {layer.layer: layer.passes for layer in applicability(_fixed("dense1")).layers}
+    for name in ("slim", "prune", "cluster"):
+        assert not layers["dense1"][name].applies and "not trained" in layers["dense1"][name].why
+        assert layers["conv1"][name].applies

@@ -286,7 +286,9 @@ def test_command_reproduces_and_prints_the_record(
     assert _call("zoo", "reproduce", "ann", "--epochs", "1", *words, "--json") == 0
     value = json.loads(capsys.readouterr().out)
     assert value["systems"][0]["id"] == "ann"
-    assert _call("zoo", "reproduce", "ann", "--epochs", "1", *words) == 0
-    assert "shortened" in capsys.readouterr().out
+    assert _call("zoo", "reproduce", "ann", "--epochs", "1", *words, "--variant", "float16") == 0
+    shown = capsys.readouterr().out
+    assert "shortened" in shown and ["ann", "float16"] in [line.split()[:2] for line in shown.splitlines()]
+    assert "\\n" not in shown
     assert _call("zoo", "reproduce", "ann", *words) == 2
     assert "another reproduction" in capsys.readouterr().err

@@ -13,16 +13,31 @@ _INT8 = "int8_w8a8"
 
 def section(record: Mapping[str, Any] | None) -> list[str]:
     """Return what further variants of the systems came to, in a table, with those that could not be made."""
-    made = [(row, variant) for row in (record["systems"] if record else ()) for variant in row.get("compressed", ())]
     again = (
         "Further variants of each system's first training, tried once on the test images: "
         f"{how('--variant', 'pruned80_int8_w8a8', '--variant', 'slim50_int8_w8a8')} makes and measures them, see "
         "[edgefm quantize](commands/quantize.md)."
     )
-    if not made:
+    made = _made(record) if record else []
+    if record is None or not made:
         return [again, f"Of these: {NOT_YET}."]
-    latency = record["latency"] if record else None
-    rows = [
+    text = (
+        f"{again} Points are percentage points of test accuracy against `{_INT8}` of the same training. A pruned or "
+        "clustered file is smaller as a download (gzip) only. Layers that are not trained, as the principal component "
+        "analysis, are left alone."
+    )
+    shown = rows(record)
+    left_out = [
+        f"- `{row['id']}`, `{variant['variant']}` was left out: {variant['left_out']}"
+        for row, variant in made
+        if variant["left_out"] is not None
+    ]
+    return [text, *([table(COLUMNS, shown)] if shown else []), *(["\n".join(left_out)] if left_out else [])]
+
+
+def rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row of `COLUMNS` for each further variant that was made."""
+    return [
         [
             f"`{row['id']}`",
             f"`{variant['variant']}`",
@@ -31,22 +46,16 @@ def section(record: Mapping[str, Any] | None) -> list[str]:
             f"{variant['size_bytes'] / 1000:,.1f} KB",
             f"{variant['gzip_bytes'] / 1000:,.1f} KB",
             "-" if variant["macs"] is None else f"{variant['macs'] / 1e6:.2f} M",
-            ratio(latency, f"{row['id']} {variant['variant']}"),
+            ratio(record["latency"], f"{row['id']} {variant['variant']}"),
         ]
-        for row, variant in made
+        for row, variant in _made(record)
         if variant["left_out"] is None
     ]
-    left_out = [
-        f"- `{row['id']}`, `{variant['variant']}` was left out: {variant['left_out']}"
-        for row, variant in made
-        if variant["left_out"] is not None
-    ]
-    text = (
-        f"{again} Points are percentage points of test accuracy against `{_INT8}` of the same training. A pruned or "
-        "clustered file is smaller as a download (gzip) only. Layers that are not trained, as the principal component "
-        "analysis, are left alone."
-    )
-    return [text, *([table(COLUMNS, rows)] if rows else []), *(["\n".join(left_out)] if left_out else [])]
+
+
+def _made(record: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return each further variant with its system's row; a record from before there were any has none."""
+    return [(row, variant) for row in record["systems"] for variant in row.get("compressed", ())]
 
 
 def _against_int8(row: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
