@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm import zoo
-from edgefm.core.errors import TrainingDivergedError
+from edgefm.core.errors import RunError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset
 from edgefm.keras_graph.backend import BackendDevice
@@ -104,6 +104,7 @@ def fit(
         saved beside it as `last-good.keras`.
       RecipeError: a recipe that does not fit the data or the model.
       ArgumentError: callbacks that cannot be served.
+      RunError: memory ran out with half the batch too, or after the first epoch.
     """
     served = check_callbacks(callbacks, progress)
     keras.utils.set_random_seed(recipe.seed)
@@ -132,8 +133,10 @@ def fit(
             try:
                 return attempt.run(served)
             except Exception as error:
-                if again or not is_out_of_memory(error) or state.exists() or session.batch_size == 1:
+                if not is_out_of_memory(error):
                     raise
+                if again or state.exists() or session.batch_size == 1:
+                    raise _too_little_memory(session.batch_size, state) from error
             batch_size = session.batch_size // 2
             progress.note(f"out of memory with {session.batch_size} images a step: beginning again with {batch_size}")
             for variable, value in zip(model.variables, start, strict=True):
@@ -291,6 +294,16 @@ def make_deterministic() -> None:
         import torch
 
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _too_little_memory(batch_size: int, state: Path) -> RunError:
+    """Return the error of a training that cannot begin again with half the batch, or has done so in vain."""
+    done = len(checkpoint.history(state)) if state.exists() else 0
+    kept = f"; the {done} finished epochs are kept, and can be gone on with where there is more memory" if done else ""
+    return RunError(
+        f"out of memory with {batch_size} images a step{kept}",
+        hint="Train into a new run with a smaller batch size, smaller pictures or a smaller model; end what else runs.",
+    )
 
 
 def _line(epoch: dict[str, Any], total: int) -> str:

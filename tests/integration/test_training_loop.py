@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edgefm
-from edgefm.core.errors import ArgumentError, RecipeError, TrainingDivergedError
+from edgefm.core.errors import ArgumentError, RecipeError, RunError, TrainingDivergedError
 from edgefm.data.dataset import Dataset
 from edgefm.recipes import Training
 from edgefm.training.augmentation import epoch_order
@@ -368,10 +368,17 @@ def test_out_of_memory_halves_the_batch_once_and_says_so(data: Dataset, tmp_path
     assert figures(halved) == figures(expected), "the training is that of the smaller batch from its beginning"
     assert halved.peak_memory["process_bytes"] > 100e6
 
-    import tensorflow as tf
-
-    with pytest.raises(tf.errors.ResourceExhaustedError):
+    with pytest.raises(RunError, match=r"^out of memory with 32 images a step\n"):
         trained(data, recipe, tmp_path / "never", model=lambda: small_network(extra=[TooLarge(8)]))
+
+
+def test_out_of_memory_in_a_later_epoch_keeps_the_finished_ones(data: Dataset, tmp_path: Path) -> None:
+    recipe = Training(epochs=3, batch_size=64)
+    with pytest.raises(KeyboardInterrupt):
+        trained(data, recipe, tmp_path / "run", model=small_network, progress=StopIn(2))
+    with pytest.raises(RunError, match=r"out of memory with 64 images a step; the 1 finished epochs are kept"):
+        trained(data, recipe, tmp_path / "run", model=lambda: small_network(extra=[TooLarge(32)]))
+    assert len(trained(data, recipe, tmp_path / "run", model=small_network).epochs) == 3
 
 
 def test_training_of_a_halved_batch_is_resumed_with_it(data: Dataset, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from edgefm.training.device.chance import epoch_chance
 from edgefm.training.device.loop import Loop, loop_of
 from edgefm.training.device.objective import class_weights, objective_of
 from edgefm.training.device.optimizers import l2_rates, optimizer_of
+from edgefm.training.device.teacher_bank import bank_of
 from edgefm.training.device.views import view
 from edgefm.training.distillation import Teacher, answers_of
 from edgefm.training.evaluation import Evaluation, evaluated
@@ -63,6 +64,10 @@ class Session:
             progress.note("the inputs are no pictures: nothing is flipped")
         self._objective = objective_of(model, recipe, classes=len(dataset.labels))
         self._teacher = teacher if recipe.distillation is not None else None
+        self._bank = None
+        if self._teacher is not None:
+            classes = len(dataset.labels)
+            self._bank = bank_of(self._teacher, recipe, count=len(train), classes=classes, progress=progress)
         self._xla, self._progress = xla, progress
         self._frozen = [_layer(model, name) for name in frozen] if recipe.frozen_epochs else []
         self._frozen_now = False
@@ -93,7 +98,9 @@ class Session:
         """Move what happens to each image of an epoch to the device."""
         order, chance = epoch_chance(self._recipe_of_inputs(), count=self._count, shape=self._shape, epoch=epoch)
         rows = {name: self._by_step(values) for name, values in {"order": order, **chance}.items()}
-        if self._teacher is not None:
+        if self._bank is not None:
+            rows["taught"] = self._by_step(self._bank.answers(order, chance.get("moves"), self._moved))
+        elif self._teacher is not None:
             rows["taught"] = self._by_step(self._taught(rows))
         self._rows = rows
 
@@ -162,6 +169,13 @@ class Session:
             label="teacher outputs",
             progress=self._progress,
         )
+
+    def _moved(self, order: NDArray[np.int32], moves: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return images of the set, mirrored and moved, as a model takes them."""
+        rows = {"moves": ops.convert_to_tensor(moves)} if moves.any() else {}
+        seen = view(ops.take(self._held["images"], ops.convert_to_tensor(order), axis=0), rows)
+        images: NDArray[np.float32] = ops.convert_to_numpy(seen).astype(np.float32)
+        return images
 
     def _by_step(self, values: NDArray[Any]) -> Any:
         used = values[: self.steps * self.batch_size]
