@@ -346,7 +346,7 @@ def test_whole_job_goes_on_from_a_subclassed_model_of_a_function(folder: Path) -
         ("raises", ModelError, "own_net:raises raised ValueError: no such layer"),
         ("untraceable", ModelError, r"returned a subclassed model \(Odd\) whose call cannot be traced"),
         ("other_classes", DataError, "own_net:other_classes has 7 classes, arrays has 3: 0, 1, 2"),
-        ("one_unit", ModelError, r"output of own_net:one_unit has shape \[1\]; a probability for each class"),
+        ("one_unit", ModelError, r"output of own_net:one_unit has shape \[1\]; a probability for each of 3 classes"),
         ("sigmoids", ModelError, "outputs of own_net:sigmoids are no probabilities"),
         ("needs_more", RecipeError, "own_net:needs_more cannot be called: missing a required argument: 'depth'"),
         ("missing", DataError, "the module 'own_net' has no 'missing'"),

@@ -21,6 +21,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.folds import stratified_folds
+from edgefm.jobs.explain.subject import probabilities_of
 from edgefm.recipes import Training
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _trained(
             np.asarray(trained.model.predict_on_batch(images[start : start + _BATCH]), np.float32)
             for start in range(0, len(images), _BATCH)
         ]
-    return np.concatenate(parts)
+    return probabilities_of(np.concatenate(parts), logits=False)  # of one unit, both columns
 
 
 def _kept(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:

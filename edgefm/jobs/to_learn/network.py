@@ -38,17 +38,29 @@ def input_shape_of(model: Any, *, source: str) -> tuple[int, ...]:
 def check_classes(model: Any, dataset: Dataset, *, source: str) -> None:
     """Raise an error unless a model's output has a probability for each class of the data.
 
+    A single output is the probability of the second of two classes.
+
     Raises:
-      ModelError: the output is no vector, or a single number.
+      ModelError: the output is no vector, or a single number that cannot be such a probability.
       DataError: it is of other classes.
     """
+    from edgefm.keras_graph.output_activation import output_activation
+
     shape = tuple(int(length) for length in model.outputs[0].shape[1:])
+    classes = len(dataset.labels)
+    if shape == (1,) and classes == 2:
+        if output_activation(model.outputs[0]) in ("softmax", "log_softmax"):
+            raise ModelError(
+                f"{source} ends in a softmax over one unit, which is always 1",
+                hint="End it with keras.layers.Dense(1, activation='sigmoid'), or with Dense(2, activation='softmax').",
+            )
+        return
     if len(shape) != 1 or shape[0] == 1:
         raise ModelError(
-            f"the output of {source} has shape {list(shape)}; a probability for each class is needed",
-            hint=f"End it with keras.layers.Dense({len(dataset.labels)}, activation='softmax').",
+            f"the output of {source} has shape {list(shape)}; a probability for each of {classes} classes is needed",
+            hint=f"End it with keras.layers.Dense({classes}, activation='softmax').",
         )
-    if shape[0] != len(dataset.labels):
+    if shape[0] != classes:
         raise DataError(
             f"{source} has {shape[0]} classes, {dataset.name} has {len(dataset.labels)}: {few(dataset.labels)}",
             hint="Give data of the model's classes; or a function that builds the model for other classes, with the "
@@ -74,8 +86,9 @@ def for_pixels(
 
     activation = output_activation(model.outputs[0])
     if activation == "linear":
-        progress.note(f"{source} ends in scores: a softmax is put behind it, which makes them probabilities")
-        model = with_activation(model, "softmax")
+        added = "sigmoid" if int(model.outputs[0].shape[-1]) == 1 else "softmax"
+        progress.note(f"{source} ends in scores: a {added} is put behind it, which makes them probabilities")
+        model = with_activation(model, added)
     if rescales_first(model):
         return model
     if value_range is None and new:
@@ -92,10 +105,16 @@ def check_probabilities(model: Any, dataset: Dataset, *, source: str) -> None:
     """Raise a ModelError where a model's answers to pictures of the data are no probabilities."""
     pictures = dataset.train.images[:_TRIED]
     answers = np.asarray(model.predict_on_batch(pictures), np.float64)
+    single = answers.shape[1] == 1  # of the second of two classes
     sums = answers.sum(axis=1)
     if not np.isfinite(answers).all():
         raise ModelError(f"{source} gives NaN or infinite values for pictures of {dataset.name}")
-    if answers.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
+    if single and (answers.min() < 0 or answers.max() > 1):
+        raise ModelError(
+            f"the output of {source} is no probability: it goes from {answers.min():.3g} to {answers.max():.3g}",
+            hint="End it with a sigmoid, or with a Dense layer without activation, behind which one is put.",
+        )
+    if not single and (answers.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE):
         raise ModelError(
             f"the outputs of {source} are no probabilities: they go from {answers.min():.3g} to {answers.max():.3g}, "
             f"and those of one picture add up to {sums.min():.3g} to {sums.max():.3g}",

@@ -95,10 +95,9 @@ def objective_of(model: Any, recipe: Training, *, classes: int) -> Objective:
             f"the model {model.name} gives outputs of shape {given}; the data have {classes} classes",
             hint=f"Build a model with one output [n, {classes}].",
         )
-    activation = output_activation(model.outputs[0])
-    return Objective(
-        recipe=recipe, classes=classes, form="probabilities" if activation in ("softmax", "sigmoid") else "logits"
-    )
+    # What comes of another operation (the mean of several softmaxes, say) is taken for what the trainings ask for.
+    scores = output_activation(model.outputs[0]) in ("linear", "log_softmax")
+    return Objective(recipe=recipe, classes=classes, form="logits" if scores else "probabilities")
 
 
 def margin_losses(scores: Any, targets: Any) -> Any:
