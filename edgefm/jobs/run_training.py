@@ -130,7 +130,7 @@ def training_of(run: RunDirectory, step: Step) -> TrainingResult:
         peak_memory=history.get("peak_memory", {}),
         file=folder / MODEL_FILE,
         validation_samples=step.summary.get("validation_samples"),
-        _load=functools.cache(lambda: _load_keras(folder / MODEL_FILE)),
+        _load=functools.cache(lambda: _load_keras(run, step, folder / MODEL_FILE)),
     )
 
 
@@ -171,10 +171,10 @@ def _keep(dataset: Dataset, folder: Path) -> DataSource:
     return source
 
 
-def _load_keras(path: Path) -> Any:
-    from edgefm_converters.readers.keras_file import check_file
+def _load_keras(run: RunDirectory, step: Step, path: Path) -> Any:
+    from edgefm.training import own_objects
 
-    check_file(path)  # the run may be somebody else's
+    trusted = own_objects.prepare(run, step, path)  # the run may be somebody else's
     import keras
 
-    return keras.saving.load_model(path)
+    return keras.saving.load_model(path, safe_mode=not trusted)

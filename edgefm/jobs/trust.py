@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgefm.core import trust
 from edgefm.core.errors import DataError
 from edgefm.core.runs import RunDirectory
@@ -28,6 +30,7 @@ def trust_run(run: RunDirectory) -> tuple[str, ...]:
         if code is not None:
             trust.remember(model_file.sha256(path), f"model {path.name}")
             found.append(code)
+    found += _of_training(run)
     source = data_source_of(run)
     for function in () if source is None else source.functions():
         if not trust_function(function):
@@ -36,3 +39,28 @@ def trust_run(run: RunDirectory) -> tuple[str, ...]:
                 hint="Go to the folder that it lies in: it is looked for there, then on Python's path.",
             )
     return (*found, *(() if source is None else source.trust_code()))
+
+
+def _of_training(run: RunDirectory) -> list[str]:
+    """Trust the function that built the model of a run, and what of its code the model needs; return what that is."""
+    from edgefm.core.named_function import trust_function
+    from edgefm.recipes import Training
+    from edgefm.training import own_objects
+    from edgefm.training.files import MODEL_FILE
+    from edgefm_converters.readers import model_file
+
+    trained = run.last("train")
+    where = "" if trained is None else Training.from_json(trained.recipe).model
+    if trained is None or ":" not in where or Path(where).exists():
+        return []
+    if not trust_function(where):
+        raise DataError(
+            f"the run {run.path} names the function {where}, whose module is nowhere to be found",
+            hint="Go to the folder that it lies in: it is looked for there, then on Python's path.",
+        )
+    path = run.folder(trained) / MODEL_FILE
+    code = own_objects.code_in(path)
+    if code is None:
+        return [where]
+    trust.remember(model_file.sha256(path), f"model {path.name}, built by {where}")
+    return [where, code]

@@ -27,6 +27,7 @@ from edgefm.quantization.heads import Head, head_of
 from edgefm.quantization.interface import Interface, infer_interface
 from edgefm.quantization.reading.interpretation import interpret
 from edgefm.recipes import Quantization, Training
+from edgefm.training import own_objects
 from edgefm.training.files import MODEL_FILE
 from edgefm_converters.readers import model_file
 from edgefm_converters.readers.model_file import Input, Loaded
@@ -261,6 +262,9 @@ def _resolve(run: RunDirectory) -> tuple[Path, Origin]:
 
 def _load(path: Path, run: RunDirectory, *, sha256: str) -> Loaded:
     """Return the model of a run; its code may run if this user trusted it, whatever the run says."""
+    trained = run.last("train") if run.last(IMPORT) is None else None
+    if trained is not None:
+        return model_file.load(path, trust=own_objects.prepare(run, trained, path))
     trusted = trust.is_trusted(sha256)
     code = None if trusted else model_file.code_in(path)
     if code is not None:

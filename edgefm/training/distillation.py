@@ -20,6 +20,7 @@ from edgefm.core.runs import RunDirectory
 from edgefm.core.task_names import SCORED
 from edgefm.keras_graph.output_activation import output_activation
 from edgefm.recipes import SELF, Distillation
+from edgefm.training import own_objects
 from edgefm_converters.readers.keras_file import check_file
 
 # Model inputs to probabilities (or to numbers, for another task than classification), float32 [n, ...] both.
@@ -195,10 +196,14 @@ def _model(name: str, source: Any) -> Any:
 
     import edgefm.keras_graph.folding  # noqa: F401  # registers ChannelShift, which a folded model holds
 
-    path = teacher_file(name)
-    check_file(path)
+    path, trusted = teacher_file(name), False
+    if Path(name).is_dir():
+        run = RunDirectory.open(Path(name))
+        trusted = own_objects.prepare(run, run.require("train"), path)
+    else:
+        check_file(path)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=not trusted)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"the teacher {path} cannot be loaded: {reason[0][:300]}") from error

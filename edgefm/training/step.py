@@ -27,6 +27,7 @@ from edgefm.training.distillation import Teacher, load_teacher, teacher_file
 from edgefm.training.evaluation import confusion_csv, worst_mistake
 from edgefm.training.fastest import AUTO, fastest_setting
 from edgefm.training.files import CONFUSION_FILE, CSV_FILE, HISTORY_FILE, MODEL_FILE
+from edgefm.training.own_objects import trust_trained
 from edgefm_converters.readers import trial
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ def _train(
         trained.model.save(unfinished)
         unfinished.replace(folder / MODEL_FILE)
         trial.remember(folder / MODEL_FILE)
+        if model is not None and ":" in recipe.model:
+            trust_trained(folder / MODEL_FILE, recipe.model)
     verdict = judged(recipe, trained.verdict)
     history = {**history_of(trained, device, dataset.labels), "verdict": verdict.to_json()}
     artefacts.write_json(folder / HISTORY_FILE, history)

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import trust
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.runs import RunDirectory, Step
-from edgefm.core.text import command
 from edgefm.data.preprocessing import PIXELS, Preprocessing, preprocessing
 from edgefm.recipes import Training
 
@@ -103,16 +101,13 @@ def of_training(run: RunDirectory, step: Step, dataset: Dataset) -> Classifier:
 
     from edgefm.core.silence import silenced
     from edgefm.keras_graph.output_activation import output_activation
+    from edgefm.training import own_objects
     from edgefm.training.files import MODEL_FILE
     from edgefm_converters.readers import model_file
 
     path = run.folder(step) / MODEL_FILE
     sha256 = model_file.sha256(path)
-    trusted = trust.is_trusted(sha256)
-    code = None if trusted else model_file.code_in(path)
-    if code is not None:
-        hint = f"If you know where it comes from: {command('edgefm', 'trust', run.path)}"
-        raise ModelError(f"{code}; you have not trusted this run", hint=hint)
+    trusted = own_objects.prepare(run, step, path)
     try:
         with silenced():
             model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)

@@ -18,6 +18,7 @@ from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for
 from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 from edgefm.training.named_model import NamedModel
+from edgefm.training.own_objects import check_found_again
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -69,6 +70,7 @@ class FunctionModel:
         frozen = take_over_pretrained(self._model, self._recipe, progress)
         model = for_pixels(self._model, source=where, value_range=None, new=True, progress=progress)
         check_probabilities(model, dataset, source=where)
+        check_found_again(model, where=where)
         return lambda: (model, frozen)
 
     def inputs(self) -> dict[str, str]:
