@@ -81,6 +81,10 @@ _WIDE = 0.1  # of an interval of the accuracy
 )
 @click.option("--spec", type=click.Path(path_type=Path), default=None, help="JSON that describes the TFRecord files.")
 @click.option("--labels", type=click.Path(path_type=Path), default=None, help="Text file of class names, one per line.")
+@click.option(
+    "--value-range", metavar="LO,HI", default=None, help="What a model of your own takes for pixels 0 to 255."
+)
+@click.option("--trust", is_flag=True, help="Run code that the model or data hold (Lambda layers, pickled arrays).")
 @click.option("--not-flippable", is_flag=True, help="The data are text, digits or signs: never mirror them.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the Fashion-MNIST files.")
 @click.option("--run", type=click.Path(path_type=Path), default=None, help="Run folder.  [default: a new one]")
@@ -115,6 +119,8 @@ def command(
     where: str | None,
     spec: Path | None,
     labels: Path | None,
+    value_range: str | None,
+    trust: bool,
     not_flippable: bool,
     data_dir: Path | None,
     run: Path | None,
@@ -134,11 +140,11 @@ def command(
       paper     100 epochs at batch size 512, as in the source document
       best      the recipe of a model's best accuracy, for models that have one
     """
-    from edgefm.cli.own_data import given_data
+    from edgefm.cli.own_data import given_data, value_range_of
     from edgefm.jobs.run import Run
     from edgefm.jobs.train import training_recipe
 
-    data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": labels})
+    data = given_data({"where": where, "spec": spec, "task": None, "quality": None, "labels": labels, "trust": trust})
     if not_flippable:
         if data is None:
             raise click.UsageError("--not-flippable says something of --data, which is not given")
@@ -152,6 +158,7 @@ def command(
             ("channels", channels),
             ("pretrained", pretrained),
             ("frozen_epochs", frozen_epochs),
+            ("value_range", value_range_of(value_range)),
             ("epochs", epochs),
             ("batch_size", batch_size),
             ("learning_rate", learning_rate),
@@ -177,6 +184,7 @@ def command(
         precision=precision,
         resume=resume,
         tensorboard=tensorboard,
+        trust=trust,
         data_dir=data_dir,
         progress=True,
     )

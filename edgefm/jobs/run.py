@@ -105,6 +105,8 @@ class Run(RunFolder):
         channels: int | None = None,
         pretrained: PathLike | None = None,
         frozen_epochs: int | None = None,
+        value_range: Sequence[float] | None = None,
+        trust: bool = False,
         changes: Mapping[str, Any] | None = None,
         backend: str | None = None,
         precision: str | None = None,
@@ -129,6 +131,8 @@ class Run(RunFolder):
           channels: of the pictures, 1 (grey) or 3 (colour); by default the model's own, else those of the data.
           pretrained: weights that it begins with, all but the head: a `.weights.h5`, `.h5` or `.keras` file.
           frozen_epochs: first epochs in which only what is new is trained, not what the pretrained weights hold.
+          value_range: what a model of your own takes for pixels 0 and 255; by default what it is found to take.
+          trust: run code that the file of a model holds (Lambda layers).
           changes: further parameters of `Training`, by name, that are other than the recipe's.
           backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed. 'auto' takes
             the fastest here, by a short trial.
@@ -152,7 +156,9 @@ class Run(RunFolder):
             channels=channels,
             pretrained=pretrained,
             frozen_epochs=frozen_epochs,
+            value_range=value_range,
         )
+        check_type(trust, "trust", bool, "True or False")
         with shown(progress) as receiver:
             step = train_in(
                 self._open_or_create,
@@ -163,6 +169,7 @@ class Run(RunFolder):
                 backend=backend,
                 precision=precision,
                 tensorboard=optional_path(tensorboard, "tensorboard"),
+                trust=trust,
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,
             )

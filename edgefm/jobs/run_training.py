@@ -35,6 +35,7 @@ def train_in(
     precision: str | None,
     data_dir: Path | None,
     tensorboard: Path | None = None,
+    trust: bool = False,
     progress: Progress,
 ) -> Step:
     """Return the finished training step of a run; see `edgefm.Run.train` for the other arguments.
@@ -49,6 +50,7 @@ def train_in(
       precision: see there.
       data_dir: see there.
       tensorboard: see there.
+      trust: see there.
       progress: receives progress.
     """
     from edgefm.data.dataset import Dataset
@@ -82,6 +84,7 @@ def train_in(
         precision=precision,
         data_dir=data_dir,
         named_in=named_in,
+        trust=trust,
         progress=progress,
     )
     learnt, source = ready.dataset, ready.source

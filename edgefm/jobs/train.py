@@ -12,7 +12,7 @@ from edgefm.core import html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import data_source, optional_path, require_data
+from edgefm.jobs.arguments import data_source, optional_path, pair_of_numbers, require_data
 from edgefm.jobs.to_learn import FREE, to_learn
 from edgefm.recipes import Training, load_training, preset
 from edgefm.statistics.estimates import Estimate, proportion
@@ -112,6 +112,8 @@ def train(
     channels: int | None = None,
     pretrained: PathLike | None = None,
     frozen_epochs: int | None = None,
+    value_range: Sequence[float] | None = None,
+    trust: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -137,6 +139,8 @@ def train(
       channels: of the pictures, 1 (grey) or 3 (colour); by default the model's own, else those of the data.
       pretrained: weights that it begins with, all but the head: a `.weights.h5`, `.h5` or `.keras` file.
       frozen_epochs: first epochs in which only what is new is trained, not what the pretrained weights hold.
+      value_range: what a model of your own takes for pixels 0 and 255; by default what it is found to take.
+      trust: run code that the file of a model holds (Lambda layers).
       epochs: passes over the training split, instead of the recipe's.
       batch_size: images a step, instead of the recipe's.
       learning_rate: peak rate, instead of the recipe's.
@@ -156,12 +160,14 @@ def train(
       TrainingDivergedError: the loss is not finite.
     """
     require_data(data)
+    check_type(trust, "trust", bool, "True or False")
     changes = said(
         model=model,
         image_size=image_size,
         channels=channels,
         pretrained=pretrained,
         frozen_epochs=frozen_epochs,
+        value_range=value_range,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -182,6 +188,7 @@ def train(
             free=free_of(recipe, changes),
             backend=backend,
             precision=precision,
+            trust=trust,
             progress=receiver,
         )
         device = use_backend(backend, precision)
@@ -223,6 +230,7 @@ def said(
     channels: int | None,
     pretrained: PathLike | None,
     frozen_epochs: int | None,
+    value_range: Sequence[float] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -246,7 +254,14 @@ def said(
     check_number(learning_rate, "learning_rate")
     weights = None if pretrained is None else str(as_path(pretrained, "pretrained"))
     name_of_model = os.fspath(model) if isinstance(model, os.PathLike) else model
-    given = {**whole, "learning_rate": learning_rate, "pretrained": weights, "model": name_of_model}
+    limits = pair_of_numbers(value_range, "value_range")
+    given = {
+        **whole,
+        "value_range": limits,
+        "learning_rate": learning_rate,
+        "pretrained": weights,
+        "model": name_of_model,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 

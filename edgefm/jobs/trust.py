@@ -50,17 +50,19 @@ def _of_training(run: RunDirectory) -> list[str]:
     from edgefm_converters.readers import model_file
 
     trained = run.last("train")
-    where = "" if trained is None else Training.from_json(trained.recipe).model
-    if trained is None or ":" not in where or Path(where).exists():
+    if trained is None:
         return []
-    if not trust_function(where):
-        raise DataError(
-            f"the run {run.path} names the function {where}, whose module is nowhere to be found",
-            hint="Go to the folder that it lies in: it is looked for there, then on Python's path.",
-        )
+    where, found = Training.from_json(trained.recipe).model, []
+    if ":" in where and not Path(where).exists():
+        if not trust_function(where):
+            raise DataError(
+                f"the run {run.path} names the function {where}, whose module is nowhere to be found",
+                hint="Go to the folder that it lies in: it is looked for there, then on Python's path.",
+            )
+        found.append(where)
     path = run.folder(trained) / MODEL_FILE
-    code = own_objects.code_in(path)
-    if code is None:
-        return [where]
-    trust.remember(model_file.sha256(path), f"model {path.name}, built by {where}")
-    return [where, code]
+    code = own_objects.code_in(path) if found else model_file.code_in(path)
+    if code is not None:
+        trust.remember(model_file.sha256(path), f"model {path.name}, of {where}")
+        found.append(code)
+    return found

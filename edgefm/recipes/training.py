@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from edgefm.core.errors import RecipeError
-from edgefm.recipes.base import MOST_SEED, Recipe, at_least, between, one_of
+from edgefm.recipes.base import MOST, MOST_SEED, Recipe, at_least, between, one_of
 from edgefm.recipes.fine_tuning import Distillation
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -30,6 +30,8 @@ class Training(Recipe):
       image_size: side of the square pictures in pixels; None takes the architecture's, or the data's.
       channels: of the pictures, 1 or 3; None takes the architecture's, or the data's.
       pretrained: weights that the model begins with: a `.weights.h5` or `.keras` file; None draws them.
+      value_range: what a model of the user's own takes for pixels 0 and 255; None: it is found, see
+        docs/train-your-own.md. Architectures of the zoo take pixels as they are.
       frozen_epochs: first epochs in which only the layers that `pretrained` does not hold are trained.
       epochs: passes over the training split.
       batch_size: images a step.
@@ -66,6 +68,7 @@ class Training(Recipe):
     image_size: int | None = None
     channels: int | None = None
     pretrained: str | None = None
+    value_range: tuple[float, float] | None = None
     frozen_epochs: int = 0
     epochs: int = 9
     batch_size: int = 64
@@ -105,6 +108,12 @@ class Training(Recipe):
             at_least("image_size", self.image_size, 1)
         if self.channels is not None and self.channels not in (1, 3):
             raise RecipeError(f"channels {self.channels} is not allowed: 1 (grey) or 3 (colour) is expected")
+        if self.value_range is not None and not -MOST <= self.value_range[0] < self.value_range[1] <= MOST:
+            low, high = self.value_range
+            raise RecipeError(
+                f"value_range {low:g} to {high:g} is not allowed: the second number must be above the first",
+                hint="For example 0 and 1, or -1 and 1.",
+            )
         if self.patience is not None:
             at_least("patience", self.patience, 1)
             if self.with_validation:
@@ -157,6 +166,7 @@ _LATER = (
     "image_size",
     "channels",
     "pretrained",
+    "value_range",
     "frozen_epochs",
     "momentum",
     "rotation_degrees",

@@ -111,10 +111,10 @@ def trust_trained(path: Path, where: str) -> None:
 
     Args:
       path: of the model's file.
-      where: 'module:function' that built it, which this user let run.
+      where: function or file that it comes from, whose code this user let run.
     """
     if code_in(path) is not None:
-        trust.remember(model_file.sha256(path), f"model {path}, built by {where}")
+        trust.remember(model_file.sha256(path), f"model {path}, of {where}")
 
 
 def code_in(path: Path) -> str | None:

@@ -239,7 +239,7 @@ def _train(
         trained.model.save(unfinished)
         unfinished.replace(folder / MODEL_FILE)
         trial.remember(folder / MODEL_FILE)
-        if model is not None and ":" in recipe.model:
+        if model is not None:
             trust_trained(folder / MODEL_FILE, recipe.model)
     verdict = judged(recipe, trained.verdict)
     history = {**history_of(trained, device, dataset.labels), "verdict": verdict.to_json()}

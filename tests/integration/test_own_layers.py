@@ -236,9 +236,7 @@ def test_model_file_that_was_exchanged_is_refused(folder: Path) -> None:
     shutil.copy(other.training.file, place.folder(place.require("train")) / "model.keras")
     trust._now.clear()
     trust.list_path().write_text(
-        "".join(
-            line for line in trust.list_path().read_text().splitlines(True) if "built by own_builders:code" not in line
-        )
+        "".join(line for line in trust.list_path().read_text().splitlines(True) if ", of own_builders:code" not in line)
     )
     with pytest.raises(ModelError, match="you have not trusted this run"):
         run.quantize("float32", progress=False)

@@ -33,7 +33,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         {"preset_name": "recipe", "recipe_name": "recipe"},
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
-        | {"temperature", "with_validation", "run", "trust", "not_flippable", *LOOP_FIELDS},
+        | {"temperature", "with_validation", "run", "not_flippable", *LOOP_FIELDS},
         {"data", "changes"},
     ),
     "quantize": (

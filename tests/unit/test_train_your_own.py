@@ -16,6 +16,7 @@ from edgefm.data.source import DataSource, dataset_of
 from edgefm.jobs.run import Run
 from edgefm.jobs.to_learn import FREE, ToLearn, to_learn
 from edgefm.jobs.to_learn.data import adapted, check_enough
+from edgefm.jobs.to_learn.scaling import scaled
 from edgefm.jobs.train import free_of
 from edgefm.recipes import Training
 
@@ -311,7 +312,39 @@ def test_recipe_of_a_preset_gives_small_data_enough_steps(count: int, batch: int
 
 def test_only_a_preset_is_adapted() -> None:
     assert free_of(Training(), {}) == frozenset() and free_of("paper", {}) == {"flip"}
-    assert free_of("quick", {}) == {"batch_size", "flip"} and free_of(None, {"flip": True}) == {"batch_size", "epochs"}
+    assert free_of("quick", {}) == {"batch_size", "learning_rate", "flip"}
+    assert free_of(None, {"flip": True, "learning_rate": 0.1}) == {"batch_size", "epochs"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipe", "said", "images", "pixels", "batch", "rate"),
+    [
+        ("gpu", {}, {}, 48_000, 784, 512, 1.5e-3 * 8**0.5),
+        ("gpu", {"optimizer": "rmsprop"}, {}, 48_000, 784, 512, 1.5e-3 * 8**0.5),
+        ("gpu", {"optimizer": "sgd", "learning_rate": 0.05}, {}, 48_000, 784, 512, 0.4),
+        ("gpu", {"batch_size": 512}, {}, 48_000, 784, 512, 1.5e-3),
+        ("cpu", {}, {}, 48_000, 784, 64, 1.5e-3),
+        ("gpu", {}, {"batch_size": 64}, 48_000, 784, 64, 1.5e-3),
+        ("gpu", {}, {"learning_rate": 1.5e-3}, 48_000, 784, 64, 1.5e-3),
+        ("gpu", {}, {}, 32_767, 784, 64, 1.5e-3),
+        ("gpu", {}, {}, 32_768, 64 * 64, 512, 1.5e-3 * 8**0.5),
+        ("gpu", {}, {}, 60_000, 96 * 96, 64, 1.5e-3),
+    ],
+    ids=["standard", "rmsprop", "sgd", "large", "cpu", "own-batch", "own-rate", "few", "just-enough", "photographs"],
+)
+def test_preset_takes_the_batch_and_the_rate_of_the_device(
+    kind: str, recipe: dict, said: dict, images: int, pixels: int, batch: int, rate: float
+) -> None:
+    found = scaled(Training(**recipe), kind=kind, free=free_of("standard", said), images=images, pixels=pixels)
+    assert found.batch_size == batch and found.learning_rate == pytest.approx(rate, rel=2e-3)
+    assert Training.from_json(found.to_json()) == found  # what the run keeps
+    assert scaled(found, kind=kind, free=free_of("standard", said), images=images, pixels=pixels) == found
+
+
+@pytest.mark.parametrize("name", ["paper", "best"])
+def test_documented_recipes_are_the_same_on_every_device(name: str) -> None:
+    recipe = Training(batch_size=64)
+    assert scaled(recipe, kind="gpu", free=free_of(name, {}), images=48_000, pixels=784) == recipe
 
 
 @pytest.mark.parametrize("name", ["sized", "branches", "subclassed", "fixed"])

@@ -138,3 +138,15 @@ def test_report_names_the_data_of_the_training(tmp_path: Path) -> None:
     step = replace(step, recipe=Training().to_json())
     (command,) = reproduce.commands([step])
     assert "--data data.npz" in command
+
+
+def test_resume_keeps_the_batch_and_the_rate_that_a_device_gave_a_preset(dataset: Dataset, tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run")
+    kept = run_training._keep(dataset, run.path)
+    scaled = Training(model="basic_cnn", epochs=1, batch_size=40, learning_rate=0.00424)
+    recipe = {"recipe": scaled.to_json(), "backend": "tensorflow", "precision": "float32", "data": kept.to_json()}
+    write_json(run.begin("train") / "recipe.json", recipe)
+    changes = {"model": "basic_cnn", "epochs": 1}
+    with pytest.raises(RecipeError, match=r"the stopped training has learning_rate 0\.00424; 0\.0015 was given"):
+        Run(run.path).train("standard", changes={**changes, "learning_rate": 0.0015}, resume=True, progress=False)
+    assert Run(run.path).train("standard", changes=changes, resume=True, progress=False).recipe == scaled

@@ -61,18 +61,21 @@ def load_given(path: Path, *, trust: bool = False) -> Any:
     return _read(path, read_stored(path), trust=trust)
 
 
-def load_to_train(path: Path) -> Any:
+def load_to_train(path: Path, *, trust: bool = False) -> Any:
     """Return the Keras 3 model in a file or folder, to be trained on the backend that Keras runs on already.
 
-    It is checked as `load_given` checks it, and no code in it is run.
+    It is checked as `load_given` checks it.
 
+    Args:
+      path: of the file or folder.
+      trust: run code that it holds (Lambda layers).
     Raises:
       ModelError: see `load_given`; or a file of Keras 2, which only TensorFlow can read.
     """
     import keras
 
-    check_file(path)
-    if keras.config.backend() == "tensorflow":
+    check_file(path, trust=trust)
+    if keras.config.backend() == "tensorflow" and not trust:
         check_loads(path, load_given, size_bytes=_size_bytes(path))
     stored = read_stored(path)
     if stored.of_keras_2 and keras.config.backend() != "tensorflow":
@@ -80,7 +83,7 @@ def load_to_train(path: Path) -> Any:
             f"{path} was saved by Keras 2, which needs TensorFlow; Keras runs on {keras.config.backend()}",
             hint="Train it on the backend tensorflow, or save it with Keras 3: model.save('mine.keras').",
         )
-    return _read(path, stored, trust=False)
+    return _read(path, stored, trust=trust)
 
 
 def _read(path: Path, stored: Stored, *, trust: bool) -> Any:

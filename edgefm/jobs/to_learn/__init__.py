@@ -41,7 +41,7 @@ class Model(Protocol):
 
 
 # What a preset says and nobody asked for.
-FREE = frozenset({"batch_size", "epochs", "flip"})
+FREE = frozenset({"batch_size", "learning_rate", "epochs", "flip"})
 _FILES = (".keras", ".h5", ".hdf5")
 
 
@@ -75,6 +75,7 @@ def to_learn(
     precision: str,
     data_dir: Path | None = None,
     named_in: Path | None = None,
+    trust: bool = False,
     progress: Progress,
 ) -> ToLearn:
     """Return a training that can begin, its data read and its model checked against them.
@@ -89,6 +90,7 @@ def to_learn(
       data_dir: folder of the Fashion-MNIST files.
       named_in: file that the recipe was read from; None where the user says it now. A function that a file names must
         be on the user's list.
+      trust: run code that the file of a model holds (Lambda layers).
       progress: receives progress, and first which pictures and classes are learnt.
     Raises:
       DataError: the data cannot be read, are too few, or do not fit the model.
@@ -96,7 +98,7 @@ def to_learn(
       RecipeError: an unknown model, or a size that it does not take.
     """
     recipe = _with_whole_paths(recipe)
-    model = _model_of(recipe, backend=backend, precision=precision, named_in=named_in)
+    model = _model_of(recipe, backend=backend, precision=precision, named_in=named_in, trust=trust)
     if recipe.pretrained is not None:
         regular.check(Path(recipe.pretrained), ModelError, missing=f"no pretrained weights at {recipe.pretrained}")
     from edgefm.data.checks import check_has_classes
@@ -116,6 +118,7 @@ def to_learn(
         learnt = model.fitted(learnt, progress)
     _say(recipe, learnt, progress)
     recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
+    recipe = _for_device(recipe, learnt.dataset, free=free, backend=backend, precision=precision, progress=progress)
     check_flip(recipe, learnt.dataset)
     with _without_tensorflow(recipe, backend, precision):
         built = model.builder(learnt.dataset, progress)  # before its inputs are asked for
@@ -128,6 +131,33 @@ def to_learn(
     )
 
 
+def _for_device(
+    recipe: Training,
+    dataset: Dataset,
+    *,
+    free: Collection[str],
+    backend: str | None,
+    precision: str,
+    progress: Progress,
+) -> Training:
+    """Return a preset's recipe for the device that it is trained on; what was changed is said."""
+    from edgefm.jobs.to_learn.scaling import scaled, scales
+    from edgefm.keras_graph.backend import use_backend
+
+    height, width, *_ = (*dataset.train.images.shape[1:], 1, 1)
+    images, pixels = len(dataset.train), height * width
+    if not scales(recipe, free=free, images=images, pixels=pixels):
+        return recipe  # Keras need not be loaded to know the device
+    kind = use_backend(backend, precision).kind
+    chosen = scaled(recipe, kind=kind, free=free, images=images, pixels=pixels)
+    if chosen != recipe:
+        progress.note(
+            f"on a GPU: batch size {chosen.batch_size} instead of {recipe.batch_size}, learning rate "
+            f"{chosen.learning_rate:g} instead of {recipe.learning_rate:g}"
+        )
+    return chosen
+
+
 def _without_tensorflow(recipe: Training, backend: str | None, precision: str) -> AbstractContextManager[None]:
     """Keep Keras from importing TensorFlow for a model of the user's own, where it runs on another backend."""
     from edgefm.keras_graph.backend import use_backend, without_tensorflow
@@ -137,7 +167,7 @@ def _without_tensorflow(recipe: Training, backend: str | None, precision: str) -
     return without_tensorflow(use_backend(backend, precision))
 
 
-def _model_of(recipe: Training, *, backend: str | None, precision: str, named_in: Path | None) -> Model:
+def _model_of(recipe: Training, *, backend: str | None, precision: str, named_in: Path | None, trust: bool) -> Model:
     """Return the model of a recipe, by the kind of its name, before its data are known."""
     from edgefm.keras_graph.backend import find_backend, use_backend
 
@@ -148,7 +178,7 @@ def _model_of(recipe: Training, *, backend: str | None, precision: str, named_in
         from edgefm.jobs.to_learn.of_file import FileModel
 
         use_backend(backend, precision)
-        return FileModel(recipe)
+        return FileModel(recipe, trust=trust)
     if ":" in recipe.model:
         from edgefm.jobs.to_learn.of_function import FunctionModel
 

@@ -9,6 +9,7 @@ import numpy as np
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import Progress
 from edgefm.core.text import few
+from edgefm.data.preprocessing import PIXELS
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -69,7 +70,13 @@ def check_classes(model: Any, dataset: Dataset, *, source: str) -> None:
 
 
 def for_pixels(
-    model: Any, *, source: str, value_range: tuple[float, float] | None, new: bool, progress: Progress
+    model: Any,
+    *,
+    source: str,
+    value_range: tuple[float, float] | None,
+    said: bool = False,
+    new: bool,
+    progress: Progress,
 ) -> Any:
     """Return a model that takes pixels 0 to 255 and gives probabilities; what is added is said.
 
@@ -77,6 +84,7 @@ def for_pixels(
       model: Functional or Sequential.
       source: of it, for messages.
       value_range: what it takes for pixels 0 and 255, where that is known and is another range.
+      said: its user says so, whatever the model begins with.
       new: it has learnt nothing yet, so that pixels may be scaled to 0 to 1 where it does not scale them itself.
       progress: receives what was added.
     """
@@ -89,7 +97,7 @@ def for_pixels(
         added = "sigmoid" if int(model.outputs[0].shape[-1]) == 1 else "softmax"
         progress.note(f"{source} ends in scores: a {added} is put behind it, which makes them probabilities")
         model = with_activation(model, added)
-    if rescales_first(model):
+    if value_range == PIXELS or (rescales_first(model) and not said):
         return model
     if value_range is None and new:
         value_range = (0.0, 1.0)

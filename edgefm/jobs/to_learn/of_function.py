@@ -68,7 +68,14 @@ class FunctionModel:
         where = self._recipe.model
         self._sha256 = _content_sha256(self._model)
         frozen = take_over_pretrained(self._model, self._recipe, progress)
-        model = for_pixels(self._model, source=where, value_range=None, new=True, progress=progress)
+        model = for_pixels(
+            self._model,
+            source=where,
+            value_range=self._recipe.value_range,
+            said=self._recipe.value_range is not None,
+            new=True,
+            progress=progress,
+        )
         check_probabilities(model, dataset, source=where)
         check_found_again(model, where=where)
         return lambda: (model, frozen)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from edgefm import zoo
+from edgefm.core.errors import RecipeError
 from edgefm.core.progress import Progress
 from edgefm.jobs.to_learn.data import Learnt
 from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
@@ -27,6 +28,11 @@ class ZooModel:
         """Find an architecture; nothing is built yet."""
         self._recipe, self._backend, self._precision = recipe, backend, precision
         self._known = zoo.check_options(recipe.model, recipe.model_options)
+        if recipe.value_range is not None:
+            raise RecipeError(
+                f"a value range was given, and '{recipe.model}' takes pixels 0 to 255: it scales them itself",
+                hint="Leave it out. It goes with a function or a file of your own.",
+            )
         self.usual: tuple[int, int, int] | None = self._known.input_shape
         self.fixed: tuple[int, ...] | None = None if zoo.is_sized(recipe.model) else self._known.input_shape
 
