@@ -49,7 +49,8 @@ class FineTuning(Recipe):
       batch_size: samples a step.
       learning_rate: peak rate of Adam.
       schedule: 'constant', or 'one_cycle': linear warm-up over the first tenth, then cosine decay to zero.
-      flip: mirror every second image, on average, left to right. Only for images.
+      flip: mirror every second image, on average, left to right. Only for images, and
+        never for those that are marked as not flippable.
       shift_pixels: move each image by up to this many pixels in x and y.
       label_smoothing: share of the target spread over all classes.
       distillation: teachers; None learns the labels alone.

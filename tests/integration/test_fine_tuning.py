@@ -215,3 +215,17 @@ def test_one_cycle_rises_for_a_tenth_and_falls_to_zero() -> None:
     np.testing.assert_allclose(rates[54], 5e-4, rtol=1e-3)  # half-way down the cosine
     constant = learning_rates(FineTuning(epochs=1, learning_rate=1e-3, schedule="constant"), steps=5)
     np.testing.assert_array_equal(constant, np.full(5, 1e-3, np.float32))
+
+
+def test_pictures_marked_as_not_flippable_are_not_mirrored() -> None:
+    task = tiny_task(train=128)
+    marked = dataclasses.replace(task, dataset=dataclasses.replace(task.dataset, flippable=False))
+    unflipped = dataclasses.replace(RECIPE, flip=False)
+    kernels = [
+        np.concatenate(
+            [array.ravel() for array in fine_tune_keras(tiny_cnn(), recipe, of, seed=1, label="t")[0].get_weights()]
+        )
+        for of, recipe in ((marked, RECIPE), (task, unflipped), (task, RECIPE))
+    ]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])

@@ -48,7 +48,8 @@ def fine_tune(
 
     The first output learns from the labels and from the teacher; each further output keeps to what `reference`
     answers (mean squared error). Images are flipped and shifted only where they are pictures with classes or
-    labels; shifting needs uint8 pixels, whose background is 0. On a CPU the same seed gives the same weights.
+    labels; those that are marked as not flippable are never mirrored, and shifting needs uint8 pixels, whose background
+    is 0. On a CPU the same seed gives the same weights.
 
     Args:
       tf_model: functional tf_keras.Model; wrappers of tensorflow-model-optimization may be in it.
@@ -206,7 +207,8 @@ def _augmented(
     if images.ndim != 4 or task.dataset.task not in LABELLED:
         return images
     shift = recipe.shift_pixels if images.dtype == np.uint8 else 0
-    return flip_and_shift(images, generator, flip=recipe.flip, shift_pixels=shift)
+    flip = recipe.flip and task.dataset.flippable is not False
+    return flip_and_shift(images, generator, flip=flip, shift_pixels=shift)
 
 
 def _soft_targets(
