@@ -6,6 +6,7 @@ import html
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
 from edgefm.report.content.explanation import ALL_FILES, PARTS
 from edgefm.statistics.estimates import confusion
+from tests.fixtures.notes import Notes
 
 RECIPE = edgefm.Training(model="basic_cnn", epochs=1, batch_size=50, learning_rate=2e-3, shift_pixels=0, flip=False)
 LABELS = tuple("abcdefghij")
@@ -156,6 +158,32 @@ def test_folds_train_and_judge_each_picture_once_and_are_kept(trained: Path, tmp
     again = edgefm.Run(copy).explain(folds=2, progress=Told())
     assert len([note for note in notes if "images train" in note]) == 3
     assert again.document["folds"] == part  # the same seed gives the same fold
+
+
+def test_killed_folds_go_on_where_they_were(trained: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    script = (
+        f"import sys; sys.argv = ['edgefm', 'explain', {str(copy)!r}, '--folds', '3']\n"
+        "from edgefm.cli.start import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "tensorflow"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "fold 2 of 3: 300 images train" in line:
+                break
+        process.send_signal(signal.SIGKILL)
+    (folder,) = (copy / "folds").iterdir()
+    assert [path.name for path in sorted(folder.glob("*.npz"))] == ["fold-1.npz"]
+    first = (folder / "fold-1.npz").read_bytes()
+    notes = Notes()
+    resumed = edgefm.Run(copy).explain(folds=3, progress=notes).document["folds"]
+    assert (folder / "fold-1.npz").read_bytes() == first
+    assert [note[:11] for note in notes.notes if "images train" in note] == ["fold 2 of 3", "fold 3 of 3"]
+    unbroken = Path(shutil.copytree(trained, tmp_path / "unbroken"))
+    assert edgefm.Run(unbroken).explain(folds=3, progress=False).document["folds"] == resumed
 
 
 def test_command_prints_json_and_says_where_the_page_is(trained: Path, tmp_path: Path) -> None:
