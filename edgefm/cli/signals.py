@@ -22,6 +22,7 @@ class Stopped(KeyboardInterrupt):
 class _Received:
     number: int | None = None
     at: float = 0.0
+    looked: bool = False
 
 
 def listen() -> None:
@@ -83,6 +84,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _repeat(seconds: float) -> None:
     """Look every so many seconds whether a stop has been swallowed; 0 ends that. Windows has no such timer."""
+    _Received.looked = False
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _stop_again)
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
@@ -95,6 +97,11 @@ def _stop_again(number: int, frame: FrameType | None) -> None:
         if isinstance(on_its_way, KeyboardInterrupt):
             return
         on_its_way = on_its_way.__context__
+    _Received.looked = not _Received.looked
+    if _Received.looked:
+        # It may have been raised just now and not have reached its handler: a machine that stood still for a second
+        # rings as soon as it goes on. The next time it has.
+        return
     raise Stopped
 
 
