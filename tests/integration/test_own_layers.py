@@ -18,6 +18,7 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.source import dataset_of
 from edgefm.jobs.run import Run
 from edgefm.recipes import Training
+from tests.fixtures.untrusting_folder import untrusting_folder
 
 LAYERS = """
 import keras
@@ -142,18 +143,9 @@ def _forget() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with the modules own_layers and own_builders and some data; nothing is trusted yet."""
     known = dict(keras.saving.get_custom_objects())
-    (tmp_path / "config").mkdir()
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(trust, "_now", [])
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    (work / "own_layers.py").write_text(LAYERS)
-    (work / "own_builders.py").write_text(BUILDERS)
-    labels = np.arange(120) % 3
-    pixels = np.random.default_rng(0).integers(0, 90, (120, 12, 12, 3))
-    pixels[np.arange(120), :, :, labels] += 60
-    np.savez(work / "d.npz", x=pixels.astype(np.uint8), y=labels)
+    work = untrusting_folder(
+        tmp_path, monkeypatch, {"own_layers": LAYERS, "own_builders": BUILDERS}, count=120, side=12
+    )
     _forget()
     yield work
     _forget()

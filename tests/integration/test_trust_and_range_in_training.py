@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgefm.core import trust
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.jobs.run import Run
 from edgefm.recipes import Training
+from tests.fixtures.untrusting_folder import untrusting_folder
 
 BUILDER = """
 import keras
@@ -33,19 +35,8 @@ def build(input_shape, classes):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with some data and the module ranged_net; nothing is trusted yet."""
-    (tmp_path / "config").mkdir()
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(trust, "_now", [])
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    (work / "ranged_net.py").write_text(BUILDER)
-    monkeypatch.delitem(__import__("sys").modules, "ranged_net", raising=False)
-    labels = np.arange(90) % 3
-    pixels = np.random.default_rng(0).integers(0, 90, (90, 10, 10, 3))
-    pixels[np.arange(90), :, :, labels] += 60
-    np.savez(work / "d.npz", x=pixels.astype(np.uint8), y=labels)
-    return work
+    monkeypatch.delitem(sys.modules, "ranged_net", raising=False)
+    return untrusting_folder(tmp_path, monkeypatch, {"ranged_net": BUILDER}, count=90, side=10)
 
 
 def _train(*options: str) -> Any:
