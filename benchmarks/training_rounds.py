@@ -52,7 +52,8 @@ def _edgefm(backend: str, precision: str, batch: int, pixels: Any, labels: Any) 
     data = Dataset(name="random", labels=tuple("0123456789"), train=split, validation=few, test=few, sha256="")
     make_deterministic()
     model = zoo.build("enhanced_cnn")
-    fused_batch_norm(model).__enter__()  # until the program ends
+    fused = fused_batch_norm(model)
+    fused.__enter__()  # for as long as a turn can be asked for: it ends when it is collected
     session = Session(
         data, Training(batch_size=batch, shift_pixels=2), model=model, frozen=(), teacher=None, batch_size=batch,
         xla=backend == "tensorflow" and device.kind != "cpu", progress=SILENT,
@@ -62,6 +63,7 @@ def _edgefm(backend: str, precision: str, batch: int, pixels: Any, labels: Any) 
 
     def turn() -> None:
         nonlocal epoch
+        assert fused is not None
         session.draw(epoch)
         session.run(first=0, count=session.steps)
         epoch += 1
