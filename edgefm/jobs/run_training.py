@@ -74,7 +74,7 @@ def train_in(
         stopped.check(recipe=chosen, only=params | changes.keys(), backend=backend, precision=precision, source=given)
         chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
         dataset, source, free, named_in = None, stopped.source, frozenset(), stopped.said_in
-    backend, precision = fastest_setting(backend, precision or "float32", progress=progress)
+    backend, precision = fastest_setting(backend, precision or "float32", recipe=chosen, progress=progress)
     ready = to_learn(
         chosen,
         dataset=dataset,

@@ -181,7 +181,7 @@ def train(
         from edgefm.keras_graph.backend import use_backend, without_tensorflow
         from edgefm.training.fastest import fastest_setting
 
-        backend, precision = fastest_setting(backend, precision, progress=receiver)
+        backend, precision = fastest_setting(backend, precision, recipe=chosen, progress=receiver)
         ready = to_learn(
             chosen,
             dataset=data if isinstance(data, Dataset) else None,

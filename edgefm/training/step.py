@@ -81,7 +81,7 @@ def train_run(
         source.trust_code()  # later commands find it in the run, where it would not be the user who names it
     with run.lock():
         partial = run.partial("train")
-        backend, precision = fastest_setting(backend, precision, progress=progress)
+        backend, precision = fastest_setting(backend, precision, recipe=recipe, progress=progress)
         device = use_backend(backend, precision)
         progress.note(f"training {recipe.model_name} on {device}")
         versions = {
