@@ -14,6 +14,8 @@ _LEAST_RISE = 0.01
 UNDERFIT_LOSS_FALL = 0.02
 # Points of accuracy between training and validation images, both without augmentation or dropout.
 OVERFIT_GAP_POINTS = 8.0
+# A model that knows its training images no better than others by this much has not learnt them by heart.
+_LEAST_GAP_POINTS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,10 @@ class FitVerdict:
 def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitVerdict:
     """Return the verdict on a history.
 
-    Overfitted: the validation loss ends 15 % or more, and 0.01 or more, above its lowest, or the training accuracy is
-    8 points or more above the validation accuracy. Underfitted: not that, and the validation loss still fell by more
-    than 2 % an epoch over the last three epochs. Otherwise a good fit.
+    Overfitted: the training accuracy is 8 points or more above the validation accuracy, or 1 point or more while the
+    validation loss ends 15 % or more, and 0.01 or more, above its lowest. Underfitted: not that, and the validation
+    loss still fell by more than 2 % an epoch over the last three epochs, or rose as much as said without such a gap: a
+    training that went astray, or learns nothing. Otherwise a good fit.
 
     Args:
       epochs: one entry an epoch with 'val_loss' and 'val_accuracy', oldest first, at least one.
@@ -59,8 +62,11 @@ def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitV
         f"validation loss {losses[-1]:.3f}, lowest {losses[best]:.3f} in epoch {best + 1}"
     )
     rise = losses[-1] >= OVERFIT_LOSS_RISE * losses[best] and losses[-1] - losses[best] >= _LEAST_RISE
-    if rise or gap >= OVERFIT_GAP_POINTS:
+    if gap >= (_LEAST_GAP_POINTS if rise else OVERFIT_GAP_POINTS):
         name = "overfitted"
+    elif rise:
+        name = "underfitted"
+        figures += ", which rises though the training images are not learnt by heart: a smaller learning rate may help"
     elif fall > UNDERFIT_LOSS_FALL or len(losses) == 1:
         name = "underfitted"
         figures += f", falling by {100 * fall:.1f} % an epoch at the end: more epochs would help"

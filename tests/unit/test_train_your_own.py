@@ -281,6 +281,13 @@ def test_picture_size_that_is_too_small_for_the_network_is_refused(tmp_path: Pat
         Run(tmp_path / "run").train(model="mobilenet_v2", image_size=16, data=place, progress=False)
 
 
+def test_a_size_for_data_that_are_not_resized_is_refused(tmp_path: Path) -> None:
+    pixels, labels = _arrays(shape=(16, 24, 1), classes=2)
+    np.savez(tmp_path / "d.npz", x=pixels.astype(np.float32) / 255, y=labels)
+    with pytest.raises(RecipeError, match="32 x 32 x 1 were asked for; the data are float32 of 16 x 24 x 1"):
+        _ready("mobilenet_v2", tmp_path / "d.npz", image_size=32)
+
+
 def test_data_marked_as_not_flippable_are_not_mirrored(tmp_path: Path) -> None:
     pixels, labels = _arrays()
     np.savez(tmp_path / "d.npz", x=pixels, y=labels, flippable=False)

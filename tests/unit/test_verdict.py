@@ -15,10 +15,22 @@ def epochs(losses: list[float], accuracy: float = 0.9) -> list[dict]:
         ([0.5, 0.30, 0.25, 0.249, 0.248, 0.247], 0.95, "good fit"),
         ([0.5, 0.25, 0.30, 0.40], 0.95, "overfitted"),
         ([0.5, 0.30, 0.25, 0.25, 0.25], 0.99, "overfitted"),
+        ([2.3, 2.4, 2.7, 3.1], 0.90, "underfitted"),
+        ([0.5, 0.25, 0.30, 0.40], 0.905, "underfitted"),
         ([0.1, -0.0, 0.0, 0.0, 0.0], 0.91, "good fit"),
         ([0.0, 0.0, 0.0, 1e-5], 0.91, "good fit"),
     ],
-    ids=["still falling", "one epoch", "flat", "rising", "wide gap", "learnt to the last", "next to nothing"],
+    ids=[
+        "falling",
+        "one epoch",
+        "flat",
+        "rising",
+        "wide gap",
+        "no learning",
+        "astray",
+        "learnt all",
+        "next to nothing",
+    ],
 )
 def test_judge_reads_the_history(losses: list[float], train_accuracy: float, name: str) -> None:
     verdict = judge(epochs(losses), train_accuracy=train_accuracy)

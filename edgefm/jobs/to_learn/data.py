@@ -204,7 +204,11 @@ def _of_folder(
 
 
 def _resized(dataset: Dataset, source: DataSource | None, recipe: Training, fixed: tuple[int, ...] | None) -> Learnt:
-    """Return data that are no picture files, at the size of the model; floats and other inputs as they are."""
+    """Return data that are no picture files, at the size of the model; inputs that are no pictures as they are.
+
+    Raises:
+      RecipeError: the recipe says another size than that of data that are no uint8 pixels.
+    """
     from edgefm.data import dataset as datasets
 
     shape = tuple(dataset.train.images.shape[1:])
@@ -217,6 +221,12 @@ def _resized(dataset: Dataset, source: DataSource | None, recipe: Training, fixe
     if wanted == shape:
         return Learnt(dataset=dataset, source=source, why=why)
     changed = datasets.resized(dataset, wanted)
+    if changed is dataset and not fixed:
+        raise RecipeError(
+            f"pictures of {' x '.join(map(str, wanted))} were asked for; the data are {dataset.train.images.dtype} of "
+            f"{' x '.join(map(str, shape))}, and only uint8 pixels of 1, 3 or 4 channels are resized",
+            hint="Leave size and channels out, resize the data before, or give pixels as uint8, 0 to 255.",
+        )
     if changed is not dataset and source is not None:
         source = replace(source, resize=True)
     return Learnt(dataset=changed, source=source, why=f"{why}; the data are {' x '.join(map(str, shape))}")
