@@ -1,4 +1,4 @@
-"""What S0 proposes for its Enhanced CNN: augmentation, regularisation, k-fold, searches of rate, batch, optimiser."""
+"""What S0 proposes for its Enhanced CNN: augmentation, regularisation, k-fold, searches of rate, batch, dropout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEED = 0
 
 
 def _random_trials() -> tuple[Trial, ...]:
-    """Return trials whose rate, batch size and optimiser are drawn; the same ones at every call.
+    """Return trials whose rate, batch size, optimiser and dropout are drawn; the same ones at every call.
 
     Source: Bergstra & Bengio 2012, JMLR 13:281-305.
     """
@@ -27,8 +27,12 @@ def _random_trials() -> tuple[Trial, ...]:
         rate = float(f"{10 ** generator.uniform(-4, -2):.2g}")
         size = int(generator.choice([64, 128, 256, 512]))
         optimizer = str(generator.choice(["adam", "adamw", "rmsprop"]))
-        recipe = replace(_BASE, learning_rate=rate, batch_size=size, optimizer=optimizer)
-        trials.append(Trial(label=f"{number}: {optimizer}, rate {rate:g}, batch {size}", recipe=recipe))
+        dropout = str(generator.choice(["0.5", "0.4", "0.2"]))
+        recipe = replace(
+            _BASE, learning_rate=rate, batch_size=size, optimizer=optimizer, model_options={"dropout": dropout}
+        )
+        label = f"{number}: {optimizer}, rate {rate:g}, batch {size}, dropout {dropout}"
+        trials.append(Trial(label=label, recipe=recipe))
     return tuple(trials)
 
 
@@ -103,7 +107,7 @@ EXPERIMENTS = (
     Experiment(
         id="s0_random_search",
         document="S0",
-        title="random search of rate, batch size and optimiser",
+        title="random search of rate, batch size, optimiser and dropout",
         reading=(
             f"{_DRAWS} draws with a fixed seed: the rate from 1e-4 to 1e-2, even in its logarithm; {_EPOCHS} epochs of "
             "enhanced_cnn each. The one with the best validation accuracy is chosen, and it alone is tried on the test "
