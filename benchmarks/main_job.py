@@ -1,7 +1,8 @@
 """Times the main job on this machine and records its result: train (best), quantize, benchmark.
 
 Beside it the `standard` preset is trained, for its time and its validation accuracy. Both trainings take the precision
-that is the fastest here. The recipe of the files is `benchmarks/recorded_recipe.json`: the default set, and the variants that have targets beside it.
+that is the fastest here. The recipe of the files is `benchmarks/recorded_recipe.json`: the default set, and the
+variants that have targets beside it.
 
 Each command runs as a user would run it, in a process of its own. Writes results/main_job.json and the
 pictures of the README. Run: python -m benchmarks.main_job [--run FOLDER]. Steps that the run already holds are not done

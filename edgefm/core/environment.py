@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ CPU_FEATURES = {
     "sve2": "scalable vectors 2",
 }
 
+# Names of instructions that multiply bytes several at a time, as processors report them.
+_BYTE_PRODUCTS = ("vnni", "dotprod", "asimddp", "i8mm", "amx_int8")
 _CPUINFO = Path("/proc/cpuinfo")
 _DEVICE_TREE_MODEL = Path("/sys/firmware/devicetree/base/model")
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
@@ -130,6 +133,14 @@ def cpu_features(cpuinfo: str | None = None) -> list[str]:
     fields = _fields(_text(_CPUINFO) if cpuinfo is None else cpuinfo)
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return [name for name in CPU_FEATURES if name in flags]
+
+
+def multiplies_bytes(environment: Mapping[str, Any]) -> bool:
+    """Return whether a recorded environment has instructions for int8 products; True where nothing is known of it."""
+    features = environment.get("cpu_features")
+    if not isinstance(features, list) or not features:
+        return True
+    return any(name in str(feature) for feature in features for name in _BYTE_PRODUCTS)
 
 
 def usable_cores() -> int:

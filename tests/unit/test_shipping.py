@@ -404,3 +404,25 @@ def test_time_within_1_percent_is_no_news() -> None:
     test = {"verdict": "slower", "p": 0.001, "round_ratio": {"value": 1.001, "low": 1.0005, "high": 1.0015}}
     assert benchmark_tables._verdict(test) == "equal within 1 %"
     assert benchmark_tables._verdict({**test, "round_ratio": {"value": 1.1}}) == "slower, p 0.001"
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "doubted"),
+    [
+        (["fma", "avx2"], "host", True),
+        (["asimd"], "host", True),
+        (["fma", "avx2", "avx512_vnni"], "host", False),
+        (["asimd", "asimddp"], "host", False),
+        ([], "host", False),
+        (["asimd"], "ssh", False),
+    ],
+)
+def test_choice_for_phones_says_where_times_are_of_another_kind_of_processor(
+    features: list[str], target: str, doubted: bool, tmp_path: Path
+) -> None:
+    case = next(case for case in CASES if case.name == "small-files-are-slower")
+    record = made_record(case, write_run(case, tmp_path))
+    record["environment"]["cpu_features"] = features
+    record["target"]["name"] = target
+    reasons = {choice.target: choice.reason for choice in edgefm.verdict(record).choices}
+    assert [need for need, reason in reasons.items() if "measure on the phone" in reason] == ["phones"] * doubted

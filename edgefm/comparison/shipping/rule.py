@@ -41,11 +41,13 @@ from edgefm.comparison.shipping.verdict import (
     Verdict,
 )
 from edgefm.comparison.shipping.words import EQUAL_TIME
+from edgefm.core.environment import multiplies_bytes
 from edgefm.core.errors import ArgumentError
 from edgefm.statistics.noninferiority import two_digits
 from edgefm.statistics.round_comparison import time_ratio
 
 _FLOAT32 = "float32"
+_HOST = "host"
 
 
 def decide(
@@ -112,7 +114,27 @@ def decide(
         samples = two_digits(max(chance.needed_samples or 0, min(planned, default=0))) or None
         headline = sentences.too_few_for_chance(by, chance.said, samples)
         return _without(replace(verdict, needed_samples=samples), UNDECIDED, headline)
-    return _decided(verdict, rows, by)
+    decided = _decided(verdict, rows, by)
+    return decided if _times_tell_of_phones(record) else _with_doubt(decided, rows)
+
+
+def _times_tell_of_phones(record: Mapping[str, Any]) -> bool:
+    """Return whether int8 files gain on the measured machine what they gain on phones, as far as can be known."""
+    return record["target"]["name"] != _HOST or multiplies_bytes(record["environment"])
+
+
+def _with_doubt(verdict: Verdict, rows: Mapping[str, Mapping[str, Any]]) -> Verdict:
+    """Return a verdict whose choice for phones says that it rests on times of another kind of processor."""
+    timed = verdict.reference is not None and all(
+        time_ratio(row, rows[verdict.reference]) is not None for row in rows.values()
+    )
+    choices = tuple(
+        replace(choice, reason=f"{choice.reason}; {sentences.NO_BYTE_PRODUCTS}")
+        if choice.target == PHONES and choice.file is not None and timed
+        else choice
+        for choice in verdict.choices
+    )
+    return replace(verdict, choices=choices)
 
 
 def _decided(verdict: Verdict, rows: Mapping[str, Mapping[str, Any]], by: quality.Yardstick) -> Verdict:

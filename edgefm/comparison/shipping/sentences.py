@@ -23,6 +23,10 @@ from edgefm.comparison.shipping.verdict import (
 from edgefm.comparison.shipping.words import change, faster, interval, joined, size, smaller
 
 NO_QUALITY = "No file is recommended: the quality of the answers was not measured. Measure it with labelled data."
+NO_BYTE_PRODUCTS = (
+    "the times are of a processor without instructions for int8 products, which phones have, so int8 files may well be "
+    "the fastest there: measure on the phone"
+)
 _FOR = {PHONES: "for phones", MICROCONTROLLERS: "for microcontrollers", DOWNLOAD: "for the smallest download"}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgefm.core.environment import multiplies_bytes
 from edgefm.report.content import wording
 from edgefm.report.content.lineage import TRAINED
 from edgefm.report.content.measure import Measure
@@ -23,8 +24,6 @@ _NOTHING = 0.01
 _HARDLY = 0.001
 # Dense layers that do less of the work cannot make a model much faster.
 _SMALL_PART = 0.25
-# Names of instructions that multiply bytes several at a time, as processors report them.
-_BYTE_PRODUCTS = ("vnni", "dotprod", "asimddp", "i8mm", "amx_int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +210,7 @@ def _reasons(
             yield f"no kernel of LiteRT computes with shared values{_work(step)}"
     if kinds == [TRAINED] and (no_bytes or no_time):
         yield "it is the same graph with other weights: quantisation-aware training can gain accuracy only"
-    if "int8_w8a8" in kinds and no_time and not _multiplies_bytes(environment):
+    if "int8_w8a8" in kinds and no_time and not multiplies_bytes(environment):
         yield "this processor reports no instructions for int8 products"
     if "float16" in kinds and no_time:
         yield "LiteRT unpacks float16 weights and computes in float32"
@@ -233,13 +232,6 @@ def _work(step: WaterfallStep) -> str:
     if change is None or change.macs != 0 or not macs:
         return ""
     return f", so all {wording.count(macs)} multiply-accumulates are still done"
-
-
-def _multiplies_bytes(environment: Mapping[str, Any]) -> bool:
-    features = environment.get("cpu_features")
-    if not isinstance(features, list) or not features:
-        return True  # nothing is known, so nothing is said
-    return any(name in str(feature) for feature in features for name in _BYTE_PRODUCTS)
 
 
 def _amount(size_bytes: int, whole: int) -> str:
