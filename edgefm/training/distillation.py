@@ -46,7 +46,8 @@ def load_teacher(
     """Return a function from inputs to a teacher's first output; the answers of several are averaged.
 
     Args:
-      names: run folders (their newest trained model), `.keras` or `.h5` files, or 'source'.
+      names: run folders (their newest trained model), `.keras` or `.h5` files, or 'source'. A classifier of one unit
+        answers for the second of two classes.
       source: keras.Model that 'source' stands for; None where the name is not allowed.
       classes: length of the last axis of the student's first output.
       input_shape: of one of the student's inputs.
@@ -65,8 +66,12 @@ def load_teacher(
     members = []
     for name in names:
         model = _model(name, source)
-        _check_shapes(name, model, classes=classes, input_shape=input_shape)
+        one_for_two = (
+            task == "classification" and not binary and (classes, tuple(model.outputs[0].shape[1:])) == (2, (1,))
+        )
+        _check_shapes(name, model, classes=1 if one_for_two else classes, input_shape=input_shape)
         member = _answers(model, probabilities=task in SCORED, binary=binary or task == "multilabel")
+        member = _of_both(member) if one_for_two else member
         if sample is not None and name != SELF:
             _check_knows(name, model, member, *sample)
         members.append(member)
@@ -228,6 +233,16 @@ def _check_shapes(name: str, model: Any, *, classes: int, input_shape: tuple[int
             f"{_shape(tuple(model.outputs[0].shape[1:]))}), its student {classes}",
             hint="Choose a teacher that was trained for the same classes.",
         )
+
+
+def _of_both(member: Teacher) -> Teacher:
+    """Return the answers about two classes of a teacher that gives the probability of the second one alone."""
+
+    def answer(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        second = member(inputs)
+        return np.concatenate([1 - second, second], axis=-1)
+
+    return answer
 
 
 def _answers(model: Any, *, probabilities: bool, binary: bool = False) -> Teacher:

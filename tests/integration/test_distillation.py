@@ -92,6 +92,19 @@ def test_logits_become_probabilities(tmp_path: Path) -> None:
     np.testing.assert_allclose(values, logits, atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", None], ids=["probability", "score"])
+def test_a_teacher_of_one_unit_answers_for_two_classes(activation: str | None, tmp_path: Path) -> None:
+    import keras
+
+    path = saved(tmp_path, "one_unit", classes=1, activation=activation)
+    own = np.asarray(keras.saving.load_model(path).predict_on_batch(images()), np.float64)
+    second = own if activation else 1 / (1 + np.exp(-own))
+    answers = load_teacher([path], classes=2, input_shape=SHAPE)(images())
+    np.testing.assert_allclose(answers, np.concatenate([1 - second, second], axis=1), atol=1e-6)
+    with pytest.raises(ModelError, match=r"answers 1 classes \(output \(1\)\), its student 2"):
+        load_teacher([path], classes=2, input_shape=SHAPE, task="regression")  # two values of one
+
+
 def test_source_is_the_given_model_and_no_teacher_of_a_training(tmp_path: Path) -> None:
     model = small_classifier()
     answers = load_teacher(["source"], source=model, classes=10, input_shape=SHAPE)(images())
