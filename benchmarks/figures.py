@@ -14,6 +14,7 @@ from tabulate import tabulate
 from benchmarks import best_page, harness_figures, models_page, over_time, reliability_page, zoo_page
 from benchmarks.recorded import disturbed, names, provenance, result, row_disturbed
 from edgefm.core import artefacts
+from edgefm.core.environment import multiplies_bytes
 
 ROOT = Path(__file__).parent.parent
 DISTURBED = (
@@ -58,15 +59,18 @@ def readme_block() -> str:
 
 
 def int8_instructions() -> str:
-    """Return how fast variants are on a processor without instructions for int8 products, in a sentence."""
-    job = result("main_job_no_vnni")
-    named = ("int8_w8a8", "int8_w8a8_xnnpack", "slim50_qat_int8", "slim25_qat_int8")
+    """Return how fast variants are on a processor of the other kind: with or without instructions for int8 products."""
+    here = multiplies_bytes(result("main_job")["environment"])
+    name = "main_job_no_vnni" if here else "main_job_vnni"
+    job = result(name)
+    named = ("int8_w8a8", "slim50_qat_int8", "slim25_qat_int8")
     ratios = {model["name"]: 1 / model["against_reference"]["latency_ratio"]["value"] for model in job["models"][1:]}
-    told = ", ".join(f"`{name}` {ratios[name]:.2f}x" for name in named)
+    told = ", ".join(f"`{variant}` {ratios[variant]:.2f}x" for variant in named)
+    has, other = ("has", "without") if here else ("has no", "with")
     return (
-        "How much int8 gains is the processor's doing: that of the table has instructions for int8 products (VNNI). On "
-        f"one without, a record of the same job (`standard` preset) says: {told} as fast as float32. "
-        f"{provenance(job)} `benchmarks/results/main_job_no_vnni.json`."
+        f"How much int8 gains is the processor's doing: that of the table {has} instructions for int8 products (VNNI). "
+        f"On one {other} them a record of the same job (`standard` preset) says: {told} as fast as float32. "
+        f"{provenance(job)} `benchmarks/results/{name}.json`."
     )
 
 

@@ -25,6 +25,7 @@ _PUBLIC = {
     "Distillation": "edgefm.recipes",
     "EdgefmError": "edgefm.core.errors",
     "Explanation": "edgefm.jobs.explain",
+    "ExportResult": "edgefm.jobs.export",
     "FineTuning": "edgefm.recipes",
     "GateResult": "edgefm.comparison.gate_result",
     "Inspection": "edgefm.tflite.inspection",
@@ -43,6 +44,7 @@ _PUBLIC = {
     "TrainingResult": "edgefm.jobs.train",
     "Variant": "edgefm.recipes",
     "Verdict": "edgefm.comparison.shipping.verdict",
+    "VerificationResult": "edgefm.jobs.verify",
     "agree": "edgefm.jobs.agree",
     "benchmark": "edgefm.jobs.benchmark",
     "cluster": "edgefm.jobs.one_pass",
@@ -51,6 +53,7 @@ _PUBLIC = {
     "data": "edgefm.data",
     "doctor": "edgefm.jobs.doctor",
     "explain": "edgefm.jobs.explain",
+    "export": "edgefm.jobs.export",
     "gate": "edgefm.jobs.gate",
     "inspect": "edgefm.jobs.inspect",
     "predict": "edgefm.jobs.predict",
@@ -63,6 +66,7 @@ _PUBLIC = {
     "slim": "edgefm.jobs.one_pass",
     "train": "edgefm.jobs.train",
     "verdict": "edgefm.jobs.verdict",
+    "verify": "edgefm.jobs.verify",
 }
 
 __all__ = [*_PUBLIC, "__version__"]
@@ -87,6 +91,8 @@ if TYPE_CHECKING:
     from edgefm.jobs.doctor import doctor as doctor
     from edgefm.jobs.explain import Explanation as Explanation
     from edgefm.jobs.explain import explain as explain
+    from edgefm.jobs.export import ExportResult as ExportResult
+    from edgefm.jobs.export import export as export
     from edgefm.jobs.gate import gate as gate
     from edgefm.jobs.inspect import inspect as inspect
     from edgefm.jobs.one_pass import cluster as cluster
@@ -105,6 +111,8 @@ if TYPE_CHECKING:
     from edgefm.jobs.train import TrainingResult as TrainingResult
     from edgefm.jobs.train import train as train
     from edgefm.jobs.verdict import verdict as verdict
+    from edgefm.jobs.verify import VerificationResult as VerificationResult
+    from edgefm.jobs.verify import verify as verify
     from edgefm.profiling.result import ProfileResult as ProfileResult
     from edgefm.quantization.applicability import Applicability as Applicability
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol

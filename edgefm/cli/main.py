@@ -42,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trust": ("edgefm.cli.trust", "Let the code that a run of somebody else's holds run."),
     "zoo": ("edgefm.cli.zoo", "List the architectures; train the documented systems anew."),
     "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),
+    "export": ("edgefm.cli.export", "Write a bundle for a target: model, contract, golden vectors, code."),
+    "verify": ("edgefm.cli.verify", "Check a bundle: whole, and answering as it should."),
     "doctor": ("edgefm.cli.doctor", "Show what is installed and which runtimes work here."),
 }
 

@@ -166,6 +166,21 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, gone: Iterable[str
     _replace_files(target, files, gone=known - set(files))
 
 
+def exchange_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder anew, whole or not at all; what it held before, folders within it too, is gone then.
+
+    Args:
+      folder: is made where it is not there; the caller has seen that what it holds may be lost.
+      files: content by path, with '/' between folders.
+    Raises:
+      OSError: a file cannot be written; what was there stays.
+    """
+    target = folder.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _repair_beside(target)
+    _replace_folder(target, files)
+
+
 def _can_be_replaced(folder: Path, known: set[str]) -> bool:
     """Return whether a folder holds only files of these names, and nothing keeps it in its place."""
     with os.scandir(folder) as entries:

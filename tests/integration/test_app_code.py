@@ -3,231 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
-from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.kotlin import kotlin_code
 from edgefm_converters.bundles.python import python_code
 from tests.fixtures import kotlin
-from tests.fixtures.app_models import Out, app_model
+from tests.fixtures.app_cases import (
+    CASES,
+    Case,
+    fed,
+    given_values,
+    litert,
+    meant,
+    real_values,
+    write_case,
+)
 
 STUBS = Path(__file__).parents[1] / "fixtures" / "android_stubs"
-ABC = ("cat", "dog", "a long name, with a comma")
-PICTURE = (1, 5, 4, 3)
-REAL = "its samples are no pictures"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, its contract, and under which names an answer tells its outputs: (name, what it means)."""
-
-    content: bytes
-    contract: Contract
-    fields: tuple[tuple[str, str], ...]
-
-
-def case(fields: Sequence[tuple[str, str]], **model: Any) -> Case:
-    content, contract = app_model(**model)
-    return Case(content, contract, tuple(fields))
-
-
-INPUTS: dict[str, dict[str, Any]] = {
-    "float": {"std": 255.0},
-    "float_symmetric": {"mean": 127.5, "std": 127.5},
-    "float_raw": {},
-    "uint8_raw": {"ends": ("uint8", 1 / 255, 0), "std": 255.0},
-    "uint8_128": {"ends": ("uint8", 2 / 255, 128), "mean": 127.5, "std": 127.5},
-    "uint8_odd": {"ends": ("uint8", 0.0123, 37), "mean": 120.25, "std": 58.5},
-    "int8": {"ends": ("int8", 1 / 255, -128), "std": 255.0},
-    "int8_odd": {"ends": ("int8", 0.031, -3), "mean": 99.9, "std": 61.7},
-}
-ENDS: dict[str, tuple[str, float, int] | None] = {
-    "float": None,
-    "uint8": ("uint8", 1 / 256, 0),
-    "uint8_7": ("uint8", 1 / 240, 7),
-    "int8": ("int8", 1 / 256, -128),
-    "int8_11": ("int8", 0.011, 11),
-}
-HEADS: dict[str, dict[str, Any]] = {
-    "second": {"outputs": (1, 1), "last": "LOGISTIC", "labels": ABC[:2], "name": "scores"},
-    "logits": {"outputs": (1, 3), "last": None, "labels": ABC, "name": "scores", "head": "logits"},
-    "second_logit": {"outputs": (1, 1), "last": None, "labels": ABC[:2], "name": "scores", "head": "logits"},
-    "label_logits": {
-        "outputs": (1, 3),
-        "last": None,
-        "labels": ABC,
-        "task": "multilabel",
-        "name": "probabilities",
-        "head": "logits",
-    },
-    "labels": {"outputs": (1, 3), "last": "LOGISTIC", "labels": ABC, "task": "multilabel", "name": "probabilities"},
-    "places": {"outputs": (1, 5, 4, 3), "last": "SOFTMAX", "labels": ABC, "name": "classes"},
-    "mask_logits": {
-        "outputs": (1, 5, 4, 1),
-        "last": None,
-        "labels": ABC[:2],
-        "task": "segmentation",
-        "name": "classes",
-        "head": "logits",
-    },
-    "mask": {"outputs": (1, 5, 4, 1), "last": "LOGISTIC", "task": "segmentation", "name": "classes"},
-    "masks": {"outputs": (1, 5, 4, 3), "last": "SOFTMAX", "task": "segmentation", "name": "classes"},
-    "values": {"outputs": (1, 7), "last": None, "task": "regression", "name": "values"},
-    "reconstruction": {"outputs": PICTURE, "last": "LOGISTIC", "task": "reconstruction", "name": "reconstruction"},
-}
-# What of these is meant as another one, once logits are probabilities.
-MEANT = {"mask_logits": "places", "mask": "places", "masks": "places"} | {
-    "logits": "classes",
-    "second_logit": "second",
-    "label_logits": "labels",
-}
-WIDE: dict[str, tuple[str, float, int] | None] = {
-    "float": None,
-    "uint8": ("uint8", 0.04, 128),
-    "int8": ("int8", 0.037, -5),
-}
-RANKS: dict[str, dict[str, Any]] = {
-    "rank2": {"shape": (1, 9)},
-    "rank3": {"shape": (1, 6, 4)},
-    "rank4_grey": {"shape": (1, 5, 4, 1)},
-    "rank4_four": {"shape": (1, 3, 4, 4)},
-    "rank4_two": {"shape": (1, 3, 4, 2)},
-    "rank5": {"shape": (1, 2, 3, 4, 2)},
-}
-
-
-def all_cases() -> dict[str, Case]:
-    cases: dict[str, Case] = {}
-    for source, given in INPUTS.items():
-        for sink, ends in ENDS.items():
-            outputs = [Out(shape=(1, 3), ends=ends, last="SOFTMAX")]
-            cases[f"{source}__{sink}"] = case(
-                [("scores", "classes")], shape=PICTURE, outputs=outputs, labels=ABC, **given
-            )
-    for head, about in HEADS.items():
-        for sink, ends in (WIDE if about["last"] is None else ENDS).items():
-            outputs = [Out(shape=about["outputs"], ends=ends, last=about["last"])]
-            cases[f"{head}__{sink}"] = case(
-                [(about["name"], MEANT.get(head, head))],
-                shape=PICTURE,
-                outputs=outputs,
-                labels=about.get("labels", ()),
-                task=about.get("task", ""),
-                head=about.get("head", ""),
-                **INPUTS["int8_odd" if sink == "int8" else "uint8_raw"],
-            )
-    for rank, about in RANKS.items():
-        for source, given in (("levels", INPUTS["int8_odd"]), ("raw", INPUTS["uint8_raw"]), ("float", INPUTS["float"])):
-            outputs = [Out(shape=(1, 2, 3), ends=WIDE["int8"])]
-            cases[f"{rank}__{source}"] = case([("values", "values")], outputs=outputs, **about, **given)
-        for kind, ends in (("real", None), ("real_int8", ("int8", 0.021, 9)), ("real_uint8", ("uint8", 0.02, 140))):
-            outputs = [Out(shape=(1, 3), ends=ENDS["uint8_7"], last="SOFTMAX")]
-            cases[f"{rank}__{kind}"] = case(
-                [("scores", "classes")], outputs=outputs, labels=ABC, ends=ends, no_pixels=REAL, **about
-            )
-    for whole in ("int32", "int64"):
-        cases[whole] = case(
-            [("scores", "classes")], shape=(1, 6), whole=whole, outputs=[Out(shape=(1, 3), last="SOFTMAX")], labels=ABC
-        )
-    several = [
-        Out(shape=(1, 3), ends=ENDS["int8"], last="SOFTMAX", name="class_head"),
-        Out(shape=(1, 2, 4), ends=WIDE["uint8"], name="box_head:0"),
-        Out(shape=(1, 5), ends=None, name="val"),
-        Out(shape=(1,), ends=WIDE["int8"], name="boxHead0"),
-        Out(shape=(1, 4), ends=WIDE["int8"], name="*/ end of comment"),
-    ]
-    cases["several"] = case(
-        [("scores", "classes"), ("boxHead0", "values"), ("output2", "values"), ("output3", "values"),
-         ("endOfComment", "values")],
-        shape=PICTURE, outputs=several, labels=ABC, **INPUTS["int8"],
-    )  # fmt: skip
-    return cases
-
-
-CASES = all_cases()
-
-
-def given_values(contract: Contract) -> NDArray[Any]:
-    """Return what is fed, flat: all kinds of levels, or numbers that saturate too."""
-    random, size = np.random.default_rng(7), contract.input.size
-    if contract.input.dtype.startswith("int") and contract.input.scale is None:
-        return random.integers(-50, 50, size).astype(contract.input.dtype)
-    if contract.no_pixels is not None:
-        values = random.normal(size=size).astype(np.float32)
-        if contract.input.scale is not None:
-            values[:4] = (-1e30, 1e30, 0.0, np.float32(contract.input.scale / 2))
-        return values
-    levels = random.integers(0, 256, size)
-    levels[:3] = (0, 255, 128)
-    return levels.astype(np.uint8)
-
-
-def fed(contract: Contract, values: NDArray[Any]) -> NDArray[Any]:
-    """Return numpy's own input: real = (pixel - mean) / std, q = clamp(rint(real / scale) + zero point)."""
-    tensor = contract.input
-    if values.dtype.kind == "i":
-        return values.reshape(tensor.shape)
-    real = values.astype(np.float32)
-    if values.dtype == np.uint8:
-        real = (real - np.float32(contract.mean)) / np.float32(contract.std)
-    if tensor.scale is None or tensor.zero_point is None:
-        return real.reshape(tensor.shape)
-    least, most = (-128, 127) if tensor.dtype == "int8" else (0, 255)
-    levels = np.rint(real / np.float32(tensor.scale)).astype(np.float64) + tensor.zero_point
-    return np.clip(levels, least, most).astype(tensor.dtype).reshape(tensor.shape)
-
-
-def litert(content: bytes, values: NDArray[Any]) -> list[NDArray[Any]]:
-    interpreter = Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    (source,) = interpreter.get_input_details()
-    interpreter.set_tensor(source["index"], values)
-    interpreter.invoke()
-    return [interpreter.get_tensor(sink["index"]) for sink in interpreter.get_output_details()]
-
-
-def real_values(raw: NDArray[Any], tensor: Any) -> NDArray[np.float32]:
-    if tensor.scale is None:
-        return raw.astype(np.float32)
-    return ((raw.astype(np.int64) - tensor.zero_point).astype(np.float32) * np.float32(tensor.scale)).astype(np.float32)
-
-
-def meant(head: str, real: NDArray[np.float32], contract: Contract) -> Any:
-    """Return what an answer must hold: pairs, whole numbers or real values."""
-    labels = contract.labels
-    if head == "places" and real.shape[-1] == 1:
-        return (real.reshape(-1) > (0 if contract.head == "logits" else 0.5)).astype(int)
-    if contract.head == "logits":
-        powers = np.exp(real.astype(np.float64))
-        real = (powers / powers.sum() if head == "classes" else powers / (1 + powers)).astype(np.float32)
-    if head == "values" or head == "reconstruction":
-        return real.reshape(-1)
-    if head == "places":
-        return real.argmax(axis=-1).reshape(-1)
-    flat = real.reshape(-1)
-    if head == "second":
-        flat = np.array([np.float32(1) - flat[0], flat[0]], np.float32)
-    pairs = list(zip(labels, flat.tolist(), strict=True))
-    return pairs if head == "labels" else sorted(pairs, key=lambda pair: -pair[1])
-
-
-def write_case(folder: Path, app: Case) -> None:
-    folder.mkdir(parents=True)
-    (folder / "model.tflite").write_bytes(app.content)
-    (folder / "labels.txt").write_text("\n".join(app.contract.labels) + "\n")
-    values = given_values(app.contract)
-    (folder / "given.txt").write_text("\n".join(str(value) for value in values))
-    for place, raw in enumerate(litert(app.content, fed(app.contract, values))):
-        (folder / f"litert{place}.bin").write_bytes(raw.tobytes())
 
 
 def harness(name: str, app: Case) -> str:

@@ -53,6 +53,8 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "profile": (edgefm.profile, {}, set(), set()),
     "agree": (edgefm.agree, {"no_first_difference": "first_difference"}, DATA | {"chance"}, {"data", "reason"}),
     "predict": (edgefm.predict, {}, {"run"}, set()),
+    "export": (edgefm.export, {}, {"where"}, {"data"}),
+    "verify": (edgefm.verify, {"no_run": "run"}, set(), set()),
     "inspect": (edgefm.inspect, {}, set(), set()),
     "doctor": (edgefm.doctor, {}, set(), set()),
 }

@@ -23,6 +23,7 @@ from edgefm.core.errors import ArgumentError, EdgefmError
 from edgefm.core.results import JsonResult
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
 from edgefm.jobs.predict import Prediction, Score
+from edgefm.jobs.verify import CheckedFamily
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
 from tests.fixtures import benchmark_records, tiny_models
 from tests.fixtures.explanations import explanation_document
@@ -121,6 +122,15 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     edgefm.CompressionResult: lambda folder: edgefm.CompressionResult(model=None, passes=(_applied(),)),
     edgefm.Diagnosis: lambda folder: _diagnosis(),
     edgefm.Explanation: lambda folder: edgefm.Explanation(document=explanation_document(), files={}),
+    edgefm.ExportResult: lambda folder: edgefm.ExportResult(
+        kind="c",
+        folder=Path("b"),
+        files=("model.tflite",),
+        size_bytes=9,
+        variant="v",
+        sha256="0" * 64,
+        golden=(2, "data"),
+    ),
     edgefm.GateResult: lambda folder: edgefm.GateResult(
         record="r", baseline=None, checks=(LimitCheck(model="m", key="size_bytes", limit=1.0, state=HELD, value=1.0),)
     ),
@@ -133,6 +143,13 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     ),
     edgefm.TfliteFile: _file,
     edgefm.TrainingResult: lambda folder: _training(),
+    edgefm.VerificationResult: lambda folder: edgefm.VerificationResult(
+        folder=Path("b"),
+        kind="c",
+        written_by="edgefm 0",
+        problems=("a.bin is missing",),
+        families=(CheckedFamily(name="xnnpack", held=True, text="held"),),
+    ),
     edgefm.Verdict: lambda folder: edgefm.verdict(RECORD),
 }
 AS_JSON = [kind for kind in RESULTS if issubclass(kind, JsonResult)]
@@ -170,11 +187,13 @@ def test_results_without_a_file_of_their_own_are_saved_as_json() -> None:
         edgefm.AppliedPass,
         edgefm.ComparisonResult,
         edgefm.Diagnosis,
+        edgefm.ExportResult,
         edgefm.GateResult,
         edgefm.Inspection,
         edgefm.Predictions,
         edgefm.Reproduction,
         edgefm.Verdict,
+        edgefm.VerificationResult,
     }
 
 

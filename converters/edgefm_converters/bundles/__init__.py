@@ -1,1 +1,1 @@
-"""Source code for apps, written from a model's contract."""
+"""Bundles: a model with its contract, golden vectors and code that feeds it and checks itself on the target."""

@@ -1,0 +1,66 @@
+"""What every bundle is written from, and what every bundle holds, whatever it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from edgefm.core.artefacts import json_bytes
+from edgefm.core.text import one_a_line
+from edgefm.tflite import contract as contracts
+from edgefm.tflite.contract import Contract
+from edgefm_converters.bundles.golden import GoldenVectors, golden_files
+from edgefm_converters.bundles.sbom import Needed, sbom_bytes
+
+MODEL_FILE = "model.tflite"
+LABELS_FILE = "labels.txt"
+CARD_FILE = "README.md"
+NOTICE_FILE = "NOTICE"
+SBOM_FILE = "sbom.cdx.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleParts:
+    """A model with all that is known of it.
+
+    Attributes:
+      contract: of the model; its file is called `model.tflite` in a bundle.
+      model: content of the file.
+      golden: vectors.
+      card: model card, Markdown.
+      notice: licences and notices, text.
+      operators: names of the file's operators, each once, sorted, e.g. 'CONV_2D'; custom ones as 'CUSTOM:name'.
+      arena_bytes: what TensorFlow Lite Micro takes of its arena, as its allocator recorded it; None where it does not
+        load the file, or was not asked.
+      arena_reason: why `arena_bytes` is None; '' where it is not.
+      version: of edgefm.
+    """
+
+    contract: Contract
+    model: bytes = field(repr=False)
+    golden: GoldenVectors
+    card: str = field(repr=False)
+    notice: str = field(repr=False)
+    operators: tuple[str, ...]
+    arena_bytes: int | None
+    arena_reason: str
+    version: str
+
+
+def common_files(parts: BundleParts, needs: tuple[Needed, ...]) -> dict[str, bytes]:
+    """Return the files that every bundle holds, by path.
+
+    Args:
+      parts: see there.
+      needs: software that the bundle's code needs where it runs.
+    """
+    contract = dataclasses.replace(parts.contract, file=MODEL_FILE)
+    return {
+        MODEL_FILE: parts.model,
+        contracts.FILE_NAME: json_bytes(contract.to_json()),
+        **({LABELS_FILE: one_a_line(contract.labels).encode()} if contract.labels else {}),
+        **golden_files(parts.golden, contract),
+        CARD_FILE: parts.card.encode(),
+        NOTICE_FILE: parts.notice.encode(),
+        SBOM_FILE: sbom_bytes(contract, needs, version=parts.version),
+    }

@@ -1,0 +1,83 @@
+"""`edgefm export`: a bundle for a target: model, contract, golden vectors, model card and code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgefm.cli import render
+from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.progress import Bars
+from edgefm.core.text import command as as_typed
+
+_PATH = click.Path(path_type=Path)
+_ALL = "all"
+
+
+@click.command(epilog=exit_codes("the bundle was written"))
+@click.argument("kind", metavar="KIND")
+@click.argument("model", required=False, type=_PATH, metavar="[RUN|MODEL.tflite]")
+@click.option("--out", type=_PATH, required=True, help="Folder to write into; with 'all', one folder a kind in it.")
+@click.option("--variant", default=None, help="Which variant of the run.  [default: the verdict's for the target]")
+@click.option("--data", "where", metavar="DATA", help="Test samples for golden inputs.  [default: those of the run]")
+@click.option("--labels", type=_PATH, default=None, help="Class names, one per line, for a file without a contract.")
+@click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
+@click.option("--std", type=float, default=None, help="See --mean.")
+@click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
+@click.option("--force", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    kind: str,
+    model: Path | None,
+    out: Path,
+    variant: str | None,
+    where: str | None,
+    labels: Path | None,
+    mean: float | None,
+    std: float | None,
+    samples: int,
+    seed: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
+
+    KIND is python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite file or a run, by
+    default the latest run. Equal input gives equal bytes; check a bundle with edgefm verify.
+    """
+    from edgefm.cli.given_run import named_run
+    from edgefm.cli.own_data import labels_of
+    from edgefm.jobs.export import KINDS, export
+
+    source = named_run(None).path if model is None else model
+    kinds = KINDS if kind == _ALL else (kind,)
+    names = labels_of(labels)
+    results = []
+    for each in kinds:
+        results.append(
+            export(
+                source,
+                each,
+                out=out / each if kind == _ALL else out,
+                variant=variant,
+                data=where,
+                labels=names,
+                mean=mean,
+                std=std,
+                samples=samples,
+                seed=seed,
+                force=force,
+                progress=Bars(),
+            )
+        )
+    if as_json:
+        render.as_json({"bundles": [result.to_json() for result in results]})
+        return
+    for result in results:
+        render.echo(
+            f"{result.folder}: {result.variant} for {result.kind}, {len(result.files)} files, "
+            f"{result.size_bytes / 1000:,.1f} KB, {result.golden[0]} golden vectors from {result.golden[1]}"
+        )
+        render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")

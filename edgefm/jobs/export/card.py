@@ -1,0 +1,163 @@
+"""The model card of a bundle, in the form of Hugging Face: YAML facts, then Markdown."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import resources
+
+from edgefm.core.errors import missing_extra
+from edgefm.core.text import Markdown, code, markdown
+from edgefm.data.source import FASHION_MNIST
+from edgefm.jobs.export.facts import Measured
+from edgefm.quantization.app_text import app_text
+from edgefm.tflite.contract import Contract
+from edgefm_converters.bundles.golden import GoldenVectors
+
+_PIPELINES = {"classification": "image-classification", "multilabel": "image-classification"}
+_PIPELINES |= {"segmentation": "image-segmentation", "regression": "image-feature-extraction"}
+
+
+def model_card(contract: Contract, *, measured: Measured | None, golden: GoldenVectors, use: str, version: str) -> str:
+    """Return the model card.
+
+    Args:
+      contract: of the model.
+      measured: what a benchmark found of the file; None without one.
+      golden: vectors of the bundle.
+      use: how this bundle is used and what its files are, Markdown.
+      version: of edgefm.
+    Raises:
+      RuntimeUnavailableError: jinja2 is not installed.
+      ModelError: no words are known for the ends of the model.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise missing_extra("jinja2", "export") from None
+    template = resources.files("edgefm.jobs.export").joinpath("templates").joinpath("card.md.j2")
+    # Markdown, not HTML: `finalize` is what escapes each value.
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=markdown
+    )
+    environment.filters |= {"code": code, "cell": partial(code, in_table=True)}
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        model=contract,
+        pipeline=_PIPELINES.get(contract.task, "image-classification" if contract.labels else "other"),
+        version=version,
+        text=app_text(contract),
+        made=Markdown(_made(contract)),
+        measured=Markdown(_measured(measured)),
+        golden=Markdown(_golden(golden)),
+        limits=Markdown(_limits(contract, measured)),
+        files=Markdown(use),
+    )
+
+
+def notice(contract: Contract) -> str:
+    """Return the licences of what a bundle holds."""
+    lines = [
+        "Code in this folder was written by edgefm and is under the Apache License 2.0.",
+        "",
+        "The model's weights follow from the data that it learnt; their licence is that of who trained it, and is not",
+        "known to edgefm.",
+    ]
+    if _learnt_fashion_mnist(contract):
+        lines += [
+            "",
+            "The golden inputs are pictures of Fashion-MNIST (Zalando SE), under the MIT License:",
+            "",
+            *_MIT,
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _learnt_fashion_mnist(contract: Contract) -> bool:
+    calibration = contract.made_by.get("calibration") or {}
+    return str(calibration.get("source") or "").startswith(FASHION_MNIST)
+
+
+def _made(contract: Contract) -> str:
+    made = contract.made_by
+    source, calibration = made.get("source") or {}, made.get("calibration") or {}
+    versions = made.get("versions") or {}
+    if not source:
+        return "Not known: the file was given without a contract of edgefm."
+    sentences = [f"From the model {markdown(source.get('name') or source.get('file') or 'given')}"]
+    passes = [step.get("kind", "") for step in (made.get("variant") or {}).get("passes", ())]
+    sentences[0] += f", by {markdown(' > '.join(passes))} and conversion" if passes else ", converted"
+    sentences[0] += f" as {markdown(contract.variant)}."
+    if calibration.get("source"):
+        sentences.append(
+            f"Ranges of activations were taken from {calibration.get('images', 0):,} samples "
+            f"({markdown(calibration['source'])})."
+        )
+    named = [f"{name} {versions[name]}" for name in ("edgefm", "tensorflow", "keras") if name in versions]
+    if named:
+        sentences.append(f"Versions: {markdown(', '.join(named))}.")
+    return " ".join(sentences)
+
+
+def _measured(measured: Measured | None) -> str:
+    if measured is None:
+        return "Nothing: no benchmark of this file was found. Measure it with labelled data before you ship it."
+    lines = []
+    if measured.quality is not None:
+        quality = measured.quality
+        factor, unit = (100.0, " %") if quality["unit"] == "%" else (1.0, "")
+        value, low, high = (factor * float(quality[name]) for name in ("value", "low", "high"))
+        lines.append(
+            f"- {markdown(quality['name'])} on {quality['n']:,} test samples: {value:.2f}{unit} "
+            f"(95 % interval {low:.2f} to {high:.2f}{unit})"
+        )
+    if measured.latency is not None:
+        value, low, high = (measured.latency[name] for name in ("value", "low", "high"))
+        lines.append(
+            f"- one inference, one thread, p50: {value:.1f} us (95 % interval {low:.1f} to {high:.1f} us) on "
+            f"{markdown(measured.cpu)}: another processor takes another time"
+        )
+    lines.append(f"- with {markdown(measured.runtime)}, {measured.date}")
+    return "\n".join(lines)
+
+
+def _golden(golden: GoldenVectors) -> str:
+    kinds = " and ".join(f"{family.title} ({markdown(family.made_by)})" for family in golden.families)
+    if golden.source["kind"] == "data":
+        come = f"{len(golden)} test samples of {markdown(golden.source['name'])}"
+    else:
+        why = markdown(golden.source["reason"])
+        come = f"{len(golden)} random inputs ({why}): they show equal answers, not right ones"
+    vectors = f"Golden vectors: {come}, with the answers of {kinds}."
+    return f"{vectors} Kernels of two families round differently; both are right."
+
+
+def _limits(contract: Contract, measured: Measured | None) -> str:
+    lines = []
+    if contract.labels:
+        lines.append(
+            "- It knows its classes alone: a picture of anything else is given one of them too, often with a high "
+            "probability. How it answers pictures unlike its training data was not measured."
+        )
+    if contract.takes_pictures:
+        lines.append("- A picture must reach it as its training pictures did: size, channels, brightness, direction.")
+    if measured is None or measured.quality is None:
+        lines.append("- Its quality is not known.")
+    return "\n".join(lines) or "- None are known."
+
+
+_MIT = (
+    "Copyright (c) 2017 Zalando SE, https://tech.zalando.com",
+    "",
+    "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated",
+    'documentation files (the "Software"), to deal in the Software without restriction, including without limitation',
+    "the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and",
+    "to permit persons to whom the Software is furnished to do so, subject to the following conditions:",
+    "",
+    "The above copyright notice and this permission notice shall be included in all copies or substantial portions of",
+    "the Software.",
+    "",
+    'THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO',
+    "THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE",
+    "AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF",
+    "CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS",
+    "IN THE SOFTWARE.",
+)

@@ -1,0 +1,81 @@
+"""Golden vectors of a model: drawn from data, or at random, and asked of LiteRT's kernel sets on this machine."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from edgefm.agreement import families, membership
+from edgefm.agreement.arithmetic import ModelTensors
+from edgefm.agreement.asking import ask
+from edgefm.agreement.cells import HOST, AgreementCell
+from edgefm.agreement.inputs import MatrixInputs
+from edgefm.core.progress import Progress
+from edgefm.tflite.contract import Contract
+from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance
+
+# One of each family that devices run: phones and browsers the first, microcontrollers and old interpreters the second.
+_CELLS = ("litert:xnnpack", "litert:builtin")
+# What asks the kernels of a family on this machine again.
+KERNELS = {"xnnpack": _CELLS[0], "builtin": _CELLS[1], "float": _CELLS[0]}
+
+
+def golden_vectors(
+    model: Path, contract: Contract, inputs: MatrixInputs, ends: ModelTensors, progress: Progress
+) -> GoldenVectors:
+    """Return what LiteRT's kernels on this machine answer to inputs, one family after the other.
+
+    Where both kernel sets are of one family (float models), the first alone is taken.
+
+    Raises:
+      EdgefmError: LiteRT is not there, or the model crashed, hung or was refused.
+    """
+    answers: list[FamilyAnswers] = []
+    for place, runtime in enumerate(_CELLS):
+        cell = AgreementCell(runtime=runtime, target=HOST)
+        belongs = membership.membership(cell, ends.arithmetic, ends.rounding)
+        name = belongs.family or families.UNKNOWN.name
+        if name in {answer.name for answer in answers}:
+            continue
+        progress.step("golden vectors", place, len(_CELLS), {"kernels": runtime})
+        answer = ask(cell, model, inputs.values)
+        answers.append(
+            FamilyAnswers(
+                name=name,
+                title=families.family(name).title,
+                made_by=f"{runtime} {answer.version or ''}".strip() + f" on {platform.machine()}",
+                tolerance=_elsewhere(name, ends),
+                outputs=answer.outputs,
+            )
+        )
+    progress.step("golden vectors", len(_CELLS), len(_CELLS))
+    classes = inputs.task == "classification" and inputs.labels is not None and bool(contract.labels)
+    known = ("name", "available", "reason", "seed")
+    source = {"kind": inputs.source, **{name: getattr(inputs, name) for name in known}, "sha256": inputs.sha256}
+    return GoldenVectors(
+        inputs=inputs.values,
+        families=tuple(answers),
+        labels=tuple(int(label) for label in np.asarray(inputs.labels).reshape(len(inputs), -1)[:, 0])
+        if classes
+        else None,
+        source=source,
+    )
+
+
+def _elsewhere(family: str, ends: ModelTensors) -> Tolerance:
+    """Return how far other builds of a family's kernels may lie, the widest of those that are known by name."""
+    if ends.arithmetic == "float":
+        return Tolerance(largest=membership.FLOAT_LIMIT, share=1.0)
+    cells = (
+        AgreementCell(runtime="litert:xnnpack", target="qemu-aarch64:cortex-a72"),
+        AgreementCell(runtime="tflm", target=HOST),
+        AgreementCell(runtime="cortex-m-firmware", target="cortex-m:m4"),
+    )
+    found = [membership.membership(cell, ends.arithmetic, ends.rounding) for cell in cells]
+    mine = [one for one in found if one.family == family]
+    return Tolerance(
+        largest=max((float(one.limit) for one in mine), default=1.0),
+        share=max((float(one.share) for one in mine), default=families.ROUNDING_SHARE),
+    )

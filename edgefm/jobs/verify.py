@@ -1,0 +1,145 @@
+"""`edgefm.verify`: whether a bundle is whole, and whether its model answers here as its golden vectors say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.core import html
+from edgefm.core.arguments import PathLike, as_path, check_type
+from edgefm.core.errors import ModelError
+from edgefm.core.progress import Progress, shown
+from edgefm.core.results import JsonResult
+from edgefm.tflite import contract as contracts
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedFamily:
+    """The answers of one kernel family, held against this machine's.
+
+    Attributes:
+      name: of the family.
+      held: whether they are within its tolerance.
+      text: what was found.
+    """
+
+    name: str
+    held: bool
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationResult(JsonResult):
+    """What was found of a bundle.
+
+    Attributes:
+      folder: of the bundle.
+      kind: of the bundle, e.g. 'python'.
+      written_by: name and version of what wrote it.
+      problems: what is not as it was written, in sentences; () where it is whole.
+      families: what the golden vectors say; () where files are changed, or nothing was run.
+    """
+
+    folder: Path
+    kind: str
+    written_by: str
+    problems: tuple[str, ...]
+    families: tuple[CheckedFamily, ...]
+
+    @property
+    def held(self) -> bool:
+        """Whether the bundle is whole, and all answers that were asked for are within their tolerance."""
+        return not self.problems and all(family.held for family in self.families)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {**asdict(self), "folder": str(self.folder), "problems": list(self.problems), "held": self.held,
+                "families": [asdict(family) for family in self.families]}  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        rows = [["", problem] for problem in self.problems]
+        rows += [["held" if family.held else "FAILED", family.text] for family in self.families]
+        return html.table(rows or [["held", "every file is as it was written"]], ["", str(self.folder)])
+
+
+def verify(bundle: PathLike, *, run: bool = True, progress: Progress | bool | None = None) -> VerificationResult:
+    """Check a bundle: each file against the manifest, the contract against the model, the answers against the vectors.
+
+    No code of the bundle is run. Who wrote it is not known by this: that takes a signature.
+
+    Args:
+      bundle: folder that `edgefm.export` wrote.
+      run: run the model on the golden inputs, by LiteRT's kernels on this machine.
+      progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+    Raises:
+      ArgumentError: an argument of another type.
+      ModelError: the folder is no bundle, or a newer edgefm wrote it.
+    """
+    from edgefm_converters.bundles.golden import read_golden
+    from edgefm_converters.bundles.manifest import changes, read_manifest
+    from edgefm_converters.bundles.parts import LABELS_FILE, MODEL_FILE
+
+    folder = as_path(bundle, "bundle")
+    check_type(run, "run", bool, "True or False")
+    manifest = read_manifest(folder)
+    problems = list(changes(folder, manifest))
+    families: tuple[CheckedFamily, ...] = ()
+    if not problems:
+        try:
+            contract = contracts.read(folder / MODEL_FILE)
+            if contract is None:
+                raise ModelError(f"{contracts.FILE_NAME} is of another file than {MODEL_FILE}")
+            golden = read_golden(folder)
+            labels = folder / LABELS_FILE
+            lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
+            if lines != [" ".join(label.splitlines()) for label in contract.labels]:
+                raise ModelError(
+                    f"{LABELS_FILE} has {len(lines)} labels, the contract {len(contract.labels)}, or others"
+                )
+        except ModelError as error:
+            problems.append(error.message)
+        else:
+            if run:
+                with shown(progress) as receiver:
+                    families = _families(folder / MODEL_FILE, golden, receiver)
+    return VerificationResult(
+        folder=folder,
+        kind=manifest["bundle"],
+        written_by=manifest["written_by"],
+        problems=tuple(problems),
+        families=families,
+    )
+
+
+def _families(model: Path, golden: Any, progress: Progress) -> tuple[CheckedFamily, ...]:
+    """Return how the golden answers compare with those of LiteRT's kernel sets on this machine."""
+    from edgefm.agreement import arithmetic
+    from edgefm.agreement.asking import ask
+    from edgefm.agreement.cells import HOST, AgreementCell
+    from edgefm.agreement.comparison import checked as in_shape
+    from edgefm.agreement.comparison import compare
+    from edgefm.jobs.export.golden import KERNELS
+    from edgefm.tflite.inspection import inspect
+
+    ends = arithmetic.ends(inspect(model))
+    checked = []
+    for place, family in enumerate(golden.families):
+        runtime = KERNELS.get(family.name, KERNELS["xnnpack"])
+        progress.step("golden vectors", place, len(golden.families), {"kernels": runtime})
+        answers = ask(AgreementCell(runtime=runtime, target=HOST), model, golden.inputs)
+        here, there = (in_shape(each.outputs, ends=ends, samples=len(golden)) for each in (answers, family))
+        found = compare(here, there, ends=ends)
+        share = 1 - found.equal_values / found.values
+        held = found.within(family.tolerance.largest, share=family.tolerance.share)
+        alike = "equal bit for bit" if found.equal_values == found.values else _apart(found, share)
+        text = f"{family.title}: {len(golden)} golden vectors, {alike} ({runtime} here, {family.made_by} there)"
+        checked.append(CheckedFamily(name=family.name, held=held, text=text))
+    progress.step("golden vectors", len(golden.families), len(golden.families))
+    return tuple(checked)
+
+
+def _apart(found: Any, share: float) -> str:
+    largest = "not a number" if found.largest is None else f"{found.largest:.3g}"
+    unit = "levels" if found.unit == "levels" else "of the largest magnitude"
+    return f"at most {largest} {unit} apart, {100 * share:.1f} % of the values differ"

@@ -1,0 +1,604 @@
+"""Bundles: their code against numpy, compiled and run; whole ones and damaged ones; the same input, the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import edgefm
+from edgefm.cli.main import cli
+from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
+from edgefm.data.picture_file import read_picture
+from edgefm.tflite import micro_kernels
+from edgefm.tflite.contract import Contract
+from edgefm_converters.bundles import for_c
+from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files, read_golden
+from edgefm_converters.bundles.parts import BundleParts
+from tests.fixtures.app_cases import (
+    ABC,
+    CASES,
+    PICTURE,
+    case,
+    fed,
+    given_values,
+    litert,
+    meant,
+    real_values,
+    write_case,
+)
+from tests.fixtures.app_models import Out
+from tests.fixtures.small_data import small_fashion_mnist
+from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
+STUBS = ROOT / "tests" / "fixtures" / "tflm_stubs"
+ADAPTER = ROOT / "converters" / "edgefm_converters" / "bundles" / "python_files"
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
+COMPILERS = {
+    "gcc": ("gcc", "-std=c99"),
+    "g++": ("g++", "-x", "c++", "-std=c++17"),
+    "cortex-m4": ("arm-none-eabi-gcc", "-std=c99", "-ffreestanding", "-mcpu=cortex-m4", "-mthumb"),
+    "cortex-m55": ("arm-none-eabi-gcc", "-std=c99", "-ffreestanding", "-mcpu=cortex-m55", "-mthumb"),
+}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return one bundle of each kind, of the shipped model with random inputs."""
+    root = tmp_path_factory.mktemp("bundles")
+    for kind in ("c", "python"):
+        edgefm.export(SHIPPED, kind, out=root / kind, samples=5, progress=False)
+    return {kind: root / kind for kind in ("c", "python")}
+
+
+def adapter(folder: Path) -> Any:
+    """Return the module `edge_model` as a user would import it."""
+    spec = importlib.util.spec_from_file_location("edge_model", ADAPTER / "edge_model.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.EdgeModel(folder)
+
+
+# The Python adapter.
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_python_adapter_feeds_what_numpy_quantises_and_says_what_litert_answered(name: str, tmp_path: Path) -> None:
+    app = CASES[name]
+    write_case(tmp_path / name, app)
+    app.contract.write(tmp_path / name)
+    model = adapter(tmp_path / name)
+    given = given_values(app.contract)
+    values = fed(app.contract, given)
+    encoded = model.encode(given)
+    assert encoded.dtype == values.dtype
+    np.testing.assert_array_equal(encoded, values)
+    raws = litert(app.content, values)
+    for raw, answer in zip(raws, model.invoke(encoded), strict=True):
+        np.testing.assert_array_equal(raw, answer)
+    for (_, head), raw, answer, tensor in zip(app.fields, raws, model.run(given), app.contract.outputs, strict=True):
+        if head in ("classes", "second", "labels"):
+            continue
+        if app.contract.head == "logits":
+            continue  # masks of logits: their probabilities are not asked for
+        np.testing.assert_array_equal(answer, real_values(raw, tensor)[0])
+    if app.fields[0][1] in ("classes", "second"):
+        wanted = meant(app.fields[0][1], real_values(raws[0], app.contract.output), app.contract)
+        found = model.top(given, len(wanted))
+        assert [label for label, _ in found] == [label for label, _ in wanted]
+        np.testing.assert_allclose([p for _, p in found], [p for _, p in wanted], rtol=1e-6, atol=1e-7)
+
+
+def odd_pictures(folder: Path, count: int) -> list[Path]:
+    """Return pictures of all sizes, modes, directions and brightnesses."""
+    random = np.random.default_rng(3)
+    modes = ("L", "RGB", "RGBA", "LA", "P", "1", "I;16", "CMYK", "I")
+    paths = []
+    for place in range(count):
+        mode = modes[place % len(modes)]
+        size = (int(random.integers(1, 70)), int(random.integers(1, 70)))
+        size = {0: (1, 1), 1: (4000, 3), 2: (3, 900), 3: (28, 28), 4: (5, 4)}.get(place % 40, size)
+        pixels = random.integers(0, 256, (size[1], size[0], 4), dtype=np.uint8) // int(random.integers(1, 4))
+        if place % 3 == 0:
+            pixels = 255 - pixels // 4  # on a light background
+        image = Image.fromarray(pixels)
+        if mode in ("I;16", "I"):
+            levels = pixels[..., 0].astype(np.uint16) * 257
+            image = Image.fromarray(levels if mode == "I;16" else levels.astype(np.int32))
+        else:
+            image = image.convert(mode)
+        exif = Image.Exif()
+        exif[0x0112] = int(random.integers(1, 9))
+        suffix = {"CMYK": "jpg", "I": "tiff"}.get(mode, "png")
+        path = folder / f"{place:03d}.{suffix}"
+        image.save(path, exif=exif) if suffix != "tiff" else image.save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+@pytest.mark.parametrize(("channels", "dark"), [(1, True), (3, False), (3, True), (4, False)])
+def test_python_adapter_reads_odd_pictures_as_edgefm_does(channels: int, dark: bool, fit: str, tmp_path: Path) -> None:
+    if channels == 4 and fit == "letterbox":
+        channels = 1
+    app = case([("scores", "classes")], shape=(1, 9, 7, channels), outputs=[Out(shape=(1, 3))], labels=ABC, std=255.0)
+    contract = dataclasses.replace(app.contract, dark_background=dark, picture_fit=fit)
+    write_case(tmp_path / "app", app)
+    contract.write(tmp_path / "app")
+    model = adapter(tmp_path / "app")
+    (tmp_path / "pictures").mkdir()
+    for path in odd_pictures(tmp_path / "pictures", 200):
+        for invert in ("auto", "yes", "no"):
+            effective = "no" if invert == "auto" and not dark else invert
+            wanted = read_picture(path, shape=(9, 7, channels), fit=fit, invert=effective)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(model.picture(path, invert), wanted.pixels, err_msg=f"{path} {invert}")
+
+
+def test_python_bundle_proves_itself_and_answers_pictures(bundles: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles["python"], folder)
+    for kernels in ("xnnpack", "builtin"):
+        done = _python(folder, "edge_model.py", "--self-test", "--json", "--kernels", kernels)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout)["held"] is True and "bit for bit" in json.loads(done.stdout)["verdict"]
+    answer = json.loads(_python(folder, "edge_model.py", "golden/00.png", "--json", "--top", "10").stdout)
+    pixels = np.array(Image.open(folder / "golden" / "00.png")).reshape(1, 28, 28, 1)
+    border = np.concatenate([pixels[0, 0], pixels[0, -1], pixels[0, 1:-1, 0], pixels[0, 1:-1, -1]])
+    pixels = 255 - pixels if np.median(border) > 127 else pixels  # it learnt bright things on a dark background
+    (raw,) = litert((folder / "model.tflite").read_bytes(), pixels)
+    labels = (folder / "labels.txt").read_text().splitlines()
+    wanted = sorted(zip(labels, (raw[0] / 256).tolist(), strict=True), key=lambda pair: -pair[1])
+    assert [(one["label"], one["probability"]) for one in answer["top"]] == wanted
+    assert _python(folder, "edge_model.py", "none.png").returncode == 2
+    (folder / "golden" / "00.xnnpack.bin").write_bytes(bytes(10))
+    (folder / "golden" / "00.builtin.bin").write_bytes(bytes(10))
+    done = _python(folder, "edge_model.py", "--self-test")
+    assert done.returncode == 1 and "FAILED" in done.stdout and "more than these kernels may differ" in done.stdout
+
+
+def _python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+    )
+
+
+# C.
+
+
+def parts_of(app: Any, samples: int = 3, tolerance: Tolerance | None = None) -> BundleParts:
+    """Return the parts of a bundle of a made-up model, whose golden answers LiteRT gives."""
+    random = np.random.default_rng(1)
+    inputs = []
+    for _ in range(samples):
+        values = given_values(app.contract)
+        inputs.append(fed(app.contract, random.permutation(values))[0])
+    answers = [litert(app.content, values[np.newaxis]) for values in inputs]
+    outputs = tuple(np.concatenate(each) for each in zip(*answers, strict=True))
+    integers = app.contract.output.dtype != "float32"
+    family = FamilyAnswers(
+        name="builtin" if integers else "float",
+        title="built-in kernels",
+        made_by="a test",
+        tolerance=tolerance or (Tolerance(largest=1, share=0.25) if integers else Tolerance(largest=1e-4, share=1)),
+        outputs=outputs,
+    )
+    golden = GoldenVectors(
+        inputs=np.stack(inputs), families=(family,), labels=None, source={"kind": "random", "reason": "a test"}
+    )
+    return BundleParts(
+        contract=app.contract, model=app.content, golden=golden, card="", notice="", operators=("FULLY_CONNECTED",),
+        arena_bytes=10_000, arena_reason="", version="0",
+    )  # fmt: skip
+
+
+def written(parts: BundleParts, folder: Path) -> Path:
+    for name, content in for_c.files(parts).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder / "src"
+
+
+def compiled(source: Path, main: str, compiler: str = "gcc") -> Path:
+    command, program = COMPILERS[compiler], source / "program"
+    files = [*sorted(source.glob("*.c")), ROOT / "tests" / "fixtures" / main]
+    built = subprocess.run(
+        [*command, *WARNINGS, "-O1", f"-I{source}", *map(str, files), "-lm", "-o", str(program)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr[:3000]
+    return program
+
+
+ONE_OF_EACH = [
+    *(
+        f"{source}__uint8_7"
+        for source in ("float", "float_symmetric", "uint8_raw", "uint8_128", "uint8_odd", "int8_odd")
+    ),
+    *("uint8_odd__int8_11", "float_raw__float"),
+    *("logits__int8", "logits__float", "second__int8", "second_logit__uint8", "label_logits__int8", "labels__uint8"),
+    *("masks__int8", "values__float", "reconstruction__int8", "rank2__levels", "rank5__raw", "rank3__real_int8"),
+    *("rank4_two__float", "rank4_four__levels", "rank2__real", "several"),
+]
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_c_helpers_feed_and_say_what_numpy_does(name: str, tmp_path: Path) -> None:
+    app = CASES[name]
+    program = compiled(written(parts_of(app), tmp_path), "c_harness.c")
+    contract, given = app.contract, given_values(app.contract)
+    values = fed(contract, given)
+    raw = litert(app.content, values)[0]
+    sent = given.astype(np.uint8 if given.dtype == np.uint8 else np.float32).tobytes() + raw.tobytes()
+    done = subprocess.run([str(program)], input=sent, capture_output=True, check=True)
+    size = values.nbytes
+    np.testing.assert_array_equal(np.frombuffer(done.stdout[:size], values.dtype), values.reshape(-1))
+    probabilities = np.frombuffer(done.stdout[size : size + 4 * raw.size], np.float32)
+    wanted = real_values(raw, contract.output).reshape(-1)
+    if contract.head == "logits" and contract.labels:
+        powers = np.exp(wanted.astype(np.float64))
+        softmax = app.fields[0][1] == "classes"
+        wanted = (powers / powers.sum() if softmax else powers / (1 + powers)).astype(np.float32)
+        np.testing.assert_allclose(probabilities, wanted, rtol=2e-6, atol=1e-7)
+    else:
+        np.testing.assert_array_equal(probabilities, wanted)
+    best, whole = np.frombuffer(done.stdout[size + 4 * raw.size :], np.uint32)
+    assert (best, whole) == (raw.reshape(-1).argmax(), 1)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", ["uint8_odd__int8_11", "logits__int8", "several", "values__float"])
+def test_c_compiles_without_a_warning(name: str, compiler: str, tmp_path: Path) -> None:
+    if name == "logits__int8" and compiler.startswith("cortex"):
+        name = "second__int8"  # logits need math.h, which no C library brings for these
+    source = written(parts_of(CASES[name]), tmp_path)
+    for file in sorted(source.glob("*.c")):
+        done = subprocess.run(
+            [*COMPILERS[compiler], *WARNINGS, "-c", str(file), "-o", str(tmp_path / "file.o")],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[:3000]
+
+
+@pytest.mark.parametrize("name", ["uint8_raw__uint8_7", "int8_odd__int8_11", "several", "values__float"])
+def test_c_self_test_tells_right_answers_from_wrong_ones(name: str, tmp_path: Path) -> None:
+    parts = parts_of(CASES[name], samples=8)
+    source = written(parts, tmp_path)
+    program = compiled(source, "c_self_test.c")
+    outputs = parts.golden.families[0].outputs
+    right = b"".join(output[place].tobytes() for place in range(8) for output in outputs)
+    assert _verdict(program, right)[:4] == [8, 8, 0, 0] and _verdict(program, right)[-1] == 1
+    wrong = bytearray(right)
+    wrong[3 if name == "values__float" else 0] ^= 0x40  # half the range of a byte, or the exponent of a float
+    assert _verdict(program, bytes(wrong))[-1] == 0
+    if outputs[0].dtype.kind in "iu":
+        near = [output.copy() for output in outputs]
+        limits = np.iinfo(near[0].dtype)
+        near[0][0, 0] += 1 if near[0][0, 0] < limits.max else -1
+        sent = b"".join(output[place].tobytes() for place in range(8) for output in near)
+        ran, equal, largest, other, values, held = _verdict(program, sent)
+        assert (ran, equal, largest, other, held) == (8, 7, 1, 1, int(0.25 * values >= 1))
+    assert _verdict(program, right[: len(right) // 2])[-1] == 0, "half of the vectors ran"
+    data = source / "model_data.c"
+    first = data.read_text().index("0x")
+    text = data.read_text()
+    data.write_text(text[: first + 2] + ("00" if text[first + 2 : first + 4] != "00" else "01") + text[first + 4 :])
+    assert _verdict(compiled(source, "c_self_test.c"), right)[-1] == 0, "a changed byte of the model"
+
+
+def _verdict(program: Path, answers: bytes) -> list[int]:
+    done = subprocess.run([str(program)], input=answers, capture_output=True, check=True)
+    return [int(number) for number in done.stdout.split()]
+
+
+def test_every_operator_of_tflm_has_its_method(tmp_path: Path) -> None:
+    header = (STUBS / "tensorflow" / "lite" / "micro" / "micro_mutable_op_resolver.h").read_text()
+    missing = [name for name in micro_kernels._TYPES if f" {for_c.resolver_method(name)}();" not in header]
+    assert missing == []
+
+
+def test_main_for_tflm_compiles_and_adds_the_operators_of_the_model_alone(bundles: dict[str, Path]) -> None:
+    main = bundles["c"] / "tflm" / "main.cc"
+    done = subprocess.run(
+        ["g++", "-std=c++17", *WARNINGS, "-fsyntax-only", f"-I{STUBS}", f"-I{bundles['c'] / 'src'}", str(main)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[:3000]
+    text = main.read_text()
+    operators = sorted({operator.name for operator in edgefm.inspect(SHIPPED).operators})  # type: ignore[union-attr]
+    assert f"MicroMutableOpResolver<{len(operators)}>" in text
+    assert sorted(part.split("(")[0] for part in text.split("(resolver.")[1:]) == sorted(
+        for_c.resolver_method(name) for name in operators
+    )
+
+
+def test_arena_is_what_tflm_takes_and_a_tenth_more(bundles: dict[str, Path]) -> None:
+    tflite_micro = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+    header = (bundles["c"] / "src" / "contract.h").read_text()
+    recorded, reserved = (
+        int(header.split(f"#define {name} ")[1].split()[0]) for name in ("EDGE_ARENA_RECORDED", "EDGE_ARENA_BYTES")
+    )
+    assert recorded * 1.1 <= reserved <= recorded * 1.1 + 1024
+    # A smaller arena than was recorded by more than a twentieth is too small.
+    least = int(recorded * 0.95)
+    program = (
+        "import sys\nfrom tflite_micro.python.tflite_micro import runtime\n"
+        "runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))\n"
+    )
+    fits = [
+        subprocess.run([sys.executable, "-c", program, str(SHIPPED), str(size)], capture_output=True).returncode == 0
+        for size in (least, reserved)
+    ]
+    assert fits == [False, True] and tflite_micro is not None
+
+
+def test_c_says_what_tflm_cannot_run(tmp_path: Path) -> None:
+    app = CASES["uint8_raw__uint8"]
+    parts = dataclasses.replace(parts_of(app), arena_bytes=None, arena_reason="it lacks FOO")
+    with pytest.raises(ModelError, match="TensorFlow Lite Micro does not run this model: it lacks FOO"):
+        for_c.files(parts)
+
+
+# Labels of all kinds.
+
+
+def test_labels_of_any_text_stay_what_they_are(tmp_path: Path) -> None:
+    labels = ('<script>alert("x")</script>', '"; DROP TABLE users; --', "schön ✓ */ ??/ \\n %s")
+    app = case(
+        [("scores", "classes")], shape=PICTURE, outputs=[Out(shape=(1, 3), ends=("uint8", 1 / 256, 0))], labels=labels
+    )
+    source = written(parts_of(app), tmp_path / "c")
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include <stdio.h>\n#include "contract.h"\n'
+        "int main(void) { for (int i = 0; i < EDGE_LABELS; i++) puts(edge_labels[i]); return 0; }\n"
+    )
+    program = tmp_path / "program"
+    subprocess.run(
+        ["gcc", "-std=c99", *WARNINGS, f"-I{source}", str(source / "contract.c"), str(main), "-o", str(program)],
+        check=True,
+    )
+    assert subprocess.run([str(program)], capture_output=True, check=True).stdout.decode().splitlines() == list(labels)
+    folder = tmp_path / "model"
+    write_case(folder, app)
+    dataclasses.replace(app.contract).write(folder)
+    edgefm.export(folder / "model.tflite", "python", out=tmp_path / "bundle", samples=2, progress=False)
+    assert (tmp_path / "bundle" / "labels.txt").read_text(encoding="utf-8").splitlines() == list(labels)
+    assert "<script>" not in (tmp_path / "bundle" / "README.md").read_text().replace("`<script>", "")
+    assert edgefm.verify(tmp_path / "bundle", progress=False).held
+
+
+# Whole and damaged bundles.
+
+
+@pytest.mark.parametrize("kind", ["c", "python"])
+def test_whole_bundle_holds(kind: str, bundles: dict[str, Path]) -> None:
+    result = edgefm.verify(bundles[kind], progress=False)
+    assert result.held and result.kind == kind and result.problems == ()
+    assert [family.name for family in result.families] == ["xnnpack", "builtin"]
+    assert all("bit for bit" in family.text for family in result.families)
+
+
+@pytest.mark.parametrize("kind", ["c", "python"])
+def test_one_byte_changed_anywhere_is_found(kind: str, bundles: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles[kind], folder)
+    random = np.random.default_rng(0)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        places = {
+            0,
+            len(whole) - 1,
+            *random.integers(0, len(whole), 12 if path.name == "manifest.json" else 1).tolist(),
+        }
+        for place in places:
+            changed = bytearray(whole)
+            changed[place] ^= 1 << int(random.integers(0, 8))
+            path.write_bytes(changed)
+            try:
+                held = edgefm.verify(folder, run=False, progress=False).held
+            except ModelError:  # of a manifest
+                held = False
+            assert not held, (path, place)
+        path.write_bytes(whole)
+    assert edgefm.verify(folder, run=False, progress=False).held
+
+
+def test_missing_and_added_files_and_links_are_named(bundles: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles["python"], folder)
+    (folder / "labels.txt").unlink()
+    (folder / "golden" / "more.bin").write_bytes(b"1")
+    (folder / "camera.py").unlink()
+    (folder / "camera.py").symlink_to(bundles["python"] / "camera.py")
+    (folder / "also").mkdir()
+    problems = edgefm.verify(folder, progress=False).problems
+    assert problems == ("camera.py is a link", "labels.txt is missing", "golden/more.bin is not in the manifest")
+    result = CliRunner().invoke(cli, ["verify", str(folder)], standalone_mode=False)
+    assert result.return_value == 1 and "FAILED  labels.txt is missing" in result.output
+
+
+def test_what_is_no_bundle_is_said(bundles: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is no bundle: it holds no manifest\.json"):
+        edgefm.verify(tmp_path, progress=False)
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles["python"], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 2}))
+    with pytest.raises(ModelError, match=r"is of version 2; this edgefm reads up to 1"):
+        edgefm.verify(folder, progress=False)
+    for text in ("[]", "{", '{"kind": "bundle"}', json.dumps({**manifest, "files": {"../x": "0" * 64}}), "[" * 100_000):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(ModelError, match="was changed, or is no manifest of a bundle"):
+            edgefm.verify(folder, progress=False)
+
+
+def test_bundle_whose_answers_are_of_another_model_does_not_hold(tmp_path: Path) -> None:
+    """Somebody writes a new manifest over a changed golden vector: the sums fit, the answers do not."""
+    from edgefm_converters.bundles.manifest import with_manifest
+
+    edgefm.export(SHIPPED, "python", out=tmp_path / "bundle", samples=3, progress=False)
+    files = {
+        path.relative_to(tmp_path / "bundle").as_posix(): path.read_bytes()
+        for path in (tmp_path / "bundle").rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    files["golden/01.builtin.bin"] = bytes(reversed(files["golden/01.builtin.bin"]))
+    for name, content in with_manifest(files, kind="python", written_by="somebody").items():
+        (tmp_path / "bundle" / name).write_bytes(content)
+    result = edgefm.verify(tmp_path / "bundle", progress=False)
+    assert not result.held and [family.held for family in result.families] == [True, False]
+    assert result.written_by == "somebody"
+
+
+def test_golden_vectors_are_read_as_they_were_written(tmp_path: Path) -> None:
+    parts = parts_of(CASES["several"])
+    for name, content in golden_files(parts.golden, parts.contract).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    again = read_golden(tmp_path)
+    np.testing.assert_array_equal(again.inputs, parts.golden.inputs)
+    assert again.families[0].tolerance == parts.golden.families[0].tolerance
+    for one, other in zip(again.families[0].outputs, parts.golden.families[0].outputs, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    pixels = np.array(Image.open(tmp_path / "golden" / "00.png"))
+    np.testing.assert_array_equal(fed(parts.contract, pixels.reshape(PICTURE[1:]))[0], parts.golden.inputs[0])
+    (tmp_path / "golden" / "00.in.bin").write_bytes(b"12")
+    with pytest.raises(ModelError, match=r"00\.in\.bin: 60 bytes are expected, found is 2 bytes"):
+        read_golden(tmp_path)
+
+
+def test_equal_input_gives_equal_bytes(bundles: dict[str, Path], tmp_path: Path) -> None:
+    for kind, folder in bundles.items():
+        edgefm.export(SHIPPED, kind, out=tmp_path / kind, samples=5, progress=False)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                assert (tmp_path / kind / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
+
+
+def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, Path]) -> None:
+    for kind, needed in (("c", {"tflite-micro"}), ("python", {"numpy", "ai-edge-litert", "pillow"})):
+        bom = json.loads((bundles[kind] / "sbom.cdx.json").read_text())
+        assert bom["bomFormat"] == "CycloneDX" and {one["name"] for one in bom["components"]} == needed
+        model = bom["metadata"]["component"]
+        assert model["hashes"] == [{"alg": "SHA-256", "content": edgefm.core.artefacts.sha256_file(SHIPPED)}]
+
+
+# What is exported, and where to.
+
+
+def test_data_give_golden_inputs_with_labels(tmp_path: Path) -> None:
+    data = small_fashion_mnist()
+    result = edgefm.export(SHIPPED, "python", out=tmp_path / "b", data=data, samples=7, progress=False)
+    assert result.golden == (7, "data")
+    golden = read_golden(tmp_path / "b")
+    assert golden.labels is not None
+    for place in range(7):
+        pixels = np.array(Image.open(tmp_path / "b" / "golden" / f"{place:02d}.png")).reshape(28, 28, 1)
+        (found,) = np.flatnonzero((data.test.images == pixels).all(axis=(1, 2, 3)))[:1]
+        assert data.test.labels[found] == golden.labels[place]
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert f"7 test samples of {data.name}" in card.replace("\\", "")
+    assert "Zalando" in (tmp_path / "b" / "NOTICE").read_text()
+
+
+def test_file_without_a_contract_is_exported_by_what_is_said_of_it(tmp_path: Path) -> None:
+    app = CASES["uint8_odd__uint8"]
+    (tmp_path / "mine.tflite").write_bytes(app.content)
+    with pytest.raises(ModelError, match=r"has no contract\.json beside it, and how it is fed is not known"):
+        edgefm.export(tmp_path / "mine.tflite", "python", out=tmp_path / "b", progress=False)
+    edgefm.export(
+        tmp_path / "mine.tflite", "python", out=tmp_path / "b", labels=ABC, mean=120.25, std=58.5, progress=False
+    )
+    contract = Contract.from_json(json.loads((tmp_path / "b" / "contract.json").read_text()))
+    assert (contract.labels, contract.mean, contract.std) == (ABC, 120.25, 58.5)
+    given = given_values(app.contract)
+    np.testing.assert_array_equal(adapter(tmp_path / "b").encode(given), fed(app.contract, given))
+    assert "Zalando" not in (tmp_path / "b" / "NOTICE").read_text()
+
+
+def test_folders_that_hold_something_are_not_written_over(tmp_path: Path) -> None:
+    target = tmp_path / "b"
+    edgefm.export(SHIPPED, "python", out=target, samples=2, progress=False)
+    before = (target / "manifest.json").read_bytes()
+    with pytest.raises(RunError, match="holds a bundle already"):
+        edgefm.export(SHIPPED, "c", out=target, samples=2, progress=False)
+    assert (target / "manifest.json").read_bytes() == before
+    edgefm.export(SHIPPED, "c", out=target, samples=2, force=True, progress=False)
+    assert not (target / "edge_model.py").exists() and edgefm.verify(target, progress=False).kind == "c"
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    for force in (False, True):
+        with pytest.raises(RunError, match="holds something else than a bundle"):
+            edgefm.export(SHIPPED, "c", out=other, force=force, progress=False)
+    with pytest.raises(RunError, match="is a file; a folder is expected"):
+        edgefm.export(SHIPPED, "c", out=other / "thesis.txt", force=True, progress=False)
+    assert (other / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"kind": "androit"}, RecipeError, "unknown kind of bundle 'androit'"),
+        ({"samples": 0}, ArgumentError, "samples is 0; 1 to 1,000 is expected"),
+        ({"samples": True}, ArgumentError, "samples is True"),
+        ({"force": 1}, ArgumentError, "force is 1"),
+        ({"labels": "abc"}, ArgumentError, "labels is the text 'abc'"),
+        ({"variant": "int8"}, RecipeError, "unknown variant of a single file 'int8'"),
+        ({"model": "nowhere.tflite"}, ModelError, "nowhere.tflite"),
+        ({"data": "nowhere.npz"}, DataError, "nowhere.npz"),
+    ],
+)
+def test_bad_arguments_are_named(change: dict[str, Any], error: type[Exception], words: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"model": SHIPPED, "kind": "python", "out": tmp_path / "b", "progress": False, **change}
+    with pytest.raises(error, match=words):
+        edgefm.export(given.pop("model"), given.pop("kind"), **given)
+    assert not (tmp_path / "b").exists()
+
+
+def test_several_inputs_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    one, other = (Tensor(name=name, shape=(1, 3), dtype="float32") for name in ("one", "other"))
+    added = Tensor(name="sum", shape=(1, 3), dtype="float32")
+    adds = Operator(name="ADD", inputs=(0, 1), outputs=(2,))
+    path = tmp_path / "two.tflite"
+    path.write_bytes(build(Graph(tensors=[one, other, added], operators=[adds], inputs=[0, 1], outputs=[2])))
+    with pytest.raises(ModelError, match="code for an app is written for models of one input"):
+        edgefm.export(path, "python", out=tmp_path / "b", progress=False)
+
+
+def test_commands_export_all_and_verify(tmp_path: Path) -> None:
+    runner = CliRunner()
+    done = runner.invoke(cli, ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["bundles"]
+    assert [bundle["kind"] for bundle in found] == ["c", "python"]
+    for bundle in found:
+        done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
+        assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
+    schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-1.schema.json").read_text())
+    jsonschema.validate(json.loads((tmp_path / "all" / "c" / "golden" / "golden.json").read_text()), schema)
+
+
+def test_model_data_in_c_are_those_of_the_file(bundles: dict[str, Path]) -> None:
+    text = (bundles["c"] / "src" / "model_data.c").read_text()
+    body = text.split("= {")[1].split("};")[0]
+    content = bytes(int(part, 16) for part in body.replace(",", " ").split())
+    assert content == SHIPPED.read_bytes()
+    assert f"0x{zlib.crc32(content):08X}u" in (bundles["c"] / "src" / "contract.h").read_text()
