@@ -26,6 +26,7 @@ _ALL = "all"
 @click.option("--std", type=float, default=None, help="See --mean.")
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
+@click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -39,6 +40,7 @@ def command(
     std: float | None,
     samples: int,
     seed: int,
+    standalone: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -68,6 +70,7 @@ def command(
                 std=std,
                 samples=samples,
                 seed=seed,
+                standalone=standalone,
                 force=force,
                 progress=Bars(),
             )

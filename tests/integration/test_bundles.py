@@ -23,6 +23,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.data.picture_file import read_picture
+from edgefm.targets.cortex_m import boards
 from edgefm.tflite import micro_kernels
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles import for_c
@@ -352,6 +353,68 @@ def test_c_says_what_tflm_cannot_run(tmp_path: Path) -> None:
     parts = dataclasses.replace(parts_of(app), arena_bytes=None, arena_reason="it lacks FOO")
     with pytest.raises(ModelError, match="TensorFlow Lite Micro does not run this model: it lacks FOO"):
         for_c.files(parts)
+
+
+# C without an interpreter.
+
+
+@pytest.fixture(scope="module")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle for C with the network that needs no interpreter, of the shipped model."""
+    folder = tmp_path_factory.mktemp("standalone") / "c"
+    edgefm.export(SHIPPED, "c", out=folder, samples=4, standalone=True, progress=False)
+    return folder
+
+
+def test_network_without_interpreter_answers_as_litert_does(standalone: Path, tmp_path: Path) -> None:
+    files = [*sorted((standalone / "src").glob("*.c")), *sorted((standalone / "standalone").glob("*.c"))]
+    program = tmp_path / "program"
+    folders = [f"-I{standalone / name}" for name in ("src", "standalone")]
+    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", *folders, *map(str, files), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[:3000]
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout == "held: 4 golden vectors ran, 4 bit for bit, at most 0 levels apart\n"
+    assert edgefm.verify(standalone, progress=False).held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["m4", "m55"])
+def test_network_without_interpreter_proves_itself_on_an_emulated_board(
+    core: str, standalone: Path, tmp_path: Path
+) -> None:
+    board = boards.BOARDS[core]
+    files = [
+        *sorted((standalone / "src").glob("*.c")),
+        *(path for path in sorted((standalone / "standalone").glob("*.c")) if path.name != "main.c"),
+        boards.FIRMWARE / "edgefm_start.c",
+        ROOT / "tests" / "fixtures" / "c_on_board.c",
+    ]
+    folders = [f"-I{standalone / name}" for name in ("src", "standalone")]
+    flags = [f"-mcpu={board.cpu}", "-mthumb", "-mfloat-abi=hard", "-O2", "-std=gnu11", "-ffreestanding", "-nostdlib"]
+    linked = ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", f"-L{boards.FIRMWARE}", "-T", str(board.script)]
+    built = subprocess.run(
+        ["arm-none-eabi-gcc", *flags, *linked, *folders, *map(str, files), "-lgcc", "-o", str(tmp_path / "a.elf")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr[:3000]
+    done = subprocess.run(
+        ["qemu-system-arm", "-machine", board.machine, "-display", "none", "-monitor", "none", "-serial", "none",
+         "-chardev", "stdio,id=words", "-semihosting-config", "enable=on,target=native,chardev=words",
+         "-kernel", str(tmp_path / "a.elf")],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout == "whole equal held\n", (done.stdout, done.stderr)
+
+
+def test_network_that_the_kernels_do_not_do_is_refused(tmp_path: Path) -> None:
+    app = CASES["float__float"]
+    write_case(tmp_path / "m", app)
+    app.contract.write(tmp_path / "m")
+    with pytest.raises(ModelError):
+        edgefm.export(tmp_path / "m" / "model.tflite", "c", out=tmp_path / "b", standalone=True, progress=False)
+    assert not (tmp_path / "b").exists()
 
 
 # Labels of all kinds.

@@ -26,6 +26,7 @@ USE = """\
 | `src/contract.h`, `contract.c` | what goes in and comes out, as macros; the labels |
 | `src/edge_model.c`, `.h` | C99: pixels to the input, the output to probabilities, argmax, CRC-32 |
 | `src/golden_vectors.c`, `.h`, `self_test.c`, `.h` | golden vectors, and what holds the model against them |
+| `standalone/` | with `--standalone`: the network as C99 with its kernels, no interpreter; little-endian processors |
 | `tflm/main.cc` | TensorFlow Lite Micro with the operators of this model alone; runs the self-test |
 | `CMakeLists.txt` | builds them; with `-DTFLM_DIR=...` (a built tree of TensorFlow Lite Micro) `main.cc`, too |
 | `library.properties`, `examples/` | the same as an Arduino library |
@@ -35,7 +36,12 @@ USE = """\
 cmake -B build && cmake --build build        # the C files as a library
 cmake -B build -DTFLM_DIR=~/tflite-micro && cmake --build build
 ```"""
-_STATIC = ("edge_model.c", "edge_model.h", "self_test.c", "self_test.h")
+# Files that are the same for every model, by their place in the bundle.
+_STATIC = {
+    "CMakeLists.txt": "CMakeLists.txt",
+    "examples/self_test/self_test.ino": "self_test.ino",
+    **{f"src/{name}": name for name in ("edge_model.c", "edge_model.h", "self_test.c", "self_test.h")},
+}
 # As many golden vectors as take so many bytes of flash, at least one.
 _GOLDEN_BYTES = 65_536
 _A_LINE = 16
@@ -74,12 +80,13 @@ def files(parts: BundleParts) -> dict[str, bytes]:
         "src/contract.c": _contract_source(contract),
         "src/golden_vectors.h": _golden_header(parts),
         "src/golden_vectors.c": _golden_source(parts),
-        "tflm/main.cc": _main(parts),
-        "CMakeLists.txt": _CMAKE,
+        "tflm/main.cc": _main(parts, folder.joinpath("main.cc.in").read_text(encoding="ascii")),
         "library.properties": _arduino(contract),
-        "examples/self_test/self_test.ino": _sketch(),
     }
-    static = {f"src/{name}": folder.joinpath(name).read_bytes() for name in _STATIC}
+    static = {place: folder.joinpath(name).read_bytes() for place, name in _STATIC.items()}
+    if parts.network:
+        texts |= {f"standalone/{name}": text for name, text in parts.network.items()}
+        static["standalone/main.c"] = folder.joinpath("standalone_main.c").read_bytes()
     return {**{name: text.encode("ascii") for name, text in texts.items()}, **static}
 
 
@@ -247,11 +254,11 @@ def _family(parts: BundleParts) -> FamilyAnswers:
     return named.get("builtin") or parts.golden.families[0]
 
 
-def _main(parts: BundleParts) -> str:
+def _main(parts: BundleParts, template: str) -> str:
     """Return a main for TensorFlow Lite Micro that knows the model's operators alone."""
     builtin = [name for name in parts.operators if not name.startswith("CUSTOM")]
     adds = [f"  if (resolver.{resolver_method(name)}() != kTfLiteOk) return nullptr;" for name in builtin]
-    return _MAIN.replace("@COUNT@", str(len(builtin))).replace("@ADDS@", "\n".join(adds))
+    return template.replace("@COUNT@", str(len(builtin))).replace("@ADDS@", "\n".join(adds))
 
 
 def _header(guard: str, body: Iterable[str]) -> str:
@@ -286,110 +293,10 @@ def _arduino(contract: Contract) -> str:
     )
 
 
-def _sketch() -> str:
-    return """\
-// Says whether the model's data arrived whole, and how a picture's pixels become the model's input. To run the model,
-// give edge_self_test a function that calls your interpreter: see tflm/main.cc of this folder.
-#include <edge_model.h>
-#include <model_data.h>
-
-void setup() {
-  Serial.begin(115200);
-  const bool whole = edge_crc32(edge_model_data, edge_model_size) == EDGE_MODEL_CRC32;
-  Serial.println(whole ? "model data: whole" : "model data: CHANGED");
-  Serial.println(EDGE_ARENA_BYTES);
-}
-
-void loop() {}
-"""
-
-
 _ALIGNED = """\
 #if defined(__GNUC__)
 #define EDGE_ALIGNED __attribute__((aligned(16)))
 #else
 #define EDGE_ALIGNED
 #endif
-"""
-_CMAKE = """\
-cmake_minimum_required(VERSION 3.16)
-project(edge_model C CXX)
-
-add_library(edge_model STATIC
-  src/contract.c src/edge_model.c src/golden_vectors.c src/model_data.c src/self_test.c)
-target_include_directories(edge_model PUBLIC src)
-set_target_properties(edge_model PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF)
-target_compile_options(edge_model PRIVATE -Wall -Wextra -Werror)
-if(UNIX)
-  target_link_libraries(edge_model PUBLIC m)
-endif()
-
-# A built tree of TensorFlow Lite Micro, with its library and the headers of flatbuffers that it fetched.
-set(TFLM_DIR "" CACHE PATH "tree of TensorFlow Lite Micro")
-if(TFLM_DIR)
-  find_library(TFLM_LIBRARY tensorflow-microlite PATHS ${TFLM_DIR}/gen PATH_SUFFIXES lib REQUIRED)
-  add_executable(self_test tflm/main.cc)
-  set_target_properties(self_test PROPERTIES CXX_STANDARD 17)
-  target_include_directories(self_test PRIVATE ${TFLM_DIR}
-    ${TFLM_DIR}/tensorflow/lite/micro/tools/make/downloads/flatbuffers/include
-    ${TFLM_DIR}/tensorflow/lite/micro/tools/make/downloads/gemmlowp)
-  target_link_libraries(self_test PRIVATE edge_model ${TFLM_LIBRARY})
-endif()
-"""
-_MAIN = """\
-// TensorFlow Lite Micro with the operators of this model alone: runs the self-test and says its verdict.
-#include <cstdint>
-#include <cstring>
-
-#include "tensorflow/lite/micro/micro_interpreter.h"
-#include "tensorflow/lite/micro/micro_log.h"
-#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
-#include "tensorflow/lite/micro/system_setup.h"
-#include "tensorflow/lite/schema/schema_generated.h"
-
-#include "contract.h"
-#include "model_data.h"
-#include "self_test.h"
-
-namespace {
-
-alignas(16) uint8_t arena[EDGE_ARENA_BYTES];
-uint8_t outputs[EDGE_OUTPUTS_BYTES];
-tflite::MicroInterpreter *interpreter = nullptr;
-
-tflite::MicroInterpreter *Load() {
-  static tflite::MicroMutableOpResolver<@COUNT@> resolver;
-@ADDS@
-  static tflite::MicroInterpreter loaded(tflite::GetModel(edge_model_data), resolver, arena, EDGE_ARENA_BYTES);
-  return loaded.AllocateTensors() == kTfLiteOk ? &loaded : nullptr;
-}
-
-int Invoke(const uint8_t *input, uint8_t *answers) {
-  TfLiteTensor *source = interpreter->input(0);
-  if (source->bytes != EDGE_INPUT_BYTES) return 1;
-  std::memcpy(source->data.raw, input, EDGE_INPUT_BYTES);
-  if (interpreter->Invoke() != kTfLiteOk) return 1;
-  for (size_t place = 0; place < interpreter->outputs_size(); place++) {
-    const TfLiteTensor *sink = interpreter->output(place);
-    std::memcpy(answers, sink->data.raw, sink->bytes);
-    answers += sink->bytes;
-  }
-  return 0;
-}
-
-}  // namespace
-
-int main() {
-  tflite::InitializeTarget();
-  interpreter = Load();
-  if (interpreter == nullptr) {
-    MicroPrintf("FAILED: the model does not load; the arena has %d bytes", EDGE_ARENA_BYTES);
-    return 1;
-  }
-  const edge_verdict_t verdict = edge_self_test(Invoke, outputs);
-  MicroPrintf("%s: %d golden vectors ran, %d bit for bit, at most %u levels apart; arena %u of %d bytes",
-              verdict.held ? "held" : "FAILED", verdict.ran, verdict.equal, (unsigned)verdict.largest,
-              (unsigned)interpreter->arena_used_bytes(), EDGE_ARENA_BYTES);
-  return verdict.held ? 0 : 1;
-}
 """

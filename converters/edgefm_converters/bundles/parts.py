@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgefm.core.artefacts import json_bytes
@@ -34,6 +35,7 @@ class BundleParts:
         load the file, or was not asked.
       arena_reason: why `arena_bytes` is None; '' where it is not.
       version: of edgefm.
+      network: the model as C that needs no interpreter, with its kernels, by file name; {} where it was not asked for.
     """
 
     contract: Contract
@@ -45,6 +47,7 @@ class BundleParts:
     arena_bytes: int | None
     arena_reason: str
     version: str
+    network: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def common_files(parts: BundleParts, needs: tuple[Needed, ...]) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from edgefm.targets.cortex_m.kernel_calls import Alias, Field, KernelCall, Tenso
 from edgefm.targets.cortex_m.kernels import steps_of
 
 _ALIGNMENT = 16
+_WORDS_A_LINE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,23 @@ class FirmwareSource:
         """Write model.c and constants.bin."""
         (folder / "model.c").write_text(self.code, encoding="ascii")
         (folder / "constants.bin").write_bytes(self.constants)
+
+    def portable(self) -> dict[str, str]:
+        """Return the same as C99 for any compiler, by file name: the constants are an array of 32-bit words."""
+        words = np.frombuffer(self.constants + bytes(-len(self.constants) % 4), "<u4")
+        rows = [words[start : start + _WORDS_A_LINE] for start in range(0, len(words), _WORDS_A_LINE)]
+        table = [f"    {' '.join(f'0x{word:08x}u,' for word in row)}" for row in rows] or ["    0u,"]
+        name = "edge_network_constants"
+        return {
+            "network.c": self.code.replace(
+                _INCLUDED, f"extern const uint32_t {name}[];\n#define constants ((const unsigned char *){name})\n"
+            ),
+            "network_constants.c": "\n".join(
+                ["#include <stdint.h>", "", f"extern const uint32_t {name}[];", "",
+                 "/* Weights, biases, multipliers and shifts; little endian. */",
+                 f"const uint32_t {name}[{max(1, len(words))}] = {{", *table, "};", ""]
+            ),
+        }  # fmt: skip
 
 
 def source_of(graph: FirmwareGraph) -> FirmwareSource:
@@ -171,12 +189,7 @@ def _struct(fields: Mapping[str, Any]) -> str:
     return f"{{{', '.join(f'.{name} = {value}' for name, value in fields.items())}}}"
 
 
-_HEAD = f"""#include <stddef.h>
-
-#include "edgefm_firmware.h"
-#include "edgefm_kernels.h"
-
-__asm(
+_INCLUDED = f"""__asm(
     ".section .rodata.constants, \\"a\\"\\n"
     ".balign {_ALIGNMENT}\\n"
     ".global constants\\n"
@@ -184,7 +197,13 @@ __asm(
     ".incbin \\"constants.bin\\"\\n"
     ".previous\\n");
 extern const unsigned char constants[];
+"""
+_HEAD = f"""#include <stddef.h>
 
+#include "edgefm_firmware.h"
+#include "edgefm_kernels.h"
+
+{_INCLUDED}
 #define CONSTANT(offset) ((const void *)(constants + (offset)))
 #define ARENA(offset) ((void *)(arena + (offset)))
 """
