@@ -41,10 +41,11 @@ _PUBLIC = {
     "Slim": "edgefm.recipes",
     "TfliteFile": "edgefm.jobs.quantize",
     "Training": "edgefm.recipes",
+    "TraceResult": "edgefm.jobs.trace",
     "TrainingResult": "edgefm.jobs.train",
     "Variant": "edgefm.recipes",
     "Verdict": "edgefm.comparison.shipping.verdict",
-    "VerificationResult": "edgefm.jobs.verify",
+    "VerificationResult": "edgefm.jobs.export.verify",
     "agree": "edgefm.jobs.agree",
     "benchmark": "edgefm.jobs.benchmark",
     "cluster": "edgefm.jobs.one_pass",
@@ -64,9 +65,10 @@ _PUBLIC = {
     "recipes": "edgefm.recipes",
     "reproduce": "edgefm.jobs.reproduce",
     "slim": "edgefm.jobs.one_pass",
+    "trace": "edgefm.jobs.trace",
     "train": "edgefm.jobs.train",
     "verdict": "edgefm.jobs.verdict",
-    "verify": "edgefm.jobs.verify",
+    "verify": "edgefm.jobs.export.verify",
 }
 
 __all__ = [*_PUBLIC, "__version__"]
@@ -93,6 +95,8 @@ if TYPE_CHECKING:
     from edgefm.jobs.explain import explain as explain
     from edgefm.jobs.export import ExportResult as ExportResult
     from edgefm.jobs.export import export as export
+    from edgefm.jobs.export.verify import VerificationResult as VerificationResult
+    from edgefm.jobs.export.verify import verify as verify
     from edgefm.jobs.gate import gate as gate
     from edgefm.jobs.inspect import inspect as inspect
     from edgefm.jobs.one_pass import cluster as cluster
@@ -108,11 +112,11 @@ if TYPE_CHECKING:
     from edgefm.jobs.reproduce import Reproduction as Reproduction
     from edgefm.jobs.reproduce import reproduce as reproduce
     from edgefm.jobs.run import Run as Run
+    from edgefm.jobs.trace import TraceResult as TraceResult
+    from edgefm.jobs.trace import trace as trace
     from edgefm.jobs.train import TrainingResult as TrainingResult
     from edgefm.jobs.train import train as train
     from edgefm.jobs.verdict import verdict as verdict
-    from edgefm.jobs.verify import VerificationResult as VerificationResult
-    from edgefm.jobs.verify import verify as verify
     from edgefm.profiling.result import ProfileResult as ProfileResult
     from edgefm.quantization.applicability import Applicability as Applicability
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol

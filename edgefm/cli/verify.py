@@ -22,7 +22,7 @@ def command(bundle: Path, no_run: bool, as_json: bool) -> int:
     machine against the golden vectors, to within the tolerance of their kernel family. Nothing of the bundle's code is
     run.
     """
-    from edgefm.jobs.verify import verify
+    from edgefm.jobs.export.verify import verify
 
     result = verify(bundle, run=not no_run, progress=Bars())
     if as_json:

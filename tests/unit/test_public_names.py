@@ -55,6 +55,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "predict": (edgefm.predict, {}, {"run"}, set()),
     "export": (edgefm.export, {}, {"where"}, {"data"}),
     "verify": (edgefm.verify, {"no_run": "run"}, set(), set()),
+    "trace": (edgefm.trace, {}, set(), set()),
     "inspect": (edgefm.inspect, {}, set(), set()),
     "doctor": (edgefm.doctor, {}, set(), set()),
 }

@@ -22,8 +22,9 @@ from edgefm.core import artefacts
 from edgefm.core.errors import ArgumentError, EdgefmError
 from edgefm.core.results import JsonResult
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
+from edgefm.jobs.export.verify import CheckedFamily
 from edgefm.jobs.predict import Prediction, Score
-from edgefm.jobs.verify import CheckedFamily
+from edgefm.jobs.trace import TracedCause
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
 from tests.fixtures import benchmark_records, tiny_models
 from tests.fixtures.explanations import explanation_document
@@ -112,6 +113,7 @@ def _predictions(folder: Path) -> edgefm.Predictions:
     return edgefm.Predictions(model=Path("model.tflite"), items=(prediction,))
 
 
+CAUSE = TracedCause(steps=("range",), title="a title", mend="Mend it.", explains=True, largest=0.0, mean=0.0)
 # Makes a result of each kind; two calls give equal ones.
 RESULTS: dict[type, Callable[[Path], Any]] = {
     edgefm.AgreementResult: lambda folder: edgefm.AgreementResult(document=AGREEMENT),
@@ -142,6 +144,16 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
         folder=folder, report={"variants": [FILE], "skipped": []}
     ),
     edgefm.TfliteFile: _file,
+    edgefm.TraceResult: lambda folder: edgefm.TraceResult(
+        model=Path("m"),
+        picture=Path("p"),
+        verdict="A reason.",
+        found=True,
+        causes=(CAUSE,),
+        nearest=(CAUSE,),
+        input_held=None,
+        tried=3,
+    ),
     edgefm.TrainingResult: lambda folder: _training(),
     edgefm.VerificationResult: lambda folder: edgefm.VerificationResult(
         folder=Path("b"),
@@ -192,6 +204,7 @@ def test_results_without_a_file_of_their_own_are_saved_as_json() -> None:
         edgefm.Inspection,
         edgefm.Predictions,
         edgefm.Reproduction,
+        edgefm.TraceResult,
         edgefm.Verdict,
         edgefm.VerificationResult,
     }
