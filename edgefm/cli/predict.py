@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +12,15 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core import scratch
+from edgefm.core.errors import DataError
+from edgefm.core.progress import Bars
 
 if TYPE_CHECKING:
     from edgefm.data.picture_file import Invert
+
+_STANDARD_INPUT, _READ = "-", "picture-on-standard-input"
+_LARGEST = 200_000_000
 
 
 @click.command(
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
         "every picture was classified", failed="a picture or the model cannot be read; nothing is classified then"
     )
 )
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE...")
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE|DIR|-...")
 @click.option("--model", type=click.Path(path_type=Path), help="A .tflite file with a contract.json, or their folder.")
 @click.option(
     "--run",
@@ -38,19 +47,26 @@ if TYPE_CHECKING:
 def command(
     pictures: tuple[Path, ...], model: Path | None, run: Path | None, top: int | None, invert: Invert, json_: bool
 ) -> None:
-    """Classify pictures: the most probable classes of each, with their probabilities."""
+    """Classify pictures: the most probable classes of each, with their probabilities.
+
+    A folder stands for the pictures in it, - for one on standard input.
+    """
     from edgefm.jobs.predict import default_model, predict
 
     if model is not None and run is not None:
         raise click.UsageError("give --model or --run, not both")
-    predictions = predict(pictures, model=model or default_model(run), top=top, invert=invert)
+    with _standard_input(pictures) as files:
+        predictions = predict(files, model=model or default_model(run), top=top, invert=invert, progress=Bars())
     if json_:
-        render.as_json(predictions.to_json())
+        value = predictions.to_json()
+        for item in value["predictions"]:
+            item["picture"] = _name(Path(item["picture"]))
+        render.as_json(value)
         return
     render.echo(f"model: {predictions.model}")
     rows = [
         [
-            str(item.picture),
+            _name(item.picture),
             *(f"{score.label} {100 * score.probability:.1f} %" for score in item.top),
             "inverted: light background" if item.inverted and invert == "auto" else "",
         ]
@@ -58,3 +74,25 @@ def command(
     ]
     places = range(1, 1 + max(len(item.top) for item in predictions))
     render.table(rows, headers=["picture", *(f"{place}." for place in places), ""])
+
+
+@contextmanager
+def _standard_input(pictures: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give the pictures with a file in the place of -, which holds what stands on standard input."""
+    if Path(_STANDARD_INPUT) not in pictures:
+        yield list(pictures)
+        return
+    content = sys.stdin.buffer.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise DataError(
+            f"the picture on standard input has more than {_LARGEST:,} bytes",
+            hint="Give it as a file, or a smaller one.",
+        )
+    with scratch.folder("predict") as folder:
+        file = folder / _READ
+        file.write_bytes(content)
+        yield [file if path == Path(_STANDARD_INPUT) else path for path in pictures]
+
+
+def _name(picture: Path) -> str:
+    return _STANDARD_INPUT if picture.name == _READ else str(picture)

@@ -14,9 +14,11 @@ from edgefm.comparison.shipping.of_run import default_variant, run_verdict
 from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.documents import inside
-from edgefm.core.errors import ModelError, RecipeError, RunError
+from edgefm.core.errors import DataError, ModelError, RecipeError, RunError
+from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
+from edgefm.data.own.image_folders import SUFFIXES
 from edgefm.data.picture_file import Invert
 from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
@@ -98,27 +100,30 @@ def predict(
     model: PathLike | TfliteFile | None = None,
     top: int | None = None,
     invert: Invert = "auto",
+    progress: Progress | bool | None = None,
 ) -> Predictions:
     """Return the most probable classes of each picture, in the order given; of several labels each has its own.
 
     Args:
-      pictures: one file or several; see `edgefm.data.picture_file.read_picture` for how they are read.
+      pictures: one file or folder, or several; a folder stands for the pictures in it and in its folders, by name. See
+        `edgefm.data.picture_file.read_picture` for how they are read.
       model: .tflite file with its contract.json beside it, a folder that holds both, or a run; by default the
         latest run, else the shipped model. Of a run, the file is the one that the verdict on its newest benchmark
         recommends for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
       top: number of classes a picture, 1 to the number of labels; by default three, or all where there are fewer.
       invert: 'yes', 'no', or 'auto': for a model that was trained on bright things on a dark background, as its
         contract says, invert pictures on a light one; for another model, none.
+      progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
       ModelError: no model, no contract, or a contract of another file.
-      DataError: a picture is missing or damaged; nothing is predicted then.
+      DataError: a picture is missing or damaged, or a folder holds none; nothing is predicted then.
       RecipeError: `top` or `invert` is not allowed.
       RuntimeUnavailableError: LiteRT or Pillow is not installed.
     """
     from edgefm.runtimes import apart, picture_answer
 
-    paths, model = as_paths(pictures, "pictures"), model_file(model)
+    paths, model = _files(as_paths(pictures, "pictures")), model_file(model)
     check_number(top, "top", int)
 
     contract = _contract(model)
@@ -128,10 +133,11 @@ def predict(
         most = len(contract.labels)
         raise RecipeError(f"top {top} is not allowed: {model} has {most} classes; 1 to {most} is expected")
     predictions = []
-    with apart.load(model) as session:
+    with shown(progress) as receiver, apart.load(model) as session:
         check_fit(contract, session.input, session.outputs)  # before a picture gets the size that it says
-        pictures_read = [picture_answer.read(path, contract, invert=invert) for path in paths]
-        for path, picture in zip(paths, pictures_read, strict=True):
+        for place, path in enumerate(paths):
+            receiver.step("pictures", place, len(paths))
+            picture = picture_answer.read(path, contract, invert=invert)
             decoded = picture_answer.answer(session, contract, picture).outputs[0].reshape(1, -1)
             probabilities: NDArray[np.float32] = contract.probabilities(decoded)[0]
             if probabilities.size == 1 and len(contract.labels) == 2:  # that of the second of two classes
@@ -146,7 +152,26 @@ def predict(
                 Score(label=contract.labels[index], probability=float(probabilities[index])) for index in best
             )
             predictions.append(Prediction(picture=path, top=scores, inverted=picture.inverted))
+        receiver.step("pictures", len(paths), len(paths))
     return Predictions(model=model, items=tuple(predictions))
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """Return files, with those in folders in the place of the folders.
+
+    Raises:
+      DataError: a folder holds no picture.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
+        if not found:
+            raise DataError(f"the folder {path} holds no pictures", hint=f"Allowed: {', '.join(SUFFIXES)}.")
+        files += found
+    return files
 
 
 def model_file(model: PathLike | TfliteFile | None) -> Path:

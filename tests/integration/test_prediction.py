@@ -142,6 +142,29 @@ def test_predict_equals_the_interpreter_on_pictures_of_the_test_set(
         assert given == sorted(given, reverse=True)
 
 
+def test_folders_stand_for_their_pictures_and_dash_for_standard_input(
+    model: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    images = some(dataset.test, 4)
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    names = ("b/2.png", "b/deep/1.jpg", "b/deep/3.PNG", "a.png")
+    paths = [save(image, tmp_path / name) for image, name in zip(images, names, strict=True)]
+    (tmp_path / "b" / "notes.txt").write_text("no picture")
+    found = predict([tmp_path / "b", paths[3]], model=model)
+    assert [prediction.picture for prediction in found] == paths
+    assert [prediction.top for prediction in found] == [predict(path, model=model)[0].top for path in paths]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"the folder .*empty holds no pictures"):
+        predict([paths[0], tmp_path / "empty"], model=model)
+    done = subprocess.run(
+        [sys.executable, "-c", "from edgefm.cli.start import main; main()", "predict", "-", "--json", "--model", model],
+        input=paths[0].read_bytes(), capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1000:]
+    (answer,) = json.loads(done.stdout)["predictions"]
+    assert answer["picture"] == "-" and answer["top"][0]["label"] == found[0].top[0].label
+
+
 def test_predict_is_right_about_as_often_as_the_model(model: Path, dataset: Dataset, tmp_path: Path) -> None:
     """Guards against a fixture that predicts noise: the other tests would then show nothing."""
     images = some(dataset.test, 200)
@@ -281,11 +304,12 @@ def test_predict_rejects_what_is_no_picture(model: Path, dataset: Dataset, tmp_p
     text.write_text("no picture")
     cut = tmp_path / "cut.png"
     cut.write_bytes(good.read_bytes()[:150])
+    (tmp_path / "empty").mkdir()
     for path, message in (
         (text, "not a picture that Pillow can read"),
         (cut, "damaged or truncated"),
         (tmp_path / "absent.png", "does not exist"),
-        (tmp_path, "is a folder"),
+        (tmp_path / "empty", "holds no pictures"),
     ):
         with pytest.raises(DataError, match=message) as caught:
             predict([good, path], model=model)
