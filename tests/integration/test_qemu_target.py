@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
+import edgefm
 from edgefm import runtimes
 from edgefm.core import environment
 from edgefm.core.cache import cache_folder
@@ -488,3 +490,17 @@ def _some_qemu(*, has_plugins: bool = True, cpus: tuple[str, ...] = CPUS) -> Qem
 def _some_root(folder: Path) -> Root:
     manifest = aarch64_root.Manifest(version=1, python="3.11", packages={}, debian={})
     return Root(folder=folder, manifest=manifest)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("kernels", ["xnnpack", "builtin"])
+def test_bundle_for_python_proves_itself_on_arm(kernels: str, tmp_path: Path) -> None:
+    edgefm.export(MODEL, "python", out=tmp_path / "pi", samples=3, progress=False)
+    root, qemu = _parts()
+    done = subprocess.run(
+        [*qemu.command(root, cpu="cortex-a72"), "edge_model.py", "--self-test", "--json", "--kernels", kernels],
+        cwd=tmp_path / "pi", env=program.guest_environment(root), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert json.loads(done.stdout)["held"] is True
