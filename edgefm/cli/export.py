@@ -8,6 +8,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.errors import ModelError
 from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
@@ -46,8 +47,9 @@ def command(
 ) -> None:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite file or a run, by
-    default the latest run. Equal input gives equal bytes; check a bundle with edgefm verify.
+    KIND is python (a Raspberry Pi, a server), c (a microcontroller), or all that the model can be written for. The
+    model is a .tflite file or a run, by default the latest run. Equal input gives equal bytes; check a bundle with
+    edgefm verify.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
@@ -56,27 +58,35 @@ def command(
     source = named_run(None).path if model is None else model
     kinds = KINDS if kind == _ALL else (kind,)
     names = labels_of(labels)
-    results = []
+    results, left_out = [], {}
     for each in kinds:
-        results.append(
-            export(
-                source,
-                each,
-                out=out / each if kind == _ALL else out,
-                variant=variant,
-                data=where,
-                labels=names,
-                mean=mean,
-                std=std,
-                samples=samples,
-                seed=seed,
-                standalone=standalone,
-                force=force,
-                progress=Bars(),
+        try:
+            results.append(
+                export(
+                    source,
+                    each,
+                    out=out / each if kind == _ALL else out,
+                    variant=variant,
+                    data=where,
+                    labels=names,
+                    mean=mean,
+                    std=std,
+                    samples=samples,
+                    seed=seed,
+                    standalone=standalone,
+                    force=force,
+                    progress=Bars(),
+                )
             )
-        )
+        except ModelError as error:
+            if kind != _ALL:
+                raise
+            left_out[each] = error
+    if not results:
+        raise next(iter(left_out.values()))
     if as_json:
-        render.as_json({"bundles": [result.to_json() for result in results]})
+        reasons = {each: reason.message for each, reason in left_out.items()}
+        render.as_json({"bundles": [result.to_json() for result in results], "left_out": reasons})
         return
     for result in results:
         render.echo(
@@ -84,3 +94,5 @@ def command(
             f"{result.size_bytes / 1000:,.1f} KB, {result.golden[0]} golden vectors from {result.golden[1]}"
         )
         render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")
+    for each, reason in left_out.items():
+        render.complain(f"{each} was left out: {reason.message}")

@@ -110,6 +110,19 @@ def inspect(model: Path) -> Inspection:
         ) from error
 
 
+def operator_names(model: Path) -> tuple[str, ...]:
+    """Return the names of the operators of all subgraphs of a .tflite file, each once, sorted; see `OperatorInfo.name`.
+
+    Raises:
+      ModelError: see `inspect`.
+    """
+    from edgefm.tflite import flatbuffer
+
+    parsed = flatbuffer.read(tflite_file.content_of(model))
+    operators = (operator for each in parsed.subgraphs for operator in each.operators or ())
+    return tuple(sorted({flatbuffer.operator_name(parsed, operator) for operator in operators}))
+
+
 def _inspect(path: Path, content: bytes, parsed: Any) -> Inspection:
     from edgefm.tflite.flatbuffer import indices, text
 

@@ -26,9 +26,11 @@ from edgefm.data.picture_file import read_picture
 from edgefm.targets.cortex_m import boards
 from edgefm.tflite import micro_kernels
 from edgefm.tflite.contract import Contract
+from edgefm.tflite.inspection import operator_names
 from edgefm_converters.bundles import for_c
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files, read_golden
 from edgefm_converters.bundles.parts import BundleParts
+from tests.fixtures import tiny_models
 from tests.fixtures.app_cases import (
     ABC,
     CASES,
@@ -657,6 +659,23 @@ def test_commands_export_all_and_verify(tmp_path: Path) -> None:
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
     schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-1.schema.json").read_text())
     jsonschema.validate(json.loads((tmp_path / "all" / "c" / "golden" / "golden.json").read_text()), schema)
+
+
+def test_all_leaves_out_what_a_model_cannot_be_written_for(tmp_path: Path) -> None:
+    app = CASES["int64"]
+    write_case(tmp_path / "m", app)
+    app.contract.write(tmp_path / "m")
+    arguments = ["export", "all", str(tmp_path / "m"), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [bundle["kind"] for bundle in found["bundles"]] == ["python"]
+    assert list(found["left_out"]) == ["c"] and not (tmp_path / "all" / "c").exists()
+
+
+def test_operators_of_all_subgraphs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "loop.tflite").write_bytes(tiny_models.endless_loop())
+    assert operator_names(tmp_path / "loop.tflite") == ("EQUAL", "RELU", "WHILE")
 
 
 def test_model_data_in_c_are_those_of_the_file(bundles: dict[str, Path]) -> None:

@@ -42,7 +42,7 @@ def model_card(contract: Contract, *, measured: Measured | None, golden: GoldenV
     environment.filters |= {"code": code, "cell": partial(code, in_table=True)}
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         model=contract,
-        pipeline=_PIPELINES.get(contract.task, "image-classification" if contract.labels else "other"),
+        pipeline=_PIPELINES.get(contract.task, "image-classification" if contract.labels else ""),
         version=version,
         text=app_text(contract),
         made=Markdown(_made(contract)),

@@ -77,12 +77,11 @@ def parts_of(
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
     from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark
-    from edgefm.tflite.inspection import inspect
+    from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
 
-    inspection = inspect(path)
-    ends = arithmetic.ends(inspection)
+    ends = arithmetic.ends(inspect(path))
     shape = ends.source.shape[1:]
     dataset: Dataset | None
     if data is None and run is not None and data_source_of(run) is not None:
@@ -134,7 +133,7 @@ def parts_of(
         golden=golden,
         card=card,
         notice=notice(contract),
-        operators=tuple(sorted({operator.name for operator in inspection.operators})),
+        operators=operator_names(path),
         arena_bytes=arena,
         arena_reason=reason,
         version=edgefm.__version__,
