@@ -28,6 +28,7 @@ _ALL = "all"
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
+@click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -42,6 +43,7 @@ def command(
     samples: int,
     seed: int,
     standalone: bool,
+    formats: tuple[str, ...],
     force: bool,
     as_json: bool,
 ) -> None:
@@ -74,6 +76,7 @@ def command(
                     samples=samples,
                     seed=seed,
                     standalone=standalone,
+                    formats=formats,
                     force=force,
                     progress=Bars(),
                 )

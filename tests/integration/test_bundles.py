@@ -598,6 +598,25 @@ def test_file_without_a_contract_is_exported_by_what_is_said_of_it(tmp_path: Pat
     assert "Zalando" not in (tmp_path / "b" / "NOTICE").read_text()
 
 
+def test_model_in_onnx_answers_the_golden_vectors(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    edgefm.export(SHIPPED, "python", out=tmp_path / "b", samples=4, formats=["onnx"], progress=False)
+    assert edgefm.verify(tmp_path / "b", run=False, progress=False).held
+    session = onnxruntime.InferenceSession(str(tmp_path / "b" / "model.onnx"), providers=["CPUExecutionProvider"])
+    golden = read_golden(tmp_path / "b")
+    for place in range(4):
+        (answer,) = session.run(None, {session.get_inputs()[0].name: golden.inputs[place : place + 1]})
+        apart = np.abs(answer.astype(int) - golden.families[0].outputs[0][place])
+        assert apart.max() <= 4, "another rounding, not another model"
+    for name, error, words in (
+        ("onxx", RecipeError, "unknown format 'onxx'; did you mean 'onnx'"),
+        ("coreml", ModelError, "cannot be written as coreml: coremltools converts Keras"),
+        ("executorch", ModelError, "cannot be written as executorch"),
+    ):
+        with pytest.raises(error, match=words):
+            edgefm.export(SHIPPED, "python", out=tmp_path / "c", formats=[name], progress=False)
+
+
 def test_folders_that_hold_something_are_not_written_over(tmp_path: Path) -> None:
     target = tmp_path / "b"
     edgefm.export(SHIPPED, "python", out=target, samples=2, progress=False)

@@ -13,6 +13,7 @@ from edgefm.core.arguments import PathLike, as_path, check_items, check_number, 
 from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
+from edgefm.jobs.export.formats import check_formats, in_formats
 from edgefm.jobs.export.parts import MICROCONTROLLER, model_meant, parts_of, writer
 from edgefm.jobs.quantize import TfliteFile
 
@@ -74,6 +75,7 @@ def export(
     samples: int = _SAMPLES,
     seed: int = 0,
     standalone: bool = False,
+    formats: Sequence[str] = (),
     force: bool = False,
     progress: Progress | bool | None = None,
 ) -> ExportResult:
@@ -94,12 +96,13 @@ def export(
       samples: number of golden vectors, 1 to 1000.
       seed: draws them.
       standalone: of the kind 'c': add the network as C that needs no interpreter; other kinds take no notice.
+      formats: other formats that the bundle holds the model in, too: 'onnx'.
       force: replace a bundle that is there; nothing else is ever replaced.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or out of range.
       RecipeError: an unknown kind or variant.
-      ModelError: the file cannot be read, or code for this target cannot be written for it.
+      ModelError: the file cannot be read, or code for this target or another format cannot be written for it.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
       RuntimeUnavailableError: jinja2 or cyclonedx-python-lib is not installed.
@@ -112,6 +115,8 @@ def export(
         raise unknown_name("kind of bundle", kind, KINDS)
     check_type(force, "force", bool, "True or False")
     check_type(standalone, "standalone", bool, "True or False")
+    check_items(formats, "formats", str, "the name of a format")
+    check_formats(formats)
     check_number(samples, "samples", int)
     if not 1 <= samples <= _MOST_SAMPLES:
         raise ArgumentError(f"samples is {samples}; 1 to {_MOST_SAMPLES:,} is expected")
@@ -129,8 +134,9 @@ def export(
             parts = dataclasses.replace(parts, network=network(path))
         module = writer(kind)
         own = module.files(parts)
+        others = in_formats(path, formats)
         files = with_manifest(
-            {**common_files(parts, module.NEEDS), **own}, kind=kind, written_by=f"edgefm {parts.version}"
+            {**common_files(parts, module.NEEDS), **own, **others}, kind=kind, written_by=f"edgefm {parts.version}"
         )
         _write(target, files)
     return ExportResult(
