@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite file or a run, by
+    KIND is web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite file or a run, by
     default the latest run. Equal input gives equal bytes; check a bundle with edgefm verify.
     """
     from edgefm.cli.given_run import named_run

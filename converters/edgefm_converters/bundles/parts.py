@@ -11,6 +11,7 @@ from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors, golden_files
 from edgefm_converters.bundles.sbom import Needed, sbom_bytes
+from edgefm_converters.bundles.web_runtime import WebRuntime
 
 MODEL_FILE = "model.tflite"
 LABELS_FILE = "labels.txt"
@@ -34,6 +35,7 @@ class BundleParts:
         load the file, or was not asked.
       arena_reason: why `arena_bytes` is None; '' where it is not.
       version: of edgefm.
+      web: what a page runs the model with; None for other bundles.
     """
 
     contract: Contract
@@ -45,6 +47,7 @@ class BundleParts:
     arena_bytes: int | None
     arena_reason: str
     version: str
+    web: WebRuntime | None = field(default=None, repr=False)
 
 
 def common_files(parts: BundleParts, needs: tuple[Needed, ...]) -> dict[str, bytes]:

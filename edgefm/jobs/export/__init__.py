@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgefm.data.source import DataSource
     from edgefm_converters.bundles.parts import BundleParts
 
-KINDS = ("c", "python")
+KINDS = ("c", "python", "web")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
 _MICROCONTROLLER = ("c",)
@@ -37,7 +37,7 @@ class ExportResult(JsonResult):
     """A bundle that was written.
 
     Attributes:
-      kind: 'c' or 'python'.
+      kind: 'c', 'python' or 'web'.
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
@@ -89,7 +89,7 @@ def export(
 
     Args:
       model: .tflite file, a folder that holds one with its contract, or a run.
-      kind: 'c' (microcontrollers) or 'python' (a Raspberry Pi, a server).
+      kind: 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs in a browser).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
       variant: of a run; by default the one that the verdict on its newest benchmark recommends for the target, its
         reference where none is recommended, and int8_w8a8 without a benchmark.
@@ -107,7 +107,7 @@ def export(
       ModelError: the file cannot be read, or code for this target cannot be written for it.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
-      RuntimeUnavailableError: jinja2 or cyclonedx-python-lib is not installed.
+      RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed.
     """
     from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest
     from edgefm_converters.bundles.parts import common_files
@@ -209,6 +209,7 @@ def _parts(
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
+    from edgefm.jobs.export.web_runtime import web_runtime
     from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark
     from edgefm.tflite.inspection import inspect
     from edgefm_converters.bundles.head import check_input, fields
@@ -216,6 +217,7 @@ def _parts(
 
     inspection = inspect(path)
     ends = arithmetic.ends(inspection)
+    web = web_runtime(path) if kind == "web" else None
     shape = ends.source.shape[1:]
     dataset: Dataset | None
     if data is None and run is not None and data_source_of(run) is not None:
@@ -271,6 +273,7 @@ def _parts(
         arena_bytes=arena,
         arena_reason=reason,
         version=edgefm.__version__,
+        web=web,
     )
 
 
@@ -288,9 +291,9 @@ def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
 
 
 def _writer(kind: str) -> Any:
-    from edgefm_converters.bundles import for_c, for_python
+    from edgefm_converters.bundles import for_c, for_python, for_web
 
-    return {"c": for_c, "python": for_python}[kind]
+    return {"c": for_c, "python": for_python, "web": for_web}[kind]
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:

@@ -1,0 +1,38 @@
+"""LiteRT.js for a page, from where edgefm keeps it, and what it must be told of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgefm.core.errors import RuntimeUnavailableError
+from edgefm.runtimes.litertjs import package
+from edgefm.runtimes.litertjs.model import read_ends
+from edgefm_converters.bundles.web_runtime import WebRuntime
+
+
+def web_runtime(model: Path) -> WebRuntime:
+    """Return LiteRT.js and the names of a model's ends in it.
+
+    Args:
+      model: .tflite file with one input; its ends are float32, int32 or uint8.
+    Raises:
+      ModelError: LiteRT.js cannot run the file.
+      RuntimeUnavailableError: the npm packages are not there.
+    """
+    ends = read_ends(model)
+    packages = package.package()
+    if packages is None:
+        raise RuntimeUnavailableError(
+            "a page for browsers holds LiteRT.js, whose npm packages (@litertjs/core, @litertjs/wasm-utils) are not here",
+            hint=f"Fetch them with: {package.SETUP}",
+        )
+    wasm = packages.core / "wasm"
+    return WebRuntime(
+        version=packages.version,
+        core=(packages.core / "dist" / "index.js").read_bytes(),
+        utils=(packages.wasm_utils / "dist" / "index.js").read_bytes(),
+        glue=(wasm / "litert_wasm_internal.js").read_bytes(),
+        wasm=(wasm / "litert_wasm_internal.wasm").read_bytes(),
+        signature=ends.signature,
+        order=ends.order,
+    )
