@@ -37,7 +37,7 @@ USE = """\
 | `golden/` | golden vectors |
 | `sbom.cdx.json`, `NOTICE`, `LICENSE-LiteRT.js`, `manifest.json` | what it is made of, licences, sums |
 
-The page needs a browser with WebAssembly's relaxed SIMD. Pictures stay on the device: its policy lets it send nothing.
+The page needs a browser with WebAssembly's SIMD, as all have had since 2023. Pictures stay on the device: its policy lets it send nothing.
 Some browsers give no camera to a page that is opened as a file."""
 # Each after what it imports.
 _MODULES = (
@@ -80,7 +80,7 @@ def page(parts: BundleParts, runtime: WebRuntime) -> str:
         "name": html.escape(contract.name),
         "variant": html.escape(contract.variant),
         "purpose": html.escape(_purpose(parts)),
-        "auto": "automatic" if contract.dark_background else "automatic (as it is)",
+        "auto": "automatic" if contract.dark_background else "automatic: as it is",
         "about": _about(parts, runtime),
         "notices": html.escape(f"Written by edgefm {parts.version}. Holds LiteRT.js (Apache License 2.0)."),
         "style": style,

@@ -9,6 +9,9 @@ from edgefm.runtimes.litertjs import package
 from edgefm.runtimes.litertjs.model import read_ends
 from edgefm_converters.bundles.web_runtime import WebRuntime
 
+# The build without relaxed SIMD, which some browsers of phones lack; a page holds one. Its int8 answers are the same.
+_BUILD = "litert_wasm_compat_internal"
+
 
 def web_runtime(model: Path) -> WebRuntime:
     """Return LiteRT.js and the names of a model's ends in it.
@@ -21,18 +24,19 @@ def web_runtime(model: Path) -> WebRuntime:
     """
     ends = read_ends(model)
     packages = package.package()
-    if packages is None:
+    wasm = [] if packages is None else [packages.core / "wasm" / f"{_BUILD}.{suffix}" for suffix in ("js", "wasm")]
+    if packages is None or not all(file.is_file() for file in wasm):
         raise RuntimeUnavailableError(
             "a page for browsers holds LiteRT.js, whose npm packages (@litertjs/core, @litertjs/wasm-utils) are not here",
             hint=f"Fetch them with: {package.SETUP}",
         )
-    wasm = packages.core / "wasm"
+    glue, binary = (file.read_bytes() for file in wasm)
     return WebRuntime(
         version=packages.version,
         core=(packages.core / "dist" / "index.js").read_bytes(),
         utils=(packages.wasm_utils / "dist" / "index.js").read_bytes(),
-        glue=(wasm / "litert_wasm_internal.js").read_bytes(),
-        wasm=(wasm / "litert_wasm_internal.wasm").read_bytes(),
+        glue=glue,
+        wasm=binary,
         signature=ends.signature,
         order=ends.order,
     )

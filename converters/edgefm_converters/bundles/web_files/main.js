@@ -37,13 +37,6 @@ async function samplePixels(vector) {
   return Uint8Array.from({ length: (rgba.length / 4) * channels }, level);
 }
 
-async function answer(pixels, truth = null) {
-  const outputs = await runtime.invoke(encoded(pixels, contract));
-  const values = decoded32(outputs[0], contract.outputs[0]);
-  showAnswer({ ranked: ranked(outputs[0], contract, facts.head), values }, facts, truth);
-  showSpeed(runtime.speed(), step);
-}
-
 async function show(given) {
   current = given;
   const { pixels, inverted } = given.pixels
@@ -51,7 +44,11 @@ async function show(given) {
     : preprocessed(given.picture, contract, element('invert').value);
   showPixels(pixels, shape, inverted);
   await ready;
-  await answer(pixels, given.truth ?? null);
+  const outputs = await runtime.invoke(encoded(pixels, contract));
+  showSpeed(runtime.speed(), step);
+  if (current !== given) return; // a newer picture came meanwhile
+  const values = decoded32(outputs[0], contract.outputs[0]);
+  showAnswer({ ranked: ranked(outputs[0], contract, facts.head), values }, facts, given.truth ?? null);
 }
 
 // Runs what a person asked for, and says what went wrong.
@@ -97,7 +94,7 @@ const test = guarded(async () => {
   try {
     showVerdict(await selfTest(golden, contract, { inputOf, bytesAt, invoke: (values) => runtime.invoke(values) }));
   } catch (error) {
-    showVerdict({ held: false, verdict: `It could not be run: ${error?.message ?? error}.`, families: [] });
+    showVerdict({ held: false, verdict: `It could not be run: ${error?.message ?? error}.` });
   }
   showSpeed(runtime.speed(), step);
 });
@@ -139,7 +136,12 @@ const readFile = guarded(async (file) => {
   if (!file) return;
   ways.select('tab-file');
   element('file-name').textContent = file.name;
-  await show({ picture: await decoded(file) });
+  element('preview').hidden = true;
+  const picture = await decoded(file);
+  URL.revokeObjectURL(element('preview').src);
+  element('preview').src = URL.createObjectURL(file);
+  element('preview').hidden = false;
+  await show({ picture });
 });
 
 const drawing = facts.pictures && new Drawing(element('drawing'), element('pen'), {
@@ -161,7 +163,7 @@ function stopCamera() {
 }
 
 const ways = tabs(document.querySelector('[role="tablist"]'), (id) => {
-  element('input').dataset.way = id;
+  element('brightness').hidden = id === 'tab-samples'; // samples go in as they are
   if (id !== 'tab-camera') stopCamera();
 });
 
@@ -196,7 +198,7 @@ function listen() {
 ready.then(test, (error) => {
   showStatus('broken', 'The model could not be loaded');
   showProblem(`The model could not be loaded: ${error?.message ?? error}.`);
-  showVerdict({ held: false, verdict: 'The model could not be loaded.', families: [] });
+  showVerdict({ held: false, verdict: 'The model could not be loaded.' });
 });
 if (facts.pictures) {
   listen();

@@ -3,13 +3,16 @@
 const KEPT_LINES = 50;
 const KEPT_TIMES = 100;
 
+// LiteRT.js tells what it looks for and does not need here.
+const CHATTER = /^(INFO|WARNING): |^Failed to create default WebGPU device/;
+
 const told = []; // what LiteRT.js told the console: a failed invoke throws nothing and is only told there
 for (const kind of ['log', 'info', 'warn', 'error']) {
   const original = console[kind].bind(console);
   console[kind] = (...parts) => {
     told.push(parts.map(String).join(' '));
     if (told.length > KEPT_LINES) told.shift();
-    original(...parts);
+    if (!CHATTER.test(told.at(-1))) original(...parts);
   };
 }
 

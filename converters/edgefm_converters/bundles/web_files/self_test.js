@@ -3,10 +3,10 @@
 import { ARRAYS, sizeOf } from './tensors.js';
 
 // golden: golden.json; inputOf(vector): its input; bytesAt(path): a file of the bundle; invoke(values): the outputs.
-// Returns { held, verdict, families: [{ title, held, text }] }; the nearest family gives the verdict.
+// Returns { held, verdict, others: [{ title, text }] }: the nearest kernel family gives the verdict.
 export async function selfTest(golden, contract, { inputOf, bytesAt, invoke }) {
   if (golden.model_sha256 !== contract.sha256) {
-    return { held: false, verdict: 'The golden vectors are of another model.', families: [] };
+    return { held: false, verdict: 'The golden vectors are of another model.' };
   }
   const answers = [];
   for (const vector of golden.vectors) answers.push(await invoke(await inputOf(vector)));
@@ -14,12 +14,12 @@ export async function selfTest(golden, contract, { inputOf, bytesAt, invoke }) {
     const wanted = golden.vectors.map((vector) => arraysOf(bytesAt(vector.answers[family.name]), golden.outputs));
     const { largest, share } = apart(answers, wanted, golden.outputs);
     const held = largest <= family.tolerance.largest && share <= family.tolerance.share;
-    return { title: family.title, madeBy: family.made_by, held, share, text: distance(largest, share, golden.outputs) };
+    return { title: family.title, held, share, text: distance(largest, share, golden.outputs) };
   });
   const best = families.reduce((one, two) => (two.held - one.held || one.share - two.share) > 0 ? two : one);
   const found = `${answers.length} golden vectors, ${best.title}: ${best.text}`;
   const verdict = best.held ? `${found}.` : `${found}, which is more than these kernels may differ.`;
-  return { held: best.held, verdict, families };
+  return { held: best.held, verdict, others: families.filter((family) => family !== best) };
 }
 
 // Returns the arrays that a file holds one after the other. The browsers that run WebAssembly are little endian.

@@ -22,7 +22,7 @@ export function showAnswer({ ranked, values }, facts, truth) {
   const best = ranked.slice(0, SHOWN);
   element('best-label').textContent = best.length ? best[0].label : facts.size === 1 ? digits(values[0]) : 'Answer';
   element('best-score').textContent = best.length ? scoreText(best[0].score, facts) : '';
-  element('truth').textContent = truth === null ? '' : `The data say: ${truth}`;
+  element('truth').textContent = truth === null ? '' : `Labelled: ${truth}`;
   element('note').textContent = best.length ? facts.note : valuesText(values);
   element('bars').hidden = !best.length;
   const rows = best.map(({ label, score }) => bar(label, scoreText(score, facts), facts.percent ? score : null));
@@ -67,7 +67,7 @@ export function showPixels(pixels, [height, width, channels], inverted) {
   }
   canvas.getContext('2d').putImageData(image, 0, 0);
   const colours = { 1: 'grey', 3: 'RGB', 4: 'RGBA' }[channels];
-  const text = `What the network sees: ${width} × ${height}, ${colours}${inverted ? ', inverted' : ''}`;
+  const text = `What the network sees: ${width}\u00a0×\u00a0${height}, ${colours}${inverted ? ', inverted' : ''}`;
   element('seen-text').textContent = text;
   canvas.setAttribute('aria-label', text);
 }
@@ -79,13 +79,13 @@ export function showSpeed({ p50, n }, step) {
   element('p50-text').textContent = `Median of the last ${n} inferences in this page, one thread, on this device.${coarse}`;
 }
 
-export function showVerdict({ held, verdict, families }) {
+export function showVerdict({ held, verdict, others = [] }) {
   const line = element('verdict');
   line.className = `figure verdict ${held ? 'held' : 'failed'}`;
   line.textContent = held ? '✓ held' : '✗ FAILED';
   element('verdict-text').textContent = verdict;
-  const rows = families.map(({ title, held: near, text }) => made('li', { text: `${near ? '✓' : '–'} ${title}: ${text}` }));
-  element('families').replaceChildren(...(families.length > 1 ? rows : []));
+  const rows = others.map(({ title, text }) => made('li', { text: `For comparison, ${title}: ${text}.` }));
+  element('families').replaceChildren(...rows);
 }
 
 export function showStatus(kind, text) {
