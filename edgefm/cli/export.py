@@ -8,6 +8,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.errors import RuntimeUnavailableError
 from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
@@ -41,11 +42,11 @@ def command(
     seed: int,
     force: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite file or a run, by
-    default the latest run. Equal input gives equal bytes; check a bundle with edgefm verify.
+    KIND is web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is
+    a .tflite file or a run, by default the latest run. Equal input gives equal bytes; edgefm verify checks a bundle.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
@@ -54,30 +55,38 @@ def command(
     source = named_run(None).path if model is None else model
     kinds = KINDS if kind == _ALL else (kind,)
     names = labels_of(labels)
-    results = []
+    results, missing = [], []
     for each in kinds:
-        results.append(
-            export(
-                source,
-                each,
-                out=out / each if kind == _ALL else out,
-                variant=variant,
-                data=where,
-                labels=names,
-                mean=mean,
-                std=std,
-                samples=samples,
-                seed=seed,
-                force=force,
-                progress=Bars(),
+        try:
+            results.append(
+                export(
+                    source,
+                    each,
+                    out=out / each if kind == _ALL else out,
+                    variant=variant,
+                    data=where,
+                    labels=names,
+                    mean=mean,
+                    std=std,
+                    samples=samples,
+                    seed=seed,
+                    force=force,
+                    progress=Bars(),
+                )
             )
-        )
+        except RuntimeUnavailableError as error:
+            missing.append((each, error))
+            if kind != _ALL or len(missing) == len(kinds):
+                raise
     if as_json:
         render.as_json({"bundles": [result.to_json() for result in results]})
-        return
-    for result in results:
+    for result in () if as_json else results:
         render.echo(
             f"{result.folder}: {result.variant} for {result.kind}, {len(result.files)} files, "
             f"{result.size_bytes / 1000:,.1f} KB, {result.golden[0]} golden vectors from {result.golden[1]}"
         )
         render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")
+    for each, lack in missing:
+        render.complain(f"the bundle for {each} was not written: {lack.message}", label="error: ")
+        render.complain(f"  {lack.hint}")
+    return 2 if missing else 0

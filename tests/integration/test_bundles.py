@@ -23,6 +23,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.data.picture_file import read_picture
+from edgefm.runtimes.litertjs import package
 from edgefm.tflite import micro_kernels
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles import for_c
@@ -583,17 +584,30 @@ def test_several_inputs_are_refused_with_what_to_do(tmp_path: Path) -> None:
         edgefm.export(path, "python", out=tmp_path / "b", progress=False)
 
 
+@pytest.mark.skipif(package.package() is None, reason="LiteRT.js is not installed")
 def test_commands_export_all_and_verify(tmp_path: Path) -> None:
     runner = CliRunner()
     done = runner.invoke(cli, ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["bundles"]
-    assert [bundle["kind"] for bundle in found] == ["c", "python"]
+    assert [bundle["kind"] for bundle in found] == ["c", "python", "web"]
     for bundle in found:
         done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
     schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-1.schema.json").read_text())
     jsonschema.validate(json.loads((tmp_path / "all" / "c" / "golden" / "golden.json").read_text()), schema)
+
+
+def test_export_all_writes_the_others_where_litertjs_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(package.PACKAGE_VARIABLE, str(tmp_path))
+    words = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
+    done = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert done.return_value == 2, done.output
+    assert [bundle["kind"] for bundle in json.loads(done.stdout)["bundles"]] == ["c", "python"]
+    assert "the bundle for web was not written" in done.stderr and package.SETUP in done.stderr
+    assert not (tmp_path / "all" / "web").exists()
 
 
 def test_model_data_in_c_are_those_of_the_file(bundles: dict[str, Path]) -> None:

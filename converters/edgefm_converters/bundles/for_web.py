@@ -37,8 +37,8 @@ USE = """\
 | `golden/` | golden vectors |
 | `sbom.cdx.json`, `NOTICE`, `LICENSE-LiteRT.js`, `manifest.json` | what it is made of, licences, sums |
 
-The page needs a browser with WebAssembly's SIMD, as all have had since 2023. Pictures stay on the device: its policy lets it send nothing.
-Some browsers give no camera to a page that is opened as a file."""
+The page needs a browser with WebAssembly's SIMD, as all have had since 2023. Pictures stay on the device: its policy
+lets it send nothing. Some browsers give no camera to a page that is opened as a file."""
 # Each after what it imports.
 _MODULES = (
     "bytes", "exif", "png", "decode", "resize", "preprocess", "tensors", "runtime", "self_test", "tabs", "draw",
@@ -58,8 +58,8 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     """
     assert parts.web is not None, "who writes a page brings LiteRT.js"
     notice = (
-        f"{parts.notice}\nThe page holds LiteRT.js {parts.web.version} (@litertjs/core and @litertjs/wasm-utils, Google "
-        f"LLC), under the Apache License 2.0: {_LICENCE_FILE}.\n"
+        f"{parts.notice}\nThe page holds LiteRT.js {parts.web.version} (@litertjs/core and @litertjs/wasm-utils, "
+        f"Google LLC), under the Apache License 2.0: {_LICENCE_FILE}.\n"
     )
     carried = tuple(dataclasses.replace(need, version=parts.web.version) for need in NEEDS)
     return {
@@ -152,10 +152,10 @@ def _block(name: str, kind: str, text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """Return JSON that ends no script and begins no comment, whatever texts are in it.
+    r"""Return JSON that ends no script and begins no comment, whatever texts are in it.
 
-    >>> _json({"label": "</script><!--"})
-    '{"label": "\\u003c/script>\\u003c!--"}'
+    >>> print(_json({"label": "</script><!--"}))
+    {"label": "\u003c/script>\u003c!--"}
     """
     return json.dumps(value, sort_keys=True).replace("<", "\\u003c")
 

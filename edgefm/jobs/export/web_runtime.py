@@ -27,7 +27,8 @@ def web_runtime(model: Path) -> WebRuntime:
     wasm = [] if packages is None else [packages.core / "wasm" / f"{_BUILD}.{suffix}" for suffix in ("js", "wasm")]
     if packages is None or not all(file.is_file() for file in wasm):
         raise RuntimeUnavailableError(
-            "a page for browsers holds LiteRT.js, whose npm packages (@litertjs/core, @litertjs/wasm-utils) are not here",
+            "a page for browsers holds LiteRT.js, whose packages of npm, @litertjs/core and @litertjs/wasm-utils, are "
+            "not here",
             hint=f"Fetch them with: {package.SETUP}",
         )
     glue, binary = (file.read_bytes() for file in wasm)
