@@ -8,15 +8,19 @@ import functools
 import gzip
 import json
 import re
+import shutil
+import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import edgefm
+from edgefm.cli.main import cli
 from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.data.picture_file import read_picture
@@ -568,3 +572,60 @@ def test_missing_litertjs_is_said_with_what_to_do(tmp_path: Path, monkeypatch: p
 def test_contract_of_the_bundle_is_that_of_the_page(bundle: Path) -> None:
     block = re.search('id="carried-contract">([^<]*)<', (bundle / "index.html").read_text(encoding="utf-8"))
     assert block is not None and json.loads(block[1]) == json.loads((bundle / "contract.json").read_text())
+
+
+# edgefm demo.
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty cache; LiteRT.js stays where it is."""
+    found = package.package()
+    assert found is not None
+    monkeypatch.setenv(package.PACKAGE_VARIABLE, str(found.core))
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def demo(*words: str) -> Any:
+    return CliRunner().invoke(cli, ["demo", *words], standalone_mode=False)
+
+
+def test_demo_of_a_bundle_is_its_own_page_and_of_a_file_a_new_one(
+    bundle: Path, cache: Path, browser: WatchedPage, tmp_path: Path
+) -> None:
+    of_bundle = Path(json.loads(demo(str(bundle), "--no-open", "--json").stdout)["page"])
+    assert of_bundle.read_bytes() == (bundle / "index.html").read_bytes() and cache in of_bundle.parents
+    edgefm.export(SHIPPED, "python", out=tmp_path / "python", samples=6, progress=False)
+    (of_python,) = demo(str(tmp_path / "python"), "--no-open").stdout.splitlines()
+    assert Path(of_python).read_bytes() == of_bundle.read_bytes(), "the same model, the same vectors"
+    (of_file,) = demo(str(SHIPPED), "--no-open").stdout.splitlines()
+    browser.open(Path(of_file).as_uri())
+    browser.until(TESTED)
+    assert text_of(browser, "verdict") == ["✓ held"]
+    (again,) = demo(str(SHIPPED), "--no-open").stdout.splitlines()
+    assert again == of_file
+
+
+def test_demo_opens_the_page_and_says_where_there_is_no_browser(
+    bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def opens(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", opens)
+    done = demo(str(bundle))
+    assert opened == [Path(done.stdout.strip()).as_uri()] and done.stderr == ""
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    assert "open the page yourself" in demo(str(bundle)).stderr
+
+
+def test_demo_refuses_a_changed_bundle(bundle: Path, cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "copy")
+    (tmp_path / "copy" / "labels.txt").write_text("other\n")
+    done = demo(str(tmp_path / "copy"), "--no-open")
+    assert (done.return_value, "labels.txt was changed" in done.stderr) == (2, True)
+    assert not cache.exists() or not list(cache.rglob("index.html"))
