@@ -30,6 +30,7 @@ SERIAL = frozenset(
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
         "integration/test_ssh_target.py",
+        "integration/test_web_bundle.py",
         "unit/test_disturbance.py",
         "unit/test_timing.py",
     }

@@ -8,7 +8,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
-from edgefm.core.errors import ModelError
+from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
@@ -46,21 +46,22 @@ def command(
     formats: tuple[str, ...],
     force: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is python (a Raspberry Pi, a server), c (a microcontroller), or all that the model can be written for. The
-    model is a .tflite file or a run, by default the latest run. Equal input gives equal bytes; check a bundle with
-    edgefm verify.
+    KIND is web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or all that the
+    model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input gives equal
+    bytes; edgefm verify checks a bundle.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
-    from edgefm.jobs.export import KINDS, export
+    from edgefm.jobs.export import KINDS, ExportResult, export
 
     source = named_run(None).path if model is None else model
     kinds = KINDS if kind == _ALL else (kind,)
     names = labels_of(labels)
-    results, left_out = [], {}
+    results: list[ExportResult] = []
+    left_out: dict[str, EdgefmError] = {}
     for each in kinds:
         try:
             results.append(
@@ -81,7 +82,7 @@ def command(
                     progress=Bars(),
                 )
             )
-        except ModelError as error:
+        except (ModelError, RuntimeUnavailableError) as error:
             if kind != _ALL:
                 raise
             left_out[each] = error
@@ -90,12 +91,15 @@ def command(
     if as_json:
         reasons = {each: reason.message for each, reason in left_out.items()}
         render.as_json({"bundles": [result.to_json() for result in results], "left_out": reasons})
-        return
-    for result in results:
+    for result in () if as_json else results:
         render.echo(
             f"{result.folder}: {result.variant} for {result.kind}, {len(result.files)} files, "
             f"{result.size_bytes / 1000:,.1f} KB, {result.golden[0]} golden vectors from {result.golden[1]}"
         )
         render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")
     for each, reason in left_out.items():
-        render.complain(f"{each} was left out: {reason.message}")
+        render.complain(f"the bundle for {each} was not written: {reason.message}")
+        if reason.hint:
+            render.complain(f"  {reason.hint}")
+    # What this model cannot be written for is no failure; a library that is missing is.
+    return 2 if any(isinstance(reason, RuntimeUnavailableError) for reason in left_out.values()) else 0

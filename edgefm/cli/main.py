@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "zoo": ("edgefm.cli.zoo", "List the architectures; train the documented systems anew."),
     "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),
     "export": ("edgefm.cli.export", "Write a bundle for a target: model, contract, golden vectors, code."),
+    "demo": ("edgefm.cli.demo", "Show a model in the browser: pictures, drawing, camera, self-test."),
     "verify": ("edgefm.cli.verify", "Check a bundle: whole, and answering as it should."),
     "trace": ("edgefm.cli.trace", "Find out why a device answers otherwise: which step it does in another way."),
     "doctor": ("edgefm.cli.doctor", "Show what is installed and which runtimes work here."),

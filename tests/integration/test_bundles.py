@@ -23,6 +23,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.data.picture_file import read_picture
+from edgefm.runtimes.litertjs import package
 from edgefm.targets.cortex_m import boards
 from edgefm.tflite import micro_kernels
 from edgefm.tflite.contract import Contract
@@ -667,12 +668,15 @@ def test_several_inputs_are_refused_with_what_to_do(tmp_path: Path) -> None:
         edgefm.export(path, "python", out=tmp_path / "b", progress=False)
 
 
+@pytest.mark.skipif(package.package() is None, reason="LiteRT.js is not installed")
 def test_commands_export_all_and_verify(tmp_path: Path) -> None:
     runner = CliRunner()
-    done = runner.invoke(cli, ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"])
-    assert done.exit_code == 0, done.output
+    words = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
+    done = runner.invoke(cli, words, standalone_mode=False)
+    page = package.package() is not None  # LiteRT.js is fetched, and may not be here
+    assert done.return_value == (0 if page else 2), done.output
     found = json.loads(done.stdout)["bundles"]
-    assert [bundle["kind"] for bundle in found] == ["c", "python"]
+    assert [bundle["kind"] for bundle in found] == ["c", "python", *(["web"] if page else [])]
     for bundle in found:
         done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
@@ -685,16 +689,28 @@ def test_all_leaves_out_what_a_model_cannot_be_written_for(tmp_path: Path) -> No
     write_case(tmp_path / "m", app)
     app.contract.write(tmp_path / "m")
     arguments = ["export", "all", str(tmp_path / "m"), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
-    done = CliRunner().invoke(cli, arguments)
-    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert done.exception is None, done.output
     found = json.loads(done.stdout)
     assert [bundle["kind"] for bundle in found["bundles"]] == ["python"]
-    assert list(found["left_out"]) == ["c"] and not (tmp_path / "all" / "c").exists()
+    assert list(found["left_out"]) == ["c", "web"] and not (tmp_path / "all" / "c").exists()
 
 
 def test_operators_of_all_subgraphs_are_named(tmp_path: Path) -> None:
     (tmp_path / "loop.tflite").write_bytes(tiny_models.endless_loop())
     assert operator_names(tmp_path / "loop.tflite") == ("EQUAL", "RELU", "WHILE")
+
+
+def test_export_all_writes_the_others_where_litertjs_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(package.PACKAGE_VARIABLE, str(tmp_path))
+    words = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
+    done = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert done.return_value == 2, done.output
+    assert [bundle["kind"] for bundle in json.loads(done.stdout)["bundles"]] == ["c", "python"]
+    assert "the bundle for web was not written" in done.stderr and package.SETUP in done.stderr
+    assert not (tmp_path / "all" / "web").exists()
 
 
 def test_model_data_in_c_are_those_of_the_file(bundles: dict[str, Path]) -> None:

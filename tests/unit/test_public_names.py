@@ -60,7 +60,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "doctor": (edgefm.doctor, {}, set(), set()),
 }
 # Commands that show or fetch what is there, or examine a run: no function of their own among the public ones.
-WITHOUT_FUNCTION = {"data", "recipes", "calibration", "sensitivity", "leaderboard"}
+WITHOUT_FUNCTION = {"data", "recipes", "calibration", "sensitivity", "leaderboard", "demo"}
 
 
 def test_import_of_edgefm_is_light() -> None:

@@ -76,12 +76,14 @@ def parts_of(
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
+    from edgefm.jobs.export.web_runtime import web_runtime
     from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
 
     ends = arithmetic.ends(inspect(path))
+    web = web_runtime(path) if kind == "web" else None
     shape = ends.source.shape[1:]
     dataset: Dataset | None
     if data is None and run is not None and data_source_of(run) is not None:
@@ -137,6 +139,7 @@ def parts_of(
         arena_bytes=arena,
         arena_reason=reason,
         version=edgefm.__version__,
+        web=web,
     )
 
 
@@ -155,6 +158,6 @@ def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
 
 def writer(kind: str) -> Any:
     """Return the module that writes bundles of a kind."""
-    from edgefm_converters.bundles import for_c, for_python
+    from edgefm_converters.bundles import for_c, for_python, for_web
 
-    return {"c": for_c, "python": for_python}[kind]
+    return {"c": for_c, "python": for_python, "web": for_web}[kind]
