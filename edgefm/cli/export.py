@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite file or a run, by
-    default the latest run. Equal input gives equal bytes; check a bundle with edgefm verify.
+    KIND is android (phones), python (a Raspberry Pi, a server), c (a microcontroller), or all. The model is a .tflite
+    file or a run, by default the latest run. Equal input gives equal bytes; check a bundle with edgefm verify.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of

@@ -23,6 +23,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.data.picture_file import read_picture
+from edgefm.jobs.export import KINDS
 from edgefm.tflite import micro_kernels
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles import for_c
@@ -61,9 +62,9 @@ COMPILERS = {
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return one bundle of each kind, of the shipped model with random inputs."""
     root = tmp_path_factory.mktemp("bundles")
-    for kind in ("c", "python"):
+    for kind in KINDS:
         edgefm.export(SHIPPED, kind, out=root / kind, samples=5, progress=False)
-    return {kind: root / kind for kind in ("c", "python")}
+    return {kind: root / kind for kind in KINDS}
 
 
 def adapter(folder: Path) -> Any:
@@ -386,7 +387,7 @@ def test_labels_of_any_text_stay_what_they_are(tmp_path: Path) -> None:
 # Whole and damaged bundles.
 
 
-@pytest.mark.parametrize("kind", ["c", "python"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_whole_bundle_holds(kind: str, bundles: dict[str, Path]) -> None:
     result = edgefm.verify(bundles[kind], progress=False)
     assert result.held and result.kind == kind and result.problems == ()
@@ -394,7 +395,7 @@ def test_whole_bundle_holds(kind: str, bundles: dict[str, Path]) -> None:
     assert all("bit for bit" in family.text for family in result.families)
 
 
-@pytest.mark.parametrize("kind", ["c", "python"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_byte_changed_anywhere_is_found(kind: str, bundles: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(bundles[kind], folder)
@@ -493,7 +494,13 @@ def test_equal_input_gives_equal_bytes(bundles: dict[str, Path], tmp_path: Path)
 
 
 def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, Path]) -> None:
-    for kind, needed in (("c", {"tflite-micro"}), ("python", {"numpy", "ai-edge-litert", "pillow"})):
+    needs = {
+        "android": {"litert", "exifinterface"},
+        "c": {"tflite-micro"},
+        "python": {"numpy", "ai-edge-litert", "pillow"},
+    }
+    assert set(needs) == set(KINDS)
+    for kind, needed in needs.items():
         bom = json.loads((bundles[kind] / "sbom.cdx.json").read_text())
         assert bom["bomFormat"] == "CycloneDX" and {one["name"] for one in bom["components"]} == needed
         model = bom["metadata"]["component"]
@@ -588,7 +595,7 @@ def test_commands_export_all_and_verify(tmp_path: Path) -> None:
     done = runner.invoke(cli, ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["bundles"]
-    assert [bundle["kind"] for bundle in found] == ["c", "python"]
+    assert [bundle["kind"] for bundle in found] == list(KINDS)
     for bundle in found:
         done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True

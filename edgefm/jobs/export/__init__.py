@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgefm.data.source import DataSource
     from edgefm_converters.bundles.parts import BundleParts
 
-KINDS = ("c", "python")
+KINDS = ("android", "c", "python")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
 _MICROCONTROLLER = ("c",)
@@ -37,7 +37,7 @@ class ExportResult(JsonResult):
     """A bundle that was written.
 
     Attributes:
-      kind: 'c' or 'python'.
+      kind: 'android', 'c' or 'python'.
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
@@ -89,7 +89,7 @@ def export(
 
     Args:
       model: .tflite file, a folder that holds one with its contract, or a run.
-      kind: 'c' (microcontrollers) or 'python' (a Raspberry Pi, a server).
+      kind: 'android' (phones), 'c' (microcontrollers) or 'python' (a Raspberry Pi, a server).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
       variant: of a run; by default the one that the verdict on its newest benchmark recommends for the target, its
         reference where none is recommended, and int8_w8a8 without a benchmark.
@@ -288,9 +288,9 @@ def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
 
 
 def _writer(kind: str) -> Any:
-    from edgefm_converters.bundles import for_c, for_python
+    from edgefm_converters.bundles import for_android, for_c, for_python
 
-    return {"c": for_c, "python": for_python}[kind]
+    return {"android": for_android, "c": for_c, "python": for_python}[kind]
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:
