@@ -1,12 +1,15 @@
-"""The bundle for Android: its Kotlin compiled against signatures of Android and LiteRT, and run with recorded answers."""
+"""The bundle for Android: its Kotlin compiled against signatures of Android and LiteRT, run with recorded answers."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -24,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
 SIGNATURES = ROOT / "tests" / "fixtures" / "android_stubs" / "signatures"
 HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "PhoneHarness.kt"
+DEMO_HARNESS = HARNESS.with_name("DemoHarness.kt")
+FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
 ASSETS = ("model.tflite", "contract.json", "labels.txt", "golden")
 CORE, LAYER = "src/main/java/dev/edgefm/bundle", "src/main/kotlin/dev/edgefm/bundle/android"
 
@@ -36,8 +41,33 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def resources(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with R.java, as aapt2 writes it from the demo's manifest and resources."""
+    if shutil.which("aapt2") is None or not FRAMEWORK.is_file():
+        pytest.skip("aapt2 or Android's resources are not installed: apt install aapt android-framework-res")
+    root, main = tmp_path_factory.mktemp("resources"), bundle / "demo" / "app" / "src" / "main"
+    manifest = (main / "AndroidManifest.xml").read_text()
+    # Gradle adds the package, which stands in the build file.
+    (root / "AndroidManifest.xml").write_text(manifest.replace("<manifest ", '<manifest package="dev.edgefm.demo" ', 1))
+    (root / "java").mkdir()
+    run("aapt2", "compile", "--dir", str(main / "res"), "-o", str(root / "compiled.zip"))
+    run(
+        *("aapt2", "link", "-I", str(FRAMEWORK), "--manifest", str(root / "AndroidManifest.xml")),
+        *("--min-sdk-version", "23", "--target-sdk-version", "29", "--java", str(root / "java")),
+        *("-o", str(root / "app.apk"), str(root / "compiled.zip")),
+    )
+    return root
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
 def classes(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return the bundle's own code, compiled: the core, then the layer with the signatures, a harness and the README."""
+    """Return the bundle's own code, compiled: the layer with the signatures, a harness and the README; and the core."""
     root = tmp_path_factory.mktemp("classes")
     core = java.compile_java(sorted((bundle / CORE).glob("*.java")), root / "core")
     readme = root / "Readme.kt"
@@ -70,9 +100,9 @@ def recorded(folder: Path, contract: Any, model: bytes, inputs: list[Any]) -> No
             (place / f"{number:02d}.{output}.out").write_bytes(raw.tobytes())
 
 
-def as_app(bundle: Path, folder: Path) -> Path:
+def as_app(bundle: Path, folder: Path, *, parents: bool = False) -> Path:
     """Return a folder that holds an app's assets of a bundle, and what LiteRT answers to its golden inputs."""
-    folder.mkdir()
+    folder.mkdir(parents=parents)
     for name in ASSETS:
         if (bundle / name).exists():
             (shutil.copytree if (bundle / name).is_dir() else shutil.copy)(bundle / name, folder / name)
@@ -186,3 +216,76 @@ def test_models_that_the_adapter_cannot_take_are_refused(tmp_path: Path) -> None
     with pytest.raises(edgefm.EdgefmError, match="float16"):
         edgefm.export(tmp_path / "model" / "model.tflite", "android", out=tmp_path / "bundle", progress=False)
     assert not (tmp_path / "bundle").exists()
+
+
+# The demo.
+
+
+@pytest.fixture(scope="module")
+def demo(bundle: Path, classes: list[Path], resources: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the demo's code, compiled against the bundle's and the ids that aapt2 gave its views."""
+    root = tmp_path_factory.mktemp("demo")
+    ids = java.compile_java(sorted((resources / "java").rglob("R.java")), root / "ids", strict=False)
+    code = sorted((bundle / "demo").rglob("*.kt"))
+    path = [*classes, ids]
+    assert [one.name for one in code] == ["MainActivity.kt", "SelfTestActivity.kt", "Words.kt"]
+    return [kotlin.compile_kotlin([*code, DEMO_HARNESS], root / "code", path=path, strict=True, code=code), *path]
+
+
+def screens(demo: list[Path], bundle: Path, folder: Path) -> list[str]:
+    kotlin.run_kotlin(
+        demo, "DemoHarnessKt", [str(bundle / "demo" / "app" / "src" / "main" / "res" / "layout"), str(folder)]
+    )
+    return (folder / "found.txt").read_text().splitlines()
+
+
+def test_demo_answers_a_picture_and_tests_itself(bundle: Path, demo: list[Path], tmp_path: Path) -> None:
+    app = as_app(bundle, tmp_path / "edge-model")
+    (app / "orientation.txt").unlink()
+    upright = Image.open(app / "picture.png")
+    upright.rotate(-90, expand=True).save(app / "picture.png")  # what was recorded is the picture, turned
+    shown = screens(demo, bundle, tmp_path)
+    labels = (bundle / "labels.txt").read_text().splitlines()
+    last = sorted((app / "recorded").glob("*.in"))[-1]
+    levels = np.frombuffer(last.with_suffix(".0.out").read_bytes(), np.uint8).astype(int)
+    best = [f"{100 * levels[place] / 256:.1f} %  {labels[place]}" for place in np.argsort(-levels, kind="stable")[:3]]
+    assert shown[:3] == ["Runs by CompiledModel, CPU", "choose true", "asked android.intent.action.GET_CONTENT"]
+    assert shown[3:6] == best
+    assert re.fullmatch(r"model \d+\.\d\d ms, picture to pixels \d+\.\d ms", shown[6]) and shown[7] == "seen 28 x 28"
+    assert shown[8:10] == ["This picture cannot be read: the picture cannot be opened", "seen null"]
+    assert shown[10:12] == ["No answer: this is no picture that this phone can read", "seen null"]
+    held = "HELD: 5 golden vectors, XNNPACK kernels: bit for bit"
+    assert shown[12:] == ["CompiledModel, CPU", held, "", "Interpreter, CPU", held]
+
+
+def test_demo_says_what_it_fell_back_to_and_what_does_not_load(bundle: Path, demo: list[Path], tmp_path: Path) -> None:
+    app = as_app(bundle, tmp_path / "one" / "edge-model", parents=True)
+    (app / "refusal.txt").write_text("no such accelerator")
+    shown = screens(demo, bundle, tmp_path / "one")
+    reason = "Runs by Interpreter, CPU, because CompiledModel did not load: no such accelerator"
+    assert shown[0] == reason and reason in shown[1:]
+    app = as_app(bundle, tmp_path / "two" / "edge-model", parents=True)
+    (app / "labels.txt").write_text("cat\n")
+    shown = screens(demo, bundle, tmp_path / "two")
+    what = "labels.txt holds other labels than the contract, which has 10"
+    assert shown == [f"The model cannot be loaded: {what}", "choose false", f"FAILED: {what}", "", f"FAILED: {what}"]
+
+
+def test_demo_builds_by_either_version_of_the_plugin(bundle: Path) -> None:
+    """Gradle is not run: what its files name must exist, and be named alike."""
+    root = bundle / "demo"
+    settings = (root / "settings.gradle.kts").read_text()
+    for version in ("8", "9"):
+        catalogue = tomllib.loads((root / "gradle" / f"agp{version}.versions.toml").read_text())
+        assert catalogue["versions"]["agp"].startswith(f"{version}.")
+        names = {name.replace("-", ".") for name in catalogue["plugins"]}
+        name = "build-agp8.gradle.kts" if version == "8" else "build.gradle.kts"
+        assert name == "build.gradle.kts" or settings.count(f'"{name}"') == 3
+        scripts = [(folder / name).read_text() for folder in (root, root / "app", bundle)]
+        used = {found for script in scripts for found in re.findall(r"libs\.plugins\.([\w.]+)\)", script)}
+        assert used == names
+        assert all(("kotlin" in script.split("}")[0]) is (version == "8") for script in scripts)
+    manifest = ElementTree.parse(root / "app" / "src" / "main" / "AndroidManifest.xml")
+    name_of = "{http://schemas.android.com/apk/res/android}name"
+    activities = {one.attrib[name_of].rsplit(".", 1)[1] for one in manifest.iter("activity")}
+    assert activities == {path.stem for path in root.rglob("*Activity.kt")}

@@ -143,6 +143,74 @@ def test_core_makes_the_bytes_of_odd_pictures_that_edgefm_makes(
     assert len(files) == 200 and seen == set(range(1, 9))
 
 
+def argb(pixels: Any, orientation: int = 1) -> bytes:
+    """Return pixels, uint8 [height, width, 3], as a picture for the harness."""
+    opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+    head = np.array([pixels.shape[1], pixels.shape[0], orientation], ">i4")
+    return head.tobytes() + np.concatenate([opaque, pixels], axis=2).tobytes()
+
+
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow resizes tall pictures otherwise")
+def test_wide_and_tall_pictures_give_the_bytes_that_edgefm_gives(classes: tuple[Path, Path], tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    shapes = [(40, 20_000), (20_000, 40), (1, 20_000), (2, 3), (9, 8), (10, 7), (8, 30)]
+    for fit in ("stretch", "letterbox"):
+        write_case(tmp_path / fit, picture_case(3, False, fit))
+        picture_case(3, False, fit).contract.write(tmp_path / fit)
+    for place, shape in enumerate(shapes):
+        pixels = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        (tmp_path / f"{place}.argb").write_bytes(argb(pixels))
+        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+    java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
+    for fit in ("stretch", "letterbox"):
+        for place, shape in enumerate(shapes):
+            wanted = read_picture(tmp_path / f"{place}.png", shape=(9, 7, 3), fit=fit, invert="no")  # type: ignore[arg-type]
+            found = np.fromfile(tmp_path / fit / f"{place}.argb.no", np.uint8).reshape(9, 7, 3)
+            np.testing.assert_array_equal(found, wanted.pixels, err_msg=f"{shape} {fit}")
+
+
+def test_orientations_that_exif_does_not_know_are_upright(classes: tuple[Path, Path], tmp_path: Path) -> None:
+    write_case(tmp_path / "model", picture_case(3, False, "stretch"))
+    picture_case(3, False, "stretch").contract.write(tmp_path / "model")
+    pixels = np.random.default_rng(4).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    for orientation in (-1, 0, 1, 9):
+        (tmp_path / f"{orientation}.argb").write_bytes(argb(pixels, orientation))
+    java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
+    for orientation in (-1, 0, 1, 9):
+        assert (tmp_path / "model" / f"{orientation}.argb.no").read_bytes() == pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "wanted"),
+    [
+        (3, 5, "a picture of 3 x 5 has other than 12 pixels"),
+        (-3, -4, "a picture of -3 x -4 has other than 12 pixels"),
+        (65536, 65536, "a picture of 65536 x 65536 has other than 12 pixels"),
+    ],
+)
+def test_sizes_that_are_not_those_of_the_pixels_are_refused(
+    classes: tuple[Path, Path], width: int, height: int, wanted: str, tmp_path: Path
+) -> None:
+    write_case(tmp_path / "model", picture_case(3, False, "stretch"))
+    picture_case(3, False, "stretch").contract.write(tmp_path / "model")
+    pixels = argb(np.zeros((3, 4, 3), np.uint8))[12:]
+    (tmp_path / "0.argb").write_bytes(np.array([width, height, 1], ">i4").tobytes() + pixels)
+    java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
+    assert (tmp_path / "error.txt").read_text() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("rank4_grey__real", "its samples are no pictures"), ("rank2__raw", "picture")]
+)
+def test_models_that_take_no_pictures_say_so(classes: tuple[Path, Path], name: str, why: str, tmp_path: Path) -> None:
+    write_case(tmp_path / "model", CASES[name])
+    CASES[name].contract.write(tmp_path / "model")
+    (tmp_path / "0.argb").write_bytes(argb(np.zeros((3, 4, 3), np.uint8)))
+    java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
+    message = (tmp_path / "error.txt").read_text()
+    assert message.startswith("this model takes no pictures: ") and why in message
+
+
 # The self-test.
 
 

@@ -2,6 +2,7 @@ package dev.edgefm.bundle.android
 
 import android.content.Context
 import com.google.ai.edge.litert.Accelerator
+import dev.edgefm.bundle.BundleException
 import dev.edgefm.bundle.Contract
 import dev.edgefm.bundle.EdgeModel
 import dev.edgefm.bundle.ModelRunner
@@ -56,13 +57,20 @@ class PhoneModel private constructor(
         fun openInterpreter(context: Context, folder: String = "", threads: Int = 1): PhoneModel {
             val files = AssetFiles(context.assets, folder)
             val asset = files.path(EdgeModel.contract(files).file())
-            return phoneModel(files, InterpreterRunner(context.assets, asset, threads), "Interpreter, CPU", null)
+            return phoneModel(files, loaded { InterpreterRunner(context.assets, asset, threads) }, "Interpreter, CPU", null)
         }
 
         private fun interpreter(context: Context, files: AssetFiles, contract: Contract, why: Throwable): PhoneModel {
-            val runner = InterpreterRunner(context.assets, files.path(contract.file()))
+            val runner = loaded { InterpreterRunner(context.assets, files.path(contract.file())) }
             return phoneModel(files, runner, "Interpreter, CPU", why.message ?: why.javaClass.name)
         }
+
+        private fun loaded(load: () -> InterpreterRunner): InterpreterRunner =
+            try {
+                load()
+            } catch (error: LinkageError) {
+                throw BundleException("LiteRT does not load on this phone: ${error.message}", error)
+            }
 
         private fun <R> phoneModel(files: AssetFiles, runner: R, runsBy: String, fallback: String?): PhoneModel
             where R : ModelRunner, R : AutoCloseable =
