@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.fixtures import kotlin
+from tests.fixtures import java, kotlin
 
 TESTS = Path(__file__).parent
 # As edgefm loads TensorFlow: where a test imports it first, trainings here would differ from those of commands.
@@ -67,6 +67,7 @@ _NEEDS = {
     "browser": (lambda: shutil.which("chromium") is not None, "Chromium is not installed"),
     "torch": (lambda: importlib.util.find_spec("torch") is not None, "PyTorch is not installed"),
     "jax": (lambda: importlib.util.find_spec("jax") is not None, "JAX is not installed"),
+    "java": (java.available, java.REASON),
     "kotlin": (kotlin.available, kotlin.REASON),
 }
 

@@ -49,9 +49,9 @@ def command(
 ) -> int:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or all that the
-    model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input gives equal
-    bytes; edgefm verify checks a bundle.
+    KIND is android (phones), web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or
+    all that the model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input
+    gives equal bytes; edgefm verify checks a bundle.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of

@@ -23,6 +23,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.data.picture_file import read_picture
+from edgefm.jobs.export import KINDS
 from edgefm.runtimes.litertjs import package
 from edgefm.targets.cortex_m import boards
 from edgefm.tflite import micro_kernels
@@ -52,6 +53,8 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
 STUBS = ROOT / "tests" / "fixtures" / "tflm_stubs"
 ADAPTER = ROOT / "converters" / "edgefm_converters" / "bundles" / "python_files"
+# LiteRT.js is fetched, and may not be here.
+HERE = tuple(kind for kind in KINDS if kind != "web" or package.package() is not None)
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 COMPILERS = {
     "gcc": ("gcc", "-std=c99"),
@@ -65,9 +68,9 @@ COMPILERS = {
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return one bundle of each kind, of the shipped model with random inputs."""
     root = tmp_path_factory.mktemp("bundles")
-    for kind in ("c", "python"):
+    for kind in HERE:
         edgefm.export(SHIPPED, kind, out=root / kind, samples=5, progress=False)
-    return {kind: root / kind for kind in ("c", "python")}
+    return {kind: root / kind for kind in HERE}
 
 
 def adapter(folder: Path) -> Any:
@@ -452,7 +455,7 @@ def test_labels_of_any_text_stay_what_they_are(tmp_path: Path) -> None:
 # Whole and damaged bundles.
 
 
-@pytest.mark.parametrize("kind", ["c", "python"])
+@pytest.mark.parametrize("kind", HERE)
 def test_whole_bundle_holds(kind: str, bundles: dict[str, Path]) -> None:
     result = edgefm.verify(bundles[kind], progress=False)
     assert result.held and result.kind == kind and result.problems == ()
@@ -460,7 +463,7 @@ def test_whole_bundle_holds(kind: str, bundles: dict[str, Path]) -> None:
     assert all("bit for bit" in family.text for family in result.families)
 
 
-@pytest.mark.parametrize("kind", ["c", "python"])
+@pytest.mark.parametrize("kind", HERE)
 def test_one_byte_changed_anywhere_is_found(kind: str, bundles: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(bundles[kind], folder)
@@ -559,7 +562,14 @@ def test_equal_input_gives_equal_bytes(bundles: dict[str, Path], tmp_path: Path)
 
 
 def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, Path]) -> None:
-    for kind, needed in (("c", {"tflite-micro"}), ("python", {"numpy", "ai-edge-litert", "pillow"})):
+    needs = {
+        "android": {"litert", "exifinterface"},
+        "c": {"tflite-micro"},
+        "python": {"numpy", "ai-edge-litert", "pillow"},
+        "web": {"@litertjs/core", "@litertjs/wasm-utils"},
+    }
+    assert set(needs) == set(KINDS)
+    for kind, needed in ((kind, needs[kind]) for kind in HERE):
         bom = json.loads((bundles[kind] / "sbom.cdx.json").read_text())
         assert bom["bomFormat"] == "CycloneDX" and {one["name"] for one in bom["components"]} == needed
         model = bom["metadata"]["component"]
@@ -668,15 +678,13 @@ def test_several_inputs_are_refused_with_what_to_do(tmp_path: Path) -> None:
         edgefm.export(path, "python", out=tmp_path / "b", progress=False)
 
 
-@pytest.mark.skipif(package.package() is None, reason="LiteRT.js is not installed")
 def test_commands_export_all_and_verify(tmp_path: Path) -> None:
     runner = CliRunner()
     words = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
     done = runner.invoke(cli, words, standalone_mode=False)
-    page = package.package() is not None  # LiteRT.js is fetched, and may not be here
-    assert done.return_value == (0 if page else 2), done.output
+    assert done.return_value == (0 if "web" in HERE else 2), done.output
     found = json.loads(done.stdout)["bundles"]
-    assert [bundle["kind"] for bundle in found] == ["c", "python", *(["web"] if page else [])]
+    assert [bundle["kind"] for bundle in found] == list(HERE)
     for bundle in found:
         done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
@@ -692,7 +700,7 @@ def test_all_leaves_out_what_a_model_cannot_be_written_for(tmp_path: Path) -> No
     done = CliRunner().invoke(cli, arguments, standalone_mode=False)
     assert done.exception is None, done.output
     found = json.loads(done.stdout)
-    assert [bundle["kind"] for bundle in found["bundles"]] == ["python"]
+    assert [bundle["kind"] for bundle in found["bundles"]] == ["android", "python"]
     assert list(found["left_out"]) == ["c", "web"] and not (tmp_path / "all" / "c").exists()
 
 
@@ -708,7 +716,9 @@ def test_export_all_writes_the_others_where_litertjs_is_missing(
     words = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "2", "--json"]
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == 2, done.output
-    assert [bundle["kind"] for bundle in json.loads(done.stdout)["bundles"]] == ["c", "python"]
+    assert [bundle["kind"] for bundle in json.loads(done.stdout)["bundles"]] == [
+        kind for kind in KINDS if kind != "web"
+    ]
     assert "the bundle for web was not written" in done.stderr and package.SETUP in done.stderr
     assert not (tmp_path / "all" / "web").exists()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-KINDS = ("c", "python", "web")
+KINDS = ("android", "c", "python", "web")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
 
@@ -31,7 +31,7 @@ class ExportResult(JsonResult):
     """A bundle that was written.
 
     Attributes:
-      kind: 'c', 'python' or 'web'.
+      kind: 'android', 'c', 'python' or 'web'.
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
@@ -85,7 +85,8 @@ def export(
 
     Args:
       model: .tflite file, a folder that holds one with its contract, or a run.
-      kind: 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs in a browser).
+      kind: 'android' (phones), 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs
+        in a browser).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
       variant: of a run; by default the one that the verdict on its newest benchmark recommends for the target, its
         reference where none is recommended, and int8_w8a8 without a benchmark.

@@ -158,6 +158,6 @@ def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
 
 def writer(kind: str) -> Any:
     """Return the module that writes bundles of a kind."""
-    from edgefm_converters.bundles import for_c, for_python, for_web
+    from edgefm_converters.bundles import for_android, for_c, for_python, for_web
 
-    return {"c": for_c, "python": for_python, "web": for_web}[kind]
+    return {"android": for_android, "c": for_c, "python": for_python, "web": for_web}[kind]
