@@ -103,8 +103,8 @@ def ask_model(browser: WatchedPage, arrays: list[np.ndarray[Any, Any]]) -> list[
         "return (async () => { await ready; const all = [];"
         f"for (const text of {json.dumps(sent)}) {{"
         "  const outputs = await runtime.invoke(new kind(bytes(text).buffer));"
-        "  const text = (o) => String.fromCharCode(...new Uint8Array(o.buffer, o.byteOffset, o.byteLength));"
-        "  all.push(outputs.map((output) => btoa(text(output))));"
+        "  const letters = (o) => String.fromCharCode(...new Uint8Array(o.buffer, o.byteOffset, o.byteLength));"
+        "  all.push(outputs.map((output) => btoa(letters(output))));"
         "} return all; })()"
     )
     return [[base64.b64decode(output) for output in outputs] for outputs in answers]
