@@ -77,7 +77,7 @@ def page(parts: BundleParts, runtime: WebRuntime) -> str:
     values = {
         "policy": _policy(script=script, style=style),
         "title": html.escape(f"{contract.name}, {contract.variant}"),
-        "name": html.escape(contract.name),
+        "name": html.escape(contract.name).replace("_", "_<wbr>"),
         "variant": html.escape(contract.variant),
         "purpose": html.escape(_purpose(parts)),
         "auto": "automatic" if contract.dark_background else "automatic: as it is",
