@@ -33,7 +33,7 @@ VARIED = {
     "s0_regularisation": {"model", "model_options", "optimizer", "weight_decay"},
     "s0_k_fold": set(),
     "s0_grid_search": {"learning_rate", "batch_size"},
-    "s0_random_search": {"learning_rate", "batch_size", "optimizer"},
+    "s0_random_search": {"learning_rate", "batch_size", "optimizer", "model_options"},
 }
 
 
@@ -56,6 +56,11 @@ def test_trials_differ_in_what_is_compared_alone(name: str) -> None:
         if any(getattr(recipe, entry.name) != getattr(recipes[0], entry.name) for recipe in recipes)
     }
     assert differing == VARIED[name]
+
+
+def test_random_search_draws_the_dropout_and_no_other_option() -> None:
+    options = [trial.recipe.model_options for trial in experiment("s0_random_search").trials]
+    assert all(set(each) == {"dropout"} for each in options) and len({each["dropout"] for each in options}) > 1
 
 
 @pytest.mark.parametrize("entry", experiments(), ids=lambda entry: entry.id)
