@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from edgefm.benchmarking import record as records
 from edgefm.comparison.shipping.of_run import default_variant, run_verdict
@@ -75,18 +77,9 @@ def readme(model: Contract, *, accuracy: str | None, advice: str | None = None) 
       RuntimeUnavailableError: jinja2 is not installed.
       ModelError: no code is known for the ends of the model.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError:
-        raise missing_extra("jinja2", "report") from None
-
     template = resources.files("edgefm.quantization").joinpath("templates").joinpath("assets.md.j2")
-    # Markdown, not HTML: `finalize` is what escapes each value.
-    environment = Environment(
-        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=markdown
-    )
-    environment.filters |= {"code": code, "cell": partial(code, in_table=True), "fenced": fenced}
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return markdown_page(
+        template,
         model=model,
         labels=bool(model.labels),
         accuracy=accuracy,
@@ -97,6 +90,24 @@ def readme(model: Contract, *, accuracy: str | None, advice: str | None = None) 
         python=python_code(model),
         command=COMMAND,
     )
+
+
+def markdown_page(template: Traversable, **values: Any) -> str:
+    """Return a template in Markdown with its values, each escaped unless it is `Markdown` already.
+
+    Raises:
+      RuntimeUnavailableError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise missing_extra("jinja2", "report") from None
+    # Markdown, not HTML: `finalize` is what escapes each value.
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=markdown
+    )
+    environment.filters |= {"code": code, "cell": partial(code, in_table=True), "fenced": fenced}
+    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
 
 
 def _accuracy(run: RunDirectory, model: Contract) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 from PIL import Image
 
@@ -31,6 +32,7 @@ from edgefm.tflite.contract import Contract
 from edgefm.tflite.inspection import operator_names
 from edgefm_converters.bundles import for_c
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files, read_golden
+from edgefm_converters.bundles.manifest import with_manifest
 from edgefm_converters.bundles.parts import BundleParts
 from tests.fixtures import tiny_models
 from tests.fixtures.app_cases import (
@@ -519,8 +521,6 @@ def test_what_is_no_bundle_is_said(bundles: dict[str, Path], tmp_path: Path) -> 
 
 def test_bundle_whose_answers_are_of_another_model_does_not_hold(tmp_path: Path) -> None:
     """Somebody writes a new manifest over a changed golden vector: the sums fit, the answers do not."""
-    from edgefm_converters.bundles.manifest import with_manifest
-
     edgefm.export(SHIPPED, "python", out=tmp_path / "bundle", samples=3, progress=False)
     files = {
         path.relative_to(tmp_path / "bundle").as_posix(): path.read_bytes()
@@ -533,6 +533,40 @@ def test_bundle_whose_answers_are_of_another_model_does_not_hold(tmp_path: Path)
     result = edgefm.verify(tmp_path / "bundle", progress=False)
     assert not result.held and [family.held for family in result.families] == [True, False]
     assert result.written_by == "somebody"
+
+
+def test_wrong_answers_of_int8_weights_with_float_ends_do_not_hold(tmp_path: Path) -> None:
+    """A level of a float output is 1/255 of its spread: a tolerance of one of its largest magnitude would take all."""
+    random = np.random.default_rng(2)
+    weights = random.integers(-127, 128, (5, 16)).astype(np.int8)
+    tensors = [
+        Tensor(name="image", shape=(1, 16), dtype="float32"),
+        Tensor(name="weights", shape=(5, 16), dtype="int8", data=weights, scale=[0.01]),
+        Tensor(name="scores", shape=(1, 5), dtype="float32"),
+    ]
+    dense = Operator(
+        name="FULLY_CONNECTED", inputs=(0, 1, -1), outputs=(2,), options=schema.FullyConnectedOptionsT(),
+        options_type=schema.BuiltinOptions.FullyConnectedOptions,
+    )  # fmt: skip
+    (tmp_path / "drq.tflite").write_bytes(build(Graph(tensors=tensors, operators=[dense], inputs=[0], outputs=[2])))
+    edgefm.export(tmp_path / "drq.tflite", "python", out=tmp_path / "b", mean=0.0, std=1.0, progress=False)
+    assert edgefm.verify(tmp_path / "b", progress=False).held and adapter(tmp_path / "b").self_test()[0]
+    golden = read_golden(tmp_path / "b")
+    assert all(0 < family.tolerance.largest < 0.05 for family in golden.families)
+    for family in golden.families:
+        for place in range(len(golden)):
+            wrong = (family.outputs[0][place] * np.float32(0.8)).astype("<f4")  # a fifth off: no rounding
+            (tmp_path / "b" / "golden" / f"{place:02d}.{family.name}.bin").write_bytes(wrong.tobytes())
+    assert not adapter(tmp_path / "b").self_test()[0]
+    files = {
+        path.relative_to(tmp_path / "b").as_posix(): path.read_bytes()
+        for path in (tmp_path / "b").rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    for name, content in with_manifest(files, kind="python", written_by="somebody").items():
+        (tmp_path / "b" / name).write_bytes(content)
+    found = edgefm.verify(tmp_path / "b", progress=False)
+    assert found.problems == () and not any(family.held for family in found.families)
 
 
 def test_golden_vectors_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -602,7 +636,9 @@ def test_file_without_a_contract_is_exported_by_what_is_said_of_it(tmp_path: Pat
     edgefm.export(
         tmp_path / "mine.tflite", "python", out=tmp_path / "b", labels=ABC, mean=120.25, std=58.5, progress=False
     )
+    assert edgefm.verify(tmp_path / "b", progress=False).held and adapter(tmp_path / "b").self_test()[0]
     contract = Contract.from_json(json.loads((tmp_path / "b" / "contract.json").read_text()))
+    assert (contract.name, contract.size_bytes) == ("mine", len(app.content))
     assert (contract.labels, contract.mean, contract.std) == (ABC, 120.25, 58.5)
     given = given_values(app.contract)
     np.testing.assert_array_equal(adapter(tmp_path / "b").encode(given), fed(app.contract, given))

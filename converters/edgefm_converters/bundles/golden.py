@@ -11,7 +11,7 @@ right (docs/agreement.md). So an answer is held against the nearest family, not 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ FILE_NAME = f"{FOLDER}/golden.json"
 SCHEMA_VERSION = 1
 _SCHEMA = "golden-vectors-1"
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_LEAST_MAGNITUDE = 1e-30
 _AGAIN = "Write the bundle again with: edgefm export"
 
 
@@ -173,6 +174,25 @@ class _Inside:
             arrays.append(array.astype(dtype.newbyteorder("=")))
             start += size
         return arrays
+
+
+def differences(outputs: Sequence[NDArray[Any]], wanted: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Return the largest difference of answers and the share of values that differ, as a `Tolerance` counts them.
+
+    The self-tests of bundles count in the same way. Two NaN in one place are equal in size, and differ.
+
+    >>> differences([np.array([1, 5], np.int8)], [np.array([1, 3], np.int8)])
+    (2.0, 0.5)
+    """
+    largest, other, total = 0.0, 0, 0
+    for one, two in zip(outputs, wanted, strict=True):
+        here, there = one.reshape(two.shape).astype(np.float64), two.astype(np.float64)
+        apart = np.abs(here - there)
+        apart[np.isnan(here) & np.isnan(there) | (here == there)] = 0.0
+        unit = 1.0 if two.dtype.kind in "iu" else max(float(np.nanmax(np.abs(there), initial=0.0)), _LEAST_MAGNITUDE)
+        largest = max(largest, float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0)) / unit)
+        other, total = other + int((here != there).sum()), total + here.size
+    return largest, other / max(total, 1)
 
 
 def little_endian(values: NDArray[Any]) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import resources
 
-from edgefm.core.errors import missing_extra
-from edgefm.core.text import Markdown, code, markdown
+from edgefm.core.text import Markdown, markdown
 from edgefm.data.source import FASHION_MNIST
 from edgefm.jobs.export.facts import Measured
 from edgefm.quantization.app_text import app_text
+from edgefm.quantization.assets import markdown_page
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors
 
@@ -30,17 +29,9 @@ def model_card(contract: Contract, *, measured: Measured | None, golden: GoldenV
       RuntimeUnavailableError: jinja2 is not installed.
       ModelError: no words are known for the ends of the model.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError:
-        raise missing_extra("jinja2", "export") from None
     template = resources.files("edgefm.jobs.export").joinpath("templates").joinpath("card.md.j2")
-    # Markdown, not HTML: `finalize` is what escapes each value.
-    environment = Environment(
-        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=markdown
-    )
-    environment.filters |= {"code": code, "cell": partial(code, in_table=True)}
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return markdown_page(
+        template,
         model=contract,
         pipeline=_PIPELINES.get(contract.task, "image-classification" if contract.labels else ""),
         version=version,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgefm.agreement import families, membership
 from edgefm.agreement.arithmetic import ModelTensors
@@ -18,6 +21,7 @@ from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Toler
 
 # One of each family that devices run: phones and browsers the first, microcontrollers and old interpreters the second.
 _CELLS = ("litert:xnnpack", "litert:builtin")
+_STEPS = 255
 # What asks the kernels of a family on this machine again.
 KERNELS = {"xnnpack": _CELLS[0], "builtin": _CELLS[1], "float": _CELLS[0]}
 
@@ -46,7 +50,7 @@ def golden_vectors(
                 name=name,
                 title=families.family(name).title,
                 made_by=f"{runtime} {answer.version or ''}".strip() + f" on {platform.machine()}",
-                tolerance=_elsewhere(name, ends),
+                tolerance=_in_units(tolerance_elsewhere(name, ends), ends, answer.outputs),
                 outputs=answer.outputs,
             )
         )
@@ -64,8 +68,29 @@ def golden_vectors(
     )
 
 
-def _elsewhere(family: str, ends: ModelTensors) -> Tolerance:
-    """Return how far other builds of a family's kernels may lie, the widest of those that are known by name."""
+def _in_units(tolerance: Tolerance, ends: ModelTensors, outputs: Sequence[NDArray[Any]]) -> Tolerance:
+    """Return a tolerance in levels as one for float outputs, a share of the largest magnitude, where all are floats.
+
+    A model with int8 weights, or int8 inside, may have float outputs: a level of them is the scale behind each.
+    """
+    if ends.arithmetic == "float" or any(output.dtype.kind != "f" for output in outputs):
+        return tolerance
+    steps = [level_of(ends, place, output) for place, output in enumerate(outputs)]
+    shares = [step / max(float(np.abs(output).max()), 1e-30) for step, output in zip(steps, outputs, strict=True)]
+    return Tolerance(largest=tolerance.largest * max(shares), share=tolerance.share)
+
+
+def level_of(ends: ModelTensors, place: int, output: NDArray[Any]) -> float:
+    """Return the real value of a level of a float output: the scale behind it, else 1/255 of its values' spread."""
+    known = ends.level[place]
+    return float(np.ptp(output)) / _STEPS if known is None else known
+
+
+def tolerance_elsewhere(family: str, ends: ModelTensors) -> Tolerance:
+    """Return how far other builds of a family's kernels may lie, the widest of those that are known by name.
+
+    In levels; of float models a share of the largest magnitude.
+    """
     if ends.arithmetic == "float":
         return Tolerance(largest=membership.FLOAT_LIMIT, share=1.0)
     cells = (

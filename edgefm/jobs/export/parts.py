@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgefm
-from edgefm.core import manifest
+from edgefm.core import artefacts, manifest
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.errors import EdgefmError, ModelError, RunError, unknown_name
 from edgefm.core.progress import Progress
@@ -115,7 +115,9 @@ def parts_of(
         contract = dataclasses.replace(
             contract, dark_background=learnt_on_dark(contract), picture_fit=fit_of(contract) if written else "stretch"
         )
-    contract = dataclasses.replace(contract, file=MODEL_FILE)
+    content = path.read_bytes()
+    # One that was made up for a file without a contract does not know the sum of its content.
+    contract = dataclasses.replace(contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content))
     if dataset is None:
         inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
     else:
@@ -131,7 +133,7 @@ def parts_of(
     )
     return BundleParts(
         contract=contract,
-        model=path.read_bytes(),
+        model=content,
         golden=golden,
         card=card,
         notice=notice(contract),

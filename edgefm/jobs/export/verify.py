@@ -114,32 +114,22 @@ def verify(bundle: PathLike, *, run: bool = True, progress: Progress | bool | No
 
 def _families(model: Path, golden: Any, progress: Progress) -> tuple[CheckedFamily, ...]:
     """Return how the golden answers compare with those of LiteRT's kernel sets on this machine."""
-    from edgefm.agreement import arithmetic
     from edgefm.agreement.asking import ask
     from edgefm.agreement.cells import HOST, AgreementCell
-    from edgefm.agreement.comparison import checked as in_shape
-    from edgefm.agreement.comparison import compare
     from edgefm.jobs.export.golden import KERNELS
-    from edgefm.tflite.inspection import inspect
+    from edgefm_converters.bundles.golden import differences
 
-    ends = arithmetic.ends(inspect(model))
     checked = []
     for place, family in enumerate(golden.families):
         runtime = KERNELS.get(family.name, KERNELS["xnnpack"])
         progress.step("golden vectors", place, len(golden.families), {"kernels": runtime})
         answers = ask(AgreementCell(runtime=runtime, target=HOST), model, golden.inputs)
-        here, there = (in_shape(each.outputs, ends=ends, samples=len(golden)) for each in (answers, family))
-        found = compare(here, there, ends=ends)
-        share = 1 - found.equal_values / found.values
-        held = found.within(family.tolerance.largest, share=family.tolerance.share)
-        alike = "equal bit for bit" if found.equal_values == found.values else _apart(found, share)
+        largest, share = differences(answers.outputs, family.outputs)
+        held = largest <= family.tolerance.largest and share <= family.tolerance.share
+        alike = (
+            f"at most {largest:.3g} apart, {100 * share:.1f} % of the values differ" if share else "equal bit for bit"
+        )
         text = f"{family.title}: {len(golden)} golden vectors, {alike} ({runtime} here, {family.made_by} there)"
         checked.append(CheckedFamily(name=family.name, held=held, text=text))
     progress.step("golden vectors", len(golden.families), len(golden.families))
     return tuple(checked)
-
-
-def _apart(found: Any, share: float) -> str:
-    largest = "not a number" if found.largest is None else f"{found.largest:.3g}"
-    unit = "levels" if found.unit == "levels" else "of the largest magnitude"
-    return f"at most {largest} {unit} apart, {100 * share:.1f} % of the values differ"

@@ -196,12 +196,21 @@ class _Tried:
         self._progress.step("ways", 1, 1, {"kernels": kernels, "inputs": str(len(new))})
 
     def _near(self, way: Way, outputs: list[NDArray[Any]]) -> Nearness | None:
-        from edgefm.agreement.membership import FLOAT_LIMIT
+        from edgefm.agreement.cells import HOST, AgreementCell
+        from edgefm.agreement.membership import membership
+        from edgefm.jobs.export.golden import level_of, tolerance_elsewhere
         from edgefm.jobs.trace.answers import nearness
 
-        is_float = self._ends.arithmetic == "float"
-        levels, share = (FLOAT_LIMIT, 1.0) if is_float else (1.0, 0.25)
-        return nearness(outputs, way, self._expected, self._contract, levels=levels, share=share)
+        ends, is_float = self._ends, self._ends.arithmetic == "float"
+        family = membership(AgreementCell(runtime=way.kernels, target=HOST), ends.arithmetic, ends.rounding).family
+        allowed = tolerance_elsewhere(family or "", ends)
+        steps = [
+            tensor.scale or (float(np.abs(output).max()) if is_float else level_of(ends, place, output))
+            for place, (tensor, output) in enumerate(zip(self._contract.outputs, outputs, strict=True))
+        ]
+        steps = [1.0] * len(steps) if self._expected.levels else steps
+        near = [allowed.largest * step for step in steps]
+        return nearness(outputs, way, self._expected, self._contract, near=near, share=allowed.share)
 
 
 def _different(hypotheses: Sequence[Hypothesis], values: Mapping[Hypothesis, NDArray[Any]]) -> list[Hypothesis]:

@@ -39,7 +39,7 @@ def nearness(
     expected: Expected,
     contract: Contract,
     *,
-    levels: float,
+    near: Sequence[float],
     share: float,
 ) -> Nearness:
     """Return how near the outputs of one sample come, read in a way, to what was read on the device.
@@ -49,7 +49,7 @@ def nearness(
       way: how they are read.
       expected: what was read.
       contract: of the model.
-      levels: that kernels of one family may differ by; of float outputs a share of the greatest magnitude.
+      near: that kernels of one family may differ by, of each output, in the unit of what was read.
       share: of the values that may differ at all.
     """
     largest, total, count, other, equal, within = 0.0, 0.0, 0, 0, True, True
@@ -67,9 +67,8 @@ def nearness(
             values, wanted = np.sort(values), np.sort(wanted)
         apart = np.abs(values - wanted)
         rounding = 0.5 * 10.0**-expected.decimals + _SLACK if not expected.levels else _SLACK
-        step = 1.0 if expected.levels else tensor.scale or float(np.abs(values).max(initial=0.0))
         equal &= bool((apart <= rounding).all())
-        within &= bool((apart <= rounding + levels * step).all())
+        within &= bool((apart <= rounding + near[place]).all())
         largest, total, count = max(largest, float(apart.max())), total + float(apart.sum()), count + len(apart)
         other += int((apart > rounding).sum())
     return Nearness(largest=largest, mean=total / count, equal=equal, within=within and other <= share * count)
