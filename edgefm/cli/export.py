@@ -28,7 +28,11 @@ _ALL = "all"
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
+@click.option("--npu", default=None, help="Of c: add the file that vela compiles, e.g. for ethos-u55-128.")
 @click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
+@click.option(
+    "--sign", type=_PATH, metavar="KEY", help="Sign it with a private key (PEM), as OpenSSF model signing says."
+)
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -43,7 +47,9 @@ def command(
     samples: int,
     seed: int,
     standalone: bool,
+    npu: str | None,
     formats: tuple[str, ...],
+    sign: Path | None,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -77,7 +83,9 @@ def command(
                     samples=samples,
                     seed=seed,
                     standalone=standalone,
+                    npu=npu,
                     formats=formats,
+                    sign=sign,
                     force=force,
                     progress=Bars(),
                 )
