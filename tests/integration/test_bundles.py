@@ -55,7 +55,7 @@ from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
+SHIPPED = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 STUBS = ROOT / "tests" / "fixtures" / "tflm_stubs"
 ADAPTER = ROOT / "converters" / "edgefm_converters" / "bundles" / "python_files"
 # LiteRT.js is fetched, and may not be here.
@@ -619,7 +619,7 @@ def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, 
 def test_data_give_golden_inputs_with_labels(tmp_path: Path) -> None:
     data = small_fashion_mnist()
     result = edgefm.export(SHIPPED, "python", out=tmp_path / "b", data=data, samples=7, progress=False)
-    assert result.golden == (7, "data")
+    assert result.models[0].golden == (7, "data")
     golden = read_golden(tmp_path / "b")
     assert golden.labels is not None
     for place in range(7):
