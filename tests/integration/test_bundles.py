@@ -110,6 +110,19 @@ def test_python_adapter_feeds_what_numpy_quantises_and_says_what_litert_answered
         if app.contract.head == "logits":
             continue  # masks of logits: their probabilities are not asked for
         np.testing.assert_array_equal(answer, real_values(raw, tensor)[0])
+    if app.fields[0][1] == "places":
+        wanted = meant("places", real_values(raws[0], app.contract.output), app.contract)
+        np.testing.assert_array_equal(model.places(given).reshape(-1), wanted)
+        with pytest.raises(ValueError, match=r"holds no classes: use run\(\) or places\(\)"):
+            model.top(given)
+    else:
+        with pytest.raises(ValueError, match="holds no class a place"):
+            model.places(given)
+    if app.fields[0][1] == "labels":
+        wanted = meant("labels", real_values(raws[0], app.contract.output), app.contract)
+        found = list(zip(model.labels, model.run(given)[0], strict=True))
+        assert [label for label, _ in found] == [label for label, _ in wanted]
+        np.testing.assert_allclose([p for _, p in found], [p for _, p in wanted], rtol=1e-6, atol=1e-7)
     if app.fields[0][1] in ("classes", "second"):
         wanted = meant(app.fields[0][1], real_values(raws[0], app.contract.output), app.contract)
         found = model.top(given, len(wanted))
