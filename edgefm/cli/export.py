@@ -8,7 +8,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
-from edgefm.core.errors import EdgefmError, ModelError, RuntimeUnavailableError
+from edgefm.core.errors import ArgumentError, EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
@@ -18,7 +18,7 @@ _ALL = "all"
 
 @click.command(epilog=exit_codes("the bundle was written"))
 @click.argument("kind", metavar="KIND")
-@click.argument("model", required=False, type=_PATH, metavar="[RUN|MODEL.tflite]")
+@click.argument("model", nargs=-1, metavar="[RUN|MODEL.tflite|NAME=MODEL]...")
 @click.option("--out", type=_PATH, required=True, help="Folder to write into; with 'all', one folder a kind in it.")
 @click.option("--variant", default=None, help="Which variant of the run.  [default: the verdict's for the target]")
 @click.option("--data", "where", metavar="DATA", help="Test samples for golden inputs.  [default: those of the run]")
@@ -27,6 +27,9 @@ _ALL = "all"
 @click.option("--std", type=float, default=None, help="See --mean.")
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
+@click.option(
+    "--pictures", type=click.IntRange(min=0), default=0, show_default=True, help="Test pictures of each class, as PNG."
+)
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
 @click.option("--npu", default=None, help="Of c: add the file that vela compiles, e.g. for ethos-u55-128.")
 @click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
@@ -37,7 +40,7 @@ _ALL = "all"
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     kind: str,
-    model: Path | None,
+    model: tuple[str, ...],
     out: Path,
     variant: str | None,
     where: str | None,
@@ -46,6 +49,7 @@ def command(
     std: float | None,
     samples: int,
     seed: int,
+    pictures: int,
     standalone: bool,
     npu: str | None,
     formats: tuple[str, ...],
@@ -58,12 +62,15 @@ def command(
     KIND is android (phones), web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or
     all that the model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input
     gives equal bytes; edgefm verify checks a bundle.
+
+    A bundle for android holds several models where each is given with the name of its folder: NAME=MODEL.tflite,
+    NAME=RUN or NAME=RUN:VARIANT.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
     from edgefm.jobs.export import KINDS, ExportResult, export
 
-    source = named_run(None).path if model is None else model
+    source = _given(model) if model else named_run(None).path
     kinds = KINDS if kind == _ALL else (kind,)
     names = labels_of(labels)
     results: list[ExportResult] = []
@@ -82,6 +89,7 @@ def command(
                     std=std,
                     samples=samples,
                     seed=seed,
+                    pictures=pictures,
                     standalone=standalone,
                     npu=npu,
                     formats=formats,
@@ -100,10 +108,14 @@ def command(
         reasons = {each: reason.message for each, reason in left_out.items()}
         render.as_json({"bundles": [result.to_json() for result in results], "left_out": reasons})
     for result in () if as_json else results:
-        render.echo(
-            f"{result.folder}: {result.variant} for {result.kind}, {len(result.files)} files, "
-            f"{result.size_bytes / 1000:,.1f} KB, {result.golden[0]} golden vectors from {result.golden[1]}"
-        )
+        for one in result.models:
+            render.echo(
+                f"{result.folder / one.name}: {one.variant} for {result.kind}, {one.size_bytes / 1000:,.1f} KB, "
+                f"{one.golden[0]} golden vectors from {one.golden[1]}"
+            )
+            if one.advice:
+                render.echo(f"verdict of the benchmark: {one.advice}")
+        render.echo(f"{len(result.files)} files, {result.size_bytes / 1000:,.1f} KB")
         render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")
     for each, reason in left_out.items():
         render.complain(f"the bundle for {each} was not written: {reason.message}")
@@ -111,3 +123,28 @@ def command(
             render.complain(f"  {reason.hint}")
     # What this model cannot be written for is no failure; a library that is missing is.
     return 2 if any(isinstance(reason, RuntimeUnavailableError) for reason in left_out.values()) else 0
+
+
+def _given(words: tuple[str, ...]) -> Path | dict[str, Path | tuple[Path, str]]:
+    """Return the model that is meant by a path, or several by the names of their folders.
+
+    What is there is a path, whatever its name holds.
+
+    Raises:
+      ArgumentError: several without names, or one name twice.
+    """
+    if len(words) == 1 and ("=" not in words[0] or Path(words[0]).exists()):
+        return Path(words[0])
+    models: dict[str, Path | tuple[Path, str]] = {}
+    for word in words:
+        name, equals, where = word.partition("=")
+        if not equals or not where:
+            raise ArgumentError(
+                f"'{word}' has no name; of several models, each is expected as NAME=MODEL.tflite, NAME=RUN or "
+                "NAME=RUN:VARIANT"
+            )
+        if name in models:
+            raise ArgumentError(f"'{name}' is the name of two models; each is expected to have its own")
+        path, colon, variant = where.rpartition(":")
+        models[name] = Path(where) if not colon or Path(where).exists() else (Path(path), variant)
+    return models

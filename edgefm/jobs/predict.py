@@ -27,7 +27,7 @@ from edgefm.tflite.contract import Contract
 from edgefm.tflite.contract_fit import check_fit
 
 _TOP = 3
-SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
+SHIPPED_MODEL = Path("android_demo_assets/int8/model.tflite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +235,7 @@ def _contract(model: Path) -> Contract:
     if contract.task == "segmentation":
         raise ModelError(
             f"{model} gives a class for each pixel; predict names the classes of whole pictures",
-            hint="edgefm assets writes code that gives the masks; measure it with: edgefm benchmark",
+            hint="edgefm export android writes code that gives the masks; measure it with: edgefm benchmark",
         )
     if not contract.labels:
         raise ModelError(

@@ -24,7 +24,7 @@ from tests.fixtures.app_models import Out
 
 pytestmark = [pytest.mark.java, pytest.mark.kotlin]
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
+SHIPPED = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 SIGNATURES = ROOT / "tests" / "fixtures" / "android_stubs" / "signatures"
 HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "PhoneHarness.kt"
 DEMO_HARNESS = HARNESS.with_name("DemoHarness.kt")

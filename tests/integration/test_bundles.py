@@ -55,7 +55,7 @@ from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
+SHIPPED = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 STUBS = ROOT / "tests" / "fixtures" / "tflm_stubs"
 ADAPTER = ROOT / "converters" / "edgefm_converters" / "bundles" / "python_files"
 # LiteRT.js is fetched, and may not be here.
@@ -110,6 +110,19 @@ def test_python_adapter_feeds_what_numpy_quantises_and_says_what_litert_answered
         if app.contract.head == "logits":
             continue  # masks of logits: their probabilities are not asked for
         np.testing.assert_array_equal(answer, real_values(raw, tensor)[0])
+    if app.fields[0][1] == "places":
+        wanted = meant("places", real_values(raws[0], app.contract.output), app.contract)
+        np.testing.assert_array_equal(model.places(given).reshape(-1), wanted)
+        with pytest.raises(ValueError, match=r"holds no classes: use run\(\) or places\(\)"):
+            model.top(given)
+    else:
+        with pytest.raises(ValueError, match="holds no class a place"):
+            model.places(given)
+    if app.fields[0][1] == "labels":
+        wanted = meant("labels", real_values(raws[0], app.contract.output), app.contract)
+        found = list(zip(model.labels, model.run(given)[0], strict=True))
+        assert [label for label, _ in found] == [label for label, _ in wanted]
+        np.testing.assert_allclose([p for _, p in found], [p for _, p in wanted], rtol=1e-6, atol=1e-7)
     if app.fields[0][1] in ("classes", "second"):
         wanted = meant(app.fields[0][1], real_values(raws[0], app.contract.output), app.contract)
         found = model.top(given, len(wanted))
@@ -619,7 +632,7 @@ def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, 
 def test_data_give_golden_inputs_with_labels(tmp_path: Path) -> None:
     data = small_fashion_mnist()
     result = edgefm.export(SHIPPED, "python", out=tmp_path / "b", data=data, samples=7, progress=False)
-    assert result.golden == (7, "data")
+    assert result.models[0].golden == (7, "data")
     golden = read_golden(tmp_path / "b")
     assert golden.labels is not None
     for place in range(7):

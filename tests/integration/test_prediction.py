@@ -421,8 +421,8 @@ def test_default_model_is_that_of_the_latest_run(model: Path, tmp_path: Path, mo
     with pytest.raises(ModelError, match="no model to predict with") as caught:
         default_model()
     assert "edgefm train && edgefm quantize" in str(caught.value.hint)
-    shipped = tmp_path / "android_demo_assets" / "model.tflite"
-    shipped.parent.mkdir()
+    shipped = tmp_path / "android_demo_assets" / "int8" / "model.tflite"
+    shipped.parent.mkdir(parents=True)
     shipped.write_bytes(model.read_bytes())
     assert default_model().resolve() == shipped
     made = run_with(model, tmp_path / "runs")

@@ -21,7 +21,7 @@ from tests.fixtures.app_cases import ABC, case, write_case
 from tests.fixtures.app_models import Out
 from tests.fixtures.small_data import small_fashion_mnist
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 COLOUR = (1, 12, 10, 3)
 LABELS = ("zebra", "apple", "mole", "cat", "dog")
 MEAN, STD, SCALE, ZERO = 120.25, 58.5, 0.0197, -9

@@ -34,7 +34,7 @@ from tests.fixtures.app_models import Out
 from tests.fixtures.watched_page import ATTACKS, WatchedPage, watched_page
 from tests.integration.test_bundles import odd_pictures, parts_of
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 TESTED = "document.getElementById('verdict').textContent !== 'not run'"
 pytestmark = [

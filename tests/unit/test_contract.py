@@ -64,8 +64,8 @@ def test_logits_become_probabilities_by_the_task() -> None:
     )
 
 
-def test_shipped_contract_of_version_1_is_still_read() -> None:
-    path = Path(__file__).parents[2] / "android_demo_assets" / "contract.json"
+def test_shipped_contract_is_read() -> None:
+    path = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "contract.json"
     assert len(Contract.from_json(json.loads(path.read_text())).labels) == 10
 
 

@@ -63,7 +63,7 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     )
     carried = tuple(dataclasses.replace(need, version=parts.web.version) for need in NEEDS)
     return {
-        SBOM_FILE: sbom_bytes(parts.contract, carried, version=parts.version),
+        SBOM_FILE: sbom_bytes([parts.contract], carried, version=parts.version),
         PAGE: page(parts, parts.web).encode(),
         NOTICE_FILE: notice.encode(),
         _LICENCE_FILE: _source("LICENSE-LiteRT.js.txt").encode(),

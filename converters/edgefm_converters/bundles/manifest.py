@@ -90,6 +90,16 @@ def changes(bundle: Path, manifest: Mapping[str, Any], *, beside: Collection[str
             yield f"{name} is not in the manifest"
 
 
+def model_folders(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the folders of a bundle's models, as names in it; '' where the only one lies at the top.
+
+    >>> model_folders({"files": {"int8/model.tflite": "", "README.md": "", "float/model.tflite": ""}})
+    ['float', 'int8']
+    """
+    paths = [name.rpartition("/") for name in sorted(manifest["files"])]
+    return [folder for folder, _, file in paths if file == "model.tflite" and "/" not in folder]
+
+
 def _written(head: Mapping[str, Any]) -> bytes:
     plain = json.dumps(head, indent=2, sort_keys=True, ensure_ascii=True)
     whole = {**head, "sha256": artefacts.sha256_bytes(plain.encode())}

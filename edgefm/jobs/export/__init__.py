@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import edgefm
 from edgefm.core import artefacts, html
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number, check_type
 from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
@@ -15,10 +16,11 @@ from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.jobs.arguments import optional_path
 from edgefm.jobs.export.formats import check_formats, in_formats
+from edgefm.jobs.export.models import MICROCONTROLLER, Given, models_meant
 from edgefm.jobs.export.npu import accelerator_of, npu_files
-from edgefm.jobs.export.parts import MICROCONTROLLER, model_meant, parts_of, writer
+from edgefm.jobs.export.parts import data_of, parts_of, writer
+from edgefm.jobs.export.pictures import picture_words, sample_pictures
 from edgefm.jobs.export.signature import check_key, with_signature
-from edgefm.jobs.quantize import TfliteFile
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -27,6 +29,32 @@ if TYPE_CHECKING:
 KINDS = ("android", "c", "python", "web")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
+_MOST_PICTURES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """A model of a bundle.
+
+    Attributes:
+      name: of its folder in the bundle; '' where the only one lies at the top.
+      variant: how it was compressed.
+      sha256: of its file.
+      size_bytes: of its file.
+      golden: number of golden vectors, and where their inputs come from, 'data' or 'random'.
+      advice: what the verdict on its run's newest benchmark says of it; '' without one.
+    """
+
+    name: str
+    variant: str
+    sha256: str
+    size_bytes: int
+    golden: tuple[int, str]
+    advice: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {**dataclasses.asdict(self), "golden": {"vectors": self.golden[0], "source": self.golden[1]}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,35 +66,35 @@ class ExportResult(JsonResult):
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
-      variant: of the model.
-      sha256: of the model file.
-      golden: number of golden vectors, and where their inputs come from, 'data' or 'random'.
+      models: that it holds, in the order given.
     """
 
     kind: str
     folder: Path
     files: tuple[str, ...]
     size_bytes: int
-    variant: str
-    sha256: str
-    golden: tuple[int, str]
+    models: tuple[ExportedModel, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         return {
-            **{name: getattr(self, name) for name in ("kind", "size_bytes", "variant", "sha256")},
+            "kind": self.kind,
             "folder": str(self.folder),
             "files": list(self.files),
-            "golden": {"vectors": self.golden[0], "source": self.golden[1]},
+            "size_bytes": self.size_bytes,
+            "models": [model.to_json() for model in self.models],
         }
 
     def _repr_html_(self) -> str:
-        rows = [[self.kind, self.folder, self.variant, len(self.files), f"{self.size_bytes / 1000:,.1f} KB"]]
-        return html.table(rows, ["bundle", "folder", "variant", "files", "size"])
+        rows = [
+            [self.kind, self.folder / model.name, model.variant, f"{model.size_bytes / 1000:,.1f} KB"]
+            for model in self.models
+        ]
+        return html.table(rows, ["bundle", "folder", "variant", "model file"])
 
 
 def export(
-    model: PathLike | TfliteFile,
+    model: Given | Mapping[str, Given],
     kind: str,
     *,
     out: PathLike,
@@ -77,6 +105,7 @@ def export(
     std: float | None = None,
     samples: int = _SAMPLES,
     seed: int = 0,
+    pictures: int = 0,
     standalone: bool = False,
     npu: str | None = None,
     formats: Sequence[str] = (),
@@ -89,18 +118,22 @@ def export(
     The same model, data and edgefm give the same bytes. `edgefm.verify` checks a bundle.
 
     Args:
-      model: .tflite file, a folder that holds one with its contract, or a run.
+      model: .tflite file, a folder that holds one with its contract, a run, or (run, variant). For 'android' also
+        several of them, by the name of the folder that each gets in the bundle: `{"int8": ("runs/a", "int8_w8a8"),
+        "small": "runs/b"}`. The code is there once; an app opens a model by its folder.
       kind: 'android' (phones), 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs
         in a browser).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
-      variant: of a run; by default the one that the verdict on its newest benchmark recommends for the target, its
-        reference where none is recommended, and int8_w8a8 without a benchmark.
+      variant: of a single run; by default the one that the verdict on its newest benchmark recommends for the target,
+        its reference where none is recommended, and int8_w8a8 without a benchmark.
       data: test samples for golden inputs; by default those of the run; of a file alone, random inputs are taken.
       labels: class names for a file without a contract.
       mean: for a file without a contract: input = (pixel - mean) / std.
       std: see `mean`.
       samples: number of golden vectors, 1 to 1000.
-      seed: draws them.
+      seed: draws them, and the pictures.
+      pictures: test pictures of each class that the bundle holds as PNG, to try it with; those of the first model's
+        data.
       standalone: of the kind 'c': add the network as C that needs no interpreter; other kinds take no notice.
       npu: of the kind 'c': an Ethos-U accelerator, e.g. 'ethos-u55-128': add the file that vela compiles for it, with
         its estimate; other kinds take no notice.
@@ -120,6 +153,7 @@ def export(
       TargetError: vela is not installed, or does not know the accelerator.
     """
     from edgefm.jobs.export.network import network
+    from edgefm.jobs.export.several import USE, several_files
     from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest
     from edgefm_converters.bundles.parts import common_files
 
@@ -135,6 +169,9 @@ def export(
     if not 1 <= samples <= _MOST_SAMPLES:
         raise ArgumentError(f"samples is {samples}; 1 to {_MOST_SAMPLES:,} is expected")
     check_number(seed, "seed", int)
+    check_number(pictures, "pictures", int)
+    if not 0 <= pictures <= _MOST_PICTURES:
+        raise ArgumentError(f"pictures is {pictures}; 0 to {_MOST_PICTURES} are expected")
     if labels is not None:
         check_items(labels, "labels", str, "the name of a class")
     key = optional_path(sign, "sign")
@@ -142,20 +179,39 @@ def export(
         check_key(key)
     target = as_path(out, "out")
     check_target(target, force=force, manifest_name=FILE_NAME)
+    module = writer(kind)
     with shown(progress) as receiver:
-        run, path, chosen = model_meant(model, kind, variant)
-        parts = parts_of(
-            run, path, kind, data=data, labels=labels, mean=mean, std=std, samples=samples, seed=seed, progress=receiver
-        )
-        if standalone and kind in MICROCONTROLLER:
-            parts = dataclasses.replace(parts, network=network(path))
-        module = writer(kind)
-        own = module.files(parts)
-        others = in_formats(path, formats)
-        others |= {} if accelerator is None else npu_files(path, accelerator)
-        files = with_manifest(
-            {**common_files(parts, module.NEEDS), **own, **others}, kind=kind, written_by=f"edgefm {parts.version}"
-        )
+        meant = models_meant(model, kind, variant)
+        datasets = {name: data_of(each, data, receiver) for name, each in meant.items()}
+        first = next(iter(datasets.values()))
+        shots = sample_pictures(first, pictures, seed=seed)
+        words = picture_words(shots, first)
+        parts = {
+            name: parts_of(
+                each,
+                kind,
+                dataset=datasets[name],
+                labels=labels,
+                mean=mean,
+                std=std,
+                samples=samples,
+                seed=seed,
+                use=USE if name else module.USE + words,
+                progress=receiver,
+            )
+            for name, each in meant.items()
+        }
+        if "" in parts:
+            only = parts[""]
+            if standalone and kind in MICROCONTROLLER:
+                only = dataclasses.replace(only, network=network(meant[""].path))
+            files = {**common_files(only, module.NEEDS), **module.files(only), **in_formats(meant[""].path, formats)}
+            files |= {} if accelerator is None else npu_files(meant[""].path, accelerator)
+        else:
+            files = several_files(meant, parts, pictures=words)
+            for name, each in meant.items():
+                files |= {f"{name}/{path}": content for path, content in in_formats(each.path, formats).items()}
+        files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)
         _write(target, files)
@@ -164,9 +220,17 @@ def export(
         folder=target,
         files=tuple(sorted(files)),
         size_bytes=sum(len(content) for content in files.values()),
-        variant=chosen or parts.contract.variant,
-        sha256=parts.contract.sha256,
-        golden=(len(parts.golden), str(parts.golden.source["kind"])),
+        models=tuple(
+            ExportedModel(
+                name=name,
+                variant=meant[name].variant or part.contract.variant,
+                sha256=part.contract.sha256,
+                size_bytes=len(part.model),
+                golden=(len(part.golden), str(part.golden.source["kind"])),
+                advice=meant[name].advice,
+            )
+            for name, part in parts.items()
+        ),
     )
 
 

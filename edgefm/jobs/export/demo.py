@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
+from edgefm.jobs.export.models import is_bundle
+from edgefm.jobs.inspect import tflite_in
 
 _FOLDER = "demo"
 
@@ -38,7 +39,7 @@ def demo_page(
     from edgefm_converters.bundles.for_web import PAGE
 
     path = as_path(source, "source")
-    if _is_bundle(path):
+    if is_bundle(path):
         content = _page_of_bundle(path)
         folder = cache_folder() / _FOLDER / artefacts.sha256_bytes(content)[:16]
         artefacts.write_bytes(folder / PAGE, content)
@@ -49,17 +50,6 @@ def demo_page(
     return folder / PAGE
 
 
-def _is_bundle(path: Path) -> bool:
-    """Return whether a folder's manifest says that it is a bundle; a run has one of the same name."""
-    from edgefm_converters.bundles.manifest import FILE_NAME
-
-    try:
-        value = json.loads((path / FILE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and value.get("kind") == "bundle"
-
-
 def _page_of_bundle(bundle: Path) -> bytes:
     from edgefm.jobs.export.web_runtime import web_runtime
     from edgefm.tflite import contract as contracts
@@ -67,15 +57,15 @@ def _page_of_bundle(bundle: Path) -> bytes:
     from edgefm_converters.bundles.for_web import page
     from edgefm_converters.bundles.golden import read_golden
     from edgefm_converters.bundles.manifest import changes, read_manifest
-    from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
+    from edgefm_converters.bundles.parts import BundleParts
 
     problems = list(changes(bundle, read_manifest(bundle)))
     if problems:
         raise ModelError(f"{bundle} is not as it was written: {problems[0]}", hint="Write the bundle again.")
-    model = bundle / MODEL_FILE
+    model = tflite_in(bundle)
     contract = contracts.read(model)
     if contract is None:
-        raise ModelError(f"{bundle} has no contract of its {MODEL_FILE}", hint="Write the bundle again.")
+        raise ModelError(f"{bundle} has no contract of its {model.name}", hint="Write the bundle again.")
     web = web_runtime(model)
     parts = BundleParts(
         contract=contract,

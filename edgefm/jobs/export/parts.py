@@ -1,4 +1,4 @@
-"""What a bundle is written from: the file that is meant, its contract, its golden vectors, what is known of it."""
+"""What is written of a model into a bundle: its file, its contract, its golden vectors, what is known of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgefm
-from edgefm.core import artefacts, manifest
-from edgefm.core.arguments import PathLike, as_path
-from edgefm.core.errors import EdgefmError, ModelError, RunError, unknown_name
+from edgefm.core import artefacts
+from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.progress import Progress
-from edgefm.core.runs import RunDirectory
-from edgefm.jobs.inspect import tflite_in
-from edgefm.jobs.quantize import TfliteFile
+from edgefm.jobs.export.models import MICROCONTROLLER, MeantModel
 from edgefm.tflite import contract as contracts
 
 if TYPE_CHECKING:
@@ -22,57 +19,55 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.parts import BundleParts
 
-MICROCONTROLLER = ("c",)
 _RANDOM = "no data were given"
 
 
-def model_meant(
-    model: PathLike | TfliteFile, kind: str, variant: str | None
-) -> tuple[RunDirectory | None, Path, str | None]:
-    """Return the run, where one is meant, the model's file and its variant."""
-    from edgefm.comparison.shipping.of_run import DEFAULT_VARIANT, run_verdict
-    from edgefm.comparison.shipping.verdict import MICROCONTROLLERS, PHONES
-    from edgefm.core.documents import inside
+def data_of(meant: MeantModel, data: Any, progress: Progress) -> Dataset | None:
+    """Return the samples that golden inputs are drawn from: those given, else those of the model's run, if any."""
+    from edgefm.agreement import arithmetic
+    from edgefm.benchmarking.step import sample_task
+    from edgefm.data.source import data_source_of, dataset_of
+    from edgefm.jobs.arguments import dataset_and_quality
+    from edgefm.tflite.inspection import inspect
 
-    path = model.path if isinstance(model, TfliteFile) else as_path(model, "model")
-    if isinstance(model, TfliteFile) or not (path / manifest.FILE_NAME).is_file():
-        if variant is not None:
-            raise unknown_name("variant of a single file", variant, ())
-        return None, tflite_in(path), None
-    run = RunDirectory.open(path)
-    folder = run.folder(run.require("quantize"))
-    known = sorted(file.parent.name for file in folder.glob("*/model.tflite"))
-    if variant is None:
-        verdict = run_verdict(run)
-        need = MICROCONTROLLERS if kind in MICROCONTROLLER else PHONES
-        choice = None if verdict is None else next(one for one in verdict.choices if one.target == need)
-        fallback = DEFAULT_VARIANT if verdict is None or kind in MICROCONTROLLER else verdict.fallback
-        variant = choice.file if choice is not None and choice.file is not None else fallback or DEFAULT_VARIANT
-    if variant not in known:
-        raise unknown_name("variant of this run", variant, known)
-    return run, inside(folder, f"{variant}/model.tflite", where=run.path, error=RunError), variant
+    if data is None:
+        if meant.run is None or data_source_of(meant.run) is None:
+            return None
+        return dataset_of(meant.run, progress=progress)
+    shape = arithmetic.ends(inspect(meant.path)).source.shape[1:]
+    return dataset_and_quality(data, input_shape=shape, task=sample_task([meant.path]), progress=progress)[0]
 
 
 def parts_of(
-    run: RunDirectory | None,
-    path: Path,
+    meant: MeantModel,
     kind: str,
     *,
-    data: Any,
+    dataset: Dataset | None,
     labels: Sequence[str] | None,
     mean: float | None,
     std: float | None,
     samples: int,
     seed: int,
+    use: str,
     progress: Progress,
 ) -> BundleParts:
-    """Return all that the bundle is written from."""
+    """Return all that is written of a model into a bundle.
+
+    Args:
+      meant: the model.
+      kind: of the bundle.
+      dataset: that golden inputs are drawn from; None draws random ones.
+      labels: see `edgefm.export`, as what follows.
+      mean: see there.
+      std: see there.
+      samples: see there.
+      seed: see there.
+      use: how the bundle is used and what its files are, Markdown.
+      progress: receives progress.
+    """
     from edgefm.agreement import arithmetic
     from edgefm.agreement.inputs import from_chance, from_data
     from edgefm.benchmarking import feeding
-    from edgefm.benchmarking.step import sample_task
-    from edgefm.data.source import data_source_of, dataset_of
-    from edgefm.jobs.arguments import dataset_and_quality
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
@@ -82,16 +77,10 @@ def parts_of(
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
 
+    path = meant.path
     ends = arithmetic.ends(inspect(path))
     web = web_runtime(path) if kind == "web" else None
     shape = ends.source.shape[1:]
-    dataset: Dataset | None
-    if data is None and run is not None and data_source_of(run) is not None:
-        dataset = dataset_of(run, progress=progress)
-    else:
-        dataset, _ = dataset_and_quality(
-            data, input_shape=shape, task=sample_task([path]) if data is not None else None, progress=progress
-        )
     names = tuple(labels) if labels is not None else () if dataset is None else dataset.labels
     written = contracts.read(path)
     contract = written or feeding.contract_for(
@@ -117,7 +106,9 @@ def parts_of(
         )
     content = path.read_bytes()
     # One that was made up for a file without a contract does not know the sum of its content.
-    contract = dataclasses.replace(contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content))
+    contract = dataclasses.replace(
+        contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content), size_bytes=len(content)
+    )
     if dataset is None:
         inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
     else:
@@ -126,9 +117,10 @@ def parts_of(
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
     card = model_card(
         contract,
-        measured=measured(run, contract),
+        measured=measured(meant.run, contract),
+        advice=meant.advice,
         golden=golden,
-        use=writer(kind).USE,
+        use=use,
         version=edgefm.__version__,
     )
     return BundleParts(
@@ -136,7 +128,7 @@ def parts_of(
         model=content,
         golden=golden,
         card=card,
-        notice=notice(contract),
+        notice=notice([golden.source.get("name")]),
         operators=operator_names(path),
         arena_bytes=arena,
         arena_reason=reason,

@@ -59,7 +59,7 @@ def answer(facts: Facts, *, run_id: str) -> ReportAnswer:
         recommended=facts.chosen is not None,
         path="" if model is None else model.file,
         figures=() if model is None else _figures(facts, model),
-        command="" if model is None else command("edgefm", "assets", f"runs/{run_id}", "--out", "app"),
+        command="" if model is None else command("edgefm", "export", "android", f"runs/{run_id}", "--out", "app"),
     )
 
 

@@ -95,12 +95,7 @@ class EdgeModel:
 
     def run(self, samples: Any) -> list[Any]:
         """Return the outputs of one sample as real numbers, float32; the first one as probabilities of labels."""
-        real = []
-        for levels, end in zip(self.invoke(self.encode(samples)), self.contract["outputs"], strict=True):
-            values = levels.astype(np.float32)
-            if end["scale"] is not None:
-                values = ((values - end["zero_point"]) * np.float32(end["scale"])).astype(np.float32)
-            real.append(values[0])
+        real = self._real(samples)
         if self.contract.get("head") == "logits":
             exact = real[0].astype(np.float64)
             if self.contract.get("task") == "multilabel" or exact.shape[-1] == 1:
@@ -116,8 +111,17 @@ class EdgeModel:
         if scores.size == 1 and len(self.labels) == 2:  # that of the second of two classes
             scores = np.array([1 - scores[0], scores[0]], np.float32)
         if scores.size != len(self.labels):
-            raise ValueError("this model's first output holds no classes: use run()")
+            raise ValueError("this model's first output holds no classes: use run() or places()")
         return [(self.labels[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:count]]
+
+    def places(self, samples: Any) -> Any:
+        """Return the most probable class at each place of a picture or a sequence: its number from 0, int64."""
+        real = self._real(samples)[0]
+        if self.contract.get("task") != "segmentation" and (real.ndim < 2 or real.shape[-1] != len(self.labels)):
+            raise ValueError("this model's first output holds no class a place: use run() or top()")
+        if real.shape[-1] == 1:
+            return (real[..., 0] > (0 if self.contract.get("head") == "logits" else 0.5)).astype(np.int64)
+        return real.argmax(axis=-1)
 
     def self_test(self) -> tuple[bool, str]:
         """Return (held, sentence): whether the answers here are those of the golden vectors."""
@@ -138,6 +142,15 @@ class EdgeModel:
         how = "bit for bit" if not share else f"off by at most {apart:.3g} in {-100 * share:.1f} % of the values"
         told = f"{len(answers)} golden vectors, {title}: {how}"
         return held, told if held else f"{told}, which is more than these kernels may differ"
+
+    def _real(self, samples: Any) -> list[Any]:
+        real = []
+        for levels, end in zip(self.invoke(self.encode(samples)), self.contract["outputs"], strict=True):
+            values = levels.astype(np.float32)
+            if end["scale"] is not None:
+                values = ((values - end["zero_point"]) * np.float32(end["scale"])).astype(np.float32)
+            real.append(values[0])
+        return real
 
     def _input(self, golden: Any, vector: Any) -> Any:
         end = golden["input"]

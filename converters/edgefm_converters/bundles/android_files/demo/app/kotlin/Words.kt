@@ -4,8 +4,8 @@ import dev.edgefm.bundle.Score
 import dev.edgefm.bundle.Verdict
 import java.util.Locale
 
-/** Where the bundle lies in the assets. */
-const val FOLDER = "edge-model"
+/** Where the model lies in the assets. */
+const val FOLDER = "@FOLDER@"
 
 /** Returns classes with their probability, a line each, and how long picture and model took. */
 fun answerText(top: List<Score>, preparedNs: Long, ranNs: Long): String {
