@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import ModelError
-from edgefm.data.picture_file import Fit, Invert, ModelPicture, read_picture
-from edgefm.data.reference.fashion_mnist import LABELS
+from edgefm.data.picture_file import Invert, ModelPicture, read_picture
 from edgefm.runtimes.base import RuntimeSession
 from edgefm.tflite.contract import NO_PIXELS_HINT, Contract, dequantize
 
@@ -48,39 +47,20 @@ def picture_shape(contract: Contract) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def learnt_on_dark(contract: Contract) -> bool:
-    """Return whether a model learnt bright things on a dark background, so that others are inverted first.
-
-    Contracts that do not say so were written before they could: those of Fashion-MNIST are told by its class names.
-    """
-    return contract.labels == LABELS if contract.dark_background is None else contract.dark_background
-
-
-def fit_of(contract: Contract) -> Fit:
-    """Return how a model's pictures of another size get into its input.
-
-    Of a contract that does not say so it is how all pictures were read when it was written.
-    """
-    return "stretch" if contract.picture_fit == "stretch" else "letterbox"
-
-
 def read(path: Path, contract: Contract, *, invert: Invert = "auto") -> ModelPicture:
     """Return a picture file as a model takes it; see `edgefm.data.picture_file.read_picture`.
 
     Args:
       path: of the picture.
       contract: of the model.
-      invert: 'yes', 'no', or 'auto': for a model that learnt on a dark background, a picture on a light one.
+      invert: 'yes', 'no', or 'auto', as the contract says.
     Raises:
       ModelError: the model takes no pictures.
       DataError: the file is missing or no whole picture.
       RecipeError: `invert` is not allowed.
       RuntimeUnavailableError: Pillow is not installed.
     """
-    shape = picture_shape(contract)
-    if invert == "auto" and not learnt_on_dark(contract):
-        invert = "no"
-    return read_picture(path, shape=shape, fit=fit_of(contract), invert=invert)
+    return read_picture(path, contract.pictures, shape=picture_shape(contract), invert=invert)
 
 
 def answer(session: RuntimeSession, contract: Contract, picture: ModelPicture) -> PictureAnswer:

@@ -162,7 +162,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ends=("int8", SCALE, ZERO), mean=MEAN, std=STD,
     )  # fmt: skip
     write_case(folder, app)
-    dataclasses.replace(app.contract, picture_fit="stretch", dark_background=False).write(folder)
+    app.contract.write(folder)
     return folder / "model.tflite"
 
 

@@ -77,7 +77,6 @@ def parts_of(
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
     from edgefm.jobs.export.web_runtime import web_runtime
-    from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
@@ -111,10 +110,6 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
-    if contract.takes_pictures:
-        contract = dataclasses.replace(
-            contract, dark_background=learnt_on_dark(contract), picture_fit=fit_of(contract) if written else "stretch"
-        )
     content = path.read_bytes()
     # One that was made up for a file without a contract does not know the sum of its content.
     contract = dataclasses.replace(contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content))

@@ -5,7 +5,7 @@ import { Camera } from './camera.js';
 import { decoded } from './decode.js';
 import { Drawing } from './draw.js';
 import { readPng } from './png.js';
-import { preprocessed } from './preprocess.js';
+import { preprocessed, stepsOf } from './preprocess.js';
 import { Runtime, clockStep } from './runtime.js';
 import { arraysOf, selfTest } from './self_test.js';
 import { tabs } from './tabs.js';
@@ -147,7 +147,7 @@ const readFile = guarded(async (file) => {
 const drawing = facts.pictures && new Drawing(element('drawing'), element('pen'), {
   width: shape[1],
   height: shape[0],
-  dark: Boolean(contract.preprocessing.dark_background),
+  dark: stepsOf(contract).invert?.when === 'light_border',
   onChange: guarded((picture) => show({ picture })),
 });
 const camera = new Camera(element('video'), guarded((picture) => show({ picture })));
