@@ -63,9 +63,7 @@ def read_picture(
       RuntimeUnavailableError: Pillow is not installed.
     """
     height, width, channels = shape
-    if channels not in ((1, 3) if steps.fit == "contain" else MODES):
-        allowed = "1 (grey) or 3 (RGB)" if steps.fit == "contain" else "1 (grey), 3 (RGB) or 4 (RGBA)"
-        raise ModelError(f"the model takes {channels} channels; pictures have {allowed}")
+    check_channels(steps, channels)
     if invert not in INVERT:
         raise unknown_name("value of invert", invert, INVERT)
     asked = steps.inverts(invert)
@@ -80,6 +78,14 @@ def read_picture(
         inner[..., :3] = 255 - inner[..., :3]  # the fourth channel is how opaque a pixel is
     ordered = inner[..., ::-1] if channels == 3 and steps.channel_order == "bgr" else inner
     return ModelPicture(pixels=padded(ordered, steps, height=height, width=width), inverted=inverted)
+
+
+def check_channels(steps: PictureSteps, channels: int) -> None:
+    """Raise a ModelError unless pictures of so many channels can go the way of some steps."""
+    if channels not in ((1, 3) if steps.fit == "contain" else MODES):
+        allowed = "1 (grey) or 3 (RGB)" if steps.fit == "contain" else "1 (grey), 3 (RGB) or 4 (RGBA)"
+        what = "pictures that are contained" if steps.fit == "contain" else "pictures"
+        raise ModelError(f"the model takes {channels} channels; {what} have {allowed}")
 
 
 def resized(image: Image, steps: PictureSteps, *, height: int, width: int) -> Image:

@@ -293,6 +293,24 @@ def test_steps_that_the_page_does_not_carry_out_are_refused(bundle: Path, browse
     assert found[-1] == "The contract is of version 4; this page reads version 3."
 
 
+def test_page_of_a_blue_first_model_shows_red_as_red_and_feeds_blue_first(browser: WatchedPage, tmp_path: Path) -> None:
+    app = picture_case("stretch bicubic bgr")
+    browser.open(opened_up(page_of(parts_of(app), tmp_path)).as_uri())
+    browser.until(TESTED)
+    assert text_of(browser, "verdict") == ["✓ held"]  # the golden inputs are carried as pictures
+    picture = tmp_path / "red.png"
+    Image.new("RGB", (20, 30), (200, 30, 10)).save(picture)
+    browser.give("#file", picture)
+    browser.until("document.getElementById('file-name').textContent === 'red.png'")
+    browser.ask("return new Promise((resolve) => setTimeout(resolve, 300))")
+    script = "return [...document.getElementById('seen').getContext('2d').getImageData(3, 3, 1, 1).data]"
+    assert browser.ask(script) == [200, 30, 10, 255]
+    pixels = np.full((1, 9, 7, 3), (10, 30, 200), np.uint8)
+    (raw,) = litert(app.content, fed(app.contract, pixels.reshape(-1)))
+    order = np.argsort(-raw[0], kind="stable")
+    assert [label for label, _ in bars(browser)] == [ABC[place] for place in order]
+
+
 def drop(browser: WatchedPage, path: Path) -> None:
     content = base64.b64encode(path.read_bytes()).decode()
     browser.ask(

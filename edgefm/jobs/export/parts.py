@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MICROCONTROLLER = ("c",)
 _RANDOM = "no data were given"
+_COLOURS = 3
 
 
 def model_meant(
@@ -62,6 +63,7 @@ def parts_of(
     labels: Sequence[str] | None,
     mean: float | None,
     std: float | None,
+    pictures: Mapping[str, Any],
     samples: int,
     seed: int,
     progress: Progress,
@@ -77,6 +79,7 @@ def parts_of(
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
     from edgefm.jobs.export.web_runtime import web_runtime
+    from edgefm.runtimes.picture_answer import rechosen
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
@@ -110,6 +113,7 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
+    contract = rechosen(contract, **pictures)
     content = path.read_bytes()
     # One that was made up for a file without a contract does not know the sum of its content.
     contract = dataclasses.replace(contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content))
@@ -117,6 +121,9 @@ def parts_of(
         inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
     else:
         inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+        pixels = contract.takes_pictures and dataset.train.images.dtype.name == "uint8"
+        if pixels and shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr":  # pictures have red first
+            inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
     card = model_card(
