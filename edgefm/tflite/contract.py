@@ -22,6 +22,7 @@ from edgefm.core.picture_steps import PictureSteps, check_steps, chosen
 from edgefm.tflite.contract_tensor import Tensor as Tensor
 from edgefm.tflite.contract_tensor import dequantize as dequantize
 from edgefm.tflite.contract_tensor import quantize as quantize
+from edgefm.tflite.contract_tensor import tensor_json, tensor_of
 from edgefm.tflite.contract_versions import former_pictures
 
 SCHEMA_VERSION = 3
@@ -208,7 +209,7 @@ class Contract:
 
         `output` repeats the first of `outputs`, for readers of version 1.
         """
-        value = {**asdict(self), "input": _tensor_json(self.input), "outputs": [_tensor_json(t) for t in self.outputs]}
+        value = {**asdict(self), "input": tensor_json(self.input), "outputs": [tensor_json(t) for t in self.outputs]}
         for name in ("mean", "std", "pictures", "no_pixels"):
             del value[name]
         value["preprocessing"] = {
@@ -252,8 +253,8 @@ class Contract:
             file=value["file"],
             sha256=value["sha256"],
             size_bytes=value["size_bytes"],
-            input=_tensor(value["input"]),
-            outputs=tuple(_tensor(tensor) for tensor in value.get("outputs") or [value["output"]]),
+            input=tensor_of(value["input"]),
+            outputs=tuple(tensor_of(tensor) for tensor in value.get("outputs") or [value["output"]]),
             mean=said.get("mean", 0.0),
             std=said.get("std", 1.0),
             labels=labels,
@@ -319,16 +320,3 @@ def read_file(path: Path) -> Contract:
         hint="Write it again with: edgefm quantize; where a newer edgefm wrote it: pip install -U edgefm",
     )
     return Contract.from_json(value)
-
-
-def _tensor(value: Mapping[str, Any]) -> Tensor:
-    low, high = value["value_range"]
-    parts = tuple(_tensor(part) for part in value.get("parts", ()))
-    return Tensor(**{**value, "shape": tuple(value["shape"]), "value_range": (low, high), "parts": parts})
-
-
-def _tensor_json(tensor: Tensor) -> dict[str, Any]:
-    """Return a tensor as JSON; `parts` only where it has some."""
-    value = asdict(tensor)
-    del value["parts"]
-    return {**value, "parts": [_tensor_json(part) for part in tensor.parts]} if tensor.parts else value
