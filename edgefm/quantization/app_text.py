@@ -38,7 +38,9 @@ def _input(contract: Contract) -> str:
         level = "a level of blue, green or red, in this order"
     sentence = f"A pixel is {level}, 0 to 255, row by row from the top left, {width} x {height} pixels."
     if contract.takes_pictures:
-        sentence += f" {fit_words(contract)}{_INVERSION[contract.pictures.invert]}"
+        sentence += (
+            f" {fit_words(contract)} Its EXIF orientation turns it upright first.{_INVERSION[contract.pictures.invert]}"
+        )
     return sentence + _scaling(contract)
 
 

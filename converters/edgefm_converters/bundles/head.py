@@ -97,13 +97,12 @@ def fields(contract: Contract) -> tuple[Field, ...]:
 
 
 def fit_words(contract: Contract) -> str:
-    """Return sentences on how pictures get into the input; '' where no pictures go in."""
+    """Return a sentence on how pictures of another size get into the input; '' where no pictures go in."""
     if not contract.takes_pictures:
         return ""
     how = contract.pictures
-    filtered = (
-        f"{_FILTERS.get(how.filter, how.filter)}, {'with' if how.filter != 'nearest' else 'without'} antialiasing"
-    )
+    antialias = "without antialiasing" if how.filter == "nearest" else "with antialiasing"
+    filtered = f"{_FILTERS.get(how.filter, how.filter)}, {antialias}"
     around = {0: "black", 255: "white"}.get(how.background, f"level {how.background}")
     fit = {
         "stretch": f"is stretched to this one, its aspect is not kept ({filtered})",
@@ -112,7 +111,7 @@ def fit_words(contract: Contract) -> str:
     }[how.fit]
     over = ("black" if how.invert == "asked" else "white") if how.over == "auto" else how.over
     alpha = f"; transparent parts are {over}" if contract.input.shape[-1] < 4 else ""
-    return f"A picture is turned upright by its EXIF orientation. A picture of another size {fit}{alpha}."
+    return f"A picture of another size {fit}{alpha}."
 
 
 def check_input(contract: Contract) -> None:

@@ -55,7 +55,8 @@ def _takes(contract: Contract) -> tuple[str, str]:
         return "values", f"{contract.input.dtype} {shape}"
     if contract.no_pixels is not None:
         return "values", f"real inputs, float32 {shape}"
-    return ("pixels" if len(contract.input.shape) == 4 else "levels"), f"uint8 {shape}, 0 to 255"
+    order = ", blue, green, red" if contract.takes_pictures and contract.pictures.channel_order == "bgr" else ""
+    return ("pixels" if len(contract.input.shape) == 4 else "levels"), f"uint8 {shape}, 0 to 255{order}"
 
 
 def _encode(contract: Contract) -> list[str]:
