@@ -8,7 +8,9 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.cli.picture_options import picture_options
 from edgefm.core.errors import ArgumentError, EdgefmError, ModelError, RuntimeUnavailableError
+from edgefm.core.picture_steps import INVERSIONS, ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
@@ -25,6 +27,13 @@ _ALL = "all"
 @click.option("--labels", type=_PATH, default=None, help="Class names, one per line, for a file without a contract.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
+@picture_options
+@click.option(
+    "--invert",
+    type=click.Choice(INVERSIONS),
+    default=None,
+    help="When brightness is inverted; light_border: on a light background.  [default: as the contract says]",
+)
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
 @click.option(
@@ -47,6 +56,11 @@ def command(
     labels: Path | None,
     mean: float | None,
     std: float | None,
+    fit: Fit | None,
+    filter: Filter | None,
+    channel_order: ChannelOrder | None,
+    background: int | None,
+    invert: Inversion | None,
     samples: int,
     seed: int,
     pictures: int,
@@ -87,6 +101,11 @@ def command(
                     labels=names,
                     mean=mean,
                     std=std,
+                    fit=fit,
+                    filter=filter,
+                    channel_order=channel_order,
+                    background=background,
+                    invert=invert,
                     samples=samples,
                     seed=seed,
                     pictures=pictures,

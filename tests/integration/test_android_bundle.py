@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import edgefm
+from edgefm.core.picture_steps import chosen
 from edgefm.data.picture_file import read_picture
 from edgefm_converters.bundles import for_android
 from tests.fixtures import java, kotlin
@@ -119,11 +120,8 @@ def as_app(bundle: Path, folder: Path, *, parents: bool = False) -> Path:
         (folder / "orientation.txt").write_text("6")
         turned = folder / "turned.png"
         Image.fromarray(np.rot90(pixels, -1).copy()).save(turned)
-        (fit, dark), shape = (
-            (contract["preprocessing"][name] for name in ("picture_fit", "dark_background")),
-            end["shape"],
-        )
-        seen = read_picture(turned, shape=tuple(shape[1:]), fit=fit, invert="auto" if dark else "no")
+        steps, shape = chosen(contract["preprocessing"]["steps"]), end["shape"]
+        seen = read_picture(turned, steps, shape=tuple(shape[1:]))
         turned.unlink()
         inputs.append(seen.pixels.reshape(shape).astype(end["dtype"]))
     recorded(folder, contract, (bundle / "model.tflite").read_bytes(), inputs)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgefm.core.picture_steps import LETTERBOX, PictureSteps
 from edgefm.data.reference.fashion_mnist import LABELS
 from edgefm.jobs.export.card import model_card
 from edgefm.tflite.contract import Contract, Tensor
@@ -82,22 +83,34 @@ def test_card_says_what_the_verdict_says_and_names_in_it_are_escaped() -> None:
 
 def test_a_dark_background_is_told_where_the_data_have_one_and_nowhere_else() -> None:
     model = contract(dtype="uint8")
-    assert "dark background" in page(replace(model, dark_background=True))
-    for other in (model, replace(model, dark_background=False), replace(model, labels=LABELS, dark_background=False)):
+    assert "dark background" in page(replace(model, pictures=PictureSteps(invert="light_border")))
+    for other in (model, replace(model, pictures=LETTERBOX), replace(model, labels=LABELS)):
         assert "background" not in page(other) and "invert" not in page(other) and "Fashion" not in page(other)
-    # A contract that was written before contracts told it.
-    assert "dark background" in page(replace(model, labels=LABELS))
 
 
 @pytest.mark.parametrize(
-    ("fit", "wanted"), [("stretch", "stretched"), ("letterbox", "centred on black"), (None, "centred")]
+    ("pictures", "wanted"),
+    [
+        (PictureSteps(), "is stretched to this one, its aspect is not kept (bilinear, with antialiasing); transparent"),
+        (LETTERBOX, "is fitted into this one with its aspect kept (Lanczos, with antialiasing), and centred on black;"),
+        (PictureSteps(fit="contain", background=114), "centred on level 114; transparent parts are white."),
+        (PictureSteps(fit="cover", filter="nearest"), "(nearest pixels, without antialiasing): its middle is taken"),
+        (replace(LETTERBOX, over="black"), "transparent parts are black."),
+    ],
 )
-def test_card_says_how_pictures_of_another_size_get_in_as_the_contract_does(fit: str | None, wanted: str) -> None:
-    model = replace(contract(dtype="uint8"), picture_fit=fit)
-    words = f"A picture of another size is {'stretched' if fit == 'stretch' else 'fitted'}"
-    assert words in page(model) and wanted in page(model)
-    said = Contract.from_json(model.to_json())
-    assert said.picture_fit == fit and ("picture_fit" in model.to_json()["preprocessing"]) == (fit is not None)
+def test_card_says_how_pictures_of_another_size_get_in_as_the_contract_does(
+    pictures: PictureSteps, wanted: str
+) -> None:
+    model = replace(contract(dtype="uint8"), pictures=pictures)
+    assert wanted in page(model) and "EXIF orientation" in page(model)
+    assert Contract.from_json(model.to_json()).pictures == pictures
+
+
+def test_card_says_the_order_of_colours_and_that_all_pictures_are_inverted() -> None:
+    _, model = app_model(shape=(1, 5, 4, 3), outputs=[Out(shape=(1, 3))], labels="abc", std=255.0)
+    assert "red, green or blue" in page(model) and "inverted" not in page(model)
+    other = page(replace(model, pictures=PictureSteps(channel_order="bgr", invert="always")))
+    assert "a level of blue, green or red, in this order" in other and "Every picture is inverted" in other
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -105,7 +105,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
         (CONTRACT, "contract", ("labels",), None, "labels is null; a list is expected"),
         (CONTRACT, "contract", ("labels", 0), {"a": 1}, "labels[0] is an object of 1; a text is expected"),
         (CONTRACT, "contract", ("file",), "../model.tflite", "the name of a file in the same folder"),
-        (CONTRACT, "contract", ("schema_version",), 3, "has schema version 3; this edgefm reads up to 2"),
+        (CONTRACT, "contract", ("schema_version",), 4, "has schema version 4; this edgefm reads up to 3"),
         ("01-quantize/quantize.json", "files", ("variants", 0, "file"), "../../x.tflite", "a path inside the folder"),
         ("01-quantize/quantize.json", "files", ("variants", 0, "validation", "samples"), "9", "samples is '9'; a"),
         ("01-quantize/quantize.json", "report", ("variants",), "x", "variants is 'x'; a list is expected"),

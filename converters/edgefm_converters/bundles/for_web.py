@@ -47,6 +47,7 @@ _MODULES = (
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\./\w+\.js';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const|class|function|async)", re.MULTILINE)
 _LICENCE_FILE = "LICENSE-LiteRT.js"
+_AUTO = {"light_border": "automatic", "asked": "automatic: as it is", "always": "automatic: inverted"}
 
 
 def files(parts: BundleParts) -> dict[str, bytes]:
@@ -80,7 +81,7 @@ def page(parts: BundleParts, runtime: WebRuntime) -> str:
         "name": html.escape(contract.name).replace("_", "_<wbr>"),
         "variant": html.escape(contract.variant),
         "purpose": html.escape(_purpose(parts)),
-        "auto": "automatic" if contract.dark_background else "automatic: as it is",
+        "auto": _AUTO[contract.pictures.invert],
         "about": _about(parts, runtime),
         "notices": html.escape(f"Written by edgefm {parts.version}. Holds LiteRT.js (Apache License 2.0)."),
         "style": style,

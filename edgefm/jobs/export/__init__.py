@@ -12,6 +12,7 @@ import edgefm
 from edgefm.core import artefacts, html
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number, check_type
 from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
+from edgefm.core.picture_steps import ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.jobs.arguments import optional_path
@@ -103,6 +104,11 @@ def export(
     labels: Sequence[str] | None = None,
     mean: float | None = None,
     std: float | None = None,
+    fit: Fit | None = None,
+    filter: Filter | None = None,
+    channel_order: ChannelOrder | None = None,
+    background: int | None = None,
+    invert: Inversion | None = None,
     samples: int = _SAMPLES,
     seed: int = 0,
     pictures: int = 0,
@@ -130,6 +136,12 @@ def export(
       labels: class names for a file without a contract.
       mean: for a file without a contract: input = (pixel - mean) / std.
       std: see `mean`.
+      fit: how a picture of another size gets in: 'stretch', 'contain' or 'cover'; None keeps what the contract says,
+        and of a file without one means 'stretch'. See `edgefm.core.picture_steps.PictureSteps` for all of these.
+      filter: of resizing: 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'; without a contract 'bilinear'.
+      channel_order: 'rgb' or 'bgr', of a model of three channels.
+      background: level around a picture that is contained, 0 to 255.
+      invert: when brightness is inverted: 'asked', 'light_border' (a picture on a light background) or 'always'.
       samples: number of golden vectors, 1 to 1000.
       seed: draws them, and the pictures.
       pictures: test pictures of each class that the bundle holds as PNG, to try it with; those of the first model's
@@ -144,8 +156,9 @@ def export(
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or out of range.
-      RecipeError: an unknown kind or variant, or a key that cannot be used.
-      ModelError: the file cannot be read, or code for this target or another format cannot be written for it.
+      RecipeError: an unknown kind, variant, or name of a way in which pictures get in, or a key that cannot be used.
+      ModelError: the file cannot be read, or code for this target or another format cannot be written for it; it takes
+        no pictures, and was told how they get in.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
       RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed; to sign,
@@ -177,6 +190,9 @@ def export(
     key = optional_path(sign, "sign")
     if key is not None:
         check_key(key)
+    ways: dict[str, Any] = {
+        "fit": fit, "filter": filter, "channel_order": channel_order, "background": background, "invert": invert
+    }  # fmt: skip
     target = as_path(out, "out")
     check_target(target, force=force, manifest_name=FILE_NAME)
     module = writer(kind)
@@ -194,6 +210,7 @@ def export(
                 labels=labels,
                 mean=mean,
                 std=std,
+                pictures=ways,
                 samples=samples,
                 seed=seed,
                 use=USE if name else module.USE + words,

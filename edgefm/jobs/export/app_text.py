@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from edgefm.core.text import Markdown, markdown
-from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.head import Field, fields, fit_words, score_word
 
 _CHANNELS = {1: "a grey level", 3: "a level of red, green or blue"}
+_INVERSION = {
+    "asked": "",
+    "light_border": " The training pictures show bright things on a dark background: invert a picture on a light one "
+    "with `255 - pixel`.",
+    "always": " Every picture is inverted: `255 - pixel`.",
+}
 
 
 def app_text(contract: Contract) -> Markdown:
@@ -29,13 +34,12 @@ def _input(contract: Contract) -> str:
         return "A value is a whole number, 0 to 255, as in the training samples." + _scaling(contract)
     _, height, width, channels = tensor.shape
     level = _CHANNELS.get(channels, f"a level of one of {channels} channels")
+    if channels == 3 and contract.pictures.channel_order == "bgr":
+        level = "a level of blue, green or red, in this order"
     sentence = f"A pixel is {level}, 0 to 255, row by row from the top left, {width} x {height} pixels."
     if contract.takes_pictures:
-        sentence += f" {fit_words(contract)}"
-    if learnt_on_dark(contract):
         sentence += (
-            " The training pictures show bright things on a dark background: invert a picture on a light one with "
-            "`255 - pixel`."
+            f" {fit_words(contract)} Its EXIF orientation turns it upright first.{_INVERSION[contract.pictures.invert]}"
         )
     return sentence + _scaling(contract)
 

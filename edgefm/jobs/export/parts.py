@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgefm_converters.bundles.parts import BundleParts
 
 _RANDOM = "no data were given"
+_COLOURS = 3
 
 
 def data_of(meant: MeantModel, data: Any, progress: Progress) -> Dataset | None:
@@ -46,6 +47,7 @@ def parts_of(
     labels: Sequence[str] | None,
     mean: float | None,
     std: float | None,
+    pictures: Mapping[str, Any],
     samples: int,
     seed: int,
     use: str,
@@ -60,6 +62,7 @@ def parts_of(
       labels: see `edgefm.export`, as what follows.
       mean: see there.
       std: see there.
+      pictures: how pictures get in, where that is to be another way than the contract's: 'fit', 'filter', ...
       samples: see there.
       seed: see there.
       use: how the bundle is used and what its files are, Markdown.
@@ -72,7 +75,7 @@ def parts_of(
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
     from edgefm.jobs.export.web_runtime import web_runtime
-    from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark
+    from edgefm.runtimes.picture_answer import rechosen
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
@@ -100,10 +103,7 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
-    if contract.takes_pictures:
-        contract = dataclasses.replace(
-            contract, dark_background=learnt_on_dark(contract), picture_fit=fit_of(contract) if written else "stretch"
-        )
+    contract = rechosen(contract, **pictures)
     content = path.read_bytes()
     # One that was made up for a file without a contract does not know the sum of its content.
     contract = dataclasses.replace(
@@ -113,6 +113,9 @@ def parts_of(
         inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
     else:
         inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+        pixels = contract.takes_pictures and dataset.train.images.dtype.name == "uint8"
+        if pixels and shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr":  # pictures have red first
+            inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
     card = model_card(

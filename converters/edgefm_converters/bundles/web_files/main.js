@@ -5,7 +5,7 @@ import { Camera } from './camera.js';
 import { decoded } from './decode.js';
 import { Drawing } from './draw.js';
 import { readPng } from './png.js';
-import { preprocessed } from './preprocess.js';
+import { preprocessed, reversed, stepsOf } from './preprocess.js';
 import { Runtime, clockStep } from './runtime.js';
 import { arraysOf, selfTest } from './self_test.js';
 import { tabs } from './tabs.js';
@@ -22,6 +22,8 @@ const facts = JSON.parse(carried('facts'));
 const contract = JSON.parse(carried('contract'));
 const golden = JSON.parse(carried('golden'));
 const shape = contract.input.shape.slice(1);
+const bgr = stepsOf(contract).channels?.order === 'bgr';
+const recoloured = (pixels) => (bgr ? reversed(pixels) : pixels); // between a picture's order and the model's
 const runtime = new Runtime();
 const step = clockStep();
 let files = {}; // golden files by path, base64
@@ -29,12 +31,12 @@ let current = null; // { picture } or { pixels }, with the label of the data
 
 const bytesAt = (path) => bytesOf(files[path]);
 
-// Returns a golden input's pixels; they are the model's own, and go in as they are.
+// Returns a golden input's pixels, which are of the model's own size.
 async function samplePixels(vector) {
   const { rgba } = await readPng(bytesAt(vector.picture), Infinity);
   const channels = shape[2];
   const level = (_, at) => rgba[Math.floor(at / channels) * 4 + (at % channels)];
-  return Uint8Array.from({ length: (rgba.length / 4) * channels }, level);
+  return recoloured(Uint8Array.from({ length: (rgba.length / 4) * channels }, level));
 }
 
 async function show(given) {
@@ -42,7 +44,7 @@ async function show(given) {
   const { pixels, inverted } = given.pixels
     ? { pixels: given.pixels, inverted: false }
     : preprocessed(given.picture, contract, element('invert').value);
-  showPixels(pixels, shape, inverted);
+  showPixels(recoloured(pixels), shape, inverted);
   await ready;
   const outputs = await runtime.invoke(encoded(pixels, contract));
   showSpeed(runtime.speed(), step);
@@ -147,7 +149,7 @@ const readFile = guarded(async (file) => {
 const drawing = facts.pictures && new Drawing(element('drawing'), element('pen'), {
   width: shape[1],
   height: shape[0],
-  dark: Boolean(contract.preprocessing.dark_background),
+  dark: stepsOf(contract).invert?.when === 'light_border',
   onChange: guarded((picture) => show({ picture })),
 });
 const camera = new Camera(element('video'), guarded((picture) => show({ picture })));
