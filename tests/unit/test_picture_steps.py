@@ -109,7 +109,7 @@ def test_older_contracts_mean_what_they_meant(name: str, version: int, tmp_path:
 
 
 def test_older_contract_of_fashion_mnist_is_told_by_its_labels() -> None:
-    path = Path(__file__).parents[2] / "android_demo_assets" / "contract.json"
+    path = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "contract.json"
     assert read_file(path).pictures == dataclasses.replace(LETTERBOX, invert="light_border")
 
 
