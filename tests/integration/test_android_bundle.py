@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
 SIGNATURES = ROOT / "tests" / "fixtures" / "android_stubs" / "signatures"
 HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "PhoneHarness.kt"
-DEMO_HARNESS = HARNESS.with_name("DemoHarness.kt")
+DEMO_HARNESSES = [HARNESS.with_name(name) for name in ("DemoHarness.kt", "ScreensHarness.kt")]
 FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
 ASSETS = ("model.tflite", "contract.json", "labels.txt", "golden")
 CORE, LAYER = "src/main/java/dev/edgefm/bundle", "src/main/kotlin/dev/edgefm/bundle/android"
@@ -82,7 +82,7 @@ def classes(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
         + '\n    check(phone.selfTest().held()) { phone.fallback ?: "" }\n    return top\n}\n'
     )
     layer = sorted((bundle / LAYER).glob("*.kt"))
-    sources = [*layer, *sorted(SIGNATURES.glob("*.kt")), HARNESS, readme]
+    sources = [*layer, *sorted(SIGNATURES.rglob("*.kt")), HARNESS, readme]
     return [kotlin.compile_kotlin(sources, root / "layer", path=[core], strict=True, code=[*layer, readme]), core]
 
 
@@ -200,7 +200,7 @@ def test_bundle_names_one_version_of_each_library_everywhere(bundle: Path) -> No
 
 
 def test_signatures_name_the_page_they_were_written_from() -> None:
-    for path in SIGNATURES.glob("*.kt"):
+    for path in SIGNATURES.rglob("*.kt"):
         text = path.read_text()
         assert "Written from https://" in text or "Not of Android" in text, path
 
@@ -228,8 +228,9 @@ def demo(bundle: Path, classes: list[Path], resources: Path, tmp_path_factory: p
     ids = java.compile_java(sorted((resources / "java").rglob("R.java")), root / "ids", strict=False)
     code = sorted((bundle / "demo").rglob("*.kt"))
     path = [*classes, ids]
-    assert [one.name for one in code] == ["MainActivity.kt", "SelfTestActivity.kt", "Words.kt"]
-    return [kotlin.compile_kotlin([*code, DEMO_HARNESS], root / "code", path=path, strict=True, code=code), *path]
+    screens = ["BenchmarkActivity", "CameraActivity", "MainActivity", "SelfTestActivity"]
+    assert [one.stem for one in code] == sorted([*screens, "Answered", "Words"])
+    return [kotlin.compile_kotlin([*code, *DEMO_HARNESSES], root / "code", path=path, strict=True, code=code), *path]
 
 
 def screens(demo: list[Path], bundle: Path, folder: Path) -> list[str]:

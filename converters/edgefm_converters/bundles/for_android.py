@@ -10,7 +10,7 @@ from edgefm_converters.bundles.sbom import Needed
 
 KIND = "android"
 LITERT_VERSION = "2.3.2"
-EXIF_VERSION = "1.4.1"
+EXIF_VERSION = "1.4.2"
 NEEDS = (
     Needed(
         name="litert",
@@ -62,10 +62,12 @@ _TEXTS = ("build.gradle.kts", "build-agp8.gradle.kts")
 _DEMO = (
     *("settings.gradle.kts", "build.gradle.kts", "build-agp8.gradle.kts", "gradle.properties"),
     *("gradle/agp9.versions.toml", "gradle/agp8.versions.toml", "app/build.gradle.kts", "app/build-agp8.gradle.kts"),
+    "gradle/wrapper/gradle-wrapper.properties",
 )
 _RESOURCES = (
     "AndroidManifest.xml",
-    *(f"res/{name}.xml" for name in ("layout/main", "layout/self_test", "values/strings")),
+    *(f"res/{name}.xml" for name in ("layout/main", "layout/camera", "layout/benchmark", "layout/self_test")),
+    "res/values/strings.xml",
     *("res/values/themes.xml", "res/values-night/themes.xml"),
 )
 _APP, _SCREENS = "demo/app/src/main", "demo/app/src/main/kotlin/dev/edgefm/demo"
@@ -79,8 +81,14 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     demo = folder.joinpath("demo")
     app = demo.joinpath("app")
     return {
-        **{f"{_CORE}/{source.name}": source.read_bytes() for source in _sources(folder.joinpath("core"), ".java")},
-        **{f"{_LAYER}/{source.name}": source.read_bytes() for source in _sources(folder.joinpath("kotlin"), ".kt")},
+        **{
+            f"{_CORE}/{source.name}": source.read_bytes()
+            for part in ("core", "benchmark")
+            for source in _sources(folder.joinpath(part), ".java")
+        },
+        **{
+            f"{_LAYER}/{source.name}": _filled(source, values) for source in _sources(folder.joinpath("kotlin"), ".kt")
+        },
         "src/main/AndroidManifest.xml": folder.joinpath("AndroidManifest.xml").read_bytes(),
         **{name: _filled(folder.joinpath(name), values) for name in _TEXTS},
         **{f"demo/{name}": demo.joinpath(name).read_bytes() for name in _DEMO},

@@ -30,8 +30,8 @@ public final class Benchmark {
         /** Returns the thermal status, 0 (none) to 6 (shutdown); null where the phone does not tell it. */
         Integer thermalStatus();
 
-        /** Returns what LiteRT logged in this process since the benchmark began; empty where that cannot be read. */
-        List<String> log();
+        /** Returns what this process logged since a moment, in milliseconds of 1970; empty where that cannot be read. */
+        List<String> log(long since);
     }
 
     /** A model that is ready. */
@@ -62,6 +62,7 @@ public final class Benchmark {
     /** Takes the rounds; what a round fails with ends the benchmark and stands in the record. */
     public void run(Watcher watcher) {
         long start = System.nanoTime();
+        long since = System.currentTimeMillis();
         thermal.add(phone.thermalStatus());
         try {
             for (int round = 0; round < plan.rounds() && stopped.isEmpty(); round++) {
@@ -80,7 +81,7 @@ public final class Benchmark {
             failure = error.getMessage() == null ? error.toString() : error.getMessage();
             stopped = "the model failed";
         }
-        log.addAll(phone.log());
+        log.addAll(phone.log(since));
     }
 
     private BenchmarkTurn turn() {

@@ -52,7 +52,9 @@ public final class BenchmarkRecord {
                 "cpu", cpu, "cores", phone.cores(), "memory_bytes", phone.memoryBytes(), "os",
                 "Android " + phone.android() + " (API " + phone.api() + ", " + phone.abi() + ")", "python",
                 "none: an app on the phone", "versions", members("litert", phone.litert()), "load_average", null,
-                "governor", missing("an app may not read the frequency governor"));
+                "governor", missing("an app may not read the frequency governor"), "asked_for",
+                benchmark.plan().asked(), "ran", benchmark.runsBy(), "fallback",
+                benchmark.fallback() == null ? "" : benchmark.fallback());
     }
 
     private Map<String, Object> protocol() {
