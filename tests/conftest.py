@@ -12,6 +12,12 @@ import hypothesis
 import pytest
 
 from tests.fixtures import java, kotlin
+from tests.fixtures.android_app import (  # noqa: F401  # fixtures of tests of the Android bundle
+    android_bundle,
+    android_demo,
+    android_layer,
+    android_resources,
+)
 
 TESTS = Path(__file__).parent
 # As edgefm loads TensorFlow: where a test imports it first, trainings here would differ from those of commands.

@@ -143,9 +143,7 @@ def _rejections(model: MeasuredModel) -> list[str]:
     return [turn.disturbed[0] for turn in model.rounds if turn.refused]
 
 
-def _percentiles(
-    samples: Sequence[Any], rejected: Sequence[str], missing: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def _percentiles(samples: Sequence[Any], rejected: Sequence[str], missing: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return p50, p90 and p99 of samples of rounds.
 
     Args:
@@ -154,10 +152,11 @@ def _percentiles(
       missing: stands for each where a round has no samples.
     """
     if not samples:
-        reason = {"value": None, "reason": f"every measurement was rejected, e.g. {rejected[-1]}" if rejected else ""}
-        return dict.fromkeys(statistics.QUANTILES, reason) if rejected else None
-    if not all(map(len, samples)):
-        return dict.fromkeys(statistics.QUANTILES, dict(missing))
+        if not rejected:
+            return None
+        missing = {"value": None, "reason": f"every measurement was rejected, e.g. {rejected[-1]}"}
+    if not samples or not all(map(len, samples)):
+        return {name: dict(missing) for name in statistics.QUANTILES}
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
 
 

@@ -49,16 +49,17 @@ def command(
 ) -> int:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is android (phones), web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or
-    all that the model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input
+    KIND is android (a module for an app), apk (an app that shows the page), web (one page for browsers), python (a
+    Raspberry Pi, a server), c (a microcontroller), or all that the model can be written for; an apk is among them where
+    the tools that build one are installed. The model is a .tflite file or a run, by default the latest run. Equal input
     gives equal bytes; edgefm verify checks a bundle.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
-    from edgefm.jobs.export import KINDS, ExportResult, export
+    from edgefm.jobs.export import ExportResult, export
 
     source = named_run(None).path if model is None else model
-    kinds = KINDS if kind == _ALL else (kind,)
+    kinds = _kinds_here() if kind == _ALL else (kind,)
     names = labels_of(labels)
     results: list[ExportResult] = []
     left_out: dict[str, EdgefmError] = {}
@@ -103,3 +104,11 @@ def command(
             render.complain(f"  {reason.hint}")
     # What this model cannot be written for is no failure; a library that is missing is.
     return 2 if any(isinstance(reason, RuntimeUnavailableError) for reason in left_out.values()) else 0
+
+
+def _kinds_here() -> list[str]:
+    """Return the kinds that `all` stands for: an APK takes tools of Debian, which few have."""
+    from edgefm.jobs.export import KINDS
+    from edgefm_converters.bundles.apk import missing_tools
+
+    return [kind for kind in KINDS if kind != "apk" or not missing_tools()]

@@ -12,7 +12,12 @@ from edgefm.cli.exit_codes import exit_codes
 
 @click.command("report", epilog=exit_codes("the report was written"))
 @click.argument("run", required=False, type=click.Path(path_type=Path), metavar="[RUN|record.json]")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write it here.  [default: RUN/report, or report beside the record]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write it here.  [default: RUN/report, or report beside the record]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of the data files.")
 @click.option("--open", "open_", type=click.Choice(["no", "yes"]), default="no", help="Open the page in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

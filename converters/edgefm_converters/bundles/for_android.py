@@ -86,9 +86,7 @@ def files(parts: BundleParts) -> dict[str, bytes]:
             for part in ("core", "benchmark")
             for source in _sources(folder.joinpath(part), ".java")
         },
-        **{
-            f"{_LAYER}/{source.name}": _filled(source, values) for source in _sources(folder.joinpath("kotlin"), ".kt")
-        },
+        **{f"{_LAYER}/{source.name}": _filled(source, values) for source in _sources(folder.joinpath("kotlin"), ".kt")},
         "src/main/AndroidManifest.xml": folder.joinpath("AndroidManifest.xml").read_bytes(),
         **{name: _filled(folder.joinpath(name), values) for name in _TEXTS},
         **{f"demo/{name}": demo.joinpath(name).read_bytes() for name in _DEMO},

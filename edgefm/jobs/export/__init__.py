@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-KINDS = ("android", "c", "python", "web")
+KINDS = ("android", "apk", "c", "python", "web")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
 
@@ -31,7 +31,7 @@ class ExportResult(JsonResult):
     """A bundle that was written.
 
     Attributes:
-      kind: 'android', 'c', 'python' or 'web'.
+      kind: 'android', 'apk', 'c', 'python' or 'web'.
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
@@ -85,8 +85,8 @@ def export(
 
     Args:
       model: .tflite file, a folder that holds one with its contract, or a run.
-      kind: 'android' (phones), 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs
-        in a browser).
+      kind: 'android' (an app's module), 'apk' (an app that shows the page for browsers), 'c' (microcontrollers),
+        'python' (a Raspberry Pi, a server) or 'web' (one page that runs in a browser).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
       variant: of a run; by default the one that the verdict on its newest benchmark recommends for the target, its
         reference where none is recommended, and int8_w8a8 without a benchmark.
@@ -106,7 +106,7 @@ def export(
       ModelError: the file cannot be read, or code for this target or another format cannot be written for it.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
-      RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed.
+      RuntimeUnavailableError: jinja2, cyclonedx-python-lib, LiteRT.js for a page, or a tool for an APK is missing.
     """
     from edgefm.jobs.export.network import network
     from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgefm_converters.bundles.parts import BundleParts
 
 MICROCONTROLLER = ("c",)
+PAGES = ("apk", "web")
 _RANDOM = "no data were given"
 
 
@@ -83,7 +84,7 @@ def parts_of(
     from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
 
     ends = arithmetic.ends(inspect(path))
-    web = web_runtime(path) if kind == "web" else None
+    web = web_runtime(path) if kind in PAGES else None
     shape = ends.source.shape[1:]
     dataset: Dataset | None
     if data is None and run is not None and data_source_of(run) is not None:
@@ -160,6 +161,6 @@ def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
 
 def writer(kind: str) -> Any:
     """Return the module that writes bundles of a kind."""
-    from edgefm_converters.bundles import for_android, for_c, for_python, for_web
+    from edgefm_converters.bundles import for_android, for_apk, for_c, for_python, for_web
 
-    return {"android": for_android, "c": for_c, "python": for_python, "web": for_web}[kind]
+    return {"android": for_android, "apk": for_apk, "c": for_c, "python": for_python, "web": for_web}[kind]

@@ -59,7 +59,9 @@ def answer(facts: Facts, *, run_id: str | None) -> ReportAnswer:
         recommended=facts.chosen is not None,
         path="" if model is None else model.file,
         figures=() if model is None else _figures(facts, model),
-        command="" if model is None or run_id is None else command("edgefm", "assets", f"runs/{run_id}", "--out", "app"),
+        command=""
+        if model is None or run_id is None
+        else command("edgefm", "assets", f"runs/{run_id}", "--out", "app"),
     )
 
 
