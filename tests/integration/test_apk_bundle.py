@@ -190,9 +190,7 @@ def test_failing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         apk.apk({PAGE: b""}, package="dev.edgefm.page.m", title="m", version="1")
 
 
-@pytest.mark.parametrize(
-    "title", ['It\'s "a" <model> & \\more', "@string/none", "?x", "\n\t", "Modell ü 模型", "%1$s %s"]
-)
+@pytest.mark.parametrize("title", ['It\'s "a" <模型> & \\more, %1$s', "@string/none", "\n\t"])
 def test_titles_of_any_text_stay_what_they_are(title: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.apk"
     path.write_bytes(apk.apk({PAGE: b"<p>"}, package=apk.application_id(title, "v"), title=title, version="1"))
