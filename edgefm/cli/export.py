@@ -73,8 +73,9 @@ def command(
 ) -> int:
     """Write a bundle: the model, its contract, golden vectors, a model card, and code that feeds it on a target.
 
-    KIND is android (phones), web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or
-    all that the model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input
+    KIND is android (a module for an app), apk (an app that shows the page), web (one page for browsers), python (a
+    Raspberry Pi, a server), c (a microcontroller), or all that the model can be written for; an apk is among them where
+    the tools that build one are installed. The model is a .tflite file or a run, by default the latest run. Equal input
     gives equal bytes; edgefm verify checks a bundle.
 
     A bundle for android holds several models where each is given with the name of its folder: NAME=MODEL.tflite,
@@ -82,10 +83,10 @@ def command(
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
-    from edgefm.jobs.export import KINDS, ExportResult, export
+    from edgefm.jobs.export import ExportResult, export
 
     source = _given(model) if model else named_run(None).path
-    kinds = KINDS if kind == _ALL else (kind,)
+    kinds = _kinds_here() if kind == _ALL else (kind,)
     names = labels_of(labels)
     results: list[ExportResult] = []
     left_out: dict[str, EdgefmError] = {}
@@ -167,3 +168,11 @@ def _given(words: tuple[str, ...]) -> Path | dict[str, Path | tuple[Path, str]]:
         path, colon, variant = where.rpartition(":")
         models[name] = Path(where) if not colon or Path(where).exists() else (Path(path), variant)
     return models
+
+
+def _kinds_here() -> list[str]:
+    """Return the kinds that `all` stands for: an APK takes tools of Debian, which few have."""
+    from edgefm.jobs.export import KINDS
+    from edgefm_converters.bundles.apk import missing_tools
+
+    return [kind for kind in KINDS if kind != "apk" or not missing_tools()]

@@ -27,7 +27,8 @@ from tests.fixtures.picture_ways import CHANGES, FILTERS, INVERT, WAYS, changed,
 
 pytestmark = pytest.mark.java
 ROOT = Path(__file__).parents[2]
-CORE = ROOT / "converters" / "edgefm_converters" / "bundles" / "android_files" / "core"
+FILES = ROOT / "converters" / "edgefm_converters" / "bundles" / "android_files"
+CORE = [path for folder in ("core", "benchmark") for path in sorted((FILES / folder).glob("*.java"))]
 HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "Harness.java"
 
 
@@ -35,7 +36,7 @@ HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "Harness.java"
 def classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the compiled core and the compiled harness."""
     root = tmp_path_factory.mktemp("classes")
-    core = java.compile_java(sorted(CORE.glob("*.java")), root / "core")
+    core = java.compile_java(CORE, root / "core")
     return core, java.compile_java([HARNESS], root / "harness", path=[core])
 
 
@@ -471,34 +472,45 @@ def test_contract_without_outputs_is_refused(classes: tuple[Path, Path], tmp_pat
 
 # Android of API level 23 knows these of java.*, by developer.android.com/reference; another one needs a look there.
 KNOWN_TO_API_23 = {
+    "io.IOException": "getMessage",
     "lang.Boolean": "equals valueOf",
     "lang.Character": "digit forDigit",
-    "lang.Double": "doubleValue intValue isNaN valueOf",
+    "lang.Double": "doubleValue intValue isInfinite isNaN valueOf",
     "lang.Enum": "<init> valueOf",
     "lang.IllegalStateException": "<init>",
     "lang.Float": "compare isInfinite isNaN",
-    "lang.Integer": "valueOf",
+    "lang.Integer": "intValue parseInt valueOf",
+    "lang.Long": "valueOf",
     "lang.Math": "abs exp max min rint",
     "lang.Object": "<init>",
     "lang.Record": "<init>",
-    "lang.RuntimeException": "<init>",
+    "lang.RuntimeException": "<init> getMessage toString",
     "lang.StrictMath": "sin",
-    "lang.String": "<init> charAt contentEquals equals format hashCode length replaceAll replaceFirst startsWith "
-    "substring",
+    "lang.String": "<init> charAt contains contentEquals endsWith equals format "
+    "hashCode isEmpty length replaceAll replaceFirst split startsWith substring",
     "lang.StringBuilder": "<init> append toString",
-    "lang.System": "arraycopy",
-    "nio.ByteBuffer": "allocate allocateDirect array capacity clear get getFloat "
-    "getInt getLong order put putFloat putInt putLong slice wrap",
+    "lang.System": "arraycopy currentTimeMillis nanoTime",
+    "lang.Thread": "currentThread interrupt sleep",
+    "lang.Throwable": "addSuppressed",
+    "nio.ByteBuffer": "allocate allocateDirect array capacity clear get getFloat getInt "
+    "getLong order put putFloat putInt putLong slice wrap",
     "nio.ByteOrder": "nativeOrder",
     "security.MessageDigest": "digest getInstance",
+    "text.SimpleDateFormat": "<init> format setTimeZone",
     "util.ArrayList": "<init>",
-    "util.Arrays": "fill toString",
-    "util.Collections": "sort",
-    "util.LinkedHashMap": "<init>",
+    "util.Arrays": "fill sort toString",
+    "util.Collections": "singletonList sort",
+    "util.Date": "<init>",
     "util.Iterator": "hasNext next",
-    "util.List": "add get isEmpty iterator size subList",
-    "util.Map": "containsKey get put size",
-    "io.IOException": "getMessage",
+    "util.LinkedHashMap": "<init>",
+    "util.List": "add addAll contains get isEmpty iterator size subList",
+    "util.Map": "containsKey entrySet get isEmpty put size",
+    "util.Map$Entry": "getKey getValue",
+    "util.Set": "iterator",
+    "util.TimeZone": "getTimeZone",
+    "util.regex.Matcher": "find group",
+    "util.regex.Pattern": "compile matcher",
+    "util.zip.Deflater": "<init> deflate end finish finished setInput",
 }
 
 

@@ -46,7 +46,7 @@ _MODULES = (
 )  # fmt: skip
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\./\w+\.js';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const|class|function|async)", re.MULTILINE)
-_LICENCE_FILE = "LICENSE-LiteRT.js"
+LICENCE_FILE = "LICENSE-LiteRT.js"
 _AUTO = {"light_border": "automatic", "asked": "automatic: as it is", "always": "automatic: inverted"}
 
 
@@ -60,14 +60,14 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     assert parts.web is not None, "who writes a page brings LiteRT.js"
     notice = (
         f"{parts.notice}\nThe page holds LiteRT.js {parts.web.version} (@litertjs/core and @litertjs/wasm-utils, "
-        f"Google LLC), under the Apache License 2.0: {_LICENCE_FILE}.\n"
+        f"Google LLC), under the Apache License 2.0: {LICENCE_FILE}.\n"
     )
     carried = tuple(dataclasses.replace(need, version=parts.web.version) for need in NEEDS)
     return {
         SBOM_FILE: sbom_bytes([parts.contract], carried, version=parts.version),
         PAGE: page(parts, parts.web).encode(),
         NOTICE_FILE: notice.encode(),
-        _LICENCE_FILE: _source("LICENSE-LiteRT.js.txt").encode(),
+        LICENCE_FILE: _source("LICENSE-LiteRT.js.txt").encode(),
     }
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-KINDS = ("android", "c", "python", "web")
+KINDS = ("android", "apk", "c", "python", "web")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
 _MOST_PICTURES = 100
@@ -63,7 +63,7 @@ class ExportResult(JsonResult):
     """A bundle that was written.
 
     Attributes:
-      kind: 'android', 'c', 'python' or 'web'.
+      kind: 'android', 'apk', 'c', 'python' or 'web'.
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
@@ -127,8 +127,8 @@ def export(
       model: .tflite file, a folder that holds one with its contract, a run, or (run, variant). For 'android' also
         several of them, by the name of the folder that each gets in the bundle: `{"int8": ("runs/a", "int8_w8a8"),
         "small": "runs/b"}`. The code is there once; an app opens a model by its folder.
-      kind: 'android' (phones), 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs
-        in a browser).
+      kind: 'android' (an app's module), 'apk' (an app that shows the page for browsers), 'c' (microcontrollers),
+        'python' (a Raspberry Pi, a server) or 'web' (one page that runs in a browser).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
       variant: of a single run; by default the one that the verdict on its newest benchmark recommends for the target,
         its reference where none is recommended, and int8_w8a8 without a benchmark.
@@ -161,8 +161,8 @@ def export(
         no pictures, and was told how they get in.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
-      RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed; to sign,
-        model-signing.
+      RuntimeUnavailableError: jinja2, cyclonedx-python-lib, LiteRT.js for a page, or a tool for an APK is missing; to
+        sign, model-signing.
       TargetError: vela is not installed, or does not know the accelerator.
     """
     from edgefm.jobs.export.network import network

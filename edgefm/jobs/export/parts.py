@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.parts import BundleParts
 
+PAGES = ("apk", "web")
 _RANDOM = "no data were given"
 _COLOURS = 3
 
@@ -82,7 +83,7 @@ def parts_of(
 
     path = meant.path
     ends = arithmetic.ends(inspect(path))
-    web = web_runtime(path) if kind == "web" else None
+    web = web_runtime(path) if kind in PAGES else None
     shape = ends.source.shape[1:]
     names = tuple(labels) if labels is not None else () if dataset is None else dataset.labels
     written = contracts.read(path)
@@ -155,6 +156,6 @@ def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
 
 def writer(kind: str) -> Any:
     """Return the module that writes bundles of a kind."""
-    from edgefm_converters.bundles import for_android, for_c, for_python, for_web
+    from edgefm_converters.bundles import for_android, for_apk, for_c, for_python, for_web
 
-    return {"android": for_android, "c": for_c, "python": for_python, "web": for_web}[kind]
+    return {"android": for_android, "apk": for_apk, "c": for_c, "python": for_python, "web": for_web}[kind]
