@@ -13,7 +13,7 @@ from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
 _PATH = click.Path(path_type=Path)
-_ALL = "all"
+_ALL, _NONE = "all", "none"
 
 
 @click.command(epilog=exit_codes("the bundle was written"))
@@ -29,6 +29,8 @@ _ALL = "all"
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
 @click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
+@click.option("--beside", multiple=True, metavar="VARIANT|MODEL", help="Of web: a model beside it; none; repeatable.")
+@click.option("--served", is_flag=True, help="Of web: add a folder for a web server, with threads.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -44,6 +46,8 @@ def command(
     seed: int,
     standalone: bool,
     formats: tuple[str, ...],
+    beside: tuple[str, ...],
+    served: bool,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -51,7 +55,8 @@ def command(
 
     KIND is android (phones), web (one page for browsers), python (a Raspberry Pi, a server), c (a microcontroller), or
     all that the model can be written for. The model is a .tflite file or a run, by default the latest run. Equal input
-    gives equal bytes; edgefm verify checks a bundle.
+    gives equal bytes; edgefm verify checks a bundle. The page for browsers holds others of the run beside the model, as
+    far as 5 MB allow; --beside names them.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
@@ -78,6 +83,8 @@ def command(
                     seed=seed,
                     standalone=standalone,
                     formats=formats,
+                    beside=_beside(beside),
+                    served=served,
                     force=force,
                     progress=Bars(),
                 )
@@ -96,6 +103,10 @@ def command(
             f"{result.folder}: {result.variant} for {result.kind}, {len(result.files)} files, "
             f"{result.size_bytes / 1000:,.1f} KB, {result.golden[0]} golden vectors from {result.golden[1]}"
         )
+        if result.beside:
+            render.echo(f"beside it in the page: {', '.join(result.beside)}")
+        for name, why in result.left_out:
+            render.complain(f"{name} is not in the page: {why}")
         render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")
     for each, reason in left_out.items():
         render.complain(f"the bundle for {each} was not written: {reason.message}")
@@ -103,3 +114,10 @@ def command(
             render.complain(f"  {reason.hint}")
     # What this model cannot be written for is no failure; a library that is missing is.
     return 2 if any(isinstance(reason, RuntimeUnavailableError) for reason in left_out.values()) else 0
+
+
+def _beside(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what is to stand beside a model: None leaves it to the library, 'none' is nothing."""
+    if not names:
+        return None
+    return tuple(name for name in names if name != _NONE)

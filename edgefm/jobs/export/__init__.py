@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class ExportResult(JsonResult):
       variant: of the model.
       sha256: of the model file.
       golden: number of golden vectors, and where their inputs come from, 'data' or 'random'.
+      beside: variants that answer beside the bundle's own in the page of a web bundle; () for other kinds.
+      left_out: models that were left out of that page, each with the reason.
     """
 
     kind: str
@@ -47,6 +50,8 @@ class ExportResult(JsonResult):
     variant: str
     sha256: str
     golden: tuple[int, str]
+    beside: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -55,6 +60,8 @@ class ExportResult(JsonResult):
             "folder": str(self.folder),
             "files": list(self.files),
             "golden": {"vectors": self.golden[0], "source": self.golden[1]},
+            "beside": list(self.beside),
+            "left_out": dict(self.left_out),
         }
 
     def _repr_html_(self) -> str:
@@ -76,6 +83,8 @@ def export(
     seed: int = 0,
     standalone: bool = False,
     formats: Sequence[str] = (),
+    beside: Sequence[PathLike] | None = None,
+    served: bool = False,
     force: bool = False,
     progress: Progress | bool | None = None,
 ) -> ExportResult:
@@ -98,6 +107,11 @@ def export(
       seed: draws them.
       standalone: of the kind 'c': add the network as C that needs no interpreter; other kinds take no notice.
       formats: other formats that the bundle holds the model in, too: 'onnx'.
+      beside: of the kind 'web': other models that answer the same pictures in the page: names of variants of the run,
+        .tflite files with their contract, or folders that hold one. None takes float32 (float16 where that is too
+        large), int8_w8a8 and the smallest file of the run; () takes none. The page in one file has at most 5 MB: what
+        does not fit is left out of it, and said.
+      served: of the kind 'web': add a folder for a web server, with LiteRT.js for several threads and all models.
       force: replace a bundle that is there; nothing else is ever replaced.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
@@ -109,12 +123,16 @@ def export(
       RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed.
     """
     from edgefm.jobs.export.network import network
+    from edgefm.jobs.export.web import names_beside
     from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest
     from edgefm_converters.bundles.parts import common_files
 
     if kind not in KINDS:
         raise unknown_name("kind of bundle", kind, KINDS)
     check_type(force, "force", bool, "True or False")
+    check_type(served, "served", bool, "True or False")
+    if beside is not None:
+        check_items(beside, "beside", (str, os.PathLike), "the name of a variant, or a path")
     check_type(standalone, "standalone", bool, "True or False")
     check_items(formats, "formats", str, "the name of a format")
     check_formats(formats)
@@ -128,9 +146,10 @@ def export(
     check_target(target, force=force, manifest_name=FILE_NAME)
     with shown(progress) as receiver:
         run, path, chosen = model_meant(model, kind, variant)
-        parts = parts_of(
-            run, path, kind, data=data, labels=labels, mean=mean, std=std, samples=samples, seed=seed, progress=receiver
-        )
+        parts, left_out = parts_of(
+            run, path, kind, data=data, beside=beside, served=served, labels=labels, mean=mean, std=std,
+            samples=samples, seed=seed, progress=receiver,
+        )  # fmt: skip
         if standalone and kind in MICROCONTROLLER:
             parts = dataclasses.replace(parts, network=network(path))
         module = writer(kind)
@@ -148,6 +167,8 @@ def export(
         variant=chosen or parts.contract.variant,
         sha256=parts.contract.sha256,
         golden=(len(parts.golden), str(parts.golden.source["kind"])),
+        beside=names_beside(parts),
+        left_out=left_out,
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgefm
-from edgefm.core import artefacts, manifest
+from edgefm.core import manifest
 from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.errors import EdgefmError, ModelError, RunError, unknown_name
 from edgefm.core.progress import Progress
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from edgefm.agreement.inputs import MatrixInputs
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.parts import BundleParts
+    from edgefm_converters.bundles.web_runtime import WebPage
 
 MICROCONTROLLER = ("c",)
 _RANDOM = "no data were given"
@@ -59,31 +59,34 @@ def parts_of(
     kind: str,
     *,
     data: Any,
+    beside: Sequence[PathLike] | None = None,
+    served: bool = False,
     labels: Sequence[str] | None,
     mean: float | None,
     std: float | None,
     samples: int,
     seed: int,
     progress: Progress,
-) -> BundleParts:
-    """Return all that the bundle is written from."""
+) -> tuple[BundleParts, tuple[tuple[str, str], ...]]:
+    """Return all that the bundle is written from, and which models are left out of a page, with the reason."""
     from edgefm.agreement import arithmetic
     from edgefm.agreement.inputs import from_chance, from_data
     from edgefm.benchmarking import feeding
     from edgefm.benchmarking.step import sample_task
     from edgefm.data.source import data_source_of, dataset_of
     from edgefm.jobs.arguments import dataset_and_quality
+    from edgefm.jobs.export.beside import as_shipped
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_vectors
-    from edgefm.jobs.export.web_runtime import web_runtime
-    from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark
+    from edgefm.jobs.export.web import check_web, web_page
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
-    from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
+    from edgefm_converters.bundles.parts import BundleParts
 
     ends = arithmetic.ends(inspect(path))
-    web = web_runtime(path) if kind == "web" else None
+    if kind == "web":
+        check_web(path)
     shape = ends.source.shape[1:]
     dataset: Dataset | None
     if data is None and run is not None and data_source_of(run) is not None:
@@ -111,27 +114,30 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
-    if contract.takes_pictures:
-        contract = dataclasses.replace(
-            contract, dark_background=learnt_on_dark(contract), picture_fit=fit_of(contract) if written else "stretch"
-        )
     content = path.read_bytes()
-    # One that was made up for a file without a contract does not know the sum of its content.
-    contract = dataclasses.replace(contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content))
+    contract = as_shipped(contract, content, written=written is not None)
     if dataset is None:
         inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
     else:
         inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
+    web: WebPage | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    if kind == "web":
+        web, left_out = web_page(
+            run, path, contract, golden, dataset=dataset, beside=beside, served=served, samples=samples, seed=seed,
+            progress=progress,
+        )  # fmt: skip
     card = model_card(
         contract,
         measured=measured(run, contract),
         golden=golden,
+        unlike=None if web is None else web.unlike,
         use=writer(kind).USE,
         version=edgefm.__version__,
     )
-    return BundleParts(
+    parts = BundleParts(
         contract=contract,
         model=content,
         golden=golden,
@@ -143,6 +149,7 @@ def parts_of(
         version=edgefm.__version__,
         web=web,
     )
+    return parts, left_out
 
 
 def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:

@@ -76,60 +76,72 @@ def verify(bundle: PathLike, *, run: bool = True, progress: Progress | bool | No
       ArgumentError: an argument of another type.
       ModelError: the folder is no bundle, or a newer edgefm wrote it.
     """
-    from edgefm_converters.bundles.golden import read_golden
     from edgefm_converters.bundles.manifest import changes, read_manifest
-    from edgefm_converters.bundles.parts import LABELS_FILE, MODEL_FILE
+    from edgefm_converters.bundles.parts import MODEL_FILE
+    from edgefm_converters.bundles.web_runtime import BESIDE
 
     folder = as_path(bundle, "bundle")
     check_type(run, "run", bool, "True or False")
     manifest = read_manifest(folder)
     problems = list(changes(folder, manifest))
-    families: tuple[CheckedFamily, ...] = ()
+    families: list[CheckedFamily] = []
     if not problems:
         try:
-            contract = contracts.read(folder / MODEL_FILE)
-            if contract is None:
-                raise ModelError(f"{contracts.FILE_NAME} is of another file than {MODEL_FILE}")
-            golden = read_golden(folder)
-            labels = folder / LABELS_FILE
-            lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
-            if lines != [" ".join(label.splitlines()) for label in contract.labels]:
-                raise ModelError(
-                    f"{LABELS_FILE} has {len(lines)} labels, the contract {len(contract.labels)}, or others"
-                )
-        except ModelError as error:
-            problems.append(error.message)
-        else:
+            _check_labels(folder)
             if run:
                 with shown(progress) as receiver:
-                    families = _families(folder / MODEL_FILE, golden, receiver)
+                    for place in (folder, *sorted(path.parent for path in folder.glob(f"{BESIDE}/*/{MODEL_FILE}"))):
+                        families += _families(place, "" if place == folder else f"{place.name}: ", receiver)
+        except ModelError as error:
+            problems.append(error.message)
     return VerificationResult(
         folder=folder,
         kind=manifest["bundle"],
         written_by=manifest["written_by"],
         problems=tuple(problems),
-        families=families,
+        families=tuple(families),
     )
 
 
-def _families(model: Path, golden: Any, progress: Progress) -> tuple[CheckedFamily, ...]:
-    """Return how the golden answers compare with those of LiteRT's kernel sets on this machine."""
+def _check_labels(folder: Path) -> None:
+    """Raise a ModelError where a bundle's contract is not its model's, or its labels are not the contract's."""
+    from edgefm_converters.bundles.parts import LABELS_FILE, MODEL_FILE
+
+    contract = contracts.read(folder / MODEL_FILE)
+    if contract is None:
+        raise ModelError(f"{contracts.FILE_NAME} is of another file than {MODEL_FILE}")
+    labels = folder / LABELS_FILE
+    lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
+    if lines != [" ".join(label.splitlines()) for label in contract.labels]:
+        raise ModelError(f"{LABELS_FILE} has {len(lines)} labels, the contract {len(contract.labels)}, or others")
+
+
+def _families(folder: Path, title: str, progress: Progress) -> tuple[CheckedFamily, ...]:
+    """Return how the golden answers of a folder's model compare with those of LiteRT's kernel sets on this machine.
+
+    Raises:
+      ModelError: the contract or the vectors are damaged.
+    """
     from edgefm.agreement.asking import ask
     from edgefm.agreement.cells import HOST, AgreementCell
     from edgefm.jobs.export.golden import KERNELS
-    from edgefm_converters.bundles.golden import differences
+    from edgefm_converters.bundles.golden import differences, read_golden
+    from edgefm_converters.bundles.parts import MODEL_FILE
 
+    golden = read_golden(folder)
+    if contracts.read(folder / MODEL_FILE) is None:
+        raise ModelError(f"{folder} has no contract of its {MODEL_FILE}")
     checked = []
     for place, family in enumerate(golden.families):
         runtime = KERNELS.get(family.name, KERNELS["xnnpack"])
         progress.step("golden vectors", place, len(golden.families), {"kernels": runtime})
-        answers = ask(AgreementCell(runtime=runtime, target=HOST), model, golden.inputs)
+        answers = ask(AgreementCell(runtime=runtime, target=HOST), folder / MODEL_FILE, golden.inputs)
         largest, share = differences(answers.outputs, family.outputs)
         held = largest <= family.tolerance.largest and share <= family.tolerance.share
         alike = (
             f"at most {largest:.3g} apart, {100 * share:.1f} % of the values differ" if share else "equal bit for bit"
         )
-        text = f"{family.title}: {len(golden)} golden vectors, {alike} ({runtime} here, {family.made_by} there)"
+        text = f"{title}{family.title}: {len(golden)} golden vectors, {alike} ({runtime} here, {family.made_by} there)"
         checked.append(CheckedFamily(name=family.name, held=held, text=text))
     progress.step("golden vectors", len(golden.families), len(golden.families))
     return tuple(checked)
