@@ -24,10 +24,12 @@ from edgefm.cli.main import cli
 from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import ModelError, RuntimeUnavailableError
 from edgefm.data.picture_file import read_picture
+from edgefm.jobs.export.beside import web_model
 from edgefm.jobs.export.web_runtime import web_runtime
 from edgefm.runtimes.litertjs import package
 from edgefm_converters.bundles import for_web
 from edgefm_converters.bundles.parts import BundleParts
+from edgefm_converters.bundles.web_runtime import WebPage
 from tests.fixtures import tiny_models
 from tests.fixtures.app_cases import ABC, CASES, PICTURE, case, fed, given_values, litert, meant, real_values
 from tests.fixtures.app_models import Out
@@ -69,12 +71,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page_of(parts: BundleParts, folder: Path) -> Path:
     """Return the page of made-up parts."""
     (folder / "model.tflite").write_bytes(parts.model)
-    parts = dataclasses.replace(parts, web=web_runtime(folder / "model.tflite"))
+    model = web_model(folder / "model.tflite", parts.contract, parts.golden, None)
+    parts = dataclasses.replace(parts, web=WebPage(runtime=web_runtime(), models=(model,)))
     (folder / "index.html").write_bytes(for_web.files(parts)["index.html"])
     return folder / "index.html"
 
 
-def opened_up(page: Path, names: str = "decoded, preprocessed, encoded, decoded32, ranked, runtime, ready") -> Path:
+def opened_up(
+    page: Path,
+    names: str = "decoded, preprocessed, encoded, decoded32, ranked, models, ready, facts, distanceOf, entropyOf",
+) -> Path:
     """Return the page with functions of its script where a test reaches them; its policy would not let this run."""
     text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
     head, script = text.split('<script type="module">')
@@ -94,15 +100,15 @@ def bars(browser: WatchedPage) -> list[tuple[str, str]]:
     return [(label, score) for label, score, *_ in browser.ask(script)]
 
 
-def ask_model(browser: WatchedPage, arrays: list[np.ndarray[Any, Any]]) -> list[list[bytes]]:
-    """Return the outputs' bytes that the page's runtime answers for input tensors."""
+def ask_model(browser: WatchedPage, arrays: list[np.ndarray[Any, Any]], place: int = 0) -> list[list[bytes]]:
+    """Return the outputs' bytes that a model of the page answers for input tensors."""
     sent = [base64.b64encode(array.tobytes()).decode() for array in arrays]
     answers = browser.ask(
         f"const kind = {{ uint8: Uint8Array, float32: Float32Array, int32: Int32Array }}['{arrays[0].dtype}'];"
         "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
         "return (async () => { await ready; const all = [];"
         f"for (const text of {json.dumps(sent)}) {{"
-        "  const outputs = await runtime.invoke(new kind(bytes(text).buffer));"
+        f"  const outputs = await models[{place}].invoke(new kind(bytes(text).buffer));"
         "  const letters = (o) => String.fromCharCode(...new Uint8Array(o.buffer, o.byteOffset, o.byteLength));"
         "  all.push(outputs.map((output) => btoa(letters(output))));"
         "} return all; })()"
@@ -139,7 +145,7 @@ def test_page_feeds_and_says_what_numpy_and_litert_do(name: str, browser: Watche
     given = given_values(app.contract)
     values = fed(app.contract, given)
     encoded = browser.ask(f"return Array.from(encoded(Uint8Array.from({given.tolist()}), contract))".replace(
-        "contract)", "JSON.parse(document.getElementById('carried-contract').textContent))"
+        "contract)", "models[0].contract)"
     ))  # fmt: skip
     np.testing.assert_array_equal(np.array(encoded, values.dtype), values.reshape(-1))
     (found,) = ask_model(browser, [values])
@@ -154,11 +160,10 @@ def test_page_feeds_and_says_what_numpy_and_litert_do(name: str, browser: Watche
     )
     head = app.fields[0][1]
     ranked = browser.ask(
-        "const contract = JSON.parse(document.getElementById('carried-contract').textContent);"
-        "const facts = JSON.parse(document.getElementById('carried-facts').textContent);"
+        "const [{ contract, head }] = models;"
         f"const raw = {np.frombuffer(found[0], app.contract.output.dtype).tolist()};"
         f"return ranked({'Float32Array' if app.contract.output.dtype == 'float32' else 'Uint8Array'}.from(raw),"
-        " contract, facts.head).map(({ label, score }) => [label, score])"
+        " contract, head).map(({ label, score }) => [label, score])"
     )
     if head == "values":
         assert ranked == []
@@ -392,9 +397,11 @@ def test_self_test_holds_and_fails_where_it_should(bundle: Path, browser: Watche
     assert verdict == "✗ FAILED" and "more than these kernels may differ" in words
     verdict, words = changed("files", lambda content: one_byte(content, most=1))
     assert verdict == "✓ held" and "1 level in 1.7 % of the values" in words
-    verdict, _ = changed("model", lambda content: content[:200_000] + bytes([content[200_000] ^ 1]) + content[200_001:])
+    verdict, _ = changed(
+        "model-0", lambda content: content[:200_000] + bytes([content[200_000] ^ 1]) + content[200_001:]
+    )
     assert verdict == "✗ FAILED"
-    assert "is not the one that it was written with" in text_of(browser, "problem")[0]
+    assert "is not the one that this page was written with" in text_of(browser, "problem")[0]
 
 
 def test_float_self_test_holds_within_its_tolerance(browser: WatchedPage, tmp_path: Path) -> None:
@@ -570,8 +577,10 @@ def test_missing_litertjs_is_said_with_what_to_do(tmp_path: Path, monkeypatch: p
 
 
 def test_contract_of_the_bundle_is_that_of_the_page(bundle: Path) -> None:
-    block = re.search('id="carried-contract">([^<]*)<', (bundle / "index.html").read_text(encoding="utf-8"))
-    assert block is not None and json.loads(block[1]) == json.loads((bundle / "contract.json").read_text())
+    block = re.search('id="carried-models">([^<]*)<', (bundle / "index.html").read_text(encoding="utf-8"))
+    assert block is not None
+    (model,) = json.loads(block[1])
+    assert model["contract"] == json.loads((bundle / "contract.json").read_text())
 
 
 # edgefm demo.

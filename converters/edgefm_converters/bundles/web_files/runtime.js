@@ -35,7 +35,7 @@ export class Runtime {
   async possibleThreads() {
     if (!self.crossOriginIsolated) return { threads: 1, why: 'the server sends no headers that allow more' };
     for (const feature of ['relaxedSimd', 'threads']) {
-      const { supported } = await this.#library.supportsFeature(feature);
+      const supported = await this.#library.supportsFeature(feature);
       if (!supported) return { threads: 1, why: `this browser lacks ${feature === 'threads' ? feature : 'relaxed SIMD'}` };
     }
     const threads = Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1);

@@ -12,6 +12,7 @@ export class SideBySide {
     this.#cards = new Map(models.map((model) => [model, card(model)]));
     element('cards').replaceChildren(...[...this.#cards.values()].map(({ node }) => node));
     element('side').hidden = false;
+    document.body.classList.add('several');
   }
 
   showAnswer(model, answer) {

@@ -44,7 +44,8 @@ export function showTogether(named, warned) {
   const firsts = named.map(([, { ranked }]) => ranked[0]?.label).filter((label) => label !== undefined);
   const same = firsts.every((label) => label === firsts[0]);
   const several = named.length > 1 && firsts.length > 1;
-  element('together').textContent = !several ? '' : same ? `All ${firsts.length} models say so.` : 'The models differ.';
+  const all = firsts.length === 2 ? 'Both' : `All ${firsts.length}`;
+  element('together').textContent = !several ? '' : same ? `${all} models say so.` : 'The models differ.';
   const sentences = named.map(([name, { ranked }, model]) => {
     const best = ranked.slice(0, several ? 1 : SHOWN).map(({ label, score }) => `${label}, ${scoreText(score, model)}`);
     return several ? `${name}: ${best.join('; ')}` : best.join('; ');
