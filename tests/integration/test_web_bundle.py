@@ -77,15 +77,18 @@ def page_of(parts: BundleParts, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def opened_up(
-    page: Path,
-    names: str = "decoded, preprocessed, encoded, decoded32, ranked, models, ready, facts, distanceOf, entropyOf",
-) -> Path:
+NAMES = (
+    "decoded", "preprocessed", "encoded", "decoded32", "ranked", "models", "runtime", "ready", "facts", "distanceOf",
+    "entropyOf",
+)  # fmt: skip
+
+
+def opened_up(page: Path) -> Path:
     """Return the page with functions of its script where a test reaches them; its policy would not let this run."""
     text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
     head, script = text.split('<script type="module">')
     path = page.parent.parent / f"{page.parent.name}-opened.html"
-    content = script.replace("</script>", f"\nObject.assign(window, {{ {names} }});</script>")
+    content = script.replace("</script>", f"\nObject.assign(window, {{ {', '.join(NAMES)} }});</script>")
     path.write_text(f'{head}<script type="module">{content}', encoding="utf-8")
     return path
 

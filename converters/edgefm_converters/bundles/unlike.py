@@ -12,6 +12,7 @@ A bundle holds them as `unlike.json`, in few bytes: pictures are first made smal
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import documents
-from edgefm.core.artefacts import json_bytes
 from edgefm.core.errors import ModelError
 
 FILE_NAME = "unlike.json"
@@ -57,8 +57,8 @@ class Unlike:
       shape: height, width and channels of a picture.
       block: side of the squares of pixels whose mean is taken, within each channel.
       mean: float64 [d], of the blocks' means over the training pictures.
-      components: int8 [k, d], principal components times 127 over their greatest magnitude.
-      scales: float64 [k]; component = scale * int8.
+      components: int16 [k, d], principal components times 9999 over their greatest magnitude.
+      scales: float64 [k]; component = scale * int16.
       variances: float64 [k], of the training pictures along each component.
       rest: mean variance along the other d - k directions.
       distance: threshold.
@@ -73,7 +73,7 @@ class Unlike:
     shape: tuple[int, int, int]
     block: int
     mean: NDArray[np.float64] = field(repr=False)
-    components: NDArray[np.int8] = field(repr=False)
+    components: NDArray[np.int16] = field(repr=False)
     scales: NDArray[np.float64] = field(repr=False)
     variances: NDArray[np.float64] = field(repr=False)
     rest: float
@@ -111,8 +111,8 @@ class Unlike:
         }
 
     def file(self) -> bytes:
-        """Return the content of `unlike.json`."""
-        return json_bytes(self.to_json())
+        """Return the content of `unlike.json`, on one line: it is mostly numbers."""
+        return f"{json.dumps(self.to_json(), sort_keys=True, separators=(',', ':'))}\n".encode()
 
 
 def block_means(pixels: NDArray[np.uint8], block: int) -> NDArray[np.float64]:
@@ -169,7 +169,7 @@ def read_unlike(bundle: Path) -> Unlike | None:
     return Unlike(
         shape=(height, width, channels),
         mean=np.array(value["mean"], np.float64),
-        components=np.array(value["components"], np.int8),
+        components=np.array(value["components"], np.int16),
         scales=np.array(value["scales"], np.float64),
         variances=np.array(value["variances"], np.float64),
         measured=tuple(WarnedShare(**share) for share in value["measured"]),

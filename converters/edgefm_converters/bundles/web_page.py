@@ -212,9 +212,9 @@ def _json(value: Any) -> str:
     r"""Return JSON that ends no script and begins no comment, whatever texts are in it.
 
     >>> print(_json({"label": "</script><!--"}))
-    {"label": "\u003c/script>\u003c!--"}
+    {"label":"\u003c/script>\u003c!--"}
     """
-    return json.dumps(value, sort_keys=True).replace("<", "\\u003c")
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _purpose(contract: Contract) -> str:

@@ -23,7 +23,7 @@ FEWEST = 100
 _MOST_TRAINING, _MOST_VALIDATION, _MOST_TEST, _OTHERS = 10_000, 3_000, 2_000, 200
 _LONGEST_SIDE = 16  # of a picture made smaller
 _COMPONENTS = 32
-_LEVELS = 127
+_LEVELS = 9999
 NO_DATA = "no data were given"
 _ANSWERED = ("classes", "second")
 Models = Sequence[tuple[Path, Contract]]
@@ -114,7 +114,7 @@ def _components(training: NDArray[np.uint8], shape: tuple[int, ...]) -> Unlike:
         shape=(height, width, channels),
         block=block,
         mean=mean,
-        components=np.round(directions[:kept] / greatest * _LEVELS).astype(np.int8),
+        components=np.round(directions[:kept] / greatest * _LEVELS).astype(np.int16),
         scales=(greatest[:, 0] / _LEVELS),
         variances=np.maximum(variances[:kept], least),
         rest=max(float(variances[kept:].mean()) if len(variances) > kept else 0.0, least),

@@ -81,8 +81,8 @@ def web_page(
     )
     kept, too_large = fitting(web, version=edgefm.__version__)
     models = web.models if served else kept.models
-    if not named and {"float32", "float16"} <= {model.contract.variant for model in kept.models[1:]}:
-        models = tuple(model for model in models if model.contract.variant != "float16")
+    if not named and "float32" in {model.contract.variant for model in kept.models[1:]}:
+        models = _without_float16(models)
     return dataclasses.replace(web, models=models), (*reasons, *too_large)
 
 
@@ -125,6 +125,13 @@ def names_beside(parts: BundleParts) -> tuple[str, ...]:
         return ()
     kept, _ = fitting(parts.web, version=parts.version)
     return tuple(model.contract.variant for model in kept.models[1:])
+
+
+def _without_float16(models: tuple[WebModel, ...]) -> tuple[WebModel, ...]:
+    """Return models without float16, which stands in for float32 where that is too large, unless it is the smallest."""
+    smallest = min(models, key=lambda model: len(model.model))
+    first, *others = models
+    return (first, *(model for model in others if model is smallest or model.contract.variant != "float16"))
 
 
 def _model_of_bundle(folder: Path, quality: Any) -> WebModel:
