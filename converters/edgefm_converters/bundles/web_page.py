@@ -255,7 +255,10 @@ def _about(web: WebPage) -> str:
         ("runtime", f"LiteRT.js {web.runtime.version}, WebAssembly"),
         ("unlike pictures", _unlike_words(web)),
     ]
-    return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in rows)
+    return "".join(
+        f'<dt class="{name if name == "model" else ""}">{html.escape(name)}</dt><dd>{html.escape(text)}</dd>'
+        for name, text in rows
+    )
 
 
 def _unlike_words(web: WebPage) -> str:
