@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import edgefm
-from edgefm import zoo
 from edgefm.core import artefacts, runs
 from edgefm.core.environment import environment
-from edgefm.keras_graph.backend import use_backend
+from edgefm.jobs.reproduce.latency import document_network
 from edgefm.statistics.round_comparison import time_ratio
 
 BASE = "document_float32"
@@ -29,7 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     files = dict(given.partition("=")[::2] for given in options.files)
     with tempfile.TemporaryDirectory(prefix="edgefm-best-") as folder:
-        base = document_network(Path(folder))
+        base = Path(folder) / "document.tflite"
+        document_network(Path(folder), base)
         record = edgefm.benchmark({BASE: base, **files}, budget_seconds=options.seconds, progress=True).to_json()
     rows = {row["name"]: row for row in record["models"]}
     models: dict[str, Any] = {}
@@ -50,15 +50,6 @@ def main() -> None:
             "session": record["session"],
         },
     )
-
-
-def document_network(folder: Path) -> Path:
-    """Return the float32 file of the document's network, untrained, as `edgefm quantize` writes it."""
-    use_backend("tensorflow")
-    model = folder / "document.keras"
-    zoo.build("enhanced_cnn").save(model)
-    files = edgefm.quantize(model, ["float32"], progress=False)
-    return files.save(folder / "files") / "float32" / "model.tflite"
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def picture(found: Sequence[Series]) -> bytes:
             Line2D([], [], color=style.MUTED, marker="o", markerfacecolor=style.PAPER, linestyle="", label="disturbed")
         )
         marks.append(Line2D([], [], color=style.INK, linestyle=(0, (4, 3)), linewidth=0.9, label="target"))
-        figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), frameon=False)
+        figure.legend(handles=marks, loc="outside upper left", ncols=2, frameon=False)
         return style.png(figure)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import tracked
 from edgefm.core import artefacts, runs
-from edgefm.core.environment import environment
+from edgefm.core.environment import environment, multiplies_bytes
 
 RESULTS = Path(__file__).parent / "results"
 HISTORY = RESULTS / "history.jsonl"
@@ -57,11 +57,25 @@ def line(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "created": value["created"],
-        "cpu": machine["cpu"],
+        "cpu": processor(machine),
         "cores": machine["cores"],
         "disturbed": disturbed(value),
         "figures": tracked.figures(name, value),
     }
+
+
+def processor(machine: Mapping[str, Any]) -> str:
+    """Return the name of an environment's processor, with what tells apart those that share a name.
+
+    >>> processor({"cpu": "A", "cpu_features": ["avx512_vnni", "avx512_bf16"]}), processor({"cpu": "A"})
+    ('A (bfloat16, int8 products)', 'A')
+    """
+    features = machine.get("cpu_features")
+    if not features:  # of a result from before they were recorded nothing is known
+        return str(machine["cpu"])
+    has = ["bfloat16"] if any("bf16" in str(feature) for feature in features) else []
+    has += ["int8 products"] if multiplies_bytes(machine) else []
+    return f"{machine['cpu']} ({', '.join(has) or 'no bfloat16, no int8 products'})"
 
 
 def disturbed(value: Mapping[str, Any]) -> list[str]:

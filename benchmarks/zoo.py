@@ -1,18 +1,22 @@
 """Trains documented systems as their documents say, and records what came out for docs/zoo.md.
 
 Run: python -m benchmarks.zoo [ID ...] [--seeds 3] [--variant NAME ...] [--out FOLDER], then python -m
-benchmarks.figures. A stopped series goes on, and the record is of all that the folder holds.
+benchmarks.figures. A stopped series goes on. The record is of all that the folder holds, and of what was recorded
+before elsewhere with the same settings.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import edgefm
 from benchmarks import zoo_page
-from benchmarks.recorded import write_result
+from benchmarks.recorded import RESULTS, result, write_result
 from edgefm.core import artefacts
+from edgefm.core.errors import RunError
 from edgefm.jobs.reproduce import data_space
 
 NAME = "zoo"
@@ -26,19 +30,75 @@ def main() -> None:
     parser.add_argument("--variant", action="append", dest="variants", metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"))
     given = parser.parse_args()
-    result = edgefm.reproduce(
+    made = edgefm.reproduce(
         given.systems or None, seeds=given.seeds, variants=given.variants, out=given.out, progress=True
     )
-    record = artefacts.finite(result.to_json())
+    record = artefacts.finite(made.to_json())
     for picture in data_space.PICTURES if record["data"] else ():
-        content = (result.folder / data_space.FOLDER / picture).read_bytes()
+        content = (made.folder / data_space.FOLDER / picture).read_bytes()
         artefacts.write_bytes(zoo_page.PAGE.parent / f"{zoo_page.PICTURES}{picture}", content)
     write_result(
         NAME,
         what="documented systems and experiments trained as their documents say",
         command="python -m benchmarks.zoo",
-        figures=record,
+        figures=joined(result(NAME), record) if (RESULTS / f"{NAME}.json").exists() else record,
     )
+
+
+def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of what the latest one holds and of what an earlier one holds besides, or of more seeds.
+
+    What comes from an earlier record says when and on what it was recorded, in `recorded`. Its ratios of latency stay
+    where they are to the same reference.
+
+    Raises:
+      RunError: they are of other data, or were made with other settings.
+    """
+    for name in ("settings", "dataset"):
+        if earlier[name] != latest[name]:
+            raise RunError(
+                f"the earlier record has other {name}: {earlier[name]} where the latest has {latest[name]}",
+                hint=f"Move {RESULTS / f'{NAME}.json'} away to begin anew.",
+            )
+    recorded = {"created": earlier["created"], "cpu": earlier["environment"]["cpu"]}
+    kinds = {}
+    for kind in ("systems", "experiments"):
+        rows = {row["id"]: row for row in latest[kind]}
+        for row in earlier[kind]:
+            if row["id"] not in rows or _trainings(row) > _trainings(rows[row["id"]]):
+                rows[row["id"]] = {"recorded": recorded, **row}
+        kinds[kind] = list(rows.values())
+    return {
+        **latest,
+        **kinds,
+        "data": latest["data"] or earlier["data"],
+        "latency": _joined_latency(earlier["latency"], latest["latency"]),
+    }
+
+
+def _trainings(row: Mapping[str, Any]) -> int:
+    return sum(len(training["seeds"]) for training in row.get("trials", [row]))
+
+
+def _joined_latency(earlier: Mapping[str, Any] | None, latest: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the ratios of both; what was measured earlier is listed in `others`, unless its reference differs."""
+    if earlier is None or latest is None:
+        return latest or earlier
+    if earlier["reference"] != latest["reference"]:
+        return latest
+    models = {name: figures for name, figures in earlier["models"].items() if name not in latest["models"]}
+    if not models:
+        return latest
+    session = {
+        "created": earlier["created"],
+        "cpu": earlier["environment"]["cpu"],
+        "disturbed": [name for name in earlier["disturbed"] if name in models],
+    }
+    return {
+        **latest,
+        "models": {**latest["models"], **models},
+        "others": [*earlier.get("others", ()), session],
+    }
 
 
 if __name__ == "__main__":

@@ -28,9 +28,13 @@ _ALL, _NONE = "all", "none"
 @click.option("-n", "--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Golden vectors.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws them.")
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
+@click.option("--npu", default=None, help="Of c: add the file that vela compiles, e.g. for ethos-u55-128.")
 @click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
 @click.option("--beside", multiple=True, metavar="VARIANT|MODEL", help="Of web: a model beside it; none; repeatable.")
 @click.option("--served", is_flag=True, help="Of web: add a folder for a web server, with threads.")
+@click.option(
+    "--sign", type=_PATH, metavar="KEY", help="Sign it with a private key (PEM), as OpenSSF model signing says."
+)
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -45,9 +49,11 @@ def command(
     samples: int,
     seed: int,
     standalone: bool,
+    npu: str | None,
     formats: tuple[str, ...],
     beside: tuple[str, ...],
     served: bool,
+    sign: Path | None,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -82,9 +88,11 @@ def command(
                     samples=samples,
                     seed=seed,
                     standalone=standalone,
+                    npu=npu,
                     formats=formats,
                     beside=_beside(beside),
                     served=served,
+                    sign=sign,
                     force=force,
                     progress=Bars(),
                 )

@@ -12,6 +12,7 @@ import pytest
 import edgefm
 from edgefm.core.errors import ArgumentError, RecipeError
 from edgefm.data.dataset import Dataset
+from edgefm.jobs.reproduce.latency import REFERENCE
 from edgefm.tflite.weights import stored_kernels
 from tests.fixtures.small_data import small_fashion_mnist
 
@@ -71,7 +72,7 @@ def test_figures_of_the_system_stay_as_they_were(before: edgefm.Reproduction, do
     (first,), (now,) = before.record["systems"], done.record["systems"]
     assert first["compressed"] == [] and now["files"] == first["files"] and now["seeds"] == first["seeds"]
     names = {f"pca_dnn {name}" for name in ("float32", "int8_w8a8", *NAMES)}
-    assert set(done.record["latency"]["models"]) == names
+    assert set(done.record["latency"]["models"]) == {*names, REFERENCE}
 
 
 def test_page_has_a_second_table(before: edgefm.Reproduction, done: edgefm.Reproduction) -> None:

@@ -64,7 +64,8 @@ def test_result_is_written_with_its_line(results: Path) -> None:
     assert value["seconds"] == STARTUP["seconds"] and value["environment"]["cores"] >= 1
     [found] = recorded.history()
     assert found["figures"]["seconds"]["value"] == 0.1
-    assert (found["name"], found["created"], found["cpu"]) == ("startup", value["created"], value["environment"]["cpu"])
+    assert (found["name"], found["created"]) == ("startup", value["created"])
+    assert found["cpu"].startswith(value["environment"]["cpu"])
 
 
 def test_line_of_the_same_name_and_time_is_replaced_and_one_without_figures_left_out(results: Path) -> None:

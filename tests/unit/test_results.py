@@ -161,6 +161,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
         written_by="edgefm 0",
         problems=("a.bin is missing",),
         families=(CheckedFamily(name="xnnpack", held=True, text="held"),),
+        signature="none",
     ),
     edgefm.Verdict: lambda folder: edgefm.verdict(RECORD),
 }

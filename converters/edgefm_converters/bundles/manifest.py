@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,14 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     return named
 
 
-def changes(bundle: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is not as the manifest says: a file that is changed, missing, added, or none at all."""
+def changes(bundle: Path, manifest: Mapping[str, Any], *, beside: Collection[str] = ()) -> Iterator[str]:
+    """Yield what is not as the manifest says: a file that is changed, missing, added, or none at all.
+
+    Args:
+      bundle: its folder.
+      manifest: of `read_manifest`.
+      beside: files that may be there though the manifest does not list them: what is written over it, a signature.
+    """
     listed: Mapping[str, str] = manifest["files"]
     for name, wanted in listed.items():
         path = bundle / name
@@ -80,7 +86,7 @@ def changes(bundle: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} was changed: its sha256 is not the manifest's"
     for path in sorted(bundle.rglob("*")):
         name = path.relative_to(bundle).as_posix()
-        if name not in listed and name != FILE_NAME and (path.is_symlink() or not path.is_dir()):
+        if name not in (*listed, *beside, FILE_NAME) and (path.is_symlink() or not path.is_dir()):
             yield f"{name} is not in the manifest"
 
 

@@ -14,8 +14,11 @@ from edgefm.core.arguments import PathLike, as_path, check_items, check_number, 
 from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
+from edgefm.jobs.arguments import optional_path
 from edgefm.jobs.export.formats import check_formats, in_formats
+from edgefm.jobs.export.npu import accelerator_of, npu_files
 from edgefm.jobs.export.parts import MICROCONTROLLER, model_meant, parts_of, writer
+from edgefm.jobs.export.signature import check_key, with_signature
 from edgefm.jobs.quantize import TfliteFile
 
 if TYPE_CHECKING:
@@ -82,9 +85,11 @@ def export(
     samples: int = _SAMPLES,
     seed: int = 0,
     standalone: bool = False,
+    npu: str | None = None,
     formats: Sequence[str] = (),
     beside: Sequence[PathLike] | None = None,
     served: bool = False,
+    sign: PathLike | None = None,
     force: bool = False,
     progress: Progress | bool | None = None,
 ) -> ExportResult:
@@ -106,21 +111,27 @@ def export(
       samples: number of golden vectors, 1 to 1000.
       seed: draws them.
       standalone: of the kind 'c': add the network as C that needs no interpreter; other kinds take no notice.
+      npu: of the kind 'c': an Ethos-U accelerator, e.g. 'ethos-u55-128': add the file that vela compiles for it, with
+        its estimate; other kinds take no notice.
       formats: other formats that the bundle holds the model in, too: 'onnx'.
       beside: of the kind 'web': other models that answer the same pictures in the page: names of variants of the run,
         .tflite files with their contract, or folders that hold one. None takes float32 (float16 where that is too
         large), int8_w8a8 and the smallest file of the run; () takes none. The page in one file has at most 5 MB: what
         does not fit is left out of it, and said.
       served: of the kind 'web': add a folder for a web server, with LiteRT.js for several threads and all models.
+      sign: private elliptic-curve key in PEM: the bundle gets `model.sig`, a signature in OpenSSF's model signing
+        format over all of its files. The password of a key is taken from EDGEFM_KEY_PASSWORD.
       force: replace a bundle that is there; nothing else is ever replaced.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or out of range.
-      RecipeError: an unknown kind or variant.
+      RecipeError: an unknown kind or variant, or a key that cannot be used.
       ModelError: the file cannot be read, or code for this target or another format cannot be written for it.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
-      RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed.
+      RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed; to sign,
+        model-signing.
+      TargetError: vela is not installed, or does not know the accelerator.
     """
     from edgefm.jobs.export.network import network
     from edgefm.jobs.export.web import names_beside
@@ -134,6 +145,8 @@ def export(
     if beside is not None:
         check_items(beside, "beside", (str, os.PathLike), "the name of a variant, or a path")
     check_type(standalone, "standalone", bool, "True or False")
+    check_type(npu, "npu", (str, type(None)), "the name of an accelerator")
+    accelerator = None if npu is None or kind not in MICROCONTROLLER else accelerator_of(npu)
     check_items(formats, "formats", str, "the name of a format")
     check_formats(formats)
     check_number(samples, "samples", int)
@@ -142,6 +155,9 @@ def export(
     check_number(seed, "seed", int)
     if labels is not None:
         check_items(labels, "labels", str, "the name of a class")
+    key = optional_path(sign, "sign")
+    if key is not None:
+        check_key(key)
     target = as_path(out, "out")
     check_target(target, force=force, manifest_name=FILE_NAME)
     with shown(progress) as receiver:
@@ -155,9 +171,12 @@ def export(
         module = writer(kind)
         own = module.files(parts)
         others = in_formats(path, formats)
+        others |= {} if accelerator is None else npu_files(path, accelerator)
         files = with_manifest(
             {**common_files(parts, module.NEEDS), **own, **others}, kind=kind, written_by=f"edgefm {parts.version}"
         )
+        if key is not None:
+            files = with_signature(files, key)
         _write(target, files)
     return ExportResult(
         kind=kind,

@@ -14,6 +14,7 @@ from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
+from edgefm.jobs.export.signature import FILE_NAME as SIGNATURE_FILE
 from edgefm.jobs.export.web import page_of_bundle
 
 _FOLDER = "demo"
@@ -88,7 +89,7 @@ def _pages_of_bundle(bundle: Path, *, served: bool) -> dict[str, bytes]:
     from edgefm_converters.bundles.manifest import changes, read_manifest
     from edgefm_converters.bundles.web_page import page
 
-    problems = list(changes(bundle, read_manifest(bundle)))
+    problems = list(changes(bundle, read_manifest(bundle), beside=(SIGNATURE_FILE,)))
     if problems:
         raise ModelError(f"{bundle} is not as it was written: {problems[0]}", hint="Write the bundle again.")
     web = page_of_bundle(bundle)

@@ -11,6 +11,9 @@ from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
+from edgefm.jobs.arguments import optional_path
+from edgefm.jobs.export.signature import FILE_NAME as SIGNATURE_FILE
+from edgefm.jobs.export.signature import problem_of
 from edgefm.tflite import contract as contracts
 
 
@@ -39,6 +42,7 @@ class VerificationResult(JsonResult):
       written_by: name and version of what wrote it.
       problems: what is not as it was written, in sentences; () where it is whole.
       families: what the golden vectors say; () where files are changed, or nothing was run.
+      signature: 'held', 'failed' (problems says why), 'not checked' (there is one, but no key was given) or 'none'.
     """
 
     folder: Path
@@ -46,6 +50,7 @@ class VerificationResult(JsonResult):
     written_by: str
     problems: tuple[str, ...]
     families: tuple[CheckedFamily, ...]
+    signature: str
 
     @property
     def held(self) -> bool:
@@ -63,18 +68,23 @@ class VerificationResult(JsonResult):
         return html.table(rows or [["held", "every file is as it was written"]], ["", str(self.folder)])
 
 
-def verify(bundle: PathLike, *, run: bool = True, progress: Progress | bool | None = None) -> VerificationResult:
+def verify(
+    bundle: PathLike, *, run: bool = True, key: PathLike | None = None, progress: Progress | bool | None = None
+) -> VerificationResult:
     """Check a bundle: each file against the manifest, the contract against the model, the answers against the vectors.
 
-    No code of the bundle is run. Who wrote it is not known by this: that takes a signature.
+    No code of the bundle is run. Who wrote it is known only where it is signed and the signer's public key is given.
 
     Args:
       bundle: folder that `edgefm.export` wrote.
       run: run the model on the golden inputs, by LiteRT's kernels on this machine.
+      key: public elliptic-curve key in PEM that the bundle must be signed by; None checks no signature.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
       ModelError: the folder is no bundle, or a newer edgefm wrote it.
+      RecipeError: the key is missing, or none.
+      RuntimeUnavailableError: a key is given, and model-signing is not installed.
     """
     from edgefm_converters.bundles.manifest import changes, read_manifest
     from edgefm_converters.bundles.parts import MODEL_FILE
@@ -83,7 +93,13 @@ def verify(bundle: PathLike, *, run: bool = True, progress: Progress | bool | No
     folder = as_path(bundle, "bundle")
     check_type(run, "run", bool, "True or False")
     manifest = read_manifest(folder)
-    problems = list(changes(folder, manifest))
+    public_key = optional_path(key, "key")
+    problems = list(changes(folder, manifest, beside=(SIGNATURE_FILE,)))
+    signature = "not checked" if (folder / SIGNATURE_FILE).exists() else "none"
+    if public_key is not None:
+        wrong = problem_of(folder, public_key)
+        problems += [] if wrong is None else [wrong]
+        signature = "held" if wrong is None else "failed"
     families: list[CheckedFamily] = []
     if not problems:
         try:
@@ -100,6 +116,7 @@ def verify(bundle: PathLike, *, run: bool = True, progress: Progress | bool | No
         written_by=manifest["written_by"],
         problems=tuple(problems),
         families=tuple(families),
+        signature=signature,
     )
 
 

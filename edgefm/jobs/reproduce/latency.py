@@ -13,7 +13,10 @@ from edgefm.core.progress import Progress
 from edgefm.jobs.benchmark import BenchmarkRecord, benchmark
 
 _FOLDER = "latency"
+# Of the reference; so that ratios of folders that hold other systems can stand beside each other.
 _REFERENCE = "enhanced_cnn"
+REFERENCE = f"{_REFERENCE} float32"
+_REFERENCE_FOLDER = "latency-reference"
 
 
 def measured(out: Path, files: Mapping[str, Path], *, rounds: int | None, progress: Progress) -> BenchmarkRecord | None:
@@ -21,13 +24,15 @@ def measured(out: Path, files: Mapping[str, Path], *, rounds: int | None, progre
 
     Args:
       out: folder of the reproduction.
-      files: by the name of system and variant; the first of enhanced_cnn, else the first of all, is the reference.
+      files: by the name of system and variant. The float32 file of enhanced_cnn is the reference; where it is not
+        among them, an untrained one of the same network is measured beside them.
       rounds: least and greatest number of rounds; None takes those of `edgefm.benchmark`.
       progress: receives progress.
     """
     if not files:
         return None
-    ordered = dict(sorted(files.items(), key=lambda item: not item[0].startswith(f"{_REFERENCE} ")))
+    reference = files.get(REFERENCE) or _untrained(out / _REFERENCE_FOLDER)
+    ordered = {REFERENCE: reference, **files}
     folder = out / _FOLDER
     kept = _kept(folder)
     if kept is not None and _sums(kept) == {name: artefacts.sha256_file(path) for name, path in ordered.items()}:
@@ -59,6 +64,33 @@ def figures_of(record: BenchmarkRecord | None) -> dict[str, Any] | None:
         },
         "failed": dict(record.failed),
     }
+
+
+def _untrained(folder: Path) -> Path:
+    """Return the float32 file of the reference, untrained, which a folder keeps."""
+    file = folder / "model.tflite"
+    if not file.exists():
+        document_network(folder / "keras", file)
+        shutil.rmtree(folder / "keras")
+    return file
+
+
+def document_network(scratch: Path, file: Path) -> None:
+    """Write the float32 file of the source document's network, untrained, as `edgefm.quantize` writes it.
+
+    Args:
+      scratch: folder for its Keras file and what is made of it.
+      file: to write.
+    """
+    from edgefm import zoo
+    from edgefm.jobs.quantize import quantize
+    from edgefm.keras_graph.backend import use_backend
+
+    use_backend("tensorflow")
+    scratch.mkdir(parents=True, exist_ok=True)
+    zoo.build(_REFERENCE).save(scratch / "document.keras")
+    files = quantize(scratch / "document.keras", ["float32"], progress=False)
+    artefacts.write_bytes(file, (files.save(scratch / "files") / "float32" / "model.tflite").read_bytes())
 
 
 def _kept(folder: Path) -> BenchmarkRecord | None:

@@ -93,9 +93,14 @@ def _latency_line(latency: Mapping[str, Any] | None) -> str:
         if latency["disturbed"]
         else ""
     )
+    others = "".join(
+        f" Earlier rows were measured beside the same reference on {session['cpu']}, {session['created'][:10]}."
+        + (f" **Disturbed: {', '.join(session['disturbed'])}.**" if session["disturbed"] else "")
+        for session in latency.get("others", ())
+    )
     return (
         f"Latencies are p50 of one inference over that of {latency['reference']}, all files in one benchmark of up to "
-        f"{latency['rounds']} rounds on {latency['environment']['cpu']}.{disturbed}"
+        f"{latency['rounds']} rounds on {latency['environment']['cpu']}.{disturbed}{others}"
     )
 
 
@@ -150,7 +155,7 @@ def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: st
         seconds = sum(seed["seconds"] for seed in seeds) / len(seeds)
         lines.append(
             f"- {len(seeds)} seed{'s' if len(seeds) > 1 else ''} on {seeds[0]['device']}, {seconds:.0f} s each; loss "
-            f"train / validation: {losses}; fit: {fits}"
+            f"train / validation: {losses}; fit: {fits}{_earlier(row)}"
         )
     lines += [f"- seed {seed} diverged: {message}" for seed, message in row["diverged"].items()]
     for variant, file in row["files"].items():
@@ -161,6 +166,12 @@ def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: st
         )
     lines += [f"- `{variant}` was left out: {reason}" for variant, reason in row["left_out"].items()]
     return lines
+
+
+def _earlier(row: Mapping[str, Any]) -> str:
+    """Say when and on what a row was recorded that comes from an earlier record."""
+    recorded = row.get("recorded")
+    return f"; recorded on {recorded['cpu']}, {recorded['created'][:10]}" if recorded else ""
 
 
 def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:

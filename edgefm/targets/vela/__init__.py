@@ -113,8 +113,16 @@ class Vela:
             hint="To run the model, choose another target: see edgefm doctor.",
         )
 
+    def check(self) -> None:
+        """Raise a TargetError unless vela is there and knows the configuration."""
+        self._look()
+
     def figures(self, model: Path) -> tuple[Figure, ...]:
-        """Return vela's estimates for a model with a fixed batch of 1.
+        """Return vela's estimates for a model with a fixed batch of 1; see `compiled`."""
+        return self.compiled(model)[1]
+
+    def compiled(self, model: Path) -> tuple[bytes, tuple[Figure, ...]]:
+        """Return the compiled .tflite file of a model with a fixed batch of 1, and vela's estimates for it.
 
         Figures, all estimated: 'latency_ns' (none where a part stays on the CPU, whose time vela does not know),
         'npu_latency_ns' and 'npu_cycles' of the part on the accelerator, 'npu_operator_share' (0 to 1),
@@ -136,7 +144,8 @@ class Vela:
             memory_mode=self.memory_mode,
         ) as compiled:
             try:
-                return _Estimate(source, compiled, accelerator=self.accelerator, version=version).figures
+                estimate = _Estimate(source, compiled, accelerator=self.accelerator, version=version)
+                return compiled.model.read_bytes(), estimate.figures
             except EdgefmError:
                 raise
             except Exception as error:  # of another version of vela: columns and tables may be missing or otherwise

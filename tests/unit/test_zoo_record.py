@@ -1,0 +1,71 @@
+"""The record of documented systems, which rows from several machines come together in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.zoo import joined
+from edgefm.core.errors import RunError
+from edgefm.jobs.reproduce import page
+
+
+def _row(name: str, seeds: int) -> dict[str, Any]:
+    return {"id": name, "seeds": [{"seed": number} for number in range(seeds)]}
+
+
+def _record(day: int, cpu: str, systems: list[dict[str, Any]], **other: Any) -> dict[str, Any]:
+    models = {f"{row['id']} int8_w8a8": {"p50_ns": day, "ratio": None} for row in systems}
+    return {
+        "created": f"2026-11-{day}T10:00:00+00:00",
+        "environment": {"cpu": cpu},
+        "settings": {"epochs": None, "precision": "float32"},
+        "dataset": {"sha256": "1"},
+        "systems": systems,
+        "experiments": [],
+        "data": None,
+        "latency": {
+            "reference": "enhanced_cnn float32",
+            "created": f"2026-11-{day}T11:00:00+00:00",
+            "environment": {"cpu": cpu},
+            "rounds": 10,
+            "disturbed": [],
+            "models": models,
+        },
+        **other,
+    }
+
+
+def test_rows_of_both_with_where_the_earlier_were_recorded() -> None:
+    made = joined(_record(20, "A", [_row("ann", 3), _row("lenet5", 1)]), _record(21, "B", [_row("lenet5", 1)]))
+    rows = {row["id"]: row for row in made["systems"]}
+    assert rows["ann"]["recorded"] == {"created": "2026-11-20T10:00:00+00:00", "cpu": "A"}
+    assert "recorded" not in rows["lenet5"] and made["environment"] == {"cpu": "B"}
+    again = joined(made, _record(22, "C", [_row("tiny_vgg", 1)]))
+    rows = {row["id"]: row for row in again["systems"]}
+    assert [rows[name].get("recorded", {}).get("cpu") for name in ("ann", "lenet5", "tiny_vgg")] == ["A", "B", None]
+
+
+def test_of_a_row_in_both_the_one_of_more_seeds_stays() -> None:
+    made = joined(_record(20, "A", [_row("ann", 3)]), _record(21, "B", [_row("ann", 1)]))
+    assert len(made["systems"]) == 1 and len(made["systems"][0]["seeds"]) == 3
+
+
+def test_ratios_of_latency_to_the_same_reference_stay_with_their_session() -> None:
+    made = joined(_record(20, "A", [_row("ann", 1)]), _record(21, "B", [_row("lenet5", 1)]))
+    assert {name: figures["p50_ns"] for name, figures in made["latency"]["models"].items()} == {
+        "lenet5 int8_w8a8": 21,
+        "ann int8_w8a8": 20,
+    }
+    line = page._latency_line(made["latency"])
+    assert "rounds on B." in line and "on A, 2026-11-20." in line
+    other = _record(20, "A", [_row("ann", 1)])
+    other["latency"]["reference"] = "ann float32"
+    assert set(joined(other, _record(21, "B", [_row("lenet5", 1)]))["latency"]["models"]) == {"lenet5 int8_w8a8"}
+
+
+@pytest.mark.parametrize("other", [{"settings": {"epochs": 1}}, {"dataset": {"sha256": "2"}}])
+def test_records_that_cannot_be_compared_are_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match=f"the earlier record has other {next(iter(other))}"):
+        joined(_record(20, "A", [_row("ann", 1)]), _record(21, "B", [_row("ann", 1)], **other))
