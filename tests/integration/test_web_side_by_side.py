@@ -378,6 +378,24 @@ def test_page_warns_of_noise_and_not_of_the_data(bundle: Path, browser: WatchedP
     assert browser.ask("return document.getElementById('problem').hidden")
 
 
+def test_predict_marks_pictures_unlike_the_data(bundle: Path, siblings: dict[str, Path], tmp_path: Path) -> None:
+    unlike = read_unlike(bundle)
+    assert unlike is not None
+    near = DATA.test.images[int(np.argmin(unlike.distances(DATA.test.images[:50])))]
+    noise = np.random.default_rng(3).integers(0, 256, (28, 28, 1), dtype=np.uint8)
+    for name, picture in (("a", near), ("b", noise)):
+        Image.fromarray(picture[..., 0]).save(tmp_path / f"{name}.png")
+    found = edgefm.predict(tmp_path, model=bundle, invert="no", progress=False)
+    assert "distance" not in found[0].unlike and "distance" in found[1].unlike
+    assert found.to_json()["predictions"][1]["unlike"] == list(found[1].unlike)
+    done = CliRunner().invoke(
+        cli, ["predict", str(tmp_path / "b.png"), "--model", str(bundle), "--invert", "no"], standalone_mode=False
+    )
+    assert "unlike the data: distance" in done.stdout
+    without = edgefm.predict(tmp_path, model=siblings["float32"], invert="no", progress=False)
+    assert [item.unlike for item in without] == [(), ()], "no thresholds lie beside it"
+
+
 NO_WARNING = {
     "masks__uint8": "one class of several", "labels__uint8": "one class of several", "values__float": "one class",
     "rank2__real": "no pictures go in", "int32": "no pictures go in",

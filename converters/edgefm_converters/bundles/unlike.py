@@ -93,6 +93,20 @@ class Unlike:
         squared: NDArray[np.float64] = (along**2 / self.variances).sum(1) + rest / self.rest
         return np.sqrt(squared)
 
+    def measures(self, sha256: str, pixels: NDArray[np.uint8], probabilities: NDArray[Any]) -> tuple[str, ...]:
+        """Return by which measures a picture is unlike the data, 'distance', 'entropy'; () for a model of other data.
+
+        Args:
+          sha256: of the model's file.
+          pixels: that went in, uint8 [height, width, channels].
+          probabilities: that came out, [classes].
+        """
+        if sha256 not in self.entropies or pixels.shape != self.shape:
+            return ()
+        far = float(self.distances(pixels[np.newaxis])[0]) > self.distance
+        unsure = float(entropies(probabilities[np.newaxis])[0]) > self.entropies[sha256]
+        return (*(("distance",) if far else ()), *(("entropy",) if unsure else ()))
+
     def to_json(self) -> dict[str, Any]:
         """Return all of it as a JSON object."""
         return {
