@@ -217,7 +217,7 @@ def test_verify_finds_wrong_answers_of_a_model_beside(bundle: Path, siblings: di
 def test_page_never_grows_above_its_limit(siblings: dict[str, Path], tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     large = sibling(tmp_path / "large", "large", seed=3)
-    large.write_bytes(large.read_bytes() + random.bytes(700_000))  # bytes that follow a model are not read
+    large.write_bytes(large.read_bytes() + random.bytes(1_000_000))  # bytes that follow a model are not read
     contract = contracts.read_file(tmp_path / "large" / "contract.json")
     dataclasses.replace(contract, sha256=sha256_bytes(large.read_bytes()), size_bytes=large.stat().st_size).write(
         tmp_path / "large"

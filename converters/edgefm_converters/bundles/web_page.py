@@ -19,6 +19,7 @@ from typing import Any
 
 from edgefm.tflite.contract import Contract
 from edgefm.tflite.open_batch import fixed_batch, leaves_batch_open
+from edgefm_converters.bundles.base122 import base122
 from edgefm_converters.bundles.golden import FILE_NAME, golden_files
 from edgefm_converters.bundles.head import fields, score_word
 from edgefm_converters.bundles.web_runtime import WebModel, WebPage, file_name, folders
@@ -37,7 +38,7 @@ _EXPORT = re.compile(r"^export (?=const|class|function|async)", re.MULTILINE)
 def page(web: WebPage, *, version: str) -> str:
     """Return the page in one file; equal parts give an equal page."""
     blocks = [_block(name, "application/json", _json(value)) for name, value in _plain(web).items()]
-    blocks += [_block(name, "text/plain", _packed(content)) for name, content in _parts(web).items()]
+    blocks += [_packed_block(name, content) for name, content in _parts(web).items()]
     return _filled(web, "\n".join(blocks), version=version, sources="")
 
 
@@ -200,8 +201,14 @@ def _parts(web: WebPage) -> dict[str, bytes]:
 
 
 @functools.lru_cache(maxsize=32)
-def _packed(content: bytes) -> str:
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+def _packed(content: bytes) -> tuple[str, int]:
+    packed = gzip.compress(content, 9, mtime=0)
+    return base122(packed), len(packed)
+
+
+def _packed_block(name: str, content: bytes) -> str:
+    text, size = _packed(content)
+    return f'<script type="text/plain" id="carried-{name}" data-bytes="{size}">{text}</script>'
 
 
 def _block(name: str, kind: str, text: str) -> str:

@@ -1,6 +1,6 @@
 // What the page carries: JSON that can be read, and packed parts. A page from a server fetches the parts instead.
 
-import { bytesOf, inflated } from './bytes.js';
+import { bytesOfText, inflated } from './bytes.js';
 
 const block = (name) => document.getElementById(`carried-${name}`);
 
@@ -12,7 +12,10 @@ const addresses = carriedJson('addresses'); // of the parts; null in a page that
 export const served = addresses !== null;
 
 export async function carriedBytes(name) {
-  if (!served) return inflated(bytesOf(block(name).textContent.trim()), 'gzip');
+  if (!served) {
+    const { textContent, dataset } = block(name);
+    return inflated(bytesOfText(textContent, Number(dataset.bytes)), 'gzip');
+  }
   const answer = await fetch(addresses[name]);
   if (!answer.ok) throw new Error(`${addresses[name]} could not be fetched: ${answer.status}`);
   return new Uint8Array(await answer.arrayBuffer());
