@@ -28,7 +28,8 @@ export function bytesOfText(text, length) {
 }
 
 // format: 'gzip', or 'deflate' for a zlib stream.
+export const inflating = (bytes, format) => new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
+
 export async function inflated(bytes, format) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  return new Uint8Array(await new Response(inflating(bytes, format)).arrayBuffer());
 }

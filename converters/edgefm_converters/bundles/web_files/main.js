@@ -1,7 +1,7 @@
 // Puts the page together: what it carries, the model, the ways a picture gets in, the answer.
 
 import { Camera } from './camera.js';
-import { carriedBytes, carriedJson, carriedText, served } from './carried.js';
+import { carriedBytes, carriedJson, carriedText, carriedWasm, served } from './carried.js';
 import { decoded } from './decode.js';
 import { Drawing } from './draw.js';
 import { Model } from './model.js';
@@ -65,13 +65,13 @@ const guarded = (action) => async (...given) => {
 
 async function start() {
   const began = performance.now();
+  const single = served ? null : carriedWasm('wasm'); // the only one that a page carries, and what takes longest
   const contents = models.map((_, place) => carriedBytes(`model-${place}`));
-  const builds = served ? null : [carriedText('glue'), carriedBytes('wasm')]; // the only ones that a page carries
   await runtime.open(...(await Promise.all(['core', 'utils'].map(carriedText))));
   const possible = served ? await runtime.possibleThreads() : { threads: 1, why: '' };
   const prefix = possible.threads > 1 ? 'threaded-' : '';
-  const [glue, wasm] = await Promise.all(builds ?? [carriedText(`${prefix}glue`), carriedBytes(`${prefix}wasm`)]);
-  await runtime.start(glue, wasm, possible.threads);
+  const build = [carriedText(`${prefix}glue`), single ?? carriedWasm(`${prefix}wasm`)];
+  await runtime.start(...(await Promise.all(build)), possible.threads);
   for (const [place, each] of models.entries()) await each.load(runtime, await contents[place]);
   threads = threadsText(possible);
   showStatus('ready', `Ready after ${Math.round(performance.now() - began)} ms, ${facts.runtime}, ${threads}`);

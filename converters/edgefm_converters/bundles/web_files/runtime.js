@@ -42,9 +42,13 @@ export class Runtime {
     return { threads, why: threads === 1 ? 'this device has one core' : '' };
   }
 
-  // Takes the text of a build's glue and the bytes of its WebAssembly.
-  async start(glue, wasm, threads) {
-    self.Module = { wasmBinary: wasm };
+  // Takes the text of a build's glue and its WebAssembly, compiled.
+  async start(glue, module, threads) {
+    const instantiateWasm = (imports, receive) => {
+      WebAssembly.instantiate(module, imports).then((instance) => receive(instance, module));
+      return {};
+    };
+    self.Module = { instantiateWasm };
     await this.#library.loadLiteRt(`${addressOf(glue)}#litert.js`); // it takes addresses that end in .js alone
     this.threads = threads;
   }
