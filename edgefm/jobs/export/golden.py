@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,13 @@ from edgefm.core.progress import Progress
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance
 
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
+
 # One of each family that devices run: phones and browsers the first, microcontrollers and old interpreters the second.
 _CELLS = ("litert:xnnpack", "litert:builtin")
 _STEPS = 255
+_COLOURS = 3
 # What asks the kernels of a family on this machine again.
 KERNELS = {"xnnpack": _CELLS[0], "builtin": _CELLS[1], "float": _CELLS[0]}
 
@@ -66,6 +71,46 @@ def golden_vectors(
         else None,
         source=source,
     )
+
+
+def golden_inputs(
+    model: Path,
+    contract: Contract,
+    ends: ModelTensors,
+    *,
+    dataset: Dataset | None,
+    reason: str,
+    samples: int,
+    seed: int,
+    mean: float | None = None,
+    std: float | None = None,
+) -> MatrixInputs:
+    """Return the golden inputs of a model: test samples of a data set, or random ones.
+
+    Args:
+      model: .tflite file.
+      contract: of it.
+      ends: its tensors.
+      dataset: that samples are drawn from; None draws random ones.
+      reason: why they are random.
+      samples: number of them.
+      seed: draws them.
+      mean: of a file without a contract.
+      std: see `mean`.
+    """
+    from edgefm.agreement.inputs import from_chance, from_data
+
+    if dataset is None:
+        return from_chance(model, ends=ends, samples=samples, seed=seed, reason=reason)
+    inputs = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+    if takes_bgr(contract) and dataset.train.images.dtype.name == "uint8":  # pictures have red first
+        inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
+    return inputs
+
+
+def takes_bgr(contract: Contract) -> bool:
+    """Return whether pictures go into a model with blue first."""
+    return contract.takes_pictures and contract.input.shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr"
 
 
 def _in_units(tolerance: Tolerance, ends: ModelTensors, outputs: Sequence[NDArray[Any]]) -> Tolerance:
