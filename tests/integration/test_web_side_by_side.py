@@ -573,7 +573,7 @@ def test_page_of_a_run_holds_its_float_int8_and_small_models_with_what_was_measu
     browser.open((tmp_path / "out" / "index.html").as_uri())
     browser.until(TESTED)
     rows = {
-        row["name"]: row["quality"]
+        row["name"]: row["accuracy"]
         for row in json.loads(next(run.path.glob("*benchmark/record.json")).read_text())["models"]
     }
     for card in cards(browser):
