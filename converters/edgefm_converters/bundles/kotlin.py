@@ -127,7 +127,7 @@ def _takes(contract: Contract) -> tuple[str, str, str]:
     if len(contract.input.shape) != 4:
         return "levels", "IntArray", f"{size} levels, 0 to 255, {shape}, the last index runs fastest"
     channels = contract.input.shape[-1]
-    order = "blue, green, red" if contract.pictures.channel_order == "bgr" else "red, green, blue"
+    order = "blue, green, red" if contract.blue_first else "red, green, blue"
     kinds = {1: "grey levels", 3: f"levels of {order} in turn", 4: "levels of four channels in turn"}
     kind = kinds.get(channels, f"levels of {channels} channels in turn")
     return "levels", "IntArray", f"{size} {kind}, 0 to 255, row by row from the top left"

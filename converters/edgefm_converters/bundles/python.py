@@ -55,7 +55,7 @@ def _takes(contract: Contract) -> tuple[str, str]:
         return "values", f"{contract.input.dtype} {shape}"
     if contract.no_pixels is not None:
         return "values", f"real inputs, float32 {shape}"
-    order = ", blue, green, red" if contract.takes_pictures and contract.pictures.channel_order == "bgr" else ""
+    order = ", blue, green, red" if contract.blue_first else ""
     return ("pixels" if len(contract.input.shape) == 4 else "levels"), f"uint8 {shape}, 0 to 255{order}"
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MICROCONTROLLER = ("c",)
 _RANDOM = "no data were given"
-_COLOURS = 3
 
 
 def model_meant(
@@ -113,7 +112,8 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
-    contract = rechosen(contract, **pictures)
+    before, contract = contract, rechosen(contract, **pictures)
+    reordered = before.blue_first != contract.blue_first
     content = path.read_bytes()
     # One that was made up for a file without a contract does not know the sum of its content.
     contract = dataclasses.replace(contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content))
@@ -121,8 +121,7 @@ def parts_of(
         inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
     else:
         inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
-        pixels = contract.takes_pictures and dataset.train.images.dtype.name == "uint8"
-        if pixels and shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr":  # pictures have red first
+        if reordered and dataset.train.images.dtype.name == "uint8":
             inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
