@@ -24,7 +24,6 @@ from PIL import Image
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
-from edgefm.data.picture_file import read_picture
 from edgefm.jobs.export import KINDS
 from edgefm.jobs.trace import expectation
 from edgefm.runtimes.litertjs import package
@@ -51,7 +50,7 @@ from tests.fixtures.app_cases import (
     write_case,
 )
 from tests.fixtures.app_models import Out
-from tests.fixtures.picture_ways import CHANGES, INVERT, WAYS, changed, odd_pictures, picture_case
+from tests.fixtures.picture_ways import CHANGES, INVERT, WAYS, as_edgefm_reads, changed, odd_pictures, picture_case
 from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
@@ -138,13 +137,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.parametrize("name", WAYS)
 def test_python_adapter_reads_odd_pictures_as_edgefm_does(name: str, pictures: list[Path], tmp_path: Path) -> None:
-    app, (channels, steps) = picture_case(name), WAYS[name]
+    app = picture_case(name)
     write_case(tmp_path / "app", app)
     app.contract.write(tmp_path / "app")
     model = adapter(tmp_path / "app")
     for path in pictures:
         for invert in INVERT:
-            wanted = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
+            wanted = as_edgefm_reads(path, name, invert)
             np.testing.assert_array_equal(model.picture(path, invert), wanted.pixels, err_msg=f"{path} {invert}")
 
 

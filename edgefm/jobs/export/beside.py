@@ -158,9 +158,9 @@ def _model(
     ends = arithmetic.ends(inspect(path))
     inputs = golden_inputs(
         path,
-        contract,
         ends,
         dataset=dataset,
+        reordered=written.blue_first != contract.blue_first,
         reason=str(first.golden.source["reason"]),
         samples=samples,
         seed=seed,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # One of each family that devices run: phones and browsers the first, microcontrollers and old interpreters the second.
 _CELLS = ("litert:xnnpack", "litert:builtin")
 _STEPS = 255
-_COLOURS = 3
 # What asks the kernels of a family on this machine again.
 KERNELS = {"xnnpack": _CELLS[0], "builtin": _CELLS[1], "float": _CELLS[0]}
 
@@ -75,10 +74,10 @@ def golden_vectors(
 
 def golden_inputs(
     model: Path,
-    contract: Contract,
     ends: ModelTensors,
     *,
     dataset: Dataset | None,
+    reordered: bool,
     reason: str,
     samples: int,
     seed: int,
@@ -89,9 +88,9 @@ def golden_inputs(
 
     Args:
       model: .tflite file.
-      contract: of it.
       ends: its tensors.
       dataset: that samples are drawn from; None draws random ones.
+      reordered: whether the order of colours was chosen to be another than that of the data.
       reason: why they are random.
       samples: number of them.
       seed: draws them.
@@ -103,14 +102,9 @@ def golden_inputs(
     if dataset is None:
         return from_chance(model, ends=ends, samples=samples, seed=seed, reason=reason)
     inputs = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
-    if takes_bgr(contract) and dataset.train.images.dtype.name == "uint8":  # pictures have red first
+    if reordered and dataset.train.images.dtype.name == "uint8":
         inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
     return inputs
-
-
-def takes_bgr(contract: Contract) -> bool:
-    """Return whether pictures go into a model with blue first."""
-    return contract.takes_pictures and contract.input.shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr"
 
 
 def _in_units(tolerance: Tolerance, ends: ModelTensors, outputs: Sequence[NDArray[Any]]) -> Tolerance:

@@ -108,17 +108,18 @@ def parts_of(
     check_input(contract)
     fields(contract)
     content = path.read_bytes()
-    contract = as_shipped(contract, content, pictures)
+    before, contract = contract, as_shipped(contract, content, pictures)
+    reordered = before.blue_first != contract.blue_first
     inputs = golden_inputs(
-        path, contract, ends, dataset=dataset, reason=_RANDOM, samples=samples, seed=seed, mean=mean, std=std
+        path, ends, dataset=dataset, reordered=reordered, reason=_RANDOM, samples=samples, seed=seed, mean=mean, std=std
     )
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
     web: WebPage | None = None
     if kind in PAGES:
         web = web_page(
-            meant.run, path, contract, golden, dataset=dataset, pictures=pictures, beside=beside,
-            served=served and kind == "web", samples=samples, seed=seed, progress=progress,
+            meant.run, path, contract, golden, dataset=dataset, reordered=reordered, pictures=pictures,
+            beside=beside, served=served and kind == "web", samples=samples, seed=seed, progress=progress,
         )  # fmt: skip
     card = model_card(
         contract,

@@ -29,18 +29,18 @@ _ANSWERED = ("classes", "second")
 Models = Sequence[tuple[Path, Contract]]
 
 
-def unlike_data(models: Models, dataset: Dataset | None, *, seed: int) -> tuple[Unlike | None, str]:
+def unlike_data(models: Models, dataset: Dataset | None, *, reordered: bool, seed: int) -> tuple[Unlike | None, str]:
     """Return from where on a picture is unlike the data, or why that is not known.
 
     Args:
       models: files with their contracts, which take the same pictures; shares are counted for the first.
       dataset: that they learnt.
+      reordered: whether their order of colours is another than that of the data.
       seed: draws pictures of larger splits.
     Raises:
       EdgefmError: LiteRT is not there, or a model crashed, hung or was refused.
     """
     from edgefm.core.artefacts import sha256_file
-    from edgefm.jobs.export.golden import takes_bgr
     from edgefm_converters.bundles.head import fields
 
     contract = models[0][1]
@@ -51,8 +51,7 @@ def unlike_data(models: Models, dataset: Dataset | None, *, seed: int) -> tuple[
     if dataset is None:
         return None, NO_DATA
     shape = tuple(contract.input.shape[1:])
-    bgr = takes_bgr(contract)
-    splits = {split.name: split.images[..., ::-1] if bgr else split.images for split in dataset.splits}
+    splits = {split.name: split.images[..., ::-1] if reordered else split.images for split in dataset.splits}
     for images in splits.values():
         if len(images) and (images.dtype != np.uint8 or images.shape[1:] != shape):
             return None, f"the pictures of {dataset.name} are not those that go in"
