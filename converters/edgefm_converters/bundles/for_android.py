@@ -47,7 +47,7 @@ val top = phone.top(picture, 3)                                       // Score(l
 
 `demo/` does that for pictures of the gallery and of the camera (CameraX): open it in Android Studio, or
 `gradle :app:installDebug` in it, with Android's plugin 9.2 (Gradle 9.4.1 or newer); `gradle -Pagp=8 :app:installDebug`
-takes plugin 8.13 (Gradle 8.13 or newer). Its wrapper lacks `gradlew` and the jar; `gradle wrapper` in `demo/` adds them.
+takes plugin 8.13 (Gradle 8.13 or newer). Its wrapper lacks `gradlew` and the jar: `gradle wrapper` makes them.
 
 Its benchmark loads the model anew in each of 15 rounds, warms it up, times it, and notes the thermal status; a round in
 which the phone throttled counts for nothing. It says what was asked for, what ran the model, why, and which share of
@@ -71,8 +71,8 @@ compileSdk 34 or newer, and with Gradle's Android plugin 9 the line `android.uni
 and Pillow. The Kotlin was compiled against signatures written from public documentation, and ran there with recorded
 answers, frames and logs; aapt2 read the app's manifest and resources. It was **not** built by Gradle, whose plugin for
 Android lies in a registry of its own, and **not** run on a phone: that is what the self-test is for. Once pictures are
-decoded, they are treated byte for byte as where the bundle was written; JPEG decoders may give levels that differ by one
-or two."""
+decoded, they are treated byte for byte as where the bundle was written; JPEG decoders may give levels that differ by
+one or two."""
 _TEXTS = ("build.gradle.kts", "build-agp8.gradle.kts")
 _DEMO = (
     *("settings.gradle.kts", "build.gradle.kts", "build-agp8.gradle.kts", "gradle.properties"),
