@@ -33,6 +33,7 @@ from edgefm.tflite.contract import Contract
 from edgefm.tflite.inspection import operator_names
 from edgefm_converters.bundles import for_c
 from edgefm_converters.bundles import golden as golden_vectors
+from edgefm_converters.bundles.apk import missing_tools
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files, read_golden
 from edgefm_converters.bundles.manifest import with_manifest
 from edgefm_converters.bundles.parts import BundleParts
@@ -58,8 +59,9 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 STUBS = ROOT / "tests" / "fixtures" / "tflm_stubs"
 ADAPTER = ROOT / "converters" / "edgefm_converters" / "bundles" / "python_files"
-# LiteRT.js is fetched, and may not be here.
-HERE = tuple(kind for kind in KINDS if kind != "web" or package.package() is not None)
+# LiteRT.js is fetched, and may not be here; nor the tools that build an APK, which `all` leaves out without them.
+ALL = tuple(kind for kind in KINDS if kind != "apk" or not missing_tools())
+HERE = tuple(kind for kind in ALL if kind not in ("apk", "web") or package.package() is not None)
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 COMPILERS = {
     "gcc": ("gcc", "-std=c99"),
@@ -604,6 +606,7 @@ def test_equal_input_gives_equal_bytes(bundles: dict[str, Path], tmp_path: Path)
 def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, Path]) -> None:
     needs = {
         "android": {"litert", "exifinterface"},
+        "apk": {"@litertjs/core", "@litertjs/wasm-utils"},
         "c": {"tflite-micro"},
         "python": {"numpy", "ai-edge-litert", "pillow"},
         "web": {"@litertjs/core", "@litertjs/wasm-utils"},
@@ -743,7 +746,10 @@ def test_all_leaves_out_what_a_model_cannot_be_written_for(tmp_path: Path) -> No
     assert done.exception is None, done.output
     found = json.loads(done.stdout)
     assert [bundle["kind"] for bundle in found["bundles"]] == ["android", "python"]
-    assert list(found["left_out"]) == ["c", "web"] and not (tmp_path / "all" / "c").exists()
+    assert (
+        list(found["left_out"]) == [kind for kind in ("apk", "c", "web") if kind in ALL]
+        and not (tmp_path / "all" / "c").exists()
+    )
 
 
 def test_operators_of_all_subgraphs_are_named(tmp_path: Path) -> None:
@@ -759,7 +765,7 @@ def test_export_all_writes_the_others_where_litertjs_is_missing(
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == 2, done.output
     assert [bundle["kind"] for bundle in json.loads(done.stdout)["bundles"]] == [
-        kind for kind in KINDS if kind != "web"
+        kind for kind in ALL if kind not in ("apk", "web")
     ]
     assert "the bundle for web was not written" in done.stderr and package.SETUP in done.stderr
     assert not (tmp_path / "all" / "web").exists()
