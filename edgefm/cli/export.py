@@ -15,7 +15,7 @@ from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
 
 _PATH = click.Path(path_type=Path)
-_ALL = "all"
+_ALL, _NONE = "all", "none"
 
 
 @click.command(epilog=exit_codes("the bundle was written"))
@@ -42,6 +42,8 @@ _ALL = "all"
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
 @click.option("--npu", default=None, help="Of c: add the file that vela compiles, e.g. for ethos-u55-128.")
 @click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
+@click.option("--beside", multiple=True, metavar="VARIANT|MODEL", help="Of web: a model beside it; none; repeatable.")
+@click.option("--served", is_flag=True, help="Of web: add a folder for a web server, with threads.")
 @click.option(
     "--sign", type=_PATH, metavar="KEY", help="Sign it with a private key (PEM), as OpenSSF model signing says."
 )
@@ -67,6 +69,8 @@ def command(
     standalone: bool,
     npu: str | None,
     formats: tuple[str, ...],
+    beside: tuple[str, ...],
+    served: bool,
     sign: Path | None,
     force: bool,
     as_json: bool,
@@ -79,7 +83,8 @@ def command(
     gives equal bytes; edgefm verify checks a bundle.
 
     A bundle for android holds several models where each is given with the name of its folder: NAME=MODEL.tflite,
-    NAME=RUN or NAME=RUN:VARIANT.
+    NAME=RUN or NAME=RUN:VARIANT. The page for browsers holds others of the run beside the model, as far as 5 MB allow;
+    --beside names them.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
@@ -113,6 +118,8 @@ def command(
                     standalone=standalone,
                     npu=npu,
                     formats=formats,
+                    beside=_beside(beside),
+                    served=served,
                     sign=sign,
                     force=force,
                     progress=Bars(),
@@ -136,6 +143,10 @@ def command(
             if one.advice:
                 render.echo(f"verdict of the benchmark: {one.advice}")
         render.echo(f"{len(result.files)} files, {result.size_bytes / 1000:,.1f} KB")
+        if result.beside:
+            render.echo(f"beside it in the page: {', '.join(result.beside)}")
+        for name, why in result.left_out:
+            render.complain(f"{name} is not in the page: {why}")
         render.echo(f"next: {as_typed('edgefm', 'verify', str(result.folder))}")
     for each, reason in left_out.items():
         render.complain(f"the bundle for {each} was not written: {reason.message}")
@@ -176,3 +187,10 @@ def _kinds_here() -> list[str]:
     from edgefm_converters.bundles.apk import missing_tools
 
     return [kind for kind in KINDS if kind != "apk" or not missing_tools()]
+
+
+def _beside(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what is to stand beside a model: None leaves it to the library, 'none' is nothing."""
+    if not names:
+        return None
+    return tuple(name for name in names if name != _NONE)

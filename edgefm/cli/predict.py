@@ -20,6 +20,7 @@ from edgefm.core.progress import Bars
 if TYPE_CHECKING:
     from edgefm.core.picture_steps import ChannelOrder, Filter, Fit
     from edgefm.data.picture_file import Invert
+    from edgefm.jobs.predict import Prediction
 
 _STANDARD_INPUT, _READ = "-", "picture-on-standard-input"
 _LARGEST = 200_000_000
@@ -90,12 +91,19 @@ def command(
         [
             _name(item.picture),
             *(f"{score.label} {100 * score.probability:.1f} %" for score in item.top),
-            "inverted: light background" if item.inverted and invert == "auto" else "",
+            "; ".join(_remarks(item, invert)),
         ]
         for item in predictions
     ]
     places = range(1, 1 + max(len(item.top) for item in predictions))
     render.table(rows, headers=["picture", *(f"{place}." for place in places), ""])
+
+
+def _remarks(item: Prediction, invert: Invert) -> Iterator[str]:
+    if item.inverted and invert == "auto":
+        yield "inverted: light background"
+    if item.unlike:
+        yield f"unlike the data: {', '.join(item.unlike)}"
 
 
 @contextmanager

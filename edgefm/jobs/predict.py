@@ -47,15 +47,18 @@ class Prediction:
       picture: the file.
       top: the most probable classes, best first.
       inverted: whether the picture's brightness was inverted first, because its background is light.
+      unlike: by which measures it is unlike the data, 'distance', 'entropy'; () where it is like them, or where no
+        `unlike.json` beside the model, as in a bundle for browsers, says from where on it is not.
     """
 
     picture: Path
     top: tuple[Score, ...]
     inverted: bool
+    unlike: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as a JSON object."""
-        return {**asdict(self), "picture": str(self.picture)}
+        return {**asdict(self), "picture": str(self.picture), "unlike": list(self.unlike)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +135,7 @@ def predict(
       RuntimeUnavailableError: LiteRT or Pillow is not installed.
     """
     from edgefm.runtimes import apart, picture_answer
+    from edgefm_converters.bundles.unlike import read_unlike
 
     paths, model = _files(as_paths(pictures, "pictures")), model_file(model)
     check_number(top, "top", int)
@@ -139,6 +143,7 @@ def predict(
     contract = picture_answer.rechosen(
         _contract(model), fit=fit, filter=filter, channel_order=channel_order, background=background
     )
+    unlike = read_unlike(model.parent)
     if top is None:
         top = min(_TOP, len(contract.labels))
     if not 1 <= top <= len(contract.labels):
@@ -163,7 +168,8 @@ def predict(
             scores = tuple(
                 Score(label=contract.labels[index], probability=float(probabilities[index])) for index in best
             )
-            predictions.append(Prediction(picture=path, top=scores, inverted=picture.inverted))
+            measures = () if unlike is None else unlike.measures(contract.sha256, picture.pixels, probabilities)
+            predictions.append(Prediction(picture=path, top=scores, inverted=picture.inverted, unlike=measures))
         receiver.step("pictures", len(paths), len(paths))
     return Predictions(model=model, items=tuple(predictions))
 

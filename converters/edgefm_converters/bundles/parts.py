@@ -12,7 +12,7 @@ from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors, golden_files
 from edgefm_converters.bundles.sbom import Needed, sbom_bytes
-from edgefm_converters.bundles.web_runtime import WebRuntime
+from edgefm_converters.bundles.web_runtime import WebPage
 
 MODEL_FILE = "model.tflite"
 LABELS_FILE = "labels.txt"
@@ -37,7 +37,7 @@ class BundleParts:
       arena_reason: why `arena_bytes` is None; '' where it is not.
       version: of edgefm.
       network: the model as C that needs no interpreter, with its kernels, by file name; {} where it was not asked for.
-      web: what a page runs the model with; None for other bundles.
+      web: what a page holds; None for other bundles.
     """
 
     contract: Contract
@@ -50,7 +50,7 @@ class BundleParts:
     arena_reason: str
     version: str
     network: Mapping[str, str] = field(default_factory=dict, repr=False)
-    web: WebRuntime | None = field(default=None, repr=False)
+    web: WebPage | None = field(default=None, repr=False)
 
 
 def common_files(parts: BundleParts, needs: tuple[Needed, ...]) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,8 @@ class ExportResult(JsonResult):
       files: paths in it, sorted.
       size_bytes: of all files.
       models: that it holds, in the order given.
+      beside: variants that answer beside the bundle's own in the page of a web bundle; () for other kinds.
+      left_out: models that were left out of that page, each with the reason.
     """
 
     kind: str
@@ -75,6 +78,8 @@ class ExportResult(JsonResult):
     files: tuple[str, ...]
     size_bytes: int
     models: tuple[ExportedModel, ...]
+    beside: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -84,6 +89,8 @@ class ExportResult(JsonResult):
             "files": list(self.files),
             "size_bytes": self.size_bytes,
             "models": [model.to_json() for model in self.models],
+            "beside": list(self.beside),
+            "left_out": dict(self.left_out),
         }
 
     def _repr_html_(self) -> str:
@@ -115,6 +122,8 @@ def export(
     standalone: bool = False,
     npu: str | None = None,
     formats: Sequence[str] = (),
+    beside: Sequence[PathLike] | None = None,
+    served: bool = False,
     sign: PathLike | None = None,
     force: bool = False,
     progress: Progress | bool | None = None,
@@ -150,6 +159,11 @@ def export(
       npu: of the kind 'c': an Ethos-U accelerator, e.g. 'ethos-u55-128': add the file that vela compiles for it, with
         its estimate; other kinds take no notice.
       formats: other formats that the bundle holds the model in, too: 'onnx'.
+      beside: of the kind 'web': other models that answer the same pictures in the page: names of variants of the run,
+        .tflite files with their contract, or folders that hold one. None takes float32 (float16 where that is too
+        large), int8_w8a8 and the smallest file of the run; () takes none. The page in one file has at most 5 MB: what
+        does not fit is left out of it, and said.
+      served: of the kind 'web': add a folder for a web server, with LiteRT.js for several threads and all models.
       sign: private elliptic-curve key in PEM: the bundle gets `model.sig`, a signature in OpenSSF's model signing
         format over all of its files. The password of a key is taken from EDGEFM_KEY_PASSWORD.
       force: replace a bundle that is there; nothing else is ever replaced.
@@ -167,12 +181,16 @@ def export(
     """
     from edgefm.jobs.export.network import network
     from edgefm.jobs.export.several import USE, several_files
+    from edgefm.jobs.export.web import names_beside
     from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest
     from edgefm_converters.bundles.parts import common_files
 
     if kind not in KINDS:
         raise unknown_name("kind of bundle", kind, KINDS)
     check_type(force, "force", bool, "True or False")
+    check_type(served, "served", bool, "True or False")
+    if beside is not None:
+        check_items(beside, "beside", (str, os.PathLike), "the name of a variant, or a path")
     check_type(standalone, "standalone", bool, "True or False")
     check_type(npu, "npu", (str, type(None)), "the name of an accelerator")
     accelerator = None if npu is None or kind not in MICROCONTROLLER else accelerator_of(npu)
@@ -211,6 +229,8 @@ def export(
                 mean=mean,
                 std=std,
                 pictures=ways,
+                beside=beside,
+                served=served,
                 samples=samples,
                 seed=seed,
                 use=USE if name else module.USE + words,
@@ -232,6 +252,7 @@ def export(
         if key is not None:
             files = with_signature(files, key)
         _write(target, files)
+    pages = parts[""].web if "" in parts else None
     return ExportResult(
         kind=kind,
         folder=target,
@@ -248,6 +269,8 @@ def export(
             )
             for name, part in parts.items()
         ),
+        beside=names_beside(pages),
+        left_out=() if pages is None else pages.left_out,
     )
 
 

@@ -14,13 +14,21 @@ from edgefm.jobs.export.app_text import app_text
 from edgefm.jobs.export.facts import Measured
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors
+from edgefm_converters.bundles.unlike import Unlike
 
 _PIPELINES = {"classification": "image-classification", "multilabel": "image-classification"}
 _PIPELINES |= {"segmentation": "image-segmentation", "regression": "image-feature-extraction"}
 
 
 def model_card(
-    contract: Contract, *, measured: Measured | None, advice: str, golden: GoldenVectors, use: str, version: str
+    contract: Contract,
+    *,
+    measured: Measured | None,
+    advice: str,
+    golden: GoldenVectors,
+    use: str,
+    version: str,
+    unlike: Unlike | None = None,
 ) -> str:
     """Return the model card.
 
@@ -31,6 +39,7 @@ def model_card(
       golden: vectors of the bundle.
       use: how this bundle is used and what its files are, Markdown.
       version: of edgefm.
+      unlike: from where on a picture is unlike the data; None where that is not known.
     Raises:
       RuntimeUnavailableError: jinja2 is not installed.
       ModelError: no words are known for the ends of the model.
@@ -45,7 +54,7 @@ def model_card(
         measured=Markdown(_measured(measured)),
         advice=advice,
         golden=Markdown(_golden(golden)),
-        limits=Markdown(_limits(contract, measured)),
+        limits=Markdown(_limits(contract, measured, unlike)),
         files=Markdown(use),
     )
 
@@ -152,18 +161,48 @@ def _golden(golden: GoldenVectors) -> str:
     return f"{vectors} Kernels of two families round differently; both are right."
 
 
-def _limits(contract: Contract, measured: Measured | None) -> str:
+def _limits(contract: Contract, measured: Measured | None, unlike: Unlike | None) -> str:
     lines = []
     if contract.labels:
+        known = "see below" if unlike else "was not measured"
         lines.append(
             "- It knows its classes alone: a picture of anything else is given one of them too, often with a high "
-            "probability. How it answers pictures unlike its training data was not measured."
+            f"probability. How it answers pictures unlike its training data {known}."
         )
     if contract.takes_pictures:
         lines.append("- A picture must reach it as its training pictures did: size, channels, brightness, direction.")
     if measured is None or measured.quality is None:
         lines.append("- Its quality is not known.")
-    return "\n".join(lines) or "- None are known."
+    text = "\n".join(lines) or "- None are known."
+    return text if unlike is None else f"{text}\n\n{_unlike(unlike)}"
+
+
+def _unlike(unlike: Unlike) -> str:
+    """Return how pictures unlike the data are told, and what was found of it."""
+    percent = f"{100 * unlike.quantile:g} %"
+    rows = [
+        f"| {markdown(share.what)} | {share.n:,} | "
+        + " | ".join(f"{100 * count / share.n:.1f} %" for count in (share.entropy, share.distance, share.either))
+        + " |"
+        for share in unlike.measured
+    ]
+    return "\n".join(
+        (
+            "### Pictures unlike the data",
+            "",
+            "The page warns of a picture where the entropy of the model's probabilities, or the picture's distance "
+            f"from the data, is above that of {percent} of {unlike.validation:,} validation pictures of "
+            f"{markdown(unlike.source)}. The distance is taken in {len(unlike.components)} principal components of "
+            f"{unlike.training:,} training pictures and what they leave unexplained (Moghaddam and Pentland 1997). "
+            "Measured, by this model:",
+            "",
+            "| pictures | n | entropy above | distance above | warned of |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "No warning is no proof: pictures of other things that look like the data are answered without one.",
+        )
+    )
 
 
 _MIT = (

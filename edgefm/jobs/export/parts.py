@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgefm
-from edgefm.core import artefacts
+from edgefm.core.arguments import PathLike
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.progress import Progress
 from edgefm.jobs.export.models import MICROCONTROLLER, MeantModel
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
     from edgefm.agreement.inputs import MatrixInputs
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.parts import BundleParts
+    from edgefm_converters.bundles.web_runtime import WebPage
 
 PAGES = ("apk", "web")
 _RANDOM = "no data were given"
-_COLOURS = 3
 
 
 def data_of(meant: MeantModel, data: Any, progress: Progress) -> Dataset | None:
@@ -49,6 +48,8 @@ def parts_of(
     mean: float | None,
     std: float | None,
     pictures: Mapping[str, Any],
+    beside: Sequence[PathLike] | None,
+    served: bool,
     samples: int,
     seed: int,
     use: str,
@@ -64,26 +65,28 @@ def parts_of(
       mean: see there.
       std: see there.
       pictures: how pictures get in, where that is to be another way than the contract's: 'fit', 'filter', ...
+      beside: see there.
+      served: see there.
       samples: see there.
       seed: see there.
       use: how the bundle is used and what its files are, Markdown.
       progress: receives progress.
     """
     from edgefm.agreement import arithmetic
-    from edgefm.agreement.inputs import from_chance, from_data
     from edgefm.benchmarking import feeding
+    from edgefm.jobs.export.beside import as_shipped
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
-    from edgefm.jobs.export.golden import golden_vectors
-    from edgefm.jobs.export.web_runtime import web_runtime
-    from edgefm.runtimes.picture_answer import rechosen
+    from edgefm.jobs.export.golden import golden_inputs, golden_vectors
+    from edgefm.jobs.export.web import check_web, web_page
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
-    from edgefm_converters.bundles.parts import MODEL_FILE, BundleParts
+    from edgefm_converters.bundles.parts import BundleParts
 
     path = meant.path
     ends = arithmetic.ends(inspect(path))
-    web = web_runtime(path) if kind in PAGES else None
+    if kind in PAGES:
+        check_web(path)
     shape = ends.source.shape[1:]
     names = tuple(labels) if labels is not None else () if dataset is None else dataset.labels
     written = contracts.read(path)
@@ -104,26 +107,26 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
-    contract = rechosen(contract, **pictures)
     content = path.read_bytes()
-    # One that was made up for a file without a contract does not know the sum of its content.
-    contract = dataclasses.replace(
-        contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content), size_bytes=len(content)
+    before, contract = contract, as_shipped(contract, content, pictures)
+    reordered = before.blue_first != contract.blue_first
+    inputs = golden_inputs(
+        path, ends, dataset=dataset, reordered=reordered, reason=_RANDOM, samples=samples, seed=seed, mean=mean, std=std
     )
-    if dataset is None:
-        inputs = from_chance(path, ends=ends, samples=samples, seed=seed, reason=_RANDOM)
-    else:
-        inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
-        pixels = contract.takes_pictures and dataset.train.images.dtype.name == "uint8"
-        if pixels and shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr":  # pictures have red first
-            inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
+    web: WebPage | None = None
+    if kind in PAGES:
+        web = web_page(
+            meant.run, path, contract, golden, dataset=dataset, reordered=reordered, pictures=pictures,
+            beside=beside, served=served and kind == "web", samples=samples, seed=seed, progress=progress,
+        )  # fmt: skip
     card = model_card(
         contract,
         measured=measured(meant.run, contract),
         advice=meant.advice,
         golden=golden,
+        unlike=None if web is None else web.unlike,
         use=use,
         version=edgefm.__version__,
     )

@@ -93,6 +93,7 @@ def verify(
     """
     from edgefm_converters.bundles.manifest import changes, model_folders, read_manifest
     from edgefm_converters.bundles.parts import MODEL_FILE
+    from edgefm_converters.bundles.web_runtime import BESIDE
 
     folder = as_path(bundle, "bundle")
     check_type(run, "run", bool, "True or False")
@@ -111,7 +112,7 @@ def verify(
         with shown(progress) as receiver:
             for name in names:
                 try:
-                    golden = _consistent(folder / name)
+                    golden = _consistent(folder / name, labelled=not name.startswith(f"{BESIDE}/"))
                 except ModelError as error:
                     problems.append(f"{name}: {error.message}" if name else error.message)
                 else:
@@ -126,9 +127,12 @@ def verify(
     )
 
 
-def _consistent(folder: Path) -> GoldenVectors:
+def _consistent(folder: Path, *, labelled: bool) -> GoldenVectors:
     """Return the golden vectors of a model in a bundle.
 
+    Args:
+      folder: of the model.
+      labelled: whether its labels lie beside it; a page's models have those of the first.
     Raises:
       ModelError: its contract or labels are of another model, or the vectors cannot be read.
     """
@@ -141,7 +145,7 @@ def _consistent(folder: Path) -> GoldenVectors:
     golden = read_golden(folder)
     labels = folder / LABELS_FILE
     lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
-    if lines != [" ".join(label.splitlines()) for label in contract.labels]:
+    if labelled and lines != [" ".join(label.splitlines()) for label in contract.labels]:
         raise ModelError(f"{LABELS_FILE} has {len(lines)} labels, the contract {len(contract.labels)}, or others")
     return golden
 
@@ -155,7 +159,7 @@ def _families(folder: Path, name: str, golden: GoldenVectors, progress: Progress
     from edgefm_converters.bundles.parts import MODEL_FILE
 
     checked = []
-    which = f"{name}: " if name else ""
+    which = f"{name.rpartition('/')[2]}: " if name else ""
     for place, family in enumerate(golden.families):
         runtime = KERNELS.get(family.name, KERNELS["xnnpack"])
         progress.step("golden vectors", place, len(golden.families), {"kernels": runtime})

@@ -1,4 +1,4 @@
-"""A web server for one page: the files of LiteRT.js and one model, to this machine alone.
+"""A web server for one page: the files of LiteRT.js, a model, or a folder with a page, to this machine alone.
 
 Two headers make the page cross-origin isolated: threads of WebAssembly need it, and Chromium's clock then steps by
 5 us instead of 100. The address holds a secret, so that no other user of the machine reads the model; a request whose
@@ -19,6 +19,7 @@ from typing import Any
 from edgefm.tflite.open_batch import fixed_batch
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm"}
+_TYPES |= {".json": "application/json"}
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -32,19 +33,20 @@ _PAGE = resources.files("edgefm.runtimes.litertjs") / "page"
 class PageServer:
     """The server, in a thread until it is closed."""
 
-    def __init__(self, *, model: Path, folders: Mapping[str, Path]) -> None:
+    def __init__(self, *, folders: Mapping[str, Path], model: Path | None = None, page: str = "page.html") -> None:
         """Start it.
 
         Args:
-          model: served as 'model.tflite'.
           folders: name in the address -> folder whose files are served below it.
+          model: served as 'model.tflite'.
+          page: what `url` leads to: the page that edgefm measures with, or a file in a folder.
         """
         secret = secrets.token_urlsafe(16)
         handler = type("_Handler", (_Handler,), {"secret": secret, "model": model, "folders": dict(folders)})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/{secret}/page.html"
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/{secret}/{page}"
 
     def close(self) -> None:
         """Stop it."""
@@ -55,7 +57,7 @@ class PageServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     secret: str
-    model: Path
+    model: Path | None
     folders: Mapping[str, Path]
 
     def do_GET(self) -> None:
@@ -84,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _content(self, name: str) -> bytes | None:
         first, _, rest = name.partition("/")
         try:
-            if name == "model.tflite":
+            if name == "model.tflite" and self.model is not None:
                 return fixed_batch(self.model.read_bytes())
             if name in ("page.html", "page.js"):
                 return (_PAGE / name).read_bytes()

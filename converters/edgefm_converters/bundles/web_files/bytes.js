@@ -8,8 +8,28 @@ export function bytesOf(base64) {
   return bytes;
 }
 
+const REFUSED = [0, 13, 60]; // what base122.py carries by characters of two bytes
+
+// Returns so many bytes of a text that base122.py wrote.
+export function bytesOfText(text, length) {
+  const bytes = new Uint8Array(length);
+  let [held, bits, at] = [0, 0, 0];
+  const take = (seven) => {
+    held = ((held << 7) | seven) & 0x7fff;
+    bits += 7;
+    if (bits >= 8) bytes[at++] = held >> (bits -= 8); // a byte beyond the length is not kept
+  };
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 127) take(REFUSED[(code >> 7) - 2]);
+    take(code & 127);
+  }
+  return bytes;
+}
+
 // format: 'gzip', or 'deflate' for a zlib stream.
+export const inflating = (bytes, format) => new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
+
 export async function inflated(bytes, format) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  return new Uint8Array(await new Response(inflating(bytes, format)).arrayBuffer());
 }

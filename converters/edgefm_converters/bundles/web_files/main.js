@@ -1,42 +1,37 @@
 // Puts the page together: what it carries, the model, the ways a picture gets in, the answer.
 
-import { bytesOf, inflated } from './bytes.js';
 import { Camera } from './camera.js';
+import { carriedBytes, carriedJson, carriedText, carriedWasm, served } from './carried.js';
 import { decoded } from './decode.js';
 import { Drawing } from './draw.js';
-import { readPng } from './png.js';
-import { preprocessed, reversed, stepsOf } from './preprocess.js';
+import { Model } from './model.js';
+import { preprocessed, stepsOf } from './preprocess.js';
 import { Runtime, clockStep } from './runtime.js';
-import { arraysOf, selfTest } from './self_test.js';
+import { SideBySide } from './side.js';
 import { tabs } from './tabs.js';
-import { decoded32, encoded, ranked } from './tensors.js';
-import { element, made, showAnswer, showPixels, showProblem, showSpeed, showStatus, showVerdict } from './view.js';
+import { warnings } from './unlike.js';
+import {
+  element, made, showAnswer, showPixels, showProblem, showSpeed, showStatus, showTogether, showVerdict, showWarnings,
+  threadsText,
+} from './view.js';
 
 const BURST = 100;
 
-const carried = (name) => element(`carried-${name}`).textContent;
-const unpacked = async (name) => inflated(bytesOf(carried(name).trim()), 'gzip');
-const unpackedText = async (name) => new TextDecoder().decode(await unpacked(name));
-
-const facts = JSON.parse(carried('facts'));
-const contract = JSON.parse(carried('contract'));
-const golden = JSON.parse(carried('golden'));
-const shape = contract.input.shape.slice(1);
-const bgr = stepsOf(contract).channels?.order === 'bgr';
-const recoloured = (pixels) => (bgr ? reversed(pixels) : pixels); // between a picture's order and the model's
+const facts = carriedJson('facts');
+const files = carriedText('files').then(JSON.parse); // golden files by path, base64
+const models = carriedJson('models').map((about) => new Model(about, files));
+const [model] = models; // the bundle's own
+const alone = models.length === 1;
+const { contract, golden, shape } = model;
 const runtime = new Runtime();
 const step = clockStep();
-let files = {}; // golden files by path, base64
+const side = alone || !facts.pictures ? null : new SideBySide(models);
+let threads = threadsText({ threads: 1, why: '' });
 let current = null; // { picture } or { pixels }, with the label of the data
 
-const bytesAt = (path) => bytesOf(files[path]);
-
-// Returns a golden input's pixels, which are of the model's own size.
-async function samplePixels(vector) {
-  const { rgba } = await readPng(bytesAt(vector.picture), Infinity);
-  const channels = shape[2];
-  const level = (_, at) => rgba[Math.floor(at / channels) * 4 + (at % channels)];
-  return recoloured(Uint8Array.from({ length: (rgba.length / 4) * channels }, level));
+function showSpeeds() {
+  showSpeed(model.speed(), { step, several: !alone, threads });
+  for (const each of side ? models : []) side.showSpeed(each);
 }
 
 async function show(given) {
@@ -44,13 +39,18 @@ async function show(given) {
   const { pixels, inverted } = given.pixels
     ? { pixels: given.pixels, inverted: false }
     : preprocessed(given.picture, contract, element('invert').value);
-  showPixels(recoloured(pixels), shape, inverted);
+  showPixels(model.asPicture(pixels), shape, inverted);
   await ready;
-  const outputs = await runtime.invoke(encoded(pixels, contract));
-  showSpeed(runtime.speed(), step);
+  const answers = [];
+  for (const each of models) answers.push(await each.answer(pixels));
+  showSpeeds();
   if (current !== given) return; // a newer picture came meanwhile
-  const values = decoded32(outputs[0], contract.outputs[0]);
-  showAnswer({ ranked: ranked(outputs[0], contract, facts.head), values }, facts, given.truth ?? null);
+  const named = models.map((each, place) => [each.name, answers[place], each]);
+  const unlike = warnings(pixels, named.map(([name, { ranked }, each]) => ({ name, sha256: each.contract.sha256, ranked })), facts.unlike);
+  showAnswer(answers[0], model, { truth: given.truth ?? null, alone });
+  for (const [, answer, each] of side ? named : []) side.showAnswer(each, answer);
+  showWarnings(unlike);
+  showTogether(named, unlike.length > 0);
 }
 
 // Runs what a person asked for, and says what went wrong.
@@ -65,52 +65,41 @@ const guarded = (action) => async (...given) => {
 
 async function start() {
   const began = performance.now();
-  const [core, utils, glue, wasm, model] = await Promise.all([
-    ...['core', 'utils', 'glue'].map(unpackedText),
-    ...['wasm', 'model'].map(unpacked),
-  ]);
-  await checkModel(model);
-  await runtime.start({ core, utils, glue, wasm, model }, facts.ends, contract);
-  showStatus('ready', `Ready after ${Math.round(performance.now() - began)} ms, ${facts.runtime}`);
+  const single = served ? null : carriedWasm('wasm'); // the only one that a page carries, and what takes longest
+  const contents = models.map((_, place) => carriedBytes(`model-${place}`));
+  await runtime.open(...(await Promise.all(['core', 'utils'].map(carriedText))));
+  const possible = served ? await runtime.possibleThreads() : { threads: 1, why: '' };
+  const prefix = possible.threads > 1 ? 'threaded-' : '';
+  const build = [carriedText(`${prefix}glue`), single ?? carriedWasm(`${prefix}wasm`)];
+  await runtime.start(...(await Promise.all(build)), possible.threads);
+  for (const [place, each] of models.entries()) await each.load(runtime, await contents[place]);
+  threads = threadsText(possible);
+  showStatus('ready', `Ready after ${Math.round(performance.now() - began)} ms, ${facts.runtime}, ${threads}`);
   for (const name of ['measure', 'test']) element(name).disabled = false;
 }
 
-async function checkModel(model) {
-  if (!crypto.subtle) return; // a page that is not on https or a file
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', model));
-  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (found !== facts.model_sha256) throw new Error('the model in this page is not the one that it was written with');
-}
-
-const unpackGolden = unpackedText('files').then((text) => (files = JSON.parse(text)));
 const ready = start();
 
-// Where a picture gives the input byte for byte, the page carries the picture alone.
-async function inputOf(vector) {
-  if (vector.input in files) return arraysOf(bytesAt(vector.input), [golden.input])[0];
-  return encoded(await samplePixels(vector), contract);
-}
-
 const test = guarded(async () => {
-  await Promise.all([ready, unpackGolden]);
-  try {
-    showVerdict(await selfTest(golden, contract, { inputOf, bytesAt, invoke: (values) => runtime.invoke(values) }));
-  } catch (error) {
-    showVerdict({ held: false, verdict: `It could not be run: ${error?.message ?? error}.` });
+  await ready;
+  const results = [];
+  for (const each of models) {
+    const result = await each.test();
+    side?.showVerdict(each, result);
+    results.push({ name: each.name, ...result });
   }
-  showSpeed(runtime.speed(), step);
+  showVerdict(results);
+  showSpeeds();
 });
 
 const measure = guarded(async () => {
   element('measure').disabled = true;
-  const values = encoded(new Uint8Array(shape.reduce((product, side) => product * side, 1)), contract);
-  for (let run = 0; run < BURST; run++) await runtime.invoke(values);
-  showSpeed(runtime.speed(), step);
+  for (const each of models) await each.measure(BURST);
+  showSpeeds();
   element('measure').disabled = false;
 });
 
 async function fillSamples() {
-  await unpackGolden;
   const shown = golden.vectors.filter(({ picture }) => picture);
   const random = golden.source.kind === 'random';
   element('samples-note').textContent = !shown.length
@@ -118,15 +107,16 @@ async function fillSamples() {
     : random
       ? 'Random pixels: this page was written without data. They show equal answers, not right ones.'
       : `${shown.length} test samples of ${golden.source.name}.`;
+  const pictures = await Promise.all(shown.map((vector) => model.samplePicture(vector)));
   const buttons = shown.map((vector, place) => {
     const truth = vector.label === null ? null : (contract.labels[vector.label] ?? null);
     const name = `Sample ${place + 1}${truth === null ? '' : `: ${truth}`}`;
-    const image = made('img', { alt: name, src: `data:image/png;base64,${files[vector.picture]}` });
+    const image = made('img', { alt: name, src: `data:image/png;base64,${pictures[place]}` });
     const button = made('button', { type: 'button', title: name }, image);
     button.setAttribute('aria-pressed', 'false');
     button.addEventListener('click', guarded(async () => {
       for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
-      await show({ pixels: await samplePixels(vector), truth });
+      await show({ pixels: await model.samplePixels(vector), truth });
     }));
     return button;
   });
@@ -200,7 +190,7 @@ function listen() {
 ready.then(test, (error) => {
   showStatus('broken', 'The model could not be loaded');
   showProblem(`The model could not be loaded: ${error?.message ?? error}.`);
-  showVerdict({ held: false, verdict: 'The model could not be loaded.' });
+  showVerdict([{ held: false, verdict: 'The model could not be loaded.' }]);
 });
 if (facts.pictures) {
   listen();

@@ -1,7 +1,8 @@
-// The model in LiteRT.js, loaded from what the page carries.
+// LiteRT.js, loaded from what the page carries, and models in it.
 
 const KEPT_LINES = 50;
 const KEPT_TIMES = 100;
+const MOST_THREADS = 4; // more rarely help models of this size
 
 // LiteRT.js tells what it looks for and does not need here.
 const CHATTER = /^(INFO|WARNING): |^Failed to create default WebGPU device/;
@@ -18,24 +19,70 @@ for (const kind of ['log', 'info', 'warn', 'error']) {
 
 const addressOf = (text) => URL.createObjectURL(new Blob([text], { type: 'text/javascript' }));
 
-// LiteRT.js answers with arrays of the outputs, in the contract's order, for an array of the input's dtype.
+// What runs models: LiteRT.js, with one thread or several.
 export class Runtime {
+  #library;
+  #queue = Promise.resolve();
+  threads = 1;
+
+  // Takes the texts of LiteRT.js's modules.
+  async open(core, utils) {
+    const utilities = addressOf(utils);
+    this.#library = await import(addressOf(core.replaceAll('"@litertjs/wasm-utils"', JSON.stringify(utilities))));
+  }
+
+  // Returns how many threads a build for several may run here, and why it is one where it is.
+  async possibleThreads() {
+    if (!self.crossOriginIsolated) return { threads: 1, why: 'the server sends no headers that allow more' };
+    for (const feature of ['relaxedSimd', 'threads']) {
+      const supported = await this.#library.supportsFeature(feature);
+      if (!supported) return { threads: 1, why: `this browser lacks ${feature === 'threads' ? feature : 'relaxed SIMD'}` };
+    }
+    const threads = Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1);
+    return { threads, why: threads === 1 ? 'this device has one core' : '' };
+  }
+
+  // Takes the text of a build's glue and its WebAssembly, compiled.
+  async start(glue, module, threads) {
+    const instantiateWasm = (imports, receive) => {
+      WebAssembly.instantiate(module, imports).then((instance) => receive(instance, module));
+      return {};
+    };
+    self.Module = { instantiateWasm };
+    await this.#library.loadLiteRt(`${addressOf(glue)}#litert.js`); // it takes addresses that end in .js alone
+    this.threads = threads;
+  }
+
+  // bytes: of a model; ends: key and order of its signature.
+  async compiled(bytes, ends, contract) {
+    const options = { accelerator: 'wasm', cpuOptions: { numThreads: this.threads } };
+    const model = await this.#library.loadAndCompile(bytes, options);
+    return new Compiled(this.#library, model, ends, contract, (action) => this.#inTurn(action));
+  }
+
+  // One after the other: a tensor's memory belongs to one inference, and the console does not say whose line it is.
+  #inTurn(action) {
+    const result = this.#queue.then(action);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+}
+
+// Answers with arrays of the outputs, in the contract's order, for an array of the input's dtype.
+class Compiled {
   #library;
   #model;
   #signature;
   #order;
   #shape;
-  #queue = Promise.resolve();
+  #inTurn;
   times = []; // milliseconds of the last inferences
 
-  // files: texts of the modules and of the glue, bytes of wasm and model; ends: key and order of the signature.
-  async start({ core, utils, glue, wasm, model }, ends, contract) {
-    const utilities = addressOf(utils);
-    this.#library = await import(addressOf(core.replaceAll('"@litertjs/wasm-utils"', JSON.stringify(utilities))));
-    self.Module = { wasmBinary: wasm };
-    await this.#library.loadLiteRt(`${addressOf(glue)}#litert.js`); // it takes addresses that end in .js alone
-    this.#model = await this.#library.loadAndCompile(model, { accelerator: 'wasm', cpuOptions: { numThreads: 1 } });
-    const { signatures } = this.#model;
+  constructor(library, model, ends, contract, inTurn) {
+    this.#library = library;
+    this.#model = model;
+    this.#inTurn = inTurn;
+    const { signatures } = model;
     this.#signature = ends.signature in signatures ? ends.signature : Object.keys(signatures)[0];
     const names = signatures[this.#signature].getOutputDetails().map(({ name }) => name);
     this.#order = ends.order.map((name) => names.indexOf(name));
@@ -43,11 +90,8 @@ export class Runtime {
     this.#shape = contract.input.shape;
   }
 
-  // One after the other: a tensor's memory belongs to one inference.
   invoke(values) {
-    const result = this.#queue.then(() => this.#invoke(values));
-    this.#queue = result.catch(() => {});
-    return result;
+    return this.#inTurn(() => this.#invoke(values));
   }
 
   async #invoke(values) {

@@ -14,20 +14,48 @@ export function made(tag, { text = '', ...properties } = {}, ...children) {
 
 const digits = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : Number(value.toPrecision(4)).toString());
 
-// facts.percent: scores are probabilities or shares.
-export const scoreText = (score, facts) => (facts.percent ? `${(100 * score).toFixed(1)} %` : digits(score));
+// model.percent: scores are probabilities or shares.
+export const scoreText = (score, model) => (model.percent ? `${(100 * score).toFixed(1)} %` : digits(score));
 
-// answer: { ranked, values }; truth: the label of the data, or null.
-export function showAnswer({ ranked, values }, facts, truth) {
+export const p50Text = (p50) => (p50 < 10 ? p50.toFixed(2) : p50.toFixed(1));
+
+// answer: { ranked, values } of a model, see model.js; truth: the label of the data, or null; alone: whether no other
+// model answers beside it, so that its bars stand here.
+export function showAnswer({ ranked, values }, model, { truth, alone }) {
   const best = ranked.slice(0, SHOWN);
-  element('best-label').textContent = best.length ? best[0].label : facts.size === 1 ? digits(values[0]) : 'Answer';
-  element('best-score').textContent = best.length ? scoreText(best[0].score, facts) : '';
+  element('best-label').textContent = best.length ? best[0].label : model.size === 1 ? digits(values[0]) : 'Answer';
+  element('best-score').textContent = best.length ? scoreText(best[0].score, model) : '';
   element('truth').textContent = truth === null ? '' : `Labelled: ${truth}`;
-  element('note').textContent = best.length ? facts.note : valuesText(values);
-  element('bars').hidden = !best.length;
-  const rows = best.map(({ label, score }) => bar(label, scoreText(score, facts), facts.percent ? score : null));
-  element('bars').replaceChildren(...rows);
-  announce(best.map(({ label, score }) => `${label}, ${scoreText(score, facts)}`).join('; '));
+  element('note').textContent = alone ? answerWords({ ranked, values }, model) : '';
+  element('bars').hidden = !alone || !best.length;
+  element('bars').replaceChildren(...(alone ? barsOf(ranked, model) : []));
+}
+
+// Returns the bars of the most probable labels.
+export function barsOf(ranked, model) {
+  const best = ranked.slice(0, SHOWN);
+  return best.map(({ label, score }) => bar(label, scoreText(score, model), model.percent ? score : null));
+}
+
+export const answerWords = ({ ranked, values }, model) => (ranked.length ? model.note : valuesText(values));
+
+// named: [name, answer, model] of each; '' names the only one. Says how they agree where they are several.
+export function showTogether(named, warned) {
+  const firsts = named.map(([, { ranked }]) => ranked[0]?.label).filter((label) => label !== undefined);
+  const same = firsts.every((label) => label === firsts[0]);
+  const several = named.length > 1 && firsts.length > 1;
+  const all = firsts.length === 2 ? 'Both' : `All ${firsts.length}`;
+  element('together').textContent = !several ? '' : same ? `${all} models say so.` : 'The models differ.';
+  const sentences = named.map(([name, { ranked }, model]) => {
+    const best = ranked.slice(0, several ? 1 : SHOWN).map(({ label, score }) => `${label}, ${scoreText(score, model)}`);
+    return several ? `${name}: ${best.join('; ')}` : best.join('; ');
+  });
+  announce([...sentences, ...(warned ? ['Unlike the data'] : [])].join('. '));
+}
+
+export function showWarnings(sentences) {
+  element('unlike').hidden = !sentences.length;
+  element('unlike-text').replaceChildren(...sentences.map((text) => made('li', { text })));
 }
 
 function bar(label, text, share) {
@@ -72,20 +100,29 @@ export function showPixels(pixels, [height, width, channels], inverted) {
   canvas.setAttribute('aria-label', text);
 }
 
-export function showSpeed({ p50, n }, step) {
+// several: whether other models have their medians beside; threads: how many, and why one.
+export function showSpeed({ p50, n }, { step, several, threads }) {
   if (!n) return;
-  element('p50').textContent = p50 < 10 ? p50.toFixed(2) : p50.toFixed(1);
+  element('p50').textContent = p50Text(p50);
   const coarse = step >= 0.05 ? ` This browser's clock steps by ${step.toFixed(1)} ms.` : '';
-  element('p50-text').textContent = `Median of the last ${n} inferences in this page, one thread, on this device.${coarse}`;
+  const of = several ? ' of the first model' : '';
+  element('p50-text').textContent = `Median of the last ${n} inferences${of} in this page, ${threads}, on this device.${coarse}`;
 }
 
-export function showVerdict({ held, verdict, others = [] }) {
+export const threadsText = ({ threads, why }) => (threads > 1 ? `${threads} threads` : `one thread${why ? `, as ${why}` : ''}`);
+
+// results: [{ name, held, verdict, others }] of each model.
+export function showVerdict(results) {
+  const held = results.every((result) => result.held);
   const line = element('verdict');
   line.className = `figure verdict ${held ? 'held' : 'failed'}`;
   line.textContent = held ? '✓ held' : '✗ FAILED';
-  element('verdict-text').textContent = verdict;
-  const rows = others.map(({ title, text }) => made('li', { text: `For comparison, ${title}: ${text}.` }));
-  element('families').replaceChildren(...rows);
+  const one = results.length === 1;
+  element('verdict-text').textContent = one ? results[0].verdict : '';
+  const compared = ({ title, text }) => `For comparison, ${title}: ${text}.`;
+  const words = ({ name, held: ok, verdict, others = [] }) =>
+    one ? others.map(compared) : [`${ok ? '✓' : '✗'} ${name}: ${[verdict, ...others.map(compared)].join(' ')}`];
+  element('families').replaceChildren(...results.flatMap(words).map((text) => made('li', { text })));
 }
 
 export function showStatus(kind, text) {
