@@ -342,7 +342,7 @@ def test_former_command_names_the_one_that_does_it_now() -> None:
 
 
 def test_commands_on_a_bundle_of_several_models_name_them(bundle: Path, tmp_path: Path) -> None:
-    for words in (["demo", str(bundle)], ["inspect", str(bundle)], ["export", "web", str(bundle), "--out", "x"]):
+    for words in (["inspect", str(bundle)], ["export", "web", str(bundle), "--out", str(tmp_path / "x")]):
         done = CliRunner().invoke(cli, words, standalone_mode=False)
         assert isinstance(done.exception, ModelError), done.output
         assert all(str(bundle / name) in str(done.exception.hint) for name in ROLES)
