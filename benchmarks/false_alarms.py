@@ -33,7 +33,7 @@ from edgefm.recipes.benchmark import rounds_between
 from edgefm.statistics.estimates import proportion
 
 RESULT = Path(__file__).parent / "results" / "false_alarms.json"
-MODEL = Path(__file__).parents[1] / "android_demo_assets" / "model.tflite"
+MODEL = Path(__file__).parents[1] / "android_demo_assets" / "int8" / "model.tflite"
 SLOWDOWN = 0.03
 ALARMS_ALLOWED = 0.05
 FOUND_WANTED = 0.9

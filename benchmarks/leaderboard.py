@@ -29,7 +29,7 @@ from edgefm.targets import target
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "benchmarks" / "results" / "leaderboard"
-MODELS = sorted((ROOT / "android_demo_assets").glob("*.tflite"))
+MODELS = sorted((ROOT / "android_demo_assets").glob("*/model.tflite"))
 ESTIMATES = ("vela:ethos-u55-128", "vela:ethos-u65-512", "vela:ethos-u85-256", "cortex-m:m4")
 EMULATED = ("qemu-aarch64:cortex-a53", "qemu-aarch64:cortex-a72", "qemu-aarch64:cortex-a76")
 # Few samples a round keep the records small; rounds are what an interval is made of.

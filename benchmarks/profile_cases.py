@@ -14,7 +14,7 @@ from pathlib import Path
 from edgefm.profiling.profile import profile
 from tests.fixtures import cut_models
 
-SHIPPED = Path(__file__).parent.parent / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 
 
 def cases(folder: Path) -> Iterator[tuple[str, str, Path]]:

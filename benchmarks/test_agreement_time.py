@@ -17,7 +17,7 @@ from benchmarks import deep_models
 from benchmarks.recorded import write_result
 from edgefm.cli.main import cli, run
 
-MODEL = Path(__file__).parent.parent / "android_demo_assets" / "model.tflite"
+MODEL = Path(__file__).parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 IMAGES = 1000
 LEAST_CELLS = 5
 LIMIT_SECONDS = 180.0

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.recorded import write_result
 
 ROOT = Path(__file__).parent.parent
-MODEL = ROOT / "android_demo_assets" / "model.tflite"
+MODEL = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 LIMIT_BYTES = 150e6
 LIMIT_SECONDS = 5.0
 # Bytes of each installed package, from what pip wrote down of its files.

@@ -14,7 +14,7 @@ from edgefm.profiling.profile import profile
 from edgefm.profiling.result import TOLERANCE
 from tests.fixtures import tiny_models
 
-SHIPPED = Path(__file__).parent.parent / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 RUNTIMES = ("litert:xnnpack", "litert:builtin")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.recorded import write_result
 
-MODELS = sorted((Path(__file__).parent.parent / "android_demo_assets").glob("*.tflite"))
+MODELS = sorted((Path(__file__).parent.parent / "android_demo_assets").glob("*/model.tflite"))
 RUNTIMES = ("litert:xnnpack", "litert:builtin")
 
 
@@ -37,7 +37,7 @@ def results() -> Iterator[list[Any]]:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
+@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.parent.name)
 def test_latency(tflite_benchmark: Any, results: list[Any], model: Path, runtime: str) -> None:
     found = tflite_benchmark(model, runtime=runtime)
     results.append(found)
@@ -47,7 +47,7 @@ def test_latency(tflite_benchmark: Any, results: list[Any], model: Path, runtime
 def _row(found: Any) -> dict[str, Any]:
     options = found.row["runtime"]["options"]
     return {
-        "name": found.row["file"].rsplit("/", 1)[-1],
+        "name": "/".join(found.row["file"].split("/")[-2:]),
         "runtime": f"{found.row['runtime']['name']}:{options['kernels']}",
         "version": found.row["runtime"]["version"],
         "sha256": found.row["sha256"],

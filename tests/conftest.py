@@ -12,6 +12,12 @@ import hypothesis
 import pytest
 
 from tests.fixtures import java, kotlin
+from tests.fixtures.android_app import (  # noqa: F401  # fixtures of tests of the Android bundle
+    android_bundle,
+    android_demo,
+    android_layer,
+    android_resources,
+)
 
 TESTS = Path(__file__).parent
 # As edgefm loads TensorFlow: where a test imports it first, trainings here would differ from those of commands.
@@ -42,11 +48,14 @@ LONGEST = (
     "integration/test_stopped_commands.py",
     "integration/test_tutorials.py",
     "integration/test_training.py",
+    "integration/test_android_demo.py",
+    "integration/test_apk_bundle.py",
     "integration/test_reproduce.py",
     "integration/test_agreement_of_deep_models.py",
     "integration/test_adb_target.py",
     "integration/test_report.py",
     "integration/test_distillation.py",
+    "integration/test_android_bundle.py",
     "integration/test_app_code.py",
     "integration/test_float_data.py",
     "integration/test_rounds.py",

@@ -18,7 +18,7 @@ import numpy as np
 
 import edgefm
 
-MODEL = Path("android_demo_assets/model.tflite")  # the file of yours; this one is in the source folder
+MODEL = Path("android_demo_assets/int8/model.tflite")  # the file of yours; this one is in the source folder
 TARGET = "host"  # "ssh://pi@raspberrypi" is a board, "adb" a phone
 PICTURES = 500  # test pictures; None takes all 10,000
 ROUNDS = 6  # None goes on until p50 is known to 1 %, 15 to 45 rounds
@@ -38,7 +38,7 @@ diagnosis
 # ## What is in the file
 #
 # ```bash
-# edgefm inspect android_demo_assets/model.tflite
+# edgefm inspect android_demo_assets/int8/model.tflite
 # ```
 
 # %%
@@ -69,8 +69,8 @@ data = edgefm.data.load("few-pictures.npz")
 # is repeated. The contract beside the file says how pixels go in; give `mean` and `std` for a file without one.
 #
 # ```bash
-# edgefm benchmark android_demo_assets/model.tflite --data few-pictures.npz --out measured
-# edgefm benchmark android_demo_assets/model.tflite --data few-pictures.npz --target ssh://pi@raspberrypi
+# edgefm benchmark android_demo_assets/int8/model.tflite --data few-pictures.npz --out measured
+# edgefm benchmark android_demo_assets/int8/model.tflite --data few-pictures.npz --target ssh://pi@raspberrypi
 # ```
 #
 # A board needs Python 3.11 or newer with numpy and a runtime, and your ssh key. [Boards and
@@ -87,7 +87,7 @@ record
 # you run it on.
 #
 # ```bash
-# edgefm profile android_demo_assets/model.tflite --out measured
+# edgefm profile android_demo_assets/int8/model.tflite --out measured
 # ```
 
 # %%
@@ -100,7 +100,7 @@ profile
 # Does another runtime or board answer what this one answers? The same samples go through all of them.
 #
 # ```bash
-# edgefm agree android_demo_assets/model.tflite --data few-pictures.npz --samples 100 --target ssh://pi@raspberrypi
+# edgefm agree android_demo_assets/int8/model.tflite --data few-pictures.npz --samples 100 --target ssh://pi@raspberrypi
 # ```
 #
 # Kernels of one family must agree; those of different families may round differently, and the table says by how much.
@@ -117,7 +117,7 @@ agreement
 # this finds a difference is too busy to measure on.
 #
 # ```bash
-# edgefm compare android_demo_assets/model.tflite candidate/model.tflite --data few-pictures.npz --margin-latency 5
+# edgefm compare android_demo_assets/int8/model.tflite candidate/model.tflite --data few-pictures.npz --margin-latency 5
 # ```
 
 # %%

@@ -161,15 +161,20 @@ run
 # %% [markdown]
 # ## A folder for the app
 #
-# Four files: the model, its contract, its labels, and a README that says how to feed it.
+# A module for Android Studio: the model, its contract and labels, the code that feeds it, and golden vectors, by which
+# a phone shows that it answers what was measured here. `python`, `web` and `c` write the same for other targets.
 #
 # ```bash
-# edgefm assets first-run --variant int8_w8a8 --out app-model
+# edgefm export android first-run --variant int8_w8a8 --out app-model
+# edgefm verify app-model
 # ```
 
 # %%
-for path in run.assets("app-model", variant="int8_w8a8"):
-    print(f"{path}: {path.stat().st_size:,} bytes")
+bundle = edgefm.export(run.path, "android", out="app-model", variant="int8_w8a8")
+bundle
+
+# %%
+edgefm.verify(bundle.folder)
 
 # %% [markdown]
 # Next: [your own pictures and model](own_pictures.py), or [measure a file on a board](board_and_ci.py).

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from edgefm.core import joined
 from edgefm.core.errors import ModelError
+from edgefm.core.picture_steps import PictureSteps
 from edgefm.core.task_names import SCORED
+from edgefm.data.reference.fashion_mnist import LABELS
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract, Tensor
@@ -164,6 +166,7 @@ def _contract(
         task=task,
         head=_head(path) if task in SCORED else "",
         no_pixels="the model takes several inputs" if source.parts else None,
+        pictures=PictureSteps(invert="light_border" if labels == LABELS else "asked"),
     )
 
 

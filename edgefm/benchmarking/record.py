@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgefm import schemas
 from edgefm.benchmarking import record_checks, record_versions
 from edgefm.benchmarking.measured import MeasuredModel
-from edgefm.benchmarking.record_rows import row
+from edgefm.benchmarking.record_rows import row, with_statistics
 from edgefm.core import artefacts, runs
 from edgefm.core.documents import read_json
 from edgefm.core.errors import RunError
@@ -89,7 +89,7 @@ def write(path: Path, value: Mapping[str, Any]) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the record in a file.
+    """Return the record in a file, of the newest version and with the percentiles of its samples.
 
     Raises:
       RunError: it is missing, damaged, something else, or was written by a newer edgefm.
@@ -112,6 +112,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         validate(value)
         newest = record_versions.upgraded(value)
+        newest = {**newest, "models": [with_statistics(model) for model in newest["models"]]}
         record_checks.check(newest)
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}", hint="Measure again with: edgefm benchmark") from error

@@ -77,8 +77,8 @@ def row(
         "figures": [figure.to_json() for figure in model.figures],
         "disturbed": {"turns": sum(bool(turn.disturbed) for turn in model.rounds), "used": model.disturbed},
         "rounds": [turn.to_json(used=any(turn is kept for kept in used)) for turn in model.rounds],
-        "latency_ns": _percentiles([turn.invoke_ns for turn in used], model),
-        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in used], model),
+        "latency_ns": _percentiles([turn.invoke_ns for turn in used], _rejections(model), _missing(model)),
+        "end_to_end_ns": _percentiles([turn.end_to_end_ns for turn in used], _rejections(model), _missing(model)),
         "quality": None if dataset is None or quality is None else _quality(model, quality, dataset),
         **_accuracy(model, dataset),
         "against_reference": None if base is None or base is model else _against(model, base, dataset, quality),
@@ -123,13 +123,40 @@ def _energy(used: Sequence[Round]) -> dict[str, Any]:
     return {"value": None, "reason": reasons[0] if reasons else "nothing was timed"}
 
 
-def _percentiles(samples: Sequence[Any], model: MeasuredModel) -> dict[str, Any] | None:
+def with_statistics(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a valid row with the percentiles of its rounds; a record that a phone wrote holds samples alone.
+
+    Rows that have percentiles, or no samples, stay as they are.
+    """
+    used = [turn for turn in row["rounds"] if turn["used"] and turn["invoke_ns"]]
+    rejected = [turn["disturbed"][0] for turn in row["rounds"] if turn["refused"] and turn["disturbed"]]
+    missing = {"value": None, "reason": row["reason"] or "it was not measured"}
+    made = {
+        figure: _percentiles([turn[samples] for turn in used], rejected, missing)
+        for figure, samples in (("latency_ns", "invoke_ns"), ("end_to_end_ns", "end_to_end_ns"))
+        if row[figure] is None
+    }
+    return {**row, **made}
+
+
+def _rejections(model: MeasuredModel) -> list[str]:
+    return [turn.disturbed[0] for turn in model.rounds if turn.refused]
+
+
+def _percentiles(samples: Sequence[Any], rejected: Sequence[str], missing: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return p50, p90 and p99 of samples of rounds.
+
+    Args:
+      samples: nanoseconds of the rounds that are used.
+      rejected: why other rounds are never used.
+      missing: stands for each where a round has no samples.
+    """
     if not samples:
-        refused = [turn.disturbed[0] for turn in model.rounds if turn.refused]
-        reason = {"value": None, "reason": f"every measurement was rejected, e.g. {refused[-1]}" if refused else ""}
-        return dict.fromkeys(statistics.QUANTILES, reason) if refused else None
-    if not all(len(model) for model in samples):
-        return dict.fromkeys(statistics.QUANTILES, _missing(model))
+        if not rejected:
+            return None
+        missing = {"value": None, "reason": f"every measurement was rejected, e.g. {rejected[-1]}"}
+    if not samples or not all(map(len, samples)):
+        return {name: dict(missing) for name in statistics.QUANTILES}
     return {name: estimate.to_json() for name, estimate in statistics.percentiles(samples).items()}
 
 

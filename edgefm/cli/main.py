@@ -15,7 +15,7 @@ import click
 
 from edgefm.cli import render, signals
 from edgefm.cli.exit_codes import FAULT, exit_codes
-from edgefm.core.errors import EdgefmError, by_final_names, unknown_name
+from edgefm.core.errors import EdgefmError, RecipeError, by_final_names, unknown_name
 from edgefm.core.text import visible
 
 # Name of the command -> (module that defines a click command called `command`, one line for `edgefm --help`).
@@ -41,13 +41,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "trust": ("edgefm.cli.trust", "Let the code that a run of somebody else's holds run."),
     "zoo": ("edgefm.cli.zoo", "List the architectures; train the documented systems anew."),
-    "assets": ("edgefm.cli.assets", "Write a model and its contract for an app to embed."),
     "export": ("edgefm.cli.export", "Write a bundle for a target: model, contract, golden vectors, code."),
     "demo": ("edgefm.cli.demo", "Show a model in the browser: pictures, drawing, camera, self-test."),
     "verify": ("edgefm.cli.verify", "Check a bundle: whole, and answering as it should."),
     "trace": ("edgefm.cli.trace", "Find out why a device answers otherwise: which step it does in another way."),
     "doctor": ("edgefm.cli.doctor", "Show what is installed and which runtimes work here."),
 }
+
+# Commands of former versions, and what does it now.
+_FORMER = {"assets": "edgefm export android"}
 
 _DISK_HINTS = {
     errno.ENOSPC: "The disk is full: free some space; nothing half-written was left behind.",
@@ -89,6 +91,8 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         wrong = args and args[0] not in COMMANDS and not args[0].startswith("-")
         if wrong and not ctx.resilient_parsing:  # which completes a line in a shell
+            if args[0] in _FORMER:
+                raise RecipeError(f"unknown command '{args[0]}'", hint=f"Use instead: {_FORMER[args[0]]}")
             raise unknown_name("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 

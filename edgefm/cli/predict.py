@@ -12,11 +12,13 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.cli.picture_options import picture_options
 from edgefm.core import scratch
 from edgefm.core.errors import DataError
 from edgefm.core.progress import Bars
 
 if TYPE_CHECKING:
+    from edgefm.core.picture_steps import ChannelOrder, Filter, Fit
     from edgefm.data.picture_file import Invert
     from edgefm.jobs.predict import Prediction
 
@@ -42,11 +44,21 @@ _LARGEST = 200_000_000
     type=click.Choice(["auto", "yes", "no"]),
     default="auto",
     show_default=True,
-    help="Invert brightness; auto: on a light background, for a model trained on dark ones.",
+    help="Invert brightness; auto: as the contract says, on a light background for a model trained on dark ones.",
 )
+@picture_options
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(
-    pictures: tuple[Path, ...], model: Path | None, run: Path | None, top: int | None, invert: Invert, json_: bool
+    pictures: tuple[Path, ...],
+    model: Path | None,
+    run: Path | None,
+    top: int | None,
+    invert: Invert,
+    fit: Fit | None,
+    filter: Filter | None,
+    channel_order: ChannelOrder | None,
+    background: int | None,
+    json_: bool,
 ) -> None:
     """Classify pictures: the most probable classes of each, with their probabilities.
 
@@ -57,7 +69,17 @@ def command(
     if model is not None and run is not None:
         raise click.UsageError("give --model or --run, not both")
     with _standard_input(pictures) as files:
-        predictions = predict(files, model=model or default_model(run), top=top, invert=invert, progress=Bars())
+        predictions = predict(
+            files,
+            model=model or default_model(run),
+            top=top,
+            invert=invert,
+            fit=fit,
+            filter=filter,
+            channel_order=channel_order,
+            background=background,
+            progress=Bars(),
+        )
     if json_:
         value = predictions.to_json()
         for item in value["predictions"]:

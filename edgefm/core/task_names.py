@@ -1,4 +1,4 @@
-"""The names of tasks and of heads: light, because the command line lists them."""
+"""The names of tasks, of heads and of the reference data's classes: light, because the command line lists some."""
 
 TASKS = ("classification", "multilabel", "regression", "reconstruction", "segmentation")
 # Their outputs are scores of named labels.
@@ -7,3 +7,15 @@ LABELLED = ("classification", "multilabel")
 SCORED = (*LABELLED, "segmentation")
 # What the outputs of a model may become; 'auto' is told by the model, the loss of its training and the labels.
 HEADS = ("auto", "softmax", "sigmoid", "logits")
+FASHION_MNIST_LABELS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from edgefm.core.errors import DataError, EdgefmError, ModelError, missing_extra, unknown_name
 from edgefm.core.given import damage, limits, regular
+from edgefm.core.picture_steps import Fit, PictureSteps
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Invert = Literal["auto", "yes", "no"]
 INVERT: tuple[str, ...] = get_args(Invert)
-# How a picture of another size gets into the input: stretched, as data in folders are read; or with its aspect kept.
-Fit = Literal["stretch", "letterbox"]
 _BLACK, _WHITE = 0, 255
 _GIVE = "Give picture files, such as a PNG or a JPEG."
 # Formats of pixels. Others run programs on the file (EPS takes Ghostscript) or are descriptions of drawings.
@@ -47,47 +46,77 @@ class ModelPicture:
 
 
 def read_picture(
-    path: Path, *, shape: tuple[int, int, int], fit: Fit = "letterbox", invert: Invert = "auto"
+    path: Path, steps: PictureSteps, *, shape: tuple[int, int, int], invert: Invert = "auto"
 ) -> ModelPicture:
-    """Return a picture file's pixels at a model's size.
-
-    The picture is turned upright (EXIF) and made grey for one channel. With the fit 'stretch' it is what data in
-    folders have of it, see `pixels_of`, inverted where asked. With 'letterbox' it is fitted into the size with its
-    aspect kept, inverted where asked, and centred on black; transparent parts count as white, like the paper of a
-    product picture, or as black with `invert` 'no'.
+    """Return a picture file's pixels at a model's size, by the steps of its contract.
 
     Args:
       path: a PNG, a JPEG or another format of pixels that Pillow reads; of an animation, the first frame.
-      shape: height, width and channels of the model's input: 1, 3, or 4 (RGBA) where pictures are stretched.
-      fit: see above.
-      invert: 'auto' inverts a picture on a light background, where the median of its border is above 127.
-        No test image of Fashion-MNIST, with its bright things on black, is taken for one.
+      steps: see `edgefm.core.picture_steps.PictureSteps`; by default a picture is what data in folders have of it.
+      shape: height, width and channels of the model's input: 1 (grey), 3 (colours in the order that the steps say), or
+        4 (RGBA) where pictures are not contained.
+      invert: 'yes', 'no', or 'auto', as the steps say. Where the border decides, no test image of Fashion-MNIST, with
+        its bright things on black, is taken for a light one.
     Raises:
       DataError: the file is missing or no whole picture.
       ModelError: the model takes pixels of other channels.
       RuntimeUnavailableError: Pillow is not installed.
     """
     height, width, channels = shape
-    if channels not in (MODES if fit == "stretch" else (1, 3)):
-        allowed = "1 (grey), 3 (RGB) or 4 (RGBA)" if fit == "stretch" else "1 (grey) or 3 (RGB)"
-        raise ModelError(f"the model takes {channels} channels; pictures have {allowed}")
+    check_channels(steps, channels)
     if invert not in INVERT:
         raise unknown_name("value of invert", invert, INVERT)
+    asked = steps.inverts(invert)
     image = open_picture(path)
-    if fit == "stretch":
-        pixels = pixels_of(image, shape)
-        inverted = _is_inverted(pixels, invert)
-        if inverted:
-            pixels[..., :3] = 255 - pixels[..., :3]  # the fourth channel is how opaque a pixel is
-        return ModelPicture(pixels=pixels, inverted=inverted)
-    image = _opaque(image, background=_BLACK if invert == "no" else _WHITE)
-    image = _fitted(image.convert("L" if channels == 1 else "RGB"), height=height, width=width)
-    inner = np.asarray(image).reshape(image.height, image.width, channels)
-    inverted = _is_inverted(inner, invert)
-    pixels = np.full((height, width, channels), _BLACK, np.uint8)
-    top, left = (height - image.height) // 2, (width - image.width) // 2
-    pixels[top : top + image.height, left : left + image.width] = 255 - inner if inverted else inner
-    return ModelPicture(pixels=pixels, inverted=inverted)
+    if channels < 4:
+        black = steps.over == "black" or (steps.over == "auto" and asked == "no")
+        image = opaque(image, background=_BLACK if black else _WHITE)
+    image = resized(image.convert(MODES[channels]), steps, height=height, width=width)
+    inner = np.array(image, np.uint8).reshape(image.height, image.width, channels)
+    inverted = asked == "yes" or (asked == "auto" and border_level(inner[..., :3]) > 127)
+    if inverted:
+        inner[..., :3] = 255 - inner[..., :3]  # the fourth channel is how opaque a pixel is
+    ordered = inner[..., ::-1] if channels == 3 and steps.channel_order == "bgr" else inner
+    return ModelPicture(pixels=padded(ordered, steps, height=height, width=width), inverted=inverted)
+
+
+def check_channels(steps: PictureSteps, channels: int) -> None:
+    """Raise a ModelError unless pictures of so many channels can go the way of some steps."""
+    if channels not in ((1, 3) if steps.fit == "contain" else MODES):
+        allowed = "1 (grey) or 3 (RGB)" if steps.fit == "contain" else "1 (grey), 3 (RGB) or 4 (RGBA)"
+        what = "pictures that are contained" if steps.fit == "contain" else "pictures"
+        raise ModelError(f"the model takes {channels} channels; {what} have {allowed}")
+
+
+def resized(image: Image, steps: PictureSteps, *, height: int, width: int) -> Image:
+    """Return a picture of the channels that a model takes at its size; a contained one fills it in one direction."""
+    from PIL import Image
+
+    part, size = placed(image, steps.fit, height=height, width=width)
+    return part if size == part.size else part.resize(size, Image.Resampling[steps.filter.upper()])
+
+
+def placed(image: Image, fit: Fit, *, height: int, width: int) -> tuple[Image, tuple[int, int]]:
+    """Return the part of a picture that is taken, and the (width, height) that it is resized to."""
+    if fit == "contain":
+        factor = min(height / image.height, width / image.width)
+        return image, (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    if fit == "cover":
+        across = max(1, min(image.width, image.height * width // height))
+        down = max(1, min(image.height, image.width * height // width))
+        left, top = (image.width - across) // 2, (image.height - down) // 2
+        image = image.crop((left, top, left + across, top + down))
+    return image, (width, height)
+
+
+def padded(inner: NDArray[np.uint8], steps: PictureSteps, *, height: int, width: int) -> NDArray[np.uint8]:
+    """Return pixels uint8 [height, width, c] with those of a contained picture in the middle, others as they are."""
+    if inner.shape[:2] == (height, width):
+        return inner
+    pixels = np.full((height, width, inner.shape[2]), steps.background, np.uint8)
+    top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
+    pixels[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return pixels
 
 
 def pixels_of(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -96,14 +125,10 @@ def pixels_of(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     Transparent parts become white where the model has no fourth channel for them; levels between pixels are bilinear,
     with antialiasing.
     """
-    from PIL import Image
-
     height, width, channels = shape
     if channels < 4:
-        image = _opaque(image, background=_WHITE)
-    image = image.convert(MODES[channels])
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = opaque(image, background=_WHITE)
+    image = resized(image.convert(MODES[channels]), PictureSteps(), height=height, width=width)
     return np.array(image, np.uint8).reshape(shape)
 
 
@@ -121,10 +146,6 @@ def resized_pixels(images: NDArray[np.uint8], shape: tuple[int, int, int]) -> ND
     for place, image in enumerate(images):
         result[place] = pixels_of(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), shape)
     return result
-
-
-def _is_inverted(pixels: NDArray[np.uint8], invert: Invert) -> bool:
-    return invert == "yes" or (invert == "auto" and border_level(pixels[..., :3]) > 127)
 
 
 def border_level(pixels: NDArray[np.uint8]) -> float:
@@ -218,7 +239,7 @@ def _damage_told(path: str) -> Iterator[None]:
             ) from error
 
 
-def _opaque(image: Image, *, background: int) -> Image:
+def opaque(image: Image, *, background: int) -> Image:
     """Return the picture with its transparent parts filled with a grey level."""
     from PIL import Image
 
@@ -227,12 +248,3 @@ def _opaque(image: Image, *, background: int) -> Image:
     coloured = image.convert("RGBA")
     paper = Image.new("RGBA", coloured.size, (background, background, background, 255))
     return Image.alpha_composite(paper, coloured).convert("RGB")
-
-
-def _fitted(image: Image, *, height: int, width: int) -> Image:
-    """Return the picture resized so that its longer side, by the model's measure, fills the input."""
-    from PIL import Image
-
-    factor = min(height / image.height, width / image.width)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)

@@ -15,6 +15,7 @@ from edgefm.core import html, manifest
 from edgefm.core.arguments import PathLike, as_path, as_paths, check_number
 from edgefm.core.documents import inside
 from edgefm.core.errors import DataError, ModelError, RecipeError, RunError
+from edgefm.core.picture_steps import ChannelOrder, Filter, Fit
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
@@ -27,7 +28,7 @@ from edgefm.tflite.contract import Contract
 from edgefm.tflite.contract_fit import check_fit
 
 _TOP = 3
-SHIPPED_MODEL = Path("android_demo_assets/model.tflite")
+SHIPPED_MODEL = Path("android_demo_assets/int8/model.tflite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,10 @@ def predict(
     model: PathLike | TfliteFile | None = None,
     top: int | None = None,
     invert: Invert = "auto",
+    fit: Fit | None = None,
+    filter: Filter | None = None,
+    channel_order: ChannelOrder | None = None,
+    background: int | None = None,
     progress: Progress | bool | None = None,
 ) -> Predictions:
     """Return the most probable classes of each picture, in the order given; of several labels each has its own.
@@ -114,14 +119,19 @@ def predict(
         latest run, else the shipped model. Of a run, the file is the one that the verdict on its newest benchmark
         recommends for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
       top: number of classes a picture, 1 to the number of labels; by default three, or all where there are fewer.
-      invert: 'yes', 'no', or 'auto': for a model that was trained on bright things on a dark background, as its
-        contract says, invert pictures on a light one; for another model, none.
+      invert: 'yes', 'no', or 'auto', as the contract says: for a model that was trained on bright things on a dark
+        background, pictures on a light one; for another model, none.
+      fit: 'stretch', 'contain' or 'cover', in the place of what the contract says; see
+        `edgefm.core.picture_steps.PictureSteps`.
+      filter: 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos', in the place of what the contract says.
+      channel_order: 'rgb' or 'bgr', in the place of what the contract says.
+      background: level around a picture that is contained, 0 to 255, in the place of what the contract says.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
       ModelError: no model, no contract, or a contract of another file.
       DataError: a picture is missing or damaged, or a folder holds none; nothing is predicted then.
-      RecipeError: `top` or `invert` is not allowed.
+      RecipeError: `top`, `invert`, `fit`, `filter` or `channel_order` is not allowed.
       RuntimeUnavailableError: LiteRT or Pillow is not installed.
     """
     from edgefm.runtimes import apart, picture_answer
@@ -130,7 +140,9 @@ def predict(
     paths, model = _files(as_paths(pictures, "pictures")), model_file(model)
     check_number(top, "top", int)
 
-    contract = _contract(model)
+    contract = picture_answer.rechosen(
+        _contract(model), fit=fit, filter=filter, channel_order=channel_order, background=background
+    )
     unlike = read_unlike(model.parent)
     if top is None:
         top = min(_TOP, len(contract.labels))
@@ -241,7 +253,7 @@ def _contract(model: Path) -> Contract:
     if contract.task == "segmentation":
         raise ModelError(
             f"{model} gives a class for each pixel; predict names the classes of whole pictures",
-            hint="edgefm assets writes code that gives the masks; measure it with: edgefm benchmark",
+            hint="edgefm export android writes code that gives the masks; measure it with: edgefm benchmark",
         )
     if not contract.labels:
         raise ModelError(

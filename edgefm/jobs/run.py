@@ -380,20 +380,3 @@ class Run(RunFolder):
           RunError: there is no benchmark.
         """
         return self.record.verdict
-
-    def assets(self, out: PathLike, *, variant: str | None = None) -> list[Path]:
-        """Write a variant's model, contract, labels and README for an app to embed; return their paths.
-
-        Args:
-          out: folder; files of these names in it are replaced, others are left alone.
-          variant: which of the run's variants; by default the one that the verdict on the newest benchmark recommends
-            for phones, its reference where none is recommended, and int8_w8a8 without a benchmark.
-        Raises:
-          ArgumentError: an argument of another type.
-          RecipeError: the run has no such variant.
-          RunError: the run has no TFLite files.
-        """
-        from edgefm.quantization.assets import write_assets
-
-        check_type(variant, "variant", (str, type(None)), "the name of a variant")
-        return list(write_assets(self._open(), as_path(out, "out"), variant=variant))

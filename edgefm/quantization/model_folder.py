@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from edgefm.core import artefacts, joined
 from edgefm.core.environment import version
 from edgefm.core.errors import ModelError
+from edgefm.core.picture_steps import LETTERBOX, PictureSteps
 from edgefm.core.task_names import LABELLED
 from edgefm.core.text import one_a_line
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.data.quality import THRESHOLD, Outputs, predicted_classes
+from edgefm.data.reference.fashion_mnist import LABELS
 from edgefm.quantization.checks.picture_proof import Answers, Samples, prove
 from edgefm.recipes import Variant
 from edgefm.runtimes import apart
 from edgefm.runtimes.base import TensorDetails
-from edgefm.runtimes.picture_answer import learnt_on_dark
 from edgefm.tflite import contract
 from edgefm.tflite.contract import Contract
 from edgefm_converters.tflite.keras_to_tflite import INPUT, OUTPUT
@@ -47,7 +48,7 @@ class Card:
       task: of the model, '' where it is not known.
       head: what the first output holds, see `edgefm.tflite.contract.Contract`.
       license: of the model, '' where it is not known.
-      dark_background: see `Contract`; None where it is not known.
+      dark_background: see `edgefm.data.dataset.Dataset`; None where it is not known: told by the labels then.
     """
 
     name: str
@@ -148,13 +149,11 @@ def write_model_folder(
         std=card.encoding.std,
         labels=card.labels,
         no_pixels=card.encoding.no_pixels,
-        dark_background=card.dark_background,
+        pictures=_pictures(card),
         made_by=made_by,
         task=card.task,
         head=card.head,
     )
-    if agreed.takes_pictures:
-        agreed = replace(agreed, picture_fit="letterbox" if learnt_on_dark(agreed) else "stretch")
     try:
         outputs = tflite_outputs(content, inputs)
     except ModelError as error:
@@ -173,6 +172,12 @@ def write_model_folder(
         artefacts.write_text(folder / LABELS_FILE, one_a_line(card.labels))
     agreed.write(folder)
     return agreed
+
+
+def _pictures(card: Card) -> PictureSteps:
+    """Return how pictures get into a model: as data in folders are read, but for bright things on dark: letterboxed."""
+    dark = card.labels == LABELS if card.dark_background is None else card.dark_background
+    return replace(LETTERBOX, invert="light_border") if dark else PictureSteps()
 
 
 def _same(card: Card, outputs: Outputs, expected: Outputs) -> dict[str, float | None]:

@@ -35,7 +35,36 @@ def write(
             f"{run.path / FOLDER} is a link; a report there would replace what it leads to",
             hint="Remove the link, or name another folder for the report.",
         )
+    _check_libraries()
+    from edgefm.report import build
+    from edgefm.report.content import inputs
+
     progress.step("report", 0, 4)
+    run_inputs = inputs.read(run, data_dir=data_dir, progress=progress)
+    return build.build(run_inputs, out if out is not None else run.path / FOLDER, run=run.path, progress=progress)
+
+
+def write_record(record: Path, *, out: Path | None = None, progress: Progress = SILENT) -> Path:
+    """Write the report of a benchmark record alone, such as one that a phone wrote, and return its index.html.
+
+    Args:
+      record: the file.
+      out: folder of the report; None means `report` beside the record.
+      progress: told which part is being written.
+    Raises:
+      RunError: it is no record, damaged, or a newer edgefm wrote it.
+      RuntimeUnavailableError: matplotlib or jinja2 is not installed.
+    """
+    _check_libraries()
+    from edgefm.report import build
+    from edgefm.report.content.record_inputs import of_record
+
+    progress.step("report", 0, 4)
+    target = out if out is not None else record.parent / FOLDER
+    return build.build(of_record(record), target, run=None, progress=progress)
+
+
+def _check_libraries() -> None:
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
@@ -44,6 +73,3 @@ def write(
         from edgefm.core.errors import missing_extra
 
         raise missing_extra("matplotlib and jinja2", "report") from None
-    from edgefm.report import build
-
-    return build.build(run, out if out is not None else run.path / FOLDER, data_dir=data_dir, progress=progress)

@@ -7,17 +7,22 @@ from pathlib import Path
 from edgefm.core import artefacts
 from edgefm.core.errors import RunError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.core.runs import RunDirectory
 from edgefm.report import PAGE
 from edgefm.report.compose import PICTURES, compose
-from edgefm.report.content import inputs
+from edgefm.report.content.inputs import ReportInputs
 from edgefm.report.pages import markdown, page, steps_table, summary, tables
 from edgefm.report.text import reproduce
 
 
-def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progress: Progress = SILENT) -> Path:
-    """Write all files of a report into a folder and return the path of the page."""
-    run_inputs = inputs.read(run, data_dir=data_dir, progress=progress)
+def build(run_inputs: ReportInputs, out: Path, *, run: Path | None, progress: Progress = SILENT) -> Path:
+    """Write all files of a report into a folder and return the path of the page.
+
+    Args:
+      run_inputs: what it is made from.
+      out: the folder.
+      run: folder of the run that it is on; None without one.
+      progress: told which part is being written.
+    """
     progress.step("report", 1, 4)
     content = compose(run_inputs)
     progress.step("report", 2, 4)
@@ -32,7 +37,7 @@ def build(run: RunDirectory, out: Path, *, data_dir: Path | None = None, progres
     if recipe is not None:
         files[reproduce.RECIPE_FILE] = artefacts.json_bytes(recipe)
     # A page elsewhere would name folders of this machine.
-    below = out.resolve().parent == run.path.resolve()
+    below = run is not None and out.resolve().parent == run.resolve()
     files[PAGE] = page.render(content, files=".." if below else "").encode(errors="backslashreplace")
     progress.step("report", 3, 4)
     if out.exists() and not out.is_dir():

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core.errors import ModelError
-from edgefm.data.picture_file import Fit, Invert, ModelPicture, read_picture
-from edgefm.data.reference.fashion_mnist import LABELS
+from edgefm.core.arguments import check_number, check_type
+from edgefm.core.errors import ArgumentError, ModelError, unknown_name
+from edgefm.core.picture_steps import CHANNEL_ORDERS, FILTERS, FITS, INVERSIONS, ChannelOrder, Filter, Fit, Inversion
+from edgefm.data.picture_file import Invert, ModelPicture, check_channels, read_picture
 from edgefm.runtimes.base import RuntimeSession
 from edgefm.tflite.contract import NO_PIXELS_HINT, Contract, dequantize
+
+_COLOURS, _WHITE = 3, 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +52,51 @@ def picture_shape(contract: Contract) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def learnt_on_dark(contract: Contract) -> bool:
-    """Return whether a model learnt bright things on a dark background, so that others are inverted first.
+def rechosen(
+    contract: Contract,
+    *,
+    fit: Fit | None = None,
+    filter: Filter | None = None,
+    channel_order: ChannelOrder | None = None,
+    invert: Inversion | None = None,
+    background: int | None = None,
+) -> Contract:
+    """Return a contract by which pictures get in otherwise; what is None stays as it is.
 
-    Contracts that do not say so were written before they could: those of Fashion-MNIST are told by its class names.
+    Args:
+      contract: of the model.
+      fit: see `edgefm.core.picture_steps.PictureSteps`, as for all others.
+      filter: see there.
+      channel_order: of a model of three channels.
+      invert: see there.
+      background: of a picture that is contained.
+    Raises:
+      RecipeError: a name is not known.
+      ArgumentError: a level is out of range, or means nothing for this model.
+      ModelError: the model takes no pictures, or none in this way.
     """
-    return contract.labels == LABELS if contract.dark_background is None else contract.dark_background
-
-
-def fit_of(contract: Contract) -> Fit:
-    """Return how a model's pictures of another size get into its input.
-
-    Of a contract that does not say so it is how all pictures were read when it was written.
-    """
-    return "stretch" if contract.picture_fit == "stretch" else "letterbox"
+    known = {"fit": FITS, "filter": FILTERS, "channel_order": CHANNEL_ORDERS, "invert": INVERSIONS}
+    given = {"fit": fit, "filter": filter, "channel_order": channel_order, "invert": invert}
+    choices: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, value in choices.items():
+        check_type(value, name, str, f"one of {', '.join(known[name])}")
+        if value not in known[name]:
+            raise unknown_name(name, value, known[name])
+    if background is not None:
+        check_number(background, "background", int)
+        if not 0 <= background <= _WHITE:
+            raise ArgumentError(f"background is {background}; a level from 0 to {_WHITE} is expected")
+        choices["background"] = background
+    if not choices:
+        return contract
+    channels = picture_shape(contract)[2]
+    pictures = replace(contract.pictures, **choices)
+    if channel_order is not None and channels != _COLOURS:
+        raise ArgumentError(f"channel_order is {channel_order}, but {contract.file} takes {channels} channels, not 3")
+    if background is not None and pictures.fit != "contain":
+        raise ArgumentError(f"background is {background}, but pictures fit by '{pictures.fit}', which leaves none")
+    check_channels(pictures, channels)
+    return replace(contract, pictures=pictures)
 
 
 def read(path: Path, contract: Contract, *, invert: Invert = "auto") -> ModelPicture:
@@ -70,17 +105,14 @@ def read(path: Path, contract: Contract, *, invert: Invert = "auto") -> ModelPic
     Args:
       path: of the picture.
       contract: of the model.
-      invert: 'yes', 'no', or 'auto': for a model that learnt on a dark background, a picture on a light one.
+      invert: 'yes', 'no', or 'auto', as the contract says.
     Raises:
       ModelError: the model takes no pictures.
       DataError: the file is missing or no whole picture.
       RecipeError: `invert` is not allowed.
       RuntimeUnavailableError: Pillow is not installed.
     """
-    shape = picture_shape(contract)
-    if invert == "auto" and not learnt_on_dark(contract):
-        invert = "no"
-    return read_picture(path, shape=shape, fit=fit_of(contract), invert=invert)
+    return read_picture(path, contract.pictures, shape=picture_shape(contract), invert=invert)
 
 
 def answer(session: RuntimeSession, contract: Contract, picture: ModelPicture) -> PictureAnswer:

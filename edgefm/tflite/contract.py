@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from edgefm.core import artefacts, documents, joined
 from edgefm.core.errors import ModelError
+from edgefm.core.picture_steps import PictureSteps, check_steps, chosen
 from edgefm.tflite.contract_tensor import Tensor as Tensor
 from edgefm.tflite.contract_tensor import dequantize as dequantize
 from edgefm.tflite.contract_tensor import quantize as quantize
+from edgefm.tflite.contract_tensor import tensor_json, tensor_of
+from edgefm.tflite.contract_versions import former_pictures
 
-SCHEMA_VERSION = 2
-_SCHEMA = "model-contract-2"
+SCHEMA_VERSION = 3
+_SCHEMA = "model-contract-3"
 FILE_NAME = "contract.json"
 _PICTURE_CHANNELS = (1, 3, 4)
 NO_PIXELS_HINT = (
@@ -49,11 +52,7 @@ class Contract:
       std: see `mean`.
       labels: class names in the order of the first output; () where it holds no classes.
       no_pixels: why no pictures go in, only real inputs; None where pixels do, by the formula.
-      dark_background: the training pictures show bright things on a dark background, so that a picture on a light
-        one is inverted first; None where it is not known.
-      picture_fit: how a picture of another size gets into the input: 'stretch' (its aspect changes; transparent parts
-        are white), as data in folders are read, or 'letterbox' (with its aspect kept, centred on black); None where no
-        pictures go in, and in contracts written before they said it, whose pictures are letterboxed.
+      pictures: how a picture file becomes pixels; it says nothing where no pictures go in.
       made_by: versions, recipe, source, calibration, folding, parity and the proof by pictures, as JSON.
       task: 'classification', 'multilabel' (each label is there or not), or another one; '' where it is not known.
       head: what the first output holds: 'softmax' or 'sigmoid' (probabilities), 'logits' (scores before either),
@@ -71,11 +70,10 @@ class Contract:
     std: float
     labels: tuple[str, ...]
     no_pixels: str | None = None
-    dark_background: bool | None = None
+    pictures: PictureSteps = field(default_factory=PictureSteps)
     made_by: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
     head: str = ""
-    picture_fit: str | None = None
 
     @property
     def takes_pictures(self) -> bool:
@@ -189,18 +187,35 @@ class Contract:
         level = f"(q - {tensor.zero_point})" if tensor.zero_point else "q"
         return f"{word} = {level} * {tensor.scale!r}"
 
+    def steps(self) -> list[dict[str, Any]]:
+        """Return what is done from a picture file, or from samples, to the input tensor; see docs/contract.md.
+
+        >>> source = Tensor(name="x", dtype="int8", shape=(1, 4), scale=0.5, zero_point=-3, value_range=(-62.5, 65.0))
+        >>> facts = {"name": "m", "variant": "int8", "file": "m.tflite", "sha256": "", "size_bytes": 0, "labels": ()}
+        >>> Contract(input=source, outputs=(source,), mean=0.0, std=1.0, no_pixels="spectra", **facts).steps()
+        [{'step': 'quantise', 'dtype': 'int8', 'scale': 0.5, 'zero_point': -3}]
+        """
+        source = self.input
+        levels = self.no_pixels is None and not self.takes_tokens and not source.parts
+        ends = {"dtype": source.dtype, "scale": source.scale, "zero_point": source.zero_point}
+        return [
+            *(self.pictures.to_json(source.shape) if self.takes_pictures else []),
+            *([{"step": "range", "mean": self.mean, "std": self.std}] if levels else []),
+            *([{"step": "quantise", **ends}] if source.scale is not None else []),
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return the contract as a JSON object; formulas and labels are spelt out for a reader.
 
         `output` repeats the first of `outputs`, for readers of version 1.
         """
-        value = {**asdict(self), "input": _tensor_json(self.input), "outputs": [_tensor_json(t) for t in self.outputs]}
+        value = {**asdict(self), "input": tensor_json(self.input), "outputs": [tensor_json(t) for t in self.outputs]}
+        for name in ("mean", "std", "pictures", "no_pixels"):
+            del value[name]
         value["preprocessing"] = {
             "formula": self.input_formula(),
-            "pixel": "uint8 grey or colour level, 0 to 255" if self.no_pixels is None else None,
-            "mean": value.pop("mean"),
-            "std": value.pop("std"),
-            **_known(**{name: value.pop(name) for name in ("no_pixels", "dark_background", "picture_fit")}),
+            "steps": self.steps(),
+            **({} if self.no_pixels is None else {"no_pixels": self.no_pixels}),
         }
         value["postprocessing"] = {
             "formula": self.output_formula(),
@@ -217,7 +232,11 @@ class Contract:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
-        """Return the contract that `to_json` wrote, or one of version 1, which had a single output."""
+        """Return the contract that `to_json` wrote, or one of an older version.
+
+        Raises:
+          ModelError: it is no contract, a newer one, or its steps are others than this edgefm carries out.
+        """
         if value.get("kind") != "model-contract":
             raise ModelError("the JSON is not a model contract")
         if value["schema_version"] > SCHEMA_VERSION:
@@ -225,24 +244,29 @@ class Contract:
                 f"contract of schema version {value['schema_version']}; this edgefm reads up to {SCHEMA_VERSION}",
                 hint="Upgrade with: pip install -U edgefm",
             )
-        return cls(
+        how = value["preprocessing"]
+        labels = tuple(str(label) for label in value["labels"])
+        said = how if "mean" in how else next((step for step in how["steps"] if step.get("step") == "range"), {})
+        contract = cls(
             name=value["name"],
             variant=value["variant"],
             file=value["file"],
             sha256=value["sha256"],
             size_bytes=value["size_bytes"],
-            input=_tensor(value["input"]),
-            outputs=tuple(_tensor(tensor) for tensor in value.get("outputs") or [value["output"]]),
-            mean=value["preprocessing"]["mean"],
-            std=value["preprocessing"]["std"],
-            labels=tuple(str(label) for label in value["labels"]),
-            no_pixels=value["preprocessing"].get("no_pixels"),
-            dark_background=value["preprocessing"].get("dark_background"),
-            picture_fit=value["preprocessing"].get("picture_fit"),
+            input=tensor_of(value["input"]),
+            outputs=tuple(tensor_of(tensor) for tensor in value.get("outputs") or [value["output"]]),
+            mean=said.get("mean", 0.0),
+            std=said.get("std", 1.0),
+            labels=labels,
+            no_pixels=how.get("no_pixels"),
+            pictures=chosen(how["steps"]) if "steps" in how else former_pictures(how, labels),
             made_by=value["made_by"],
             task=value.get("task", ""),
             head=value.get("head", ""),
         )
+        if "steps" in how:
+            check_steps(how["steps"], contract.steps(), where=f"the contract of {contract.file}")
+        return contract
 
     def write(self, folder: Path) -> Path:
         """Write `contract.json` into a folder and return its path."""
@@ -293,24 +317,6 @@ def read_file(path: Path) -> Contract:
         newest=SCHEMA_VERSION,
         schema=_SCHEMA,
         error=ModelError,
-        hint="Write it again with: edgefm quantize",
+        hint="Write it again with: edgefm quantize; where a newer edgefm wrote it: pip install -U edgefm",
     )
     return Contract.from_json(value)
-
-
-def _known(**values: Any) -> dict[str, Any]:
-    """Return the values that are known, for keys that a contract may lack."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _tensor(value: Mapping[str, Any]) -> Tensor:
-    low, high = value["value_range"]
-    parts = tuple(_tensor(part) for part in value.get("parts", ()))
-    return Tensor(**{**value, "shape": tuple(value["shape"]), "value_range": (low, high), "parts": parts})
-
-
-def _tensor_json(tensor: Tensor) -> dict[str, Any]:
-    """Return a tensor as JSON; `parts` only where it has some."""
-    value = asdict(tensor)
-    del value["parts"]
-    return {**value, "parts": [_tensor_json(part) for part in tensor.parts]} if tensor.parts else value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,3 +82,17 @@ def dequantize(levels: NDArray[Any], tensor: HasScale) -> NDArray[np.float32]:
         return levels.astype(np.float32)
     real = (levels.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
     return real.astype(np.float32)
+
+
+def tensor_of(value: Mapping[str, Any]) -> Tensor:
+    """Return the tensor that `tensor_json` told."""
+    low, high = value["value_range"]
+    parts = tuple(tensor_of(part) for part in value.get("parts", ()))
+    return Tensor(**{**value, "shape": tuple(value["shape"]), "value_range": (low, high), "parts": parts})
+
+
+def tensor_json(tensor: Tensor) -> dict[str, Any]:
+    """Return a tensor as JSON; `parts` only where it has some."""
+    value = asdict(tensor)
+    del value["parts"]
+    return {**value, "parts": [tensor_json(part) for part in tensor.parts]} if tensor.parts else value

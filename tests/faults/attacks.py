@@ -53,7 +53,7 @@ def of_runs(bench: Bench) -> Iterator[Outcome]:
 
     def on(what: str, make: Callable[[], Path], *commands: tuple[Any, ...]) -> None:
         for words in commands:
-            cases.append(lambda words=words: scene.attacked(what, words[0], make(), *words[1:]))
+            cases.append(lambda words=words: scene.attacked(what, *words[0].split(), make(), *words[1:]))
 
     on_run = (
         ("quantize", "--variant", "drq_w8"),
@@ -61,7 +61,7 @@ def of_runs(bench: Bench) -> Iterator[Outcome]:
         ("report", "--out", out / "r"),
         ("calibration",),
         ("sensitivity",),
-        ("assets", "--out", out / "a"),
+        ("export android", "--out", out / "a"),
     )
     on(
         "source.json names a function in the run",
@@ -168,7 +168,7 @@ def of_paths(bench: Bench) -> Iterator[Outcome]:
             if entry.get("kind", "quantize") == "quantize":
                 change(entry, name)
         (run / document).write_text(json.dumps(value))
-        for argv in (("assets", run, "--variant", "int8_w8a8", "--out", out), ("report", run, "--out", out)):
+        for argv in (("export", "android", run, "--variant", "int8_w8a8", "--out", out), ("report", run, "--out", out)):
             shutil.rmtree(out, ignore_errors=True)
             yield scene.attacked(f"{document} names {name!r}", *argv, held=left)
 

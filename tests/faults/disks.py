@@ -118,7 +118,7 @@ def full(bench: Bench) -> Iterator[Outcome]:
             ],
         ),
         (3, lambda place: ["report", place / "run"]),
-        (3, lambda place: ["assets", place / "run", "--out", place / "assets"]),
+        (3, lambda place: ["export", "android", place / "run", "--out", place / "bundle"]),
         (0, lambda place: ["quantize", bench.run / "00-train/model.keras", "--quick", "--run", place / "new"]),
         (0, lambda place: ["benchmark", int8, "--latency-only", "--rounds-at-most", "1", "--out", place / "out"]),
         (0, lambda place: ["leaderboard", bench.run / "02-benchmark/record.json", "--out", place / "out"]),
@@ -151,7 +151,7 @@ def read_only(bench: Bench) -> Iterator[Outcome]:
     run, data = place / "run", write_data(bench.folder / "data.npz")
     reading = (
         ["report", run, "--out", out / "report"],
-        ["assets", run, "--out", out / "assets"],
+        ["export", "android", run, "--out", out / "bundle"],
         ["predict", picture, "--run", run],
         ["predict", picture, "--model", run / "01-quantize/int8_w8a8"],
         ["compare", run, run, "--no-latency"],
@@ -168,7 +168,7 @@ def read_only(bench: Bench) -> Iterator[Outcome]:
         ["quantize", run, "--variant", "int16x8"],
         ["benchmark", run, "--rounds-at-most", "1", "--budget-seconds", "5"],
         ["report", run],
-        ["assets", run, "--out", place / "assets"],
+        ["export", "android", run, "--out", place / "bundle"],
         ["leaderboard", run / "02-benchmark/record.json", "--out", place / "out"],
         ["compare", int8, int8, "--latency-only", "--rounds-at-most", "5", "--out", place / "out"],
         ["agree", int8, "--random", "-n", "3", "--runtime", "litert", "--out", place / "out"],

@@ -45,13 +45,13 @@ _SPEC = {
 
 def warm() -> None:
     """Import what the commands import, before the first fork."""
-    for name in ("assets", "benchmark", "compare", "gate", "leaderboard", "predict", "recipes", "report"):
+    for name in ("benchmark", "compare", "gate", "leaderboard", "predict", "recipes", "report"):
         importlib.import_module(f"edgefm.cli.{name}")
     for name in (
         "comparison.compare",
         "comparison.gate",
         "jobs.predict",
-        "quantization.assets",
+        "jobs.export.models",
         "report.build",
         "report.leaderboard",
         "runtimes.litert",
@@ -164,7 +164,7 @@ def _ran(action: Any) -> int:
 
 
 def runs(bench: Bench) -> Iterator[Outcome]:
-    """Manifests and the documents of a run's steps, through `assets`, `compare`, `predict` and `report`."""
+    """Manifests and the documents of a run's steps, through `export`, `compare`, `predict` and `report`."""
     run = bench.copy_of_run("run")
     for name in ("passes", "report"):
         shutil.rmtree(run / name, ignore_errors=True)
@@ -172,7 +172,7 @@ def runs(bench: Bench) -> Iterator[Outcome]:
     names = ("manifest.json", "01-quantize/quantize.json", "00-train/history.json")
     documents = {name: json.loads((run / name).read_text()) for name in names}
     commands = (
-        ("assets", run, "--out", bench.folder / "assets"),
+        ("export", "android", run, "--out", bench.folder / "bundle", "-n", "1", "--force"),
         ("compare", run, run, "--no-latency"),
         ("predict", write_picture(bench.folder / "p.png"), "--run", run),
         ("report", run, "--out", bench.folder / "report"),

@@ -182,7 +182,7 @@ def of_a_run(bench: Bench) -> Iterator[Outcome]:
     whole = path.read_bytes()
     commands = (
         ("predict", picture, "--run", run),
-        ("assets", run, "--variant", "int8_w8a8", "--out", bench.folder / "assets"),
+        ("export", "android", run, "--variant", "int8_w8a8", "--out", bench.folder / "bundle", "--force"),
         ("benchmark", run, "--rounds-at-most", "1", "--budget-seconds", "3"),
     )
     files = {name: (run / "01-quantize" / name / "model.tflite").read_bytes() for name in (*_SEEDS, "float32")}

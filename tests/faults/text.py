@@ -159,7 +159,7 @@ def names(bench: Bench) -> Iterator[Outcome]:
             ("leaderboard", record, "--out", out),
             ("gate", record, "--budget", budget, "--junit", out / "junit.xml"),
             ("compare", record, record, "--no-latency"),
-            ("assets", run, "--variant", "float32", "--out", out),
+            ("export", "android", run, "--variant", "float32", "--out", out),
         )
         for argv in bench.random.sample(commands, 2):
             subprocess.run(["rm", "-rf", out], check=True)

@@ -13,7 +13,7 @@ from edgefm import runtimes
 from edgefm.cli.main import cli, run
 from tests.fixtures import agreement_models, tiny_models
 
-SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 LITERT = {"litert": "edgefm.runtimes.litert"}
 FAULTY = {**LITERT, "deviating": "tests.fixtures.deviating_runtime"}
 CRASHING = {**LITERT, "crashing": "tests.fixtures.crashing_runtime"}

@@ -16,17 +16,19 @@ import pytest
 from PIL import Image
 
 from edgefm.core.artefacts import sha256_bytes
+from edgefm.core.picture_steps import PictureSteps
 from edgefm.data.picture_file import read_picture
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files
 from tests.fixtures import java
 from tests.fixtures.app_cases import ABC, CASES, case, fed, given_values, litert, meant, real_values, write_case
 from tests.fixtures.app_models import Out
-from tests.integration.test_bundles import odd_pictures
+from tests.fixtures.picture_ways import CHANGES, FILTERS, INVERT, WAYS, changed, odd_pictures, picture_case
 
 pytestmark = pytest.mark.java
 ROOT = Path(__file__).parents[2]
-CORE = ROOT / "converters" / "edgefm_converters" / "bundles" / "android_files" / "core"
+FILES = ROOT / "converters" / "edgefm_converters" / "bundles" / "android_files"
+CORE = [path for folder in ("core", "benchmark") for path in sorted((FILES / folder).glob("*.java"))]
 HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "Harness.java"
 
 
@@ -34,7 +36,7 @@ HARNESS = ROOT / "tests" / "fixtures" / "android_harness" / "Harness.java"
 def classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the compiled core and the compiled harness."""
     root = tmp_path_factory.mktemp("classes")
-    core = java.compile_java(sorted(CORE.glob("*.java")), root / "core")
+    core = java.compile_java(CORE, root / "core")
     return core, java.compile_java([HARNESS], root / "harness", path=[core])
 
 
@@ -97,47 +99,30 @@ def argb_of(path: Path) -> bytes:
     return np.array([image.width, image.height, orientation], ">i4").tobytes() + colours.tobytes()
 
 
-CONTRACTS = [
-    (channels, dark, fit)
-    for fit in ("stretch", "letterbox")
-    for channels, dark in ((1, True), (3, False), (3, True), (4, False))
-    if channels < 4 or fit == "stretch"
-]
-
-
 @pytest.fixture(scope="module")
 def pictures(classes: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of odd pictures, with one folder a contract, in which the core left the pixels of each."""
     root = tmp_path_factory.mktemp("pictures")
-    for channels, dark, fit in CONTRACTS:
-        write_case(root / f"{channels}-{dark}-{fit}", picture_case(channels, dark, fit))
-        picture_case(channels, dark, fit).contract.write(root / f"{channels}-{dark}-{fit}")
+    for name in WAYS:
+        write_case(root / name, picture_case(name))
+        picture_case(name).contract.write(root / name)
     for path in odd_pictures(root, 200):
         path.with_suffix(".argb").write_bytes(argb_of(path))
     java.run_java(classes, "Harness", ["pictures", str(root)])
     return root
 
 
-def picture_case(channels: int, dark: bool, fit: str) -> Any:
-    app = case([("scores", "classes")], shape=(1, 9, 7, channels), outputs=[Out(shape=(1, 3))], labels=ABC, std=255.0)
-    contract = dataclasses.replace(app.contract, dark_background=dark, picture_fit=fit)
-    return dataclasses.replace(app, contract=contract)
-
-
 @pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow resizes tall pictures otherwise")
-@pytest.mark.parametrize(("channels", "dark", "fit"), CONTRACTS)
-def test_core_makes_the_bytes_of_odd_pictures_that_edgefm_makes(
-    pictures: Path, channels: int, dark: bool, fit: str
-) -> None:
-    folder = pictures / f"{channels}-{dark}-{fit}"
+@pytest.mark.parametrize("name", WAYS)
+def test_core_makes_the_bytes_of_odd_pictures_that_edgefm_makes(pictures: Path, name: str) -> None:
+    folder, (channels, steps) = pictures / name, WAYS[name]
     files = sorted(path for path in pictures.glob("*.*") if path.suffix in (".png", ".jpg", ".tiff"))
     seen = set()
     for path in files:
         with Image.open(path) as opened:
             seen.add(opened.getexif().get(0x0112, 1))
-        for invert in ("auto", "yes", "no"):
-            effective = "no" if invert == "auto" and not dark else invert
-            wanted = read_picture(path, shape=(9, 7, channels), fit=fit, invert=effective)  # type: ignore[arg-type]
+        for invert in INVERT:
+            wanted = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
             found = np.fromfile(folder / f"{path.stem}.argb.{invert}", np.uint8).reshape(9, 7, channels)
             np.testing.assert_array_equal(found, wanted.pixels, err_msg=f"{path} {invert}")
     assert len(files) == 200 and seen == set(range(1, 9))
@@ -154,24 +139,67 @@ def argb(pixels: Any, orientation: int = 1) -> bytes:
 def test_wide_and_tall_pictures_give_the_bytes_that_edgefm_gives(classes: tuple[Path, Path], tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     shapes = [(40, 20_000), (20_000, 40), (1, 20_000), (2, 3), (9, 8), (10, 7), (8, 30)]
-    for fit in ("stretch", "letterbox"):
-        write_case(tmp_path / fit, picture_case(3, False, fit))
-        picture_case(3, False, fit).contract.write(tmp_path / fit)
+    names = [name for name, (channels, _) in WAYS.items() if channels == 3]
+    for name in names:
+        write_case(tmp_path / name, picture_case(name))
+        picture_case(name).contract.write(tmp_path / name)
     for place, shape in enumerate(shapes):
         pixels = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
         (tmp_path / f"{place}.argb").write_bytes(argb(pixels))
         Image.fromarray(pixels).save(tmp_path / f"{place}.png")
     java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
-    for fit in ("stretch", "letterbox"):
+    for name in names:
         for place, shape in enumerate(shapes):
-            wanted = read_picture(tmp_path / f"{place}.png", shape=(9, 7, 3), fit=fit, invert="no")  # type: ignore[arg-type]
-            found = np.fromfile(tmp_path / fit / f"{place}.argb.no", np.uint8).reshape(9, 7, 3)
-            np.testing.assert_array_equal(found, wanted.pixels, err_msg=f"{shape} {fit}")
+            wanted = read_picture(tmp_path / f"{place}.png", WAYS[name][1], shape=(9, 7, 3), invert="no")
+            found = np.fromfile(tmp_path / name / f"{place}.argb.no", np.uint8).reshape(9, 7, 3)
+            np.testing.assert_array_equal(found, wanted.pixels, err_msg=f"{shape} {name}")
+
+
+NEW_SIZES = ((9, 7), (16, 16), (24, 31), (5, 60))
+
+
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow resizes tall pictures otherwise")
+@pytest.mark.parametrize("filter_name", FILTERS)
+def test_filters_give_pillow_s_bytes_for_many_sizes(
+    classes: tuple[Path, Path], filter_name: str, tmp_path: Path
+) -> None:
+    """The nearest pixel is at a tie in many of these: 60 of 90, 45 of 60."""
+    random = np.random.default_rng(6)
+    olds = [*((side, 90 - side) for side in range(1, 90, 4)), (30, 45), (45, 30), (90, 60)]
+    for height, width in NEW_SIZES:
+        app = case([("scores", "classes")], shape=(1, height, width, 1), outputs=[Out(shape=(1, 3))], labels=ABC)
+        write_case(tmp_path / f"{height}-{width}", app)
+        steps: Any = {"filter": filter_name}
+        dataclasses.replace(app.contract, pictures=PictureSteps(**steps)).write(tmp_path / f"{height}-{width}")
+    for place, shape in enumerate(olds):
+        pixels = random.integers(0, 256, (*shape, 1), dtype=np.uint8)
+        (tmp_path / f"{place}.argb").write_bytes(argb(np.repeat(pixels, 3, axis=2)))
+        Image.fromarray(pixels[..., 0]).save(tmp_path / f"{place}.png")
+    java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
+    for height, width in NEW_SIZES:
+        for place, shape in enumerate(olds):
+            image = Image.open(tmp_path / f"{place}.png")
+            wanted = np.array(image.resize((width, height), FILTERS[filter_name]))
+            found = np.fromfile(tmp_path / f"{height}-{width}" / f"{place}.argb.auto", np.uint8)
+            np.testing.assert_array_equal(found.reshape(height, width), wanted, err_msg=f"{shape} {height} {width}")
+
+
+def test_steps_that_the_core_does_not_carry_out_are_refused(classes: tuple[Path, Path], tmp_path: Path) -> None:
+    for place, name in enumerate(CHANGES):
+        write_case(tmp_path / str(place), CASES["uint8_raw__uint8"])
+        (tmp_path / str(place) / "contract.json").write_text(json.dumps(changed(name)))
+    java.run_java(classes, "Harness", ["cases", *(str(tmp_path / str(place)) for place in range(len(CHANGES)))])
+    for place, name in enumerate(CHANGES):
+        message = (tmp_path / str(place) / "error.txt").read_text()
+        assert "of contract.json is " in message and message.endswith("take the adapter of the same bundle"), message
+        words = {"an unknown decoding": "bits", "a step missing": "orient", "other levels": "zero_point"}
+        words |= {"an unknown key": "'orient' with other keys", "no steps": "missing", "a level that is none": "256"}
+        assert words.get(name, CHANGES[name][1]) in message, (name, message)
 
 
 def test_orientations_that_exif_does_not_know_are_upright(classes: tuple[Path, Path], tmp_path: Path) -> None:
-    write_case(tmp_path / "model", picture_case(3, False, "stretch"))
-    picture_case(3, False, "stretch").contract.write(tmp_path / "model")
+    write_case(tmp_path / "model", picture_case("colours stretched"))
+    picture_case("colours stretched").contract.write(tmp_path / "model")
     pixels = np.random.default_rng(4).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     for orientation in (-1, 0, 1, 9):
         (tmp_path / f"{orientation}.argb").write_bytes(argb(pixels, orientation))
@@ -191,8 +219,8 @@ def test_orientations_that_exif_does_not_know_are_upright(classes: tuple[Path, P
 def test_sizes_that_are_not_those_of_the_pixels_are_refused(
     classes: tuple[Path, Path], width: int, height: int, wanted: str, tmp_path: Path
 ) -> None:
-    write_case(tmp_path / "model", picture_case(3, False, "stretch"))
-    picture_case(3, False, "stretch").contract.write(tmp_path / "model")
+    write_case(tmp_path / "model", picture_case("colours stretched"))
+    picture_case("colours stretched").contract.write(tmp_path / "model")
     pixels = argb(np.zeros((3, 4, 3), np.uint8))[12:]
     (tmp_path / "0.argb").write_bytes(np.array([width, height, 1], ">i4").tobytes() + pixels)
     java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
@@ -321,8 +349,12 @@ def edited(folder: Path, name: str, change: Any) -> None:
 
 DAMAGES: dict[str, tuple[Any, str]] = {
     "a newer contract": (
-        lambda folder: edited(folder, "contract.json", lambda value: value.update(schema_version=3)),
-        "contract.json is of version 3; this adapter reads up to 2",
+        lambda folder: edited(folder, "contract.json", lambda value: value.update(schema_version=4)),
+        "contract.json is of version 4; this adapter reads version 3: take the adapter of the same bundle",
+    ),
+    "an older contract": (
+        lambda folder: edited(folder, "contract.json", lambda value: value.update(schema_version=2)),
+        "contract.json is of version 2; this adapter reads version 3: take the adapter of the same bundle",
     ),
     "another kind": (
         lambda folder: edited(folder, "contract.json", lambda value: value.update(kind="x")),
@@ -429,7 +461,7 @@ def test_json_is_read_as_strictly_as_it_is_defined(classes: tuple[Path, Path], t
         assert ("no JSON: " in message) is not whole, (text, message)
 
 
-def test_contract_of_version_1_is_not_taken_for_one_of_version_2(classes: tuple[Path, Path], tmp_path: Path) -> None:
+def test_contract_without_outputs_is_refused(classes: tuple[Path, Path], tmp_path: Path) -> None:
     write_case(tmp_path / "model", CASES["uint8_raw__uint8"])
     contract: Contract = CASES["uint8_raw__uint8"].contract
     contract.write(tmp_path / "model")
@@ -440,33 +472,45 @@ def test_contract_of_version_1_is_not_taken_for_one_of_version_2(classes: tuple[
 
 # Android of API level 23 knows these of java.*, by developer.android.com/reference; another one needs a look there.
 KNOWN_TO_API_23 = {
+    "io.IOException": "getMessage",
     "lang.Boolean": "equals valueOf",
     "lang.Character": "digit forDigit",
-    "lang.Double": "doubleValue intValue isNaN valueOf",
+    "lang.Double": "doubleValue intValue isInfinite isNaN valueOf",
     "lang.Enum": "<init> valueOf",
+    "lang.IllegalStateException": "<init>",
     "lang.Float": "compare isInfinite isNaN",
-    "lang.Integer": "valueOf",
+    "lang.Integer": "intValue parseInt valueOf",
+    "lang.Long": "valueOf",
     "lang.Math": "abs exp max min rint",
     "lang.Object": "<init>",
     "lang.Record": "<init>",
-    "lang.RuntimeException": "<init>",
+    "lang.RuntimeException": "<init> getMessage toString",
     "lang.StrictMath": "sin",
-    "lang.String": "<init> charAt contentEquals equals format hashCode length replaceAll replaceFirst startsWith "
-    "substring",
+    "lang.String": "<init> charAt contains contentEquals endsWith equals format "
+    "hashCode isEmpty length replaceAll replaceFirst split startsWith substring",
     "lang.StringBuilder": "<init> append toString",
-    "lang.System": "arraycopy",
-    "nio.ByteBuffer": "allocate allocateDirect array capacity clear get getFloat "
-    "getInt getLong order put putFloat putInt putLong slice wrap",
+    "lang.System": "arraycopy currentTimeMillis nanoTime",
+    "lang.Thread": "currentThread interrupt sleep",
+    "lang.Throwable": "addSuppressed",
+    "nio.ByteBuffer": "allocate allocateDirect array capacity clear get getFloat getInt "
+    "getLong order put putFloat putInt putLong slice wrap",
     "nio.ByteOrder": "nativeOrder",
     "security.MessageDigest": "digest getInstance",
+    "text.SimpleDateFormat": "<init> format setTimeZone",
     "util.ArrayList": "<init>",
-    "util.Arrays": "toString",
-    "util.Collections": "sort",
-    "util.LinkedHashMap": "<init>",
+    "util.Arrays": "fill sort toString",
+    "util.Collections": "singletonList sort",
+    "util.Date": "<init>",
     "util.Iterator": "hasNext next",
-    "util.List": "add get isEmpty iterator size subList",
-    "util.Map": "containsKey get put",
-    "io.IOException": "getMessage",
+    "util.LinkedHashMap": "<init>",
+    "util.List": "add addAll contains get isEmpty iterator size subList",
+    "util.Map": "containsKey entrySet get isEmpty put size",
+    "util.Map$Entry": "getKey getValue",
+    "util.Set": "iterator",
+    "util.TimeZone": "getTimeZone",
+    "util.regex.Matcher": "find group",
+    "util.regex.Pattern": "compile matcher",
+    "util.zip.Deflater": "<init> deflate end finish finished setInput",
 }
 
 

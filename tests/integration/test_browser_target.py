@@ -27,7 +27,7 @@ from tests.fixtures.first_line import first_line
 from tests.fixtures.processes import is_alive
 
 ROOT = Path(__file__).parent.parent.parent
-SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
+SHIPPED = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 LIMITS = {"least_calls": 20, "least_ns": 50_000_000, "most_calls": 5_000, "most_ns": 2_000_000_000}
 
 _LACKS = package.missing()

@@ -51,11 +51,12 @@ from tests.fixtures.app_cases import (
     write_case,
 )
 from tests.fixtures.app_models import Out
+from tests.fixtures.picture_ways import CHANGES, INVERT, WAYS, changed, odd_pictures, picture_case
 from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "android_demo_assets" / "model.tflite"
+SHIPPED = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 STUBS = ROOT / "tests" / "fixtures" / "tflm_stubs"
 ADAPTER = ROOT / "converters" / "edgefm_converters" / "bundles" / "python_files"
 # LiteRT.js is fetched, and may not be here.
@@ -110,6 +111,19 @@ def test_python_adapter_feeds_what_numpy_quantises_and_says_what_litert_answered
         if app.contract.head == "logits":
             continue  # masks of logits: their probabilities are not asked for
         np.testing.assert_array_equal(answer, real_values(raw, tensor)[0])
+    if app.fields[0][1] == "places":
+        wanted = meant("places", real_values(raws[0], app.contract.output), app.contract)
+        np.testing.assert_array_equal(model.places(given).reshape(-1), wanted)
+        with pytest.raises(ValueError, match=r"holds no classes: use run\(\) or places\(\)"):
+            model.top(given)
+    else:
+        with pytest.raises(ValueError, match="holds no class a place"):
+            model.places(given)
+    if app.fields[0][1] == "labels":
+        wanted = meant("labels", real_values(raws[0], app.contract.output), app.contract)
+        found = list(zip(model.labels, model.run(given)[0], strict=True))
+        assert [label for label, _ in found] == [label for label, _ in wanted]
+        np.testing.assert_allclose([p for _, p in found], [p for _, p in wanted], rtol=1e-6, atol=1e-7)
     if app.fields[0][1] in ("classes", "second"):
         wanted = meant(app.fields[0][1], real_values(raws[0], app.contract.output), app.contract)
         found = model.top(given, len(wanted))
@@ -117,49 +131,39 @@ def test_python_adapter_feeds_what_numpy_quantises_and_says_what_litert_answered
         np.testing.assert_allclose([p for _, p in found], [p for _, p in wanted], rtol=1e-6, atol=1e-7)
 
 
-def odd_pictures(folder: Path, count: int) -> list[Path]:
-    """Return pictures of all sizes, modes, directions and brightnesses."""
-    random = np.random.default_rng(3)
-    modes = ("L", "RGB", "RGBA", "LA", "P", "1", "I;16", "CMYK", "I")
-    paths = []
-    for place in range(count):
-        mode = modes[place % len(modes)]
-        size = (int(random.integers(1, 70)), int(random.integers(1, 70)))
-        size = {0: (1, 1), 1: (4000, 3), 2: (3, 900), 3: (28, 28), 4: (5, 4)}.get(place % 40, size)
-        pixels = random.integers(0, 256, (size[1], size[0], 4), dtype=np.uint8) // int(random.integers(1, 4))
-        if place % 3 == 0:
-            pixels = 255 - pixels // 4  # on a light background
-        image = Image.fromarray(pixels)
-        if mode in ("I;16", "I"):
-            levels = pixels[..., 0].astype(np.uint16) * 257
-            image = Image.fromarray(levels if mode == "I;16" else levels.astype(np.int32))
-        else:
-            image = image.convert(mode)
-        exif = Image.Exif()
-        exif[0x0112] = int(random.integers(1, 9))
-        suffix = {"CMYK": "jpg", "I": "tiff"}.get(mode, "png")
-        path = folder / f"{place:03d}.{suffix}"
-        image.save(path, exif=exif) if suffix != "tiff" else image.save(path)
-        paths.append(path)
-    return paths
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return odd_pictures(tmp_path_factory.mktemp("pictures"), 200)
 
 
-@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
-@pytest.mark.parametrize(("channels", "dark"), [(1, True), (3, False), (3, True), (4, False)])
-def test_python_adapter_reads_odd_pictures_as_edgefm_does(channels: int, dark: bool, fit: str, tmp_path: Path) -> None:
-    if channels == 4 and fit == "letterbox":
-        channels = 1
-    app = case([("scores", "classes")], shape=(1, 9, 7, channels), outputs=[Out(shape=(1, 3))], labels=ABC, std=255.0)
-    contract = dataclasses.replace(app.contract, dark_background=dark, picture_fit=fit)
+@pytest.mark.parametrize("name", WAYS)
+def test_python_adapter_reads_odd_pictures_as_edgefm_does(name: str, pictures: list[Path], tmp_path: Path) -> None:
+    app, (channels, steps) = picture_case(name), WAYS[name]
     write_case(tmp_path / "app", app)
-    contract.write(tmp_path / "app")
+    app.contract.write(tmp_path / "app")
     model = adapter(tmp_path / "app")
-    (tmp_path / "pictures").mkdir()
-    for path in odd_pictures(tmp_path / "pictures", 200):
-        for invert in ("auto", "yes", "no"):
-            effective = "no" if invert == "auto" and not dark else invert
-            wanted = read_picture(path, shape=(9, 7, channels), fit=fit, invert=effective)  # type: ignore[arg-type]
+    for path in pictures:
+        for invert in INVERT:
+            wanted = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
             np.testing.assert_array_equal(model.picture(path, invert), wanted.pixels, err_msg=f"{path} {invert}")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_python_adapter_refuses_steps_that_it_does_not_carry_out(name: str, tmp_path: Path) -> None:
+    write_case(tmp_path / "app", CASES["uint8_raw__uint8"])
+    (tmp_path / "app" / "contract.json").write_text(json.dumps(changed(name)))
+    with pytest.raises(ValueError, match="does not carry out") as caught:
+        adapter(tmp_path / "app")
+    assert CHANGES[name][1] in str(caught.value) and "take the one of the same bundle" in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_python_adapter_refuses_contracts_of_other_versions(version: int, tmp_path: Path) -> None:
+    write_case(tmp_path / "app", CASES["uint8_raw__uint8"])
+    value = CASES["uint8_raw__uint8"].contract.to_json() | {"schema_version": version}
+    (tmp_path / "app" / "contract.json").write_text(json.dumps(value))
+    with pytest.raises(ValueError, match=f"is of version {version}; this edge_model.py reads version 3: take the one"):
+        adapter(tmp_path / "app")
 
 
 def test_python_bundle_proves_itself_and_answers_pictures(bundles: dict[str, Path], tmp_path: Path) -> None:
@@ -619,7 +623,7 @@ def test_bill_of_materials_names_the_model_and_what_it_needs(bundles: dict[str, 
 def test_data_give_golden_inputs_with_labels(tmp_path: Path) -> None:
     data = small_fashion_mnist()
     result = edgefm.export(SHIPPED, "python", out=tmp_path / "b", data=data, samples=7, progress=False)
-    assert result.golden == (7, "data")
+    assert result.models[0].golden == (7, "data")
     golden = read_golden(tmp_path / "b")
     assert golden.labels is not None
     for place in range(7):

@@ -32,7 +32,7 @@ from tests.fixtures.int8_operators import every_operator
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
 REPOSITORY = Path(__file__).parents[2]
-ASSET = REPOSITORY / "android_demo_assets" / "model.tflite"
+ASSET = REPOSITORY / "android_demo_assets" / "int8" / "model.tflite"
 _MISSING = [name for name in (boards.EMULATOR, boards.COMPILER) if shutil.which(name) is None]
 needs_tools = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
 # A user's firmware: 4 bytes in, 2 out. INVOKE and SETUP are put in.

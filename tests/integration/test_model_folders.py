@@ -15,7 +15,7 @@ from edgefm.cli.main import cli, run
 from edgefm.core.errors import ModelError
 from tests.fixtures.protocols import ONCE
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8"
 
 
 def _command(*arguments: str | Path) -> int:

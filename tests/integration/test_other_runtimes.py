@@ -35,7 +35,7 @@ from edgefm.targets.worker_process import WorkerProcess
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
-SHIPPED = Path("android_demo_assets/model.tflite")
+SHIPPED = Path("android_demo_assets/int8/model.tflite")
 PACKAGES = {"tflm": "tflite_micro", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 OTHER_PYTHON = "EDGEFM_PYTHON_TFLITE_RUNTIME"
 _CONVERTS = ("onnxruntime", "onnx", "tf2onnx", "tensorflow")

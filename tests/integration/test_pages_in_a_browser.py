@@ -17,7 +17,7 @@ from edgefm.runtimes.litertjs.server import PageServer
 from tests.fixtures import sample_run
 from tests.fixtures.watched_page import ATTACKS, WatchedPage, watched_page
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 pytestmark = pytest.mark.browser
 pytest.importorskip("selenium", reason="the extra browser is not installed")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from PIL import Image
 from edgefm.cli.main import cli, run
 from edgefm.core.artefacts import sha256_file
 from edgefm.core.errors import DataError, ModelError, RecipeError, RunError, RuntimeUnavailableError
+from edgefm.core.picture_steps import LETTERBOX, PictureSteps
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.picture_file import border_level, read_picture
@@ -82,6 +83,7 @@ def contract_of(path: Path, labels: tuple[str, ...] = LABELS) -> Contract:
         )
 
     return Contract(
+        pictures=replace(LETTERBOX, invert="light_border" if labels == LABELS else "asked"),
         name="linear",
         variant="int8_w8a8",
         file=path.name,
@@ -217,7 +219,7 @@ def test_no_test_picture_is_taken_for_one_on_a_light_background(dataset: Dataset
 
 def test_a_wide_picture_keeps_its_aspect_and_is_centred_on_black(tmp_path: Path) -> None:
     wide = np.full((50, 100, 3), 60, np.uint8)
-    picture = read_picture(save(wide, tmp_path / "wide.png"), shape=SHAPE)
+    picture = read_picture(save(wide, tmp_path / "wide.png"), LETTERBOX, shape=SHAPE)
     assert picture.pixels.shape == SHAPE
     rows = picture.pixels[:, :, 0].max(axis=1)
     assert rows.tolist() == [0] * 7 + [60] * 14 + [0] * 7
@@ -227,10 +229,10 @@ def test_a_transparent_background_counts_as_white(tmp_path: Path) -> None:
     pixels = np.zeros((28, 28, 4), np.uint8)
     pixels[10:18, 10:18] = (30, 30, 30, 255)
     path = save(pixels, tmp_path / "cut-out.png")
-    turned = read_picture(path, shape=SHAPE)
+    turned = read_picture(path, replace(LETTERBOX, invert="light_border"), shape=SHAPE)
     assert turned.inverted
     assert turned.pixels[0, 0, 0] == 0 and turned.pixels[14, 14, 0] == 225
-    kept = read_picture(path, shape=SHAPE, invert="no")
+    kept = read_picture(path, LETTERBOX, shape=SHAPE, invert="no")
     assert kept.pixels[0, 0, 0] == 0 and kept.pixels[14, 14, 0] == 30
 
 
@@ -239,14 +241,14 @@ def test_a_palette_with_a_transparent_colour_is_read(tmp_path: Path) -> None:
     picture = Image.fromarray(columns)
     picture.putpalette([200, 200, 200, 10, 10, 10])
     picture.save(tmp_path / "palette.png", transparency=0)
-    found = read_picture(tmp_path / "palette.png", shape=SHAPE, invert="yes").pixels[..., 0]
+    found = read_picture(tmp_path / "palette.png", LETTERBOX, shape=SHAPE, invert="yes").pixels[..., 0]
     np.testing.assert_array_equal(found, np.where(columns == 0, 255 - 255, 255 - 10))
 
 
 def test_sixteen_bits_a_level_are_scaled_not_cut_off(tmp_path: Path) -> None:
     levels = np.linspace(0, 65535, 28 * 28).astype(np.uint16).reshape(28, 28)
     Image.fromarray(levels).save(tmp_path / "deep.png")
-    found = read_picture(tmp_path / "deep.png", shape=SHAPE, invert="no").pixels[..., 0]
+    found = read_picture(tmp_path / "deep.png", LETTERBOX, shape=SHAPE, invert="no").pixels[..., 0]
     np.testing.assert_array_equal(found, levels // 256)
 
 
@@ -256,14 +258,14 @@ def test_a_turned_photograph_is_set_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it turned right by a quarter
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    found = read_picture(tmp_path / "turned.png", shape=SHAPE, invert="no").pixels[..., 0]
+    found = read_picture(tmp_path / "turned.png", LETTERBOX, shape=SHAPE, invert="no").pixels[..., 0]
     np.testing.assert_array_equal(found, np.rot90(pixels, -1))
 
 
 def test_colour_is_kept_for_a_model_of_three_channels(tmp_path: Path) -> None:
     pixels = np.zeros((20, 20, 3), np.uint8)
     pixels[...] = (10, 20, 30)
-    found = read_picture(save(pixels, tmp_path / "colour.png"), shape=(20, 20, 3))
+    found = read_picture(save(pixels, tmp_path / "colour.png"), LETTERBOX, shape=(20, 20, 3))
     np.testing.assert_array_equal(found.pixels, pixels)
 
 
@@ -283,14 +285,15 @@ def test_auto_inverts_by_what_the_contract_says_of_the_data(
 ) -> None:
     (tmp_path / "model.tflite").write_bytes(model.read_bytes())
     names = LABELS if labels == "reference" else tuple(f"kind {n}" for n in range(10))
-    dataclasses.replace(contract_of(tmp_path / "model.tflite", names), dark_background=dark).write(tmp_path)
+    pictures = replace(LETTERBOX, invert="light_border" if dark else "asked")
+    replace(contract_of(tmp_path / "model.tflite", names), pictures=pictures).write(tmp_path)
     path = save(255 - dataset.test.images[0], tmp_path / "light.png")
     assert predict([path], model=tmp_path / "model.tflite")[0].inverted == dark
 
 
 def test_predict_refuses_a_model_of_real_inputs_and_says_why(model: Path, dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(model.read_bytes())
-    agreed = dataclasses.replace(contract_of(tmp_path / "model.tflite"), no_pixels="its samples are spectra")
+    agreed = replace(contract_of(tmp_path / "model.tflite"), no_pixels="its samples are spectra")
     agreed.write(tmp_path)
     path = save(dataset.test.images[0], tmp_path / "a.png")
     with pytest.raises(ModelError, match="takes no pictures: its samples are spectra") as caught:
@@ -349,7 +352,7 @@ def test_predict_tells_two_classes_by_a_single_output(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(tiny_models.dense(np.full((1, 16), 1 / (16 * 255), np.float32)))
     ends = {"dtype": "float32", "scale": None, "zero_point": None}
-    agreed = dataclasses.replace(
+    agreed = replace(
         contract_of(path, labels=("dark", "bright")),
         input=Tensor(name="image", shape=(1, 4, 4, 1), value_range=(0.0, 255.0), **ends),  # type: ignore[arg-type]
         outputs=(Tensor(name="scores", shape=(1, 1), value_range=(0.0, 1.0), **ends),),  # type: ignore[arg-type]
@@ -361,7 +364,7 @@ def test_predict_tells_two_classes_by_a_single_output(tmp_path: Path) -> None:
     np.testing.assert_allclose([score.probability for score in found.top], [0.8, 0.2], atol=1e-6)
     (all_there_are,) = predict([picture], model=path, invert="no")  # fewer than three
     assert all_there_are == found
-    dataclasses.replace(agreed, task="classification", head="logits").write(tmp_path)
+    replace(agreed, task="classification", head="logits").write(tmp_path)
     (of_logits,) = predict([picture], model=path, invert="no")
     share = 1 / (1 + np.exp(-0.8))
     np.testing.assert_allclose([score.probability for score in of_logits.top], [share, 1 - share], atol=1e-6)
@@ -371,7 +374,7 @@ def test_predict_gives_each_of_several_labels_its_own_probability(tmp_path: Path
     path = tmp_path / "model.tflite"
     path.write_bytes(tiny_models.dense(np.outer([3.0, -2.0, 1.0, 2.0], np.full(16, 1 / (16 * 255))).astype(np.float32)))
     ends = {"dtype": "float32", "scale": None, "zero_point": None}
-    agreed = dataclasses.replace(
+    agreed = replace(
         contract_of(path, labels=("sea", "snow", "tree", "sky")),
         input=Tensor(name="image", shape=(1, 4, 4, 1), value_range=(0.0, 255.0), **ends),  # type: ignore[arg-type]
         outputs=(Tensor(name="scores", shape=(1, 4), value_range=(-9.0, 9.0), **ends),),  # type: ignore[arg-type]
@@ -421,8 +424,8 @@ def test_default_model_is_that_of_the_latest_run(model: Path, tmp_path: Path, mo
     with pytest.raises(ModelError, match="no model to predict with") as caught:
         default_model()
     assert "edgefm train && edgefm quantize" in str(caught.value.hint)
-    shipped = tmp_path / "android_demo_assets" / "model.tflite"
-    shipped.parent.mkdir()
+    shipped = tmp_path / "android_demo_assets" / "int8" / "model.tflite"
+    shipped.parent.mkdir(parents=True)
     shipped.write_bytes(model.read_bytes())
     assert default_model().resolve() == shipped
     made = run_with(model, tmp_path / "runs")
@@ -546,7 +549,7 @@ def test_pictures_of_own_data_are_predicted_as_their_folders_are_read(tmp_path: 
         progress=False,
     )
     agreed = files["float32"].contract
-    assert agreed is not None and agreed.picture_fit == "stretch"
+    assert agreed is not None and agreed.pictures == PictureSteps()
     assert agreed.made_by["pictures"]["of_other_sizes"] < 1e-4
     found = [{score.label: score.probability for score in item.top} for item in predict(paths, model=files["float32"])]
     np.testing.assert_allclose([[item["a"], item["b"]] for item in found], expected, atol=1e-4)

@@ -10,7 +10,7 @@ from edgefm.cli.main import cli, run
 from edgefm.profiling.limits import Limits
 from tests.fixtures import cut_models, tiny_models
 
-DEMO = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+DEMO = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 
 
 def profile(*arguments: object) -> int:

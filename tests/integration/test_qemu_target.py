@@ -39,7 +39,7 @@ from tests.fixtures.first_line import first_line
 from tests.fixtures.processes import is_alive
 
 REPOSITORY = Path(__file__).parents[2]
-MODEL = REPOSITORY / "android_demo_assets" / "model.tflite"
+MODEL = REPOSITORY / "android_demo_assets" / "int8" / "model.tflite"
 CPUS = tuple(cpus.CPUS)
 
 

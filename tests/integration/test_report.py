@@ -155,7 +155,7 @@ def test_first_screen_answers_what_to_ship(folder: Path) -> None:
     assert [name.replace("<wbr>", "") for name in re.findall(r"<dd[^>]*>([\w<>]+?)</dd>", box)] == shipped
     assert len(summary["answer"]["figures"]) == box.count("<small>") == 3
     assert "n = 2,000" in summary["answer"]["figures"][-1]["against"]
-    assert f'href="../{summary["answer"]["path"]}"' in box and "edgefm assets runs/" in box
+    assert f'href="../{summary["answer"]["path"]}"' in box and "edgefm export android runs/" in box
     assert text.index(box) < text.index("<nav"), "before anything else"
 
 

@@ -235,7 +235,7 @@ def test_commands_say_what_they_do_with_several_inputs(
     assert [variant["variant"] for variant in made["variants"]] == ["float32", "int8_w8a8"]
     assert "passes take models of one input" in json.dumps(made["skipped"])
     capsys.readouterr()
-    assert call("assets", run, "--out", tmp_path / "app") == 2
+    assert call("export", "android", run, "--out", tmp_path / "app") == 2
     assert "models of one input; model.tflite has several ('zebra', 'ant')" in capsys.readouterr().err
     assert not (tmp_path / "app").exists()
     picture = Path(__file__).parents[2] / "docs" / "images" / "report.png"

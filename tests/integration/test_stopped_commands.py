@@ -135,7 +135,7 @@ def test_commands_that_only_read_a_run_write_nothing_there(small: Path, tmp_path
     before = _seen(small)
     for argv in (
         ["report", small, "--out", out / "report"],
-        ["assets", small, "--out", out / "assets"],
+        ["export", "android", small, "--out", out / "bundle"],
         ["predict", picture, "--run", small],
         ["compare", small, small, "--no-latency"],
         ["gate", small, "--budget", tmp_path / "budget.toml"],

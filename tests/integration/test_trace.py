@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from PIL import Image, ImageOps
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import DataError, ModelError
+from edgefm.core.picture_steps import PictureSteps
+from edgefm.tflite.contract import read_file
 from tests.fixtures.app_cases import ABC, case, write_case
 from tests.fixtures.app_models import Out
+from tests.fixtures.picture_ways import by_pillow
 from tests.fixtures.small_data import small_fashion_mnist
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 COLOUR = (1, 12, 10, 3)
 LABELS = ("zebra", "apple", "mole", "cat", "dog")
 MEAN, STD, SCALE, ZERO = 120.25, 58.5, 0.0197, -9
@@ -162,7 +166,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ends=("int8", SCALE, ZERO), mean=MEAN, std=STD,
     )  # fmt: skip
     write_case(folder, app)
-    dataclasses.replace(app.contract, picture_fit="stretch", dark_background=False).write(folder)
+    app.contract.write(folder)
     return folder / "model.tflite"
 
 
@@ -261,6 +265,53 @@ def test_what_nothing_explains_is_said(model: Path, picture: Path, tmp_path: Pat
         standalone_mode=False,
     )
     assert done.return_value == 1 and json.loads(done.stdout)["found"] is False
+
+
+# Contracts of other steps: an app that does as the contract says differs in nothing; one that does not is named.
+
+
+def chosen_app(steps: PictureSteps) -> App:
+    """Return an app that does what the contract says, by Pillow alone."""
+
+    def pixels(path: Path) -> Any:
+        return Image.fromarray(by_pillow(path, 3, steps, "auto", COLOUR[1], COLOUR[2]))
+
+    return App(open=pixels, resize=lambda image: image)
+
+
+OTHERS = {
+    "cover": (PictureSteps(fit="cover"), PictureSteps(), "fit", "stretched"),
+    "cover too": (PictureSteps(), PictureSteps(fit="cover"), "fit", "cut out"),
+    "contain": (
+        PictureSteps(fit="contain", filter="lanczos", background=114),
+        PictureSteps(fit="cover"),
+        "fit",
+        "cut out",
+    ),
+    "bgr": (PictureSteps(channel_order="bgr"), PictureSteps(), "channels", "RGB for BGR"),
+    "nearest": (PictureSteps(filter="nearest"), PictureSteps(), "filter", "bilinearly"),
+    "always": (PictureSteps(invert="always"), PictureSteps(), "inversion", "not inverted"),
+    "over black": (PictureSteps(over="black"), PictureSteps(), "decoding", "as white"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_contract_of_other_steps_is_followed_and_what_differs_is_named(
+    name: str, model: Path, picture: Path, tmp_path: Path
+) -> None:
+    steps, done, step, words = OTHERS[name]
+    folder = tmp_path / "other"
+    shutil.copytree(model.parent, folder)
+    dataclasses.replace(read_file(folder / "contract.json"), pictures=steps).write(folder)
+    for app, right in ((chosen_app(steps), True), (chosen_app(done), False)):
+        answer, levels, values = app.answer(model.read_bytes(), picture)
+        for seen in (answer, {"outputs": [values], "input": levels.reshape(-1).tolist()}):
+            (tmp_path / "phone.json").write_text(json.dumps(seen))
+            result = edgefm.trace(folder, picture, expect=tmp_path / "phone.json", progress=False)
+            if right:
+                assert result.causes[0].steps == () and "Nothing differs" in result.verdict, result.verdict
+            else:
+                assert result.causes[0].steps == (step,) and words in result.causes[0].title, result.verdict
 
 
 # The shipped model: grey, bright on dark, deep enough that kernels round differently.

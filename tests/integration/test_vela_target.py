@@ -20,7 +20,7 @@ from edgefm.tflite.inspection import inspect
 from tests.fixtures import tiny_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor
 
-ASSET = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+ASSET = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 needs_vela = pytest.mark.skipif(program.program() is None, reason="vela is not installed (ethos-u-vela)")
 
 

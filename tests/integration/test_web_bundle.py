@@ -23,6 +23,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import ModelError, RuntimeUnavailableError
+from edgefm.core.picture_steps import LETTERBOX
 from edgefm.data.picture_file import read_picture
 from edgefm.jobs.export.beside import web_model
 from edgefm.jobs.export.web_runtime import web_runtime
@@ -34,10 +35,11 @@ from edgefm_converters.bundles.web_runtime import WebPage
 from tests.fixtures import tiny_models
 from tests.fixtures.app_cases import ABC, CASES, PICTURE, case, fed, given_values, litert, meant, real_values
 from tests.fixtures.app_models import Out
+from tests.fixtures.picture_ways import CHANGES, FILTERS, INVERT, WAYS, changed, odd_pictures, picture_case
 from tests.fixtures.watched_page import ATTACKS, WatchedPage, watched_page
-from tests.integration.test_bundles import odd_pictures, parts_of
+from tests.integration.test_bundles import parts_of
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 TESTED = "document.getElementById('verdict').textContent !== 'not run'"
 pytestmark = [
@@ -79,8 +81,8 @@ def page_of(parts: BundleParts, folder: Path) -> Path:
 
 
 NAMES = (
-    "decoded", "preprocessed", "encoded", "decoded32", "ranked", "models", "runtime", "ready", "facts", "distanceOf",
-    "entropyOf", "bytesOfText",
+    "decoded", "preprocessed", "stepsOf", "resized", "encoded", "decoded32", "ranked", "models", "runtime", "ready",
+    "facts", "distanceOf", "entropyOf", "bytesOfText",
 )  # fmt: skip
 
 
@@ -229,32 +231,15 @@ def pixels_in_page(browser: WatchedPage, path: Path, contracts: Any) -> Any:
     )
 
 
-WAYS = [
-    (1, True, "letterbox"),
-    (1, False, "stretch"),
-    (3, True, "stretch"),
-    (3, False, "letterbox"),
-    (4, True, "stretch"),
-]
-INVERT = ("auto", "yes", "no")
+def contracts() -> list[dict[str, Any]]:
+    return [picture_case(name).contract.to_json() for name in WAYS]
 
 
-def contracts(height: int, width: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "input": {"shape": [1, height, width, channels]},
-            "preprocessing": {"dark_background": dark, "picture_fit": fit},
-        }
-        for channels, dark, fit in WAYS
-    ]
-
-
-def as_edgefm_reads(path: Path, height: int, width: int) -> list[tuple[np.ndarray[Any, Any], bool]]:
+def as_edgefm_reads(path: Path) -> list[tuple[np.ndarray[Any, Any], bool]]:
     read = []
-    for channels, dark, fit in WAYS:
+    for channels, steps in WAYS.values():
         for invert in INVERT:
-            effective = "no" if invert == "auto" and not dark else invert
-            picture = read_picture(path, shape=(height, width, channels), fit=fit, invert=effective)  # type: ignore[arg-type]
+            picture = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
             read.append((picture.pixels, picture.inverted))
     return read
 
@@ -266,8 +251,8 @@ def test_odd_pictures_give_the_bytes_that_edgefm_reads(bundle: Path, browser: Wa
         if path.suffix != ".png":
             continue  # of JPEG see below; browsers read no TIFF
         seen.add(Image.open(path).mode)
-        found = pixels_in_page(browser, path, contracts(9, 7))
-        for place, (pixels, inverted) in enumerate(as_edgefm_reads(path, 9, 7)):
+        found = pixels_in_page(browser, path, contracts())
+        for place, (pixels, inverted) in enumerate(as_edgefm_reads(path)):
             assert found[place][1] == inverted, (path, place)
             np.testing.assert_array_equal(found[place][0], pixels.reshape(-1), err_msg=f"{path} {place}")
     assert seen >= {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
@@ -286,11 +271,60 @@ def test_photographs_differ_by_few_levels_at_most(
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture.save(tmp_path / "photo.jpg", quality=88, exif=exif)
-    found = pixels_in_page(browser, tmp_path / "photo.jpg", contracts(9, 7))
-    for place, (pixels, inverted) in enumerate(as_edgefm_reads(tmp_path / "photo.jpg", 9, 7)):
+    found = pixels_in_page(browser, tmp_path / "photo.jpg", contracts())
+    for place, (pixels, inverted) in enumerate(as_edgefm_reads(tmp_path / "photo.jpg")):
         assert found[place][1] == inverted
         apart = np.abs(np.array(found[place][0], int) - pixels.reshape(-1))
         assert apart.max() <= 2, (place, apart.max())
+
+
+@pytest.mark.parametrize("filter_name", FILTERS)
+def test_filters_give_pillow_s_bytes_for_many_sizes(filter_name: str, bundle: Path, browser: WatchedPage) -> None:
+    random = np.random.default_rng(6)
+    browser.open(opened_up(bundle / "index.html").as_uri())
+    olds = [*((side, 90 - side) for side in range(1, 90, 4)), (30, 45), (45, 30), (90, 60)]
+    for height, width in ((9, 7), (16, 16), (24, 31), (5, 60)):
+        pictures = [random.integers(0, 256, shape, dtype=np.uint8) for shape in olds]
+        found = browser.ask(
+            f"return {json.dumps([[*picture.shape, picture.reshape(-1).tolist()] for picture in pictures])}.map("
+            f"([h, w, levels]) => Array.from(resized(Uint8Array.from(levels), w, h, 1, {width}, {height}, "
+            f"'{filter_name}')))"
+        )
+        for pixels, picture in zip(found, pictures, strict=True):
+            wanted = np.array(Image.fromarray(picture).resize((width, height), FILTERS[filter_name]))
+            np.testing.assert_array_equal(pixels, wanted.reshape(-1), err_msg=f"{picture.shape} {height} {width}")
+
+
+def test_steps_that_the_page_does_not_carry_out_are_refused(bundle: Path, browser: WatchedPage) -> None:
+    browser.open(opened_up(bundle / "index.html").as_uri())
+    other = changed("an unknown key") | {"schema_version": 4}
+    given = [*(changed(name) for name in CHANGES), other]
+    found = browser.ask(
+        f"return {json.dumps(given)}.map((contract) => {{ try {{ stepsOf(contract); return 'taken'; }}"
+        " catch (error) { return error.message; } })"
+    )
+    for name, message in zip(CHANGES, found, strict=False):
+        assert re.search(r"^Step \d of the contract is .*; this page carries out .* there\.$", message), (name, message)
+        assert CHANGES[name][1] in message, (name, message)
+    assert found[-1] == "The contract is of version 4; this page reads version 3."
+
+
+def test_page_of_a_blue_first_model_shows_red_as_red_and_feeds_blue_first(browser: WatchedPage, tmp_path: Path) -> None:
+    app = picture_case("stretch bicubic bgr")
+    browser.open(opened_up(page_of(parts_of(app), tmp_path)).as_uri())
+    browser.until(TESTED)
+    assert text_of(browser, "verdict") == ["✓ held"]  # the golden inputs are carried as pictures
+    picture = tmp_path / "red.png"
+    Image.new("RGB", (20, 30), (200, 30, 10)).save(picture)
+    browser.give("#file", picture)
+    browser.until("document.getElementById('file-name').textContent === 'red.png'")
+    browser.ask("return new Promise((resolve) => setTimeout(resolve, 300))")
+    script = "return [...document.getElementById('seen').getContext('2d').getImageData(3, 3, 1, 1).data]"
+    assert browser.ask(script) == [200, 30, 10, 255]
+    pixels = np.full((1, 9, 7, 3), (10, 30, 200), np.uint8)
+    (raw,) = litert(app.content, fed(app.contract, pixels.reshape(-1)))
+    order = np.argsort(-raw[0], kind="stable")
+    assert [label for label, _ in bars(browser)] == [ABC[place] for place in order]
 
 
 def drop(browser: WatchedPage, path: Path) -> None:
@@ -322,7 +356,7 @@ def test_uploaded_or_dropped_picture_gets_numpy_s_and_litert_s_top_three(
         inverted = ", inverted" if name == "light" else ""
         browser.until(f"document.getElementById('seen-text').textContent.endsWith('grey{inverted}')")
         browser.ask("return new Promise((resolve) => setTimeout(resolve, 300))")
-        picture = read_picture(path, shape=(28, 28, 1), fit="letterbox", invert="yes" if inverted else "no")
+        picture = read_picture(path, LETTERBOX, shape=(28, 28, 1), invert="yes" if inverted else "no")
         (raw,) = litert(SHIPPED.read_bytes(), picture.pixels[np.newaxis])
         order = np.argsort(-raw[0].astype(int), kind="stable")[:3]
         assert bars(browser) == [(labels[place], f"{100 * int(raw[0][place]) / 256:.1f} %") for place in order]

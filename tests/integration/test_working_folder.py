@@ -13,7 +13,7 @@ from edgefm.jobs.doctor.usable import probed_by
 from edgefm.targets.host import HostPlace
 from edgefm.targets.worker_process import WorkerProcess
 
-MODEL = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+MODEL = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 NAMES = (
     "json.py",
     "numpy.py",

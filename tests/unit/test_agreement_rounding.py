@@ -15,7 +15,7 @@ from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
-SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 
 
 def _of(tmp_path: Path, content: bytes) -> Rounding:

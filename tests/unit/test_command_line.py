@@ -16,7 +16,7 @@ from edgefm.core.errors import RecipeError
 from tests.fixtures.terminal import EDGEFM, in_a_terminal
 
 ROOT = Path(__file__).parent.parent.parent
-MODEL = ROOT / "android_demo_assets" / "model.tflite"
+MODEL = ROOT / "android_demo_assets" / "int8" / "model.tflite"
 # Each command and subcommand as its words.
 ALL = [
     words

@@ -29,7 +29,7 @@ def a_contract(**changes: Any) -> Contract:
 def test_json_round_trip_keeps_all_outputs_and_shows_the_first() -> None:
     contract = a_contract(made_by={"a": 1})
     value = json.loads(json.dumps(contract.to_json()))
-    assert value["schema_version"] == 2
+    assert value["schema_version"] == 3
     assert value["output"] == value["outputs"][0] and value["output"]["name"] == "y"
     assert value["postprocessing"] == {"formula": "value = y", "formulas": ["value = y", "value = (q - 7) * 0.5"]}
     assert Contract.from_json(value) == contract and contract.output is contract.outputs[0]
@@ -39,6 +39,7 @@ def test_contract_of_version_1_is_still_read() -> None:
     value = a_contract(outputs=(FLOAT,), labels=("a", "b")).to_json()
     del value["outputs"], value["postprocessing"]["formulas"]
     value["schema_version"] = 1
+    value["preprocessing"] = {"formula": "", "pixel": None, "mean": 0.0, "std": 1.0, "picture_fit": "stretch"}
     assert Contract.from_json(value) == a_contract(outputs=(FLOAT,), labels=("a", "b"))
 
 
@@ -64,14 +65,14 @@ def test_logits_become_probabilities_by_the_task() -> None:
     )
 
 
-def test_shipped_contract_of_version_1_is_still_read() -> None:
-    path = Path(__file__).parents[2] / "android_demo_assets" / "contract.json"
+def test_shipped_contract_is_read() -> None:
+    path = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "contract.json"
     assert len(Contract.from_json(json.loads(path.read_text())).labels) == 10
 
 
 def test_newer_contract_says_upgrade() -> None:
-    with pytest.raises(ModelError, match="schema version 3") as caught:
-        Contract.from_json({**a_contract().to_json(), "schema_version": 3})
+    with pytest.raises(ModelError, match="schema version 4") as caught:
+        Contract.from_json({**a_contract().to_json(), "schema_version": 4})
     assert caught.value.hint is not None and "Upgrade" in caught.value.hint
 
 
@@ -125,7 +126,8 @@ def test_session_gives_all_outputs_in_their_order(tmp_path: Path) -> None:
 def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
     contract = a_contract(no_pixels="its samples are spectra", input=replace(INPUT, shape=(1, 2, 2, 1)))
     value = json.loads(json.dumps(contract.to_json()))
-    assert value["preprocessing"]["pixel"] is None and value["preprocessing"]["no_pixels"] == "its samples are spectra"
+    assert value["preprocessing"]["no_pixels"] == "its samples are spectra"
+    assert [step["step"] for step in value["preprocessing"]["steps"]] == ["quantise"]
     assert "pixel" not in value["preprocessing"]["formula"]
     assert Contract.from_json(value) == contract
     with pytest.raises(ModelError, match=r"m\.tflite takes no pixels: its samples are spectra") as caught:
@@ -136,8 +138,8 @@ def test_contract_of_no_pictures_says_so_and_takes_floats_alone() -> None:
 
 def test_what_is_not_known_stands_in_no_contract() -> None:
     value = a_contract().to_json()
-    assert value["task"] == value["head"] == "" and value["preprocessing"].keys() == {"formula", "pixel", "mean", "std"}
-    known = a_contract(task="regression", dark_background=True)
+    assert value["task"] == value["head"] == "" and value["preprocessing"].keys() == {"formula", "steps"}
+    known = a_contract(task="regression")
     value = json.loads(json.dumps(known.to_json()))
-    assert value["task"] == "regression" and value["preprocessing"]["dark_background"] is True
+    assert value["task"] == "regression"
     assert Contract.from_json(value) == known

@@ -19,10 +19,10 @@ from edgefm.core import artefacts
 from edgefm.core.errors import EdgefmError, ModelError, RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.source import data_source_of
+from edgefm.jobs.export.models import models_meant
 from edgefm.jobs.predict import default_model
 from edgefm.jobs.quantize import QuantizationResult
 from edgefm.jobs.verdict import verdict
-from edgefm.quantization.assets import write_assets
 from edgefm.recipes import load
 from edgefm.report.content import inputs
 from edgefm.runtimes.base import TensorDetails
@@ -105,7 +105,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
         (CONTRACT, "contract", ("labels",), None, "labels is null; a list is expected"),
         (CONTRACT, "contract", ("labels", 0), {"a": 1}, "labels[0] is an object of 1; a text is expected"),
         (CONTRACT, "contract", ("file",), "../model.tflite", "the name of a file in the same folder"),
-        (CONTRACT, "contract", ("schema_version",), 3, "has schema version 3; this edgefm reads up to 2"),
+        (CONTRACT, "contract", ("schema_version",), 4, "has schema version 4; this edgefm reads up to 3"),
         ("01-quantize/quantize.json", "files", ("variants", 0, "file"), "../../x.tflite", "a path inside the folder"),
         ("01-quantize/quantize.json", "files", ("variants", 0, "validation", "samples"), "9", "samples is '9'; a"),
         ("01-quantize/quantize.json", "report", ("variants",), "x", "variants is 'x'; a list is expected"),
@@ -170,12 +170,11 @@ def test_variant_that_is_a_link_out_of_the_run_is_refused(former: Path, tmp_path
         lambda: RunDirectory.open(former),
         lambda: default_model(former),
         lambda: models_of(opened, opened.require("quantize")),
-        lambda: write_assets(opened, tmp_path / "out", variant=variant.name),
+        lambda: models_meant(former, "android", variant.name),
         lambda: QuantizationResult.open(former / STEP)[variant.name],
     ):
         with pytest.raises(RunError, match="a link that leaves its folder"):
             reads()
-    assert not (tmp_path / "out").exists()
 
 
 def test_model_of_a_record_that_is_called_like_a_path_is_refused(tmp_path: Path) -> None:

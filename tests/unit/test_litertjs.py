@@ -36,7 +36,7 @@ from edgefm.targets.bundle import bundle
 from tests.fixtures import tiny_models
 from tests.fixtures.first_line import first_line
 
-SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgefm.core.errors import ModelError
+from edgefm.core.picture_steps import LETTERBOX, PictureSteps
 from edgefm.data.picture_file import ModelPicture
 from edgefm.data.preprocessing import Preprocessing, preprocessing, real_inputs
 from edgefm.data.reference.fashion_mnist import LABELS
@@ -160,9 +161,9 @@ def test_pictures_of_other_sizes_must_get_the_answers_to_what_the_reader_of_data
     encoding = preprocessing((0, 1))
     inputs = encoding.encode(pixels((5, 4, channels)))
     right = written(tmp_path, inputs, encoding)
-    assert right.picture_fit == "stretch" and right.made_by["pictures"]["of_other_sizes"] < 1e-5
+    assert right.pictures == PictureSteps() and right.made_by["pictures"]["of_other_sizes"] < 1e-5
 
-    def on_black(path: Path, *, shape: tuple[int, int, int], **_: Any) -> ModelPicture:
+    def on_black(path: Path, steps: PictureSteps, *, shape: tuple[int, int, int], **_: Any) -> ModelPicture:
         """What predict did: fits into a size with the aspect kept and fills the rest, and what is clear, with black."""
         image = Image.open(path)
         mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
@@ -179,12 +180,12 @@ def test_pictures_of_other_sizes_must_get_the_answers_to_what_the_reader_of_data
         prove(tmp_path / "model.tflite", right, samples)
     # Contracts that letterbox were learnt from pictures of one size: there is no other reader to hold them against.
     monkeypatch.undo()
-    assert prove(tmp_path / "model.tflite", replace(right, picture_fit=None), samples)["of_other_sizes"] is None
+    assert prove(tmp_path / "model.tflite", replace(right, pictures=LETTERBOX), samples)["of_other_sizes"] is None
 
 
 @pytest.mark.parametrize(
     ("dark", "labels", "fit"),
-    [(True, "abc", "letterbox"), (None, "abc", "stretch"), (False, LABELS, "stretch"), (None, LABELS, "letterbox")],
+    [(True, "abc", "contain"), (None, "abc", "stretch"), (False, LABELS, "stretch"), (None, LABELS, "contain")],
 )
 def test_how_pictures_of_another_size_get_in_follows_from_the_data(
     tmp_path: Path, dark: bool | None, labels: tuple[str, ...], fit: str
@@ -202,9 +203,10 @@ def test_how_pictures_of_another_size_get_in_follows_from_the_data(
         expected=samples.expected,
         answers=samples.answers,
     )
-    assert contract.picture_fit == fit
-    assert (contract.made_by["pictures"]["of_other_sizes"] is None) == (fit == "letterbox")
-    assert read_file(tmp_path / "contract.json").picture_fit == fit
+    wanted = replace(LETTERBOX, invert="light_border") if fit == "contain" else PictureSteps()
+    assert contract.pictures == wanted
+    assert (contract.made_by["pictures"]["of_other_sizes"] is None) == (fit == "contain")
+    assert read_file(tmp_path / "contract.json").pictures == wanted
 
 
 def test_without_pillow_the_pixels_are_proved_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,6 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "trust": (Run.trust, {}, {"run"}, set()),
     "zoo reproduce": (edgefm.reproduce, {}, set(), set()),
     "report": (Run.report, {}, {"run"}, set()),
-    "assets": (Run.assets, {}, {"run"}, set()),
     "explain": (Run.explain, {}, {"source", *BRINGING}, {"data_dir"}),
     "compare": (edgefm.compare, {"no_latency": "latency"}, MEASURING | DATA, {"data", "protocol", "baseline"}),
     "gate": (edgefm.gate, {}, MEASURING | DATA, {"data", "protocol"}),

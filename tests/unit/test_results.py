@@ -22,6 +22,7 @@ from edgefm.core import artefacts
 from edgefm.core.errors import ArgumentError, EdgefmError
 from edgefm.core.results import JsonResult
 from edgefm.jobs.doctor.findings import Finding, RuntimeFinding
+from edgefm.jobs.export import ExportedModel
 from edgefm.jobs.export.verify import CheckedFamily
 from edgefm.jobs.predict import Prediction, Score
 from edgefm.jobs.trace import TracedCause
@@ -129,9 +130,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
         folder=Path("b"),
         files=("model.tflite",),
         size_bytes=9,
-        variant="v",
-        sha256="0" * 64,
-        golden=(2, "data"),
+        models=(ExportedModel(name="", variant="v", sha256="0" * 64, size_bytes=7, golden=(2, "data")),),
     ),
     edgefm.GateResult: lambda folder: edgefm.GateResult(
         record="r", baseline=None, checks=(LimitCheck(model="m", key="size_bytes", limit=1.0, state=HELD, value=1.0),)

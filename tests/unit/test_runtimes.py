@@ -175,7 +175,7 @@ def _ends() -> Iterator[tuple[str, bytes]]:
     yield "int8", tiny_models.per_tensor_int8()
     yield "float", tiny_models.enhanced_cnn()
     yield "metadata", tiny_models.dense(np.ones((10, 16), np.float32), metadata={"a": b"b"})
-    yield "shipped", Path("android_demo_assets/model.tflite").read_bytes()
+    yield "shipped", Path("android_demo_assets/int8/model.tflite").read_bytes()
 
 
 @pytest.mark.parametrize("content", [pytest.param(content, id=name) for name, content in _ends()])

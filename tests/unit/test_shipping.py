@@ -26,6 +26,7 @@ from edgefm.comparison.shipping.verdict import JudgedFile
 from edgefm.core.errors import ArgumentError
 from edgefm.core.runs import RunDirectory
 from edgefm.core.text import markdown as escaped
+from edgefm.jobs.export.models import models_meant
 from edgefm.jobs.predict import default_model
 from edgefm.report.compose import ReportContent
 from edgefm.report.content import inputs as report_inputs
@@ -85,18 +86,13 @@ def test_every_output_names_the_same_file(case_run: tuple[ShippingCase, Path], t
     assert title is not None and _plain(title[1]) == headline
     coloured = re.findall(r'<tr class="proposed"><th scope="row">(.*?)\n', html)
     assert [name.replace("<wbr>", "") for name in coloured] == ([] if case.file is None else [case.file])
-    # assets and predict: the file, or the reference as long as none is recommended.
+    # export and predict: the file, or the reference as long as none is recommended.
     expected = case.file or verdict.fallback or "int8_w8a8"
     assert default_variant(run_verdict(RunDirectory.open(run))) == expected
     assert default_model(run) == run / "01-quantize" / expected / "model.tflite"
-    edgefm.Run(run).assets(tmp_path / "app")
-    contract = json.loads((tmp_path / "app" / "contract.json").read_text(encoding="utf-8"))
-    assert contract["variant"] == expected
-    text = (tmp_path / "app" / "README.md").read_text(encoding="utf-8")
-    if verdict.fallback is not None:
-        assert headline in text
-        result = runner.invoke(cli, ["assets", str(run), "--out", str(tmp_path / "app"), "--json"])
-        assert json.loads(result.stdout)["verdict"]["headline"] == headline
+    meant = models_meant(run, "android", None)[""]
+    assert (meant.variant, meant.path) == (expected, run / "01-quantize" / expected / "model.tflite")
+    assert meant.advice.startswith(headline) if verdict.fallback is not None else meant.advice == ""
 
 
 def _drifting(record: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from edgefm.tflite import schema_fields as fields
 from edgefm.tflite.tables import DAMAGES, Table
 from tests.fixtures import tiny_models
 
-SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "int8" / "model.tflite"
 
 
 @pytest.mark.parametrize(

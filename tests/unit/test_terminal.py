@@ -121,7 +121,7 @@ def test_table_of_a_benchmark_shows_names(record: Path, capsys: pytest.CaptureFi
         ["quantize", LINE, "--variant", LINE],
         ["agree", f"{LINE}.tflite"],
         ["recipes", "show", LINE],
-        ["assets", LINE, "--out", "x"],
+        ["export", "android", LINE, "--out", "x"],
         ["gate", LINE, "--budget", LINE],
     ],
     ids=lambda arguments: " ".join(arguments).replace(LINE, "HARM"),

@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any
 
 from edgefm.core.artefacts import json_bytes
+from edgefm.core.text import one_a_line
 from edgefm.tflite import contract as contracts
 from edgefm_converters.bundles.golden import golden_files
-from edgefm_converters.bundles.parts import MODEL_FILE, NOTICE_FILE, SBOM_FILE, BundleParts
+from edgefm_converters.bundles.parts import LABELS_FILE, MODEL_FILE, NOTICE_FILE, SBOM_FILE, BundleParts
 from edgefm_converters.bundles.sbom import Needed, sbom_bytes
 from edgefm_converters.bundles.unlike import FILE_NAME as UNLIKE_FILE
 from edgefm_converters.bundles.web_page import QUALITY, page, served_files, source
@@ -52,7 +53,7 @@ Threads need a server that sends two headers with `served/index.html`, from http
 
 GitHub Pages sends none: the page works there too, with one thread, and says so."""
 PAGE_FACTS = "page.json"
-_LICENCE_FILE = "LICENSE-LiteRT.js"
+LICENCE_FILE = "LICENSE-LiteRT.js"
 # By what a browser gives a page threads; see https://developer.mozilla.org/docs/Web/API/Window/crossOriginIsolated.
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
@@ -69,20 +70,22 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     runtime = web.runtime
     notice = (
         f"{parts.notice}\nThe page holds LiteRT.js {runtime.version} (@litertjs/core and @litertjs/wasm-utils, "
-        f"Google LLC), under the Apache License 2.0: {_LICENCE_FILE}.\n"
+        f"Google LLC), under the Apache License 2.0: {LICENCE_FILE}.\n"
     )
     carried = tuple(dataclasses.replace(need, version=runtime.version) for need in NEEDS)
     content: dict[str, bytes] = {
-        SBOM_FILE: sbom_bytes(parts.contract, carried, version=parts.version),
+        SBOM_FILE: sbom_bytes([parts.contract], carried, version=parts.version),
         PAGE: page(fitting(web, version=parts.version)[0], version=parts.version).encode(),
         NOTICE_FILE: notice.encode(),
-        _LICENCE_FILE: source("LICENSE-LiteRT.js.txt").encode(),
+        LICENCE_FILE: source("LICENSE-LiteRT.js.txt").encode(),
         PAGE_FACTS: json_bytes(_page_facts(web)),
     }
     for model, folder in list(zip(web.models, folders(web.models), strict=True))[1:]:
         contract = dataclasses.replace(model.contract, file=MODEL_FILE)
         content[f"{folder}{MODEL_FILE}"] = model.model
         content[f"{folder}{contracts.FILE_NAME}"] = json_bytes(contract.to_json())
+        if contract.labels:
+            content[f"{folder}{LABELS_FILE}"] = one_a_line(contract.labels).encode()
         content |= {f"{folder}{name}": file for name, file in golden_files(model.golden, contract).items()}
     if web.unlike is not None:
         content[UNLIKE_FILE] = web.unlike.file()
@@ -117,7 +120,7 @@ def served(web: WebPage, *, version: str) -> dict[str, bytes]:
         **served_files(web, version=version),
         "_headers": f"/*\n{headers}".encode(),
         ".htaccess": apache.encode(),
-        _LICENCE_FILE: source("LICENSE-LiteRT.js.txt").encode(),
+        LICENCE_FILE: source("LICENSE-LiteRT.js.txt").encode(),
     }
 
 

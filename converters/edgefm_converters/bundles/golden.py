@@ -2,7 +2,7 @@
 
 A bundle holds `golden/golden.json` and, for each sample, `golden/NN.in.bin` (the input tensor as it is given to the
 runtime, C order, little endian), `golden/NN.FAMILY.bin` (the output tensors, one after the other) and, where pictures
-go in, `golden/NN.png` (the same sample as a picture of the input's size).
+go in, `golden/NN.png` (the same sample as a picture of the input's size, red first).
 
 Kernels of one family answer alike, to within its tolerance; those of two families round differently, and both are
 right (docs/agreement.md). So an answer is held against the nearest family, not against a single truth.
@@ -101,7 +101,8 @@ def golden_files(vectors: GoldenVectors, contract: Contract) -> dict[str, bytes]
         pixels = _pixels(vectors.inputs[place], contract)
         if pixels is not None:
             entry["picture"] = f"{stem}.png"
-            files[f"{stem}.png"] = _png(pixels)
+            reversed_ = pixels.shape[-1] == 3 and contract.pictures.channel_order == "bgr"
+            files[f"{stem}.png"] = _png(pixels[..., ::-1] if reversed_ else pixels)
         if vectors.labels is not None:
             entry["label"] = int(vectors.labels[place])
         for family in vectors.families:

@@ -26,6 +26,11 @@ FIELDS: dict[Head, str] = {
 }
 _SCORES: tuple[Head, ...] = ("classes", "second", "labels")
 _FLOATS, _LEVELS, _WHOLE = ("float32",), ("uint8", "int8"), ("int32", "int64")
+_FILTERS = {
+    "nearest": "nearest pixels",
+    "box": "means over boxes",
+    "lanczos": "Lanczos",
+}  # others as they are
 # Words that are no names in Kotlin or Python.
 _RESERVED = frozenset(
     {
@@ -95,12 +100,18 @@ def fit_words(contract: Contract) -> str:
     """Return a sentence on how pictures of another size get into the input; '' where no pictures go in."""
     if not contract.takes_pictures:
         return ""
-    if contract.picture_fit == "stretch":
-        return (
-            "A picture of another size is stretched to this one, its aspect is not kept (bilinear, with "
-            "antialiasing); transparent parts are white."
-        )
-    return "A picture of another size is fitted into this one with its aspect kept, and centred on black."
+    how = contract.pictures
+    antialias = "without antialiasing" if how.filter == "nearest" else "with antialiasing"
+    filtered = f"{_FILTERS.get(how.filter, how.filter)}, {antialias}"
+    around = {0: "black", 255: "white"}.get(how.background, f"level {how.background}")
+    fit = {
+        "stretch": f"is stretched to this one, its aspect is not kept ({filtered})",
+        "contain": f"is fitted into this one with its aspect kept ({filtered}), and centred on {around}",
+        "cover": f"fills this one with its aspect kept ({filtered}): its middle is taken, what is too much is cut off",
+    }[how.fit]
+    over = ("black" if how.invert == "asked" else "white") if how.over == "auto" else how.over
+    alpha = f"; transparent parts are {over}" if contract.input.shape[-1] < 4 else ""
+    return f"A picture of another size {fit}{alpha}."
 
 
 def check_input(contract: Contract) -> None:

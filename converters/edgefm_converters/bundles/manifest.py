@@ -17,6 +17,7 @@ from edgefm.core.errors import ModelError
 from edgefm.core.given import regular
 
 FILE_NAME = "manifest.json"
+BESIDE = "beside/"
 SCHEMA_VERSION = 1
 # A bundle's files are megabytes; a manifest is a line for each of them.
 _LARGEST = 4_000_000
@@ -88,6 +89,16 @@ def changes(bundle: Path, manifest: Mapping[str, Any], *, beside: Collection[str
         name = path.relative_to(bundle).as_posix()
         if name not in (*listed, *beside, FILE_NAME) and (path.is_symlink() or not path.is_dir()):
             yield f"{name} is not in the manifest"
+
+
+def model_folders(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the folders of a bundle's models, as names in it; '' where one lies at the top, others beside it.
+
+    >>> model_folders({"files": {"int8/model.tflite": "", "README.md": "", "float/model.tflite": ""}})
+    ['float', 'int8']
+    """
+    paths = [name.rpartition("/") for name in sorted(manifest["files"])]
+    return [folder for folder, _, file in paths if file == "model.tflite" and "/" not in folder.removeprefix(BESIDE)]
 
 
 def _written(head: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgefm.core.artefacts import json_bytes
@@ -54,12 +54,25 @@ class BundleParts:
 
 
 def common_files(parts: BundleParts, needs: tuple[Needed, ...]) -> dict[str, bytes]:
-    """Return the files that every bundle holds, by path.
+    """Return the files that every bundle of one model holds, by path.
 
     Args:
       parts: see there.
       needs: software that the bundle's code needs where it runs.
     """
+    return {**model_files(parts), **about_files([parts], needs, notice=parts.notice)}
+
+
+def about_files(models: Sequence[BundleParts], needs: tuple[Needed, ...], *, notice: str) -> dict[str, bytes]:
+    """Return the licences and the bill of materials of a bundle, by path."""
+    return {
+        NOTICE_FILE: notice.encode(),
+        SBOM_FILE: sbom_bytes([parts.contract for parts in models], needs, version=models[0].version),
+    }
+
+
+def model_files(parts: BundleParts) -> dict[str, bytes]:
+    """Return the files of a model: itself, its contract, labels, golden vectors and card, by path."""
     contract = dataclasses.replace(parts.contract, file=MODEL_FILE)
     return {
         MODEL_FILE: parts.model,
@@ -67,6 +80,4 @@ def common_files(parts: BundleParts, needs: tuple[Needed, ...]) -> dict[str, byt
         **({LABELS_FILE: one_a_line(contract.labels).encode()} if contract.labels else {}),
         **golden_files(parts.golden, contract),
         CARD_FILE: parts.card.encode(),
-        NOTICE_FILE: parts.notice.encode(),
-        SBOM_FILE: sbom_bytes(contract, needs, version=parts.version),
     }

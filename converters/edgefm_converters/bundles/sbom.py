@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,15 @@ class Needed:
     licence: str
 
 
-def sbom_bytes(contract: Contract, needs: tuple[Needed, ...], *, version: str) -> bytes:
+def sbom_bytes(contracts: Sequence[Contract], needs: tuple[Needed, ...], *, version: str) -> bytes:
     """Return the bill of materials of a bundle; the same input gives the same bytes: no time, no chance.
 
+    It is of the model, or of the bundle where that holds several.
+
+    Args:
+      contracts: of the models in it; two folders may hold the same file.
+      needs: software that its code needs where it runs.
+      version: of edgefm.
     Raises:
       RuntimeUnavailableError: cyclonedx-python-lib is not installed.
     """
@@ -42,18 +49,26 @@ def sbom_bytes(contract: Contract, needs: tuple[Needed, ...], *, version: str) -
         from packageurl import PackageURL
     except ImportError:
         raise missing_extra("cyclonedx-python-lib", "export") from None
-    model = Component(
-        name=contract.name,
-        version=contract.variant or None,
-        type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref="model",
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=contract.sha256)],
-        properties=[Property(name="edgefm:version", value=version)],
-    )
-    bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_OID, f"{contract.sha256} {[need.name for need in needs]}"))
+    written_by = Property(name="edgefm:version", value=version)
+    sums = {contract.sha256: contract for contract in contracts}
+    models = [
+        Component(
+            name=contract.name,
+            version=contract.variant or None,
+            type=ComponentType.MACHINE_LEARNING_MODEL,
+            bom_ref="model" if len(sums) == 1 else f"model-{sha256}",
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)],
+            properties=[written_by],
+        )
+        for sha256, contract in sums.items()
+    ]
+    bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_OID, f"{' '.join(sums)} {[need.name for need in needs]}"))
     bom.metadata.timestamp = None  # the schema allows it, and equal input gives equal bytes
-    bom.metadata.component = model
-    libraries: list[Any] = []
+    whole = models[0]
+    if len(models) > 1:
+        whole = Component(name="edge-model", type=ComponentType.LIBRARY, bom_ref="bundle", properties=[written_by])
+    bom.metadata.component = whole
+    libraries: list[Any] = models if len(models) > 1 else []
     for need in needs:
         purl = PackageURL.from_string(need.purl + (f"@{need.version}" if need.version else ""))
         libraries.append(
@@ -68,5 +83,5 @@ def sbom_bytes(contract: Contract, needs: tuple[Needed, ...], *, version: str) -
         )
     for library in libraries:
         bom.components.add(library)
-    bom.register_dependency(model, libraries)
+    bom.register_dependency(whole, libraries)
     return (JsonV1Dot6(bom).output_as_string(indent=2) + "\n").encode()

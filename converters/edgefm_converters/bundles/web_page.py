@@ -29,6 +29,7 @@ _MODULES = (
     "bytes", "carried", "exif", "png", "decode", "resize", "preprocess", "tensors", "runtime", "self_test", "unlike",
     "model", "tabs", "draw", "camera", "view", "side", "main",
 )  # fmt: skip
+_AUTO = {"light_border": "automatic", "asked": "automatic: as it is", "always": "automatic: inverted"}
 # What a page says of a measured quality.
 QUALITY = ("name", "unit", "value", "low", "high", "n")
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\./\w+\.js';\n", re.MULTILINE)
@@ -86,7 +87,7 @@ def _filled(web: WebPage, blocks: str, *, version: str, sources: str) -> str:
         "name": html.escape(contract.name).replace("_", "_<wbr>"),
         "variant": html.escape(", ".join([contract.variant, *beside])),
         "purpose": html.escape(_purpose(contract)),
-        "auto": "automatic" if contract.dark_background else "automatic: as it is",
+        "auto": _AUTO[contract.pictures.invert],
         "about": _about(web),
         "these": "these models" if beside else "this model",
         "each": " of each" if beside else "",

@@ -73,6 +73,7 @@ class WebPage:
       unlike: what pictures of the data look like; None where no warning is given.
       unlike_reason: why `unlike` is None.
       served: whether the bundle also holds the folder for a web server.
+      left_out: models that are left out of the page in one file, each with the reason.
     """
 
     runtime: WebRuntime
@@ -80,6 +81,7 @@ class WebPage:
     unlike: Unlike | None = None
     unlike_reason: str = ""
     served: bool = False
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def file_name(variant: str) -> str:
@@ -102,8 +104,7 @@ def check_beside(first: Contract, other: Contract) -> None:
         ("an input of", list(first.input.shape), list(other.input.shape)),
         ("the labels", ", ".join(first.labels) or "none", ", ".join(other.labels) or "none"),
         ("the task", first.task or "unknown", other.task or "unknown"),
-        ("pictures on a dark background:", bool(first.dark_background), bool(other.dark_background)),
-        ("pictures whose fit is", first.picture_fit, other.picture_fit),
+        ("another way from a picture to pixels:", first.pictures, other.pictures),
         ("pictures:", first.takes_pictures, other.takes_pictures),
     ):
         if one != two:

@@ -16,22 +16,12 @@ from numpy.typing import NDArray
 from edgefm.core import artefacts, scratch
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.core.task_names import FASHION_MNIST_LABELS
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.reference import idx
 from edgefm.data.sampling import stratified_split
 
-LABELS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+LABELS = FASHION_MNIST_LABELS
 VALIDATION_IMAGES = 12_000
 SPLIT_SEED = 20170831  # the day of the corrected files
 

@@ -9,25 +9,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import edgefm
 from edgefm.core import artefacts, html
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number, check_type
 from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
+from edgefm.core.picture_steps import ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.jobs.arguments import optional_path
 from edgefm.jobs.export.formats import check_formats, in_formats
+from edgefm.jobs.export.models import MICROCONTROLLER, Given, models_meant
 from edgefm.jobs.export.npu import accelerator_of, npu_files
-from edgefm.jobs.export.parts import MICROCONTROLLER, model_meant, parts_of, writer
+from edgefm.jobs.export.parts import data_of, parts_of, writer
+from edgefm.jobs.export.pictures import picture_words, sample_pictures
 from edgefm.jobs.export.signature import check_key, with_signature
-from edgefm.jobs.quantize import TfliteFile
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-KINDS = ("android", "c", "python", "web")
+KINDS = ("android", "apk", "c", "python", "web")
 _SAMPLES = 20
 _MOST_SAMPLES = 1000
+_MOST_PICTURES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """A model of a bundle.
+
+    Attributes:
+      name: of its folder in the bundle; '' where the only one lies at the top.
+      variant: how it was compressed.
+      sha256: of its file.
+      size_bytes: of its file.
+      golden: number of golden vectors, and where their inputs come from, 'data' or 'random'.
+      advice: what the verdict on its run's newest benchmark says of it; '' without one.
+    """
+
+    name: str
+    variant: str
+    sha256: str
+    size_bytes: int
+    golden: tuple[int, str]
+    advice: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {**dataclasses.asdict(self), "golden": {"vectors": self.golden[0], "source": self.golden[1]}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +64,12 @@ class ExportResult(JsonResult):
     """A bundle that was written.
 
     Attributes:
-      kind: 'android', 'c', 'python' or 'web'.
+      kind: 'android', 'apk', 'c', 'python' or 'web'.
       folder: that holds it.
       files: paths in it, sorted.
       size_bytes: of all files.
-      variant: of the model.
-      sha256: of the model file.
-      golden: number of golden vectors, and where their inputs come from, 'data' or 'random'.
-      beside: variants that answer beside the bundle's own in the page of a web bundle; () for other kinds.
+      models: that it holds, in the order given.
+      beside: variants that answer beside the bundle's own in its page; () without a page.
       left_out: models that were left out of that page, each with the reason.
     """
 
@@ -50,30 +77,32 @@ class ExportResult(JsonResult):
     folder: Path
     files: tuple[str, ...]
     size_bytes: int
-    variant: str
-    sha256: str
-    golden: tuple[int, str]
+    models: tuple[ExportedModel, ...]
     beside: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         return {
-            **{name: getattr(self, name) for name in ("kind", "size_bytes", "variant", "sha256")},
+            "kind": self.kind,
             "folder": str(self.folder),
             "files": list(self.files),
-            "golden": {"vectors": self.golden[0], "source": self.golden[1]},
+            "size_bytes": self.size_bytes,
+            "models": [model.to_json() for model in self.models],
             "beside": list(self.beside),
             "left_out": dict(self.left_out),
         }
 
     def _repr_html_(self) -> str:
-        rows = [[self.kind, self.folder, self.variant, len(self.files), f"{self.size_bytes / 1000:,.1f} KB"]]
-        return html.table(rows, ["bundle", "folder", "variant", "files", "size"])
+        rows = [
+            [self.kind, self.folder / model.name, model.variant, f"{model.size_bytes / 1000:,.1f} KB"]
+            for model in self.models
+        ]
+        return html.table(rows, ["bundle", "folder", "variant", "model file"])
 
 
 def export(
-    model: PathLike | TfliteFile,
+    model: Given | Mapping[str, Given],
     kind: str,
     *,
     out: PathLike,
@@ -82,8 +111,14 @@ def export(
     labels: Sequence[str] | None = None,
     mean: float | None = None,
     std: float | None = None,
+    fit: Fit | None = None,
+    filter: Filter | None = None,
+    channel_order: ChannelOrder | None = None,
+    background: int | None = None,
+    invert: Inversion | None = None,
     samples: int = _SAMPLES,
     seed: int = 0,
+    pictures: int = 0,
     standalone: bool = False,
     npu: str | None = None,
     formats: Sequence[str] = (),
@@ -98,18 +133,28 @@ def export(
     The same model, data and edgefm give the same bytes. `edgefm.verify` checks a bundle.
 
     Args:
-      model: .tflite file, a folder that holds one with its contract, or a run.
-      kind: 'android' (phones), 'c' (microcontrollers), 'python' (a Raspberry Pi, a server) or 'web' (one page that runs
-        in a browser).
+      model: .tflite file, a folder that holds one with its contract, a run, or (run, variant). For 'android' also
+        several of them, by the name of the folder that each gets in the bundle: `{"int8": ("runs/a", "int8_w8a8"),
+        "small": "runs/b"}`. The code is there once; an app opens a model by its folder.
+      kind: 'android' (an app's module), 'apk' (an app that shows the page for browsers), 'c' (microcontrollers),
+        'python' (a Raspberry Pi, a server) or 'web' (one page that runs in a browser).
       out: folder of the bundle; it must not exist, or be empty, unless `force`.
-      variant: of a run; by default the one that the verdict on its newest benchmark recommends for the target, its
-        reference where none is recommended, and int8_w8a8 without a benchmark.
+      variant: of a single run; by default the one that the verdict on its newest benchmark recommends for the target,
+        its reference where none is recommended, and int8_w8a8 without a benchmark.
       data: test samples for golden inputs; by default those of the run; of a file alone, random inputs are taken.
       labels: class names for a file without a contract.
       mean: for a file without a contract: input = (pixel - mean) / std.
       std: see `mean`.
+      fit: how a picture of another size gets in: 'stretch', 'contain' or 'cover'; None keeps what the contract says,
+        and of a file without one means 'stretch'. See `edgefm.core.picture_steps.PictureSteps` for all of these.
+      filter: of resizing: 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'; without a contract 'bilinear'.
+      channel_order: 'rgb' or 'bgr', of a model of three channels.
+      background: level around a picture that is contained, 0 to 255.
+      invert: when brightness is inverted: 'asked', 'light_border' (a picture on a light background) or 'always'.
       samples: number of golden vectors, 1 to 1000.
-      seed: draws them.
+      seed: draws them, and the pictures.
+      pictures: test pictures of each class that the bundle holds as PNG, to try it with; those of the first model's
+        data.
       standalone: of the kind 'c': add the network as C that needs no interpreter; other kinds take no notice.
       npu: of the kind 'c': an Ethos-U accelerator, e.g. 'ethos-u55-128': add the file that vela compiles for it, with
         its estimate; other kinds take no notice.
@@ -125,15 +170,17 @@ def export(
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or out of range.
-      RecipeError: an unknown kind or variant, or a key that cannot be used.
-      ModelError: the file cannot be read, or code for this target or another format cannot be written for it.
+      RecipeError: an unknown kind, variant, or name of a way in which pictures get in, or a key that cannot be used.
+      ModelError: the file cannot be read, or code for this target or another format cannot be written for it; it takes
+        no pictures, and was told how they get in.
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
-      RuntimeUnavailableError: jinja2, cyclonedx-python-lib or, for a page, LiteRT.js is not installed; to sign,
-        model-signing.
+      RuntimeUnavailableError: jinja2, cyclonedx-python-lib, LiteRT.js for a page, or a tool for an APK is missing; to
+        sign, model-signing.
       TargetError: vela is not installed, or does not know the accelerator.
     """
     from edgefm.jobs.export.network import network
+    from edgefm.jobs.export.several import USE, several_files
     from edgefm.jobs.export.web import names_beside
     from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest
     from edgefm_converters.bundles.parts import common_files
@@ -153,28 +200,55 @@ def export(
     if not 1 <= samples <= _MOST_SAMPLES:
         raise ArgumentError(f"samples is {samples}; 1 to {_MOST_SAMPLES:,} is expected")
     check_number(seed, "seed", int)
+    check_number(pictures, "pictures", int)
+    if not 0 <= pictures <= _MOST_PICTURES:
+        raise ArgumentError(f"pictures is {pictures}; 0 to {_MOST_PICTURES} are expected")
     if labels is not None:
         check_items(labels, "labels", str, "the name of a class")
     key = optional_path(sign, "sign")
     if key is not None:
         check_key(key)
+    ways: dict[str, Any] = {
+        "fit": fit, "filter": filter, "channel_order": channel_order, "background": background, "invert": invert
+    }  # fmt: skip
     target = as_path(out, "out")
     check_target(target, force=force, manifest_name=FILE_NAME)
+    module = writer(kind)
     with shown(progress) as receiver:
-        run, path, chosen = model_meant(model, kind, variant)
-        parts, left_out = parts_of(
-            run, path, kind, data=data, beside=beside, served=served, labels=labels, mean=mean, std=std,
-            samples=samples, seed=seed, progress=receiver,
-        )  # fmt: skip
-        if standalone and kind in MICROCONTROLLER:
-            parts = dataclasses.replace(parts, network=network(path))
-        module = writer(kind)
-        own = module.files(parts)
-        others = in_formats(path, formats)
-        others |= {} if accelerator is None else npu_files(path, accelerator)
-        files = with_manifest(
-            {**common_files(parts, module.NEEDS), **own, **others}, kind=kind, written_by=f"edgefm {parts.version}"
-        )
+        meant = models_meant(model, kind, variant)
+        datasets = {name: data_of(each, data, receiver) for name, each in meant.items()}
+        first = next(iter(datasets.values()))
+        shots = sample_pictures(first, pictures, seed=seed)
+        words = picture_words(shots, first)
+        parts = {
+            name: parts_of(
+                each,
+                kind,
+                dataset=datasets[name],
+                labels=labels,
+                mean=mean,
+                std=std,
+                pictures=ways,
+                beside=beside,
+                served=served,
+                samples=samples,
+                seed=seed,
+                use=USE if name else module.USE + words,
+                progress=receiver,
+            )
+            for name, each in meant.items()
+        }
+        if "" in parts:
+            only = parts[""]
+            if standalone and kind in MICROCONTROLLER:
+                only = dataclasses.replace(only, network=network(meant[""].path))
+            files = {**common_files(only, module.NEEDS), **module.files(only), **in_formats(meant[""].path, formats)}
+            files |= {} if accelerator is None else npu_files(meant[""].path, accelerator)
+        else:
+            files = several_files(meant, parts, pictures=words)
+            for name, each in meant.items():
+                files |= {f"{name}/{path}": content for path, content in in_formats(each.path, formats).items()}
+        files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)
         _write(target, files)
@@ -183,11 +257,19 @@ def export(
         folder=target,
         files=tuple(sorted(files)),
         size_bytes=sum(len(content) for content in files.values()),
-        variant=chosen or parts.contract.variant,
-        sha256=parts.contract.sha256,
-        golden=(len(parts.golden), str(parts.golden.source["kind"])),
-        beside=names_beside(parts),
-        left_out=left_out,
+        models=tuple(
+            ExportedModel(
+                name=name,
+                variant=meant[name].variant or part.contract.variant,
+                sha256=part.contract.sha256,
+                size_bytes=len(part.model),
+                golden=(len(part.golden), str(part.golden.source["kind"])),
+                advice=meant[name].advice,
+            )
+            for name, part in parts.items()
+        ),
+        beside=names_beside(parts.get("")),
+        left_out=pages.left_out if (pages := parts[next(iter(parts))].web) else (),
     )
 
 

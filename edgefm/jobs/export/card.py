@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from importlib import resources
+from typing import Any
 
-from edgefm.core.text import Markdown, markdown
+from edgefm.core.errors import missing_extra
+from edgefm.core.text import Markdown, code, markdown
 from edgefm.data.source import FASHION_MNIST
+from edgefm.jobs.export.app_text import app_text
 from edgefm.jobs.export.facts import Measured
-from edgefm.quantization.app_text import app_text
-from edgefm.quantization.assets import markdown_page
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors
 from edgefm_converters.bundles.unlike import Unlike
@@ -21,6 +24,7 @@ def model_card(
     contract: Contract,
     *,
     measured: Measured | None,
+    advice: str,
     golden: GoldenVectors,
     use: str,
     version: str,
@@ -31,6 +35,7 @@ def model_card(
     Args:
       contract: of the model.
       measured: what a benchmark found of the file; None without one.
+      advice: what the verdict on that benchmark says of the file; '' without one.
       golden: vectors of the bundle.
       use: how this bundle is used and what its files are, Markdown.
       version: of edgefm.
@@ -39,42 +44,60 @@ def model_card(
       RuntimeUnavailableError: jinja2 is not installed.
       ModelError: no words are known for the ends of the model.
     """
-    template = resources.files("edgefm.jobs.export").joinpath("templates").joinpath("card.md.j2")
-    return markdown_page(
-        template,
+    return filled(
+        "card.md.j2",
         model=contract,
         pipeline=_PIPELINES.get(contract.task, "image-classification" if contract.labels else ""),
         version=version,
         text=app_text(contract),
         made=Markdown(_made(contract)),
         measured=Markdown(_measured(measured)),
+        advice=advice,
         golden=Markdown(_golden(golden)),
         limits=Markdown(_limits(contract, measured, unlike)),
         files=Markdown(use),
     )
 
 
-def notice(contract: Contract) -> str:
-    """Return the licences of what a bundle holds."""
+def filled(template: str, **values: Any) -> str:
+    """Return a template of this package with its values, each escaped for Markdown unless it is `Markdown` already.
+
+    Raises:
+      RuntimeUnavailableError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise missing_extra("jinja2", "export") from None
+    # Markdown, not HTML: `finalize` is what escapes each value.
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=markdown
+    )
+    environment.filters |= {"code": code, "cell": partial(code, in_table=True)}
+    content = resources.files("edgefm.jobs.export").joinpath("templates").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(content).render(**values)
+
+
+def notice(datasets: Iterable[str | None]) -> str:
+    """Return the licences of what a bundle holds.
+
+    Args:
+      datasets: names of the data sets that samples in it are of; None where inputs are random.
+    """
     lines = [
         "Code in this folder was written by edgefm and is under the Apache License 2.0.",
         "",
         "The model's weights follow from the data that it learnt; their licence is that of who trained it, and is not",
         "known to edgefm.",
     ]
-    if _learnt_fashion_mnist(contract):
+    if any((name or "").startswith(FASHION_MNIST) for name in datasets):
         lines += [
             "",
-            "The golden inputs are pictures of Fashion-MNIST (Zalando SE), under the MIT License:",
+            "Golden inputs and pictures are of Fashion-MNIST (Zalando SE), under the MIT License:",
             "",
             *_MIT,
         ]
     return "\n".join(lines) + "\n"
-
-
-def _learnt_fashion_mnist(contract: Contract) -> bool:
-    calibration = contract.made_by.get("calibration") or {}
-    return str(calibration.get("source") or "").startswith(FASHION_MNIST)
 
 
 def _made(contract: Contract) -> str:
@@ -103,13 +126,7 @@ def _measured(measured: Measured | None) -> str:
         return "Nothing: no benchmark of this file was found. Measure it with labelled data before you ship it."
     lines = []
     if measured.quality is not None:
-        quality = measured.quality
-        factor, unit = (100.0, " %") if quality["unit"] == "%" else (1.0, "")
-        value, low, high = (factor * float(quality[name]) for name in ("value", "low", "high"))
-        lines.append(
-            f"- {markdown(quality['name'])} on {quality['n']:,} test samples: {value:.2f}{unit} "
-            f"(95 % interval {low:.2f} to {high:.2f}{unit})"
-        )
+        lines.append(f"- {markdown(quality_words(measured))}")
     if measured.latency is not None:
         value, low, high = (measured.latency[name] for name in ("value", "low", "high"))
         lines.append(
@@ -118,6 +135,19 @@ def _measured(measured: Measured | None) -> str:
         )
     lines.append(f"- with {markdown(measured.runtime)}, {measured.date}")
     return "\n".join(lines)
+
+
+def quality_words(measured: Measured | None) -> str:
+    """Return the quality of a file with its interval and the number of samples; '' where none was measured."""
+    if measured is None or measured.quality is None:
+        return ""
+    quality = measured.quality
+    factor, unit = (100.0, " %") if quality["unit"] == "%" else (1.0, "")
+    value, low, high = (factor * float(quality[name]) for name in ("value", "low", "high"))
+    return (
+        f"{quality['name']} on {quality['n']:,} test samples: {value:.2f}{unit} "
+        f"(95 % interval {low:.2f} to {high:.2f}{unit})"
+    )
 
 
 def _golden(golden: GoldenVectors) -> str:

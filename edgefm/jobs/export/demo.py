@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from edgefm.core.arguments import PathLike, as_path
 from edgefm.core.cache import cache_folder
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
+from edgefm.jobs.export.models import is_bundle
 from edgefm.jobs.export.signature import FILE_NAME as SIGNATURE_FILE
 from edgefm.jobs.export.web import page_of_bundle
 
@@ -44,7 +44,7 @@ def demo_page(
     from edgefm_converters.bundles.for_web import PAGE, SERVED
 
     path = as_path(source, "source")
-    if _is_bundle(path):
+    if is_bundle(path):
         files = _pages_of_bundle(path, served=served)
         folder = (
             cache_folder()
@@ -70,17 +70,6 @@ def served_demo(page: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.close()
-
-
-def _is_bundle(path: Path) -> bool:
-    """Return whether a folder's manifest says that it is a bundle; a run has one of the same name."""
-    from edgefm_converters.bundles.manifest import FILE_NAME
-
-    try:
-        value = json.loads((path / FILE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and value.get("kind") == "bundle"
 
 
 def _pages_of_bundle(bundle: Path, *, served: bool) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core.errors import missing_extra
+from edgefm.jobs.export.beside import takes_blue_first
 from edgefm.tflite.contract import Contract
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def unlike_data(models: Models, dataset: Dataset | None, *, seed: int) -> tuple[
         return None, NO_DATA
     shape = tuple(contract.input.shape[1:])
     splits = {split.name: split.images for split in dataset.splits}
+    if takes_blue_first(contract):  # pictures have red first
+        splits = {name: images[..., ::-1] for name, images in splits.items()}
     for images in splits.values():
         if len(images) and (images.dtype != np.uint8 or images.shape[1:] != shape):
             return None, f"the pictures of {dataset.name} are not those that go in"
@@ -71,7 +74,10 @@ def unlike_data(models: Models, dataset: Dataset | None, *, seed: int) -> tuple[
         source=dataset.name,
     )
     test = _drawn(splits["test"], _MOST_TEST, random)
-    kinds = {"test pictures": test, **other_pictures(test, dark=bool(contract.dark_background), random=random)}
+    kinds = {
+        "test pictures": test,
+        **other_pictures(test, dark=contract.pictures.invert == "light_border", random=random),
+    }
     path = models[0][0]
     measured = [_share(what, pictures, found, path, contract) for what, pictures in kinds.items() if len(pictures)]
     return dataclasses.replace(found, measured=tuple(measured)), ""

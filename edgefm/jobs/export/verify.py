@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_type
@@ -16,12 +16,16 @@ from edgefm.jobs.export.signature import FILE_NAME as SIGNATURE_FILE
 from edgefm.jobs.export.signature import problem_of
 from edgefm.tflite import contract as contracts
 
+if TYPE_CHECKING:
+    from edgefm_converters.bundles.golden import GoldenVectors
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedFamily:
     """The answers of one kernel family, held against this machine's.
 
     Attributes:
+      model: name of the model's folder in the bundle; '' where the only one lies at the top.
       name: of the family.
       held: whether they are within its tolerance.
       text: what was found.
@@ -30,6 +34,7 @@ class CheckedFamily:
     name: str
     held: bool
     text: str
+    model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +76,13 @@ class VerificationResult(JsonResult):
 def verify(
     bundle: PathLike, *, run: bool = True, key: PathLike | None = None, progress: Progress | bool | None = None
 ) -> VerificationResult:
-    """Check a bundle: each file against the manifest, the contract against the model, the answers against the vectors.
+    """Check a bundle: each file against the manifest, each contract against its model, the answers against the vectors.
 
     No code of the bundle is run. Who wrote it is known only where it is signed and the signer's public key is given.
 
     Args:
       bundle: folder that `edgefm.export` wrote.
-      run: run the model on the golden inputs, by LiteRT's kernels on this machine.
+      run: run the models on their golden inputs, by LiteRT's kernels on this machine.
       key: public elliptic-curve key in PEM that the bundle must be signed by; None checks no signature.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
@@ -86,9 +91,8 @@ def verify(
       RecipeError: the key is missing, or none.
       RuntimeUnavailableError: a key is given, and model-signing is not installed.
     """
-    from edgefm_converters.bundles.manifest import changes, read_manifest
+    from edgefm_converters.bundles.manifest import changes, model_folders, read_manifest
     from edgefm_converters.bundles.parts import MODEL_FILE
-    from edgefm_converters.bundles.web_runtime import BESIDE
 
     folder = as_path(bundle, "bundle")
     check_type(run, "run", bool, "True or False")
@@ -102,14 +106,16 @@ def verify(
         signature = "held" if wrong is None else "failed"
     families: list[CheckedFamily] = []
     if not problems:
-        try:
-            _check_labels(folder)
-            if run:
-                with shown(progress) as receiver:
-                    for place in (folder, *sorted(path.parent for path in folder.glob(f"{BESIDE}/*/{MODEL_FILE}"))):
-                        families += _families(place, "" if place == folder else f"{place.name}: ", receiver)
-        except ModelError as error:
-            problems.append(error.message)
+        names = model_folders(manifest)
+        problems += () if names else (f"it holds no {MODEL_FILE}",)
+        with shown(progress) as receiver:
+            for name in names:
+                try:
+                    golden = _consistent(folder / name)
+                except ModelError as error:
+                    problems.append(f"{name}: {error.message}" if name else error.message)
+                else:
+                    families += _families(folder / name, name, golden, receiver) if run else ()
     return VerificationResult(
         folder=folder,
         kind=manifest["bundle"],
@@ -120,35 +126,36 @@ def verify(
     )
 
 
-def _check_labels(folder: Path) -> None:
-    """Raise a ModelError where a bundle's contract is not its model's, or its labels are not the contract's."""
+def _consistent(folder: Path) -> GoldenVectors:
+    """Return the golden vectors of a model in a bundle.
+
+    Raises:
+      ModelError: its contract or labels are of another model, or the vectors cannot be read.
+    """
+    from edgefm_converters.bundles.golden import read_golden
     from edgefm_converters.bundles.parts import LABELS_FILE, MODEL_FILE
 
     contract = contracts.read(folder / MODEL_FILE)
     if contract is None:
         raise ModelError(f"{contracts.FILE_NAME} is of another file than {MODEL_FILE}")
+    golden = read_golden(folder)
     labels = folder / LABELS_FILE
     lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
     if lines != [" ".join(label.splitlines()) for label in contract.labels]:
         raise ModelError(f"{LABELS_FILE} has {len(lines)} labels, the contract {len(contract.labels)}, or others")
+    return golden
 
 
-def _families(folder: Path, title: str, progress: Progress) -> tuple[CheckedFamily, ...]:
-    """Return how the golden answers of a folder's model compare with those of LiteRT's kernel sets on this machine.
-
-    Raises:
-      ModelError: the contract or the vectors are damaged.
-    """
+def _families(folder: Path, name: str, golden: GoldenVectors, progress: Progress) -> list[CheckedFamily]:
+    """Return how the golden answers compare with those of LiteRT's kernel sets on this machine."""
     from edgefm.agreement.asking import ask
     from edgefm.agreement.cells import HOST, AgreementCell
     from edgefm.jobs.export.golden import KERNELS
-    from edgefm_converters.bundles.golden import differences, read_golden
+    from edgefm_converters.bundles.golden import differences
     from edgefm_converters.bundles.parts import MODEL_FILE
 
-    golden = read_golden(folder)
-    if contracts.read(folder / MODEL_FILE) is None:
-        raise ModelError(f"{folder} has no contract of its {MODEL_FILE}")
     checked = []
+    which = f"{name}: " if name else ""
     for place, family in enumerate(golden.families):
         runtime = KERNELS.get(family.name, KERNELS["xnnpack"])
         progress.step("golden vectors", place, len(golden.families), {"kernels": runtime})
@@ -158,7 +165,7 @@ def _families(folder: Path, title: str, progress: Progress) -> tuple[CheckedFami
         alike = (
             f"at most {largest:.3g} apart, {100 * share:.1f} % of the values differ" if share else "equal bit for bit"
         )
-        text = f"{title}{family.title}: {len(golden)} golden vectors, {alike} ({runtime} here, {family.made_by} there)"
-        checked.append(CheckedFamily(name=family.name, held=held, text=text))
+        text = f"{which}{family.title}: {len(golden)} golden vectors, {alike} ({runtime} here, {family.made_by} there)"
+        checked.append(CheckedFamily(model=name, name=family.name, held=held, text=text))
     progress.step("golden vectors", len(golden.families), len(golden.families))
-    return tuple(checked)
+    return checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from edgefm.core import documents
 from edgefm.core.arguments import PathLike
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
-from edgefm.core.runs import RunDirectory
 from edgefm.jobs.export.beside import files_meant, models_beside, web_model
+from edgefm.jobs.export.models import MeantModel
 from edgefm.jobs.export.unlike import NO_DATA, unlike_data
 from edgefm.jobs.export.web_runtime import web_runtime
 from edgefm.tflite.contract import Contract
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from edgefm_converters.bundles.web_runtime import WebModel, WebPage
 
 _AGAIN = "Write the bundle again with: edgefm export"
-LeftOut = tuple[tuple[str, str], ...]
 
 
 def check_web(path: Path) -> None:
@@ -37,26 +36,26 @@ def check_web(path: Path) -> None:
 
 
 def web_page(
-    run: RunDirectory | None,
-    path: Path,
+    meant: MeantModel,
     contract: Contract,
     golden: GoldenVectors,
     *,
     dataset: Dataset | None,
+    pictures: Mapping[str, Any],
     beside: Sequence[PathLike] | None,
     served: bool,
     samples: int,
     seed: int,
     progress: Progress,
-) -> tuple[WebPage, LeftOut]:
-    """Return what the pages of a bundle hold, and which models are left out of the page in one file.
+) -> WebPage:
+    """Return what the pages of a bundle hold.
 
     Args:
-      run: of the model, where it is of one.
-      path: of the model.
+      meant: the model.
       contract: of the model, as the bundle holds it.
       golden: its vectors.
       dataset: that golden inputs are drawn from; None where they are random.
+      pictures: how pictures get in, where that is to be another way than the contracts'.
       beside: see `edgefm.export`.
       served: see `edgefm.export`.
       samples: number of golden vectors.
@@ -69,10 +68,19 @@ def web_page(
     from edgefm_converters.bundles.for_web import fitting
     from edgefm_converters.bundles.web_runtime import WebPage
 
+    run, path = meant.run, meant.path
     first = web_model(path, contract, golden, run)
     files, named = files_meant(run, path, beside)
     others, reasons = models_beside(
-        first, files, named=named, run=run, dataset=dataset, samples=samples, seed=seed, progress=progress
+        first,
+        files,
+        named=named,
+        run=run,
+        dataset=dataset,
+        pictures=pictures,
+        samples=samples,
+        seed=seed,
+        progress=progress,
     )
     files_of = [(path, contract), *((file, model.contract) for file, model in others.items())]
     unlike, why = unlike_data(files_of, dataset, seed=seed)
@@ -83,7 +91,7 @@ def web_page(
     models = web.models if served else kept.models
     if not named and "float32" in {model.contract.variant for model in kept.models[1:]}:
         models = _without_float16(models)
-    return dataclasses.replace(web, models=models), (*reasons, *too_large)
+    return dataclasses.replace(web, models=models, left_out=(*reasons, *too_large))
 
 
 def page_of_bundle(bundle: Path) -> WebPage:
@@ -117,11 +125,11 @@ def page_of_bundle(bundle: Path) -> WebPage:
     )
 
 
-def names_beside(parts: BundleParts) -> tuple[str, ...]:
+def names_beside(parts: BundleParts | None) -> tuple[str, ...]:
     """Return the variants that stand beside the bundle's own in its page in one file; () for other bundles."""
     from edgefm_converters.bundles.for_web import fitting
 
-    if parts.web is None:
+    if parts is None or parts.web is None:
         return ()
     kept, _ = fitting(parts.web, version=parts.version)
     return tuple(model.contract.variant for model in kept.models[1:])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.data.picture_file import border_level, open_picture, read_picture
+from edgefm.core.picture_steps import LETTERBOX, PictureSteps
+from edgefm.data.picture_file import MODES, border_level, opaque, open_picture, padded, placed, resized
 from edgefm.jobs.trace.ways import Way
-from edgefm.runtimes.picture_answer import fit_of, learnt_on_dark, picture_shape
+from edgefm.runtimes import picture_answer
 from edgefm.tflite.contract import Contract
 
 _TURNS = {"90": 1, "180": 2, "270": 3}
@@ -31,7 +33,7 @@ class Picture:
           RuntimeUnavailableError: Pillow is not installed.
         """
         self._path, self._contract = path, contract
-        self._shape = picture_shape(contract)
+        self._shape = picture_answer.picture_shape(contract)
         self._upright = open_picture(path)
         self._raw = _as_stored(path)
         self._pixels: dict[Way, NDArray[np.uint8]] = {}
@@ -45,28 +47,38 @@ class Picture:
 
     def _read(self, way: Way) -> NDArray[np.uint8]:
         if way == Way():
-            invert = "auto" if learnt_on_dark(self._contract) else "no"
-            usual = fit_of(self._contract)
-            return read_picture(self._path, shape=self._shape, fit=usual, invert=invert).pixels  # type: ignore[arg-type]
+            return picture_answer.read(self._path, self._contract).pixels
         height, width, channels = self._shape
-        image = self._decoded(way)
-        fit = fit_of(self._contract) if way.fit == "contract" else way.fit
-        image = _turned(image, way.orientation)
-        # The background of a letterbox is black, also where the picture is inverted: inner pixels alone are.
-        inner = _resized(image, fit, _filter(way, fit), height=height, width=width)
-        if self._inverts(way, inner):
+        steps = self._steps(way)
+        image = _turned(self._decoded(way, steps), way.orientation)
+        resize = _without_antialias if way.filter == "no antialias" else resized
+        image = resize(image, steps, height=height, width=width)
+        inner = np.array(image, np.uint8).reshape(image.height, image.width, channels)
+        if self._inverts(way, steps, inner):
             inner[..., :3] = 255 - inner[..., :3]
-        pixels = np.zeros((height, width, channels), np.uint8)
-        top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
-        pixels[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
-        return pixels
+        if channels == 3 and steps.channel_order == "bgr":
+            return padded(inner[..., ::-1], steps, height=height, width=width)
+        return padded(inner, steps, height=height, width=width)
 
-    def _inverts(self, way: Way, inner: NDArray[np.uint8]) -> bool:
+    def _steps(self, way: Way) -> PictureSteps:
+        """Return the contract's steps with another fit, as such pictures are usually read, or another filter."""
+        steps = self._contract.pictures
+        if way.fit not in ("contract", steps.fit):
+            usual = LETTERBOX if way.fit == "contain" else PictureSteps()
+            changes: dict[str, Any] = {"fit": way.fit, "filter": usual.filter, "over": usual.over}
+            steps = replace(steps, **changes)
+        if way.filter not in ("contract", "no antialias"):
+            filtered: dict[str, Any] = {"filter": way.filter}
+            steps = replace(steps, **filtered)
+        return steps
+
+    def _inverts(self, way: Way, steps: PictureSteps, inner: NDArray[np.uint8]) -> bool:
         if way.inversion != "contract":
             return way.inversion == "always"
-        return learnt_on_dark(self._contract) and border_level(inner[..., :3]) > 127
+        asked = steps.inverts("auto")
+        return asked == "yes" or (asked == "auto" and border_level(inner[..., :3]) > 127)
 
-    def _decoded(self, way: Way) -> Any:
+    def _decoded(self, way: Way, steps: PictureSteps) -> Any:
         """Return the picture with the channels that the model takes, before it is turned further."""
         from PIL import Image
 
@@ -77,16 +89,17 @@ class Picture:
             image = Image.fromarray(levels)
         if image.mode.startswith("I"):
             image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
-        transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-        if channels < 4 and transparent:
-            letterbox = (fit_of(self._contract) if way.fit == "contract" else way.fit) == "letterbox"
-            black = letterbox and not learnt_on_dark(self._contract)
-            image = _opaque(image, 0 if way.decoding == "alpha on black" or black else 255, way.decoding)
+        if channels < 4:
+            white = steps.over == "white" or (steps.over == "auto" and steps.inverts("auto") != "no")
+            white = {"alpha on black": False, "alpha on white": True}.get(way.decoding, white)
+            transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+            dropped = way.decoding == "alpha dropped" and transparent
+            image = image.convert("RGBA").convert("RGB") if dropped else opaque(image, background=255 if white else 0)
         if channels == 1 and way.decoding in _GREY:
             colours = np.asarray(image.convert("RGB"), np.float32)
             grey = colours @ np.array(_GREY[way.decoding], np.float32)
             return Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
-        return image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
+        return image.convert(MODES[channels])
 
 
 def encoded(pixels: NDArray[np.uint8], way: Way, contract: Contract) -> NDArray[Any]:
@@ -138,16 +151,6 @@ def _as_stored(path: Path) -> Any:
         return opened.copy()
 
 
-def _opaque(image: Any, background: int, decoding: str) -> Any:
-    from PIL import Image
-
-    coloured = image.convert("RGBA")
-    if decoding == "alpha dropped":
-        return coloured.convert("RGB")
-    paper = Image.new("RGBA", coloured.size, (background, background, background, 255))
-    return Image.alpha_composite(paper, coloured).convert("RGB")
-
-
 def _turned(image: Any, orientation: str) -> Any:
     from PIL import Image
 
@@ -159,43 +162,12 @@ def _turned(image: Any, orientation: str) -> Any:
     return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if orientation == "upside down" else image
 
 
-def _filter(way: Way, fit: str) -> str:
-    """Return the filter by name; the contract's is bilinear where pictures are stretched, else Lanczos."""
-    if way.filter != "contract":
-        return way.filter
-    return "lanczos" if fit == "letterbox" else "bilinear"
-
-
-def _resized(image: Any, fit: str, name: str, *, height: int, width: int) -> NDArray[np.uint8]:
-    if fit == "letterbox":
-        factor = min(height / image.height, width / image.width)
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    else:
-        size = (width, height)
-    if fit == "crop":
-        factor = max(height / image.height, width / image.width)
-        wide, high = width / factor, height / factor
-        left, top = (image.width - wide) / 2, (image.height - high) / 2
-        image = image.crop((round(left), round(top), round(left + wide), round(top + high)))
-    if image.size != size:
-        image = _scaled(image, size, name)
-    pixels = np.array(image, np.uint8)
-    return pixels.reshape(pixels.shape[0], pixels.shape[1], -1)
-
-
-def _scaled(image: Any, size: tuple[int, int], name: str) -> Any:
+def _without_antialias(image: Any, steps: PictureSteps, *, height: int, width: int) -> Any:
+    """Return a picture of the size that the steps give it, bilinear from the four neighbours of each new pixel."""
     from PIL import Image
 
-    if name == "no antialias":
-        return Image.fromarray(_bilinear(np.array(image, np.float64), size))
-    filters = {
-        "nearest": Image.Resampling.NEAREST,
-        "bilinear": Image.Resampling.BILINEAR,
-        "bicubic": Image.Resampling.BICUBIC,
-        "lanczos": Image.Resampling.LANCZOS,
-        "box": Image.Resampling.BOX,
-    }
-    return image.resize(size, filters[name])
+    part, size = placed(image, steps.fit, height=height, width=width)
+    return part if part.size == size else Image.fromarray(_bilinear(np.array(part, np.float64), size))
 
 
 def _bilinear(pixels: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:

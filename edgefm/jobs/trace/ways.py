@@ -13,7 +13,7 @@ class Way:
     Attributes:
       decoding: 'contract', or how transparency, 16 bits a level or grey are read: see `WAYS`.
       orientation: 'contract' (EXIF), 'ignored', or a further turn or mirroring.
-      fit: 'contract', 'stretch', 'letterbox', 'crop'.
+      fit: 'contract', 'stretch', 'contain', 'cover'.
       filter: 'contract', 'nearest', 'bilinear', 'no antialias', 'bicubic', 'lanczos', 'box'.
       inversion: 'contract', 'never', 'always'.
       channels: 'contract', or 'reversed'.
@@ -77,7 +77,11 @@ def _one(step: str, value: str, title: str, mend: str) -> Hypothesis:
 
 AS_CONTRACT = Hypothesis(steps=(), title="every step as the contract says", mend="", way=Way())
 _EXIF = "Turn the picture by its EXIF orientation before anything else."
-_SIZE = "Resize as the contract says (picture_fit), bilinear with antialiasing where pictures are stretched."
+_SIZE = "Resize as the contract's step `resize` says: its fit and its filter, with antialiasing."
+_ALPHA = "Put transparent pictures on the level that the contract's step `alpha` says."
+_INVERT = (
+    "Invert, 255 - level, where the contract's step `invert` says so: light_border is a picture on a light background."
+)
 _RANGE = "Take the range of the contract: real = (pixel - mean) / std."
 _LEVELS = "q = clamp(round(real / scale) + zero_point), in the input's own type."
 _OUTPUT = "real = scale * (q - zero_point), by the output's own type."
@@ -92,7 +96,12 @@ WAYS: tuple[Hypothesis, ...] = (
     _one("range", "twice", "the range was applied twice", _RANGE),
     _one("range", "ImageNet", "pixels were normalised by ImageNet's means and deviations", _RANGE),
     _one("range", "-128 to 127", "128 was taken off the pixels", _RANGE),
-    _one("channels", "reversed", "red and blue were exchanged (BGR for RGB)", "Give the channels as red, green, blue."),
+    _one(
+        "channels",
+        "reversed",
+        "red and blue were exchanged (BGR for RGB, or RGB for BGR)",
+        "Give the channels in the order of the contract's step `channels`.",
+    ),
     _one("orientation", "ignored", "the EXIF orientation was ignored", _EXIF),
     _one("orientation", "90", "the picture was turned by 90 degrees", _EXIF),
     _one("orientation", "270", "the picture was turned by 270 degrees", _EXIF),
@@ -105,13 +114,14 @@ WAYS: tuple[Hypothesis, ...] = (
     _one("filter", "bicubic", "the picture was resized by a bicubic filter", _SIZE),
     _one("filter", "lanczos", "the picture was resized by a Lanczos filter", _SIZE),
     _one("filter", "box", "the picture was resized by means over boxes", _SIZE),
-    _one("fit", "letterbox", "the picture was fitted in with its aspect kept", _SIZE),
+    _one("fit", "contain", "the picture was fitted in with its aspect kept", _SIZE),
     _one("fit", "stretch", "the picture was stretched to the input's size", _SIZE),
-    _one("fit", "crop", "the middle of the picture was cut out", _SIZE),
-    _one("inversion", "never", "the picture was not inverted", "Invert pictures on a light background: 255 - level."),
-    _one("inversion", "always", "the picture was inverted", "Invert as the contract says (dark_background)."),
-    _one("decoding", "alpha on black", "transparent parts were taken as black", "Put transparent pictures on white."),
-    _one("decoding", "alpha dropped", "transparency was dropped", "Put transparent pictures on white."),
+    _one("fit", "cover", "the middle of the picture was cut out", _SIZE),
+    _one("inversion", "never", "the picture was not inverted", _INVERT),
+    _one("inversion", "always", "the picture was inverted", _INVERT),
+    _one("decoding", "alpha on black", "transparent parts were taken as black", _ALPHA),
+    _one("decoding", "alpha on white", "transparent parts were taken as white", _ALPHA),
+    _one("decoding", "alpha dropped", "transparency was dropped", _ALPHA),
     _one("decoding", "16 bits cut", "levels of 16 bits were cut off at 255", "Take the high byte of 16-bit levels."),
     _one("decoding", "mean grey", "grey is the mean of the channels", "Grey is 0.299 R + 0.587 G + 0.114 B."),
     _one("decoding", "BT.709 grey", "grey is by the weights of BT.709", "Grey is 0.299 R + 0.587 G + 0.114 B."),

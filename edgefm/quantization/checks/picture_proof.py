@@ -86,7 +86,7 @@ def prove(model: Path, contract: Contract, samples: Samples) -> dict[str, Any]:
         difference, of_conversion = _difference(answered, expected), _difference(directly, expected)
         if difference > of_conversion + _rounding(contract, expected):
             raise _wrong(session, contract, samples, answered, expected)
-        stretched = no_png is None and picture_answer.fit_of(contract) == "stretch"
+        stretched = no_png is None and contract.pictures.fit == "stretch"
         of_other_sizes = _of_other_sizes(session, contract, samples, pixels) if stretched else None
     return {
         "pictures": len(pixels),
@@ -128,7 +128,7 @@ def _lost(inputs: NDArray[np.float32], encoding: Preprocessing) -> float:
 def _why_no_png(contract: Contract) -> str | None:
     if not contract.takes_pictures:
         return f"predict reads pictures of 1, 3 or 4 channels; the model takes {contract.input.shape[-1]}"
-    if contract.input.shape[-1] == 4 and picture_answer.fit_of(contract) == "letterbox":
+    if contract.input.shape[-1] == 4 and contract.pictures.fit == "contain":
         return "predict centres no pictures of 4 channels on black"
     return None if importlib.util.find_spec("PIL") is not None else "Pillow is not installed: no picture was written"
 

@@ -129,6 +129,7 @@ class Facts:
       reference: the model that the others are compared with; None where there is none.
       chosen: the model that the verdict recommends for phones; None where it recommends none.
       verdict: which file to ship, and why.
+      target: where it was measured, e.g. 'host'.
       disturbed: what disturbed the measurement so much that its times suffered from it.
     """
 
@@ -148,6 +149,7 @@ class Facts:
     unit: TimeUnit
     environment: Mapping[str, Any]
     protocol: Mapping[str, Any]
+    target: str = "host"
     disturbed: tuple[str, ...] = ()
 
     @property

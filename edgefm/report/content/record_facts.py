@@ -53,6 +53,7 @@ def facts(record: Mapping[str, Any], verdict: Verdict) -> Facts:
         unit=time_unit(times) if times else MICROSECONDS,
         environment=record["environment"],
         protocol=record["protocol"],
+        target=record["target"]["name"],
         disturbed=tuple(record["session"]["disturbed"]),
     )
 

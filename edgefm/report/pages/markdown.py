@@ -73,7 +73,9 @@ def render(content: ReportContent) -> str:
             command = f" Make it with: {code(missing.command)}" if missing.command else ""
             lines.append(f"- {markdown(missing.what)}: {markdown(missing.why)}.{command}")
         lines.append("")
-    lines += ["## Reproduce", "", fenced("\n".join(reproduce.commands(content.inputs.steps)), "sh"), ""]
+    commands = reproduce.commands(content.inputs.steps)
+    if commands:
+        lines += ["## Reproduce", "", fenced("\n".join(commands), "sh"), ""]
     return "\n".join(lines)
 
 

@@ -80,7 +80,7 @@ def render(content: ReportContent, *, files: str = "") -> str:
         context["explained_findings"] = words.findings(inputs.explanation)
     if facts is not None:
         context |= _benchmark(facts)
-        context["answer"] = answer(facts, run_id=inputs.run_id)
+        context["answer"] = answer(facts, run_id=inputs.run_id if inputs.steps else None)
     return visible_page(environment.get_template("report.html.j2").render(context).lstrip())
 
 

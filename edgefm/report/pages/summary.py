@@ -38,7 +38,7 @@ def summary(content: ReportContent) -> dict[str, Any]:
         "finding": findings.headline(facts),
         "verdict": facts.verdict.to_json(),
         "comparison": findings.comparison(facts),
-        "answer": asdict(answer(facts, run_id=inputs.run_id)),
+        "answer": asdict(answer(facts, run_id=inputs.run_id if inputs.steps else None)),
         "warnings": findings.warnings(facts),
         "advice": [asdict(advice) for advice in findings.advice(facts)],
         "created": facts.created,

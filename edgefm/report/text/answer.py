@@ -38,7 +38,7 @@ class ReportAnswer:
       recommended: it is recommended.
       path: of that file, below the run.
       figures: size, time and quality.
-      command: that writes the files for an app.
+      command: that writes the files for an app; '' where the report is on no run.
     """
 
     ship: tuple[tuple[str, str], ...]
@@ -49,8 +49,8 @@ class ReportAnswer:
     command: str
 
 
-def answer(facts: Facts, *, run_id: str) -> ReportAnswer:
-    """Return the answer of a report on a run of this name."""
+def answer(facts: Facts, *, run_id: str | None) -> ReportAnswer:
+    """Return the answer of a report on a run of this name, or on a record that is part of none."""
     verdict = facts.verdict
     model = facts.chosen or facts.model(verdict.fallback or "")
     return ReportAnswer(
@@ -59,7 +59,9 @@ def answer(facts: Facts, *, run_id: str) -> ReportAnswer:
         recommended=facts.chosen is not None,
         path="" if model is None else model.file,
         figures=() if model is None else _figures(facts, model),
-        command="" if model is None else command("edgefm", "assets", f"runs/{run_id}", "--out", "app"),
+        command=""
+        if model is None or run_id is None
+        else command("edgefm", "export", "android", f"runs/{run_id}", "--out", "app"),
     )
 
 

@@ -90,6 +90,9 @@ def warnings(facts: Facts) -> list[str]:
     if facts.disturbed:
         more = f" ({len(facts.disturbed)} such notes)" if len(facts.disturbed) > 1 else ""
         texts.append(f"The times were disturbed: {facts.disturbed[0]}{more}.")
+    if facts.environment.get("fallback"):
+        asked, ran = (facts.environment.get(name) for name in ("asked_for", "ran"))
+        texts.append(f"{asked} was asked for, and {ran} ran the model: {facts.environment['fallback']}")
     if facts.reference is None and len(facts.models) > 1:
         texts.append("No float32 reference was measured, so no model is compared with one.")
     if not facts.dataset:
@@ -208,7 +211,9 @@ def _quality(model: Model, measure: Measure) -> str:
 
 
 def _where(facts: Facts) -> str:
-    return "on this machine" if facts.mode == "measured" else f"({facts.mode})"
+    if facts.mode != "measured":
+        return f"({facts.mode})"
+    return "on this machine" if facts.target == "host" else f"on {facts.environment['cpu']}"
 
 
 def _count(count: int, thing: str) -> str:

@@ -44,8 +44,10 @@ abstract class EdgeModelAssets : DefaultTask() {
 
 val edgeModelAssets = tasks.register<EdgeModelAssets>("edgeModelAssets") {
     root.set(layout.projectDirectory)
-    bundle.from("model.tflite", "contract.json", "labels.txt")
-    bundle.from(fileTree("golden") { include("*.json", "*.bin") })
+    for (folder in listOf(@MODELS@)) { // of each model, "" at the top
+        bundle.from("${folder}model.tflite", "${folder}contract.json", "${folder}labels.txt")
+        bundle.from(fileTree("${folder}golden") { include("*.json", "*.bin") })
+    }
 }
 
 androidComponents {

@@ -39,7 +39,7 @@ async function show(given) {
   const { pixels, inverted } = given.pixels
     ? { pixels: given.pixels, inverted: false }
     : preprocessed(given.picture, contract, element('invert').value);
-  showPixels(pixels, shape, inverted);
+  showPixels(model.recoloured(pixels), shape, inverted);
   await ready;
   const answers = [];
   for (const each of models) answers.push(await each.answer(pixels));

@@ -2,6 +2,7 @@
 
 import { bytesOf } from './bytes.js';
 import { readPng } from './png.js';
+import { reversed, stepsOf } from './preprocess.js';
 import { arraysOf, selfTest } from './self_test.js';
 import { decoded32, encoded, ranked } from './tensors.js';
 
@@ -71,12 +72,17 @@ export class Model {
     return files[`${this.folder}${vector.picture}`] ?? files[vector.picture];
   }
 
-  // Returns a golden input's pixels; they are the model's own, and go in as they are.
+  // Returns pixels in the other order of colours, where a picture's order is not the model's.
+  recoloured(pixels) {
+    return stepsOf(this.contract).channels?.order === 'bgr' ? reversed(pixels) : pixels;
+  }
+
+  // Returns a golden input's pixels, which are of the model's own size.
   async samplePixels(vector) {
     const { rgba } = await readPng(bytesOf(await this.samplePicture(vector)), Infinity);
     const channels = this.shape[2];
     const level = (_, at) => rgba[Math.floor(at / channels) * 4 + (at % channels)];
-    return Uint8Array.from({ length: (rgba.length / 4) * channels }, level);
+    return this.recoloured(Uint8Array.from({ length: (rgba.length / 4) * channels }, level));
   }
 
   // What another model of the page has too stands there once, as a file of the first.

@@ -1,6 +1,6 @@
 // Numbers on their way into the model and out of it, as contract.json says.
 
-import { roundHalfEven } from './preprocess.js';
+import { roundHalfEven, stepsOf } from './preprocess.js';
 
 export const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array, int8: Int8Array };
 const LEVELS = { uint8: [0, 255], int8: [-128, 127] };
@@ -10,7 +10,7 @@ export const sizeOf = (shape) => shape.reduce((product, side) => product * side,
 // Returns the input tensor of pixels (uint8), an array of its dtype. All steps are in float32, as in edgefm.
 export function encoded(pixels, contract) {
   const { dtype, scale, zero_point: zero } = contract.input;
-  const { mean, std } = contract.preprocessing;
+  const { mean, std } = stepsOf(contract).range ?? { mean: 0, std: 1 };
   const [low, high] = LEVELS[dtype] ?? [];
   const f = Math.fround;
   const whole = scale === null && dtype.startsWith('int');

@@ -36,7 +36,7 @@ class PhoneModel private constructor(
         /**
          * Loads the model by CompiledModel, and by Interpreter where that fails.
          *
-         * @param folder of the bundle in the assets, "" at the top
+         * @param folder of the model in the assets: "edge-model", or "edge-model/NAME" of a bundle of several
          * @param accelerator what CompiledModel is asked to run on
          */
         fun open(context: Context, folder: String = "", accelerator: Accelerator = Accelerator.CPU): PhoneModel {

@@ -1,0 +1,104 @@
+package dev.edgefm.demo
+
+import android.app.Activity
+import android.content.Intent
+import android.graphics.Bitmap
+import android.net.Uri
+import android.os.Bundle
+import android.os.SystemClock
+import android.widget.Button
+import android.widget.ImageView
+import android.widget.TextView
+import dev.edgefm.bundle.Invert
+import dev.edgefm.bundle.android.DecodedPicture
+import dev.edgefm.bundle.android.PhoneModel
+import java.io.IOException
+import java.util.concurrent.ExecutorService
+import java.util.concurrent.Executors
+
+/** Answers a picture from the gallery with its three most probable classes. */
+class MainActivity : Activity() {
+    /** The thread that alone calls the model. */
+    private val worker: ExecutorService = Executors.newSingleThreadExecutor()
+    private var phone: PhoneModel? = null
+
+    override fun onCreate(savedInstanceState: Bundle?) {
+        super.onCreate(savedInstanceState)
+        setContentView(R.layout.main)
+        findViewById<Button>(R.id.choose).setOnClickListener { choose() }
+        findViewById<Button>(R.id.self_test).setOnClickListener {
+            startActivity(Intent(this, SelfTestActivity::class.java))
+        }
+        worker.execute { load() }
+    }
+
+    override fun onDestroy() {
+        worker.execute { phone?.close() }
+        worker.shutdown()
+        super.onDestroy()
+    }
+
+    // Without AndroidX there is no other way to ask for a result.
+    @Deprecated("Deprecated in Java")
+    override fun onActivityResult(requestCode: Int, resultCode: Int, data: Intent?) {
+        val uri = data?.data
+        if (requestCode == PICTURE && resultCode == RESULT_OK && uri != null) {
+            worker.execute { answer(uri) }
+        }
+    }
+
+    private fun choose() {
+        val picture = Intent(Intent.ACTION_GET_CONTENT).setType("image/*").addCategory(Intent.CATEGORY_OPENABLE)
+        @Suppress("DEPRECATION")
+        startActivityForResult(picture, PICTURE)
+    }
+
+    private fun load() {
+        val status = try {
+            val opened = PhoneModel.open(this, FOLDER)
+            phone = opened
+            statusText(opened.runsBy, opened.fallback)
+        } catch (error: RuntimeException) {
+            "The model cannot be loaded: ${error.message}"
+        }
+        runOnUiThread {
+            findViewById<TextView>(R.id.status).text = status
+            findViewById<Button>(R.id.choose).isEnabled = phone?.model?.contract()?.takesPictures() == true
+        }
+    }
+
+    private fun answer(uri: Uri) {
+        val model = phone?.model ?: return
+        try {
+            val start = SystemClock.elapsedRealtimeNanos()
+            val picture = DecodedPicture.read {
+                contentResolver.openInputStream(uri) ?: throw IOException("the picture cannot be opened")
+            }
+            val pixels =
+                model.pixels(picture.argb, picture.width, picture.height, picture.orientation, Invert.AUTO)
+            val prepared = SystemClock.elapsedRealtimeNanos()
+            val answer = model.run(pixels)
+            val ran = SystemClock.elapsedRealtimeNanos()
+            val shape = model.contract().input().shape()
+            show(answerText(answer.top(3), prepared - start, ran - prepared), pixels, shape)
+        } catch (error: IOException) {
+            show("This picture cannot be read: ${error.message}", null, null)
+        } catch (error: RuntimeException) {
+            show("No answer: ${error.message}", null, null)
+        }
+    }
+
+    private fun show(text: String, pixels: ByteArray?, shape: IntArray?) = runOnUiThread {
+        findViewById<TextView>(R.id.answer).text = text
+        val seen = if (pixels == null || shape == null) {
+            null
+        } else {
+            Bitmap.createBitmap(coloursOf(pixels, shape[3]), shape[2], shape[1], Bitmap.Config.ARGB_8888)
+        }
+        findViewById<ImageView>(R.id.seen).setImageBitmap(seen)
+    }
+
+    private companion object {
+        const val PICTURE = 1
+    }
+}

@@ -1,0 +1,31 @@
+package dev.edgefm.demo
+
+import dev.edgefm.bundle.Score
+import dev.edgefm.bundle.Verdict
+import java.util.Locale
+
+/** Where the model lies in the assets. */
+const val FOLDER = "edge-model/int8"
+
+/** Returns classes with their probability, a line each, and how long picture and model took. */
+fun answerText(top: List<Score>, preparedNs: Long, ranNs: Long): String {
+    val lines = top.map { String.format(Locale.ROOT, "%.1f %%  %s", 100 * it.probability(), it.label()) }
+    val times = String.format(Locale.ROOT, "model %.2f ms, picture to pixels %.1f ms", ranNs / 1e6, preparedNs / 1e6)
+    return (lines + times).joinToString("\n")
+}
+
+/** Returns what runs the model, and why it is not what was asked for. */
+fun statusText(runsBy: String, fallback: String?): String =
+    if (fallback == null) "Runs by $runsBy" else "Runs by $runsBy, because CompiledModel did not load: $fallback"
+
+/** Returns a verdict in words. */
+fun verdictText(runsBy: String, verdict: Verdict): String =
+    "$runsBy\n${if (verdict.held()) "HELD" else "FAILED"}: ${verdict.text()}"
+
+/** Returns the pixels that a model takes as colours: [channels] of 1 (grey), 3 (RGB) or 4 (RGBA). */
+fun coloursOf(pixels: ByteArray, channels: Int): IntArray = IntArray(pixels.size / channels) { place ->
+    fun level(channel: Int) = pixels[place * channels + channel].toInt() and 0xFF
+    val alpha = if (channels == 4) level(3) else 0xFF
+    val (green, blue) = if (channels == 1) 0 to 0 else 1 to 2
+    (alpha shl 24) or (level(0) shl 16) or (level(green) shl 8) or level(blue)
+}
