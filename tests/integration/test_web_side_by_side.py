@@ -44,7 +44,7 @@ from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.watched_page import WatchedPage, watched_page
 from tests.integration.test_web_bundle import TESTED, ask_model, drop, opened_up, text_of
 
-SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "model.tflite"
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(bool(package.missing()), reason="LiteRT.js, Chromium or selenium is not installed"),
@@ -83,7 +83,7 @@ def sibling(folder: Path, variant: str, *, seed: int, padding: int = 0, **given:
     )
     content = app.content + np.random.default_rng(seed).bytes(padding)
     contract = dataclasses.replace(
-        app.contract, variant=variant, dark_background=True, picture_fit=shipped.picture_fit, file="model.tflite",
+        app.contract, variant=variant, pictures=shipped.pictures, file="model.tflite",
         sha256=sha256_bytes(content), size_bytes=len(content),
     )  # fmt: skip
     folder.mkdir(parents=True)
@@ -197,7 +197,7 @@ def test_bundle_holds_each_model_whole_and_demo_writes_the_same_page(
 ) -> None:
     checked = edgefm.verify(bundle, progress=False)
     assert checked.held
-    assert sum(family.text.startswith("float32: ") for family in checked.families) == 1
+    assert sum(family.text.startswith("beside/float32: ") for family in checked.families) == 1
     found = package.package()
     assert found is not None
     monkeypatch.setenv(package.PACKAGE_VARIABLE, str(found.core))
@@ -216,7 +216,7 @@ def test_verify_finds_wrong_answers_of_a_model_beside(bundle: Path, siblings: di
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     checked = edgefm.verify(tmp_path, progress=False)
-    assert [family.text.split(":")[0] for family in checked.families if not family.held] == ["float32"]
+    assert [family.text.split(":")[0] for family in checked.families if not family.held] == ["beside/float32"]
 
 
 def test_page_never_grows_above_its_limit(siblings: dict[str, Path], tmp_path: Path) -> None:

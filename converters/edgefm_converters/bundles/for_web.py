@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any
 
 from edgefm.core.artefacts import json_bytes
+from edgefm.core.text import one_a_line
 from edgefm.tflite import contract as contracts
 from edgefm_converters.bundles.golden import golden_files
-from edgefm_converters.bundles.parts import MODEL_FILE, NOTICE_FILE, SBOM_FILE, BundleParts
+from edgefm_converters.bundles.parts import LABELS_FILE, MODEL_FILE, NOTICE_FILE, SBOM_FILE, BundleParts
 from edgefm_converters.bundles.sbom import Needed, sbom_bytes
 from edgefm_converters.bundles.unlike import FILE_NAME as UNLIKE_FILE
 from edgefm_converters.bundles.web_page import QUALITY, page, served_files, source
@@ -83,6 +84,8 @@ def files(parts: BundleParts) -> dict[str, bytes]:
         contract = dataclasses.replace(model.contract, file=MODEL_FILE)
         content[f"{folder}{MODEL_FILE}"] = model.model
         content[f"{folder}{contracts.FILE_NAME}"] = json_bytes(contract.to_json())
+        if contract.labels:
+            content[f"{folder}{LABELS_FILE}"] = one_a_line(contract.labels).encode()
         content |= {f"{folder}{name}": file for name, file in golden_files(model.golden, contract).items()}
     if web.unlike is not None:
         content[UNLIKE_FILE] = web.unlike.file()

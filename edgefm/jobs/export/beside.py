@@ -161,7 +161,7 @@ def _model(
         ends,
         dataset=dataset,
         reordered=written.blue_first != contract.blue_first,
-        reason=str(first.golden.source["reason"]),
+        reason=str(first.golden.source.get("reason")),
         samples=samples,
         seed=seed,
     )

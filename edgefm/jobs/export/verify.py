@@ -93,7 +93,6 @@ def verify(
     """
     from edgefm_converters.bundles.manifest import changes, model_folders, read_manifest
     from edgefm_converters.bundles.parts import MODEL_FILE
-    from edgefm_converters.bundles.web_runtime import BESIDE
 
     folder = as_path(bundle, "bundle")
     check_type(run, "run", bool, "True or False")
@@ -112,7 +111,7 @@ def verify(
         with shown(progress) as receiver:
             for name in names:
                 try:
-                    golden = _consistent(folder / name, labelled=not name.startswith(f"{BESIDE}/"))
+                    golden = _consistent(folder / name)
                 except ModelError as error:
                     problems.append(f"{name}: {error.message}" if name else error.message)
                 else:
@@ -127,12 +126,9 @@ def verify(
     )
 
 
-def _consistent(folder: Path, *, labelled: bool) -> GoldenVectors:
+def _consistent(folder: Path) -> GoldenVectors:
     """Return the golden vectors of a model in a bundle.
 
-    Args:
-      folder: of the model.
-      labelled: whether its labels lie beside it; a page's models have those of the first.
     Raises:
       ModelError: its contract or labels are of another model, or the vectors cannot be read.
     """
@@ -145,7 +141,7 @@ def _consistent(folder: Path, *, labelled: bool) -> GoldenVectors:
     golden = read_golden(folder)
     labels = folder / LABELS_FILE
     lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
-    if labelled and lines != [" ".join(label.splitlines()) for label in contract.labels]:
+    if lines != [" ".join(label.splitlines()) for label in contract.labels]:
         raise ModelError(f"{LABELS_FILE} has {len(lines)} labels, the contract {len(contract.labels)}, or others")
     return golden
 
