@@ -64,7 +64,7 @@ def command(
 
     A folder stands for the pictures in it, - for one on standard input.
     """
-    from edgefm.jobs.predict import default_model, predict
+    from edgefm.jobs.predict import SHIPPED_MODEL, default_model, predict
 
     if model is not None and run is not None:
         raise click.UsageError("give --model or --run, not both")
@@ -80,13 +80,15 @@ def command(
             background=background,
             progress=Bars(),
         )
+    shipped = predictions.model == SHIPPED_MODEL
     if json_:
         value = predictions.to_json()
         for item in value["predictions"]:
             item["picture"] = _name(Path(item["picture"]))
         render.as_json(value)
         return
-    render.echo(f"model: {predictions.model}")
+    came = f"{predictions.model}, which comes with edgefm: pictures of Fashion-MNIST" if shipped else predictions.model
+    render.echo(f"model: {came}")
     rows = [
         [
             _name(item.picture),

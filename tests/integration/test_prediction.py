@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import edgefm
 from edgefm.cli.main import cli, run
 from edgefm.core.artefacts import sha256_file
 from edgefm.core.errors import DataError, ModelError, RecipeError, RunError, RuntimeUnavailableError
@@ -23,7 +24,7 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.picture_file import border_level, read_picture
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
-from edgefm.jobs.predict import default_model, predict
+from edgefm.jobs.predict import SHIPPED_MODEL, default_model, predict
 from edgefm.jobs.quantize import quantize
 from edgefm.runtimes import apart
 from edgefm.tflite.contract import Contract, Tensor
@@ -421,16 +422,27 @@ def run_with(model: Path, root: Path, name: str = "linear") -> RunDirectory:
 
 def test_default_model_is_that_of_the_latest_run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="no model to predict with") as caught:
-        default_model()
-    assert "edgefm train && edgefm quantize" in str(caught.value.hint)
-    shipped = tmp_path / "android_demo_assets" / "int8" / "model.tflite"
-    shipped.parent.mkdir(parents=True)
-    shipped.write_bytes(model.read_bytes())
-    assert default_model().resolve() == shipped
+    assert default_model() == SHIPPED_MODEL
     made = run_with(model, tmp_path / "runs")
     assert default_model().resolve() == made.path.resolve() / "00-quantize" / "int8_w8a8" / "model.tflite"
     assert default_model(made.path) == made.path / "00-quantize" / "int8_w8a8" / "model.tflite"
+
+
+def test_model_that_comes_with_edgefm_answers_right_after_installing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sum(path.stat().st_size for path in SHIPPED_MODEL.parent.iterdir()) < 1_000_000
+    monkeypatch.chdir(tmp_path)
+    test = edgefm.data.fashion_mnist().test
+    (tmp_path / "pictures").mkdir()
+    for place in range(200):
+        Image.fromarray(test.images[place, ..., 0]).save(tmp_path / "pictures" / f"{place:03d}.png")
+    found = edgefm.predict("pictures", progress=False)
+    labels = (SHIPPED_MODEL.parent / "labels.txt").read_text(encoding="utf-8").splitlines()
+    right = [labels[test.labels[place]] == item.top[0].label for place, item in enumerate(found)]
+    assert found.model == SHIPPED_MODEL and np.mean(right) > 0.85, np.mean(right)
+    assert run(lambda: cli.main(["predict", "pictures/000.png"], standalone_mode=False)) == 0
+    assert "which comes with edgefm: pictures of Fashion-MNIST" in capsys.readouterr().out
 
 
 def test_default_model_rejects_a_named_run_without_one(tmp_path: Path) -> None:
