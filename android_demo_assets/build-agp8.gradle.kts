@@ -22,7 +22,7 @@ kotlin {
 
 dependencies {
     api("com.google.ai.edge.litert:litert:2.3.2")
-    implementation("androidx.exifinterface:exifinterface:1.4.1")
+    implementation("androidx.exifinterface:exifinterface:1.4.2")
 }
 
 /** Copies what the model needs at run time into the assets. */

@@ -28,6 +28,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # anything but times, in few rounds (tests/fixtures/protocols.py), for a turn that others disturbed is repeated.
 SERIAL = frozenset(
     {
+        "integration/test_apk_page.py",
         "integration/test_browser_target.py",
         "integration/test_compare_command.py",
         "integration/test_gate_command.py",

@@ -80,11 +80,11 @@ def command(
     KIND is android (a module for an app), apk (an app that shows the page), web (one page for browsers), python (a
     Raspberry Pi, a server), c (a microcontroller), or all that the model can be written for; an apk is among them where
     the tools that build one are installed. The model is a .tflite file or a run, by default the latest run. Equal input
-    gives equal bytes; edgefm verify checks a bundle. The page for browsers holds others of the run beside the model, as
-    far as 5 MB allow; --beside names them.
+    gives equal bytes; edgefm verify checks a bundle.
 
     A bundle for android holds several models where each is given with the name of its folder: NAME=MODEL.tflite,
-    NAME=RUN or NAME=RUN:VARIANT.
+    NAME=RUN or NAME=RUN:VARIANT. The page for browsers holds others of the run beside the model, as far as 5 MB allow;
+    --beside names them.
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
@@ -156,13 +156,6 @@ def command(
     return 2 if any(isinstance(reason, RuntimeUnavailableError) for reason in left_out.values()) else 0
 
 
-def _beside(names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return what is to stand beside a model: None leaves it to the library, 'none' is nothing."""
-    if not names:
-        return None
-    return tuple(name for name in names if name != _NONE)
-
-
 def _given(words: tuple[str, ...]) -> Path | dict[str, Path | tuple[Path, str]]:
     """Return the model that is meant by a path, or several by the names of their folders.
 
@@ -194,3 +187,10 @@ def _kinds_here() -> list[str]:
     from edgefm_converters.bundles.apk import missing_tools
 
     return [kind for kind in KINDS if kind != "apk" or not missing_tools()]
+
+
+def _beside(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what is to stand beside a model: None leaves it to the library, 'none' is nothing."""
+    if not names:
+        return None
+    return tuple(name for name in names if name != _NONE)

@@ -37,7 +37,7 @@ class ModelPicture:
     """A picture as a model takes it.
 
     Attributes:
-      pixels: uint8 [height, width, channels].
+      pixels: uint8 [height, width, channels], red first whatever order the model takes.
       inverted: whether its brightness was inverted: 255 - level.
     """
 
@@ -53,8 +53,7 @@ def read_picture(
     Args:
       path: a PNG, a JPEG or another format of pixels that Pillow reads; of an animation, the first frame.
       steps: see `edgefm.core.picture_steps.PictureSteps`; by default a picture is what data in folders have of it.
-      shape: height, width and channels of the model's input: 1 (grey), 3 (colours in the order that the steps say), or
-        4 (RGBA) where pictures are not contained.
+      shape: height, width and channels of the model's input: 1 (grey), 3, or 4 (RGBA) where pictures are not contained.
       invert: 'yes', 'no', or 'auto', as the steps say. Where the border decides, no test image of Fashion-MNIST, with
         its bright things on black, is taken for a light one.
     Raises:
@@ -76,8 +75,7 @@ def read_picture(
     inverted = asked == "yes" or (asked == "auto" and border_level(inner[..., :3]) > 127)
     if inverted:
         inner[..., :3] = 255 - inner[..., :3]  # the fourth channel is how opaque a pixel is
-    ordered = inner[..., ::-1] if channels == 3 and steps.channel_order == "bgr" else inner
-    return ModelPicture(pixels=padded(ordered, steps, height=height, width=width), inverted=inverted)
+    return ModelPicture(pixels=padded(inner, steps, height=height, width=width), inverted=inverted)
 
 
 def check_channels(steps: PictureSteps, channels: int) -> None:

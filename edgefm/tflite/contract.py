@@ -28,7 +28,7 @@ from edgefm.tflite.contract_versions import former_pictures
 SCHEMA_VERSION = 3
 _SCHEMA = "model-contract-3"
 FILE_NAME = "contract.json"
-_PICTURE_CHANNELS = (1, 3, 4)
+_PICTURE_CHANNELS, _COLOURS = (1, 3, 4), 3
 NO_PIXELS_HINT = (
     "Give floats as the model takes them; or quantize again with the value range that it takes for pixels 0 and "
     "255, or with uint8 pixels as data and the normalisation inside the model."
@@ -81,9 +81,18 @@ class Contract:
         return self.no_pixels is None and len(self.input.shape) == 4 and self.input.shape[-1] in _PICTURE_CHANNELS
 
     @property
+    def blue_first(self) -> bool:
+        """Whether the model takes blue, green and red, in this order."""
+        return self.takes_pictures and self.input.shape[-1] == _COLOURS and self.pictures.channel_order == "bgr"
+
+    @property
     def output(self) -> Tensor:
         """The first output."""
         return self.outputs[0]
+
+    def ordered(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return uint8 pixels [..., channels], red first, in the order of the model's channels; or back again."""
+        return np.ascontiguousarray(pixels[..., ::-1]) if self.blue_first else pixels
 
     def real(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as real inputs, float32 of the same shape: pixels by the formula, floats and tokens as given.
@@ -98,7 +107,7 @@ class Contract:
         if samples.dtype == np.uint8:
             if self.no_pixels is not None:
                 raise ModelError(f"{self.file} takes no pixels: {self.no_pixels}", hint=NO_PIXELS_HINT)
-            real = (samples.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+            real = (self.ordered(samples).astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
             return real.astype(np.float32)
         if samples.dtype.kind in "iu" and self.takes_tokens:
             return samples
@@ -117,7 +126,8 @@ class Contract:
         """Return samples as the model wants them.
 
         Args:
-          samples: uint8 pixels [n, height, width, channels], 0 to 255; or floats [n, ...], which are real inputs.
+          samples: uint8 pixels [n, height, width, channels], 0 to 255, red first; or floats [n, ...], which are real
+            inputs.
         Returns:
           array of `input.dtype`, same shape; real = (pixel - mean) / std, quantised where the input is.
         Raises:
@@ -128,7 +138,7 @@ class Contract:
                 f"samples of shape {samples.shape[1:]} do not fit the input {self.input.shape[1:]} of {self.file}"
             )
         if samples.dtype == np.uint8 and self.takes_raw_pixels():
-            return samples
+            return self.ordered(samples)
         return quantize(self.real(samples), self.input)
 
     def _check_parts(self, samples: NDArray[Any]) -> None:

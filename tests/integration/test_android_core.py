@@ -17,13 +17,21 @@ from PIL import Image
 
 from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.picture_steps import PictureSteps
-from edgefm.data.picture_file import read_picture
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance, golden_files
 from tests.fixtures import java
 from tests.fixtures.app_cases import ABC, CASES, case, fed, given_values, litert, meant, real_values, write_case
 from tests.fixtures.app_models import Out
-from tests.fixtures.picture_ways import CHANGES, FILTERS, INVERT, WAYS, changed, odd_pictures, picture_case
+from tests.fixtures.picture_ways import (
+    CHANGES,
+    FILTERS,
+    INVERT,
+    WAYS,
+    as_edgefm_reads,
+    changed,
+    odd_pictures,
+    picture_case,
+)
 
 pytestmark = pytest.mark.java
 ROOT = Path(__file__).parents[2]
@@ -115,14 +123,14 @@ def pictures(classes: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow resizes tall pictures otherwise")
 @pytest.mark.parametrize("name", WAYS)
 def test_core_makes_the_bytes_of_odd_pictures_that_edgefm_makes(pictures: Path, name: str) -> None:
-    folder, (channels, steps) = pictures / name, WAYS[name]
+    folder, (channels, _) = pictures / name, WAYS[name]
     files = sorted(path for path in pictures.glob("*.*") if path.suffix in (".png", ".jpg", ".tiff"))
     seen = set()
     for path in files:
         with Image.open(path) as opened:
             seen.add(opened.getexif().get(0x0112, 1))
         for invert in INVERT:
-            wanted = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
+            wanted = as_edgefm_reads(path, name, invert)
             found = np.fromfile(folder / f"{path.stem}.argb.{invert}", np.uint8).reshape(9, 7, channels)
             np.testing.assert_array_equal(found, wanted.pixels, err_msg=f"{path} {invert}")
     assert len(files) == 200 and seen == set(range(1, 9))
@@ -150,7 +158,7 @@ def test_wide_and_tall_pictures_give_the_bytes_that_edgefm_gives(classes: tuple[
     java.run_java(classes, "Harness", ["pictures", str(tmp_path)])
     for name in names:
         for place, shape in enumerate(shapes):
-            wanted = read_picture(tmp_path / f"{place}.png", WAYS[name][1], shape=(9, 7, 3), invert="no")
+            wanted = as_edgefm_reads(tmp_path / f"{place}.png", name, "no")
             found = np.fromfile(tmp_path / name / f"{place}.argb.no", np.uint8).reshape(9, 7, 3)
             np.testing.assert_array_equal(found, wanted.pixels, err_msg=f"{shape} {name}")
 

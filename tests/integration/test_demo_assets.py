@@ -21,6 +21,7 @@ from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
 from edgefm.jobs.export import pictures
 from edgefm_converters.bundles import for_android
 from tests.fixtures import java, kotlin
+from tests.fixtures.android_app import SIGNATURES, recorded
 from tests.fixtures.app_cases import CASES, INPUTS, Case, case, litert, write_case
 from tests.fixtures.app_models import Out
 from tests.fixtures.small_data import small_fashion_mnist
@@ -238,12 +239,12 @@ def test_app_opens_a_model_by_its_folder(bundle: Path, tmp_path: Path) -> None:
         '            "${it.model.contract().variant()} ${it.runsBy} ${it.selfTest().held()}"\n        }\n'
         '        File(recorded, "found.txt").writeText(text)\n    }\n}\n'
     )
-    stubs = sorted((FIXTURES / "android_stubs" / "signatures").glob("*.kt"))
+    stubs = sorted(SIGNATURES.rglob("*.kt"))
     code = kotlin.compile_kotlin([*layer, *stubs, main], tmp_path / "layer", path=[core], strict=True, code=layer)
     app = tmp_path / "app"
     shutil.copytree(bundle, app / "edge-model")
     for name in ROLES:
-        record(app / "edge-model" / name, app / name / "recorded")
+        record(app / "edge-model" / name, app / name)
     kotlin.run_kotlin([code, core], "MainKt", [str(app), *ROLES])
     for name in ROLES:
         assert (app / name / "recorded" / "found.txt").read_text() == f"{name} CompiledModel, CPU true".replace(
@@ -251,19 +252,13 @@ def test_app_opens_a_model_by_its_folder(bundle: Path, tmp_path: Path) -> None:
         )
 
 
-def record(model: Path, place: Path) -> None:
-    """Write what LiteRT answers to golden inputs, for the classes that stand for it."""
-    place.mkdir(parents=True)
+def record(model: Path, app: Path) -> None:
+    """Write what LiteRT answers to a model's golden inputs, for the classes that stand for it."""
     contract, content = json.loads((model / "contract.json").read_text()), (model / "model.tflite").read_bytes()
-    (place / "model.tflite").write_bytes(content)
-    ends = [contract["input"], *contract["outputs"]]
-    sizes = [int(np.prod(end["shape"])) * np.dtype(end["dtype"]).itemsize for end in ends]
-    (place / "ends.txt").write_text("\n".join(f"{end['dtype']} {n}" for end, n in zip(ends, sizes, strict=True)))
-    for number, path in enumerate(sorted((model / "golden").glob("*.in.bin"))):
-        values = np.frombuffer(path.read_bytes(), ends[0]["dtype"]).reshape(ends[0]["shape"])
-        (place / f"{number:02d}.in").write_bytes(values.tobytes())
-        for output, raw in enumerate(litert(content, values)):
-            (place / f"{number:02d}.{output}.out").write_bytes(raw.tobytes())
+    end, paths = contract["input"], sorted((model / "golden").glob("*.in.bin"))
+    app.mkdir()
+    inputs = [np.frombuffer(path.read_bytes(), end["dtype"]).reshape(end["shape"]) for path in paths]
+    recorded(app, contract, content, inputs)
 
 
 # What is refused.
@@ -347,7 +342,7 @@ def test_former_command_names_the_one_that_does_it_now() -> None:
 
 
 def test_commands_on_a_bundle_of_several_models_name_them(bundle: Path, tmp_path: Path) -> None:
-    for words in (["demo", str(bundle)], ["inspect", str(bundle)], ["export", "web", str(bundle), "--out", "x"]):
+    for words in (["inspect", str(bundle)], ["export", "web", str(bundle), "--out", str(tmp_path / "x")]):
         done = CliRunner().invoke(cli, words, standalone_mode=False)
         assert isinstance(done.exception, ModelError), done.output
         assert all(str(bundle / name) in str(done.exception.hint) for name in ROLES)

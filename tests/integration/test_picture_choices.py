@@ -20,6 +20,7 @@ from edgefm.tflite.contract import read_file
 from tests.fixtures.app_cases import ABC, CASES, Case, case, fed, litert, write_case
 from tests.fixtures.app_models import Out
 from tests.fixtures.picture_ways import by_pillow, odd_pictures
+from tests.fixtures.protocols import ONCE
 from tests.integration.test_bundles import HERE, adapter
 
 COLOUR = (1, 9, 7, 3)
@@ -114,6 +115,22 @@ def test_golden_pictures_of_a_blue_first_model_show_their_colours(tmp_path: Path
             assert tensor.tobytes() == (tmp_path / order / "golden" / f"{picture.stem}.in.bin").read_bytes()
     assert (tmp_path / "rgb/golden/00.png").read_bytes() == (tmp_path / "bgr/golden/00.png").read_bytes()
     assert (tmp_path / "rgb/golden/00.in.bin").read_bytes() != (tmp_path / "bgr/golden/00.in.bin").read_bytes()
+
+
+def test_benchmark_feeds_a_blue_first_model_as_its_contract_says(tmp_path: Path) -> None:
+    app = colour_model()
+    images = np.random.default_rng(4).integers(0, 256, (60, 9, 7, 3), dtype=np.uint8)
+    red, blue = (
+        np.array([litert(app.content, fed(app.contract, image.reshape(-1)))[0].argmax() for image in fed_images])
+        for fed_images in (images, images[..., ::-1])
+    )
+    assert (red != blue).any() and len(set(blue.tolist())) == 3, "the premise"
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=blue, x_test=images, y_test=blue)
+    write_case(tmp_path / "model", app)
+    dataclasses.replace(app.contract, pictures=PictureSteps(channel_order="bgr")).write(tmp_path / "model")
+    path = tmp_path / "model" / "model.tflite"
+    (row,) = edgefm.benchmark(path, data=tmp_path / "data.npz", protocol=ONCE, progress=False).record["models"]
+    assert row["quality"]["value"] == 1.0, row["quality"]
 
 
 PREDICTED: dict[str, dict[str, Any]] = {

@@ -35,7 +35,16 @@ from edgefm_converters.bundles.web_runtime import WebPage
 from tests.fixtures import tiny_models
 from tests.fixtures.app_cases import ABC, CASES, PICTURE, case, fed, given_values, litert, meant, real_values
 from tests.fixtures.app_models import Out
-from tests.fixtures.picture_ways import CHANGES, FILTERS, INVERT, WAYS, changed, odd_pictures, picture_case
+from tests.fixtures.picture_ways import (
+    CHANGES,
+    FILTERS,
+    INVERT,
+    WAYS,
+    as_edgefm_reads,
+    changed,
+    odd_pictures,
+    picture_case,
+)
 from tests.fixtures.watched_page import ATTACKS, WatchedPage, watched_page
 from tests.integration.test_bundles import parts_of
 
@@ -235,13 +244,9 @@ def contracts() -> list[dict[str, Any]]:
     return [picture_case(name).contract.to_json() for name in WAYS]
 
 
-def as_edgefm_reads(path: Path) -> list[tuple[np.ndarray[Any, Any], bool]]:
-    read = []
-    for channels, steps in WAYS.values():
-        for invert in INVERT:
-            picture = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
-            read.append((picture.pixels, picture.inverted))
-    return read
+def all_read(path: Path) -> list[tuple[np.ndarray[Any, Any], bool]]:
+    pictures = [as_edgefm_reads(path, name, invert) for name in WAYS for invert in INVERT]
+    return [(picture.pixels, picture.inverted) for picture in pictures]
 
 
 def test_odd_pictures_give_the_bytes_that_edgefm_reads(bundle: Path, browser: WatchedPage, tmp_path: Path) -> None:
@@ -252,7 +257,7 @@ def test_odd_pictures_give_the_bytes_that_edgefm_reads(bundle: Path, browser: Wa
             continue  # of JPEG see below; browsers read no TIFF
         seen.add(Image.open(path).mode)
         found = pixels_in_page(browser, path, contracts())
-        for place, (pixels, inverted) in enumerate(as_edgefm_reads(path)):
+        for place, (pixels, inverted) in enumerate(all_read(path)):
             assert found[place][1] == inverted, (path, place)
             np.testing.assert_array_equal(found[place][0], pixels.reshape(-1), err_msg=f"{path} {place}")
     assert seen >= {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
@@ -272,7 +277,7 @@ def test_photographs_differ_by_few_levels_at_most(
     exif[0x0112] = orientation
     picture.save(tmp_path / "photo.jpg", quality=88, exif=exif)
     found = pixels_in_page(browser, tmp_path / "photo.jpg", contracts())
-    for place, (pixels, inverted) in enumerate(as_edgefm_reads(tmp_path / "photo.jpg")):
+    for place, (pixels, inverted) in enumerate(all_read(tmp_path / "photo.jpg")):
         assert found[place][1] == inverted
         apart = np.abs(np.array(found[place][0], int) - pixels.reshape(-1))
         assert apart.max() <= 2, (place, apart.max())

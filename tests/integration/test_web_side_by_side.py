@@ -301,14 +301,14 @@ def pictures(shape: tuple[int, int, int], counts: tuple[int, int, int], seed: in
 def found_for(folder: Path, name: str, data: Dataset | None) -> tuple[Unlike | None, str, Contract]:
     write_case(folder / name, CASES[name])
     contract = CASES[name].contract
-    return *unlike_data([(folder / name / "model.tflite", contract)], data, seed=0), contract
+    return *unlike_data([(folder / name / "model.tflite", contract)], data, reordered=False, seed=0), contract
 
 
 def test_distance_is_mahalanobis_where_all_directions_are_kept(tmp_path: Path) -> None:
     data = pictures((5, 4, 1), (4000, 200, 200))
     app = case([("scores", "classes")], shape=(1, 5, 4, 1), outputs=[Out(shape=(1, 3), last="SOFTMAX")], labels=ABC)
     write_case(tmp_path / "grey", app)
-    unlike, reason = unlike_data([(tmp_path / "grey" / "model.tflite", app.contract)], data, seed=0)
+    unlike, reason = unlike_data([(tmp_path / "grey" / "model.tflite", app.contract)], data, reordered=False, seed=0)
     assert unlike is not None and reason == "" and unlike.block == 1 and len(unlike.components) == 19
     flat = data.train.images.reshape(4000, -1).astype(float)
     inverse = np.linalg.inv(np.cov(flat.T))

@@ -16,7 +16,17 @@ from edgefm.core.picture_steps import LETTERBOX, PictureSteps, chosen
 from edgefm.data.picture_file import read_picture
 from edgefm.tflite.contract import Contract, read_file
 from tests.fixtures.app_cases import ABC, CASES
-from tests.fixtures.picture_ways import CHANGES, INVERT, USUAL, WAYS, a_contract, by_pillow, changed, odd_pictures
+from tests.fixtures.picture_ways import (
+    CHANGES,
+    INVERT,
+    USUAL,
+    WAYS,
+    a_contract,
+    as_edgefm_reads,
+    by_pillow,
+    changed,
+    odd_pictures,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +40,7 @@ def test_reader_makes_what_pillow_makes_of_odd_pictures(name: str, pictures: lis
     inverted = set()
     for path in pictures if name in USUAL else pictures[:80]:
         for invert in INVERT:
-            found = read_picture(path, steps, shape=(9, 7, channels), invert=invert)
+            found = as_edgefm_reads(path, name, invert)
             wanted = by_pillow(path, channels, steps, invert, 9, 7)
             np.testing.assert_array_equal(found.pixels, wanted, err_msg=f"{path} {invert}")
             inverted.add((invert, found.inverted))
@@ -56,6 +66,17 @@ def test_contract_says_the_steps_and_is_read_again(name: str, tmp_path: Path) ->
     again = read_file(tmp_path / "contract.json")
     # What a model cannot have is not said: the level transparent parts are put on, of one that takes them.
     assert again.steps() == contract.steps() and dataclasses.replace(again, pictures=steps) == contract
+
+
+@pytest.mark.parametrize("ends", [None, ("uint8", 1 / 255, 0), ("int8", 0.031, -3)], ids=["float", "raw", "int8"])
+def test_pixels_are_fed_blue_first_where_the_contract_says_so(ends: Any) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 9, 7, 3), dtype=np.uint8)
+    usual = a_contract(3, PictureSteps(), ends=ends)
+    blue_first = a_contract(3, PictureSteps(channel_order="bgr"), ends=ends)
+    np.testing.assert_array_equal(blue_first.encode(pixels), usual.encode(pixels)[..., [2, 1, 0]])
+    real = usual.real(pixels)
+    np.testing.assert_array_equal(blue_first.encode(real), usual.encode(real), err_msg="real inputs stay as they are")
+    assert not a_contract(1, PictureSteps(channel_order="bgr")).blue_first
 
 
 def test_steps_of_models_that_take_no_pictures_begin_where_their_samples_do() -> None:
@@ -130,7 +151,7 @@ def test_choices_that_are_not_known_are_named(choice: dict[str, Any], message: s
 
 
 def test_four_channels_are_not_contained(pictures: list[Path]) -> None:
-    with pytest.raises(ModelError, match=r"4 channels; pictures have 1 \(grey\) or 3 \(RGB\)"):
+    with pytest.raises(ModelError, match=r"4 channels; pictures that are contained have 1 \(grey\) or 3 \(RGB\)"):
         read_picture(pictures[0], LETTERBOX, shape=(9, 7, 4))
 
 

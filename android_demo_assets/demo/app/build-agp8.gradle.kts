@@ -28,4 +28,8 @@ kotlin {
 
 dependencies {
     implementation(project(":edge-model"))
+    implementation(libs.androidx.activity)
+    implementation(libs.camera.camera2)
+    implementation(libs.camera.lifecycle)
+    implementation(libs.camera.view)
 }

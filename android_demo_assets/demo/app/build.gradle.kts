@@ -23,4 +23,8 @@ android {
 
 dependencies {
     implementation(project(":edge-model"))
+    implementation(libs.androidx.activity)
+    implementation(libs.camera.camera2)
+    implementation(libs.camera.lifecycle)
+    implementation(libs.camera.view)
 }

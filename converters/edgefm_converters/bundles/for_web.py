@@ -74,7 +74,7 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     )
     carried = tuple(dataclasses.replace(need, version=runtime.version) for need in NEEDS)
     content: dict[str, bytes] = {
-        SBOM_FILE: sbom_bytes([parts.contract], carried, version=parts.version),
+        SBOM_FILE: sbom_bytes([model.contract for model in web.models], carried, version=parts.version),
         PAGE: page(fitting(web, version=parts.version)[0], version=parts.version).encode(),
         NOTICE_FILE: notice.encode(),
         LICENCE_FILE: source("LICENSE-LiteRT.js.txt").encode(),

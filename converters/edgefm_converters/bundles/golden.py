@@ -101,8 +101,7 @@ def golden_files(vectors: GoldenVectors, contract: Contract) -> dict[str, bytes]
         pixels = _pixels(vectors.inputs[place], contract)
         if pixels is not None:
             entry["picture"] = f"{stem}.png"
-            reversed_ = pixels.shape[-1] == 3 and contract.pictures.channel_order == "bgr"
-            files[f"{stem}.png"] = _png(pixels[..., ::-1] if reversed_ else pixels)
+            files[f"{stem}.png"] = _png(pixels)
         if vectors.labels is not None:
             entry["label"] = int(vectors.labels[place])
         for family in vectors.families:
@@ -213,13 +212,13 @@ def _end(tensor: Tensor) -> dict[str, Any]:
 
 
 def _pixels(values: NDArray[Any], contract: Contract) -> NDArray[np.uint8] | None:
-    """Return an input as the pixels that it was made of; None where no pictures go in, or they give another input."""
+    """Return an input as the pixels it was made of, red first; None where no pictures go in, or they give another."""
     if not contract.takes_pictures:
         return None
     real = values.astype(np.float32)
     if contract.input.scale is not None and contract.input.zero_point is not None:
         real = (real - contract.input.zero_point) * np.float32(contract.input.scale)
-    pixels = np.clip(np.round(real * contract.std + contract.mean), 0, 255).astype(np.uint8)
+    pixels = contract.ordered(np.clip(np.round(real * contract.std + contract.mean), 0, 255).astype(np.uint8))
     return pixels if np.array_equal(contract.encode(pixels[np.newaxis])[0], values) else None
 
 

@@ -17,7 +17,6 @@ from edgefm.core.errors import ModelError
 from edgefm.core.given import regular
 
 FILE_NAME = "manifest.json"
-BESIDE = "beside/"
 SCHEMA_VERSION = 1
 # A bundle's files are megabytes; a manifest is a line for each of them.
 _LARGEST = 4_000_000
@@ -92,13 +91,16 @@ def changes(bundle: Path, manifest: Mapping[str, Any], *, beside: Collection[str
 
 
 def model_folders(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the folders of a bundle's models, as names in it; '' where one lies at the top, others beside it.
+    """Return the folders of a bundle's models, as names in it; '' of the one that lies at the top.
 
     >>> model_folders({"files": {"int8/model.tflite": "", "README.md": "", "float/model.tflite": ""}})
     ['float', 'int8']
+    >>> model_folders({"files": {"beside/float32/model.tflite": "", "model.tflite": ""}})
+    ['', 'beside/float32']
     """
     paths = [name.rpartition("/") for name in sorted(manifest["files"])]
-    return [folder for folder, _, file in paths if file == "model.tflite" and "/" not in folder.removeprefix(BESIDE)]
+    folders = sorted(folder for folder, _, file in paths if file == "model.tflite")
+    return [folder for folder in folders if "/" not in folder or folder.startswith("beside/")]
 
 
 def _written(head: Mapping[str, Any]) -> bytes:

@@ -25,11 +25,11 @@ from edgefm_converters.bundles.head import fields, score_word
 from edgefm_converters.bundles.web_runtime import WebModel, WebPage, file_name, folders
 
 # Each after what it imports.
+_AUTO = {"light_border": "automatic", "asked": "automatic: as it is", "always": "automatic: inverted"}
 _MODULES = (
     "bytes", "carried", "exif", "png", "decode", "resize", "preprocess", "tensors", "runtime", "self_test", "unlike",
     "model", "tabs", "draw", "camera", "view", "side", "main",
 )  # fmt: skip
-_AUTO = {"light_border": "automatic", "asked": "automatic: as it is", "always": "automatic: inverted"}
 # What a page says of a measured quality.
 QUALITY = ("name", "unit", "value", "low", "high", "n")
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\./\w+\.js';\n", re.MULTILINE)

@@ -73,7 +73,7 @@ class WebPage:
       unlike: what pictures of the data look like; None where no warning is given.
       unlike_reason: why `unlike` is None.
       served: whether the bundle also holds the folder for a web server.
-      left_out: models that are left out of the page in one file, each with the reason.
+      left_out: models that were left out of the page in one file, each with the reason.
     """
 
     runtime: WebRuntime
@@ -104,7 +104,7 @@ def check_beside(first: Contract, other: Contract) -> None:
         ("an input of", list(first.input.shape), list(other.input.shape)),
         ("the labels", ", ".join(first.labels) or "none", ", ".join(other.labels) or "none"),
         ("the task", first.task or "unknown", other.task or "unknown"),
-        ("another way from a picture to pixels:", first.pictures, other.pictures),
+        ("pictures that get in by", first.pictures, other.pictures),
         ("pictures:", first.takes_pictures, other.takes_pictures),
     ):
         if one != two:

@@ -69,7 +69,7 @@ class ExportResult(JsonResult):
       files: paths in it, sorted.
       size_bytes: of all files.
       models: that it holds, in the order given.
-      beside: variants that answer beside the bundle's own in its page; () without a page.
+      beside: variants that answer beside the bundle's own in the page of a web bundle; () for other kinds.
       left_out: models that were left out of that page, each with the reason.
     """
 
@@ -252,6 +252,7 @@ def export(
         if key is not None:
             files = with_signature(files, key)
         _write(target, files)
+    pages = parts[""].web if "" in parts else None
     return ExportResult(
         kind=kind,
         folder=target,
@@ -268,8 +269,8 @@ def export(
             )
             for name, part in parts.items()
         ),
-        beside=names_beside(parts.get("")),
-        left_out=pages.left_out if (pages := parts[next(iter(parts))].web) else (),
+        beside=names_beside(pages),
+        left_out=() if pages is None else pages.left_out,
     )
 
 

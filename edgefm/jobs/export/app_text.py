@@ -34,7 +34,7 @@ def _input(contract: Contract) -> str:
         return "A value is a whole number, 0 to 255, as in the training samples." + _scaling(contract)
     _, height, width, channels = tensor.shape
     level = _CHANNELS.get(channels, f"a level of one of {channels} channels")
-    if channels == 3 and contract.pictures.channel_order == "bgr":
+    if contract.blue_first:
         level = "a level of blue, green or red, in this order"
     sentence = f"A pixel is {level}, 0 to 255, row by row from the top left, {width} x {height} pixels."
     if contract.takes_pictures:

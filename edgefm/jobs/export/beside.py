@@ -19,13 +19,11 @@ from edgefm.tflite import contract as contracts
 from edgefm.tflite.contract import Contract
 
 if TYPE_CHECKING:
-    from edgefm.agreement.inputs import MatrixInputs
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.golden import GoldenVectors
     from edgefm_converters.bundles.web_runtime import WebModel
 
 # Of a run, beside the verdict's file: the float model, the int8 one, and the smallest file.
-_COLOURS = 3
 _FLOAT, _SMALLER_FLOAT, _INT8 = "float32", "float16", "int8_w8a8"
 
 
@@ -112,47 +110,23 @@ def models_beside(
     return models, tuple(left_out)
 
 
-def as_shipped(contract: Contract, content: bytes) -> Contract:
-    """Return the contract of a model as a bundle holds it: called model.tflite, with the sum of its content.
+def as_shipped(contract: Contract, content: bytes, pictures: Mapping[str, Any]) -> Contract:
+    """Return the contract of a model as a bundle holds it: called model.tflite, with its file's sum and size.
 
-    One that was made up for a file without a contract does not know it.
+    Args:
+      contract: of the file.
+      content: of the file; a contract that was made up for a file without one does not know its sum.
+      pictures: how pictures get in, where that is to be another way than the contract's: 'fit', 'filter', ...
     """
+    from edgefm.runtimes.picture_answer import rechosen
     from edgefm_converters.bundles.parts import MODEL_FILE
 
     return dataclasses.replace(
-        contract, file=MODEL_FILE, sha256=artefacts.sha256_bytes(content), size_bytes=len(content)
+        rechosen(contract, **pictures),
+        file=MODEL_FILE,
+        sha256=artefacts.sha256_bytes(content),
+        size_bytes=len(content),
     )
-
-
-def inputs_of(
-    path: Path,
-    contract: Contract,
-    dataset: Dataset | None,
-    *,
-    samples: int,
-    seed: int,
-    mean: float | None = None,
-    std: float | None = None,
-    reason: str,
-) -> MatrixInputs:
-    """Return golden inputs of a model, drawn from data; random ones without data, for the reason given."""
-    from edgefm.agreement import arithmetic
-    from edgefm.agreement.inputs import from_chance, from_data
-    from edgefm.tflite.inspection import inspect
-
-    ends = arithmetic.ends(inspect(path))
-    if dataset is None:
-        return from_chance(path, ends=ends, samples=samples, seed=seed, reason=reason)
-    inputs = from_data(path, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
-    pixels = contract.takes_pictures and dataset.train.images.dtype.name == "uint8"
-    if pixels and takes_blue_first(contract):  # pictures have red first
-        inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
-    return inputs
-
-
-def takes_blue_first(contract: Contract) -> bool:
-    """Return whether a model takes colours in the order blue, green, red."""
-    return contract.input.shape[-1] == _COLOURS and contract.pictures.channel_order == "bgr"
 
 
 def _model(
@@ -167,8 +141,7 @@ def _model(
     progress: Progress,
 ) -> WebModel:
     from edgefm.agreement import arithmetic
-    from edgefm.jobs.export.golden import golden_vectors
-    from edgefm.runtimes.picture_answer import rechosen
+    from edgefm.jobs.export.golden import golden_inputs, golden_vectors
     from edgefm.tflite.inspection import inspect
     from edgefm_converters.bundles.head import fields
     from edgefm_converters.bundles.web_runtime import check_beside
@@ -180,11 +153,18 @@ def _model(
             hint="edgefm quantize writes one beside each file.",
         )
     fields(written)
-    contract = as_shipped(rechosen(written, **pictures), path.read_bytes())
+    contract = as_shipped(written, path.read_bytes(), pictures)
     check_beside(first.contract, contract)
-    reason = str(first.golden.source.get("reason"))
-    inputs = inputs_of(path, contract, dataset, samples=samples, seed=seed, reason=reason)
     ends = arithmetic.ends(inspect(path))
+    inputs = golden_inputs(
+        path,
+        ends,
+        dataset=dataset,
+        reordered=written.blue_first != contract.blue_first,
+        reason=str(first.golden.source.get("reason")),
+        samples=samples,
+        seed=seed,
+    )
     return web_model(path, contract, golden_vectors(path, contract, inputs, ends, progress), run)
 
 

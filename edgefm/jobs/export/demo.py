@@ -46,11 +46,8 @@ def demo_page(
     path = as_path(source, "source")
     if is_bundle(path):
         files = _pages_of_bundle(path, served=served)
-        folder = (
-            cache_folder()
-            / _FOLDER
-            / artefacts.sha256_json({n: artefacts.sha256_bytes(c) for n, c in files.items()})[:16]
-        )
+        sums = {name: artefacts.sha256_bytes(content) for name, content in files.items()}
+        folder = cache_folder() / _FOLDER / artefacts.sha256_json(sums)[:16]
         for name, content in files.items():
             artefacts.write_bytes(folder / name, content)
         return folder / PAGE

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from edgefm.agreement.inputs import MatrixInputs
 from edgefm.core.progress import Progress
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
 
 # One of each family that devices run: phones and browsers the first, microcontrollers and old interpreters the second.
 _CELLS = ("litert:xnnpack", "litert:builtin")
@@ -66,6 +70,41 @@ def golden_vectors(
         else None,
         source=source,
     )
+
+
+def golden_inputs(
+    model: Path,
+    ends: ModelTensors,
+    *,
+    dataset: Dataset | None,
+    reordered: bool,
+    reason: str,
+    samples: int,
+    seed: int,
+    mean: float | None = None,
+    std: float | None = None,
+) -> MatrixInputs:
+    """Return the golden inputs of a model: test samples of a data set, or random ones.
+
+    Args:
+      model: .tflite file.
+      ends: its tensors.
+      dataset: that samples are drawn from; None draws random ones.
+      reordered: whether the order of colours was chosen to be another than that of the data.
+      reason: why they are random.
+      samples: number of them.
+      seed: draws them.
+      mean: of a file without a contract.
+      std: see `mean`.
+    """
+    from edgefm.agreement.inputs import from_chance, from_data
+
+    if dataset is None:
+        return from_chance(model, ends=ends, samples=samples, seed=seed, reason=reason)
+    inputs = from_data(model, dataset, ends=ends, samples=samples, seed=seed, mean=mean, std=std)
+    if reordered and dataset.train.images.dtype.name == "uint8":
+        inputs = dataclasses.replace(inputs, values=inputs.values[..., ::-1].copy())
+    return inputs
 
 
 def _in_units(tolerance: Tolerance, ends: ModelTensors, outputs: Sequence[NDArray[Any]]) -> Tolerance:

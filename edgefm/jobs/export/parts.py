@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgefm.agreement.inputs import MatrixInputs
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.parts import BundleParts
+    from edgefm_converters.bundles.web_runtime import WebPage
 
 PAGES = ("apk", "web")
 _RANDOM = "no data were given"
@@ -47,8 +48,8 @@ def parts_of(
     mean: float | None,
     std: float | None,
     pictures: Mapping[str, Any],
-    beside: Sequence[PathLike] | None = None,
-    served: bool = False,
+    beside: Sequence[PathLike] | None,
+    served: bool,
     samples: int,
     seed: int,
     use: str,
@@ -64,8 +65,8 @@ def parts_of(
       mean: see there.
       std: see there.
       pictures: how pictures get in, where that is to be another way than the contract's: 'fit', 'filter', ...
-      beside: see there; of a bundle with a page.
-      served: see there; of the kind 'web'.
+      beside: see there.
+      served: see there.
       samples: see there.
       seed: see there.
       use: how the bundle is used and what its files are, Markdown.
@@ -73,12 +74,11 @@ def parts_of(
     """
     from edgefm.agreement import arithmetic
     from edgefm.benchmarking import feeding
-    from edgefm.jobs.export.beside import as_shipped, inputs_of
+    from edgefm.jobs.export.beside import as_shipped
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
-    from edgefm.jobs.export.golden import golden_vectors
+    from edgefm.jobs.export.golden import golden_inputs, golden_vectors
     from edgefm.jobs.export.web import check_web, web_page
-    from edgefm.runtimes.picture_answer import rechosen
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import BundleParts
@@ -107,17 +107,19 @@ def parts_of(
         )
     check_input(contract)
     fields(contract)
-    contract = rechosen(contract, **pictures)
     content = path.read_bytes()
-    contract = as_shipped(contract, content)
-    inputs = inputs_of(path, contract, dataset, samples=samples, seed=seed, mean=mean, std=std, reason=_RANDOM)
+    before, contract = contract, as_shipped(contract, content, pictures)
+    reordered = before.blue_first != contract.blue_first
+    inputs = golden_inputs(
+        path, ends, dataset=dataset, reordered=reordered, reason=_RANDOM, samples=samples, seed=seed, mean=mean, std=std
+    )
     golden = golden_vectors(path, contract, inputs, ends, progress)
     arena, reason = _arena(path, inputs) if kind in MICROCONTROLLER else (None, "it was not asked for")
-    web = None
+    web: WebPage | None = None
     if kind in PAGES:
         web = web_page(
-            meant, contract, golden, dataset=dataset, pictures=pictures, beside=beside, served=served and kind == "web",
-            samples=samples, seed=seed, progress=progress,
+            meant.run, path, contract, golden, dataset=dataset, reordered=reordered, pictures=pictures,
+            beside=beside, served=served and kind == "web", samples=samples, seed=seed, progress=progress,
         )  # fmt: skip
     card = model_card(
         contract,

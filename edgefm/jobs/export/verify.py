@@ -155,7 +155,7 @@ def _families(folder: Path, name: str, golden: GoldenVectors, progress: Progress
     from edgefm_converters.bundles.parts import MODEL_FILE
 
     checked = []
-    which = f"{name}: " if name else ""
+    which = f"{name.rpartition('/')[2]}: " if name else ""
     for place, family in enumerate(golden.families):
         runtime = KERNELS.get(family.name, KERNELS["xnnpack"])
         progress.step("golden vectors", place, len(golden.families), {"kernels": runtime})

@@ -12,8 +12,8 @@ from edgefm.core import documents
 from edgefm.core.arguments import PathLike
 from edgefm.core.errors import ModelError
 from edgefm.core.progress import Progress
+from edgefm.core.runs import RunDirectory
 from edgefm.jobs.export.beside import files_meant, models_beside, web_model
-from edgefm.jobs.export.models import MeantModel
 from edgefm.jobs.export.unlike import NO_DATA, unlike_data
 from edgefm.jobs.export.web_runtime import web_runtime
 from edgefm.tflite.contract import Contract
@@ -21,7 +21,6 @@ from edgefm.tflite.contract import Contract
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm_converters.bundles.golden import GoldenVectors
-    from edgefm_converters.bundles.parts import BundleParts
     from edgefm_converters.bundles.web_runtime import WebModel, WebPage
 
 _AGAIN = "Write the bundle again with: edgefm export"
@@ -36,11 +35,13 @@ def check_web(path: Path) -> None:
 
 
 def web_page(
-    meant: MeantModel,
+    run: RunDirectory | None,
+    path: Path,
     contract: Contract,
     golden: GoldenVectors,
     *,
     dataset: Dataset | None,
+    reordered: bool,
     pictures: Mapping[str, Any],
     beside: Sequence[PathLike] | None,
     served: bool,
@@ -51,10 +52,12 @@ def web_page(
     """Return what the pages of a bundle hold.
 
     Args:
-      meant: the model.
+      run: of the model, where it is of one.
+      path: of the model.
       contract: of the model, as the bundle holds it.
       golden: its vectors.
       dataset: that golden inputs are drawn from; None where they are random.
+      reordered: whether the order of colours was chosen to be another than that of the data.
       pictures: how pictures get in, where that is to be another way than the contracts'.
       beside: see `edgefm.export`.
       served: see `edgefm.export`.
@@ -68,7 +71,6 @@ def web_page(
     from edgefm_converters.bundles.for_web import fitting
     from edgefm_converters.bundles.web_runtime import WebPage
 
-    run, path = meant.run, meant.path
     first = web_model(path, contract, golden, run)
     files, named = files_meant(run, path, beside)
     others, reasons = models_beside(
@@ -83,7 +85,7 @@ def web_page(
         progress=progress,
     )
     files_of = [(path, contract), *((file, model.contract) for file, model in others.items())]
-    unlike, why = unlike_data(files_of, dataset, seed=seed)
+    unlike, why = unlike_data(files_of, dataset, reordered=reordered, seed=seed)
     web = WebPage(
         runtime=web_runtime(), models=(first, *others.values()), unlike=unlike, unlike_reason=why, served=served
     )
@@ -102,19 +104,23 @@ def page_of_bundle(bundle: Path) -> WebPage:
     """
     from edgefm_converters.bundles.for_web import PAGE_FACTS
     from edgefm_converters.bundles.golden import read_golden
+    from edgefm_converters.bundles.manifest import model_folders, read_manifest
     from edgefm_converters.bundles.unlike import read_unlike
     from edgefm_converters.bundles.web_runtime import WebPage, folders
 
-    facts: dict[str, Any] = {"models": [{"folder": "", "quality": None}], "unlike_reason": "", "served": False}
+    # A bundle of several has none at its top: its page shows the first.
+    first = next(iter(model_folders(read_manifest(bundle))), "")
+    own = {"folder": f"{first}/" if first else "", "quality": None}
+    facts: dict[str, Any] = {"models": [own], "unlike_reason": "", "served": False}
     if not (bundle / PAGE_FACTS).exists():
-        random = read_golden(bundle).source["kind"] == "random"
+        random = read_golden(bundle / first).source["kind"] == "random"
         facts["unlike_reason"] = NO_DATA if random else "this bundle was written without it"
     else:
         facts = documents.read_versioned(
             bundle / PAGE_FACTS, what="facts of a page", newest=1, schema="web-page-1", error=ModelError, hint=_AGAIN
         )
     models = tuple(_model_of_bundle(bundle / model["folder"], model["quality"]) for model in facts["models"])
-    if folders(models) != tuple(model["folder"] for model in facts["models"]):
+    if (bundle / PAGE_FACTS).exists() and folders(models) != tuple(model["folder"] for model in facts["models"]):
         raise ModelError(f"{bundle / PAGE_FACTS} names other folders than those of its models", hint=_AGAIN)
     return WebPage(
         runtime=web_runtime(),
@@ -125,13 +131,13 @@ def page_of_bundle(bundle: Path) -> WebPage:
     )
 
 
-def names_beside(parts: BundleParts | None) -> tuple[str, ...]:
+def names_beside(web: WebPage | None) -> tuple[str, ...]:
     """Return the variants that stand beside the bundle's own in its page in one file; () for other bundles."""
     from edgefm_converters.bundles.for_web import fitting
 
-    if parts is None or parts.web is None:
+    if web is None:
         return ()
-    kept, _ = fitting(parts.web, version=parts.version)
+    kept, _ = fitting(web, version=edgefm.__version__)
     return tuple(model.contract.variant for model in kept.models[1:])
 
 

@@ -56,8 +56,6 @@ class Picture:
         inner = np.array(image, np.uint8).reshape(image.height, image.width, channels)
         if self._inverts(way, steps, inner):
             inner[..., :3] = 255 - inner[..., :3]
-        if channels == 3 and steps.channel_order == "bgr":
-            return padded(inner[..., ::-1], steps, height=height, width=width)
         return padded(inner, steps, height=height, width=width)
 
     def _steps(self, way: Way) -> PictureSteps:
@@ -103,7 +101,8 @@ class Picture:
 
 
 def encoded(pixels: NDArray[np.uint8], way: Way, contract: Contract) -> NDArray[Any]:
-    """Return pixels [h, w, c] as the input tensor in a way."""
+    """Return pixels [h, w, c], red first, as the input tensor in a way."""
+    pixels = contract.ordered(pixels)
     if way.channels == "reversed":
         pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=-1) if pixels.shape[-1] > 2 else pixels
     if way.layout == "planar":

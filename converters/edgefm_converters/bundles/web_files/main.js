@@ -5,7 +5,7 @@ import { carriedBytes, carriedJson, carriedText, carriedWasm, served } from './c
 import { decoded } from './decode.js';
 import { Drawing } from './draw.js';
 import { Model } from './model.js';
-import { preprocessed } from './preprocess.js';
+import { preprocessed, stepsOf } from './preprocess.js';
 import { Runtime, clockStep } from './runtime.js';
 import { SideBySide } from './side.js';
 import { tabs } from './tabs.js';
@@ -39,7 +39,7 @@ async function show(given) {
   const { pixels, inverted } = given.pixels
     ? { pixels: given.pixels, inverted: false }
     : preprocessed(given.picture, contract, element('invert').value);
-  showPixels(model.recoloured(pixels), shape, inverted);
+  showPixels(model.asPicture(pixels), shape, inverted);
   await ready;
   const answers = [];
   for (const each of models) answers.push(await each.answer(pixels));
@@ -139,7 +139,7 @@ const readFile = guarded(async (file) => {
 const drawing = facts.pictures && new Drawing(element('drawing'), element('pen'), {
   width: shape[1],
   height: shape[0],
-  dark: Boolean(contract.preprocessing.dark_background),
+  dark: stepsOf(contract).invert?.when === 'light_border',
   onChange: guarded((picture) => show({ picture })),
 });
 const camera = new Camera(element('video'), guarded((picture) => show({ picture })));

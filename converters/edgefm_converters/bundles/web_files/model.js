@@ -15,6 +15,7 @@ export class Model {
     Object.assign(this, about);
     this.name = about.contract.variant;
     this.shape = about.contract.input.shape.slice(1);
+    this.bgr = stepsOf(about.contract).channels?.order === 'bgr';
     this.#files = files;
   }
 
@@ -72,17 +73,17 @@ export class Model {
     return files[`${this.folder}${vector.picture}`] ?? files[vector.picture];
   }
 
-  // Returns pixels in the other order of colours, where a picture's order is not the model's.
-  recoloured(pixels) {
-    return stepsOf(this.contract).channels?.order === 'bgr' ? reversed(pixels) : pixels;
+  // Returns pixels in a picture's order of colours; they may be in the model's, and the other way round.
+  asPicture(pixels) {
+    return this.bgr ? reversed(pixels) : pixels;
   }
 
-  // Returns a golden input's pixels, which are of the model's own size.
+  // Returns a golden input's pixels; they are the model's own, and go in as they are.
   async samplePixels(vector) {
     const { rgba } = await readPng(bytesOf(await this.samplePicture(vector)), Infinity);
     const channels = this.shape[2];
     const level = (_, at) => rgba[Math.floor(at / channels) * 4 + (at % channels)];
-    return this.recoloured(Uint8Array.from({ length: (rgba.length / 4) * channels }, level));
+    return this.asPicture(Uint8Array.from({ length: (rgba.length / 4) * channels }, level));
   }
 
   // What another model of the page has too stands there once, as a file of the first.

@@ -15,17 +15,15 @@ import java.util.List;
  * @param mean real input = (pixel - mean) / std
  * @param std see mean
  * @param noPixels why no pixels go in; null where they do
- * @param darkBackground whether the model learnt bright things on a dark background
- * @param stretch whether a picture of another size is stretched; otherwise it keeps its aspect, centred on black
+ * @param pictures how a picture becomes pixels; null where no pictures go in
  * @param labels in the order of the first output; empty where it holds no classes
  * @param task "classification", "multilabel", another one, or ""
  * @param head "softmax", "sigmoid", "logits", "values" or ""
  */
 public record Contract(
         String name, String variant, String file, String sha256, Tensor input, List<Tensor> outputs, float mean,
-        float std, String noPixels, boolean darkBackground, boolean stretch, List<String> labels, String task,
-        String head) {
-    private static final int NEWEST = 2;
+        float std, String noPixels, PictureSteps pictures, List<String> labels, String task, String head) {
+    private static final int VERSION = 3;
 
     /** What the first output means. */
     public enum Meaning {
@@ -47,9 +45,9 @@ public record Contract(
         if (!value.text("kind").equals("model-contract")) {
             throw new BundleException("contract.json is no model contract");
         }
-        if (value.number("schema_version") > NEWEST) {
+        if (value.number("schema_version") != VERSION) {
             throw new BundleException("contract.json is of version " + (int) value.number("schema_version")
-                    + "; this adapter reads up to " + NEWEST + ": take the adapter of the same bundle");
+                    + "; this adapter reads version " + VERSION + ": take the adapter of the same bundle");
         }
         List<Tensor> outputs = new ArrayList<>();
         for (JsonObject output : value.objects("outputs")) {
@@ -58,19 +56,36 @@ public record Contract(
         if (outputs.isEmpty()) {
             throw new BundleException("contract.json names no outputs");
         }
+        Tensor input = Tensor.read(value.object("input"));
         JsonObject how = value.object("preprocessing");
+        String noPixels = how.textOrNull("no_pixels");
+        StepReader steps = new StepReader(how.objects("steps"));
+        int[] shape = input.shape();
+        boolean picture = shape.length == 4 && (shape[3] == 1 || shape[3] == 3 || shape[3] == 4);
+        PictureSteps pictures = noPixels == null && picture ? PictureSteps.read(steps, input) : null;
+        float mean = 0;
+        float std = 1;
+        if (noPixels == null && (input.quantised() || input.dtype().equals("float32"))) {
+            steps.next("range", 3);
+            mean = (float) steps.number("mean");
+            std = (float) steps.number("std");
+        }
+        if (input.quantised()) {
+            steps.next("quantise", 4);
+            steps.choice("dtype", input.dtype());
+            steps.number("scale", value.object("input").number("scale"));
+            steps.number("zero_point", input.zeroPoint());
+        }
+        steps.end();
         return new Contract(
-                value.text("name"), value.text("variant"), value.text("file"), value.text("sha256"),
-                Tensor.read(value.object("input")), outputs, (float) how.number("mean"), (float) how.number("std"),
-                how.textOrNull("no_pixels"), how.isTrue("dark_background"),
-                "stretch".equals(how.textOrNull("picture_fit")), value.texts("labels"),
-                value.has("task") ? value.text("task") : "", value.has("head") ? value.text("head") : "");
+                value.text("name"), value.text("variant"), value.text("file"), value.text("sha256"), input, outputs, mean,
+                std, noPixels, pictures, value.texts("labels"), value.has("task") ? value.text("task") : "",
+                value.has("head") ? value.text("head") : "");
     }
 
     /** Returns whether pictures go in: pixels of 1 (grey), 3 (RGB) or 4 (RGBA) channels. */
     public boolean takesPictures() {
-        int[] shape = input.shape();
-        return noPixels == null && shape.length == 4 && (shape[3] == 1 || shape[3] == 3 || shape[3] == 4);
+        return pictures != null;
     }
 
     /** Returns what the first output means. */

@@ -129,14 +129,34 @@ public final class EdgeModel {
         return new SelfTest(files, contract).run(this::invoke);
     }
 
-    /** Returns the bytes of the outputs for the bytes of the input tensor. */
-    byte[][] invoke(byte[] tensor) {
+    /** Returns whether pixels go in, so that run(byte[]) answers. */
+    public boolean takesPixels() {
+        return pixelValues != null;
+    }
+
+    /** Returns the first golden vector's input: the bytes of the input tensor. */
+    public byte[] goldenInput() {
+        return SelfTest.firstInput(files);
+    }
+
+    /** Puts the bytes of the input tensor where invoke takes them. */
+    public void feed(byte[] tensor) {
         if (tensor.length != contract.input().byteSize()) {
             throw new BundleException(
                     "the input has " + contract.input().byteSize() + " bytes, given were " + tensor.length);
         }
         input.clear();
         input.put(tensor);
+    }
+
+    /** Runs the model on what was fed last. */
+    public void invoke() {
+        run();
+    }
+
+    /** Returns the bytes of the outputs for the bytes of the input tensor. */
+    byte[][] invoke(byte[] tensor) {
+        feed(tensor);
         run();
         byte[][] answers = new byte[outputs.length][];
         for (int place = 0; place < outputs.length; place++) {

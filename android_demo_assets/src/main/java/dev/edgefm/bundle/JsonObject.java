@@ -84,6 +84,11 @@ final class JsonObject {
         return Boolean.TRUE.equals(members.get(name));
     }
 
+    /** Returns how many members there are. */
+    int size() {
+        return members.size();
+    }
+
     boolean has(String name) {
         return members.get(name) != null;
     }

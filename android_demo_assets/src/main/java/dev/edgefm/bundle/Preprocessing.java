@@ -1,9 +1,10 @@
 package dev.edgefm.bundle;
 
+import java.util.Arrays;
+
 /**
- * Turns a decoded picture into the pixels that a model takes, byte for byte as edgefm does with Pillow: upright,
- * transparent parts filled, grey where the model takes one channel, resized, inverted where it learnt bright things on
- * dark.
+ * Turns a decoded picture into the pixels that a model takes, by the steps of the contract, byte for byte as edgefm does
+ * with Pillow: upright, transparent parts filled, grey where the model takes one channel, resized, inverted, padded.
  */
 final class Preprocessing {
     /** Pixels of the largest picture that is taken. */
@@ -14,8 +15,8 @@ final class Preprocessing {
     private final int height;
     private final int width;
     private final int channels;
-    private final boolean stretch;
-    private final boolean darkBackground;
+    private final PictureSteps steps;
+    private final Resampling filter;
 
     Preprocessing(Contract contract) {
         if (!contract.takesPictures()) {
@@ -26,8 +27,8 @@ final class Preprocessing {
         height = shape[1];
         width = shape[2];
         channels = shape[3];
-        stretch = contract.stretch();
-        darkBackground = contract.darkBackground();
+        steps = contract.pictures();
+        filter = Resampling.of(steps.filter());
     }
 
     /** Returns pixels [height, width, channels] of the model's input, 0 to 255, the last index runs fastest. */
@@ -39,16 +40,26 @@ final class Preprocessing {
         if (argb.length > LARGEST) {
             throw new BundleException(what + "more than " + LARGEST + " pixels");
         }
-        Invert invert = asked == Invert.AUTO && !darkBackground ? Invert.NO : asked;
+        Invert invert = steps.inverts(asked);
         boolean lying = orientation >= 5 && orientation <= 8;
         int uprightWidth = lying ? pictureHeight : pictureWidth;
         int uprightHeight = lying ? pictureWidth : pictureHeight;
-        int paper = invert == Invert.NO && !stretch ? BLACK : WHITE;
-        byte[] upright = upright(argb, pictureWidth, pictureHeight, orientation, paper);
-        double factor = Math.min((double) height / uprightHeight, (double) width / uprightWidth);
-        int innerWidth = stretch ? width : Math.max(1, (int) Math.rint(uprightWidth * factor));
-        int innerHeight = stretch ? height : Math.max(1, (int) Math.rint(uprightHeight * factor));
-        byte[] inner = resized(upright, uprightWidth, uprightHeight, innerWidth, innerHeight);
+        boolean black = steps.over().equals("black") || (steps.over().equals("auto") && invert == Invert.NO);
+        byte[] part = upright(argb, pictureWidth, pictureHeight, orientation, black ? BLACK : WHITE);
+        int partWidth = uprightWidth;
+        int partHeight = uprightHeight;
+        int innerWidth = width;
+        int innerHeight = height;
+        if (steps.fit().equals("contain")) {
+            double factor = Math.min((double) height / uprightHeight, (double) width / uprightWidth);
+            innerWidth = Math.max(1, (int) Math.rint(uprightWidth * factor));
+            innerHeight = Math.max(1, (int) Math.rint(uprightHeight * factor));
+        } else if (steps.fit().equals("cover")) {
+            partWidth = (int) Math.max(1, Math.min(uprightWidth, (long) uprightHeight * width / height));
+            partHeight = (int) Math.max(1, Math.min(uprightHeight, (long) uprightWidth * height / width));
+            part = middle(part, uprightWidth, uprightHeight, partWidth, partHeight);
+        }
+        byte[] inner = resized(part, partWidth, partHeight, innerWidth, innerHeight);
         if (invert == Invert.YES || (invert == Invert.AUTO && hasBrightBorder(inner, innerWidth, innerHeight))) {
             for (int place = 0; place < inner.length; place++) {
                 if (place % channels < 3) { // the fourth channel is how opaque a pixel is
@@ -56,10 +67,18 @@ final class Preprocessing {
                 }
             }
         }
+        if (steps.reversed()) {
+            for (int place = 0; place < inner.length; place += 3) {
+                byte red = inner[place];
+                inner[place] = inner[place + 2];
+                inner[place + 2] = red;
+            }
+        }
         if (innerWidth == width && innerHeight == height) {
             return inner;
         }
         byte[] pixels = new byte[height * width * channels];
+        Arrays.fill(pixels, (byte) steps.background());
         int top = (height - innerHeight) / 2;
         int left = (width - innerWidth) / 2;
         for (int row = 0; row < innerHeight; row++) {
@@ -67,6 +86,21 @@ final class Preprocessing {
             System.arraycopy(inner, row * innerWidth * channels, pixels, start, innerWidth * channels);
         }
         return pixels;
+    }
+
+    /** Returns the middle of a picture. */
+    private byte[] middle(byte[] pixels, int fromWidth, int fromHeight, int toWidth, int toHeight) {
+        if (fromWidth == toWidth && fromHeight == toHeight) {
+            return pixels;
+        }
+        byte[] part = new byte[toWidth * toHeight * channels];
+        int top = (fromHeight - toHeight) / 2;
+        int left = (fromWidth - toWidth) / 2;
+        for (int row = 0; row < toHeight; row++) {
+            int start = ((top + row) * fromWidth + left) * channels;
+            System.arraycopy(pixels, start, part, row * toWidth * channels, toWidth * channels);
+        }
+        return part;
     }
 
     /** Returns the picture turned as EXIF says (1 to 8; anything else is upright), with the model's channels. */
@@ -125,8 +159,7 @@ final class Preprocessing {
         if (fromWidth == toWidth && fromHeight == toHeight) {
             return pixels;
         }
-        Resampling filter = stretch ? Resampling.BILINEAR : Resampling.LANCZOS;
-        if (channels < 4) {
+        if (channels < 4 || filter == Resampling.NEAREST) {
             return filter.resized(pixels, fromWidth, fromHeight, channels, toWidth, toHeight);
         }
         byte[] weighted = pixels.clone(); // colours count as much as they are opaque

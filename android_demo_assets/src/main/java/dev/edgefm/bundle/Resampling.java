@@ -7,11 +7,48 @@ package dev.edgefm.bundle;
  * <p>Source: what Pillow documents of Image.resize and its filters; checked against Pillow itself.
  */
 enum Resampling {
+    NEAREST(0) {
+        @Override
+        double weight(double distance) {
+            throw new IllegalStateException("the nearest pixel is taken as it is");
+        }
+
+        @Override
+        byte[] resized(byte[] pixels, int width, int height, int channels, int newWidth, int newHeight) {
+            byte[] resized = new byte[newWidth * newHeight * channels];
+            int[] columns = nearest(width, newWidth);
+            int[] rows = nearest(height, newHeight);
+            int place = 0;
+            for (int row : rows) {
+                for (int column : columns) {
+                    System.arraycopy(pixels, (row * width + column) * channels, resized, place, channels);
+                    place += channels;
+                }
+            }
+            return resized;
+        }
+    },
+    BOX(0.5) {
+        @Override
+        double weight(double distance) {
+            return distance > -0.5 && distance <= 0.5 ? 1 : 0;
+        }
+    },
     BILINEAR(1) {
         @Override
         double weight(double distance) {
             double away = Math.abs(distance);
             return away < 1 ? 1 - away : 0;
+        }
+    },
+    BICUBIC(2) {
+        @Override
+        double weight(double distance) {
+            double x = Math.abs(distance);
+            if (x < 1) {
+                return ((SLOPE + 2) * x - (SLOPE + 3)) * x * x + 1;
+            }
+            return x < 2 ? (((x - 5) * x + 8) * x - 4) * SLOPE : 0;
         }
     },
     LANCZOS(3) {
@@ -22,10 +59,34 @@ enum Resampling {
     };
 
     private static final int BITS = 22;
+    private static final double SLOPE = -0.5;
     private final double support;
 
     Resampling(double support) {
         this.support = support;
+    }
+
+    /** Returns the filter that a contract names, one of those that PictureSteps lets pass. */
+    static Resampling of(String name) {
+        return switch (name) {
+            case "nearest" -> NEAREST;
+            case "box" -> BOX;
+            case "bilinear" -> BILINEAR;
+            case "bicubic" -> BICUBIC;
+            default -> LANCZOS;
+        };
+    }
+
+    /** Returns which old pixel each new one is; the sum runs along as in Pillow, whose last bit decides at a tie. */
+    private static int[] nearest(int size, int newSize) {
+        double scale = (double) size / newSize;
+        double along = scale * 0.5;
+        int[] places = new int[newSize];
+        for (int place = 0; place < newSize; place++) {
+            places[place] = Math.min((int) along, size - 1);
+            along += scale;
+        }
+        return places;
     }
 
     /** Returns the weight of a pixel at a distance, in pixels of the coarser of the two grids. */

@@ -27,11 +27,24 @@ final class SelfTest {
         this.contract = contract;
     }
 
+    /** Returns the input of the first golden vector. */
+    static byte[] firstInput(BundleFiles files) {
+        List<JsonObject> vectors = golden(files).objects("vectors");
+        if (vectors.isEmpty()) {
+            throw new BundleException("there are no golden vectors");
+        }
+        return EdgeModel.content(files, vectors.get(0).text("input"));
+    }
+
+    private static JsonObject golden(BundleFiles files) {
+        return new JsonObject(Json.parse(EdgeModel.text(files, "golden/golden.json")), "golden.json");
+    }
+
     Verdict run(Invoke model) {
         if (!sha256(EdgeModel.content(files, contract.file())).equals(contract.sha256())) {
             return Verdict.failed(contract.file() + " is not the file of the contract: it was changed");
         }
-        JsonObject golden = new JsonObject(Json.parse(EdgeModel.text(files, "golden/golden.json")), "golden.json");
+        JsonObject golden = golden(files);
         if (!golden.text("model_sha256").equals(contract.sha256())) {
             return Verdict.failed("the golden vectors are of another model");
         }

@@ -4,7 +4,9 @@ import android.graphics.Bitmap
 import android.graphics.BitmapFactory
 import androidx.exifinterface.media.ExifInterface
 import dev.edgefm.bundle.BundleException
+import dev.edgefm.bundle.CameraFrame
 import java.io.InputStream
+import java.nio.ByteBuffer
 
 /**
  * A picture as the phone's decoder gives it: colours of each pixel, not premultiplied, and how EXIF says to turn it.
@@ -51,6 +53,23 @@ class DecodedPicture(
             bitmap.recycle()
             return DecodedPicture(argb, size.first, size.second, orientation(open), options.inSampleSize)
         }
+
+        /**
+         * Returns a frame of the camera.
+         *
+         * @param rgba red, green, blue, alpha of each pixel
+         * @param rowStride bytes from a row to the next one
+         * @param pixelStride bytes from a pixel to the next one
+         * @param degrees by which it must be turned clockwise to stand upright: 0, 90, 180 or 270
+         */
+        fun ofFrame(rgba: ByteBuffer, rowStride: Int, pixelStride: Int, width: Int, height: Int, degrees: Int) =
+            DecodedPicture(
+                CameraFrame.argb(rgba, rowStride, pixelStride, width, height),
+                width,
+                height,
+                CameraFrame.orientation(degrees),
+                1,
+            )
 
         /** Returns the least power of two that brings a picture below [LARGEST]. */
         fun reduction(width: Int, height: Int): Int {

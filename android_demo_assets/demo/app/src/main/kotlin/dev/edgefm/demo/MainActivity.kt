@@ -2,14 +2,12 @@ package dev.edgefm.demo
 
 import android.app.Activity
 import android.content.Intent
-import android.graphics.Bitmap
 import android.net.Uri
 import android.os.Bundle
 import android.os.SystemClock
 import android.widget.Button
 import android.widget.ImageView
 import android.widget.TextView
-import dev.edgefm.bundle.Invert
 import dev.edgefm.bundle.android.DecodedPicture
 import dev.edgefm.bundle.android.PhoneModel
 import java.io.IOException
@@ -26,8 +24,13 @@ class MainActivity : Activity() {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.main)
         findViewById<Button>(R.id.choose).setOnClickListener { choose() }
-        findViewById<Button>(R.id.self_test).setOnClickListener {
-            startActivity(Intent(this, SelfTestActivity::class.java))
+        val screens = mapOf(
+            R.id.camera to CameraActivity::class.java,
+            R.id.self_test to SelfTestActivity::class.java,
+            R.id.benchmark to BenchmarkActivity::class.java,
+        )
+        for ((button, screen) in screens) {
+            findViewById<Button>(button).setOnClickListener { startActivity(Intent(this, screen)) }
         }
         worker.execute { load() }
     }
@@ -63,7 +66,10 @@ class MainActivity : Activity() {
         }
         runOnUiThread {
             findViewById<TextView>(R.id.status).text = status
-            findViewById<Button>(R.id.choose).isEnabled = phone?.model?.contract()?.takesPictures() == true
+            val takes = phone?.model?.contract()?.takesPictures() == true
+            for (button in listOf(R.id.choose, R.id.camera)) {
+                findViewById<Button>(button).isEnabled = takes
+            }
         }
     }
 
@@ -74,28 +80,18 @@ class MainActivity : Activity() {
             val picture = DecodedPicture.read {
                 contentResolver.openInputStream(uri) ?: throw IOException("the picture cannot be opened")
             }
-            val pixels =
-                model.pixels(picture.argb, picture.width, picture.height, picture.orientation, Invert.AUTO)
-            val prepared = SystemClock.elapsedRealtimeNanos()
-            val answer = model.run(pixels)
-            val ran = SystemClock.elapsedRealtimeNanos()
-            val shape = model.contract().input().shape()
-            show(answerText(answer.top(3), prepared - start, ran - prepared), pixels, shape)
+            val answered = Answered.by(model, picture, start)
+            show(answered.text, answered)
         } catch (error: IOException) {
-            show("This picture cannot be read: ${error.message}", null, null)
+            show("This picture cannot be read: ${error.message}", null)
         } catch (error: RuntimeException) {
-            show("No answer: ${error.message}", null, null)
+            show("No answer: ${error.message}", null)
         }
     }
 
-    private fun show(text: String, pixels: ByteArray?, shape: IntArray?) = runOnUiThread {
+    private fun show(text: String, answered: Answered?) = runOnUiThread {
         findViewById<TextView>(R.id.answer).text = text
-        val seen = if (pixels == null || shape == null) {
-            null
-        } else {
-            Bitmap.createBitmap(coloursOf(pixels, shape[3]), shape[2], shape[1], Bitmap.Config.ARGB_8888)
-        }
-        findViewById<ImageView>(R.id.seen).setImageBitmap(seen)
+        findViewById<ImageView>(R.id.seen).setImageBitmap(answered?.seen)
     }
 
     private companion object {

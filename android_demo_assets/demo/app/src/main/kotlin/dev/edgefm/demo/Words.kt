@@ -1,5 +1,6 @@
 package dev.edgefm.demo
 
+import dev.edgefm.bundle.Benchmark
 import dev.edgefm.bundle.Score
 import dev.edgefm.bundle.Verdict
 import java.util.Locale
@@ -28,4 +29,26 @@ fun coloursOf(pixels: ByteArray, channels: Int): IntArray = IntArray(pixels.size
     val alpha = if (channels == 4) level(3) else 0xFF
     val (green, blue) = if (channels == 1) 0 to 0 else 1 to 2
     (alpha shl 24) or (level(0) shl 16) or (level(green) shl 8) or level(blue)
+}
+
+/** Returns what a benchmark found, and where its record lies. */
+fun benchmarkText(benchmark: Benchmark, record: String): String {
+    val used = benchmark.turns().filter { it.refusal() == null }
+    val medians = used.map { turn -> turn.invokeNs().sorted()[turn.invokeNs().size / 2] }.sorted()
+    val time = when {
+        benchmark.failure() != null -> "FAILED: ${benchmark.failure()}"
+        medians.isEmpty() -> "no round counts: ${benchmark.turns().firstNotNullOfOrNull { it.refusal() }}"
+        else -> String.format(Locale.ROOT, "%.3f ms, the middle of %d rounds", medians[medians.size / 2] / 1e6, used.size)
+    }
+    val thermal = benchmark.thermal().map { it?.toString() ?: "not told" }
+    val delegates = benchmark.delegates().taken().map { "${it.delegate()}: ${it.operators()} of ${it.of()} operators" }
+    return listOfNotNull(
+        time,
+        "asked for ${benchmark.plan().asked()}, run by ${benchmark.runsBy().ifEmpty { "nothing" }}",
+        benchmark.fallback()?.let { "fallback, because: $it" },
+        delegates.joinToString("; ").ifEmpty { "LiteRT's log names no delegate" },
+        "thermal status before ${thermal.first()}, after ${thermal.last()} (0 is none)",
+        benchmark.stopped(),
+        "record: adb pull $record",
+    ).joinToString("\n")
 }
