@@ -197,7 +197,7 @@ def test_bundle_holds_each_model_whole_and_demo_writes_the_same_page(
 ) -> None:
     checked = edgefm.verify(bundle, progress=False)
     assert checked.held
-    assert sum(family.text.startswith("beside/float32: ") for family in checked.families) == 1
+    assert sum(family.text.startswith("float32: ") for family in checked.families) == 1
     found = package.package()
     assert found is not None
     monkeypatch.setenv(package.PACKAGE_VARIABLE, str(found.core))
@@ -216,7 +216,7 @@ def test_verify_finds_wrong_answers_of_a_model_beside(bundle: Path, siblings: di
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     checked = edgefm.verify(tmp_path, progress=False)
-    assert [family.text.split(":")[0] for family in checked.families if not family.held] == ["beside/float32"]
+    assert [family.text.split(":")[0] for family in checked.families if not family.held] == ["float32"]
 
 
 def test_page_never_grows_above_its_limit(siblings: dict[str, Path], tmp_path: Path) -> None:
