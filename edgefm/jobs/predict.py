@@ -22,6 +22,7 @@ from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
 from edgefm.data.own.image_folders import SUFFIXES
 from edgefm.data.picture_file import Invert
+from edgefm.jobs.export.models import is_bundle
 from edgefm.jobs.inspect import tflite_in
 from edgefm.jobs.quantize import TfliteFile
 from edgefm.tflite import contract as contracts
@@ -202,7 +203,8 @@ def model_file(model: PathLike | TfliteFile | None) -> Path:
     if isinstance(model, TfliteFile):
         return model.path
     path = as_path(model, "model")
-    return _of_run(RunDirectory.open(path)) if (path / manifest.FILE_NAME).is_file() else tflite_in(path)
+    is_run = (path / manifest.FILE_NAME).is_file() and not is_bundle(path)
+    return _of_run(RunDirectory.open(path)) if is_run else tflite_in(path)
 
 
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:

@@ -445,6 +445,14 @@ def test_model_that_comes_with_edgefm_answers_right_after_installing(
     assert "which comes with edgefm: pictures of Fashion-MNIST" in capsys.readouterr().out
 
 
+def test_a_bundle_is_a_model(model: Path, dataset: Dataset, tmp_path: Path) -> None:
+    edgefm.export(model, "python", out=tmp_path / "bundle", samples=2, progress=False)
+    Image.fromarray(dataset.test.images[0, ..., 0]).save(tmp_path / "a.png")
+    found = edgefm.predict(tmp_path / "a.png", model=tmp_path / "bundle", progress=False)
+    assert found.model == tmp_path / "bundle" / "model.tflite"
+    assert found[0].top == edgefm.predict(tmp_path / "a.png", model=model, progress=False)[0].top
+
+
 def test_default_model_rejects_a_named_run_without_one(tmp_path: Path) -> None:
     empty = RunDirectory.create("empty", root=tmp_path)
     with pytest.raises(RunError, match="no finished 'quantize' step"):

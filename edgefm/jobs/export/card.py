@@ -29,6 +29,7 @@ def model_card(
     use: str,
     version: str,
     unlike: Unlike | None = None,
+    open_batch: bool = False,
 ) -> str:
     """Return the model card.
 
@@ -40,6 +41,7 @@ def model_card(
       use: how this bundle is used and what its files are, Markdown.
       version: of edgefm.
       unlike: from where on a picture is unlike the data; None where that is not known.
+      open_batch: the file leaves its batch open.
     Raises:
       RuntimeUnavailableError: jinja2 is not installed.
       ModelError: no words are known for the ends of the model.
@@ -54,7 +56,7 @@ def model_card(
         measured=Markdown(_measured(measured)),
         advice=advice,
         golden=Markdown(_golden(golden)),
-        limits=Markdown(_limits(contract, measured, unlike)),
+        limits=Markdown(_limits(contract, measured, unlike, open_batch)),
         files=Markdown(use),
     )
 
@@ -161,7 +163,7 @@ def _golden(golden: GoldenVectors) -> str:
     return f"{vectors} Kernels of two families round differently; both are right."
 
 
-def _limits(contract: Contract, measured: Measured | None, unlike: Unlike | None) -> str:
+def _limits(contract: Contract, measured: Measured | None, unlike: Unlike | None, open_batch: bool) -> str:
     lines = []
     if contract.labels:
         known = "see below" if unlike else "was not measured"
@@ -171,6 +173,8 @@ def _limits(contract: Contract, measured: Measured | None, unlike: Unlike | None
         )
     if contract.takes_pictures:
         lines.append("- A picture must reach it as its training pictures did: size, channels, brightness, direction.")
+    if open_batch:
+        lines.append("- The file leaves its batch open; all code here fixes it at 1, a sample at a time.")
     if measured is None or measured.quality is None:
         lines.append("- Its quality is not known.")
     text = "\n".join(lines) or "- None are known."

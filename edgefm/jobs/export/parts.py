@@ -80,6 +80,7 @@ def parts_of(
     from edgefm.jobs.export.golden import golden_inputs, golden_vectors
     from edgefm.jobs.export.web import check_web, web_page
     from edgefm.tflite.inspection import inspect, operator_names
+    from edgefm.tflite.open_batch import leaves_batch_open
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import BundleParts
 
@@ -127,6 +128,7 @@ def parts_of(
         advice=meant.advice,
         golden=golden,
         unlike=None if web is None else web.unlike,
+        open_batch=leaves_batch_open(content),
         use=use,
         version=edgefm.__version__,
     )
