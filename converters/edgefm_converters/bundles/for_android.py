@@ -48,7 +48,7 @@ val top = phone.top(picture, 3)                                       // Score(l
 
 `demo/` does that for pictures of the gallery and of the camera (CameraX): open it in Android Studio, or
 `gradle :app:installDebug` in it, with Android's plugin 9.2 (Gradle 9.4.1 or newer); `gradle -Pagp=8 :app:installDebug`
-takes plugin 8.13 (Gradle 8.13 or newer). Its wrapper lacks `gradlew` and the jar; `gradle wrapper` there adds them.
+takes plugin 8.13 (Gradle 8.13 or newer). It has no wrapper; `gradle wrapper` there makes one.
 
 Its benchmark loads the model anew in each of 15 rounds, warms it up, times it, and notes the thermal status; a round in
 which the phone throttled counts for nothing. It says what was asked for, what ran the model, why, and which share of
@@ -80,7 +80,6 @@ _TEXTS = ("build.gradle.kts", "build-agp8.gradle.kts")
 _DEMO = (
     *("settings.gradle.kts", "build.gradle.kts", "build-agp8.gradle.kts", "gradle.properties"),
     *("gradle/agp9.versions.toml", "gradle/agp8.versions.toml", "app/build.gradle.kts", "app/build-agp8.gradle.kts"),
-    "gradle/wrapper/gradle-wrapper.properties",
 )
 _RESOURCES = (
     "AndroidManifest.xml",
