@@ -24,6 +24,7 @@ from PIL import Image
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
+from edgefm.core.runs import RunDirectory
 from edgefm.jobs.export import KINDS
 from edgefm.jobs.trace import expectation
 from edgefm.runtimes.litertjs import package
@@ -691,6 +692,23 @@ def test_folders_that_hold_something_are_not_written_over(tmp_path: Path) -> Non
     with pytest.raises(RunError, match="is a file; a folder is expected"):
         edgefm.export(SHIPPED, "c", out=other / "thesis.txt", force=True, progress=False)
     assert (other / "thesis.txt").read_text() == "years of work"
+
+
+def test_run_is_not_written_over_though_its_manifest_has_the_same_name(tmp_path: Path) -> None:
+    run = RunDirectory.create_at(tmp_path / "run").path
+    (run / "weights.keras").write_bytes(b"a night of training")
+    with pytest.raises(RunError, match="holds something else than a bundle"):
+        edgefm.export(SHIPPED, "python", out=run, samples=1, force=True, progress=False)
+    assert (run / "weights.keras").read_bytes() == b"a night of training"
+
+
+def test_folder_that_a_shell_is_in_is_not_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "b" / "deeper").mkdir(parents=True)
+    for place, folder in (("b/deeper", "."), ("b/deeper", str(tmp_path / "b" / "deeper"))):
+        monkeypatch.chdir(tmp_path / place)
+        with pytest.raises(RunError, match="the folder that you are in"):
+            edgefm.export(SHIPPED, "python", out=folder, samples=1, progress=False)
+        assert Path.cwd() == tmp_path / place and not list(Path.cwd().iterdir())
 
 
 @pytest.mark.parametrize(

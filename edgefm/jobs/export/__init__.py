@@ -18,7 +18,7 @@ from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.jobs.arguments import optional_path
 from edgefm.jobs.export.formats import check_formats, in_formats
-from edgefm.jobs.export.models import MICROCONTROLLER, Given, models_meant
+from edgefm.jobs.export.models import MICROCONTROLLER, Given, is_bundle, models_meant
 from edgefm.jobs.export.npu import accelerator_of, npu_files
 from edgefm.jobs.export.parts import data_of, parts_of, writer
 from edgefm.jobs.export.pictures import picture_words, sample_pictures
@@ -182,7 +182,7 @@ def export(
     from edgefm.jobs.export.network import network
     from edgefm.jobs.export.several import USE, several_files
     from edgefm.jobs.export.web import names_beside
-    from edgefm_converters.bundles.manifest import FILE_NAME, with_manifest
+    from edgefm_converters.bundles.manifest import with_manifest
     from edgefm_converters.bundles.parts import common_files
 
     if kind not in KINDS:
@@ -212,7 +212,7 @@ def export(
         "fit": fit, "filter": filter, "channel_order": channel_order, "background": background, "invert": invert
     }  # fmt: skip
     target = as_path(out, "out")
-    check_target(target, force=force, manifest_name=FILE_NAME)
+    check_target(target, force=force)
     module = writer(kind)
     with shown(progress) as receiver:
         meant = models_meant(model, kind, variant)
@@ -274,18 +274,20 @@ def export(
     )
 
 
-def check_target(target: Path, *, force: bool, manifest_name: str) -> None:
+def check_target(target: Path, *, force: bool) -> None:
     """Raise a RunError unless a bundle may be written to a folder: a new or empty one, or with `force` a bundle."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not target.exists():
         return
     if not target.is_dir():
         raise RunError(f"{target} is a file; a folder is expected", hint="Give a new folder.")
-    if not (target / manifest_name).is_file():
+    held = any(target.iterdir())
+    if held and not is_bundle(target):
         raise RunError(f"{target} exists and holds something else than a bundle", hint="Give a new folder.")
-    if not force:
-        raise RunError(
-            f"{target} holds a bundle already", hint="Give a new folder, or say that this one is to be replaced: force."
-        )
+    if held and not force:
+        hint = "Give a new folder, or say that this one is to be replaced: force."
+        raise RunError(f"{target} holds a bundle already", hint=hint)
+    if Path.cwd().is_relative_to(target.resolve()):  # it is replaced whole, and a shell in it would be in none
+        raise RunError(f"{target} is the folder that you are in, or holds it", hint="Give another folder.")
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:
