@@ -215,6 +215,44 @@ def test_input_that_was_read_out_tells_what_went_in(name: str, model: Path, pict
     assert words in result.causes[0].title and result.verdict.startswith("What went in is not what the contract gives.")
 
 
+def test_two_faults_of_the_input_are_found_together(model: Path, picture: Path, tmp_path: Path) -> None:
+    app = App(
+        open=lambda path: upright(path, turn=False),
+        real=lambda pixels: pixels / np.float32(127.5) - np.float32(1),
+    )
+    _, levels, values = app.answer(model.read_bytes(), picture)
+    seen = {"outputs": [values], "input": levels.reshape(-1).tolist()}
+    (tmp_path / "phone.json").write_text(json.dumps(seen))
+    result = edgefm.trace(model, picture, expect=tmp_path / "phone.json", progress=False)
+    assert result.input_held is False and set(result.causes[0].steps) == {"orientation", "range"}, result.verdict
+
+
+def test_input_that_nothing_gives_is_no_right_input(model: Path, picture: Path, tmp_path: Path) -> None:
+    app = App(pixels=lambda pixels: np.random.default_rng(3).integers(0, 256, pixels.shape, dtype=np.uint8))
+    _, levels, values = app.answer(model.read_bytes(), picture)
+    seen = {"outputs": [values], "input": levels.reshape(-1).tolist()}
+    (tmp_path / "phone.json").write_text(json.dumps(seen))
+    result = edgefm.trace(model, picture, expect=tmp_path / "phone.json", progress=False)
+    assert result.input_held is False and not result.found and result.causes == ()
+    assert "Nothing differs" not in result.verdict and "Nothing that was tried gives it." in result.verdict
+    words = ["trace", str(model), str(picture), "--expect", str(tmp_path / "phone.json")]
+    assert CliRunner().invoke(cli, words, standalone_mode=False).return_value == 1
+
+
+@pytest.mark.parametrize("read_out", [False, True])
+def test_causes_that_a_picture_cannot_tell_apart_are_all_named(read_out: bool, model: Path, tmp_path: Path) -> None:
+    halves = np.zeros(COLOUR[1:], np.uint8)
+    halves[: COLOUR[1] // 2] = 255  # inverted, it looks as if it stood on its head
+    Image.fromarray(halves).save(tmp_path / "halves.png")
+    app = App(pixels=lambda pixels: pixels[::-1])
+    _, levels, values = app.answer(model.read_bytes(), tmp_path / "halves.png")
+    seen = {"outputs": [values], **({"input": levels.reshape(-1).tolist()} if read_out else {})}
+    (tmp_path / "phone.json").write_text(json.dumps(seen))
+    result = edgefm.trace(model, tmp_path / "halves.png", expect=tmp_path / "phone.json", progress=False)
+    assert [cause.steps for cause in result.causes] == [("orientation",), ("inversion",)], result.verdict
+    assert "cannot tell apart" in result.verdict
+
+
 def test_right_app_differs_in_nothing(model: Path, picture: Path, tmp_path: Path) -> None:
     answer, levels, values = App().answer(model.read_bytes(), picture)
     for seen in (answer, values, {"outputs": [values], "input": levels.reshape(-1).tolist()}):

@@ -111,7 +111,7 @@ def trace(
       RuntimeUnavailableError: LiteRT or Pillow is not installed.
     """
     from edgefm.jobs.trace.expectation import read_expected
-    from edgefm.jobs.trace.feeding import Picture
+    from edgefm.jobs.trace.feeding import Picture, same
 
     path = tflite_in(as_path(model, "model"))
     contract = contracts.read(path)
@@ -128,8 +128,10 @@ def trace(
         hypotheses = [AS_CONTRACT, *(way for way in WAYS if _matters(way, contract))]
         input_held, seen = None, expected.input
         if seen is not None:
-            fitting = [way for way in hypotheses if _same(read.values(way.way), seen)]
+            fitting = [way for way in hypotheses if same(read.values(way.way), seen)]
             input_held = AS_CONTRACT in fitting
+            before = [way for way in hypotheses if way.steps and way.steps[0] in BEFORE]
+            fitting = fitting or [pair for pair in _pairs(before, ()) if same(read.values(pair.way), seen)]
             if not input_held and fitting:
                 found = tried.causes(fitting, of_input=True)
                 return _result(path, given, found, found, input_held, tried.count)
@@ -214,18 +216,13 @@ class _Tried:
 
 
 def _different(hypotheses: Sequence[Hypothesis], values: Mapping[Hypothesis, NDArray[Any]]) -> list[Hypothesis]:
-    """Return the hypotheses without those that give the same as an earlier, commoner one with this picture."""
-    kept: dict[tuple[Any, ...], Hypothesis] = {}
+    """Return the hypotheses without those that change nothing with this picture; of alike ones, a step's commonest."""
+    kept: dict[tuple[Any, ...], list[Hypothesis]] = {}
     for one in hypotheses:
-        kept.setdefault((values[one].tobytes(), one.way.kernels, one.way.output, one.way.labels), one)
-    return [*kept.values()]
-
-
-def _same(values: NDArray[Any], seen: NDArray[Any]) -> bool:
-    given = values.reshape(-1)
-    if given.dtype.kind == "f":
-        return bool(np.allclose(given, seen, rtol=1e-5, atol=1e-6))
-    return bool((given == seen).all())
+        alike = kept.setdefault((values[one].tobytes(), one.way.kernels, one.way.output, one.way.labels), [])
+        if not alike or (alike[0].steps and len(one.steps) == 1 and one.steps not in [each.steps for each in alike]):
+            alike.append(one)
+    return [one for alike in kept.values() for one in alike]
 
 
 def _matters(way: Hypothesis, contract: Contract) -> bool:
@@ -265,7 +262,8 @@ def _result(
     tried: int,
 ) -> TraceResult:
     if causes and not causes[0].steps:
-        causes = causes[:1]  # all is as it should be: other ways make no difference with this picture
+        # All from the input on is as it should be: other ways make no difference with this picture.
+        causes = () if input_held is False else causes[:1]
     elif any(len(cause.steps) == 1 for cause in causes):
         causes = [cause for cause in causes if len(cause.steps) == 1]
     exact = [cause for cause in causes if cause.largest <= causes[0].largest + 1e-12]
@@ -286,6 +284,8 @@ def _result(
 def _verdict(causes: Sequence[TracedCause], found: Sequence[TracedCause], input_held: bool | None) -> str:
     went_in = {True: "What went in is right. ", False: "What went in is not what the contract gives. "}
     head = went_in[input_held] if input_held is not None else ""
+    if not causes and input_held is False and found and found[0].explains:
+        return f"{head}Nothing that was tried gives it. From it, the device answers as this machine does."
     if not causes:
         near = f" The nearest: {found[0].title} (largest difference {found[0].largest:.4g})." if found else ""
         return f"{head}Nothing that was tried explains it.{near}"

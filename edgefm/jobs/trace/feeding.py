@@ -122,6 +122,14 @@ def encoded(pixels: NDArray[np.uint8], way: Way, contract: Contract) -> NDArray[
     return levels ^ levels.dtype.type(-128 if limits.min else 128) if way.quantisation == "sign flipped" else levels
 
 
+def same(values: NDArray[Any], seen: NDArray[Any]) -> bool:
+    """Return whether the values of an input are those that were read out, floats to within their rounding."""
+    given = values.reshape(-1)
+    if given.dtype.kind == "f":
+        return bool(np.allclose(given, seen, rtol=1e-5, atol=1e-6))
+    return bool((given == seen).all())
+
+
 def _real(pixels: NDArray[np.float32], way: Way, contract: Contract) -> NDArray[np.float32]:
     mean, std = np.float32(contract.mean), np.float32(contract.std)
     if way.range == "0 to 1":
