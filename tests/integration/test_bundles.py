@@ -544,6 +544,22 @@ def test_bundle_whose_answers_are_of_another_model_does_not_hold(tmp_path: Path)
     assert result.written_by == "somebody"
 
 
+@pytest.mark.parametrize("key", ["model_sha256", "input", "outputs"])
+def test_golden_vectors_of_another_model_do_not_hold_even_where_nothing_is_run(key: str, tmp_path: Path) -> None:
+    files = edgefm.export(SHIPPED, "python", out=tmp_path / "b", samples=2, progress=False).files
+    golden = json.loads((tmp_path / "b" / "golden" / "golden.json").read_text())
+    others = {"model_sha256": "0" * 64, "input": {**golden["input"], "shape": [784]}, "outputs": 2 * golden["outputs"]}
+    golden[key] = others[key]
+    (tmp_path / "b" / "golden" / "golden.json").write_text(json.dumps(golden))
+    content = {name: (tmp_path / "b" / name).read_bytes() for name in files if name != "manifest.json"}
+    for name, written in with_manifest(content, kind="python", written_by="somebody").items():
+        (tmp_path / "b" / name).write_bytes(written)
+    words = "another model" if key == "model_sha256" else "other inputs and outputs"
+    for run in (False, True):
+        result = edgefm.verify(tmp_path / "b", run=run, progress=False)
+        assert not result.held and words in result.problems[0] and not result.families
+
+
 def test_wrong_answers_of_int8_weights_with_float_ends_do_not_hold(tmp_path: Path) -> None:
     """A level of a float output is 1/255 of its spread: a tolerance of one of its largest magnitude would take all."""
     random = np.random.default_rng(2)

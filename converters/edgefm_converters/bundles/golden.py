@@ -126,15 +126,22 @@ def golden_files(vectors: GoldenVectors, contract: Contract) -> dict[str, bytes]
     return {FILE_NAME: json_bytes(head), **files}
 
 
-def read_golden(bundle: Path) -> GoldenVectors:
+def read_golden(bundle: Path, *, of: Contract | None = None) -> GoldenVectors:
     """Return the golden vectors of a bundle's folder.
 
+    Args:
+      bundle: its folder.
+      of: the contract of the model that they must be of; None takes those of any.
     Raises:
-      ModelError: they are missing or damaged, or a newer edgefm wrote them.
+      ModelError: they are missing or damaged, of another model, or a newer edgefm wrote them.
     """
     value = documents.read_versioned(
         bundle / FILE_NAME, what="golden vectors", newest=SCHEMA_VERSION, schema=_SCHEMA, error=ModelError, hint=_AGAIN
     )
+    if of is not None and value["model_sha256"] != of.sha256:
+        raise ModelError(f"{bundle / FILE_NAME} holds the golden vectors of another model", hint=_AGAIN)
+    if of is not None and (value["input"], value["outputs"]) != (_end(of.input), [_end(end) for end in of.outputs]):
+        raise ModelError(f"{bundle / FILE_NAME} says of other inputs and outputs than the contract", hint=_AGAIN)
     count, inside = value["samples"], _Inside(bundle)
     if len(value["vectors"]) != count:
         raise ModelError(f"{bundle / FILE_NAME} says {count} samples and lists {len(value['vectors'])}", hint=_AGAIN)

@@ -138,7 +138,7 @@ def _consistent(folder: Path) -> GoldenVectors:
     contract = contracts.read(folder / MODEL_FILE)
     if contract is None:
         raise ModelError(f"{contracts.FILE_NAME} is of another file than {MODEL_FILE}")
-    golden = read_golden(folder)
+    golden = read_golden(folder, of=contract)
     labels = folder / LABELS_FILE
     lines = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
     if lines != [" ".join(label.splitlines()) for label in contract.labels]:

@@ -163,7 +163,7 @@ def _model_of_bundle(folder: Path, quality: Any) -> WebModel:
     return WebModel(
         contract=contract,
         model=path.read_bytes(),
-        golden=read_golden(folder),
+        golden=read_golden(folder, of=contract),
         signature=ends.signature,
         order=ends.order,
         quality=quality,
