@@ -416,6 +416,30 @@ def test_samples_drawings_and_the_camera_are_answered(bundle: Path, browser: Wat
     assert browser.ask("return document.getElementById('video').srcObject") is None
 
 
+def test_camera_that_comes_after_it_was_left_is_stopped(bundle: Path, browser: WatchedPage) -> None:
+    """A person may take a while to allow it; what was asked for before and is not wanted any more must not run on."""
+    browser.open((bundle / "index.html").as_uri())
+    browser.until(TESTED)
+    browser.ask(
+        "window.tracks = []; const { mediaDevices } = navigator;"
+        "const given = mediaDevices.getUserMedia.bind(mediaDevices);"
+        "mediaDevices.getUserMedia = async (...asked) => {"
+        "  const stream = await given(...asked); await new Promise((resolve) => setTimeout(resolve, 500));"
+        "  window.tracks.push(...stream.getTracks()); return stream; };"
+        "document.getElementById('tab-camera').click();"
+        "document.getElementById('camera').click(); document.getElementById('camera').click();"
+    )
+    browser.until("window.tracks.length === 2 && document.getElementById('video').videoWidth > 0")
+    live = "return window.tracks.filter(({ readyState }) => readyState === 'live').length"
+    assert browser.ask(live) == 1, "asked for twice, it runs once"
+    assert text_of(browser, "camera", "problem") == ["Stop the camera", ""]
+    browser.ask("document.getElementById('camera').click(); document.getElementById('camera').click()")
+    browser.ask("document.getElementById('tab-file').click()")
+    browser.until("window.tracks.length === 3")
+    browser.ask("return new Promise((resolve) => setTimeout(resolve, 100))")
+    assert browser.ask(live) == 0 and browser.ask("return document.getElementById('video').srcObject") is None
+
+
 # The self-test.
 
 

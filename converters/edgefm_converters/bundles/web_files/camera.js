@@ -9,10 +9,13 @@ const REASONS = {
 };
 const PAUSE_MS = 80;
 
+const stopTracks = (stream) => stream.getTracks().forEach((track) => track.stop());
+
 export class Camera {
   #video;
   #stream = null;
   #facing = 'environment';
+  #asked = null; // what the last start asked for; another one, or a stop, while the browser asks a person, ends it
   #onPicture;
 
   constructor(video, onPicture) {
@@ -30,15 +33,22 @@ export class Camera {
       throw new Error('This browser gives no camera to a page that is opened as a file. A page on https may use it.');
     }
     this.stop();
+    const asked = { video: { facingMode: this.#facing, width: { ideal: 640 } }, audio: false };
+    this.#asked = asked;
+    let stream;
     try {
-      const video = { facingMode: this.#facing, width: { ideal: 640 } };
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      stream = await navigator.mediaDevices.getUserMedia(asked);
     } catch (error) {
       throw new Error(REASONS[error?.name] ?? `The camera did not start: ${error?.message ?? error}.`);
     }
-    this.#video.srcObject = this.#stream;
+    if (this.#asked !== asked) {
+      stopTracks(stream);
+      return;
+    }
+    this.#stream = stream;
+    this.#video.srcObject = stream;
     await this.#video.play();
-    this.#watch(this.#stream);
+    this.#watch(stream);
   }
 
   async turn() {
@@ -47,7 +57,8 @@ export class Camera {
   }
 
   stop() {
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    this.#asked = null;
+    if (this.#stream) stopTracks(this.#stream);
     this.#stream = null;
     this.#video.srcObject = null;
   }
