@@ -88,10 +88,12 @@ def command(
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
-    from edgefm.jobs.export import ExportResult, export
+    from edgefm.jobs.export import ExportResult, check_target, export
 
     source = _given(model) if model else named_run(None).path
     kinds = _kinds_here() if kind == _ALL else (kind,)
+    for each in kinds if kind == _ALL else ():  # before the first is written
+        check_target(out / each, force=force)
     names = labels_of(labels)
     results: list[ExportResult] = []
     left_out: dict[str, EdgefmError] = {}

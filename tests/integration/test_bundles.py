@@ -52,6 +52,7 @@ from tests.fixtures.app_cases import (
     write_case,
 )
 from tests.fixtures.app_models import Out
+from tests.fixtures.cut_models import int4_dense
 from tests.fixtures.picture_ways import CHANGES, INVERT, WAYS, as_edgefm_reads, changed, odd_pictures, picture_case
 from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
@@ -370,6 +371,14 @@ def test_c_says_what_tflm_cannot_run(tmp_path: Path) -> None:
     parts = dataclasses.replace(parts_of(app), arena_bytes=None, arena_reason="it lacks FOO")
     with pytest.raises(ModelError, match="TensorFlow Lite Micro does not run this model: it lacks FOO"):
         for_c.files(parts)
+
+
+def test_int4_file_is_not_given_to_tflm(tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+    (tmp_path / "model.tflite").write_bytes(int4_dense())
+    with pytest.raises(ModelError, match=r"TensorFlow Lite Micro does not run this model: tflm cannot load .*Int4"):
+        edgefm.export(tmp_path / "model.tflite", "c", out=tmp_path / "c", mean=0.0, std=1.0, samples=1, progress=False)
+    assert not (tmp_path / "c").exists()
 
 
 # C without an interpreter.
@@ -784,6 +793,16 @@ def test_all_leaves_out_what_a_model_cannot_be_written_for(tmp_path: Path) -> No
         list(found["left_out"]) == [kind for kind in ("apk", "c", "web") if kind in ALL]
         and not (tmp_path / "all" / "c").exists()
     )
+
+
+def test_all_writes_none_where_one_of_its_folders_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "all" / "python").mkdir(parents=True)
+    (tmp_path / "all" / "python" / "thesis.txt").write_text("years of work")
+    for words in ((), ("--force",)):
+        with pytest.raises(RunError, match="python exists and holds something else than a bundle"):
+            given = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "1", *words]
+            CliRunner().invoke(cli, given, standalone_mode=False, catch_exceptions=False)
+        assert [path.name for path in (tmp_path / "all").iterdir()] == ["python"]
 
 
 def test_operators_of_all_subgraphs_are_named(tmp_path: Path) -> None:
