@@ -381,6 +381,14 @@ def test_int4_file_is_not_given_to_tflm(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
+def test_python_self_test_sees_a_changed_model_that_answers_alike(bundles: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(bundles["python"], tmp_path / "b")
+    with (tmp_path / "b" / "model.tflite").open("ab") as file:
+        file.write(b"\0")  # behind all that the interpreter reads
+    held, told = adapter(tmp_path / "b").self_test()
+    assert not held and "model.tflite is not the file of the contract" in told
+
+
 # C without an interpreter.
 
 

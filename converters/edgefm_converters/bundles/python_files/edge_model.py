@@ -9,6 +9,7 @@ Needs numpy, ai-edge-litert and, for pictures, Pillow; all that depends on the m
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from itertools import zip_longest
@@ -123,6 +124,8 @@ class EdgeModel:
 
     def self_test(self) -> tuple[bool, str]:
         """Return (held, sentence): whether the answers here are those of the golden vectors."""
+        if hashlib.sha256((self.folder / self.contract["file"]).read_bytes()).hexdigest() != self.contract["sha256"]:
+            return False, f"{self.contract['file']} is not the file of the contract: it was changed"
         golden = json.loads((self.folder / "golden" / "golden.json").read_text(encoding="utf-8"))
         if golden["model_sha256"] != self.contract["sha256"]:
             return False, "the golden vectors are of another model"
