@@ -28,6 +28,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.artefacts import sha256_bytes, sha256_file
 from edgefm.core.errors import ArgumentError, ModelError, RecipeError
+from edgefm.core.picture_steps import PictureSteps
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
 from edgefm.jobs.export.unlike import unlike_data
@@ -301,14 +302,14 @@ def pictures(shape: tuple[int, int, int], counts: tuple[int, int, int], seed: in
 def found_for(folder: Path, name: str, data: Dataset | None) -> tuple[Unlike | None, str, Contract]:
     write_case(folder / name, CASES[name])
     contract = CASES[name].contract
-    return *unlike_data([(folder / name / "model.tflite", contract)], data, reordered=False, seed=0), contract
+    return *unlike_data([(folder / name / "model.tflite", contract)], data, seed=0), contract
 
 
 def test_distance_is_mahalanobis_where_all_directions_are_kept(tmp_path: Path) -> None:
     data = pictures((5, 4, 1), (4000, 200, 200))
     app = case([("scores", "classes")], shape=(1, 5, 4, 1), outputs=[Out(shape=(1, 3), last="SOFTMAX")], labels=ABC)
     write_case(tmp_path / "grey", app)
-    unlike, reason = unlike_data([(tmp_path / "grey" / "model.tflite", app.contract)], data, reordered=False, seed=0)
+    unlike, reason = unlike_data([(tmp_path / "grey" / "model.tflite", app.contract)], data, seed=0)
     assert unlike is not None and reason == "" and unlike.block == 1 and len(unlike.components) == 19
     flat = data.train.images.reshape(4000, -1).astype(float)
     inverse = np.linalg.inv(np.cov(flat.T))
@@ -395,6 +396,36 @@ def test_predict_marks_pictures_unlike_the_data(bundle: Path, siblings: dict[str
     assert "unlike the data: distance" in done.stdout
     without = edgefm.predict(tmp_path, model=siblings["float32"], invert="no", progress=False)
     assert [item.unlike for item in without] == [(), ()], "no thresholds lie beside it"
+
+
+def test_colours_of_a_blue_first_model_are_measured_as_those_of_the_data(browser: WatchedPage, tmp_path: Path) -> None:
+    """Data and pictures are red first, whichever order the model takes."""
+    data = pictures(PICTURE[1:], (400, 300, 50))
+    for split in data.splits:
+        split.images[..., 0] = 200 + split.images[..., 0] // 8
+        split.images[..., 2] //= 8
+    app = case([("scores", "classes")], shape=PICTURE, outputs=[Out(shape=(1, 3), last="SOFTMAX")], labels=ABC)
+    blue = dataclasses.replace(app.contract, pictures=PictureSteps(channel_order="bgr"))
+    for name, contract, chosen in (("chosen", app.contract, "bgr"), ("learnt", blue, None)):
+        write_case(tmp_path / name, app)
+        contract.write(tmp_path / name)
+        out = tmp_path / f"{name}-web"
+        edgefm.export(tmp_path / name, "web", out=out, data=data, channel_order=chosen, samples=2, progress=False)
+        unlike = read_unlike(out)
+        assert unlike is not None
+        fed = app.contract.encode(np.ascontiguousarray(data.validation.images[..., ::-1]))
+        bits = entropies(np.concatenate([litert(app.content, values[np.newaxis])[0] for values in fed]))
+        assert 0.985 <= (bits <= unlike.entropies[blue.sha256]).mean() <= 0.9975, name
+        near = data.test.images[int(np.argmin(unlike.distances(data.test.images)))]
+        Image.fromarray(near).save(tmp_path / f"{name}.png")
+        (found,) = edgefm.predict(tmp_path / f"{name}.png", model=out, invert="no", progress=False)
+        assert "distance" not in found.unlike, name
+        browser.open((out / "index.html").as_uri())
+        browser.until(TESTED)
+        drop(browser, tmp_path / f"{name}.png")
+        browser.until(f"document.getElementById('file-name').textContent === '{name}.png'")
+        browser.ask("return new Promise((resolve) => setTimeout(resolve, 400))")
+        assert "Its distance" not in text_of(browser, "unlike-text")[0], name
 
 
 NO_WARNING = {

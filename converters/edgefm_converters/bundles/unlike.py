@@ -86,7 +86,7 @@ class Unlike:
     measured: tuple[WarnedShare, ...] = ()
 
     def distances(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return how far pictures, uint8 [n, height, width, channels], lie from the data: float64 [n], 0 or more."""
+        """Return how far pictures, uint8 [n, height, width, channels], red first, lie from the data: float64 [n]."""
         centred = block_means(pixels, self.block) - self.mean
         along = centred @ (self.components * self.scales[:, np.newaxis]).T
         rest = np.maximum((centred**2).sum(1) - (along**2).sum(1), 0)
@@ -98,7 +98,7 @@ class Unlike:
 
         Args:
           sha256: of the model's file.
-          pixels: that went in, uint8 [height, width, channels].
+          pixels: that went in, uint8 [height, width, channels], red first.
           probabilities: that came out, [classes].
         """
         if sha256 not in self.entropies or pixels.shape != self.shape:

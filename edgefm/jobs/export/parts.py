@@ -119,7 +119,7 @@ def parts_of(
     web: WebPage | None = None
     if kind in PAGES:
         web = web_page(
-            meant.run, path, contract, golden, dataset=dataset, reordered=reordered, pictures=pictures,
+            meant.run, path, contract, golden, dataset=dataset, pictures=pictures,
             beside=beside, served=served and kind == "web", samples=samples, seed=seed, progress=progress,
         )  # fmt: skip
     card = model_card(

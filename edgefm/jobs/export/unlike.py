@@ -29,13 +29,12 @@ _ANSWERED = ("classes", "second")
 Models = Sequence[tuple[Path, Contract]]
 
 
-def unlike_data(models: Models, dataset: Dataset | None, *, reordered: bool, seed: int) -> tuple[Unlike | None, str]:
+def unlike_data(models: Models, dataset: Dataset | None, *, seed: int) -> tuple[Unlike | None, str]:
     """Return from where on a picture is unlike the data, or why that is not known.
 
     Args:
       models: files with their contracts, which take the same pictures; shares are counted for the first.
-      dataset: that they learnt.
-      reordered: whether their order of colours is another than that of the data.
+      dataset: that they learnt; its pictures are red first, whichever order the models take.
       seed: draws pictures of larger splits.
     Raises:
       EdgefmError: LiteRT is not there, or a model crashed, hung or was refused.
@@ -51,7 +50,7 @@ def unlike_data(models: Models, dataset: Dataset | None, *, reordered: bool, see
     if dataset is None:
         return None, NO_DATA
     shape = tuple(contract.input.shape[1:])
-    splits = {split.name: split.images[..., ::-1] if reordered else split.images for split in dataset.splits}
+    splits = {split.name: split.images for split in dataset.splits}
     for images in splits.values():
         if len(images) and (images.dtype != np.uint8 or images.shape[1:] != shape):
             return None, f"the pictures of {dataset.name} are not those that go in"

@@ -41,7 +41,6 @@ def web_page(
     golden: GoldenVectors,
     *,
     dataset: Dataset | None,
-    reordered: bool,
     pictures: Mapping[str, Any],
     beside: Sequence[PathLike] | None,
     served: bool,
@@ -57,7 +56,6 @@ def web_page(
       contract: of the model, as the bundle holds it.
       golden: its vectors.
       dataset: that golden inputs are drawn from; None where they are random.
-      reordered: whether the order of colours was chosen to be another than that of the data.
       pictures: how pictures get in, where that is to be another way than the contracts'.
       beside: see `edgefm.export`.
       served: see `edgefm.export`.
@@ -85,7 +83,7 @@ def web_page(
         progress=progress,
     )
     files_of = [(path, contract), *((file, model.contract) for file, model in others.items())]
-    unlike, why = unlike_data(files_of, dataset, reordered=reordered, seed=seed)
+    unlike, why = unlike_data(files_of, dataset, seed=seed)
     web = WebPage(
         runtime=web_runtime(), models=(first, *others.values()), unlike=unlike, unlike_reason=why, served=served
     )

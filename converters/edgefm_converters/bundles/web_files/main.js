@@ -46,7 +46,7 @@ async function show(given) {
   showSpeeds();
   if (current !== given) return; // a newer picture came meanwhile
   const named = models.map((each, place) => [each.name, answers[place], each]);
-  const unlike = warnings(pixels, named.map(([name, { ranked }, each]) => ({ name, sha256: each.contract.sha256, ranked })), facts.unlike);
+  const unlike = warnings(model.asPicture(pixels), named.map(([name, { ranked }, each]) => ({ name, sha256: each.contract.sha256, ranked })), facts.unlike);
   showAnswer(answers[0], model, { truth: given.truth ?? null, alone });
   for (const [, answer, each] of side ? named : []) side.showAnswer(each, answer);
   showWarnings(unlike);

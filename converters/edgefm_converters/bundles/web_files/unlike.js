@@ -1,7 +1,7 @@
 // Whether a picture is unlike the data that the models learnt, by thresholds of unlike.json: see
 // edgefm_converters.bundles.unlike for the measures and where they come from.
 
-// Returns how far pixels, uint8 [height, width, channels], lie from the data.
+// Returns how far pixels, uint8 [height, width, channels], red first, lie from the data.
 export function distanceOf(pixels, unlike) {
   const centred = blockMeans(pixels, unlike).map((value, place) => value - unlike.mean[place]);
   let explained = 0;
