@@ -416,6 +416,26 @@ def test_samples_drawings_and_the_camera_are_answered(bundle: Path, browser: Wat
     assert browser.ask("return document.getElementById('video').srcObject") is None
 
 
+def test_picture_that_is_read_slowly_does_not_replace_a_later_one(
+    bundle: Path, browser: WatchedPage, tmp_path: Path
+) -> None:
+    browser.open((bundle / "index.html").as_uri())
+    browser.until(TESTED)
+    browser.ask(
+        "const read = Blob.prototype.arrayBuffer; window.late = false;"
+        "Blob.prototype.arrayBuffer = async function () {"
+        "  if (this.name !== 'first.png') return read.call(this);"
+        "  await new Promise((resolve) => setTimeout(resolve, 800)); setTimeout(() => (window.late = true), 400);"
+        "  return read.call(this); };"
+    )
+    for name, level in (("first", 90), ("second", 30)):
+        Image.new("L", (28, 28), level).save(tmp_path / f"{name}.png")
+        drop(browser, tmp_path / f"{name}.png")
+    browser.until("window.late")
+    assert text_of(browser, "file-name", "problem") == ["second.png", ""]
+    assert seen_pixels(browser)[3, 3, 0] == 30
+
+
 def test_camera_that_comes_after_it_was_left_is_stopped(bundle: Path, browser: WatchedPage) -> None:
     """A person may take a while to allow it; what was asked for before and is not wanted any more must not run on."""
     browser.open((bundle / "index.html").as_uri())

@@ -94,9 +94,12 @@ const test = guarded(async () => {
 
 const measure = guarded(async () => {
   element('measure').disabled = true;
-  for (const each of models) await each.measure(BURST);
-  showSpeeds();
-  element('measure').disabled = false;
+  try {
+    for (const each of models) await each.measure(BURST);
+    showSpeeds();
+  } finally {
+    element('measure').disabled = false;
+  }
 });
 
 async function fillSamples() {
@@ -124,12 +127,16 @@ async function fillSamples() {
   buttons[0]?.click();
 }
 
+let latest = null; // the file that was given last; one that is read slowly comes too late
+
 const readFile = guarded(async (file) => {
   if (!file) return;
+  latest = file;
   ways.select('tab-file');
   element('file-name').textContent = file.name;
   element('preview').hidden = true;
   const picture = await decoded(file);
+  if (latest !== file) return;
   URL.revokeObjectURL(element('preview').src);
   element('preview').src = URL.createObjectURL(file);
   element('preview').hidden = false;
