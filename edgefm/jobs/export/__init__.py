@@ -251,7 +251,7 @@ def export(
         files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)
-        _write(target, files)
+        _write(target, files, force=force)
     pages = parts[""].web if "" in parts else None
     return ExportResult(
         kind=kind,
@@ -288,9 +288,9 @@ def check_target(target: Path, *, force: bool, manifest_name: str) -> None:
         )
 
 
-def _write(target: Path, files: Mapping[str, bytes]) -> None:
+def _write(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     try:
-        artefacts.exchange_folder(target, files)
+        artefacts.exchange_folder(target, files, replace=force)
     except OSError as error:
         raise EdgefmError(
             f"{target} cannot be written: {error.strerror or error}",
