@@ -68,7 +68,7 @@ def contract_for(
         outputs = int(np.prod(sinks[0].shape))
         # A single output is the probability of the second of two classes.
         if outputs != len(labels) and (task, outputs, len(labels)) != ("classification", 1, 2):
-            return f"it has {outputs} outputs; the test images have {len(labels)} classes"
+            return f"it has {outputs} outputs; there are {len(labels)} classes"
     if source.parts or not pixels:
         formula: tuple[float, float] | None = (0.0, 1.0)
     elif mean is not None or std is not None:

@@ -97,7 +97,7 @@ def labels_of(path: Path | None) -> tuple[str, ...] | None:
     if len(content) > limits.TEXT_BYTES:
         raise DataError(f"{path} has more than {limits.TEXT_BYTES:,} bytes: these are no class names", hint=each_line)
     try:
-        lines = content.decode("utf-8").splitlines()
+        lines = content.decode("utf-8-sig").splitlines()  # Windows editors write a byte order mark
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error}") from error
     labels = tuple(line.strip() for line in lines if line.strip())

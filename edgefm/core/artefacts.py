@@ -166,19 +166,27 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, gone: Iterable[str
     _replace_files(target, files, gone=known - set(files))
 
 
-def exchange_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def exchange_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
     """Write a folder anew, whole or not at all; what it held before, folders within it too, is gone then.
+
+    An empty folder stays the one that it is, and is filled: it may be mounted, or a shell may stand in it.
 
     Args:
       folder: is made where it is not there; the caller has seen that what it holds may be lost.
       files: content by path, with '/' between folders.
+      replace: what it holds may be lost. Otherwise what another process wrote there meanwhile stays.
     Raises:
-      OSError: a file cannot be written; what was there stays.
+      OSError: a file cannot be written, or the folder holds something and may not lose it; what was there stays.
     """
     target = folder.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     _repair_beside(target)
-    _replace_folder(target, files)
+    if target.is_dir():
+        _repair_inside(target)
+    if target.is_dir() and not any(target.iterdir()):
+        _replace_files(target, files, gone=())
+    else:
+        _replace_folder(target, files, replace=replace)
 
 
 def _can_be_replaced(folder: Path, known: set[str]) -> bool:
@@ -189,7 +197,7 @@ def _can_be_replaced(folder: Path, known: set[str]) -> bool:
     return not folder.is_mount() and not Path.cwd().is_relative_to(folder) and os.access(folder.parent, os.W_OK)
 
 
-def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
+def _replace_folder(target: Path, files: Mapping[str, bytes], *, replace: bool = True) -> None:
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED))
     former = unfinished.with_suffix(_FORMER)
     try:
@@ -197,8 +205,8 @@ def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
             for name, content in files.items():
                 write_bytes(unfinished / name, content)
             unfinished.chmod(0o755)
-            if not target.exists():
-                unfinished.rename(target)
+            if not replace or not target.exists():
+                unfinished.rename(target)  # fails where another process filled it meanwhile
             elif not _exchanged(unfinished, target):
                 target.rename(former)
                 unfinished.rename(target)
@@ -231,16 +239,17 @@ def _replace_files(target: Path, files: Mapping[str, bytes], *, gone: Iterable[s
                 (unfinished / name).mkdir()
             for name, content in files.items():
                 write_bytes(unfinished / new.name / name, content)
-            for name in (*files, *gone):
+            tops = dict.fromkeys(name.partition("/")[0] for name in files)
+            for name in (*tops, *gone):
                 if (target / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
                 if not os.path.lexists(target / name):
                     (unfinished / absent.name / name).touch()
             unfinished.rename(changing)
-            for name in (*files, *gone):
+            for name in (*tops, *gone):
                 if not (absent / name).exists():
                     (target / name).rename(former / name)
-                if name in files:
+                if name in tops:
                     (new / name).rename(target / name)
             changing.rename(unfinished)
     except BaseException:
@@ -260,8 +269,9 @@ def _undo(changing: Path) -> None:
     for path in former.iterdir():
         path.replace(changing.parent / path.name)
     for path in absent.iterdir():
-        if not (new / path.name).exists():
-            (changing.parent / path.name).unlink(missing_ok=True)
+        written = changing.parent / path.name
+        if not (new / path.name).exists() and os.path.lexists(written):
+            written.rename(new / path.name)
     unfinished = changing.with_suffix(_UNFINISHED)
     changing.rename(unfinished)
     shutil.rmtree(unfinished, ignore_errors=True)

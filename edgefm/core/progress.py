@@ -148,7 +148,12 @@ def shown(progress: Progress | bool | None) -> Iterator[Progress]:
             if bars is not None:
                 bars.close()
     elif callable(getattr(progress, "step", None)) and callable(getattr(progress, "note", None)):
-        yield progress
+        try:
+            yield progress
+        except BaseException:
+            if isinstance(progress, Bars):
+                progress.close()  # the error's message begins a line of its own
+            raise
     else:
         raise ArgumentError(
             f"progress is {progress!r}; True, False, None or an object with the methods step and note is expected",

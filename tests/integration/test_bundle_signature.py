@@ -136,8 +136,9 @@ def test_what_is_no_key_is_refused_before_anything_is_written(
         path, _ = _pair(tmp_path, "key", made)
     elif kind != "missing":
         path.write_text({"text": "no key", "large": "x" * 200_000, "empty": ""}[kind], encoding="utf-8")
-    with pytest.raises(RecipeError, match=path.name):
+    with pytest.raises(RecipeError, match=path.name) as error:
         edgefm.export(SHIPPED, "c", out=tmp_path / "b", samples=2, sign=path, progress=False)
+    assert "attribute" not in str(error.value)
     assert not (tmp_path / "b").exists()
 
 

@@ -169,6 +169,54 @@ def test_folder_that_cannot_be_renamed_is_filled(tmp_path: Path, monkeypatch: py
     assert _content(tmp_path) == {f"out/{name}": content for name, content in NEW.items()}
 
 
+TREE = {"a.txt": b"a", "golden/0.bin": b"0", "golden/deep/1.bin": b"1"}
+
+
+def test_empty_folder_that_is_exchanged_stays_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _folder(tmp_path / "out", {})
+    monkeypatch.chdir(folder)
+    before = folder.stat().st_ino
+    artefacts.exchange_folder(Path(), TREE, replace=False)
+    assert folder.stat().st_ino == before, "a shell that stands in it would be lost"
+    assert _content(tmp_path) == {f"out/{name}": content for name, content in TREE.items()}
+
+
+def test_empty_folder_that_is_exchanged_stays_empty_wherever_filling_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename, calls = _folder(tmp_path / "out", {}), Path.rename, 0
+
+    def stopped(self: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    for stop in (1, 2, 3, 4):
+        calls = 0
+        with pytest.raises(KeyboardInterrupt):
+            artefacts.exchange_folder(folder, TREE, replace=False)
+        assert not list(folder.iterdir()), f"stopped at renaming {stop}"
+
+
+def test_folder_that_another_process_fills_meanwhile_is_not_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write_bytes = tmp_path / "out", artefacts.write_bytes
+
+    def slowly(path: Path, content: bytes) -> Path:
+        if not folder.exists():
+            _folder(folder, OLD)
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(artefacts, "write_bytes", slowly)
+    with pytest.raises(OSError, match="not empty"):
+        artefacts.exchange_folder(folder, TREE, replace=False)
+    assert _content(tmp_path) == {f"out/{name}": content for name, content in OLD.items()}
+
+
 def test_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "real", OLD)
     (tmp_path / "out").symlink_to(folder)

@@ -100,7 +100,7 @@ def test_contract_for_float_input_needs_mean_and_std(model: Path) -> None:
 
 def test_contract_for_other_number_of_outputs_is_refused(model: Path) -> None:
     found = feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=("a", "b"), mean=0, std=1)
-    assert found == "it has 10 outputs; the test images have 2 classes"
+    assert found == "it has 10 outputs; there are 2 classes"
 
 
 def test_contract_for_reads_normalisation_from_metadata(tmp_path: Path) -> None:

@@ -385,3 +385,9 @@ def test_vectors_that_are_shared_a_million_times_are_refused_before_they_are_unp
     path.write_bytes(tiny_models.sharing())
     with pytest.raises(ModelError, match="refer to each other so often"):
         inspect(path)
+
+
+def test_labels_of_a_windows_editor_have_no_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes("\ufeffÄpfel\r\nBirnen\r\n".encode())
+    assert labels_of(path) == ("Äpfel", "Birnen")

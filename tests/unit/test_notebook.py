@@ -62,3 +62,10 @@ def test_progress_draws_in_a_terminal_and_a_notebook_alone(monkeypatch: pytest.M
         assert receiver is SILENT
     with pytest.raises(ArgumentError, match="progress is 3"), shown(3):  # type: ignore[arg-type]
         pass
+
+
+def test_error_does_not_stand_on_the_line_of_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ArgumentError), shown(Bars()) as receiver:
+        receiver.step("pictures", 0, 3)
+        raise ArgumentError("no picture")
+    assert capsys.readouterr().err.endswith("\n")

@@ -251,7 +251,7 @@ def export(
         files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)
-        _write(target, files)
+        _write(target, files, force=force)
     pages = parts[""].web if "" in parts else None
     return ExportResult(
         kind=kind,
@@ -290,9 +290,9 @@ def check_target(target: Path, *, force: bool) -> None:
         raise RunError(f"{target} is the folder that you are in, or holds it", hint="Give another folder.")
 
 
-def _write(target: Path, files: Mapping[str, bytes]) -> None:
+def _write(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     try:
-        artefacts.exchange_folder(target, files)
+        artefacts.exchange_folder(target, files, replace=force)
     except OSError as error:
         raise EdgefmError(
             f"{target} cannot be written: {error.strerror or error}",

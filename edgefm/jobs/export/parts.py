@@ -104,7 +104,8 @@ def parts_of(
     if isinstance(contract, str):
         raise ModelError(
             f"{path} has no {contracts.FILE_NAME} beside it, and how it is fed is not known: {contract}",
-            hint="Give mean and std, or labels; edgefm quantize writes a contract beside each file.",
+            hint="Give mean and std, and one label for each value of the first output, or no labels; "
+            "edgefm quantize writes a contract beside each file.",
         )
     check_input(contract)
     fields(contract)

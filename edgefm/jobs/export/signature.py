@@ -99,8 +99,9 @@ def _signed_by(key: Path, bundle: Path, signature: Path) -> None:
                 private_key=held, password=None if password is None else password.encode()
             )
         except (ValueError, TypeError, AttributeError) as error:
+            why = "it is a key of another kind" if isinstance(error, AttributeError) else _first_line(error)
             raise RecipeError(
-                f"{key} cannot be used as a private {_KEYS}: {_first_line(error)}",
+                f"{key} cannot be used as a private {_KEYS}: {why}",
                 hint=f"Make one with: openssl ecparam -name prime256v1 -genkey -noout -out private.pem. "
                 f"The password of a key is taken from {PASSWORD_VARIABLE}.",
             ) from error
