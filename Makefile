@@ -103,8 +103,9 @@ best: $(VENV)/installed
 	$(BIN)/python -m benchmarks.best $(BEST); made=$$?; $(MAKE) figures && exit $$made
 
 assets: $(VENV)/installed
-	$(BIN)/edgefm export android $(ASSETS) --data fashion-mnist --samples 10 --pictures 3 --out android_demo_assets --force
+	$(BIN)/edgefm export android $(ASSETS) --data fashion-mnist --samples 20 --pictures 3 --out android_demo_assets --force
 	$(BIN)/edgefm verify android_demo_assets
+	cd android_demo_assets/small && cp model.tflite contract.json labels.txt ../../edgefm/shipped_model/
 
 figures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.figures

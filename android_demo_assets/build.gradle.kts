@@ -44,7 +44,7 @@ abstract class EdgeModelAssets : DefaultTask() {
 
 val edgeModelAssets = tasks.register<EdgeModelAssets>("edgeModelAssets") {
     root.set(layout.projectDirectory)
-    for (folder in listOf("int8/")) { // of each model, "" at the top
+    for (folder in listOf("int8/", "small/", "float/")) { // of each model, "" at the top
         bundle.from("${folder}model.tflite", "${folder}contract.json", "${folder}labels.txt")
         bundle.from(fileTree("${folder}golden") { include("*.json", "*.bin") })
     }

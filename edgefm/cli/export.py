@@ -13,6 +13,7 @@ from edgefm.core.errors import ArgumentError, EdgefmError, ModelError, RuntimeUn
 from edgefm.core.picture_steps import INVERSIONS, ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Bars
 from edgefm.core.text import command as as_typed
+from edgefm.targets.base import TargetError
 
 _PATH = click.Path(path_type=Path)
 _ALL, _NONE = "all", "none"
@@ -127,7 +128,7 @@ def command(
                     progress=Bars(),
                 )
             )
-        except (ModelError, RuntimeUnavailableError) as error:
+        except (ModelError, RuntimeUnavailableError, TargetError) as error:
             if kind != _ALL:
                 raise
             left_out[each] = error
@@ -155,7 +156,7 @@ def command(
         if reason.hint:
             render.complain(f"  {reason.hint}")
     # What this model cannot be written for is no failure; a library that is missing is.
-    return 2 if any(isinstance(reason, RuntimeUnavailableError) for reason in left_out.values()) else 0
+    return 2 if any(isinstance(reason, RuntimeUnavailableError | TargetError) for reason in left_out.values()) else 0
 
 
 def _given(words: tuple[str, ...]) -> Path | dict[str, Path | tuple[Path, str]]:

@@ -134,6 +134,7 @@ def _measured(measured: Measured | None) -> str:
         lines.append(
             f"- one inference, one thread, p50: {value:.1f} us (95 % interval {low:.1f} to {high:.1f} us) on "
             f"{markdown(measured.cpu)}: another processor takes another time"
+            + ("; other programs disturbed the machine meanwhile" if measured.disturbed else "")
         )
     lines.append(f"- with {markdown(measured.runtime)}, {measured.date}")
     return "\n".join(lines)

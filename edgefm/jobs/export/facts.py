@@ -21,6 +21,7 @@ class Measured:
       runtime: that ran it, with its version.
       cpu: of the machine.
       date: of the record.
+      disturbed: other programs disturbed the machine while the time was measured.
     """
 
     quality: Mapping[str, Any] | None
@@ -28,6 +29,7 @@ class Measured:
     runtime: str
     cpu: str
     date: str
+    disturbed: bool = False
 
 
 def measured(run: RunDirectory | None, contract: Contract) -> Measured | None:
@@ -47,5 +49,6 @@ def measured(run: RunDirectory | None, contract: Contract) -> Measured | None:
             runtime=f"{row['runtime']['name']} {row['runtime']['version']}",
             cpu=record["environment"]["cpu"],
             date=record["created"][:10],
+            disturbed=bool((row.get("disturbed") or {}).get("used")),
         )
     return None

@@ -64,7 +64,6 @@ const guarded = (action) => async (...given) => {
 };
 
 async function start() {
-  const began = performance.now();
   const single = served ? null : carriedWasm('wasm'); // the only one that a page carries, and what takes longest
   const contents = models.map((_, place) => carriedBytes(`model-${place}`));
   await runtime.open(...(await Promise.all(['core', 'utils'].map(carriedText))));
@@ -74,7 +73,7 @@ async function start() {
   await runtime.start(...(await Promise.all(build)), possible.threads);
   for (const [place, each] of models.entries()) await each.load(runtime, await contents[place]);
   threads = threadsText(possible);
-  showStatus('ready', `Ready after ${Math.round(performance.now() - began)} ms, ${facts.runtime}, ${threads}`);
+  showStatus('ready', `Ready after ${Math.round(performance.now())} ms, ${facts.runtime}, ${threads}`);
   for (const name of ['measure', 'test']) element(name).disabled = false;
 }
 
