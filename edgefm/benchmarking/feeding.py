@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.core import joined
-from edgefm.core.errors import ModelError
+from edgefm.core.errors import ArgumentError, ModelError
 from edgefm.core.picture_steps import PictureSteps
 from edgefm.core.task_names import SCORED
 from edgefm.data.reference.fashion_mnist import LABELS
@@ -53,6 +54,7 @@ def contract_for(
       std: see `mean`.
     Raises:
       ModelError: the contract beside the file is damaged or belongs to another content.
+      ArgumentError: `mean` or `std` is not finite, or `std` not above 0.
     """
     written = contracts.read(path)
     if written is not None:
@@ -73,6 +75,11 @@ def contract_for(
         formula: tuple[float, float] | None = (0.0, 1.0)
     elif mean is not None or std is not None:
         formula = (mean or 0.0, 1.0 if std is None else std)
+        if not (math.isfinite(formula[0]) and math.isfinite(formula[1]) and formula[1] > 0):
+            raise ArgumentError(
+                f"mean is {formula[0]:g} and std {formula[1]:g}; finite numbers are expected, and a std above 0",
+                hint="A real input is (pixel - mean) / std: mean 0 and std 255 for inputs of 0 to 1.",
+            )
     else:
         formula = normalization(path) or _from_range(source)
     if formula is None:

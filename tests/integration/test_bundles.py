@@ -686,6 +686,11 @@ def test_file_without_a_contract_is_exported_by_what_is_said_of_it(tmp_path: Pat
     given = given_values(app.contract)
     np.testing.assert_array_equal(adapter(tmp_path / "b").encode(given), fed(app.contract, given))
     assert "Zalando" not in (tmp_path / "b" / "NOTICE").read_text()
+    said: dict[str, Any] = {"labels": list(ABC), "mean": 120.25, "std": 58.5}
+    edgefm.export(tmp_path / "b", "python", out=tmp_path / "same", progress=False, **said)
+    for name, other in (("labels", ABC[::-1]), ("mean", 0.0), ("std", 1.0)):
+        with pytest.raises(ModelError, match=rf"^{name} .*the contract of .* says"):
+            edgefm.export(tmp_path / "b", "python", out=tmp_path / "other", progress=False, **(said | {name: other}))
 
 
 def test_model_in_onnx_answers_the_golden_vectors(tmp_path: Path) -> None:

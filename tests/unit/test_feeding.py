@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import flatbuffers
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgefm.benchmarking import feeding
-from edgefm.core.errors import ModelError
+from edgefm.core.errors import ArgumentError, ModelError
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite.contract import Contract
 from edgefm.tflite.metadata_reader import normalization
@@ -159,3 +160,11 @@ def test_misfit_tells_sizes(model: Path) -> None:
         feeding.misfit(contract, FLOAT, np.zeros((2, 28, 28, 1)))
         == "the test images are 28 x 28 x 1; its input is 4 x 4 x 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [(0, 0), (0, -1), (0, math.nan), (0, math.inf), (math.nan, 1), (-math.inf, 1)]
+)
+def test_contract_for_mean_and_std_that_make_no_input_is_refused(mean: float, std: float, model: Path) -> None:
+    with pytest.raises(ArgumentError, match="std above 0"):
+        feeding.contract_for(model, source=FLOAT, sinks=(OUTPUT,), labels=LABELS, mean=mean, std=std)

@@ -142,7 +142,7 @@ def export(
       variant: of a single run; by default the one that the verdict on its newest benchmark recommends for the target,
         its reference where none is recommended, and int8_w8a8 without a benchmark.
       data: test samples for golden inputs; by default those of the run; of a file alone, random inputs are taken.
-      labels: class names for a file without a contract.
+      labels: class names for a file without a contract; one with a contract takes none but its own, as what follows.
       mean: for a file without a contract: input = (pixel - mean) / std.
       std: see `mean`.
       fit: how a picture of another size gets in: 'stretch', 'contain' or 'cover'; None keeps what the contract says,

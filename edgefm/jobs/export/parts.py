@@ -91,6 +91,8 @@ def parts_of(
     shape = ends.source.shape[1:]
     names = tuple(labels) if labels is not None else () if dataset is None else dataset.labels
     written = contracts.read(path)
+    if written is not None:
+        _check_agreed(path, written, labels=labels, mean=mean, std=std)
     contract = written or feeding.contract_for(
         path,
         source=ends.source,
@@ -145,6 +147,20 @@ def parts_of(
         version=edgefm.__version__,
         web=web,
     )
+
+
+def _check_agreed(
+    path: Path, written: contracts.Contract, *, labels: Sequence[str] | None, mean: float | None, std: float | None
+) -> None:
+    said = {"labels": written.labels, "mean": written.mean, "std": written.std}
+    given = {"labels": None if labels is None else tuple(labels), "mean": mean, "std": std}
+    for name, value in given.items():
+        if value is not None and value != said[name]:
+            raise ModelError(
+                f"{name} differ from those that the contract of {path} says" if name == "labels"
+                else f"{name} is {value}, but the contract of {path} says {said[name]}",
+                hint=f"Leave {name} out, or change the {contracts.FILE_NAME} beside the file.",
+            )  # fmt: skip
 
 
 def _arena(path: Path, inputs: MatrixInputs) -> tuple[int | None, str]:
