@@ -18,6 +18,7 @@ from PIL import Image
 
 from edgefm.benchmarking import record as records
 from edgefm.cli.main import cli
+from edgefm.core.picture_steps import chosen
 from edgefm.data.picture_file import read_picture
 from tests.fixtures import kotlin
 from tests.fixtures.android_app import as_app, recorded
@@ -87,9 +88,8 @@ def frames_of(folder: Path, bundle: Path) -> list[str]:
         (place / f"{40}x{31}-{stride}-{degrees}.rgba").write_bytes(rows.tobytes()[: stride * 30 + 4 * 40])
         upright = folder / "upright.png"
         Image.fromarray(np.rot90(pixels, -degrees // 90).copy()).save(upright)
-        fit = contract["preprocessing"]["picture_fit"]
-        dark = "auto" if contract["preprocessing"]["dark_background"] else "no"
-        inputs.append(read_picture(upright, shape=tuple(shape[1:]), fit=fit, invert=dark).pixels.reshape(shape))
+        steps = chosen(contract["preprocessing"]["steps"])
+        inputs.append(read_picture(upright, steps, shape=tuple(shape[1:])).pixels.reshape(shape))
     app = folder / "edge-model"
     shutil.rmtree(app / "recorded")
     recorded(app, contract, (bundle / "model.tflite").read_bytes(), inputs)
