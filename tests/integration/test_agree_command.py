@@ -229,7 +229,7 @@ def test_emulated_arm_cores_answer_within_a_level(capsys: pytest.CaptureFixture[
 def test_built_in_kernels_of_an_emulated_arm_core_are_held_to_xnnpack(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On test images of which some were seen to differ by two levels: no alarm."""
+    """On test images of which some differ by levels: no alarm."""
     from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
     found = load_fashion_mnist(None)
@@ -245,4 +245,4 @@ def test_built_in_kernels_of_an_emulated_arm_core_are_held_to_xnnpack(
     assert value["inputs"]["samples"] == len(places)
     (emulated,) = (cell for cell in value["cells"] if cell["name"] == "litert:builtin @ qemu-aarch64")
     assert (emulated["family"], emulated["limit"], emulated["verdict"]) == ("xnnpack", 2, "within")
-    assert emulated["against_reference"]["largest"] <= 2
+    assert emulated["against_reference"]["largest"] > 0 and emulated["against_reference"]["argmax_changes"] == 0
