@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from edgefm.tflite.inspection import Inspection
 
-# Of the model whose answers the limits of `edgefm.agreement.families` were measured on (android_demo_assets).
+# Of the model whose answers the limits of `edgefm.agreement.families` were measured on (tests/fixtures/measured_model).
 _MEASURED_DEPTH, _MEASURED_GAIN = 9, 3.83
 # Times sqrt(depth): two right runtimes were seen to lie 2.2 apart at most.
 _ENVELOPE = 3.0

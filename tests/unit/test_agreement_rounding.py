@@ -15,7 +15,7 @@ from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
-SHIPPED = Path(__file__).parent.parent.parent / "android_demo_assets" / "int8" / "model.tflite"
+MEASURED_FILE = Path(__file__).parent.parent / "fixtures" / "measured_model" / "model.tflite"
 
 
 def _of(tmp_path: Path, content: bytes) -> Rounding:
@@ -24,13 +24,13 @@ def _of(tmp_path: Path, content: bytes) -> Rounding:
     return rounding(inspect(path))
 
 
-def test_limits_were_measured_on_the_shipped_model() -> None:
-    shipped = rounding(inspect(SHIPPED))
-    assert shipped.depth == MEASURED.depth == 9  # three convolutions, two ADD, three dense layers, a softmax
-    assert shipped.gain == pytest.approx(MEASURED.gain, rel=0.001)
-    assert shipped.factor == pytest.approx(1, rel=0.001)
+def test_limits_were_measured_on_the_file_in_fixtures() -> None:
+    measured = rounding(inspect(MEASURED_FILE))
+    assert measured.depth == MEASURED.depth == 9  # three convolutions, two ADD, three dense layers, a softmax
+    assert measured.gain == pytest.approx(MEASURED.gain, rel=0.001)
+    assert measured.factor == pytest.approx(1, rel=0.001)
     for runtime, limit in {"tflm": 1, "onnxruntime": 2, "openvino": 4}.items():
-        assert membership(AgreementCell(runtime=runtime, target="host"), "integer", shipped).limit == limit
+        assert membership(AgreementCell(runtime=runtime, target="host"), "integer", measured).limit == limit
 
 
 def test_operators_that_only_move_values_do_not_count(tmp_path: Path) -> None:
