@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import edgefm
@@ -70,13 +69,3 @@ def test_variant_that_needs_data_is_refused_in_words_of_the_api(variant: str, hi
     with pytest.raises(EdgefmError, match="no data were given") as caught:
         edgefm.quantize(model, variant, progress=False)
     assert re.match(hint, caught.value.hint or "") and "--" not in str(caught.value)
-
-
-def test_no_model_to_predict_with_is_said_in_words_of_the_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    np.save("picture.npy", np.zeros((28, 28)))
-    with pytest.raises(EdgefmError, match="no model to predict with") as caught:
-        edgefm.predict("picture.npy")
-    assert caught.value.hint == (
-        "Give the path of a .tflite file as the model, or make one with: edgefm train && edgefm quantize"
-    )
