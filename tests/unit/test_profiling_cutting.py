@@ -19,7 +19,7 @@ from edgefm.tflite import flatbuffer
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import cut_models, tiny_models
 
-DEMO = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
+DEMO = Path(__file__).parents[1] / "fixtures" / "measured_model" / "model.tflite"
 MODELS = {
     "int8 demo": DEMO.read_bytes,
     "float32 cnn": tiny_models.enhanced_cnn,
