@@ -28,7 +28,7 @@ from edgefm.tflite.inspection import inspect
 from tests.fixtures import cut_models, fake_runtime, tiny_models
 from tests.fixtures.fake_runtime import FakeSession
 
-DEMO = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
+DEMO = Path(__file__).parents[1] / "fixtures" / "measured_model" / "model.tflite"
 QUICK = Turns(rounds=3, turn_seconds=0.004)
 HANGING = "tests.fixtures.hanging_operator"
 
