@@ -19,6 +19,7 @@ from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.reference.fashion_mnist import LABELS, load_fashion_mnist
 from edgefm.jobs.export import pictures
+from edgefm.jobs.predict import SHIPPED_MODEL
 from edgefm_converters.bundles import for_android
 from tests.fixtures import java, kotlin
 from tests.fixtures.android_app import SIGNATURES, recorded
@@ -374,3 +375,8 @@ def test_shipped_code_is_that_which_export_writes() -> None:
 def test_shipped_models_prove_themselves(tmp_path: Path) -> None:
     verdicts = java_verdicts(SHIPPED, tmp_path)
     assert verdicts and all(verdict[0] == "true" for verdict in verdicts.values()), verdicts
+
+
+def test_model_in_the_package_is_the_small_one() -> None:
+    for name in ("model.tflite", "contract.json", "labels.txt"):
+        assert (SHIPPED_MODEL.parent / name).read_bytes() == (SHIPPED / "small" / name).read_bytes(), name
