@@ -89,7 +89,8 @@ def command(
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
-    from edgefm.jobs.export import ExportResult, check_target, export
+    from edgefm.jobs.export import ExportResult, export
+    from edgefm.jobs.export.folder import check_target
 
     source = _given(model) if model else named_run(None).path
     kinds = _kinds_here() if kind == _ALL else (kind,)

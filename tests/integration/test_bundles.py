@@ -26,6 +26,7 @@ from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.jobs.export import KINDS
+from edgefm.jobs.export.folder import of_others
 from edgefm.jobs.trace import expectation
 from edgefm.runtimes.litertjs import package
 from edgefm.targets.cortex_m import boards
@@ -730,6 +731,24 @@ def test_folders_that_hold_something_are_not_written_over(tmp_path: Path) -> Non
     with pytest.raises(RunError, match="is a file; a folder is expected"):
         edgefm.export(SHIPPED, "c", out=other / "thesis.txt", force=True, progress=False)
     assert (other / "thesis.txt").read_text() == "years of work"
+
+
+def test_files_that_others_put_into_a_bundle_are_named_and_stay(tmp_path: Path) -> None:
+    target = tmp_path / "b"
+    (target / "src" / "mine").mkdir(parents=True)
+    for name, content in with_manifest({"src/a.c": b"", "README.md": b""}, kind="c", written_by="a test").items():
+        (target / name).write_bytes(content)
+    assert of_others(target) == []
+    others = ["notes.txt", "src/b.c", "src/mine/x", "src/mine/y", "venv/bin/python", "venv/lib/z", "1", "2", "3"]
+    for name in (*others, "__pycache__/edge_model.pyc", "model.sig"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("mine")
+    (target / "link").symlink_to(tmp_path)
+    words = r"would be gone with it: 1, 2, 3, link, notes\.txt and 3 more"
+    with pytest.raises(RunError, match=words) as refused:
+        edgefm.export(SHIPPED, "c", out=target, samples=1, force=True, progress=False)
+    assert of_others(target)[5:] == ["src/b.c", "src/mine/", "venv/"] and "Move it elsewhere" in str(refused.value.hint)
+    assert all((target / name).read_text() == "mine" for name in others)
 
 
 def test_run_is_not_written_over_though_its_manifest_has_the_same_name(tmp_path: Path) -> None:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgefm
-from edgefm.core import artefacts, html
+from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number, check_type
-from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
+from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.picture_steps import ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.jobs.arguments import optional_path
+from edgefm.jobs.export.folder import check_target, write
 from edgefm.jobs.export.formats import check_formats, in_formats
-from edgefm.jobs.export.models import MICROCONTROLLER, Given, is_bundle, models_meant
-from edgefm.jobs.export.npu import accelerator_of, npu_files
+from edgefm.jobs.export.microcontroller import accelerator_of, npu_files
+from edgefm.jobs.export.models import MICROCONTROLLER, Given, models_meant
 from edgefm.jobs.export.parts import data_of, parts_of, writer
 from edgefm.jobs.export.pictures import picture_words, sample_pictures
 from edgefm.jobs.export.signature import check_key, with_signature
@@ -166,7 +167,7 @@ def export(
       served: of the kind 'web': add a folder for a web server, with LiteRT.js for several threads and all models.
       sign: private elliptic-curve key in PEM: the bundle gets `model.sig`, a signature in OpenSSF's model signing
         format over all of its files. The password of a key is taken from EDGEFM_KEY_PASSWORD.
-      force: replace a bundle that is there; nothing else is ever replaced.
+      force: replace a bundle that is there; nothing else is ever replaced, no file that others put into it either.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or out of range.
@@ -179,7 +180,7 @@ def export(
         sign, model-signing.
       TargetError: vela is not installed, or does not know the accelerator.
     """
-    from edgefm.jobs.export.network import network
+    from edgefm.jobs.export.microcontroller import network
     from edgefm.jobs.export.several import USE, several_files
     from edgefm.jobs.export.web import names_beside
     from edgefm_converters.bundles.manifest import with_manifest
@@ -251,7 +252,8 @@ def export(
         files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)
-        _write(target, files, force=force)
+        check_target(target, force=force)  # another may have put something into it meanwhile
+        write(target, files, force=force)
     pages = parts[""].web if "" in parts else None
     return ExportResult(
         kind=kind,
@@ -272,29 +274,3 @@ def export(
         beside=names_beside(pages),
         left_out=() if pages is None else pages.left_out,
     )
-
-
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise a RunError unless a bundle may be written to a folder: a new or empty one, or with `force` a bundle."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise RunError(f"{target} is a file; a folder is expected", hint="Give a new folder.")
-    held = any(target.iterdir())
-    if held and not is_bundle(target):
-        raise RunError(f"{target} exists and holds something else than a bundle", hint="Give a new folder.")
-    if held and not force:
-        hint = "Give a new folder, or say that this one is to be replaced: force."
-        raise RunError(f"{target} holds a bundle already", hint=hint)
-    if Path.cwd().is_relative_to(target.resolve()):  # it is replaced whole, and a shell in it would be in none
-        raise RunError(f"{target} is the folder that you are in, or holds it", hint="Give another folder.")
-
-
-def _write(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
-    try:
-        artefacts.exchange_folder(target, files, replace=force)
-    except OSError as error:
-        raise EdgefmError(
-            f"{target} cannot be written: {error.strerror or error}",
-            hint="Choose another folder, or check that this one is writable and that the disk is not full.",
-        ) from error
