@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -90,51 +91,57 @@ def command(
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
     from edgefm.jobs.export import ExportResult, export
-    from edgefm.jobs.export.folder import check_target
+    from edgefm.jobs.export.folder import check_target, together
 
     source = _given(model) if model else named_run(None).path
-    kinds = _kinds_here() if kind == _ALL else (kind,)
-    for each in kinds if kind == _ALL else ():  # before the first is written
-        check_target(out / each, force=force)
     names = labels_of(labels)
+
+    def written(kind: str, folder: Path) -> ExportResult:
+        return export(
+            source,
+            kind,
+            out=folder,
+            variant=variant,
+            data=where,
+            labels=names,
+            mean=mean,
+            std=std,
+            fit=fit,
+            filter=filter,
+            channel_order=channel_order,
+            background=background,
+            invert=invert,
+            samples=samples,
+            seed=seed,
+            pictures=pictures,
+            standalone=standalone,
+            npu=npu,
+            formats=formats,
+            beside=_beside(beside),
+            served=served,
+            sign=sign,
+            force=force,
+            progress=Bars(),
+        )
+
     results: list[ExportResult] = []
     left_out: dict[str, EdgefmError] = {}
-    for each in kinds:
-        try:
-            results.append(
-                export(
-                    source,
-                    each,
-                    out=out / each if kind == _ALL else out,
-                    variant=variant,
-                    data=where,
-                    labels=names,
-                    mean=mean,
-                    std=std,
-                    fit=fit,
-                    filter=filter,
-                    channel_order=channel_order,
-                    background=background,
-                    invert=invert,
-                    samples=samples,
-                    seed=seed,
-                    pictures=pictures,
-                    standalone=standalone,
-                    npu=npu,
-                    formats=formats,
-                    beside=_beside(beside),
-                    served=served,
-                    sign=sign,
-                    force=force,
-                    progress=Bars(),
-                )
-            )
-        except (ModelError, RuntimeUnavailableError, TargetError) as error:
-            if kind != _ALL:
-                raise
-            left_out[each] = error
-    if not results:
-        raise next(iter(left_out.values()))
+    if kind == _ALL:
+        kinds = _kinds_here()
+        for each in kinds:  # before the first is written
+            check_target(out / each, force=force)
+        with together(out) as staged:
+            for each in kinds:
+                try:
+                    results.append(dataclasses.replace(written(each, staged / each), folder=out / each))
+                except (ModelError, RuntimeUnavailableError, TargetError) as error:
+                    left_out[each] = error
+            if not results:
+                raise next(iter(left_out.values()))
+            for each in kinds:  # another may have put something into one meanwhile
+                check_target(out / each, force=force)
+    else:
+        results.append(written(kind, out))
     if as_json:
         reasons = {each: reason.message for each, reason in left_out.items()}
         render.as_json({"bundles": [result.to_json() for result in results], "left_out": reasons})

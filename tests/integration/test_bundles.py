@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import errno
 import importlib.util
 import json
 import os
@@ -23,10 +24,10 @@ from PIL import Image
 
 import edgefm
 from edgefm.cli.main import cli
-from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
+from edgefm.core.errors import ArgumentError, DataError, EdgefmError, ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
-from edgefm.jobs.export import KINDS
-from edgefm.jobs.export.folder import of_others
+from edgefm.jobs.export import KINDS, ExportResult
+from edgefm.jobs.export.folder import of_others, write
 from edgefm.jobs.trace import expectation
 from edgefm.runtimes.litertjs import package
 from edgefm.targets.cortex_m import boards
@@ -835,6 +836,37 @@ def test_all_writes_none_where_one_of_its_folders_is_taken(tmp_path: Path) -> No
             given = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "1", *words]
             CliRunner().invoke(cli, given, standalone_mode=False, catch_exceptions=False)
         assert [path.name for path in (tmp_path / "all").iterdir()] == ["python"]
+
+
+@pytest.mark.parametrize("former", [False, True], ids=["new", "over bundles"])
+def test_all_leaves_its_folder_as_it_was_where_the_disk_is_full(
+    former: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, written = tmp_path / "all", []
+    if former:
+        for name, content in with_manifest({"a": b"old"}, kind="c", written_by="a test").items():
+            (out / "c").mkdir(parents=True, exist_ok=True)
+            (out / "c" / name).write_bytes(content)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(model: object, kind: str, *, out: Path, **options: object) -> ExportResult:
+        try:
+            if written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(out, {"a": b"new"}, force=False)
+        except OSError as error:
+            raise EdgefmError(f"{out} cannot be written: {error.strerror}", hint="Free some space.") from error
+        written.append(kind)
+        return ExportResult(kind=kind, folder=out, files=(), size_bytes=0, models=())
+
+    monkeypatch.setattr("edgefm.jobs.export.export", full)
+    words = ["export", "all", str(SHIPPED), "--out", str(out), *(("--force",) if former else ())]
+    with pytest.raises(EdgefmError) as caught:
+        CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False)
+    assert caught.value.message == f"{out / ALL[1]} cannot be written: No space left on device"
+    assert caught.value.hint == f"Free some space. No bundle was written: {out} is as it was."
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert written == ["android"] and out.exists() == former
 
 
 def test_operators_of_all_subgraphs_are_named(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgefm.core import artefacts
@@ -64,10 +65,38 @@ def write(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     try:
         artefacts.exchange_folder(target, files, replace=force)
     except OSError as error:
-        raise EdgefmError(
-            f"{target} cannot be written: {error.strerror or error}",
-            hint="Choose another folder, or check that this one is writable and that the disk is not full.",
-        ) from error
+        raise _unwritten(target, error) from error
+
+
+@contextlib.contextmanager
+def together(out: Path) -> Iterator[Path]:
+    """Give a hidden folder to write bundles into, by name; at the end they take their places in `out`, or none does.
+
+    Raises:
+      EdgefmError: `out` cannot be written into; also each of the `with` block, which then says that none was written.
+    """
+    writing = False
+    try:
+        with artefacts.folders_together(out) as staged:
+            writing = True
+            try:
+                yield staged
+            except EdgefmError as error:
+                kept = "" if error.hint is None else f"{error.hint} "
+                error.hint = f"{kept}No bundle was written: {out} is as it was."
+                raise
+            writing = False
+    except OSError as error:
+        if writing:  # of a bundle: no matter of this folder
+            raise
+        raise _unwritten(out, error) from error
+
+
+def _unwritten(target: Path, error: OSError) -> EdgefmError:
+    return EdgefmError(
+        f"{target} cannot be written: {error.strerror or error}",
+        hint="Choose another folder, or check that this one is writable and that the disk is not full.",
+    )
 
 
 def _highest(name: Path, folders: set[str]) -> str:
