@@ -8,6 +8,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -670,6 +671,19 @@ def test_data_give_golden_inputs_with_labels(tmp_path: Path) -> None:
         assert data.test.labels[found] == golden.labels[place]
     card = (tmp_path / "b" / "README.md").read_text()
     assert f"7 test samples of {data.name}" in card.replace("\\", "")
+    assert "unlike its training data: see below" in card and "warns of none of them" in card
+    found = dict(re.findall(r"^\| ([a-z ]+) \| 200 \| .* \| ([0-9.]+) % \|$", card, re.MULTILINE))
+    assert float(found["test pictures"]) < 10 and found["noise"] == "100.0"
+
+
+def test_every_card_says_that_pictures_unlike_the_data_were_not_tried_without_data(bundles: dict[str, Path]) -> None:
+    for kind, folder in bundles.items():
+        assert "unlike its training data: not measured: no data were given." in (folder / "README.md").read_text(), kind
+
+
+def test_notice_names_the_data_that_golden_inputs_are_of(tmp_path: Path) -> None:
+    edgefm.export(SHIPPED, "python", out=tmp_path / "b", data=small_fashion_mnist(train=9), samples=1, progress=False)
+    assert "fashion-mnist has 9 train pictures; 100 are the fewest" in (tmp_path / "b" / "README.md").read_text()
     assert "Zalando" in (tmp_path / "b" / "NOTICE").read_text()
 
 

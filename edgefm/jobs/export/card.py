@@ -12,6 +12,7 @@ from edgefm.core.text import Markdown, code, markdown
 from edgefm.data.source import FASHION_MNIST
 from edgefm.jobs.export.app_text import app_text
 from edgefm.jobs.export.facts import Measured
+from edgefm.jobs.export.unlike import NO_DATA
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors
 from edgefm_converters.bundles.unlike import Unlike
@@ -29,6 +30,8 @@ def model_card(
     use: str,
     version: str,
     unlike: Unlike | None = None,
+    unlike_reason: str = NO_DATA,
+    warns: bool = False,
     open_batch: bool = False,
 ) -> str:
     """Return the model card.
@@ -41,6 +44,8 @@ def model_card(
       use: how this bundle is used and what its files are, Markdown.
       version: of edgefm.
       unlike: from where on a picture is unlike the data; None where that is not known.
+      unlike_reason: why it is not known.
+      warns: the bundle holds a page, which warns of pictures unlike the data.
       open_batch: the file leaves its batch open.
     Raises:
       RuntimeUnavailableError: jinja2 is not installed.
@@ -56,7 +61,8 @@ def model_card(
         measured=Markdown(_measured(measured)),
         advice=advice,
         golden=Markdown(_golden(golden)),
-        limits=Markdown(_limits(contract, measured, unlike, open_batch)),
+        limits=Markdown(_limits(contract, measured, open_batch, known=unlike is not None, reason=unlike_reason)),
+        unlike=Markdown("" if unlike is None else _unlike(unlike, warns=warns)),
         files=Markdown(use),
     )
 
@@ -164,26 +170,27 @@ def _golden(golden: GoldenVectors) -> str:
     return f"{vectors} Kernels of two families round differently; both are right."
 
 
-def _limits(contract: Contract, measured: Measured | None, unlike: Unlike | None, open_batch: bool) -> str:
+def _limits(contract: Contract, measured: Measured | None, open_batch: bool, *, known: bool, reason: str) -> str:
     lines = []
     if contract.labels:
-        known = "see below" if unlike else "was not measured"
         lines.append(
             "- It knows its classes alone: a picture of anything else is given one of them too, often with a high "
-            f"probability. How it answers pictures unlike its training data {known}."
+            "probability."
         )
+    what = "pictures" if contract.takes_pictures else "inputs"
+    found = "see below" if known else f"not measured: {markdown(reason)}"
+    lines.append(f"- How it answers {what} unlike its training data: {found}.")
     if contract.takes_pictures:
         lines.append("- A picture must reach it as its training pictures did: size, channels, brightness, direction.")
     if open_batch:
         lines.append("- The file leaves its batch open; all code here fixes it at 1, a sample at a time.")
     if measured is None or measured.quality is None:
         lines.append("- Its quality is not known.")
-    text = "\n".join(lines) or "- None are known."
-    return text if unlike is None else f"{text}\n\n{_unlike(unlike)}"
+    return "\n".join(lines)
 
 
-def _unlike(unlike: Unlike) -> str:
-    """Return how pictures unlike the data are told, and what was found of it."""
+def _unlike(unlike: Unlike, *, warns: bool) -> str:
+    """Return how pictures unlike the data are told, and what was found of it; `warns`: a page tells them."""
     percent = f"{100 * unlike.quantile:g} %"
     rows = [
         f"| {markdown(share.what)} | {share.n:,} | "
@@ -193,19 +200,20 @@ def _unlike(unlike: Unlike) -> str:
     ]
     return "\n".join(
         (
-            "### Pictures unlike the data",
-            "",
-            "The page warns of a picture where the entropy of the model's probabilities, or the picture's distance "
+            f"{'The page warns of a picture' if warns else 'A picture is taken for unlike the data'} where the entropy "
+            "of the model's probabilities, or the picture's distance "
             f"from the data, is above that of {percent} of {unlike.validation:,} validation pictures of "
             f"{markdown(unlike.source)}. The distance is taken in {len(unlike.components)} principal components of "
             f"{unlike.training:,} training pictures and what they leave unexplained (Moghaddam and Pentland 1997). "
             "Measured, by this model:",
             "",
-            "| pictures | n | entropy above | distance above | warned of |",
+            f"| pictures | n | entropy above | distance above | {'warned of' if warns else 'either above'} |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            "No warning is no proof: pictures of other things that look like the data are answered without one.",
+            "No warning is no proof: pictures of other things that look like the data are answered without one."
+            if warns
+            else "The code of this bundle warns of none of them.",
         )
     )
 

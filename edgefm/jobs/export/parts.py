@@ -78,6 +78,7 @@ def parts_of(
     from edgefm.jobs.export.card import model_card, notice
     from edgefm.jobs.export.facts import measured
     from edgefm.jobs.export.golden import golden_inputs, golden_vectors
+    from edgefm.jobs.export.unlike import unlike_data
     from edgefm.jobs.export.web import check_web, web_page
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm.tflite.open_batch import leaves_batch_open
@@ -125,12 +126,17 @@ def parts_of(
             meant.run, path, contract, golden, dataset=dataset, pictures=pictures,
             beside=beside, served=served and kind == "web", samples=samples, seed=seed, progress=progress,
         )  # fmt: skip
+        unlike, unlike_reason = web.unlike, web.unlike_reason
+    else:
+        unlike, unlike_reason = unlike_data([(path, contract)], dataset, seed=seed)
     card = model_card(
         contract,
         measured=measured(meant.run, contract),
         advice=meant.advice,
         golden=golden,
-        unlike=None if web is None else web.unlike,
+        unlike=unlike,
+        unlike_reason=unlike_reason,
+        warns=web is not None,
         open_batch=leaves_batch_open(content),
         use=use,
         version=edgefm.__version__,
