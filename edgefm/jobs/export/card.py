@@ -11,7 +11,7 @@ from edgefm.core.errors import missing_extra
 from edgefm.core.text import Markdown, code, markdown
 from edgefm.data.source import FASHION_MNIST
 from edgefm.jobs.export.app_text import app_text
-from edgefm.jobs.export.facts import Measured
+from edgefm.jobs.export.facts import Learnt, Measured
 from edgefm.jobs.export.unlike import NO_DATA
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors
@@ -29,6 +29,7 @@ def model_card(
     golden: GoldenVectors,
     use: str,
     version: str,
+    learnt: Learnt | None = None,
     unlike: Unlike | None = None,
     unlike_reason: str = NO_DATA,
     warns: bool = False,
@@ -43,6 +44,7 @@ def model_card(
       golden: vectors of the bundle.
       use: how this bundle is used and what its files are, Markdown.
       version: of edgefm.
+      learnt: what it learnt from; None where edgefm did not train it.
       unlike: from where on a picture is unlike the data; None where that is not known.
       unlike_reason: why it is not known.
       warns: the bundle holds a page, which warns of pictures unlike the data.
@@ -58,6 +60,7 @@ def model_card(
         version=version,
         text=app_text(contract),
         made=Markdown(_made(contract)),
+        learnt=Markdown(_learnt(learnt, "pictures" if contract.takes_pictures else "samples")),
         measured=Markdown(_measured(measured)),
         advice=advice,
         golden=Markdown(_golden(golden)),
@@ -127,6 +130,22 @@ def _made(contract: Contract) -> str:
     if named:
         sentences.append(f"Versions: {markdown(', '.join(named))}.")
     return " ".join(sentences)
+
+
+def _learnt(learnt: Learnt | None, what: str) -> str:
+    """Return the statement of the training data; `what` they are, 'pictures' or 'samples'."""
+    if learnt is None:
+        return "Not known: edgefm did not train the model. Who did knows what it learnt, and whether it may be used."
+    seen = f"The validation {what} were learnt, too. " if learnt.with_validation else ""
+    digest = f"sha256 of the data and their split: {code(learnt.sha256)}." if learnt.sha256 else ""
+    if not learnt.samples:
+        return f"How many {what} of which data its run does not say. {seen}{digest}".strip()
+    train, validation, test = (learnt.samples.get(name, 0) for name in ("train", "validation", "test"))
+    classes = f" of {learnt.classes:,} classes" if learnt.classes else ""
+    return (
+        f"{markdown(learnt.name)}: {train:,} training {what}{classes}. Choices were made on {validation:,} validation "
+        f"{what}; {test:,} test {what} were kept for figures. No split shares one with another. {seen}{digest}"
+    ).strip()
 
 
 def _measured(measured: Measured | None) -> str:

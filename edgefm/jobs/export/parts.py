@@ -76,7 +76,7 @@ def parts_of(
     from edgefm.benchmarking import feeding
     from edgefm.jobs.export.beside import as_shipped
     from edgefm.jobs.export.card import model_card, notice
-    from edgefm.jobs.export.facts import measured
+    from edgefm.jobs.export.facts import learnt, measured
     from edgefm.jobs.export.golden import golden_inputs, golden_vectors
     from edgefm.jobs.export.unlike import unlike_data
     from edgefm.jobs.export.web import check_web, web_page
@@ -131,6 +131,7 @@ def parts_of(
         unlike, unlike_reason = unlike_data([(path, contract)], dataset, seed=seed)
     card = model_card(
         contract,
+        learnt=learnt(meant.run, dataset),
         measured=measured(meant.run, contract),
         advice=meant.advice,
         golden=golden,
