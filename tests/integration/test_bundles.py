@@ -376,6 +376,15 @@ def test_c_says_what_tflm_cannot_run(tmp_path: Path) -> None:
         for_c.files(parts)
 
 
+def test_c_refuses_custom_operators_and_names_them(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(tiny_models.custom("TFLite_Detection_PostProcess"))
+    with pytest.raises(ModelError, match="no kernels for custom operators; this model holds TFLite_Detection_PostPro"):
+        edgefm.export(tmp_path / "model.tflite", "c", out=tmp_path / "c", mean=0.0, std=1.0, samples=1, progress=False)
+    parts = dataclasses.replace(parts_of(CASES["uint8_raw__uint8"]), operators=("ADD", "CUSTOM:a", "CUSTOM:"))
+    with pytest.raises(ModelError, match="this model holds a, one without a name"):
+        for_c.files(parts)
+
+
 def test_int4_file_is_not_given_to_tflm(tmp_path: Path) -> None:
     pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
     (tmp_path / "model.tflite").write_bytes(int4_dense())

@@ -61,9 +61,10 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     """Return the files of the bundle that are of this kind alone, by path.
 
     Raises:
-      ModelError: TensorFlow Lite Micro does not load the model, or no C is known for its ends.
+      ModelError: TensorFlow Lite Micro does not load the model, no C is known for its ends, or see `check_operators`.
     """
     contract = parts.contract
+    check_operators(parts.operators)
     if parts.arena_bytes is None:
         raise ModelError(
             f"TensorFlow Lite Micro does not run this model: {parts.arena_reason}",
@@ -88,6 +89,22 @@ def files(parts: BundleParts) -> dict[str, bytes]:
         texts |= {f"standalone/{name}": text for name, text in parts.network.items()}
         static["standalone/main.c"] = folder.joinpath("standalone_main.c").read_bytes()
     return {**{name: text.encode("ascii") for name, text in texts.items()}, **static}
+
+
+def check_operators(operators: Iterable[str]) -> None:
+    """Raise a ModelError that names custom operators: the main of the bundle would lack their kernels.
+
+    >>> check_operators(["ADD", "CUSTOM:Audio"])
+    Traceback (most recent call last):
+    edgefm.core.errors.ModelError: a bundle for c has no kernels for custom operators; this model holds Audio
+      Convert it to built-in operators alone, or leave out what they do, such as a last step.
+    """
+    custom = [name.partition(":")[2] or "one without a name" for name in operators if name.startswith("CUSTOM")]
+    if custom:
+        raise ModelError(
+            f"a bundle for c has no kernels for custom operators; this model holds {', '.join(custom)}",
+            hint="Convert it to built-in operators alone, or leave out what they do, such as a last step.",
+        )
 
 
 def arena_bytes(recorded: int) -> int:
@@ -256,9 +273,8 @@ def _family(parts: BundleParts) -> FamilyAnswers:
 
 def _main(parts: BundleParts, template: str) -> str:
     """Return a main for TensorFlow Lite Micro that knows the model's operators alone."""
-    builtin = [name for name in parts.operators if not name.startswith("CUSTOM")]
-    adds = [f"  if (resolver.{resolver_method(name)}() != kTfLiteOk) return nullptr;" for name in builtin]
-    return template.replace("@COUNT@", str(len(builtin))).replace("@ADDS@", "\n".join(adds))
+    adds = [f"  if (resolver.{resolver_method(name)}() != kTfLiteOk) return nullptr;" for name in parts.operators]
+    return template.replace("@COUNT@", str(len(adds))).replace("@ADDS@", "\n".join(adds))
 
 
 def _header(guard: str, body: Iterable[str]) -> str:

@@ -82,11 +82,15 @@ def parts_of(
     from edgefm.jobs.export.web import check_web, web_page
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm.tflite.open_batch import leaves_batch_open
+    from edgefm_converters.bundles.for_c import check_operators
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import BundleParts
 
     path = meant.path
     ends = arithmetic.ends(inspect(path))
+    operators = operator_names(path)
+    if kind in MICROCONTROLLER:
+        check_operators(operators)
     if kind in PAGES:
         check_web(path)
     shape = ends.source.shape[1:]
@@ -148,7 +152,7 @@ def parts_of(
         golden=golden,
         card=card,
         notice=notice([golden.source.get("name")]),
-        operators=operator_names(path),
+        operators=operators,
         arena_bytes=arena,
         arena_reason=reason,
         version=edgefm.__version__,
