@@ -323,6 +323,38 @@ def test_c_self_test_tells_right_answers_from_wrong_ones(name: str, tmp_path: Pa
     assert _verdict(compiled(source, "c_self_test.c"), right)[-1] == 0, "a changed byte of the model"
 
 
+def test_each_output_has_its_tolerance_where_floats_and_levels_come_out(tmp_path: Path) -> None:
+    app = CASES["several"]  # the third of its outputs is float
+    write_case(tmp_path / "m", app)
+    app.contract.write(tmp_path / "m")
+    edgefm.export(tmp_path / "m", "python", out=tmp_path / "b", samples=3, progress=False)
+    golden = read_golden(tmp_path / "b")
+    for family in golden.families:
+        levels, (_, _, share, _, _) = family.tolerance.largest, family.tolerance.each(5)
+        assert family.tolerance.each(5) == (levels, levels, share, levels, levels) and 0 < share < 0.1 <= levels
+        for factor, held in ((0.9, True), (1.1, False)):
+            outputs = [output.copy() for output in family.outputs]
+            outputs[2][0, 0] += factor * share * np.abs(outputs[2]).max()
+            assert family.tolerance.holds(*golden_vectors.differences(outputs, family.outputs)) is held
+    assert edgefm.verify(tmp_path / "b", progress=False).held
+    former = json.loads((tmp_path / "b" / "golden" / "golden.json").read_text()) | {"schema_version": 1}
+    for family in former["families"]:
+        del family["tolerance"]["outputs"]
+    (tmp_path / "b" / "golden" / "golden.json").write_text(json.dumps(former))
+    assert {one.tolerance.each(5) for one in read_golden(tmp_path / "b").families} == {(levels,) * 5}
+
+
+def test_c_self_test_holds_each_output_to_its_tolerance(tmp_path: Path) -> None:
+    tolerance = Tolerance(largest=1, share=0.25, outputs=(1, 1, 0.01, 1, 1))
+    parts = parts_of(CASES["several"], samples=2, tolerance=tolerance)
+    program = compiled(written(parts, tmp_path), "c_self_test.c")
+    for factor, held in ((0.9, 1), (1.1, 0)):
+        outputs = [output.copy() for output in parts.golden.families[0].outputs]
+        outputs[2][0, 0] += factor * 0.01 * np.abs(outputs[2][0]).max()
+        sent = b"".join(output[place].tobytes() for place in range(2) for output in outputs)
+        assert _verdict(program, sent)[-1] == held
+
+
 def _verdict(program: Path, answers: bytes) -> list[int]:
     done = subprocess.run([str(program)], input=answers, capture_output=True, check=True)
     return [int(number) for number in done.stdout.split()]
@@ -630,7 +662,8 @@ def test_golden_vectors_are_read_as_they_were_written(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     again = read_golden(tmp_path)
     np.testing.assert_array_equal(again.inputs, parts.golden.inputs)
-    assert again.families[0].tolerance == parts.golden.families[0].tolerance
+    written, read = parts.golden.families[0].tolerance, again.families[0].tolerance
+    assert (read.largest, read.share, read.outputs) == (written.largest, written.share, (1.0,) * 5)
     for one, other in zip(again.families[0].outputs, parts.golden.families[0].outputs, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -832,7 +865,7 @@ def test_commands_export_all_and_verify(tmp_path: Path) -> None:
     for bundle in found:
         done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
-    schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-1.schema.json").read_text())
+    schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-2.schema.json").read_text())
     jsonschema.validate(json.loads((tmp_path / "all" / "c" / "golden" / "golden.json").read_text()), schema)
 
 

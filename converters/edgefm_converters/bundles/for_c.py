@@ -78,7 +78,7 @@ def files(parts: BundleParts) -> dict[str, bytes]:
         "src/model_data.h": _model_header(),
         "src/model_data.c": _model_source(parts.model),
         "src/contract.h": _contract_header(parts),
-        "src/contract.c": _contract_source(contract),
+        "src/contract.c": _contract_source(parts),
         "src/golden_vectors.h": _golden_header(parts),
         "src/golden_vectors.c": _golden_source(parts),
         "tflm/main.cc": _main(parts, folder.joinpath("main.cc.in").read_text(encoding="ascii")),
@@ -168,7 +168,6 @@ def _contract_header(parts: BundleParts) -> str:
     source, output = contract.input, contract.output
     pixels = contract.no_pixels is None and source.dtype in ("uint8", "int8", "float32")
     family = _family(parts)
-    is_float = family.outputs[0].dtype.kind == "f"
     arena = parts.arena_bytes or 0
     limits = np.iinfo(source.dtype) if source.dtype not in ("float32",) else None
     values = {
@@ -194,8 +193,6 @@ def _contract_header(parts: BundleParts) -> str:
         "EDGE_OUTPUT_SOFTMAX": str(int(first.squash == "softmax")),
         "EDGE_OUTPUT_SIGMOID": str(int(first.squash == "sigmoid")),
         "EDGE_LABELS": str(len(contract.labels)),
-        "EDGE_LEVELS_ALLOWED": _float(0.0 if is_float else family.tolerance.largest),
-        "EDGE_TOLERANCE": _float(family.tolerance.largest if is_float else 0.0),
         "EDGE_SHARE_ALLOWED": _float(family.tolerance.share),
     }
     shape = " x ".join(str(length) for length in source.shape[1:])
@@ -213,6 +210,7 @@ def _contract_header(parts: BundleParts) -> str:
         "  size_t bytes; /* of one value */",
         "  int is_float;",
         "  int is_signed;",
+        "  float allowed; /* largest difference to a golden vector: levels, or a share of the greatest magnitude */",
         "} edge_end_t;",
         "",
         "extern const edge_end_t edge_output_ends[EDGE_OUTPUTS];",
@@ -223,11 +221,13 @@ def _contract_header(parts: BundleParts) -> str:
     return _header("EDGE_CONTRACT_H", body)
 
 
-def _contract_source(contract: Contract) -> str:
+def _contract_source(parts: BundleParts) -> str:
+    contract = parts.contract
+    allowed = _family(parts).tolerance.each(len(contract.outputs))
     ends = [
         f"    {{{end.size}, {np.dtype(end.dtype).itemsize}, {int(end.dtype == 'float32')}, "
-        f"{int(not end.dtype.startswith('u'))}}},"
-        for end in contract.outputs
+        f"{int(not end.dtype.startswith('u'))}, {_float(most)}}},"
+        for end, most in zip(contract.outputs, allowed, strict=True)
     ]
     lines = ['#include "contract.h"', "", "const edge_end_t edge_output_ends[EDGE_OUTPUTS] = {", *ends, "};"]
     if contract.labels:
