@@ -182,7 +182,6 @@ def export(
     """
     from edgefm.jobs.export.microcontroller import network
     from edgefm.jobs.export.several import USE, several_files
-    from edgefm.jobs.export.web import names_beside
     from edgefm_converters.bundles.manifest import with_manifest
     from edgefm_converters.bundles.parts import common_files
 
@@ -271,6 +270,6 @@ def export(
             )
             for name, part in parts.items()
         ),
-        beside=names_beside(pages),
+        beside=() if pages is None else pages.beside,
         left_out=() if pages is None else pages.left_out,
     )
