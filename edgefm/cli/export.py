@@ -13,6 +13,7 @@ from edgefm.cli.picture_options import picture_options
 from edgefm.core.errors import ArgumentError, EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.core.picture_steps import INVERSIONS, ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Bars
+from edgefm.core.task_names import TASKS
 from edgefm.core.text import command as as_typed
 from edgefm.targets.base import TargetError
 
@@ -26,6 +27,9 @@ _ALL, _NONE = "all", "none"
 @click.option("--out", type=_PATH, required=True, help="Folder to write into; with 'all', one folder a kind in it.")
 @click.option("--variant", default=None, help="Which variant of the run.  [default: the verdict's for the target]")
 @click.option("--data", "where", metavar="DATA", help="Test samples for golden inputs.  [default: those of the run]")
+@click.option(
+    "--task", type=click.Choice(TASKS), default=None, help="Of a file without a contract.  [default: the data's]"
+)
 @click.option("--labels", type=_PATH, default=None, help="Class names, one per line, for a file without a contract.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
@@ -57,6 +61,7 @@ def command(
     out: Path,
     variant: str | None,
     where: str | None,
+    task: str | None,
     labels: Path | None,
     mean: float | None,
     std: float | None,
@@ -103,6 +108,7 @@ def command(
             out=folder,
             variant=variant,
             data=where,
+            task=task,
             labels=names,
             mean=mean,
             std=std,

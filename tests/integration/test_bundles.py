@@ -27,6 +27,7 @@ import edgefm
 from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, EdgefmError, ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
+from edgefm.data.dataset import Dataset, Split
 from edgefm.jobs.export import KINDS, ExportResult
 from edgefm.jobs.export.folder import of_others, write
 from edgefm.jobs.trace import expectation
@@ -749,6 +750,35 @@ def test_file_without_a_contract_is_exported_by_what_is_said_of_it(tmp_path: Pat
     for name, other in (("labels", ABC[::-1]), ("mean", 0.0), ("std", 1.0)):
         with pytest.raises(ModelError, match=rf"^{name} .*the contract of .* says"):
             edgefm.export(tmp_path / "b", "python", out=tmp_path / "other", progress=False, **(said | {name: other}))
+
+
+def test_task_of_a_file_without_a_contract_is_said(tmp_path: Path) -> None:
+    app, about = CASES["masks__int8"], {"mean": 99.9, "std": 61.7, "samples": 2, "progress": False}
+    (tmp_path / "masks.tflite").write_bytes(app.content)
+    given: dict[str, Any] = {**about, "labels": ABC, "task": "segmentation"}
+    edgefm.export(tmp_path / "masks.tflite", "python", out=tmp_path / "b", **given)
+    contract = Contract.from_json(json.loads((tmp_path / "b" / "contract.json").read_text()))
+    assert (contract.task, contract.labels) == ("segmentation", ABC)
+    values = given_values(app.contract)
+    (raw,) = litert(app.content, fed(app.contract, values))
+    wanted = meant("places", real_values(raw, app.contract.output), contract)
+    np.testing.assert_array_equal(adapter(tmp_path / "b").places(values).reshape(-1), wanted)
+    for change, words in (
+        ({"labels": ["a", "b"]}, r"has 3 values at each place; 2 labels were given"),
+        ({"task": "classification"}, r"it has 60 outputs; there are 3 classes"),
+        ({"task": "segmentating"}, r"unknown task 'segmentating'; did you mean 'segmentation'"),
+    ):
+        with pytest.raises(EdgefmError, match=words):
+            edgefm.export(tmp_path / "masks.tflite", "python", out=tmp_path / "c", **(given | change))
+    with pytest.raises(ModelError, match=r"^task is regression, but the contract of .* says segmentation"):
+        edgefm.export(tmp_path / "b", "python", out=tmp_path / "c", task="regression", samples=1, progress=False)
+    train, validation, test = (
+        Split(name=name, images=np.zeros((3, *PICTURE[1:]), np.uint8), labels=np.arange(3))
+        for name in ("train", "validation", "test")
+    )
+    data = Dataset(name="a", labels=ABC, train=train, validation=validation, test=test, sha256="")
+    with pytest.raises(ModelError, match="is said to be segmentation; the data are for classification"):
+        edgefm.export(tmp_path / "masks.tflite", "python", out=tmp_path / "c", data=data, **given)
 
 
 def test_model_in_onnx_answers_the_golden_vectors(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.picture_steps import ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
+from edgefm.core.task_names import TASKS
 from edgefm.jobs.arguments import optional_path
 from edgefm.jobs.export.folder import check_target, write
 from edgefm.jobs.export.formats import check_formats, in_formats
@@ -109,6 +110,7 @@ def export(
     out: PathLike,
     variant: str | None = None,
     data: Dataset | DataSource | PathLike | None = None,
+    task: str | None = None,
     labels: Sequence[str] | None = None,
     mean: float | None = None,
     std: float | None = None,
@@ -143,7 +145,10 @@ def export(
       variant: of a single run; by default the one that the verdict on its newest benchmark recommends for the target,
         its reference where none is recommended, and int8_w8a8 without a benchmark.
       data: test samples for golden inputs; by default those of the run; of a file alone, random inputs are taken.
-      labels: class names for a file without a contract; one with a contract takes none but its own, as what follows.
+      task: what a file without a contract is for: 'classification', 'multilabel', 'regression', 'reconstruction' or
+        'segmentation' (a class for each pixel); by default that of the data, 'classification' without. One with a
+        contract takes none but its own, as what follows.
+      labels: class names for a file without a contract.
       mean: for a file without a contract: input = (pixel - mean) / std.
       std: see `mean`.
       fit: how a picture of another size gets in: 'stretch', 'contain' or 'cover'; None keeps what the contract says,
@@ -203,6 +208,9 @@ def export(
     check_number(pictures, "pictures", int)
     if not 0 <= pictures <= _MOST_PICTURES:
         raise ArgumentError(f"pictures is {pictures}; 0 to {_MOST_PICTURES} are expected")
+    check_type(task, "task", (str, type(None)), "the name of a task")
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
     if labels is not None:
         check_items(labels, "labels", str, "the name of a class")
     key = optional_path(sign, "sign")
@@ -216,7 +224,7 @@ def export(
     module = writer(kind)
     with shown(progress) as receiver:
         meant = models_meant(model, kind, variant)
-        datasets = {name: data_of(each, data, receiver) for name, each in meant.items()}
+        datasets = {name: data_of(each, data, receiver, task=task) for name, each in meant.items()}
         first = next(iter(datasets.values()))
         shots = sample_pictures(first, pictures, seed=seed)
         words = picture_words(shots, first)
@@ -225,6 +233,7 @@ def export(
                 each,
                 kind,
                 dataset=datasets[name],
+                task=task,
                 labels=labels,
                 mean=mean,
                 std=std,
