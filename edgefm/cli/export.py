@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from edgefm.cli.picture_options import picture_options
 from edgefm.core.errors import ArgumentError, EdgefmError, ModelError, RuntimeUnavailableError
 from edgefm.core.picture_steps import INVERSIONS, ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Bars
+from edgefm.core.task_names import TASKS
 from edgefm.core.text import command as as_typed
 from edgefm.targets.base import TargetError
 
@@ -25,6 +27,9 @@ _ALL, _NONE = "all", "none"
 @click.option("--out", type=_PATH, required=True, help="Folder to write into; with 'all', one folder a kind in it.")
 @click.option("--variant", default=None, help="Which variant of the run.  [default: the verdict's for the target]")
 @click.option("--data", "where", metavar="DATA", help="Test samples for golden inputs.  [default: those of the run]")
+@click.option(
+    "--task", type=click.Choice(TASKS), default=None, help="Of a file without a contract.  [default: the data's]"
+)
 @click.option("--labels", type=_PATH, default=None, help="Class names, one per line, for a file without a contract.")
 @click.option("--mean", type=float, default=None, help="Without contract: input = (pixel - mean) / std.")
 @click.option("--std", type=float, default=None, help="See --mean.")
@@ -56,6 +61,7 @@ def command(
     out: Path,
     variant: str | None,
     where: str | None,
+    task: str | None,
     labels: Path | None,
     mean: float | None,
     std: float | None,
@@ -89,51 +95,59 @@ def command(
     """
     from edgefm.cli.given_run import named_run
     from edgefm.cli.own_data import labels_of
-    from edgefm.jobs.export import ExportResult, check_target, export
+    from edgefm.jobs.export import ExportResult, export
+    from edgefm.jobs.export.folder import check_target, together
 
     source = _given(model) if model else named_run(None).path
-    kinds = _kinds_here() if kind == _ALL else (kind,)
-    for each in kinds if kind == _ALL else ():  # before the first is written
-        check_target(out / each, force=force)
     names = labels_of(labels)
+
+    def written(kind: str, folder: Path) -> ExportResult:
+        return export(
+            source,
+            kind,
+            out=folder,
+            variant=variant,
+            data=where,
+            task=task,
+            labels=names,
+            mean=mean,
+            std=std,
+            fit=fit,
+            filter=filter,
+            channel_order=channel_order,
+            background=background,
+            invert=invert,
+            samples=samples,
+            seed=seed,
+            pictures=pictures,
+            standalone=standalone,
+            npu=npu,
+            formats=formats,
+            beside=_beside(beside),
+            served=served,
+            sign=sign,
+            force=force,
+            progress=Bars(),
+        )
+
     results: list[ExportResult] = []
     left_out: dict[str, EdgefmError] = {}
-    for each in kinds:
-        try:
-            results.append(
-                export(
-                    source,
-                    each,
-                    out=out / each if kind == _ALL else out,
-                    variant=variant,
-                    data=where,
-                    labels=names,
-                    mean=mean,
-                    std=std,
-                    fit=fit,
-                    filter=filter,
-                    channel_order=channel_order,
-                    background=background,
-                    invert=invert,
-                    samples=samples,
-                    seed=seed,
-                    pictures=pictures,
-                    standalone=standalone,
-                    npu=npu,
-                    formats=formats,
-                    beside=_beside(beside),
-                    served=served,
-                    sign=sign,
-                    force=force,
-                    progress=Bars(),
-                )
-            )
-        except (ModelError, RuntimeUnavailableError, TargetError) as error:
-            if kind != _ALL:
-                raise
-            left_out[each] = error
-    if not results:
-        raise next(iter(left_out.values()))
+    if kind == _ALL:
+        kinds = _kinds_here()
+        for each in kinds:  # before the first is written
+            check_target(out / each, force=force)
+        with together(out) as staged:
+            for each in kinds:
+                try:
+                    results.append(dataclasses.replace(written(each, staged / each), folder=out / each))
+                except (ModelError, RuntimeUnavailableError, TargetError) as error:
+                    left_out[each] = error
+            if not results:
+                raise next(iter(left_out.values()))
+            for each in kinds:  # another may have put something into one meanwhile
+                check_target(out / each, force=force)
+    else:
+        results.append(written(kind, out))
     if as_json:
         reasons = {each: reason.message for each, reason in left_out.items()}
         render.as_json({"bundles": [result.to_json() for result in results], "left_out": reasons})

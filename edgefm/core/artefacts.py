@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import hashlib
@@ -11,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,32 @@ def exchange_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool) 
         _replace_folder(target, files, replace=replace)
 
 
+@contextlib.contextmanager
+def folders_together(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder within `folder`; all that is written there takes its place in `folder` at the end, or none.
+
+    What had its place before, folders too, is gone then. Where the `with` block raises, or something cannot be put into
+    its place, `folder` is as it was. What SIGKILL cuts off the next call undoes first.
+
+    Args:
+      folder: is made where it is not there; the caller has seen that what is replaced in it may be lost.
+    Raises:
+      OSError: the folder cannot be written into.
+    """
+    target = folder.resolve()
+    made = not target.exists()
+    target.mkdir(parents=True, exist_ok=True)
+    _repair_inside(target)
+    try:
+        with _replaced_together(target) as new:
+            yield new
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # another process may have put something into it
+                target.rmdir()
+        raise
+
+
 def _can_be_replaced(folder: Path, known: set[str]) -> bool:
     """Return whether a folder holds only files of these names, and nothing keeps it in its place."""
     with os.scandir(folder) as entries:
@@ -230,6 +257,17 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def _replace_files(target: Path, files: Mapping[str, bytes], *, gone: Iterable[str]) -> None:
+    with _replaced_together(target, gone=gone) as new:
+        for name, content in files.items():
+            write_bytes(new / name, content)
+        for name in (*dict.fromkeys(name.partition("/")[0] for name in files), *gone):
+            if (target / name).is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
+
+
+@contextlib.contextmanager
+def _replaced_together(target: Path, *, gone: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a hidden folder to write into; at the end all that lies in it takes its place in `target`, or nothing."""
     unfinished = Path(tempfile.mkdtemp(dir=target, prefix=_SET, suffix=_UNFINISHED))
     changing = unfinished.with_suffix(_FORMER)
     new, former, absent = (changing / name for name in _IN_SET)
@@ -237,12 +275,9 @@ def _replace_files(target: Path, files: Mapping[str, bytes], *, gone: Iterable[s
         with scratch.held(unfinished):
             for name in _IN_SET:
                 (unfinished / name).mkdir()
-            for name, content in files.items():
-                write_bytes(unfinished / new.name / name, content)
-            tops = dict.fromkeys(name.partition("/")[0] for name in files)
+            yield unfinished / new.name
+            tops = sorted(path.name for path in (unfinished / new.name).iterdir())
             for name in (*tops, *gone):
-                if (target / name).is_dir():
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
                 if not os.path.lexists(target / name):
                     (unfinished / absent.name / name).touch()
             unfinished.rename(changing)
@@ -267,7 +302,10 @@ def _undo(changing: Path) -> None:
     """
     new, former, absent = (changing / name for name in _IN_SET)
     for path in former.iterdir():
-        path.replace(changing.parent / path.name)
+        written = changing.parent / path.name
+        if written.is_dir() and not written.is_symlink():  # which no rename replaces
+            written.rename(new / path.name)
+        path.replace(written)
     for path in absent.iterdir():
         written = changing.parent / path.name
         if not (new / path.name).exists() and os.path.lexists(written):

@@ -20,6 +20,7 @@ from edgefm.core.picture_steps import ChannelOrder, Filter, Fit
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
 from edgefm.core.runs import DEFAULT_ROOT, RunDirectory
+from edgefm.core.text import command
 from edgefm.data.own.image_folders import SUFFIXES
 from edgefm.data.picture_file import Invert
 from edgefm.jobs.export.models import is_bundle
@@ -210,19 +211,26 @@ def model_file(model: PathLike | TfliteFile | None) -> Path:
 def default_model(run: Path | None = None, *, root: Path = DEFAULT_ROOT) -> Path:
     """Return the file of a run's newest quantize step that its verdict recommends, int8_w8a8 without a benchmark.
 
-    Without a run, that of the latest run below `root`, or the one that comes with edgefm where there is no run, or the
-    latest has no model.
+    Without a run, that of the latest run below `root`, or the one that comes with edgefm where there is no run, or
+    nothing was quantized in the latest.
 
     Raises:
-      RunError: no such run or step.
-      ModelError: the step of the run that is named holds no such file.
+      RunError: no such run or step, or the latest run is damaged.
+      ModelError: the step of the run holds no such file.
     """
     if run is not None:
         return _of_run(RunDirectory.open(run))
-    try:
-        return _of_run(RunDirectory.latest(root))
-    except (RunError, ModelError):
+    if not any(root.glob(f"*/{manifest.FILE_NAME}")):
         return SHIPPED_MODEL
+    try:
+        latest = RunDirectory.latest(root)
+        return SHIPPED_MODEL if latest.last("quantize") is None else _of_run(latest)
+    except (RunError, ModelError) as error:
+        hint = "" if error.hint is None else f"{error.hint} "
+        raise type(error)(
+            f"no model was named, and the latest run cannot be taken: {error.message}",
+            hint=f"{hint}Or name another run, or a model.",
+        ) from error
 
 
 def _of_run(run: RunDirectory) -> Path:
@@ -230,6 +238,12 @@ def _of_run(run: RunDirectory) -> Path:
     variant = default_variant(run_verdict(run))
     path = inside(run.folder(step), f"{variant}/model.tflite", where=run.path, error=RunError)
     if not path.is_file():
+        listed = f"{step.name}/{variant}/model.tflite"
+        if listed in {output.path for output in step.outputs}:
+            raise ModelError(
+                f"run {run.path} is damaged: {listed} is missing, which its manifest lists",
+                hint=f"Put the file back, or quantize the run again: {command('edgefm', 'quantize', run.path)}",
+            )
         raise ModelError(
             f"the step {run.folder(step)} holds no variant {variant}",
             hint=f"Give the path of a .tflite file as the model, or quantize the run with the variant {variant}.",

@@ -262,6 +262,11 @@ def _train(
             "verdict": verdict.name,
             "reason": verdict.reason,
             "validation_samples": len(dataset.validation),
+            "dataset": {
+                "name": dataset.name,
+                "classes": len(dataset.labels),
+                **{split.name: len(split) for split in dataset.splits},
+            },
             **({"validation_seen": True} if recipe.with_validation else {}),
             **({**given, "input_shape": list(dataset.train.images.shape[1:])} if given else {}),
         },

@@ -263,6 +263,8 @@ def golden_case(folder: Path, name: str, answers: str = "builtin") -> tuple[Path
     others = [np.roll(output, 1, axis=0) for output in outputs]
     integers = contract.output.dtype != "float32"
     tolerance = Tolerance(largest=1, share=0.25) if integers else Tolerance(largest=1e-4, share=1)
+    if name == "several":
+        tolerance = Tolerance(largest=1, share=0.25, outputs=(1, 1, 0.01, 1, 1))
     families = tuple(
         FamilyAnswers(name=title, title=f"{title} kernels", made_by="a test", tolerance=tolerance, outputs=tuple(which))
         for title, which in (("xnnpack", others), ("builtin", outputs))
@@ -318,6 +320,19 @@ def test_self_test_tells_right_answers_from_near_and_wrong_ones(
     assert found[3][0] == "false" and found[3][1].endswith("which is more than these kernels may differ")
     fed_bytes = b"".join(path.read_bytes() for path in sorted((right[0] / "golden").glob("*.in.bin")))
     assert (right[0] / "fed.bin").read_bytes() == fed_bytes
+
+
+def test_self_test_holds_each_output_to_its_tolerance(classes: tuple[Path, Path], tmp_path: Path) -> None:
+    right = golden_case(tmp_path / "right", "several")
+    start, sample = 3 + 8, len(right[1]) // 8  # behind two outputs of bytes come five floats
+    floats = [np.frombuffer(right[1][place * sample + start :][:20], np.float32) for place in range(8)]
+    near_and_far = []
+    for name, factor in (("near", 0.9), ("far", 1.1)):
+        values = floats[0].copy()
+        values[0] += factor * 0.01 * np.abs(floats).max()
+        content = right[1][:start] + values.tobytes() + right[1][start + 20 :]
+        near_and_far.append((copy(right, name), content))
+    assert [found[0] for found in verdicts(classes, *near_and_far)] == ["true", "false"]
 
 
 def copy(given: tuple[Path, bytes], name: str) -> Path:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import errno
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,9 +25,11 @@ from PIL import Image
 
 import edgefm
 from edgefm.cli.main import cli
-from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
+from edgefm.core.errors import ArgumentError, DataError, EdgefmError, ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
-from edgefm.jobs.export import KINDS
+from edgefm.data.dataset import Dataset, Split
+from edgefm.jobs.export import KINDS, ExportResult
+from edgefm.jobs.export.folder import of_others, write
 from edgefm.jobs.trace import expectation
 from edgefm.runtimes.litertjs import package
 from edgefm.targets.cortex_m import boards
@@ -320,6 +324,38 @@ def test_c_self_test_tells_right_answers_from_wrong_ones(name: str, tmp_path: Pa
     assert _verdict(compiled(source, "c_self_test.c"), right)[-1] == 0, "a changed byte of the model"
 
 
+def test_each_output_has_its_tolerance_where_floats_and_levels_come_out(tmp_path: Path) -> None:
+    app = CASES["several"]  # the third of its outputs is float
+    write_case(tmp_path / "m", app)
+    app.contract.write(tmp_path / "m")
+    edgefm.export(tmp_path / "m", "python", out=tmp_path / "b", samples=3, progress=False)
+    golden = read_golden(tmp_path / "b")
+    for family in golden.families:
+        levels, (_, _, share, _, _) = family.tolerance.largest, family.tolerance.each(5)
+        assert family.tolerance.each(5) == (levels, levels, share, levels, levels) and 0 < share < 0.1 <= levels
+        for factor, held in ((0.9, True), (1.1, False)):
+            outputs = [output.copy() for output in family.outputs]
+            outputs[2][0, 0] += factor * share * np.abs(outputs[2]).max()
+            assert family.tolerance.holds(*golden_vectors.differences(outputs, family.outputs)) is held
+    assert edgefm.verify(tmp_path / "b", progress=False).held
+    former = json.loads((tmp_path / "b" / "golden" / "golden.json").read_text()) | {"schema_version": 1}
+    for family in former["families"]:
+        del family["tolerance"]["outputs"]
+    (tmp_path / "b" / "golden" / "golden.json").write_text(json.dumps(former))
+    assert {one.tolerance.each(5) for one in read_golden(tmp_path / "b").families} == {(levels,) * 5}
+
+
+def test_c_self_test_holds_each_output_to_its_tolerance(tmp_path: Path) -> None:
+    tolerance = Tolerance(largest=1, share=0.25, outputs=(1, 1, 0.01, 1, 1))
+    parts = parts_of(CASES["several"], samples=2, tolerance=tolerance)
+    program = compiled(written(parts, tmp_path), "c_self_test.c")
+    for factor, held in ((0.9, 1), (1.1, 0)):
+        outputs = [output.copy() for output in parts.golden.families[0].outputs]
+        outputs[2][0, 0] += factor * 0.01 * np.abs(outputs[2][0]).max()
+        sent = b"".join(output[place].tobytes() for place in range(2) for output in outputs)
+        assert _verdict(program, sent)[-1] == held
+
+
 def _verdict(program: Path, answers: bytes) -> list[int]:
     done = subprocess.run([str(program)], input=answers, capture_output=True, check=True)
     return [int(number) for number in done.stdout.split()]
@@ -370,6 +406,15 @@ def test_c_says_what_tflm_cannot_run(tmp_path: Path) -> None:
     app = CASES["uint8_raw__uint8"]
     parts = dataclasses.replace(parts_of(app), arena_bytes=None, arena_reason="it lacks FOO")
     with pytest.raises(ModelError, match="TensorFlow Lite Micro does not run this model: it lacks FOO"):
+        for_c.files(parts)
+
+
+def test_c_refuses_custom_operators_and_names_them(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(tiny_models.custom("TFLite_Detection_PostProcess"))
+    with pytest.raises(ModelError, match="no kernels for custom operators; this model holds TFLite_Detection_PostPro"):
+        edgefm.export(tmp_path / "model.tflite", "c", out=tmp_path / "c", mean=0.0, std=1.0, samples=1, progress=False)
+    parts = dataclasses.replace(parts_of(CASES["uint8_raw__uint8"]), operators=("ADD", "CUSTOM:a", "CUSTOM:"))
+    with pytest.raises(ModelError, match="this model holds a, one without a name"):
         for_c.files(parts)
 
 
@@ -618,7 +663,8 @@ def test_golden_vectors_are_read_as_they_were_written(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     again = read_golden(tmp_path)
     np.testing.assert_array_equal(again.inputs, parts.golden.inputs)
-    assert again.families[0].tolerance == parts.golden.families[0].tolerance
+    written, read = parts.golden.families[0].tolerance, again.families[0].tolerance
+    assert (read.largest, read.share, read.outputs) == (written.largest, written.share, (1.0,) * 5)
     for one, other in zip(again.families[0].outputs, parts.golden.families[0].outputs, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -668,6 +714,19 @@ def test_data_give_golden_inputs_with_labels(tmp_path: Path) -> None:
         assert data.test.labels[found] == golden.labels[place]
     card = (tmp_path / "b" / "README.md").read_text()
     assert f"7 test samples of {data.name}" in card.replace("\\", "")
+    assert "unlike its training data: see below" in card and "warns of none of them" in card
+    found = dict(re.findall(r"^\| ([a-z ]+) \| 200 \| .* \| ([0-9.]+) % \|$", card, re.MULTILINE))
+    assert float(found["test pictures"]) < 10 and found["noise"] == "100.0"
+
+
+def test_every_card_says_that_pictures_unlike_the_data_were_not_tried_without_data(bundles: dict[str, Path]) -> None:
+    for kind, folder in bundles.items():
+        assert "unlike its training data: not measured: no data were given." in (folder / "README.md").read_text(), kind
+
+
+def test_notice_names_the_data_that_golden_inputs_are_of(tmp_path: Path) -> None:
+    edgefm.export(SHIPPED, "python", out=tmp_path / "b", data=small_fashion_mnist(train=9), samples=1, progress=False)
+    assert "fashion-mnist has 9 train pictures; 100 are the fewest" in (tmp_path / "b" / "README.md").read_text()
     assert "Zalando" in (tmp_path / "b" / "NOTICE").read_text()
 
 
@@ -691,6 +750,35 @@ def test_file_without_a_contract_is_exported_by_what_is_said_of_it(tmp_path: Pat
     for name, other in (("labels", ABC[::-1]), ("mean", 0.0), ("std", 1.0)):
         with pytest.raises(ModelError, match=rf"^{name} .*the contract of .* says"):
             edgefm.export(tmp_path / "b", "python", out=tmp_path / "other", progress=False, **(said | {name: other}))
+
+
+def test_task_of_a_file_without_a_contract_is_said(tmp_path: Path) -> None:
+    app, about = CASES["masks__int8"], {"mean": 99.9, "std": 61.7, "samples": 2, "progress": False}
+    (tmp_path / "masks.tflite").write_bytes(app.content)
+    given: dict[str, Any] = {**about, "labels": ABC, "task": "segmentation"}
+    edgefm.export(tmp_path / "masks.tflite", "python", out=tmp_path / "b", **given)
+    contract = Contract.from_json(json.loads((tmp_path / "b" / "contract.json").read_text()))
+    assert (contract.task, contract.labels) == ("segmentation", ABC)
+    values = given_values(app.contract)
+    (raw,) = litert(app.content, fed(app.contract, values))
+    wanted = meant("places", real_values(raw, app.contract.output), contract)
+    np.testing.assert_array_equal(adapter(tmp_path / "b").places(values).reshape(-1), wanted)
+    for change, words in (
+        ({"labels": ["a", "b"]}, r"has 3 values at each place; 2 labels were given"),
+        ({"task": "classification"}, r"it has 60 outputs; there are 3 classes"),
+        ({"task": "segmentating"}, r"unknown task 'segmentating'; did you mean 'segmentation'"),
+    ):
+        with pytest.raises(EdgefmError, match=words):
+            edgefm.export(tmp_path / "masks.tflite", "python", out=tmp_path / "c", **(given | change))
+    with pytest.raises(ModelError, match=r"^task is regression, but the contract of .* says segmentation"):
+        edgefm.export(tmp_path / "b", "python", out=tmp_path / "c", task="regression", samples=1, progress=False)
+    train, validation, test = (
+        Split(name=name, images=np.zeros((3, *PICTURE[1:]), np.uint8), labels=np.arange(3))
+        for name in ("train", "validation", "test")
+    )
+    data = Dataset(name="a", labels=ABC, train=train, validation=validation, test=test, sha256="")
+    with pytest.raises(ModelError, match="is said to be segmentation; the data are for classification"):
+        edgefm.export(tmp_path / "masks.tflite", "python", out=tmp_path / "c", data=data, **given)
 
 
 def test_model_in_onnx_answers_the_golden_vectors(tmp_path: Path) -> None:
@@ -730,6 +818,24 @@ def test_folders_that_hold_something_are_not_written_over(tmp_path: Path) -> Non
     with pytest.raises(RunError, match="is a file; a folder is expected"):
         edgefm.export(SHIPPED, "c", out=other / "thesis.txt", force=True, progress=False)
     assert (other / "thesis.txt").read_text() == "years of work"
+
+
+def test_files_that_others_put_into_a_bundle_are_named_and_stay(tmp_path: Path) -> None:
+    target = tmp_path / "b"
+    (target / "src" / "mine").mkdir(parents=True)
+    for name, content in with_manifest({"src/a.c": b"", "README.md": b""}, kind="c", written_by="a test").items():
+        (target / name).write_bytes(content)
+    assert of_others(target) == []
+    others = ["notes.txt", "src/b.c", "src/mine/x", "src/mine/y", "venv/bin/python", "venv/lib/z", "1", "2", "3"]
+    for name in (*others, "__pycache__/edge_model.pyc", "model.sig"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("mine")
+    (target / "link").symlink_to(tmp_path)
+    words = r"would be gone with it: 1, 2, 3, link, notes\.txt and 3 more"
+    with pytest.raises(RunError, match=words) as refused:
+        edgefm.export(SHIPPED, "c", out=target, samples=1, force=True, progress=False)
+    assert of_others(target)[5:] == ["src/b.c", "src/mine/", "venv/"] and "Move it elsewhere" in str(refused.value.hint)
+    assert all((target / name).read_text() == "mine" for name in others)
 
 
 def test_run_is_not_written_over_though_its_manifest_has_the_same_name(tmp_path: Path) -> None:
@@ -789,7 +895,7 @@ def test_commands_export_all_and_verify(tmp_path: Path) -> None:
     for bundle in found:
         done = runner.invoke(cli, ["verify", bundle["folder"], "--json"], standalone_mode=False)
         assert done.return_value == 0 and json.loads(done.stdout)["held"] is True
-    schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-1.schema.json").read_text())
+    schema = json.loads((ROOT / "edgefm" / "schemas" / "golden-vectors-2.schema.json").read_text())
     jsonschema.validate(json.loads((tmp_path / "all" / "c" / "golden" / "golden.json").read_text()), schema)
 
 
@@ -816,6 +922,37 @@ def test_all_writes_none_where_one_of_its_folders_is_taken(tmp_path: Path) -> No
             given = ["export", "all", str(SHIPPED), "--out", str(tmp_path / "all"), "-n", "1", *words]
             CliRunner().invoke(cli, given, standalone_mode=False, catch_exceptions=False)
         assert [path.name for path in (tmp_path / "all").iterdir()] == ["python"]
+
+
+@pytest.mark.parametrize("former", [False, True], ids=["new", "over bundles"])
+def test_all_leaves_its_folder_as_it_was_where_the_disk_is_full(
+    former: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, written = tmp_path / "all", []
+    if former:
+        for name, content in with_manifest({"a": b"old"}, kind="c", written_by="a test").items():
+            (out / "c").mkdir(parents=True, exist_ok=True)
+            (out / "c" / name).write_bytes(content)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(model: object, kind: str, *, out: Path, **options: object) -> ExportResult:
+        try:
+            if written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(out, {"a": b"new"}, force=False)
+        except OSError as error:
+            raise EdgefmError(f"{out} cannot be written: {error.strerror}", hint="Free some space.") from error
+        written.append(kind)
+        return ExportResult(kind=kind, folder=out, files=(), size_bytes=0, models=())
+
+    monkeypatch.setattr("edgefm.jobs.export.export", full)
+    words = ["export", "all", str(SHIPPED), "--out", str(out), *(("--force",) if former else ())]
+    with pytest.raises(EdgefmError) as caught:
+        CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False)
+    assert caught.value.message == f"{out / ALL[1]} cannot be written: No space left on device"
+    assert caught.value.hint == f"Free some space. No bundle was written: {out} is as it was."
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert written == ["android"] and out.exists() == former
 
 
 def test_operators_of_all_subgraphs_are_named(tmp_path: Path) -> None:

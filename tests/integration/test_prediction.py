@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -426,6 +427,32 @@ def test_default_model_is_that_of_the_latest_run(model: Path, tmp_path: Path, mo
     made = run_with(model, tmp_path / "runs")
     assert default_model().resolve() == made.path.resolve() / "00-quantize" / "int8_w8a8" / "model.tflite"
     assert default_model(made.path) == made.path / "00-quantize" / "int8_w8a8" / "model.tflite"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: (run / "00-quantize" / "int8_w8a8" / "model.tflite").unlink(), r"model\.tflite is missing"),
+        (lambda run: (run / "manifest.json").write_text("{"), r"manifest\.json is damaged"),
+        (lambda run: (run / "00-quantize" / "int8_w8a8").rename(run / "00-quantize" / "x"), "model.tflite is missing"),
+    ],
+    ids=["no file", "manifest", "no folder"],
+)
+def test_latest_run_that_is_damaged_is_named_and_no_other_model_taken(
+    damage: Callable[[Path], object], words: str, model: Path, tmp_path: Path
+) -> None:
+    made = run_with(model, tmp_path / "runs").path
+    damage(made)
+    with pytest.raises(
+        (RunError, ModelError), match=rf"the latest run cannot be taken: .*{made.name}.*{words}"
+    ) as caught:
+        default_model(root=tmp_path / "runs")
+    assert "Or name another run, or a model." in str(caught.value.hint)
+
+
+def test_latest_run_in_which_nothing_was_quantized_leaves_the_model_that_comes_with_edgefm(tmp_path: Path) -> None:
+    RunDirectory.create("trained", root=tmp_path)
+    assert default_model(root=tmp_path) == SHIPPED_MODEL
 
 
 def test_model_that_comes_with_edgefm_answers_right_after_installing(

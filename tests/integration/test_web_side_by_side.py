@@ -38,6 +38,7 @@ from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles import for_web
 from edgefm_converters.bundles.manifest import with_manifest
 from edgefm_converters.bundles.unlike import Unlike, block_means, entropies, read_unlike
+from edgefm_converters.bundles.web_runtime import WebPage
 from tests.fixtures import sample_run
 from tests.fixtures.app_cases import ABC, CASES, PICTURE, case, fed, litert, write_case
 from tests.fixtures.app_models import Out
@@ -220,8 +221,17 @@ def test_verify_finds_wrong_answers_of_a_model_beside(bundle: Path, siblings: di
     assert [family.text.split(":")[0] for family in checked.families if not family.held] == ["float32"]
 
 
-def test_page_never_grows_above_its_limit(siblings: dict[str, Path], tmp_path: Path) -> None:
+def test_page_never_grows_above_its_limit(
+    siblings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sibling(tmp_path / "large", "large", seed=3, padding=1_000_000)
+    pages, page = [], for_web.page
+
+    def counted(web: WebPage, *, version: str) -> str:
+        pages.append(web)
+        return page(web, version=version)
+
+    monkeypatch.setattr(for_web, "page", counted)
     done = CliRunner().invoke(
         cli,
         ["export", "web", str(SHIPPED), "--out", str(tmp_path / "out"), "--beside", str(tmp_path / "large"), "-n", "3",
@@ -233,6 +243,7 @@ def test_page_never_grows_above_its_limit(siblings: dict[str, Path], tmp_path: P
     assert "large is not in the page: the page would have 5." in done.stderr and "5.0 MB are the limit" in done.stderr
     assert (tmp_path / "out" / "index.html").stat().st_size <= for_web.LARGEST_PAGE_BYTES
     assert not (tmp_path / "out" / "beside" / "large").exists()
+    assert len(pages) == 2, "one for each model that may stand beside"
 
 
 def test_models_of_other_pictures_are_refused_beside(tmp_path: Path) -> None:

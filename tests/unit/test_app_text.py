@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edgefm.core.picture_steps import LETTERBOX, PictureSteps
+from edgefm.core.runs import RunDirectory
 from edgefm.data.reference.fashion_mnist import LABELS
 from edgefm.jobs.export.card import model_card
+from edgefm.jobs.export.facts import Learnt, learnt
 from edgefm.tflite.contract import Contract, Tensor
 from edgefm_converters.bundles.golden import FamilyAnswers, GoldenVectors, Tolerance
 from tests.fixtures.app_models import Out, app_model
@@ -49,15 +53,15 @@ def contract(*, dtype: str) -> Contract:
     )
 
 
-def page(model: Contract, *, advice: str = "") -> str:
+def page(model: Contract, *, advice: str = "", learnt: Learnt | None = None) -> str:
     """Return the model card, without what follows from other things than the contract."""
     answers = np.zeros((1, model.output.size), model.output.dtype)
     family = FamilyAnswers(
         name="float", title="kernels", made_by="a test", tolerance=Tolerance(largest=0, share=0), outputs=(answers,)
     )
     golden = GoldenVectors(inputs=answers, families=(family,), labels=None, source={"kind": "data", "name": "samples"})
-    card = model_card(model, measured=None, advice=advice, golden=golden, use="", version="0")
-    return card.partition("## How it was made")[0] if not advice else card
+    card = model_card(model, measured=None, advice=advice, golden=golden, use="", version="0", learnt=learnt)
+    return card.partition("## What it learnt from")[0] if not advice else card
 
 
 @pytest.mark.parametrize(
@@ -195,3 +199,23 @@ def test_contract_encodes_raw_pixels_unchanged_for_a_uint8_model_and_as_floats_f
     encoded = contract(dtype="float32").encode(pixels)
     assert encoded.dtype == np.float32
     np.testing.assert_array_equal(encoded, pixels.astype(np.float32))
+
+
+def test_card_states_what_the_model_learnt_from(tmp_path: Path) -> None:
+    assert "learnt from\n\nNot known: edgefm did not train the model." in page(contract(dtype="uint8"), advice="-")
+    run = RunDirectory.create_at(tmp_path / "run")
+    about = {"name": "my shoes", "classes": 3, "train": 1200, "validation": 150, "test": 300}
+    for summary, wanted in (
+        (
+            {"dataset": about},
+            r"my shoes: 1,200 training pictures of 3 classes\. .* 150 validation .* 300 test pictures",
+        ),
+        ({"dataset": about, "validation_seen": True}, r"The validation pictures were learnt, too\. sha256 .* `abc`"),
+        ({}, r"How many pictures of which data its run does not say\. sha256 of the data and their split: `abc`"),
+    ):
+        with run.lock():
+            run.finish(run.begin("train"), key="k", seconds=0.0, recipe={}, inputs={"dataset": "abc"}, summary=summary)
+        assert re.search(wanted, page(contract(dtype="uint8"), advice="-", learnt=learnt(run, None)))
+    with run.lock():
+        run.finish(run.begin("import"), key="k", seconds=0.0, recipe={"params": {"model": "m"}}, inputs={}, summary={})
+    assert learnt(run, None) is None, "what was brought is of somebody else"

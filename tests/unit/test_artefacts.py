@@ -217,6 +217,43 @@ def test_folder_that_another_process_fills_meanwhile_is_not_exchanged(
     assert _content(tmp_path) == {f"out/{name}": content for name, content in OLD.items()}
 
 
+@pytest.mark.parametrize("before", [None, ("one",), ("one", "two", "three")], ids=str)
+def test_folders_take_their_places_together_or_none_does(
+    before: tuple[str, ...] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, calls, stop = Path.rename, 0, 0
+
+    def stopped(self: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise OSError(errno.ENOSPC, "full")
+        return rename(self, target)
+
+    def tried(place: int) -> bool:
+        nonlocal calls, stop
+        folder = tmp_path / str(place) / "out"
+        for name in before or ():
+            _folder(folder / name, OLD)
+        was = _content(tmp_path / str(place)) if before else {}
+        calls, stop = 0, place
+        try:
+            with artefacts.folders_together(folder) as staged:
+                for name in ("one", "two"):
+                    _folder(staged / name / "deep", NEW)
+        except OSError:
+            assert _content(tmp_path / str(place)) == was and folder.exists() == bool(before)
+            return True
+        new = {f"out/{name}/deep/{file}": content for name in ("one", "two") for file, content in NEW.items()}
+        kept = {file: content for file, content in was.items() if file.startswith("out/three")}
+        assert _content(tmp_path / str(place)) == {**new, **kept}
+        return False
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    stopped_at = [tried(place) for place in range(1, 12)]
+    assert stopped_at == sorted(stopped_at, reverse=True) and 3 < sum(stopped_at) < 11
+
+
 def test_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "real", OLD)
     (tmp_path / "out").symlink_to(folder)

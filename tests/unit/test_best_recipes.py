@@ -205,3 +205,5 @@ def test_final_training_in_memory_and_in_a_run_says_that_validation_was_learnt(
     assert "trained: not judged" in capsys.readouterr().out
     (step,) = edgefm.Run(tmp_path / "run").steps
     assert step.summary["validation_seen"] is True and step.summary["verdict"] == "not judged"
+    sizes = {split.name: len(split.labels) for split in splits}
+    assert step.summary["dataset"] == {"name": "data.npz", "classes": 10, **sizes}

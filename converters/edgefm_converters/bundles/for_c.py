@@ -61,9 +61,10 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     """Return the files of the bundle that are of this kind alone, by path.
 
     Raises:
-      ModelError: TensorFlow Lite Micro does not load the model, or no C is known for its ends.
+      ModelError: TensorFlow Lite Micro does not load the model, no C is known for its ends, or see `check_operators`.
     """
     contract = parts.contract
+    check_operators(parts.operators)
     if parts.arena_bytes is None:
         raise ModelError(
             f"TensorFlow Lite Micro does not run this model: {parts.arena_reason}",
@@ -77,7 +78,7 @@ def files(parts: BundleParts) -> dict[str, bytes]:
         "src/model_data.h": _model_header(),
         "src/model_data.c": _model_source(parts.model),
         "src/contract.h": _contract_header(parts),
-        "src/contract.c": _contract_source(contract),
+        "src/contract.c": _contract_source(parts),
         "src/golden_vectors.h": _golden_header(parts),
         "src/golden_vectors.c": _golden_source(parts),
         "tflm/main.cc": _main(parts, folder.joinpath("main.cc.in").read_text(encoding="ascii")),
@@ -88,6 +89,22 @@ def files(parts: BundleParts) -> dict[str, bytes]:
         texts |= {f"standalone/{name}": text for name, text in parts.network.items()}
         static["standalone/main.c"] = folder.joinpath("standalone_main.c").read_bytes()
     return {**{name: text.encode("ascii") for name, text in texts.items()}, **static}
+
+
+def check_operators(operators: Iterable[str]) -> None:
+    """Raise a ModelError that names custom operators: the main of the bundle would lack their kernels.
+
+    >>> check_operators(["ADD", "CUSTOM:Audio"])
+    Traceback (most recent call last):
+    edgefm.core.errors.ModelError: a bundle for c has no kernels for custom operators; this model holds Audio
+      Convert it to built-in operators alone, or leave out what they do, such as a last step.
+    """
+    custom = [name.partition(":")[2] or "one without a name" for name in operators if name.startswith("CUSTOM")]
+    if custom:
+        raise ModelError(
+            f"a bundle for c has no kernels for custom operators; this model holds {', '.join(custom)}",
+            hint="Convert it to built-in operators alone, or leave out what they do, such as a last step.",
+        )
 
 
 def arena_bytes(recorded: int) -> int:
@@ -151,7 +168,6 @@ def _contract_header(parts: BundleParts) -> str:
     source, output = contract.input, contract.output
     pixels = contract.no_pixels is None and source.dtype in ("uint8", "int8", "float32")
     family = _family(parts)
-    is_float = family.outputs[0].dtype.kind == "f"
     arena = parts.arena_bytes or 0
     limits = np.iinfo(source.dtype) if source.dtype not in ("float32",) else None
     values = {
@@ -177,8 +193,6 @@ def _contract_header(parts: BundleParts) -> str:
         "EDGE_OUTPUT_SOFTMAX": str(int(first.squash == "softmax")),
         "EDGE_OUTPUT_SIGMOID": str(int(first.squash == "sigmoid")),
         "EDGE_LABELS": str(len(contract.labels)),
-        "EDGE_LEVELS_ALLOWED": _float(0.0 if is_float else family.tolerance.largest),
-        "EDGE_TOLERANCE": _float(family.tolerance.largest if is_float else 0.0),
         "EDGE_SHARE_ALLOWED": _float(family.tolerance.share),
     }
     shape = " x ".join(str(length) for length in source.shape[1:])
@@ -196,6 +210,7 @@ def _contract_header(parts: BundleParts) -> str:
         "  size_t bytes; /* of one value */",
         "  int is_float;",
         "  int is_signed;",
+        "  float allowed; /* largest difference to a golden vector: levels, or a share of the greatest magnitude */",
         "} edge_end_t;",
         "",
         "extern const edge_end_t edge_output_ends[EDGE_OUTPUTS];",
@@ -206,11 +221,13 @@ def _contract_header(parts: BundleParts) -> str:
     return _header("EDGE_CONTRACT_H", body)
 
 
-def _contract_source(contract: Contract) -> str:
+def _contract_source(parts: BundleParts) -> str:
+    contract = parts.contract
+    allowed = _family(parts).tolerance.each(len(contract.outputs))
     ends = [
         f"    {{{end.size}, {np.dtype(end.dtype).itemsize}, {int(end.dtype == 'float32')}, "
-        f"{int(not end.dtype.startswith('u'))}}},"
-        for end in contract.outputs
+        f"{int(not end.dtype.startswith('u'))}, {_float(most)}}},"
+        for end, most in zip(contract.outputs, allowed, strict=True)
     ]
     lines = ['#include "contract.h"', "", "const edge_end_t edge_output_ends[EDGE_OUTPUTS] = {", *ends, "};"]
     if contract.labels:
@@ -256,9 +273,8 @@ def _family(parts: BundleParts) -> FamilyAnswers:
 
 def _main(parts: BundleParts, template: str) -> str:
     """Return a main for TensorFlow Lite Micro that knows the model's operators alone."""
-    builtin = [name for name in parts.operators if not name.startswith("CUSTOM")]
-    adds = [f"  if (resolver.{resolver_method(name)}() != kTfLiteOk) return nullptr;" for name in builtin]
-    return template.replace("@COUNT@", str(len(builtin))).replace("@ADDS@", "\n".join(adds))
+    adds = [f"  if (resolver.{resolver_method(name)}() != kTfLiteOk) return nullptr;" for name in parts.operators]
+    return template.replace("@COUNT@", str(len(adds))).replace("@ADDS@", "\n".join(adds))
 
 
 def _header(guard: str, body: Iterable[str]) -> str:

@@ -75,7 +75,7 @@ def files(parts: BundleParts) -> dict[str, bytes]:
     carried = tuple(dataclasses.replace(need, version=runtime.version) for need in NEEDS)
     content: dict[str, bytes] = {
         SBOM_FILE: sbom_bytes([model.contract for model in web.models], carried, version=parts.version),
-        PAGE: page(fitting(web, version=parts.version)[0], version=parts.version).encode(),
+        PAGE: (web if web.page else fitted(web, version=parts.version)).page,
         NOTICE_FILE: notice.encode(),
         LICENCE_FILE: source("LICENSE-LiteRT.js.txt").encode(),
         PAGE_FACTS: json_bytes(_page_facts(web)),
@@ -124,18 +124,36 @@ def served(web: WebPage, *, version: str) -> dict[str, bytes]:
     }
 
 
-def fitting(web: WebPage, *, version: str) -> tuple[WebPage, tuple[tuple[str, str], ...]]:
-    """Return what a page in one file holds, and which models are left out of it, with the reason.
+def fitted(web: WebPage, *, version: str, stand_in: bool = False) -> WebPage:
+    """Return what the pages hold with the page in one file, written, and the models that it has no place for.
 
-    Models are added in their order, as long as the page has no more than LARGEST_PAGE_BYTES. The first is always there.
+    Models are added in their order, as long as that page has at most LARGEST_PAGE_BYTES; the first is always there.
+
+    Args:
+      web: with all models; those that the page in one file does not hold stay for a server, where there is one.
+      version: of edgefm.
+      stand_in: float16 stands in for float32 where that is too large: beside it float16 is left away, unless it is the
+        smallest.
     """
-    kept, left_out = dataclasses.replace(web, models=web.models[:1]), []
+    kept, single, left_out = dataclasses.replace(web, models=web.models[:1]), b"", []
+    models, smallest = list(web.models[:1]), min(len(model.model) for model in web.models)
     for model in web.models[1:]:
+        beside = {each.contract.variant for each in kept.models[1:]}
+        if stand_in and model.contract.variant == "float16" and "float32" in beside and len(model.model) > smallest:
+            continue
+        models.append(model)
         larger = dataclasses.replace(kept, models=(*kept.models, model))
-        size = len(page(larger, version=version).encode())
-        if size <= LARGEST_PAGE_BYTES:
-            kept = larger
+        written = page(larger, version=version).encode()
+        if len(written) <= LARGEST_PAGE_BYTES:
+            kept, single = larger, written
         else:
             limit = f"{LARGEST_PAGE_BYTES / 1e6:.1f} MB are the limit"
-            left_out.append((model.contract.variant, f"the page would have {size / 1e6:.1f} MB with it; {limit}"))
-    return kept, tuple(left_out)
+            why = f"the page would have {len(written) / 1e6:.1f} MB with it; {limit}"
+            left_out.append((model.contract.variant, why))
+    return dataclasses.replace(
+        web,
+        models=tuple(models) if web.served else kept.models,
+        page=single or page(kept, version=version).encode(),
+        beside=tuple(model.contract.variant for model in kept.models[1:]),
+        left_out=(*web.left_out, *left_out),
+    )

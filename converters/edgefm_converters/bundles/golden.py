@@ -26,8 +26,8 @@ from edgefm.tflite.contract import Contract, Tensor
 
 FOLDER = "golden"
 FILE_NAME = f"{FOLDER}/golden.json"
-SCHEMA_VERSION = 1
-_SCHEMA = "golden-vectors-1"
+SCHEMA_VERSION = 2  # 1 has one tolerance for all outputs of a family
+_SCHEMA = "golden-vectors-2"
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LEAST_MAGNITUDE = 1e-30
 _AGAIN = "Write the bundle again with: edgefm export"
@@ -39,12 +39,28 @@ class Tolerance:
 
     Attributes:
       largest: largest difference of a value: quantisation levels of an integer output, else a share of the largest
-        magnitude of that output.
-      share: largest share of the values that may differ at all.
+        magnitude of that output; the widest of all outputs.
+      share: largest share of the values that may differ at all, over all outputs.
+      outputs: largest difference of each output, in its own unit; () where `largest` is that of all.
     """
 
     largest: float
     share: float
+    outputs: tuple[float, ...] = ()
+
+    def each(self, count: int) -> tuple[float, ...]:
+        """Return the largest difference of each of `count` outputs.
+
+        >>> Tolerance(largest=1, share=0.1).each(2), Tolerance(largest=1, share=0.1, outputs=(1, 0.01)).each(2)
+        ((1, 1), (1, 0.01))
+        """
+        assert len(self.outputs) in (0, count), "one for each output"
+        return self.outputs or (self.largest,) * count
+
+    def holds(self, largest: Sequence[float], share: float) -> bool:
+        """Return whether differences of `differences` are within it."""
+        allowed = self.each(len(largest))
+        return share <= self.share and all(one <= most for one, most in zip(largest, allowed, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +134,7 @@ def golden_files(vectors: GoldenVectors, contract: Contract) -> dict[str, bytes]
         "source": dict(vectors.source),
         "input": _end(contract.input),
         "outputs": [_end(tensor) for tensor in contract.outputs],
-        "families": [
-            {name: value for name, value in asdict(family).items() if name != "outputs"} for family in vectors.families
-        ],
+        "families": [_family(family) for family in vectors.families],
         "vectors": entries,
     }
     return {FILE_NAME: json_bytes(head), **files}
@@ -150,7 +164,10 @@ def read_golden(bundle: Path, *, of: Contract | None = None) -> GoldenVectors:
     for family in value["families"]:
         answers = [inside.arrays(vector["answers"][family["name"]], value["outputs"]) for vector in value["vectors"]]
         outputs = tuple(np.stack(arrays) for arrays in zip(*answers, strict=True))
-        tolerance = Tolerance(**family["tolerance"])
+        each = tuple(family["tolerance"].get("outputs", ()))
+        if len(each) not in (0, len(value["outputs"])):
+            raise ModelError(f"{bundle / FILE_NAME} says {len(each)} tolerances of {len(outputs)} outputs", hint=_AGAIN)
+        tolerance = Tolerance(**{**family["tolerance"], "outputs": each})
         families.append(FamilyAnswers(**{**family, "tolerance": tolerance}, outputs=outputs))
     labels = [vector["label"] for vector in value["vectors"]]
     return GoldenVectors(
@@ -183,28 +200,34 @@ class _Inside:
         return arrays
 
 
-def differences(outputs: Sequence[NDArray[Any]], wanted: Sequence[NDArray[Any]]) -> tuple[float, float]:
-    """Return the largest difference of answers and the share of values that differ, as a `Tolerance` counts them.
+def differences(outputs: Sequence[NDArray[Any]], wanted: Sequence[NDArray[Any]]) -> tuple[tuple[float, ...], float]:
+    """Return the largest difference of each output and the share of values that differ, as a `Tolerance` counts them.
 
     The self-tests of bundles count in the same way. Two NaN in one place are equal in size, and differ.
 
     >>> differences([np.array([1, 5], np.int8)], [np.array([1, 3], np.int8)])
-    (2.0, 0.5)
+    ((2.0,), 0.5)
     """
-    largest, other, total = 0.0, 0, 0
+    largest: list[float] = []
+    other, total = 0, 0
     for one, two in zip(outputs, wanted, strict=True):
         here, there = one.reshape(two.shape).astype(np.float64), two.astype(np.float64)
         apart = np.abs(here - there)
         apart[np.isnan(here) & np.isnan(there) | (here == there)] = 0.0
         unit = 1.0 if two.dtype.kind in "iu" else max(float(np.nanmax(np.abs(there), initial=0.0)), _LEAST_MAGNITUDE)
-        largest = max(largest, float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0)) / unit)
+        largest.append(float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0)) / unit)
         other, total = other + int((here != there).sum()), total + here.size
-    return largest, other / max(total, 1)
+    return tuple(largest), other / max(total, 1)
 
 
 def little_endian(values: NDArray[Any]) -> bytes:
     """Return the bytes of an array in C order, little endian."""
     return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+
+
+def _family(family: FamilyAnswers) -> dict[str, Any]:
+    value = {name: value for name, value in asdict(family).items() if name != "outputs"}
+    return {**value, "tolerance": {**value["tolerance"], "outputs": list(family.tolerance.each(len(family.outputs)))}}
 
 
 def _end(tensor: Tensor) -> dict[str, Any]:

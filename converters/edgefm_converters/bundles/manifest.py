@@ -84,10 +84,16 @@ def changes(bundle: Path, manifest: Mapping[str, Any], *, beside: Collection[str
             yield f"{name} is missing"
         elif artefacts.sha256_file(path) != wanted:
             yield f"{name} was changed: its sha256 is not the manifest's"
+    for name in added(bundle, {*listed, *beside, FILE_NAME}):
+        yield f"{name} is not in the manifest"
+
+
+def added(bundle: Path, own: Collection[str]) -> Iterator[str]:
+    """Yield the files and links in a folder, also in folders within it, that are not among `own`, sorted."""
     for path in sorted(bundle.rglob("*")):
         name = path.relative_to(bundle).as_posix()
-        if name not in (*listed, *beside, FILE_NAME) and (path.is_symlink() or not path.is_dir()):
-            yield f"{name} is not in the manifest"
+        if name not in own and (path.is_symlink() or not path.is_dir()):
+            yield name
 
 
 def model_folders(manifest: Mapping[str, Any]) -> list[str]:

@@ -73,6 +73,8 @@ class WebPage:
       unlike: what pictures of the data look like; None where no warning is given.
       unlike_reason: why `unlike` is None.
       served: whether the bundle also holds the folder for a web server.
+      page: content of the page in one file; b'' where it is not written yet.
+      beside: variants that stand beside the bundle's own in it.
       left_out: models that were left out of the page in one file, each with the reason.
     """
 
@@ -81,6 +83,8 @@ class WebPage:
     unlike: Unlike | None = None
     unlike_reason: str = ""
     served: bool = False
+    page: bytes = field(default=b"", repr=False)
+    beside: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
 
 

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgefm
-from edgefm.core import artefacts, html
+from edgefm.core import html
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number, check_type
-from edgefm.core.errors import ArgumentError, EdgefmError, RunError, unknown_name
+from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.picture_steps import ChannelOrder, Filter, Fit, Inversion
 from edgefm.core.progress import Progress, shown
 from edgefm.core.results import JsonResult
+from edgefm.core.task_names import TASKS
 from edgefm.jobs.arguments import optional_path
+from edgefm.jobs.export.folder import check_target, write
 from edgefm.jobs.export.formats import check_formats, in_formats
-from edgefm.jobs.export.models import MICROCONTROLLER, Given, is_bundle, models_meant
-from edgefm.jobs.export.npu import accelerator_of, npu_files
+from edgefm.jobs.export.microcontroller import accelerator_of, npu_files
+from edgefm.jobs.export.models import MICROCONTROLLER, Given, models_meant
 from edgefm.jobs.export.parts import data_of, parts_of, writer
 from edgefm.jobs.export.pictures import picture_words, sample_pictures
 from edgefm.jobs.export.signature import check_key, with_signature
@@ -108,6 +110,7 @@ def export(
     out: PathLike,
     variant: str | None = None,
     data: Dataset | DataSource | PathLike | None = None,
+    task: str | None = None,
     labels: Sequence[str] | None = None,
     mean: float | None = None,
     std: float | None = None,
@@ -142,7 +145,10 @@ def export(
       variant: of a single run; by default the one that the verdict on its newest benchmark recommends for the target,
         its reference where none is recommended, and int8_w8a8 without a benchmark.
       data: test samples for golden inputs; by default those of the run; of a file alone, random inputs are taken.
-      labels: class names for a file without a contract; one with a contract takes none but its own, as what follows.
+      task: what a file without a contract is for: 'classification', 'multilabel', 'regression', 'reconstruction' or
+        'segmentation' (a class for each pixel); by default that of the data, 'classification' without. One with a
+        contract takes none but its own, as what follows.
+      labels: class names for a file without a contract.
       mean: for a file without a contract: input = (pixel - mean) / std.
       std: see `mean`.
       fit: how a picture of another size gets in: 'stretch', 'contain' or 'cover'; None keeps what the contract says,
@@ -166,7 +172,7 @@ def export(
       served: of the kind 'web': add a folder for a web server, with LiteRT.js for several threads and all models.
       sign: private elliptic-curve key in PEM: the bundle gets `model.sig`, a signature in OpenSSF's model signing
         format over all of its files. The password of a key is taken from EDGEFM_KEY_PASSWORD.
-      force: replace a bundle that is there; nothing else is ever replaced.
+      force: replace a bundle that is there; nothing else is ever replaced, no file that others put into it either.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type, or out of range.
@@ -179,9 +185,8 @@ def export(
         sign, model-signing.
       TargetError: vela is not installed, or does not know the accelerator.
     """
-    from edgefm.jobs.export.network import network
+    from edgefm.jobs.export.microcontroller import network
     from edgefm.jobs.export.several import USE, several_files
-    from edgefm.jobs.export.web import names_beside
     from edgefm_converters.bundles.manifest import with_manifest
     from edgefm_converters.bundles.parts import common_files
 
@@ -203,6 +208,9 @@ def export(
     check_number(pictures, "pictures", int)
     if not 0 <= pictures <= _MOST_PICTURES:
         raise ArgumentError(f"pictures is {pictures}; 0 to {_MOST_PICTURES} are expected")
+    check_type(task, "task", (str, type(None)), "the name of a task")
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
     if labels is not None:
         check_items(labels, "labels", str, "the name of a class")
     key = optional_path(sign, "sign")
@@ -216,7 +224,7 @@ def export(
     module = writer(kind)
     with shown(progress) as receiver:
         meant = models_meant(model, kind, variant)
-        datasets = {name: data_of(each, data, receiver) for name, each in meant.items()}
+        datasets = {name: data_of(each, data, receiver, task=task) for name, each in meant.items()}
         first = next(iter(datasets.values()))
         shots = sample_pictures(first, pictures, seed=seed)
         words = picture_words(shots, first)
@@ -225,6 +233,7 @@ def export(
                 each,
                 kind,
                 dataset=datasets[name],
+                task=task,
                 labels=labels,
                 mean=mean,
                 std=std,
@@ -251,7 +260,8 @@ def export(
         files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)
-        _write(target, files, force=force)
+        check_target(target, force=force)  # another may have put something into it meanwhile
+        write(target, files, force=force)
     pages = parts[""].web if "" in parts else None
     return ExportResult(
         kind=kind,
@@ -269,32 +279,6 @@ def export(
             )
             for name, part in parts.items()
         ),
-        beside=names_beside(pages),
+        beside=() if pages is None else pages.beside,
         left_out=() if pages is None else pages.left_out,
     )
-
-
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise a RunError unless a bundle may be written to a folder: a new or empty one, or with `force` a bundle."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise RunError(f"{target} is a file; a folder is expected", hint="Give a new folder.")
-    held = any(target.iterdir())
-    if held and not is_bundle(target):
-        raise RunError(f"{target} exists and holds something else than a bundle", hint="Give a new folder.")
-    if held and not force:
-        hint = "Give a new folder, or say that this one is to be replaced: force."
-        raise RunError(f"{target} holds a bundle already", hint=hint)
-    if Path.cwd().is_relative_to(target.resolve()):  # it is replaced whole, and a shell in it would be in none
-        raise RunError(f"{target} is the folder that you are in, or holds it", hint="Give another folder.")
-
-
-def _write(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
-    try:
-        artefacts.exchange_folder(target, files, replace=force)
-    except OSError as error:
-        raise EdgefmError(
-            f"{target} cannot be written: {error.strerror or error}",
-            hint="Choose another folder, or check that this one is writable and that the disk is not full.",
-        ) from error

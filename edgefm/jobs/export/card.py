@@ -11,7 +11,8 @@ from edgefm.core.errors import missing_extra
 from edgefm.core.text import Markdown, code, markdown
 from edgefm.data.source import FASHION_MNIST
 from edgefm.jobs.export.app_text import app_text
-from edgefm.jobs.export.facts import Measured
+from edgefm.jobs.export.facts import Learnt, Measured
+from edgefm.jobs.export.unlike import NO_DATA
 from edgefm.tflite.contract import Contract
 from edgefm_converters.bundles.golden import GoldenVectors
 from edgefm_converters.bundles.unlike import Unlike
@@ -28,7 +29,10 @@ def model_card(
     golden: GoldenVectors,
     use: str,
     version: str,
+    learnt: Learnt | None = None,
     unlike: Unlike | None = None,
+    unlike_reason: str = NO_DATA,
+    warns: bool = False,
     open_batch: bool = False,
 ) -> str:
     """Return the model card.
@@ -40,7 +44,10 @@ def model_card(
       golden: vectors of the bundle.
       use: how this bundle is used and what its files are, Markdown.
       version: of edgefm.
+      learnt: what it learnt from; None where edgefm did not train it.
       unlike: from where on a picture is unlike the data; None where that is not known.
+      unlike_reason: why it is not known.
+      warns: the bundle holds a page, which warns of pictures unlike the data.
       open_batch: the file leaves its batch open.
     Raises:
       RuntimeUnavailableError: jinja2 is not installed.
@@ -53,10 +60,12 @@ def model_card(
         version=version,
         text=app_text(contract),
         made=Markdown(_made(contract)),
+        learnt=Markdown(_learnt(learnt, "pictures" if contract.takes_pictures else "samples")),
         measured=Markdown(_measured(measured)),
         advice=advice,
         golden=Markdown(_golden(golden)),
-        limits=Markdown(_limits(contract, measured, unlike, open_batch)),
+        limits=Markdown(_limits(contract, measured, open_batch, known=unlike is not None, reason=unlike_reason)),
+        unlike=Markdown("" if unlike is None else _unlike(unlike, warns=warns)),
         files=Markdown(use),
     )
 
@@ -123,6 +132,22 @@ def _made(contract: Contract) -> str:
     return " ".join(sentences)
 
 
+def _learnt(learnt: Learnt | None, what: str) -> str:
+    """Return the statement of the training data; `what` they are, 'pictures' or 'samples'."""
+    if learnt is None:
+        return "Not known: edgefm did not train the model. Who did knows what it learnt, and whether it may be used."
+    seen = f"The validation {what} were learnt, too. " if learnt.with_validation else ""
+    digest = f"sha256 of the data and their split: {code(learnt.sha256)}." if learnt.sha256 else ""
+    if not learnt.samples:
+        return f"How many {what} of which data its run does not say. {seen}{digest}".strip()
+    train, validation, test = (learnt.samples.get(name, 0) for name in ("train", "validation", "test"))
+    classes = f" of {learnt.classes:,} classes" if learnt.classes else ""
+    return (
+        f"{markdown(learnt.name)}: {train:,} training {what}{classes}. Choices were made on {validation:,} validation "
+        f"{what}; {test:,} test {what} were kept for figures. No split shares one with another. {seen}{digest}"
+    ).strip()
+
+
 def _measured(measured: Measured | None) -> str:
     if measured is None:
         return "Nothing: no benchmark of this file was found. Measure it with labelled data before you ship it."
@@ -164,26 +189,27 @@ def _golden(golden: GoldenVectors) -> str:
     return f"{vectors} Kernels of two families round differently; both are right."
 
 
-def _limits(contract: Contract, measured: Measured | None, unlike: Unlike | None, open_batch: bool) -> str:
+def _limits(contract: Contract, measured: Measured | None, open_batch: bool, *, known: bool, reason: str) -> str:
     lines = []
     if contract.labels:
-        known = "see below" if unlike else "was not measured"
         lines.append(
             "- It knows its classes alone: a picture of anything else is given one of them too, often with a high "
-            f"probability. How it answers pictures unlike its training data {known}."
+            "probability."
         )
+    what = "pictures" if contract.takes_pictures else "inputs"
+    found = "see below" if known else f"not measured: {markdown(reason)}"
+    lines.append(f"- How it answers {what} unlike its training data: {found}.")
     if contract.takes_pictures:
         lines.append("- A picture must reach it as its training pictures did: size, channels, brightness, direction.")
     if open_batch:
         lines.append("- The file leaves its batch open; all code here fixes it at 1, a sample at a time.")
     if measured is None or measured.quality is None:
         lines.append("- Its quality is not known.")
-    text = "\n".join(lines) or "- None are known."
-    return text if unlike is None else f"{text}\n\n{_unlike(unlike)}"
+    return "\n".join(lines)
 
 
-def _unlike(unlike: Unlike) -> str:
-    """Return how pictures unlike the data are told, and what was found of it."""
+def _unlike(unlike: Unlike, *, warns: bool) -> str:
+    """Return how pictures unlike the data are told, and what was found of it; `warns`: a page tells them."""
     percent = f"{100 * unlike.quantile:g} %"
     rows = [
         f"| {markdown(share.what)} | {share.n:,} | "
@@ -193,19 +219,20 @@ def _unlike(unlike: Unlike) -> str:
     ]
     return "\n".join(
         (
-            "### Pictures unlike the data",
-            "",
-            "The page warns of a picture where the entropy of the model's probabilities, or the picture's distance "
+            f"{'The page warns of a picture' if warns else 'A picture is taken for unlike the data'} where the entropy "
+            "of the model's probabilities, or the picture's distance "
             f"from the data, is above that of {percent} of {unlike.validation:,} validation pictures of "
             f"{markdown(unlike.source)}. The distance is taken in {len(unlike.components)} principal components of "
             f"{unlike.training:,} training pictures and what they leave unexplained (Moghaddam and Pentland 1997). "
             "Measured, by this model:",
             "",
-            "| pictures | n | entropy above | distance above | warned of |",
+            f"| pictures | n | entropy above | distance above | {'warned of' if warns else 'either above'} |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            "No warning is no proof: pictures of other things that look like the data are answered without one.",
+            "No warning is no proof: pictures of other things that look like the data are answered without one."
+            if warns
+            else "The code of this bundle warns of none of them.",
         )
     )
 

@@ -73,7 +73,6 @@ def _pages_of_bundle(bundle: Path, *, served: bool) -> dict[str, bytes]:
     """Return the page of a bundle, or the files of its folder for a server, by path."""
     from edgefm_converters.bundles import for_web
     from edgefm_converters.bundles.manifest import changes, read_manifest
-    from edgefm_converters.bundles.web_page import page
 
     problems = list(changes(bundle, read_manifest(bundle), beside=(SIGNATURE_FILE,)))
     if problems:
@@ -81,5 +80,4 @@ def _pages_of_bundle(bundle: Path, *, served: bool) -> dict[str, bytes]:
     web = page_of_bundle(bundle)
     if served:
         return for_web.served(web, version=edgefm.__version__)
-    kept, _ = for_web.fitting(web, version=edgefm.__version__)
-    return {for_web.PAGE: page(kept, version=edgefm.__version__).encode()}
+    return {for_web.PAGE: for_web.fitted(web, version=edgefm.__version__).page}

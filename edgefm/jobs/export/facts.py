@@ -1,14 +1,17 @@
-"""What a model card says of a file: what was measured of it in a run, and how it was made."""
+"""What a model card says of a file: what it learnt from, and what was measured of it in a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgefm.benchmarking import record as records
 from edgefm.core.runs import RunDirectory
 from edgefm.tflite.contract import Contract
+
+if TYPE_CHECKING:
+    from edgefm.data.dataset import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,49 @@ class Measured:
     cpu: str
     date: str
     disturbed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """What a model learnt from.
+
+    Attributes:
+      name: of the data set; '' where the run does not say it.
+      samples: number of samples of each split, 'train', 'validation' and 'test'; {} where the run does not say it.
+      classes: number of them; 0 where there are none, or the run does not say it.
+      sha256: of the content and the split.
+      with_validation: the validation samples were learnt too.
+    """
+
+    name: str
+    samples: Mapping[str, int]
+    classes: int
+    sha256: str
+    with_validation: bool
+
+
+def learnt(run: RunDirectory | None, dataset: Dataset | None) -> Learnt | None:
+    """Return what the model of a run learnt from; None where edgefm did not train it.
+
+    Args:
+      run: of the model, where it is of one.
+      dataset: at hand; where it is the one that was learnt, it tells what the manifest of an older run does not.
+    """
+    step = None if run is None or run.last("import") is not None else run.last("train")
+    if step is None:
+        return None
+    sha256 = step.inputs.get("dataset", "")
+    about: Mapping[str, Any] = step.summary.get("dataset") or {}
+    if not about and dataset is not None and dataset.sha256 == sha256:
+        about = {"name": dataset.name, "classes": len(dataset.labels)}
+        about |= {split.name: len(split) for split in dataset.splits}
+    return Learnt(
+        name=str(about.get("name", "")),
+        samples={name: int(about[name]) for name in ("train", "validation", "test") if name in about},
+        classes=int(about.get("classes", 0)),
+        sha256=sha256,
+        with_validation=bool(step.summary.get("validation_seen")),
+    )
 
 
 def measured(run: RunDirectory | None, contract: Contract) -> Measured | None:

@@ -54,7 +54,7 @@ def golden_vectors(
                 name=name,
                 title=families.family(name).title,
                 made_by=f"{runtime} {answer.version or ''}".strip() + f" on {platform.machine()}",
-                tolerance=_in_units(tolerance_elsewhere(name, ends), ends, answer.outputs),
+                tolerance=_of_outputs(tolerance_elsewhere(name, ends), ends, answer.outputs),
                 outputs=answer.outputs,
             )
         )
@@ -107,16 +107,18 @@ def golden_inputs(
     return inputs
 
 
-def _in_units(tolerance: Tolerance, ends: ModelTensors, outputs: Sequence[NDArray[Any]]) -> Tolerance:
-    """Return a tolerance in levels as one for float outputs, a share of the largest magnitude, where all are floats.
+def _of_outputs(tolerance: Tolerance, ends: ModelTensors, outputs: Sequence[NDArray[Any]]) -> Tolerance:
+    """Return a tolerance in levels as one of each output: of a float one it is a share of its largest magnitude.
 
     A model with int8 weights, or int8 inside, may have float outputs: a level of them is the scale behind each.
     """
-    if ends.arithmetic == "float" or any(output.dtype.kind != "f" for output in outputs):
-        return tolerance
-    steps = [level_of(ends, place, output) for place, output in enumerate(outputs)]
-    shares = [step / max(float(np.abs(output).max()), 1e-30) for step, output in zip(steps, outputs, strict=True)]
-    return Tolerance(largest=tolerance.largest * max(shares), share=tolerance.share)
+    each = tuple(
+        tolerance.largest
+        if ends.arithmetic == "float" or output.dtype.kind != "f"
+        else tolerance.largest * level_of(ends, place, output) / max(float(np.abs(output).max()), 1e-30)
+        for place, output in enumerate(outputs)
+    )
+    return Tolerance(largest=max(each), share=tolerance.share, outputs=each)
 
 
 def level_of(ends: ModelTensors, place: int, output: NDArray[Any]) -> float:

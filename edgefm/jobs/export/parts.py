@@ -23,7 +23,7 @@ PAGES = ("apk", "web")
 _RANDOM = "no data were given"
 
 
-def data_of(meant: MeantModel, data: Any, progress: Progress) -> Dataset | None:
+def data_of(meant: MeantModel, data: Any, progress: Progress, *, task: str | None) -> Dataset | None:
     """Return the samples that golden inputs are drawn from: those given, else those of the model's run, if any."""
     from edgefm.agreement import arithmetic
     from edgefm.benchmarking.step import sample_task
@@ -36,7 +36,7 @@ def data_of(meant: MeantModel, data: Any, progress: Progress) -> Dataset | None:
             return None
         return dataset_of(meant.run, progress=progress)
     shape = arithmetic.ends(inspect(meant.path)).source.shape[1:]
-    return dataset_and_quality(data, input_shape=shape, task=sample_task([meant.path]), progress=progress)[0]
+    return dataset_and_quality(data, input_shape=shape, task=sample_task([meant.path]) or task, progress=progress)[0]
 
 
 def parts_of(
@@ -44,6 +44,7 @@ def parts_of(
     kind: str,
     *,
     dataset: Dataset | None,
+    task: str | None,
     labels: Sequence[str] | None,
     mean: float | None,
     std: float | None,
@@ -61,7 +62,8 @@ def parts_of(
       meant: the model.
       kind: of the bundle.
       dataset: that golden inputs are drawn from; None draws random ones.
-      labels: see `edgefm.export`, as what follows.
+      task: see `edgefm.export`.
+      labels: see there.
       mean: see there.
       std: see there.
       pictures: how pictures get in, where that is to be another way than the contract's: 'fit', 'filter', ...
@@ -76,29 +78,34 @@ def parts_of(
     from edgefm.benchmarking import feeding
     from edgefm.jobs.export.beside import as_shipped
     from edgefm.jobs.export.card import model_card, notice
-    from edgefm.jobs.export.facts import measured
+    from edgefm.jobs.export.facts import learnt, measured
     from edgefm.jobs.export.golden import golden_inputs, golden_vectors
+    from edgefm.jobs.export.unlike import unlike_data
     from edgefm.jobs.export.web import check_web, web_page
     from edgefm.tflite.inspection import inspect, operator_names
     from edgefm.tflite.open_batch import leaves_batch_open
+    from edgefm_converters.bundles.for_c import check_operators
     from edgefm_converters.bundles.head import check_input, fields
     from edgefm_converters.bundles.parts import BundleParts
 
     path = meant.path
     ends = arithmetic.ends(inspect(path))
+    operators = operator_names(path)
+    if kind in MICROCONTROLLER:
+        check_operators(operators)
     if kind in PAGES:
         check_web(path)
     shape = ends.source.shape[1:]
     names = tuple(labels) if labels is not None else () if dataset is None else dataset.labels
     written = contracts.read(path)
     if written is not None:
-        _check_agreed(path, written, labels=labels, mean=mean, std=std)
+        _check_agreed(path, written, task=task, labels=labels, mean=mean, std=std)
     contract = written or feeding.contract_for(
         path,
         source=ends.source,
         sinks=ends.sinks,
         labels=names,
-        task="classification" if dataset is None else dataset.task,
+        task=task or ("classification" if dataset is None else dataset.task),
         pixels=len(shape) == 3 if dataset is None else dataset.train.images.dtype.name == "uint8",
         mean=mean,
         std=std,
@@ -109,6 +116,8 @@ def parts_of(
             hint="Give mean and std, and one label for each value of the first output, or no labels; "
             "edgefm quantize writes a contract beside each file.",
         )
+    if written is None:
+        _check_said(path, contract, dataset)
     check_input(contract)
     fields(contract)
     content = path.read_bytes()
@@ -125,12 +134,18 @@ def parts_of(
             meant.run, path, contract, golden, dataset=dataset, pictures=pictures,
             beside=beside, served=served and kind == "web", samples=samples, seed=seed, progress=progress,
         )  # fmt: skip
+        unlike, unlike_reason = web.unlike, web.unlike_reason
+    else:
+        unlike, unlike_reason = unlike_data([(path, contract)], dataset, seed=seed)
     card = model_card(
         contract,
+        learnt=learnt(meant.run, dataset),
         measured=measured(meant.run, contract),
         advice=meant.advice,
         golden=golden,
-        unlike=None if web is None else web.unlike,
+        unlike=unlike,
+        unlike_reason=unlike_reason,
+        warns=web is not None,
         open_batch=leaves_batch_open(content),
         use=use,
         version=edgefm.__version__,
@@ -141,7 +156,7 @@ def parts_of(
         golden=golden,
         card=card,
         notice=notice([golden.source.get("name")]),
-        operators=operator_names(path),
+        operators=operators,
         arena_bytes=arena,
         arena_reason=reason,
         version=edgefm.__version__,
@@ -149,11 +164,32 @@ def parts_of(
     )
 
 
+def _check_said(path: Path, contract: contracts.Contract, dataset: Dataset | None) -> None:
+    """Raise a ModelError where what was said of a file without a contract fits neither its outputs nor the data."""
+    if dataset is not None and contract.task != dataset.task:
+        raise ModelError(
+            f"the task of {path} is said to be {contract.task}; the data are for {dataset.task}",
+            hint="Give the task of the data, or other data.",
+        )
+    values, labels = contract.output.shape[-1], len(contract.labels)
+    if contract.task == "segmentation" and labels and values != labels and (values, labels) != (1, 2):
+        raise ModelError(
+            f"the first output of {path} has {values} values at each place; {labels} labels were given",
+            hint="Give one label for each value, two for a single value, or none.",
+        )
+
+
 def _check_agreed(
-    path: Path, written: contracts.Contract, *, labels: Sequence[str] | None, mean: float | None, std: float | None
+    path: Path,
+    written: contracts.Contract,
+    *,
+    task: str | None,
+    labels: Sequence[str] | None,
+    mean: float | None,
+    std: float | None,
 ) -> None:
-    said = {"labels": written.labels, "mean": written.mean, "std": written.std}
-    given = {"labels": None if labels is None else tuple(labels), "mean": mean, "std": std}
+    said = {"task": written.task, "labels": written.labels, "mean": written.mean, "std": written.std}
+    given = {"task": task, "labels": None if labels is None else tuple(labels), "mean": mean, "std": std}
     for name, value in given.items():
         if value is not None and value != said[name]:
             raise ModelError(

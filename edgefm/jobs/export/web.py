@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,7 @@ def web_page(
       RecipeError: the run has no variant of a name in `beside`.
       ModelError: a model of `beside` cannot stand there.
     """
-    from edgefm_converters.bundles.for_web import fitting
+    from edgefm_converters.bundles.for_web import fitted
     from edgefm_converters.bundles.web_runtime import WebPage
 
     first = web_model(path, contract, golden, run)
@@ -85,13 +84,14 @@ def web_page(
     files_of = [(path, contract), *((file, model.contract) for file, model in others.items())]
     unlike, why = unlike_data(files_of, dataset, seed=seed)
     web = WebPage(
-        runtime=web_runtime(), models=(first, *others.values()), unlike=unlike, unlike_reason=why, served=served
+        runtime=web_runtime(),
+        models=(first, *others.values()),
+        unlike=unlike,
+        unlike_reason=why,
+        served=served,
+        left_out=reasons,
     )
-    kept, too_large = fitting(web, version=edgefm.__version__)
-    models = web.models if served else kept.models
-    if not named and "float32" in {model.contract.variant for model in kept.models[1:]}:
-        models = _without_float16(models)
-    return dataclasses.replace(web, models=models, left_out=(*reasons, *too_large))
+    return fitted(web, version=edgefm.__version__, stand_in=not named)
 
 
 def page_of_bundle(bundle: Path) -> WebPage:
@@ -127,23 +127,6 @@ def page_of_bundle(bundle: Path) -> WebPage:
         unlike_reason=facts["unlike_reason"],
         served=facts["served"],
     )
-
-
-def names_beside(web: WebPage | None) -> tuple[str, ...]:
-    """Return the variants that stand beside the bundle's own in its page in one file; () for other bundles."""
-    from edgefm_converters.bundles.for_web import fitting
-
-    if web is None:
-        return ()
-    kept, _ = fitting(web, version=edgefm.__version__)
-    return tuple(model.contract.variant for model in kept.models[1:])
-
-
-def _without_float16(models: tuple[WebModel, ...]) -> tuple[WebModel, ...]:
-    """Return models without float16, which stands in for float32 where that is too large, unless it is the smallest."""
-    smallest = min(models, key=lambda model: len(model.model))
-    first, *others = models
-    return (first, *(model for model in others if model is smallest or model.contract.variant != "float16"))
 
 
 def _model_of_bundle(folder: Path, quality: Any) -> WebModel:

@@ -37,13 +37,13 @@ static uint32_t level_difference(const uint8_t *one, const uint8_t *other, size_
   return (uint32_t)(left > right ? left - right : right - left);
 }
 
-/* A float value is right within a share of the greatest magnitude of its output. */
-static uint32_t float_difference(const uint8_t *one, const uint8_t *other, float greatest) {
+/* A float value is right within a share of the greatest magnitude of its output, `allowed`. */
+static uint32_t float_difference(const uint8_t *one, const uint8_t *other, float greatest, float allowed) {
   float left, right;
   copy(&left, one, 4);
   copy(&right, other, 4);
   float apart = magnitude(left - right);
-  return apart <= EDGE_TOLERANCE * greatest ? 0u : UINT32_MAX;
+  return apart <= allowed * greatest ? 0u : UINT32_MAX;
 }
 
 static float greatest_of(const uint8_t *values, size_t count) {
@@ -58,6 +58,7 @@ static float greatest_of(const uint8_t *values, size_t count) {
 
 edge_verdict_t edge_self_test(edge_invoke_t invoke, uint8_t *outputs) {
   edge_verdict_t verdict = {0, 0, 0, 0, 0, 0};
+  int near = 1;
   for (size_t sample = 0; sample < EDGE_GOLDEN_VECTORS; sample++) {
     const uint8_t *wanted = edge_golden_outputs + sample * EDGE_OUTPUTS_BYTES;
     if (invoke(edge_golden_inputs + sample * EDGE_INPUT_BYTES, outputs) != 0) {
@@ -69,11 +70,13 @@ edge_verdict_t edge_self_test(edge_invoke_t invoke, uint8_t *outputs) {
     for (size_t end = 0; end < EDGE_OUTPUTS; end++) {
       const size_t bytes = edge_output_ends[end].bytes, count = edge_output_ends[end].values;
       const int is_float = edge_output_ends[end].is_float;
+      const float allowed = edge_output_ends[end].allowed;
       const float greatest = is_float ? greatest_of(wanted + start, count) : 0.0f;
       for (size_t i = 0; i < count; i++, start += bytes) {
-        uint32_t apart = is_float ? float_difference(outputs + start, wanted + start, greatest)
+        uint32_t apart = is_float ? float_difference(outputs + start, wanted + start, greatest, allowed)
                                   : level_difference(outputs + start, wanted + start, bytes,
                                                      edge_output_ends[end].is_signed);
+        near = near && (is_float ? apart == 0u : (float)apart <= allowed);
         verdict.largest = apart > verdict.largest ? apart : verdict.largest;
         verdict.other += apart != 0;
         verdict.values++;
@@ -81,8 +84,7 @@ edge_verdict_t edge_self_test(edge_invoke_t invoke, uint8_t *outputs) {
     }
   }
   const int whole = edge_crc32(edge_model_data, edge_model_size) == EDGE_MODEL_CRC32;
-  const int near = (float)verdict.largest <= EDGE_LEVELS_ALLOWED &&
-                   (float)verdict.other <= EDGE_SHARE_ALLOWED * (float)verdict.values;
+  near = near && (float)verdict.other <= EDGE_SHARE_ALLOWED * (float)verdict.values;
   verdict.held = whole && verdict.ran == EDGE_GOLDEN_VECTORS && near;
   return verdict;
 }

@@ -56,6 +56,18 @@ final class JsonObject {
         return sizes;
     }
 
+    double[] numbers(String name) {
+        List<?> items = list(name);
+        double[] numbers = new double[items.size()];
+        for (int place = 0; place < numbers.length; place++) {
+            if (!(items.get(place) instanceof Double number)) {
+                throw wrong(name, "list of numbers");
+            }
+            numbers[place] = number;
+        }
+        return numbers;
+    }
+
     String text(String name) {
         if (!(members.get(name) instanceof String text)) {
             throw wrong(name, "text");

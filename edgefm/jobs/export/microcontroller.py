@@ -1,4 +1,4 @@
-"""A model compiled for Arm's Ethos-U accelerators by vela, Arm's own compiler, with vela's estimate."""
+"""What a bundle for C holds beside the model: the network as C99 that needs no interpreter, and vela's file of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ from edgefm.targets.vela import Vela
 FOLDER = "npu"
 MODEL_FILE = f"{FOLDER}/model_vela.tflite"
 ESTIMATE_FILE = f"{FOLDER}/estimate.json"
+_KERNELS = ("edgefm_firmware.h", "edgefm_kernels.c", "edgefm_kernels.h")
+
+
+def network(model: Path) -> dict[str, str]:
+    """Return an int8 model as C99 for any compiler, as the cortex-m target generates it, with kernels, by file name.
+
+    Raises:
+      ModelError: an operator, or how it is used, is not among what the kernels do.
+    """
+    from edgefm.targets.cortex_m import graph
+    from edgefm.targets.cortex_m.boards import FIRMWARE
+    from edgefm.targets.cortex_m.source import source_of
+
+    kernels = {name: (FIRMWARE / name).read_text(encoding="utf-8") for name in _KERNELS}
+    return {**source_of(graph.read(model)).portable(), **kernels}
 
 
 def accelerator_of(name: str) -> Vela:
