@@ -87,7 +87,11 @@ def adapter(folder: Path) -> Any:
     spec = importlib.util.spec_from_file_location("edge_model", ADAPTER / "edge_model.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(ADAPTER))  # what stands beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ADAPTER))
     return module.EdgeModel(folder)
 
 
