@@ -195,6 +195,36 @@ def test_python_bundle_proves_itself_and_answers_pictures(bundles: dict[str, Pat
     assert done.returncode == 1 and "FAILED" in done.stdout and "more than these kernels may differ" in done.stdout
 
 
+def test_camera_skips_what_is_no_picture_and_ends_after_several_in_a_row(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles["python"], folder)
+    whole = (folder / "golden" / "00.png").read_bytes()
+    frames = {"1": whole, "2": whole[: len(whole) // 2], "3": b"no picture", "5": whole, "6": b"", "7": b"", "8": b""}
+    for number, content in frames.items():  # 4: the camera gives none
+        (tmp_path / number).write_bytes(content)
+    script = tmp_path / "rpicam-still"
+    script.write_text(f'#!/bin/sh\ncd {tmp_path}\nread n < n\necho $((n + 1)) > n\ncp $n "$4"\n')
+    script.chmod(0o755)
+    (tmp_path / "n").write_text("1\n")
+    done = subprocess.run(
+        [sys.executable, "camera.py", "--seconds", "0", "--failures", "4", "--count", "5"],
+        cwd=folder, capture_output=True, text=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, again = (line.split("  (")[0] for line in done.stdout.splitlines())
+    assert first == again and " %, " in first
+    skips = [line for line in done.stderr.splitlines() if line.startswith("skipped")]
+    assert len(skips) == 1 and "cannot be read" in skips[0], done.stderr
+    done = subprocess.run(
+        [sys.executable, "camera.py", "--seconds", "0", "--failures", "3"],
+        cwd=folder, capture_output=True, text=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 2 and not done.stdout
+    assert "error: 3 pictures in a row gave no answer; the last: " in done.stderr
+
+
 def _python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}

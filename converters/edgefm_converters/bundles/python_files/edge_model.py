@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in given.pictures:
         try:
             found = model.top(model.picture(path), given.top)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError) as error:
             print(f"error: {path}: {error}", file=sys.stderr)
             return 2
         if given.json:

@@ -94,11 +94,16 @@ def _decoded(path: Path) -> Any:
     """Return the first frame of a picture file, upright, with 8 bits a level."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as opened:
-        if opened.width * opened.height > LARGEST_PICTURE:
-            raise ValueError(f"{path}: {opened.width} x {opened.height} pixels are more than {LARGEST_PICTURE:,}")
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > LARGEST_PICTURE:
+                raise ValueError(f"{opened.width} x {opened.height} pixels are more than {LARGEST_PICTURE:,}")
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # struct.error, SyntaxError, DecompressionBombError, ... by the format
+        raise OSError(f"damaged, or too large: {error}") from error
     if image.mode.startswith("I"):  # 16 bits a level
         return Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
     return image
