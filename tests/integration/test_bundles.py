@@ -53,7 +53,16 @@ from tests.fixtures.app_cases import (
 )
 from tests.fixtures.app_models import Out
 from tests.fixtures.cut_models import int4_dense
-from tests.fixtures.picture_ways import CHANGES, INVERT, WAYS, as_edgefm_reads, changed, odd_pictures, picture_case
+from tests.fixtures.picture_ways import (
+    CHANGES,
+    INVERT,
+    WAYS,
+    as_edgefm_reads,
+    changed,
+    deep_pictures,
+    odd_pictures,
+    picture_case,
+)
 from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
@@ -153,6 +162,22 @@ def test_python_adapter_reads_odd_pictures_as_edgefm_does(name: str, pictures: l
         for invert in INVERT:
             wanted = as_edgefm_reads(path, name, invert)
             np.testing.assert_array_equal(model.picture(path, invert), wanted.pixels, err_msg=f"{path} {invert}")
+
+
+def test_python_adapter_and_edgefm_refuse_pictures_of_32_bits_alike(tmp_path: Path) -> None:
+    app = picture_case("colours stretched")
+    write_case(tmp_path / "app", app)
+    app.contract.write(tmp_path / "app")
+    model = adapter(tmp_path / "app")
+    (tmp_path / "pictures").mkdir()
+    paths = deep_pictures(tmp_path / "pictures")
+    assert len(paths) == 4
+    for path in paths:
+        words = r"levels .*are of 32 bits, or have a sign \(Pillow's mode [IF]\), and nothing says which is black"
+        with pytest.raises(DataError, match=words):
+            edgefm.predict(path, model=tmp_path / "app" / "model.tflite", progress=False)
+        with pytest.raises(ValueError, match=words):
+            model.picture(path)
 
 
 @pytest.mark.parametrize("name", CHANGES)

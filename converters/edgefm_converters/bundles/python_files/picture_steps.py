@@ -15,6 +15,7 @@ import numpy as np
 LARGEST_PICTURE = 50_000_000  # pixels; a larger one is refused before it is decoded
 CONTRACT_VERSION = 3
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SIXTEEN_BITS = ("PNG", "PPM")  # formats whose levels are of 16 bits where Pillow says mode I; of others they are of 32
 
 
 def read_picture(path: Path, contract: Any, steps: Any, invert: str = "auto") -> Any:
@@ -98,6 +99,11 @@ def _decoded(path: Path) -> Any:
         with Image.open(path) as opened:
             if opened.width * opened.height > LARGEST_PICTURE:
                 raise ValueError(f"{opened.width} x {opened.height} pixels are more than {LARGEST_PICTURE:,}")
+            if opened.mode == "F" or (opened.mode == "I" and opened.format not in SIXTEEN_BITS):
+                raise ValueError(
+                    f"its levels are of 32 bits, or have a sign (Pillow's mode {opened.mode}), and nothing says which "
+                    "is black and which is white: save it with 8 or 16 bits a level"
+                )
             opened.load()
             image = ImageOps.exif_transpose(opened)
     except (OSError, ValueError):
