@@ -776,6 +776,17 @@ def test_demo_of_a_bundle_is_its_own_page_and_of_a_file_a_new_one(
     assert again == of_file
 
 
+def test_demo_of_several_models_says_which_it_shows_and_how_the_others_are(cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "two models"
+    given: Any = {"a": SHIPPED, "b": SHIPPED}
+    edgefm.export(given, "android", out=folder, samples=2, progress=False)
+    done = demo(str(folder), "--no-open")
+    first, second = done.stderr.splitlines()
+    assert first == f"the page shows a, the first of 2 models in {folder}; the others:"
+    assert second == f"  edgefm demo '{folder}/b/model.tflite'"
+    assert Path(second.split(" demo ")[1].strip("'")).is_file()
+
+
 def test_demo_opens_the_page_and_says_where_there_is_no_browser(
     bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,3 @@ export async function inflatedStart(bytes, format, length) {
     at += part.length;
   }
 }
-
-export async function inflated(bytes, format) {
-  return new Uint8Array(await new Response(inflating(bytes, format)).arrayBuffer());
-}
