@@ -23,6 +23,7 @@ from PIL import Image
 
 import edgefm
 from edgefm.cli.main import cli
+from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.jobs.export import KINDS
@@ -92,8 +93,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def adapter(folder: Path) -> Any:
-    """Return the module `edge_model` as a user would import it."""
-    spec = importlib.util.spec_from_file_location("edge_model", ADAPTER / "edge_model.py")
+    """Return the Python adapter's model of a folder."""
+    return module_beside(ADAPTER / "edge_model.py").EdgeModel(folder)
+
+
+def module_beside(path: Path) -> Any:
+    """Return a module of the Python adapter, which imports those beside it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(ADAPTER))  # what stands beside it
@@ -101,7 +107,7 @@ def adapter(folder: Path) -> Any:
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(ADAPTER))
-    return module.EdgeModel(folder)
+    return module
 
 
 # The Python adapter.
@@ -218,6 +224,36 @@ def test_python_bundle_proves_itself_and_answers_pictures(bundles: dict[str, Pat
     (folder / "golden" / "00.builtin.bin").write_bytes(bytes(10))
     done = _python(folder, "edge_model.py", "--self-test")
     assert done.returncode == 1 and "FAILED" in done.stdout and "more than these kernels may differ" in done.stdout
+
+
+def test_python_self_test_holds_each_output_to_its_own_tolerance(tmp_path: Path) -> None:
+    """Two outputs, levels and floats: by one tolerance for both, a level would allow the whole magnitude of a float."""
+    levels, floats = np.array([3, 200], np.uint8), np.array([0.5, -2.0], np.float32)
+    (tmp_path / "model.tflite").write_bytes(b"a model")
+    (tmp_path / "in.bin").write_bytes(bytes(1))
+    (tmp_path / "out.bin").write_bytes(levels.tobytes() + floats.tobytes())
+    ends = [
+        {"dtype": "uint8", "shape": [2], "scale": 0.1, "zero_point": 0},
+        {"dtype": "float32", "shape": [2], "scale": None, "zero_point": None},
+    ]
+    family = {"name": "f", "title": "kernels", "tolerance": {"largest": 1, "share": 1, "outputs": [1, 0.01]}}
+    golden = {
+        "model_sha256": sha256_bytes(b"a model"), "input": {"dtype": "uint8", "shape": [1]}, "outputs": ends,
+        "families": [family], "vectors": [{"input": "in.bin", "answers": {"f": "out.bin"}}],
+    }  # fmt: skip
+    (tmp_path / "golden").mkdir()
+    self_test = module_beside(ADAPTER / "self_test.py")
+    contract = {"file": "model.tflite", "sha256": golden["model_sha256"]}
+
+    def held(level: int, share: float) -> bool:
+        answer = [levels + np.uint8(level), floats + np.array([0, 2.0 * share], np.float32)]
+        return bool(self_test.hold_against_golden(tmp_path, contract, lambda given: answer)[0])
+
+    (tmp_path / "golden" / "golden.json").write_text(json.dumps(golden))
+    assert held(1, 0.009) and not held(2, 0.0) and not held(0, 0.011)
+    del family["tolerance"]["outputs"]  # type: ignore[attr-defined]
+    (tmp_path / "golden" / "golden.json").write_text(json.dumps(golden))
+    assert held(1, 0.9) and not held(2, 0.0)
 
 
 def test_camera_skips_what_is_no_picture_and_ends_after_several_in_a_row(

@@ -94,7 +94,7 @@ def page_of(parts: BundleParts, folder: Path) -> Path:
 
 NAMES = (
     "decoded", "preprocessed", "stepsOf", "resized", "encoded", "decoded32", "ranked", "models", "runtime", "ready",
-    "facts", "distanceOf", "entropyOf", "bytesOfText", "pictureSize", "inflatedStart",
+    "facts", "distanceOf", "entropyOf", "bytesOfText", "pictureSize", "inflatedStart", "selfTest",
 )  # fmt: skip
 
 
@@ -508,6 +508,25 @@ def test_camera_that_comes_after_it_was_left_is_stopped(bundle: Path, browser: W
 
 
 # The self-test.
+
+
+def test_each_output_is_held_to_its_own_tolerance(bundle: Path, browser: WatchedPage) -> None:
+    """Two outputs, levels and floats: by one tolerance for both, a level would allow the whole magnitude of a float."""
+    browser.open(opened_up(bundle / "index.html").as_uri())
+    wanted = np.array([3, 200], np.uint8).tobytes() + np.array([0.5, -2.0], np.float32).tobytes()
+    found = browser.ask(
+        "const outputs = [{ dtype: 'uint8', shape: [2], scale: 0.1 }, { dtype: 'float32', shape: [2], scale: null }];"
+        f"const wanted = Uint8Array.from({list(wanted)});"
+        "const held = (limits, level, apart) => selfTest("
+        "  { model_sha256: 'a', outputs, vectors: [{ answers: { f: 'x' } }],"
+        "    families: [{ name: 'f', title: 'kernels', tolerance: { largest: 1, share: 1, ...limits } }] }, { sha256: 'a' },"
+        "  { inputOf: () => 0, bytesAt: () => wanted,"
+        "    invoke: () => [Uint8Array.of(3 + level, 200), Float32Array.of(0.5, -2 + apart)] },"
+        ").then((result) => result.held);"
+        "const each = { outputs: [1, 0.01] };"
+        "return Promise.all([held(each, 1, 0.018), held(each, 2, 0), held(each, 0, 0.022), held({}, 1, 1.8)])"
+    )
+    assert found == [True, False, False, True]
 
 
 def test_self_test_holds_and_fails_where_it_should(bundle: Path, browser: WatchedPage, tmp_path: Path) -> None:
