@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from edgefm.core import artefacts, joined
 from edgefm.core.errors import DataError, ModelError
 from edgefm.data.dataset import Dataset, reordered
 from edgefm.data.quality import THRESHOLD
+from edgefm.runtimes import tflite_ends
 from edgefm.runtimes.base import TensorDetails
 from edgefm.tflite import contract as contracts
+from edgefm.tflite import vocabulary
 from edgefm.tflite.contract import Contract
 
 # What a float input without a contract is given: pixels scaled to 0 to 1, as most models are.
 _FLOAT_RANGE = (0.0, 1.0)
-_LEAST, _GREATEST = 0, 1
+_LEAST, _GREATEST = 0, 1  # of whole numbers that may be places in a table that is not known: these are in every one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,7 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
     """Return random inputs: uniform over what the input can hold.
 
     Over all levels of an integer; of floats over pixels or real inputs, whichever the contract says, else from 0 to 1.
+    Of tokens over all rows of the table that they are places in; where there is none, over 0 and 1. `reason` says it.
 
     Args:
       model: the model file; a contract beside it says what its real inputs are.
@@ -143,21 +147,47 @@ def from_chance(model: Path, *, ends: ModelTensors, samples: int, reason: str, s
     written = contracts.read(model)
     if written is not None and written.input.shape != ends.source.shape:
         written = None
-    parts = {part.name: _random(part, samples, None, generator) for part in ends.source.parts}
+    rows = _token_rows(model, ends.source)
+    parts = {part.name: _random(part, samples, None, rows, generator) for part in ends.source.parts}
     return MatrixInputs(
-        values=joined.join(parts) if parts else _random(ends.source, samples, written, generator),
+        values=joined.join(parts) if parts else _random(ends.source, samples, written, rows, generator),
         labels=None,
         task=None,
         source="random",
         name=None,
         available=None,
-        reason=reason,
+        reason="; ".join([reason, *(_range_words(name, count) for name, count in rows.items())]),
         seed=seed,
     )
 
 
+def _token_rows(model: Path, source: TensorDetails) -> dict[str, int | None]:
+    """Return, of each input of whole numbers without a scale, how many rows the table has that it holds places of."""
+    tokens = [part.name for part in source.parts or (source,) if _holds_tokens(part)]
+    if not tokens:
+        return {}
+    names = tflite_ends.input_names(model)
+    rows = {names.get(tensor, source.name): count for tensor, count in vocabulary.table_rows(model).items()}
+    return {name: rows.get(name) for name in tokens}
+
+
+def _holds_tokens(source: TensorDetails) -> bool:
+    dtype = np.dtype(_drawable(source))
+    return dtype.kind in "iu" and dtype.itemsize > 1 and source.scale is None
+
+
+def _range_words(name: str, rows: int | None) -> str:
+    if rows is None:
+        return f"'{name}' holds 0 and 1 alone, as no table says how many whole numbers it may hold"
+    return f"'{name}' holds whole numbers from 0 to {rows - 1:,}, the rows of a table"
+
+
 def _random(
-    source: TensorDetails, samples: int, written: Contract | None, generator: np.random.Generator
+    source: TensorDetails,
+    samples: int,
+    written: Contract | None,
+    rows: Mapping[str, int | None],
+    generator: np.random.Generator,
 ) -> NDArray[Any]:
     """Return random values of one input, [samples, ...]."""
     dtype, shape = np.dtype(_drawable(source)), (samples, *source.shape[1:])
@@ -170,10 +200,10 @@ def _random(
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(dtype)
     limits = np.iinfo(dtype)
-    # An int16 or wider input without a scale is mostly a place in a table: these are in every one.
-    small = dtype.itemsize > 1 and source.scale is None
-    low = _LEAST if small else limits.min
-    high = _GREATEST if small else limits.max
+    low, high = limits.min, limits.max
+    if source.name in rows:
+        count = rows[source.name]
+        low, high = _LEAST, _GREATEST if count is None else min(max(count - 1, _LEAST), limits.max)
     return generator.integers(low, high, shape, endpoint=True).astype(dtype)
 
 

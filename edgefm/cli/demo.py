@@ -11,6 +11,7 @@ import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core import text
 from edgefm.core.progress import Bars
 
 
@@ -35,6 +36,7 @@ def command(
 
     given = named_run(None).path if source is None else source
     page = demo_page(given, variant=variant, data=where, served=serve, progress=Bars()).absolute()
+    _name_others(given)
     if not serve:
         _show(page.as_uri(), str(page), page=page, no_open=no_open, as_json=as_json)
         return
@@ -43,6 +45,21 @@ def command(
         sys.stdout.flush()
         render.complain("served to this machine alone; Ctrl-C ends it")
         threading.Event().wait()
+
+
+def _name_others(given: Path) -> None:
+    """Say which of a bundle's models, each of which has a folder, the page leaves out, and how they are shown."""
+    from edgefm.jobs.export.models import is_bundle
+    from edgefm_converters.bundles.manifest import model_folders, read_manifest
+
+    folders = model_folders(read_manifest(given)) if is_bundle(given) else [""]
+    if "" in folders:
+        return  # a page of its own holds all that lie beside it
+    shown, *others = folders
+    if others:
+        render.complain(f"the page shows {shown}, the first of {len(folders)} models in {given}; the others:")
+    for name in others:
+        render.complain(f"  {text.command('edgefm', 'demo', given / name / 'model.tflite')}")
 
 
 def _show(address: str, shown: str, *, page: Path, no_open: bool, as_json: bool) -> None:

@@ -26,6 +26,7 @@ _BLACK, _WHITE = 0, 255
 _GIVE = "Give picture files, such as a PNG or a JPEG."
 # Formats of pixels. Others run programs on the file (EPS takes Ghostscript) or are descriptions of drawings.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "TGA")
+_SIXTEEN_BITS = ("PNG", "PPM")  # formats whose levels are of 16 bits where Pillow says mode I; of others they are of 32
 _BYTES_A_PIXEL = 3
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 GREY = ("1", "L", "LA", "I", "I;16", "F")
@@ -160,8 +161,8 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
       source: a file, or the content of one.
       name: how messages call it; None takes the path.
     Raises:
-      DataError: the file is missing, no whole picture, or one of more pixels than it may have (see
-        `edgefm.core.given.limits`).
+      DataError: the file is missing, no whole picture, one of more pixels than it may have (see
+        `edgefm.core.given.limits`), or one of 32 bits a level: no scale to 8 bits is right for all of these.
       RuntimeUnavailableError: Pillow is not installed.
     """
     try:
@@ -184,6 +185,12 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
         limits.check(
             wanted, DataError, size_bytes=size_bytes, what=f"{path}, a picture of {opened.width} x {opened.height},"
         )
+        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _SIXTEEN_BITS):
+            raise DataError(
+                f"the levels of {path} are of 32 bits, or have a sign (Pillow's mode {opened.mode}), and nothing says "
+                "which is black and which is white",
+                hint="Save it with 8 or 16 bits a level.",
+            )
         opened.load()
         image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I"):

@@ -9,6 +9,7 @@ It is a pre-release on PyPI (`pip install --pre tflite-micro`), for Linux on x86
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import re
@@ -60,15 +61,18 @@ def load(path: Path, *, threads: int = 1) -> TFLMSession:
     ends = tflite_ends.read(path)
     check(path, ends)
     check_available(availability(), install=INSTALL)
-    return TFLMSession(_interpreter(path), ends)
+    return TFLMSession(_interpreter(path), ends, path=path)
 
 
 class TFLMSession(BaseSession):
-    """A loaded .tflite file, its tensors in an arena."""
+    """A loaded .tflite file, its tensors in an arena.
 
-    def __init__(self, interpreter: Any, ends: ModelEnds) -> None:
-        super().__init__(ends.source, [end.details for end in ends.outputs], interpreter.invoke)
-        self._interpreter = interpreter
+    `invoke` raises a ModelError with TFLite Micro's own words where the model does not run on the input.
+    """
+
+    def __init__(self, interpreter: Any, ends: ModelEnds, *, path: Path) -> None:
+        super().__init__(ends.source, [end.details for end in ends.outputs], self._invoke)
+        self._interpreter, self._path, self._run = interpreter, path, interpreter.invoke
 
     def set_input(self, array: NDArray[Any]) -> None:
         """Copy an array of the input's dtype and shape into the model."""
@@ -93,7 +97,21 @@ class TFLMSession(BaseSession):
     def close(self) -> None:
         """Free the model."""
         super().close()
-        self._interpreter = None
+        self._interpreter = self._run = None
+
+    def _invoke(self) -> None:
+        try:
+            self._run()
+        except RuntimeError as error:  # its words went to standard error: catching them each time would be timed too
+            raise ModelError(
+                f"tflm loads {self._path}, and fails to run it on this input: {self._words() or error}"
+            ) from error
+
+    def _words(self) -> str:
+        """Return what TFLite Micro says of the input that is set, by running it again; '' where it says nothing."""
+        with captured() as output, contextlib.suppress(RuntimeError):
+            self._run()
+        return "; ".join(output.lines)
 
 
 def arena_bytes(path: Path) -> int:

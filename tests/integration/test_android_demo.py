@@ -68,6 +68,29 @@ def test_demo_says_what_it_fell_back_to_and_what_does_not_load(
     assert shown == [f"The model cannot be loaded: {what}", "choose false", f"FAILED: {what}", "", f"FAILED: {what}"]
 
 
+def test_user_chooses_between_several_models(android_bundle: Path, android_demo: list[Path], tmp_path: Path) -> None:
+    """Both are the shipped file; the second one's labels are others, and its golden vectors are damaged."""
+    top = tmp_path / "edge-model"
+    first = as_app(android_bundle, top / "alpha", parents=True)
+    (first / "recorded").rename(top / "recorded")
+    upright = Image.open(first / "picture.png").rotate(-90, expand=True)
+    upright.save(tmp_path / "picture.png")
+    shutil.copytree(first, top / "beta")
+    labels = [f"other {number}" for number in range(10)]
+    contract = json.loads((first / "contract.json").read_text()) | {"labels": labels}
+    (top / "beta" / "contract.json").write_text(json.dumps(contract))
+    (top / "beta" / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
+    for golden in (top / "beta" / "golden").glob("0[0-4].[!i]*.bin"):  # all answers, not the inputs
+        golden.write_bytes(bytes(golden.stat().st_size))
+    [shown] = run_screens(android_demo, android_bundle, tmp_path)
+    levels = np.frombuffer(sorted((top / "recorded").glob("*.0.out"))[-1].read_bytes(), np.uint8)
+    best = int(levels.argmax())
+    said = f"{100 * int(levels[best]) / 256:.1f} %"
+    named = (android_bundle / "labels.txt").read_text().splitlines()[best]
+    assert shown[:3] == ["alpha, beta, shown true", f"{said}  {named}", f"{said}  other {best}"]
+    assert any(line.startswith("FAILED: 5 golden vectors") for line in shown[3:]), shown  # those of the second
+
+
 # The camera.
 
 

@@ -25,6 +25,7 @@ from PIL import Image
 
 import edgefm
 from edgefm.cli.main import cli
+from edgefm.core.artefacts import sha256_bytes
 from edgefm.core.errors import ArgumentError, DataError, EdgefmError, ModelError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, Split
@@ -57,7 +58,16 @@ from tests.fixtures.app_cases import (
 )
 from tests.fixtures.app_models import Out
 from tests.fixtures.cut_models import int4_dense
-from tests.fixtures.picture_ways import CHANGES, INVERT, WAYS, as_edgefm_reads, changed, odd_pictures, picture_case
+from tests.fixtures.picture_ways import (
+    CHANGES,
+    INVERT,
+    WAYS,
+    as_edgefm_reads,
+    changed,
+    deep_pictures,
+    odd_pictures,
+    picture_case,
+)
 from tests.fixtures.small_data import small_fashion_mnist
 from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
@@ -87,12 +97,21 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def adapter(folder: Path) -> Any:
-    """Return the module `edge_model` as a user would import it."""
-    spec = importlib.util.spec_from_file_location("edge_model", ADAPTER / "edge_model.py")
+    """Return the Python adapter's model of a folder."""
+    return module_beside(ADAPTER / "edge_model.py").EdgeModel(folder)
+
+
+def module_beside(path: Path) -> Any:
+    """Return a module of the Python adapter, which imports those beside it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.EdgeModel(folder)
+    sys.path.insert(0, str(ADAPTER))  # what stands beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ADAPTER))
+    return module
 
 
 # The Python adapter.
@@ -155,6 +174,22 @@ def test_python_adapter_reads_odd_pictures_as_edgefm_does(name: str, pictures: l
             np.testing.assert_array_equal(model.picture(path, invert), wanted.pixels, err_msg=f"{path} {invert}")
 
 
+def test_python_adapter_and_edgefm_refuse_pictures_of_32_bits_alike(tmp_path: Path) -> None:
+    app = picture_case("colours stretched")
+    write_case(tmp_path / "app", app)
+    app.contract.write(tmp_path / "app")
+    model = adapter(tmp_path / "app")
+    (tmp_path / "pictures").mkdir()
+    paths = deep_pictures(tmp_path / "pictures")
+    assert len(paths) == 4
+    for path in paths:
+        words = r"levels .*are of 32 bits, or have a sign \(Pillow's mode [IF]\), and nothing says which is black"
+        with pytest.raises(DataError, match=words):
+            edgefm.predict(path, model=tmp_path / "app" / "model.tflite", progress=False)
+        with pytest.raises(ValueError, match=words):
+            model.picture(path)
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_python_adapter_refuses_steps_that_it_does_not_carry_out(name: str, tmp_path: Path) -> None:
     write_case(tmp_path / "app", CASES["uint8_raw__uint8"])
@@ -193,6 +228,66 @@ def test_python_bundle_proves_itself_and_answers_pictures(bundles: dict[str, Pat
     (folder / "golden" / "00.builtin.bin").write_bytes(bytes(10))
     done = _python(folder, "edge_model.py", "--self-test")
     assert done.returncode == 1 and "FAILED" in done.stdout and "more than these kernels may differ" in done.stdout
+
+
+def test_python_self_test_holds_each_output_to_its_own_tolerance(tmp_path: Path) -> None:
+    """Two outputs, levels and floats: by one tolerance for both, a level would allow the whole magnitude of a float."""
+    levels, floats = np.array([3, 200], np.uint8), np.array([0.5, -2.0], np.float32)
+    (tmp_path / "model.tflite").write_bytes(b"a model")
+    (tmp_path / "in.bin").write_bytes(bytes(1))
+    (tmp_path / "out.bin").write_bytes(levels.tobytes() + floats.tobytes())
+    ends = [
+        {"dtype": "uint8", "shape": [2], "scale": 0.1, "zero_point": 0},
+        {"dtype": "float32", "shape": [2], "scale": None, "zero_point": None},
+    ]
+    family = {"name": "f", "title": "kernels", "tolerance": {"largest": 1, "share": 1, "outputs": [1, 0.01]}}
+    golden = {
+        "model_sha256": sha256_bytes(b"a model"), "input": {"dtype": "uint8", "shape": [1]}, "outputs": ends,
+        "families": [family], "vectors": [{"input": "in.bin", "answers": {"f": "out.bin"}}],
+    }  # fmt: skip
+    (tmp_path / "golden").mkdir()
+    self_test = module_beside(ADAPTER / "self_test.py")
+    contract = {"file": "model.tflite", "sha256": golden["model_sha256"]}
+
+    def held(level: int, share: float) -> bool:
+        answer = [levels + np.uint8(level), floats + np.array([0, 2.0 * share], np.float32)]
+        return bool(self_test.hold_against_golden(tmp_path, contract, lambda given: answer)[0])
+
+    (tmp_path / "golden" / "golden.json").write_text(json.dumps(golden))
+    assert held(1, 0.009) and not held(2, 0.0) and not held(0, 0.011)
+    del family["tolerance"]["outputs"]  # type: ignore[attr-defined]
+    (tmp_path / "golden" / "golden.json").write_text(json.dumps(golden))
+    assert held(1, 0.9) and not held(2, 0.0)
+
+
+def test_camera_skips_what_is_no_picture_and_ends_after_several_in_a_row(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles["python"], folder)
+    whole = (folder / "golden" / "00.png").read_bytes()
+    frames = {"1": whole, "2": whole[: len(whole) // 2], "3": b"no picture", "5": whole, "6": b"", "7": b"", "8": b""}
+    for number, content in frames.items():  # 4: the camera gives none
+        (tmp_path / number).write_bytes(content)
+    script = tmp_path / "rpicam-still"
+    script.write_text(f'#!/bin/sh\ncd {tmp_path}\nread n < n\necho $((n + 1)) > n\ncp $n "$4"\n')
+    script.chmod(0o755)
+    (tmp_path / "n").write_text("1\n")
+    done = subprocess.run(
+        [sys.executable, "camera.py", "--seconds", "0", "--failures", "4", "--count", "5"],
+        cwd=folder, capture_output=True, text=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, again = (line.split("  (")[0] for line in done.stdout.splitlines())
+    assert first == again and " %, " in first
+    skips = [line for line in done.stderr.splitlines() if line.startswith("skipped")]
+    assert len(skips) == 1 and "cannot be read" in skips[0], done.stderr
+    done = subprocess.run(
+        [sys.executable, "camera.py", "--seconds", "0", "--failures", "3"],
+        cwd=folder, capture_output=True, text=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 2 and not done.stdout
+    assert "error: 3 pictures in a row gave no answer; the last: " in done.stderr
 
 
 def _python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

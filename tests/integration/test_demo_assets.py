@@ -108,6 +108,7 @@ def test_page_says_the_sizes_of_the_files_and_how_an_app_opens_the_first(bundle:
     assert f"{len(pngs)} test pictures of fashion-mnist, {sum(path.stat().st_size for path in pngs):,} bytes" in text
     assert 'PhoneModel.open(context, "edge-model/int8")' in text
     assert 'const val FOLDER = "edge-model/int8"' in next((bundle / "demo").rglob("Words.kt")).read_text()
+    assert "it lets the user choose the model" in text and "report record-int8-CompiledModel-CPU.json" in text
     for script in ("build.gradle.kts", "build-agp8.gradle.kts"):
         assert 'listOf("int8/", "small/", "float/")' in (bundle / script).read_text()
 

@@ -360,6 +360,21 @@ def test_operator_that_a_runtime_lacks_is_named_in_its_own_words(
         assert "use full int8 quantization" in str(caught.value.hint)
 
 
+@_needs("tflm")
+def test_tflm_says_in_its_own_words_why_it_does_not_run_an_input(tmp_path: Path) -> None:
+    tensors = [
+        Tensor(name="place", shape=(1,), dtype="int32"),
+        Tensor(name="table", shape=(4, 3), data=np.ones((4, 3), np.float32)),
+        Tensor(name="row", shape=(1, 3)),
+    ]
+    looks_up = Operator(name="EMBEDDING_LOOKUP", inputs=(0, 1), outputs=(2,))
+    path = _write(tmp_path, build(Graph(tensors=tensors, operators=[looks_up], inputs=[0], outputs=[2])))
+    with tflm.load(path) as session:
+        with pytest.raises(ModelError, match=r"on this input: .*index out of bounds\. Got 9.*EMBEDDING_LOOKUP"):
+            session.run(np.array([9], np.int32))
+        np.testing.assert_array_equal(session.run(np.array([3], np.int32)), np.ones((1, 3)))
+
+
 # --- TFLite Micro's arena
 
 

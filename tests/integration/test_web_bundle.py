@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import gzip
+import io
 import json
 import re
 import shutil
 import webbrowser
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +94,7 @@ def page_of(parts: BundleParts, folder: Path) -> Path:
 
 NAMES = (
     "decoded", "preprocessed", "stepsOf", "resized", "encoded", "decoded32", "ranked", "models", "runtime", "ready",
-    "facts", "distanceOf", "entropyOf", "bytesOfText",
+    "facts", "distanceOf", "entropyOf", "bytesOfText", "pictureSize", "inflatedStart", "selfTest",
 )  # fmt: skip
 
 
@@ -376,8 +379,16 @@ def test_what_is_no_picture_is_said(bundle: Path, browser: WatchedPage, tmp_path
     content = whole.read_bytes()
     huge = bytearray(content)
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
+    Image.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(tmp_path / "whole.jpg")
+    content_of_jpeg = (tmp_path / "whole.jpg").read_bytes()
+    frame = content_of_jpeg.index(b"\xff\xc0") + 5
+    large = content_of_jpeg[:frame] + (20_000).to_bytes(2, "big") * 2 + content_of_jpeg[frame + 4 :]
+    deep = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(deep, "TIFF")
     cases = {
         "text.png": (b"no picture", "cannot read the file as a picture"),
+        "large.jpg": (large, "This picture has 20000 x 20000 pixels; 50 million are the most."),
+        "deep.tiff": (deep.getvalue(), "it takes PNG, JPEG, WebP, GIF, BMP and AVIF"),
         "cut.png": (content[:-30], "cannot be read"),
         "huge.png": (bytes(huge), "60000 x 60000 pixels are too many"),
         "empty.jpg": (b"", "cannot read the file as a picture"),
@@ -391,6 +402,42 @@ def test_what_is_no_picture_is_said(bundle: Path, browser: WatchedPage, tmp_path
         assert message in text_of(browser, "problem")[0], name
         browser.give("#file", whole)
         browser.until("document.getElementById('problem').hidden")
+
+
+def test_sizes_are_read_from_the_heads_of_files_before_they_are_decoded(
+    bundle: Path, browser: WatchedPage, tmp_path: Path
+) -> None:
+    random, files = np.random.default_rng(2), {}
+    image = Image.fromarray(random.integers(0, 256, (37, 301, 4), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as stored is not as shown
+    kinds: dict[str, dict[str, Any]] = {
+        "a.jpg": {"exif": exif}, "progressive.jpg": {"progressive": True}, "a.bmp": {}, "a.gif": {}, "a.avif": {},
+        "a.webp": {}, "exact.webp": {"lossless": True}, "with.webp": {"exif": exif},
+    }  # fmt: skip
+    for name, options in kinds.items():
+        with contextlib.suppress(OSError, KeyError):  # a build of Pillow without AVIF
+            opaque = name.endswith((".jpg", ".bmp")) or name == "a.webp"
+            (image.convert("RGB") if opaque else image).save(tmp_path / name, **options)
+            files[name] = (tmp_path / name).read_bytes()
+    gif = bytearray(files["a.gif"])
+    gif[6:10] = bytes([1, 0, 1, 0])  # a screen smaller than its frame
+    files["small screen.gif"] = bytes(gif)
+    files["cut.jpg"] = files["a.jpg"][:40]
+    browser.open(opened_up(bundle / "index.html").as_uri())
+    packed = base64.b64encode(zlib.compress(bytes(range(200)) + bytes(30_000_000))).decode()
+    script = (
+        f"inflatedStart(Uint8Array.from(atob('{packed}'), (one) => one.charCodeAt(0)), 'deflate', 150)"
+        ".then((start) => [start.length, start.buffer.byteLength, start[149]])"
+    )
+    assert browser.ask(f"return {script}") == [150, 150, 149], "30 MB behind a small picture are not kept"
+    sent = [base64.b64encode(content).decode() for content in files.values()]
+    found = browser.ask(
+        f"return {json.dumps(sent)}.map((text) => pictureSize(Uint8Array.from(atob(text), (one) => one.charCodeAt(0))))"
+    )
+    assert len(files) >= 9
+    for name, size in zip(files, found, strict=True):
+        assert size == (None if name == "cut.jpg" else {"width": 301, "height": 37}), name
 
 
 def test_samples_drawings_and_the_camera_are_answered(bundle: Path, browser: WatchedPage) -> None:
@@ -461,6 +508,26 @@ def test_camera_that_comes_after_it_was_left_is_stopped(bundle: Path, browser: W
 
 
 # The self-test.
+
+
+def test_each_output_is_held_to_its_own_tolerance(bundle: Path, browser: WatchedPage) -> None:
+    """Two outputs, levels and floats: by one tolerance for both, a level would allow the whole magnitude of a float."""
+    browser.open(opened_up(bundle / "index.html").as_uri())
+    wanted = np.array([3, 200], np.uint8).tobytes() + np.array([0.5, -2.0], np.float32).tobytes()
+    found = browser.ask(
+        "const outputs = [{ dtype: 'uint8', shape: [2], scale: 0.1 }, { dtype: 'float32', shape: [2], scale: null }];"
+        f"const wanted = Uint8Array.from({list(wanted)});"
+        "const held = (limits, level, apart) => selfTest("
+        "  { model_sha256: 'a', outputs, vectors: [{ answers: { f: 'x' } }],"
+        "    families: [{ name: 'f', title: 'kernels', tolerance: { largest: 1, share: 1, ...limits } }] },"
+        "  { sha256: 'a' },"
+        "  { inputOf: () => 0, bytesAt: () => wanted,"
+        "    invoke: () => [Uint8Array.of(3 + level, 200), Float32Array.of(0.5, -2 + apart)] },"
+        ").then((result) => result.held);"
+        "const each = { outputs: [1, 0.01] };"
+        "return Promise.all([held(each, 1, 0.018), held(each, 2, 0), held(each, 0, 0.022), held({}, 1, 1.8)])"
+    )
+    assert found == [True, False, False, True]
 
 
 def test_self_test_holds_and_fails_where_it_should(bundle: Path, browser: WatchedPage, tmp_path: Path) -> None:
@@ -727,6 +794,17 @@ def test_demo_of_a_bundle_is_its_own_page_and_of_a_file_a_new_one(
     assert text_of(browser, "verdict") == ["✓ held"]
     (again,) = demo(str(SHIPPED), "--no-open").stdout.splitlines()
     assert again == of_file
+
+
+def test_demo_of_several_models_says_which_it_shows_and_how_the_others_are(cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "two models"
+    given: Any = {"a": SHIPPED, "b": SHIPPED}
+    edgefm.export(given, "android", out=folder, samples=2, progress=False)
+    done = demo(str(folder), "--no-open")
+    first, second = done.stderr.splitlines()
+    assert first == f"the page shows a, the first of 2 models in {folder}; the others:"
+    assert second == f"  edgefm demo '{folder}/b/model.tflite'"
+    assert Path(second.split(" demo ")[1].strip("'")).is_file()
 
 
 def test_demo_opens_the_page_and_says_where_there_is_no_browser(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from edgefm.targets.base import TargetError
 from edgefm.tflite.inspection import inspect
 from tests.fixtures import agreement_models, tiny_models
 from tests.fixtures.app_models import Out, app_model
+from tests.fixtures.tiny_models import Graph, Operator, Tensor, build
 
 INT8 = TensorDetails(name="y", dtype="int8", shape=(1, 3), scale=0.5, zero_point=0)
 FLOAT = TensorDetails(name="y", dtype="float32", shape=(1, 3), scale=None, zero_point=None)
@@ -279,6 +281,42 @@ def test_random_inputs_repeat_by_seed_and_reach_all_levels(tmp_path: Path) -> No
     )
     assert floats.values.dtype == np.float32
     assert 0 <= floats.values.min() < floats.values.max() < 1
+
+
+def test_random_tokens_are_spread_over_the_rows_of_their_table(tmp_path: Path) -> None:
+    """As Keras' converter writes an embedding: a token below 0 counts from the end of the table."""
+    axis = schema.GatherOptionsT()
+    tensors = [
+        Tensor(name="token", shape=(1, 6), dtype="int32"),
+        Tensor(name="mask", shape=(1, 6), dtype="int32"),
+        Tensor(name="zero", shape=(), dtype="int32", data=np.array(0, np.int32)),
+        Tensor(name="rows", shape=(), dtype="int32", data=np.array(700, np.int32)),
+        Tensor(name="below", shape=(1, 6), dtype="bool"),
+        Tensor(name="from_the_end", shape=(1, 6), dtype="int32"),
+        Tensor(name="place", shape=(1, 6), dtype="int32"),
+        Tensor(name="table", shape=(700, 2), data=np.ones((700, 2), np.float32)),
+        Tensor(name="vectors", shape=(1, 6, 2)),
+    ]
+    operators = [
+        Operator(name="LESS", inputs=(0, 2), outputs=(4,)),
+        Operator(name="ADD", inputs=(0, 3), outputs=(5,)),
+        Operator(name="SELECT", inputs=(4, 5, 0), outputs=(6,)),
+        Operator(
+            name="GATHER", inputs=(7, 6), outputs=(8,),
+            options=axis, options_type=schema.BuiltinOptions.GatherOptions,
+        ),
+    ]  # fmt: skip
+    for names, places in {"both": [0, 1], "one": [0], "other": [1]}.items():
+        path = tmp_path / f"{names}.tflite"
+        path.write_bytes(build(Graph(tensors=tensors, operators=operators, inputs=places, outputs=[8])))
+        drawn = from_chance(path, ends=arithmetic.ends(inspect(path)), samples=500, reason="no data")
+        token = drawn.values["token"] if names == "both" else drawn.values
+        if names != "other":
+            assert (token.min(), token.max()) == (0, 699) and len(np.unique(token)) > 600
+            assert "'token' holds whole numbers from 0 to 699, the rows of a table" in str(drawn.reason)
+        if names != "one":
+            mask = drawn.values["mask"] if names == "both" else drawn.values
+            assert sorted(np.unique(mask)) == [0, 1] and "'mask' holds 0 and 1 alone" in str(drawn.reason)
 
 
 def test_cells_are_all_kernel_sets_here_and_the_default_ones_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ _USE = """\
 | `build.gradle.kts`, `build-agp8.gradle.kts` | this folder as a library module: for Gradle's Android plugin 9, and 8 |
 | `src/main/java/` | the adapter core, plain Java 17: contract, pixels, quantising, top classes, self-test, benchmark |
 | `src/main/kotlin/` | a thin layer for Android: LiteRT's CompiledModel and Interpreter, assets, pictures |
-| `demo/` | a small app that embeds this folder: a picture's most probable classes, camera, self-test, benchmark |
+| `demo/` | a small app that embeds this folder: a picture's most probable classes, camera, self-test, benchmark@MORE@ |
 @MODELS@
 | `sbom.cdx.json`, `NOTICE`, `manifest.json` | what it is made of, licences, sums |
 
@@ -55,10 +55,10 @@ which the phone throttled counts for nothing. It says what was asked for, what r
 the operators LiteRT's log gives to a delegate. It writes a record, which edgefm reads:
 
 ```bash
-adb pull /sdcard/Android/data/dev.edgefm.demo/files/record-CompiledModel-CPU.json
-edgefm report record-CompiledModel-CPU.json
-edgefm compare yesterday.json record-CompiledModel-CPU.json
-edgefm gate record-CompiledModel-CPU.json --budget budget.toml
+adb pull /sdcard/Android/data/dev.edgefm.demo/files/@RECORD@
+edgefm report @RECORD@
+edgefm compare yesterday.json @RECORD@
+edgefm gate @RECORD@ --budget budget.toml
 ```
 
 To run on a GPU, add `com.google.ai.edge.litert:litert-gpu` of the same version to `build.gradle.kts`.
@@ -103,6 +103,8 @@ def use(names: Sequence[str] = ()) -> str:
         rows = [f"| `{name}/` | a model: its {inside} go into the app's assets, `{_FOLDER}/{name}` |" for name in names]
     folder = "/".join((_FOLDER, *names[:1]))
     values = {"@MODELS@": "\n".join(rows), "@FOLDER@": folder, "@SPACE@": " " * max(1, 30 - len(folder))}
+    values["@MORE@"] = "; it lets the user choose the model" if len(names) > 1 else ""
+    values["@RECORD@"] = f"record-{''.join(f'{name}-' for name in names[:1])}CompiledModel-CPU.json"
     return _filled(_USE, values)
 
 

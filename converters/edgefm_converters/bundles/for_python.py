@@ -1,4 +1,4 @@
-"""The bundle for Python: a module on numpy and LiteRT, a camera loop and a unit of systemd."""
+"""The bundle for Python: modules on numpy and LiteRT, a camera loop and a unit of systemd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ NEEDS = (
 USE = """\
 | file | what it is |
 |---|---|
-| `edge_model.py` | feeds the model, runs it, says the most probable classes; `--self-test` holds it against `golden/` |
+| `edge_model.py` | feeds the model, runs it, says the most probable classes: start here |
+| `picture_steps.py` | makes the model's pixels of a picture file |
+| `self_test.py` | what `edge_model.py --self-test` holds against `golden/` |
 | `camera.py` | answers what a camera sees |
 | `edge-model.service` | a unit of systemd that keeps the camera loop running |
 | `requirements.txt` | what they need |
@@ -29,7 +31,7 @@ python -m venv venv && venv/bin/pip install -r requirements.txt
 venv/bin/python edge_model.py --self-test
 venv/bin/python edge_model.py photo.jpg
 ```"""
-_FILES = ("edge_model.py", "camera.py", "edge-model.service")
+_FILES = ("edge_model.py", "picture_steps.py", "self_test.py", "camera.py", "edge-model.service")
 
 
 def files(parts: BundleParts) -> dict[str, bytes]:

@@ -27,8 +27,8 @@ from edgefm_converters.bundles.web_runtime import WebModel, WebPage, file_name, 
 # Each after what it imports.
 _AUTO = {"light_border": "automatic", "asked": "automatic: as it is", "always": "automatic: inverted"}
 _MODULES = (
-    "bytes", "carried", "exif", "png", "decode", "resize", "preprocess", "tensors", "runtime", "self_test", "unlike",
-    "model", "tabs", "draw", "camera", "view", "side", "main",
+    "bytes", "carried", "exif", "png", "size", "decode", "resize", "preprocess", "tensors", "runtime", "self_test",
+    "unlike", "model", "tabs", "draw", "camera", "view", "side", "main",
 )  # fmt: skip
 # What a page says of a measured quality.
 QUALITY = ("name", "unit", "value", "low", "high", "n")

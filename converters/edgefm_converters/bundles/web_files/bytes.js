@@ -30,6 +30,15 @@ export function bytesOfText(text, length) {
 // format: 'gzip', or 'deflate' for a zlib stream.
 export const inflating = (bytes, format) => new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
 
-export async function inflated(bytes, format) {
-  return new Uint8Array(await new Response(inflating(bytes, format)).arrayBuffer());
+// Returns the first bytes of what is packed, so many at most; the rest is inflated too, for its checksum, and not kept.
+export async function inflatedStart(bytes, format, length) {
+  const start = new Uint8Array(length);
+  let at = 0;
+  for (const reader = inflating(bytes, format).getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return start.subarray(0, at);
+    const part = value.subarray(0, length - at);
+    start.set(part, at);
+    at += part.length;
+  }
 }

@@ -2,12 +2,15 @@
 
 import { upright } from './exif.js';
 import { isPng, readPng } from './png.js';
+import { pictureSize } from './size.js';
 
 export const LARGEST = 50_000_000; // pixels: a larger picture would take more memory than a phone has
+const LARGEST_FILE = 250_000_000; // bytes
 const TILE = 2048; // a canvas has a largest size, a picture has none
 
 // Returns { width, height, rgba }. Throws an error whose message is for a person.
 export async function decoded(file) {
+  if (file.size > LARGEST_FILE) throw new Error(`This file has ${Math.round(file.size / 1e6)} MB, which are too many.`);
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (isPng(bytes)) {
     let picture;
@@ -17,6 +20,10 @@ export async function decoded(file) {
       throw new Error(`This picture cannot be read: ${error?.message || 'the PNG is damaged'}.`);
     }
     if (picture) return upright(picture);
+  } else {
+    const size = pictureSize(bytes);
+    if (!size) throw new Error('This page cannot read the file as a picture: it takes PNG, JPEG, WebP, GIF, BMP and AVIF.');
+    checkSize(size);
   }
   let bitmap;
   try {
@@ -29,13 +36,17 @@ export async function decoded(file) {
     throw new Error('This browser cannot read the file as a picture. A PNG or a JPEG works everywhere.');
   }
   const { width, height } = bitmap;
-  if (width * height > LARGEST) {
+  try {
+    checkSize(bitmap); // what its head said may not be true
+    return { width, height, rgba: pixelsOf(bitmap, width, height) };
+  } finally {
     bitmap.close();
-    throw new Error(`This picture has ${width} x ${height} pixels, which are too many.`);
   }
-  const rgba = pixelsOf(bitmap, width, height);
-  bitmap.close();
-  return { width, height, rgba };
+}
+
+function checkSize({ width, height }) {
+  if (width * height <= LARGEST) return;
+  throw new Error(`This picture has ${width} x ${height} pixels; ${LARGEST / 1e6} million are the most.`);
 }
 
 // Returns RGBA of whatever a canvas can draw, tile by tile.

@@ -1,7 +1,7 @@
 // PNG files, decoded here: a canvas multiplies colours by their opacity and rounds, and browsers turn 16 bits a level
 // and colour profiles into something else than Pillow does.
 
-import { inflated } from './bytes.js';
+import { inflatedStart } from './bytes.js';
 import { orientationOf } from './exif.js';
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -22,7 +22,9 @@ export async function readPng(bytes, largest) {
   if (width * height > largest) throw new Error(`${width} x ${height} pixels are too many`);
   if (interlaced) return null;
   const packed = new Uint8Array(await new Blob(chunks.IDAT).arrayBuffer());
-  const lines = unfiltered(await inflated(packed, 'deflate'), { width, height, bits: depth * SAMPLES[colour] });
+  const bits = depth * SAMPLES[colour];
+  const raw = await inflatedStart(packed, 'deflate', height * (Math.ceil((width * bits) / 8) + 1));
+  const lines = unfiltered(raw, { width, height, bits });
   const rgba = coloured(lines, { width, height, depth, colour, palette: chunks.PLTE?.[0], clear: chunks.tRNS?.[0] });
   return { width, height, rgba, orientation: chunks.eXIf ? orientationOf(chunks.eXIf[0]) : 1 };
 }

@@ -26,7 +26,7 @@ class BenchmarkActivity : Activity() {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.benchmark)
         window.addFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
-        val phone = ThisPhone(this, FOLDER)
+        val phone = ThisPhone(this, chosenIn(intent))
         val choice = findViewById<Spinner>(R.id.asked)
         choice.adapter = ArrayAdapter(this, android.R.layout.simple_spinner_dropdown_item, phone.choices)
         findViewById<Button>(R.id.start).setOnClickListener { start(phone, phone.choices[choice.selectedItemPosition]) }
@@ -62,7 +62,7 @@ class BenchmarkActivity : Activity() {
             !left
         }
         val folder = getExternalFilesDir(null) ?: throw IOException("this phone has no storage for it")
-        val record = File(folder, "record-${asked.replace(", ", "-")}.json")
+        val record = File(folder, recordName(chosenIn(intent), asked))
         val part = File(folder, "${record.name}.part") // never half a record under the name of a whole one
         part.writeText(BenchmarkRecord.json(benchmark, phone.files, phone.facts()))
         if (!part.renameTo(record)) throw IOException("$record cannot be replaced")

@@ -49,7 +49,7 @@ class CameraActivity : ComponentActivity() {
 
     private fun load() {
         try {
-            phone = PhoneModel.open(this, FOLDER)
+            phone = PhoneModel.open(this, chosenIn(intent))
         } catch (error: RuntimeException) {
             show("The model cannot be loaded: ${error.message}", null)
         }

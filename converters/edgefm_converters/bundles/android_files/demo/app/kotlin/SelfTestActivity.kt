@@ -14,10 +14,11 @@ class SelfTestActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.self_test)
+        val folder = chosenIn(intent)
         worker.execute {
             val found = listOf(
-                verdict { PhoneModel.open(this, FOLDER) },
-                verdict { PhoneModel.openInterpreter(this, FOLDER) },
+                verdict { PhoneModel.open(this, folder) },
+                verdict { PhoneModel.openInterpreter(this, folder) },
             ).joinToString("\n\n")
             runOnUiThread { findViewById<TextView>(R.id.verdict).text = found }
         }

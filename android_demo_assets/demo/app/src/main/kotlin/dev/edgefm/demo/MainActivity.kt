@@ -5,8 +5,12 @@ import android.content.Intent
 import android.net.Uri
 import android.os.Bundle
 import android.os.SystemClock
+import android.view.View
+import android.widget.AdapterView
+import android.widget.ArrayAdapter
 import android.widget.Button
 import android.widget.ImageView
+import android.widget.Spinner
 import android.widget.TextView
 import dev.edgefm.bundle.android.DecodedPicture
 import dev.edgefm.bundle.android.PhoneModel
@@ -14,11 +18,13 @@ import java.io.IOException
 import java.util.concurrent.ExecutorService
 import java.util.concurrent.Executors
 
-/** Answers a picture from the gallery with its three most probable classes. */
+/** Answers a picture from the gallery with its three most probable classes, by the model that is chosen. */
 class MainActivity : Activity() {
     /** The thread that alone calls the model. */
     private val worker: ExecutorService = Executors.newSingleThreadExecutor()
     private var phone: PhoneModel? = null
+    private var picture: Uri? = null
+    private var folder = FOLDER
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -30,9 +36,9 @@ class MainActivity : Activity() {
             R.id.benchmark to BenchmarkActivity::class.java,
         )
         for ((button, screen) in screens) {
-            findViewById<Button>(button).setOnClickListener { startActivity(Intent(this, screen)) }
+            findViewById<Button>(button).setOnClickListener { startActivity(Intent(this, screen).putExtra(CHOSEN, folder)) }
         }
-        worker.execute { load() }
+        offer(foldersIn(assets))
     }
 
     override fun onDestroy() {
@@ -50,15 +56,37 @@ class MainActivity : Activity() {
         }
     }
 
+    /** Loads the only model, or lets the user choose: Android selects the first one when the screen is laid out. */
+    private fun offer(folders: List<String>) {
+        if (folders.size == 1) return use(folders[0])
+        val models = findViewById<Spinner>(R.id.model)
+        val names = folders.map { it.substringAfterLast('/') }
+        models.adapter = ArrayAdapter(this, android.R.layout.simple_spinner_dropdown_item, names)
+        models.onItemSelectedListener = object : AdapterView.OnItemSelectedListener {
+            override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) =
+                use(folders[position])
+
+            override fun onNothingSelected(parent: AdapterView<*>?) = Unit
+        }
+        models.visibility = View.VISIBLE
+    }
+
+    private fun use(chosen: String) {
+        folder = chosen
+        worker.execute { load(chosen) }
+    }
+
     private fun choose() {
         val picture = Intent(Intent.ACTION_GET_CONTENT).setType("image/*").addCategory(Intent.CATEGORY_OPENABLE)
         @Suppress("DEPRECATION")
         startActivityForResult(picture, PICTURE)
     }
 
-    private fun load() {
+    private fun load(chosen: String) {
+        phone?.close()
+        phone = null
         val status = try {
-            val opened = PhoneModel.open(this, FOLDER)
+            val opened = PhoneModel.open(this, chosen)
             phone = opened
             statusText(opened.runsBy, opened.fallback)
         } catch (error: RuntimeException) {
@@ -71,10 +99,12 @@ class MainActivity : Activity() {
                 findViewById<Button>(button).isEnabled = takes
             }
         }
+        picture?.let { answer(it) } // the one that is shown was answered by another model
     }
 
     private fun answer(uri: Uri) {
-        val model = phone?.model ?: return
+        picture = uri
+        val model = phone?.model ?: return show("", null)
         try {
             val start = SystemClock.elapsedRealtimeNanos()
             val picture = DecodedPicture.read {

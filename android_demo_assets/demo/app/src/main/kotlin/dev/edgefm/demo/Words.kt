@@ -1,12 +1,34 @@
 package dev.edgefm.demo
 
+import android.content.Intent
+import android.content.res.AssetManager
 import dev.edgefm.bundle.Benchmark
 import dev.edgefm.bundle.Score
 import dev.edgefm.bundle.Verdict
 import java.util.Locale
 
-/** Where the model lies in the assets. */
+/** Where the model lies in the assets; of several, the one that is opened first. */
 const val FOLDER = "edge-model/int8"
+
+/** Under which name a screen is told the folder of the model that was chosen. */
+const val CHOSEN = "dev.edgefm.demo.folder"
+
+/** Returns the folders of all models in the assets, the one of [FOLDER] first. */
+fun foldersIn(assets: AssetManager): List<String> {
+    val top = FOLDER.substringBefore('/')
+    fun holds(folder: String) = "contract.json" in assets.list(folder).orEmpty()
+    val folders = if (holds(top)) listOf(top) else assets.list(top).orEmpty().sorted().map { "$top/$it" }.filter(::holds)
+    return folders.sortedByDescending { it == FOLDER }.ifEmpty { listOf(FOLDER) }
+}
+
+/** Returns the folder of the model that a screen is for. */
+fun chosenIn(intent: Intent): String = intent.getStringExtra(CHOSEN) ?: FOLDER
+
+/** Returns the name of a benchmark's record: what was asked for, and the model where there are several. */
+fun recordName(folder: String, asked: String): String {
+    val model = folder.substringAfter('/', "")
+    return listOf("record", model, asked.replace(", ", "-")).filter { it.isNotEmpty() }.joinToString("-") + ".json"
+}
 
 /** Returns classes with their probability, a line each, and how long picture and model took. */
 fun answerText(top: List<Score>, preparedNs: Long, ranNs: Long): String {
