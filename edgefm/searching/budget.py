@@ -31,6 +31,7 @@ _UNITS = {
 }
 _EXAMPLES = {SIZE: '40000 or "40 KB"', COUNT: '2000000 or "2 M"', NUMBER: "0.15", POINTS: "1.0"}
 _HOST = "host"
+_RESERVED = ("float32", "int8_w8a8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,8 @@ def parse(value: Mapping[str, Any], *, where: str) -> tuple[SearchBudget, ...]:
             near = _near(name, KEYS)
             hint = "Put limits below a table that names the budget, e.g. [phone]." if near else _example()
             raise BudgetError(f"{where}: '{name}' stands outside of a table{near}", hint=hint)
+        if name in _RESERVED:
+            raise BudgetError(f"{where}: a budget cannot be called {name}: a reference is", hint="Call it otherwise.")
         if not _NAME.fullmatch(name):
             raise BudgetError(
                 f"{where}: {shown(name)} cannot name a budget: at most 40 letters, digits, '_' and '-' are allowed",

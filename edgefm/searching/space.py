@@ -118,9 +118,9 @@ class Space:
             (0.5, 0.8, 32, QAT),
             (0.25, 0.0, 0, _INT8),
         ]
-        points = []
+        points: list[Point] = []
         for keep, sparsity, clusters, scheme in seeds:
-            point = {name: values[0] for name, values in self.choices.items()}
+            point: dict[str, float | int | str] = {name: values[0] for name, values in self.choices.items()}
             point |= dict.fromkeys(self.groups, keep)
             point |= {SPARSITY: sparsity} if self.sparsity else {}
             point |= {CLUSTERS: clusters} if self.clusters else {}
