@@ -20,8 +20,28 @@ class GraphWriter:
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
 
-    def tensor(self, name: str, shape: Sequence[int], kind: int, *, data: Any = None, scales: Any = None) -> int:
-        """Add a tensor, a constant where there is data, and return its index."""
+    def tensor(
+        self,
+        name: str,
+        shape: Sequence[int],
+        kind: int,
+        *,
+        data: Any = None,
+        scales: Any = None,
+        zero_point: int = 0,
+        axis: int = 0,
+    ) -> int:
+        """Add a tensor, a constant where there is data, and return its index.
+
+        Args:
+          name: of the tensor.
+          shape: its lengths.
+          kind: its dtype in the schema's enumeration.
+          data: array of its values.
+          scales: one, or one a channel, where it is quantised.
+          zero_point: of all channels.
+          axis: along which channels lie.
+        """
         buffer = 0
         if data is not None:
             buffer = len(self._buffers)
@@ -29,7 +49,9 @@ class GraphWriter:
         parameters = None
         if scales is not None:
             parameters = schema.QuantizationParametersT(
-                scale=np.asarray(scales, np.float32), zeroPoint=np.zeros(len(scales), np.int64)
+                scale=np.asarray(scales, np.float32),
+                zeroPoint=np.full(len(scales), zero_point, np.int64),
+                quantizedDimension=axis,
             )
         self._tensors.append(
             schema.TensorT(
@@ -41,6 +63,11 @@ class GraphWriter:
             )
         )
         return len(self._tensors) - 1
+
+    def quantization(self, tensor: int) -> tuple[float, int]:
+        """Return the scale and the zero point of a tensor that is quantised as a whole."""
+        parameters = self._tensors[tensor].quantization
+        return float(parameters.scale[0]), int(parameters.zeroPoint[0])
 
     def operator(
         self,
