@@ -38,6 +38,7 @@ _PUBLIC = {
     "QuantizationResult": "edgefm.jobs.quantize",
     "Reproduction": "edgefm.jobs.reproduce",
     "Run": "edgefm.jobs.run",
+    "SearchResult": "edgefm.jobs.search",
     "Slim": "edgefm.recipes",
     "TfliteFile": "edgefm.jobs.quantize",
     "Training": "edgefm.recipes",
@@ -64,6 +65,7 @@ _PUBLIC = {
     "quantize": "edgefm.jobs.quantize",
     "recipes": "edgefm.recipes",
     "reproduce": "edgefm.jobs.reproduce",
+    "search": "edgefm.jobs.search",
     "slim": "edgefm.jobs.one_pass",
     "trace": "edgefm.jobs.trace",
     "train": "edgefm.jobs.train",
@@ -112,6 +114,8 @@ if TYPE_CHECKING:
     from edgefm.jobs.reproduce import Reproduction as Reproduction
     from edgefm.jobs.reproduce import reproduce as reproduce
     from edgefm.jobs.run import Run as Run
+    from edgefm.jobs.search import SearchResult as SearchResult
+    from edgefm.jobs.search import search as search
     from edgefm.jobs.trace import TraceResult as TraceResult
     from edgefm.jobs.trace import trace as trace
     from edgefm.jobs.train import TrainingResult as TrainingResult

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("edgefm.cli.data", "Fetch and check the data set; draw what is in it."),
     "train": ("edgefm.cli.train", "Train a model of the zoo, or your own."),
     "quantize": ("edgefm.cli.quantize", "Write TFLite files of a trained model."),
+    "search": ("edgefm.cli.search", "Search for files that keep budgets of size, latency and accuracy."),
     "recipes": ("edgefm.cli.recipes", "List, show and check recipes of TFLite files."),
     "calibration": ("edgefm.cli.calibration", "Check calibration data: range, clipping, sample count."),
     "sensitivity": ("edgefm.cli.sensitivity", "Measure what int8 costs layer by layer; choose layers to keep float32."),
