@@ -33,6 +33,7 @@ from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, docume
 from edgefm.searching.sampling import LAG, TPE, Sampling
 from edgefm.searching.space import Space, space_of
 from edgefm.searching.trials import Trial
+from edgefm.searching.workers import Workers, setup_of
 
 RESULT_FOLDER = "result"
 _FORECAST_FILE = "forecast.json"
@@ -126,8 +127,13 @@ def search_in(
         possible = tuple(budget for budget in plan.budgets if budget.name not in never)
         sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed)
         done = len(journal.trials())
-        executor = InProcess(Trials(evaluator=own, sampling=sampling, epochs=plan.epochs))
-        trials = drive(journal, sampling, executor, plan.limits, progress=progress)
+        doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
+        if plan.workers == 1:
+            trials = drive(journal, sampling, InProcess(doing), plan.limits, progress=progress)
+        else:
+            setup = setup_of(doing, kept=folder / PASSES_FOLDER, latency=predict(), arena=arena)
+            with Workers(setup, min(plan.workers, LAG), model=source.model) as executor:
+                trials = drive(journal, sampling, executor, plan.limits, progress=progress)
         result = folder / RESULT_FOLDER
         if len(trials) == done and (result / RESULT_FILE).exists():
             progress.note(f"{result} already holds the result of these trials: nothing to do")
