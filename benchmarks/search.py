@@ -1,7 +1,7 @@
 """An hour of search on the Enhanced CNN against an hour of random search, some seeds each: fronts, volumes, budgets.
 
-Run: python -m benchmarks.search --run RUN [--minutes 60] [--reserve 15] [--seeds 3]. RUN holds a trained Enhanced CNN. Of
-the minutes `reserve` are for the finalists, which random search has none of: both get the same time for trials.
+Run: python -m benchmarks.search --run RUN [--minutes 60] [--reserve 15] [--seeds 3]. RUN holds a trained Enhanced CNN.
+Of the minutes `reserve` are for the finalists, which random search has none of: both get the same time for trials.
 """
 
 from __future__ import annotations
