@@ -1,4 +1,4 @@
-"""What a search finds in an hour, and what kills do to it, each with its recorded result: a section of docs/figures.md."""
+"""What a search finds in an hour, and what kills do to it: a section of docs/figures.md."""
 
 from __future__ import annotations
 
@@ -46,13 +46,8 @@ def _search_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:
 
 def _kill_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:
     told = f"{value['lost']} lost, {value['double']} double, {value['kills']} kills, {value['trials']} trials"
-    same = bool(value["same_as_undisturbed"])
+    same, wrong = bool(value["same_as_undisturbed"]), bool(value["lost"] or value["double"])
     return [
-        (
-            "trials of a search that is killed",
-            "0 lost, 0 double, 50 kills",
-            told,
-            not (value["lost"] or value["double"]),
-        ),
+        ("trials of a search that is killed", "0 lost, 0 double, 50 kills", told, not wrong),
         ("its trials are those of an undisturbed one", "yes", "yes" if same else "no", same),
     ]
