@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgefm.tflite import flatbuffer
+from edgefm.profiling.graph_writer import GraphWriter
 
 _FLOAT32, _INT8, _INT32 = schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.INT32
 
@@ -62,7 +62,7 @@ def layer(what: SyntheticLayer, *, dtype: str) -> bytes:
     """
     outputs = what.kernel[0]
     random = np.random.default_rng(0)
-    model = _Model()
+    model = GraphWriter()
     if dtype == "int8":
         weights = random.integers(-127, 127, what.kernel, endpoint=True).astype(np.int8)
         scales = np.full(outputs, 0.01, np.float32)
@@ -120,76 +120,8 @@ def chain(length: int) -> bytes:
 
 def _sequence(shape: tuple[int, ...], operators: Sequence[tuple[int, Any, int]]) -> bytes:
     """Return float32 operators one after the other; of each its code, its options and the type of these."""
-    model = _Model()
+    model = GraphWriter()
     places = [model.tensor(f"x{index}", shape, _FLOAT32) for index in range(len(operators) + 1)]
     for (source, sink), (code, options, kind) in zip(itertools.pairwise(places), operators, strict=True):
         model.operator(code, [source], sink, options=options, options_type=kind)
     return model.write(places[0], places[-1])
-
-
-class _Model:
-    """A model in the making."""
-
-    def __init__(self) -> None:
-        self._buffers = [schema.BufferT()]
-        self._codes: list[Any] = []
-        self._tensors: list[Any] = []
-        self._operators: list[Any] = []
-
-    def tensor(self, name: str, shape: Sequence[int], kind: int, *, data: Any = None, scales: Any = None) -> int:
-        """Add a tensor, a constant where there is data, and return its index."""
-        buffer = 0
-        if data is not None:
-            buffer = len(self._buffers)
-            self._buffers.append(schema.BufferT(data=data.reshape(-1).view(np.uint8)))
-        parameters = None
-        if scales is not None:
-            parameters = schema.QuantizationParametersT(
-                scale=np.asarray(scales, np.float32), zeroPoint=np.zeros(len(scales), np.int64)
-            )
-        self._tensors.append(
-            schema.TensorT(
-                name=name.encode(),
-                shape=np.array(shape, np.int32),
-                type=kind,
-                buffer=buffer,
-                quantization=parameters,
-            )
-        )
-        return len(self._tensors) - 1
-
-    def operator(
-        self,
-        code: int,
-        inputs: Sequence[int],
-        output: int,
-        *,
-        options: Any = None,
-        options_type: int = 0,
-        version: int = 1,
-    ) -> None:
-        """Add an operator of a built-in code."""
-        self._codes.append(
-            schema.OperatorCodeT(deprecatedBuiltinCode=min(code, 127), builtinCode=code, version=version)
-        )
-        self._operators.append(
-            schema.OperatorT(
-                opcodeIndex=len(self._codes) - 1,
-                inputs=np.array(inputs, np.int32),
-                outputs=np.array([output], np.int32),
-                builtinOptions=options,
-                builtinOptionsType=options_type,
-            )
-        )
-
-    def write(self, source: int, sink: int) -> bytes:
-        """Return the file."""
-        graph = schema.SubGraphT(
-            tensors=self._tensors,
-            operators=self._operators,
-            inputs=np.array([source], np.int32),
-            outputs=np.array([sink], np.int32),
-        )
-        return flatbuffer.write(
-            schema.ModelT(version=3, operatorCodes=self._codes, subgraphs=[graph], buffers=self._buffers)
-        )

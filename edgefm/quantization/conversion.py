@@ -85,6 +85,11 @@ class Converter:
         facts = {"rewrites": list(rewrites), "equal_samples": samples}
         return replace(made, content=rewritten, post_training={**made.post_training, "for_xnnpack": facts})
 
+    def forget(self) -> None:
+        """Let go of the conversions that are kept in memory; passes stay in their folder."""
+        self._floats.clear()
+        self._calibrations.clear()
+
     def _quantised(self, variant: Variant) -> Made:
         links = self._chain().run(variant.passes, label=variant.name) if variant.passes else ()
         if variant.trained_int8:

@@ -142,16 +142,7 @@ class VariantWriter:
         )
 
     def _card(self, encoding: Preprocessing) -> Card:
-        source = self.source
-        return Card(
-            name=source.name,
-            shape=source.input_shape,
-            encoding=encoding,
-            labels=source.labels,
-            task=source.head.task,
-            head=source.head.kind,
-            dark_background=None if source.task is None else source.task.dataset.dark_background,
-        )
+        return card_of(self.source, encoding)
 
     def _folder(
         self, folder: Path, content: bytes, variant: Variant, encoding: Preprocessing, *, made_by: Mapping[str, Any]
@@ -225,6 +216,19 @@ class VariantWriter:
     def _quality(self, answers: Sequence[NDArray[np.float32]]) -> float | None:
         task, targets = self.source.task, self.given.targets
         return None if task is None or targets is None else float(task.quality.function(tuple(answers), targets))
+
+
+def card_of(source: Source, encoding: Preprocessing) -> Card:
+    """Return what the files of a source have in common, where pixels become inputs by `encoding`."""
+    return Card(
+        name=source.name,
+        shape=source.input_shape,
+        encoding=encoding,
+        labels=source.labels,
+        task=source.head.task,
+        head=source.head.kind,
+        dark_background=None if source.task is None else source.task.dataset.dark_background,
+    )
 
 
 def _zstd_bytes(content: bytes) -> int:

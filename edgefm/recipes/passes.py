@@ -6,8 +6,9 @@ earlier pass promised: removing channels fine-tunes zeros away, pruning after cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgefm.core.errors import RecipeError
 from edgefm.recipes.base import Recipe, at_least, between, one_of
@@ -176,6 +177,7 @@ class Slim(Pass):
         normalisation follows), 'l1' norm of its filter (Li et al. 2017, arXiv:1608.08710), or 'taylor'
         (Molchanov et al. 2019, arXiv:1906.10771) on validation batches.
       round_to: channels that stay are a multiple of this, for the kernels' sake.
+      layers: share in place of `keep` for the channels that a layer makes, by its name.
     """
 
     kind: ClassVar[str] = "slim"
@@ -187,6 +189,7 @@ class Slim(Pass):
     budget: Budget | None = None
     importance: str = "taylor"
     round_to: int = 8
+    layers: Mapping[str, float] = field(default_factory=dict, hash=False)
     fine_tuning: FineTuning = field(
         default_factory=lambda: FineTuning(
             epochs=8, learning_rate=1.5e-3, distillation=Distillation(temperature=3.0, weight=0.8)
@@ -198,8 +201,21 @@ class Slim(Pass):
         at_least("round_to", self.round_to, 1)
         if (self.keep is None) == (self.budget is None):
             raise RecipeError("slim takes either keep or budget", hint="Give one of them and set the other to null.")
-        if self.keep is not None and not 0 < self.keep <= 1:
-            raise RecipeError(f"keep {self.keep} is not allowed: a share above 0 and at most 1 is expected")
+        if self.layers and self.keep is None:
+            raise RecipeError("slim takes layers beside keep, not beside a budget", hint="Leave layers or budget out.")
+        for of, share in {
+            "": self.keep,
+            **{f" of layer '{name}'": share for name, share in self.layers.items()},
+        }.items():
+            if share is not None and not 0 < share <= 1:
+                raise RecipeError(f"keep {share}{of} is not allowed: a share above 0 and at most 1 is expected")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as a JSON object."""
+        value = super().to_json()
+        if not self.layers:
+            del value["params"]["layers"]  # as before there were any: the keys of finished passes stay
+        return value
 
 
 PASSES: dict[str, type[Pass]] = {recipe.kind: recipe for recipe in (Slim, Prune, Cluster, Qat)}

@@ -80,6 +80,21 @@ def test_share_keeps_the_most_important_of_each_group(channels: Channels) -> Non
         assert min(scores[mark] for mark in kept) > max(scores[mark] for mark in removed & set(group.marks))
 
 
+def test_a_layer_with_a_share_of_its_own_keeps_it(channels: Channels) -> None:
+    scores = in_order(channels)
+    removed = by_share(channels, scores, keep=1.0, round_to=8, layers={"apart": 0.5, "hidden": 0.25}).removed
+    assert sizes(channels, removed) == [8, 8]  # 'apart' and 'first' are added up: one group
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [({"hiden": 0.5}, "'hiden', of which no channels can leave"), ({"first": 0.5, "apart": 1.0}, "different shares")],
+)
+def test_a_share_that_no_group_can_have_is_refused(channels: Channels, layers: dict[str, float], reason: str) -> None:
+    with pytest.raises(RecipeError, match=reason):
+        by_share(channels, in_order(channels), keep=1.0, round_to=8, layers=layers)
+
+
 def test_ladder_takes_the_globally_least_important_first(channels: Channels) -> None:
     tied, hidden = channels.removable
     assert (tied.layers, hidden.layers) == (("first", "apart"), ("hidden",))

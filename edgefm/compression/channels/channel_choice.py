@@ -45,13 +45,50 @@ def kept_of(channels: int, keep: float, round_to: int) -> int:
     return min(channels, max(1, int(channels * keep / round_to + 0.5)) * round_to)
 
 
-def by_share(channels: Channels, scores: Mapping[int, float], *, keep: float, round_to: int) -> Choice:
-    """Return the choice that leaves the most important channels of every group, `kept_of` of each."""
+def by_share(
+    channels: Channels,
+    scores: Mapping[int, float],
+    *,
+    keep: float,
+    round_to: int,
+    layers: Mapping[str, float] | None = None,
+) -> Choice:
+    """Return the choice that leaves the most important channels of every group, `kept_of` of each.
+
+    Args:
+      channels: of the whole model.
+      scores: see `Importance`.
+      keep: share of the channels that stay.
+      round_to: what stays of a group is a multiple of it.
+      layers: share in place of `keep` of the group that a layer makes, by its name.
+    Raises:
+      RecipeError: no channels of a layer in `layers` can leave, or two layers of one group have different shares.
+    """
+    shares = _shares_of(channels.removable, layers or {})
     removed: set[int] = set()
     for group in channels.removable:
-        kept = kept_of(group.channels, keep, round_to)
+        kept = kept_of(group.channels, shares.get(group.layers, keep), round_to)
         removed.update(_ascending(group, scores)[: group.channels - kept])
     return Choice(removed=frozenset(removed))
+
+
+def _shares_of(groups: Sequence[Group], layers: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    """Return the share of each group that a layer is named of."""
+    made_by = {layer: group.layers for group in groups for layer in group.layers}
+    shares: dict[tuple[str, ...], float] = {}
+    for layer, share in layers.items():
+        if layer not in made_by:
+            raise RecipeError(
+                f"slim has a share for the layer '{layer}', of which no channels can leave",
+                hint=f"Layers of which some can: {', '.join(made_by)}.",
+            )
+        group = made_by[layer]
+        if shares.setdefault(group, share) != share:
+            raise RecipeError(
+                f"slim has different shares for layers whose channels leave together: {', '.join(group)}",
+                hint="Name one of them.",
+            )
+    return shares
 
 
 def by_budget(

@@ -113,7 +113,7 @@ def _choose(
 ) -> Choice:
     if recipe.budget is None:
         assert recipe.keep is not None, "the recipe has either"
-        return by_share(channels, importance.scores, keep=recipe.keep, round_to=recipe.round_to)
+        return by_share(channels, importance.scores, keep=recipe.keep, round_to=recipe.round_to, layers=recipe.layers)
     if recipe.budget.latency is None:
         return by_budget(channels, importance.scores, recipe.budget, round_to=recipe.round_to)
     if measure_latency is None:

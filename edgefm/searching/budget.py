@@ -1,0 +1,208 @@
+"""Budgets of a search: limits that a file must keep, read from a TOML file of one or several tables.
+
+[phone]
+max_p50_ratio = 0.15            # of the int8_w8a8 file of the unchanged model
+max_accuracy_loss = 1.0         # percentage points
+
+[watch]
+max_download_bytes = "40 KB"
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgefm.comparison.budget import BudgetError
+from edgefm.core.documents import read_toml, shown
+
+SIZE, COUNT, NUMBER, POINTS = "size", "count", "number", "points"
+_MOST_BUDGETS = 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_WITH_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_UNITS = {
+    SIZE: {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    COUNT: {"": 1, "K": 1e3, "M": 1e6, "G": 1e9},
+}
+_EXAMPLES = {SIZE: '40000 or "40 KB"', COUNT: '2000000 or "2 M"', NUMBER: "0.15", POINTS: "1.0"}
+_HOST = "host"
+_RESERVED = ("float32", "int8_w8a8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitKey:
+    """A limit that a budget may set.
+
+    Attributes:
+      what: it limits, for a person.
+      kind: 'size' (bytes), 'count', 'number' or 'points'.
+      figure: name of the figure of a file that must not exceed it, with its unit.
+    """
+
+    what: str
+    kind: str
+    figure: str
+
+
+KEYS: dict[str, LimitKey] = {
+    "max_size_bytes": LimitKey(what="size of the file", kind=SIZE, figure="size_bytes"),
+    "max_download_bytes": LimitKey(what="size of the file after gzip -9", kind=SIZE, figure="download_bytes"),
+    "max_p50_ratio": LimitKey(
+        what="p50 latency divided by that of the unchanged model's int8_w8a8 file", kind=NUMBER, figure="p50_ratio"
+    ),
+    "max_p50_us": LimitKey(what="p50 latency in microseconds on the target", kind=NUMBER, figure="p50_us"),
+    "max_arena_bytes": LimitKey(what="tensor arena of TFLite Micro", kind=SIZE, figure="arena_bytes"),
+    "max_macs": LimitKey(what="multiply-accumulates of one inference", kind=COUNT, figure="macs"),
+    "max_accuracy_loss": LimitKey(
+        what="accuracy lost against the unchanged model, in percentage points", kind=POINTS, figure="accuracy_loss"
+    ),
+}
+# Known without training, but for the download, whose least size is.
+STATIC = ("size_bytes", "download_bytes", "p50_ratio", "p50_us", "arena_bytes", "macs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchBudget:
+    """What a file may cost at most.
+
+    Attributes:
+      name: of the budget, e.g. 'phone'.
+      limits: by the key of `KEYS`.
+      target: that `max_p50_us` holds on; None where that limit is not set.
+    """
+
+    name: str
+    limits: Mapping[str, float] = field(hash=False)
+    target: str | None = None
+
+    def excess(self, figures: Mapping[str, float | None], *, static: bool = False) -> dict[str, float]:
+        """Return by which share each broken limit is exceeded; {} where all that are known are kept.
+
+        >>> budget = SearchBudget(name="watch", limits={"max_size_bytes": 100.0, "max_accuracy_loss": 1.0})
+        >>> budget.excess({"size_bytes": 150, "accuracy_loss": 0.5}), budget.excess({"size_bytes": 100})
+        ({'max_size_bytes': 0.5}, {})
+
+        Args:
+          figures: of a file, by the names in `KEYS`.
+          static: leave the accuracy out.
+        """
+        broken = {}
+        for key, limit in self.limits.items():
+            figure = KEYS[key].figure
+            value = figures.get(figure)
+            if value is not None and value > limit and not (static and figure not in STATIC):
+                broken[key] = value / limit - 1
+        return broken
+
+    def unknown(self, figures: Mapping[str, float | None]) -> tuple[str, ...]:
+        """Return the limits that cannot be checked for want of a figure."""
+        return tuple(key for key in self.limits if figures.get(KEYS[key].figure) is None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the budget as a table of the file."""
+        return {**self.limits, **({} if self.target is None else {"target": self.target})}
+
+
+def read(path: Path) -> tuple[SearchBudget, ...]:
+    """Return the budgets in a TOML file.
+
+    Raises:
+      BudgetError: it is missing, no TOML, or `parse` refuses it.
+    """
+    return parse(read_toml(path, what="budget", error=BudgetError, hint=_example()), where=str(path))
+
+
+def parse(value: Mapping[str, Any], *, where: str) -> tuple[SearchBudget, ...]:
+    """Return the budgets that a TOML document means, in its order.
+
+    Args:
+      value: the document.
+      where: it stands, for errors.
+    Raises:
+      BudgetError: an unknown key (the nearest is named), a wrong type, a value that is not above 0, limits that
+        contradict each other, or no limit at all.
+    """
+    for name, table in value.items():
+        if not isinstance(table, Mapping):
+            near = _near(name, KEYS)
+            hint = "Put limits below a table that names the budget, e.g. [phone]." if near else _example()
+            raise BudgetError(f"{where}: '{name}' stands outside of a table{near}", hint=hint)
+        if name in _RESERVED:
+            raise BudgetError(f"{where}: a budget cannot be called {name}: a reference is", hint="Call it otherwise.")
+        if not _NAME.fullmatch(name):
+            raise BudgetError(
+                f"{where}: {shown(name)} cannot name a budget: at most 40 letters, digits, '_' and '-' are allowed",
+                hint=_example(),
+            )
+    if not value:
+        raise BudgetError(f"{where} sets no limit", hint=_example())
+    if len(value) > _MOST_BUDGETS:
+        raise BudgetError(f"{where} has {len(value):,} budgets; at most {_MOST_BUDGETS} are allowed")
+    return tuple(_budget(name, table, f"{where}, [{name}]") for name, table in value.items())
+
+
+def _budget(name: str, table: Mapping[str, Any], where: str) -> SearchBudget:
+    limits = {}
+    for key, limit in table.items():
+        if key == "target":
+            continue
+        if key not in KEYS:
+            known = f"Allowed: {', '.join(KEYS)}, target."
+            raise BudgetError(f"{where}: unknown key '{key}'{_near(key, (*KEYS, 'target'))}", hint=known)
+        limits[key] = _checked(where, key, limit)
+    if not limits:
+        raise BudgetError(f"{where} sets no limit", hint=_example())
+    if {"max_p50_ratio", "max_p50_us"} <= limits.keys():
+        raise BudgetError(
+            f"{where}: max_p50_ratio and max_p50_us both limit the p50 latency",
+            hint="Keep one: the ratio holds on any machine, microseconds on the target alone.",
+        )
+    target = table.get("target")
+    if ("max_p50_us" in limits) != (target is not None):
+        lacking, with_it = ("target", "max_p50_us") if target is None else ("max_p50_us", "target")
+        raise BudgetError(
+            f"{where}: {with_it} is set without {lacking}", hint='For example: max_p50_us = 20, target = "host".'
+        )
+    if target is not None and target != _HOST:
+        raise BudgetError(
+            f"{where}: target is {shown(target)}; 'host' is allowed",
+            hint="Latency is predicted for this machine alone: search here, and measure the finalists on the target.",
+        )
+    return SearchBudget(name=name, limits=limits, target=target)
+
+
+def _checked(where: str, name: str, limit: Any) -> float:
+    """Return the value of a limit, or raise the error that says what is wrong with it."""
+    key = KEYS[name]
+    hint = f"{name}: {key.what}, e.g. {_EXAMPLES[key.kind]}."
+    value = limit
+    if isinstance(limit, str) and key.kind in _UNITS:
+        parts = _WITH_UNIT.fullmatch(limit)
+        units = _UNITS[key.kind]
+        if parts is None or parts[2] not in units:
+            known = ", ".join(unit for unit in units if unit)
+            raise BudgetError(f"{where}: {name} is {shown(limit)}; a number with one of {known} is expected", hint=hint)
+        value = float(parts[1]) * units[parts[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BudgetError(f"{where}: {name} is {shown(limit)}; a number is expected", hint=hint)
+    if not math.isfinite(value) or value <= 0:
+        raise BudgetError(f"{where}: {name} is {shown(limit)}; it must be above 0", hint=hint)
+    if key.kind in (SIZE, COUNT) and value != int(value):
+        raise BudgetError(f"{where}: {name} is {shown(limit)}; a whole number is expected", hint=hint)
+    if key.kind == POINTS and value > 100:
+        raise BudgetError(f"{where}: {name} is {shown(limit)}; it must be at most 100 points", hint=hint)
+    return float(value)
+
+
+def _near(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _example() -> str:
+    return "Write a table such as [phone] and limits below it, e.g. max_p50_ratio = 0.15"

@@ -1,0 +1,178 @@
+"""The loop of a search: ask what is tried next, hand it to an executor, write what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.searching.journal import Journal
+from edgefm.searching.promotion import on_front
+from edgefm.searching.sampling import Sampling
+from edgefm.searching.trials import Outcome, Trial, complete_ones
+
+# What says that this point is impossible, not that nothing works here.
+REFUSALS = (ModelError, RecipeError, TrainingDivergedError)
+_LABEL = "search"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A trial to be done.
+
+    Attributes:
+      index: of the trial.
+      params: of its point.
+      known: the trials that it is compared with.
+    """
+
+    index: int
+    params: dict[str, Any]
+    known: tuple[Trial, ...]
+
+
+Evaluate = Callable[[Task], Outcome]
+
+
+class Executor(Protocol):
+    """Does trials, some at a time."""
+
+    slots: int
+
+    def submit(self, task: Task) -> None:
+        """Take a task; there is a free slot."""
+
+    def next(self) -> tuple[int, Outcome | str]:
+        """Return the index of a task that ended, with its outcome or why it is impossible; waits for one."""
+
+
+class InProcess:
+    """Does one trial at a time in this process."""
+
+    slots = 1
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        """Take what does a trial."""
+        self._evaluate = evaluate
+        self._task: Task | None = None
+
+    def submit(self, task: Task) -> None:
+        """Keep the task until `next`."""
+        self._task = task
+
+    def next(self) -> tuple[int, Outcome | str]:
+        """Do the task that was submitted."""
+        task, self._task = self._task, None
+        assert task is not None, "a task was submitted"
+        try:
+            return task.index, self._evaluate(task)
+        except REFUSALS as error:
+            return task.index, error.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a search ends.
+
+    Attributes:
+      trials: most of them, those of former processes too.
+      seconds: after which no trial begins, those of former processes too; None sets no limit.
+    """
+
+    trials: int
+    seconds: float | None = None
+
+
+def drive(
+    journal: Journal,
+    sampling: Sampling,
+    executor: Executor,
+    limits: Limits,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    progress: Progress = SILENT,
+) -> tuple[Trial, ...]:
+    """Do the trials of a search that are not done yet, and return all of them.
+
+    Trials that a killed process left are done again, first, with the same parameters.
+
+    Args:
+      journal: locked for this process.
+      sampling: says what is tried.
+      executor: does it.
+      limits: of this search.
+      clock: seconds that only grow, whatever is done to the machine's time.
+      progress: receives progress.
+    Raises:
+      EdgefmError, OSError: of a trial, where it does not say that its point is impossible; nothing is lost: the search
+        goes on behind the trials that ended.
+    """
+    again = list(journal.lost())
+    trials = {trial.index: trial for trial in journal.trials()}
+    before, started = max((trial.elapsed for trial in trials.values()), default=0.0), clock()
+    running: set[int] = set()
+
+    def elapsed() -> float:
+        return before + clock() - started
+
+    def begin(index: int, params: dict[str, Any]) -> None:
+        journal.begin(index, params)
+        trials[index] = Trial(index=index, params=params)
+        running.add(index)
+        known = tuple(sampling.known(index, list(trials.values())))
+        executor.submit(Task(index=index, params=params, known=known))
+
+    exhausted = False
+    while True:
+        while len(running) < executor.slots and not exhausted:
+            if limits.seconds is not None and elapsed() >= limits.seconds:
+                exhausted = True
+            elif again and _due(sampling, again[0].index, trials):
+                lost = again.pop(0)
+                begin(lost.index, dict(lost.params))
+            elif again:
+                break
+            else:
+                index = max(trials, default=-1) + 1
+                if index >= limits.trials:
+                    exhausted = True
+                elif not _due(sampling, index, trials):
+                    break
+                else:
+                    params = sampling.choose(index, list(trials.values()))
+                    if params is None:
+                        exhausted = True
+                    else:
+                        begin(index, params)
+        if not running:
+            return tuple(trials[index] for index in sorted(trials))
+        index, outcome = executor.next()
+        running.discard(index)
+        if isinstance(outcome, str):
+            journal.fail(index, outcome, elapsed=elapsed())
+            progress.note(f"trial {index}: {outcome}")
+        else:
+            journal.finish(index, outcome, elapsed=elapsed())
+        trials[index] = journal_trial(journal, index)
+        _show(list(trials.values()), limits, elapsed(), progress)
+
+
+def journal_trial(journal: Journal, index: int) -> Trial:
+    """Return a trial as the journal has it."""
+    return next(trial for trial in journal.trials() if trial.index == index)
+
+
+def _due(sampling: Sampling, index: int, trials: dict[int, Trial]) -> bool:
+    return sampling.is_due(index, list(trials.values()))
+
+
+def _show(trials: Sequence[Trial], limits: Limits, elapsed: float, progress: Progress) -> None:
+    complete = complete_ones(trials)
+    front = sum(on_front([trial.costs or () for trial in complete]))
+    figures = {"front": str(front), "stopped early": str(sum(t.ended and not t.complete for t in trials))}
+    if limits.seconds is not None:
+        figures["minutes left"] = f"{max(0.0, limits.seconds - elapsed) / 60:.0f}"
+    progress.step(_LABEL, sum(trial.ended for trial in trials), max(limits.trials, len(trials)), figures)

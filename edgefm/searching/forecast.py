@@ -1,0 +1,70 @@
+"""Which budgets nothing in a space can meet: said before anything is trained, from the smallest files that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from edgefm.core.progress import SILENT, Progress
+from edgefm.recipes import Slim, Variant
+from edgefm.searching.budget import KEYS, SearchBudget
+from edgefm.searching.driver import REFUSALS
+from edgefm.searching.evaluation import Evaluator, MadeFile
+from edgefm.searching.space import Epochs, Point, Space
+from edgefm.searching.trials import Figures
+from edgefm.searching.words import amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corner:
+    """One of the smallest points of a space, and what its file costs; it is not trained."""
+
+    point: Point = field(hash=False)
+    figures: Figures = field(hash=False)
+
+
+def corners(evaluator: Evaluator, *, progress: Progress = SILENT) -> tuple[tuple[Corner, MadeFile], ...]:
+    """Return the smallest points of an evaluator's space, their sizes and files; latency is not among the figures.
+
+    A point of which no file can be made is left out.
+    """
+    found = []
+    points = evaluator.space.corners()
+    for place, point in enumerate(points):
+        progress.step("forecast", place, len(points))
+        variant = evaluator.space.variant(point, Epochs.of(0), name="smallest")
+        try:
+            made = evaluator.made(_quickly(variant))
+            found.append((Corner(point=point, figures=evaluator.sizes(made)), made))
+        except REFUSALS as error:
+            progress.note(f"forecast: {evaluator.space.words(point)}: {error.message}")
+    progress.step("forecast", len(points), len(points))
+    evaluator.forget()
+    return tuple(found)
+
+
+def impossible(budgets: Sequence[SearchBudget], smallest: Sequence[Corner], space: Space) -> Mapping[str, str]:
+    """Return why budgets cannot be met, by their names: the limit, and the least that the space has."""
+    reasons = {}
+    for budget in budgets:
+        parts = []
+        for key, limit in budget.limits.items():
+            figure = KEYS[key].figure
+            known = [(value, corner) for corner in smallest if (value := corner.figures.get(figure)) is not None]
+            if not known:
+                continue
+            least, corner = min(known, key=lambda pair: pair[0])
+            if least > limit:
+                parts.append(
+                    f"{key} is {amount(figure, limit)}, and the least of all files is {amount(figure, least)} "
+                    f"({space.words(corner.point)})"
+                )
+        if parts:
+            reasons[budget.name] = "; ".join(parts)
+    return reasons
+
+
+def _quickly(variant: Variant) -> Variant:
+    """Return a variant whose channels are chosen without looking at data: which ones leave costs the same."""
+    passes = tuple(replace(one, importance="l1") if isinstance(one, Slim) else one for one in variant.passes)
+    return replace(variant, passes=passes)
