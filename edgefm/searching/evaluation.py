@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class Evaluator:
         latency: Latency,
         arena: bool = False,
         seed: int = 0,
+        shelf: Callable[[Path], AbstractContextManager[object]] = nullcontext,
         progress: Progress = SILENT,
     ) -> None:
         """Take the model and where passes are kept.
@@ -88,6 +90,7 @@ class Evaluator:
           latency: predicts a file's p50.
           arena: ask TFLite Micro for the arena, too.
           seed: of fine-tuning.
+          shelf: shares a pass's folder with other workers, see `edgefm.quantization.chain.Chain`.
           progress: receives progress.
         Raises:
           DataError: there are no data to train on and to measure by.
@@ -97,7 +100,7 @@ class Evaluator:
         self.source, self.space, self.given = source, space, given
         self._task = source.task
         self._latency, self._arena, self._kept, self._progress = latency, arena, kept, progress
-        self._converter = Converter(source, Quantization(seed=seed), kept=kept, progress=progress)
+        self._converter = Converter(source, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         self._reference_ns: float | None = None
 
     @property
