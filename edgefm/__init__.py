@@ -21,14 +21,17 @@ _PUBLIC = {
     "Cluster": "edgefm.recipes",
     "ComparisonResult": "edgefm.comparison.comparison_result",
     "CompressionResult": "edgefm.jobs.compress",
+    "CostModel": "edgefm.profiling.cost_model",
     "Diagnosis": "edgefm.jobs.doctor",
     "Distillation": "edgefm.recipes",
     "EdgefmError": "edgefm.core.errors",
     "Explanation": "edgefm.jobs.explain",
     "ExportResult": "edgefm.jobs.export",
     "FineTuning": "edgefm.recipes",
+    "ForecastResult": "edgefm.jobs.forecast",
     "GateResult": "edgefm.comparison.gate_result",
     "Inspection": "edgefm.tflite.inspection",
+    "LatencyForecast": "edgefm.profiling.cost_model",
     "PostTraining": "edgefm.recipes",
     "Predictions": "edgefm.jobs.predict",
     "ProfileResult": "edgefm.profiling.result",
@@ -38,6 +41,7 @@ _PUBLIC = {
     "QuantizationResult": "edgefm.jobs.quantize",
     "Reproduction": "edgefm.jobs.reproduce",
     "Run": "edgefm.jobs.run",
+    "SearchResult": "edgefm.jobs.search",
     "Slim": "edgefm.recipes",
     "TfliteFile": "edgefm.jobs.quantize",
     "Training": "edgefm.recipes",
@@ -51,10 +55,12 @@ _PUBLIC = {
     "cluster": "edgefm.jobs.one_pass",
     "compare": "edgefm.jobs.compare",
     "compress": "edgefm.jobs.compress",
+    "cost_model": "edgefm.jobs.forecast.cost_model",
     "data": "edgefm.data",
     "doctor": "edgefm.jobs.doctor",
     "explain": "edgefm.jobs.explain",
     "export": "edgefm.jobs.export",
+    "forecast": "edgefm.jobs.forecast",
     "gate": "edgefm.jobs.gate",
     "inspect": "edgefm.jobs.inspect",
     "predict": "edgefm.jobs.predict",
@@ -64,6 +70,7 @@ _PUBLIC = {
     "quantize": "edgefm.jobs.quantize",
     "recipes": "edgefm.recipes",
     "reproduce": "edgefm.jobs.reproduce",
+    "search": "edgefm.jobs.search",
     "slim": "edgefm.jobs.one_pass",
     "trace": "edgefm.jobs.trace",
     "train": "edgefm.jobs.train",
@@ -97,6 +104,9 @@ if TYPE_CHECKING:
     from edgefm.jobs.export import export as export
     from edgefm.jobs.export.verify import VerificationResult as VerificationResult
     from edgefm.jobs.export.verify import verify as verify
+    from edgefm.jobs.forecast import ForecastResult as ForecastResult
+    from edgefm.jobs.forecast import forecast as forecast
+    from edgefm.jobs.forecast.cost_model import cost_model as cost_model
     from edgefm.jobs.gate import gate as gate
     from edgefm.jobs.inspect import inspect as inspect
     from edgefm.jobs.one_pass import cluster as cluster
@@ -112,11 +122,15 @@ if TYPE_CHECKING:
     from edgefm.jobs.reproduce import Reproduction as Reproduction
     from edgefm.jobs.reproduce import reproduce as reproduce
     from edgefm.jobs.run import Run as Run
+    from edgefm.jobs.search import SearchResult as SearchResult
+    from edgefm.jobs.search import search as search
     from edgefm.jobs.trace import TraceResult as TraceResult
     from edgefm.jobs.trace import trace as trace
     from edgefm.jobs.train import TrainingResult as TrainingResult
     from edgefm.jobs.train import train as train
     from edgefm.jobs.verdict import verdict as verdict
+    from edgefm.profiling.cost_model import CostModel as CostModel
+    from edgefm.profiling.cost_model import LatencyForecast as LatencyForecast
     from edgefm.profiling.result import ProfileResult as ProfileResult
     from edgefm.quantization.applicability import Applicability as Applicability
     from edgefm.recipes import BenchmarkProtocol as BenchmarkProtocol

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
     from edgefm.jobs.explain import Explanation
+    from edgefm.jobs.forecast import ForecastResult
+    from edgefm.profiling.cost_model import CostModel
     from edgefm.recipes import Variant
 
 
@@ -243,6 +245,50 @@ class Run(RunFolder):
         """
         directory = self._open()
         return QuantizationResult.open(directory.folder(directory.require("quantize")))
+
+    def forecast(
+        self,
+        variants: str | Variant | Sequence[str | Variant] | None = None,
+        *,
+        target: str = "host",
+        runtime: str = "litert",
+        cost_model: CostModel | PathLike | None = None,
+        data_dir: PathLike | None = None,
+        progress: Progress | bool | None = None,
+    ) -> ForecastResult:
+        """Write what each variant of this run's model will cost and buy into forecast.json, before any training.
+
+        Args:
+          variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes; by default those
+            of `edgefm.quantize`, pruned90_qat_int8 and slim25_qat_int8. Those that cannot be made are listed with the
+            reason.
+          target: 'host', this machine; another one is forecast by a cost model that was built on it.
+          runtime: that will run the file.
+          cost_model: an `edgefm.CostModel`, or the file of one; by default that of this machine, which is built when it
+            is first needed (two minutes) and kept.
+          data_dir: folder of the Fashion-MNIST files.
+          progress: True, False, None (bars in a terminal and a notebook) or a receiver.
+        Raises:
+          ArgumentError: an argument of another type.
+          RecipeError: an unknown variant, target or runtime, or a target that only a cost model from there can
+            forecast.
+          CostModelError: the cost model is missing, damaged, or of another runtime.
+          ModelError: the model cannot be converted, or no variant can be made of it.
+          DataError: the run's data cannot be read any more.
+          RunError: the run has no model.
+        """
+        from edgefm.jobs.forecast import forecast_run, given_cost_model
+
+        known = given_cost_model(cost_model, target=target, runtime=runtime)
+        with shown(progress) as receiver:
+            return forecast_run(
+                self._open(),
+                variants,
+                known=known,
+                runtime=runtime,
+                data_dir=optional_path(data_dir, "data_dir"),
+                progress=receiver,
+            )
 
     def benchmark(
         self,

@@ -21,8 +21,7 @@ from edgefm.quantization.source import Source
 from edgefm.quantization.variant_writer import VariantWriter
 from edgefm.recipes import BenchmarkProtocol, PostTraining, Quantization, Variant
 from edgefm.searching.budget import SearchBudget
-from edgefm.searching.driver import REFUSALS
-from edgefm.searching.evaluation import PASSES_FOLDER, REFERENCE, Evaluator, arena_of
+from edgefm.searching.evaluation import REFERENCE, Evaluator, arena_of
 from edgefm.searching.space import Epochs, Point
 from edgefm.searching.trials import Figures, Trial, complete_ones
 
@@ -225,17 +224,3 @@ def _p50(row: Mapping[str, Any]) -> float | None:
 def _loss(task: Any, float32: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
     values = [one["quality"]["value"] if one.get("quality") else None for one in (float32, row)]
     return None if None in values else round(float(task.quality.loss(*values)), 4)
-
-
-__all__ = [
-    "BENCHMARK_FOLDER",
-    "MODELS_FOLDER",
-    "PASSES_FOLDER",
-    "REFUSALS",
-    "Finalist",
-    "SeedResult",
-    "measured",
-    "proposed",
-    "trained",
-    "written",
-]

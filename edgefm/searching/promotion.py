@@ -1,8 +1,9 @@
 """Which trials are worth more epochs, which are on the front, and how much a front holds.
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), asynchronous as in Li et al. 2020
-(arXiv:1810.05934): a trial goes on where it is in the better third of those that have come as far. With several objectives they are ranked
-front by front, and within a front by their distance from one another (Schmucker et al. 2021, arXiv:2106.12639).
+(arXiv:1810.05934): a trial goes on where it is in the better third of those that have come as far. With several
+objectives they are ranked front by front, and within a front by their distance from one another (Schmucker et al. 2021,
+arXiv:2106.12639).
 """
 
 from __future__ import annotations

@@ -203,12 +203,12 @@ def space_of(model: Any) -> Space:
     if not names:
         reasons.setdefault("slim", "no layer's channels can be removed")
     applies = {
-        name: name not in reasons and any(layer.passes[name].applies for layer in found.layers if name in layer.passes)
+        name: name not in reasons and any(layer.passes[name].applies for layer in found.layers if name in layer.passes and layer.parameters)
         for name in ("prune", "cluster", "qat")
     }
     for name, whether in applies.items():
         if not whether:
-            reasons.setdefault(name, "no layer of the model takes it")
+            reasons.setdefault(name, "no layer with weights takes it")
     dense = any(isinstance(call.layer, layers.Dense) for call in Graph(model).calls)
     schemes = (_INT8, *((_FC4,) if dense else ()), *((QAT,) if applies["qat"] else ()))
     space = Space(

@@ -78,7 +78,8 @@ class _Chain:
     def _add(self, shape: OperatorShape) -> None:
         kind, (before, lengths, dtype) = shape.kind, self._tensors[-1]
         result = shape.dtypes.split(">")[1] if ">" in shape.dtypes else dtype
-        inputs, sink = [before], (1, *shape.sink)
+        inputs: list[int] = [before]
+        sink: tuple[int, ...] = (1, *shape.sink)
         quantized = dtype != "float32"
         options: Any = None
         named, version = "", 1

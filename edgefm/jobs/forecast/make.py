@@ -1,0 +1,196 @@
+"""Makes a forecast: every variant without its training, looked at as a finished one is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgefm.core import scratch
+from edgefm.core.errors import EdgefmError
+from edgefm.core.progress import Progress
+from edgefm.jobs.forecast import expected
+from edgefm.jobs.forecast.expected import Untrained
+from edgefm.jobs.forecast.reasons import notes
+from edgefm.jobs.forecast.result import ForecastResult, VariantForecast
+from edgefm.profiling.cost_model import CostModel
+from edgefm.profiling.cost_model.kept import machine
+from edgefm.recipes import Quantization, Variant, variant_named
+
+_REFERENCE = "float32"
+_NO_DATA = "no data were given: the loss cannot be measured"
+_OTHER_UNIT = "the quality is no share: recorded runs tell nothing of it"
+_NO_RUN = "no recorded run has these passes"
+
+
+def forecast_source(
+    source: Any, recipe: Quantization, *, model: CostModel, arena: bool = True, progress: Progress
+) -> ForecastResult:
+    """Return what each variant of a source will be like.
+
+    Args:
+      source: an `edgefm.quantization.source.Source`.
+      recipe: its variants, with their training, which is left out here.
+      model: predicts times.
+      arena: load each file in TensorFlow Lite Micro, for its arena.
+      progress: receives progress.
+    Raises:
+      ModelError: the model cannot be converted, or no variant can be made of it.
+    """
+    from edgefm.quantization.export import export_variants
+
+    asked = {variant.name: variant for variant in recipe.variants}
+    looked = asked if _REFERENCE in asked else {_REFERENCE: variant_named(_REFERENCE), **asked}
+    untrained = replace(recipe, variants=tuple(map(without_training, looked.values())))
+    with scratch.folder("forecast") as folder:
+        files, kept = folder / "files", folder / "passes"
+        for path in (files, kept):
+            path.mkdir()
+        report = export_variants(source, files, recipe=untrained, kept=kept, progress=_Steps(progress)).to_json()
+        entries = {entry["variant"]: entry for entry in report["variants"]}
+        reference = _facts(files, entries[_REFERENCE], model)
+        rows = []
+        for place, (name, variant) in enumerate(asked.items()):
+            if name in entries:
+                progress.step("forecast", place, len(asked), {"now": name})
+                path = files / entries[name]["file"]
+                rows.append(_row(variant, entries[name], path, reference, model, arena=arena))
+        progress.step("forecast", len(asked), len(asked))
+    return ForecastResult(
+        model={"name": source.name, "file": source.file, "sha256": source.sha256},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        variants=tuple(rows),
+        skipped={entry["variant"]: entry["reason"] for entry in report["skipped"] if entry["variant"] in asked},
+        quality=_quality(report["given"]),
+        cost_model=_about(model),
+        notes=tuple(_notes(model)),
+    )
+
+
+def without_training(variant: Variant) -> Variant:
+    """Return a variant whose passes change the model and train nothing."""
+    return replace(
+        variant,
+        passes=tuple(
+            replace(done, fine_tuning=replace(done.fine_tuning, epochs=0, distillation=None)) for done in variant.passes
+        ),
+    )
+
+
+def _facts(files: Path, entry: Mapping[str, Any], model: CostModel) -> Mapping[str, float]:
+    content = (files / entry["file"]).read_bytes()
+    return {"size_bytes": len(content), "p50_ns": model.latency(content).p50_ns, "macs": entry["macs"]}
+
+
+def _row(
+    variant: Variant,
+    entry: Mapping[str, Any],
+    path: Path,
+    reference: Mapping[str, float],
+    model: CostModel,
+    *,
+    arena: bool,
+) -> VariantForecast:
+    latency = model.latency(path.read_bytes())
+    arena_bytes, arena_reason = _arena(path) if arena else (None, "it was not asked for")
+    validation = entry["validation"]
+    untrained = Untrained(
+        loss=0.0 if validation is None else validation["loss"],
+        gzip_bytes=entry["gzip_bytes"],
+        samples=1 if validation is None else validation["samples"],
+        same=entry["same_top1"],
+    )
+    loss = reason = None
+    if validation is None:
+        reason = _NO_DATA
+    elif validation["unit"] != "%" and expected.trains(variant):
+        reason = _OTHER_UNIT
+    else:
+        loss = expected.loss(variant, untrained)
+        reason = _NO_RUN if loss is None else None
+    return VariantForecast(
+        variant=variant.name,
+        description=variant.description,
+        size_bytes=entry["size_bytes"],
+        download_bytes=expected.download(variant, untrained),
+        macs=entry["macs"],
+        latency=latency,
+        of_float32=latency.p50_ns / reference["p50_ns"],
+        arena_bytes=arena_bytes,
+        arena_reason=arena_reason,
+        loss=loss,
+        loss_reason=reason,
+        untrained_loss=None if validation is None else validation["loss"],
+        notes=tuple(
+            notes(
+                variant,
+                size_bytes=entry["size_bytes"],
+                p50_ns=latency.p50_ns,
+                macs=entry["macs"],
+                float32=reference,
+                given_macs=int(reference["macs"]),
+                environment=model.environment,
+            )
+        ),
+    )
+
+
+def _arena(path: Path) -> tuple[int | None, str | None]:
+    """Return what TensorFlow Lite Micro takes of its arena for a file, or why that is not known."""
+    from edgefm import targets
+    from edgefm.targets.raw_outputs import loaded
+
+    try:
+        with (
+            scratch.folder("arena") as folder,
+            targets.target("host").open("tflm") as place,
+            loaded(path, place=place, folder=folder, runtime="tflm") as (_, told),
+        ):
+            return int(told["facts"]["arena_bytes"]), None
+    except EdgefmError as error:
+        return None, error.message.replace(str(path), "the file")
+
+
+def _quality(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    if given.get("quality") is None:
+        return None
+    return {name: given.get(name) for name in ("name", "unit", "quality", "samples")}
+
+
+def _about(model: CostModel) -> dict[str, Any]:
+    held_out = model.held_out
+    return {
+        "runtime": model.runtime,
+        "version": model.version,
+        "cpu": model.environment.get("cpu", "an unknown processor"),
+        "created": model.created,
+        "median": held_out.median,
+        "p90": held_out.p90,
+        "networks": len(held_out.names),
+    }
+
+
+def _notes(model: CostModel) -> list[str]:
+    from edgefm.core.environment import environment
+
+    found = [f"the cost model was disturbed when it was built: {reason}" for reason in model.disturbed]
+    if machine(model.environment) != machine(environment()):
+        cpu = model.environment.get("cpu", "an unknown processor")
+        found.append(f"times are those of the machine that the cost model was built on ({cpu}), not of this one")
+    return found
+
+
+class _Steps:
+    """Progress without its notes: what untrained files lose is no news."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
+        """Report `done` of `total`."""
+        self._progress.step(label, done, total, figures)
+
+    def note(self, message: str) -> None:
+        """Say nothing."""

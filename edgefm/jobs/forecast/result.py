@@ -1,0 +1,193 @@
+"""What a forecast says: a row a variant, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgefm.core import html
+from edgefm.core.documents import check_schema, read_versioned
+from edgefm.core.errors import RunError
+from edgefm.core.results import JsonResult
+from edgefm.profiling.cost_model import LatencyForecast
+
+FILE_NAME = "forecast.json"
+KIND, VERSION, SCHEMA = "edgefm/forecast", 1, "forecast-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A figure that is forecast, and the ends between which it is expected in nine of ten cases.
+
+    Attributes:
+      value: the figure.
+      low: lower end; equal to the value where it is exact.
+      high: upper end.
+      why: where it comes from, in words.
+    """
+
+    value: float
+    low: float
+    high: float
+    why: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known, not expected."""
+        return self.low == self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantForecast:
+    """What one variant will be like.
+
+    Attributes:
+      variant: its name.
+      description: what it is, in words.
+      size_bytes: of the file; exact, since training changes no structure.
+      download_bytes: of the file compressed with gzip -9.
+      macs: multiply-accumulates of one inference.
+      latency: on the machine of the cost model.
+      of_float32: p50 over that of the float32 file.
+      arena_bytes: that TensorFlow Lite Micro takes for it, measured; None where it is not known.
+      arena_reason: why not; None where it is known.
+      loss: of quality on validation samples, in percentage points or the unit of the measure; None where not known.
+      loss_reason: why not; None where it is known.
+      untrained_loss: measured before any training; None where it was not measured.
+      notes: what the variant does not buy, and why.
+    """
+
+    variant: str
+    description: str
+    size_bytes: int
+    download_bytes: Interval
+    macs: int
+    latency: LatencyForecast
+    of_float32: float
+    arena_bytes: int | None
+    arena_reason: str | None
+    loss: Interval | None
+    loss_reason: str | None
+    untrained_loss: float | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as a JSON object."""
+        return {**asdict(self), "latency": self.latency.to_json(), "notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> VariantForecast:
+        """Return the row that `to_json` gave."""
+        latency, loss = value["latency"], value["loss"]
+        return cls(
+            **{
+                **value,
+                "download_bytes": Interval(**value["download_bytes"]),
+                "latency": LatencyForecast(**{**latency, "extrapolated": tuple(latency["extrapolated"])}),
+                "loss": None if loss is None else Interval(**loss),
+                "notes": tuple(value["notes"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastResult(JsonResult):
+    """What each variant of a model will cost and buy, told before any training.
+
+    Attributes:
+      model: name and sha256 of the given model.
+      created: UTC, ISO 8601.
+      variants: a row each, in the order of the recipe.
+      skipped: variants that the model or its data cannot give, with the reason.
+      quality: name, unit and value of the measure of quality; None without data.
+      cost_model: whose times they are: runtime, version, cpu, created, and the median, p90 and number of its held-out
+        networks' errors.
+      notes: what a reader must know.
+    """
+
+    model: Mapping[str, str] = field(hash=False)
+    created: str
+    variants: tuple[VariantForecast, ...]
+    skipped: Mapping[str, str] = field(hash=False)
+    quality: Mapping[str, Any] | None = field(hash=False)
+    cost_model: Mapping[str, Any] = field(hash=False)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> VariantForecast:
+        """Return the row of a variant; a KeyError says which there are."""
+        for row in self.variants:
+            if row.variant == name:
+                return row
+        reason = f" was left out: {self.skipped[name]}" if name in self.skipped else ""
+        raise KeyError(f"{name!r}{reason}; the variants are {', '.join(row.variant for row in self.variants)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the forecast as a JSON object; schema forecast-1."""
+        return {
+            "kind": KIND,
+            "schema_version": VERSION,
+            "model": dict(self.model),
+            "created": self.created,
+            "variants": [row.to_json() for row in self.variants],
+            "skipped": [{"variant": name, "reason": reason} for name, reason in self.skipped.items()],
+            "quality": None if self.quality is None else dict(self.quality),
+            "cost_model": dict(self.cost_model),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, where: str = "the forecast") -> ForecastResult:
+        """Return the forecast in a JSON object.
+
+        Raises:
+          RunError: it breaks the schema.
+        """
+        check_schema(value, SCHEMA, where=where, error=RunError, hint="Forecast again.")
+        return cls(
+            model=value["model"],
+            created=value["created"],
+            variants=tuple(map(VariantForecast.from_json, value["variants"])),
+            skipped={entry["variant"]: entry["reason"] for entry in value["skipped"]},
+            quality=value["quality"],
+            cost_model=value["cost_model"],
+            notes=tuple(value["notes"]),
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> ForecastResult:
+        """Return the forecast in a file.
+
+        Raises:
+          RunError: it is missing, damaged, or a newer edgefm wrote it.
+        """
+        value = read_versioned(
+            path, what="forecast", newest=VERSION, schema=SCHEMA, error=RunError, hint="Forecast again."
+        )
+        return cls.from_json(value, where=str(path))
+
+    def _repr_html_(self) -> str:
+        headers = ["variant", "size", "download", "MACs", "p50", "of float32", "loss", "notes"]
+        caption = f"{self.model['name']}, before any training; times on {self.cost_model['cpu']}"
+        left_out = [html.paragraph(f"left out: {name}: {reason}") for name, reason in self.skipped.items()]
+        return html.table([*map(cells, self.variants)], headers, caption=caption) + "".join(left_out)
+
+
+def cells(row: VariantForecast) -> Sequence[str]:
+    """Return the cells of a row, for people: variant, size, download, MACs, p50, of float32, loss, notes."""
+    latency, download = row.latency, row.download_bytes
+    return [
+        row.variant,
+        f"{row.size_bytes / 1000:,.1f} KB",
+        f"{download.value / 1000:,.1f} KB" if download.exact else _range(download, 1000, "KB"),
+        f"{row.macs:,}",
+        f"{latency.p50_ns / 1000:,.1f} us ({latency.low_ns / 1000:,.1f} to {latency.high_ns / 1000:,.1f})",
+        f"{row.of_float32:.2f}",
+        "not known" if row.loss is None else f"{row.loss.value:+.2f} ({row.loss.low:+.2f} to {row.loss.high:+.2f})",
+        "; ".join(row.notes),
+    ]
+
+
+def _range(interval: Interval, unit: float, name: str) -> str:
+    return f"{interval.low / unit:,.1f} to {interval.high / unit:,.1f} {name}"

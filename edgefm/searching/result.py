@@ -1,0 +1,151 @@
+"""The result of a search as a document: each budget met or not, by which file, and the front of all that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgefm.core import runs
+from edgefm.core.environment import version
+from edgefm.searching.budget import SearchBudget
+from edgefm.searching.finalists import Finalist
+from edgefm.searching.promotion import hypervolume, on_front
+from edgefm.searching.space import Space
+from edgefm.searching.trials import OBJECTIVES, Trial, complete_ones
+from edgefm.searching.words import amount
+
+RESULT_FILE, PAGE_FILE, PICTURE_FILE = "front.json", "result.md", "front.png"
+# What a search's volume is measured against: ten points lost, and the latency and the download of the reference.
+_POINTS = 10.0
+
+
+def document(
+    *,
+    identity: Mapping[str, Any],
+    model: str,
+    space: Space,
+    budgets: Sequence[SearchBudget],
+    impossible: Mapping[str, str],
+    trials: Sequence[Trial],
+    finalists: Sequence[Finalist],
+    figures: Mapping[str, Mapping[str, Any]],
+    validation: int,
+    test: int,
+) -> dict[str, Any]:
+    """Return the result of a search as JSON; schema search-result-1.
+
+    Args:
+      identity: what was searched.
+      model: name of it.
+      space: of the points.
+      budgets: of the search.
+      impossible: why some cannot be met, by their names.
+      trials: all of them.
+      finalists: trained to the end.
+      figures: measured, of the references and the finalists, by name.
+      validation: number of samples by which was chosen.
+      test: number of samples that the loss of the finalists is on.
+    """
+    complete = complete_ones(trials)
+    best = on_front([trial.costs or () for trial in complete])
+    return {
+        "kind": "search-result",
+        "schema_version": 1,
+        "edgefm": version("edgefm") or "",
+        "created": runs.now(),
+        "model": model,
+        "identity": dict(identity),
+        "validation_samples": validation,
+        "test_samples": test,
+        "trials": {
+            "ended": sum(trial.ended for trial in trials),
+            "complete": len(complete),
+            "failed": sum(trial.ended and trial.outcome is None for trial in trials),
+            "seconds": max((trial.elapsed for trial in trials), default=0.0),
+        },
+        "budgets": [_budget(budget, impossible, finalists, figures) for budget in budgets],
+        "finalists": [_finalist(one, space, figures) for one in finalists],
+        "references": {name: dict(figures[name]) for name in ("float32", "int8_w8a8") if name in figures},
+        "front": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if whether],
+        "others": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if not whether],
+        "volume": front_volume(trials, figures["int8_w8a8"]["download_bytes"]) if "int8_w8a8" in figures else None,
+    }
+
+
+def front_volume(trials: Sequence[Trial], download_bytes: float) -> float:
+    """Return the volume that the front of some trials dominates, a share of the whole box: 0 to 1 or a little more.
+
+    The box: 0 to 10 points lost, p50 from 0 to the reference's, download from 0 to the reference's. A file that loses
+    less than nothing has lost nothing.
+
+    Args:
+      trials: of which those that went through all stages count.
+      download_bytes: of the reference.
+    """
+    points = [trial.costs for trial in complete_ones(trials) if trial.costs is not None]
+    shares = [(max(0.0, loss) / _POINTS, ratio, download / download_bytes) for loss, ratio, download in points]
+    return hypervolume(shares, (1.0, 1.0, 1.0))
+
+
+def conclusion(entry: Mapping[str, Any]) -> str:
+    """Return what became of a budget, in a sentence."""
+    name, figures = entry["name"], entry["figures"]
+    if entry["met"]:
+        return f"{name}: met by {entry['model']}/model.tflite"
+    if entry["impossible"]:
+        nearest = f"; the nearest is {entry['model']}/model.tflite" if entry["model"] else ""
+        return f"{name}: cannot be met: {entry['impossible']}{nearest}"
+    if entry["model"] is None:
+        return f"{name}: not met: no trial went through all stages; give more trials or more time"
+    missed = [
+        f"{key} is {amount(place['figure'], place['limit'])}, "
+        + (
+            f"it has {amount(place['figure'], figures[place['figure']])}"
+            if figures[place["figure"]] is not None
+            else "and that is not known"
+        )
+        for key, place in entry["missed"].items()
+    ]
+    return f"{name}: not met; the nearest is {entry['model']}/model.tflite: {'; '.join(missed)}"
+
+
+def _budget(
+    budget: SearchBudget,
+    impossible: Mapping[str, str],
+    finalists: Sequence[Finalist],
+    figures: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    from edgefm.searching.budget import KEYS
+
+    finalist = next((one for one in finalists if one.budget == budget.name), None)
+    own = dict(figures[budget.name]) if finalist is not None else {}
+    missed = [*budget.excess(own), *budget.unknown(own)] if own else list(budget.limits)
+    return {
+        "name": budget.name,
+        "limits": budget.to_json(),
+        "met": finalist is not None and not missed,
+        "model": None if finalist is None else finalist.budget,
+        "figures": own,
+        "missed": {key: {"figure": KEYS[key].figure, "limit": budget.limits[key]} for key in missed},
+        "impossible": impossible.get(budget.name),
+    }
+
+
+def _finalist(finalist: Finalist, space: Space, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "budget": finalist.budget,
+        "trial": finalist.trial,
+        "words": space.words(finalist.point),
+        "point": dict(finalist.point),
+        "seed": finalist.seed,
+        "seeds": [{"seed": one.seed, "figures": dict(one.figures)} for one in finalist.seeds],
+        "figures": dict(figures[finalist.budget]),
+    }
+
+
+def _point(trial: Trial, space: Space) -> dict[str, Any]:
+    point = space.point(trial.params)
+    return {"trial": trial.index, "words": space.words(point), "point": dict(point), "figures": dict(trial.figures)}
+
+
+assert OBJECTIVES == ("accuracy_loss", "p50_ratio", "download_bytes"), "front_volume takes them in this order"

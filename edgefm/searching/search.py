@@ -1,0 +1,237 @@
+"""A whole search in a folder: forecast, trials, finalists, the page; each part is found again after a stop.
+
+search.json    what is searched            journal.log   the trials
+forecast.json  the smallest files          passes/       finished passes, by their content
+result/        front.json, result.md, front.png, models/, benchmark/
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.core import artefacts
+from edgefm.core.documents import read_json
+from edgefm.core.errors import DataError, ModelError, RuntimeUnavailableError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.quantization.checks.given_model import given_model
+from edgefm.quantization.source import Source
+from edgefm.recipes import BenchmarkProtocol
+from edgefm.searching import finalists as finals
+from edgefm.searching.budget import SearchBudget
+from edgefm.searching.driver import InProcess, Limits, drive
+from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
+from edgefm.searching.forecast import Corner, corners, impossible
+from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.page import page
+from edgefm.searching.picture import front_png
+from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, document
+from edgefm.searching.sampling import LAG, TPE, Sampling
+from edgefm.searching.space import Space, space_of
+from edgefm.searching.trials import Trial
+
+RESULT_FOLDER = "result"
+_FORECAST_FILE = "forecast.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """How a search is done.
+
+    Attributes:
+      budgets: that files are searched for.
+      limits: when it ends.
+      seed: of choices and of fine-tuning.
+      sampler: see `Sampling`.
+      epochs: of removing channels in a whole trial; the other passes get a half, a quarter and an eighth of it.
+      seeds: number of seeds that each finalist is trained with.
+      workers: processes that do trials at the same time.
+      protocol: by which finalists are measured.
+    """
+
+    budgets: tuple[SearchBudget, ...]
+    limits: Limits
+    seed: int = 0
+    sampler: str = TPE
+    epochs: int = 8
+    seeds: int = 3
+    workers: int = 1
+    protocol: BenchmarkProtocol
+
+
+def search_in(
+    folder: Path,
+    source: Source,
+    plan: SearchPlan,
+    latency: Latency,
+    *,
+    resume: bool = False,
+    space: Space | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Search and return the folder of the result; what was done there before is not done again.
+
+    Args:
+      folder: of the search.
+      source: the model with its data.
+      plan: how.
+      latency: predicts a file's p50.
+      resume: go on with the search in the folder.
+      space: of what may be chosen; by default all that applies to the model.
+      progress: receives progress.
+    Raises:
+      SearchError: see `edgefm.searching.journal.opened`; or no budget can be met by anything in the space.
+      ModelError: there is nothing to search, or the model cannot be converted.
+      DataError: there are no data.
+      RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
+      OSError: the disk is full, say; the search goes on when it is resumed.
+    """
+    task = _check(source, plan.budgets)
+    space = space or space_of(source.model)
+    identity = {
+        "kind": "search",
+        "schema_version": 1,
+        "model": source.sha256,
+        "data": task.dataset.sha256,
+        "budgets": {budget.name: budget.to_json() for budget in plan.budgets},
+        "seed": plan.seed,
+        "sampler": plan.sampler,
+        "lag": LAG,
+        "epochs": plan.epochs,
+        "space": space.to_json(),
+    }
+    with opened(folder, identity, space.distributions(), resume=resume) as journal:
+        given = given_model(source, progress=progress)
+        arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
+
+        def evaluator(seed: int) -> Evaluator:
+            return Evaluator(
+                source,
+                space,
+                given=given,
+                kept=folder / PASSES_FOLDER,
+                latency=latency,
+                arena=arena,
+                seed=seed,
+                progress=progress,
+            )
+
+        own = evaluator(plan.seed)
+        never = _forecast(folder, own, plan.budgets, progress)
+        possible = tuple(budget for budget in plan.budgets if budget.name not in never)
+        sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed)
+        done = len(journal.trials())
+        executor = InProcess(Trials(evaluator=own, sampling=sampling, epochs=plan.epochs))
+        trials = drive(journal, sampling, executor, plan.limits, progress=progress)
+        result = folder / RESULT_FOLDER
+        if len(trials) == done and (result / RESULT_FILE).exists():
+            progress.note(f"{result} already holds the result of these trials: nothing to do")
+            return result
+        _finish(result, own, evaluator, plan, trials, never, identity, arena=arena, progress=progress)
+        return result
+
+
+def _check(source: Source, budgets: Sequence[SearchBudget]) -> Any:
+    """Return the source's task, or raise the error that says why it cannot be searched."""
+    if source.model is None:
+        raise ModelError(f"{source.file} holds no Keras model to train", hint="Give the .keras or .h5 file.")
+    if source.task is None:
+        raise DataError("a search trains and measures, and no data were given", hint="Give data.")
+    if source.several_inputs or source.takes_tokens:
+        raise ModelError(
+            f"{source.file} takes several inputs, or tokens: passes that train take one input of floats",
+            hint="Quantise it after training: edgefm quantize with the recipe 'quick'.",
+        )
+    limited = [budget.name for budget in budgets if "max_accuracy_loss" in budget.limits]
+    if limited and source.task.quality.unit != "%":
+        raise SearchError(
+            f"max_accuracy_loss of {', '.join(limited)} is in percentage points; {source.task.quality.name} has none",
+            hint="Leave that limit out: the loss is made small all the same.",
+        )
+    return source.task
+
+
+def _forecast(
+    folder: Path, evaluator: Evaluator, budgets: Sequence[SearchBudget], progress: Progress
+) -> Mapping[str, str]:
+    """Return why budgets cannot be met; found once a search, so that each process takes the same.
+
+    Raises:
+      SearchError: none can be met.
+    """
+    path, space = folder / _FORECAST_FILE, evaluator.space
+    if path.exists():
+        known = read_json(path, what="forecast", error=SearchError, hint="Remove it: it is made again.")
+        smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
+    else:
+        smallest = corners(evaluator, progress=progress)
+        artefacts.write_json(
+            path, {"smallest": [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]}
+        )
+    never = impossible(budgets, smallest, space)
+    for name, reason in never.items():
+        progress.note(f"budget {name} cannot be met: {reason}")
+    if len(never) == len(budgets):
+        raise SearchError(
+            "; ".join(f"budget {name} cannot be met: {reason}" for name, reason in never.items()),
+            hint="Raise the limits; nothing was trained.",
+        )
+    return never
+
+
+def _finish(
+    folder: Path,
+    own: Evaluator,
+    evaluator: Any,
+    plan: SearchPlan,
+    trials: Sequence[Trial],
+    never: Mapping[str, str],
+    identity: Mapping[str, Any],
+    *,
+    arena: bool,
+    progress: Progress,
+) -> None:
+    """Train and measure the finalists, and write the result: whole, or the former one stays."""
+    source = own.source
+    seeds = [plan.seed + 1 + place for place in range(plan.seeds)]
+    chosen = finals.trained(trials, plan.budgets, evaluator, epochs=plan.epochs, seeds=seeds, progress=progress)
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    files = finals.written(
+        chosen,
+        own,
+        unfinished / finals.MODELS_FOLDER,
+        epochs=plan.epochs,
+        kept=folder.parent / PASSES_FOLDER,
+        progress=progress,
+    )
+    figures = finals.measured(
+        files, source, plan.protocol, arena=arena, out=unfinished / finals.BENCHMARK_FOLDER, progress=progress
+    )
+    assert source.task is not None, "checked at the beginning"
+    result = document(
+        identity=identity,
+        model=source.name,
+        space=own.space,
+        budgets=plan.budgets,
+        impossible=never,
+        trials=trials,
+        finalists=chosen,
+        figures=figures,
+        validation=len(own.given.inputs),
+        test=len(source.task.dataset.test),
+    )
+    artefacts.write_json(unfinished / RESULT_FILE, artefacts.finite(result))
+    drawn = False
+    try:
+        artefacts.write_bytes(unfinished / PICTURE_FILE, front_png(result))
+        drawn = True
+    except RuntimeUnavailableError as error:
+        progress.note(f"no picture of the front: {error.message}")
+    artefacts.write_text(unfinished / PAGE_FILE, page(result, picture=drawn))
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)

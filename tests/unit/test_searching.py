@@ -1,0 +1,413 @@
+"""Budgets, spaces, sampling and stages of a search, its journal and its driver; nothing is trained."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+import numpy as np
+import pytest
+
+from edgefm.comparison.budget import BudgetError
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.jobs.search import time_of
+from edgefm.searching import budget as budgets
+from edgefm.searching import journal as journals
+from edgefm.searching.driver import InProcess, Limits, Task, drive
+from edgefm.searching.forecast import Corner, impossible
+from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
+from edgefm.searching.space import QAT, Epochs, Space
+from edgefm.searching.trials import Outcome, Stage, Trial
+from tests.fixtures import search_driver
+from tests.fixtures.search_driver import SPACE, evaluate, identity, in_folder, sampling, searched
+
+ROOT = Path(__file__).parents[2]
+
+
+def _compared(trials: Any) -> list[tuple[int, Mapping[str, Any], Any]]:
+    return [(trial.index, trial.params, trial.costs) for trial in trials]
+
+
+# ---- budgets
+
+
+def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "budget.toml"
+    path.write_text('[phone]\nmax_p50_ratio = 0.15\n[watch]\nmax_download_bytes = "40 KB"\nmax_macs = "1.5 M"\n')
+    phone, watch = budgets.read(path)
+    assert (phone.name, phone.limits) == ("phone", {"max_p50_ratio": 0.15})
+    assert watch.limits == {"max_download_bytes": 40_000.0, "max_macs": 1_500_000.0}
+    assert budgets.parse({"a": {"max_size_bytes": "40 KiB"}}, where="b")[0].limits["max_size_bytes"] == 40_960
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({}, "sets no limit"),
+        ({"phone": {}}, "sets no limit"),
+        ({"max_size_bytes": 1}, "outside of a table; did you mean 'max_size_bytes'"),
+        ({"phone": {"max_p50_rato": 0.1}}, "unknown key 'max_p50_rato'; did you mean 'max_p50_ratio'"),
+        ({"phone": {"max_size_bytes": 0}}, "must be above 0"),
+        ({"phone": {"max_size_bytes": -5}}, "must be above 0"),
+        ({"phone": {"max_p50_ratio": float("nan")}}, "must be above 0"),
+        ({"phone": {"max_p50_ratio": True}}, "a number is expected"),
+        ({"phone": {"max_p50_ratio": "0.1"}}, "a number is expected"),
+        ({"phone": {"max_size_bytes": "40 kilo"}}, "KB, MB, GB, KiB"),
+        ({"phone": {"max_size_bytes": 1.5}}, "a whole number"),
+        ({"phone": {"max_accuracy_loss": 101}}, "at most 100 points"),
+        ({"phone": {"max_p50_ratio": 0.1, "max_p50_us": 5, "target": "host"}}, "both limit the p50"),
+        ({"phone": {"max_p50_us": 5}}, "max_p50_us is set without target"),
+        ({"phone": {"max_p50_ratio": 0.5, "target": "host"}}, "target is set without max_p50_us"),
+        ({"phone": {"max_p50_us": 5, "target": "adb"}}, "'host' is allowed"),
+        ({"a/b": {"max_size_bytes": 5}}, "cannot name a budget"),
+        ({"float32": {"max_size_bytes": 5}}, "a reference is"),
+        ({f"b{n}": {"max_size_bytes": 5} for n in range(21)}, "at most 20"),
+    ],
+)
+def test_budget_that_is_wrong_is_refused(value: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BudgetError) as caught:
+        budgets.parse(value, where="budget.toml")
+    assert reason in str(caught.value) and "budget.toml" in caught.value.message
+
+
+def test_schema_of_a_budget_allows_every_key_that_the_reader_knows() -> None:
+    schema = json.loads((ROOT / "edgefm" / "schemas" / "search-1.schema.json").read_text())
+    validate = fastjsonschema.compile(schema["$defs"]["budgets"])
+    for name, key in budgets.KEYS.items():
+        target = {"target": "host"} if name == "max_p50_us" else {}
+        (parsed,) = budgets.parse({"b": {name: 5, **target}}, where="b")
+        validate({parsed.name: parsed.to_json()})
+        assert parsed.excess({key.figure: 10.0}) == {name: 1.0} and parsed.unknown({}) == (name,)
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        validate({"b": {"max_size_bytes": 0}})
+
+
+@pytest.mark.parametrize("given", ["", "1x", "0", -3, float("nan"), "h"])
+def test_time_limit_that_is_none_is_refused(given: Any) -> None:
+    with pytest.raises(RecipeError, match="not allowed"):
+        time_of(given)
+
+
+# ---- the space
+
+
+def test_point_becomes_the_variant_that_a_person_would_name() -> None:
+    point = {"keep:a": 0.5, "keep:b": 1.0, "sparsity": 0.8, "clusters": 16, "scheme": QAT}
+    variant = SPACE.variant(point, Epochs.of(8), name="x")
+    slim, prune, cluster, qat = variant.passes
+    assert slim.layers == {"a": 0.5, "b": 1.0}  # type: ignore[attr-defined]
+    assert [one.fine_tuning.epochs for one in variant.passes] == [8, 4, 2, 1]
+    assert (prune.sparsity, cluster.clusters) == (0.8, 16)  # type: ignore[attr-defined]
+    assert qat.preserve_sparsity and qat.preserve_clusters and not qat.per_channel  # type: ignore[attr-defined]
+    assert SPACE.point(SPACE.params(point)) == point
+    untouched = {name: values[0] for name, values in SPACE.choices.items()}
+    assert SPACE.variant(untouched, Epochs.of(8), name="x").passes == ()
+
+
+def test_model_that_no_pass_applies_to_has_one_point() -> None:
+    import keras
+
+    from edgefm.searching.space import space_of
+
+    nothing = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(2), keras.layers.Softmax()])
+    with pytest.raises(ModelError, match="there is nothing to search: only int8_w8a8 can be made"):
+        space_of(nothing)
+
+
+def test_known_points_and_corners_are_of_the_space() -> None:
+    for space in (SPACE, Space(groups={}, sparsity=True, clusters=False, schemes=("int8_w8a8",))):
+        for point in (*space.known(), *space.corners()):
+            assert all(point[name] in values for name, values in space.choices.items())
+            assert len(point) == len(space.choices)
+
+
+# ---- ranks and volumes
+
+
+def test_hypervolume_is_that_of_a_grid_of_cells() -> None:
+    random = np.random.default_rng(3)
+    points = random.integers(0, 6, (7, 3))
+    cells = sum(any((point <= cell).all() for point in points) for cell in itertools.product(range(6), repeat=3))
+    assert hypervolume(points.tolist(), (6, 6, 6)) == pytest.approx(cells)
+
+
+def test_front_counts_equal_points_once() -> None:
+    assert on_front([(1.0, 2.0), (1.0, 2.0), (2.0, 1.0), (2.0, 2.0)]) == [True, False, True, False]
+
+
+def test_better_third_is_spread_and_keeps_its_limits() -> None:
+    corners = [(0.0, 9.0), (9.0, 0.0), (4.0, 4.0), (4.1, 3.9), (3.9, 4.1)]
+    rivals = [Rival(costs=costs) for costs in corners] + [Rival(costs=(0.0, 0.0), excess=0.5)]
+    order = ranked(rivals)
+    assert set(order[:3]) >= {0, 1} and order[-1] == 5
+    assert promising(Rival(costs=(5.0, 5.0)), rivals[:2])  # too few to compare with
+    assert not promising(Rival(costs=(5.0, 5.0)), rivals)
+
+
+# ---- what is tried
+
+
+def test_same_seed_tries_the_same_and_another_one_something_else(tmp_path: Path) -> None:
+    first = searched(tmp_path / "a", trials=12)
+    again = searched(tmp_path / "b", trials=12)
+    assert _compared(first) == _compared(again) == _compared(in_folder(tmp_path / "a"))
+    other = sampling(seed=8)
+    assert other.choose(11, first) != first[11].params
+    assert len({json.dumps(trial.params) for trial in first}) == 12
+
+
+def test_what_is_tried_does_not_depend_on_trials_that_end_late() -> None:
+    known = [_ended(index) for index in range(11)]
+    late = [*known[:8], *(Trial(index=index, params=known[index].params) for index in (8, 9, 10))]
+    assert sampling().choose(11, known) == sampling().choose(11, late)
+    assert sampling().is_due(11, late) and not sampling().is_due(12, late)
+
+
+def test_search_ends_where_every_point_was_tried(tmp_path: Path) -> None:
+    space = Space(groups={}, sparsity=False, clusters=False, schemes=("int8_w8a8", "int8_w8a8_fc4", QAT))
+    chosen = search_driver.Sampling(space=space, budgets=search_driver.BUDGETS)
+
+    def cheap(task: Task) -> Outcome:
+        figures = {"accuracy_loss": float(task.index), "p50_ratio": 1.0, "download_bytes": 1.0}
+        return Outcome(stages=(Stage(epochs=1, figures=figures),), complete=True)
+
+    with opened(tmp_path, {**identity(), "space": space.to_json()}, space.distributions(), resume=False) as journal:
+        trials = drive(journal, chosen, InProcess(cheap), Limits(trials=50))
+    assert len(trials) == 3
+
+
+def _ended(index: int) -> Trial:
+    params = sampling().choose(index, []) if index < 6 else {**SPACE.params(SPACE.known()[0]), "keep:a": index % 8}
+    assert params is not None
+    known = Task(index=index, params=params, known=())
+    return Trial(index=index, params=params, state="finished", outcome=evaluate(known))
+
+
+# ---- the forecast
+
+
+def test_budget_that_nothing_meets_is_named_with_the_least_there_is() -> None:
+    point = SPACE.corners()[0]
+    smallest = [Corner(point=point, figures={"size_bytes": 9_000, "p50_ratio": 0.1, "arena_bytes": None})]
+    wanted = budgets.parse({"tiny": {"max_size_bytes": 1000}, "phone": {"max_p50_ratio": 0.2}}, where="b")
+    reasons = impossible(wanted, smallest, SPACE)
+    assert list(reasons) == ["tiny"]
+    assert "max_size_bytes is 1.0 KB, and the least of all files is 9.0 KB (channels kept 0.125" in reasons["tiny"]
+
+
+# ---- stops
+
+
+def test_kills_lose_no_trial_and_count_none_twice(tmp_path: Path) -> None:
+    undisturbed = searched(tmp_path / "calm", trials=14)
+    folder, random = tmp_path / "killed", np.random.default_rng(0)
+    command = [sys.executable, "-m", "tests.fixtures.search_driver", str(folder), "14", "0.02"]
+    kills = 0
+    while kills < 8:
+        process = subprocess.Popen(command, cwd=ROOT)
+        _wait_for_growth(folder / "journal.log", process, random.uniform(0, 0.15))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    assert kills >= 4
+    trials = searched(folder, trials=14, resume=True)
+    assert _compared(trials) == _compared(undisturbed)
+    assert _finished_in_journal(folder) == list(range(14))
+
+
+def _wait_for_growth(path: Path, process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Return some seconds after a file has grown, or when the process has ended."""
+    before = path.stat().st_size if path.exists() else 0
+    until = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < until:
+        if path.exists() and path.stat().st_size > before:
+            time.sleep(seconds)
+            return
+        time.sleep(0.002)
+
+
+def _finished_in_journal(folder: Path) -> list[int]:
+    """Return the indices of finished trials, read from the lines of Optuna's journal, not by edgefm's reader."""
+    indices: list[int] = []
+    lines = [json.loads(line) for line in (folder / "journal.log").read_text().splitlines()]
+    created = [line["user_attrs"]["index"] for line in lines if "distributions" in line and "user_attrs" in line]
+    for line in lines:
+        if line.get("state") == 1 and "trial_id" in line:  # TrialState.COMPLETE
+            indices.append(created[line["trial_id"]])
+    return sorted(indices)
+
+
+def test_half_a_line_and_the_lock_of_a_killed_process_are_mended(tmp_path: Path) -> None:
+    undisturbed = searched(tmp_path / "calm", trials=8)
+    searched(tmp_path / "torn", trials=5)
+    journal = tmp_path / "torn" / "journal.log"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    (tmp_path / "torn" / "journal.log.lock").symlink_to(journal)
+    assert _compared(searched(tmp_path / "torn", trials=8, resume=True)) == _compared(undisturbed)
+
+
+def test_damaged_journal_is_said_and_left_alone(tmp_path: Path) -> None:
+    searched(tmp_path, trials=3)
+    journal = tmp_path / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([lines[0], b"no json\n", *lines[2:]])
+    journal.write_bytes(damaged)
+    with pytest.raises(SearchError, match=r"journal\.log is damaged"):
+        in_folder(tmp_path)
+    assert journal.read_bytes() == damaged
+
+
+def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
+    def stopped(task: Task) -> Outcome:
+        if task.index == 4:
+            raise KeyboardInterrupt
+        return evaluate(task)
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        opened(tmp_path / "a", identity(), SPACE.distributions(), resume=False) as journal,
+    ):
+        drive(journal, sampling(), InProcess(stopped), Limits(trials=8))
+    assert _compared(searched(tmp_path / "a", trials=8, resume=True)) == _compared(searched(tmp_path / "b", trials=8))
+
+
+def test_full_disk_ends_the_search_and_it_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optuna.storages.journal import _file
+
+    writes = iter(range(1000))
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if next(writes) > 25:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_file.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            searched(tmp_path / "a", trials=10)
+    assert _compared(searched(tmp_path / "a", trials=10, resume=True)) == _compared(searched(tmp_path / "b", trials=10))
+
+
+def test_point_that_is_impossible_is_not_tried_again(tmp_path: Path) -> None:
+    tried: list[int] = []
+
+    def refused(task: Task) -> Outcome:
+        tried.append(task.index)
+        if task.index == 2:
+            raise ModelError("a reason")
+        return evaluate(task)
+
+    for trials, resume in ((5, False), (7, True)):
+        with opened(tmp_path, identity(), SPACE.distributions(), resume=resume) as journal:
+            ended = drive(journal, sampling(), InProcess(refused), Limits(trials=trials))
+    assert tried == list(range(7)) and ended[2].reason == "a reason" and ended[2].state == "failed"
+
+
+# ---- the folder
+
+
+@pytest.fixture
+def searching(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.fixtures.search_driver", str(tmp_path), "50", "0.5"]
+    process = subprocess.Popen(command, cwd=ROOT)
+    _wait_for_growth(tmp_path / "journal.log", process, 0.2)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_second_driver_is_refused_and_the_lock_of_a_dead_one_does_not_count(
+    searching: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(SearchError, match=f"is being searched by another process: {searching.pid} on "):
+        in_folder(tmp_path)
+    searching.send_signal(signal.SIGKILL)
+    searching.wait()
+    assert (tmp_path / ".lock").exists() and (tmp_path / ".driver.json").exists()
+    in_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "different"), [({"seed": 8}, r"seed \(7, now 8\)"), ({"model": "other"}, r'model \("m", now "other"\)')]
+)
+def test_folder_of_another_search_is_refused_with_what_differs(
+    changes: dict[str, Any], different: str, tmp_path: Path
+) -> None:
+    searched(tmp_path, trials=1)
+    before = (tmp_path / "journal.log").read_bytes()
+    with (
+        pytest.raises(SearchError, match=f"holds another search: it differs in {different}"),
+        opened(tmp_path, identity(**changes), SPACE.distributions(), resume=True),
+    ):
+        pass
+    assert (tmp_path / "journal.log").read_bytes() == before
+
+
+def test_search_is_neither_begun_over_another_nor_resumed_from_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match="holds no search to go on with"):
+        searched(tmp_path / "new", trials=1, resume=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    with pytest.raises(SearchError, match=r"holds something else: 'notes\.txt'"):
+        searched(tmp_path / "full", trials=1)
+    (tmp_path / "file").touch()
+    with pytest.raises(SearchError, match="is a file"):
+        searched(tmp_path / "file", trials=1)
+    searched(tmp_path / "begun", trials=1)
+    with pytest.raises(SearchError, match="holds this search already"):
+        searched(tmp_path / "begun", trials=1)
+
+
+# ---- time
+
+
+def test_time_limit_counts_the_processes_before_and_no_clock_that_jumps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Jumping(datetime):
+        """A clock of the machine that is set by days at every look."""
+
+        days = itertools.cycle((-400, 400))
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.fromtimestamp(0, tz) + timedelta(days=next(cls.days) + 500)
+
+    import optuna.storages.journal._storage as storage
+
+    monkeypatch.setattr(storage, "datetime", Jumping)
+    monkeypatch.setattr(time, "time", lambda: Jumping.now(UTC).timestamp())
+    ticks = itertools.count()
+
+    def run(*, seconds: float, resume: bool) -> int:
+        with opened(tmp_path, identity(), SPACE.distributions(), resume=resume) as journal:
+            limits = Limits(trials=100, seconds=seconds)
+            return len(drive(journal, sampling(), InProcess(evaluate), limits, clock=lambda: float(next(ticks))))
+
+    first = run(seconds=20, resume=False)
+    assert 3 <= first <= 10
+    assert run(seconds=20, resume=True) == first  # the time was used up before
+    assert run(seconds=40, resume=True) > first
+
+
+def test_journal_of_a_newer_description_is_refused(tmp_path: Path) -> None:
+    searched(tmp_path, trials=1)
+    path = tmp_path / journals.IDENTITY_FILE
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+    with pytest.raises(SearchError, match="schema_version is 9; 1 is expected"):
+        in_folder(tmp_path)
