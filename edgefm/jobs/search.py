@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FOLDER = "search"
 TRIALS = 60
-_RESULT_FILE = "front.json"
+_RESULT_FILE, _COST_MODEL_FILE = "front.json", "cost-model.json"
 _TIME = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?\s*")
 
 
@@ -213,7 +213,9 @@ def search(
             workers=workers,
             protocol=protocol or BenchmarkProtocol(),
         )
-        result = search_in(folder, source, plan, _latency(receiver), resume=resume, progress=receiver)
+        result = search_in(
+            folder, source, plan, lambda kept: _latency(kept, receiver), resume=resume, progress=receiver
+        )
     return SearchResult.open(result, scratch=scratch)
 
 
@@ -279,11 +281,18 @@ def _source(model: Any, *, seed: int, data: Any, progress: Progress, **about: An
     return source_in_memory(model, Quantization(seed=seed), data=data, progress=progress, **about)
 
 
-def _latency(progress: Progress) -> Any:
-    """Return what predicts the p50 of a file on this machine, in nanoseconds."""
-    from edgefm.profiling.cost_model import build
+def _latency(folder: Path, progress: Progress) -> Any:
+    """Return what predicts the p50 of a file in nanoseconds: one cost model for the whole search, kept with it."""
+    from edgefm.core import artefacts
+    from edgefm.profiling.cost_model.kept import of_this_machine
+    from edgefm.profiling.cost_model.model import CostModel
 
-    model = build(progress=progress)
+    path = folder / _COST_MODEL_FILE
+    if path.exists():
+        model = CostModel.load(path)
+    else:
+        model = of_this_machine(progress=progress)
+        artefacts.write_json(path, model.to_json())
 
     def p50_ns(content: bytes) -> float:
         return float(model.latency(content).p50_ns)

@@ -38,6 +38,8 @@ REFERENCE = "int8_w8a8"
 PASSES_FOLDER = "passes"
 # Content of a .tflite file -> its p50 in nanoseconds.
 Latency = Callable[[bytes], float]
+# What predicts latency takes minutes to make where there is none yet: it is asked for when it is needed.
+LatencySource = Callable[[], Latency]
 # Stages of a trial, as shares of its epochs.
 _STAGES = (1 / 8, 3 / 8, 1.0)
 
@@ -74,7 +76,7 @@ class Evaluator:
         *,
         given: GivenModel,
         kept: Path,
-        latency: Latency,
+        latency: LatencySource,
         arena: bool = False,
         seed: int = 0,
         shelf: Callable[[Path], AbstractContextManager[object]] = nullcontext,
@@ -87,7 +89,7 @@ class Evaluator:
           space: of the points.
           given: what the model answers on validation samples.
           kept: folder of finished passes.
-          latency: predicts a file's p50.
+          latency: returns what predicts a file's p50.
           arena: ask TFLite Micro for the arena, too.
           seed: of fine-tuning.
           shelf: shares a pass's folder with other workers, see `edgefm.quantization.chain.Chain`.
@@ -108,7 +110,7 @@ class Evaluator:
         """Predicted p50 of the unchanged model's int8_w8a8 file, which ratios refer to."""
         if self._reference_ns is None:
             variant = Variant(name=REFERENCE, quantization=PostTraining(scheme=REFERENCE))
-            self._reference_ns = self._latency(self.made(variant).content)
+            self._reference_ns = self._latency()(self.made(variant).content)
         return self._reference_ns
 
     def made(self, variant: Variant) -> MadeFile:
@@ -123,14 +125,16 @@ class Evaluator:
 
     def costs(self, made: MadeFile) -> dict[str, float | None]:
         """Return what a file costs, by the names of figures in `edgefm.searching.budget.KEYS`; nothing is timed."""
-        p50_ns = self._latency(made.content)
+        p50_ns = self._latency()(made.content)
+        return {**self.sizes(made), "p50_us": p50_ns / 1000, "p50_ratio": p50_ns / self.reference_ns}
+
+    def sizes(self, made: MadeFile) -> dict[str, float | None]:
+        """Return the costs of a file but for its latency."""
         with scratch.folder("search") as folder:
             path = artefacts.write_bytes(folder / "model.tflite", made.content)
             return {
                 "size_bytes": len(made.content),
                 "download_bytes": len(gzip.compress(made.content, 9, mtime=0)),
-                "p50_us": p50_ns / 1000,
-                "p50_ratio": p50_ns / self.reference_ns,
                 "macs": inspect(path).macs,
                 "arena_bytes": arena_of(path) if self._arena else None,
             }

@@ -9,7 +9,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes import Slim, Variant
 from edgefm.searching.budget import KEYS, SearchBudget
 from edgefm.searching.driver import REFUSALS
-from edgefm.searching.evaluation import Evaluator
+from edgefm.searching.evaluation import Evaluator, MadeFile
 from edgefm.searching.space import Epochs, Point, Space
 from edgefm.searching.trials import Figures
 from edgefm.searching.words import amount
@@ -23,15 +23,19 @@ class Corner:
     figures: Figures = field(hash=False)
 
 
-def corners(evaluator: Evaluator, *, progress: Progress = SILENT) -> tuple[Corner, ...]:
-    """Return the smallest points of an evaluator's space; one of which no file can be made is left out."""
+def corners(evaluator: Evaluator, *, progress: Progress = SILENT) -> tuple[tuple[Corner, MadeFile], ...]:
+    """Return the smallest points of an evaluator's space, their sizes and files; latency is not among the figures.
+
+    A point of which no file can be made is left out.
+    """
     found = []
     points = evaluator.space.corners()
     for place, point in enumerate(points):
         progress.step("forecast", place, len(points))
         variant = evaluator.space.variant(point, Epochs.of(0), name="smallest")
         try:
-            found.append(Corner(point=point, figures=evaluator.costs(evaluator.made(_quickly(variant)))))
+            made = evaluator.made(_quickly(variant))
+            found.append((Corner(point=point, figures=evaluator.sizes(made)), made))
         except REFUSALS as error:
             progress.note(f"forecast: {evaluator.space.words(point)}: {error.message}")
     progress.step("forecast", len(points), len(points))

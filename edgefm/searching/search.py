@@ -7,9 +7,10 @@ result/        front.json, result.md, front.png, models/, benchmark/
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def search_in(
     folder: Path,
     source: Source,
     plan: SearchPlan,
-    latency: Latency,
+    latency: Callable[[Path], Latency],
     *,
     resume: bool = False,
     space: Space | None = None,
@@ -78,7 +79,7 @@ def search_in(
       folder: of the search.
       source: the model with its data.
       plan: how.
-      latency: predicts a file's p50.
+      latency: makes what predicts a file's p50, and keeps in the folder what it needs to do so again.
       resume: go on with the search in the folder.
       space: of what may be chosen; by default all that applies to the model.
       progress: receives progress.
@@ -104,6 +105,7 @@ def search_in(
         "space": space.to_json(),
     }
     with opened(folder, identity, space.distributions(), resume=resume) as journal:
+        predict = functools.cache(lambda: latency(folder))
         given = given_model(source, progress=progress)
         arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
 
@@ -113,7 +115,7 @@ def search_in(
                 space,
                 given=given,
                 kept=folder / PASSES_FOLDER,
-                latency=latency,
+                latency=predict,
                 arena=arena,
                 seed=seed,
                 progress=progress,
@@ -167,19 +169,25 @@ def _forecast(
         known = read_json(path, what="forecast", error=SearchError, hint="Remove it: it is made again.")
         smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
     else:
-        smallest = corners(evaluator, progress=progress)
+        files = corners(evaluator, progress=progress)
+        _refuse_all(impossible(budgets, [corner for corner, _ in files], space), budgets)  # before latency is measured
+        smallest = tuple(replace(corner, figures=evaluator.costs(made)) for corner, made in files)
         artefacts.write_json(
             path, {"smallest": [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]}
         )
     never = impossible(budgets, smallest, space)
+    _refuse_all(never, budgets)
     for name, reason in never.items():
         progress.note(f"budget {name} cannot be met: {reason}")
+    return never
+
+
+def _refuse_all(never: Mapping[str, str], budgets: Sequence[SearchBudget]) -> None:
     if len(never) == len(budgets):
         raise SearchError(
             "; ".join(f"budget {name} cannot be met: {reason}" for name, reason in never.items()),
             hint="Raise the limits; nothing was trained.",
         )
-    return never
 
 
 def _finish(

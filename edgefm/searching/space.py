@@ -203,7 +203,8 @@ def space_of(model: Any) -> Space:
     if not names:
         reasons.setdefault("slim", "no layer's channels can be removed")
     applies = {
-        name: name not in reasons and any(layer.passes[name].applies for layer in found.layers if name in layer.passes and layer.parameters)
+        name: name not in reasons
+        and any(layer.passes[name].applies for layer in found.layers if name in layer.passes and layer.parameters)
         for name in ("prune", "cluster", "qat")
     }
     for name, whether in applies.items():

@@ -46,6 +46,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
     "trust": (Run.trust, {}, {"run"}, set()),
     "zoo reproduce": (edgefm.reproduce, {}, set(), set()),
     "report": (Run.report, {}, {"run"}, set()),
+    "search": (edgefm.search, {"source": "model"}, {"run_folder"}, {"data", "protocol"}),
     "explain": (Run.explain, {}, {"source", *BRINGING}, {"data_dir"}),
     "compare": (edgefm.compare, {"no_latency": "latency"}, MEASURING | DATA, {"data", "protocol", "baseline"}),
     "gate": (edgefm.gate, {}, MEASURING | DATA, {"data", "protocol"}),
@@ -176,6 +177,9 @@ WRONG_TYPES: list[tuple[str, Callable[[], object], str]] = [
     ("inspect", lambda: edgefm.inspect(3), "model is 3"),
     ("predict", lambda: edgefm.predict(3), "pictures is 3"),  # type: ignore[arg-type]
     ("predict model", lambda: edgefm.predict("x.png", model=3), "model is 3"),  # type: ignore[arg-type]
+    ("search", lambda: edgefm.search("m.keras", 3, data="x.npz"), "budget is 3"),  # type: ignore[arg-type]
+    ("search data", lambda: edgefm.search("m.keras", {"a": {"max_macs": 1}}), "data is None"),
+    ("number trials", lambda: edgefm.search("m", {}, trials="9"), "trials is '9'"),  # type: ignore[arg-type]
     ("doctor", lambda: edgefm.doctor(data_dir=3), "data_dir is 3"),  # type: ignore[arg-type]
     ("explain", lambda: edgefm.explain(3, data="x.npz"), "model is 3"),
     ("explain data", lambda: edgefm.explain("m.keras"), "data is None"),

@@ -29,6 +29,7 @@ from edgefm.jobs.trace import TracedCause
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
 from tests.fixtures import benchmark_records, tiny_models
 from tests.fixtures.explanations import explanation_document
+from tests.fixtures.search_driver import search_result
 from tests.unit.test_profiling_profile import made_up
 
 FILE = {
@@ -142,6 +143,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     edgefm.QuantizationResult: lambda folder: edgefm.QuantizationResult(
         folder=folder, report={"variants": [FILE], "skipped": []}
     ),
+    edgefm.SearchResult: lambda folder: edgefm.SearchResult(folder=folder, document=search_result()),
     edgefm.TfliteFile: _file,
     edgefm.TraceResult: lambda folder: edgefm.TraceResult(
         model=Path("m"),

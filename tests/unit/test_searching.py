@@ -20,18 +20,22 @@ import numpy as np
 import pytest
 
 from edgefm.comparison.budget import BudgetError
+from edgefm.core.documents import check_schema
 from edgefm.core.errors import ModelError, RecipeError
-from edgefm.jobs.search import time_of
+from edgefm.jobs.search import SearchResult, time_of
 from edgefm.searching import budget as budgets
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
+from edgefm.searching.finalists import proposed
 from edgefm.searching.forecast import Corner, impossible
 from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.page import page
+from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
 from edgefm.searching.space import QAT, Epochs, Space
 from edgefm.searching.trials import Outcome, Stage, Trial
 from tests.fixtures import search_driver
-from tests.fixtures.search_driver import SPACE, evaluate, identity, in_folder, sampling, searched
+from tests.fixtures.search_driver import SPACE, evaluate, identity, in_folder, sampling, search_result, searched
 
 ROOT = Path(__file__).parents[2]
 
@@ -411,3 +415,52 @@ def test_journal_of_a_newer_description_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
     with pytest.raises(SearchError, match="schema_version is 9; 1 is expected"):
         in_folder(tmp_path)
+
+
+# ---- the result
+
+
+def test_result_says_of_each_budget_whether_and_by_which_file_it_is_met(tmp_path: Path) -> None:
+    result = search_result()
+    check_schema(result, "search-result-1", where="it")
+    (tmp_path / "front.json").write_text(json.dumps(result))
+    opened_again = SearchResult.open(tmp_path)
+    assert opened_again.met == {"phone": True, "watch": False} and not opened_again.held
+    assert opened_again.lines == (
+        "phone: met by phone/model.tflite",
+        "watch: not met; the nearest is watch/model.tflite: max_download_bytes is 2.0 KB, it has 5.0 KB",
+    )
+    assert opened_again.files["watch"] == tmp_path / "models" / "watch" / "model.tflite"
+
+
+def test_page_holds_each_figure_and_no_markup_of_a_name() -> None:
+    result = search_result() | {"model": "<script>"}
+    text = page(result, picture=True)
+    assert "<script>" not in text and "- **watch: not met; the nearest is" in text
+    assert "| phone" in text and "5.0 KB" in text and "![Loss" in text
+    assert front_png(result).startswith(b"\x89PNG")
+
+
+def test_front_of_a_result_is_what_no_trial_beats() -> None:
+    result = search_result()
+    points = {entry["trial"]: entry["figures"] for entry in (*result["front"], *result["others"])}
+    names = ("accuracy_loss", "p50_ratio", "download_bytes")
+    beaten = {
+        trial
+        for trial, own in points.items()
+        if any(all(other[n] <= own[n] for n in names) and other != own for other in points.values())
+    }
+    assert {entry["trial"] for entry in result["others"]} == beaten
+    assert 0 < result["volume"] < 1
+
+
+def test_nearest_of_a_budget_that_nothing_keeps_exceeds_it_least() -> None:
+    trials = [_ended(index) for index in range(6)]
+    small, loose = budgets.parse(
+        {"small": {"max_download_bytes": 1}, "loose": {"max_download_bytes": 20_000}}, where="b"
+    )
+    nearest, best = proposed(trials, small), proposed(trials, loose)
+    assert nearest is not None and best is not None
+    assert nearest.figures["download_bytes"] == min(trial.figures["download_bytes"] or 0 for trial in trials)
+    assert best.figures["accuracy_loss"] == min(trial.figures["accuracy_loss"] or 0 for trial in trials)
+    assert proposed([], loose) is None
