@@ -39,13 +39,19 @@ class Journal:
     """The trials of a search; every change is on disk when its method returns."""
 
     def __init__(
-        self, study: Any, distributions: Mapping[str, Any], *, check: Callable[[], None] = lambda: None
+        self,
+        study: Any,
+        distributions: Mapping[str, Any],
+        *,
+        lag: int,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Take a study of Optuna's and the distributions of its parameters; see `opened`.
 
-        `check` is called before each line: it raises an error where this process may not write any more.
+        `lag` is the one that the search was begun with, see `Sampling`. `check` is called before each line: it raises
+        an error where this process may not write any more.
         """
-        self._study, self._check = study, check
+        self._study, self._check, self.lag = study, check, lag
         self._distributions = dict(distributions)
 
     def trials(self) -> tuple[Trial, ...]:
@@ -149,7 +155,8 @@ def opened(
 
     Args:
       folder: of the search; made where it is not there.
-      identity: what decides the trials, as JSON; the folder must be of the same.
+      identity: what decides the trials, as JSON; the folder must be of the same, but for 'lag', which stays what it
+        was when the search began: it may go on with more or fewer processes.
       distributions: of the parameters.
       resume: go on with the search in the folder.
       shared: keeps the trials instead of the folder; then a new folder may go on with a search, too.
@@ -171,13 +178,15 @@ def opened(
                     f"{folder} holds this search already", hint="Go on with it by resume, or give another folder."
                 )
             _check_place(folder, shared)
+            identity = {**identity, "lag": known["lag"]}
         if shared is not None:
             with shared.study(folder, identity, resume=resume) as (study, lease):
+                identity = {**identity, "lag": study.user_attrs["lag"]}
                 _write_identity(folder, identity)
-                yield Journal(study, distributions, check=lease.check)
+                yield Journal(study, distributions, lag=identity["lag"], check=lease.check)
             return
         _write_identity(folder, identity)
-        yield Journal(_study(folder), distributions)
+        yield Journal(_study(folder), distributions, lag=identity["lag"])
 
 
 @contextmanager
@@ -224,7 +233,7 @@ def _check_empty(folder: Path) -> None:
 
 def _check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(identity))
-    different = [name for name in wanted if known.get(name) != wanted[name]]
+    different = [name for name in wanted if known.get(name) != wanted[name] and name != "lag"]
     if different:
         parts = [f"{name} ({_short(known.get(name))}, now {_short(wanted[name])})" for name in different]
         raise SearchError(

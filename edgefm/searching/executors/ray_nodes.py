@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO, cast
 
 from edgefm.core.environment import version
 from edgefm.core.errors import missing_extra
@@ -27,6 +29,7 @@ LIBRARIES = (
     "ai-edge-litert",
 )
 _PROBE_SECONDS = 120.0
+_TALKER = "ray_listen_error_messages"
 _OBJECT_STORE_BYTES = 100 << 20
 
 
@@ -86,9 +89,37 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
     except (ConnectionError, TimeoutError, ValueError, OSError) as error:
         raise _unreachable(address, error) from None
     try:
-        yield ray
+        with _without_messages():
+            yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    """Keep what Ray prints of nodes that ended out of standard output within the block; all else passes."""
+    before = sys.stdout
+    sys.stdout = cast(TextIO, _Sieve(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+class _Sieve:
+    """A stream that drops what Ray's thread writes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text unless it is Ray's."""
+        if threading.current_thread().name == _TALKER:
+            return len(text)
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def nodes(ray: Any) -> dict[str, Node]:
@@ -104,7 +135,7 @@ def about() -> dict[str, str]:
 
 
 def differing(ray: Any, asked: Mapping[str, Node]) -> dict[str, str]:
-    """Return what is wrong with nodes, by their id: other versions than here, or no answer.
+    """Return what is wrong with nodes, by their id: other versions than here, no answer, or '' for one that is gone.
 
     Args:
       ray: the library, connected.
@@ -119,8 +150,10 @@ def differing(ray: Any, asked: Mapping[str, Node]) -> dict[str, str]:
             found = ray.get(reference, timeout=1)
         except ray.exceptions.GetTimeoutError:
             wrong[node] = f"{asked[node].address} gave no answer within {_PROBE_SECONDS:g} s"
-        except Exception as error:  # edgefm is not there, or the node died
+        except ray.exceptions.RayTaskError as error:
             wrong[node] = f"{asked[node].address} cannot run edgefm: {_one_line(error)}"
+        except ray.exceptions.RayError:  # Ray has not noticed it yet
+            wrong[node] = ""
         else:
             others = [
                 f"{name} {found.get(name, 'none')}, here {here}"

@@ -22,7 +22,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.driver import Evaluate, Task
 from edgefm.searching.executors.ray_nodes import Node, connected, differing, nodes, pinned
 from edgefm.searching.executors.store import Store
-from edgefm.searching.executors.work import Answer, Work, Workplace, answer
+from edgefm.searching.executors.work import Answer, Work, Workplace, answer, portable
 from edgefm.searching.journal import SearchError
 from edgefm.searching.trials import Outcome
 
@@ -47,10 +47,8 @@ class _Running:
 class RayTasks:
     """Does trials as tasks of a cluster; see `ray_tasks`."""
 
-    def __init__(
-        self, ray: Any, work: str, store: str, *, workers: int | None, progress: Progress, notice: float
-    ) -> None:
-        self._ray, self._work, self._store = ray, work, store
+    def __init__(self, ray: Any, store: Store, *, workers: int | None, progress: Progress, notice: float) -> None:
+        self._ray, self._store, self._work = ray, store, ""
         self._most, self._progress, self._notice = workers, progress, notice
         self._function = ray.remote(num_cpus=1, max_retries=0, retry_exceptions=False)(do)
         self._nodes: dict[str, Node] = {}
@@ -60,6 +58,14 @@ class RayTasks:
         self._ended: deque[tuple[int, Outcome | str]] = deque()
         self._looked = float("-inf")
         self._join(first=True)
+
+    def take(self, work: Work) -> None:
+        """Take the work that tasks are of: into the store.
+
+        Raises:
+          StoreError: the store cannot be written.
+        """
+        self._work = self._store.put(pickle.dumps(work))
 
     @property
     def slots(self) -> int:
@@ -153,7 +159,7 @@ class RayTasks:
             if free is None:
                 return
             self._again.popleft()
-            reference = pinned(self._ray, self._function, free.id).remote(self._work, self._store, task)
+            reference = pinned(self._ray, self._function, free.id).remote(self._work, self._store.address, task)
             self._running[reference] = _Running(task, free, crashes)
 
     def _free(self, *, avoid: str | None) -> Node | None:
@@ -192,7 +198,8 @@ class RayTasks:
         """
         living = nodes(self._ray)
         new = {name: node for name, node in living.items() if name not in self._nodes and name not in self._refused}
-        wrong = differing(self._ray, new) if new else {}
+        found = differing(self._ray, new) if new else {}
+        wrong = {name: reason for name, reason in found.items() if reason}
         if first and wrong:
             raise SearchError(
                 f"nodes of the Ray cluster differ from this process: {'. '.join(sorted(wrong.values()))}",
@@ -201,14 +208,13 @@ class RayTasks:
         for reason in wrong.values():
             self._progress.note(f"a new node is not used: {reason}")
         self._refused |= set(wrong)
-        self._nodes = {name: node for name, node in living.items() if name not in self._refused}
+        self._nodes = {name: node for name, node in living.items() if name not in self._refused | set(found)}
         if first and not self._nodes:
             raise SearchError("no node of the Ray cluster has a core", hint="Start one with `ray start`.")
 
 
 @contextmanager
 def ray_tasks(
-    work: Work,
     *,
     address: str,
     store: str,
@@ -216,10 +222,9 @@ def ray_tasks(
     progress: Progress = SILENT,
     notice: float = NOTICE_SECONDS,
 ) -> Iterator[RayTasks]:
-    """Give the tasks of a Ray cluster; what runs at the end of the block is stopped.
+    """Give the tasks of a Ray cluster, whose work is given by `take`; what runs at the end of the block is stopped.
 
     Args:
-      work: of the search.
       address: see `edgefm.searching.executors.ray_nodes.connected`.
       store: folder or URL that all nodes reach, see `Store`.
       workers: most trials at a time; None takes all cores.
@@ -227,12 +232,11 @@ def ray_tasks(
       notice: seconds within which the cluster notices that a node is gone, and that are waited for a new one.
     Raises:
       SearchError: there is no cluster, or a node's versions differ from those of this process.
-      StoreError: the store cannot be written.
+      StoreError: the store's address is none.
     """
     shared = Store(store)
-    sha256 = shared.put(pickle.dumps(work))
     with connected(address, workers=workers) as ray:
-        executor = RayTasks(ray, sha256, store, workers=workers, progress=progress, notice=notice)
+        executor = RayTasks(ray, shared, workers=workers, progress=progress, notice=notice)
         try:
             yield executor
         finally:
@@ -248,8 +252,12 @@ def do(work: str, store: str, task: Task) -> Answer:
     if work not in _work:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
             os.environ.setdefault(name, "1")  # as OMP_NUM_THREADS, which Ray sets
-        shared, kept = Store(store), scratch.Kept("search")
-        made: Callable[[Workplace], Evaluate] = pickle.loads(shared.get(work))  # bytes that the driver named
+        try:
+            shared, kept = Store(store), scratch.Kept("search")
+            made: Callable[[Workplace], Evaluate] = pickle.loads(shared.get(work))  # bytes that the driver named
+            evaluate = made(Workplace(kept=kept.path, shelf=shared.shelf))
+        except Exception as error:
+            return Answer(error=portable(error))
         _work.clear()
-        _work[work] = made(Workplace(kept=kept.path, shelf=shared.shelf)), kept
+        _work[work] = evaluate, kept
     return answer(_work[work][0], task)

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from edgefm.core import artefacts
-from edgefm.core.documents import inside, read_bytes
+from edgefm.core.documents import inside
 from edgefm.core.errors import EdgefmError, missing_extra
+from edgefm.core.given import regular
 
 _CONTENTS, _PASSES = "sha256", "passes"
-_MOST_BYTES = 1 << 40
 _HINT = "Check that all machines reach it and may write there."
 
 
@@ -126,7 +126,10 @@ class _Folder:
 
     def read(self, name: str) -> bytes | None:
         path = self._folder / name
-        return read_bytes(path, what="store", limit=_MOST_BYTES, error=StoreError) if path.exists() else None
+        if not path.exists():
+            return None
+        with regular.open_file(path, StoreError, missing=f"{path} is gone", hint=_HINT) as file:
+            return file.read()
 
     def has(self, name: str) -> bool:
         return (self._folder / name).exists()

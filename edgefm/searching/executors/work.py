@@ -71,10 +71,10 @@ def answer(evaluate: Evaluate, task: Task) -> Answer:
     except REFUSALS as error:
         return Answer(impossible=error.message)
     except Exception as error:
-        return Answer(error=_portable(error))
+        return Answer(error=portable(error))
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an exception that another process can read: itself, or its text."""
     try:
         pickle.loads(pickle.dumps(error))
@@ -136,7 +136,7 @@ class TrialsWork:
             given=self.given,
             kept=workplace.kept,
             shelf=workplace.shelf,
-            latency=self.latency,
+            latency=lambda: self.latency,
             arena=self.arena,
             seed=self.seed,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from edgefm.core.with_parent import serve_parent
-from edgefm.searching.executors.work import Answer, Workplace, answer
+from edgefm.searching.executors.work import Answer, Workplace, answer, portable
 
 
 def locked(folder: Path) -> FileLock:
@@ -25,20 +25,14 @@ def main() -> None:
     reading, writing = Connection(requests, writable=False), Connection(answers, readable=False)
     with suppress(EOFError):
         kept, work = reading.recv()
+        failed: Answer | None = None
         try:
             evaluate = pickle.loads(work)(Workplace(kept=kept, shelf=locked))
         except Exception as error:  # it goes to the parent with the first task
-            failure = error
-
-            def evaluate(_: object) -> None:
-                raise failure
-
+            failed = Answer(error=portable(error))
         while True:
             task = reading.recv()
-            try:
-                writing.send(answer(evaluate, task))
-            except (ValueError, TypeError, pickle.PicklingError) as error:
-                writing.send(Answer(error=RuntimeError(f"{type(error).__name__}: {error}")))
+            writing.send(failed or answer(evaluate, task))
 
 
 if __name__ == "__main__":

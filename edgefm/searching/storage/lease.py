@@ -152,7 +152,7 @@ def _is_dead(driver: dict[str, Any]) -> bool:
     if "system" not in driver or driver["system"] != here.get("system"):
         return False
     try:
-        return _began(int(driver["pid"])) != driver["began"]
+        return _began(int(driver["pid"])) != str(driver["began"])
     except FileNotFoundError:
         return True
     except (OSError, KeyError, ValueError, TypeError):

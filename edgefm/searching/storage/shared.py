@@ -78,7 +78,8 @@ class SharedStudy:
           RuntimeUnavailableError: what reaches the storage is not installed.
         """
         optuna = optuna_here()
-        name = f"edgefm-{artefacts.sha256_json(dict(identity))[:32]}"
+        named = {key: value for key, value in identity.items() if key != "lag"}  # that is of who began it
+        name = f"edgefm-{artefacts.sha256_json(named)[:32]}"
         self._check(folder)
         with quiet(), self._told():
             storage = self._storage()
@@ -100,6 +101,8 @@ class SharedStudy:
                     directions=["minimize"] * len(OBJECTIVES),
                     load_if_exists=True,
                 )
+                if "lag" not in study.user_attrs:
+                    study.set_user_attr("lag", identity["lag"])
             artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
             with self._told():
                 yield study, held
