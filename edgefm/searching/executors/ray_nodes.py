@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import platform
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
+from urllib.parse import urlsplit
 
 from edgefm.core.environment import version
 from edgefm.core.errors import missing_extra
@@ -29,6 +32,7 @@ LIBRARIES = (
     "ai-edge-litert",
 )
 _PROBE_SECONDS = 120.0
+_CONNECT_SECONDS = 10.0
 _TALKER = "ray_listen_error_messages"
 _OBJECT_STORE_BYTES = 100 << 20
 
@@ -78,6 +82,7 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
     if address == LOCAL:
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
+        _check_listens(address)
         ray.init(address=address, **options)
     except RuntimeError as error:
         if "mismatch" not in str(error).lower():
@@ -86,13 +91,16 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
             f"the Ray cluster at {address} runs other versions than this process: {_one_line(error)}",
             hint="Install the same Ray and Python here and there.",
         ) from None
-    except (ConnectionError, TimeoutError, ValueError, OSError) as error:
+    except (OSError, ValueError) as error:  # a ConnectionError and a TimeoutError are OSErrors
         raise _unreachable(address, error) from None
+    except SystemExit:  # Ray's way to say that it has tried for minutes
+        raise _unreachable(address, ConnectionError("it does not answer")) from None
     try:
         with _without_messages():
             yield ray
     finally:
-        ray.shutdown()
+        with contextlib.redirect_stdout(io.StringIO()):  # what it has not printed yet it prints now
+            ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -169,6 +177,17 @@ def pinned(ray: Any, task: Any, node: str) -> Any:
     """Return a task that runs on one node, and fails where that is gone."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=node, soft=False)
     return task.options(scheduling_strategy=strategy)
+
+
+def _check_listens(address: str) -> None:
+    """Raise an OSError or a ValueError where nothing listens at an address: Ray itself would try for seven minutes."""
+    if address in (LOCAL, "auto"):
+        return
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if not parts.hostname or not parts.port:
+        raise ValueError(f"'{address}' is not of the form HOST:PORT")
+    with socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_SECONDS):
+        pass
 
 
 def _unreachable(address: str, error: Exception) -> SearchError:
