@@ -22,7 +22,6 @@ from edgefm.recipes.base import MOST_SEED, at_least
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
-    from edgefm.profiling.cost_model.model import CostModel
 
 FOLDER = "search"
 TRIALS = 60
@@ -300,7 +299,18 @@ def _source(model: Any, *, seed: int, data: Any, progress: Progress, **about: An
     return source_in_memory(model, Quantization(seed=seed), data=data, progress=progress, **about)
 
 
-def _latency(folder: Path, progress: Progress) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class PredictedLatency:
+    """Predicts the p50 of a file, in nanoseconds."""
+
+    model: Any
+
+    def __call__(self, content: bytes) -> float:
+        """Return the prediction for a file's content."""
+        return float(self.model.latency(content).p50_ns)
+
+
+def _latency(folder: Path, progress: Progress) -> PredictedLatency:
     """Return what predicts the p50 of a file in nanoseconds: one cost model for the whole search, kept with it."""
     from edgefm.core import artefacts
     from edgefm.profiling.cost_model.kept import of_this_machine
@@ -313,14 +323,4 @@ def _latency(folder: Path, progress: Progress) -> Any:
         model = of_this_machine(progress=progress)
         artefacts.write_json(path, model.to_json())
 
-    return _Predicted(model)
-
-
-@dataclass(frozen=True)
-class _Predicted:
-    """Predicts p50 in nanoseconds; a worker of another machine takes it with the search's work."""
-
-    model: CostModel
-
-    def __call__(self, content: bytes) -> float:
-        return float(self.model.latency(content).p50_ns)
+    return PredictedLatency(model=model)

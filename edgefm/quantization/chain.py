@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefm.compression.fine_tuning.task import Task
-from edgefm.core import artefacts
+from edgefm.core import artefacts, scratch
 from edgefm.core.documents import inside, read_json
 from edgefm.core.environment import versions
 from edgefm.core.errors import EdgefmError
@@ -244,21 +245,38 @@ def _teachers_sha256(distillation: Distillation | None) -> dict[str, str]:
 
 
 def _write(folder: Path, about: dict[str, Any], *, model: Any, int8: bytes | None) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    """Write a finished pass; where another process has written the same meanwhile, its folder stays."""
+    unfinished = _new_unfinished(folder)
     try:
-        model.save(unfinished / MODEL_FILE)
-        if int8 is not None:
-            artefacts.write_bytes(unfinished / INT8_FILE, int8)
-        about["files"] = {path.name: artefacts.sha256_file(path) for path in sorted(unfinished.iterdir())}
-        artefacts.write_json(unfinished / PASS_FILE, about)
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    except BaseException:
+        with scratch.held(unfinished):
+            model.save(unfinished / MODEL_FILE)
+            if int8 is not None:
+                artefacts.write_bytes(unfinished / INT8_FILE, int8)
+            about["files"] = {path.name: artefacts.sha256_file(path) for path in sorted(unfinished.iterdir())}
+            artefacts.write_json(unfinished / PASS_FILE, about)
+            if kept_pass(folder, about["key"]) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if kept_pass(folder, about["key"]) is None:
+                    raise
+    finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+
+
+def _new_unfinished(folder: Path) -> Path:
+    """Return an empty folder beside a pass's; what killed processes left there is removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f"{folder.name}.*partial"):
+        if not scratch.is_held(left):
+            shutil.rmtree(left, ignore_errors=True)
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    try:
+        unfinished.mkdir()
+    except FileExistsError:  # another process does the same pass
+        return Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
+    return unfinished
 
 
 def kept_pass(folder: Path, key: str) -> Link | None:

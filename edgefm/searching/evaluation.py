@@ -10,7 +10,7 @@ import gzip
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from edgefm.core import artefacts, scratch
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
+from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import Preprocessing
 from edgefm.quantization.checks.given_model import GivenModel
 from edgefm.quantization.conversion import Converter
@@ -40,8 +41,11 @@ PASSES_FOLDER = "passes"
 Latency = Callable[[bytes], float]
 # What predicts latency takes minutes to make where there is none yet: it is asked for when it is needed.
 LatencySource = Callable[[], Latency]
-# Stages of a trial, as shares of its epochs.
+# Entered with the folder of a pass, see `edgefm.quantization.chain.Chain`.
+Shelf = Callable[[Path], AbstractContextManager[object]]
+# Stages of a trial, as shares of its epochs; in all but the last one passes learn from a part of the samples alone.
 _STAGES = (1 / 8, 3 / 8, 1.0)
+_PART, _LEAST_TRAIN, _LEAST_VALIDATION = 4, 2000, 1000
 
 
 def stage_epochs(epochs: int) -> tuple[int, ...]:
@@ -79,7 +83,7 @@ class Evaluator:
         latency: LatencySource,
         arena: bool = False,
         seed: int = 0,
-        shelf: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+        shelf: Shelf = nullcontext,
         progress: Progress = SILENT,
     ) -> None:
         """Take the model and where passes are kept.
@@ -103,6 +107,8 @@ class Evaluator:
         self._task = source.task
         self._latency, self._arena, self._kept, self._progress = latency, arena, kept, progress
         self._converter = Converter(source, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
+        short = replace(source, task=replace(source.task, dataset=part_of(source.task.dataset)))
+        self._short = Converter(short, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         self._reference_ns: float | None = None
 
     @property
@@ -113,15 +119,21 @@ class Evaluator:
             self._reference_ns = self._latency()(self.made(variant).content)
         return self._reference_ns
 
-    def made(self, variant: Variant) -> MadeFile:
-        """Return the file of a variant; its passes are done unless they are kept."""
-        made = self._converter.make(variant)
+    def made(self, variant: Variant, *, short: bool = False) -> MadeFile:
+        """Return the file of a variant; its passes are done unless they are kept.
+
+        Args:
+          variant: of the file.
+          short: passes learn from a quarter of the samples.
+        """
+        made = (self._short if short else self._converter).make(variant)
         content = described(made.content, variant, card_of(self.source, made.encoding))
         return MadeFile(content=content, encoding=made.encoding)
 
     def forget(self) -> None:
         """Let go of what is kept in memory of files that were made."""
         self._converter.forget()
+        self._short.forget()
 
     def costs(self, made: MadeFile) -> dict[str, float | None]:
         """Return what a file costs, by the names of figures in `edgefm.searching.budget.KEYS`; nothing is timed."""
@@ -170,16 +182,19 @@ class Trials:
         stages: list[Stage] = []
         ways = stage_epochs(self.epochs)
         for place, epochs in enumerate(ways):
-            stages.append(Stage(epochs=epochs, figures=self._figures(point, epochs, name=f"trial{task.index}")))
+            short = place + 1 < len(ways)
+            figures = self._figures(point, epochs, short=short, name=f"trial{task.index}")
+            stages.append(Stage(epochs=epochs, figures=figures))
             if place + 1 < len(ways) and not self._goes_on(task.index, stages[-1], place, task.known):
                 break
         self.evaluator.forget()
         seconds = round(self.clock() - started, 3)
         return Outcome(stages=tuple(stages), complete=len(stages) == len(ways), seconds=seconds)
 
-    def _figures(self, point: Point, epochs: int, *, name: str) -> Figures:
+    def _figures(self, point: Point, epochs: int, *, short: bool, name: str) -> Figures:
         variant = self.evaluator.space.variant(point, Epochs.of(epochs), name=name)
-        return self.evaluator.figures(self.evaluator.made(variant), label=f"{name} on validation")
+        made = self.evaluator.made(variant, short=short)
+        return self.evaluator.figures(made, label=f"{name} on validation")
 
     def _goes_on(self, index: int, stage: Stage, place: int, known: Sequence[Trial]) -> bool:
         rivals = [
@@ -193,6 +208,20 @@ class Trials:
         # Accuracy still grows with the epochs: whether its limit is kept cannot be said yet.
         excess = self.sampling.budget(index).excess(stage.figures, static=True)
         return Rival(costs=stage.costs, excess=sum(excess.values()))
+
+
+def part_of(dataset: Dataset) -> Dataset:
+    """Return a quarter of the samples that are learnt from and chosen by, the same ones each time; test samples stay.
+
+    At least 2,000 and 1,000 of them are in it, where there are so many.
+    """
+    parts = []
+    for split, least in ((dataset.train, _LEAST_TRAIN), (dataset.validation, _LEAST_VALIDATION)):
+        count = min(len(split), max(least, len(split) // _PART))
+        places = np.sort(np.random.default_rng(0).permutation(len(split))[:count])
+        parts.append(Split(name=split.name, images=split.images[places], labels=split.labels[places]))
+    sha256 = artefacts.sha256_json([dataset.sha256, *map(len, parts)])
+    return replace(dataset, train=parts[0], validation=parts[1], sha256=sha256)
 
 
 def arena_of(path: Path) -> int | None:

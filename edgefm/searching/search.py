@@ -26,7 +26,6 @@ from edgefm.searching.budget import SearchBudget
 from edgefm.searching.driver import Limits, drive
 from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
 from edgefm.searching.executors.execution import Execution, Hands
-from edgefm.searching.executors.work import TrialsWork
 from edgefm.searching.forecast import Corner, corners, impossible
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.page import page
@@ -36,6 +35,7 @@ from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
 from edgefm.searching.trials import Trial
+from edgefm.searching.workers import Setup, setup_of
 
 RESULT_FOLDER = "result"
 _FORECAST_FILE = "forecast.json"
@@ -95,7 +95,7 @@ def search_in(
       RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
       OSError: the disk is full, say; the search goes on when it is resumed.
     """
-    with plan.execution.ready(folder, kept=folder / PASSES_FOLDER, progress=progress) as hands:
+    with plan.execution.ready(folder, progress=progress) as hands:
         return _searched(
             folder,
             source,
@@ -154,21 +154,13 @@ def _searched(
         possible = tuple(budget for budget in plan.budgets if budget.name not in never)
         sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed, lag=journal.lag)
         done = len(journal.trials())
+        doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
 
-        def work() -> TrialsWork:
-            return TrialsWork.of(
-                source,
-                space=space,
-                given=given,
-                latency=predict(),
-                arena=arena,
-                seed=plan.seed,
-                sampling=sampling,
-                epochs=plan.epochs,
-            )
+        def setup() -> Setup:
+            return setup_of(doing, kept=folder / PASSES_FOLDER, latency=predict(), arena=arena)
 
-        executor = hands.begin(Trials(evaluator=own, sampling=sampling, epochs=plan.epochs), work)
-        trials = drive(journal, sampling, executor, plan.limits, progress=progress)
+        with hands.executor(doing, setup) as executor:
+            trials = drive(journal, sampling, executor, plan.limits, progress=progress)
         result = folder / RESULT_FOLDER
         if len(trials) == done and (result / RESULT_FILE).exists():
             progress.note(f"{result} already holds the result of these trials: nothing to do")

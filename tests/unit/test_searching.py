@@ -34,8 +34,18 @@ from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
 from edgefm.searching.space import QAT, Epochs, Space
 from edgefm.searching.trials import Outcome, Stage, Trial
+from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
-from tests.fixtures.search_driver import SPACE, evaluate, identity, in_folder, sampling, search_result, searched
+from tests.fixtures.search_driver import (
+    SPACE,
+    Killing,
+    evaluate,
+    identity,
+    in_folder,
+    sampling,
+    search_result,
+    searched,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -320,6 +330,30 @@ def test_point_that_is_impossible_is_not_tried_again(tmp_path: Path) -> None:
         with opened(tmp_path, identity(), SPACE.distributions(), resume=resume) as journal:
             ended = drive(journal, sampling(), InProcess(refused), Limits(trials=trials))
     assert tried == list(range(7)) and ended[2].reason == "a reason" and ended[2].state == "failed"
+
+
+def test_several_workers_try_what_one_tries_though_they_are_killed(tmp_path: Path) -> None:
+    alone = searched(tmp_path / "alone", trials=12)
+    setup = Killing(marks=tmp_path, once=(3, 8))
+    with (
+        opened(tmp_path / "several", identity(), SPACE.distributions(), resume=False) as journal,
+        Workers(setup, 2) as workers,
+    ):
+        pids = workers.pids
+        assert _compared(drive(journal, sampling(), workers, Limits(trials=12))) == _compared(alone)
+        assert len({*pids, *workers.pids}) > 2  # those that were killed were replaced
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers.pids)
+
+
+def test_trial_that_always_ends_its_worker_is_given_up(tmp_path: Path) -> None:
+    setup = Killing(marks=tmp_path, ever=(1,))
+    with (
+        opened(tmp_path / "a", identity(), SPACE.distributions(), resume=False) as journal,
+        Workers(setup, 1) as workers,
+    ):
+        trials = drive(journal, sampling(), workers, Limits(trials=3))
+    assert [trial.state for trial in trials] == ["finished", "failed", "finished"]
+    assert trials[1].reason == "its worker ended 2 times: SIGKILL"
 
 
 # ---- the folder

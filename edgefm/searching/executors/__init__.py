@@ -1,1 +1,1 @@
-"""Who does the trials of a search: processes of this machine, or tasks of a Ray cluster."""
+"""Who does the trials of a search where one process is not enough."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.core.progress import SILENT, Progress
-from edgefm.searching.driver import Evaluate, Executor, InProcess
-from edgefm.searching.executors.local import workers
-from edgefm.searching.executors.ray_tasks import ray_tasks
-from edgefm.searching.executors.work import Work
+from edgefm.searching.driver import Executor, InProcess
+from edgefm.searching.evaluation import Trials
+from edgefm.searching.executors.ray_nodes import AUTO
+from edgefm.searching.executors.ray_tasks import RayTasks, ray_tasks
+from edgefm.searching.executors.work import SetupWork
 from edgefm.searching.sampling import LAG
+from edgefm.searching.workers import Setup, Workers
 
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 STORE_FOLDER = "store"
 # A trial waits for those so many places before it, as a multiple of the workers: see docs/scale.md.
-_AHEAD = 2
+AHEAD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,37 +48,23 @@ class Execution:
             raise RecipeError(f"{given[0]} is given, and the executor is 'local'", hint="Take the executor 'ray'.")
 
     @contextmanager
-    def ready(self, folder: Path, *, kept: Path, progress: Progress = SILENT) -> Iterator[Hands]:
+    def ready(self, folder: Path, *, progress: Progress = SILENT) -> Iterator[Hands]:
         """Give what does trials; a cluster is connected, and its nodes have been asked for their versions.
 
         Args:
           folder: of the search.
-          kept: folder of finished passes.
           progress: receives progress.
         Raises:
           SearchError: there is no cluster, or a node differs from this process.
           RuntimeUnavailableError: Ray is not installed.
         """
-        if self.executor == RAY:
-            store = self.store or str((folder / STORE_FOLDER).resolve())
-            address = self.address or "auto"
-            with ray_tasks(address=address, store=store, workers=self.workers, progress=progress) as tasks:
-
-                def on_cluster(_: Evaluate, work: Callable[[], Work]) -> Executor:
-                    tasks.take(work())
-                    return tasks
-
-                yield Hands(slots=tasks.slots, begin=on_cluster)
+        if self.executor == LOCAL:
+            yield Hands(slots=self.workers or 1)
             return
-        count = self.workers or 1
-        with ExitStack() as stack:
-
-            def here(evaluate: Evaluate, work: Callable[[], Work]) -> Executor:
-                if count == 1:
-                    return InProcess(evaluate)
-                return stack.enter_context(workers(work(), count=count, kept=kept, progress=progress))
-
-            yield Hands(slots=count, begin=here)
+        store = self.store or str((folder / STORE_FOLDER).resolve())
+        address = self.address or AUTO
+        with ray_tasks(address=address, store=store, workers=self.workers, progress=progress) as tasks:
+            yield Hands(slots=tasks.slots, tasks=tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +73,33 @@ class Hands:
 
     Attributes:
       slots: trials at a time.
-      begin: makes the executor, of what does a trial in this process and of what makes the same for others.
+      tasks: of a cluster; None for processes of this machine.
     """
 
     slots: int
-    begin: Callable[[Evaluate, Callable[[], Work]], Executor]
+    tasks: RayTasks | None = None
 
     @property
     def lag(self) -> int:
         """How many places before a trial the nearest one is whose outcome it knows, see `Sampling`."""
-        return LAG if self.slots == 1 else max(LAG, _AHEAD * self.slots)
+        return LAG if self.slots == 1 else max(LAG, AHEAD * self.slots)
+
+    @contextmanager
+    def executor(self, trials: Trials, setup: Callable[[], Setup]) -> Iterator[Executor]:
+        """Give the executor.
+
+        Args:
+          trials: does a trial in this process.
+          setup: makes what another process needs to do the same.
+        Raises:
+          EdgefmError: the model or its data cannot be handed to another process.
+        """
+        model = trials.evaluator.source.model
+        if self.tasks is not None:
+            self.tasks.take(SetupWork.of(setup(), model))
+            yield self.tasks
+        elif self.slots == 1:
+            yield InProcess(trials)
+        else:
+            with Workers(setup(), self.slots, model=model) as workers:
+                yield workers

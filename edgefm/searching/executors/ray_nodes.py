@@ -18,7 +18,7 @@ from edgefm.core.environment import version
 from edgefm.core.errors import missing_extra
 from edgefm.searching.journal import SearchError
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
 # What decides what a trial gives, or whether its messages are understood.
 LIBRARIES = (
     "edgefm",
@@ -181,7 +181,7 @@ def pinned(ray: Any, task: Any, node: str) -> Any:
 
 def _check_listens(address: str) -> None:
     """Raise an OSError or a ValueError where nothing listens at an address: Ray itself would try for seven minutes."""
-    if address in (LOCAL, "auto"):
+    if address in (LOCAL, AUTO):
         return
     parts = urlsplit(address if "://" in address else f"//{address}")
     if not parts.hostname or not parts.port:

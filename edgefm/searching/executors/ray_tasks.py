@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgefm.core import scratch
+from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.driver import Evaluate, Task
 from edgefm.searching.executors.ray_nodes import Node, connected, differing, nodes, pinned
@@ -64,8 +65,15 @@ class RayTasks:
 
         Raises:
           StoreError: the store cannot be written.
+          EdgefmError: the work cannot be handed to another process.
         """
-        self._work = self._store.put(pickle.dumps(work))
+        try:
+            content = pickle.dumps(work)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise EdgefmError(
+                f"this model or its data cannot be handed to another process: {error}", hint="Search with one worker."
+            ) from error
+        self._work = self._store.put(content)
 
     @property
     def slots(self) -> int:

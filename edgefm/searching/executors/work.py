@@ -1,6 +1,6 @@
-"""What a worker is given: the search's work once, then tasks; and what it answers.
+"""What a node of a cluster is given: the search's work once, then tasks; and what it answers.
 
-Work and tasks are pickled: a worker unpickles what its own driver sent it, or bytes whose sha256 its driver named.
+Work and tasks are pickled: a node unpickles what its driver sent it, or bytes whose sha256 its driver named.
 """
 
 from __future__ import annotations
@@ -9,21 +9,19 @@ import pickle
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgefm.core import artefacts, scratch
 from edgefm.searching.driver import REFUSALS, Evaluate, Task
 from edgefm.searching.trials import Outcome
 
 if TYPE_CHECKING:
-    from edgefm.quantization.checks.given_model import GivenModel
-    from edgefm.quantization.source import Source
-    from edgefm.searching.evaluation import Latency
-    from edgefm.searching.sampling import Sampling
-    from edgefm.searching.space import Space
+    from edgefm.searching.workers import Setup
 
 Shelf = Callable[[Path], AbstractContextManager[object]]
+MODEL_FILE = "model.keras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,60 +82,31 @@ def portable(error: Exception) -> Exception:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialsWork:
-    """The trials of a search; see `edgefm.searching.evaluation.Trials`.
+class SetupWork:
+    """The trials of a search, on a machine that has nothing of it.
 
     Attributes:
-      source: without its model.
+      setup: what a worker needs.
       model: content of the model's .keras file.
-      space, given, latency, arena, seed: see `edgefm.searching.evaluation.Evaluator`.
-      sampling, epochs: see `edgefm.searching.evaluation.Trials`.
     """
 
-    source: Source
+    setup: Setup
     model: bytes = field(repr=False)
-    space: Space
-    given: GivenModel
-    latency: Latency
-    arena: bool
-    seed: int
-    sampling: Sampling
-    epochs: int
 
     @classmethod
-    def of(cls, source: Source, **rest: Any) -> TrialsWork:
-        """Return the work of a source with its model."""
-        from dataclasses import replace
-
-        from edgefm.core import scratch
-
+    def of(cls, setup: Setup, model: Any) -> SetupWork:
+        """Return the work of a setup and its Keras model."""
         with scratch.folder("search") as folder:
-            source.model.save(folder / "model.keras")
-            content = (folder / "model.keras").read_bytes()
-        return cls(source=replace(source, model=None), model=content, **rest)
+            model.save(folder / MODEL_FILE)
+            return cls(setup=setup, model=(folder / MODEL_FILE).read_bytes())
 
     def __call__(self, workplace: Workplace) -> Evaluate:
         """Return what does the trials."""
-        from dataclasses import replace
-
         import keras
 
         import edgefm.keras_graph.folding  # noqa: F401  # ChannelShift is registered there
-        from edgefm.core import artefacts, scratch
-        from edgefm.searching.evaluation import Evaluator, Trials
 
         with scratch.folder("search") as folder:
-            path = artefacts.write_bytes(folder / "model.keras", self.model)
-            # The bytes come from the driver, whose user trusts the model.
-            model = keras.saving.load_model(path, compile=False, safe_mode=False)
-        evaluator = Evaluator(
-            replace(self.source, model=model),
-            self.space,
-            given=self.given,
-            kept=workplace.kept,
-            shelf=workplace.shelf,
-            latency=lambda: self.latency,
-            arena=self.arena,
-            seed=self.seed,
-        )
-        return Trials(evaluator=evaluator, sampling=self.sampling, epochs=self.epochs)
+            path = artefacts.write_bytes(folder / MODEL_FILE, self.model)
+            model = keras.saving.load_model(path, compile=False)
+        return replace(self.setup, kept=workplace.kept).trials(model, shelf=workplace.shelf)

@@ -1,0 +1,64 @@
+"""A worker of a search, as a process: takes one task after the other until the driver ends."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from edgefm.core.errors import EdgefmError
+from edgefm.core.with_parent import serve_parent
+from edgefm.searching.driver import REFUSALS, Evaluate
+from edgefm.searching.workers import FAILED, IMPOSSIBLE, MODEL_FILE, OUTCOME, READY, SETUP_FILE, send
+
+
+def _evaluate(folder: Path) -> Evaluate:
+    setup = pickle.loads((folder / SETUP_FILE).read_bytes())  # of the driver's own scratch folder
+    evaluate: Evaluate = setup.trials(_model(folder / MODEL_FILE))
+    return evaluate
+
+
+def _model(path: Path) -> Any:
+    if not path.exists():
+        return None
+    import keras
+
+    import edgefm.keras_graph.folding  # noqa: F401  # ChannelShift is registered there
+
+    return keras.saving.load_model(path, compile=False)
+
+
+def _answer(evaluate: Evaluate, task: Any) -> tuple[str, Any]:
+    try:
+        return OUTCOME, evaluate(task)
+    except REFUSALS as error:
+        return IMPOSSIBLE, error.message
+    except OSError as error:
+        return FAILED, OSError(error.errno, error.strerror, error.filename)
+    except EdgefmError as error:
+        return FAILED, EdgefmError(error.message, hint=error.hint)
+    except Exception as error:
+        return FAILED, RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _serve(folder: Path, requests: IO[bytes], answers: IO[bytes]) -> None:
+    evaluate = _evaluate(folder)
+    send(answers, (READY, None))
+    while True:
+        try:
+            task = pickle.load(requests)
+        except EOFError:
+            return
+        send(answers, _answer(evaluate, task))
+
+
+def main() -> None:
+    """Take the channel away from everybody else and serve it."""
+    requests, answers = serve_parent()
+    _serve(Path(sys.argv[1]), os.fdopen(requests, "rb"), os.fdopen(answers, "wb"))
+
+
+if __name__ == "__main__":
+    main()

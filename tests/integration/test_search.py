@@ -1,0 +1,194 @@
+"""A whole search of a small model: real conversions and a real benchmark; passes are stand-ins that train nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgefm
+from edgefm.cli.main import cli, run
+from edgefm.core.errors import DataError, ModelError
+from edgefm.data.dataset import Dataset
+from edgefm.jobs import search as search_job
+from edgefm.quantization.chain import FUNCTIONS
+from edgefm.recipes import BenchmarkProtocol
+from edgefm.searching import finalists, search
+from edgefm.searching.journal import SearchError
+from edgefm.searching.space import Space
+from tests.fixtures import counted_passes
+from tests.fixtures.search_driver import latency
+from tests.fixtures.small_data import small_fashion_mnist
+
+ONCE = BenchmarkProtocol(rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.01)
+BUDGETS: dict[str, Any] = {
+    "any": {"max_size_bytes": "1 MB", "max_accuracy_loss": 99},
+    "never": {"max_size_bytes": "1 KB"},
+}
+SPACE = Space(groups={}, clusters=False, schemes=("int8_w8a8", "int8_w8a8_fc4"))
+
+
+@cache
+def _network() -> Any:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Rescaling(1 / 255),
+            layers.AveragePooling2D(4),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="small",
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return small_fashion_mnist(train=100, validation=50, test=40)
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Search a small space with stand-ins of passes and of the cost model; the names of the passes that were done."""
+    for kind in FUNCTIONS:
+        monkeypatch.setitem(FUNCTIONS, kind, "tests.fixtures.counted_passes:counted")
+    monkeypatch.setattr(search, "space_of", lambda model: SPACE)
+    monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    counted_passes.calls.clear()
+    yield counted_passes.calls
+
+
+def _search(folder: Path, data: Dataset, **options: Any) -> edgefm.SearchResult:
+    asked: dict[str, Any] = {"trials": 3, "epochs": 1, "seeds": 2, "protocol": ONCE, "progress": False}
+    return edgefm.search(_network(), BUDGETS, data=data, out=folder, **asked | options)
+
+
+def test_search_gives_measured_files_and_answers_the_test_samples_once_at_the_end(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, search_in = finalists.measured, search.search_in
+    looks: list[list[str]] = []
+
+    def untouched(folder: Path, source: Any, *arguments: Any, **options: Any) -> Path:
+        """Search with test samples that nothing can look at without failing."""
+        hidden = replace(data, test=replace(data.test, images=_Untouchable(), labels=_Untouchable()))
+        return search_in(folder, replace(source, task=replace(source.task, dataset=hidden)), *arguments, **options)
+
+    def with_test_samples(files: Any, source: Any, *arguments: Any, **options: Any) -> Any:
+        looks.append(list(files))
+        return measured(files, replace(source, task=replace(source.task, dataset=data)), *arguments, **options)
+
+    monkeypatch.setattr(search, "search_in", untouched)
+    monkeypatch.setattr(finalists, "measured", with_test_samples)
+    result = _search(tmp_path / "s", data)
+    assert looks == [["float32", "int8_w8a8", "any", "never"]]
+    assert result.met == {"any": True, "never": False} and not result.held
+    assert "never: cannot be met: max_size_bytes is 1.0 KB, and the least of all files is " in result.lines[1]
+    row = result.document["budgets"][0]["figures"]
+    assert row["size_bytes"] == result.files["any"].stat().st_size and row["p50_us"] > 0
+    assert len(result.document["finalists"][0]["seeds"]) == 2
+    assert (result.files["any"].parent / "contract.json").exists() and (result.folder / "front.png").exists()
+    assert "met by any/model.tflite" in (result.folder / "result.md").read_text()
+    record = json.loads((result.folder / "benchmark" / "record.json").read_text())
+    rows = {one["name"]: one["quality"]["value"] for one in record["models"]}
+    assert row["accuracy_loss"] == pytest.approx(100 * (rows["float32"] - rows["any"]), abs=1e-3)
+
+    done = len(quickly)
+    _search(tmp_path / "s", data, resume=True)
+    assert len(quickly) == done and len(looks) == 1  # nothing is left to do
+    assert len(_search(tmp_path / "s", data, resume=True, trials=5).document["front"]) >= 1
+    assert len(looks) == 2
+
+
+class _Untouchable:
+    """Samples that nobody may look at, only count."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the test samples were looked at: {name}")
+
+    def __getitem__(self, key: Any) -> Any:
+        raise AssertionError("the test samples were looked at")
+
+
+def test_command_says_within_seconds_that_no_budget_can_be_met(
+    quickly: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(folder: Path, progress: Any) -> Any:
+        raise AssertionError("the cost model takes minutes: sizes are looked at before")
+
+    monkeypatch.setattr(search_job, "_latency", never)
+    monkeypatch.chdir(tmp_path)
+    _network().save("m.keras")
+    np.savez("data.npz", **_arrays())
+    Path("budget.toml").write_text('[mcu]\nmax_download_bytes = "100 B"\nmax_p50_ratio = 0.5\n')
+    assert run(lambda: cli.main(["search", "m.keras", "--data", "data.npz"], standalone_mode=False)) == 2
+    said = capsys.readouterr().err
+    assert "budget mcu cannot be met: max_download_bytes is 0.1 KB, and the least of all files is" in said
+    assert "(int8_w8a8_fc4)" in said and "nothing was trained" in said
+
+
+def _arrays() -> dict[str, Any]:
+    part = small_fashion_mnist(train=100, validation=50, test=40)
+    return {"x_train": part.train.images, "y_train": part.train.labels, "x_test": part.test.images} | {
+        "y_test": part.test.labels
+    }
+
+
+def test_stopped_command_says_how_to_go_on(
+    quickly: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(counted_passes, "fail_at", ["prune"])  # Ctrl-C in the middle of a pass
+    monkeypatch.setattr(search, "_forecast", lambda *_: {})
+    _network().save("m.keras")
+    np.savez("data.npz", **_arrays())
+    Path("budget.toml").write_text("[phone]\nmax_p50_ratio = 2\n")
+    assert run(lambda: cli.main(["search", "m.keras", "--data", "data.npz"], standalone_mode=False)) == 130
+    said = capsys.readouterr().err
+    assert "go on with: edgefm search runs/m --budget budget.toml --resume" in said and "stopped by the user" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "reason"),
+    [
+        ({"data": None}, edgefm.ArgumentError, "data is None"),
+        ({"data": "gone.npz"}, DataError, "gone"),
+        ({"trials": 0}, edgefm.EdgefmError, "trials 0 is not allowed"),
+        ({"sampler": "tpes"}, edgefm.EdgefmError, "did you mean 'tpe'"),
+        ({"time_limit": "soon"}, edgefm.EdgefmError, "a time limit of soon is not allowed"),
+        ({"resume": True}, SearchError, "holds no search to go on with"),
+    ],
+)
+def test_search_refuses_what_it_cannot_do(
+    options: dict[str, Any], error: type[Exception], reason: str, quickly: list[str], data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=reason):
+        _search(tmp_path / "s", **{"data": data, **options})
+
+
+def test_limit_of_points_is_refused_where_quality_has_none(quickly: list[str], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    inputs, targets = 255 * random.random((60, 28, 28, 1), np.float32), random.random((60, 10), np.float32)
+    numbers = edgefm.data.from_arrays(inputs, targets, task="regression")
+    with pytest.raises(SearchError, match="max_accuracy_loss of any is in percentage points; mse has none"):
+        _search(tmp_path, numbers, head="logits")
+
+
+def test_tflite_file_is_refused_since_nothing_can_be_trained(quickly: list[str], data: Dataset, tmp_path: Path) -> None:
+    files = edgefm.quantize(_network(), "float32", data=data, progress=False)
+    with pytest.raises(ModelError, match="holds no Keras model to train"):
+        edgefm.search(files["float32"].path, BUDGETS, data=data, out=tmp_path / "s", progress=False)
