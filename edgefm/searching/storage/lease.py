@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefm.searching.journal import SearchError
+from edgefm.searching.sampling import quiet
 
 SECONDS = 30.0
 _BEATS_WITHIN = 6
@@ -87,7 +88,8 @@ def held(
     if number:
         _wait_until_gone(storage, _named(name, number), seconds, clock, sleep)
     try:
-        study = storage.create_new_study([StudyDirection.MINIMIZE], _named(name, number + 1))
+        with quiet():
+            study = storage.create_new_study([StudyDirection.MINIMIZE], _named(name, number + 1))
     except DuplicatedStudyError:
         raise _in_use(_attrs(storage, _named(name, number + 1))) from None
     storage.set_study_user_attr(study, "driver", _driver())
