@@ -42,7 +42,7 @@ def main() -> int:
         assert version == model.version, f"the cost model is of {model.version}, measured was {version}"
         forecasts = {name: model.latency(path.read_bytes()) for name, path in files.items()}
     rows = [_row(one, forecasts[one.name]) for one in timed]
-    figures = _figures(model, rows, seconds=None if options.model else seconds)
+    figures = _figures(model, rows, seconds=seconds)
     write_result(
         NAME,
         what="times that the cost model predicts of networks it never saw, against their measured times",
@@ -72,7 +72,7 @@ def _row(timed: Timed, forecast: LatencyForecast) -> dict[str, Any]:
     }
 
 
-def _figures(model: CostModel, rows: list[dict[str, Any]], *, seconds: float | None) -> dict[str, Any]:
+def _figures(model: CostModel, rows: list[dict[str, Any]], *, seconds: float) -> dict[str, Any]:
     errors = np.array([abs(row["error"]) for row in rows])
     inside = [row["low_ns"] <= row["measured_ns"] <= row["high_ns"] for row in rows]
     by_dtype = {
@@ -83,13 +83,13 @@ def _figures(model: CostModel, rows: list[dict[str, Any]], *, seconds: float | N
         "runtime": {"name": model.runtime, "version": model.version},
         "built": {
             "created": model.created,
-            "seconds": seconds,
             "operators": len(model.operators),
             "median": model.held_out.median,
             "p90": model.held_out.p90,
             "networks": len(model.held_out.names),
             "disturbed": list(model.disturbed),
         },
+        "seconds": seconds,
         "files": len(rows),
         "median": float(np.median(errors)),
         "p90": float(np.quantile(errors, 0.9)),

@@ -11,7 +11,17 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import best_page, bundle_figures, harness_figures, models_page, over_time, reliability_page, zoo_page
+from benchmarks import (
+    best_page,
+    bundle_figures,
+    forecast_figures,
+    harness_figures,
+    models_page,
+    over_time,
+    reliability_page,
+    search_figures,
+    zoo_page,
+)
 from benchmarks.recorded import disturbed, names, provenance, result, row_disturbed
 from edgefm.core import artefacts
 from edgefm.core.environment import multiplies_bytes
@@ -85,6 +95,8 @@ def figures_page() -> str:
         f"{tabulate(rows, headers=('figure', 'target', 'measured', ''), tablefmt='github', disable_numparse=True)}\n\n"
         f"{harness_figures.section()}\n\n"
         f"{bundle_figures.section()}\n\n"
+        f"{forecast_figures.section()}\n\n"
+        f"{search_figures.section()}\n\n"
         f"## The main job\n\n{models_table(result('main_job'))}\n\n"
         f"## Compression\n\n{compression_text(result('main_job'))}\n\n"
         f"## Where the ReLU stands\n\n{reading_table()}\n\n"

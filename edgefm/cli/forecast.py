@@ -97,13 +97,13 @@ def _show(result: ForecastResult) -> None:
         render.echo(
             f"loss: of {result.quality['name']} in {unit}, n = {result.quality['samples']:,} validation samples"
         )
+    told: dict[str, list[str]] = {}
     for row in result.variants:
-        for note in row.notes:
-            render.echo(f"{row.variant}: {note}")
-        if row.loss is None:
-            render.echo(f"{row.variant}: the loss is not known: {row.loss_reason}")
-        for words in row.latency.extrapolated:
-            render.echo(f"{row.variant}: {words}")
+        unknown = [f"the loss is not known: {row.loss_reason}"] if row.loss is None else []
+        for note in (*row.notes, *unknown, *row.latency.extrapolated):
+            told.setdefault(note, []).append(row.variant)
+    for note, names in told.items():
+        render.echo(f"{', '.join(names)}: {note}")
     for name, reason in result.skipped.items():
         render.echo(f"left out: {name}: {reason}")
     for note in result.notes:

@@ -32,7 +32,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, default=None, help="Folder of the search.  [default: RUN/search]")
 @click.option("--resume", is_flag=True, help="Go on with the search in that folder.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is tried and of fine-tuning.")
-@click.option("--seeds", type=int, default=3, show_default=True, help="Seeds that each finalist is trained with.")
+@click.option(
+    "--seeds", type=int, default=3, show_default=True, help="Seeds to train each finalist with; 0: no finalists."
+)
 @click.option("--epochs", type=int, default=8, show_default=True, help="Epochs of a whole trial's longest pass.")
 @click.option(
     "--sampler", type=click.Choice(("tpe", "random")), default="tpe", show_default=True, help="How trials are chosen."

@@ -148,7 +148,7 @@ def search(
       out: folder of the search; by default `search` in the run's folder, else a temporary one.
       resume: go on with the search in `out`.
       seed: of what is tried and of fine-tuning.
-      seeds: number of seeds that each finalist is trained with.
+      seeds: number of seeds that each finalist is trained with; 0 trains none: the front alone.
       epochs: of fine-tuning after channels were removed, in a whole trial; other passes get a half to an eighth of it.
       sampler: 'tpe' (learns from the trials before), or 'random', to compare with.
       workers: trials at the same time, each on one core; by default one here, and all cores of a cluster.
@@ -183,7 +183,7 @@ def search(
     numbers = {"trials": trials, "seed": seed, "seeds": seeds, "epochs": epochs}
     for name, value in (numbers if workers is None else {**numbers, "workers": workers}).items():
         check_number(value, name, int)
-        at_least(name, value, 0 if name == "seed" else 1, most=MOST_SEED if name == "seed" else 100_000)
+        at_least(name, value, 0 if name in ("seed", "seeds") else 1, most=MOST_SEED if name == "seed" else 100_000)
     if sampler not in SAMPLERS:
         from edgefm.core.errors import unknown_name
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgefm.comparison.shipping.of_record import verdict_of
-from edgefm.report.content import promises
+from edgefm.report.content import forecast, promises
 from edgefm.report.content.facts import Facts
+from edgefm.report.content.forecast import Forecasted
 from edgefm.report.content.inputs import ReportInputs
 from edgefm.report.content.promises import FileGate
 from edgefm.report.content.record_facts import facts
@@ -64,6 +65,7 @@ class ReportContent:
       flips: one gallery a model that flipped images, the chosen model's first.
       mistakes: the most confident mistakes of the chosen model, or None.
       explained: pictures of the explanation of the model, by name; {} without one.
+      forecasted: what was forecast of the files, beside what came of it; [] without a forecast.
     """
 
     inputs: ReportInputs
@@ -76,6 +78,7 @@ class ReportContent:
     flips: list[Gallery]
     mistakes: Gallery | None
     explained: dict[str, ReportPicture]
+    forecasted: list[Forecasted]
 
 
 def compose(inputs: ReportInputs) -> ReportContent:
@@ -116,6 +119,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         flips=flips,
         mistakes=mistakes,
         explained={} if inputs.explanation is None else explanation_figures(inputs.explanation, prefix="explained-"),
+        forecasted=forecast.figures(inputs.forecast, inputs.quantize, inputs.record),
     )
 
 

@@ -96,7 +96,7 @@ def conclusion(entry: Mapping[str, Any]) -> str:
         nearest = f"; the nearest is {entry['model']}/model.tflite" if entry["model"] else ""
         return f"{name}: cannot be met: {entry['impossible']}{nearest}"
     if entry["model"] is None:
-        return f"{name}: not met: no trial went through all stages; give more trials or more time"
+        return f"{name}: not met: no finalist was trained; give more trials or more time, and one seed at least"
     missed = [
         f"{key} is {amount(place['figure'], place['limit'])}, "
         + (

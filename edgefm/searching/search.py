@@ -201,26 +201,35 @@ def _forecast(
     if path.exists():
         known = read_json(path, what="forecast", error=SearchError, hint="Remove it: it is made again.")
         smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
-    else:
-        files = corners(evaluator, progress=progress)
-        _refuse_all(impossible(budgets, [corner for corner, _ in files], space), budgets)  # before latency is measured
-        smallest = tuple(replace(corner, figures=evaluator.costs(made)) for corner, made in files)
-        artefacts.write_json(
-            path, {"smallest": [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]}
-        )
+        return _never(budgets, smallest, space, progress)
+    files = corners(evaluator, progress=progress)
+    early = _never(budgets, [corner for corner, _ in files], space, progress)  # before latency is measured
+    smallest = tuple(replace(corner, figures=evaluator.costs(made)) for corner, made in files)
+    artefacts.write_json(
+        path, {"smallest": [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]}
+    )
+    return _never(budgets, smallest, space, progress, noted=early)
+
+
+def _never(
+    budgets: Sequence[SearchBudget],
+    smallest: Sequence[Corner],
+    space: Space,
+    progress: Progress,
+    *,
+    noted: Mapping[str, str] | None = None,
+) -> Mapping[str, str]:
+    """Return why budgets cannot be met, and note it unless that was done; where none can be, raise a SearchError."""
     never = impossible(budgets, smallest, space)
-    _refuse_all(never, budgets)
-    for name, reason in never.items():
-        progress.note(f"budget {name} cannot be met: {reason}")
-    return never
-
-
-def _refuse_all(never: Mapping[str, str], budgets: Sequence[SearchBudget]) -> None:
     if len(never) == len(budgets):
         raise SearchError(
             "; ".join(f"budget {name} cannot be met: {reason}" for name, reason in never.items()),
             hint="Raise the limits; nothing was trained.",
         )
+    for name, reason in never.items():
+        if name not in (noted or {}):
+            progress.note(f"budget {name} cannot be met: {reason}")
+    return never
 
 
 def _finish(

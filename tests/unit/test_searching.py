@@ -36,6 +36,7 @@ from edgefm.searching.space import QAT, Epochs, Space
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
+from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
 from tests.fixtures.search_driver import (
     SPACE,
     Killing,
@@ -226,43 +227,10 @@ def test_budget_that_nothing_meets_is_named_with_the_least_there_is() -> None:
 
 def test_kills_lose_no_trial_and_count_none_twice(tmp_path: Path) -> None:
     undisturbed = searched(tmp_path / "calm", trials=14)
-    folder, random = tmp_path / "killed", np.random.default_rng(0)
-    command = [sys.executable, "-m", "tests.fixtures.search_driver", str(folder), "14", "0.02"]
-    kills = 0
-    while kills < 8:
-        process = subprocess.Popen(command, cwd=ROOT)
-        _wait_for_growth(folder / "journal.log", process, random.uniform(0, 0.15))
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-    assert kills >= 4
-    trials = searched(folder, trials=14, resume=True)
+    assert killed(tmp_path / "killed", trials=14, kills=8, seed=0) >= 4
+    trials = searched(tmp_path / "killed", trials=14, resume=True)
     assert _compared(trials) == _compared(undisturbed)
-    assert _finished_in_journal(folder) == list(range(14))
-
-
-def _wait_for_growth(path: Path, process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Return some seconds after a file has grown, or when the process has ended."""
-    before = path.stat().st_size if path.exists() else 0
-    until = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < until:
-        if path.exists() and path.stat().st_size > before:
-            time.sleep(seconds)
-            return
-        time.sleep(0.002)
-
-
-def _finished_in_journal(folder: Path) -> list[int]:
-    """Return the indices of finished trials, read from the lines of Optuna's journal, not by edgefm's reader."""
-    indices: list[int] = []
-    lines = [json.loads(line) for line in (folder / "journal.log").read_text().splitlines()]
-    created = [line["user_attrs"]["index"] for line in lines if "distributions" in line and "user_attrs" in line]
-    for line in lines:
-        if line.get("state") == 1 and "trial_id" in line:  # TrialState.COMPLETE
-            indices.append(created[line["trial_id"]])
-    return sorted(indices)
+    assert finished_in_journal(tmp_path / "killed") == list(range(14))
 
 
 def test_half_a_line_and_the_lock_of_a_killed_process_are_mended(tmp_path: Path) -> None:
@@ -363,7 +331,7 @@ def test_trial_that_always_ends_its_worker_is_given_up(tmp_path: Path) -> None:
 def searching(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "tests.fixtures.search_driver", str(tmp_path), "50", "0.5"]
     process = subprocess.Popen(command, cwd=ROOT)
-    _wait_for_growth(tmp_path / "journal.log", process, 0.2)
+    wait_for_growth(tmp_path / "journal.log", process, 0.2)
     yield process
     process.kill()
     process.wait()

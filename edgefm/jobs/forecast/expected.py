@@ -47,7 +47,7 @@ def family(variant: Variant) -> str:
     return "+".join(recipe.kind for recipe in variant.passes)
 
 
-def loss(variant: Variant, untrained: Untrained) -> Interval | None:
+def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] = OUTCOMES) -> Interval | None:
     """Return the loss of quality that is expected of a variant after its training; None where no run tells.
 
     Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave. Of
@@ -58,7 +58,7 @@ def loss(variant: Variant, untrained: Untrained) -> Interval | None:
         half = 100 * _Z * math.sqrt(differing / untrained.samples)
         why = f"measured: nothing is trained (n = {untrained.samples:,} validation samples)"
         return Interval(value=untrained.loss, low=untrained.loss - half, high=untrained.loss + half, why=why)
-    alike = [one for one in OUTCOMES if one.family == family(variant)]
+    alike = [one for one in outcomes if one.family == family(variant)]
     if len(alike) < _FEWEST:
         return None
     places, values = [_place(one.untrained_loss) for one in alike], [one.loss for one in alike]
@@ -67,17 +67,17 @@ def loss(variant: Variant, untrained: Untrained) -> Interval | None:
     return Interval(value=value, low=value - half, high=value + half, why=why)
 
 
-def download(variant: Variant, untrained: Untrained) -> Interval:
+def download(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] = OUTCOMES) -> Interval:
     """Return the size of a variant's download after its training."""
     size = float(untrained.gzip_bytes)
     if not trains(variant):
         return Interval(value=size, low=size, high=size, why="exact: the weights do not change")
-    ratios = [one.gzip_bytes / one.untrained_gzip_bytes for one in OUTCOMES if one.family == family(variant)]
+    alike = [one for one in outcomes if one.family == family(variant)]
+    ratios = [one.gzip_bytes / one.untrained_gzip_bytes for one in alike]
     if len(ratios) < _FEWEST:
         why = "gzip of the untrained file: training changes the weights, and no recorded run tells by how much"
         return Interval(value=size, low=0.6 * size, high=1.2 * size, why=why)
     value, half = _line([0.0] * len(ratios), ratios, at=0.0)
-    alike = [one for one in OUTCOMES if one.family == family(variant)]
     why = f"training changes the weights: gzip of the untrained file, times what {_runs(alike)} had"
     return Interval(value=size * value, low=size * max(0.0, value - half), high=size * (value + half), why=why)
 

@@ -123,6 +123,7 @@ def _row(
         loss=loss,
         loss_reason=reason,
         untrained_loss=None if validation is None else validation["loss"],
+        untrained_gzip_bytes=entry["gzip_bytes"],
         notes=tuple(
             notes(
                 variant,

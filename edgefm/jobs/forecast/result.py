@@ -56,6 +56,7 @@ class VariantForecast:
       loss: of quality on validation samples, in percentage points or the unit of the measure; None where not known.
       loss_reason: why not; None where it is known.
       untrained_loss: measured before any training; None where it was not measured.
+      untrained_gzip_bytes: of the file before any training.
       notes: what the variant does not buy, and why.
     """
 
@@ -71,6 +72,7 @@ class VariantForecast:
     loss: Interval | None
     loss_reason: str | None
     untrained_loss: float | None
+    untrained_gzip_bytes: int
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

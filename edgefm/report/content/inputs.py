@@ -19,6 +19,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.core.text import command
 from edgefm.report.content import explanation as explanations
+from edgefm.report.content import forecast as forecasts
 from edgefm.report.content import weights as weights_of
 from edgefm.report.content.weights import Weights
 from edgefm.tflite import contract
@@ -75,6 +76,7 @@ class ReportInputs:
       steps: the steps that were used.
       explanation: the content of explanation.json of the run's newest model, or None.
       sheets: PNG pictures of the explanation, by name.
+      forecast: what was forecast before the training, or None.
       missing: what could not be had, and why.
     """
 
@@ -91,6 +93,7 @@ class ReportInputs:
     contracts: tuple[Contract, ...] = ()
     explanation: Mapping[str, Any] | None = None
     sheets: Mapping[str, bytes] = field(default_factory=dict)
+    forecast: Mapping[str, Any] | None = None
     missing: tuple[Missing, ...] = ()
 
 
@@ -159,6 +162,7 @@ def read(run: RunDirectory, *, data_dir: Path | None = None, progress: Progress 
         contracts=contracts,
         explanation=explained,
         sheets=sheets,
+        forecast=forecasts.read(run.path),
         missing=tuple(missing),
     )
 

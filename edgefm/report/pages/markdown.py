@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edgefm.core.text import code, fenced, markdown
-from edgefm.report.content import promises
+from edgefm.report.content import forecast, promises
 from edgefm.report.content.wording import MICROSECONDS
 from edgefm.report.explanation import words
 from edgefm.report.pages import steps_table, tables
@@ -67,6 +67,12 @@ def render(content: ReportContent) -> str:
         lines += [f"- {markdown(line)}" for line in words.findings(content.inputs.explanation)]
         lines.append("")
     lines += _gates(content)
+    if content.forecasted:
+        lines += ["## Forecast and outcome", "", markdown(forecast.summary(content.forecasted)), ""]
+        lines += [_line(["File", "Figure", "Forecast", "Outcome", "Verdict"]), _line(["---"] * 5, plain=True)]
+        for one in content.forecasted:
+            lines.append(_line([one.variant, one.what, one.forecast, one.outcome, one.verdict]))
+        lines.append("")
     if content.inputs.missing:
         lines += ["## Missing", ""]
         for missing in content.inputs.missing:

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from edgefm.core.text import visible_page
-from edgefm.report.content import promises, wording
+from edgefm.report.content import forecast, promises, wording
 from edgefm.report.content.facts import confusions
 from edgefm.report.drawing import style
 from edgefm.report.drawing.galleries import data_uri
@@ -67,6 +67,8 @@ def render(content: ReportContent, *, files: str = "") -> str:
         "recipes": [(step, details.rows(step.recipe.get("params", {}))) for step in inputs.steps],
         "quantize": details.rows(conditions),
         "grids": grids,
+        "forecasted": content.forecasted,
+        "forecast_summary": forecast.summary(content.forecasted),
         "gates": content.gates,
         "gates_summary": promises.summary(content.gates),
         "stories": content.stories,

@@ -1,0 +1,136 @@
+"""What was forecast of each file before its training, beside what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefm.core.documents import read_versioned
+from edgefm.core.errors import RunError
+
+FILE_NAME = "forecast.json"
+_VERSION, _SCHEMA = 1, "forecast-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecasted:
+    """One figure of one file.
+
+    Attributes:
+      variant: the file.
+      what: the figure is, e.g. 'size'.
+      forecast: before the training, with its interval where it is not exact.
+      outcome: what it became.
+      held: whether the outcome lies within the interval.
+    """
+
+    variant: str
+    what: str
+    forecast: str
+    outcome: str
+    held: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether it held, in words."""
+        return "as forecast" if self.held else "outside"
+
+
+def read(folder: Path) -> Mapping[str, Any] | None:
+    """Return the forecast in a run's folder, None where there is none.
+
+    Raises:
+      RunError: it is damaged, or a newer edgefm wrote it.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return None
+    hint = "Forecast again, or remove it."
+    return read_versioned(path, what="forecast", newest=_VERSION, schema=_SCHEMA, error=RunError, hint=hint)
+
+
+def figures(
+    told: Mapping[str, Any] | None, described: Mapping[str, Any] | None, record: Mapping[str, Any] | None
+) -> list[Forecasted]:
+    """Return the figures of the written files that were forecast; [] without a forecast of this model.
+
+    Args:
+      told: the content of forecast.json.
+      described: the content of quantize.json.
+      record: the benchmark record.
+    """
+    if told is None or described is None or told["model"]["sha256"] != (described.get("source") or {}).get("sha256"):
+        return []
+    written = {entry["variant"]: entry for entry in described["variants"]}
+    measured = _measured(told, record)
+    return [
+        figure
+        for row in told["variants"]
+        if row["variant"] in written
+        for figure in _figures(row, written[row["variant"]], measured.get(row["variant"]))
+    ]
+
+
+def summary(forecasted: list[Forecasted]) -> str:
+    """Return how many figures became what was forecast."""
+    held = sum(figure.held for figure in forecasted)
+    return (
+        f"{held} of {len(forecasted)} figures became what was forecast before the training: sizes exactly, others "
+        "within their 90 % intervals."
+    )
+
+
+def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return the measured p50 by file, where it was measured on the machine and runtime that were forecast."""
+    about = told["cost_model"]
+    if record is None or record["environment"].get("cpu") != about["cpu"]:
+        return {}
+    return {
+        model["name"]: model["latency_ns"]["p50"]["value"]
+        for model in record["models"]
+        if model.get("latency_ns") and model["runtime"]["name"] == about["runtime"].split(":")[0]
+    }
+
+
+def _figures(row: Mapping[str, Any], entry: Mapping[str, Any], p50_ns: float | None) -> Iterator[Forecasted]:
+    name, latency, download = row["variant"], row["latency"], row["download_bytes"]
+    size = row["size_bytes"]
+    yield Forecasted(
+        variant=name,
+        what="size",
+        forecast=f"{size:,} bytes",
+        outcome=f"{entry['size_bytes']:,} bytes",
+        held=size == entry["size_bytes"],
+    )
+    yield Forecasted(
+        variant=name,
+        what="download, gzip",
+        forecast=_interval(download, 1000, "KB"),
+        outcome=f"{entry['gzip_bytes'] / 1000:,.1f} KB",
+        held=download["low"] - 0.5 <= entry["gzip_bytes"] <= download["high"] + 0.5,
+    )
+    if p50_ns is not None:
+        ends = {"value": latency["p50_ns"], "low": latency["low_ns"], "high": latency["high_ns"]}
+        yield Forecasted(
+            variant=name,
+            what="p50",
+            forecast=_interval(ends, 1000, "us"),
+            outcome=f"{p50_ns / 1000:,.1f} us",
+            held=latency["low_ns"] <= p50_ns <= latency["high_ns"],
+        )
+    loss, validation = row["loss"], entry["validation"]
+    if loss is not None and validation is not None and validation["unit"] == "%":
+        yield Forecasted(
+            variant=name,
+            what="loss on validation, points",
+            forecast=f"{loss['value']:+.2f} ({loss['low']:+.2f} to {loss['high']:+.2f})",
+            outcome=f"{validation['loss']:+.2f}",
+            held=loss["low"] <= validation["loss"] <= loss["high"],
+        )
+
+
+def _interval(ends: Mapping[str, float], unit: float, name: str) -> str:
+    value, low, high = (ends[end] / unit for end in ("value", "low", "high"))
+    return f"{value:,.1f} {name}" if low == high else f"{value:,.1f} {name} ({low:,.1f} to {high:,.1f})"

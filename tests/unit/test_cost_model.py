@@ -1,0 +1,204 @@
+"""The cost model: operators read from files, files of operators, prediction between what was measured, its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+import edgefm
+from edgefm.core.errors import ModelError, RecipeError
+from edgefm.profiling.cost_model import CostModel, HeldOut, kept
+from edgefm.profiling.cost_model.files import model_of
+from edgefm.profiling.cost_model.grid import shapes
+from edgefm.profiling.cost_model.model import CostModelError, MeasuredOperator
+from edgefm.profiling.cost_model.networks import draw
+from edgefm.profiling.cost_model.regression import fit, nonnegative
+from edgefm.profiling.cost_model.shapes import OperatorShape, operators_of
+from tests.fixtures import tiny_models
+
+SHIPPED = Path(__file__).parents[2] / "android_demo_assets" / "int8" / "model.tflite"
+RELU = OperatorShape("RELU", "float32", (1, 1, 64), (1, 1, 64))
+LARGE = OperatorShape("RELU", "float32", (1, 1, 4096), (1, 1, 4096))
+
+
+def _model(operators: Sequence[tuple[OperatorShape, float]], **changes: object) -> CostModel:
+    model = CostModel(
+        runtime="litert",
+        version="1.0",
+        created="2026-11-30T00:00:00+00:00",
+        environment={"cpu": "a processor", "cores": 2, "cpu_features": ["avx2"]},
+        call_ns=500.0,
+        operators=tuple(MeasuredOperator(shape, time_ns) for shape, time_ns in operators),
+        factors={},
+        held_out=HeldOut(names=("a", "b"), predicted_ns=(100.0, 100.0), measured_ns=(90.0, 120.0)),
+    )
+    return replace(model, **changes)  # type: ignore[arg-type]  # of the fields' own types
+
+
+def test_operators_of_a_file_are_its_layers() -> None:
+    operators = operators_of(SHIPPED.read_bytes())
+    assert [str(one) for one in operators if one.macs] == [
+        "CONV_2D int8 28x28x1 -> 28x28x32, 3x3",
+        "CONV_2D int8 14x14x32 -> 14x14x64, 3x3",
+        "CONV_2D int8 7x7x64 -> 7x7x128, 3x3",
+        "FULLY_CONNECTED int8 1x1x1152 -> 1x1x256",
+        "FULLY_CONNECTED int8 1x1x256 -> 1x1x128",
+        "FULLY_CONNECTED int8 1x1x128 -> 1x1x10",
+    ]
+    by_hand = 784 * 9 * 32 + 196 * 9 * 32 * 64 + 49 * 9 * 64 * 128 + 1152 * 256 + 256 * 128 + 128 * 10
+    assert sum(one.macs for one in operators) == by_hand
+
+
+def test_operators_of_what_is_no_model_says_so() -> None:
+    with pytest.raises(ModelError, match="not a TFLite file"):
+        operators_of(b"nothing of the kind")
+
+
+ONE_OF_EACH = list({one.group: one for one in shapes(share=0.05)}.values())
+
+
+@pytest.mark.parametrize("shape", ONE_OF_EACH, ids=lambda shape: shape.group)
+def test_file_of_an_operator_holds_it_and_runs(shape: OperatorShape) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = model_of([shape])
+    assert operators_of(content) == [shape]
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    interpreter.invoke()
+    (output,) = interpreter.get_output_details()
+    assert math.prod(output["shape"]) == math.prod(shape.sink)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "float32*int8"])
+def test_drawn_network_runs(dtype: str) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    for seed in range(4):
+        network = draw(np.random.default_rng(seed), dtype=dtype)
+        content = model_of(network)
+        assert operators_of(content) == network
+        interpreter = Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        (output,) = interpreter.get_output_details()
+        assert tuple(output["shape"]) == (1, 10)
+
+
+def test_nonnegative_costs_are_those_of_lawson_and_hanson() -> None:
+    random = np.random.default_rng(0)
+    work = random.uniform(0, 3, (40, 5))
+    times = work @ np.array([2.0, 0.0, 1.0, 0.5, 0.0]) * random.uniform(0.9, 1.1, 40)
+    expected, _ = nnls(work / times[:, None], np.ones(40))
+    np.testing.assert_allclose(nonnegative(work, times), expected, atol=1e-3)
+
+
+def _made_up_ns(shape: OperatorShape) -> float:
+    """Return the time of a processor with tiles of 8 channels that slows down where a window is large."""
+    tiled = -(-shape.sink[2] // 8) * 8
+    rows = shape.sink[0] * shape.sink[1]
+    return 300 + rows * tiled * shape.source[2] * math.prod(shape.window) ** 1.1 / 30
+
+
+def test_time_between_measured_shapes_is_predicted() -> None:
+    every = [one for one in shapes(seed=1) if one.group == "CONV_2D float32"]
+    known, others = every[:200], every[200:]
+    predict = fit(known, [_made_up_ns(one) for one in known])
+    errors = [abs(predict.nanoseconds(one) / _made_up_ns(one) - 1) for one in others if not predict.beyond(one)]
+    assert np.median(errors) < 0.03 and np.quantile(errors, 0.9) < 0.1
+
+
+def test_forecast_is_the_sum_of_the_call_and_of_measured_operators() -> None:
+    model = _model([(RELU, 1000.0), (LARGE, 9000.0)], factors={"RELU float32": 1.5})
+    told = model.latency(model_of([RELU, RELU]))
+    assert told.p50_ns == 500 + 2 * 1.5 * 1000
+    # Two networks, measured at 0.9 and 1.2 of what was predicted: the least and the greatest are the ends.
+    assert (told.low_ns, told.high_ns) == (pytest.approx(0.9 * 3500), pytest.approx(1.2 * 3500))
+    assert told.extrapolated == ()
+
+
+def test_forecast_beyond_what_was_measured_says_so_and_is_less_certain() -> None:
+    model = _model([(RELU, 1000.0), (LARGE, 9000.0)])
+    huge = OperatorShape("RELU", "float32", (1, 1, 100_000), (1, 1, 100_000))
+    told = model.latency(model_of([huge]))
+    assert told.extrapolated == ("RELU float32 1x1x100000 -> 1x1x100000: beyond the lengths that were measured",)
+    assert told.high_ns / told.p50_ns > 1.9
+    unknown = model.latency(tiny_models.dense(np.ones((10, 16), np.float32)))
+    assert "no such operator was measured, it goes by MACs and bytes" in unknown.extrapolated[0]
+    assert unknown.low_ns < unknown.p50_ns < unknown.high_ns
+
+
+def test_interval_of_many_networks_leaves_one_in_twenty_out_at_each_end() -> None:
+    ratios = tuple(0.8 + 0.01 * place for place in range(41))
+    held_out = HeldOut(names=tuple(map(str, range(41))), predicted_ns=(1.0,) * 41, measured_ns=ratios)
+    assert held_out.range == (pytest.approx(ratios[1]), pytest.approx(ratios[-2]))
+
+
+def test_saved_cost_model_is_the_same_when_loaded(tmp_path: Path) -> None:
+    model = _model([(RELU, 1000.0), (LARGE, 9000.0)])
+    loaded = CostModel.load(model.save(tmp_path / "here.json"))
+    assert loaded == model
+    content = model_of([RELU])
+    assert loaded.latency(content) == model.latency(content)
+
+
+def _broken(content: dict[str, object], name: str) -> dict[str, object]:
+    if name == "newer":
+        return {**content, "schema_version": 2}
+    if name == "other kind":
+        return {**content, "kind": "benchmark-record"}
+    held_out = {"names": ["a"], "predicted_ns": [1.0, 2.0], "measured_ns": [1.0]}
+    return {**content, "held_out": held_out}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("newer", "reads up to 1"), ("other kind", "kind is"), ("columns", "columns of different lengths")],
+)
+def test_damaged_cost_model_is_refused(name: str, words: str, tmp_path: Path) -> None:
+    path = _model([(RELU, 1000.0)]).save(tmp_path / "here.json")
+    path.write_text(json.dumps(_broken(json.loads(path.read_text()), name)))
+    with pytest.raises(CostModelError, match=words) as caught:
+        CostModel.load(path)
+    assert caught.value.hint
+
+
+def test_missing_cost_model_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CostModelError, match="no cost model at"):
+        CostModel.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"runtime": "litrt"}, "unknown runtime"),
+        ({"runtime": "litertjs"}, "runs on another target"),
+        ({"seed": -1}, "seed -1 is not allowed"),
+        ({"out": "model.txt"}, "ends in .json"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_at_once(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        edgefm.cost_model(**arguments, progress=False)  # type: ignore[arg-type]  # one wrong value each
+
+
+def test_kept_cost_model_is_taken_and_a_damaged_one_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path))
+    built = []
+
+    def build(**_: object) -> CostModel:
+        built.append(1)
+        return _model([(RELU, 1000.0)])
+
+    monkeypatch.setattr(kept, "build", build)
+    assert kept.of_this_machine() == kept.of_this_machine() and len(built) == 1
+    kept.kept_at("litert").write_text("{")
+    assert kept.of_this_machine() == _model([(RELU, 1000.0)]) and len(built) == 2
+    assert kept.kept_at("litert") != kept.kept_at("litert:builtin")
