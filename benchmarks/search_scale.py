@@ -1,7 +1,8 @@
 """What a search costs against the number of nodes: measured with 1 to 4 here, simulated to 1,000.
 
 Run: python -m benchmarks.search_scale [--search FOLDER]. FOLDER holds a search that was done: how long its trials took
-is recorded, and used from then on. Two cores suffice: a trial sleeps for its recorded time, divided by `SHORTENED`.
+is recorded, and used from then on. Two cores suffice: a trial sleeps for its recorded time, shortened so that the mean
+is `MEAN_SLEEP`.
 
 The simulation has a driver that does one thing after the other (choose the next trial, write it, write its result),
 with the times that these take here, and workers that each take a recorded time.
@@ -38,8 +39,8 @@ from tests.fixtures.search_work import SleepyWork
 NAME = "search_scale"
 WORKERS = (1, 2, 3, 4)
 TRIALS = 24
-# A sleep of a few seconds, so that what Ray itself takes is small beside it as in a real search.
-SHORTENED = 10.0
+# Sleeps are so long on average: what Ray itself takes is small beside it, as in a real search.
+MEAN_SLEEP = 2.0
 SIMULATED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 SIMULATED_TRIALS = 1000
 # Trials that there are when what the driver does is timed.
@@ -59,7 +60,7 @@ def main() -> None:
     costs = driver_costs()
     figures = {
         "trial_seconds": seconds,
-        "shortened": SHORTENED,
+        "shortened": _shortened(seconds),
         "measured": measured,
         "driver": costs,
         "simulated": simulated(seconds, costs),
@@ -90,7 +91,7 @@ def recorded_seconds(folder: Path | None) -> list[float]:
 
 def searched(workers: int, seconds: Sequence[float]) -> dict[str, Any]:
     """Search on so many nodes of one core and return how long it took; each number of nodes does the same trials."""
-    work = SleepyWork(seconds=tuple(one / SHORTENED for one in seconds))
+    work = SleepyWork(seconds=tuple(one / _shortened(seconds) for one in seconds))
     sampling = Sampling(space=search_driver.SPACE, budgets=search_driver.BUDGETS, seed=7, lag=_lag(max(WORKERS)))
     identity = {**search_driver.identity(), "lag": sampling.lag}
     with tempfile.TemporaryDirectory(prefix="edgefm-scale-") as name, cluster(workers) as nodes:
@@ -199,7 +200,7 @@ def simulated(seconds: Sequence[float], costs: dict[str, list[float]]) -> list[d
 def checked(measured: dict[str, Any], seconds: Sequence[float], costs: dict[str, list[float]]) -> float:
     """Return the simulated time over the measured time of a search that was done."""
     workers = measured["workers"]
-    durations = [seconds[(workers + place) % len(seconds)] / SHORTENED for place in range(TRIALS)]
+    durations = [seconds[(workers + place) % len(seconds)] / _shortened(seconds) for place in range(TRIALS)]
     lag = _lag(max(WORKERS))
     run = simulate(durations, workers=workers, lag=lag, choose=_at(costs, "choose"), write=_at(costs, "write"))
     return round(run.seconds / measured["seconds"], 3)
@@ -246,6 +247,10 @@ def simulate(
         while first_running in ended:
             first_running += 1
     return Run(seconds=now, driver_seconds=driver)
+
+
+def _shortened(seconds: Sequence[float]) -> float:
+    return sum(seconds) / len(seconds) / MEAN_SLEEP
 
 
 def _at(costs: dict[str, list[float]], name: str) -> Callable[[int], float]:
