@@ -35,7 +35,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # What the tests measure beside LiteRT: other runtimes, the browser's driver, the estimator of accelerators.
 $(VENV)/peers: $(VENV)/installed
 	@echo "installing the other runtimes that tests compare with into $(VENV) (about a minute the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[micro,peers,browser,npu,sign,search]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[micro,peers,browser,npu,sign,search,cluster]'
 	@touch $@
 
 demo: $(VENV)/installed

@@ -19,6 +19,7 @@ from benchmarks import (
     models_page,
     over_time,
     reliability_page,
+    scale_page,
     search_figures,
     zoo_page,
 )
@@ -43,6 +44,9 @@ def main() -> None:
     artefacts.write_text(best_page.PAGE, best_page.page())
     artefacts.write_text(reliability_page.PAGE, reliability_page.page())
     artefacts.write_text(zoo_page.PAGE, zoo_page.page())
+    artefacts.write_text(scale_page.PAGE, with_block(scale_page.PAGE.read_text(encoding="utf-8"), scale_page.block()))
+    if scale_page.NAME in names():
+        artefacts.write_bytes(scale_page.PICTURE, scale_page.picture())
     over_time.write()
 
 

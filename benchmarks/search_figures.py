@@ -8,14 +8,14 @@ from tabulate import tabulate
 
 from benchmarks import recorded
 
-SEARCH, KILLS = "search", "search_kills"
+SEARCH, KILLS, CLUSTER = "search", "search_kills", "cluster_kills"
 _HEADERS = ("figure", "target", "measured", "")
 
 
 def section() -> str:
     """Return the section in Markdown: all targets, recorded or not."""
     rows, sources = [], []
-    for name, of in ((SEARCH, _search_rows), (KILLS, _kill_rows)):
+    for name, of in ((SEARCH, _search_rows), (KILLS, _kill_rows), (CLUSTER, _cluster_rows)):
         again = f"`python -m benchmarks.{name}{' --run RUN' if name == SEARCH else ''}`"
         if name not in recorded.names():
             sources.append(f"{name} is not recorded yet: {again}.")
@@ -42,6 +42,13 @@ def _search_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:
     seeds = len(searches)
     rows.append(("volume of the front over random search's", ">= 1.3 x", f"{ratio:.2f} x, {seeds} seeds", ratio >= 1.3))
     return rows
+
+
+def _cluster_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:
+    kills: dict[str, int] = value["kills"]  # type: ignore[assignment]  # JSON
+    kinds = ", ".join(f"{count} {kind}" for kind, count in kills.items())
+    rows = _kill_rows({**value, "kills": f"{sum(kills.values())} ({kinds})"})
+    return [(f"{what}, on a Ray cluster", *rest) for what, *rest in rows]
 
 
 def _kill_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.fixtures import java, kotlin
+from tests.fixtures import java, kotlin, postgresql
 from tests.fixtures.android_app import (  # noqa: F401  # fixtures of tests of the Android bundle
     android_bundle,
     android_demo,
@@ -36,6 +36,8 @@ SERIAL = frozenset(
         "integration/test_profile_command.py",
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
+        "integration/test_search_on_ray.py",
+        "integration/test_search_storage.py",
         "integration/test_ssh_target.py",
         "integration/test_web_bundle.py",
         "unit/test_disturbance.py",
@@ -79,6 +81,8 @@ _NEEDS = {
     "jax": (lambda: importlib.util.find_spec("jax") is not None, "JAX is not installed"),
     "java": (java.available, java.REASON),
     "kotlin": (kotlin.available, kotlin.REASON),
+    "postgresql": (postgresql.available, postgresql.REASON),
+    "ray": (lambda: importlib.util.find_spec("ray") is not None, "Ray is not installed"),
 }
 
 

@@ -39,7 +39,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--sampler", type=click.Choice(("tpe", "random")), default="tpe", show_default=True, help="How trials are chosen."
 )
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that do trials at the same time.")
+@click.option("--workers", type=int, default=None, help="Trials at the same time.  [default: 1; ray: all cores]")
+@click.option(
+    "--executor", type=click.Choice(("local", "ray")), default="local", show_default=True, help="Who does them."
+)
+@click.option("--address", default=None, help="ray: HOST:PORT, auto, or local to start one here.  [default: auto]")
+@click.option("--store", default=None, help="ray: folder or URL that all nodes reach.  [default: store in --out]")
+@click.option("--storage", default=None, help="Keep the trials in postgresql://, mysql:// or grpc://.")
 @data_options
 @click.option("--run", "run_folder", type=_PATH, default=None, help="MODEL: run folder.  [default: runs/<model>]")
 @click.option("--data-dir", type=_PATH, default=None, help="Folder of the Fashion-MNIST files.")
@@ -55,7 +61,11 @@ def command(
     seeds: int,
     epochs: int,
     sampler: str,
-    workers: int,
+    workers: int | None,
+    executor: str,
+    address: str | None,
+    store: str | None,
+    storage: str | None,
     run_folder: Path | None,
     data_dir: Path | None,
     as_json: bool,
@@ -85,6 +95,10 @@ def command(
             epochs=epochs,
             sampler=sampler,
             workers=workers,
+            executor=executor,
+            address=address,
+            store=store,
+            storage=storage,
             data_dir=data_dir,
             progress=bars,
         )

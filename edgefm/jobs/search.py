@@ -118,7 +118,11 @@ def search(
     seeds: int = 3,
     epochs: int = 8,
     sampler: str = "tpe",
-    workers: int = 1,
+    workers: int | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    store: PathLike | None = None,
+    storage: str | None = None,
     quality: str | None = None,
     labels: Sequence[str] | None = None,
     value_range: Sequence[float] | None = None,
@@ -147,7 +151,12 @@ def search(
       seeds: number of seeds that each finalist is trained with; 0 trains none: the front alone.
       epochs: of fine-tuning after channels were removed, in a whole trial; other passes get a half to an eighth of it.
       sampler: 'tpe' (learns from the trials before), or 'random', to compare with.
-      workers: processes that do trials at the same time.
+      workers: trials at the same time, each on one core; by default one here, and all cores of a cluster.
+      executor: who does trials: 'local', processes of this machine; 'ray', tasks of a Ray cluster. See docs/scale.md.
+      address: of the Ray cluster: 'HOST:PORT', 'auto' (the one this machine is part of), or 'local' to start one here.
+      store: folder or URL ('s3://bucket/folder') that all nodes of the cluster reach; by default a folder in `out`.
+      storage: database that keeps the trials instead of `out`, so that the search can go on from another machine:
+        'postgresql://USER@HOST/DATABASE', 'mysql://...', or 'grpc://HOST:PORT' of Optuna's proxy in front of one.
       quality: measure of quality; by default that of the data's task.
       labels: class names; by default those of the data.
       value_range: lowest and highest input value of the model, for pixels 0 and 255; by default (0, 255).
@@ -160,15 +169,19 @@ def search(
       ArgumentError: an argument of another type.
       BudgetError: the budget is missing, no TOML, or holds an unknown key or a value that is not allowed.
       SearchError: no budget can be met by anything that may be tried; or the folder is in use, holds a search and
-        `resume` is not given, or holds another search.
+        `resume` is not given, or holds another search; or a cluster or a storage cannot be reached, or a node differs.
       ModelError: the model cannot be loaded or converted, or there is nothing to search.
       DataError: no data, or they cannot be read or do not fit the model.
-      RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
+      RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena, or what a
+        cluster or a storage needs.
     """
     from edgefm.searching import budget as budgets
+    from edgefm.searching.executors.execution import Execution
     from edgefm.searching.sampling import SAMPLERS, optuna_here
+    from edgefm.searching.storage.shared import SharedStudy
 
-    for name, value in (("trials", trials), ("seed", seed), ("seeds", seeds), ("epochs", epochs), ("workers", workers)):
+    numbers = {"trials": trials, "seed": seed, "seeds": seeds, "epochs": epochs}
+    for name, value in (numbers if workers is None else {**numbers, "workers": workers}).items():
         check_number(value, name, int)
         at_least(name, value, 0 if name in ("seed", "seeds") else 1, most=MOST_SEED if name == "seed" else 100_000)
     if sampler not in SAMPLERS:
@@ -182,6 +195,10 @@ def search(
         else budgets.read(as_path(budget, "budget"))
     )
     optuna_here()
+    execution = Execution(
+        executor=executor, workers=workers, address=address, store=None if store is None else str(store)
+    )
+    shared = None if storage is None else SharedStudy.at(storage)
     run = _run(model)
     folder, scratch = _folder(run, out)
     with shown(progress) as receiver:
@@ -210,7 +227,8 @@ def search(
             sampler=sampler,
             epochs=epochs,
             seeds=seeds,
-            workers=workers,
+            execution=execution,
+            storage=shared,
             protocol=protocol or BenchmarkProtocol(),
         )
         result = search_in(

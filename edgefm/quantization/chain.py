@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -109,6 +110,8 @@ class Chain:
       task: what it is compressed for.
       folder: of the finished passes; made if it is not there.
       seed: of fine-tuning.
+      shelf: entered for each pass with its folder, which it may fill before and share after; by default nobody else
+        works in `folder`.
     """
 
     model: Any
@@ -116,6 +119,7 @@ class Chain:
     task: Task
     folder: Path
     seed: int = 0
+    shelf: Callable[[Path], AbstractContextManager[object]] = field(default=nullcontext, repr=False, compare=False)
     progress: Progress = field(default=SILENT, compare=False)
     _teachers: dict[tuple[str, ...], Teacher] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -130,11 +134,12 @@ class Chain:
         for recipe in passes:
             key = self._key(recipe, before=key)
             folder = self.folder / f"{recipe.kind}-{key[:16]}"
-            link = kept_pass(folder, key)
-            if link is None:
-                self.progress.note(f"{label + ': ' if label else ''}{recipe.kind}")
-                model = links[-1].load() if links else self.model
-                link = self._do(recipe, model, key=key, folder=folder)
+            with self.shelf(folder):
+                link = kept_pass(folder, key)
+                if link is None:
+                    self.progress.note(f"{label + ': ' if label else ''}{recipe.kind}")
+                    model = links[-1].load() if links else self.model
+                    link = self._do(recipe, model, key=key, folder=folder)
             links.append(link)
         return tuple(links)
 

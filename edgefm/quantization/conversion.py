@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,17 @@ class _Float:
 class Converter:
     """Makes variants of one source; variants that share passes, a conversion or a calibration share the work."""
 
-    def __init__(self, source: Source, recipe: Quantization, *, kept: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: Source,
+        recipe: Quantization,
+        *,
+        kept: Path,
+        progress: Progress,
+        shelf: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._source = source
+        self._shelf = shelf
         self._recipe = recipe
         self._kept = kept
         self._progress = progress
@@ -139,6 +149,7 @@ class Converter:
                 task=source.task,
                 folder=self._kept,
                 seed=self._recipe.seed,
+                shelf=self._shelf,
                 progress=self._progress,
             )
         return self._chain_made

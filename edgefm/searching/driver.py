@@ -40,7 +40,9 @@ Evaluate = Callable[[Task], Outcome]
 class Executor(Protocol):
     """Does trials, some at a time."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many trials it does at a time now."""
 
     def submit(self, task: Task) -> None:
         """Take a task; there is a free slot."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ PASSES_FOLDER = "passes"
 Latency = Callable[[bytes], float]
 # What predicts latency takes minutes to make where there is none yet: it is asked for when it is needed.
 LatencySource = Callable[[], Latency]
+# Entered with the folder of a pass, see `edgefm.quantization.chain.Chain`.
+Shelf = Callable[[Path], AbstractContextManager[object]]
 # Stages of a trial, as shares of its epochs; in all but the last one passes learn from a part of the samples alone.
 _STAGES = (1 / 8, 3 / 8, 1.0)
 _PART, _LEAST_TRAIN, _LEAST_VALIDATION = 4, 2000, 1000
@@ -80,6 +83,7 @@ class Evaluator:
         latency: LatencySource,
         arena: bool = False,
         seed: int = 0,
+        shelf: Shelf = nullcontext,
         progress: Progress = SILENT,
     ) -> None:
         """Take the model and where passes are kept.
@@ -92,6 +96,7 @@ class Evaluator:
           latency: returns what predicts a file's p50.
           arena: ask TFLite Micro for the arena, too.
           seed: of fine-tuning.
+          shelf: shares a pass's folder with other workers, see `edgefm.quantization.chain.Chain`.
           progress: receives progress.
         Raises:
           DataError: there are no data to train on and to measure by.
@@ -101,9 +106,9 @@ class Evaluator:
         self.source, self.space, self.given = source, space, given
         self._task = source.task
         self._latency, self._arena, self._kept, self._progress = latency, arena, kept, progress
-        self._converter = Converter(source, Quantization(seed=seed), kept=kept, progress=progress)
+        self._converter = Converter(source, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         short = replace(source, task=replace(source.task, dataset=part_of(source.task.dataset)))
-        self._short = Converter(short, Quantization(seed=seed), kept=kept, progress=progress)
+        self._short = Converter(short, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         self._reference_ns: float | None = None
 
     @property

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +24,8 @@ from edgefm.searching.sampling import optuna_here, quiet
 from edgefm.searching.trials import FAILED, FINISHED, OBJECTIVES, RUNNING, Outcome, Trial
 
 IDENTITY_FILE, JOURNAL_FILE = "search.json", "journal.log"
+# Where the trials are, if not in the folder.
+STORAGE_FILE = "storage.json"
 _LOCK, _DRIVER = ".lock", ".driver.json"
 _STUDY = "search"
 _JOURNAL_BYTES = 1 << 30
@@ -36,9 +38,20 @@ class SearchError(EdgefmError):
 class Journal:
     """The trials of a search; every change is on disk when its method returns."""
 
-    def __init__(self, study: Any, distributions: Mapping[str, Any]) -> None:
-        """Take a study of Optuna's and the distributions of its parameters; see `opened`."""
-        self._study = study
+    def __init__(
+        self,
+        study: Any,
+        distributions: Mapping[str, Any],
+        *,
+        lag: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take a study of Optuna's and the distributions of its parameters; see `opened`.
+
+        `lag` is the one that the search was begun with, see `Sampling`. `check` is called before each line: it raises
+        an error where this process may not write any more.
+        """
+        self._study, self._check, self.lag = study, check, lag
         self._distributions = dict(distributions)
 
     def trials(self) -> tuple[Trial, ...]:
@@ -49,6 +62,7 @@ class Journal:
     def begin(self, index: int, params: Mapping[str, Any]) -> None:
         """Write that a trial runs: one line, so that it has its parameters whenever it is there."""
         optuna = optuna_here()
+        self._check()
         with quiet():
             self._study.add_trial(
                 optuna.trial.create_trial(
@@ -94,6 +108,7 @@ class Journal:
             self._study._storage.set_trial_user_attr(trial_id, name, value)
 
     def _running(self, index: int) -> int:
+        self._check()
         states = optuna_here().trial.TrialState
         for frozen in reversed(self._study.get_trials(deepcopy=False)):
             if frozen.user_attrs.get("index") == index and frozen.state == states.RUNNING:
@@ -118,17 +133,33 @@ def _trial(frozen: Any) -> Trial:
     )
 
 
+class Shared(Protocol):
+    """Where trials are kept beside the folder; see `edgefm.searching.storage.shared.SharedStudy`."""
+
+    def study(
+        self, folder: Path, identity: Mapping[str, Any], *, resume: bool
+    ) -> AbstractContextManager[tuple[Any, Any]]:
+        """Give Optuna's study, and what has a method `check` that raises where another driver took over."""
+
+
 @contextmanager
 def opened(
-    folder: Path, identity: Mapping[str, Any], distributions: Mapping[str, Any], *, resume: bool
+    folder: Path,
+    identity: Mapping[str, Any],
+    distributions: Mapping[str, Any],
+    *,
+    resume: bool,
+    shared: Shared | None = None,
 ) -> Iterator[Journal]:
     """Give the journal of a search's folder, locked for this process.
 
     Args:
       folder: of the search; made where it is not there.
-      identity: what decides the trials, as JSON; the folder must be of the same.
+      identity: what decides the trials, as JSON; the folder must be of the same, but for 'lag', which stays what it
+        was when the search began: it may go on with more or fewer processes.
       distributions: of the parameters.
       resume: go on with the search in the folder.
+      shared: keeps the trials instead of the folder; then a new folder may go on with a search, too.
     Raises:
       SearchError: another process searches there, the folder holds something else or a search of something else, there
         is a search and `resume` does not ask for it, or none and it does.
@@ -137,17 +168,25 @@ def opened(
     with locked(folder):
         known = read_identity(folder)
         if known is None:
-            if resume:
+            if resume and shared is None:
                 raise SearchError(f"{folder} holds no search to go on with", hint="Leave resume out to begin one.")
             _check_empty(folder)
-            artefacts.write_json(folder / IDENTITY_FILE, dict(identity))
         else:
             _check_same(folder, known, identity)
             if not resume:
                 raise SearchError(
                     f"{folder} holds this search already", hint="Go on with it by resume, or give another folder."
                 )
-        yield Journal(_study(folder), distributions)
+            _check_place(folder, shared)
+            identity = {**identity, "lag": known["lag"]}
+        if shared is not None:
+            with shared.study(folder, identity, resume=resume) as (study, lease):
+                identity = {**identity, "lag": study.user_attrs["lag"]}
+                _write_identity(folder, identity)
+                yield Journal(study, distributions, lag=identity["lag"], check=lease.check)
+            return
+        _write_identity(folder, identity)
+        yield Journal(_study(folder), distributions, lag=identity["lag"])
 
 
 @contextmanager
@@ -194,13 +233,29 @@ def _check_empty(folder: Path) -> None:
 
 def _check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(identity))
-    different = [name for name in wanted if known.get(name) != wanted[name]]
+    different = [name for name in wanted if known.get(name) != wanted[name] and name != "lag"]
     if different:
         parts = [f"{name} ({_short(known.get(name))}, now {_short(wanted[name])})" for name in different]
         raise SearchError(
             f"{folder} holds another search: it differs in {', '.join(parts)}",
             hint="Give another folder, or what that search was begun with.",
         )
+
+
+def _write_identity(folder: Path, identity: Mapping[str, Any]) -> None:
+    if not (folder / IDENTITY_FILE).exists():
+        artefacts.write_json(folder / IDENTITY_FILE, dict(identity))
+
+
+def _check_place(folder: Path, shared: Shared | None) -> None:
+    """Raise a SearchError where the folder's trials are somewhere else than it is said now."""
+    if shared is None and (folder / STORAGE_FILE).exists():
+        about = read_json(folder / STORAGE_FILE, what="place of a search's trials", error=SearchError)
+        raise SearchError(
+            f"the trials of {folder} are not in it but in {about.get('place')}", hint="Give that storage again."
+        )
+    if shared is not None and (folder / JOURNAL_FILE).exists():
+        raise SearchError(f"the trials of {folder} are in its own {JOURNAL_FILE}", hint="Leave the storage out.")
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,19 @@ from edgefm.quantization.source import Source
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import finalists as finals
 from edgefm.searching.budget import SearchBudget
-from edgefm.searching.driver import InProcess, Limits, drive
+from edgefm.searching.driver import Limits, drive
 from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
+from edgefm.searching.executors.execution import Execution, Hands
 from edgefm.searching.forecast import Corner, corners, impossible
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, document
-from edgefm.searching.sampling import LAG, TPE, Sampling
+from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Space, space_of
+from edgefm.searching.storage.shared import SharedStudy
 from edgefm.searching.trials import Trial
-from edgefm.searching.workers import Workers, setup_of
+from edgefm.searching.workers import Setup, setup_of
 
 RESULT_FOLDER = "result"
 _FORECAST_FILE = "forecast.json"
@@ -50,7 +52,8 @@ class SearchPlan:
       sampler: see `Sampling`.
       epochs: of removing channels in a whole trial; the other passes get a half, a quarter and an eighth of it.
       seeds: number of seeds that each finalist is trained with.
-      workers: processes that do trials at the same time.
+      execution: who does the trials.
+      storage: keeps the trials instead of the folder.
       protocol: by which finalists are measured.
     """
 
@@ -60,7 +63,8 @@ class SearchPlan:
     sampler: str = TPE
     epochs: int = 8
     seeds: int = 3
-    workers: int = 1
+    execution: Execution = field(default_factory=Execution)
+    storage: SharedStudy | None = None
     protocol: BenchmarkProtocol
 
 
@@ -91,8 +95,31 @@ def search_in(
       RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
       OSError: the disk is full, say; the search goes on when it is resumed.
     """
+    with plan.execution.ready(folder, progress=progress) as hands:
+        return _searched(
+            folder,
+            source,
+            plan,
+            latency,
+            hands,
+            resume=resume,
+            space=space or space_of(source.model),
+            progress=progress,
+        )
+
+
+def _searched(
+    folder: Path,
+    source: Source,
+    plan: SearchPlan,
+    latency: Callable[[Path], Latency],
+    hands: Hands,
+    *,
+    resume: bool,
+    space: Space,
+    progress: Progress,
+) -> Path:
     task = _check(source, plan.budgets)
-    space = space or space_of(source.model)
     identity = {
         "kind": "search",
         "schema_version": 1,
@@ -101,11 +128,11 @@ def search_in(
         "budgets": {budget.name: budget.to_json() for budget in plan.budgets},
         "seed": plan.seed,
         "sampler": plan.sampler,
-        "lag": LAG,
+        "lag": hands.lag,
         "epochs": plan.epochs,
         "space": space.to_json(),
     }
-    with opened(folder, identity, space.distributions(), resume=resume) as journal:
+    with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:
         predict = functools.cache(lambda: latency(folder))
         given = given_model(source, progress=progress)
         arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
@@ -125,15 +152,15 @@ def search_in(
         own = evaluator(plan.seed)
         never = _forecast(folder, own, plan.budgets, progress)
         possible = tuple(budget for budget in plan.budgets if budget.name not in never)
-        sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed)
+        sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed, lag=journal.lag)
         done = len(journal.trials())
         doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
-        if plan.workers == 1:
-            trials = drive(journal, sampling, InProcess(doing), plan.limits, progress=progress)
-        else:
-            setup = setup_of(doing, kept=folder / PASSES_FOLDER, latency=predict(), arena=arena)
-            with Workers(setup, min(plan.workers, LAG), model=source.model) as executor:
-                trials = drive(journal, sampling, executor, plan.limits, progress=progress)
+
+        def setup() -> Setup:
+            return setup_of(doing, kept=folder / PASSES_FOLDER, latency=predict(), arena=arena)
+
+        with hands.executor(doing, setup) as executor:
+            trials = drive(journal, sampling, executor, plan.limits, progress=progress)
         result = folder / RESULT_FOLDER
         if len(trials) == done and (result / RESULT_FILE).exists():
             progress.note(f"{result} already holds the result of these trials: nothing to do")

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,7 @@ from edgefm.core.subprocesses import import_path, signal_name
 from edgefm.quantization.checks.given_model import GivenModel
 from edgefm.quantization.source import Source
 from edgefm.searching.driver import Task
-from edgefm.searching.evaluation import Evaluator, Latency, Trials
+from edgefm.searching.evaluation import Evaluator, Latency, Shelf, Trials
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.trials import Outcome
 
@@ -63,8 +64,8 @@ class Setup:
     sampling: Sampling
     epochs: int
 
-    def trials(self, model: Any) -> Trials:
-        """Return what does trials, in the worker."""
+    def trials(self, model: Any, *, shelf: Shelf = nullcontext) -> Trials:
+        """Return what does trials, in the worker; `shelf` shares passes, see `edgefm.quantization.chain.Chain`."""
         from edgefm.compression.fine_tuning.task import Task as DataTask
         from edgefm.data.quality import quality
 
@@ -79,6 +80,7 @@ class Setup:
             latency=lambda: self.latency,
             arena=self.arena,
             seed=self.sampling.seed,
+            shelf=shelf,
         )
         return Trials(evaluator=evaluator, sampling=self.sampling, epochs=self.epochs)
 

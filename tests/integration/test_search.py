@@ -170,6 +170,9 @@ def test_stopped_command_says_how_to_go_on(
         ({"trials": 0}, edgefm.EdgefmError, "trials 0 is not allowed"),
         ({"sampler": "tpes"}, edgefm.EdgefmError, "did you mean 'tpe'"),
         ({"time_limit": "soon"}, edgefm.EdgefmError, "a time limit of soon is not allowed"),
+        ({"executor": "rays"}, edgefm.EdgefmError, "did you mean 'ray'"),
+        ({"address": "auto"}, edgefm.EdgefmError, "address is given, and the executor is 'local'"),
+        ({"storage": "sqlite:///a.db"}, edgefm.EdgefmError, "the storage's address has not the form postgresql://"),
         ({"resume": True}, SearchError, "holds no search to go on with"),
     ],
 )

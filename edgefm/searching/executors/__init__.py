@@ -1,0 +1,1 @@
+"""Who does the trials of a search where one process is not enough."""

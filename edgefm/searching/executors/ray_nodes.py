@@ -1,0 +1,203 @@
+"""The nodes of a Ray cluster: who is there, and whether each runs what the driver runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO, cast
+from urllib.parse import urlsplit
+
+from edgefm.core.environment import version
+from edgefm.core.errors import missing_extra
+from edgefm.searching.journal import SearchError
+
+LOCAL, AUTO = "local", "auto"
+# What decides what a trial gives, or whether its messages are understood.
+LIBRARIES = (
+    "edgefm",
+    "ray",
+    "numpy",
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "litert-quantizer",
+    "ai-edge-litert",
+)
+_PROBE_SECONDS = 120.0
+_CONNECT_SECONDS = 10.0
+_TALKER = "ray_listen_error_messages"
+_OBJECT_STORE_BYTES = 100 << 20
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that lives.
+
+    Attributes:
+      id: Ray's.
+      address: of its machine.
+      cores: that Ray counts on it.
+    """
+
+    id: str
+    address: str
+    cores: int
+
+
+def ray_here() -> Any:
+    """Return the library Ray.
+
+    Raises:
+      RuntimeUnavailableError: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each cluster
+    try:
+        import ray
+    except ImportError as error:
+        raise missing_extra("ray", "cluster") from error
+    return ray
+
+
+@contextlib.contextmanager
+def connected(address: str, *, workers: int | None) -> Iterator[Any]:
+    """Give Ray, connected to a cluster; a local one is ended at the end of the block.
+
+    Args:
+      address: 'local' starts a cluster of this machine; 'auto', 'HOST:PORT' or 'ray://HOST:PORT' means one that runs.
+      workers: cores of a local one; None takes all.
+    Raises:
+      SearchError: there is no cluster, or its Ray or Python is another version.
+      RuntimeUnavailableError: Ray is not installed.
+    """
+    ray = ray_here()
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    if address == LOCAL:
+        options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    try:
+        _check_listens(address)
+        ray.init(address=address, **options)
+    except RuntimeError as error:
+        if "mismatch" not in str(error).lower():
+            raise _unreachable(address, error) from None
+        raise SearchError(
+            f"the Ray cluster at {address} runs other versions than this process: {_one_line(error)}",
+            hint="Install the same Ray and Python here and there.",
+        ) from None
+    except (OSError, ValueError) as error:  # a ConnectionError and a TimeoutError are OSErrors
+        raise _unreachable(address, error) from None
+    except SystemExit:  # Ray's way to say that it has tried for minutes
+        raise _unreachable(address, ConnectionError("it does not answer")) from None
+    try:
+        with _without_messages():
+            yield ray
+    finally:
+        with contextlib.redirect_stdout(io.StringIO()):  # what it has not printed yet it prints now
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    """Keep what Ray prints of nodes that ended out of standard output within the block; all else passes."""
+    before = sys.stdout
+    sys.stdout = cast(TextIO, _Sieve(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+class _Sieve:
+    """A stream that drops what Ray's thread writes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text unless it is Ray's."""
+        if threading.current_thread().name == _TALKER:
+            return len(text)
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def nodes(ray: Any) -> dict[str, Node]:
+    """Return the nodes that live and have a core, by their id."""
+    living = (row for row in ray.nodes() if row["Alive"])
+    found = (Node(row["NodeID"], row["NodeManagerAddress"], int(row["Resources"].get("CPU", 0))) for row in living)
+    return {node.id: node for node in found if node.cores}
+
+
+def about() -> dict[str, str]:
+    """Return the versions that must be the same on all nodes."""
+    return {"Python": platform.python_version(), **{name: version(name) or "none" for name in LIBRARIES}}
+
+
+def differing(ray: Any, asked: Mapping[str, Node]) -> dict[str, str]:
+    """Return what is wrong with nodes, by their id: other versions than here, no answer, or '' for one that is gone.
+
+    Args:
+      ray: the library, connected.
+      asked: each of them runs one short task.
+    """
+    probe = ray.remote(num_cpus=0, max_retries=0)(about)
+    running = {node: pinned(ray, probe, node).remote() for node in asked}
+    ray.wait(list(running.values()), num_returns=len(running), timeout=_PROBE_SECONDS)
+    wrong = {}
+    for node, reference in running.items():
+        try:
+            found = ray.get(reference, timeout=1)
+        except ray.exceptions.GetTimeoutError:
+            wrong[node] = f"{asked[node].address} gave no answer within {_PROBE_SECONDS:g} s"
+        except ray.exceptions.RayTaskError as error:
+            wrong[node] = f"{asked[node].address} cannot run edgefm: {_one_line(error)}"
+        except ray.exceptions.RayError:  # Ray has not noticed it yet
+            wrong[node] = ""
+        else:
+            others = [
+                f"{name} {found.get(name, 'none')}, here {here}"
+                for name, here in about().items()
+                if found.get(name) != here
+            ]
+            if others:
+                wrong[node] = f"{asked[node].address} has {'; '.join(others)}"
+    return wrong
+
+
+def pinned(ray: Any, task: Any, node: str) -> Any:
+    """Return a task that runs on one node, and fails where that is gone."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    return task.options(scheduling_strategy=strategy)
+
+
+def _check_listens(address: str) -> None:
+    """Raise an OSError or a ValueError where nothing listens at an address: Ray itself would try for seven minutes."""
+    if address in (LOCAL, AUTO):
+        return
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if not parts.hostname or not parts.port:
+        raise ValueError(f"'{address}' is not of the form HOST:PORT")
+    with socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_SECONDS):
+        pass
+
+
+def _unreachable(address: str, error: Exception) -> SearchError:
+    return SearchError(
+        f"there is no Ray cluster at {address}: {_one_line(error)}",
+        hint="Start one with `ray start --head`; this machine joins it with `ray start --address=HOST:PORT`.",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    # Of an exception on another node the last line says what it was.
+    return (lines[-1] if lines and "Traceback" in str(error) else " ".join(lines[:4])) or type(error).__name__

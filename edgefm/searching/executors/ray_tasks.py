@@ -1,0 +1,271 @@
+"""Trials as plain tasks of a Ray cluster; Ray runs them, and nothing else of it is used.
+
+Each task is pinned to a node and done once (`max_retries=0`): edgefm itself gives a trial again that a node lost, under
+the same index and with the same parameters, so that none counts twice whatever Ray would do. What a task needs lies in
+a store by its content. A node that dies is nobody's fault: its trials are done again for as long as there is another.
+A worker process that dies on a node that lives has perhaps been killed by its trial: after `ATTEMPTS` the trial fails.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgefm.core import scratch
+from edgefm.core.errors import EdgefmError
+from edgefm.core.progress import SILENT, Progress
+from edgefm.searching.driver import Evaluate, Task
+from edgefm.searching.executors.ray_nodes import Node, connected, differing, nodes, pinned
+from edgefm.searching.executors.store import Store
+from edgefm.searching.executors.work import Answer, Work, Workplace, answer, portable
+from edgefm.searching.journal import SearchError
+from edgefm.searching.trials import Outcome
+
+ATTEMPTS = 2
+# A cluster notices within so many seconds that a node is gone; Ray's own default takes 15 to 20.
+NOTICE_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
+# The result of a task on a node that died may still be on its way.
+_LATE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A task that was handed to Ray."""
+
+    task: Task
+    node: Node
+    crashes: tuple[str, ...] = ()
+    gone_since: float | None = None
+
+
+class RayTasks:
+    """Does trials as tasks of a cluster; see `ray_tasks`."""
+
+    def __init__(self, ray: Any, store: Store, *, workers: int | None, progress: Progress, notice: float) -> None:
+        self._ray, self._store, self._work = ray, store, ""
+        self._most, self._progress, self._notice = workers, progress, notice
+        self._function = ray.remote(num_cpus=1, max_retries=0, retry_exceptions=False)(do)
+        self._nodes: dict[str, Node] = {}
+        self._refused: set[str] = set()
+        self._running: dict[Any, _Running] = {}
+        self._again: deque[tuple[Task, tuple[str, ...]]] = deque()
+        self._ended: deque[tuple[int, Outcome | str]] = deque()
+        self._looked = float("-inf")
+        self._join(first=True)
+
+    def take(self, work: Work) -> None:
+        """Take the work that tasks are of: into the store.
+
+        Raises:
+          StoreError: the store cannot be written.
+          EdgefmError: the work cannot be handed to another process.
+        """
+        try:
+            content = pickle.dumps(work)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise EdgefmError(
+                f"this model or its data cannot be handed to another process: {error}", hint="Search with one worker."
+            ) from error
+        self._work = self._store.put(content)
+
+    @property
+    def slots(self) -> int:
+        """How many trials run at a time: the cores of the nodes that live now, `workers` at most."""
+        cores = sum(node.cores for node in self._nodes.values())
+        return cores if self._most is None else min(self._most, cores)
+
+    @property
+    def running_on(self) -> dict[int, str]:
+        """The nodes of the trials that run, by index."""
+        return {running.task.index: running.node.id for running in self._running.values()}
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it is handed to Ray as soon as a node has a free core."""
+        self._again.append((task, ()))
+        self._hand_out()
+
+    def next(self) -> tuple[int, Outcome | str]:
+        """Return the index of a task that ended, with its outcome or why it has none; waits for one.
+
+        Raises:
+          SearchError: no node is left.
+        """
+        alone_since: float | None = None
+        while not self._ended:
+            self._look()
+            self._hand_out()
+            if self._nodes or self._running:
+                alone_since = None
+            else:
+                alone_since = alone_since or time.monotonic()
+                if time.monotonic() - alone_since > self._notice:
+                    raise SearchError(
+                        "no node of the Ray cluster is left",
+                        hint="Start nodes, and go on by resume: what runs now is done again, nothing is lost.",
+                    )
+                time.sleep(min(_LOOK_SECONDS, self._notice / 10))
+                continue
+            ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
+            for reference in ready:
+                self._take(reference)
+        return self._ended.popleft()
+
+    def close(self) -> None:
+        """Stop what runs."""
+        for reference in self._running:
+            with suppress(Exception):  # its node may be gone
+                self._ray.cancel(reference, force=True)
+        self._running = {}
+
+    def _take(self, reference: Any) -> None:
+        running = self._running.pop(reference)
+        try:
+            reply: Answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            raise SearchError(
+                f"{running.node.address} cannot do trials: {str(error).strip().splitlines()[-1]}",
+                hint="Check that the node has what the driver has, and go on by resume.",
+            ) from None
+        except self._ray.exceptions.RayError as error:
+            self._lost(running, error)
+        else:
+            self._ended.append((running.task.index, reply.value()))
+
+    def _lost(self, running: _Running, error: Exception) -> None:
+        """Give a task again whose process or node is gone, or let its trial fail."""
+        crashes = (*running.crashes, running.node.id)
+        reason = f"{type(error).__name__} on {running.node.address}"
+        if len(crashes) >= ATTEMPTS:
+            crashes = self._own_fault(crashes)
+        if len(crashes) >= ATTEMPTS:
+            self._ended.append((running.task.index, f"its process ended {len(crashes)} times: {reason}"))
+            return
+        self._progress.note(f"trial {running.task.index}: {reason}; it is done again")
+        self._again.appendleft((running.task, crashes))
+
+    def _own_fault(self, crashes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the crashes on nodes that live: those of a node that died were not the trial's doing."""
+        until = time.monotonic() + self._notice
+        while True:
+            living = nodes(self._ray)
+            left = tuple(node for node in crashes if node in living)
+            if len(left) < ATTEMPTS or time.monotonic() > until:
+                return left
+            time.sleep(_LOOK_SECONDS / 2)
+
+    def _hand_out(self) -> None:
+        while self._again and len(self._running) < self.slots:
+            task, crashes = self._again[0]
+            free = self._free(avoid=crashes[-1] if crashes else None)
+            if free is None:
+                return
+            self._again.popleft()
+            reference = pinned(self._ray, self._function, free.id).remote(self._work, self._store.address, task)
+            self._running[reference] = _Running(task, free, crashes)
+
+    def _free(self, *, avoid: str | None) -> Node | None:
+        """Return the node with most free cores; the one to avoid only where there is no other."""
+        taken = [running.node.id for running in self._running.values()]
+        free = [node for node in self._nodes.values() if taken.count(node.id) < node.cores]
+        others = [node for node in free if node.id != avoid]
+        if avoid is not None and not others and len(self._nodes) > 1:
+            return None
+        return max(others or free, key=lambda node: node.cores - taken.count(node.id), default=None)
+
+    def _look(self) -> None:
+        """See who is there, a second after the last look at the soonest; tasks of a node that died are given again."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        self._join()
+        for reference, running in list(self._running.items()):
+            if running.node.id in self._nodes:
+                continue
+            if running.gone_since is None:
+                self._running[reference] = replace(running, gone_since=now)
+            elif now - running.gone_since > _LATE_SECONDS:
+                del self._running[reference]
+                self._progress.note(f"trial {running.task.index}: {running.node.address} is gone; it is done again")
+                self._again.appendleft((running.task, running.crashes))
+                with suppress(Exception):  # whatever is left of it counts no more
+                    self._ray.cancel(reference, force=True)
+
+    def _join(self, *, first: bool = False) -> None:
+        """Take the nodes that live now; a new one must run what the driver runs.
+
+        Raises:
+          SearchError: the first time: one of them does not, or there is none.
+        """
+        living = nodes(self._ray)
+        new = {name: node for name, node in living.items() if name not in self._nodes and name not in self._refused}
+        found = differing(self._ray, new) if new else {}
+        wrong = {name: reason for name, reason in found.items() if reason}
+        if first and wrong:
+            raise SearchError(
+                f"nodes of the Ray cluster differ from this process: {'. '.join(sorted(wrong.values()))}",
+                hint="Install the same versions there, or stop those nodes.",
+            )
+        for reason in wrong.values():
+            self._progress.note(f"a new node is not used: {reason}")
+        self._refused |= set(wrong)
+        self._nodes = {name: node for name, node in living.items() if name not in self._refused | set(found)}
+        if first and not self._nodes:
+            raise SearchError("no node of the Ray cluster has a core", hint="Start one with `ray start`.")
+
+
+@contextmanager
+def ray_tasks(
+    *,
+    address: str,
+    store: str,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+    notice: float = NOTICE_SECONDS,
+) -> Iterator[RayTasks]:
+    """Give the tasks of a Ray cluster, whose work is given by `take`; what runs at the end of the block is stopped.
+
+    Args:
+      address: see `edgefm.searching.executors.ray_nodes.connected`.
+      store: folder or URL that all nodes reach, see `Store`.
+      workers: most trials at a time; None takes all cores.
+      progress: is told of trials that are done again.
+      notice: seconds within which the cluster notices that a node is gone, and that are waited for a new one.
+    Raises:
+      SearchError: there is no cluster, or a node's versions differ from those of this process.
+      StoreError: the store's address is none.
+    """
+    shared = Store(store)
+    with connected(address, workers=workers) as ray:
+        executor = RayTasks(ray, shared, workers=workers, progress=progress, notice=notice)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+
+# The work of a node's process, by its sha256, and where it keeps passes.
+_work: dict[str, tuple[Evaluate, scratch.Kept]] = {}
+
+
+def do(work: str, store: str, task: Task) -> Answer:
+    """Return what came of a task, on a node of the cluster."""
+    if work not in _work:
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ.setdefault(name, "1")  # as OMP_NUM_THREADS, which Ray sets
+        try:
+            shared, kept = Store(store), scratch.Kept("search")
+            made: Callable[[Workplace], Evaluate] = pickle.loads(shared.get(work))  # bytes that the driver named
+            evaluate = made(Workplace(kept=kept.path, shelf=shared.shelf))
+        except Exception as error:
+            return Answer(error=portable(error))
+        _work.clear()
+        _work[work] = evaluate, kept
+    return answer(_work[work][0], task)

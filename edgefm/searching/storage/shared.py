@@ -1,0 +1,210 @@
+"""The trials of a search in a database (PostgreSQL, MySQL), or behind Optuna's gRPC proxy in front of one.
+
+The folder of the search keeps where its trials are (`storage.json`), never the user or the password. The study is named
+by what is searched, so that the same search is the same study from every machine, and another one never is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from edgefm.core import artefacts
+from edgefm.core.documents import read_json
+from edgefm.core.errors import RecipeError, RuntimeUnavailableError, missing_extra
+from edgefm.searching.journal import STORAGE_FILE, SearchError
+from edgefm.searching.sampling import optuna_here, quiet
+from edgefm.searching.storage import lease
+from edgefm.searching.trials import OBJECTIVES
+
+GRPC = "grpc"
+# Scheme of the address -> what SQLAlchemy calls it with its driver, the driver's module.
+DATABASES = {"postgresql": ("postgresql+psycopg", "psycopg"), "mysql": ("mysql+pymysql", "pymysql")}
+_PORTS = {"postgresql": 5432, "mysql": 3306}
+_FORMS = "postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or grpc://HOST:PORT"
+# A connection that says nothing for so long is given up.
+_CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedStudy:
+    """Where the trials of searches are kept beside their folders.
+
+    Attributes:
+      address: with user and password; not shown.
+      place: the same without them.
+      lease_seconds: without a sign of life after which a driver counts as gone.
+    """
+
+    address: str = field(repr=False)
+    place: str
+    lease_seconds: float = lease.SECONDS
+
+    @classmethod
+    def at(cls, address: str, *, lease_seconds: float = lease.SECONDS) -> SharedStudy:
+        """Return the storage of an address.
+
+        >>> SharedStudy.at("postgresql://me:secret@db.lab/searches")
+        SharedStudy(place='postgresql://db.lab:5432/searches', lease_seconds=30.0)
+
+        Raises:
+          RecipeError: the address has another form; it is not repeated, for it may hold a password.
+        """
+        parts = _parts(address)
+        port = parts.port or _PORTS.get(parts.scheme)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return cls(
+            address=address,
+            place=f"{parts.scheme}://{host or ''}{f':{port}' if port else ''}{parts.path}",
+            lease_seconds=lease_seconds,
+        )
+
+    @contextmanager
+    def study(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Iterator[tuple[Any, lease.Lease]]:
+        """Give the study of a search, and the right to write it.
+
+        Args:
+          folder: of the search, which this process holds.
+          identity: what is searched.
+          resume: go on with the search.
+        Raises:
+          SearchError: the storage cannot be reached, another driver writes there, the folder's trials are elsewhere,
+            or the search was begun there and `resume` does not ask for it, or was not and it does.
+          RuntimeUnavailableError: what reaches the storage is not installed.
+        """
+        optuna = optuna_here()
+        named = {key: value for key, value in identity.items() if key != "lag"}  # that is of who began it
+        name = f"edgefm-{artefacts.sha256_json(named)[:32]}"
+        self._check(folder)
+        with quiet(), self._told():
+            storage = self._storage()
+            begun = any(study.study_name == name for study in storage.get_all_studies())
+        if begun and not resume:
+            raise SearchError(
+                f"{self.place} holds this search already", hint="Go on with it by resume, or give another storage."
+            )
+        if resume and not begun:
+            raise SearchError(
+                f"{self.place} holds no trials of this search",
+                hint="Give the storage that it was begun with, or leave resume out to begin one.",
+            )
+        with lease.held(storage, name, seconds=self.lease_seconds) as held:
+            with quiet(), self._told():
+                study = optuna.create_study(
+                    study_name=name,
+                    storage=storage,
+                    directions=["minimize"] * len(OBJECTIVES),
+                    load_if_exists=True,
+                )
+                if "lag" not in study.user_attrs:
+                    study.set_user_attr("lag", identity["lag"])
+            artefacts.write_json(folder / STORAGE_FILE, {"place": self.place, "study": name})
+            with self._told():
+                yield study, held
+
+    def _check(self, folder: Path) -> None:
+        known = place_of(folder)
+        if known is not None and known != self.place:
+            raise SearchError(
+                f"the trials of {folder} are in {known}, not in {self.place}",
+                hint="Give the storage it was begun with.",
+            )
+
+    def _storage(self) -> Any:
+        """Return Optuna's storage."""
+        parts = _parts(self.address)
+        if parts.scheme == GRPC:
+            return _proxy(parts)
+        dialect, module = DATABASES[parts.scheme]
+        if importlib.util.find_spec(module) is None:
+            if module == "psycopg":
+                raise missing_extra(module, "cluster")
+            raise RuntimeUnavailableError(
+                f"{self.place} needs {module}, which is not installed", hint=f"Install it with: pip install {module}"
+            )
+        from optuna.storages import RDBStorage
+
+        return RDBStorage(
+            dialect + self.address.removeprefix(parts.scheme),
+            engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}},
+        )
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what Optuna's storages raise within the block into an error without the address."""
+        from optuna.exceptions import StorageInternalError
+
+        failures: tuple[type[Exception], ...] = (StorageInternalError,)
+        if importlib.util.find_spec("sqlalchemy") is not None:
+            from sqlalchemy.exc import SQLAlchemyError
+
+            failures = (*failures, SQLAlchemyError)
+        if importlib.util.find_spec("grpc") is not None:
+            from grpc import FutureTimeoutError, RpcError
+
+            failures = (*failures, RpcError, FutureTimeoutError)
+        try:
+            yield
+        except failures as error:
+            raise SearchError(
+                f"the storage {self.place} cannot be reached: {self._reason(error)}",
+                hint="Check that it runs and lets you in. Go on by resume: nothing that had ended is lost.",
+            ) from None
+
+    def _reason(self, error: Exception) -> str:
+        """Return the cause in a line without the password."""
+        cause: BaseException = error
+        while (below := getattr(cause, "orig", None) or cause.__cause__) is not None:
+            cause = below
+        details = getattr(cause, "details", None)
+        text = str(details()) if callable(details) else str(cause)
+        line = (text.strip().splitlines() or [type(cause).__name__])[0]
+        password = _parts(self.address).password
+        return line.replace(password, "***") if password else line
+
+
+def place_of(folder: Path) -> str | None:
+    """Return where the trials of a search's folder are kept; None where that is the folder itself."""
+    path = folder / STORAGE_FILE
+    if not path.exists():
+        return None
+    about = read_json(path, what="place of a search's trials", error=SearchError, hint="Give another folder.")
+    return str(about["place"]) if isinstance(about, dict) and "place" in about else None
+
+
+def _parts(address: str) -> SplitResult:
+    parts = urlsplit(address)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    known = (GRPC, *DATABASES)
+    complete = bool(parts.hostname and port) if parts.scheme == GRPC else len(parts.path) > 1
+    if parts.scheme not in known or not complete or port == -1:
+        raise RecipeError(
+            f"the storage's address has not the form {_FORMS}",
+            hint="What was given is not shown: it may hold a password. One in ~/.pgpass need not stand in it.",
+        )
+    return parts
+
+
+def _proxy(parts: SplitResult) -> Any:
+    """Return a client of Optuna's gRPC proxy that answers."""
+    import warnings
+
+    if importlib.util.find_spec("grpc") is None:
+        raise missing_extra("grpcio", "cluster")
+    import grpc
+    from optuna.storages import GrpcStorageProxy
+
+    assert parts.hostname is not None and parts.port is not None, "an address of gRPC has both"
+    with grpc.insecure_channel(f"{parts.hostname}:{parts.port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls it experimental
+        return GrpcStorageProxy(host=parts.hostname, port=parts.port)

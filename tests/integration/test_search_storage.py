@@ -1,0 +1,187 @@
+"""The trials of a search in PostgreSQL, and behind Optuna's gRPC proxy in front of it, all of them real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgefm.core.errors import RecipeError
+from edgefm.searching.driver import InProcess, Limits, drive
+from edgefm.searching.journal import SearchError, opened
+from edgefm.searching.storage.shared import SharedStudy
+from tests.fixtures import postgresql
+from tests.fixtures.search_driver import SPACE, evaluate, identity, sampling, searched
+
+pytestmark = pytest.mark.postgresql
+ROOT = Path(__file__).parents[2]
+_LEASE = 2.0
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    pytest.importorskip("psycopg")
+    with postgresql.server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def proxy(database: str) -> Iterator[str]:
+    pytest.importorskip("grpc")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = (
+        "from optuna.storages import RDBStorage, run_grpc_proxy_server\n"
+        f"run_grpc_proxy_server(RDBStorage({database.replace('postgresql', 'postgresql+psycopg', 1)!r}), "
+        f"host='127.0.0.1', port={port})"
+    )
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with socket.socket() as asked:
+                if asked.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _search(
+    folder: Path, address: str, *, seed: int, trials: int, resume: bool = False, evaluate: Any = evaluate
+) -> Any:
+    shared = SharedStudy.at(address, lease_seconds=_LEASE)
+    with opened(folder, identity(seed=seed), SPACE.distributions(), resume=resume, shared=shared) as journal:
+        return drive(journal, sampling(seed=seed), InProcess(evaluate), Limits(trials=trials))
+
+
+def _results(trials: Any) -> Any:
+    return [(trial.index, trial.params, trial.costs) for trial in trials]
+
+
+@pytest.mark.parametrize("kind", ["database", "proxy"])
+def test_shared_trials_are_those_of_a_folder_and_go_on_from_another_one(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    address, seed = request.getfixturevalue(kind), {"database": 7, "proxy": 8}[kind]
+    first = _search(tmp_path / "a", address, seed=seed, trials=6)
+    with pytest.raises(SearchError, match="holds this search already"):
+        _search(tmp_path / "b", address, seed=seed, trials=12)
+    both = _search(tmp_path / "b", address, seed=seed, trials=12, resume=True)
+    assert _results(both[:6]) == _results(first)
+    alone = searched(tmp_path / "alone", trials=12) if seed == 7 else _alone(tmp_path / "alone", seed)
+    assert _results(both) == _results(alone)
+    written = "".join(path.read_text(errors="replace") for path in (tmp_path / "a").iterdir() if path.is_file())
+    assert postgresql.PASSWORD not in written and "127.0.0.1:" in written
+
+
+def _alone(folder: Path, seed: int) -> Any:
+    with opened(folder, identity(seed=seed), SPACE.distributions(), resume=False) as journal:
+        return drive(journal, sampling(seed=seed), InProcess(evaluate), Limits(trials=12))
+
+
+def test_second_driver_is_refused_and_a_dead_one_is_followed(tmp_path: Path, database: str) -> None:
+    """The first is another process, which is killed while it does a trial."""
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.fixtures.search_on_storage", str(tmp_path / "a"), database, "9"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdout is not None and driver.stdout.readline().strip() == "trial 3"
+    with pytest.raises(SearchError, match=f"another process: {driver.pid} on"):
+        _search(tmp_path / "b", database, seed=9, trials=8, resume=True)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    followed = _search(tmp_path / "b", database, seed=9, trials=8, resume=True)
+    assert [trial.index for trial in followed] == list(range(8))
+    assert _results(followed) == _results(_search(tmp_path / "c", database, seed=9, trials=8, resume=True))
+
+
+def test_driver_that_slept_finds_that_it_was_followed_and_writes_nothing(tmp_path: Path, database: str) -> None:
+    """It is stopped as a suspended machine is, for longer than its lease, then goes on."""
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.fixtures.search_on_storage", str(tmp_path / "a"), database, "10", "elsewhere"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdout is not None and driver.stdout.readline().strip() == "trial 3"
+    os.kill(driver.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        followed = _search(tmp_path / "b", database, seed=10, trials=8, resume=True)
+        assert time.monotonic() - started >= _LEASE
+    finally:
+        os.kill(driver.pid, signal.SIGCONT)
+    _, errors = driver.communicate(timeout=30)
+    assert driver.returncode != 0 and "another process has taken this search over" in errors
+    assert _results(_search(tmp_path / "c", database, seed=10, trials=8, resume=True)) == _results(followed)
+
+
+def test_of_two_that_follow_at_the_same_time_one_goes_on(tmp_path: Path, database: str) -> None:
+    _search(tmp_path / "first", database, seed=11, trials=1)
+    outcomes: list[str] = []
+
+    def follow(name: str) -> None:
+        def slowly(task: Any) -> Any:
+            time.sleep(1.0)
+            return evaluate(task)
+
+        try:
+            _search(tmp_path / name, database, seed=11, trials=2, resume=True, evaluate=slowly)
+            outcomes.append("searched")
+        except SearchError as error:
+            outcomes.append(error.message)
+
+    both = [threading.Thread(target=follow, args=(name,)) for name in ("a", "b")]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert sorted(outcome.partition(":")[0] for outcome in outcomes) == [
+        "searched",
+        "this search is being done by another process",
+    ]
+
+
+def test_trials_elsewhere_are_named_and_passwords_never(tmp_path: Path, database: str) -> None:
+    _search(tmp_path / "a", database, seed=12, trials=1)
+    with pytest.raises(SearchError, match="are not in it but in postgresql://"):
+        _alone_again(tmp_path / "a", 12)
+    other = database.replace("/postgres", "/template1")
+    with pytest.raises(SearchError, match=r"are in postgresql://\S+/postgres, not in postgresql://\S+/template1"):
+        _search(tmp_path / "a", other, seed=12, trials=1, resume=True)
+    wrong = database.replace(postgresql.PASSWORD, "wrong-" + postgresql.PASSWORD)
+    with pytest.raises(SearchError, match="cannot be reached") as refused:
+        _search(tmp_path / "new", wrong, seed=12, trials=1)
+    assert postgresql.PASSWORD not in str(refused.value)
+    with pytest.raises(SearchError, match="cannot be reached"):
+        _search(tmp_path / "new", "postgresql://me:secret@127.0.0.1:9/none", seed=12, trials=1)
+
+
+def _alone_again(folder: Path, seed: int) -> None:
+    with opened(folder, identity(seed=seed), SPACE.distributions(), resume=True):
+        pass
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite:///a.db", "postgresql://me:secret@host", "grpc://host", "grpc://host:secret", "secret"]
+)
+def test_address_of_another_form_is_refused_unseen(address: str) -> None:
+    with pytest.raises(RecipeError, match="has not the form") as refused:
+        SharedStudy.at(address)
+    assert "secret" not in str(refused.value)
