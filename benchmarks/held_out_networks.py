@@ -6,7 +6,8 @@ They share nothing with the networks that the cost model draws but the kinds of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,14 @@ DRAWN = 15
 _SAMPLES = 16
 
 
-def networks() -> Iterator[tuple[str, Any]]:
-    """Yield name and untrained keras.Model of each."""
+def networks() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the name of each, and what builds its untrained keras.Model."""
     from edgefm import zoo
 
     for name in ZOO:
-        yield name, zoo.build(name)
+        yield name, partial(zoo.build, name)
     for number in range(DRAWN):
-        yield f"drawn {number}", draw(np.random.default_rng((20_261_130, number)))
+        yield f"drawn {number}", partial(draw, np.random.default_rng((20_261_130, number)))
 
 
 def draw(random: np.random.Generator) -> Any:
@@ -110,10 +111,10 @@ def write(folder: Path) -> dict[str, Path]:
     """Write the files of all networks that are not there yet and return them by name."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {}
-    for name, model in networks():
+    for name, build in networks():
         paths = {variant: folder / f"{name.replace(' ', '-')}-{variant}.tflite" for variant in ("float32", "int8_w8a8")}
         if not all(path.is_file() for path in paths.values()):
-            for variant, content in convert(model).items():
+            for variant, content in convert(build()).items():
                 paths[variant].write_bytes(content)
         files |= {f"{name} {variant}": path for variant, path in paths.items()}
     return files

@@ -45,6 +45,20 @@ _SECONDS_BETWEEN_BEATS = 1.0
 _LETTERS_WITHOUT_SIZE = 80
 
 
+class StepsOnly:
+    """Progress without its notes: what somebody tries, and how it fails, is no news."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
+        """Report `done` of `total`."""
+        self._progress.step(label, done, total, figures)
+
+    def note(self, message: str) -> None:
+        """Say nothing."""
+
+
 class Bars:
     """Draws progress as bars on standard error, in a notebook as its own; plain lines where there is no terminal."""
 

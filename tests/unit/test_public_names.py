@@ -42,6 +42,8 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         {"source", "strict", *BRINGING},
         {"data_dir"},
     ),
+    "forecast": (Run.forecast, {}, {"source", *BRINGING}, {"data_dir"}),
+    "cost-model": (edgefm.cost_model, {}, set(), set()),
     "benchmark": (edgefm.benchmark, {"what": "models"}, DATA, {"data", "protocol"}),
     "trust": (Run.trust, {}, {"run"}, set()),
     "zoo reproduce": (edgefm.reproduce, {}, set(), set()),
@@ -109,7 +111,7 @@ def test_method_of_a_run_describes_its_own_arguments_and_errors(name: str) -> No
     assert not described or "\nRaises:\n  ArgumentError: " in str(inspect.getdoc(method))
 
 
-@pytest.mark.parametrize("name", ["quantize", "benchmark", "train", "explain"])
+@pytest.mark.parametrize("name", ["quantize", "forecast", "benchmark", "train", "explain"])
 def test_method_of_a_run_says_of_an_argument_what_its_function_says(name: str) -> None:
     of_method, of_function = _described(getattr(Run, name)), _described(getattr(edgefm, name))
     # The run remembers its data, and a stopped training its recipe and precision.

@@ -29,6 +29,7 @@ from edgefm.jobs.trace import TracedCause
 from edgefm.quantization.applicability import LayerVerdicts, PassVerdict
 from tests.fixtures import benchmark_records, tiny_models
 from tests.fixtures.explanations import explanation_document
+from tests.fixtures.forecasts import FORECAST, small_cost_model
 from tests.fixtures.search_driver import search_result
 from tests.unit.test_profiling_profile import made_up
 
@@ -124,6 +125,7 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
     edgefm.BenchmarkRecord: lambda folder: edgefm.BenchmarkRecord(folder=folder, record=RECORD, path=folder / "r.json"),
     edgefm.ComparisonResult: lambda folder: _comparison(),
     edgefm.CompressionResult: lambda folder: edgefm.CompressionResult(model=None, passes=(_applied(),)),
+    edgefm.CostModel: lambda folder: small_cost_model(),
     edgefm.Diagnosis: lambda folder: _diagnosis(),
     edgefm.Explanation: lambda folder: edgefm.Explanation(document=explanation_document(), files={}),
     edgefm.ExportResult: lambda folder: edgefm.ExportResult(
@@ -133,10 +135,12 @@ RESULTS: dict[type, Callable[[Path], Any]] = {
         size_bytes=9,
         models=(ExportedModel(name="", variant="v", sha256="0" * 64, size_bytes=7, golden=(2, "data")),),
     ),
+    edgefm.ForecastResult: lambda folder: edgefm.ForecastResult.from_json(FORECAST),
     edgefm.GateResult: lambda folder: edgefm.GateResult(
         record="r", baseline=None, checks=(LimitCheck(model="m", key="size_bytes", limit=1.0, state=HELD, value=1.0),)
     ),
     edgefm.Inspection: _inspection,
+    edgefm.LatencyForecast: lambda folder: edgefm.LatencyForecast(p50_ns=2.0, low_ns=1.0, high_ns=3.0),
     edgefm.Predictions: _predictions,
     edgefm.ProfileResult: lambda folder: made_up(times_ns=[1000.0, 2000.0]),
     edgefm.Reproduction: _reproduction,
@@ -200,10 +204,13 @@ def test_results_without_a_file_of_their_own_are_saved_as_json() -> None:
         edgefm.Applicability,
         edgefm.AppliedPass,
         edgefm.ComparisonResult,
+        edgefm.CostModel,
         edgefm.Diagnosis,
         edgefm.ExportResult,
+        edgefm.ForecastResult,
         edgefm.GateResult,
         edgefm.Inspection,
+        edgefm.LatencyForecast,
         edgefm.Predictions,
         edgefm.Reproduction,
         edgefm.TraceResult,

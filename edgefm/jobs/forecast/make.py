@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError
-from edgefm.core.progress import Progress
+from edgefm.core.progress import Progress, StepsOnly
 from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
@@ -48,7 +50,7 @@ def forecast_source(
         files, kept = folder / "files", folder / "passes"
         for path in (files, kept):
             path.mkdir()
-        report = export_variants(source, files, recipe=untrained, kept=kept, progress=_Steps(progress)).to_json()
+        report = export_variants(source, files, recipe=untrained, kept=kept, progress=StepsOnly(progress)).to_json()
         entries = {entry["variant"]: entry for entry in report["variants"]}
         reference = _facts(files, entries[_REFERENCE], model)
         rows = []
@@ -65,7 +67,7 @@ def forecast_source(
         skipped={entry["variant"]: entry["reason"] for entry in report["skipped"] if entry["variant"] in asked},
         quality=_quality(report["given"]),
         cost_model=_about(model),
-        notes=tuple(_notes(model)),
+        notes=(*_notes(model), *_zero_biases(source.model)),
     )
 
 
@@ -173,6 +175,18 @@ def _about(model: CostModel) -> dict[str, Any]:
     }
 
 
+def _zero_biases(model: Any) -> list[str]:
+    """Return a note where biases are all zero: the converter leaves them out until they are trained."""
+    weights = () if model is None else model.weights
+    zero = [str(one.path).split("/")[-2] for one in weights if one.name == "bias" and not np.any(np.asarray(one))]
+    if not zero:
+        return []
+    return [
+        f"the biases of {', '.join(zero)} are all zero, as before a first training, and are left out of files: trained "
+        "files are some hundred bytes larger"
+    ]
+
+
 def _notes(model: CostModel) -> list[str]:
     from edgefm.core.environment import environment
 
@@ -181,17 +195,3 @@ def _notes(model: CostModel) -> list[str]:
         cpu = model.environment.get("cpu", "an unknown processor")
         found.append(f"times are those of the machine that the cost model was built on ({cpu}), not of this one")
     return found
-
-
-class _Steps:
-    """Progress without its notes: what untrained files lose is no news."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
-        """Report `done` of `total`."""
-        self._progress.step(label, done, total, figures)
-
-    def note(self, message: str) -> None:
-        """Say nothing."""

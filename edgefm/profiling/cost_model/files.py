@@ -52,7 +52,7 @@ class _Chain:
 
     def __init__(self, first: OperatorShape, seed: int) -> None:
         self._graph, self._random = GraphWriter(), np.random.default_rng(seed)
-        shape = (first.source[0], first.source[2]) if first.kind == "FULLY_CONNECTED" else (1, *first.source)
+        shape = _rows(first.source) if first.kind == "FULLY_CONNECTED" else (1, *first.source)
         self._dtype = first.dtypes.split("*")[0].split(">")[0]
         self._tensors: list[tuple[int, tuple[int, ...], str]] = []
         self._take(shape, self._dtype)
@@ -94,8 +94,8 @@ class _Chain:
             version = 3 if quantized else 5 if "*" in shape.dtypes else 1
         elif kind == "FULLY_CONNECTED":
             inputs += self._weights(shape)
-            named, sink = "FullyConnectedOptions", (shape.sink[0], shape.sink[2])
-            options = schema.FullyConnectedOptionsT(fusedActivationFunction=_RELU)
+            named, sink = "FullyConnectedOptions", _rows(shape.sink)
+            options = schema.FullyConnectedOptionsT(fusedActivationFunction=_RELU, keepNumDims=len(sink) > 2)
             version = 4 if quantized else 9 if "*" in shape.dtypes else 1
         elif kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
             named, version = "Pool2DOptions", 2 if quantized else 1
@@ -169,6 +169,11 @@ class _Chain:
     def _whole_numbers(self, values: Any) -> int:
         array = np.array(values, np.int32)
         return self._graph.tensor("numbers", array.shape, _TYPES["int32"], data=array)
+
+
+def _rows(lengths: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the shape of what a dense layer takes or gives: its batch is 1."""
+    return (1, lengths[2]) if lengths[0] == 1 else (1, lengths[0], lengths[2])
 
 
 def _padding(shape: OperatorShape) -> int:

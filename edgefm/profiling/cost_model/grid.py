@@ -13,7 +13,7 @@ from edgefm.profiling.cost_model.shapes import OperatorShape
 _SIDES = (4, 7, 8, 14, 16, 28, 32)
 _CHANNELS = (4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256)
 # More would take milliseconds, which classifiers of this size never do in one operator.
-_MOST_MACS, _MOST_VALUES = 12_000_000, 60_000
+_MOST_MACS, _MOST_VALUES, _MOST_WEIGHTS = 12_000_000, 60_000, 2_000_000
 # Layers of the Enhanced CNN: side, channels before and after. Fewer of these are what removing channels leaves.
 _ENHANCED = ((28, 1, 32), (14, 32, 64), (7, 64, 128))
 _KEPT = (0.125, 0.1875, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
@@ -41,9 +41,9 @@ def _all(random: np.random.Generator, share: float) -> Iterator[OperatorShape]:
 
     for dtype in (*_DTYPES, _HYBRID):
         yield from _enhanced(dtype, share)
-        for _ in times(170):
+        for _ in times(240):
             yield _convolution(random, dtype)
-        for _ in times(70):
+        for _ in times(90):
             rows = 1 if random.random() < 0.9 else int(random.choice((4, 16, 49)))
             yield _dense(random, dtype, rows)
     for dtype in _DTYPES:
@@ -133,10 +133,11 @@ def _depthwise(random: np.random.Generator, dtype: str) -> OperatorShape:
 
 
 def _dense(random: np.random.Generator, dtype: str, rows: int) -> OperatorShape:
-    values = round(2 ** random.uniform(3, 11.5))
+    values = round(2 ** random.uniform(3, 13.5))
     units = (
         int(random.choice((2, 5, 10, 10, 10, 12, 100))) if random.random() < 0.4 else round(2 ** random.uniform(3, 9))
     )
+    units = min(units, _MOST_WEIGHTS // values)
     return OperatorShape("FULLY_CONNECTED", dtype, (rows, 1, values), (rows, 1, units))
 
 
@@ -161,8 +162,8 @@ def _picture(random: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _channels(random: np.random.Generator) -> int:
-    """Return a usual number of channels, or in one of four draws any from 2 to 256."""
-    if random.random() < 0.25:
+    """Return a usual number of channels, or in two of five draws any from 2 to 256."""
+    if random.random() < 0.4:
         return round(2 ** random.uniform(1, 8))
     return int(random.choice(_CHANNELS))
 

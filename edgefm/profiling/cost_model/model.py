@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgefm.core import html
 from edgefm.core.documents import check_schema, read_versioned
 from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.results import JsonResult
@@ -48,6 +49,11 @@ class LatencyForecast(JsonResult):
     def to_json(self) -> dict[str, Any]:
         """Return the forecast as a JSON object."""
         return {**asdict(self), "extrapolated": list(self.extrapolated)}
+
+    def _repr_html_(self) -> str:
+        row = [f"{time / 1000:,.1f} us" for time in (self.p50_ns, self.low_ns, self.high_ns)]
+        beyond = "".join(map(html.paragraph, self.extrapolated))
+        return html.table([row], ["p50", "low (90 %)", "high (90 %)"]) + beyond
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,15 @@ class CostModel(JsonResult):
             "held_out": {name: list(value) for name, value in asdict(self.held_out).items()},
             "disturbed": list(self.disturbed),
         }
+
+    def _repr_html_(self) -> str:
+        counts = Counter(row.shape.group for row in self.operators)
+        rows = [[name, count, f"{self.factors.get(name, 1.0):.3f}"] for name, count in sorted(counts.items())]
+        caption = (
+            f"{self.runtime} {self.version} on {self.environment.get('cpu', 'an unknown processor')}: median error "
+            f"{100 * self.held_out.median:.1f} % on {len(self.held_out.names)} networks"
+        )
+        return html.table(rows, ["operator", "measured", "factor in networks"], caption=caption)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, where: str = "the cost model") -> CostModel:

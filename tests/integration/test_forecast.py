@@ -1,0 +1,178 @@
+"""Forecasts against what came of them: exact sizes, rows with reasons, bad input, the command and its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgefm
+from edgefm.cli.main import cli
+from edgefm.cli.main import run as run_cli
+from edgefm.core.errors import RecipeError
+from edgefm.jobs.forecast import expected
+from edgefm.jobs.forecast.expected import Untrained
+from edgefm.jobs.forecast.reasons import notes
+from edgefm.jobs.forecast.recorded import Outcome
+from edgefm.profiling.cost_model.model import CostModelError
+from edgefm.recipes import PostTraining, Slim, Variant, variant_named
+from tests.fixtures.forecasts import small_cost_model
+from tests.fixtures.small_data import small_fashion_mnist
+
+ONE_EPOCH = edgefm.FineTuning(epochs=1)
+SLIM = Variant(
+    name="slim50_int8_w8a8",
+    passes=(Slim(keep=0.5, round_to=4, fine_tuning=ONE_EPOCH),),
+    quantization=PostTraining(scheme="int8_w8a8"),
+)
+QAT = replace(variant_named("qat_int8"), passes=(edgefm.Qat(fine_tuning=ONE_EPOCH),))
+
+
+def _network() -> Any:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((28, 28, 1), name="image")
+    value = layers.Conv2D(8, 3, strides=4, activation="relu", name="conv")(image)
+    value = layers.Conv2D(16, 3, strides=2, activation="relu", name="conv2")(value)
+    return keras.Model(
+        image, layers.Dense(10, activation="softmax", name="answer")(layers.Flatten()(value)), name="tiny"
+    )
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[edgefm.ForecastResult, edgefm.QuantizationResult]:
+    given = {"data": small_fashion_mnist(train=256, validation=128, test=10), "value_range": (0, 1)}
+    variants: list[str | Variant] = ["int8_w8a8", SLIM, QAT]
+    model = _network()
+    before = edgefm.forecast(model, variants, cost_model=small_cost_model(), progress=False, **given)  # type: ignore[arg-type]  # mixed values
+    return before, edgefm.quantize(model, variants, progress=False, **given)  # type: ignore[arg-type]  # mixed values
+
+
+def test_sizes_and_macs_are_those_of_the_trained_files(
+    both: tuple[edgefm.ForecastResult, edgefm.QuantizationResult],
+) -> None:
+    before, after = both
+    assert {row.variant: row.size_bytes for row in before.variants} == {
+        file.name: file.size_bytes for file in after.files
+    }
+    assert {row.variant: row.macs for row in before.variants} == {
+        file.name: file.report["macs"] for file in after.files
+    }
+
+
+def test_what_trains_nothing_is_forecast_exactly(
+    both: tuple[edgefm.ForecastResult, edgefm.QuantizationResult],
+) -> None:
+    before, after = both
+    told, file = before["int8_w8a8"], after["int8_w8a8"]
+    assert told.download_bytes.exact and told.download_bytes.value == file.report["gzip_bytes"]
+    assert told.loss is not None and told.loss.value == pytest.approx(file.report["validation"]["loss"])
+    assert told.loss.low < told.loss.value < told.loss.high
+
+
+def test_what_trains_has_intervals_and_is_read_back(
+    both: tuple[edgefm.ForecastResult, edgefm.QuantizationResult],
+) -> None:
+    before, _ = both
+    slim = before[SLIM.name]
+    assert not slim.download_bytes.exact and "it may be more accurate" in " ".join(before["qat_int8"].notes)
+    assert slim.latency.p50_ns < before["int8_w8a8"].latency.p50_ns and slim.macs < before["int8_w8a8"].macs
+    assert edgefm.ForecastResult.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+def test_without_data_no_loss_is_known_and_what_needs_data_is_left_out() -> None:
+    told = edgefm.forecast(_network(), ["float16", "qat_int8"], cost_model=small_cost_model(), progress=False)
+    (row,) = told.variants
+    assert row.variant == "float16" and row.loss is None and "no data were given" in str(row.loss_reason)
+    assert row.size_bytes < 2 * row.download_bytes.value
+    assert any("it computes in float32 here" in note for note in row.notes)
+    assert "no data were given" in told.skipped["qat_int8"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"target": "mars"}, RecipeError, "mars"),
+        ({"target": "qemu-aarch64"}, RecipeError, "its operators were not measured"),
+        ({"runtime": "litrt"}, RecipeError, "unknown runtime"),
+        ({"runtime": "litert:builtin", "cost_model": small_cost_model()}, CostModelError, "of the runtime 'litert'"),
+        ({"cost_model": "none.json"}, CostModelError, "no cost model at none.json"),
+        ({"variants": ["int9"]}, RecipeError, "unknown variant"),
+    ],
+)
+def test_what_cannot_be_forecast_is_said_before_the_model_is_loaded(
+    arguments: Mapping[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        edgefm.forecast("no-model.keras", progress=False, **arguments)
+
+
+def test_command_writes_the_forecast_into_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_fashion_mnist(train=64, validation=32, test=10)
+    np.savez(tmp_path / "data.npz", x_train=data.train.images, y_train=data.train.labels)
+    _network().save(tmp_path / "mine.keras")
+    elsewhere = small_cost_model(environment={"cpu": "another processor"})
+    path = elsewhere.save(tmp_path / "there.json")
+    words = ["forecast", str(tmp_path / "mine.keras"), "--run", str(tmp_path / "run"), "--cost-model", str(path)]
+    words += ["--data", str(tmp_path / "data.npz"), "--value-range", "0,1", "--variant", "int8_w8a8"]
+    assert run_cli(lambda: cli.main(words, standalone_mode=False)) == 0
+    said = capsys.readouterr().out
+    assert "int8_w8a8" in said and "written:" in said
+    assert "times are those of the machine that the cost model was built on (another processor), not of this" in said
+    told = edgefm.ForecastResult.from_json(json.loads((tmp_path / "run" / "forecast.json").read_text()))
+    assert [row.variant for row in told.variants] == ["int8_w8a8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pruned80_int8_w8a8", "unstructured zeros change the download, not the file's size and not the time"),
+        ("clustered16_int8_w8a8", "clustering changes the download, not the file's size and not the time"),
+        ("slim50_int8_w8a8", "no channel leaves the model"),
+        ("int8_w8a8", "int8 is not faster than float32 on this machine: the processor has no instruction"),
+        ("float16", "it computes in float32 here"),
+    ],
+)
+def test_what_a_variant_does_not_buy_is_said(name: str, words: str) -> None:
+    told = notes(
+        variant_named(name),
+        size_bytes=250,
+        p50_ns=1100.0,
+        macs=5000,
+        float32={"size_bytes": 1000, "p50_ns": 1000.0},
+        given_macs=5000,
+        environment={"cpu_features": ["avx2"]},
+    )
+    assert any(words in note for note in told)
+
+
+def _outcomes(*pairs: tuple[float, float]) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(f"model {place}", "qat_int8", "qat", untrained, loss, 1000, 900)
+        for place, (untrained, loss) in enumerate(pairs)
+    )
+
+
+def test_expected_loss_follows_recorded_runs() -> None:
+    untrained = Untrained(loss=np.expm1(2.0), gzip_bytes=2000, samples=1000, same=0.9)
+    # A straight line over log1p of the untrained loss: 0.1 + 0.5 x.
+    line = _outcomes(*((float(np.expm1(x)), 0.1 + 0.5 * x) for x in (0.0, 1.0, 3.0, 4.0)))
+    told = expected.loss(QAT, untrained, outcomes=line)
+    assert told is not None and told.value == pytest.approx(1.1) and told.high - told.low < 1e-6
+    assert expected.loss(QAT, untrained, outcomes=line[:1]) is None
+    size = expected.download(QAT, untrained, outcomes=line)
+    assert (size.value, size.low, size.high) == (pytest.approx(1800), pytest.approx(1800), pytest.approx(1800))
+
+
+def test_loss_of_what_trains_nothing_is_as_certain_as_its_samples() -> None:
+    untrained = Untrained(loss=0.5, gzip_bytes=2000, samples=10_000, same=0.98)
+    told = expected.loss(variant_named("int8_w8a8"), untrained)
+    # 2 % of the answers changed: the difference of two shares has at most their variance.
+    assert told is not None and told.high - told.value == pytest.approx(100 * 1.96 * (0.02 / 10_000) ** 0.5)

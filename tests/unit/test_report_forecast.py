@@ -1,0 +1,60 @@
+"""The report's table of what was forecast beside what came of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgefm.core.errors import RunError
+from edgefm.report.content import forecast
+from tests.fixtures.forecasts import FORECAST
+
+DESCRIBED: dict[str, Any] = {
+    "source": {"sha256": "0" * 64},
+    "variants": [
+        {
+            "variant": "int8_w8a8",
+            "size_bytes": 441_216,
+            "gzip_bytes": 402_556,
+            "validation": {"unit": "%", "loss": 0.3},
+        }
+    ],
+}
+RECORD: dict[str, Any] = {
+    "environment": {"cpu": "AMD EPYC 9B14"},
+    "models": [
+        {"name": "int8_w8a8", "runtime": {"name": "litert"}, "latency_ns": {"p50": {"value": 21_500.0}}},
+        {"name": "another", "runtime": {"name": "litert"}, "latency_ns": None},
+    ],
+}
+
+
+def _held(figures: list[forecast.Forecasted]) -> dict[str, bool]:
+    return {figure.what: figure.held for figure in figures}
+
+
+def test_outcomes_are_held_against_their_intervals() -> None:
+    figures = forecast.figures(FORECAST, DESCRIBED, RECORD)
+    assert _held(figures) == {"size": True, "download, gzip": True, "p50": True, "loss on validation, points": False}
+    assert figures[2].forecast == "20.0 us (18.0 to 22.0)" and figures[2].outcome == "21.5 us"
+    assert forecast.summary(figures).startswith("3 of 4 figures became what was forecast")
+
+
+def test_time_of_another_machine_and_forecast_of_another_model_are_left_out() -> None:
+    elsewhere = {**RECORD, "environment": {"cpu": "another"}}
+    assert "p50" not in _held(forecast.figures(FORECAST, DESCRIBED, elsewhere))
+    assert forecast.figures(FORECAST, {**DESCRIBED, "source": {"sha256": "1" * 64}}, RECORD) == []
+    assert forecast.figures(None, DESCRIBED, RECORD) == []
+
+
+def test_damaged_forecast_is_said(tmp_path: Path) -> None:
+    assert forecast.read(tmp_path) is None
+    broken = copy.deepcopy(FORECAST)
+    broken["variants"][0]["size_bytes"] = -1
+    (tmp_path / forecast.FILE_NAME).write_text(json.dumps(broken))
+    with pytest.raises(RunError, match=r"variants\[0\]\.size_bytes is -1"):
+        forecast.read(tmp_path)
