@@ -106,6 +106,7 @@ def _drawn(value: dict[str, Any], *, width: float) -> Figure:
     axes.plot(workers, [row["hours"] for row in rows], color=style.ORANGE, marker="o", markersize=4, label="simulated")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda hours, _: f"{hours:g}")
     axes.set_xticks(workers, [f"{count:,}" for count in workers])
     axes.set_xlabel("workers")
     axes.set_ylabel("hours")
