@@ -1,8 +1,8 @@
 """Builds a cost model: operators are timed in groups, networks by themselves, in interleaved rounds.
 
 The operators of a group are loaded together and invoked one after the other, as those of a network are, so that each
-finds the caches as the others left them; one with many weights is timed by itself. Networks, drawn at random, tell what
-operators take together beside what they take alone, a factor a kind; and how far a network is off that was left out.
+finds the caches as the others left them. Networks, drawn at random, tell what operators take together beside what they
+take alone, a factor a kind; and how far a network is off that was left out.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ from edgefm.profiling.limits import CHAIN
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
 
 _GROUP = 12  # operators of a small classifier
-# Of more weights than this an operator has a turn of its own: beside others like it, it would find none of its weights
-# in a cache, in a network most of them. LiteRT 2.3.0, AMD EPYC: a layer of 5.5 MB took 1.6 times as long in a group.
-_LARGE_BYTES = 200_000
 _NETWORKS = 20  # in each dtype
 _FOLDS = 10
 _TURNS = Turns(rounds=5, turn_seconds=0.012, least_invokes=8, most_invokes=60, warmup_invokes=2)
@@ -123,9 +120,9 @@ class _Session:
         for model in good.values():
             model.rounds.clear()
         chains = [self._file(f"chain-{length}", synthetic.chain(length)) for length in (1, CHAIN)]
-        alone = [model for shape, model in good.items() if shape.weight_bytes > _LARGE_BYTES]
-        grouped = [*chains, *(model for shape, model in good.items() if shape.weight_bytes <= _LARGE_BYTES)]
-        self._time([*self._groups(grouped, "operators"), *alone], _TURNS, "operators")
+        groups = self._groups(list(good.values()), "operators")
+        first = replace(groups[0], models=[*chains, *groups[0].models])
+        self._time([first, *groups[1:]], _TURNS, "operators")
         smallest, many = (_typical(chain) for chain in chains)
         self.call_ns = max(0.0, smallest - (many - smallest) / (CHAIN - 1))
         return tuple(

@@ -24,6 +24,8 @@ _SWEEPS = 400
 _LENGTHS, _NOISES = (1.0, 2.0, 4.0), (0.01, 0.03, 0.1)
 # A shape is within what was measured where each of its lengths is, by this factor.
 _BEYOND = 1.5
+# How far apart, in octaves, channels that fill their tiles are from those that do not.
+_PARTIAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,10 @@ def _work(shape: OperatorShape) -> list[float]:
     loaded, stored = math.prod(shape.source), math.prod(shape.sink)
     if shape.kind in ("CONV_2D", "FULLY_CONNECTED"):
         tiled = [rows * taps * _up(c_in, a) * _up(c_out, b) / 1000 for a, b in itertools.product((1, *_TILES), _TILES)]
-        return [1.0, *tiled, shape.weights / 1000, rows * taps / 10, stored / 100, loaded / 100]
+        # Channels that do not fill the last tile may take another kernel for all of them. LiteRT 2.3.0, AMD EPYC, a
+        # float32 dense layer of 10,816 values: 113 us to 128 units, 203 us to 120.
+        partial = [shape.macs / 1000 * (c_out % tile > 0) for tile in _TILES]
+        return [1.0, *tiled, *partial, shape.weights / 1000, rows * taps / 10, stored / 100, loaded / 100]
     if shape.macs or shape.window != (1, 1):
         return [1.0, *(rows * taps * _up(c_out, tile) / 1000 for tile in (1, *_TILES)), stored / 100, loaded / 100]
     tiled = [shape.sink[0] * shape.sink[1] * _up(c_out, tile) / 100 for tile in _TILES]
@@ -139,7 +144,7 @@ def _lengths(shape: OperatorShape) -> list[float]:
         *((_up(c_out, tile) / c_out) ** 2 for tile in _TILES),
         (_up(c_in, _TILES[0]) / c_in) ** 2,
     ]
-    return [math.log2(number) for number in numbers]
+    return [*(math.log2(number) for number in numbers), *(_PARTIAL * (c_out % tile > 0) for tile in _TILES)]
 
 
 def _up(length: int, tile: int) -> int:

@@ -64,11 +64,6 @@ class OperatorShape:
             return self.source[2] * self.sink[2] * math.prod(self.window) // self.groups
         return 0
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of its weights."""
-        return self.weights * value_bytes(self.dtypes.split(">")[0].split("*")[-1])
-
     def __str__(self) -> str:
         """Return the shape for people.
 
