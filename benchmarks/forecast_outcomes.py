@@ -40,10 +40,12 @@ _MARK = "OUTCOMES: tuple[Outcome, ...] = ("
 def main() -> int:
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}", description=__doc__)
     parser.add_argument("--cost-model", type=Path, help="cost model to take instead of this machine's")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=MODELS)
     options = parser.parse_args()
     known = recorded.result(NAME)["rows"] if NAME in recorded.names() else []
     known = [row for row in known if row["model"] not in options.models]
+    if not options.models:  # nothing to train: the figures anew, by the code as it is
+        _write(known)
     model = CostModel.load(options.cost_model) if options.cost_model else None
     for name in options.models:
         known += _outcomes(name, model)
@@ -96,7 +98,7 @@ def _write(rows: list[dict[str, Any]]) -> None:
     rows.sort(key=lambda row: (order[row["model"]], VARIANTS.index(row["variant"])))
     text = _TABLE.read_text(encoding="utf-8").split(_MARK)[0].rstrip()
     lines = [f"    Outcome({', '.join(_literal(row[field]) for field in Outcome._fields)})," for row in rows]
-    _TABLE.write_text("\n".join([text, "", _MARK, *lines, ")", ""]), encoding="utf-8")
+    _TABLE.write_text("\n".join([text, "", "", _MARK, *lines, ")", ""]), encoding="utf-8")
     recorded.write_result(
         NAME,
         what="files forecast before their training, and what the training made of them",

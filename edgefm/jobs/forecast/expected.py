@@ -51,7 +51,8 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     """Return the loss of quality that is expected of a variant after its training; None where no run tells.
 
     Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave. Of
-    others: the mean of recorded runs of the same passes, moved by their slope over the logarithm of the untrained loss.
+    others: the mean of recorded runs of the same passes, moved by their slope over the logarithm of the untrained loss;
+    no less than the least of them, and no more than before the training.
     """
     if not trains(variant):
         differing = max(1 - (1.0 if untrained.same is None else untrained.same), 1 / untrained.samples)
@@ -63,6 +64,7 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
         return None
     places, values = [_place(one.untrained_loss) for one in alike], [one.loss for one in alike]
     value, half = _line(places, values, at=_place(untrained.loss))
+    value = max(min(value, untrained.loss), min(values))
     why = f"learnt from {_runs(alike)}; {untrained.loss:+.1f} points before training"
     return Interval(value=value, low=value - half, high=value + half, why=why)
 
