@@ -86,7 +86,7 @@ def test_command_has_a_page_with_its_options_and_exit_codes(site: Path, name: st
 
 def test_commands_are_listed_on_their_index() -> None:
     index = (DOCS / "commands" / "index.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\((\w+)\.md\)", index)) >= set(COMMANDS)
+    assert set(re.findall(r"\(([\w-]+)\.md\)", index)) >= set(COMMANDS)
 
 
 @pytest.mark.usefixtures("sphinx_modules")
