@@ -66,7 +66,6 @@ def _outcomes(name: str, cost_model: CostModel | None) -> list[dict[str, Any]]:
             {
                 "model": name,
                 "variant": file.name,
-                "family": expected.family(variant_named(file.name)),
                 "forecast_bytes": told.size_bytes,
                 "size_bytes": file.size_bytes,
                 "untrained_loss": round(told.untrained_loss, 3),

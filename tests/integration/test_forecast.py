@@ -159,21 +159,22 @@ def test_what_a_variant_does_not_buy_is_said(name: str, words: str) -> None:
     assert any(words in note for note in told)
 
 
-def _outcomes(*pairs: tuple[float, float]) -> tuple[Outcome, ...]:
-    return tuple(
-        Outcome(f"model {place}", "qat_int8", "qat", untrained, loss, 1000, 900)
-        for place, (untrained, loss) in enumerate(pairs)
+def test_expected_loss_is_that_of_recorded_runs() -> None:
+    outcomes = (
+        Outcome("a", "qat_int8", 0.1, 0.2, 1000, 900),
+        Outcome("b", "qat_int8", 0.1, 0.4, 1000, 900),
+        Outcome("a", "slim25_qat_int8", 70.0, 5.0, 1000, 1000),
     )
-
-
-def test_expected_loss_follows_recorded_runs() -> None:
-    untrained = Untrained(loss=np.expm1(2.0), gzip_bytes=2000, samples=1000, same=0.9)
-    # A straight line over log1p of the untrained loss: 0.1 + 0.5 x.
-    line = _outcomes(*((float(np.expm1(x)), 0.1 + 0.5 * x) for x in (0.0, 1.0, 3.0, 4.0)))
-    told = expected.loss(QAT, untrained, outcomes=line)
-    assert told is not None and told.value == pytest.approx(1.1) and told.high - told.low < 1e-6
-    assert expected.loss(QAT, untrained, outcomes=line[:1]) is None
-    size = expected.download(QAT, untrained, outcomes=line)
+    told = expected.loss(QAT, Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
+    # Student's t of one degree of freedom, 6.31; the deviation is 0.1414; one further value: sqrt(1 + 1/2).
+    assert told is not None and told.value == pytest.approx(0.3)
+    assert told.high - told.value == pytest.approx(6.31 * 0.1414 * 1.5**0.5, rel=1e-3)
+    few = Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=None)
+    # No more is lost after the training than before it.
+    capped = expected.loss(QAT, Untrained(loss=0.25, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
+    assert capped is not None and (capped.value, capped.high) == (0.25, pytest.approx(0.55))
+    assert expected.loss(variant_named("slim50_qat_int8"), few, outcomes=outcomes) is None
+    size = expected.download(QAT, Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
     assert (size.value, size.low, size.high) == (pytest.approx(1800), pytest.approx(1800), pytest.approx(1800))
 
 

@@ -10,7 +10,6 @@ class Outcome(NamedTuple):
 
     model: str
     variant: str
-    family: str
     untrained_loss: float
     loss: float
     untrained_gzip_bytes: int
@@ -18,25 +17,25 @@ class Outcome(NamedTuple):
 
 
 OUTCOMES: tuple[Outcome, ...] = (
-    Outcome("strided_cnn", "qat_int8", "qat", 0.025, -0.025, 66792, 66768),
-    Outcome("strided_cnn", "pruned80_qat_int8", "prune+qat", 66.925, 2.275, 23668, 23760),
-    Outcome("strided_cnn", "clustered16_qat_int8", "cluster+qat", 2.25, 0.775, 38141, 38193),
-    Outcome("strided_cnn", "pruned80_clustered16_qat_int8", "prune+cluster+qat", 76.175, 2.4, 16143, 16257),
-    Outcome("strided_cnn", "slim50_qat_int8", "slim+qat", 74.05, 0.775, 19513, 19251),
-    Outcome("strided_cnn", "pruned90_qat_int8", "prune+qat", 76.1, 5.35, 14608, 14847),
-    Outcome("strided_cnn", "slim25_qat_int8", "slim+qat", 78.075, 3.45, 7171, 7108),
-    Outcome("separable_tiny", "qat_int8", "qat", 0.125, -0.275, 13875, 13875),
-    Outcome("separable_tiny", "pruned80_qat_int8", "prune+qat", 65.75, 9.625, 8326, 8273),
-    Outcome("separable_tiny", "clustered16_qat_int8", "cluster+qat", 4.625, 0.75, 10335, 10339),
-    Outcome("separable_tiny", "pruned80_clustered16_qat_int8", "prune+cluster+qat", 68.4, 9.35, 7761, 7758),
-    Outcome("separable_tiny", "slim50_qat_int8", "slim+qat", 71.225, 2.625, 7366, 7350),
-    Outcome("separable_tiny", "pruned90_qat_int8", "prune+qat", 72.825, 33.3, 7420, 7381),
-    Outcome("separable_tiny", "slim25_qat_int8", "slim+qat", 73.125, 3.7, 5575, 5578),
-    Outcome("lenet5", "qat_int8", "qat", 0.0, -0.075, 59345, 59292),
-    Outcome("lenet5", "pruned80_qat_int8", "prune+qat", 5.175, -0.05, 22039, 22231),
-    Outcome("lenet5", "clustered16_qat_int8", "cluster+qat", 0.4, -0.15, 36209, 36086),
-    Outcome("lenet5", "pruned80_clustered16_qat_int8", "prune+cluster+qat", 5.975, -0.075, 14913, 15076),
-    Outcome("lenet5", "slim50_qat_int8", "slim+qat", 32.05, -0.025, 18183, 17462),
-    Outcome("lenet5", "pruned90_qat_int8", "prune+qat", 23.725, 1.0, 13783, 14049),
-    Outcome("lenet5", "slim25_qat_int8", "slim+qat", 44.95, 1.075, 10339, 9950),
+    Outcome("strided_cnn", "qat_int8", 0.025, -0.025, 66792, 66768),
+    Outcome("strided_cnn", "pruned80_qat_int8", 66.925, 2.275, 23668, 23760),
+    Outcome("strided_cnn", "clustered16_qat_int8", 2.25, 0.775, 38141, 38193),
+    Outcome("strided_cnn", "pruned80_clustered16_qat_int8", 76.175, 2.4, 16143, 16257),
+    Outcome("strided_cnn", "slim50_qat_int8", 74.05, 0.775, 19513, 19251),
+    Outcome("strided_cnn", "pruned90_qat_int8", 76.1, 5.35, 14608, 14847),
+    Outcome("strided_cnn", "slim25_qat_int8", 78.075, 3.45, 7171, 7108),
+    Outcome("separable_tiny", "qat_int8", 0.125, -0.275, 13875, 13875),
+    Outcome("separable_tiny", "pruned80_qat_int8", 65.75, 9.625, 8326, 8273),
+    Outcome("separable_tiny", "clustered16_qat_int8", 4.625, 0.75, 10335, 10339),
+    Outcome("separable_tiny", "pruned80_clustered16_qat_int8", 68.4, 9.35, 7761, 7758),
+    Outcome("separable_tiny", "slim50_qat_int8", 71.225, 2.625, 7366, 7350),
+    Outcome("separable_tiny", "pruned90_qat_int8", 72.825, 33.3, 7420, 7381),
+    Outcome("separable_tiny", "slim25_qat_int8", 73.125, 3.7, 5575, 5578),
+    Outcome("lenet5", "qat_int8", 0.0, -0.075, 59345, 59292),
+    Outcome("lenet5", "pruned80_qat_int8", 5.175, -0.05, 22039, 22231),
+    Outcome("lenet5", "clustered16_qat_int8", 0.4, -0.15, 36209, 36086),
+    Outcome("lenet5", "pruned80_clustered16_qat_int8", 5.975, -0.075, 14913, 15076),
+    Outcome("lenet5", "slim50_qat_int8", 32.05, -0.025, 18183, 17462),
+    Outcome("lenet5", "pruned90_qat_int8", 23.725, 1.0, 13783, 14049),
+    Outcome("lenet5", "slim25_qat_int8", 44.95, 1.075, 10339, 9950),
 )
