@@ -129,8 +129,9 @@ def parse(value: Mapping[str, Any], *, where: str) -> tuple[SearchBudget, ...]:
     """
     for name, table in value.items():
         if not isinstance(table, Mapping):
-            near = _near(name, KEYS)
-            hint = "Put limits below a table that names the budget, e.g. [phone]." if near else _example()
+            near = "" if name in KEYS else _near(name, KEYS)
+            limit = near or name in KEYS
+            hint = "Put limits below a table that names the budget, e.g. [phone]." if limit else _example()
             raise BudgetError(f"{where}: '{name}' stands outside of a table{near}", hint=hint)
         if name in _RESERVED:
             raise BudgetError(f"{where}: a budget cannot be called {name}: a reference is", hint="Call it otherwise.")
@@ -191,7 +192,7 @@ def _checked(where: str, name: str, limit: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BudgetError(f"{where}: {name} is {shown(limit)}; a number is expected", hint=hint)
     if not math.isfinite(value) or value <= 0:
-        raise BudgetError(f"{where}: {name} is {shown(limit)}; it must be above 0", hint=hint)
+        raise BudgetError(f"{where}: {name} is {shown(limit)}; a finite number above 0 is expected", hint=hint)
     if key.kind in (SIZE, COUNT) and value != int(value):
         raise BudgetError(f"{where}: {name} is {shown(limit)}; a whole number is expected", hint=hint)
     if key.kind == POINTS and value > 100:

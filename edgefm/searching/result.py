@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgefm.core import runs
+from edgefm.core.documents import read_versioned
 from edgefm.core.environment import version
+from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.budget import SearchBudget
 from edgefm.searching.finalists import Finalist
+from edgefm.searching.journal import SearchError
 from edgefm.searching.promotion import hypervolume, on_front
 from edgefm.searching.space import Space
 from edgefm.searching.trials import OBJECTIVES, Trial, complete_ones
@@ -70,6 +74,28 @@ def document(
         "others": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if not whether],
         "volume": front_volume(trials, figures["int8_w8a8"]["download_bytes"]) if "int8_w8a8" in figures else None,
     }
+
+
+def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Progress = SILENT) -> bool:
+    """Return whether a file holds a whole result whose finalists were trained with as many seeds as are wanted.
+
+    Args:
+      path: of the result.
+      seeds: that finalists are to be trained with.
+      trials: that the result is of.
+      progress: receives a note where the file is damaged.
+    """
+    if not path.exists():
+        return False
+    try:
+        known = read_versioned(
+            path, what="result of a search", newest=1, schema="search-result-1", error=SearchError, hint=""
+        )
+    except SearchError as error:
+        progress.note(f"{error.message}: it is made again")
+        return False
+    most = max((len(finalist["seeds"]) for finalist in known["finalists"]), default=0)
+    return seeds <= most or not complete_ones(trials)
 
 
 def front_volume(trials: Sequence[Trial], download_bytes: float) -> float:

@@ -30,7 +30,7 @@ from edgefm.searching.forecast import Corner, corners, impossible
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
-from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, document
+from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, document, is_finished
 from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
@@ -162,7 +162,8 @@ def _searched(
         with hands.executor(doing, setup) as executor:
             trials = drive(journal, sampling, executor, plan.limits, progress=progress)
         result = folder / RESULT_FOLDER
-        if len(trials) == done and (result / RESULT_FILE).exists():
+        finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
+        if len(trials) == done and finished:
             progress.note(f"{result} already holds the result of these trials: nothing to do")
             return result
         _finish(result, own, evaluator, plan, trials, never, identity, arena=arena, progress=progress)

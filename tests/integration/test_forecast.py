@@ -178,6 +178,12 @@ def test_expected_loss_is_that_of_recorded_runs() -> None:
     assert (size.value, size.low, size.high) == (pytest.approx(1800), pytest.approx(1800), pytest.approx(1800))
 
 
+def test_loss_of_what_is_no_class_has_no_interval() -> None:
+    # A mean squared error that rose by 0.003: 100 * 1.96 * sqrt(1 / n / n) points would be no interval of it.
+    told = expected.loss(variant_named("int8_w8a8"), Untrained(loss=0.003, gzip_bytes=2000, samples=100, same=None))
+    assert told is not None and (told.low, told.value, told.high) == (0.003, 0.003, 0.003)
+
+
 def test_loss_of_what_trains_nothing_is_as_certain_as_its_samples() -> None:
     untrained = Untrained(loss=0.5, gzip_bytes=2000, samples=10_000, same=0.98)
     told = expected.loss(variant_named("int8_w8a8"), untrained)

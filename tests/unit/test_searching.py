@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
+from edgefm.searching.result import is_finished
 from edgefm.searching.space import QAT, Epochs, Space
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
@@ -72,11 +74,13 @@ def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
     [
         ({}, "sets no limit"),
         ({"phone": {}}, "sets no limit"),
-        ({"max_size_bytes": 1}, "outside of a table; did you mean 'max_size_bytes'"),
+        ({"max_size_bytes": 1}, "'max_size_bytes' stands outside of a table\n  Put limits below a table"),
+        ({"max_size_byte": 1}, "outside of a table; did you mean 'max_size_bytes'"),
         ({"phone": {"max_p50_rato": 0.1}}, "unknown key 'max_p50_rato'; did you mean 'max_p50_ratio'"),
-        ({"phone": {"max_size_bytes": 0}}, "must be above 0"),
-        ({"phone": {"max_size_bytes": -5}}, "must be above 0"),
-        ({"phone": {"max_p50_ratio": float("nan")}}, "must be above 0"),
+        ({"phone": {"max_size_bytes": 0}}, "a finite number above 0 is expected"),
+        ({"phone": {"max_size_bytes": -5}}, "a finite number above 0 is expected"),
+        ({"phone": {"max_p50_ratio": float("nan")}}, "a finite number above 0 is expected"),
+        ({"phone": {"max_size_bytes": "1" + 400 * "0"}}, "a finite number above 0 is expected"),
         ({"phone": {"max_p50_ratio": True}}, "a number is expected"),
         ({"phone": {"max_p50_ratio": "0.1"}}, "a number is expected"),
         ({"phone": {"max_size_bytes": "40 kilo"}}, "KB, MB, GB, KiB"),
@@ -433,6 +437,22 @@ def test_result_says_of_each_budget_whether_and_by_which_file_it_is_met(tmp_path
         "watch: not met; the nearest is watch/model.tflite: max_download_bytes is 2.0 KB, it has 5.0 KB",
     )
     assert opened_again.files["watch"] == tmp_path / "models" / "watch" / "model.tflite"
+
+
+def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(tmp_path: Path) -> None:
+    result, path = search_result(), tmp_path / "front.json"
+    params = sampling().choose(0, [])
+    assert params is not None
+    outcome = replace(evaluate(Task(index=0, params=params, known=())), complete=True)
+    trial = Trial(index=0, params=params, state="finished", outcome=outcome)
+    assert not is_finished(path, seeds=0, trials=[trial])
+    path.write_text(json.dumps(result))
+    assert [is_finished(path, seeds=seeds, trials=[trial]) for seeds in (0, 2, 3)] == [True, True, False]
+    path.write_text(json.dumps(result | {"finalists": []}))  # it was made with no seeds
+    assert [is_finished(path, seeds=seeds, trials=[trial]) for seeds in (0, 1)] == [True, False]
+    assert is_finished(path, seeds=1, trials=[])  # nothing that could be trained
+    path.write_text(json.dumps(result)[:1000])
+    assert not is_finished(path, seeds=0, trials=[trial])
 
 
 def test_page_holds_each_figure_and_no_markup_of_a_name() -> None:

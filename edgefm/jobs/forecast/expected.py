@@ -29,10 +29,10 @@ class Untrained:
     """What is measured on a file before any training.
 
     Attributes:
-      loss: of quality on the validation samples, in percentage points.
+      loss: of quality on the validation samples, in percentage points or the unit of the measure.
       gzip_bytes: of the file.
       samples: number of validation samples.
-      same: share of the answers that are the given model's, 0 to 1; None where outputs are no classes.
+      same: share of the answers that are the given model's, 0 to 1; None where outputs are no classes or labels.
     """
 
     loss: float
@@ -60,12 +60,15 @@ def _passes(variant: Variant) -> list[tuple[str, Any]]:
 def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] = OUTCOMES) -> Interval | None:
     """Return the loss of quality that is expected of a variant after its training; None where no run tells.
 
-    Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave. Of
-    others: the mean of recorded runs of the same passes, and Student's interval of one further run; at most what is
-    lost without any training.
+    Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave where
+    answers are the same or not. Of others: the mean of recorded runs of the same passes, and Student's interval of one
+    further run; at most what is lost without any training.
     """
     if not trains(variant):
-        differing = max(1 - (1.0 if untrained.same is None else untrained.same), 1 / untrained.samples)
+        if untrained.same is None:
+            why = f"measured: nothing is trained (n = {untrained.samples:,}); no share of answers tells how sure it is"
+            return Interval(value=untrained.loss, low=untrained.loss, high=untrained.loss, why=why)
+        differing = max(1 - untrained.same, 1 / untrained.samples)
         half = 100 * _Z * math.sqrt(differing / untrained.samples)
         why = f"measured: nothing is trained (n = {untrained.samples:,} validation samples)"
         return Interval(value=untrained.loss, low=untrained.loss - half, high=untrained.loss + half, why=why)

@@ -102,7 +102,7 @@ def _row(
         loss=0.0 if validation is None else validation["loss"],
         gzip_bytes=entry["gzip_bytes"],
         samples=1 if validation is None else validation["samples"],
-        same=entry["same_top1"],
+        same=entry["same_labels"] if entry["same_top1"] is None else entry["same_top1"],
     )
     loss = reason = None
     if validation is None:

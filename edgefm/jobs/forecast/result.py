@@ -186,9 +186,15 @@ def cells(row: VariantForecast) -> Sequence[str]:
         f"{row.macs:,}",
         f"{latency.p50_ns / 1000:,.1f} us ({latency.low_ns / 1000:,.1f} to {latency.high_ns / 1000:,.1f})",
         f"{row.of_float32:.2f}",
-        "not known" if row.loss is None else f"{row.loss.value:+.2f} ({row.loss.low:+.2f} to {row.loss.high:+.2f})",
+        _loss(row.loss),
         "; ".join(row.notes),
     ]
+
+
+def _loss(loss: Interval | None) -> str:
+    if loss is None:
+        return "not known"
+    return f"{loss.value:+.2f}" + ("" if loss.exact else f" ({loss.low:+.2f} to {loss.high:+.2f})")
 
 
 def _range(interval: Interval, unit: float, name: str) -> str:
