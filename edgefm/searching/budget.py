@@ -142,6 +142,11 @@ def parse(value: Mapping[str, Any], *, where: str) -> tuple[SearchBudget, ...]:
             )
     if not value:
         raise BudgetError(f"{where} sets no limit", hint=_example())
+    if len({name.casefold() for name in value}) < len(value):
+        raise BudgetError(
+            f"{where} has names that differ in capitals alone: {', '.join(value)}",
+            hint="Files are called by them, and some disks do not tell capitals apart: rename one.",
+        )
     if len(value) > _MOST_BUDGETS:
         raise BudgetError(f"{where} has {len(value):,} budgets; at most {_MOST_BUDGETS} are allowed")
     return tuple(_budget(name, table, f"{where}, [{name}]") for name, table in value.items())

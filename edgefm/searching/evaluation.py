@@ -7,6 +7,7 @@ folder by their content: trials that share a step, those of a killed process too
 from __future__ import annotations
 
 import gzip
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgefm.core import artefacts, scratch
-from edgefm.core.errors import DataError
+from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import Preprocessing
@@ -152,12 +153,19 @@ class Evaluator:
             }
 
     def figures(self, made: MadeFile, *, label: str = "validation") -> dict[str, float | None]:
-        """Return what a file costs and what it loses on the validation samples."""
+        """Return what a file costs and what it loses on the validation samples.
+
+        Raises:
+          ModelError: its answers give no figure, e.g. they are NaN.
+        """
         inputs = reencoded(self.given.inputs, self.source.encoding, made.encoding)
         answers = tflite_outputs(made.content, inputs, label=label, progress=self._progress)
         assert self.given.quality is not None and self.given.targets is not None, "checked when this was made"
         value = float(self._task.quality.function(tuple(answers), self.given.targets))
-        return {**self.costs(made), "accuracy_loss": self._task.quality.loss(self.given.quality, value)}
+        loss = self._task.quality.loss(self.given.quality, value)
+        if not math.isfinite(loss):
+            raise ModelError(f"its {self._task.quality.name} on validation samples is {value}: it cannot be compared")
+        return {**self.costs(made), "accuracy_loss": loss}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.step import benchmark_files
-from edgefm.core.errors import TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.quantization.conversion import Converter
 from edgefm.quantization.export import libraries
@@ -21,6 +20,7 @@ from edgefm.quantization.source import Source
 from edgefm.quantization.variant_writer import VariantWriter
 from edgefm.recipes import BenchmarkProtocol, PostTraining, Quantization, Variant
 from edgefm.searching.budget import SearchBudget
+from edgefm.searching.driver import REFUSALS
 from edgefm.searching.evaluation import REFERENCE, Evaluator, arena_of
 from edgefm.searching.space import Epochs, Point
 from edgefm.searching.trials import Figures, Trial, complete_ones
@@ -103,7 +103,7 @@ def trained(
             variant = of_seed.space.variant(of_seed.space.point(trial.params), final_epochs(epochs), name="finalist")
             try:
                 results[index, seed] = of_seed.figures(of_seed.made(variant), label="finalist on validation")
-            except TrainingDivergedError as error:
+            except REFUSALS as error:
                 progress.note(f"trial {index} with seed {seed}: {error.message}")
             of_seed.forget()
             done += 1

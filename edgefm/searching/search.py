@@ -200,8 +200,12 @@ def _forecast(
     """
     path, space = folder / _FORECAST_FILE, evaluator.space
     if path.exists():
-        known = read_json(path, what="forecast", error=SearchError, hint="Remove it: it is made again.")
-        smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
+        again = "Remove it: it is made again."
+        known = read_json(path, what="forecast", error=SearchError, hint=again)
+        try:
+            smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
+        except (KeyError, TypeError):
+            raise SearchError(f"{path} is no forecast of a search", hint=again) from None
         return _never(budgets, smallest, space, progress)
     files = corners(evaluator, progress=progress)
     early = _never(budgets, [corner for corner, _ in files], space, progress)  # before latency is measured

@@ -20,6 +20,7 @@ from edgefm.jobs import search as search_job
 from edgefm.quantization.chain import FUNCTIONS
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import finalists, search
+from edgefm.searching.evaluation import Evaluator
 from edgefm.searching.journal import SearchError
 from edgefm.searching.space import Space
 from tests.fixtures import counted_passes
@@ -195,3 +196,27 @@ def test_tflite_file_is_refused_since_nothing_can_be_trained(quickly: list[str],
     files = edgefm.quantize(_network(), "float32", data=data, progress=False)
     with pytest.raises(ModelError, match="holds no Keras model to train"):
         edgefm.search(files["float32"].path, BUDGETS, data=data, out=tmp_path / "s", progress=False)
+
+
+def test_forecast_that_is_none_is_named(quickly: list[str], data: Dataset, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"data": data, "out": tmp_path / "s", "progress": False}
+    with pytest.raises(SearchError):
+        edgefm.search(_network(), {"never": {"max_size_bytes": 1}}, **asked)
+    (tmp_path / "s" / "forecast.json").write_text('{"smallest": 3}')
+    with pytest.raises(SearchError, match=r"forecast\.json is no forecast of a search\n.*Remove it"):
+        edgefm.search(_network(), {"never": {"max_size_bytes": 1}}, resume=True, **asked)
+
+
+def test_quality_that_is_no_number_fails_the_trial_with_the_reason(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Evaluator.__init__
+
+    def without_quality(self: Evaluator, *given: Any, **options: Any) -> None:
+        begin(self, *given, **options)
+        self._task = replace(self._task, quality=replace(self._task.quality, function=lambda *both: float("nan")))
+
+    monkeypatch.setattr(Evaluator, "__init__", without_quality)
+    result = _search(tmp_path / "s", data, trials=2, seeds=0)
+    assert not result.document["front"] and result.met["any"] is False
+    assert "on validation samples is nan" in (tmp_path / "s" / "journal.log").read_text()

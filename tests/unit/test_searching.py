@@ -93,6 +93,7 @@ def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
         ({"a/b": {"max_size_bytes": 5}}, "cannot name a budget"),
         ({"float32": {"max_size_bytes": 5}}, "a reference is"),
         ({f"b{n}": {"max_size_bytes": 5} for n in range(21)}, "at most 20"),
+        ({"phone": {"max_size_bytes": 5}, "Phone": {"max_size_bytes": 6}}, "differ in capitals alone: phone, Phone"),
     ],
 )
 def test_budget_that_is_wrong_is_refused(value: dict[str, Any], reason: str) -> None:
