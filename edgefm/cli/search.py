@@ -22,7 +22,7 @@ _PATH = click.Path(path_type=Path)
     epilog=exit_codes(
         "every budget is met by a file that was measured",
         "a budget is not met; the nearest file is named",
-        "it could not run: bad input, or no budget can be met by anything that may be tried",
+        "it could not run: bad input, or no budget can be met by what may be tried",
     )
 )
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")

@@ -151,7 +151,7 @@ def _content(run: Path) -> ReportContent:
     measured = facts(read.record, edgefm.verdict(run))
     return ReportContent(
         inputs=read, facts=measured, waterfall=None, stories=[], gates=[], skipped=[], pictures={}, flips=[],
-        mistakes=None, explained={},
+        mistakes=None, explained={}, forecasted=[],
     )  # fmt: skip
 
 
