@@ -47,7 +47,9 @@ _ALL, _NONE = "all", "none"
 )
 @click.option("--standalone", is_flag=True, help="Of c: add the network as C that needs no interpreter.")
 @click.option("--npu", default=None, help="Of c: add the file that vela compiles, e.g. for ethos-u55-128.")
-@click.option("--format", "formats", multiple=True, help="The model in another format, too: onnx; repeatable.")
+@click.option(
+    "--format", "formats", multiple=True, help="The model in another format, too: onnx, coreml, executorch; repeatable."
+)
 @click.option("--beside", multiple=True, metavar="VARIANT|MODEL", help="Of web: a model beside it; none; repeatable.")
 @click.option("--served", is_flag=True, help="Of web: add a folder for a web server, with threads.")
 @click.option(

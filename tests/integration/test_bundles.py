@@ -888,7 +888,7 @@ def test_model_in_onnx_answers_the_golden_vectors(tmp_path: Path) -> None:
         assert apart.max() <= 4, "another rounding, not another model"
     for name, error, words in (
         ("onxx", RecipeError, "unknown format 'onxx'; did you mean 'onnx'"),
-        ("coreml", ModelError, "cannot be written as coreml: coremltools converts Keras"),
+        ("coreml", ModelError, "cannot be written as coreml: coremltools converts PyTorch"),
         ("executorch", ModelError, "cannot be written as executorch"),
     ):
         with pytest.raises(error, match=words):

@@ -19,7 +19,7 @@ from edgefm.core.results import JsonResult
 from edgefm.core.task_names import TASKS
 from edgefm.jobs.arguments import optional_path
 from edgefm.jobs.export.folder import check_target, write
-from edgefm.jobs.export.formats import check_formats, in_formats
+from edgefm.jobs.export.formats import check_formats, check_model, in_formats
 from edgefm.jobs.export.microcontroller import accelerator_of, npu_files
 from edgefm.jobs.export.models import MICROCONTROLLER, Given, models_meant
 from edgefm.jobs.export.parts import data_of, parts_of, writer
@@ -164,7 +164,8 @@ def export(
       standalone: of the kind 'c': add the network as C that needs no interpreter; other kinds take no notice.
       npu: of the kind 'c': an Ethos-U accelerator, e.g. 'ethos-u55-128': add the file that vela compiles for it, with
         its estimate; other kinds take no notice.
-      formats: other formats that the bundle holds the model in, too: 'onnx'.
+      formats: other formats that the bundle holds the model in, too: 'onnx'; of a float32 variant of a run also
+        'coreml' and 'executorch', from the Keras model behind it.
       beside: of the kind 'web': other models that answer the same pictures in the page: names of variants of the run,
         .tflite files with their contract, or folders that hold one. None takes float32 (float16 where that is too
         large), int8_w8a8 and the smallest file of the run; () takes none. The page in one file has at most 5 MB: what
@@ -182,7 +183,7 @@ def export(
       DataError: the data cannot be read, or do not fit.
       RunError: the run has no TFLite files, or the folder holds something else.
       RuntimeUnavailableError: jinja2, cyclonedx-python-lib, LiteRT.js for a page, or a tool for an APK is missing; to
-        sign, model-signing.
+        sign, model-signing; for another format, the library that writes it.
       TargetError: vela is not installed, or does not know the accelerator.
     """
     from edgefm.jobs.export.microcontroller import network
@@ -224,6 +225,8 @@ def export(
     module = writer(kind)
     with shown(progress) as receiver:
         meant = models_meant(model, kind, variant)
+        for each in meant.values():
+            check_model(each, formats)
         datasets = {name: data_of(each, data, receiver, task=task) for name, each in meant.items()}
         first = next(iter(datasets.values()))
         shots = sample_pictures(first, pictures, seed=seed)
@@ -251,12 +254,18 @@ def export(
             only = parts[""]
             if standalone and kind in MICROCONTROLLER:
                 only = dataclasses.replace(only, network=network(meant[""].path))
-            files = {**common_files(only, module.NEEDS), **module.files(only), **in_formats(meant[""].path, formats)}
+            others = in_formats(meant[""], only, formats)
+            only = dataclasses.replace(only, card=only.card + others.words)
+            files = {**common_files(only, module.NEEDS), **module.files(only), **others.files}
             files |= {} if accelerator is None else npu_files(meant[""].path, accelerator)
         else:
+            written = {name: in_formats(meant[name], part, formats) for name, part in parts.items()}
+            parts = {
+                name: dataclasses.replace(part, card=part.card + written[name].words) for name, part in parts.items()
+            }
             files = several_files(meant, parts, pictures=words)
-            for name, each in meant.items():
-                files |= {f"{name}/{path}": content for path, content in in_formats(each.path, formats).items()}
+            for name, others in written.items():
+                files |= {f"{name}/{path}": content for path, content in others.files.items()}
         files = with_manifest({**files, **shots}, kind=kind, written_by=f"edgefm {edgefm.__version__}")
         if key is not None:
             files = with_signature(files, key)

@@ -1,0 +1,1 @@
+"""Keras -> PyTorch -> ExecuTorch or Core ML, by their own libraries, in a process of its own (`beside`)."""
