@@ -16,6 +16,11 @@ from edgefm_converters.through_torch.beside import Converted, check_library, con
 
 SHIPPED = Path(__file__).parents[2] / "edgefm" / "shipped_model" / "model.tflite"
 _RUN = cast(Any, object())  # a run that nothing is asked of
+# Marks, not `importorskip`: they skip before the network is built.
+_EXECUTORCH, _COREMLTOOLS = (
+    pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
+    for name in ("executorch", "coremltools")
+)
 
 
 def test_a_file_and_a_quantised_variant_are_refused_with_the_reason() -> None:
@@ -85,8 +90,8 @@ def _written(name: str, small: tuple[Path, Any, Any]) -> Converted:
 
 
 @pytest.mark.slow
+@_EXECUTORCH
 def test_executorch_answers_as_keras(small: tuple[Path, Any, Any]) -> None:
-    pytest.importorskip("executorch", reason="ExecuTorch is not installed")
     result = _written("executorch", small)
     assert list(result.files) == ["model.pte"] and result.files["model.pte"][4:8].startswith(b"ET")
     assert result.outputs is not None and len(result.outputs) == 1
@@ -95,8 +100,8 @@ def test_executorch_answers_as_keras(small: tuple[Path, Any, Any]) -> None:
 
 
 @pytest.mark.slow
+@_COREMLTOOLS
 def test_core_ml_package_has_the_ends_of_the_model_and_the_same_bytes(small: tuple[Path, Any, Any]) -> None:
-    pytest.importorskip("coremltools", reason="coremltools is not installed")
     from coremltools.proto import FeatureTypes_pb2, Model_pb2
 
     result = _written("coreml", small)
@@ -117,8 +122,8 @@ def test_core_ml_package_has_the_ends_of_the_model_and_the_same_bytes(small: tup
 
 
 @pytest.mark.slow
+@_EXECUTORCH
 def test_code_in_a_model_is_not_run(tmp_path: Path, small: tuple[Path, Any, Any]) -> None:
-    pytest.importorskip("executorch", reason="ExecuTorch is not installed")
     import keras
 
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Lambda(lambda values: values)])
