@@ -65,7 +65,6 @@ LONGEST = (
     "integration/test_report.py",
     "integration/test_distillation.py",
     "integration/test_android_bundle.py",
-    "integration/test_app_code.py",
     "integration/test_float_data.py",
     "integration/test_rounds.py",
     "integration/test_pruning.py",
