@@ -16,21 +16,12 @@ from urllib.parse import urlsplit
 
 from edgefm.core.environment import version
 from edgefm.core.errors import missing_extra
+from edgefm.quantization.export import LIBRARIES as CONVERTING
 from edgefm.searching.journal import SearchError
 
 LOCAL, AUTO = "local", "auto"
 # What decides what a trial gives, or whether its messages are understood.
-LIBRARIES = (
-    "edgefm",
-    "ray",
-    "numpy",
-    "tensorflow",
-    "keras",
-    "tf-keras",
-    "tensorflow-model-optimization",
-    "litert-quantizer",
-    "ai-edge-litert",
-)
+LIBRARIES = ("ray", *CONVERTING)
 _PROBE_SECONDS = 120.0
 _CONNECT_SECONDS = 10.0
 _TALKER = "ray_listen_error_messages"
