@@ -1,8 +1,9 @@
 """Trains documented systems as their documents say, and records what came out for docs/zoo.md.
 
-Run: python -m benchmarks.zoo [ID ...] [--seeds 3] [--variant NAME ...] [--out FOLDER], then python -m
+Run: python -m benchmarks.zoo [ID ...] [--seeds 3] [--epochs N] [--variant NAME ...] [--out FOLDER], then python -m
 benchmarks.figures. A stopped series goes on. The record is of all that the folder holds, and of what was recorded
-before elsewhere with the same settings.
+before elsewhere with the same settings. Rows of shortened trainings (--epochs, in a folder of their own) say so, and
+give way to whole ones.
 """
 
 from __future__ import annotations
@@ -27,11 +28,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("systems", nargs="*", metavar="ID")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="at most; the verdicts say 'shortened'")
     parser.add_argument("--variant", action="append", dest="variants", metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"))
     given = parser.parse_args()
     made = edgefm.reproduce(
-        given.systems or None, seeds=given.seeds, variants=given.variants, out=given.out, progress=True
+        given.systems or None,
+        seeds=given.seeds,
+        epochs=given.epochs,
+        variants=given.variants,
+        out=given.out,
+        progress=True,
     )
     record = artefacts.finite(made.to_json())
     for picture in data_space.PICTURES if record["data"] else ():
@@ -46,7 +53,7 @@ def main() -> None:
 
 
 def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of what the latest one holds and of what an earlier one holds besides, or of more seeds.
+    """Return a record of what the latest one holds and of what an earlier one holds besides, whole, or of more seeds.
 
     What comes from an earlier record says when and on what it was recorded, in `recorded`. Its ratios of latency stay
     where they are to the same reference.
@@ -54,10 +61,12 @@ def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, A
     Raises:
       RunError: they are of other data, or were made with other settings.
     """
-    for name in ("settings", "dataset"):
-        if earlier[name] != latest[name]:
+    # Each row says itself whether it was shortened.
+    settings = [{**record["settings"], "epochs": None} for record in (earlier, latest)]
+    for name, (before, after) in {"settings": settings, "dataset": [earlier["dataset"], latest["dataset"]]}.items():
+        if before != after:
             raise RunError(
-                f"the earlier record has other {name}: {earlier[name]} where the latest has {latest[name]}",
+                f"the earlier record has other {name}: {before} where the latest has {after}",
                 hint=f"Move {RESULTS / f'{NAME}.json'} away to begin anew.",
             )
     recorded = {"created": earlier["created"], "cpu": earlier["environment"]["cpu"]}
@@ -65,19 +74,25 @@ def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, A
     for kind in ("systems", "experiments"):
         rows = {row["id"]: row for row in latest[kind]}
         for row in earlier[kind]:
-            if row["id"] not in rows or _trainings(row) > _trainings(rows[row["id"]]):
+            if row["id"] not in rows or _worth(row) > _worth(rows[row["id"]]):
                 rows[row["id"]] = {"recorded": recorded, **row}
         kinds[kind] = list(rows.values())
     return {
         **latest,
         **kinds,
+        "settings": settings[1],
         "data": latest["data"] or earlier["data"],
         "latency": _joined_latency(earlier["latency"], latest["latency"]),
     }
 
 
-def _trainings(row: Mapping[str, Any]) -> int:
-    return sum(len(training["seeds"]) for training in row.get("trials", [row]))
+def _worth(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many trainings a row is of: whole ones, and all."""
+    trials = row.get("trials", [row])
+    whole = [
+        trial for trial in trials if not any(limit.startswith("shortened") for limit in trial["verdict"]["limits"])
+    ]
+    return sum(len(trial["seeds"]) for trial in whole), sum(len(trial["seeds"]) for trial in trials)
 
 
 def _joined_latency(earlier: Mapping[str, Any] | None, latest: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -11,8 +11,8 @@ from edgefm.core.errors import RunError
 from edgefm.jobs.reproduce import page
 
 
-def _row(name: str, seeds: int) -> dict[str, Any]:
-    return {"id": name, "seeds": [{"seed": number} for number in range(seeds)]}
+def _row(name: str, seeds: int, *limits: str) -> dict[str, Any]:
+    return {"id": name, "seeds": [{"seed": number} for number in range(seeds)], "verdict": {"limits": list(limits)}}
 
 
 def _record(day: int, cpu: str, systems: list[dict[str, Any]], **other: Any) -> dict[str, Any]:
@@ -52,6 +52,18 @@ def test_of_a_row_in_both_the_one_of_more_seeds_stays() -> None:
     assert len(made["systems"]) == 1 and len(made["systems"][0]["seeds"]) == 3
 
 
+def test_a_shortened_row_stands_until_a_whole_one_is_there() -> None:
+    shortened = _row("ann", 3, "shortened: 2 of 10 epochs")
+    settings = {"settings": {"epochs": 2, "precision": "float32"}}
+    first = joined(_record(20, "A", [_row("lenet5", 1)]), _record(21, "B", [shortened], **settings))
+    assert {row["id"]: len(row["seeds"]) for row in first["systems"]} == {"ann": 3, "lenet5": 1}
+    whole = joined(first, _record(22, "C", [_row("ann", 1)]))
+    assert {row["id"]: len(row["seeds"]) for row in whole["systems"]} == {"ann": 1, "lenet5": 1}
+    again = joined(whole, _record(23, "D", [shortened], **settings))
+    assert {row["id"]: len(row["seeds"]) for row in again["systems"]} == {"ann": 1, "lenet5": 1}
+    assert again["settings"]["epochs"] is None
+
+
 def test_ratios_of_latency_to_the_same_reference_stay_with_their_session() -> None:
     made = joined(_record(20, "A", [_row("ann", 1)]), _record(21, "B", [_row("lenet5", 1)]))
     assert {name: figures["p50_ns"] for name, figures in made["latency"]["models"].items()} == {
@@ -65,7 +77,7 @@ def test_ratios_of_latency_to_the_same_reference_stay_with_their_session() -> No
     assert set(joined(other, _record(21, "B", [_row("lenet5", 1)]))["latency"]["models"]) == {"lenet5 int8_w8a8"}
 
 
-@pytest.mark.parametrize("other", [{"settings": {"epochs": 1}}, {"dataset": {"sha256": "2"}}])
+@pytest.mark.parametrize("other", [{"settings": {"precision": "bfloat16"}}, {"dataset": {"sha256": "2"}}])
 def test_records_that_cannot_be_compared_are_refused(other: dict[str, Any]) -> None:
     with pytest.raises(RunError, match=f"the earlier record has other {next(iter(other))}"):
         joined(_record(20, "A", [_row("ann", 1)]), _record(21, "B", [_row("ann", 1)], **other))
