@@ -35,7 +35,7 @@ def picture(found: Sequence[Series]) -> bytes:
         for axes, one in zip(grid, found, strict=False):
             axes.set_xlim(first, last)
             _panel(axes, one, looks, middle=first + (last - first) / 2)
-            axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=4))
+            axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=4, interval_multiples=False))
             axes.xaxis.set_major_formatter(dates.DateFormatter("%d %b" if last - first < _YEAR else "%b %Y"))
         for place in range(len(found), len(grid)):
             grid[place].set_visible(False)
