@@ -98,7 +98,8 @@ def test_verdict_says_that_it_was_shortened_and_on_other_data(done: edgefm.Repro
 def test_page_shows_every_system_and_says_what_is_not_recorded(done: edgefm.Reproduction) -> None:
     page = done.page.read_text(encoding="utf-8")
     assert "not yet recorded: `edgefm zoo reproduce lenet5`" in page and "640 training" in page
-    assert "not yet recorded: `edgefm zoo reproduce ann`" not in page
+    assert "\n- not yet recorded: `edgefm zoo reproduce ann`" not in page
+    assert "\n- whole: not yet recorded: `edgefm zoo reproduce ann`" in page
     assert json.loads((done.folder / "zoo.json").read_text(encoding="utf-8"))["systems"]
     assert "ann" in done._repr_html_() and done.to_json()["kind"] == "zoo-reproduction"
 

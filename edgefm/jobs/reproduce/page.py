@@ -145,6 +145,8 @@ def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: st
     if not verdict["by"]:
         lines = [f"- verdict: **{verdict_of(row)}**"]
     lines += [f"- {limit}" for limit in verdict["limits"]]
+    if any(limit.startswith("shortened") for limit in verdict["limits"]):
+        lines.append(f"- whole: {NOT_YET}: {how(name)}")
     for split, judged in row["verdicts"].items():
         if split != verdict["by"] and judged["name"] not in ("no claim", "not measured"):
             lines.append(f"- {split}: {judged['name']}: {judged['reason']}")
