@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgefm.benchmarking import harness, record
 from edgefm.benchmarking.measured import ModelFile, named_files
-from edgefm.core import artefacts, runs
+from edgefm.core import runs, whole_folders
 from edgefm.core.documents import inside
 from edgefm.core.errors import ModelError, RunError
 from edgefm.core.progress import SILENT, Progress
@@ -239,7 +239,7 @@ def _write(folder: Path, measurement: harness.Measurement) -> None:
     files = {record.FILE_NAME: record.dumps(measurement.record).encode()}
     if measurement.predictions:
         files[record.PREDICTIONS_FILE_NAME] = _npz(measurement.predictions)
-    artefacts.write_folder(folder, files, gone=(record.PREDICTIONS_FILE_NAME,))
+    whole_folders.write(folder, files, gone=(record.PREDICTIONS_FILE_NAME,))
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -48,7 +48,7 @@ def command(
     files that are calibrated with 16, 32, … 1,024 samples.
     """
     from edgefm.cli.examined_run import examined
-    from edgefm.core import artefacts
+    from edgefm.core import artefacts, whole_folders
     from edgefm.recipes import Quantization
     from edgefm.report.tools.calibration import calibration_png
 
@@ -62,7 +62,7 @@ def command(
     folder = out or run.path / "calibration"
     value = {"model": model.name, **report.to_json()}
     files = {"calibration.json": artefacts.json_bytes(value), "calibration.png": calibration_png(report.to_json())}
-    artefacts.write_folder(folder, files)
+    whole_folders.write(folder, files)
     if as_json:
         render.as_json({"folder": str(folder), **value})
     else:

@@ -57,14 +57,14 @@ def fetch(data_dir: Path | None, json_: bool) -> None:
 @_json
 def info(data_dir: Path | None, out: Path, json_: bool) -> None:
     """Show class counts and checks; draw the class balance and a sheet of samples."""
-    from edgefm.core import artefacts
+    from edgefm.core import whole_folders
     from edgefm.data.dataset import class_counts
     from edgefm.data.pictures import class_balance, samples
 
     source, dataset = _load(data_dir)
     checks = _checks(dataset)
     files = {"class-balance.png": class_balance(dataset), "samples.png": samples(dataset)}
-    artefacts.write_folder(out, files)
+    whole_folders.write(out, files)
     pictures = [out / name for name in files]
     if json_:
         render.as_json({**_described(source, dataset), "checks": checks, "pictures": [str(path) for path in pictures]})

@@ -58,7 +58,7 @@ def command(
     choice is written as recipe.json (for edgefm quantize --recipe) and quantizer_recipe.json.
     """
     from edgefm.cli.examined_run import examined
-    from edgefm.core import artefacts
+    from edgefm.core import artefacts, whole_folders
     from edgefm.core.text import command as command_line
     from edgefm.recipes import Quantization
     from edgefm.report.tools.sensitivity import sensitivity_png
@@ -76,7 +76,7 @@ def command(
     files = {"sensitivity.json": artefacts.json_bytes(value), "sensitivity.png": sensitivity_png(result.to_json())}
     recipes = ("recipe", "quantizer_recipe")
     files |= {f"{name}.json": artefacts.json_bytes(portable[name]) for name in recipes if name in portable}
-    artefacts.write_folder(folder, files, gone=(f"{name}.json" for name in recipes))
+    whole_folders.write(folder, files, gone=(f"{name}.json" for name in recipes))
     if as_json:
         render.as_json({"folder": str(folder), **value})
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core import artefacts, html
+from edgefm.core import artefacts, html, whole_folders
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.arguments import dataset_and_quality
@@ -56,7 +56,7 @@ class AgreementResult:
             from edgefm.report.tools.agreement import agreement_pictures
 
             files |= agreement_pictures(self.document)
-        artefacts.write_folder(path, files, gone=document.PICTURES)
+        whole_folders.write(path, files, gone=document.PICTURES)
         return [path / name for name in files]
 
     def _repr_html_(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from edgefm.core import artefacts
+from edgefm.core import whole_folders
 from edgefm.core.arguments import PathLike, as_path, check_number
 from edgefm.core.progress import Progress, shown
 from edgefm.jobs.inspect import tflite_in
@@ -65,5 +65,5 @@ def write_profile(result: ProfileResult, folder: Path) -> list[Path]:
         from edgefm.report.tools.profile import profile_pictures
 
         files |= profile_pictures(result)
-    artefacts.write_folder(folder, files, gone=PICTURES)
+    whole_folders.write(folder, files, gone=PICTURES)
     return [folder / name for name in files]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, whole_folders
 from edgefm.core.errors import RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.report import PAGE
@@ -43,6 +43,6 @@ def build(run_inputs: ReportInputs, out: Path, *, run: Path | None, progress: Pr
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; the report needs a folder", hint="Give another one as out.")
     others = (*(f"{name}.png" for name in PICTURES), "table.csv", "steps.csv", reproduce.RECIPE_FILE)
-    artefacts.write_folder(out, files, gone=others)
+    whole_folders.write(out, files, gone=others)
     progress.step("report", 4, 4)
     return out / PAGE

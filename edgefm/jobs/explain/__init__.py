@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgefm.core import artefacts, html, manifest
+from edgefm.core import artefacts, html, manifest, whole_folders
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number
 from edgefm.core.errors import RecipeError, RunError
 from edgefm.core.progress import Progress, shown
@@ -79,7 +79,7 @@ class Explanation:
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; the explanation needs a folder", hint="Give another one as out.")
         files = {documents.FILE_NAME: artefacts.json_bytes(self.document), **self.files}
-        artefacts.write_folder(path, files, gone=documents.ALL_FILES)
+        whole_folders.write(path, files, gone=documents.ALL_FILES)
         return [path / name for name in files]
 
     def _repr_html_(self) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgefm.core import artefacts
+from edgefm.core import whole_folders
 from edgefm.core.errors import EdgefmError, RunError
 from edgefm.jobs.export.models import is_bundle
 from edgefm.jobs.export.signature import FILE_NAME as SIGNATURE_FILE
@@ -63,7 +63,7 @@ def write(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
       EdgefmError: they cannot be written; what was there stays.
     """
     try:
-        artefacts.exchange_folder(target, files, replace=force)
+        whole_folders.exchange(target, files, replace=force)
     except OSError as error:
         raise _unwritten(target, error) from error
 
@@ -77,7 +77,7 @@ def together(out: Path) -> Iterator[Path]:
     """
     writing = False
     try:
-        with artefacts.folders_together(out) as staged:
+        with whole_folders.together(out) as staged:
             writing = True
             try:
                 yield staged

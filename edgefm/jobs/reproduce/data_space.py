@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, whole_folders
 from edgefm.core.documents import read_json
 from edgefm.core.errors import RunError
 from edgefm.core.progress import Progress
@@ -55,7 +55,7 @@ def written(out: Path, dataset: Dataset, *, progress: Progress) -> None:
         "classes.png": data_figures.classes_png(facts, arrays),
         "balance.png": data_figures.balance_png(facts),
     }
-    artefacts.write_folder(folder, {**files, _FILE: artefacts.json_bytes(facts)})
+    whole_folders.write(folder, {**files, _FILE: artefacts.json_bytes(facts)})
 
 
 def recorded(out: Path) -> dict[str, Any] | None:

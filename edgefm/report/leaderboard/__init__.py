@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, whole_folders
 from edgefm.core.errors import RunError
 from edgefm.report.drawing import style
 from edgefm.report.leaderboard import page, picture
@@ -35,7 +35,7 @@ def write_leaderboard(records: Sequence[Path], out: Path) -> Leaderboard:
     files[PAGE] = page.html(leaderboard, pictures).encode(errors="backslashreplace")
     files[MARKDOWN] = page.markdown(leaderboard).encode(errors="backslashreplace")
     files[DATA] = artefacts.json_bytes(leaderboard.to_json())
-    artefacts.write_folder(out, files)
+    whole_folders.write(out, files)
     return leaderboard
 
 

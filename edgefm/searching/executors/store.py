@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from edgefm.core import artefacts
+from edgefm.core import artefacts, whole_folders
 from edgefm.core.documents import inside
 from edgefm.core.errors import EdgefmError, missing_extra
 from edgefm.core.given import regular
@@ -99,7 +99,7 @@ class Store:
                 inside(folder, name, where=folder, error=StoreError)
         except (StoreError, ValueError, TypeError):
             return
-        artefacts.write_folder(folder, files)
+        whole_folders.write(folder, files)
 
 
 def local_folder(address: str) -> Path | None:
