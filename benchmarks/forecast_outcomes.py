@@ -22,7 +22,17 @@ from edgefm.profiling.cost_model import CostModel
 from edgefm.recipes import variant_named
 
 NAME = "forecast_outcomes"
-MODELS = ("strided_cnn", "separable_tiny", "lenet5", "small_residual", "enhanced_cnn")
+MODELS = (
+    "strided_cnn",
+    "separable_tiny",
+    "lenet5",
+    "ann",
+    "tiny_vgg",
+    "kadam_arch3",
+    "two_conv_cnn",
+    "small_residual",
+    "enhanced_cnn",
+)
 VARIANTS = (
     "qat_int8",
     "pruned80_qat_int8",

@@ -159,21 +159,35 @@ def test_what_a_variant_does_not_buy_is_said(name: str, words: str) -> None:
     assert any(words in note for note in told)
 
 
-def test_expected_loss_is_that_of_recorded_runs() -> None:
-    outcomes = (
-        Outcome("a", "qat_int8", 0.1, 0.2, 1000, 900),
-        Outcome("b", "qat_int8", 0.1, 0.4, 1000, 900),
-        Outcome("a", "slim25_qat_int8", 70.0, 5.0, 1000, 1000),
+def test_expected_loss_follows_a_line_through_recorded_runs() -> None:
+    before, after = np.array([0.2, 3.0, 40.0, 0.1, 8.0, 60.0]), np.array([0.1, 0.4, 4.0, 0.0, 1.5, 9.0])
+    passes = ["qat_int8", "pruned80_qat_int8", "slim25_qat_int8"]
+    outcomes = tuple(
+        Outcome(model, name, lost, left, 1000, 900)
+        for model, name, lost, left in zip("aabbcc", [*passes, *passes], before, after, strict=True)
     )
-    told = expected.loss(QAT, Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
-    # Student's t of one degree of freedom, 6.31; the deviation is 0.1414; one further value: sqrt(1 + 1/2).
-    assert told is not None and told.value == pytest.approx(0.3)
-    assert told.high - told.value == pytest.approx(6.31 * 0.1414 * 1.5**0.5, rel=1e-3)
-    few = Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=None)
+    untrained = Untrained(loss=20.0, gzip_bytes=2000, samples=1000, same=0.9)
+    told = expected.loss(variant_named("pruned90_qat_int8"), untrained, outcomes=outcomes)
+    x, y, models = np.arcsinh(2 * before), np.arcsinh(2 * after), np.array(list("aabbcc"))
+    off = []
+    for model in "abc":
+        line = np.polyfit(x[models != model], y[models != model], 1)
+        off += list(y[models == model] - np.polyval(line, x[models == model]))
+    middle = np.polyval(np.polyfit(x, y, 1), np.arcsinh(2 * untrained.loss))
+    half = 2.92 * np.sqrt(np.mean(np.square(off)))  # Student's t of two degrees of freedom: three models
+    assert told is not None and told.value == pytest.approx(np.sinh(middle) / 2)
+    assert told.low == pytest.approx(np.sinh(middle - half) / 2)
+    assert told.high == pytest.approx(min(np.sinh(middle + half) / 2, 20.3))
     # No more is lost after the training than before it.
-    capped = expected.loss(QAT, Untrained(loss=0.25, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
-    assert capped is not None and (capped.value, capped.high) == (0.25, pytest.approx(0.55))
-    assert expected.loss(variant_named("slim50_qat_int8"), few, outcomes=outcomes) is None
+    capped = expected.loss(QAT, replace(untrained, loss=-0.25), outcomes=outcomes)
+    assert capped is not None and capped.value <= 0 and capped.high == pytest.approx(0.3)
+    # Clusters are in none of them, and two models are too few.
+    assert expected.loss(variant_named("clustered16_qat_int8"), untrained, outcomes=outcomes) is None
+    assert expected.loss(QAT, untrained, outcomes=outcomes[:4]) is None
+
+
+def test_expected_download_is_that_of_recorded_runs_of_the_same_passes() -> None:
+    outcomes = (Outcome("a", "qat_int8", 0.1, 0.2, 1000, 900), Outcome("b", "qat_int8", 0.1, 0.4, 1000, 900))
     size = expected.download(QAT, Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
     assert (size.value, size.low, size.high) == (pytest.approx(1800), pytest.approx(1800), pytest.approx(1800))
 

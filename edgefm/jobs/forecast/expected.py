@@ -1,11 +1,13 @@
 """What training is expected to make of an untrained file: its loss of quality, and the size of its download.
 
 Learnt from recorded runs (`benchmarks/forecast_outcomes.py`): of each, what the file was like before any training and
-after it. There are few: the intervals are wide, and say so.
+after it. How much a pass takes from a model before training (how sensitive the model is to it) tells how much training
+leaves of it. There are few runs: the intervals are wide, and say so.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -20,6 +22,9 @@ _Z = 1.96
 # Student's t of a two-sided 90 % interval, by degrees of freedom; more are as many.
 _T = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81)
 _FEWEST = 2
+_FEWEST_MODELS = 3
+# Points: smaller losses are compared by their difference, larger ones by their ratio.
+_LINEAR = 0.5
 # Points by which some thousand samples may show more loss after a training that lost nothing.
 _SLACK = 0.3
 
@@ -61,8 +66,9 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     """Return the loss of quality that is expected of a variant after its training; None where no run tells.
 
     Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave where
-    answers are the same or not. Of others: the mean of recorded runs of the same passes, and Student's interval of one
-    further run; at most what is lost without any training.
+    answers are the same or not. Of others: what recorded runs lost after training over what they lost before it, a
+    straight line in asinh(loss), with the interval of a model that it was not learnt from (Student's t over models); at
+    most what is lost without any training.
     """
     if not trains(variant):
         if untrained.same is None:
@@ -72,13 +78,61 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
         half = 100 * _Z * math.sqrt(differing / untrained.samples)
         why = f"measured: nothing is trained (n = {untrained.samples:,} validation samples)"
         return Interval(value=untrained.loss, low=untrained.loss - half, high=untrained.loss + half, why=why)
-    known = alike(variant, outcomes)
-    if len(known) < _FEWEST:
+    learnt = {kind for one in outcomes for kind, _ in _passes(variant_named(one.variant))}
+    if not {kind for kind, _ in _passes(variant)} <= learnt or len({one.model for one in outcomes}) < _FEWEST_MODELS:
         return None
-    value, half = _further([one.loss for one in known])
+    line = _line(tuple(outcomes))
+    left, half = line.at(_scaled(untrained.loss)), _t(line.models - 1) * line.deviation
+    value, low, high = (_LINEAR * math.sinh(end) for end in (left, left - half, left + half))
     most = max(untrained.loss, 0.0)
-    why = f"learnt from {_runs(known)}; {untrained.loss:+.1f} points before training"
-    return Interval(value=min(value, most), low=min(value - half, most), high=min(value + half, most + _SLACK), why=why)
+    why = f"{untrained.loss:+.1f} points before training; what is left of that is learnt from {_runs(outcomes)}"
+    return Interval(value=min(value, most), low=min(low, most), high=min(high, most + _SLACK), why=why)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What is lost after training over what is lost before it, both scaled; a straight line.
+
+    Attributes:
+      slope, intercept: of it.
+      deviation: of a file of a model that the line was not learnt from.
+      models: that it was learnt from.
+    """
+
+    slope: float
+    intercept: float
+    deviation: float
+    models: int
+
+    def at(self, before: float) -> float:
+        return self.slope * before + self.intercept
+
+
+@functools.cache
+def _line(outcomes: tuple[Outcome, ...]) -> _Line:
+    """Return the line through outcomes; its deviation is that of each model from the line through the others."""
+    models = sorted({one.model for one in outcomes})
+    off = []
+    for model in models:
+        slope, intercept = _fitted([one for one in outcomes if one.model != model])
+        off += [
+            _scaled(one.loss) - slope * _scaled(one.untrained_loss) - intercept
+            for one in outcomes
+            if one.model == model
+        ]
+    slope, intercept = _fitted(outcomes)
+    deviation = math.sqrt(statistics.fmean(value * value for value in off))
+    return _Line(slope=slope, intercept=intercept, deviation=deviation, models=len(models))
+
+
+def _fitted(outcomes: Sequence[Outcome]) -> tuple[float, float]:
+    before = [_scaled(one.untrained_loss) for one in outcomes]
+    return statistics.linear_regression(before, [_scaled(one.loss) for one in outcomes])
+
+
+def _scaled(loss: float) -> float:
+    """Return a loss in points, small ones as they are and large ones by their logarithm, both over half a point."""
+    return math.asinh(loss / _LINEAR)
 
 
 def download(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] = OUTCOMES) -> Interval:
@@ -104,7 +158,11 @@ def trains(variant: Variant) -> bool:
 def _further(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean of some values, and half the 90 % interval in which one further value is expected."""
     deviation = statistics.stdev(values)
-    return statistics.mean(values), _T[min(len(values) - 1, len(_T)) - 1] * deviation * math.sqrt(1 + 1 / len(values))
+    return statistics.mean(values), _t(len(values) - 1) * deviation * math.sqrt(1 + 1 / len(values))
+
+
+def _t(freedom: int) -> float:
+    return _T[min(freedom, len(_T)) - 1]
 
 
 def _runs(known: Sequence[Outcome]) -> str:
