@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 BUCKET = "searches"
 ADDRESS = f"s3://{BUCKET}/one"
 # More than s3fs sends in one request: the object comes in parts.
-_LARGE = 120 << 20
+_LARGE = 105 << 20
 _WRITER = """
 import sys
 from edgefm.searching.executors.store import Store
@@ -199,4 +199,6 @@ def test_no_credentials_and_no_network_are_said(s3: Any, monkeypatch: pytest.Mon
 
 def _refuse_after(server: str, actions: str) -> None:
     """Let moto check who asks after so many more requests."""
-    urllib.request.urlopen(f"{server}/moto-api/reset-auth", data=actions.encode()).close()
+    content = {"Content-Type": "application/octet-stream"}
+    asked = urllib.request.Request(f"{server}/moto-api/reset-auth", data=actions.encode(), headers=content)
+    urllib.request.urlopen(asked).close()
