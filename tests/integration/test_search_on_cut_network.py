@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from edgefm.searching.journal import opened
 from tests.fixtures.network import REASON, Network, available, network
 from tests.fixtures.search_driver import SPACE, identity, searched
 
-pytestmark = [pytest.mark.ray]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 TRIALS, TRIAL_SECONDS = 14, 1.0
 _PORT, _START_SECONDS = 6390, 120
@@ -40,8 +41,14 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     pytest.importorskip("ray")
     if not available():
         pytest.skip(REASON)
-    with network(["head", "one", "two"]) as made, (tmp_path_factory.mktemp("ray") / "log").open("wb") as log:
-        _start(made, "head", log, f"--port={_PORT}", "--num-cpus=0", f"--system-config={json.dumps(_SOON)}", "--head")
+    # A path short enough for sockets; without one Ray would tell all of this machine of the cluster.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        network(["head", "one", "two"]) as made,
+        (tmp_path_factory.mktemp("ray") / "log").open("wb") as log,
+    ):
+        head = ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}"]
+        _start(made, "head", log, *head, f"--system-config={json.dumps(_SOON)}")
         for name in ("one", "two"):
             _start(made, name, log, f"--address={made.addresses['head']}:{_PORT}", "--num-cpus=1")
         yield made
@@ -49,8 +56,6 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 
 def _start(machines: Network, name: str, log: Any, *options: str) -> None:
     command = [*_RAY, *_SMALL, f"--node-ip-address={machines.addresses[name]}", *options]
-    if name == "head":
-        command.append("--include-dashboard=false")
     assert machines.start(name, command, stdout=log, stderr=log, cwd=ROOT).wait(timeout=_START_SECONDS) == 0
 
 
