@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.fixtures import java, kotlin, postgresql
+from tests.fixtures import java, kotlin, mariadb, postgresql
 from tests.fixtures.android_app import (  # noqa: F401  # fixtures of tests of the Android bundle
     android_bundle,
     android_demo,
@@ -36,6 +36,7 @@ SERIAL = frozenset(
         "integration/test_profile_command.py",
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
+        "integration/test_search_on_cut_network.py",
         "integration/test_search_on_ray.py",
         "integration/test_search_storage.py",
         "integration/test_ssh_target.py",
@@ -87,6 +88,7 @@ _NEEDS = {
     "java": (java.available, java.REASON),
     "kotlin": (kotlin.available, kotlin.REASON),
     "postgresql": (postgresql.available, postgresql.REASON),
+    "mysql": (mariadb.available, mariadb.REASON),
     "ray": (lambda: importlib.util.find_spec("ray") is not None, "Ray is not installed"),
 }
 

@@ -1,4 +1,4 @@
-"""The trials of a search in PostgreSQL, and behind Optuna's gRPC proxy in front of it, all of them real."""
+"""The trials of a search in PostgreSQL, behind Optuna's gRPC proxy in front of it, and in MariaDB, all of them real."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from edgefm.core.errors import RecipeError
 from edgefm.searching.driver import InProcess, Limits, drive
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.storage.shared import SharedStudy
-from tests.fixtures import postgresql
+from tests.fixtures import mariadb, postgresql
 from tests.fixtures.search_driver import SPACE, evaluate, identity, sampling, searched
 
-pytestmark = pytest.mark.postgresql
+DATABASES = [
+    pytest.param("database", marks=pytest.mark.postgresql),
+    pytest.param("mysql", marks=pytest.mark.mysql),
+]
+PROXY = pytest.param("proxy", marks=pytest.mark.postgresql)
+PASSWORDS = (postgresql.PASSWORD, mariadb.PASSWORD)
 ROOT = Path(__file__).parents[2]
 _LEASE = 2.0
 
@@ -31,6 +36,12 @@ _LEASE = 2.0
 def database() -> Iterator[str]:
     pytest.importorskip("psycopg")
     with postgresql.server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def mysql() -> Iterator[str]:
+    with mariadb.server() as address:
         yield address
 
 
@@ -71,11 +82,11 @@ def _results(trials: Any) -> Any:
     return [(trial.index, trial.params, trial.costs) for trial in trials]
 
 
-@pytest.mark.parametrize("kind", ["database", "proxy"])
+@pytest.mark.parametrize("kind", [*DATABASES, PROXY])
 def test_shared_trials_are_those_of_a_folder_and_go_on_from_another_one(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    address, seed = request.getfixturevalue(kind), {"database": 7, "proxy": 8}[kind]
+    address, seed = request.getfixturevalue(kind), {"database": 7, "proxy": 8, "mysql": 7}[kind]
     first = _search(tmp_path / "a", address, seed=seed, trials=6)
     with pytest.raises(SearchError, match="holds this search already"):
         _search(tmp_path / "b", address, seed=seed, trials=12)
@@ -84,7 +95,7 @@ def test_shared_trials_are_those_of_a_folder_and_go_on_from_another_one(
     alone = searched(tmp_path / "alone", trials=12) if seed == 7 else _alone(tmp_path / "alone", seed)
     assert _results(both) == _results(alone)
     written = "".join(path.read_text(errors="replace") for path in (tmp_path / "a").iterdir() if path.is_file())
-    assert postgresql.PASSWORD not in written and "127.0.0.1:" in written
+    assert not any(password in written for password in PASSWORDS) and "127.0.0.1:" in written
 
 
 def _alone(folder: Path, seed: int) -> Any:
@@ -92,8 +103,12 @@ def _alone(folder: Path, seed: int) -> Any:
         return drive(journal, sampling(seed=seed), InProcess(evaluate), Limits(trials=12))
 
 
-def test_second_driver_is_refused_and_a_dead_one_is_followed(tmp_path: Path, database: str) -> None:
+@pytest.mark.parametrize("kind", DATABASES)
+def test_second_driver_is_refused_and_a_dead_one_is_followed(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     """The first is another process, which is killed while it does a trial."""
+    database = request.getfixturevalue(kind)
     driver = subprocess.Popen(
         [sys.executable, "-m", "tests.fixtures.search_on_storage", str(tmp_path / "a"), database, "9"],
         cwd=ROOT,
@@ -106,10 +121,11 @@ def test_second_driver_is_refused_and_a_dead_one_is_followed(tmp_path: Path, dat
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     followed = _search(tmp_path / "b", database, seed=9, trials=8, resume=True)
-    assert [trial.index for trial in followed] == list(range(8))
+    assert _results(followed) == _results(_alone(tmp_path / "alone", 9))[:8] and len(followed) == 8
     assert _results(followed) == _results(_search(tmp_path / "c", database, seed=9, trials=8, resume=True))
 
 
+@pytest.mark.postgresql
 def test_driver_that_slept_finds_that_it_was_followed_and_writes_nothing(tmp_path: Path, database: str) -> None:
     """It is stopped as a suspended machine is, for longer than its lease, then goes on."""
     driver = subprocess.Popen(
@@ -132,6 +148,7 @@ def test_driver_that_slept_finds_that_it_was_followed_and_writes_nothing(tmp_pat
     assert _results(_search(tmp_path / "c", database, seed=10, trials=8, resume=True)) == _results(followed)
 
 
+@pytest.mark.postgresql
 def test_of_two_that_follow_at_the_same_time_one_goes_on(tmp_path: Path, database: str) -> None:
     _search(tmp_path / "first", database, seed=11, trials=1)
     outcomes: list[str] = []
@@ -158,6 +175,7 @@ def test_of_two_that_follow_at_the_same_time_one_goes_on(tmp_path: Path, databas
     ]
 
 
+@pytest.mark.postgresql
 def test_trials_elsewhere_are_named_and_passwords_never(tmp_path: Path, database: str) -> None:
     _search(tmp_path / "a", database, seed=12, trials=1)
     with pytest.raises(SearchError, match="are not in it but in postgresql://"):
@@ -165,12 +183,28 @@ def test_trials_elsewhere_are_named_and_passwords_never(tmp_path: Path, database
     other = database.replace("/postgres", "/template1")
     with pytest.raises(SearchError, match=r"are in postgresql://\S+/postgres, not in postgresql://\S+/template1"):
         _search(tmp_path / "a", other, seed=12, trials=1, resume=True)
-    wrong = database.replace(postgresql.PASSWORD, "wrong-" + postgresql.PASSWORD)
-    with pytest.raises(SearchError, match="cannot be reached") as refused:
-        _search(tmp_path / "new", wrong, seed=12, trials=1)
-    assert postgresql.PASSWORD not in str(refused.value)
-    with pytest.raises(SearchError, match="cannot be reached"):
-        _search(tmp_path / "new", "postgresql://me:secret@127.0.0.1:9/none", seed=12, trials=1)
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_storage_that_does_not_let_in_or_is_not_there_is_said_without_its_password(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    address = request.getfixturevalue(kind)
+    scheme, password = {"database": ("postgresql", PASSWORDS[0]), "mysql": ("mysql", PASSWORDS[1])}[kind]
+    with pytest.raises(SearchError, match=r"cannot be reached: .*(password authentication|Access denied)") as refused:
+        _search(tmp_path / "new", address.replace(password, f"wrong-{password}"), seed=12, trials=1)
+    assert password not in str(refused.value)
+    with pytest.raises(SearchError, match=rf"{scheme}://127\.0\.0\.1:9/none cannot be reached: .*refused") as absent:
+        _search(tmp_path / "new", f"{scheme}://me:secret@127.0.0.1:9/none", seed=12, trials=1)
+    assert "secret" not in str(absent.value)
+
+
+@pytest.mark.mysql
+def test_password_of_mysql_may_stand_in_a_file(tmp_path: Path, mysql: str) -> None:
+    options = tmp_path / "my.cnf"
+    options.write_text(f"[client]\nuser=edgefm\npassword={mariadb.PASSWORD}\n")
+    host = mysql.partition("@")[2]
+    assert len(_search(tmp_path / "a", f"mysql://{host}?read_default_file={options}", seed=13, trials=1)) == 1
 
 
 def _alone_again(folder: Path, seed: int) -> None:

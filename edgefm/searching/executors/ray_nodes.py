@@ -9,6 +9,7 @@ import platform
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
@@ -75,15 +76,13 @@ def connected(address: str, *, workers: int | None) -> Iterator[Any]:
     try:
         _check_listens(address)
         ray.init(address=address, **options)
-    except RuntimeError as error:
-        if "mismatch" not in str(error).lower():
+    except Exception as error:  # Ray raises its own errors, those of psutil, and Exception itself
+        if not isinstance(error, RuntimeError) or "mismatch" not in str(error).lower():
             raise _unreachable(address, error) from None
         raise SearchError(
-            f"the Ray cluster at {address} runs other versions than this process: {_one_line(error)}",
+            f"the Ray cluster at {address} runs other versions than this process: {one_line(error)}",
             hint="Install the same Ray and Python here and there.",
         ) from None
-    except (OSError, ValueError) as error:  # a ConnectionError and a TimeoutError are OSErrors
-        raise _unreachable(address, error) from None
     except SystemExit:  # Ray's way to say that it has tried for minutes
         raise _unreachable(address, ConnectionError("it does not answer")) from None
     try:
@@ -128,6 +127,70 @@ def nodes(ray: Any) -> dict[str, Node]:
     return {node.id: node for node in found if node.cores}
 
 
+def failures(ray: Any) -> tuple[type[Exception], ...]:
+    """Return what Ray raises of itself; what a trial raises is in its answer."""
+    return (ray.exceptions.RayError, ConnectionError)
+
+
+class Patience:
+    """Bears with a cluster that gives errors in place of answers for a while."""
+
+    def __init__(self, seconds: float) -> None:
+        """Take for how long."""
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def answered(self) -> None:
+        """Say that it gave an answer."""
+        self._since = None
+
+    def failed(self, error: Exception) -> None:
+        """Say that it gave an error; raise a SearchError where it has given nothing else for too long."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since >= self._seconds:
+            raise _no_answer(error) from None
+
+
+def _no_answer(error: Exception) -> SearchError:
+    return SearchError(
+        f"the Ray cluster does not answer: {type(error).__name__}: {one_line(error)}",
+        hint="Check that its head runs, and go on by resume: what runs now is done again, nothing is lost.",
+    )
+
+
+class LivingNodes:
+    """Says who lives; those of the last answer where the cluster gives none for a while."""
+
+    def __init__(self, ray: Any, seconds: float) -> None:
+        """Take the library, connected, and for how long errors are borne with."""
+        self._ray, self._patience = ray, Patience(seconds)
+        self._last: dict[str, Node] | None = None
+
+    def now(self) -> dict[str, Node]:
+        """Return the nodes by their id.
+
+        Raises:
+          SearchError: the cluster has given errors for too long, or nothing else yet.
+        """
+        try:
+            self._last = nodes(self._ray)
+            self._patience.answered()
+        except failures(self._ray) as error:
+            if self._last is None:
+                raise _no_answer(error) from None
+            self._patience.failed(error)
+        return self._last
+
+
+def own_node_gone() -> SearchError:
+    """Return what is said where the driver's own node has ended."""
+    return SearchError(
+        "the Ray node of this machine is gone, by which the driver reaches the others",
+        hint="Start it again, and go on by resume: what runs now is done again, nothing is lost.",
+    )
+
+
 def about() -> dict[str, str]:
     """Return the versions that must be the same on all nodes."""
     return {"Python": platform.python_version(), **{name: version(name) or "none" for name in LIBRARIES}}
@@ -142,7 +205,8 @@ def differing(ray: Any, asked: Mapping[str, Node]) -> dict[str, str]:
     """
     probe = ray.remote(num_cpus=0, max_retries=0)(about)
     running = {node: pinned(ray, probe, node).remote() for node in asked}
-    ray.wait(list(running.values()), num_returns=len(running), timeout=_PROBE_SECONDS)
+    with contextlib.suppress(ray.exceptions.RayError):  # each is asked below
+        ray.wait(list(running.values()), num_returns=len(running), timeout=_PROBE_SECONDS)
     wrong = {}
     for node, reference in running.items():
         try:
@@ -150,7 +214,7 @@ def differing(ray: Any, asked: Mapping[str, Node]) -> dict[str, str]:
         except ray.exceptions.GetTimeoutError:
             wrong[node] = f"{asked[node].address} gave no answer within {_PROBE_SECONDS:g} s"
         except ray.exceptions.RayTaskError as error:
-            wrong[node] = f"{asked[node].address} cannot run edgefm: {_one_line(error)}"
+            wrong[node] = f"{asked[node].address} cannot run edgefm: {one_line(error)}"
         except ray.exceptions.RayError:  # Ray has not noticed it yet
             wrong[node] = ""
         else:
@@ -183,12 +247,13 @@ def _check_listens(address: str) -> None:
 
 def _unreachable(address: str, error: Exception) -> SearchError:
     return SearchError(
-        f"there is no Ray cluster at {address}: {_one_line(error)}",
+        f"there is no Ray cluster at {address}: {one_line(error)}",
         hint="Start one with `ray start --head`; this machine joins it with `ray start --address=HOST:PORT`.",
     )
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return what an exception of Ray says, in a line."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     # Of an exception on another node the last line says what it was.
     return (lines[-1] if lines and "Traceback" in str(error) else " ".join(lines[:4])) or type(error).__name__

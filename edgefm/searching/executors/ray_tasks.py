@@ -4,30 +4,41 @@ Each task is pinned to a node and done once (`max_retries=0`): edgefm itself giv
 the same index and with the same parameters, so that none counts twice whatever Ray would do. What a task needs lies in
 a store by its content. A node that dies is nobody's fault: its trials are done again for as long as there is another.
 A worker process that dies on a node that lives has perhaps been killed by its trial: after `ATTEMPTS` the trial fails.
+What else goes wrong on a node that lives is the cluster's fault: after `LOSSES` the search ends, and the trial counts
+as not done.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgefm.core import scratch
 from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
-from edgefm.searching.driver import Evaluate, Task
-from edgefm.searching.executors.ray_nodes import Node, connected, differing, nodes, pinned
+from edgefm.searching.driver import Task
+from edgefm.searching.executors.on_node import do
+from edgefm.searching.executors.ray_nodes import (
+    LivingNodes,
+    Node,
+    Patience,
+    connected,
+    differing,
+    failures,
+    one_line,
+    own_node_gone,
+    pinned,
+)
 from edgefm.searching.executors.store import Store
-from edgefm.searching.executors.work import Answer, Work, Workplace, answer, portable
+from edgefm.searching.executors.work import Answer, Work
 from edgefm.searching.journal import SearchError
 from edgefm.searching.trials import Outcome
 
-ATTEMPTS = 2
+ATTEMPTS, LOSSES = 2, 5
 # A cluster notices within so many seconds that a node is gone; Ray's own default takes 15 to 20.
 NOTICE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
@@ -36,12 +47,20 @@ _LATE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
+class _Crash:
+    """A loss of a task: the node's id, and whether its process ended, which the trial may have caused."""
+
+    node: str
+    process: bool
+
+
+@dataclass(frozen=True)
 class _Running:
     """A task that was handed to Ray."""
 
     task: Task
     node: Node
-    crashes: tuple[str, ...] = ()
+    crashes: tuple[_Crash, ...] = ()
     gone_since: float | None = None
 
 
@@ -55,9 +74,10 @@ class RayTasks:
         self._nodes: dict[str, Node] = {}
         self._refused: set[str] = set()
         self._running: dict[Any, _Running] = {}
-        self._again: deque[tuple[Task, tuple[str, ...]]] = deque()
+        self._again: deque[tuple[Task, tuple[_Crash, ...]]] = deque()
         self._ended: deque[tuple[int, Outcome | str]] = deque()
         self._looked = float("-inf")
+        self._living, self._patience = LivingNodes(ray, notice), Patience(notice)
         self._join(first=True)
 
     def take(self, work: Work) -> None:
@@ -95,7 +115,7 @@ class RayTasks:
         """Return the index of a task that ended, with its outcome or why it has none; waits for one.
 
         Raises:
-          SearchError: no node is left.
+          SearchError: no node is left, the cluster does not answer any more, or it loses a trial again and again.
         """
         alone_since: float | None = None
         while not self._ended:
@@ -112,10 +132,23 @@ class RayTasks:
                     )
                 time.sleep(min(_LOOK_SECONDS, self._notice / 10))
                 continue
-            ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
-            for reference in ready:
+            for reference in self._ready():
                 self._take(reference)
         return self._ended.popleft()
+
+    def _ready(self) -> list[Any]:
+        """Return the tasks that ended; waits a moment for one."""
+        try:
+            if self._running:
+                ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
+                self._patience.answered()
+                return list(ready)
+        except self._ray.exceptions.LocalRayletDiedError:
+            raise own_node_gone() from None
+        except failures(self._ray) as error:
+            self._patience.failed(error)
+        time.sleep(min(_LOOK_SECONDS, self._notice / 10))
+        return []
 
     def close(self) -> None:
         """Stop what runs."""
@@ -133,29 +166,43 @@ class RayTasks:
                 f"{running.node.address} cannot do trials: {str(error).strip().splitlines()[-1]}",
                 hint="Check that the node has what the driver has, and go on by resume.",
             ) from None
-        except self._ray.exceptions.RayError as error:
+        except self._ray.exceptions.LocalRayletDiedError:
+            raise own_node_gone() from None
+        except failures(self._ray) as error:
             self._lost(running, error)
         else:
             self._ended.append((running.task.index, reply.value()))
 
     def _lost(self, running: _Running, error: Exception) -> None:
-        """Give a task again whose process or node is gone, or let its trial fail."""
-        crashes = (*running.crashes, running.node.id)
-        reason = f"{type(error).__name__} on {running.node.address}"
+        """Give a task again that was lost, or let its trial fail where its process ended on nodes that live.
+
+        Raises:
+          SearchError: it is lost again and again, and the trial cannot be why.
+        """
+        named = self._ray.exceptions
+        process = isinstance(error, (named.WorkerCrashedError, named.OutOfMemoryError))
+        crashes = (*running.crashes, _Crash(running.node.id, process))
+        index, reason = running.task.index, f"{type(error).__name__} on {running.node.address}"
         if len(crashes) >= ATTEMPTS:
-            crashes = self._own_fault(crashes)
-        if len(crashes) >= ATTEMPTS:
-            self._ended.append((running.task.index, f"its process ended {len(crashes)} times: {reason}"))
+            crashes = self._on_living(crashes)
+        ends = sum(crash.process for crash in crashes)
+        if ends >= ATTEMPTS:
+            self._ended.append((index, f"its process ended {ends} times: {reason}"))
             return
-        self._progress.note(f"trial {running.task.index}: {reason}; it is done again")
+        if len(crashes) >= LOSSES:
+            raise SearchError(
+                f"the Ray cluster lost trial {index} {len(crashes)} times: {reason}: {one_line(error)}",
+                hint="Look at Ray's logs on that node, and go on by resume: nothing that had ended is lost.",
+            )
+        self._progress.note(f"trial {index}: {reason}; it is done again")
         self._again.appendleft((running.task, crashes))
 
-    def _own_fault(self, crashes: tuple[str, ...]) -> tuple[str, ...]:
+    def _on_living(self, crashes: tuple[_Crash, ...]) -> tuple[_Crash, ...]:
         """Return the crashes on nodes that live: those of a node that died were not the trial's doing."""
         until = time.monotonic() + self._notice
         while True:
-            living = nodes(self._ray)
-            left = tuple(node for node in crashes if node in living)
+            living = self._living.now()
+            left = tuple(crash for crash in crashes if crash.node in living)
             if len(left) < ATTEMPTS or time.monotonic() > until:
                 return left
             time.sleep(_LOOK_SECONDS / 2)
@@ -163,7 +210,7 @@ class RayTasks:
     def _hand_out(self) -> None:
         while self._again and len(self._running) < self.slots:
             task, crashes = self._again[0]
-            free = self._free(avoid=crashes[-1] if crashes else None)
+            free = self._free(avoid=crashes[-1].node if crashes else None)
             if free is None:
                 return
             self._again.popleft()
@@ -204,7 +251,7 @@ class RayTasks:
         Raises:
           SearchError: the first time: one of them does not, or there is none.
         """
-        living = nodes(self._ray)
+        living = self._living.now()
         new = {name: node for name, node in living.items() if name not in self._nodes and name not in self._refused}
         found = differing(self._ray, new) if new else {}
         wrong = {name: reason for name, reason in found.items() if reason}
@@ -249,23 +296,3 @@ def ray_tasks(
             yield executor
         finally:
             executor.close()
-
-
-# The work of a node's process, by its sha256, and where it keeps passes.
-_work: dict[str, tuple[Evaluate, scratch.Kept]] = {}
-
-
-def do(work: str, store: str, task: Task) -> Answer:
-    """Return what came of a task, on a node of the cluster."""
-    if work not in _work:
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ.setdefault(name, "1")  # as OMP_NUM_THREADS, which Ray sets
-        try:
-            shared, kept = Store(store), scratch.Kept("search")
-            made: Callable[[Workplace], Evaluate] = pickle.loads(shared.get(work))  # bytes that the driver named
-            evaluate = made(Workplace(kept=kept.path, shelf=shared.shelf))
-        except Exception as error:
-            return Answer(error=portable(error))
-        _work.clear()
-        _work[work] = evaluate, kept
-    return answer(_work[work][0], task)

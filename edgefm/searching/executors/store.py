@@ -1,25 +1,23 @@
-"""What machines share: bytes by their sha256, and the finished passes that are made of them.
+"""What machines share: bytes by their sha256, in a folder that edgefm writes, or behind a URL that fsspec writes.
 
-Bytes are written once, under the name of their content, and held against it whenever they are read, so that it does not
-matter who writes first, or twice. A folder is written by edgefm itself; any other address by fsspec.
+Bytes lie under the name of their content and are held against it whenever they are read, so that it does not matter who
+writes first, or twice. A write is whole or not there: a file is renamed when it is complete, and an object store shows
+an object when its last part has come.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from edgefm.core import artefacts, whole_folders
-from edgefm.core.documents import inside
+from edgefm.core import artefacts
 from edgefm.core.errors import EdgefmError, missing_extra
 from edgefm.core.given import regular
 
-_CONTENTS, _PASSES = "sha256", "passes"
+_CONTENTS = "sha256"
 _HINT = "Check that all machines reach it and may write there."
 
 
@@ -27,14 +25,17 @@ class StoreError(EdgefmError):
     """A store cannot be reached, or does not hold what it should."""
 
 
-class _Files(Protocol):
+class Files(Protocol):
     """Named bytes; a write is whole or not there."""
 
-    def read(self, name: str) -> bytes | None: ...
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of a name; None where there are none."""
 
-    def has(self, name: str) -> bool: ...
+    def write(self, name: str, content: bytes) -> None:
+        """Write the bytes of a name; the last who writes is right."""
 
-    def write(self, name: str, content: bytes) -> None: ...
+    def remove(self, name: str) -> None:
+        """Remove a name; nothing is raised where it is gone."""
 
 
 class Store:
@@ -47,15 +48,19 @@ class Store:
           StoreError: the URL's kind is unknown, or what reads it is not installed.
           RuntimeUnavailableError: fsspec is not installed.
         """
-        self.address = address
+        self.address, self.place = address, shown(address)
         folder = local_folder(address)
-        self._files: _Files = _Remote(address) if folder is None else _Folder(folder)
+        self.files: Files = _Remote(address) if folder is None else _Folder(folder)
 
     def put(self, content: bytes) -> str:
-        """Write bytes unless they are there, and return their sha256."""
+        """Write bytes unless they are there, undamaged, and return their sha256.
+
+        Raises:
+          StoreError: they cannot be written.
+        """
         sha256 = artefacts.sha256_bytes(content)
-        if not self._files.has(_name(sha256)):
-            self._files.write(_name(sha256), content)
+        if self.files.read(_name(sha256)) != content:
+            self.files.write(_name(sha256), content)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -64,42 +69,15 @@ class Store:
         Raises:
           StoreError: they are not there, or are others.
         """
-        content = self._files.read(_name(sha256))
+        content = self.files.read(_name(sha256))
         if content is None:
-            raise StoreError(f"{self.address} holds no {sha256}", hint=_HINT)
+            raise StoreError(f"{self.place} holds no {sha256}", hint=_HINT)
         if artefacts.sha256_bytes(content) != sha256:
             raise StoreError(
-                f"{self.address}/{_name(sha256)} is damaged: its content has another sha256",
-                hint="Remove it and go on with the search: it is written again.",
+                f"{self.place}/{_name(sha256)} is damaged: its content has another sha256",
+                hint="Go on with the search by resume: it is written again.",
             )
         return content
-
-    @contextmanager
-    def shelf(self, folder: Path) -> Iterator[None]:
-        """Bring a finished pass into its folder before the block, if anybody did it; share it after the block.
-
-        Args:
-          folder: of the pass; its name ends in its key.
-        """
-        name = f"{_PASSES}/{folder.name}.json"
-        shared = self._files.read(name)
-        if shared is not None and not folder.exists():
-            self._bring(folder, shared)
-        yield
-        if shared is None and folder.is_dir():
-            files = {path.name: self.put(path.read_bytes()) for path in sorted(folder.iterdir())}
-            self._files.write(name, json.dumps(files).encode())
-
-    def _bring(self, folder: Path, listed: bytes) -> None:
-        """Write a pass's files; where one is gone or damaged none: the pass is done again."""
-        try:
-            named: dict[str, Any] = dict(json.loads(listed))
-            files = {name: self.get(str(sha256)) for name, sha256 in named.items()}
-            for name in files:
-                inside(folder, name, where=folder, error=StoreError)
-        except (StoreError, ValueError, TypeError):
-            return
-        whole_folders.write(folder, files)
 
 
 def local_folder(address: str) -> Path | None:
@@ -112,6 +90,17 @@ def local_folder(address: str) -> Path | None:
     if "://" not in address:
         return Path(address)
     return Path(url2pathname(parts.path)) if parts.scheme in ("file", "local") else None
+
+
+def shown(address: str) -> str:
+    """Return an address without user and password.
+
+    >>> shown("sftp://me:secret@host/data"), shown("s3://bucket/folder"), shown("data")
+    ('sftp://host/data', 's3://bucket/folder', 'data')
+    """
+    scheme, mark, rest = address.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _name(sha256: str) -> str:
@@ -131,11 +120,11 @@ class _Folder:
         with regular.open_file(path, StoreError, missing=f"{path} is gone", hint=_HINT) as file:
             return file.read()
 
-    def has(self, name: str) -> bool:
-        return (self._folder / name).exists()
-
     def write(self, name: str, content: bytes) -> None:
         artefacts.write_bytes(self._folder / name, content)
+
+    def remove(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
 
 
 class _Remote:
@@ -150,10 +139,10 @@ class _Remote:
             self._system, self._root = url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise StoreError(
-                f"{url} cannot be used as a store: {error}",
+                f"{shown(url)} cannot be used as a store: {error}",
                 hint="Give a folder that all machines reach, or a URL whose library is installed (s3fs for s3://).",
             ) from None
-        self._url = url
+        self._url, self._place = url, shown(url)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -163,19 +152,34 @@ class _Remote:
         except Exception as error:  # each library has its own
             raise self._error(error) from error
 
-    def has(self, name: str) -> bool:
-        try:
-            return bool(self._system.exists(f"{self._root}/{name}"))
-        except Exception as error:  # each library has its own
-            raise self._error(error) from error
-
     def write(self, name: str, content: bytes) -> None:
         path = f"{self._root}/{name}"
         try:
-            self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._system.pipe_file(path, content)
+            try:
+                self._system.pipe_file(path, content)
+            except FileNotFoundError:  # no object store: it has folders, and lacks one; or a bucket is missing
+                self._make_folders(path)
+                self._system.pipe_file(path, content)
+        except Exception as error:  # each library has its own
+            raise self._error(error) from error
+
+    def _make_folders(self, path: str) -> None:
+        """Make the folders of a file from the store's own on; never a bucket, which a wrong address would name."""
+        below = path.removeprefix(self._root).split("/")[1:-1]
+        folders = ["/".join([self._root, *below[:count]]) for count in range(len(below) + 1)]
+        for folder in folders:
+            if "/" in folder.strip("/"):
+                with suppress(FileExistsError):
+                    self._system.mkdir(folder, create_parents=False)
+
+    def remove(self, name: str) -> None:
+        try:
+            self._system.rm_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return
         except Exception as error:  # each library has its own
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> StoreError:
-        return StoreError(f"{self._url} cannot be used: {type(error).__name__}: {error}", hint=_HINT)
+        said = str(error).replace(self._url, self._place)
+        return StoreError(f"{self._place} cannot be used: {type(error).__name__}: {said}", hint=_HINT)

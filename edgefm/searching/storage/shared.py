@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from edgefm.core import artefacts
 from edgefm.core.documents import read_json
-from edgefm.core.errors import RecipeError, RuntimeUnavailableError, missing_extra
+from edgefm.core.errors import RecipeError, missing_extra
 from edgefm.searching.journal import STORAGE_FILE, SearchError
 from edgefm.searching.sampling import optuna_here, quiet
 from edgefm.searching.storage import lease
@@ -122,11 +122,7 @@ class SharedStudy:
             return _proxy(parts)
         dialect, module = DATABASES[parts.scheme]
         if importlib.util.find_spec(module) is None:
-            if module == "psycopg":
-                raise missing_extra(module, "cluster")
-            raise RuntimeUnavailableError(
-                f"{self.place} needs {module}, which is not installed", hint=f"Install it with: pip install {module}"
-            )
+            raise missing_extra(module, "cluster")
         from optuna.storages import RDBStorage
 
         return RDBStorage(
@@ -162,7 +158,8 @@ class SharedStudy:
         while (below := getattr(cause, "orig", None) or cause.__cause__) is not None:
             cause = below
         details = getattr(cause, "details", None)
-        text = str(details()) if callable(details) else str(cause)
+        # PyMySQL's have a number before the text.
+        text = str(details()) if callable(details) else str(cause.args[-1] if cause.args else cause)
         line = (text.strip().splitlines() or [type(cause).__name__])[0]
         password = _parts(self.address).password
         return line.replace(password, "***") if password else line
