@@ -79,7 +79,7 @@ def command(
     from edgefm.searching.budget import read
 
     read(budget)  # what is wrong with it is said before a model is loaded
-    bars = Bars()
+    bars = Bars(overviews=not as_json)
     run = None
     try:
         run = given_run(source, run_folder=run_folder, data=data, bars=bars)
@@ -122,15 +122,17 @@ def _again(run: Path, budget: Path, out: Path | None) -> str:
 
 def _show(result: SearchResult) -> None:
     """Print the files, what became of each budget, and where the page is."""
-    from edgefm.searching.words import TITLES, row
+    from edgefm.searching.result import unit_in
+    from edgefm.searching.words import row, titles
 
     document = result.document
+    unit = unit_in(document)
     entries = [(name, figures) for name, figures in document["references"].items()]
     entries += [(one["budget"], one["figures"]) for one in document["finalists"]]
     render.table(
-        [[name, *row(figures)] for name, figures in entries],
-        headers=["file", *TITLES.values()],
-        right=[*TITLES.values()],
+        [[name, *row(figures, unit)] for name, figures in entries],
+        headers=["file", *titles(unit).values()],
+        right=[*titles(unit).values()],
     )
     render.echo()
     for entry, line in zip(document["budgets"], result.lines, strict=True):

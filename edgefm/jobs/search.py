@@ -96,13 +96,15 @@ class SearchResult(FolderResult):
         return dict(self.document)
 
     def _repr_html_(self) -> str:
-        from edgefm.searching.words import TITLES, row
+        from edgefm.searching.result import unit_in
+        from edgefm.searching.words import row, titles
 
+        unit = unit_in(self.document)
         rows = [
-            [entry["name"], "yes" if entry["met"] else "no", *row(entry["figures"])]
+            [entry["name"], "yes" if entry["met"] else "no", *row(entry["figures"], unit)]
             for entry in self.document["budgets"]
         ]
-        return html.table(rows, ["budget", "met", *TITLES.values()]) + "".join(map(html.paragraph, self.lines))
+        return html.table(rows, ["budget", "met", *titles(unit).values()]) + "".join(map(html.paragraph, self.lines))
 
 
 def search(

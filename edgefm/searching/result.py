@@ -16,7 +16,7 @@ from edgefm.searching.journal import SearchError
 from edgefm.searching.promotion import hypervolume, on_front
 from edgefm.searching.space import Space
 from edgefm.searching.trials import OBJECTIVES, Trial, complete_ones
-from edgefm.searching.words import amount
+from edgefm.searching.words import POINTS, amount
 
 RESULT_FILE, PAGE_FILE, PICTURE_FILE = "front.json", "result.md", "front.png"
 # What a search's volume is measured against: ten points lost, and the latency and the download of the reference.
@@ -35,6 +35,7 @@ def document(
     figures: Mapping[str, Mapping[str, Any]],
     validation: int,
     test: int,
+    unit: str = POINTS,
 ) -> dict[str, Any]:
     """Return the result of a search as JSON; schema search-result-1.
 
@@ -49,6 +50,7 @@ def document(
       figures: measured, of the references and the finalists, by name.
       validation: number of samples by which was chosen.
       test: number of samples that the loss of the finalists is on.
+      unit: that losses are in, see `edgefm.searching.words.unit_of`.
     """
     complete = complete_ones(trials)
     best = on_front([trial.costs or () for trial in complete])
@@ -61,6 +63,7 @@ def document(
         "identity": dict(identity),
         "validation_samples": validation,
         "test_samples": test,
+        "loss_unit": unit,
         "trials": {
             "ended": sum(trial.ended for trial in trials),
             "complete": len(complete),
@@ -72,8 +75,15 @@ def document(
         "references": {name: dict(figures[name]) for name in ("float32", "int8_w8a8") if name in figures},
         "front": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if whether],
         "others": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if not whether],
-        "volume": front_volume(trials, figures["int8_w8a8"]["download_bytes"]) if "int8_w8a8" in figures else None,
+        "volume": front_volume(trials, figures["int8_w8a8"]["download_bytes"])
+        if "int8_w8a8" in figures and unit == POINTS
+        else None,
     }
+
+
+def unit_in(result: Mapping[str, Any]) -> str:
+    """Return what the losses of a result are in: 'points', or the name of the measure."""
+    return str(result.get("loss_unit", POINTS))
 
 
 def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Progress = SILENT) -> bool:
