@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from edgefm.core.text import markdown
-from edgefm.searching.result import PICTURE_FILE, conclusion, unit_in
+from edgefm.searching.result import PICTURE_FILE, conclusion, titles_in, unit_in
 from edgefm.searching.trials import OBJECTIVES
 from edgefm.searching.words import POINTS, amount, row, titles
 
@@ -19,6 +19,7 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
     parts = [
         f"# Search of {markdown(result['model'])}",
         "\n".join(f"- **{markdown(conclusion(entry))}**" for entry in result["budgets"]),
+        *(f"Not yet measured on {markdown(on)}: {markdown(why)}" for on, why in result.get("waiting", {}).items()),
         f"{trials['ended']} trials in {trials['seconds'] / 60:.0f} minutes; {trials['complete']} went through all "
         f"stages, {trials['failed']} failed. Chosen on {result['validation_samples']:,} validation samples.",
         "## Files",
@@ -39,11 +40,11 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
 
 
 def _files(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    unit = unit_in(result)
+    unit, names = unit_in(result), titles_in(result)
     entries = [("", name, name, figures) for name, figures in result["references"].items()]
     entries += [(one["budget"], one["budget"], one["words"], one["figures"]) for one in result["finalists"]]
     return [
-        {"file": name, "what": words, **dict(zip(titles(unit).values(), row(figures, unit), strict=True))}
+        {"file": name, "what": words, **dict(zip(names.values(), row(figures, names, unit), strict=True))}
         for _, name, words, figures in entries
     ]
 

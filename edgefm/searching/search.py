@@ -2,7 +2,7 @@
 
 search.json    what is searched            journal.log   the trials
 forecast.json  the smallest files          passes/       finished passes, by their content
-live.html      how the search stands
+live.html      how the search stands       cost-models/   of targets
 result/        front.json, result.md, front.png, models/, benchmark/
 """
 
@@ -21,15 +21,16 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.quantization.checks.given_model import given_model
 from edgefm.quantization.source import Source
 from edgefm.recipes import BenchmarkProtocol
-from edgefm.searching.budget import SearchBudget
+from edgefm.searching.budget import SearchBudget, targets_of
 from edgefm.searching.driver import Limits, drive
-from edgefm.searching.ending.finish import finish
+from edgefm.searching.ending.finish import finish, measure_waiting
 from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
 from edgefm.searching.executors.execution import Execution, Hands
 from edgefm.searching.forecast import Corner, corners, impossible
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.live.state import Searched
 from edgefm.searching.live.watch import Live
+from edgefm.searching.on_targets.prediction import check_reachable, of_targets
 from edgefm.searching.result import RESULT_FILE, is_finished
 from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Space, space_of
@@ -89,12 +90,14 @@ def search_in(
       space: of what may be chosen; by default all that applies to the model.
       progress: receives progress.
     Raises:
-      SearchError: see `edgefm.searching.journal.opened`; or no budget can be met by anything in the space.
+      SearchError: see `edgefm.searching.journal.opened`; or no budget can be met by anything in the space; or a
+        target cannot be reached whose operators were not measured yet.
       ModelError: there is nothing to search, or the model cannot be converted.
       DataError: there are no data.
       RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
       OSError: the disk is full, say; the search goes on when it is resumed.
     """
+    check_reachable(folder, targets_of(plan.budgets))
     with plan.execution.ready(folder, progress=progress) as hands:
         return _searched(
             folder,
@@ -134,6 +137,7 @@ def _searched(
     }
     with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:
         predict = functools.cache(lambda: latency(folder))
+        elsewhere = functools.cache(lambda: of_targets(folder, targets_of(plan.budgets), progress=progress))
         given = given_model(source, progress=progress)
         arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
 
@@ -144,6 +148,7 @@ def _searched(
                 given=given,
                 kept=folder / PASSES_FOLDER,
                 latency=predict,
+                on_targets=elsewhere,
                 arena=arena,
                 seed=seed,
                 progress=progress,
@@ -157,7 +162,8 @@ def _searched(
         doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
 
         def setup() -> Setup:
-            return setup_of(doing, kept=folder / PASSES_FOLDER, latency=predict(), arena=arena)
+            kept = folder / PASSES_FOLDER
+            return setup_of(doing, kept=kept, latency=predict(), arena=arena, on_targets=elsewhere())
 
         searched = Searched(
             model=source.name,
@@ -176,7 +182,8 @@ def _searched(
                 trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
             finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
             if len(trials) == done and finished:
-                progress.note(f"{result} already holds the result of these trials: nothing to do")
+                if not measure_waiting(result, plan.budgets, plan.protocol, progress=progress):
+                    progress.note(f"{result} already holds the result of these trials: nothing to do")
             else:
                 live.finalists()
                 finish(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # What a loss is in: percentage points of a share such as the accuracy; else the measure's own unit, by its name.
@@ -55,9 +55,9 @@ def amount(figure: str, value: float | None, unit: str = POINTS) -> str:
     return f"{value:.3f}" if figure == "p50_ratio" else f"{value:.2f}"
 
 
-def row(figures: Mapping[str, Any], unit: str = POINTS) -> list[str]:
-    """Return the cells of a table for some figures, in the order of `titles`."""
-    return [amount(name, figures.get(name), unit) for name in _TITLES]
+def row(figures: Mapping[str, Any], names: Iterable[str], unit: str = POINTS) -> list[str]:
+    """Return the cells of a table for some figures by their names."""
+    return [amount(name, figures.get(name), unit) for name in names]
 
 
 def duration(seconds: float) -> str:

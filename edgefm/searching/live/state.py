@@ -177,10 +177,10 @@ def _best(searched: Searched, budget: SearchBudget, trials: Sequence[Trial]) -> 
 
 
 def _limit(budget: SearchBudget, key: str) -> str:
-    on = f" on {budget.target}" if key == "max_p50_us" else ""
-    return f"{key}{on} {amount(KEYS[key].figure, budget.limits[key])}"
+    on = f" on {budget.target}" if budget.figure(key) != KEYS[key].figure else ""
+    return f"{key}{on} {amount(budget.figure(key), budget.limits[key])}"
 
 
 def _value(budget: SearchBudget, key: str, figures: Mapping[str, Any]) -> str:
-    value = figures.get(KEYS[key].figure)
-    return "and that is not known" if value is None else f"it has {amount(KEYS[key].figure, value)}"
+    value = figures.get(budget.figure(key))
+    return "and that is not known" if value is None else f"it has {amount(budget.figure(key), value)}"
