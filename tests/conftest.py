@@ -37,6 +37,7 @@ SERIAL = frozenset(
         "integration/test_pytest_plugin.py",
         "integration/test_qemu_target.py",
         "integration/test_search_on_cut_network.py",
+        "integration/test_search_on_a_target.py",
         "integration/test_search_on_ray.py",
         "integration/test_search_storage.py",
         "integration/test_ssh_target.py",

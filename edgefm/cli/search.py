@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(
     epilog=exit_codes(
         "every budget is met by a file that was measured",
-        "a budget is not met; the nearest file is named",
+        "a budget is not met, and the nearest file is named; or its target was away at the end",
         "it could not run: bad input, or no budget can be met by what may be tried",
     )
 )
@@ -79,7 +79,7 @@ def command(
     from edgefm.searching.budget import read
 
     read(budget)  # what is wrong with it is said before a model is loaded
-    bars = Bars()
+    bars = Bars(overviews=not as_json)
     run = None
     try:
         run = given_run(source, run_folder=run_folder, data=data, bars=bars)
@@ -113,6 +113,8 @@ def command(
         render.as_json({"folder": str(result.folder), **result.to_json()})
     else:
         _show(result)
+        if result.waiting:
+            render.echo(f"measure what waits with: {_again(run.path, budget, out)} and the same options")
     return 0 if result.held else 1
 
 
@@ -122,15 +124,17 @@ def _again(run: Path, budget: Path, out: Path | None) -> str:
 
 def _show(result: SearchResult) -> None:
     """Print the files, what became of each budget, and where the page is."""
-    from edgefm.searching.words import TITLES, row
+    from edgefm.searching.result import titles_in, unit_in
+    from edgefm.searching.words import row
 
     document = result.document
+    unit, titles = unit_in(document), titles_in(document)
     entries = [(name, figures) for name, figures in document["references"].items()]
     entries += [(one["budget"], one["figures"]) for one in document["finalists"]]
     render.table(
-        [[name, *row(figures)] for name, figures in entries],
-        headers=["file", *TITLES.values()],
-        right=[*TITLES.values()],
+        [[name, *row(figures, titles, unit)] for name, figures in entries],
+        headers=["file", *titles.values()],
+        right=[*titles.values()],
     )
     render.echo()
     for entry, line in zip(document["budgets"], result.lines, strict=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
@@ -42,7 +43,21 @@ SILENT: Progress = Silent()
 
 # Between two steps the bar is drawn again: its clock moves on, and its figures are those of the step that runs now.
 _SECONDS_BETWEEN_BEATS = 1.0
+# Where there is no terminal an overview is written anew at most so often.
+_SECONDS_BETWEEN_OVERVIEWS = 60.0
 _LETTERS_WITHOUT_SIZE = 80
+
+
+def overview(progress: Progress, lines: Sequence[str]) -> None:
+    """Show lines below the bar until others replace them, where a receiver can (`Bars.overview`).
+
+    Args:
+      progress: receives them; one that has `step` and `note` alone does not.
+      lines: short ones; none ends them.
+    """
+    show = getattr(progress, "overview", None)
+    if callable(show):
+        show(lines)
 
 
 class StepsOnly:
@@ -62,7 +77,12 @@ class StepsOnly:
 class Bars:
     """Draws progress as bars on standard error, in a notebook as its own; plain lines where there is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, overviews: bool = True) -> None:
+        """Begin without a bar; `overviews` says whether lines are shown below it, see `overview`."""
+        self._overviews = overviews
+        self._texts: tuple[str, ...] = ()
+        self._lines: list[Any] = []
+        self._told: float | None = None
         self._label: str | None = None
         self._bar: Any = None
         self._file: TextIO | None = None
@@ -73,9 +93,10 @@ class Bars:
         """Draw `done` of `total` of the work called `label`."""
         with self._lock:
             if label != self._label:
-                self.close()
+                self._end_bar()
                 self._file = _terminal()
                 self._label, self._bar = label, _new_bar(label, total, self._file)
+                self._draw_lines()
                 if self._file is not None:
                     self._ended = threading.Event()
                     threading.Thread(target=self._beat, args=(self._ended,), daemon=True).start()
@@ -88,7 +109,7 @@ class Bars:
             if figures and not further:
                 self._bar.refresh()
             if done >= total:
-                self.close()
+                self._end_bar()
 
     def note(self, message: str) -> None:
         """Print a line without breaking the bar."""
@@ -99,10 +120,39 @@ class Bars:
             else:
                 self._bar.write(line, file=self._file or sys.stderr)
 
+    def overview(self, lines: Sequence[str]) -> None:
+        """Show lines below this bar and the next ones; without a terminal write them, at most once a minute."""
+        with self._lock:
+            if not self._overviews:
+                return
+            if sys.stderr.isatty():
+                self._texts = tuple(map(visible, lines))
+                self._draw_lines()
+            elif self._told is None or time.monotonic() - self._told >= _SECONDS_BETWEEN_OVERVIEWS:
+                self._told = time.monotonic()
+                for line in lines:
+                    self.note(line)
+
     def close(self) -> None:
-        """End the present bar, if any."""
+        """End the present bar, if any, and the lines below it."""
+        with self._lock:
+            self._texts = ()
+            self._end_bar()
+
+    def _draw_lines(self) -> None:
+        """Draw the lines below the bar anew, where there is one in a terminal."""
+        while self._lines:
+            self._lines.pop().close()
+        if self._file is not None:
+            for place, text in enumerate(self._texts, start=1):
+                self._lines.append(_new_line(text, place, self._file))
+
+    def _end_bar(self) -> None:
+        """End the present bar, if any; the lines below it come back with the next one."""
         with self._lock:
             self._ended.set()
+            while self._lines:
+                self._lines.pop().close()
             if self._bar is not None:
                 self._bar.close()
             if self._file is not None:
@@ -129,17 +179,27 @@ def _new_bar(label: str, total: int, terminal: TextIO | None) -> Any:
         warnings.simplefilter("ignore")  # in a notebook without widgets bars are text, which needs no warning
         from tqdm.auto import tqdm
 
-    # A terminal that tells no size has no columns at all for tqdm.
-    sized = terminal is None or os.get_terminal_size(terminal.fileno()).columns > 0
     return tqdm(
         total=total,
         desc=visible(label),
         file=terminal or sys.stderr,
         mininterval=0.2 if terminal or in_notebook() else 10.0,
-        dynamic_ncols=sized,
-        ncols=None if sized else _LETTERS_WITHOUT_SIZE,
+        **_width(terminal),
         bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
     )
+
+
+def _new_line(text: str, place: int, terminal: TextIO) -> Any:
+    """Return a line of text so many lines below the bar, as one of tqdm's bars that has no bar."""
+    from tqdm import tqdm
+
+    return tqdm(desc=text, file=terminal, position=place, leave=False, bar_format="{desc}{bar}", **_width(terminal))
+
+
+def _width(terminal: TextIO | None) -> dict[str, Any]:
+    """Return what tqdm is told of the width: a terminal that tells no size has no columns at all for it."""
+    sized = terminal is None or os.get_terminal_size(terminal.fileno()).columns > 0
+    return {"dynamic_ncols": sized, "ncols": None if sized else _LETTERS_WITHOUT_SIZE}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FOLDER = "search"
 TRIALS = 60
-_RESULT_FILE, _COST_MODEL_FILE = "front.json", "cost-model.json"
+_RESULT_FILE = "front.json"
 _TIME = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?\s*")
 
 
@@ -69,6 +69,11 @@ class SearchResult(FolderResult):
         return all(self.met.values())
 
     @property
+    def waiting(self) -> Mapping[str, str]:
+        """Why files were not measured yet on a target, by its address; a search that is resumed measures them."""
+        return dict(self.document.get("waiting", {}))
+
+    @property
     def files(self) -> Mapping[str, Path]:
         """The proposed .tflite file of each budget that has one, by its name; met or the nearest."""
         where = self.folder / _RESULT_FILE
@@ -96,13 +101,15 @@ class SearchResult(FolderResult):
         return dict(self.document)
 
     def _repr_html_(self) -> str:
-        from edgefm.searching.words import TITLES, row
+        from edgefm.searching.result import titles_in, unit_in
+        from edgefm.searching.words import row
 
+        unit, titles = unit_in(self.document), titles_in(self.document)
         rows = [
-            [entry["name"], "yes" if entry["met"] else "no", *row(entry["figures"])]
+            [entry["name"], "yes" if entry["met"] else "no", *row(entry["figures"], titles, unit)]
             for entry in self.document["budgets"]
         ]
-        return html.table(rows, ["budget", "met", *TITLES.values()]) + "".join(map(html.paragraph, self.lines))
+        return html.table(rows, ["budget", "met", *titles.values()]) + "".join(map(html.paragraph, self.lines))
 
 
 def search(
@@ -299,28 +306,8 @@ def _source(model: Any, *, seed: int, data: Any, progress: Progress, **about: An
     return source_in_memory(model, Quantization(seed=seed), data=data, progress=progress, **about)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictedLatency:
-    """Predicts the p50 of a file, in nanoseconds."""
+def _latency(folder: Path, progress: Progress) -> Any:
+    """Return what predicts the p50 of a file in nanoseconds; kept in the search's folder."""
+    from edgefm.searching.on_targets.prediction import of_host
 
-    model: Any
-
-    def __call__(self, content: bytes) -> float:
-        """Return the prediction for a file's content."""
-        return float(self.model.latency(content).p50_ns)
-
-
-def _latency(folder: Path, progress: Progress) -> PredictedLatency:
-    """Return what predicts the p50 of a file in nanoseconds: one cost model for the whole search, kept with it."""
-    from edgefm.core import artefacts
-    from edgefm.profiling.cost_model.kept import of_this_machine
-    from edgefm.profiling.cost_model.model import CostModel
-
-    path = folder / _COST_MODEL_FILE
-    if path.exists():
-        model = CostModel.load(path)
-    else:
-        model = of_this_machine(progress=progress)
-        artefacts.write_json(path, model.to_json())
-
-    return PredictedLatency(model=model)
+    return of_host(folder, progress=progress)

@@ -21,6 +21,7 @@ from edgefm.core.errors import RecipeError
 from edgefm.core.given import limits
 from edgefm.core.progress import SILENT, Progress
 from edgefm.runtimes import in_turn
+from edgefm.targets.base import Place, Target
 from edgefm.targets.host import Host
 from edgefm.targets.worker_process import WorkerError, WorkerProcess
 
@@ -115,6 +116,7 @@ def time_models(
     turns: Turns,
     folder: Path,
     label: str = "operators",
+    target: Target | None = None,
     progress: Progress = SILENT,
 ) -> str:
     """Fill in the samples of some models and return the version of the runtime, '' where no model could be loaded.
@@ -125,14 +127,16 @@ def time_models(
       turns: how long.
       folder: where workers log.
       label: of the work, for progress.
+      target: where they are timed; None takes this machine.
       progress: receives a step a turn.
     Raises:
       RecipeError: there is no such runtime.
       WorkerError: no worker can be started.
+      TargetError: the target cannot be reached, or went away.
     """
     generator = np.random.default_rng(turns.seed)
     version = ""
-    with Host().open(runtime) as place:
+    with (target or Host()).open(runtime) as place:
         for index in range(turns.rounds):
             worker: WorkerProcess | None = None
             with ExitStack() as stack:
@@ -148,7 +152,7 @@ def time_models(
                         )
                         worker.ready()
                     try:
-                        version = _turn(worker, model, runtime, turns) or version
+                        version = _turn(worker, place, model, runtime, turns) or version
                     except WorkerError as error:
                         model.fail(error.message)
                         progress.note(f"{model.name}: {model.failure}")
@@ -177,10 +181,10 @@ def _lives(worker: WorkerProcess) -> bool:
     return True
 
 
-def _turn(worker: WorkerProcess, model: Timed | Together, runtime: str, turns: Turns) -> str:
+def _turn(worker: WorkerProcess, place: Place, model: Timed | Together, runtime: str, turns: Turns) -> str:
     """Give a model its turn and return the runtime's version."""
     if isinstance(model, Together):
-        version = _load_together(worker, model, runtime, turns)
+        version = _load_together(worker, place, model, runtime, turns)
         parts = model.models
     else:
         version = worker.load(
@@ -198,22 +202,22 @@ def _turn(worker: WorkerProcess, model: Timed | Together, runtime: str, turns: T
         most_calls=turns.most_invokes,
         most_ns=most_ns,
     )
-    for place, part in enumerate(parts):
-        part.rounds.append(samples["invoke_ns"][place :: len(parts)])
+    for number, part in enumerate(parts):
+        part.rounds.append(samples["invoke_ns"][number :: len(parts)])
         part.disturbed.append(tuple(samples["disturbed"]))
     return str(version)
 
 
-def _load_together(worker: WorkerProcess, together: Together, runtime: str, turns: Turns) -> str:
+def _load_together(worker: WorkerProcess, place: Place, together: Together, runtime: str, turns: Turns) -> str:
     _, kernels = runtimes.split(runtime)
-    paths = [str(model.path.resolve()) for model in together.models]
+    paths = [place.put(model.path) for model in together.models]
     wanted = {"runtime": runtimes.module_of(runtime), "kernels": kernels, "models": paths}
     together.path.write_text(json.dumps(wanted), encoding="utf-8")
     loaded = worker.request(
         "load",
         doing="loading",
         seconds=turns.model_seconds,
-        path=str(together.path.resolve()),
+        path=place.put(together.path),
         runtime=in_turn.__name__,
         kernels=None,
         threads=1,

@@ -13,13 +13,14 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgefm.comparison.budget import BudgetError
 from edgefm.core.documents import read_toml, shown
+from edgefm.core.errors import EdgefmError
 
 SIZE, COUNT, NUMBER, POINTS = "size", "count", "number", "points"
 _MOST_BUDGETS = 20
@@ -30,7 +31,8 @@ _UNITS = {
     COUNT: {"": 1, "K": 1e3, "M": 1e6, "G": 1e9},
 }
 _EXAMPLES = {SIZE: '40000 or "40 KB"', COUNT: '2000000 or "2 M"', NUMBER: "0.15", POINTS: "1.0"}
-_HOST = "host"
+HOST = "host"
+_TARGETS = 'For example "host", which is this machine, or "ssh://pi@board".'
 _RESERVED = ("float32", "int8_w8a8")
 
 
@@ -80,6 +82,15 @@ class SearchBudget:
     limits: Mapping[str, float] = field(hash=False)
     target: str | None = None
 
+    def figure(self, key: str) -> str:
+        """Return the name of the figure that a limit is on; p50 on another target than this machine has its own.
+
+        >>> SearchBudget(name="a", limits={"max_p50_us": 9.0}, target="ssh://pi@board").figure("max_p50_us")
+        'p50_us@ssh://pi@board'
+        """
+        figure = KEYS[key].figure
+        return on_target(self.target) if figure == "p50_us" and self.target not in (None, HOST) else figure
+
     def excess(self, figures: Mapping[str, float | None], *, static: bool = False) -> dict[str, float]:
         """Return by which share each broken limit is exceeded; {} where all that are known are kept.
 
@@ -93,15 +104,14 @@ class SearchBudget:
         """
         broken = {}
         for key, limit in self.limits.items():
-            figure = KEYS[key].figure
-            value = figures.get(figure)
-            if value is not None and value > limit and not (static and figure not in STATIC):
+            value = figures.get(self.figure(key))
+            if value is not None and value > limit and not (static and KEYS[key].figure not in STATIC):
                 broken[key] = value / limit - 1
         return broken
 
     def unknown(self, figures: Mapping[str, float | None]) -> tuple[str, ...]:
         """Return the limits that cannot be checked for want of a figure."""
-        return tuple(key for key in self.limits if figures.get(KEYS[key].figure) is None)
+        return tuple(key for key in self.limits if figures.get(self.figure(key)) is None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the budget as a table of the file."""
@@ -174,12 +184,32 @@ def _budget(name: str, table: Mapping[str, Any], where: str) -> SearchBudget:
         raise BudgetError(
             f"{where}: {with_it} is set without {lacking}", hint='For example: max_p50_us = 20, target = "host".'
         )
-    if target is not None and target != _HOST:
-        raise BudgetError(
-            f"{where}: target is {shown(target)}; 'host' is allowed",
-            hint="Latency is predicted for this machine alone: search here, and measure the finalists on the target.",
-        )
+    if target is not None:
+        _check_target(target, where)
     return SearchBudget(name=name, limits=limits, target=target)
+
+
+def on_target(address: str | None) -> str:
+    """Return the name of the figure of p50 on a target that is not this machine."""
+    return f"p50_us@{address}"
+
+
+def targets_of(budgets: Iterable[SearchBudget]) -> tuple[str, ...]:
+    """Return the targets that budgets limit the p50 on, but for this machine, each once."""
+    return tuple(dict.fromkeys(one.target for one in budgets if one.target is not None and one.target != HOST))
+
+
+def _check_target(target: Any, where: str) -> None:
+    if not isinstance(target, str):
+        raise BudgetError(f"{where}: target is {shown(target)}; the address of a target is expected", hint=_TARGETS)
+    if target == HOST:
+        return
+    from edgefm.profiling.cost_model.build import measurable
+
+    try:
+        measurable(target)
+    except EdgefmError as error:
+        raise BudgetError(f"{where}: {error.message}", hint=error.hint or _TARGETS) from None
 
 
 def _checked(where: str, name: str, limit: Any) -> float:

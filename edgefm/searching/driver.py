@@ -10,13 +10,11 @@ from typing import Any, Protocol
 from edgefm.core.errors import ModelError, RecipeError, TrainingDivergedError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.journal import Journal
-from edgefm.searching.promotion import on_front
 from edgefm.searching.sampling import Sampling
-from edgefm.searching.trials import Outcome, Trial, complete_ones
+from edgefm.searching.trials import Outcome, Trial
 
 # What says that this point is impossible, not that nothing works here.
 REFUSALS = (ModelError, RecipeError, TrainingDivergedError)
-_LABEL = "search"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,8 @@ class Task:
 
 
 Evaluate = Callable[[Task], Outcome]
+# Is told of the trials, in their order, when some have begun or ended, and of the seconds that the search has taken.
+Watch = Callable[[Sequence[Trial], float], None]
 
 
 class Executor(Protocol):
@@ -95,6 +95,7 @@ def drive(
     limits: Limits,
     *,
     clock: Callable[[], float] = time.monotonic,
+    watch: Watch = lambda trials, elapsed: None,
     progress: Progress = SILENT,
 ) -> tuple[Trial, ...]:
     """Do the trials of a search that are not done yet, and return all of them.
@@ -107,7 +108,8 @@ def drive(
       executor: does it.
       limits: of this search.
       clock: seconds that only grow, whatever is done to the machine's time.
-      progress: receives progress.
+      watch: is told of the trials.
+      progress: receives the reasons of trials that fail.
     Raises:
       EdgefmError, OSError: of a trial, where it does not say that its point is impossible; nothing is lost: the search
         goes on behind the trials that ended.
@@ -149,8 +151,10 @@ def drive(
                         exhausted = True
                     else:
                         begin(index, params)
+        ordered = tuple(trials[index] for index in sorted(trials))
+        watch(ordered, elapsed())
         if not running:
-            return tuple(trials[index] for index in sorted(trials))
+            return ordered
         index, outcome = executor.next()
         running.discard(index)
         if isinstance(outcome, str):
@@ -159,7 +163,6 @@ def drive(
         else:
             journal.finish(index, outcome, elapsed=elapsed())
         trials[index] = journal_trial(journal, index)
-        _show(list(trials.values()), limits, elapsed(), progress)
 
 
 def journal_trial(journal: Journal, index: int) -> Trial:
@@ -169,12 +172,3 @@ def journal_trial(journal: Journal, index: int) -> Trial:
 
 def _due(sampling: Sampling, index: int, trials: dict[int, Trial]) -> bool:
     return sampling.is_due(index, list(trials.values()))
-
-
-def _show(trials: Sequence[Trial], limits: Limits, elapsed: float, progress: Progress) -> None:
-    complete = complete_ones(trials)
-    front = sum(on_front([trial.costs or () for trial in complete]))
-    figures = {"front": str(front), "stopped early": str(sum(t.ended and not t.complete for t in trials))}
-    if limits.seconds is not None:
-        figures["minutes left"] = f"{max(0.0, limits.seconds - elapsed) / 60:.0f}"
-    progress.step(_LABEL, sum(trial.ended for trial in trials), max(limits.trials, len(trials)), figures)

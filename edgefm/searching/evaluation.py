@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,6 +82,7 @@ class Evaluator:
         given: GivenModel,
         kept: Path,
         latency: LatencySource,
+        on_targets: Callable[[], Mapping[str, Latency]] = dict,
         arena: bool = False,
         seed: int = 0,
         shelf: Shelf = nullcontext,
@@ -95,6 +96,7 @@ class Evaluator:
           given: what the model answers on validation samples.
           kept: folder of finished passes.
           latency: returns what predicts a file's p50.
+          on_targets: returns what predicts it on other targets, by the name of the figure.
           arena: ask TFLite Micro for the arena, too.
           seed: of fine-tuning.
           shelf: shares a pass's folder with other workers, see `edgefm.quantization.chain.Chain`.
@@ -110,6 +112,7 @@ class Evaluator:
         self._converter = Converter(source, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         short = replace(source, task=replace(source.task, dataset=part_of(source.task.dataset)))
         self._short = Converter(short, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
+        self._on_targets = on_targets
         self._reference_ns: float | None = None
 
     @property
@@ -139,7 +142,8 @@ class Evaluator:
     def costs(self, made: MadeFile) -> dict[str, float | None]:
         """Return what a file costs, by the names of figures in `edgefm.searching.budget.KEYS`; nothing is timed."""
         p50_ns = self._latency()(made.content)
-        return {**self.sizes(made), "p50_us": p50_ns / 1000, "p50_ratio": p50_ns / self.reference_ns}
+        elsewhere = {name: predict(made.content) / 1000 for name, predict in self._on_targets().items()}
+        return {**self.sizes(made), "p50_us": p50_ns / 1000, "p50_ratio": p50_ns / self.reference_ns, **elsewhere}
 
     def sizes(self, made: MadeFile) -> dict[str, float | None]:
         """Return the costs of a file but for its latency."""

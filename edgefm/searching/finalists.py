@@ -24,12 +24,13 @@ from edgefm.searching.driver import REFUSALS
 from edgefm.searching.evaluation import REFERENCE, Evaluator, arena_of
 from edgefm.searching.space import Epochs, Point
 from edgefm.searching.trials import Figures, Trial, complete_ones
+from edgefm.searching.words import POINTS, unit_of
 
 FLOAT = "float32"
 MODELS_FOLDER, BENCHMARK_FOLDER = "models", "benchmark"
 _MODEL_FILE = "model.tflite"
 # Of finalists, in epochs of a trial.
-_LONGER = 2
+LONGER = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def trained(
 
 def final_epochs(epochs: int) -> Epochs:
     """Return how long a finalist is trained, where a trial's channels get so many epochs."""
-    return Epochs.of(_LONGER * epochs)
+    return Epochs.of(LONGER * epochs)
 
 
 def written(
@@ -223,4 +224,7 @@ def _p50(row: Mapping[str, Any]) -> float | None:
 
 def _loss(task: Any, float32: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
     values = [one["quality"]["value"] if one.get("quality") else None for one in (float32, row)]
-    return None if None in values else round(float(task.quality.loss(*values)), 4)
+    if None in values:
+        return None
+    loss = float(task.quality.loss(*values))
+    return round(loss, 4) if unit_of(task.quality) == POINTS else loss

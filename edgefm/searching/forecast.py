@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes import Slim, Variant
-from edgefm.searching.budget import KEYS, SearchBudget
+from edgefm.searching.budget import SearchBudget
 from edgefm.searching.driver import REFUSALS
 from edgefm.searching.evaluation import Evaluator, MadeFile
 from edgefm.searching.space import Epochs, Point, Space
@@ -49,7 +49,7 @@ def impossible(budgets: Sequence[SearchBudget], smallest: Sequence[Corner], spac
     for budget in budgets:
         parts = []
         for key, limit in budget.limits.items():
-            figure = KEYS[key].figure
+            figure = budget.figure(key)
             known = [(value, corner) for corner in smallest if (value := corner.figures.get(figure)) is not None]
             if not known:
                 continue

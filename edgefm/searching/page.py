@@ -8,8 +8,9 @@ from typing import Any
 from tabulate import tabulate
 
 from edgefm.core.text import markdown
-from edgefm.searching.result import PICTURE_FILE, conclusion
-from edgefm.searching.words import TITLES, amount, row
+from edgefm.searching.result import PICTURE_FILE, conclusion, titles_in, unit_in
+from edgefm.searching.trials import OBJECTIVES
+from edgefm.searching.words import POINTS, amount, row, titles
 
 
 def page(result: Mapping[str, Any], *, picture: bool) -> str:
@@ -18,10 +19,11 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
     parts = [
         f"# Search of {markdown(result['model'])}",
         "\n".join(f"- **{markdown(conclusion(entry))}**" for entry in result["budgets"]),
+        *(f"Not yet measured on {markdown(on)}: {markdown(why)}" for on, why in result.get("waiting", {}).items()),
         f"{trials['ended']} trials in {trials['seconds'] / 60:.0f} minutes; {trials['complete']} went through all "
         f"stages, {trials['failed']} failed. Chosen on {result['validation_samples']:,} validation samples.",
         "## Files",
-        "Measured side by side, once; accuracy lost against float32 on "
+        f"Measured side by side, once; {_lost(unit_in(result))} against float32 on "
         f"{result['test_samples']:,} test samples, which nothing was chosen by. p50 ratio: to int8_w8a8.",
         _table(_files(result)),
         "## Seeds of the finalists",
@@ -38,10 +40,11 @@ def page(result: Mapping[str, Any], *, picture: bool) -> str:
 
 
 def _files(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    unit, names = unit_in(result), titles_in(result)
     entries = [("", name, name, figures) for name, figures in result["references"].items()]
     entries += [(one["budget"], one["budget"], one["words"], one["figures"]) for one in result["finalists"]]
     return [
-        {"file": name, "what": words, **dict(zip(TITLES.values(), row(figures), strict=True))}
+        {"file": name, "what": words, **dict(zip(names.values(), row(figures, names, unit), strict=True))}
         for _, name, words, figures in entries
     ]
 
@@ -51,7 +54,7 @@ def _seeds(result: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "budget": finalist["budget"],
             "seed": f"{one['seed']}{' (the file)' if one['seed'] == finalist['seed'] else ''}",
-            **{TITLES[name]: amount(name, one["figures"][name]) for name in _SHOWN},
+            **_shown(one["figures"], unit_in(result)),
         }
         for finalist in result["finalists"]
         for one in finalist["seeds"]
@@ -63,14 +66,19 @@ def _front(result: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "trial": str(entry["trial"]),
-            **{TITLES[name]: amount(name, entry["figures"][name]) for name in _SHOWN},
+            **_shown(entry["figures"], unit_in(result)),
             "what": entry["words"],
         }
         for entry in ordered
     ]
 
 
-_SHOWN = ("accuracy_loss", "p50_ratio", "download_bytes")
+def _shown(figures: Mapping[str, Any], unit: str) -> dict[str, str]:
+    return {titles(unit)[name]: amount(name, figures[name], unit) for name in OBJECTIVES}
+
+
+def _lost(unit: str) -> str:
+    return "accuracy lost" if unit == POINTS else f"increase of {unit}"
 
 
 def _table(rows: list[dict[str, str]]) -> str:

@@ -10,13 +10,13 @@ from edgefm.core import runs
 from edgefm.core.documents import read_versioned
 from edgefm.core.environment import version
 from edgefm.core.progress import SILENT, Progress
-from edgefm.searching.budget import SearchBudget
+from edgefm.searching.budget import HOST, SearchBudget, on_target
 from edgefm.searching.finalists import Finalist
 from edgefm.searching.journal import SearchError
 from edgefm.searching.promotion import hypervolume, on_front
 from edgefm.searching.space import Space
 from edgefm.searching.trials import OBJECTIVES, Trial, complete_ones
-from edgefm.searching.words import amount
+from edgefm.searching.words import POINTS, amount, titles
 
 RESULT_FILE, PAGE_FILE, PICTURE_FILE = "front.json", "result.md", "front.png"
 # What a search's volume is measured against: ten points lost, and the latency and the download of the reference.
@@ -35,6 +35,8 @@ def document(
     figures: Mapping[str, Mapping[str, Any]],
     validation: int,
     test: int,
+    unit: str = POINTS,
+    waiting: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the result of a search as JSON; schema search-result-1.
 
@@ -49,9 +51,12 @@ def document(
       figures: measured, of the references and the finalists, by name.
       validation: number of samples by which was chosen.
       test: number of samples that the loss of the finalists is on.
+      unit: that losses are in, see `edgefm.searching.words.unit_of`.
+      waiting: why files were not measured on a target, by its address.
     """
     complete = complete_ones(trials)
     best = on_front([trial.costs or () for trial in complete])
+    proposed = {one.budget for one in finalists}
     return {
         "kind": "search-result",
         "schema_version": 1,
@@ -61,19 +66,40 @@ def document(
         "identity": dict(identity),
         "validation_samples": validation,
         "test_samples": test,
+        "loss_unit": unit,
         "trials": {
             "ended": sum(trial.ended for trial in trials),
             "complete": len(complete),
             "failed": sum(trial.ended and trial.outcome is None for trial in trials),
             "seconds": max((trial.elapsed for trial in trials), default=0.0),
         },
-        "budgets": [_budget(budget, impossible, finalists, figures) for budget in budgets],
+        "waiting": dict(waiting or {}),
+        "budgets": [
+            budget_entry(
+                budget, figures.get(budget.name) if budget.name in proposed else None, impossible.get(budget.name)
+            )
+            for budget in budgets
+        ],
         "finalists": [_finalist(one, space, figures) for one in finalists],
         "references": {name: dict(figures[name]) for name in ("float32", "int8_w8a8") if name in figures},
         "front": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if whether],
         "others": [_point(trial, space) for trial, whether in zip(complete, best, strict=True) if not whether],
-        "volume": front_volume(trials, figures["int8_w8a8"]["download_bytes"]) if "int8_w8a8" in figures else None,
+        "volume": front_volume(trials, figures["int8_w8a8"]["download_bytes"])
+        if "int8_w8a8" in figures and unit == POINTS
+        else None,
     }
+
+
+def unit_in(result: Mapping[str, Any]) -> str:
+    """Return what the losses of a result are in: 'points', or the name of the measure."""
+    return str(result.get("loss_unit", POINTS))
+
+
+def titles_in(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the title of each figure of a result's tables; p50 on targets is among them."""
+    addresses = dict.fromkeys(entry["limits"].get("target", HOST) for entry in result["budgets"])
+    elsewhere = {on_target(address): f"p50 on {address} (us)" for address in addresses if address != HOST}
+    return {**titles(unit_in(result)), **elsewhere}
 
 
 def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Progress = SILENT) -> bool:
@@ -123,37 +149,48 @@ def conclusion(entry: Mapping[str, Any]) -> str:
         return f"{name}: cannot be met: {entry['impossible']}{nearest}"
     if entry["model"] is None:
         return f"{name}: not met: no finalist was trained; give more trials or more time, and one seed at least"
-    missed = [
-        f"{key} is {amount(place['figure'], place['limit'])}, "
-        + (
-            f"it has {amount(place['figure'], figures[place['figure']])}"
-            if figures[place["figure"]] is not None
-            else "and that is not known"
+    missed = [_missed(key, place, figures) for key, place in entry["missed"].items()]
+    if waits(entry):
+        there = entry["limits"]["target"]
+        return (
+            f"{name}: not yet measured on {there}, which the search does when it is resumed; proposed is "
+            f"{entry['model']}/model.tflite"
         )
-        for key, place in entry["missed"].items()
-    ]
     return f"{name}: not met; the nearest is {entry['model']}/model.tflite: {'; '.join(missed)}"
 
 
-def _budget(
-    budget: SearchBudget,
-    impossible: Mapping[str, str],
-    finalists: Sequence[Finalist],
-    figures: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    from edgefm.searching.budget import KEYS
+def waits(entry: Mapping[str, Any]) -> bool:
+    """Return whether a budget lacks nothing but its file's time on another target, which was away."""
+    return bool(entry["missed"]) and all(
+        place["figure"].startswith(on_target("")) and entry["figures"].get(place["figure"]) is None
+        for place in entry["missed"].values()
+    )
 
-    finalist = next((one for one in finalists if one.budget == budget.name), None)
-    own = dict(figures[budget.name]) if finalist is not None else {}
+
+def _missed(key: str, place: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    value = figures.get(place["figure"])
+    has = "and that is not known" if value is None else f"it has {amount(place['figure'], value)}"
+    return f"{key} is {amount(place['figure'], place['limit'])}, {has}"
+
+
+def budget_entry(budget: SearchBudget, figures: Mapping[str, Any] | None, impossible: str | None) -> dict[str, Any]:
+    """Return what became of a budget, as JSON.
+
+    Args:
+      budget: is looked at.
+      figures: measured, of its finalist; None where it has none.
+      impossible: why nothing keeps it.
+    """
+    own = dict(figures or {})
     missed = [*budget.excess(own), *budget.unknown(own)] if own else list(budget.limits)
     return {
         "name": budget.name,
         "limits": budget.to_json(),
-        "met": finalist is not None and not missed,
-        "model": None if finalist is None else finalist.budget,
+        "met": bool(own) and not missed,
+        "model": budget.name if own else None,
         "figures": own,
-        "missed": {key: {"figure": KEYS[key].figure, "limit": budget.limits[key]} for key in missed},
-        "impossible": impossible.get(budget.name),
+        "missed": {key: {"figure": budget.figure(key), "limit": budget.limits[key]} for key in missed},
+        "impossible": impossible,
     }
 
 

@@ -2,13 +2,13 @@
 
 search.json    what is searched            journal.log   the trials
 forecast.json  the smallest files          passes/       finished passes, by their content
+live.html      how the search stands       cost-models/   of targets
 result/        front.json, result.md, front.png, models/, benchmark/
 """
 
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,25 +16,26 @@ from typing import Any
 
 from edgefm.core import artefacts
 from edgefm.core.documents import read_json
-from edgefm.core.errors import DataError, ModelError, RuntimeUnavailableError
+from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.quantization.checks.given_model import given_model
 from edgefm.quantization.source import Source
 from edgefm.recipes import BenchmarkProtocol
-from edgefm.searching import finalists as finals
-from edgefm.searching.budget import SearchBudget
+from edgefm.searching.budget import SearchBudget, targets_of
 from edgefm.searching.driver import Limits, drive
+from edgefm.searching.ending.finish import finish, measure_waiting
 from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
 from edgefm.searching.executors.execution import Execution, Hands
 from edgefm.searching.forecast import Corner, corners, impossible
 from edgefm.searching.journal import SearchError, opened
-from edgefm.searching.page import page
-from edgefm.searching.picture import front_png
-from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, document, is_finished
+from edgefm.searching.live.state import Searched
+from edgefm.searching.live.watch import Live
+from edgefm.searching.on_targets.prediction import check_reachable, of_targets
+from edgefm.searching.result import RESULT_FILE, is_finished
 from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
-from edgefm.searching.trials import Trial
+from edgefm.searching.words import unit_of
 from edgefm.searching.workers import Setup, setup_of
 
 RESULT_FOLDER = "result"
@@ -89,12 +90,14 @@ def search_in(
       space: of what may be chosen; by default all that applies to the model.
       progress: receives progress.
     Raises:
-      SearchError: see `edgefm.searching.journal.opened`; or no budget can be met by anything in the space.
+      SearchError: see `edgefm.searching.journal.opened`; or no budget can be met by anything in the space; or a
+        target cannot be reached whose operators were not measured yet.
       ModelError: there is nothing to search, or the model cannot be converted.
       DataError: there are no data.
       RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
       OSError: the disk is full, say; the search goes on when it is resumed.
     """
+    check_reachable(folder, targets_of(plan.budgets))
     with plan.execution.ready(folder, progress=progress) as hands:
         return _searched(
             folder,
@@ -134,6 +137,7 @@ def _searched(
     }
     with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:
         predict = functools.cache(lambda: latency(folder))
+        elsewhere = functools.cache(lambda: of_targets(folder, targets_of(plan.budgets), progress=progress))
         given = given_model(source, progress=progress)
         arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
 
@@ -144,6 +148,7 @@ def _searched(
                 given=given,
                 kept=folder / PASSES_FOLDER,
                 latency=predict,
+                on_targets=elsewhere,
                 arena=arena,
                 seed=seed,
                 progress=progress,
@@ -157,16 +162,45 @@ def _searched(
         doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
 
         def setup() -> Setup:
-            return setup_of(doing, kept=folder / PASSES_FOLDER, latency=predict(), arena=arena)
+            kept = folder / PASSES_FOLDER
+            return setup_of(doing, kept=kept, latency=predict(), arena=arena, on_targets=elsewhere())
 
-        with hands.executor(doing, setup) as executor:
-            trials = drive(journal, sampling, executor, plan.limits, progress=progress)
+        searched = Searched(
+            model=source.name,
+            space=space,
+            budgets=plan.budgets,
+            impossible=never,
+            limits=plan.limits,
+            slots=hands.slots,
+            seeds=plan.seeds,
+            unit=unit_of(task.quality),
+            validation=len(given.inputs),
+        )
         result = folder / RESULT_FOLDER
-        finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
-        if len(trials) == done and finished:
-            progress.note(f"{result} already holds the result of these trials: nothing to do")
-            return result
-        _finish(result, own, evaluator, plan, trials, never, identity, arena=arena, progress=progress)
+        with Live(folder, searched, progress=progress) as live:
+            with hands.executor(doing, setup) as executor:
+                trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
+            finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
+            if len(trials) == done and finished:
+                if not measure_waiting(result, plan.budgets, plan.protocol, progress=progress):
+                    progress.note(f"{result} already holds the result of these trials: nothing to do")
+            else:
+                live.finalists()
+                finish(
+                    result,
+                    own,
+                    evaluator,
+                    trials,
+                    budgets=plan.budgets,
+                    impossible=never,
+                    epochs=plan.epochs,
+                    seeds=[plan.seed + 1 + place for place in range(plan.seeds)],
+                    protocol=plan.protocol,
+                    identity=identity,
+                    arena=arena,
+                    progress=progress,
+                )
+            live.ended(read_json(result / RESULT_FILE, what="result of a search", error=SearchError))
         return result
 
 
@@ -235,58 +269,3 @@ def _never(
         if name not in (noted or {}):
             progress.note(f"budget {name} cannot be met: {reason}")
     return never
-
-
-def _finish(
-    folder: Path,
-    own: Evaluator,
-    evaluator: Any,
-    plan: SearchPlan,
-    trials: Sequence[Trial],
-    never: Mapping[str, str],
-    identity: Mapping[str, Any],
-    *,
-    arena: bool,
-    progress: Progress,
-) -> None:
-    """Train and measure the finalists, and write the result: whole, or the former one stays."""
-    source = own.source
-    seeds = [plan.seed + 1 + place for place in range(plan.seeds)]
-    chosen = finals.trained(trials, plan.budgets, evaluator, epochs=plan.epochs, seeds=seeds, progress=progress)
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    files = finals.written(
-        chosen,
-        own,
-        unfinished / finals.MODELS_FOLDER,
-        epochs=plan.epochs,
-        kept=folder.parent / PASSES_FOLDER,
-        progress=progress,
-    )
-    figures = finals.measured(
-        files, source, plan.protocol, arena=arena, out=unfinished / finals.BENCHMARK_FOLDER, progress=progress
-    )
-    assert source.task is not None, "checked at the beginning"
-    result = document(
-        identity=identity,
-        model=source.name,
-        space=own.space,
-        budgets=plan.budgets,
-        impossible=never,
-        trials=trials,
-        finalists=chosen,
-        figures=figures,
-        validation=len(own.given.inputs),
-        test=len(source.task.dataset.test),
-    )
-    artefacts.write_json(unfinished / RESULT_FILE, artefacts.finite(result))
-    drawn = False
-    try:
-        artefacts.write_bytes(unfinished / PICTURE_FILE, front_png(result))
-        drawn = True
-    except RuntimeUnavailableError as error:
-        progress.note(f"no picture of the front: {error.message}")
-    artefacts.write_text(unfinished / PAGE_FILE, page(result, picture=drawn))
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)

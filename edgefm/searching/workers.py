@@ -49,6 +49,7 @@ class Setup:
       given: what the model answers.
       kept: folder of passes.
       latency: predicts a file's p50.
+      on_targets: predicts it on other targets, by the name of the figure.
       arena: ask for the arena.
       sampling: of the search.
       epochs: of a trial.
@@ -60,6 +61,7 @@ class Setup:
     given: GivenModel
     kept: Path
     latency: Latency
+    on_targets: Mapping[str, Latency]
     arena: bool
     sampling: Sampling
     epochs: int
@@ -78,6 +80,7 @@ class Setup:
             given=self.given,
             kept=self.kept,
             latency=lambda: self.latency,
+            on_targets=lambda: self.on_targets,
             arena=self.arena,
             seed=self.sampling.seed,
             shelf=shelf,
@@ -85,7 +88,9 @@ class Setup:
         return Trials(evaluator=evaluator, sampling=self.sampling, epochs=self.epochs)
 
 
-def setup_of(trials: Trials, *, kept: Path, latency: Latency, arena: bool) -> Setup:
+def setup_of(
+    trials: Trials, *, kept: Path, latency: Latency, arena: bool, on_targets: Mapping[str, Latency] | None = None
+) -> Setup:
     """Return what a worker needs to do the same as `trials`.
 
     Args:
@@ -93,6 +98,7 @@ def setup_of(trials: Trials, *, kept: Path, latency: Latency, arena: bool) -> Se
       kept: folder of passes.
       latency: predicts a file's p50; can be pickled.
       arena: ask for the arena.
+      on_targets: predicts it on other targets; can be pickled.
     """
     source = trials.evaluator.source
     assert source.task is not None, "an evaluator has data"
@@ -103,6 +109,7 @@ def setup_of(trials: Trials, *, kept: Path, latency: Latency, arena: bool) -> Se
         given=trials.evaluator.given,
         kept=kept.resolve(),
         latency=latency,
+        on_targets=dict(on_targets or {}),
         arena=arena,
         sampling=trials.sampling,
         epochs=trials.epochs,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -101,6 +103,11 @@ def test_search_gives_measured_files_and_answers_the_test_samples_once_at_the_en
     assert len(result.document["finalists"][0]["seeds"]) == 2
     assert (result.files["any"].parent / "contract.json").exists() and (result.folder / "front.png").exists()
     assert "met by any/model.tflite" in (result.folder / "result.md").read_text()
+    live = (tmp_path / "s" / "live.html").read_text()
+    assert "The search has ended" in live and 'http-equiv="refresh"' not in live
+    links = [unquote(link) for link in re.findall(r'<a href="([^"]+)"', live)]
+    assert links == ["result/models/any/model.tflite", "result/models/never/model.tflite", "result/result.md"]
+    assert all((tmp_path / "s" / link).is_file() for link in links)
     record = json.loads((result.folder / "benchmark" / "record.json").read_text())
     rows = {one["name"]: one["quality"]["value"] for one in record["models"]}
     assert row["accuracy_loss"] == pytest.approx(100 * (rows["float32"] - rows["any"]), abs=1e-3)
@@ -161,6 +168,9 @@ def test_stopped_command_says_how_to_go_on(
     assert run(lambda: cli.main(["search", "m.keras", "--data", "data.npz"], standalone_mode=False)) == 130
     said = capsys.readouterr().err
     assert "go on with: edgefm search runs/m --budget budget.toml --resume" in said and "stopped by the user" in said
+    assert "how the search stands: runs/m/search/live.html" in said
+    live = Path("runs/m/search/live.html").read_text()
+    assert "The search was stopped: 0 of at most " in live and 'http-equiv="refresh"' not in live
 
 
 @pytest.mark.parametrize(
@@ -190,6 +200,24 @@ def test_limit_of_points_is_refused_where_quality_has_none(quickly: list[str], t
     numbers = edgefm.data.from_arrays(inputs, targets, task="regression")
     with pytest.raises(SearchError, match="max_accuracy_loss of any is in percentage points; mse has none"):
         _search(tmp_path, numbers, head="logits")
+
+
+def test_loss_of_numbers_is_in_their_measure_everywhere(quickly: list[str], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    inputs = 255 * random.random((60, 28, 28, 1), np.float32)
+    numbers = edgefm.data.from_arrays(inputs, random.random((60, 10), np.float32) / 100, task="regression")
+    folder, sizes = tmp_path / "a b \u00e9", {"any": {"max_size_bytes": "1 MB"}}
+    asked: dict[str, Any] = {"data": numbers, "head": "logits", "out": folder, "protocol": ONCE, "progress": False}
+    result = edgefm.search(_network(), sizes, trials=1, epochs=1, seeds=1, **asked)
+    assert result.document["loss_unit"] == "mse" and result.document["volume"] is None
+    row = result.document["budgets"][0]["figures"]
+    record = json.loads((result.folder / "benchmark" / "record.json").read_text())
+    rows = {one["name"]: one["quality"]["value"] for one in record["models"]}
+    assert row["accuracy_loss"] == rows["any"] - rows["float32"] != 0
+    texts = (folder / "live.html", result.folder / "result.md")
+    for text in (*(path.read_text() for path in texts), result._repr_html_()):
+        assert "loss (mse)" in text and "points" not in text
+    assert f"{row['accuracy_loss']:.4g}" in texts[1].read_text()
 
 
 def test_tflite_file_is_refused_since_nothing_can_be_trained(quickly: list[str], data: Dataset, tmp_path: Path) -> None:

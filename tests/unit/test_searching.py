@@ -33,7 +33,7 @@ from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
-from edgefm.searching.result import is_finished
+from edgefm.searching.result import budget_entry, conclusion, is_finished
 from edgefm.searching.space import QAT, Epochs, Space
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
@@ -89,7 +89,12 @@ def test_budget_takes_sizes_as_people_write_them(tmp_path: Path) -> None:
         ({"phone": {"max_p50_ratio": 0.1, "max_p50_us": 5, "target": "host"}}, "both limit the p50"),
         ({"phone": {"max_p50_us": 5}}, "max_p50_us is set without target"),
         ({"phone": {"max_p50_ratio": 0.5, "target": "host"}}, "target is set without max_p50_us"),
-        ({"phone": {"max_p50_us": 5, "target": "adb"}}, "'host' is allowed"),
+        ({"phone": {"max_p50_us": 5, "target": "adb"}}, "'adb': it times whole models by a program of its own"),
+        ({"phone": {"max_p50_us": 5, "target": "qemu-aarch64"}}, "'qemu-aarch64': it does not measure time"),
+        ({"phone": {"max_p50_us": 5, "target": "vela:ethos-u55-128"}}, "does not measure time\n  Allowed: host, and"),
+        ({"phone": {"max_p50_us": 5, "target": "pi@board"}}, "did you mean 'ssh://pi@board'"),
+        ({"phone": {"max_p50_us": 5, "target": "ssh://"}}, "ssh://"),
+        ({"phone": {"max_p50_us": 5, "target": 3}}, "target is 3; the address of a target is expected"),
         ({"a/b": {"max_size_bytes": 5}}, "cannot name a budget"),
         ({"float32": {"max_size_bytes": 5}}, "a reference is"),
         ({f"b{n}": {"max_size_bytes": 5} for n in range(21)}, "at most 20"),
@@ -100,6 +105,20 @@ def test_budget_that_is_wrong_is_refused(value: dict[str, Any], reason: str) -> 
     with pytest.raises(BudgetError) as caught:
         budgets.parse(value, where="budget.toml")
     assert reason in str(caught.value) and "budget.toml" in caught.value.message
+
+
+def test_figures_of_a_budget_are_those_of_its_target() -> None:
+    board, here = budgets.parse(
+        {
+            "board": {"max_p50_us": 5, "target": "ssh://pi@board", "max_size_bytes": 9},
+            "here": {"max_p50_us": 5, "target": "host"},
+        },
+        where="b",
+    )
+    figures = {"p50_us": 4.0, "size_bytes": 9, "p50_us@ssh://pi@board": 10.0}
+    assert board.excess(figures) == board.excess(figures, static=True) == {"max_p50_us": 1.0}
+    assert here.excess(figures) == {} and board.unknown({"p50_us": 1.0, "size_bytes": 1}) == ("max_p50_us",)
+    assert budgets.targets_of([board, here, board]) == ("ssh://pi@board",)
 
 
 def test_schema_of_a_budget_allows_every_key_that_the_reader_knows() -> None:
@@ -438,6 +457,17 @@ def test_result_says_of_each_budget_whether_and_by_which_file_it_is_met(tmp_path
         "watch: not met; the nearest is watch/model.tflite: max_download_bytes is 2.0 KB, it has 5.0 KB",
     )
     assert opened_again.files["watch"] == tmp_path / "models" / "watch" / "model.tflite"
+
+
+def test_budget_that_lacks_only_the_time_on_its_board_waits_and_one_that_lacks_more_is_not_met() -> None:
+    asked = {"b": {"max_p50_us": 5, "target": "ssh://pi@board", "max_size_bytes": 9}}
+    (wanted,) = budgets.parse(asked, where="b")
+    away = {"p50_us@ssh://pi@board": None}
+    waiting = budget_entry(wanted, {"size_bytes": 9, **away}, None)
+    assert not waiting["met"] and "not yet measured on ssh://pi@board" in conclusion(waiting)
+    large = budget_entry(wanted, {"size_bytes": 10, **away}, None)
+    assert not large["met"] and "not met; the nearest" in conclusion(large) and "that is not known" in conclusion(large)
+    assert budget_entry(wanted, {"size_bytes": 9, "p50_us@ssh://pi@board": 5.0}, None)["met"]
 
 
 def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(tmp_path: Path) -> None:

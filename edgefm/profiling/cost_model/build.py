@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,14 @@ from edgefm.core.progress import SILENT, Progress, StepsOnly
 from edgefm.profiling import synthetic
 from edgefm.profiling.cost_model import grid, networks
 from edgefm.profiling.cost_model.files import model_of
-from edgefm.profiling.cost_model.model import CostModel, HeldOut, MeasuredOperator
+from edgefm.profiling.cost_model.model import HOST, CostModel, HeldOut, MeasuredOperator
 from edgefm.profiling.cost_model.regression import nonnegative
 from edgefm.profiling.cost_model.shapes import OperatorShape
 from edgefm.profiling.limits import CHAIN
 from edgefm.profiling.timing import Timed, Together, Turns, lower_decile, time_models
+from edgefm.targets import target as target_at
+from edgefm.targets.base import Target
+from edgefm.targets.worker_process import WorkerProcess
 
 _GROUP = 12  # operators of a small classifier
 _NETWORKS = 20  # in each dtype
@@ -55,20 +59,23 @@ def build(
     seed: int = 0,
     share: float = 1.0,
     network_count: int = _NETWORKS,
+    target: str = HOST,
     progress: Progress = SILENT,
 ) -> CostModel:
-    """Return the cost model of a runtime on one thread of this machine, measured now.
+    """Return the cost model of a runtime on one thread of a target, by default this machine, measured now.
 
     Two thousand operators and sixty networks take two minutes; the machine should be quiet.
 
     Args:
-      runtime: of this machine, with its kernel set where one is wanted: 'litert', 'litert:builtin'.
+      runtime: of the target, with its kernel set where one is wanted: 'litert', 'litert:builtin'.
       seed: of the draws.
       share: of the operators; less is faster and less exact.
       network_count: in each of three dtypes, at least 2.
+      target: address, see `edgefm.targets`; one whose workers time a call of any file, e.g. 'ssh://pi@board'.
       progress: receives a step a turn.
     Raises:
-      RecipeError: an unknown runtime, or one that does not run on this machine's own processor.
+      RecipeError: an unknown runtime or target, or one that does not time operators in a worker process.
+      TargetError: the target cannot be reached, or went away.
       ModelError: nothing could be timed.
       RuntimeUnavailableError: the runtime cannot be used here.
     """
@@ -79,14 +86,16 @@ def build(
             hint="Use a runtime of this machine, e.g. litert:builtin; see: edgefm doctor.",
         )
     with scratch.folder("cost-model") as folder:
-        session = _Session(runtime=runtime, folder=folder, progress=progress)
+        session = _Session(runtime=runtime, target=measurable(target), folder=folder, progress=progress)
         operators = session.operators(grid.shapes(seed=seed, share=share))
         drawn = session.networks(seed, network_count)
+        described = session.environment()
     alone = CostModel(
         runtime=runtime,
         version=session.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        environment=environment(),
+        environment=described,
+        target=target,
         call_ns=session.call_ns,
         operators=operators,
         factors={},
@@ -99,8 +108,9 @@ def build(
 class _Session:
     """What is timed, in one stretch."""
 
-    def __init__(self, *, runtime: str, folder: Path, progress: Progress) -> None:
+    def __init__(self, *, runtime: str, target: Target, folder: Path, progress: Progress) -> None:
         self.version, self.call_ns = "", 0.0
+        self._target = target
         self._runtime, self._folder, self._progress = runtime, folder, progress
         self._turns: list[tuple[str, ...]] = []
 
@@ -146,6 +156,17 @@ class _Session:
             raise ModelError(f"no network can be timed with {self._runtime}: {drawn[0].timed.failure}")
         return good
 
+    def environment(self) -> dict[str, Any]:
+        """Return what the target's machine is, see `edgefm.core.environment`."""
+        if self._target.name == HOST:
+            return environment()
+        with (
+            self._target.open(self._runtime) as place,
+            WorkerProcess(place=place, folder=self._folder, name="environment") as worker,
+        ):
+            answer = worker.request("environment", doing="reading its environment", seconds=60)
+        return dict(answer["environment"])
+
     def disturbed(self) -> tuple[str, ...]:
         """Return what disturbed more than one turn in ten."""
         kinds = Counter(kind.split(" used ")[0] for turn in self._turns for kind in set(turn))
@@ -169,11 +190,35 @@ class _Session:
     def _time(self, models: Sequence[Timed | Together], turns: Turns, label: str) -> None:
         progress = StepsOnly(self._progress) if label == _TRIAL else self._progress
         version = time_models(
-            models, runtime=self._runtime, turns=turns, folder=self._folder, label=label, progress=progress
+            models,
+            runtime=self._runtime,
+            turns=turns,
+            folder=self._folder,
+            label=label,
+            target=self._target,
+            progress=progress,
         )
         self.version = version or self.version
         parts = [model.models[0] if isinstance(model, Together) else model for model in models]
         self._turns += [turn for part in parts for turn in part.disturbed]
+
+
+def measurable(address: str) -> Target:
+    """Return a target on which operators can be timed one by one.
+
+    Raises:
+      RecipeError: an unknown one, or one that counts instructions, estimates, or times whole models by a program of its
+        own.
+      TargetError: its module cannot be imported.
+    """
+    found = target_at(address)
+    if found.latency and any(name not in runtimes.OF_TARGETS for name in found.runtimes):
+        return found
+    reason = "times whole models by a program of its own" if found.latency else "does not measure time"
+    raise RecipeError(
+        f"operators cannot be timed on the target '{address}': it {reason}",
+        hint="Allowed: host, and boards that are reached by ssh, e.g. ssh://pi@board.",
+    )
 
 
 def _typical(timed: Timed) -> float:

@@ -20,6 +20,7 @@ from edgefm.profiling.cost_model.regression import Fit, fit, fit_any
 from edgefm.profiling.cost_model.shapes import OperatorShape, operators_of
 from edgefm.tflite import flatbuffer
 
+HOST = "host"
 KIND, VERSION, SCHEMA = "edgefm/cost_model", 1, "cost-model-1"
 _DAMAGED = "Build the cost model again."
 # A time that rests on operators like none that was measured may be off by this factor: an assumption.
@@ -121,6 +122,7 @@ class CostModel(JsonResult):
       factors: by kind and dtypes, what an operator takes in a network beside what it takes alone.
       held_out: the networks that tell the error.
       disturbed: what disturbed the measurement; () where nothing did.
+      target: address of where it was measured, see `edgefm.targets`.
     """
 
     runtime: str
@@ -132,6 +134,7 @@ class CostModel(JsonResult):
     factors: Mapping[str, float] = field(hash=False)
     held_out: HeldOut
     disturbed: tuple[str, ...] = ()
+    target: str = HOST
 
     def latency(self, content: flatbuffer.FileContent) -> LatencyForecast:
         """Return the predicted time of a .tflite file; nothing is run or timed.
@@ -197,6 +200,7 @@ class CostModel(JsonResult):
             "schema_version": VERSION,
             "created": self.created,
             "runtime": {"name": self.runtime, "version": self.version, "threads": 1},
+            "target": self.target,
             "environment": dict(self.environment),
             "call_ns": self.call_ns,
             "operators": [_row(row) for row in self.operators],
@@ -230,6 +234,7 @@ class CostModel(JsonResult):
             version=value["runtime"]["version"],
             created=value["created"],
             environment=value["environment"],
+            target=value.get("target", HOST),
             call_ns=value["call_ns"],
             operators=tuple(_measured(row) for row in value["operators"]),
             factors=value["factors"],

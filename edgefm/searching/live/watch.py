@@ -1,0 +1,132 @@
+"""Shows a search while it runs: a bar with lines below it, and the page live.html in its folder."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgefm.core import artefacts
+from edgefm.core.errors import EdgefmError
+from edgefm.core.progress import SILENT, Progress, overview
+from edgefm.searching.live import page
+from edgefm.searching.live.state import Best, Searched, State, state_of
+from edgefm.searching.trials import Trial
+
+LIVE_FILE = "live.html"
+_LABEL = "search"
+# The page is written when something changes, at most so often; and where nothing does, at least so often.
+_LEAST_SECONDS, _MOST_SECONDS = 2.0, 60.0
+# Budgets that have a line of their own below the bar.
+_MOST_LINES = 8
+
+
+class Live:
+    """What people see of a search. A context manager: a search that ends within it by an error was stopped."""
+
+    def __init__(self, folder: Path, searched: Searched, *, progress: Progress = SILENT) -> None:
+        """Take the search's folder, in which the page is written, and what is searched."""
+        self.path = folder / LIVE_FILE
+        self._searched, self._progress = searched, progress
+        self._state, self._phase = state_of(searched, (), elapsed=0.0), page.TRIALS
+        self._result: Mapping[str, Any] | None = None
+        self._picture: tuple[tuple[int, ...], tuple[str, str] | None] = ((), None)
+        self._lock, self._ended = threading.RLock(), threading.Event()
+        self._changed, self._failed = False, False
+        self._written = -_LEAST_SECONDS
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Live:
+        self._progress.note(f"how the search stands: {self.path}")
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        overview(self._progress, ())
+        if kind is not None:
+            self._phase = page.STOPPED
+        self._write()
+
+    def trials(self, trials: Sequence[Trial], elapsed: float) -> None:
+        """Show the trials; see `edgefm.searching.driver.Watch`."""
+        with self._lock:
+            state = self._state = state_of(self._searched, trials, elapsed=elapsed)
+        figures = {"front": str(len(state.front))}
+        self._progress.step(_LABEL, state.counts["ended"], max(self._searched.most, len(trials)), figures)
+        overview(self._progress, lines(state, self.path))
+        self._change()
+
+    def finalists(self) -> None:
+        """Show that the trials have ended and finalists are trained."""
+        overview(self._progress, ())
+        self._phase = page.FINALISTS
+        self._change()
+
+    def ended(self, result: Mapping[str, Any]) -> None:
+        """Take the result, see `edgefm.searching.result.document`; it is on the page from the end of the block on."""
+        self._result, self._phase = result, page.ENDED
+
+    def _change(self) -> None:
+        self._changed = True
+        if time.monotonic() - self._written >= _LEAST_SECONDS:
+            self._write()
+
+    def _beat(self) -> None:
+        """Write what was not written at once, and where nothing changes say that the search still runs."""
+        while not self._ended.wait(_LEAST_SECONDS):
+            if self._changed or time.monotonic() - self._written >= _MOST_SECONDS:
+                self._write()
+
+    def _write(self) -> None:
+        """Write the page; a disk that is full, say, is noted once and stops nothing."""
+        with self._lock:
+            self._changed, self._written = False, time.monotonic()
+            try:
+                text = page.html(
+                    self._state,
+                    phase=self._phase,
+                    written=datetime.now(UTC).astimezone(),
+                    seconds=_MOST_SECONDS,
+                    svg=self._svg(),
+                    result=self._result,
+                )
+                artefacts.write_text(self.path, text)
+            except (OSError, EdgefmError) as error:
+                if not self._failed:
+                    self._failed = True
+                    self._progress.note(f"{self.path} cannot be written, and the search goes on: {error}")
+
+    def _svg(self) -> tuple[str, str] | None:
+        """Return the picture, drawn anew where trials have joined it."""
+        shown = tuple(trial.index for trial in (*self._state.front, *self._state.others))
+        if shown != self._picture[0]:
+            self._picture = (shown, page.svgs_of(self._state))
+        return self._picture[1]
+
+
+def lines(state: State, path: Path) -> list[str]:
+    """Return how a search stands in lines for a terminal: trials, budgets, time."""
+    counts = state.counts
+    running = ", ".join(str(trial.index) for trial in state.running)
+    said = [
+        f"{counts['ended']} of {state.searched.most} trials ended, {counts['stopped early']} of them stopped early, "
+        f"{counts['failed']} failed{f'; {running} running' if running else ''}; {len(state.front)} on the front"
+    ]
+    said += [_line(state, best) for best in state.best[:_MOST_LINES]]
+    if len(state.best) > _MOST_LINES:
+        said.append(f"and {len(state.best) - _MOST_LINES} budgets more, see {path}")
+    return [*said, f"left: {state.left.words}"]
+
+
+def _line(state: State, best: Best) -> str:
+    """Return how a budget stands."""
+    if best.trial is None:
+        return f"{best.budget}: {best.state}; no trial has gone through all stages"
+    figures = ", ".join(f"{title} {value}" for title, value in state.figures(best.figures).items())
+    missed = f"; {'; '.join(best.missed)}" if best.missed else ""
+    return f"{best.budget}: {best.state}, trial {best.trial}: {figures}{missed}"

@@ -1,0 +1,187 @@
+"""What people see of a search while it runs: its page and its time left; trials are made up, nothing is trained."""
+
+from __future__ import annotations
+
+import errno
+import html
+import html.parser
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from edgefm.core import artefacts
+from edgefm.searching.driver import InProcess, Limits, Task, drive
+from edgefm.searching.journal import opened
+from edgefm.searching.live.left import time_left
+from edgefm.searching.live.state import Searched, state_of
+from edgefm.searching.live.watch import Live, lines
+from edgefm.searching.trials import Outcome, Trial
+from tests.fixtures.notes import Notes
+from tests.fixtures.search_driver import BUDGETS, SPACE, evaluate, identity, sampling
+
+SEARCHED = Searched(
+    model="<b>m \u00e9",
+    space=SPACE,
+    budgets=BUDGETS,
+    impossible={},
+    limits=Limits(trials=9),
+    slots=1,
+    seeds=2,
+    validation=200,
+)
+
+
+def _search(folder: Path, live: Live, *, trials: int, resume: bool = False, stop_at: int | None = None) -> list[str]:
+    """Search in a folder, shown by `live`; return the page as it was in the middle of each trial."""
+    pages = []
+
+    def seen(task: Task) -> Outcome:
+        live._write()  # it is written every two seconds at most, and these trials take none
+        pages.append(live.path.read_text())
+        if task.index == stop_at:
+            raise KeyboardInterrupt
+        return replace(evaluate(task), seconds=60.0)
+
+    with opened(folder, identity(), SPACE.distributions(), resume=resume) as journal, live:
+        drive(journal, sampling(), InProcess(seen), Limits(trials=trials), watch=live.trials)
+    return pages
+
+
+def _texts(page: str) -> list[str]:
+    """Return the texts of a page as a browser would show them."""
+
+    class Parser(html.parser.HTMLParser):
+        texts: list[str] = []  # noqa: RUF012  # a new class each time
+
+        def handle_data(self, data: str) -> None:
+            self.texts.append(" ".join(data.split()))
+
+    parser = Parser()
+    parser.feed(page)
+    return [text for text in parser.texts if text]
+
+
+def test_page_shows_the_search_while_it_runs_and_loads_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "a b \u00e9"
+    page = _search(folder, Live(folder, SEARCHED), trials=9)[6]
+    texts = _texts(page)
+    assert "edgefm search of <b>m \u00e9" in texts and "6 of 9" in texts
+    assert any(text.startswith("6 of at most 9 trials ended, ") for text in texts)
+    assert any(text.startswith("trial 6: ") for text in texts), "the one that runs"
+    # Of the six the trial that the phone's is, by hand: the least loss among those whose ratio is 0.3 at most.
+    ended = [evaluate(Task(index=n, params=sampling().choose(n, []) or {}, known=())) for n in range(6)]
+    kept = [n for n in range(6) if ended[n].complete and (ended[n].stages[-1].figures["p50_ratio"] or 0) <= 0.3]
+    best = min(kept, key=lambda n: ended[n].stages[-1].figures["accuracy_loss"] or 0)
+    row = page[page.index('<th scope="row">phone</th>') :].partition("</tr>")[0]
+    assert '<td class="text" data-label="state">met</td>' in row and f">trial {best}: " in row
+    assert '<td class="text" data-label="state">not met yet</td>' in page  # the watch's
+    assert page.count("<svg") == 2 and '<meta http-equiv="refresh" content="20">' in page
+    assert "default-src 'none'" in html.unescape(page)
+    assert not re.search(r"""(src|href)=["'](?!#)|url\(http|@import|<script""", page.replace("url(#", ""))
+
+
+def test_page_says_when_it_was_written_and_that_the_search_was_stopped(tmp_path: Path) -> None:
+    live = Live(tmp_path, SEARCHED)
+    with pytest.raises(KeyboardInterrupt):
+        _search(tmp_path, live, trials=9, stop_at=3)
+    page = live.path.read_text()
+    written = re.search(r"Last written <b>(.*?) UTC([+-]\d{4})</b>", page)
+    assert written is not None
+    then = datetime.strptime("".join(written.groups()), "%Y-%m-%d %H:%M:%S%z")
+    assert abs(then.timestamp() - live.path.stat().st_mtime) < 5
+    assert "The search was stopped: 3 of at most 9 trials ended" in page and 'http-equiv="refresh"' not in page
+    assert "goes on when it is resumed" in page
+    again = _search(tmp_path, Live(tmp_path, SEARCHED), trials=5, resume=True)
+    assert "3 of at most 9 trials ended" in again[0] and 'http-equiv="refresh"' in again[0]
+
+
+def test_page_is_written_while_nothing_changes_so_that_a_reader_sees_that_the_search_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgefm.searching.live import watch
+
+    monkeypatch.setattr(watch, "_LEAST_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "_MOST_SECONDS", 0.1)
+    with Live(tmp_path, SEARCHED) as live:
+        live.trials((), 0.0)
+        first = live.path.stat().st_mtime_ns
+        for _ in range(500):
+            if live.path.stat().st_mtime_ns != first:
+                break
+            live._ended.wait(0.02)
+    assert live.path.stat().st_mtime_ns != first
+
+
+@pytest.mark.parametrize("how", ["full", "folder"])
+def test_page_that_cannot_be_written_is_noted_once_and_stops_nothing(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "folder":
+        (tmp_path / "live").mkdir()
+        (tmp_path / "live" / "live.html").mkdir()
+    else:
+        written = artefacts.os.fsync
+
+        def full(descriptor: int) -> None:
+            if ".live.html." in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written(descriptor)
+
+        monkeypatch.setattr(artefacts.os, "fsync", full)
+    notes = Notes()
+    live = Live(tmp_path / "live", SEARCHED, progress=notes)
+    with opened(tmp_path / "s", identity(), SPACE.distributions(), resume=False) as journal, live:
+        trials = drive(journal, sampling(), InProcess(evaluate), Limits(trials=5), watch=live.trials)
+        live._write()
+    assert len(trials) == 5
+    [note] = [note for note in notes.notes if "cannot be written, and the search goes on" in note]
+    assert {"full": "No space left on device", "folder": "directory"}[how] in note
+
+
+def _trials(seconds: Sequence[float], *, complete: Sequence[int]) -> list[Trial]:
+    params = sampling().choose(0, [])
+    assert params is not None
+    return [
+        Trial(
+            index=index,
+            params=params,
+            state="finished",
+            outcome=replace(evaluate(Task(index=0, params=params, known=())), seconds=took, complete=index in complete),
+        )
+        for index, took in enumerate(seconds)
+    ]
+
+
+def test_time_left_is_that_of_trials_so_far_within_the_limit() -> None:
+    trials = _trials([10, 10, 40], complete=[2])
+    given = {"elapsed": 60.0, "slots": 2, "seeds": 3, "finalists": 2}
+    left = time_left(trials, Limits(trials=13), **given)  # type: ignore[arg-type]  # numbers of both kinds
+    assert left.trials == 10 * 20 / 2 and left.finalists == 3 * 2 * 2 * 40
+    limited = time_left(trials, Limits(trials=13, seconds=90), **given)  # type: ignore[arg-type]  # as above
+    assert limited.trials == 30 + 20  # the last one begins just before the limit
+    assert time_left(trials, Limits(trials=3, seconds=90), **given).trials == 0  # type: ignore[arg-type]  # as above
+    nothing = time_left([], Limits(trials=3), **given)  # type: ignore[arg-type]  # as above
+    assert nothing.trials is None and nothing.finalists is None and "not known" in nothing.words
+
+
+def test_lines_for_a_terminal_say_how_each_budget_stands() -> None:
+    told = lines(state_of(SEARCHED, (), elapsed=0.0), Path("live.html"))
+    assert told[0] == "0 of 9 trials ended, 0 of them stopped early, 0 failed; 0 on the front"
+    assert told[1] == "phone: not met yet; no trial has gone through all stages"
+    trials = [
+        Trial(index=n, params=p, state="finished", outcome=evaluate(Task(index=n, params=p, known=())))
+        for n in range(3)
+        if (p := sampling().choose(n, [])) is not None
+    ]
+    told = lines(state_of(SEARCHED, [*trials, replace(trials[0], index=3, state="running")], elapsed=9.0), Path("x"))
+    assert told[0].endswith("0 failed; 3 running; 3 on the front")
+    assert re.fullmatch(
+        r"watch: not met yet, trial \d: loss \(points\) .*; max_download_bytes 2\.0 KB, it has .*", told[2]
+    )
+    many = replace(SEARCHED, budgets=tuple(replace(BUDGETS[0], name=f"b{n}") for n in range(11)))
+    assert lines(state_of(many, trials, elapsed=9.0), Path("x"))[-2] == "and 3 budgets more, see x"
