@@ -64,7 +64,7 @@ class Variant(Recipe):
 
     Attributes:
       name: of its folder.
-      passes: in the order of their `place`, slim, prune, cluster, qat, each at most once.
+      passes: in the order of their `place`, from_scratch, slim, prune, cluster, qat, each at most once.
       quantization: after the passes; None exactly where the last pass is qat, which is int8 by itself.
       accuracy_drop_at_most: percentage points that it may lose against float32 on the validation images; more is
         said, and the file is kept all the same. None states no limit; an error such as MSE has none.

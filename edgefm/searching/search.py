@@ -32,7 +32,7 @@ from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.result import PAGE_FILE, PICTURE_FILE, RESULT_FILE, document, is_finished
 from edgefm.searching.sampling import TPE, Sampling
-from edgefm.searching.space import Space, space_of
+from edgefm.searching.space import Epochs, Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
 from edgefm.searching.trials import Trial
 from edgefm.searching.workers import Setup, setup_of
@@ -130,6 +130,7 @@ def _searched(
         "sampler": plan.sampler,
         "lag": hands.lag,
         "epochs": plan.epochs,
+        "scratch_epochs": Epochs.of(plan.epochs).scratch,
         "space": space.to_json(),
     }
     with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:

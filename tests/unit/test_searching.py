@@ -34,7 +34,9 @@ from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
 from edgefm.searching.result import is_finished
+from edgefm.searching.sampling import Sampling
 from edgefm.searching.space import QAT, Epochs, Space
+from edgefm.searching.space.networks import Network, networks_of
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
@@ -151,6 +153,67 @@ def test_known_points_and_corners_are_of_the_space() -> None:
         for point in (*space.known(), *space.corners()):
             assert all(point[name] in values for name, values in space.choices.items())
             assert len(point) == len(space.choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"), [("enhanced_cnn", (32, 32, 3), 4), ("separable_tiny", (96, 96, 1), 10)]
+)
+def test_networks_of_a_model_of_the_zoo_cost_no_more_than_it(
+    name: str, shape: tuple[int, int, int], classes: int
+) -> None:
+    import keras
+
+    from edgefm import zoo
+    from edgefm.compression.channels.channel_cost import cost_of
+    from edgefm.compression.channels.channel_groups import channels_of
+
+    given = zoo.build(name, input_shape=shape, classes=classes)
+    limit = cost_of(channels_of(given)).macs
+    networks = networks_of(given)
+    assert {one.blocks for one in networks} >= {"plain", "separable"} and limit is not None
+    for network in (networks[0], networks[-1]):
+        built = zoo.build("staged_cnn", network.options, input_shape=shape, classes=classes)
+        assert (built.input_shape, built.output_shape) == ((None, *shape), (None, classes))
+        assert (cost_of(channels_of(built)).macs or 0) <= limit
+    own = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")], name=name
+    )
+    assert networks_of(own) == ()  # it has the name alone
+    assert networks_of(zoo.build("basic_cnn", input_shape=shape, classes=classes)) == ()
+
+
+def test_points_that_stand_for_one_variant_are_one_point() -> None:
+    networks = (
+        Network(blocks="plain", width=8, depth=1, stride=2),
+        Network(blocks="plain", width=16, depth=1, stride=2),
+    )
+    schemes = ("int8_w8a8", QAT)
+    space = Space(
+        groups={"keep:a": ("a",)}, sparsity=False, clusters=False, schemes=schemes, networks=networks, teacher=True
+    )
+    every = [dict(zip(space.choices, values, strict=True)) for values in itertools.product(*space.choices.values())]
+    settled = [space.settled(point) for point in every]
+    variants = {json.dumps(space.variant(point, Epochs.of(8), name="x").to_json(), sort_keys=True) for point in settled}
+    assert len(variants) == len({json.dumps(point) for point in settled}) == space.points
+    assert all(space.settled(point) == point for point in (*settled, *space.known(), *space.corners()))
+    drawn = Sampling(space=space, budgets=search_driver.BUDGETS, sampler="random").choose(0, [])
+    assert drawn is not None and space.settled(space.point(drawn)) == space.point(drawn)
+
+
+def test_network_that_is_not_allowed_becomes_the_nearest_one() -> None:
+    plain = Network(blocks="plain", width=8, depth=1, stride=2)
+    networks = (plain, replace(plain, width=64, depth=2), replace(plain, blocks="separable", width=64, stride=1))
+    space = Space(networks=networks, sparsity=False, clusters=False, teacher=True)
+    point = {"network": "plain", "width": 64, "depth": 1, "stride": 1, "teacher": "none", "scheme": QAT}
+    settled = space.settled(point)
+    assert space.network(settled) == plain and settled["teacher"] == "none"
+    scratch, qat = space.variant(settled, Epochs.of(8), name="x").passes
+    assert scratch.options == {"blocks": "plain", "width": "8", "depth": "1", "stride": "2"}  # type: ignore[attr-defined]
+    assert [one.fine_tuning.epochs for one in (scratch, qat)] == [16, 1]
+    assert scratch.fine_tuning.distillation is qat.fine_tuning.distillation is None
+    assert space.words(settled).startswith("new network: 1 plain block a stage, 8 channels, first stride 2; without a")
+    smallest = [space.network(corner) for corner in space.corners()]
+    assert plain in smallest and networks[2] in smallest
 
 
 # ---- ranks and volumes
