@@ -187,15 +187,25 @@ def test_points_that_stand_for_one_variant_are_one_point() -> None:
         Network(blocks="plain", width=8, depth=1, stride=2),
         Network(blocks="plain", width=16, depth=1, stride=2),
     )
-    schemes = ("int8_w8a8", QAT)
+    schemes = ("int8_w8a8", "int8_w8a8_fc4", QAT)
     space = Space(
-        groups={"keep:a": ("a",)}, sparsity=False, clusters=False, schemes=schemes, networks=networks, teacher=True
+        groups={"keep:a": ("a",)},
+        sparsity=False,
+        clusters=False,
+        schemes=schemes,
+        bits={"bits:d": ("d",), "bits:e": ("e",)},
+        networks=networks,
+        teacher=True,
     )
     every = [dict(zip(space.choices, values, strict=True)) for values in itertools.product(*space.choices.values())]
     settled = [space.settled(point) for point in every]
     variants = {json.dumps(space.variant(point, Epochs.of(8), name="x").to_json(), sort_keys=True) for point in settled}
     assert len(variants) == len({json.dumps(point) for point in settled}) == space.points
     assert all(space.settled(point) == point for point in (*settled, *space.known(), *space.corners()))
+    chosen = {**space.known()[0], "scheme": "int8_w8a8_fc4", "bits:e": 8}
+    assert space.words(chosen) == "channels kept 0.5; int8_w8a8_fc4, 8 bits in e"
+    quantization = space.variant(chosen, Epochs.of(8), name="x").quantization
+    assert quantization is not None and quantization.keep_int8 == ("e",)
     drawn = Sampling(space=space, budgets=search_driver.BUDGETS, sampler="random").choose(0, [])
     assert drawn is not None and space.settled(space.point(drawn)) == space.point(drawn)
 

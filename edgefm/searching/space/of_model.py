@@ -7,7 +7,7 @@ from typing import Any
 
 from edgefm.core.errors import ModelError
 from edgefm.searching.space.networks import networks_of
-from edgefm.searching.space.space import FC4, INT8, KEEP, QAT, Space
+from edgefm.searching.space.space import BITS, FC4, INT8, KEEP, QAT, Space
 
 # More groups than this share parameters: a sampler that learns from some fifty trials cannot tell more apart.
 MOST_GROUPS = 12
@@ -38,16 +38,17 @@ def space_of(model: Any) -> Space:
     for name, whether in applies.items():
         if not whether:
             reasons.setdefault(name, "no layer with weights takes it")
-    dense = any(isinstance(call.layer, layers.Dense) for call in Graph(model).calls)
+    dense = list(dict.fromkeys(call.name for call in Graph(model).calls if isinstance(call.layer, layers.Dense)))
     schemes = (INT8, *((FC4,) if dense else ()), *((QAT,) if applies["qat"] else ()))
     networks = networks_of(model)
     if not networks:
         reasons["networks"] = f"'{model.name}' is no model of the zoo that others of a family may take the place of"
     space = Space(
-        groups=_shared(names),
+        groups=_shared(names, KEEP),
         sparsity=applies["prune"],
         clusters=applies["cluster"],
         schemes=schemes,
+        bits=_shared(dense, BITS) if len(dense) > 1 else {},
         networks=networks,
         teacher=True,
         reasons={name: reason for name, reason in reasons.items() if name != "tflite"},
@@ -61,12 +62,12 @@ def space_of(model: Any) -> Space:
     return space
 
 
-def _shared(names: list[str]) -> dict[str, tuple[str, ...]]:
+def _shared(names: list[str], prefix: str) -> dict[str, tuple[str, ...]]:
     """Return the layers that share a parameter, by its name: neighbours in the graph, `MOST_GROUPS` at most.
 
-    >>> _shared(["a", "b"])
+    >>> _shared(["a", "b"], "keep:")
     {'keep:a': ('a',), 'keep:b': ('b',)}
     """
     size = max(1, math.ceil(len(names) / MOST_GROUPS))
     parts = [tuple(names[start : start + size]) for start in range(0, len(names), size)]
-    return {f"{KEEP}{part[0]}": part for part in parts}
+    return {f"{prefix}{part[0]}": part for part in parts}

@@ -2,7 +2,8 @@
 
 A point is the given model with some of its channels (a parameter a group says which share of them stays, in eighths),
 or another network in its place. Then come the share of weights that become zero, the number of different weights a
-kernel keeps, whether the given model teaches, and how the rest becomes int8.
+kernel keeps, whether the given model teaches, and how the rest becomes int8: where dense layers have 4 bits, which of
+them keep 8.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Point = Mapping[str, float | int | str]
 KEEP, SPARSITY, CLUSTERS, SCHEME = "keep:", "sparsity", "clusters", "scheme"
 NETWORK, DEPTH, STRIDE, WIDTH = "network", "depth", "stride", "width"
-TEACHER = "teacher"
+TEACHER, BITS = "teacher", "bits:"
 # Of the network: the model that was given. Of the teacher: that it teaches.
 GIVEN, NO_TEACHER = "given", "none"
 QAT = "qat_int8"
@@ -61,6 +62,8 @@ class Space:
       sparsity: weights may be pruned.
       clusters: weights may be clustered.
       schemes: ways to int8: 'int8_w8a8', 'int8_w8a8_fc4', 'qat_int8'.
+      bits: dense layers whose weights have 4 or 8 bits in 'int8_w8a8_fc4', by the name of the parameter; without any
+        all have 4.
       networks: that may be built in the model's place.
       teacher: whether the given model teaches may be chosen; else it does.
       reasons: why a pass is not in it, by the name of the pass.
@@ -70,6 +73,7 @@ class Space:
     sparsity: bool = True
     clusters: bool = True
     schemes: tuple[str, ...] = (INT8, QAT)
+    bits: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     networks: tuple[Network, ...] = ()
     teacher: bool = False
     reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -91,6 +95,7 @@ class Space:
             values[CLUSTERS] = _CLUSTERS
         if self.teacher:
             values[TEACHER] = (GIVEN, NO_TEACHER)
+        values |= dict.fromkeys(self.bits, (4, 8))
         values[SCHEME] = self.schemes
         return values
 
@@ -98,10 +103,12 @@ class Space:
     def points(self) -> int:
         """How many different points there are; those that are equal once they are settled count once."""
         length = {name: len(values) for name, values in self.choices.items()}
-        after = math.prod(length.get(name, 1) for name in (SPARSITY, CLUSTERS, TEACHER, SCHEME))
-        untrained = sum(scheme != QAT for scheme in self.schemes)  # the teacher decides nothing there
-        given = math.prod(length[name] for name in self.groups) * after - untrained * (length.get(TEACHER, 1) - 1)
-        return given + len(self.networks) * after
+        after = math.prod(length.get(name, 1) for name in (SPARSITY, CLUSTERS, TEACHER))
+        # Of the given model each choice of bits is a scheme, but for 8 everywhere, which is int8_w8a8.
+        schemes = len(self.schemes) + (2 ** len(self.bits) - 2 if self.bits and FC4 in self.schemes else 0)
+        untrained = schemes - (QAT in self.schemes)  # the teacher decides nothing there
+        given = math.prod(length[name] for name in self.groups) * after * schemes
+        return given - untrained * (length.get(TEACHER, 1) - 1) + len(self.networks) * after * len(self.schemes)
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return Optuna's distributions: ordered choices by their place, so that neighbours are alike."""
@@ -133,19 +140,23 @@ class Space:
         """Return a point with its first value for each parameter that decides nothing in it.
 
         A network has none of the given model's channels, and takes the values of the nearest one that is allowed; the
-        given model has no network's width; where nothing is trained, nobody teaches. So equal variants are equal
-        points.
+        given model has no network's width; where nothing is trained, nobody teaches; without 4-bit layers none of them
+        is left out. So equal variants are equal points.
         """
         first = {name: values[0] for name, values in self.choices.items()}
         network = self.network(point)
         if network is None:
             settled = {**point, **{name: first[name] for name in (WIDTH, DEPTH, STRIDE) if name in first}}
+            if self.bits and all(settled[name] != first[name] for name in self.bits) and settled[SCHEME] == FC4:
+                settled[SCHEME] = INT8
+            if settled[SCHEME] != FC4:
+                settled |= {name: first[name] for name in self.bits}
             trained = any(settled[name] != first[name] for name in (*self.groups, SPARSITY, CLUSTERS) if name in first)
             if not trained and settled[SCHEME] != QAT and TEACHER in first:
                 settled[TEACHER] = first[TEACHER]
             return settled
         chosen = nearest(self.networks, network)
-        return {**point, **{name: first[name] for name in self.groups}, **_of_network(chosen)}
+        return {**point, **{name: first[name] for name in (*self.groups, *self.bits)}, **_of_network(chosen)}
 
     def known(self) -> list[Point]:
         """Return points to begin with: what people try by hand, from little to much."""
@@ -203,7 +214,8 @@ class Space:
             )
         scheme = str(point[SCHEME])
         if scheme != QAT:
-            return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme))
+            kept = tuple(layer for name, layers in self._eight_bits(point).items() for layer in layers)
+            return Variant(name=name, passes=tuple(passes), quantization=PostTraining(scheme=scheme, keep_int8=kept))
         qat = Qat(
             preserve_sparsity=bool(sparsity),
             preserve_clusters=bool(clusters),
@@ -218,6 +230,7 @@ class Space:
         return {
             "groups": {name: list(layers) for name, layers in self.groups.items()},
             "choices": {name: list(values) for name, values in self.choices.items()},
+            "bits": {name: list(layers) for name, layers in self.bits.items()},
             "networks": [[one.blocks, one.width, one.depth, one.stride] for one in self.networks],
             "points": self.points,
             "reasons": dict(self.reasons),
@@ -236,7 +249,12 @@ class Space:
             parts.append(f"{point[CLUSTERS]} values a kernel")
         if point.get(TEACHER, GIVEN) != GIVEN:
             parts.append("without a teacher")
-        return "; ".join([*parts, str(point[SCHEME])])
+        kept_bits = "".join(f", 8 bits in {', '.join(layers)}" for layers in self._eight_bits(point).values())
+        return "; ".join([*parts, f"{point[SCHEME]}{kept_bits}"])
+
+    def _eight_bits(self, point: Point) -> dict[str, tuple[str, ...]]:
+        """Return the dense layers that keep 8 bits where others have 4."""
+        return {name: layers for name, layers in self.bits.items() if point[name] == 8 and point[SCHEME] == FC4}
 
 
 def _of_network(network: Network) -> dict[str, float | int | str]:
