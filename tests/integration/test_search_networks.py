@@ -11,6 +11,7 @@ import pytest
 
 import edgefm
 from edgefm import zoo
+from edgefm.compression.fine_tuning.loop import _seeded
 from edgefm.compression.fine_tuning.task import Task
 from edgefm.compression.networks.from_scratch import train_from_scratch
 from edgefm.core.errors import ModelError
@@ -20,6 +21,7 @@ from edgefm.data.quality import quality
 from edgefm.jobs import search as search_job
 from edgefm.recipes import BenchmarkProtocol, FineTuning, FromScratch
 from edgefm.searching.space import Space
+from edgefm.training.fit import make_deterministic
 from tests.fixtures.search_driver import latency
 
 ONCE = BenchmarkProtocol(rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.01)
@@ -118,3 +120,16 @@ def test_model_whose_place_no_network_can_take_is_named(
     recipe = FromScratch(fine_tuning=FineTuning(epochs=0))
     with pytest.raises(ModelError, match=f"take the place of 'mine': it .*{reason}"):
         train_from_scratch(model, recipe, _task(data, *values), seed=0)
+
+
+def test_passes_after_a_training_do_not_ask_a_gpu_for_what_it_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+    from tensorflow.python.util import _pywrap_determinism
+
+    make_deterministic()  # as the training from scratch does
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+        _seeded(0)
+        assert not _pywrap_determinism.is_enabled()
+    _seeded(0)
+    assert _pywrap_determinism.is_enabled()
