@@ -345,6 +345,35 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     assert _compared(searched(tmp_path / "a", trials=8, resume=True)) == _compared(searched(tmp_path / "b", trials=8))
 
 
+def test_search_with_networks_tries_the_same_after_a_stop(tmp_path: Path) -> None:
+    networks = tuple(Network(blocks="plain", width=width, depth=1, stride=2) for width in (8, 16, 32))
+    space = replace(SPACE, networks=networks, teacher=True)
+    chosen = Sampling(space=space, budgets=search_driver.BUDGETS, seed=7)
+    about = {**identity(), "space": space.to_json()}
+
+    def searched_by(folder: Path, *, stops_at: int = -1, resume: bool = False) -> Any:
+        def cheap(task: Task) -> Outcome:
+            if task.index == stops_at:
+                raise KeyboardInterrupt
+            network = space.network(space.point(task.params))
+            given = evaluate(replace(task, params={name: task.params[name] for name in SPACE.choices}))
+            if network is None:
+                return given
+            figures = {"accuracy_loss": 40 / network.width, "p50_ratio": network.width / 64, "download_bytes": 900.0}
+            return Outcome(stages=(Stage(epochs=1, figures=figures),), complete=True)
+
+        with opened(folder, about, space.distributions(), resume=resume) as journal:
+            return drive(journal, chosen, InProcess(cheap), Limits(trials=16))
+
+    undisturbed = searched_by(tmp_path / "calm")
+    with pytest.raises(KeyboardInterrupt):
+        searched_by(tmp_path / "stopped", stops_at=11)
+    assert _compared(searched_by(tmp_path / "stopped", resume=True)) == _compared(undisturbed)
+    points = [space.point(trial.params) for trial in undisturbed]
+    assert all(space.settled(point) == point for point in points)
+    assert 3 <= sum(space.network(point) is not None for point in points) < 16
+
+
 def test_full_disk_ends_the_search_and_it_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from optuna.storages.journal import _file
 
