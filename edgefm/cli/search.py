@@ -35,7 +35,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--seeds", type=int, default=3, show_default=True, help="Seeds to train each finalist with; 0: no finalists."
 )
-@click.option("--epochs", type=int, default=8, show_default=True, help="Epochs of a whole trial's longest pass.")
+@click.option(
+    "--epochs",
+    type=int,
+    default=8,
+    show_default=True,
+    help="Epochs of removing channels in a whole trial; of a new network twice as many.",
+)
 @click.option(
     "--sampler", type=click.Choice(("tpe", "random")), default="tpe", show_default=True, help="How trials are chosen."
 )

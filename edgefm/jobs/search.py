@@ -141,10 +141,10 @@ def search(
 ) -> SearchResult:
     """Search the recipes that fit a model for files that keep one or several budgets.
 
-    Trials remove channels, prune, cluster and quantise in different shares; weak ones are stopped after short
-    fine-tuning. They are chosen on validation samples, their latency is predicted. The best one of each budget is then
-    trained to the end with several seeds, and measured beside int8_w8a8 with the test samples. It can be stopped at any
-    time, and goes on by `resume`.
+    Trials remove channels or build another network, prune, cluster and quantise in different shares; weak ones are
+    stopped after short training. They are chosen on validation samples, their latency is predicted. The best one of
+    each budget is then trained to the end with several seeds, and measured beside int8_w8a8 with the test samples. It
+    can be stopped at any time, and goes on by `resume`.
 
     Args:
       model: a keras.Model, a path, an `edgefm.Run` or its folder, or what `edgefm.train` or `edgefm.compress` gave.
@@ -156,7 +156,8 @@ def search(
       resume: go on with the search in `out`.
       seed: of what is tried and of fine-tuning.
       seeds: number of seeds that each finalist is trained with; 0 trains none: the front alone.
-      epochs: of fine-tuning after channels were removed, in a whole trial; other passes get a half to an eighth of it.
+      epochs: of fine-tuning after channels were removed, in a whole trial; other passes get a half to an eighth of it,
+        a network that is trained from scratch twice as many.
       sampler: 'tpe' (learns from the trials before), or 'random', to compare with.
       workers: trials at the same time, each on one core; by default one here, and all cores of a cluster.
       executor: who does trials: 'local', processes of this machine; 'ray', tasks of a Ray cluster. See docs/scale.md.

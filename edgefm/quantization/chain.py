@@ -39,6 +39,7 @@ from edgefm_converters.readers.keras_file import check_file
 
 # Kind of edgefm's own passes -> "module:function"; the modules are heavy and imported when a pass is run.
 FUNCTIONS = {
+    "from_scratch": "edgefm.compression.networks.from_scratch:train_from_scratch",
     "slim": "edgefm.compression.channels.slimming:slim",
     "prune": "edgefm.compression.weights.pruning:prune",
     "cluster": "edgefm.compression.weights.clustering:cluster",

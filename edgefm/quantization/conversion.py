@@ -117,6 +117,7 @@ class Converter:
             options.scheme,
             calibration=calibration,
             keep_float=options.keep_float,
+            keep_int8=options.keep_int8,
             layer_names=floating.layer_names,
         )
         check_scheme(content, options.scheme, variant=variant.name)

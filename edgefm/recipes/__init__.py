@@ -10,7 +10,7 @@ from edgefm.recipes.base import Recipe
 from edgefm.recipes.benchmark import BenchmarkProtocol
 from edgefm.recipes.files import load, load_training, names
 from edgefm.recipes.fine_tuning import SELF, Distillation, FineTuning
-from edgefm.recipes.passes import Budget, Cluster, Pass, Prune, Qat, Slim
+from edgefm.recipes.passes import Budget, Cluster, FromScratch, Pass, Prune, Qat, Slim
 from edgefm.recipes.presets import PRESETS, preset
 from edgefm.recipes.quantization import (
     CALIBRATED,
@@ -40,6 +40,7 @@ __all__ = [
     "Cluster",
     "Distillation",
     "FineTuning",
+    "FromScratch",
     "Pass",
     "PostTraining",
     "Prune",

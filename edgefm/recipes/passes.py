@@ -1,7 +1,7 @@
 """What changes a trained model before it becomes a TFLite file: one recipe a pass.
 
-Passes go in this order: slim, prune, cluster, qat; any of them may be left out. Another order would undo what the
-earlier pass promised: removing channels fine-tunes zeros away, pruning after clustering adds a level.
+Passes go in this order: from_scratch, slim, prune, cluster, qat; any of them may be left out. Another order would undo
+what the earlier pass promised: removing channels fine-tunes zeros away, pruning after clustering adds a level.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Pass(Recipe):
       exclude: names of layers that are left alone; `*` and `?` match as in file names.
       fine_tuning: how the model is trained on.
 
-    A class states where it stands among the passes (`place`: slim 10, prune 20, cluster 30, qat 40), whether batch
-    normalisation is folded before it (`folds`), and what it does in words (`description`).
+    A class states where it stands among the passes (`place`: from_scratch 5, slim 10, prune 20, cluster 30, qat 40),
+    whether batch normalisation is folded before it (`folds`), and what it does in words (`description`).
     """
 
     place: ClassVar[int]
@@ -218,4 +218,36 @@ class Slim(Pass):
         return value
 
 
-PASSES: dict[str, type[Pass]] = {recipe.kind: recipe for recipe in (Slim, Prune, Cluster, Qat)}
+@dataclass(frozen=True, kw_only=True)
+class FromScratch(Pass):
+    """Another network in the model's place: built from the zoo for the same pictures and classes, and trained.
+
+    It is trained as `edgefm train` does it, with AdamW; the model that was given is left as a teacher.
+
+    Attributes:
+      model: an architecture of the zoo.
+      options: of it, see `edgefm zoo`.
+    """
+
+    kind: ClassVar[str] = "from_scratch"
+    place: ClassVar[int] = 5
+    folds: ClassVar[bool] = False
+    description: ClassVar[str] = "another network, trained from scratch"
+
+    model: str = "staged_cnn"
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fine_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(
+            epochs=16, learning_rate=3e-3, distillation=Distillation(temperature=3.0, weight=0.8)
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if self.exclude:
+            raise RecipeError(
+                f"from_scratch excludes {', '.join(self.exclude)}, and none of the model's layers stays",
+                hint="Leave exclude out.",
+            )
+
+
+PASSES: dict[str, type[Pass]] = {recipe.kind: recipe for recipe in (FromScratch, Slim, Prune, Cluster, Qat)}

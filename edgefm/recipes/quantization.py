@@ -21,6 +21,8 @@ SCHEMES: dict[str, str] = {
     "int8_w8a8_fc4": "as int8_w8a8 with int4 weights in the dense layers",
     "int16x8": "int8 weights, int16 activations, float32 in and out; no fast kernel exists",
 }
+# Of which weights of dense layers are int4.
+FOUR_BITS = "int8_w8a8_fc4"
 _MOST_VARIANTS = 1000
 CALIBRATED = ("int8_w8a8", "int8_w8a8_fc4", "int16x8")
 _FOR_XNNPACK = ("int8_w8a8", "int8_w8a8_fc4")
@@ -35,6 +37,7 @@ class PostTraining(Recipe):
       equalize: cross-layer equalisation first (Nagel et al. 2019, arXiv:1906.04721).
       correct_bias: correct biases for the mean error that rounded weights make (same source).
       keep_float: names of layers that stay float32; `*` and `?` match as in file names.
+      keep_int8: names of dense layers whose weights are int8 where the scheme makes the others int4; as above.
     """
 
     kind: ClassVar[str] = "post_training"
@@ -43,9 +46,16 @@ class PostTraining(Recipe):
     equalize: bool = False
     correct_bias: bool = False
     keep_float: tuple[str, ...] = ()
+    keep_int8: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("quantisation scheme", self.scheme, tuple(SCHEMES))
+        if self.keep_int8 and (self.scheme != FOUR_BITS or self.correct_bias):
+            raise RecipeError(
+                f"keep_int8 names {', '.join(self.keep_int8)}; it goes with the scheme {FOUR_BITS} alone, without "
+                "correct_bias",
+                hint="Leave keep_int8 out.",
+            )
 
 
 def check_order(passes: Sequence[Pass], *, of: str) -> None:
@@ -64,7 +74,7 @@ class Variant(Recipe):
 
     Attributes:
       name: of its folder.
-      passes: in the order of their `place`, slim, prune, cluster, qat, each at most once.
+      passes: in the order of their `place`, from_scratch, slim, prune, cluster, qat, each at most once.
       quantization: after the passes; None exactly where the last pass is qat, which is int8 by itself.
       accuracy_drop_at_most: percentage points that it may lose against float32 on the validation images; more is
         said, and the file is kept all the same. None states no limit; an error such as MSE has none.
@@ -137,6 +147,9 @@ class Variant(Recipe):
         value = super().to_json()
         if not self.for_xnnpack:
             del value["params"]["for_xnnpack"]  # as before there was one: the keys of finished steps stay
+        quantization = value["params"]["quantization"]
+        if quantization is not None and not quantization["keep_int8"]:
+            del quantization["keep_int8"]  # likewise
         value["params"]["passes"] = [recipe.to_json() for recipe in self.passes]
         return value
 

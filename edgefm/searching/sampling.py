@@ -74,7 +74,7 @@ class Sampling:
         if index < len(begin):
             return begin[index]
         for attempt in range(_ATTEMPTS):
-            params = self._drawn(index, attempt, trials)
+            params = self.space.params(self.space.settled(self.space.point(self._drawn(index, attempt, trials))))
             if params not in tried:
                 return params
         return None

@@ -33,7 +33,7 @@ from edgefm.searching.live.watch import Live
 from edgefm.searching.on_targets.prediction import check_reachable, of_targets
 from edgefm.searching.result import RESULT_FILE, is_finished
 from edgefm.searching.sampling import TPE, Sampling
-from edgefm.searching.space import Space, space_of
+from edgefm.searching.space import Epochs, Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
 from edgefm.searching.words import unit_of
 from edgefm.searching.workers import Setup, setup_of
@@ -133,6 +133,7 @@ def _searched(
         "sampler": plan.sampler,
         "lag": hands.lag,
         "epochs": plan.epochs,
+        "scratch_epochs": Epochs.of(plan.epochs).scratch,
         "space": space.to_json(),
     }
     with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:

@@ -44,6 +44,7 @@ _MODULES = {
     "strided_cnn": "edgefm.zoo.best.strided_cnn",
     "resnet14": "edgefm.zoo.best.resnet14",
     "wide_resnet16": "edgefm.zoo.best.wide_resnet16",
+    "staged_cnn": "edgefm.zoo.best.staged_cnn",
 }
 
 # A figure in percent, or its range where the source gives one.
@@ -84,6 +85,7 @@ class Architecture:
       claim: figures that the source states.
       options: allowed values of each option of `build`; the first is the default.
       smallest: least height and width in pixels that it can be built for.
+      searchable: a search may build networks of `edgefm.zoo.best.staged_cnn` in its place: it is one of small pictures.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Architecture:
     claim: Claim
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     smallest: int = 1
+    searchable: bool = False
 
 
 def architecture(name: str) -> Architecture:

@@ -16,6 +16,7 @@ ARCHITECTURE = Architecture(
     non_trainable=1_152,
     claim=Claim(),  # of spoken words only
     smallest=10,
+    searchable=True,
 )
 
 

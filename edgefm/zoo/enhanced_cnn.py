@@ -17,6 +17,7 @@ ARCHITECTURE = Architecture(
     claim=Claim(train_accuracy=98.89, validation_accuracy=93.3, train_loss=0.0371, validation_loss=0.2087),
     options={"batch_norm": ("after_relu", "before_relu"), "dropout": ("0.5", "0.4", "0.2")},
     smallest=8,  # three poolings halve it
+    searchable=True,
 )
 
 

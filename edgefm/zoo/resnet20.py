@@ -16,6 +16,7 @@ ARCHITECTURE = Architecture(
     non_trainable=1_568,
     claim=Claim(),  # of CIFAR-10 only: 91.25 % test
     smallest=8,
+    searchable=True,
 )
 
 

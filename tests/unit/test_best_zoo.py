@@ -52,6 +52,43 @@ def _by_hand(name: str) -> int:
     return 9 * 16 + blocks + 2 * 512 + 513 * 10
 
 
+def _staged(blocks: str, width: int, depth: int, channels: int, classes: int) -> int:
+    """Return the trainable parameters of a network of the family."""
+
+    def block(inputs: int, outputs: int) -> int:
+        plain = "separable" not in blocks
+        once = _conv(3, inputs, outputs) if plain else _separable(inputs, outputs, inner=True)
+        if "residual" not in blocks:
+            return once
+        twice = _conv(3, outputs, outputs) if plain else _separable(outputs, outputs, inner=True)
+        return once + twice + (_conv(1, inputs, outputs) if inputs != outputs else 0)
+
+    widths = [width, *depth * [width], *2 * depth * [2 * width]]
+    stages = sum(block(a, b) for a, b in itertools.pairwise(widths))
+    return _conv(3, channels, width) + stages + (2 * width + 1) * classes
+
+
+@pytest.mark.parametrize(
+    ("blocks", "width", "depth", "stride"),
+    [("plain", 12, 2, 1), ("separable", 24, 3, 2), ("residual", 8, 2, 2), ("residual_separable", 16, 1, 1)],
+)
+def test_family_has_the_parameters_and_multiplications_of_its_options(
+    blocks: str, width: int, depth: int, stride: int
+) -> None:
+    from edgefm.compression.channels.channel_cost import cost_of
+    from edgefm.compression.channels.channel_groups import channels_of
+    from edgefm.zoo.best import staged_cnn
+
+    options = {"blocks": blocks, "width": str(width), "depth": str(depth), "stride": str(stride)}
+    model = zoo.build("staged_cnn", options, input_shape=(33, 47, 3), classes=4)
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert trained == _staged(blocks, width, depth, 3, 4)
+    macs = staged_cnn.macs(options, input_shape=(33, 47, 3), classes=4)
+    assert macs == cost_of(channels_of(model)).macs
+    first = model.get_layer("cr").output.shape
+    assert first == (None, -(-33 // stride), -(-47 // stride), width)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_number_of_parameters_is_the_one_counted_by_hand(name: str) -> None:
     assert zoo.architecture(name).trainable == _by_hand(name)
@@ -66,6 +103,7 @@ def test_number_of_parameters_is_the_one_counted_by_hand(name: str) -> None:
         ("separable_tiny", {"size": "7k"}),
         ("separable_tiny", {"size": "10k"}),
         ("strided_cnn", {}),
+        ("staged_cnn", {"blocks": "residual_separable", "width": "8", "depth": "2"}),
         ("resnet14", {"order": "preactivation"}),
         ("resnet14", {"order": "postactivation"}),
         ("enhanced_cnn", {"batch_norm": "before_relu", "dropout": "0.2"}),

@@ -80,7 +80,7 @@ def test_pass_of_another_package_is_read_from_json_and_back(install: Install) ->
     assert variant.passes[1].to_json()["params"]["factor"] == 0.25
     assert variant.description == "pruned; halved; int8, trained with quantisation in mind"
     assert Quantization.from_json(recipe.to_json()) == recipe
-    assert list(plugins.passes()) == ["slim", "prune", "halve", "cluster", "qat"]
+    assert list(plugins.passes()) == ["from_scratch", "slim", "prune", "halve", "cluster", "qat"]
 
 
 @pytest.mark.parametrize("attribute", [":Halve", ":run", " : RECIPE"])
@@ -145,7 +145,7 @@ def test_chain_runs_the_pass_and_keeps_it_by_the_version_of_its_package(
 def test_broken_plug_in_is_named_and_the_rest_works(install: Install, kind: str, code: str, reason: str) -> None:
     install("broken_pass", code, kind=kind)
     with pytest.warns(RuntimeWarning, match=f"the plug-in '{kind}' of broken_pass is left out: .*{reason}"):
-        assert list(plugins.passes()) == ["slim", "prune", "cluster", "qat"]
+        assert list(plugins.passes()) == ["from_scratch", "slim", "prune", "cluster", "qat"]
     (unusable,) = plugins.unusable_passes()
     assert unusable.plugin.name == kind
     with pytest.raises(RecipeError, match=f"the pass '{kind}' cannot be used: .*{reason}"):

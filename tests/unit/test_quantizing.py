@@ -140,6 +140,45 @@ def test_keep_float_rejects_a_name_that_fits_no_layer(float32: bytes, calibratio
         quantize_tflite(float32, "int8_w8a8", calibration=calibration, keep_float=("conf",))
 
 
+def test_dense_layer_that_keeps_eight_bits_stands_beside_others_of_four() -> None:
+    import keras
+    import tensorflow as tf
+
+    from edgefm_converters.tflite.keras_to_tflite import float32_tflite
+
+    keras.utils.set_random_seed(0)
+    named = [keras.layers.Dense(24, "relu", name="wide"), keras.layers.Dense(4, "softmax", name="last")]
+    model = keras.Sequential([keras.Input((6, 5, 3)), keras.layers.Flatten(), *named])
+    pixels = np.random.default_rng(0).random((40, 6, 5, 3)).astype(np.float32)
+    float_file = float32_tflite(model)
+    ranges = calibrate(float_file, pixels, value_range=(0, 1))
+    asked: dict[str, Any] = {"calibration": ranges, "layer_names": ("flatten", "wide", "last")}
+
+    def weights(content: bytes) -> dict[tuple[int, ...], str]:
+        graph = flatbuffer.editable(content).subgraphs[0]
+        return {
+            shape: dtype
+            for tensor in graph.tensors
+            if (shape := tuple(map(int, tensor.shape))) in ((24, 90), (4, 24))
+            and (dtype := flatbuffer.dtype(tensor)) in ("int4", "int8")
+        }
+
+    content = quantize_tflite(float_file, "int8_w8a8_fc4", keep_int8=("last",), **asked)
+    assert weights(content) == {(24, 90): "int4", (4, 24): "int8"}
+    assert set(weights(quantize_tflite(float_file, "int8_w8a8_fc4", **asked)).values()) == {"int4"}
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    (taken,), (answered,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero_point = answered["quantization"]
+    for image, exact in zip(pixels, model.predict(pixels, verbose=0), strict=True):
+        interpreter.set_tensor(taken["index"], np.round(255 * image[None]).astype(taken["dtype"]))
+        interpreter.invoke()
+        answer = scale * (interpreter.get_tensor(answered["index"])[0].astype(np.float64) - zero_point)
+        np.testing.assert_allclose(answer, exact, atol=0.1)
+    with pytest.raises(RecipeError, match="unknown dense layer to keep in int8 'lest'; did you mean 'last'"):
+        quantize_tflite(float_file, "int8_w8a8_fc4", keep_int8=("lest",), **asked)
+
+
 def test_operator_layers_tells_conv2d_from_conv2d_1(branched: Any) -> None:
     content = convert(branched)
     names = [layer.name for layer in branched.layers if layer.name != "features"]

@@ -304,3 +304,14 @@ def test_rounds_that_cannot_be_are_refused(least: int | None, most: int | None, 
 
     with pytest.raises(RecipeError, match=words):
         benchmark_protocol(rounds=least, rounds_at_most=most)
+
+
+def test_dense_layers_that_keep_int8_go_with_four_bits_alone() -> None:
+    kept = PostTraining(scheme="int8_w8a8_fc4", keep_int8=("last",))
+    variant = Variant(name="x", quantization=kept)
+    assert Variant.from_json(json.loads(json.dumps(variant.to_json()))) == variant
+    plain = Variant(name="x", quantization=PostTraining(scheme="int8_w8a8_fc4"))
+    assert "keep_int8" not in json.dumps(plain.to_json())  # keys of files that were made before stay
+    for wrong in ({"scheme": "int8_w8a8"}, {"scheme": "int8_w8a8_fc4", "correct_bias": True}):
+        with pytest.raises(RecipeError, match="keep_int8 names last; it goes with the scheme int8_w8a8_fc4 alone"):
+            PostTraining(keep_int8=("last",), **wrong)  # type: ignore[arg-type]

@@ -34,7 +34,9 @@ from edgefm.searching.page import page
 from edgefm.searching.picture import front_png
 from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, ranked
 from edgefm.searching.result import budget_entry, conclusion, is_finished
+from edgefm.searching.sampling import Sampling
 from edgefm.searching.space import QAT, Epochs, Space
+from edgefm.searching.space.networks import Network, networks_of
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
@@ -172,6 +174,77 @@ def test_known_points_and_corners_are_of_the_space() -> None:
             assert len(point) == len(space.choices)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"), [("enhanced_cnn", (32, 32, 3), 4), ("separable_tiny", (96, 96, 1), 10)]
+)
+def test_networks_of_a_model_of_the_zoo_cost_no_more_than_it(
+    name: str, shape: tuple[int, int, int], classes: int
+) -> None:
+    import keras
+
+    from edgefm import zoo
+    from edgefm.compression.channels.channel_cost import cost_of
+    from edgefm.compression.channels.channel_groups import channels_of
+
+    given = zoo.build(name, input_shape=shape, classes=classes)
+    limit = cost_of(channels_of(given)).macs
+    networks = networks_of(given)
+    assert {one.blocks for one in networks} >= {"plain", "separable"} and limit is not None
+    for network in (networks[0], networks[-1]):
+        built = zoo.build("staged_cnn", network.options, input_shape=shape, classes=classes)
+        assert (built.input_shape, built.output_shape) == ((None, *shape), (None, classes))
+        assert (cost_of(channels_of(built)).macs or 0) <= limit
+    own = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")], name=name
+    )
+    assert networks_of(own) == ()  # it has the name alone
+    assert networks_of(zoo.build("basic_cnn", input_shape=shape, classes=classes)) == ()
+
+
+def test_points_that_stand_for_one_variant_are_one_point() -> None:
+    networks = (
+        Network(blocks="plain", width=8, depth=1, stride=2),
+        Network(blocks="plain", width=16, depth=1, stride=2),
+    )
+    schemes = ("int8_w8a8", "int8_w8a8_fc4", QAT)
+    space = Space(
+        groups={"keep:a": ("a",)},
+        sparsity=False,
+        clusters=False,
+        schemes=schemes,
+        bits={"bits:d": ("d",), "bits:e": ("e",)},
+        networks=networks,
+        teacher=True,
+    )
+    every = [dict(zip(space.choices, values, strict=True)) for values in itertools.product(*space.choices.values())]
+    settled = [space.settled(point) for point in every]
+    variants = {json.dumps(space.variant(point, Epochs.of(8), name="x").to_json(), sort_keys=True) for point in settled}
+    assert len(variants) == len({json.dumps(point) for point in settled}) == space.points
+    assert all(space.settled(point) == point for point in (*settled, *space.known(), *space.corners()))
+    chosen = {**space.known()[0], "scheme": "int8_w8a8_fc4", "bits:e": 8}
+    assert space.words(chosen) == "channels kept 0.5; int8_w8a8_fc4, 8 bits in e"
+    quantization = space.variant(chosen, Epochs.of(8), name="x").quantization
+    assert quantization is not None and quantization.keep_int8 == ("e",)
+    drawn = Sampling(space=space, budgets=search_driver.BUDGETS, sampler="random").choose(0, [])
+    assert drawn is not None and space.settled(space.point(drawn)) == space.point(drawn)
+
+
+def test_network_that_is_not_allowed_becomes_the_nearest_one() -> None:
+    plain = Network(blocks="plain", width=8, depth=1, stride=2)
+    networks = (plain, replace(plain, width=64, depth=2), replace(plain, blocks="separable", width=64, stride=1))
+    space = Space(networks=networks, sparsity=False, clusters=False, teacher=True)
+    point = {"network": "plain", "width": 64, "depth": 1, "stride": 1, "teacher": "none", "scheme": QAT}
+    settled = space.settled(point)
+    assert space.network(settled) == plain and settled["teacher"] == "none"
+    scratch, qat = space.variant(settled, Epochs.of(8), name="x").passes
+    assert scratch.options == {"blocks": "plain", "width": "8", "depth": "1", "stride": "2"}  # type: ignore[attr-defined]
+    assert [one.fine_tuning.epochs for one in (scratch, qat)] == [16, 1]
+    assert scratch.fine_tuning.distillation is qat.fine_tuning.distillation is None
+    assert space.words(settled).startswith("new network: 1 plain block a stage, 8 channels, first stride 2; without a")
+    smallest = [space.network(corner) for corner in space.corners()]
+    assert plain in smallest and networks[2] in smallest
+
+
 # ---- ranks and volumes
 
 
@@ -289,6 +362,35 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     ):
         drive(journal, sampling(), InProcess(stopped), Limits(trials=8))
     assert _compared(searched(tmp_path / "a", trials=8, resume=True)) == _compared(searched(tmp_path / "b", trials=8))
+
+
+def test_search_with_networks_tries_the_same_after_a_stop(tmp_path: Path) -> None:
+    networks = tuple(Network(blocks="plain", width=width, depth=1, stride=2) for width in (8, 16, 32))
+    space = replace(SPACE, networks=networks, teacher=True)
+    chosen = Sampling(space=space, budgets=search_driver.BUDGETS, seed=7)
+    about = {**identity(), "space": space.to_json()}
+
+    def searched_by(folder: Path, *, stops_at: int = -1, resume: bool = False) -> Any:
+        def cheap(task: Task) -> Outcome:
+            if task.index == stops_at:
+                raise KeyboardInterrupt
+            network = space.network(space.point(task.params))
+            given = evaluate(replace(task, params={name: task.params[name] for name in SPACE.choices}))
+            if network is None:
+                return given
+            figures = {"accuracy_loss": 40 / network.width, "p50_ratio": network.width / 64, "download_bytes": 900.0}
+            return Outcome(stages=(Stage(epochs=1, figures=figures),), complete=True)
+
+        with opened(folder, about, space.distributions(), resume=resume) as journal:
+            return drive(journal, chosen, InProcess(cheap), Limits(trials=16))
+
+    undisturbed = searched_by(tmp_path / "calm")
+    with pytest.raises(KeyboardInterrupt):
+        searched_by(tmp_path / "stopped", stops_at=11)
+    assert _compared(searched_by(tmp_path / "stopped", resume=True)) == _compared(undisturbed)
+    points = [space.point(trial.params) for trial in undisturbed]
+    assert all(space.settled(point) == point for point in points)
+    assert 3 <= sum(space.network(point) is not None for point in points) < 16
 
 
 def test_full_disk_ends_the_search_and_it_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

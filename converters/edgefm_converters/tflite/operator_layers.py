@@ -79,15 +79,22 @@ def traced_operators(float32: bytes, layer_names: Sequence[str] = ()) -> tuple[T
     )
 
 
-def kept_operators(
-    float32: bytes, patterns: Iterable[str], *, layer_names: Sequence[str] = ()
+def named_operators(
+    float32: bytes, patterns: Sequence[str], *, what: str, kind: str = "", layer_names: Sequence[str] = ()
 ) -> tuple[TracedOperator, ...]:
     """Return the operators that come from a layer whose name fits one of the patterns.
 
+    Args:
+      float32: .tflite file that TensorFlow's converter wrote.
+      patterns: `*` and `?` match as in file names.
+      what: such a layer is called in the error.
+      kind: name of the operators that are looked at, e.g. 'FULLY_CONNECTED'; '' looks at all.
+      layer_names: see `operator_layers`.
     Raises:
       RecipeError: a pattern that fits no operator's layer; the nearest layer is named.
     """
-    operators = traced_operators(float32, layer_names)
+    traced = traced_operators(float32, layer_names) if patterns else ()
+    operators = [operator for operator in traced if kind in ("", operator.name)]
     chosen: dict[int, TracedOperator] = {}
     for pattern in patterns:
         fitting = {
@@ -97,7 +104,7 @@ def kept_operators(
         }
         if not fitting:
             known = dict.fromkeys(layer for operator in operators for layer in operator.layers)
-            raise unknown_name("layer to keep in float", pattern, known)
+            raise unknown_name(what, pattern, known)
         chosen |= fitting
     return tuple(chosen[index] for index in sorted(chosen))
 

@@ -20,7 +20,13 @@ _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPO
 _BYTES_A_SECOND = 1 << 20
 
 
-def quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], ranges: Mapping[str, Any] | None) -> bytes:
+def quantized(
+    float32: bytes,
+    scheme: str,
+    kept: Sequence[TracedOperator],
+    ranges: Mapping[str, Any] | None,
+    eight_bits: Sequence[TracedOperator] = (),
+) -> bytes:
     """Return what litert-quantizer makes of a file.
 
     Args:
@@ -28,6 +34,7 @@ def quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], range
       scheme: a name from `edgefm.recipes.SCHEMES`, not 'float32'.
       kept: operators that stay float32.
       ranges: of the activations, for a calibrated scheme.
+      eight_bits: operators whose weights are int8 where the scheme has others of four bits.
     Raises:
       ModelError: it cannot be quantised so; see also `edgefm.runtimes.apart.call`.
     """
@@ -37,15 +44,22 @@ def quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], range
         scheme,
         kept,
         ranges,
+        eight_bits,
         size_bytes=len(float32),
         doing=f"quantising the model as '{scheme}'",
         seconds=SECONDS + len(float32) / _BYTES_A_SECOND,
     )
 
 
-def _quantized(float32: bytes, scheme: str, kept: Sequence[TracedOperator], ranges: Mapping[str, Any] | None) -> bytes:
+def _quantized(
+    float32: bytes,
+    scheme: str,
+    kept: Sequence[TracedOperator],
+    ranges: Mapping[str, Any] | None,
+    eight_bits: Sequence[TracedOperator],
+) -> bytes:
     """Called in the process apart."""
-    quantizer = configured(float32, scheme, kept)
+    quantizer = configured(float32, scheme, kept, eight_bits)
     with silenced():
         try:
             result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
@@ -112,8 +126,10 @@ def _measured_ranges(
     return found
 
 
-def configured(float32: bytes, scheme: str, kept: Sequence[TracedOperator] = ()) -> Any:
-    """Return litert-quantizer's Quantizer of a file with the rules of a scheme; `kept` stay float32."""
+def configured(
+    float32: bytes, scheme: str, kept: Sequence[TracedOperator] = (), eight_bits: Sequence[TracedOperator] = ()
+) -> Any:
+    """Return litert-quantizer's Quantizer of a file with the rules of a scheme; see `quantized`."""
     if importlib.util.find_spec("litert_quantizer") is None:
         raise missing_extra("litert-quantizer", "quantize")
     with silenced():
@@ -141,9 +157,15 @@ def configured(float32: bytes, scheme: str, kept: Sequence[TracedOperator] = ())
         else:
             made.load_quantization_recipe(recipe.static_wi8_ai8())
         if scheme == "int8_w8a8_fc4":
-            made.add_static_config(".*", TFLOperationName.FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=4)
-        for left in kept:
-            # The later of two rules that match is the one that holds. A scope is the outputs' names and a ';'.
-            scope = f"^{re.escape(left.scope)}$"
-            made.update_quantization_recipe(scope, TFLOperationName.ALL_SUPPORTED, algorithm_key=leave)
+            dense = TFLOperationName.FULLY_CONNECTED
+            made.add_static_config(".*", dense, activation_num_bits=8, weight_num_bits=4)
+            for one in eight_bits:
+                made.add_static_config(_scope(one), dense, activation_num_bits=8, weight_num_bits=8)
+        for one in kept:
+            made.update_quantization_recipe(_scope(one), TFLOperationName.ALL_SUPPORTED, algorithm_key=leave)
     return made
+
+
+def _scope(operator: TracedOperator) -> str:
+    """Return an operator as rules name it; of two rules that match the later one holds."""
+    return f"^{re.escape(operator.scope)}$"

@@ -25,7 +25,7 @@ from edgefm_converters.tflite.biases import with_biases, with_whole_biases
 from edgefm_converters.tflite.embedding_tables import with_float16_tables, with_int8_tables
 from edgefm_converters.tflite.finite import check_float16
 from edgefm_converters.tflite.float_file import float_file
-from edgefm_converters.tflite.operator_layers import TracedOperator, kept_operators
+from edgefm_converters.tflite.operator_layers import TracedOperator, named_operators
 from edgefm_converters.tflite.outputs import first_non_finite_sample
 from edgefm_converters.tflite.shared_scales import SharedScale, operators_of, shared_scales
 from edgefm_converters.tflite.sixteen_bits import with_any_scale
@@ -119,6 +119,7 @@ def quantize_tflite(
     *,
     calibration: Calibration | None = None,
     keep_float: Sequence[str] = (),
+    keep_int8: Sequence[str] = (),
     layer_names: Sequence[str] = (),
 ) -> bytes:
     """Return a float32 TFLite file compressed by a scheme; 'float32' itself comes back with aligned weights.
@@ -132,10 +133,12 @@ def quantize_tflite(
       calibration: needed by the schemes in `edgefm.recipes.CALIBRATED`.
       keep_float: names of Keras layers whose operators stay float32; `*` and `?` match as in file names. Where the
         last one stays, the output is float32.
+      keep_int8: names of Keras layers whose weights are int8 where the scheme makes those of dense layers int4; as
+        above.
       layer_names: all layers of the Keras model in order, without its inputs; makes the match of `keep_float`
         certain, see `operator_layers`.
     Raises:
-      RecipeError: an unknown scheme, or a name in `keep_float` that no operator comes from.
+      RecipeError: an unknown scheme, or a name in `keep_float` or `keep_int8` that no operator comes from.
       ModelError: a calibrated scheme without calibration, a model that is quantised already, or a graph whose ends
         cannot be quantised.
       NonFiniteError: a weight that float16 cannot hold.
@@ -156,7 +159,10 @@ def quantize_tflite(
         prepared = with_biases(prepared)
     kept = _kept(prepared, scheme, calibration, keep_float=keep_float, layer_names=layer_names)
     ranges = dict(calibration.ranges) if needs and calibration else None
-    content = quantizer.quantized(prepared, scheme, kept, ranges)
+    eight_bits = named_operators(
+        prepared, keep_int8, what="dense layer to keep in int8", kind="FULLY_CONNECTED", layer_names=layer_names
+    )
+    content = quantizer.quantized(prepared, scheme, kept, ranges, eight_bits)
     if needs:
         content = with_whole_biases(prepared, content)
     content = with_unread_results_quantised(content)
@@ -217,7 +223,7 @@ def _kept(
     layer_names: Sequence[str],
 ) -> tuple[TracedOperator, ...]:
     """Return the operators that stay float32, by name or because one scale would lose a branch."""
-    named = kept_operators(float32, keep_float, layer_names=layer_names) if keep_float else ()
+    named = named_operators(float32, keep_float, what="layer to keep in float", layer_names=layer_names)
     shared = float32_for_shared_scales(float32, scheme, calibration, layer_names=layer_names)
     every = {operator.index: operator for operator in (*named, *operators_of(float32, shared))}
     return tuple(every[index] for index in sorted(every))

@@ -197,7 +197,12 @@ def _seeded(seed: int) -> None:
     import tf_keras
 
     tf_keras.utils.set_random_seed(seed)
-    if not tf.config.list_physical_devices("GPU"):  # some gradients of fake quantisation have no such form there
+    if tf.config.list_physical_devices("GPU"):
+        # Some gradients of fake quantisation have no such form there, and a training before may have asked for it.
+        from tensorflow.python.framework.config import disable_op_determinism
+
+        disable_op_determinism()
+    else:
         tf.config.experimental.enable_op_determinism()
 
 

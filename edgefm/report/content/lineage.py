@@ -232,6 +232,11 @@ def _of_options(quantization: PostTraining) -> Iterable[Ingredient]:
         yield Ingredient(kind="equalize", key="equalize", short="equalised", words="layers equalised")
     if quantization.correct_bias:
         yield Ingredient(kind="correct_bias", key="correct_bias", short="biases corrected", words="biases corrected")
+    if quantization.keep_int8:
+        kept = ", ".join(quantization.keep_int8)
+        yield Ingredient(
+            kind="keep_int8", key=f"keep_int8 {kept}", short="some dense layers int8", words=f"{kept} kept in int8"
+        )
     if quantization.keep_float:
         kept = ", ".join(quantization.keep_float)
         yield Ingredient(

@@ -18,6 +18,7 @@ ARCHITECTURE = Architecture(
     claim=Claim(),
     options={"order": ("postactivation", "preactivation")},
     smallest=4,  # two strides halve it
+    searchable=True,
 )
 
 

@@ -24,6 +24,7 @@ ARCHITECTURE = Architecture(
     claim=Claim(),
     options={"size": tuple(_CHANNELS)},
     smallest=4,  # two poolings halve it
+    searchable=True,
 )
 
 

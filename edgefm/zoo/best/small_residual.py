@@ -17,6 +17,7 @@ ARCHITECTURE = Architecture(
     non_trainable=1_536,
     claim=Claim(),
     smallest=4,  # two poolings halve it
+    searchable=True,
 )
 
 

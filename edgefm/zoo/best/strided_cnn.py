@@ -17,6 +17,7 @@ ARCHITECTURE = Architecture(
     non_trainable=384,
     claim=Claim(),
     smallest=8,  # a stride and two poolings halve it
+    searchable=True,
 )
 
 
