@@ -27,7 +27,7 @@ TRIALS, TRIAL_SECONDS = 14, 1.0
 _PORT, _START_SECONDS = 6390, 120
 _RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start"]
 _SMALL = ["--object-store-memory", str(80 << 20), "--disable-usage-stats"]
-# The head notices within seconds that a node does not answer; Ray's own default takes up to a minute.
+# The head notices within seconds that a node does not answer, sooner than by Ray's own settings.
 _SOON = {
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 300,
