@@ -159,7 +159,7 @@ def test_taken_names_are_named_and_stay_with_their_holders(install: Install) -> 
     install("c_second", HALVE, kind="halve")
     with pytest.warns(RuntimeWarning, match="its name is taken by"):
         known: dict[str, Any] = plugins.passes()
-    assert known["prune"] is Prune and len(known) == 5
+    assert known["prune"] is Prune and len(known) == 6
     reasons = {unusable.plugin.package: unusable.reason for unusable in plugins.unusable_passes()}
     first = plugins.pass_plugin("halve").plugin.package
     (second,) = {"b_first", "c_second"} - {first}

@@ -179,14 +179,16 @@ class Space:
         first = {name: values[0] for name, values in choices.items()}
         after = {name: choices[name][-1] for name in (SPARSITY, CLUSTERS) if name in choices}
         least = {**first, **{name: choices[name][-1] for name in self.groups}}
-        networks = [{**first, **_of_network(one)} for one in self._smallest_networks()]
+        smallest = [least, *({**first, **_of_network(one)} for one in self._smallest_networks())]
         corners: list[Point] = []
         for scheme in self.schemes:
             if scheme == QAT and len(self.schemes) > 1:
                 continue  # without training it gives what int8_w8a8 gives
-            for point in ({**least, **after}, least, *({**one, **after} for one in networks)):
-                if point | {SCHEME: scheme} not in corners:
-                    corners.append(point | {SCHEME: scheme})
+            for point in smallest:
+                # Zeros and levels make the least download, a file without them may be the smaller one.
+                for corner in ({**point, **after, SCHEME: scheme}, {**point, SCHEME: scheme}):
+                    if corner not in corners:
+                        corners.append(corner)
         return corners
 
     def _smallest_networks(self) -> list[Network]:
