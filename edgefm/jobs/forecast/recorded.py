@@ -52,4 +52,11 @@ OUTCOMES: tuple[Outcome, ...] = (
     Outcome("tiny_vgg", "slim50_qat_int8", 8.975, -0.3, 8121, 8072),
     Outcome("tiny_vgg", "pruned90_qat_int8", 68.9, 6.2, 3773, 3789),
     Outcome("tiny_vgg", "slim25_qat_int8", 8.975, -0.3, 8121, 8073),
+    Outcome("two_conv_cnn", "qat_int8", 0.075, -0.05, 324954, 325095),
+    Outcome("two_conv_cnn", "pruned80_qat_int8", 0.525, -0.5, 119768, 122104),
+    Outcome("two_conv_cnn", "clustered16_qat_int8", 0.725, 0.075, 199900, 199958),
+    Outcome("two_conv_cnn", "pruned80_clustered16_qat_int8", 1.275, -0.275, 78852, 79010),
+    Outcome("two_conv_cnn", "slim50_qat_int8", 4.875, -0.475, 87966, 87671),
+    Outcome("two_conv_cnn", "pruned90_qat_int8", 2.925, -0.225, 68901, 70321),
+    Outcome("two_conv_cnn", "slim25_qat_int8", 34.05, 1.45, 26026, 25758),
 )
