@@ -80,12 +80,26 @@ def _trained(
             folder=folder,
             teacher=teacher,
             model=network,
-            progress=progress,
+            progress=_StepsAlone(progress),
         )
     copy = keras.models.clone_model(trained.model)  # without the optimiser, which would be saved
     copy.set_weights(trained.model.get_weights())
     history = tuple({**entry, "val_quality": entry["val_accuracy"]} for entry in trained.epochs)
     return copy, history
+
+
+class _StepsAlone:
+    """Progress without the lines that a training by itself has of each epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, str] | None = None) -> None:
+        """Report `done` of `total`."""
+        self._progress.step(label, done, total, figures)
+
+    def note(self, message: str) -> None:
+        """Leave a line out."""
 
 
 def _interface(model: Any, task: Task) -> tuple[tuple[int, int, int], int]:
