@@ -84,7 +84,7 @@ def slim(
     return PassResult(model=tuned, history=history, facts=facts)
 
 
-def quality_of(model: Any, task: Task, *, progress: Progress = SILENT) -> float:
+def quality_of(model: Any, task: Task, *, label: str = f"{LABEL}: validate", progress: Progress = SILENT) -> float:
     """Return the quality of a Keras 3 model on up to 12,000 validation samples."""
     import tensorflow as tf
 
@@ -97,7 +97,7 @@ def quality_of(model: Any, task: Task, *, progress: Progress = SILENT) -> float:
     for start in range(0, len(images), _BATCH):
         part = images[start : start + _BATCH]
         parts.append([output.numpy() for output in answer(tf.constant(task.inputs(part)))])
-        progress.step(f"{LABEL}: validate", start + len(part), len(images))
+        progress.step(label, start + len(part), len(images))
     outputs = tuple(np.concatenate(output).astype(np.float32) for output in zip(*parts, strict=True))
     return float(task.quality.function(outputs, labels))
 

@@ -40,7 +40,7 @@ def train_from_scratch(
       progress: receives progress.
     Returns:
       keras.Model, float32 pixels 0 to 255 [n, h, w, c] to probabilities [n, classes]. Facts: its number of parameters,
-      and its quality on up to 12,000 validation samples.
+      and where it was trained its quality on up to 12,000 validation samples.
     Raises:
       ModelError: the model is no classifier of pictures whose pixels go in as they are, 0 to 255.
       RecipeError: no such network, or none for pictures of this size.
@@ -51,10 +51,11 @@ def train_from_scratch(
     history: tuple[Mapping[str, Any], ...] = ()
     if recipe.fine_tuning.epochs:
         network, history = _trained(network, recipe, task, seed=seed, teacher=teacher, progress=progress)
-    quality = {"measure": task.quality.name, "fine_tuned": quality_of(network, task, progress=progress)}
-    return PassResult(
-        model=network, history=history, facts={"parameters": int(network.count_params()), "quality": quality}
-    )
+    facts: dict[str, Any] = {"parameters": int(network.count_params())}
+    if history:
+        quality = quality_of(network, task, label="from_scratch: validate", progress=progress)
+        facts["quality"] = {"measure": task.quality.name, "fine_tuned": quality}
+    return PassResult(model=network, history=history, facts=facts)
 
 
 def _trained(
