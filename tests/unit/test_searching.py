@@ -320,6 +320,14 @@ def test_budget_that_nothing_meets_is_named_with_the_least_there_is() -> None:
     assert "max_size_bytes is 1.0 KB, and the least of all files is 9.0 KB (channels kept 0.125" in reasons["tiny"]
 
 
+def test_download_a_little_too_large_before_training_may_be_met_after_it() -> None:
+    smallest = [Corner(point=SPACE.corners()[0], figures={"download_bytes": 10_000, "size_bytes": 10_000})]
+    for figure, never in (("download", [9_000]), ("size", [9_000, 9_600])):
+        wanted = {f"b{limit}": {f"max_{figure}_bytes": limit} for limit in (9_000, 9_600, 10_000)}
+        reasons = impossible(budgets.parse(wanted, where="b"), smallest, SPACE)
+        assert list(reasons) == [f"b{limit}" for limit in never], figure
+
+
 # ---- stops
 
 
