@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(
     epilog=exit_codes(
         "every budget is met by a file that was measured",
-        "a budget is not met, and the nearest file is named; or its target was away at the end",
+        "a budget is not met: the nearest file is named; or its target was away",
         "it could not run: bad input, or no budget can be met by what may be tried",
     )
 )
