@@ -37,6 +37,7 @@ def listen() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+    sys.unraisablehook = _unraisable
 
 
 def listen_no_more() -> None:
@@ -74,6 +75,12 @@ def all_is_read() -> bool:
         let_go_of_the_terminal()
         return False
     return True
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    """Say what a callback or a finaliser could not raise, but for a stop: that is raised again."""
+    if not isinstance(found.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -113,6 +113,38 @@ def test_stop_that_was_swallowed_comes_again_and_lets_cleaning_up_end(
     assert process.returncode == code and output == b"cleaned\n" and errors.startswith(b"error: stopped by ")
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "SIGTERM"])
+def test_stop_that_comes_while_garbage_is_collected_is_no_traceback(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    program = _PROGRAM.replace("time.sleep(60)", "gc.callbacks.append(_slowly); gc.collect(); time.sleep(60)").replace(
+        "    def action():",
+        """    import gc
+
+    def _slowly(phase, info):
+        gc.callbacks.remove(_slowly)
+        print("collecting", flush=True)
+        time.sleep(60)
+
+    class Fails:
+        def __del__(self):
+            raise ValueError("of a finaliser")
+
+    def action():
+        Fails()""",
+    )
+    process = _started(tmp_path, program=program)
+    assert process.stdout is not None
+    while process.stdout.readline() != b"collecting\n":
+        assert process.poll() is None
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    text = errors.decode()
+    assert process.returncode == code and "Stopped" not in text and "KeyboardInterrupt" not in text, text
+    assert text.count("error: stopped by") == 1 and "of a finaliser" in text, "all else is said as ever"
+    assert (tmp_path / "cleaned").exists()
+
+
 def test_ctrl_c_while_edgefm_is_imported_is_no_traceback(tmp_path: Path) -> None:
     """A module of edgefm's own stands still while it is imported, until the signal comes."""
     program = """
