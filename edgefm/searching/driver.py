@@ -19,17 +19,19 @@ REFUSALS = (ModelError, RecipeError, TrainingDivergedError)
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A trial to be done.
+    """A trial to be done, or a finalist.
 
     Attributes:
-      index: of the trial.
+      index: of the trial; a finalist has one that no trial has.
       params: of its point.
       known: the trials that it is compared with.
+      seed: that a finalist is trained with, to the end; None makes it a trial.
     """
 
     index: int
     params: dict[str, Any]
-    known: tuple[Trial, ...]
+    known: tuple[Trial, ...] = ()
+    seed: int | None = None
 
 
 Evaluate = Callable[[Task], Outcome]

@@ -6,7 +6,8 @@ All choices are made on validation samples. The test samples are answered once, 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,20 @@ from typing import Any
 from edgefm.benchmarking.measured import ModelFile
 from edgefm.benchmarking.step import benchmark_files
 from edgefm.core.progress import SILENT, Progress
-from edgefm.quantization.conversion import Converter
 from edgefm.quantization.export import libraries
 from edgefm.quantization.source import Source
 from edgefm.quantization.variant_writer import VariantWriter
-from edgefm.recipes import BenchmarkProtocol, PostTraining, Quantization, Variant
+from edgefm.recipes import BenchmarkProtocol, PostTraining, Variant
 from edgefm.searching.budget import SearchBudget
-from edgefm.searching.driver import REFUSALS
+from edgefm.searching.driver import Executor, Task
 from edgefm.searching.evaluation import REFERENCE, Evaluator, arena_of
-from edgefm.searching.space import Epochs, Point
+from edgefm.searching.space import Epochs, Point, Space
 from edgefm.searching.trials import Figures, Trial, complete_ones
 from edgefm.searching.words import POINTS, unit_of
 
 FLOAT = "float32"
 MODELS_FOLDER, BENCHMARK_FOLDER = "models", "benchmark"
 _MODEL_FILE = "model.tflite"
-# Of finalists, in epochs of a trial.
-LONGER = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,38 +75,43 @@ def _excess(budget: SearchBudget, trial: Trial) -> float:
 def trained(
     trials: Sequence[Trial],
     budgets: Sequence[SearchBudget],
-    evaluator: Callable[[int], Evaluator],
+    space: Space,
+    executor: Executor,
     *,
-    epochs: int,
     seeds: Sequence[int],
     progress: Progress = SILENT,
 ) -> tuple[Finalist, ...]:
-    """Return the finalists, each trained twice as long as a trial.
+    """Return the finalists, each trained twice as long as a trial, as many at a time as trials are.
 
     Args:
-      trials: of the search.
+      trials: of the search; none runs any more.
       budgets: each gets a finalist; those of which nothing is proposed get none.
-      evaluator: for a seed of fine-tuning.
-      epochs: of a trial.
+      space: of the points.
+      executor: trains them.
       seeds: that each is trained with.
       progress: receives progress.
+    Raises:
+      EdgefmError, OSError: see `edgefm.searching.driver.drive`.
     """
     results: dict[tuple[int, int], Figures] = {}
     proposals = [(budget, trial) for budget in budgets if (trial := proposed(trials, budget)) is not None]
     points = {trial.index: trial for _, trial in proposals}
-    done, total = 0, len(seeds) * len(points)
-    for seed in seeds:
-        of_seed = evaluator(seed)
-        for index, trial in points.items():
-            progress.step("finalists", done, total, {"trial": str(index), "seed": str(seed)})
-            variant = of_seed.space.variant(of_seed.space.point(trial.params), final_epochs(epochs), name="finalist")
-            try:
-                results[index, seed] = of_seed.figures(of_seed.made(variant), label="finalist on validation")
-            except REFUSALS as error:
-                progress.note(f"trial {index} with seed {seed}: {error.message}")
-            of_seed.forget()
-            done += 1
-    progress.step("finalists", total, total)
+    wanted = [(index, seed) for seed in seeds for index in points]
+    first = 1 + max((trial.index for trial in trials), default=-1)
+    waiting = deque(
+        Task(index=first + place, params=points[index].params, seed=seed) for place, (index, seed) in enumerate(wanted)
+    )
+    for done in range(len(wanted)):
+        while waiting and len(wanted) - done - len(waiting) < executor.slots:
+            executor.submit(waiting.popleft())
+        progress.step("finalists", done, len(wanted), {"budgets": str(len(proposals)), "seeds": str(len(seeds))})
+        place, outcome = executor.next()
+        index, seed = wanted[place - first]
+        if isinstance(outcome, str):
+            progress.note(f"trial {index} with seed {seed}: {outcome}")
+        else:
+            results[index, seed] = outcome.stages[-1].figures
+    progress.step("finalists", len(wanted), len(wanted))
     finalists = []
     for budget, trial in proposals:
         ended = [
@@ -122,17 +125,12 @@ def trained(
                 Finalist(
                     budget=budget.name,
                     trial=trial.index,
-                    point=evaluator(seeds[0]).space.point(trial.params),
+                    point=space.point(trial.params),
                     seeds=tuple(ended),
                     seed=best.seed,
                 )
             )
     return tuple(finalists)
-
-
-def final_epochs(epochs: int) -> Epochs:
-    """Return how long a finalist is trained, where a trial's channels get so many epochs."""
-    return Epochs.of(LONGER * epochs)
 
 
 def written(
@@ -141,7 +139,6 @@ def written(
     folder: Path,
     *,
     epochs: int,
-    kept: Path,
     progress: Progress = SILENT,
 ) -> dict[str, Path]:
     """Write the references and the finalists into `<folder>/<name>/model.tflite`, each with its contract.
@@ -157,18 +154,14 @@ def written(
         given=evaluator.given,
         progress=progress,
     )
-
-    def converter(seed: int) -> Converter:
-        return Converter(source, Quantization(seed=seed), kept=kept, progress=progress)
-
-    first = converter(0)
+    first = evaluator.with_seed(0).converter
     references = [Variant(name=name, quantization=PostTraining(scheme=name)) for name in (FLOAT, REFERENCE)]
     baseline = writer.reference(first, references[0])
     for variant in references:
         writer.write(first, variant, baseline)
     for finalist in finalists:
-        variant = evaluator.space.variant(finalist.point, final_epochs(epochs), name=finalist.budget)
-        writer.write(converter(finalist.seed), variant, baseline)
+        variant = evaluator.space.variant(finalist.point, Epochs.of_finalist(epochs), name=finalist.budget)
+        writer.write(evaluator.with_seed(finalist.seed).converter, variant, baseline)
     names = [FLOAT, REFERENCE, *(finalist.budget for finalist in finalists)]
     return {name: folder / name / _MODEL_FILE for name in names}
 

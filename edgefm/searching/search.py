@@ -26,6 +26,7 @@ from edgefm.searching.driver import Limits, drive
 from edgefm.searching.ending.finish import finish, measure_waiting
 from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
 from edgefm.searching.executors.execution import Execution, Hands
+from edgefm.searching.finalists import Finalist, trained
 from edgefm.searching.forecast import Corner, corners, impossible
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.live.state import Searched
@@ -141,21 +142,18 @@ def _searched(
         elsewhere = functools.cache(lambda: of_targets(folder, targets_of(plan.budgets), progress=progress))
         given = given_model(source, progress=progress)
         arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
-
-        def evaluator(seed: int) -> Evaluator:
-            return Evaluator(
-                source,
-                space,
-                given=given,
-                kept=folder / PASSES_FOLDER,
-                latency=predict,
-                on_targets=elsewhere,
-                arena=arena,
-                seed=seed,
-                progress=progress,
-            )
-
-        own = evaluator(plan.seed)
+        own = Evaluator(
+            source,
+            space,
+            given=given,
+            kept=folder / PASSES_FOLDER,
+            latency=predict,
+            on_targets=elsewhere,
+            arena=arena,
+            seed=plan.seed,
+            shelf=hands.shelf,
+            progress=progress,
+        )
         never = _forecast(folder, own, plan.budgets, progress)
         possible = tuple(budget for budget in plan.budgets if budget.name not in never)
         sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed, lag=journal.lag)
@@ -179,23 +177,26 @@ def _searched(
         )
         result = folder / RESULT_FOLDER
         with Live(folder, searched, progress=progress) as live:
+            chosen: Sequence[Finalist] | None = None
             with hands.executor(doing, setup) as executor:
                 trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
-            finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
-            if len(trials) == done and finished:
+                finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
+                if len(trials) != done or not finished:
+                    live.finalists()
+                    seeds = [plan.seed + 1 + place for place in range(plan.seeds)]
+                    chosen = trained(trials, plan.budgets, space, executor, seeds=seeds, progress=progress)
+            if chosen is None:
                 if not measure_waiting(result, plan.budgets, plan.protocol, progress=progress):
                     progress.note(f"{result} already holds the result of these trials: nothing to do")
             else:
-                live.finalists()
                 finish(
                     result,
                     own,
-                    evaluator,
                     trials,
+                    chosen,
                     budgets=plan.budgets,
                     impossible=never,
                     epochs=plan.epochs,
-                    seeds=[plan.seed + 1 + place for place in range(plan.seeds)],
                     protocol=plan.protocol,
                     identity=identity,
                     arena=arena,

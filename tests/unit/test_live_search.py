@@ -161,7 +161,8 @@ def test_time_left_is_that_of_trials_so_far_within_the_limit() -> None:
     trials = _trials([10, 10, 40], complete=[2])
     given = {"elapsed": 60.0, "slots": 2, "seeds": 3, "finalists": 2}
     left = time_left(trials, Limits(trials=13), **given)  # type: ignore[arg-type]  # numbers of both kinds
-    assert left.trials == 10 * 20 / 2 and left.finalists == 3 * 2 * 2 * 40
+    # Six finalists, two at a time, each twice as long as a trial.
+    assert left.trials == 10 * 20 / 2 and left.finalists == 3 * 2 * 40
     limited = time_left(trials, Limits(trials=13, seconds=90), **given)  # type: ignore[arg-type]  # as above
     assert limited.trials == 30 + 20  # the last one begins just before the limit
     assert time_left(trials, Limits(trials=3, seconds=90), **given).trials == 0  # type: ignore[arg-type]  # as above

@@ -27,7 +27,7 @@ from edgefm.jobs.search import SearchResult, time_of
 from edgefm.searching import budget as budgets
 from edgefm.searching import journal as journals
 from edgefm.searching.driver import InProcess, Limits, Task, drive
-from edgefm.searching.finalists import proposed
+from edgefm.searching.finalists import proposed, trained
 from edgefm.searching.forecast import Corner, impossible
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.page import page
@@ -41,6 +41,7 @@ from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
 from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
+from tests.fixtures.notes import Notes
 from tests.fixtures.search_driver import (
     SPACE,
     Killing,
@@ -457,6 +458,27 @@ def test_trial_that_always_ends_its_worker_is_given_up(tmp_path: Path) -> None:
         trials = drive(journal, sampling(), workers, Limits(trials=3))
     assert [trial.state for trial in trials] == ["finished", "failed", "finished"]
     assert trials[1].reason == "its worker ended 2 times: SIGKILL"
+
+
+def test_finalists_are_trained_by_workers_with_each_seed_and_one_that_ends_them_is_left_out(tmp_path: Path) -> None:
+    setup = Killing(marks=tmp_path, once=(12,), ever=(16,))  # the first and the fifth finalist
+    notes = Notes()
+    with (
+        opened(tmp_path / "a", identity(), SPACE.distributions(), resume=False) as journal,
+        Workers(setup, 2) as workers,
+    ):
+        trials = drive(journal, sampling(), workers, Limits(trials=12))
+        chosen = trained(trials, search_driver.BUDGETS, SPACE, workers, seeds=(1, 2, 3), progress=notes)
+    assert {one.budget for one in chosen} == {"phone", "watch"} and len({one.trial for one in chosen}) == 2
+    for one in chosen:
+        assert trials[one.trial].outcome is not None
+        before = trials[one.trial].figures["accuracy_loss"]
+        assert before is not None
+        losses = {each.seed: each.figures["accuracy_loss"] for each in one.seeds}
+        seeds = (1, 2, 3) if one.trial != chosen[0].trial else (1, 2)  # the fifth task: its third seed
+        assert losses == {seed: pytest.approx(before + seed / 100) for seed in seeds}
+        assert one.seed == 1 and one.point == SPACE.point(trials[one.trial].params)
+    assert notes.notes == [f"trial {chosen[0].trial} with seed 3: its worker ended 2 times: SIGKILL"]
 
 
 # ---- the folder

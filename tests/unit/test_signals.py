@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+# A minute in short parts: a signal that comes just before a system call is seen only when that has returned.
+_STAND = "[time.sleep(0.1) for _ in range(600)]"
 _PROGRAM = """
     import os, signal, sys, tempfile, time
     from pathlib import Path
@@ -23,7 +25,7 @@ _PROGRAM = """
         with tempfile.TemporaryDirectory(prefix="edgefm-test-"):
             try:
                 print("begun", flush=True)
-                time.sleep(60)
+                {stand}
             finally:
                 {cleaning}
                 Path("cleaned").touch()
@@ -38,7 +40,7 @@ def _started(
 ) -> subprocess.Popen[bytes]:
     (folder / "tmp").mkdir()
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program).format(cleaning=cleaning), *words],
+        [sys.executable, "-c", textwrap.dedent(program).format(cleaning=cleaning, stand=_STAND), *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(folder / "tmp")},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},  # type: ignore[call-overload]
@@ -87,11 +89,11 @@ _SWALLOWED = """
     def action():
         try:
             print("begun", flush=True)
-            time.sleep(60)
+            {stand}
         except BaseException:
             pass  # as a library does that takes it for something missing
         try:
-            time.sleep(60)
+            {stand}
         finally:
             time.sleep(2.5)  # cleaning up is not cut off
             print("cleaned", flush=True)
@@ -117,14 +119,14 @@ def test_stop_that_was_swallowed_comes_again_and_lets_cleaning_up_end(
 def test_stop_that_comes_while_garbage_is_collected_is_no_traceback(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    program = _PROGRAM.replace("time.sleep(60)", "gc.callbacks.append(_slowly); gc.collect(); time.sleep(60)").replace(
+    program = _PROGRAM.replace("{stand}", "gc.callbacks.append(_slowly); gc.collect(); {stand}").replace(
         "    def action():",
         """    import gc
 
     def _slowly(phase, info):
         gc.callbacks.remove(_slowly)
         print("collecting", flush=True)
-        time.sleep(60)
+        {stand}
 
     class Fails:
         def __del__(self):
@@ -155,7 +157,7 @@ def test_ctrl_c_while_edgefm_is_imported_is_no_traceback(tmp_path: Path) -> None
             def find_spec(self, name, path, target=None):
                 if name == "edgefm.cli.exit_codes":
                     print("begun", flush=True)
-                    time.sleep(60)
+                    {stand}
 
         sys.meta_path.insert(0, Slow())
         from edgefm.cli.start import main
@@ -198,7 +200,10 @@ def test_command_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:
     cleaning = "print('a line that nobody reads', file=sys.stderr, flush=True)"
     process = _started(tmp_path, cleaning, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    assert b"begun" in os.read(ours, 100)
+    said = b""
+    while not said.endswith(b"\n"):  # its end may be a write of its own, which must not find the terminal closed
+        said += os.read(ours, 100)
+    assert said.strip() == b"begun"
     os.close(ours)
     process.send_signal(signal.SIGHUP)
     assert process.wait(20) == 129

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import finalists as finals
 from edgefm.searching.budget import SearchBudget, targets_of
-from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator
+from edgefm.searching.evaluation import Evaluator
 from edgefm.searching.journal import SearchError
 from edgefm.searching.on_targets.measuring import measured_on
 from edgefm.searching.page import page
@@ -26,48 +26,38 @@ from edgefm.searching.words import unit_of
 
 def finish(
     folder: Path,
-    own: Evaluator,
-    evaluator: Callable[[int], Evaluator],
+    evaluator: Evaluator,
     trials: Sequence[Trial],
+    chosen: Sequence[finals.Finalist],
     *,
     budgets: Sequence[SearchBudget],
     impossible: Mapping[str, str],
     epochs: int,
-    seeds: Sequence[int],
     protocol: BenchmarkProtocol,
     identity: Mapping[str, Any],
     arena: bool,
     progress: Progress = SILENT,
 ) -> None:
-    """Train and measure the finalists, and write the result: whole, or the former one stays.
+    """Write and measure the finalists, and write the result: whole, or the former one stays.
 
     Args:
       folder: of the result.
-      own: evaluator of the search's own seed.
-      evaluator: for a seed of fine-tuning.
+      evaluator: makes files.
       trials: of the search.
-      budgets: each gets a finalist.
+      chosen: the finalists.
+      budgets: of the search.
       impossible: why some budgets cannot be met, by their names.
       epochs: of a trial.
-      seeds: that each finalist is trained with.
       protocol: by which files are measured.
       identity: what was searched.
       arena: ask TFLite Micro for the arena.
       progress: receives progress.
     """
-    source = own.source
-    chosen = finals.trained(trials, budgets, evaluator, epochs=epochs, seeds=seeds, progress=progress)
+    source = evaluator.source
     unfinished = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    files = finals.written(
-        chosen,
-        own,
-        unfinished / finals.MODELS_FOLDER,
-        epochs=epochs,
-        kept=folder.parent / PASSES_FOLDER,
-        progress=progress,
-    )
+    files = finals.written(chosen, evaluator, unfinished / finals.MODELS_FOLDER, epochs=epochs, progress=progress)
     figures = finals.measured(
         files, source, protocol, arena=arena, out=unfinished / finals.BENCHMARK_FOLDER, progress=progress
     )
@@ -77,14 +67,14 @@ def finish(
     result = document(
         identity=identity,
         model=source.name,
-        space=own.space,
+        space=evaluator.space,
         budgets=budgets,
         impossible=impossible,
         trials=trials,
         finalists=chosen,
         figures={name: {**own, **there.p50_us[name]} for name, own in figures.items()},
         waiting=there.waiting,
-        validation=len(own.given.inputs),
+        validation=len(evaluator.given.inputs),
         test=len(source.task.dataset.test),
         unit=unit_of(source.task.quality),
     )

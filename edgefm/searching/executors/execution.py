@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.driver import Executor, InProcess
-from edgefm.searching.evaluation import Trials
+from edgefm.searching.evaluation import Shelf, Trials
 from edgefm.searching.executors.ray_nodes import AUTO
 from edgefm.searching.executors.ray_tasks import RayTasks, ray_tasks
 from edgefm.searching.executors.work import SetupWork
@@ -78,6 +78,11 @@ class Hands:
 
     slots: int
     tasks: RayTasks | None = None
+
+    @property
+    def shelf(self) -> Shelf:
+        """What shares passes with the nodes of a cluster; see `edgefm.quantization.chain.Chain`."""
+        return nullcontext if self.tasks is None else self.tasks.shelf
 
     @property
     def lag(self) -> int:

@@ -21,7 +21,9 @@ from typing import Any
 from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.driver import Task
+from edgefm.searching.evaluation import Shelf
 from edgefm.searching.executors.on_node import do
+from edgefm.searching.executors.passes import Passes
 from edgefm.searching.executors.ray_nodes import (
     LivingNodes,
     Node,
@@ -94,6 +96,11 @@ class RayTasks:
                 f"this model or its data cannot be handed to another process: {error}", hint="Search with one worker."
             ) from error
         self._work = self._store.put(content)
+
+    @property
+    def shelf(self) -> Shelf:
+        """What shares a pass's folder with the nodes, see `edgefm.searching.executors.passes`."""
+        return Passes(self._store).shelf
 
     @property
     def slots(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,9 @@ from edgefm.searching.driver import REFUSALS, Evaluate, Task
 from edgefm.searching.trials import Outcome
 
 if TYPE_CHECKING:
+    from edgefm.searching.evaluation import Shelf
     from edgefm.searching.workers import Setup
 
-Shelf = Callable[[Path], AbstractContextManager[object]]
 MODEL_FILE = "model.keras"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgefm.searching.driver import Limits
-from edgefm.searching.finalists import LONGER
+from edgefm.searching.space.epochs import LONGER
 from edgefm.searching.trials import Trial, complete_ones
 from edgefm.searching.words import duration
 
@@ -45,7 +46,7 @@ def time_left(
     """Return how long a search will still take.
 
     A trial takes the mean of those that ended, those that were stopped early among them; a finalist is trained twice as
-    long as a trial that goes through all stages, with each seed, one after the other.
+    long as a trial that goes through all stages, with each seed, as many at a time as trials are.
 
     Args:
       trials: begun and ended.
@@ -67,5 +68,6 @@ def time_left(
             of_trials = min(of_trials, max(0.0, limits.seconds - elapsed) + (one if further else 0.0))
     elif limits.seconds is not None:
         of_trials = max(0.0, limits.seconds - elapsed)
-    of_finalists = seeds * finalists * LONGER * statistics.fmean(whole) if whole else None
+    rounds = math.ceil(seeds * finalists / slots)
+    of_finalists = rounds * LONGER * statistics.fmean(whole) if whole else None
     return TimeLeft(trials=of_trials, finalists=of_finalists if seeds else 0.0)

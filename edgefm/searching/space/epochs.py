@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # Epochs of the other passes, in those of removing channels: a network from scratch gets twice as many.
 _SCRATCH = 2
+# Of finalists, in epochs of a trial.
+LONGER = 2
 _PARTS = {"prune": 2, "cluster": 4, "qat": 8}
 
 
@@ -28,3 +30,8 @@ class Epochs:
         """Return the epochs of all passes where removing channels gets so many; 0 trains nothing."""
         parts = {name: max(min(1, slim), slim // part) for name, part in _PARTS.items()}
         return cls(scratch=_SCRATCH * slim, slim=slim, **parts)
+
+    @classmethod
+    def of_finalist(cls, slim: int) -> Epochs:
+        """Return the epochs of a finalist, where removing channels gets so many in a whole trial."""
+        return cls.of(LONGER * slim)

@@ -1,0 +1,94 @@
+"""Whole searches whose trials and finalists are trained elsewhere: by other processes, and on a Ray cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgefm
+from edgefm.compression.channels import slimming
+from edgefm.data.dataset import Dataset
+from edgefm.jobs import search as search_job
+from edgefm.recipes import BenchmarkProtocol
+from edgefm.searching import search
+from edgefm.searching.space import Space
+from tests.fixtures.search_driver import latency
+from tests.fixtures.small_data import small_fashion_mnist
+
+ONCE = BenchmarkProtocol(rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.01)
+SPACE = Space(groups={"keep:conv": ("conv",)}, sparsity=False, clusters=False, schemes=("int8_w8a8",))
+SEEDS = 2
+
+
+def _network() -> Any:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(16, 3, strides=3, activation="relu", name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="mine",
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return small_fashion_mnist(train=256, validation=100, test=50)
+
+
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Search a small space; the epochs that this process has trained channels for."""
+    here: list[int] = []
+    slim = slimming.slim
+
+    def noted(model: Any, recipe: Any, *arguments: Any, **options: Any) -> Any:
+        if recipe.fine_tuning.epochs:  # a forecast trains nothing
+            here.append(recipe.fine_tuning.epochs)
+        return slim(model, recipe, *arguments, **options)
+
+    monkeypatch.setattr(slimming, "slim", noted)
+    monkeypatch.setattr(search, "space_of", lambda model: SPACE)
+    monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    return here
+
+
+def _search(folder: Path, data: Dataset, **how: Any) -> edgefm.SearchResult:
+    asked: dict[str, Any] = {"trials": 2, "epochs": 1, "seeds": SEEDS, "protocol": ONCE, "progress": False}
+    return edgefm.search(_network(), {"small": {"max_macs": "5 k"}}, data=data, out=folder, **asked, **how)
+
+
+def _told(result: edgefm.SearchResult) -> Any:
+    (finalist,) = result.document["finalists"]
+    losses = [round(one["figures"]["accuracy_loss"], 6) for one in finalist["seeds"]]
+    return finalist["trial"], losses, finalist["figures"]["accuracy_loss"], finalist["figures"]["size_bytes"]
+
+
+_RAY = {"executor": "ray", "address": "local", "workers": 2}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"workers": 2}, pytest.param(_RAY, marks=pytest.mark.ray)],
+    ids=["processes", "ray"],
+)
+def test_finalists_are_trained_where_trials_are_and_are_those_of_one_process(
+    how: dict[str, Any], data: Dataset, trained_here: list[int], tmp_path: Path
+) -> None:
+    alone = _search(tmp_path / "alone", data)
+    assert trained_here == [1] * 2 + [2] * SEEDS
+    trained_here.clear()
+    elsewhere = _search(tmp_path / "elsewhere", data, **how)
+    assert trained_here == []
+    assert _told(elsewhere) == _told(alone)
+    assert elsewhere.files["small"].read_bytes() == alone.files["small"].read_bytes()
+    (finalist,) = elsewhere.document["finalists"]
+    assert {one["seed"] for one in finalist["seeds"]} == {1, 2} and elsewhere.met["small"]
