@@ -1,7 +1,9 @@
 """An hour of search on the Enhanced CNN against an hour of random search, some seeds each: fronts, volumes, budgets.
 
-Run: python -m benchmarks.search --run RUN [--minutes 60] [--reserve 15] [--seeds 3]. RUN holds a trained Enhanced CNN.
-Of the minutes `reserve` are for the finalists, which random search has none of: both get the same time for trials.
+Run: python -m benchmarks.search --run RUN [--minutes 60] [--reserve 15] [--seeds 0 1 2]. RUN holds a trained Enhanced
+CNN. Of the minutes `reserve` are for the finalists, which random search has none of: both get the same time for trials.
+Some of the searches may be done at a time (`--seeds 0 --samplers tpe`): they join those that were recorded before with
+the same settings.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import edgefm
-from benchmarks.recorded import write_result
+from benchmarks.recorded import names, result, write_result
+from edgefm.core import runs
+from edgefm.core.environment import environment
 
 NAME = "search"
+SAMPLERS = ("tpe", "random")
 BUDGETS: dict[str, Any] = {
     "phone": {"max_p50_ratio": 0.15, "max_accuracy_loss": 1.0},
     "watch": {"max_download_bytes": "40 KB", "max_accuracy_loss": 1.0},
@@ -29,7 +35,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--reserve", type=float, default=15.0)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=None, help="folder of the searches; one that is there goes on")
@@ -39,41 +46,53 @@ def main() -> None:
         folder = arguments.keep or Path(name)
         searches = [
             _searched(folder / f"{sampler}-{seed}", arguments, sampler=sampler, seed=seed)
-            for seed in range(arguments.seeds)
-            for sampler in ("tpe", "random")
+            for seed in arguments.seeds
+            for sampler in arguments.samplers
         ]
-    volumes = {
-        sampler: [one["volume"] for one in searches if one["sampler"] == sampler] for sampler in ("tpe", "random")
-    }
-    figures = {
-        "minutes": arguments.minutes,
-        "reserve": arguments.reserve,
-        "workers": arguments.workers,
-        "epochs": arguments.epochs,
-        "budgets": BUDGETS,
-        "searches": searches,
-        "volumes": volumes,
-        "ratio": statistics.mean(volumes["tpe"]) / max(1e-9, statistics.mean(volumes["random"])),
-    }
-    print({"volumes": volumes, "ratio": figures["ratio"]})
+    settings = {name: getattr(arguments, name) for name in ("minutes", "reserve", "workers", "epochs")}
+    figures = joined({**settings, "budgets": BUDGETS, "searches": searches}, result(NAME) if NAME in names() else None)
+    print({name: figures[name] for name in ("volumes", "ratio") if name in figures})
     if not arguments.no_record:
         write_result(
             NAME,
             what="search on the Enhanced CNN against random search of the same time",
-            command=f"python -m benchmarks.{NAME} --run RUN --minutes {arguments.minutes:g} --seeds {arguments.seeds}",
+            command=f"python -m benchmarks.{NAME} --run RUN --minutes {arguments.minutes:g}",
             figures=figures,
         )
 
 
+def joined(latest: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a record of the latest searches, of earlier ones with the same settings, and of their volumes.
+
+    The ratio is that of the mean volumes of the seeds that both samplers have, each pair on one kind of processor;
+    without any there is none.
+    """
+    searches = {(one["sampler"], one["seed"]): one for one in latest["searches"]}
+    if earlier is not None and all(earlier[name] == value for name, value in latest.items() if name != "searches"):
+        searches = {(one["sampler"], one["seed"]): one for one in earlier["searches"]} | searches
+    pairs = [
+        [searches[sampler, seed]["volume"] for sampler in SAMPLERS]
+        for seed in sorted({seed for _, seed in searches})
+        if all((sampler, seed) in searches for sampler in SAMPLERS)
+        and len({searches[sampler, seed]["cpu"] for sampler in SAMPLERS}) == 1
+    ]
+    figures = {**latest, "searches": [searches[key] for key in sorted(searches)]}
+    if pairs:
+        volumes = dict(zip(SAMPLERS, zip(*pairs, strict=True), strict=True))
+        searched, random = (statistics.mean(volumes[sampler]) for sampler in SAMPLERS)
+        figures |= {"volumes": volumes, "ratio": searched / max(1e-9, random)}
+    return figures
+
+
 def _searched(folder: Path, arguments: argparse.Namespace, *, sampler: str, seed: int) -> dict[str, Any]:
-    started = time.monotonic()
-    result = edgefm.search(
+    started, resumed = time.monotonic(), (folder / "search.json").exists()
+    found = edgefm.search(
         edgefm.Run(arguments.run),
         BUDGETS,
         trials=10_000,
         time_limit=60 * (arguments.minutes - arguments.reserve),
         out=folder,
-        resume=(folder / "search.json").exists(),
+        resume=resumed,
         seed=seed,
         seeds=3 if sampler == "tpe" else 0,
         epochs=arguments.epochs,
@@ -81,12 +100,15 @@ def _searched(folder: Path, arguments: argparse.Namespace, *, sampler: str, seed
         workers=arguments.workers,
         progress=True,
     )
-    document = result.document
-    print(f"{sampler}, seed {seed}: volume {document['volume']:.4f}", *result.lines, sep="\n  ")
+    document = found.document
+    print(f"{sampler}, seed {seed}: volume {document['volume']:.4f}", *found.lines, sep="\n  ")
     return {
         "sampler": sampler,
         "seed": seed,
+        "created": runs.now(),
+        "cpu": environment()["cpu"],
         "seconds": round(time.monotonic() - started, 1),
+        "resumed": resumed,
         "volume": document["volume"],
         "trials": document["trials"],
         "budgets": document["budgets"],

@@ -9,7 +9,7 @@ give way to whole ones.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ import edgefm
 from benchmarks import zoo_page
 from benchmarks.recorded import RESULTS, result, write_result
 from edgefm.core import artefacts
+from edgefm.core.environment import multiplies_bytes
 from edgefm.core.errors import RunError
 from edgefm.jobs.reproduce import data_space
+from edgefm.jobs.reproduce.plan import PlannedTraining, planned_system, planned_trials
+from edgefm.jobs.reproduce.record import judged
 
 NAME = "zoo"
 
@@ -47,7 +50,7 @@ def main() -> None:
     write_result(
         NAME,
         what="documented systems and experiments trained as their documents say",
-        command="python -m benchmarks.zoo",
+        command="python -m benchmarks.zoo ID --seeds N",  # of each row
         figures=joined(result(NAME), record) if (RESULTS / f"{NAME}.json").exists() else record,
     )
 
@@ -56,13 +59,13 @@ def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, A
     """Return a record of what the latest one holds and of what an earlier one holds besides, whole, or of more seeds.
 
     What comes from an earlier record says when and on what it was recorded, in `recorded`. Its ratios of latency stay
-    where they are to the same reference.
+    where they are to the same reference on such a processor.
 
     Raises:
       RunError: they are of other data, or were made with other settings.
     """
-    # Each row says itself whether it was shortened.
-    settings = [{**record["settings"], "epochs": None} for record in (earlier, latest)]
+    # Each row says itself whether it was shortened, and each seed on what it was trained.
+    settings = [{**record["settings"], "epochs": None, "backend": None} for record in (earlier, latest)]
     for name, (before, after) in {"settings": settings, "dataset": [earlier["dataset"], latest["dataset"]]}.items():
         if before != after:
             raise RunError(
@@ -77,6 +80,7 @@ def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, A
             if row["id"] not in rows or _worth(row) > _worth(rows[row["id"]]):
                 rows[row["id"]] = {"recorded": recorded, **row}
         kinds[kind] = list(rows.values())
+    _share(kinds, [earlier, latest], recorded)
     return {
         **latest,
         **kinds,
@@ -84,6 +88,35 @@ def joined(earlier: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, A
         "data": latest["data"] or earlier["data"],
         "latency": _joined_latency(earlier["latency"], latest["latency"]),
     }
+
+
+def _share(
+    kinds: Mapping[str, list[dict[str, Any]]], records: Sequence[Mapping[str, Any]], recorded: Mapping[str, Any]
+) -> None:
+    """Give rows that are one training the most that is known of it: a trial may be trained as a system is."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        earlier = {"recorded": recorded} if record is records[0] else {}
+        for row in [*record["systems"], *(trial for one in record["experiments"] for trial in one["trials"])]:
+            if row["key"] not in best or _worth(row) >= _worth(best[row["key"]]):
+                best[row["key"]] = {**earlier, **row}
+    samples = records[-1]["dataset"]
+    for planned, row in _planned(kinds):
+        found = best[row["key"]]
+        if _worth(found) > _worth(row):
+            row |= {name: found[name] for name in ("recorded", "diverged", "files", "left_out") if name in found}
+            limits, messages = found["verdict"]["limits"], list(found["diverged"].values())
+            row |= judged(planned, found["seeds"], messages, samples=samples, limits=limits)
+
+
+def _planned(kinds: Mapping[str, list[dict[str, Any]]]) -> Iterator[tuple[PlannedTraining, dict[str, Any]]]:
+    """Give each row of systems and each trial of experiments with what is trained for it."""
+    for row in kinds["systems"]:
+        yield planned_system(row["id"], None), row
+    for entry in kinds["experiments"]:
+        planned = {one.label: one for one in planned_trials(entry["id"], None)}
+        for trial in entry["trials"]:
+            yield planned[trial["label"]], trial
 
 
 def _worth(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -96,10 +129,15 @@ def _worth(row: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _joined_latency(earlier: Mapping[str, Any] | None, latest: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the ratios of both; what was measured earlier is listed in `others`, unless its reference differs."""
+    """Return the ratios of both; what was measured earlier is listed in `others`.
+
+    It is left out where its reference differs, or whether the processor has instructions for products of bytes: of
+    those int8 depends more than of anything else.
+    """
     if earlier is None or latest is None:
         return latest or earlier
-    if earlier["reference"] != latest["reference"]:
+    kinds = [(one["reference"], multiplies_bytes(one["environment"])) for one in (earlier, latest)]
+    if kinds[0] != kinds[1]:
         return latest
     models = {name: figures for name, figures in earlier["models"].items() if name not in latest["models"]}
     if not models:

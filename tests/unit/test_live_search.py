@@ -170,6 +170,14 @@ def test_time_left_is_that_of_trials_so_far_within_the_limit() -> None:
     assert nothing.trials is None and nothing.finalists is None and "not known" in nothing.words
 
 
+def test_bar_of_a_search_with_a_time_limit_is_that_of_the_time(tmp_path: Path) -> None:
+    notes = Notes()
+    live = Live(tmp_path, replace(SEARCHED, limits=Limits(trials=9000, seconds=90)), progress=notes)
+    live.trials((), 30.2)
+    live.trials(_trials([10], complete=[0]), 95.0)
+    assert notes.steps == [("search, seconds", 31, 90), ("search, seconds", 90, 90)]
+
+
 def test_lines_for_a_terminal_say_how_each_budget_stands() -> None:
     told = lines(state_of(SEARCHED, (), elapsed=0.0), Path("live.html"))
     assert told[0] == "0 of 9 trials ended, 0 of them stopped early, 0 failed; 0 on the front"

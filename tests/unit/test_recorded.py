@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib.image
 import pytest
 
-from benchmarks import backfill, harness_figures, over_time, recorded, tracked
+from benchmarks import backfill, harness_figures, over_time, recorded, search, tracked
 from benchmarks.over_time_picture import picture
 from benchmarks.series import machines, series
 from benchmarks.tracked import alarms_limit, median
@@ -284,3 +284,23 @@ def test_agreement_counts_only_with_enough_images_and_cells(
     recorded.write_result("agreement_time", what="w", command="c", figures=figures)
     row = next(harness_figures.row(one) for one in harness_figures.WANTED if one.result == "agreement_time")
     assert row[3] == ("reached" if held else "**missed**")
+
+
+def _one_search(sampler: str, seed: int, volume: float, cpu: str = "A") -> dict[str, Any]:
+    return {"sampler": sampler, "seed": seed, "volume": volume, "cpu": cpu}
+
+
+def test_searches_of_one_setting_are_joined_and_compared_in_pairs_of_one_processor() -> None:
+    settings = {"minutes": 60.0, "budgets": {"phone": {"max_p50_ratio": 0.15}}}
+    first = search.joined({**settings, "searches": [_one_search("tpe", 0, 3.0)]}, None)
+    assert "ratio" not in first and tracked.figures("search", first) == {}
+    latest = {**settings, "searches": [_one_search("random", 0, 2.0), _one_search("tpe", 1, 9.0, cpu="B")]}
+    second = search.joined(latest, json.loads(json.dumps(first)))
+    assert [(one["sampler"], one["seed"]) for one in second["searches"]] == [("random", 0), ("tpe", 0), ("tpe", 1)]
+    assert second["ratio"] == 1.5
+    third = search.joined({**settings, "searches": [_one_search("random", 1, 1.0)]}, second)
+    assert third["ratio"] == 1.5, "those of seed 1 are of two processors"
+    fourth = search.joined({**settings, "searches": [_one_search("random", 1, 4.0, cpu="B")]}, third)
+    assert fourth["ratio"] == (3 + 9) / (2 + 4) and len(fourth["searches"]) == 4
+    other = search.joined({**settings, "minutes": 6.0, "searches": [_one_search("tpe", 5, 1.0)]}, fourth)
+    assert len(other["searches"]) == 1, "of other settings"

@@ -36,7 +36,7 @@ from edgefm.searching.promotion import Rival, hypervolume, on_front, promising, 
 from edgefm.searching.result import budget_entry, conclusion, is_finished
 from edgefm.searching.sampling import Sampling
 from edgefm.searching.space import QAT, Epochs, Space
-from edgefm.searching.space.networks import Network, networks_of
+from edgefm.searching.space.networks import Network, networks_of, why_none
 from edgefm.searching.trials import Outcome, Stage, Trial
 from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
@@ -198,8 +198,9 @@ def test_networks_of_a_model_of_the_zoo_cost_no_more_than_it(
     own = keras.Sequential(
         [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")], name=name
     )
-    assert networks_of(own) == ()  # it has the name alone
-    assert networks_of(zoo.build("basic_cnn", input_shape=shape, classes=classes)) == ()
+    assert networks_of(own) == () and "has the name of a model of the zoo and another interface" in why_none(own)
+    other = zoo.build("basic_cnn", input_shape=shape, classes=classes)
+    assert networks_of(other) == () and why_none(other).endswith("staged_cnn, strided_cnn, not of 'basic_cnn'")
 
 
 def test_points_that_stand_for_one_variant_are_one_point() -> None:

@@ -101,6 +101,7 @@ def reproduce(
             raise RecipeError(f"{name} {value} is not allowed: 1 or more is expected")
     if seeds > _MOST_SEEDS:
         raise RecipeError(f"seeds {seeds} is not allowed: at most {_MOST_SEEDS} are expected")
+    from edgefm.keras_graph.backend import find_backend
     from edgefm.zoo.documented import system_ids
 
     ids = plan.checked_ids(systems)
@@ -108,6 +109,7 @@ def reproduce(
     target = DEFAULT_ROOT / "zoo" if out is None else as_path(out, "out")
     with shown(progress) as receiver:
         dataset, given = _loaded(data, optional_path(data_dir, "data_dir"), receiver)
+        backend = find_backend(backend, precision)
         settings = {"epochs": epochs, "dataset": dataset.sha256, "backend": backend, "precision": precision}
         learning = _learning(given, optional_path(data_dir, "data_dir"), backend, precision)
         with folder.held(target, settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgefm.core.environment import multiplies_bytes
 from edgefm.jobs.reproduce import page_compressed, page_data
 from edgefm.jobs.reproduce.page_text import NOT_YET, how, ratio, table
 from edgefm.statistics.claim import figure
@@ -93,11 +94,17 @@ def _latency_line(latency: Mapping[str, Any] | None) -> str:
         if latency["disturbed"]
         else ""
     )
-    others = "".join(
+    sessions = [
         f" Earlier rows were measured beside the same reference on {session['cpu']}, {session['created'][:10]}."
         + (f" **Disturbed: {', '.join(session['disturbed'])}.**" if session["disturbed"] else "")
         for session in latency.get("others", ())
-    )
+    ]
+    others = "".join(dict.fromkeys(sessions))
+    if not multiplies_bytes(latency["environment"]):
+        others += (
+            " These processors have no instruction for products of bytes: int8 gains less there than on one that has, "
+            "or loses."
+        )
     return (
         f"Latencies are p50 of one inference over that of {latency['reference']}, all files in one benchmark of up to "
         f"{latency['rounds']} rounds on {latency['environment']['cpu']}.{disturbed}{others}"
@@ -154,10 +161,11 @@ def _details(row: Mapping[str, Any], latency: Mapping[str, Any] | None, name: st
     if seeds:
         losses = ", ".join(f"{seed['train']['loss']:.4f} / {seed['validation']['loss']:.4f}" for seed in seeds)
         fits = ", ".join(dict.fromkeys(seed["fit"] for seed in seeds))
+        devices = ", ".join(dict.fromkeys(seed["device"] for seed in seeds))
         seconds = sum(seed["seconds"] for seed in seeds) / len(seeds)
         lines.append(
-            f"- {len(seeds)} seed{'s' if len(seeds) > 1 else ''} on {seeds[0]['device']}, {seconds:.0f} s each; loss "
-            f"train / validation: {losses}; fit: {fits}{_earlier(row)}"
+            f"- {len(seeds)} seed{'s' if len(seeds) > 1 else ''} on {devices}, {seconds:.0f} s each; loss train / "
+            f"validation: {losses}; fit: {fits}{_earlier(row)}"
         )
     lines += [f"- seed {seed} diverged: {message}" for seed, message in row["diverged"].items()]
     for variant, file in row["files"].items():

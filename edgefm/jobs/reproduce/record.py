@@ -140,9 +140,43 @@ def _measured(
     """Return what was measured of one row; None where nothing of it is there."""
     messages = diverged.get(row.key, {})
     found = _of_folds(out, row) if row.folds is not None else _of_trainings(out, row)
-    entries, accuracies, int8 = found["seeds"], found["accuracies"], found["int8"]
-    if not entries and not messages:
+    if not found["seeds"] and not messages:
         return None
+    if found["seeds"] and messages:
+        begun = len(found["seeds"]) + len(messages)
+        limits = (*limits, f"{len(found['seeds'])} of {begun} seeds: the loss of the others became infinite or NaN")
+    if row.shortened:
+        limits = (row.shortened, *limits)
+    return {
+        "key": row.key,
+        "recipe": row.recipe.to_json(),
+        "stated_epochs": row.stated_epochs,
+        "claim": dataclasses.asdict(row.claim),
+        "doubt": row.doubt,
+        "diverged": {str(seed): message for seed, message in messages.items()},
+        **judged(row, found["seeds"], list(messages.values()), samples=samples, limits=limits),
+        **found["files"],
+    }
+
+
+def judged(
+    row: PlannedTraining,
+    seeds: Sequence[Mapping[str, Any]],
+    messages: Sequence[str],
+    *,
+    samples: Mapping[str, int],
+    limits: Sequence[str],
+) -> dict[str, Any]:
+    """Return the figures of the seeds of one row, and what they say of its claim.
+
+    Args:
+      row: that was trained.
+      seeds: its finished trainings, or cross-validations, as a record has them.
+      messages: of the seeds whose loss became infinite.
+      samples: number of images of each split.
+      limits: of the verdict.
+    """
+    accuracies = _accuracies(row, seeds)
     verdicts = {
         split: judge_claim(
             accuracies[split], getattr(row.claim, f"{split}_accuracy"), samples=samples[split], doubt=row.doubt
@@ -151,51 +185,42 @@ def _measured(
     }
     decides = _deciding(row)
     verdict = verdicts[decides or "test"]
-    if not entries and decides is not None:
-        verdict = ClaimVerdict(name=NOT_REPRODUCED, reason=next(iter(messages.values())))
-    shortened = (row.shortened,) if row.shortened else ()
-    if entries and messages:
-        begun = len(entries) + len(messages)
-        limits = (*limits, f"{len(entries)} of {begun} seeds: the loss of the others became infinite or NaN")
+    if not seeds and decides is not None:
+        verdict = ClaimVerdict(name=NOT_REPRODUCED, reason=messages[0])
     return {
-        "key": row.key,
-        "recipe": row.recipe.to_json(),
-        "stated_epochs": row.stated_epochs,
-        "claim": dataclasses.asdict(row.claim),
-        "doubt": row.doubt,
-        "seeds": entries,
-        "diverged": {str(seed): message for seed, message in messages.items()},
-        "measured": {name: _spread(values) for name, values in (*accuracies.items(), ("int8", int8))},
+        "seeds": list(seeds),
+        "measured": {name: _spread(values) for name, values in accuracies.items()},
         "verdicts": {split: verdict_.to_json() for split, verdict_ in verdicts.items()},
-        "verdict": {**verdict.to_json(), "by": decides, "limits": [*shortened, *limits]},
-        **found["files"],
+        "verdict": {**verdict.to_json(), "by": decides, "limits": list(limits)},
+    }
+
+
+def _accuracies(row: PlannedTraining, seeds: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Return the accuracies of finished seeds by split, and those of int8; of folds the mean over them."""
+    if row.folds is not None:
+        return {"train": [], "validation": [entry["mean"] for entry in seeds], "test": [], "int8": []}
+    return {
+        "train": [entry["train"]["accuracy"] for entry in seeds],
+        "validation": [entry["validation"]["accuracy"] for entry in seeds],
+        "test": [entry["test"]["float32"] for entry in seeds if entry["test"]["float32"] is not None],
+        "int8": [entry["test"]["int8_w8a8"] for entry in seeds if entry["test"]["int8_w8a8"] is not None],
     }
 
 
 def _of_trainings(out: Path, row: PlannedTraining) -> dict[str, Any]:
-    """Return the finished seeds of a row, their accuracies by split, and the files of the first."""
+    """Return the finished seeds of a row, and the files of the first."""
     finished = one_training.finished_seeds(out, row)
-    entries = [one_training.figures_of(out, row, seed) for seed in finished]
     return {
-        "seeds": entries,
-        "accuracies": {
-            "train": [entry["train"]["accuracy"] for entry in entries],
-            "validation": [entry["validation"]["accuracy"] for entry in entries],
-            "test": [entry["test"]["float32"] for entry in entries if entry["test"]["float32"] is not None],
-        },
-        "int8": [entry["test"]["int8_w8a8"] for entry in entries if entry["test"]["int8_w8a8"] is not None],
+        "seeds": [one_training.figures_of(out, row, seed) for seed in finished],
         "files": one_training.files_of(out, row, finished[0]) if finished else {"files": {}, "left_out": {}},
     }
 
 
 def _of_folds(out: Path, row: PlannedTraining) -> dict[str, Any]:
-    """Return the finished cross-validations of a row; its validation accuracy is the mean over the folds."""
+    """Return the finished cross-validations of a row."""
     finished = [seed for seed in one_training.begun_seeds(out, row) if folds.is_finished(out, row, seed)]
-    entries = [folds.figures_of(out, row, seed) for seed in finished]
     return {
-        "seeds": entries,
-        "accuracies": {"train": [], "validation": [entry["mean"] for entry in entries], "test": []},
-        "int8": [],
+        "seeds": [folds.figures_of(out, row, seed) for seed in finished],
         "files": {"files": {}, "left_out": {}},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from edgefm.searching.live.state import Best, Searched, State, state_of
 from edgefm.searching.trials import Trial
 
 LIVE_FILE = "live.html"
-_LABEL = "search"
+_LABEL, _LABEL_OF_TIME = "search", "search, seconds"
 # The page is written when something changes, at most so often; and where nothing does, at least so often.
 _LEAST_SECONDS, _MOST_SECONDS = 2.0, 60.0
 # Budgets that have a line of their own below the bar.
@@ -57,7 +58,12 @@ class Live:
         with self._lock:
             state = self._state = state_of(self._searched, trials, elapsed=elapsed)
         figures = {"front": str(len(state.front))}
-        self._progress.step(_LABEL, state.counts["ended"], max(self._searched.most, len(trials)), figures)
+        limit = self._searched.limits.seconds
+        if limit is None:
+            self._progress.step(_LABEL, state.counts["ended"], max(self._searched.most, len(trials)), figures)
+        else:  # how many trials that is nobody knows
+            figures = {"trials": str(state.counts["ended"]), **figures}
+            self._progress.step(_LABEL_OF_TIME, min(math.ceil(elapsed), math.ceil(limit)), math.ceil(limit), figures)
         overview(self._progress, lines(state, self.path))
         self._change()
 

@@ -80,6 +80,21 @@ def nearest(networks: Sequence[Network], wanted: Network) -> Network:
     return min(networks, key=lambda one: (wanted.distance(one), one))
 
 
+def why_none(model: Any) -> str:
+    """Return why no network may be built in place of a model for which `networks_of` gives none."""
+    if model.name not in zoo.names():
+        return f"'{model.name}' is no model of the zoo that others of a family may take the place of"
+    if not zoo.architecture(model.name).searchable:
+        searched = ", ".join(name for name in zoo.names() if zoo.architecture(name).searchable)
+        return f"networks are built in the place of {searched}, not of '{model.name}'"
+    if _interface(model) is None:
+        return (
+            f"'{model.name}' has the name of a model of the zoo and another interface: a network of the family takes "
+            "one picture with pixels of 0 to 255, scales it first, and gives a probability for each class"
+        )
+    return f"no network of the family has as few multiply-accumulates as '{model.name}'"
+
+
 def _interface(model: Any) -> tuple[tuple[int, int, int], int] | None:
     """Return (height, width, channels) and the number of classes of a searchable model of the zoo, else None."""
     if model.name not in zoo.names() or not zoo.architecture(model.name).searchable:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from edgefm.core.errors import ModelError
-from edgefm.searching.space.networks import networks_of
+from edgefm.searching.space.networks import networks_of, why_none
 from edgefm.searching.space.space import BITS, FC4, INT8, KEEP, QAT, Space
 
 # More groups than this share parameters: a sampler that learns from some fifty trials cannot tell more apart.
@@ -42,7 +42,7 @@ def space_of(model: Any) -> Space:
     schemes = (INT8, *((FC4,) if dense else ()), *((QAT,) if applies["qat"] else ()))
     networks = networks_of(model)
     if not networks:
-        reasons["networks"] = f"'{model.name}' is no model of the zoo that others of a family may take the place of"
+        reasons["networks"] = why_none(model)
     space = Space(
         groups=_shared(names, KEEP),
         sparsity=applies["prune"],
