@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
 RECORDED ?= runs/main-job
-# What android_demo_assets/ holds: a folder of it and the model that it is written from.
-ASSETS ?= int8=runs/best-enhanced:int8_w8a8 small=runs/best-strided:int8_w8a8 float=runs/best-enhanced:float32
+# What android_demo_assets/ holds: a folder of it and the model that it is written from, of `make best`.
+ENHANCED = runs/best/enhanced-216e-seed0
+ASSETS ?= int8=$(ENHANCED):int8_w8a8 small=runs/best/fastest-150e-seed0:int8_w8a8 float=$(ENHANCED):float32
 # Processes that run tests beside each other: a number, or `logical` for as many as there are cores.
 WORKERS ?= logical
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -19,10 +20,10 @@ help:
 	@echo "make docs     build the documentation site into build/docs; a warning is an error"
 	@echo "make wheel    write dist/edgefm-….whl, to install edgefm elsewhere"
 	@echo "make architecture  draw the floors of the code from its imports into build/architecture"
-	@echo "make record   measure all figures anew on this machine (about 45 minutes): main job, benchmarks"
+	@echo "make record   measure all figures anew on this machine (over an hour): main job, benchmarks"
 	@echo "make record-harness  measure what needs no training, on a quiet machine (about 20 minutes, false alarms 40 more)"
 	@echo "make best     train, quantise and measure the best small models, on a GPU if there is one; goes on after a stop"
-	@echo "make assets   write android_demo_assets/ from the best runs, and check it; ASSETS='NAME=RUN:VARIANT ...' for others"
+	@echo "make assets   write android_demo_assets/ from the runs of make best, and check it; ASSETS='NAME=RUN:VARIANT ...' for others"
 	@echo "make figures  write the figures of README and of docs/figures.md, models.md, best.md, reliability.md, over-time.md"
 
 # One environment for everything; rebuilt when the pins or the project file change.
@@ -87,8 +88,7 @@ wheel: $(VENV)/installed
 
 record: $(VENV)/peers
 	$(BIN)/python -m benchmarks.main_job --run $(RECORDED)
-	$(BIN)/python -m pytest benchmarks --benchmark-enable -q -s
-	$(MAKE) figures
+	$(BIN)/python -m pytest benchmarks --benchmark-enable -q -s; held=$$?; $(MAKE) figures && exit $$held
 
 record-harness: $(VENV)/peers
 	-$(BIN)/python -m pytest --benchmark-enable -q -s benchmarks/test_shipped_models.py benchmarks/test_startup.py \

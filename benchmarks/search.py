@@ -107,8 +107,8 @@ def _searched(folder: Path, arguments: argparse.Namespace, *, sampler: str, seed
         "seed": seed,
         "created": runs.now(),
         "cpu": environment()["cpu"],
-        "seconds": round(time.monotonic() - started, 1),
-        "resumed": resumed,
+        # One that was stopped and went on counts its trials as the search does, and all of what came after.
+        "seconds": round(time.monotonic() - started + (document["trials"]["seconds"] if resumed else 0), 1),
         "volume": document["volume"],
         "trials": document["trials"],
         "budgets": document["budgets"],

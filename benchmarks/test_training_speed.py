@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from benchmarks.recorded import write_result
+from benchmarks.training_figures import RATIO
 from edgefm.core.subprocesses import import_path
 from edgefm.training.fastest import installed
 from edgefm.training.speed_probe import has_bfloat16
@@ -22,8 +23,6 @@ from edgefm.training.speed_probe import has_bfloat16
 BATCH = 256
 IMAGES = int(os.environ.get("TRAINING_SPEED_IMAGES", "12800"))
 ROUNDS = int(os.environ.get("TRAINING_SPEED_ROUNDS", "7"))
-# Of the issue: images a second on two Zen 4 cores, and of one H200; the ratio holds on any processor.
-TARGETS = {"ratio": 2.5, "zen4_two_cores_images_per_second": 5_000, "h200_images_per_second": 400_000}
 
 
 class Trainer:
@@ -98,7 +97,6 @@ def test_training_speed_against_keras_fit(benchmark: Any) -> None:
             "peak_gflops": {" ".join(name): max(turn["gflops"] for turn in turns) for name, turns in rounds.items()},
             "best": " ".join(best),
             "ratio": {"p50": ratio},
-            "targets": TARGETS,
         },
     )
-    assert ratio > 1
+    assert ratio >= RATIO

@@ -25,13 +25,20 @@ class Task:
       index: of the trial; a finalist has one that no trial has.
       params: of its point.
       known: the trials that it is compared with.
-      seed: that a finalist is trained with, to the end; None makes it a trial.
+      trial: of a finalist: the trial whose point it has.
+      seed: of a finalist: that it is trained with, to the end; None makes it a trial.
     """
 
     index: int
     params: dict[str, Any]
     known: tuple[Trial, ...] = ()
+    trial: int | None = None
     seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"trial {self.index}" if self.seed is None else f"trial {self.trial} with seed {self.seed}"
 
 
 Evaluate = Callable[[Task], Outcome]
@@ -133,7 +140,8 @@ def drive(
 
     exhausted = False
     while True:
-        while len(running) < executor.slots and not exhausted:
+        # Where nothing runs one is handed over all the same: without a node the executor waits for one, or gives up.
+        while (len(running) < executor.slots or not running) and not exhausted:
             if limits.seconds is not None and elapsed() >= limits.seconds:
                 exhausted = True
             elif again and _due(sampling, again[0].index, trials):
@@ -151,6 +159,7 @@ def drive(
                     params = sampling.choose(index, list(trials.values()))
                     if params is None:
                         exhausted = True
+                        progress.note(f"after {index} trials no further point was drawn that none of them has")
                     else:
                         begin(index, params)
         ordered = tuple(trials[index] for index in sorted(trials))

@@ -80,8 +80,10 @@ def trained(
     *,
     seeds: Sequence[int],
     progress: Progress = SILENT,
-) -> tuple[Finalist, ...]:
+) -> tuple[tuple[Finalist, ...], dict[str, str]]:
     """Return the finalists, each trained twice as long as a trial, as many at a time as trials are.
+
+    And, by the names of budgets, why no seed of a trial that was proposed could be trained.
 
     Args:
       trials: of the search; none runs any more.
@@ -94,25 +96,28 @@ def trained(
       EdgefmError, OSError: see `edgefm.searching.driver.drive`.
     """
     results: dict[tuple[int, int], Figures] = {}
+    reasons: dict[int, str] = {}
     proposals = [(budget, trial) for budget in budgets if (trial := proposed(trials, budget)) is not None]
     points = {trial.index: trial for _, trial in proposals}
     wanted = [(index, seed) for seed in seeds for index in points]
     first = 1 + max((trial.index for trial in trials), default=-1)
     waiting = deque(
-        Task(index=first + place, params=points[index].params, seed=seed) for place, (index, seed) in enumerate(wanted)
+        Task(index=first + place, params=points[index].params, trial=index, seed=seed)
+        for place, (index, seed) in enumerate(wanted)
     )
     for done in range(len(wanted)):
-        while waiting and len(wanted) - done - len(waiting) < executor.slots:
+        while waiting and len(wanted) - done - len(waiting) < max(1, executor.slots):
             executor.submit(waiting.popleft())
         progress.step("finalists", done, len(wanted), {"budgets": str(len(proposals)), "seeds": str(len(seeds))})
         place, outcome = executor.next()
         index, seed = wanted[place - first]
         if isinstance(outcome, str):
             progress.note(f"trial {index} with seed {seed}: {outcome}")
+            reasons[index] = outcome
         else:
             results[index, seed] = outcome.stages[-1].figures
     progress.step("finalists", len(wanted), len(wanted))
-    finalists = []
+    finalists, failed = [], {}
     for budget, trial in proposals:
         ended = [
             SeedResult(seed=seed, figures=results[trial.index, seed])
@@ -130,7 +135,9 @@ def trained(
                     seed=best.seed,
                 )
             )
-    return tuple(finalists)
+        elif trial.index in reasons:
+            failed[budget.name] = reasons[trial.index]
+    return tuple(finalists), failed
 
 
 def written(

@@ -158,7 +158,7 @@ def opened(
       identity: what decides the trials, as JSON; the folder must be of the same, but for 'lag', which stays what it
         was when the search began: it may go on with more or fewer processes.
       distributions: of the parameters.
-      resume: go on with the search in the folder.
+      resume: go on with the search in the folder; where that has no trial yet it is begun anew, whatever it was of.
       shared: keeps the trials instead of the folder; then a new folder may go on with a search, too.
     Raises:
       SearchError: another process searches there, the folder holds something else or a search of something else, there
@@ -171,6 +171,10 @@ def opened(
             if resume and shared is None:
                 raise SearchError(f"{folder} holds no search to go on with", hint="Leave resume out to begin one.")
             _check_empty(folder)
+        elif shared is None and not _has_trials(folder):
+            # It ended before its first trial, e.g. since nothing can meet its budgets: others may be given now.
+            (folder / IDENTITY_FILE).unlink()
+            (folder / JOURNAL_FILE).unlink(missing_ok=True)
         else:
             _check_same(folder, known, identity)
             if not resume:
@@ -223,6 +227,12 @@ def read_identity(folder: Path) -> dict[str, Any] | None:
         path, what="description of a search", error=SearchError, hint="Give another folder.", schema="search-1"
     )
     return identity
+
+
+def _has_trials(folder: Path) -> bool:
+    if (folder / STORAGE_FILE).exists():
+        return True  # or not: they are elsewhere
+    return (folder / JOURNAL_FILE).exists() and bool(_study(folder).get_trials(deepcopy=False))
 
 
 def _check_empty(folder: Path) -> None:

@@ -32,6 +32,7 @@ def document(
     impossible: Mapping[str, str],
     trials: Sequence[Trial],
     finalists: Sequence[Finalist],
+    failed: Mapping[str, str],
     figures: Mapping[str, Mapping[str, Any]],
     validation: int,
     test: int,
@@ -48,6 +49,7 @@ def document(
       impossible: why some cannot be met, by their names.
       trials: all of them.
       finalists: trained to the end.
+      failed: why budgets have none though a trial was proposed, by their names.
       figures: measured, of the references and the finalists, by name.
       validation: number of samples by which was chosen.
       test: number of samples that the loss of the finalists is on.
@@ -76,7 +78,10 @@ def document(
         "waiting": dict(waiting or {}),
         "budgets": [
             budget_entry(
-                budget, figures.get(budget.name) if budget.name in proposed else None, impossible.get(budget.name)
+                budget,
+                figures.get(budget.name) if budget.name in proposed else None,
+                impossible.get(budget.name),
+                failed.get(budget.name),
             )
             for budget in budgets
         ],
@@ -103,12 +108,12 @@ def titles_in(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Progress = SILENT) -> bool:
-    """Return whether a file holds a whole result whose finalists were trained with as many seeds as are wanted.
+    """Return whether a file holds a whole result of these trials, whose finalists have as many seeds as are wanted.
 
     Args:
       path: of the result.
       seeds: that finalists are to be trained with.
-      trials: that the result is of.
+      trials: of the search.
       progress: receives a note where the file is damaged.
     """
     if not path.exists():
@@ -120,6 +125,8 @@ def is_finished(path: Path, *, seeds: int, trials: Sequence[Trial], progress: Pr
     except SearchError as error:
         progress.note(f"{error.message}: it is made again")
         return False
+    if known["trials"]["ended"] != sum(trial.ended for trial in trials):
+        return False  # the search was stopped before a new one was written
     most = max((len(finalist["seeds"]) for finalist in known["finalists"]), default=0)
     return seeds <= most or not complete_ones(trials)
 
@@ -147,6 +154,8 @@ def conclusion(entry: Mapping[str, Any]) -> str:
     if entry["impossible"]:
         nearest = f"; the nearest is {entry['model']}/model.tflite" if entry["model"] else ""
         return f"{name}: cannot be met: {entry['impossible']}{nearest}"
+    if "failed" in entry:
+        return f"{name}: not met: its finalist could be trained with no seed: {entry['failed']}"
     if entry["model"] is None:
         return f"{name}: not met: no finalist was trained; give more trials or more time, and one seed at least"
     missed = [_missed(key, place, figures) for key, place in entry["missed"].items()]
@@ -173,13 +182,16 @@ def _missed(key: str, place: Mapping[str, Any], figures: Mapping[str, Any]) -> s
     return f"{key} is {amount(place['figure'], place['limit'])}, {has}"
 
 
-def budget_entry(budget: SearchBudget, figures: Mapping[str, Any] | None, impossible: str | None) -> dict[str, Any]:
+def budget_entry(
+    budget: SearchBudget, figures: Mapping[str, Any] | None, impossible: str | None, failed: str | None = None
+) -> dict[str, Any]:
     """Return what became of a budget, as JSON.
 
     Args:
       budget: is looked at.
       figures: measured, of its finalist; None where it has none.
       impossible: why nothing keeps it.
+      failed: why it has no finalist though a trial was proposed.
     """
     own = dict(figures or {})
     missed = [*budget.excess(own), *budget.unknown(own)] if own else list(budget.limits)
@@ -191,6 +203,7 @@ def budget_entry(budget: SearchBudget, figures: Mapping[str, Any] | None, imposs
         "figures": own,
         "missed": {key: {"figure": budget.figure(key), "limit": budget.limits[key]} for key in missed},
         "impossible": impossible,
+        **({} if failed is None else {"failed": failed}),
     }
 
 

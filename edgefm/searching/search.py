@@ -157,7 +157,6 @@ def _searched(
         never = _forecast(folder, own, plan.budgets, progress)
         possible = tuple(budget for budget in plan.budgets if budget.name not in never)
         sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed, lag=journal.lag)
-        done = len(journal.trials())
         doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
 
         def setup() -> Setup:
@@ -177,11 +176,10 @@ def _searched(
         )
         result = folder / RESULT_FOLDER
         with Live(folder, searched, progress=progress) as live:
-            chosen: Sequence[Finalist] | None = None
+            chosen: tuple[Sequence[Finalist], Mapping[str, str]] | None = None
             with hands.executor(doing, setup) as executor:
                 trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
-                finished = is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress)
-                if len(trials) != done or not finished:
+                if not is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress):
                     live.finalists()
                     seeds = [plan.seed + 1 + place for place in range(plan.seeds)]
                     chosen = trained(trials, plan.budgets, space, executor, seeds=seeds, progress=progress)
@@ -193,7 +191,7 @@ def _searched(
                     result,
                     own,
                     trials,
-                    chosen,
+                    *chosen,
                     budgets=plan.budgets,
                     impossible=never,
                     epochs=plan.epochs,
@@ -235,6 +233,9 @@ def _forecast(
       SearchError: none can be met.
     """
     path, space = folder / _FORECAST_FILE, evaluator.space
+    targets = sorted(targets_of(budgets))
+    arena = any("max_arena_bytes" in budget.limits for budget in budgets)
+    of = artefacts.sha256_json([evaluator.source.sha256, space.to_json(), targets, arena])
     if path.exists():
         again = "Remove it: it is made again."
         known = read_json(path, what="forecast", error=SearchError, hint=again)
@@ -242,13 +243,13 @@ def _forecast(
             smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
         except (KeyError, TypeError):
             raise SearchError(f"{path} is no forecast of a search", hint=again) from None
-        return _never(budgets, smallest, space, progress)
+        if known.get("of") == of:
+            return _never(budgets, smallest, space, progress)
     files = corners(evaluator, progress=progress)
     early = _never(budgets, [corner for corner, _ in files], space, progress)  # before latency is measured
     smallest = tuple(replace(corner, figures=evaluator.costs(made)) for corner, made in files)
-    artefacts.write_json(
-        path, {"smallest": [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]}
-    )
+    figures = [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]
+    artefacts.write_json(path, {"of": of, "smallest": figures})
     return _never(budgets, smallest, space, progress, noted=early)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import FileLock
 
 from edgefm.core.errors import EdgefmError
 from edgefm.core.with_parent import serve_parent
@@ -16,8 +20,16 @@ from edgefm.searching.workers import FAILED, IMPOSSIBLE, MODEL_FILE, OUTCOME, RE
 
 def _evaluate(folder: Path) -> Evaluate:
     setup = pickle.loads((folder / SETUP_FILE).read_bytes())  # of the driver's own scratch folder
-    evaluate: Evaluate = setup.trials(_model(folder / MODEL_FILE))
+    evaluate: Evaluate = setup.trials(_model(folder / MODEL_FILE), shelf=_held)
     return evaluate
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a pass's folder: another worker that wants the same pass waits, and finds it finished."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        yield
 
 
 def _model(path: Path) -> Any:

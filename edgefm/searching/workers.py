@@ -36,6 +36,8 @@ _ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "O
 # Times that a trial may end its worker.
 _MOST_DEATHS = 2
 _LOG_BYTES = 2000
+# Stands in place of a task's index for workers that ended before they could do any.
+_UNREADY = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,8 @@ class Workers:
                 continue
             kind, value = message
             task = worker.task
+            if kind == READY:
+                worker.ready = True
             if kind == READY or task is None:
                 continue
             worker.task = None
@@ -186,8 +190,8 @@ class Workers:
         task = worker.task
         worker.close()
         place = self._workers.index(worker)
-        index = -1 if task is None else task.index
-        self._deaths[index] += 1
+        index = _UNREADY if task is None else task.index
+        self._deaths[index] += task is not None or not worker.ready
         if self._deaths[index] >= _MOST_DEATHS and task is None:
             raise EdgefmError(f"a worker ends before it does anything: {how}", hint="Search with one worker.")
         self._workers[place] = _Worker(self._folder, self._messages)
@@ -209,6 +213,7 @@ class _Worker:
 
     def __init__(self, folder: Path, messages: queue.SimpleQueue[Any]) -> None:
         self.task: Task | None = None
+        self.ready = False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
         environment: Mapping[str, str] = {**_ENVIRONMENT, **os.environ, "PYTHONPATH": import_path()}
         self._process = subprocess.Popen(

@@ -119,6 +119,31 @@ def test_search_gives_measured_files_and_answers_the_test_samples_once_at_the_en
     assert len(looks) == 2
 
 
+def test_longer_search_that_is_stopped_before_its_result_makes_it_when_it_is_resumed(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _search(tmp_path / "s", data, trials=1, seeds=1)
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(search, "trained", stopped)
+        _search(tmp_path / "s", data, trials=3, seeds=1, resume=True)
+    again = _search(tmp_path / "s", data, trials=3, seeds=1, resume=True)
+    assert (first.document["trials"]["ended"], again.document["trials"]["ended"]) == (1, 3)
+
+
+def test_budget_that_nothing_can_meet_is_raised_in_the_same_folder(
+    quickly: list[str], data: Dataset, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"data": data, "out": tmp_path / "s", "trials": 1, "epochs": 1, "seeds": 0}
+    with pytest.raises(SearchError, match="cannot be met"):
+        edgefm.search(_network(), {"any": {"max_size_bytes": "1 KB"}}, protocol=ONCE, progress=False, **asked)
+    raised = edgefm.search(_network(), {"any": {"max_size_bytes": "1 MB"}}, protocol=ONCE, progress=False, **asked)
+    assert raised.document["trials"]["ended"] == 1
+
+
 class _Untouchable:
     """Samples that nobody may look at, only count."""
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -38,6 +39,7 @@ from edgefm.searching.sampling import Sampling
 from edgefm.searching.space import QAT, Epochs, Space
 from edgefm.searching.space.networks import Network, networks_of, why_none
 from edgefm.searching.trials import Outcome, Stage, Trial
+from edgefm.searching.worker import _held
 from edgefm.searching.workers import Workers
 from tests.fixtures import search_driver
 from tests.fixtures.killed_search import finished_in_journal, killed, wait_for_growth
@@ -469,8 +471,9 @@ def test_finalists_are_trained_by_workers_with_each_seed_and_one_that_ends_them_
         Workers(setup, 2) as workers,
     ):
         trials = drive(journal, sampling(), workers, Limits(trials=12))
-        chosen = trained(trials, search_driver.BUDGETS, SPACE, workers, seeds=(1, 2, 3), progress=notes)
-    assert {one.budget for one in chosen} == {"phone", "watch"} and len({one.trial for one in chosen}) == 2
+        chosen, failed = trained(trials, search_driver.BUDGETS, SPACE, workers, seeds=(1, 2, 3), progress=notes)
+    assert failed == {} and [one.budget for one in chosen] == ["phone", "watch"]
+    assert len({one.trial for one in chosen}) == 2
     for one in chosen:
         assert trials[one.trial].outcome is not None
         before = trials[one.trial].figures["accuracy_loss"]
@@ -480,6 +483,65 @@ def test_finalists_are_trained_by_workers_with_each_seed_and_one_that_ends_them_
         assert losses == {seed: pytest.approx(before + seed / 100) for seed in seeds}
         assert one.seed == 1 and one.point == SPACE.point(trials[one.trial].params)
     assert notes.notes == [f"trial {chosen[0].trial} with seed 3: its worker ended 2 times: SIGKILL"]
+
+
+def test_finalist_that_no_seed_can_be_trained_of_is_named_with_the_reason(tmp_path: Path) -> None:
+    def refused(task: Task) -> Outcome:
+        if task.seed is not None:
+            raise ModelError(f"the loss became NaN with seed {task.seed}")
+        return evaluate(task)
+
+    notes = Notes()
+    with opened(tmp_path, identity(), SPACE.distributions(), resume=False) as journal:
+        trials = drive(journal, sampling(), InProcess(refused), Limits(trials=8))
+    chosen, failed = trained(trials, search_driver.BUDGETS, SPACE, InProcess(refused), seeds=(1, 2), progress=notes)
+    best = proposed(trials, search_driver.BUDGETS[0])
+    assert chosen == () and best is not None
+    assert failed == dict.fromkeys(("phone", "watch"), "the loss became NaN with seed 2")
+    assert f"trial {best.index} with seed 1: the loss became NaN with seed 1" in notes.notes
+    entry = budget_entry(search_driver.BUDGETS[0], None, None, failed["phone"])
+    assert conclusion(entry).endswith("could be trained with no seed: the loss became NaN with seed 2")
+
+
+class _Away(InProcess):
+    """An executor whose nodes are all away when it is asked how many there are."""
+
+    slots = 0
+
+
+def test_executor_without_a_free_place_is_waited_for(tmp_path: Path) -> None:
+    with opened(tmp_path / "a", identity(), SPACE.distributions(), resume=False) as journal:
+        trials = drive(journal, sampling(), _Away(evaluate), Limits(trials=8))
+    assert _compared(trials) == _compared(searched(tmp_path / "b", trials=8))
+    chosen, _ = trained(trials, search_driver.BUDGETS, SPACE, _Away(evaluate), seeds=(1, 2))
+    assert [len(one.seeds) for one in chosen] == [2, 2]
+
+
+def test_workers_that_die_while_they_have_nothing_to_do_are_replaced_each_time(tmp_path: Path) -> None:
+    task = Task(index=0, params=sampling().choose(0, []) or {})
+    with Workers(Killing(marks=tmp_path), 1) as workers:
+        for _ in range(3):
+            workers.submit(task)
+            assert workers.next()[1] == evaluate(task)
+            os.kill(workers.pids[0], signal.SIGKILL)
+
+
+def test_pass_that_two_workers_want_is_done_by_one_of_them(tmp_path: Path) -> None:
+    folder, done = tmp_path / "passes" / "slim-1", []
+
+    def wanted() -> None:
+        with _held(folder):
+            if not folder.exists():
+                done.append(1)
+                time.sleep(0.2)
+                folder.mkdir()
+
+    threads = [threading.Thread(target=wanted) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == [1]
 
 
 # ---- the folder
@@ -520,6 +582,15 @@ def test_folder_of_another_search_is_refused_with_what_differs(
     ):
         pass
     assert (tmp_path / "journal.log").read_bytes() == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_folder_whose_search_has_no_trial_yet_takes_another_one(resume: bool, tmp_path: Path) -> None:
+    with opened(tmp_path, identity(seed=1), SPACE.distributions(), resume=False):
+        pass  # as where nothing can meet its budgets
+    with opened(tmp_path, identity(seed=2), SPACE.distributions(), resume=resume) as journal:
+        assert len(drive(journal, sampling(seed=2), InProcess(evaluate), Limits(trials=1))) == 1
+    assert json.loads((tmp_path / "search.json").read_text())["seed"] == 2
 
 
 def test_search_is_neither_begun_over_another_nor_resumed_from_nothing(tmp_path: Path) -> None:
@@ -610,14 +681,18 @@ def test_result_is_finished_where_it_is_whole_and_has_the_seeds_that_are_wanted(
     assert params is not None
     outcome = replace(evaluate(Task(index=0, params=params, known=())), complete=True)
     trial = Trial(index=0, params=params, state="finished", outcome=outcome)
-    assert not is_finished(path, seeds=0, trials=[trial])
+    trials = [replace(trial, index=index) for index in range(6)]
+    assert not is_finished(path, seeds=0, trials=trials)
     path.write_text(json.dumps(result))
-    assert [is_finished(path, seeds=seeds, trials=[trial]) for seeds in (0, 2, 3)] == [True, True, False]
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 2, 3)] == [True, True, False]
+    assert not is_finished(path, seeds=0, trials=[*trials, replace(trial, index=6)]), "it is of fewer trials"
     path.write_text(json.dumps(result | {"finalists": []}))  # it was made with no seeds
-    assert [is_finished(path, seeds=seeds, trials=[trial]) for seeds in (0, 1)] == [True, False]
+    assert [is_finished(path, seeds=seeds, trials=trials) for seeds in (0, 1)] == [True, False]
+    nothing = {"ended": 0, "complete": 0, "failed": 0, "seconds": 0.0}
+    path.write_text(json.dumps(result | {"finalists": [], "trials": nothing}))
     assert is_finished(path, seeds=1, trials=[])  # nothing that could be trained
     path.write_text(json.dumps(result)[:1000])
-    assert not is_finished(path, seeds=0, trials=[trial])
+    assert not is_finished(path, seeds=0, trials=trials)
 
 
 def test_page_holds_each_figure_and_no_markup_of_a_name() -> None:

@@ -29,6 +29,7 @@ def finish(
     evaluator: Evaluator,
     trials: Sequence[Trial],
     chosen: Sequence[finals.Finalist],
+    failed: Mapping[str, str],
     *,
     budgets: Sequence[SearchBudget],
     impossible: Mapping[str, str],
@@ -45,6 +46,7 @@ def finish(
       evaluator: makes files.
       trials: of the search.
       chosen: the finalists.
+      failed: why other budgets have none, by their names.
       budgets: of the search.
       impossible: why some budgets cannot be met, by their names.
       epochs: of a trial.
@@ -72,6 +74,7 @@ def finish(
         impossible=impossible,
         trials=trials,
         finalists=chosen,
+        failed=failed,
         figures={name: {**own, **there.p50_us[name]} for name, own in figures.items()},
         waiting=there.waiting,
         validation=len(evaluator.given.inputs),
@@ -113,8 +116,11 @@ def measure_waiting(
     for name, figures in rows:
         figures |= there.p50_us[name]
     own, known = {entry["budget"]: entry["figures"] for entry in result["finalists"]}, result["budgets"]
-    reasons = {entry["name"]: entry["impossible"] for entry in known}
-    result["budgets"] = [budget_entry(one, own.get(one.name), reasons.get(one.name)) for one in budgets]
+    before = {entry["name"]: entry for entry in known}
+    result["budgets"] = [
+        budget_entry(one, own.get(one.name), before[one.name]["impossible"], before[one.name].get("failed"))
+        for one in budgets
+    ]
     result["waiting"] = dict(there.waiting)
     _write(folder, result, picture=(folder / PICTURE_FILE).exists())
     return True

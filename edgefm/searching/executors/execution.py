@@ -61,7 +61,9 @@ class Execution:
         if self.executor == LOCAL:
             yield Hands(slots=self.workers or 1)
             return
-        store = self.store or str((folder / STORE_FOLDER).resolve())
+        store = self.store or str(folder / STORE_FOLDER)
+        if "://" not in store:
+            store = str(Path(store).resolve())  # nodes work in other folders
         address = self.address or AUTO
         with ray_tasks(address=address, store=store, workers=self.workers, progress=progress) as tasks:
             yield Hands(slots=tasks.slots, tasks=tasks)

@@ -189,20 +189,20 @@ class RayTasks:
         named = self._ray.exceptions
         process = isinstance(error, (named.WorkerCrashedError, named.OutOfMemoryError))
         crashes = (*running.crashes, _Crash(running.node.id, process))
-        index, reason = running.task.index, f"{type(error).__name__} on {running.node.address}"
+        task, reason = running.task, f"{type(error).__name__} on {running.node.address}"
         if len(crashes) >= ATTEMPTS:
             crashes = self._on_living(crashes)
         ends = sum(crash.process for crash in crashes)
         if ends >= ATTEMPTS:
-            self._ended.append((index, f"its process ended {ends} times: {reason}"))
+            self._ended.append((task.index, f"its process ended {ends} times: {reason}"))
             return
         if len(crashes) >= LOSSES:
             raise SearchError(
-                f"the Ray cluster lost trial {index} {len(crashes)} times: {reason}: {one_line(error)}",
+                f"the Ray cluster lost {task.label} {len(crashes)} times: {reason}: {one_line(error)}",
                 hint="Look at Ray's logs on that node, and go on by resume: nothing that had ended is lost.",
             )
-        self._progress.note(f"trial {index}: {reason}; it is done again")
-        self._again.appendleft((running.task, crashes))
+        self._progress.note(f"{task.label}: {reason}; it is done again")
+        self._again.appendleft((task, crashes))
 
     def _on_living(self, crashes: tuple[_Crash, ...]) -> tuple[_Crash, ...]:
         """Return the crashes on nodes that live: those of a node that died were not the trial's doing."""
@@ -247,7 +247,7 @@ class RayTasks:
                 self._running[reference] = replace(running, gone_since=now)
             elif now - running.gone_since > _LATE_SECONDS:
                 del self._running[reference]
-                self._progress.note(f"trial {running.task.index}: {running.node.address} is gone; it is done again")
+                self._progress.note(f"{running.task.label}: {running.node.address} is gone; it is done again")
                 self._again.appendleft((running.task, running.crashes))
                 with suppress(Exception):  # whatever is left of it counts no more
                     self._ray.cancel(reference, force=True)
