@@ -23,6 +23,7 @@ from edgefm.searching.budget import SearchBudget
 from edgefm.searching.driver import Executor, Task
 from edgefm.searching.evaluation import REFERENCE, Evaluator, arena_of
 from edgefm.searching.space import Epochs, Point, Space
+from edgefm.searching.space.epochs import LONGER
 from edgefm.searching.trials import Figures, Trial, complete_ones
 from edgefm.searching.words import POINTS, unit_of
 
@@ -61,15 +62,18 @@ class Finalist:
 def proposed(trials: Sequence[Trial], budget: SearchBudget) -> Trial | None:
     """Return the trial that is the best for a budget; None where none went through all stages.
 
-    Of those that keep its limits on validation samples the one that loses least, then the fastest; where none does, the
-    one that exceeds them least.
+    Of those that keep its limits on validation samples the one that loses least, then the fastest. Where none does, the
+    one that exceeds them least as a finalist may: that is trained `LONGER` times as long, which makes neither its time
+    nor its size less, and its loss is taken for as many times smaller.
     """
-    complete = complete_ones(trials)
-    return min(complete, key=lambda trial: (_excess(budget, trial), trial.costs, trial.index), default=None)
 
+    def rank(trial: Trial) -> tuple[bool, float, tuple[float, ...], int]:
+        loss = trial.figures.get("accuracy_loss")
+        later = trial.figures if loss is None else {**trial.figures, "accuracy_loss": loss / LONGER}
+        broken = bool(budget.excess(trial.figures))
+        return broken, sum(budget.excess(later).values()) if broken else 0.0, trial.costs or (), trial.index
 
-def _excess(budget: SearchBudget, trial: Trial) -> float:
-    return sum(budget.excess(trial.figures).values())
+    return min(complete_ones(trials), key=rank, default=None)
 
 
 def trained(

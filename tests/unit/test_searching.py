@@ -726,3 +726,19 @@ def test_nearest_of_a_budget_that_nothing_keeps_exceeds_it_least() -> None:
     assert nearest.figures["download_bytes"] == min(trial.figures["download_bytes"] or 0 for trial in trials)
     assert best.figures["accuracy_loss"] == min(trial.figures["accuracy_loss"] or 0 for trial in trials)
     assert proposed([], loose) is None
+
+
+@pytest.mark.parametrize(("loss", "index"), [(1.34, 1), (2.2, 1), (3.0, 0)])
+def test_nearest_is_what_training_may_still_bring_within_the_limits(loss: float, index: int) -> None:
+    """A finalist loses less than its trial, and is no faster."""
+    (phone,) = budgets.parse({"phone": {"max_p50_ratio": 0.15, "max_accuracy_loss": 1.0}}, where="b")
+    slow, fast, kept = (
+        replace(_ended(place), outcome=Outcome(stages=(Stage(epochs=8, figures=figures),), complete=True))
+        for place, figures in enumerate(
+            {"accuracy_loss": lost, "p50_ratio": ratio, "download_bytes": 9}
+            for lost, ratio in ((0.87, 0.17), (loss, 0.141), (0.99, 0.15))
+        )
+    )
+    nearest = proposed([slow, fast], phone)
+    assert nearest is not None and nearest.index == index
+    assert proposed([slow, fast, kept], phone) == kept
