@@ -232,7 +232,16 @@ def read_identity(folder: Path) -> dict[str, Any] | None:
 def _has_trials(folder: Path) -> bool:
     if (folder / STORAGE_FILE).exists():
         return True  # or not: they are elsewhere
-    return (folder / JOURNAL_FILE).exists() and bool(_study(folder).get_trials(deepcopy=False))
+    if not (folder / JOURNAL_FILE).exists():
+        return False
+    try:
+        with quiet():
+            study = optuna_here().load_study(study_name=_STUDY, storage=_stored(folder))
+    except KeyError:  # it ended before it wrote anything
+        return False
+    except (ValueError, TypeError):  # half a line, or damaged
+        return True
+    return bool(study.get_trials(deepcopy=False))
 
 
 def _check_empty(folder: Path) -> None:
@@ -283,10 +292,6 @@ def _driver(folder: Path) -> str:
 
 def _study(folder: Path) -> Any:
     """Return the study in a folder that this process holds, its journal mended."""
-    optuna = optuna_here()
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
     path = folder / JOURNAL_FILE
     for left in folder.glob(f"{JOURNAL_FILE}.lock*"):  # of a killed process: nobody else is here
         left.unlink(missing_ok=True)
@@ -298,9 +303,9 @@ def _study(folder: Path) -> Any:
                 file.truncate(whole)
     try:
         with quiet():
-            return optuna.create_study(
+            return optuna_here().create_study(
                 study_name=_STUDY,
-                storage=JournalStorage(JournalFileBackend(str(path))),
+                storage=_stored(folder),
                 directions=["minimize"] * len(OBJECTIVES),
                 load_if_exists=True,
             )
@@ -308,3 +313,11 @@ def _study(folder: Path) -> Any:
         raise SearchError(
             f"{path} is damaged: {error}", hint="Give another folder; this one is left as it is."
         ) from error
+
+
+def _stored(folder: Path) -> Any:
+    """Return Optuna's storage of a folder's journal."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))

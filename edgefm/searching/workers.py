@@ -155,8 +155,11 @@ class Workers:
         scratch.remove(self._folder)
 
     def submit(self, task: Task) -> None:
-        """Hand a task to a worker that has none."""
-        next(worker for worker in self._workers if worker.task is None).begin(task)
+        """Hand a task to a worker that has none; one that has ended meanwhile is replaced, which is no fault of it."""
+        free = next(place for place, worker in enumerate(self._workers) if worker.task is None)
+        if self._workers[free].ended:
+            self._replace(self._workers[free])
+        self._workers[free].begin(task)
 
     def next(self) -> tuple[int, Outcome | str]:
         """Return the index of a task that ended, with its outcome or why it is impossible; waits for one.
@@ -235,6 +238,11 @@ class _Worker:
             send(self._requests, task)
         except OSError:
             return
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
 
     def death(self) -> str:
         """Return how the process ended, in words."""
