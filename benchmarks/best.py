@@ -194,9 +194,10 @@ def _train(row: Row, recipe: Training, options: Options, *, suffix: str = "") ->
 
 def _finish(row: Row, recipe: Training, run: RunDirectory, options: Options, left: Left) -> dict[str, Any] | None:
     """Return the entry of a training; None where what follows it fails."""
+    entry = None
     with left.alone(f"{row.name}, seed {recipe.seed}"):
-        return _entry(row, recipe, run, options)
-    return None
+        entry = _entry(row, recipe, run, options)
+    return entry  # noqa: RET504  # it may have failed
 
 
 def _entry(row: Row, recipe: Training, run: RunDirectory, options: Options) -> dict[str, Any]:

@@ -25,7 +25,6 @@ import pytest
 
 from benchmarks import best, best_failures
 from benchmarks.best_rows import named
-from edgefm.core import artefacts
 from edgefm.core.runs import RunDirectory
 from edgefm.core.subprocesses import import_path
 from edgefm.recipes import Training
@@ -210,7 +209,6 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     found = Commands(tmp_path)
     monkeypatch.setattr(best_failures, "subprocess", SimpleNamespace(run=found.run, PIPE=subprocess.PIPE))
     monkeypatch.setattr(best, "_CORES_FOR_BOTH", 1)  # test images are answered beside the next training
-    monkeypatch.setattr(artefacts.os, "fsync", lambda file: None)  # which waits for other tests' files too
     return found
 
 
