@@ -9,6 +9,9 @@ The first seed of all rows comes first, then the second of all: a series that en
 several candidates (model options) of a row, each is trained for a quarter of the epochs without the validation images,
 which then choose. What follows a training (quantising, the test images) runs beside the next one where there are cores
 for both. Nothing is trained while latency is measured.
+
+Every row stands alone: one that fails is named with its reason, the others go on, and the next call tries it again. A
+candidate that fails loses. A full disk ends the series.
 """
 
 from __future__ import annotations
@@ -17,16 +20,16 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import best_record
+from benchmarks.best_failures import Left, is_full_disk, output_of
 from benchmarks.best_rows import CHOICE_SHARE, SEEDS, Row, named
 from edgefm.core import artefacts, runs
 from edgefm.core.errors import EdgefmError
@@ -82,49 +85,51 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make what is not recorded yet; 1 where something was left out, 2 where it could not be made, 130 after Ctrl-C."""
+    """Make what is not recorded yet; 1 where something was left out, 2 where the series ended, 130 after Ctrl-C."""
     try:
         return make(_options(arguments))
     except KeyboardInterrupt:
         print("stopped by the user; the same command goes on", file=sys.stderr)
         return 130
     except EdgefmError as error:
-        print(f"error: {error.message}\n  {error.hint or ''}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        print(f"error: {error}\n  Free some space; the same command goes on.", file=sys.stderr)
         return 2
 
 
 def make(options: Options) -> int:
     """Train, quantise and answer what the record lacks, and measure latency; see `main` for the result."""
     record = best_record.read(options.record)
-    left = [
-        f"{row.name}, which of its candidates, for want of time"
-        for row in options.rows
-        if not _choose(row, record, options)
-    ]
+    left = Left()
+    chosen = replace(options, rows=tuple(row for row in options.rows if _choose(row, record, options, left)))
     beside = (os.cpu_count() or 1) >= _CORES_FOR_BOTH
     with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting: list[tuple[Row, Future[dict[str, Any]]]] = []
-        for row, recipe in plan(options, record):
-            if time.monotonic() >= options.deadline:
-                left.append(f"{row.name}, seed {recipe.seed}, for want of time")
-                continue
-            try:
-                run = _train(row, recipe, options)
-            except EdgefmError as error:  # a loss that is not finite, say: the other rows go on
-                print(f"{row.name}, seed {recipe.seed}: {error.message}\n  {error.hint or ''}", file=sys.stderr)
-                left.append(f"{row.name}, seed {recipe.seed}, which failed")
-                continue
-            waiting.append((row, pool.submit(_finish, row, recipe, run, options)))
-            _collect(waiting, record, options, wait=not beside)
-        _collect(waiting, record, options, wait=True)
-    if options.latency and not left:
-        _measure(record, options)
-    for one in left:
+        waiting: list[tuple[Row, Future[dict[str, Any] | None]]] = []
+        try:
+            for row, recipe in plan(chosen, record):
+                what = f"{row.name}, seed {recipe.seed}"
+                if time.monotonic() >= options.deadline:
+                    left.late.append(f"{what}, for want of time")
+                    continue
+                with left.alone(what):
+                    run = _train(row, recipe, options)
+                    waiting.append((row, pool.submit(_finish, row, recipe, run, options, left)))
+                _collect(waiting, record, options, wait=not beside)
+        finally:  # whatever ends the series: test images that were answered are not asked again
+            _collect(waiting, record, options, wait=True)
+    if options.latency and not left.late:
+        with left.alone("latency"):
+            _measure(record, options)
+    missing = [*left.late, *left.failed]
+    for one in missing:
         print(f"left out: {one}", flush=True)
-    print(
-        f"{options.record}; the page: python -m benchmarks.figures" + ("; go on with the same command" if left else "")
-    )
-    return 1 if left else 0
+    again = "; go on with the same command" if missing else ""
+    print(f"{options.record}; the page: python -m benchmarks.figures{again}")
+    return 1 if missing else 0
 
 
 def plan(options: Options, record: Mapping[str, Any]) -> list[tuple[Row, Training]]:
@@ -139,24 +144,36 @@ def plan(options: Options, record: Mapping[str, Any]) -> list[tuple[Row, Trainin
     return wanted
 
 
-def _choose(row: Row, record: dict[str, Any], options: Options) -> bool:
-    """Choose among a row's candidates by the validation images, unless it is known; False where no time is left."""
+def _choose(row: Row, record: dict[str, Any], options: Options, left: Left) -> bool:
+    """Choose among a row's candidates by the validation images, unless it is known; False where it cannot be.
+
+    A candidate that fails loses against those that do not; where all fail, the row does.
+    """
     epochs = math.ceil(CHOICE_SHARE * (options.epochs or row.recipe.epochs))
     known = record["rows"].get(row.name, {}).get("choice")
     if not row.candidates or (known is not None and known["tried"][0]["epochs"] >= epochs):
         return True
     if time.monotonic() >= options.deadline:
+        left.late.append(f"{row.name}, which of its candidates, for want of time")
         return False
     tried = []
+    losers = Left()
     for candidate in row.candidates:
         recipe = row.training(seed=0, epochs=epochs, options=candidate)
         recipe = Training.from_json(
             {"kind": "train", "params": {**recipe.to_json()["params"], "with_validation": False}}
         )
-        run = _train(row, recipe, options, suffix="-" + "-".join(candidate.values()))
-        accuracy = run.require("train").summary["validation_accuracy"]
+        name = "-".join(candidate.values())
+        accuracy = None
+        with losers.alone(f"{row.name}, candidate {name}"):
+            run = _train(row, recipe, options, suffix=f"-{name}")
+            accuracy = run.require("train").summary["validation_accuracy"]
         tried.append({"options": dict(candidate), "epochs": epochs, "validation_accuracy": accuracy})
-    best = max(tried, key=lambda one: one["validation_accuracy"])
+    finished = [one for one in tried if one["validation_accuracy"] is not None]
+    if not finished:
+        left.failed.extend(losers.failed)
+        return False
+    best = max(finished, key=lambda one: one["validation_accuracy"])
     record["rows"].setdefault(row.name, {})["choice"] = {"tried": tried, "chosen": best["options"]}
     best_record.write(record, options.record)
     return True
@@ -171,11 +188,19 @@ def _train(row: Row, recipe: Training, options: Options, *, suffix: str = "") ->
     stopped = begun and (RunDirectory.open(path).partial("train") / checkpoint.FILE_NAME).exists()
     print(f"{name}: {'going on' if stopped else 'training'} for {recipe.epochs} epochs", flush=True)
     given = ["train", "--recipe", str(file), "--run", str(path), *options.trained_on()]
-    _run([sys.executable, *_EDGEFM, *given, *(["--resume"] if stopped else [])], where=f"{path}.log")
+    output_of([sys.executable, *_EDGEFM, *given, *(["--resume"] if stopped else [])], where=f"{path}.log")
     return RunDirectory.open(path)
 
 
-def _finish(row: Row, recipe: Training, run: RunDirectory, options: Options) -> dict[str, Any]:
+def _finish(row: Row, recipe: Training, run: RunDirectory, options: Options, left: Left) -> dict[str, Any] | None:
+    """Return the entry of a training; None where what follows it fails."""
+    entry = None
+    with left.alone(f"{row.name}, seed {recipe.seed}"):
+        entry = _entry(row, recipe, run, options)
+    return entry  # noqa: RET504  # it may have failed
+
+
+def _entry(row: Row, recipe: Training, run: RunDirectory, options: Options) -> dict[str, Any]:
     """Return what the record keeps of a training: its file quantised, and the test images answered once."""
     step = run.require("train")
     model = run.folder(step) / "model.keras"
@@ -183,7 +208,7 @@ def _finish(row: Row, recipe: Training, run: RunDirectory, options: Options) -> 
     facts: dict[str, Any] = {"variant": row.variant}
     if row.variant:
         given = ["quantize", str(run.path), "--variant", row.variant]
-        _run([sys.executable, *_EDGEFM, *given], where=f"{run.path}.log", also={"CUDA_VISIBLE_DEVICES": ""})
+        output_of([sys.executable, *_EDGEFM, *given], where=f"{run.path}.log", also={"CUDA_VISIBLE_DEVICES": ""})
         file = run.folder(run.require("quantize")) / row.variant / "model.tflite"
         facts |= {
             "file": str(file),
@@ -211,7 +236,7 @@ def _finish(row: Row, recipe: Training, run: RunDirectory, options: Options) -> 
 
 
 def _collect(
-    waiting: list[tuple[Row, Future[dict[str, Any]]]], record: dict[str, Any], options: Options, *, wait: bool
+    waiting: list[tuple[Row, Future[dict[str, Any] | None]]], record: dict[str, Any], options: Options, *, wait: bool
 ) -> None:
     """Write down what is finished; with `wait` all of it."""
     for row, future in list(waiting):
@@ -219,9 +244,11 @@ def _collect(
             continue
         waiting.remove((row, future))
         entry = future.result()
+        if entry is None:  # it failed, and was named then
+            continue
         best_record.add(record, row, entry)
         best_record.write(record, options.record)
-        told = entry.get("test", {}).get("accuracy") or entry["validation_accuracy"]
+        told = entry["test"]["accuracy"] if row.final else entry["validation_accuracy"]
         print(f"{row.name}, seed {entry['seed']}: {100 * told:.2f} %", flush=True)
 
 
@@ -239,7 +266,7 @@ def _measure(record: dict[str, Any], options: Options) -> None:
     given = [f"{name}={entry['file']}" for name, entry in files.items()]
     print(f"measuring {', '.join(files)} beside the document's network in float32", flush=True)
     log = str(options.runs / "latency.log")
-    _run([sys.executable, "-m", "benchmarks.best_latency", *given, "--out", str(out)], where=log)
+    output_of([sys.executable, "-m", "benchmarks.best_latency", *given, "--out", str(out)], where=log)
     latency = json.loads(out.read_text(encoding="utf-8"))
     for name, entry in files.items():
         latency["models"][name]["sha256"] = entry["sha256"]
@@ -250,7 +277,7 @@ def _measure(record: dict[str, Any], options: Options) -> None:
 def _answers(model: Path, split: str, backend: str, options: Options) -> dict[str, Any]:
     given = [str(model), "--split", split, "--backend", backend.split()[0]]
     given += [] if options.data is None else ["--data", options.data]
-    output = _run([sys.executable, "-m", "benchmarks.best_answers", *given], where=f"{model}.log")
+    output = output_of([sys.executable, "-m", "benchmarks.best_answers", *given], where=f"{model}.log")
     answers: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return answers
 
@@ -272,24 +299,6 @@ def _parameters(model: Path) -> int:
     with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
         weights["layers"].visititems(add)
     return count
-
-
-def _run(command: list[str], *, where: str, also: Mapping[str, str] | None = None) -> str:
-    """Return what a command prints; its words go to a log, and its errors end the series with the log's last lines."""
-    # Several processes share a GPU: none may take all of its memory at once.
-    variables = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **(also or {})}
-    log = Path(where)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as words:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=words, text=True, env=variables, check=False)
-        words.write(done.stdout)
-    if done.returncode not in (0, 1):  # 1: a limit was broken, which is recorded like everything else
-        last = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-4:])
-        raise EdgefmError(
-            f"{' '.join(command[2:] if command[1] == '-m' else command[3:])} ended with {done.returncode}",
-            hint=f"{log}:\n{last}",
-        )
-    return done.stdout
 
 
 def _options(arguments: Sequence[str] | None) -> Options:

@@ -106,7 +106,7 @@ def trained(
     wanted = [(index, seed) for seed in seeds for index in points]
     first = 1 + max((trial.index for trial in trials), default=-1)
     waiting = deque(
-        Task(index=first + place, params=points[index].params, trial=index, seed=seed)
+        Task(index=first + place, params=dict(points[index].params), trial=index, seed=seed)
         for place, (index, seed) in enumerate(wanted)
     )
     for done in range(len(wanted)):
