@@ -179,6 +179,7 @@ def train(
     with shown(progress) as receiver:
         from edgefm.data.dataset import Dataset
         from edgefm.keras_graph.backend import use_backend, without_tensorflow
+        from edgefm.keras_graph.idle_gpu import note_idle_gpu
         from edgefm.training.fastest import fastest_setting
 
         backend, precision = fastest_setting(backend, precision, recipe=chosen, progress=receiver)
@@ -194,6 +195,7 @@ def train(
         )
         device = use_backend(backend, precision)
         receiver.note(f"training {ready.recipe.model_name} on {device}")
+        note_idle_gpu(device, progress=receiver)
         from edgefm.training.all_images import judged, learnt_by
         from edgefm.training.fit import fit
         from edgefm.training.step import teacher_of

@@ -70,7 +70,7 @@ def use_backend(backend: str | None, precision: str = "float32") -> BackendDevic
         )
     keras.config.set_dtype_policy(precision)
     with silenced():
-        kind, name = _device(backend)
+        kind, name = device_of(backend)
     version = sys.modules[backend].__version__
     return BackendDevice(
         backend=f"{backend} {version}", kind=kind, name=name, precision=precision, keras=keras.__version__
@@ -146,8 +146,8 @@ def _first_installed() -> str:
     raise missing_extra("a Keras backend (tensorflow, jax or torch)", "train")
 
 
-def _device(backend: str) -> tuple[str, str]:
-    """Return ('cpu' or 'gpu', name) of the device that the backend trains on."""
+def device_of(backend: str) -> tuple[str, str]:
+    """Return ('cpu' or 'gpu', name) of the device that an installed backend trains on; it is imported."""
     import psutil
 
     cores = f"{psutil.cpu_count()} CPU cores"

@@ -20,6 +20,7 @@ from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset
 from edgefm.data.source import DataSource
 from edgefm.keras_graph.backend import BackendDevice, use_backend, without_tensorflow
+from edgefm.keras_graph.idle_gpu import note_idle_gpu
 from edgefm.recipes import SELF, Training
 from edgefm.training import checkpoint
 from edgefm.training.all_images import judged, learnt_by
@@ -84,6 +85,8 @@ def train_run(
         backend, precision = fastest_setting(backend, precision, recipe=recipe, progress=progress)
         device = use_backend(backend, precision)
         progress.note(f"training {recipe.model_name} on {device}")
+        if not resume:  # on the backend that it began on
+            note_idle_gpu(device, progress=progress)
         versions = {
             "edgefm": environment.versions()["edgefm"],
             "keras": device.keras,

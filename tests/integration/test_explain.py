@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import os
@@ -184,6 +185,66 @@ def test_killed_folds_go_on_where_they_were(trained: Path, tmp_path: Path) -> No
     assert [note[:11] for note in notes.notes if "images train" in note] == ["fold 2 of 3", "fold 3 of 3"]
     unbroken = Path(shutil.copytree(trained, tmp_path / "unbroken"))
     assert edgefm.Run(unbroken).explain(folds=3, progress=False).document["folds"] == resumed
+
+
+def test_folds_of_a_taught_run_are_those_of_its_labels_alone(trained: Path, tmp_path: Path) -> None:
+    from edgefm.data.source import dataset_of
+    from edgefm.jobs.explain.cross_validation import cross_validate
+    from edgefm.jobs.explain.leakage import FoldRecipe
+    from edgefm.keras_graph.backend import use_backend
+
+    taught = edgefm.Run(tmp_path / "taught")
+    distillation = edgefm.Distillation(teachers=(str(trained),), weight=0.9)
+    taught.train(dataclasses.replace(RECIPE, distillation=distillation), data=_data(500), backend="tensorflow")
+    done = CliRunner().invoke(cli, ["explain", str(taught.path), "--folds", "2", "--samples", "9", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["folds"]["not_used"] == ["the teacher run"] and found["folds"]["may_have_seen"] == []
+    assert found["label_noise"]["basis"] == "out of fold"
+    told = "The folds are trained without the teacher run, which has seen their pictures."
+    assert told in done.stderr and told in (taught.path / "explain" / "index.html").read_text(encoding="utf-8")
+    alone = cross_validate(
+        tmp_path / "alone",
+        FoldRecipe(training=RECIPE),
+        dataset_of(RunDirectory.open(taught.path)),
+        folds=2,
+        seed=0,
+        device=use_backend("tensorflow"),
+        named_in=None,
+        inputs={},
+        progress=Notes(),
+    )
+    assert found["folds"]["accuracies"] == list(alone.accuracies)
+    for index in range(2):
+        (file,) = (taught.path / "folds").glob(f"*/fold-{index + 1}.npz")
+        with np.load(file) as kept:
+            assert np.array_equal(kept["probabilities"], alone.probabilities[alone.fold == index])
+
+
+def test_folds_that_foreign_weights_may_have_seen_are_marked(trained: Path, tmp_path: Path) -> None:
+    foreign = shutil.copy(trained / "00-train" / "model.keras", tmp_path / "foreign.keras")
+    run = edgefm.Run(tmp_path / "run")
+    run.train(dataclasses.replace(RECIPE, pretrained=str(foreign)), data=_data(500), backend="tensorflow")
+    done = CliRunner().invoke(cli, ["explain", str(run.path), "--folds", "2", "--samples", "9"])
+    assert done.exit_code == 0, done.output
+    told = "may have been seen by the pretrained weights foreign.keras (training data unknown)"
+    assert told in done.stdout and "that may have seen them" in done.stdout
+    document = edgefm.Explanation.open(run.path / "explain").document
+    assert document["folds"]["may_have_seen"] == [
+        {"name": "the pretrained weights foreign.keras", "reason": "training data unknown"}
+    ]
+    assert document["label_noise"]["basis"] == "out of fold, possibly seen"
+    assert told in run.report().read_text(encoding="utf-8")
+
+
+def test_folds_of_a_training_that_goes_on_with_the_same_data_are_refused(trained: Path, tmp_path: Path) -> None:
+    run = edgefm.Run(tmp_path / "run")
+    file = str(trained / "00-train" / "model.keras")
+    run.train(dataclasses.replace(RECIPE, model=file), data=_data(500), backend="tensorflow")
+    notes = Notes()
+    with pytest.raises(RecipeError, match="seen the pictures of every fold"):
+        run.explain(folds=2, progress=notes)
+    assert not notes.notes and not (run.path / "folds").exists()
 
 
 def test_command_prints_json_and_says_where_the_page_is(trained: Path, tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def explain(
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
-      RecipeError: a number out of range, or folds of a model that edgefm did not train.
+      RecipeError: a number out of range, or folds of a model that edgefm did not train, or that began with one that
+        has seen their pictures.
       RunError: no such run, or one without a model.
       ModelError: the model cannot be read, is no classifier, or gives values that are not finite.
       DataError: there are no data, they have one class, or too few samples of one for the folds.

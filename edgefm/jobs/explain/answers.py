@@ -109,7 +109,8 @@ def noise_part(
       truth: int64 [n].
       labels: class names.
       where: the split and the place in it of each sample.
-      basis: 'validation', or 'out of fold'.
+      basis: 'validation', 'out of fold', or 'out of fold, possibly seen' by what the models of the folds began with or
+        were taught by.
     """
     least = max(_LEAST_FOR_NOISE, 2 * len(labels))
     if len(truth) < least:

@@ -20,6 +20,7 @@ from edgefm.core.given import npz
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.folds import stratified_folds
+from edgefm.jobs.explain.leakage import FoldRecipe
 from edgefm.jobs.explain.subject import probabilities_of
 from edgefm.recipes import Training
 
@@ -41,7 +42,7 @@ class CrossValidation:
       where: the split and the place in it of each picture.
       labels: class names.
       seed: of the folds.
-      epochs: that each model was trained for.
+      recipe: of the trainings.
     """
 
     accuracies: tuple[float, ...]
@@ -51,7 +52,7 @@ class CrossValidation:
     where: tuple[tuple[str, int], ...]
     labels: tuple[str, ...]
     seed: int
-    epochs: int
+    recipe: FoldRecipe
 
     def to_json(self) -> dict[str, Any]:
         """Return the accuracies as a JSON object; the spread is the standard deviation of the folds (n - 1)."""
@@ -60,16 +61,17 @@ class CrossValidation:
             "folds": len(self.accuracies),
             "seed": self.seed,
             "n": len(self.truth),
-            "epochs": self.epochs,
+            "epochs": self.recipe.training.epochs,
             "accuracies": list(self.accuracies),
             "mean": statistics.fmean(self.accuracies),
             "spread": statistics.stdev(self.accuracies),
+            **self.recipe.to_json(),
         }
 
 
 def cross_validate(
     root: Path,
-    recipe: Training,
+    recipe: FoldRecipe,
     dataset: Dataset,
     *,
     folds: int,
@@ -100,13 +102,13 @@ def cross_validate(
       DataError: a class has fewer pictures than there are folds.
       TrainingDivergedError: the loss is not finite.
     """
-    recipe = dataclasses.replace(recipe, patience=None)
+    training = dataclasses.replace(recipe.training, patience=None)
     images = np.concatenate([dataset.train.images, dataset.validation.images])
     truth = np.concatenate([dataset.train.labels, dataset.validation.labels]).astype(np.int64)
     fold = stratified_folds(truth, folds, names=dataset.labels, seed=seed)
     where = [(split.name, place) for split in (dataset.train, dataset.validation) for place in range(len(split))]
     identity = {
-        "recipe": recipe.to_json(),
+        "recipe": training.to_json(),
         "inputs": dict(inputs),
         "dataset": dataset.sha256,
         "folds": folds,
@@ -134,7 +136,7 @@ def cross_validate(
             )
             answers = _trained(
                 part,
-                recipe,
+                training,
                 device=device,
                 folder=folder / f"fold-{index + 1}",
                 named_in=named_in,
@@ -155,7 +157,7 @@ def cross_validate(
         where=tuple(where),
         labels=dataset.labels,
         seed=seed,
-        epochs=recipe.epochs,
+        recipe=recipe,
     )
 
 

@@ -29,6 +29,7 @@ from edgefm.recipes import Quantization, Training
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.jobs.explain.cross_validation import CrossValidation
+    from edgefm.jobs.explain.leakage import FoldRecipe
 
 _DEFAULT_VARIANT = "int8_w8a8"
 _FOLDS_FOLDER = "folds"
@@ -57,10 +58,12 @@ def explain_run(
             f"{folds} folds were asked for, and edgefm did not train the model of run {run.path}: it has no recipe",
             hint="Leave the folds out, or train with: edgefm train",
         )
-    history = None
+    history = fold_recipe = None
     if trained is not None:
+        from edgefm.jobs.explain.leakage import fold_recipe_of
         from edgefm.jobs.run_training import training_of
 
+        fold_recipe = None if folds is None else fold_recipe_of(trained, progress)
         history = training_of(run, trained).to_json()
     backend = _use_backend(history)
     dataset = dataset_of(run, data_dir=data_dir, progress=progress)
@@ -79,8 +82,8 @@ def explain_run(
         learnt=trained is not None and Training.from_json(trained.recipe).with_validation,
     )
     crossed = None
-    if folds is not None and trained is not None:
-        crossed = _crossed(run, trained, dataset, history, folds=folds, seed=seed, progress=progress)
+    if folds is not None and trained is not None and fold_recipe is not None:
+        crossed = _crossed(run, trained, fold_recipe, dataset, history, folds=folds, seed=seed, progress=progress)
     return _explained(subject, crossed, folds_from=dataset, seed=seed, progress=progress)
 
 
@@ -168,9 +171,8 @@ def _explained(
 
 def _noise(subject: Subject, own: Answers, crossed: CrossValidation | None) -> dict[str, Any]:
     if crossed is not None:
-        return parts.noise_part(
-            crossed.probabilities, crossed.truth, crossed.labels, crossed.where, basis="out of fold"
-        )
+        basis = "out of fold, possibly seen" if crossed.recipe.may_have_seen else "out of fold"
+        return parts.noise_part(crossed.probabilities, crossed.truth, crossed.labels, crossed.where, basis=basis)
     where = [("validation", int(place)) for place in subject.places]
     return parts.noise_part(own.probabilities, subject.truth, subject.dataset.labels, where, basis="validation")
 
@@ -248,6 +250,7 @@ def _use_backend(history: Mapping[str, Any] | None) -> str | None:
 def _crossed(
     run: RunDirectory,
     trained: Step,
+    recipe: FoldRecipe,
     dataset: Dataset,
     history: Mapping[str, Any] | None,
     *,
@@ -266,7 +269,7 @@ def _crossed(
         with run.lock():
             return cross_validate(
                 run.path / _FOLDS_FOLDER,
-                Training.from_json(trained.recipe),
+                recipe,
                 dataset,
                 folds=folds,
                 seed=seed,

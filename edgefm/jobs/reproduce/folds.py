@@ -38,6 +38,7 @@ def train_seed(
       None; the message where the loss became infinite, so that there are no figures.
     """
     from edgefm.jobs.explain.cross_validation import cross_validate
+    from edgefm.jobs.explain.leakage import FoldRecipe
     from edgefm.keras_graph.backend import use_backend
 
     assert row.folds is not None, "the row is a cross-validation"
@@ -46,7 +47,7 @@ def train_seed(
     try:
         found = cross_validate(
             folder,
-            seeded(row, seed),
+            FoldRecipe(training=seeded(row, seed)),
             dataset,
             folds=row.folds,
             seed=seed,

@@ -33,4 +33,5 @@ def section(
             for name, png in sheets.items()
         },
         "explained_titles": words.TITLES,
+        "explained_fold_remarks": words.fold_remarks(document["folds"]),
     }

@@ -47,7 +47,20 @@ def findings(document: Mapping[str, Any]) -> list[str]:
             f"{folds['folds']} folds: accuracy {_points(folds['mean'])} % on average, standard deviation "
             f"{_points(folds['spread'])} points, n = {folds['n']:,}."
         )
+        lines += fold_remarks(folds)
     return lines
+
+
+def fold_remarks(folds: Mapping[str, Any]) -> list[str]:
+    """Return what the folds were trained without, and what may have seen their pictures, a sentence each."""
+    without = [
+        f"The folds are trained without {name}, which has seen their pictures." for name in folds.get("not_used", ())
+    ]
+    return without + [
+        f"The pictures of the folds may have been seen by {entry['name']} ({entry['reason']}): accuracy may be too "
+        "good, and wrong labels missed."
+        for entry in folds.get("may_have_seen", ())
+    ]
 
 
 def accuracy(document: Mapping[str, Any]) -> str:
@@ -147,6 +160,8 @@ def share(value: float) -> str:
 def _basis(noise: Mapping[str, Any]) -> str:
     if noise["basis"] == "out of fold":
         return "models that were not trained on them (out of fold)"
+    if noise["basis"] == "out of fold, possibly seen":
+        return "models that were not trained on them, but from others that may have seen them (possibly seen)"
     return "the model's answers to validation samples"
 
 
