@@ -165,22 +165,10 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
         `edgefm.core.given.limits`), or one of 32 bits a level: no scale to 8 bits is right for all of these.
       RuntimeUnavailableError: Pillow is not installed.
     """
-    try:
+    path = _called(source, name)
+    with _opened(source, path) as (opened, size_bytes):
         from PIL import Image, ImageOps
-    except ImportError:
-        raise missing_extra("Pillow", "pictures") from None
-    path = name or (str(source) if isinstance(source, Path) else "the picture")
-    with ExitStack() as stack:
-        if isinstance(source, Path):
-            missing = f"the picture {source} does not exist"
-            file: BinaryIO = stack.enter_context(regular.open_file(source, DataError, missing=missing, hint=_GIVE))
-            size_bytes = source.stat().st_size
-        else:
-            file, size_bytes = io.BytesIO(source), len(source)
-        stack.enter_context(_damage_told(path))
-        Image.init()
-        known = [name for name in _FORMATS if name in Image.OPEN]  # AVIF is new, and some builds of Pillow lack others
-        opened = stack.enter_context(Image.open(file, formats=known))
+
         wanted = opened.width * opened.height * _BYTES_A_PIXEL
         limits.check(
             wanted, DataError, size_bytes=size_bytes, what=f"{path}, a picture of {opened.width} x {opened.height},"
@@ -200,27 +188,46 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image:
     return image
 
 
-def picture_header(path: Path) -> tuple[int, int, int]:
-    """Return (height, width, channels) of a picture file, upright; its pixels are not decoded.
+def picture_header(source: Path | bytes, *, name: str | None = None) -> tuple[int, int, int]:
+    """Return (height, width, channels) of a picture, upright; its pixels are not decoded.
 
+    Args:
+      source: a file, or the content of one.
+      name: how messages call it; None takes the path.
     Returns:
       channels are 1 of a grey picture, 3 of any other: a palette may hold colours, transparency counts for nothing.
     Raises:
       DataError, RuntimeUnavailableError: see `open_picture`; damage behind the header is not noticed.
     """
+    with _opened(source, _called(source, name)) as (opened, _):
+        width, height = opened.size
+        if opened.getexif().get(_EXIF_ORIENTATION, 1) in _LYING:
+            width, height = height, width
+        return height, width, 1 if opened.mode in GREY else 3
+
+
+@contextmanager
+def _opened(source: Path | bytes, path: str) -> Iterator[tuple[Image, int]]:
+    """Open a picture, and say how many bytes it has; what is wrong with it is a DataError that calls it `path`."""
     try:
         from PIL import Image
     except ImportError:
         raise missing_extra("Pillow", "pictures") from None
-    missing = f"the picture {path} does not exist"
-    with regular.open_file(path, DataError, missing=missing, hint=_GIVE) as file, _damage_told(str(path)):
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            missing = f"the picture {source} does not exist"
+            file: BinaryIO = stack.enter_context(regular.open_file(source, DataError, missing=missing, hint=_GIVE))
+            size_bytes = source.stat().st_size
+        else:
+            file, size_bytes = io.BytesIO(source), len(source)
+        stack.enter_context(_damage_told(path))
         Image.init()
-        known = [name for name in _FORMATS if name in Image.OPEN]
-        with Image.open(file, formats=known) as opened:
-            width, height = opened.size
-            if opened.getexif().get(_EXIF_ORIENTATION, 1) in _LYING:
-                width, height = height, width
-            return height, width, 1 if opened.mode in GREY else 3
+        known = [name for name in _FORMATS if name in Image.OPEN]  # AVIF is new, and some builds of Pillow lack others
+        yield stack.enter_context(Image.open(file, formats=known)), size_bytes
+
+
+def _called(source: Path | bytes, name: str | None) -> str:
+    return name or (str(source) if isinstance(source, Path) else "the picture")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgefm.core import artefacts, manifest, trust
 from edgefm.core.documents import read_json
@@ -16,6 +16,9 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset, resized
 from edgefm.data.head import ModelHead
 from edgefm.data.quality import Quality
+
+if TYPE_CHECKING:
+    from edgefm.data.own.image_folders import Sizes
 
 FASHION_MNIST = "fashion-mnist"
 FILE_NAME = "source.json"
@@ -84,13 +87,41 @@ class DataSource:
             self.where,
             input_shape=input_shape,
             task=self.task,
-            spec=Path(self.spec) if self.spec else None,
+            spec=self._spec,
             labels=self.labels,
             head=head,
             trust=self.trust and (self.said_in is None or self._is_trusted()),
             named_in=self.said_in,
             progress=progress,
         )
+
+    def holds_pictures(self) -> bool:
+        """Return whether the data are encoded pictures, in folders or TFRecords, which `load` gives any size.
+
+        Raises:
+          DataError: TFRecords without a spec, or with a wrong one.
+        """
+        from edgefm.data.own.load import holds_pictures
+
+        return self.where != FASHION_MNIST and holds_pictures(self._place, spec=self._spec)
+
+    def sizes(self, progress: Progress = SILENT) -> Sizes:
+        """Return the sizes of encoded pictures, see `holds_pictures`.
+
+        Raises:
+          DataError: there is no picture that can be read.
+        """
+        from edgefm.data.own.load import sizes
+
+        return sizes(self._place, spec=self._spec, progress=progress)
+
+    @property
+    def _place(self) -> Path:
+        return Path(self.where).expanduser()
+
+    @property
+    def _spec(self) -> Path | None:
+        return Path(self.spec) if self.spec else None
 
     def measure(self, dataset: Dataset) -> Quality:
         """Return the quality measure of a data set."""

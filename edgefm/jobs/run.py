@@ -121,8 +121,9 @@ class Run(RunFolder):
 
         Args:
           recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`.
-            Of a preset, epochs and batch size suit small data, and pictures that are marked as not flippable are not
-            mirrored. With `resume` that of the stopped training.
+            Of a preset, and in what a `Training` was made without, epochs and batch size suit small data, and pictures
+            that are marked as not flippable are not mirrored; a file is trained as written. With `resume` that of the
+            stopped training.
           model: name of an architecture, see `edgefm zoo`; 'module:function' of your own that builds a keras.Model; or
             the path of a `.keras` file, which goes on learning. By default the recipe's, 'enhanced_cnn' without one.
           data: what it learns; uint8 pictures [n, height, width, channels] with classes. A path, 'module:function', an

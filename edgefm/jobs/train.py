@@ -134,7 +134,8 @@ def train(
         path of a `.keras` file, which goes on learning. By default the recipe's, 'enhanced_cnn' without one.
       data: what it learns; uint8 pictures with classes. See `edgefm.data`.
       recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`. Of a
-        preset, epochs and batch size suit small data, and pictures that are marked as not flippable are not mirrored.
+        preset, and in what a `Training` was made without, epochs and batch size suit small data, and pictures that are
+        marked as not flippable are not mirrored; a file is trained as written.
       image_size: side of the pictures in pixels, to which they are resized; by default the model's own, else that of
         the data.
       channels: of the pictures, 1 (grey) or 3 (colour); by default the model's own, else those of the data.
@@ -271,10 +272,12 @@ def said(
 def free_of(recipe: Training | PathLike | None, changes: Mapping[str, Any]) -> frozenset[str]:
     """Return the parameters of a recipe that may be adapted to the data: what its user did not say.
 
-    Of 'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best'
-    too.
+    Of a `Training` these are the ones that were left out when it was made, see `Training.given`; of a file none. Of
+    'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best' too.
     """
-    if isinstance(recipe, Training) or (recipe is not None and not _is_preset(recipe)):
+    if isinstance(recipe, Training):
+        return frozenset(FREE - recipe.given - changes.keys())
+    if recipe is not None and not _is_preset(recipe):
         return frozenset()
     free = {None: FREE, "standard": FREE, "quick": FREE - {"epochs"}}.get(
         None if recipe is None else str(recipe), frozenset({"flip"})

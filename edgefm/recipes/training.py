@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -19,9 +20,26 @@ BACKENDS: tuple[str, ...] = get_args(Backend)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
+def _keeps_given(cls: type[Training]) -> type[Training]:
+    """Let a recipe know with which of its parameters it was made."""
+    made = cls.__init__
+
+    @functools.wraps(made)
+    def init(self: Training, **given: Any) -> None:
+        object.__setattr__(self, "_given", frozenset(given))  # the dataclass is frozen
+        made(self, **given)
+
+    cls.__init__ = init  # type: ignore[method-assign]
+    return cls
+
+
+@_keeps_given
 @dataclass(frozen=True, kw_only=True)
 class Training(Recipe):
     """How a model is trained.
+
+    A training on your data may adapt what was left out here; what was given stays, and so does all of a recipe that
+    was read from a file or a run, or made by `dataclasses.replace`. See `edgefm.train`.
 
     Attributes:
       model: name of an architecture in the zoo, 'module:function' of a function that builds one, or the path of a
@@ -134,11 +152,22 @@ class Training(Recipe):
         one_of("class_weights", self.class_weights, ("none", "balanced"))
 
     @property
+    def given(self) -> frozenset[str]:
+        """Names of the parameters that the recipe was made with, at whatever value; the others are at their default."""
+        given: frozenset[str] = self.__dict__["_given"]
+        return given
+
+    @property
     def model_name(self) -> str:
         """Name of the model: the architecture's, the file's without its suffix, or the module's and the function's."""
         if _is_path(self.model):
             return Path(self.model).name.removesuffix(".keras").removesuffix(".h5").removesuffix(".hdf5")
         return self.model.replace(":", "_").replace(".", "_")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Training:
+        """Return the recipe that `to_json` wrote, all of it given: what was written down is trained as written."""
+        return replace(super().from_json(value))
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object; without what older versions had not where it is at its default.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import edgefm
+from edgefm.cli.main import cli
 from edgefm.core.errors import ArgumentError, DataError, ModelError, RecipeError
 from edgefm.data.own.image_folders import sizes
 from edgefm.data.source import DataSource, dataset_of
@@ -18,7 +23,7 @@ from edgefm.jobs.to_learn import FREE, ToLearn, to_learn
 from edgefm.jobs.to_learn.data import adapted, check_enough
 from edgefm.jobs.to_learn.scaling import scaled
 from edgefm.jobs.train import free_of
-from edgefm.recipes import Training
+from edgefm.recipes import Training, load_training
 
 BUILDERS = """
 import keras
@@ -317,10 +322,72 @@ def test_recipe_of_a_preset_gives_small_data_enough_steps(count: int, batch: int
     assert (said.batch_size, said.epochs) == (64, 2)
 
 
-def test_only_a_preset_is_adapted() -> None:
-    assert free_of(Training(), {}) == frozenset() and free_of("paper", {}) == {"flip"}
-    assert free_of("quick", {}) == {"batch_size", "learning_rate", "flip"}
+def test_only_what_was_left_out_is_adapted() -> None:
+    assert free_of("paper", {}) == {"flip"} and free_of("quick", {}) == {"batch_size", "learning_rate", "flip"}
     assert free_of(None, {"flip": True, "learning_rate": 0.1}) == {"batch_size", "epochs"}
+    recipe = Training(class_weights="balanced", epochs=9, batch_size=64)  # the values that it would have without them
+    assert recipe == Training(class_weights="balanced")
+    assert free_of(recipe, {"learning_rate": 1e-3}) == {"flip"}
+    assert free_of(Training(class_weights="balanced"), {}) == {"batch_size", "learning_rate", "epochs", "flip"}
+    assert free_of(copy.deepcopy(recipe), {}) == free_of(pickle.loads(pickle.dumps(recipe)), {}) == free_of(recipe, {})
+
+
+def test_recipe_that_was_written_down_is_not_adapted(tmp_path: Path) -> None:
+    (tmp_path / "some.json").write_text('{"kind": "train", "params": {"class_weights": "balanced"}}')
+    for whole in (load_training(tmp_path / "some.json"), replace(Training(), class_weights="balanced")):
+        assert whole == Training(class_weights="balanced") and free_of(whole, {}) == frozenset()
+    assert free_of(tmp_path / "some.json", {}) == free_of(str(tmp_path / "some.json"), {}) == frozenset()
+
+
+def test_recipe_in_python_suits_small_data_as_the_options_do(folder: Path) -> None:
+    place, notes = _pictures(folder / "p", size=(12, 12)), Notes()
+    data = DataSource(where=str(place), flippable=False)
+    given: dict[str, Any] = {"data": data, "backend": "tensorflow"}
+    recipe = Training(model="own_net:sized", class_weights="balanced")
+    trained = edgefm.train(recipe=recipe, progress=notes, **given)
+    # Of 60 pictures 48 are learnt: 16 steps an epoch would be batches of 3, and the least is 8. 6 steps an epoch, so
+    # 400 steps are 67 epochs.
+    assert [epoch["batch_size"] for epoch in trained.history] == [8] * 67
+    assert "48 training samples: batch size 8 and epochs 67, so that there are enough steps" in notes.notes
+    assert "p is marked as not flippable: pictures are not mirrored" in notes.notes
+    options = ("--class-weights", "balanced", "--not-flippable", "--backend", "tensorflow", "--run", str(folder / "r"))
+    done = CliRunner().invoke(cli, ["train", "--data", str(place), "--model", "own_net:sized", *options])
+    assert done.exit_code == 0, done.output
+    by_options = Run(folder / "r").training
+    assert by_options.recipe == trained.recipe
+    assert [epoch["loss"] for epoch in by_options.history] == [epoch["loss"] for epoch in trained.history]
+    # What was learnt once is a recipe of its own: other data do not change it.
+    assert free_of(trained.recipe, {}) == free_of(by_options.recipe, {}) == frozenset()
+    with pytest.raises(RecipeError, match="the recipe mirrors pictures, and those of p are marked as not flippable"):
+        edgefm.train(recipe=Training(model="own_net:sized", flip=True), progress=False, **given)
+
+
+def test_recipe_of_a_file_is_trained_as_written(folder: Path) -> None:
+    (folder / "r.json").write_text('{"kind": "train", "params": {"model": "own_net:sized", "epochs": 2}}')
+    trained = edgefm.train(recipe=folder / "r.json", data=_data(), backend="tensorflow", progress=False)
+    assert trained.recipe == Training(model="own_net:sized", epochs=2)
+    assert [epoch["batch_size"] for epoch in trained.history] == [48, 48]  # all that there are: 64 were asked for
+    again = edgefm.train(recipe=trained.recipe, data=_data(), backend="tensorflow", progress=False)
+    assert [epoch["loss"] for epoch in again.history] == [epoch["loss"] for epoch in trained.history]
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["given again", "left out"])
+def test_stopped_training_of_a_recipe_in_python_is_resumed_as_it_began(again: bool, folder: Path) -> None:
+    recipe = Training(model="own_net:sized", class_weights="balanced", epochs=3)
+    given: dict[str, Any] = {"data": _data(), "backend": "tensorflow"}
+    run = Run(folder / "run")
+    with pytest.raises(KeyboardInterrupt):
+        run.train(recipe, **given, progress=StopAfterFirst())
+    more = Training(model="own_net:sized", class_weights="balanced", epochs=4)
+    larger = Training(model="own_net:sized", class_weights="balanced", epochs=3, batch_size=64)
+    for other, words in ((more, "epochs 3; 4 was given"), (larger, "batch_size 8; 64 was given")):
+        with pytest.raises(RecipeError, match=f"the stopped training has {words}"):
+            run.train(other, resume=True, progress=False)
+    resumed = run.train(recipe if again else None, resume=True, progress=False)
+    assert [epoch["batch_size"] for epoch in resumed.history] == [8, 8, 8]
+    whole = Run(folder / "whole").train(recipe, **given, progress=False)
+    assert [epoch["loss"] for epoch in resumed.history] == [epoch["loss"] for epoch in whole.history]
+    assert Run(folder / "whole").train(recipe, **given, progress=False).file == whole.file  # found, not trained anew
 
 
 @pytest.mark.parametrize(

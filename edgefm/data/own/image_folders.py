@@ -9,7 +9,7 @@ first frame is taken.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ _STEP = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The sizes of pictures in class folders, as their headers say.
+    """The sizes of encoded pictures, as their headers say.
 
     Attributes:
       least: (height, width) of the picture with the fewest pixels.
@@ -56,17 +56,23 @@ def sizes(folder: Path, *, progress: Progress = SILENT) -> Sizes:
     """
     classes = [_classes(place, needs_classes=True) for place in _by_split(folder).values()]
     paths = [path for files in classes for inside in files.values() for path in inside]
-    known: set[tuple[int, int, int]] = set()
+    known: list[tuple[int, int, int]] = []
     damaged: list[str] = []
     for done, path in enumerate(paths, start=1):
         try:
-            known.add(picture_header(path))
+            known.append(picture_header(path))
         except DataError as error:
             damaged.append(error.message)
         if done % _STEP == 0 or done == len(paths):
             progress.step("sizes of pictures", done, len(paths))
     if not known:
         raise DataError(damage(damaged, of=len(paths), source=str(folder)), hint="Remove or replace these files.")
+    return sizes_of(known)
+
+
+def sizes_of(headers: Iterable[tuple[int, int, int]]) -> Sizes:
+    """Return the sizes of pictures from the (height, width, channels) of each, of one or more."""
+    known = set(headers)
     by_pixels = sorted({(height, width) for height, width, _ in known}, key=lambda size: (size[0] * size[1], size))
     return Sizes(least=by_pixels[0], greatest=by_pixels[-1], channels=max(channels for _, _, channels in known))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgefm.core.errors import DataError
 from edgefm.core.progress import SILENT, Progress
@@ -11,6 +12,9 @@ from edgefm.data import checks
 from edgefm.data.dataset import Dataset
 from edgefm.data.head import ModelHead
 from edgefm.data.own import arrays
+
+if TYPE_CHECKING:
+    from edgefm.data.own.image_folders import Sizes
 
 FASHION_MNIST = "fashion-mnist"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -99,6 +103,35 @@ def load_data(
         head=head,
         progress=progress,
     )
+
+
+def holds_pictures(path: Path, *, spec: Path | None) -> bool:
+    """Return whether data are encoded pictures, in folders or TFRecords, which are read at any size; or else arrays.
+
+    Raises:
+      DataError: TFRecords without a spec, or with a wrong one.
+    """
+    if not is_tfrecords(path):
+        return path.is_dir()
+    from edgefm.data.own import tfrecord_data
+
+    return tfrecord_data.holds_pictures(path, spec=spec)
+
+
+def sizes(path: Path, *, spec: Path | None, progress: Progress = SILENT) -> Sizes:
+    """Return the sizes of encoded pictures in folders or TFRecords; their pixels are not read.
+
+    Raises:
+      DataError: there is no picture that can be read, or something is wrong with the folders, the records or the spec.
+      RuntimeUnavailableError: a needed library is not installed.
+    """
+    if is_tfrecords(path):
+        from edgefm.data.own import tfrecord_data
+
+        return tfrecord_data.sizes(path, spec=spec, progress=progress)
+    from edgefm.data.own import image_folders
+
+    return image_folders.sizes(path, progress=progress)
 
 
 def is_function(where: str) -> bool:

@@ -34,11 +34,12 @@ from edgefm.core.progress import SILENT, Progress
 from edgefm.core.text import few
 from edgefm.data.own import tfrecord_frames
 from edgefm.data.own.arrays import SPLIT_WORDS, SPLITS, Arrays
-from edgefm.data.own.image_folders import damage, picture_shape
+from edgefm.data.own.image_folders import Sizes, damage, picture_shape, sizes_of
 from edgefm.data.own.tfrecord_spec import EXAMPLE, Feature, Spec, read_spec
-from edgefm.data.picture_file import open_picture, pixels_of
+from edgefm.data.picture_file import GREY, open_picture, picture_header, pixels_of
 
 _STEP = 100
+_NO_RECORDS = "Check the files, and 'compression' in the spec."
 
 
 def read(
@@ -61,11 +62,7 @@ def read(
       DataError: no files, no or a wrong spec, a record without a feature, damaged pictures or files.
       RuntimeUnavailableError: TensorFlow (or Pillow, for pictures) is not installed.
     """
-    if spec is None:
-        raise DataError(
-            f"{path} holds TFRecords without a description", hint=f"Give a spec, a JSON file such as: {EXAMPLE}"
-        )
-    description = read_spec(spec)
+    description = _described(path, spec)
     if description.label is None and task != "reconstruction":
         raise DataError(f"the spec {spec} names no label", hint='Add "label": {"feature": …}.')
     splits = {
@@ -73,6 +70,50 @@ def read(
         for split, files in _files(path, description).items()
     }
     return Arrays(splits=splits, source=str(path), labels=description.labels)
+
+
+def holds_pictures(path: Path, *, spec: Path | None) -> bool:
+    """Return whether TFRecords hold encoded pictures, which `read` gives any size, and no arrays.
+
+    Raises:
+      DataError: no or a wrong spec.
+    """
+    return _described(path, spec).image.shape is None
+
+
+def sizes(path: Path, *, spec: Path | None, progress: Progress = SILENT) -> Sizes:
+    """Return the sizes of the encoded pictures in all splits of TFRecords; their pixels are not read.
+
+    Raises:
+      DataError, RuntimeUnavailableError: see `read`; or there is no picture that can be read.
+    """
+    description = _described(path, spec)
+    known, damaged = [], []
+    for split, files in _files(path, description).items():
+        for index, example in enumerate(_examples(files, description.compression)):
+            where = f"record {index} of {path}, {split}"
+            content = _values(example, description.image, where=where)[0]
+            try:
+                known.append(picture_header(content, name=where))
+            except DataError as error:
+                damaged.append(error.message)
+            if (done := len(known) + len(damaged)) % _STEP == 0:
+                progress.step("sizes of pictures", done, done + _STEP)
+    total = len(known) + len(damaged)
+    progress.step("sizes of pictures", total, total)
+    if not total:
+        raise DataError(f"{path} holds no records", hint=_NO_RECORDS)
+    if not known:
+        raise DataError(damage(damaged, of=total, source=str(path)), hint="Write these records again.")
+    return sizes_of(known)
+
+
+def _described(path: Path, spec: Path | None) -> Spec:
+    if spec is None:
+        raise DataError(
+            f"{path} holds TFRecords without a description", hint=f"Give a spec, a JSON file such as: {EXAMPLE}"
+        )
+    return read_spec(spec)
 
 
 def _samples(
@@ -105,7 +146,7 @@ def _samples(
     if damaged:
         raise DataError(damage(damaged, of=total, source=source), hint="Write these records again.")
     if not images:
-        raise DataError(f"{source} holds no records", hint="Check the files, and 'compression' in the spec.")
+        raise DataError(f"{source} holds no records", hint=_NO_RECORDS)
     return np.stack(images), np.stack(labels) if labels else None
 
 
@@ -129,7 +170,7 @@ def _image(values: Any, feature: Feature, shape: tuple[int, ...] | None, *, wher
     except DataError as error:
         raise _DamagedError(error.message) from error
     if shape is None:
-        shape = (picture.height, picture.width, 1 if picture.mode in ("1", "L", "LA", "I", "F") else 3)
+        shape = (picture.height, picture.width, 1 if picture.mode in GREY else 3)
         return pixels_of(picture, picture_shape(shape))
     return pixels_of(picture, picture_shape(shape)).reshape(shape)
 

@@ -40,7 +40,7 @@ class Model(Protocol):
         """Return the sha256 of what it is made of."""
 
 
-# What a preset says and nobody asked for.
+# What may suit the data and the device where nobody said it.
 FREE = frozenset({"batch_size", "learning_rate", "epochs", "flip"})
 _FILES = (".keras", ".h5", ".hdf5")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import DataSource
 
-# Pictures of one size in folders are taken as they are up to this side; photographs would be far too much.
+# Encoded pictures of one size are taken as they are up to this side; photographs would be far too much.
 _LARGEST = 256
 # Of each class: one to learn from, one to validate on and one to test.
 _LEAST_OF_A_CLASS = 3
@@ -49,8 +49,10 @@ def learnt_data(
 ) -> Learnt:
     """Return the data of a training, their pictures at the size of the model.
 
-    The size is the recipe's, else the model's where it takes no other, else that of the data; of pictures in folders
-    that have several sizes, or a very large one, the one that the model's source has.
+    The size is the recipe's, else the model's where it takes no other, else that of the data; of encoded pictures, in
+    folders or TFRecords, that have several sizes, or a very large one, the one that the model's source has. The
+    channels are the recipe's, else the model's where it takes no others, else those of the data: of encoded pictures 3
+    where any may have colours.
 
     Args:
       recipe: may say a size and a number of channels.
@@ -64,20 +66,12 @@ def learnt_data(
       DataError: the data cannot be read, do not fit the model, or are too few.
       RecipeError: the recipe's size is not that of a model that takes no other.
     """
-    from edgefm.data.own.load import is_tfrecords
-
     _check_fixed(recipe, fixed)
     if dataset is not None or source is None:
         assert dataset is not None, "data are either in memory or somewhere"
         return _resized(dataset, None, recipe, fixed)
-    place = Path(source.where).expanduser()
-    if is_tfrecords(place):
-        side = recipe.image_size
-        shape = fixed or (None if side is None else (side, side, recipe.channels or 3))
-        loaded = source.load(shape, data_dir=data_dir, progress=progress)
-        return _resized(loaded, source, recipe, fixed)
-    if place.is_dir():
-        shape, why = _of_folder(place, recipe, fixed, usual, progress)
+    if source.holds_pictures():
+        shape, why = (fixed, "the model's only size") if fixed else _of_pictures(source, recipe, usual, progress)
         return Learnt(dataset=source.load(shape, progress=progress), source=source, why=why)
     as_they_are = replace(source, resize=False).load(None, data_dir=data_dir, progress=progress)
     return _resized(as_they_are, source, recipe, fixed)
@@ -125,7 +119,7 @@ def adapted(recipe: Training, dataset: Dataset, *, free: Collection[str], progre
     in at most 100 epochs. Pictures that are marked as not flippable are not mirrored.
 
     Args:
-      recipe: of a preset.
+      recipe: of which nobody said what is free.
       dataset: to learn.
       free: names of parameters that may be changed.
       progress: receives what was changed.
@@ -171,19 +165,14 @@ def _check_fixed(recipe: Training, fixed: tuple[int, ...] | None) -> None:
             )
 
 
-def _of_folder(
-    folder: Path,
+def _of_pictures(
+    source: DataSource,
     recipe: Training,
-    fixed: tuple[int, ...] | None,
     usual: tuple[int, int, int] | None,
     progress: Progress,
 ) -> tuple[tuple[int, ...], str]:
-    """Return the shape that pictures in folders are read at, and where it comes from."""
-    if fixed is not None:
-        return fixed, "the model's only size"
-    from edgefm.data.own.image_folders import sizes
-
-    known = sizes(folder, progress=progress)
+    """Return the shape that encoded pictures are read at, and where it comes from."""
+    known = source.sizes(progress)
     channels = recipe.channels or known.channels
     if recipe.image_size is not None:
         return (recipe.image_size, recipe.image_size, channels), "as given"
@@ -197,7 +186,7 @@ def _of_folder(
     )
     if usual is None:
         raise RecipeError(
-            f"the pictures of {folder} are {theirs}: nothing says at which size they are to be learnt",
+            f"the pictures of {source.where} are {theirs}: nothing says at which size they are to be learnt",
             hint="Give an image size, such as 96.",
         )
     return (*usual[:2], channels), f"the size that {recipe.model_name} is known for; the pictures are {theirs}"

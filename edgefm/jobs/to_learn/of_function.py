@@ -104,7 +104,7 @@ def _at(learnt: Learnt, shape: tuple[int, ...]) -> Learnt:
         return learnt
     height, width, channels = shape
     why, source = "the model's only size", learnt.source
-    if source is not None and Path(source.where).is_dir():
+    if source is not None and source.holds_pictures():
         return Learnt(dataset=source.load(shape), source=source, why=why)
     changed = resized(learnt.dataset, (height, width, channels))
     return Learnt(dataset=changed, source=None if source is None else replace(source, resize=True), why=why)
