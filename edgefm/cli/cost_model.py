@@ -1,4 +1,4 @@
-"""`edgefm cost-model`: measure operators here, so that the time of files can be forecast without running them."""
+"""`edgefm cost-model`: measure operators on a target, by which the time of files is forecast without running them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
 
 
-@click.command(epilog=exit_codes("the cost model was built", failed="nothing could be timed"))
+@click.command(
+    epilog=exit_codes("the cost model was built", failed="nothing could be timed, or the target cannot be used")
+)
 @click.option(
     "--runtime", default="litert", show_default=True, help="Runtime, e.g. litert:builtin; see: edgefm doctor."
 )
+@click.option("--target", default="host", show_default=True, help="This machine, or a board, e.g. ssh://pi@board.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the operators and networks drawn.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File, ending in .json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the cost model as JSON.")
-def command(runtime: str, seed: int, out: Path, as_json: bool) -> int:
-    """Time two thousand operators and sixty small networks on one thread of this machine: two minutes.
+def command(runtime: str, target: str, seed: int, out: Path, as_json: bool) -> int:
+    """Time two thousand operators and sixty small networks on one thread of a target: two minutes on this machine.
 
-    edgefm forecast builds a cost model when it needs one, and keeps it. Build one here for a forecast on another
-    machine: edgefm forecast --cost-model FILE.
+    edgefm forecast builds the cost model of this machine when it needs one, and keeps it. Build one of a board for
+    forecasts of it: edgefm forecast --target ssh://pi@board --cost-model FILE. Nothing else should run there.
     """
     from edgefm.jobs.forecast.cost_model import cost_model
 
-    model = cost_model(runtime, seed=seed, out=out, progress=True)
+    model = cost_model(runtime, target=target, seed=seed, out=out, progress=True)
     if as_json:
         render.as_json(model.to_json())
         return 0

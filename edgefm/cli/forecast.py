@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(
     epilog=exit_codes(
         "the forecast was made; variants that the model cannot give say why",
-        failed="it could not run: no model, no data, a cost model of another runtime",
+        failed="it could not run: no model, no data, a cost model of another target or runtime",
     )
 )
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
@@ -51,9 +51,9 @@ def command(
     """Tell what each variant of a run's model, or of a MODEL of your own, will cost and buy; nothing is trained.
 
     Each variant is made without its training: file size, multiply-accumulates and arena are exact. The time comes from
-    a cost model of this machine, which is built at the first forecast (two minutes) and kept; the loss of quality from
-    the untrained file and from recorded runs, with an interval. It is written to RUN/forecast.json, and the report
-    holds it against what was measured later.
+    a cost model of this machine, which is built at the first forecast (two minutes) and kept, or of a board, by edgefm
+    cost-model; the loss of quality from the untrained file and from recorded runs, with an interval. It is written to
+    RUN/forecast.json, and the report holds it against what was measured later.
     """
     from edgefm.cli.given_run import given_run
     from edgefm.core.text import command as command_line

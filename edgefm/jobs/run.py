@@ -263,7 +263,8 @@ class Run(RunFolder):
           variants: names such as 'int8_w8a8', 'qat_int8', 'pruned80_qat_int8', or `Variant` recipes; by default those
             of `edgefm.quantize`, pruned90_qat_int8 and slim25_qat_int8. Those that cannot be made are listed with the
             reason.
-          target: 'host', this machine; another one is forecast by a cost model that was built on it.
+          target: 'host', this machine; a board, e.g. 'ssh://pi@board', is forecast by a cost model of it, which
+            `edgefm.cost_model` measures there.
           runtime: that will run the file.
           cost_model: an `edgefm.CostModel`, or the file of one; by default that of this machine, which is built when it
             is first needed (two minutes) and kept.
@@ -271,9 +272,9 @@ class Run(RunFolder):
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
           ArgumentError: an argument of another type.
-          RecipeError: an unknown variant, target or runtime, or a target that only a cost model from there can
-            forecast.
-          CostModelError: the cost model is missing, damaged, or of another runtime.
+          RecipeError: an unknown variant, target or runtime, a target on which operators cannot be timed, or another
+            one than this machine without a cost model.
+          CostModelError: the cost model is missing, damaged, or of another target or runtime.
           ModelError: the model cannot be converted, or no variant can be made of it.
           DataError: the run's data cannot be read any more.
           RunError: the run has no model.

@@ -66,6 +66,9 @@ KEYS: dict[str, LimitKey] = {
 }
 # Known without training, but for the download, whose least size is.
 STATIC = ("size_bytes", "download_bytes", "p50_ratio", "p50_us", "arena_bytes", "macs")
+# The share by which a figure that nobody knows exceeds its limit: more than any known one does, and finite, so that
+# such files still differ by their other limits.
+UNKNOWN = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,26 +95,34 @@ class SearchBudget:
         return on_target(self.target) if figure == "p50_us" and self.target not in (None, HOST) else figure
 
     def excess(self, figures: Mapping[str, float | None], *, static: bool = False) -> dict[str, float]:
-        """Return by which share each broken limit is exceeded; {} where all that are known are kept.
+        """Return by which share each limit that is not kept is exceeded; {} where all are kept.
 
-        >>> budget = SearchBudget(name="watch", limits={"max_size_bytes": 100.0, "max_accuracy_loss": 1.0})
-        >>> budget.excess({"size_bytes": 150, "accuracy_loss": 0.5}), budget.excess({"size_bytes": 100})
-        ({'max_size_bytes': 0.5}, {})
+        A figure that is not known exceeds its limit by `UNKNOWN`: TFLite Micro may not run the file at all. Those of
+        `unknown`, which are measured later, do not count.
+
+        >>> budget = SearchBudget(name="mcu", limits={"max_size_bytes": 100.0, "max_arena_bytes": 50.0})
+        >>> budget.excess({"size_bytes": 150, "arena_bytes": 50}), budget.excess({"size_bytes": 9, "arena_bytes": None})
+        ({'max_size_bytes': 0.5}, {'max_arena_bytes': 1000000000000.0})
 
         Args:
           figures: of a file, by the names in `KEYS`.
           static: leave the accuracy out.
         """
-        broken = {}
+        broken, later = {}, self.unknown(figures)
         for key, limit in self.limits.items():
+            if key in later or (static and KEYS[key].figure not in STATIC):
+                continue
             value = figures.get(self.figure(key))
-            if value is not None and value > limit and not (static and KEYS[key].figure not in STATIC):
+            if value is None:
+                broken[key] = UNKNOWN
+            elif value > limit:
                 broken[key] = value / limit - 1
         return broken
 
     def unknown(self, figures: Mapping[str, float | None]) -> tuple[str, ...]:
-        """Return the limits that cannot be checked for want of a figure."""
-        return tuple(key for key in self.limits if figures.get(self.figure(key)) is None)
+        """Return the limits that cannot be checked yet: of the p50 on another target, where nothing was measured."""
+        names = {key: self.figure(key) for key in self.limits}
+        return tuple(key for key, name in names.items() if name.startswith(on_target("")) and figures.get(name) is None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the budget as a table of the file."""

@@ -22,6 +22,7 @@ from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.data.dataset import Dataset, Split
 from edgefm.data.preprocessing import Preprocessing
+from edgefm.profiling.cost_model import LatencyForecast
 from edgefm.quantization.checks.given_model import GivenModel
 from edgefm.quantization.conversion import Converter
 from edgefm.quantization.model_folder import described
@@ -38,8 +39,8 @@ from edgefm_converters.tflite.tflite_outputs import tflite_outputs
 
 REFERENCE = "int8_w8a8"
 PASSES_FOLDER = "passes"
-# Content of a .tflite file -> its p50 in nanoseconds.
-Latency = Callable[[bytes], float]
+# Content of a .tflite file -> its p50, predicted, with an interval.
+Latency = Callable[[bytes], LatencyForecast]
 # What predicts latency takes minutes to make where there is none yet: it is asked for when it is needed.
 LatencySource = Callable[[], Latency]
 # Entered with the folder of a pass, see `edgefm.quantization.chain.Chain`.
@@ -114,7 +115,7 @@ class Evaluator:
         short = replace(source, task=replace(source.task, dataset=part_of(source.task.dataset)))
         self._short = Converter(short, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         self._on_targets = on_targets
-        self._reference_ns: float | None = None
+        self._reference: LatencyForecast | None = None
 
     def with_seed(self, seed: int) -> Evaluator:
         """Return what makes and measures the same files, trained with another seed."""
@@ -130,16 +131,16 @@ class Evaluator:
             shelf=self._shelf,
             progress=self._progress,
         )
-        other._reference_ns = self._reference_ns
+        other._reference = self._reference
         return other
 
     @property
-    def reference_ns(self) -> float:
+    def reference(self) -> LatencyForecast:
         """Predicted p50 of the unchanged model's int8_w8a8 file, which ratios refer to."""
-        if self._reference_ns is None:
+        if self._reference is None:
             variant = Variant(name=REFERENCE, quantization=PostTraining(scheme=REFERENCE))
-            self._reference_ns = self._latency()(self.made(variant).content)
-        return self._reference_ns
+            self._reference = self._latency()(self.made(variant).content)
+        return self._reference
 
     def made(self, variant: Variant, *, short: bool = False) -> MadeFile:
         """Return the file of a variant; its passes are done unless they are kept.
@@ -157,11 +158,25 @@ class Evaluator:
         self.converter.forget()
         self._short.forget()
 
-    def costs(self, made: MadeFile) -> dict[str, float | None]:
-        """Return what a file costs, by the names of figures in `edgefm.searching.budget.KEYS`; nothing is timed."""
-        p50_ns = self._latency()(made.content)
-        elsewhere = {name: predict(made.content) / 1000 for name, predict in self._on_targets().items()}
-        return {**self.sizes(made), "p50_us": p50_ns / 1000, "p50_ratio": p50_ns / self.reference_ns, **elsewhere}
+    def costs(self, made: MadeFile, *, least: bool = True) -> dict[str, float | None]:
+        """Return what a file costs, by the names of figures in `edgefm.searching.budget.KEYS`; nothing is timed.
+
+        Args:
+          made: the file.
+          least: latency at the lower end of its 90 % interval, and its ratio to the upper end of the reference's: a
+            limit below that is surely broken; else as it is predicted.
+        """
+
+        def ns(told: LatencyForecast) -> float:
+            return told.low_ns if least else told.p50_ns
+
+        here, reference = ns(self._latency()(made.content)), self.reference
+        return {
+            **self.sizes(made),
+            "p50_us": here / 1000,
+            "p50_ratio": here / (reference.high_ns if least else reference.p50_ns),
+            **{name: ns(predict(made.content)) / 1000 for name, predict in self._on_targets().items()},
+        }
 
     def sizes(self, made: MadeFile) -> dict[str, float | None]:
         """Return the costs of a file but for its latency."""
@@ -187,7 +202,7 @@ class Evaluator:
         loss = self._task.quality.loss(self.given.quality, value)
         if not math.isfinite(loss):
             raise ModelError(f"its {self._task.quality.name} on validation samples is {value}: it cannot be compared")
-        return {**self.costs(made), "accuracy_loss": loss}
+        return {**self.costs(made, least=False), "accuracy_loss": loss}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ _TRAINED = {"download_bytes": 0.95}
 
 @dataclass(frozen=True, kw_only=True)
 class Corner:
-    """One of the smallest points of a space, and what its file costs; it is not trained."""
+    """One of the smallest points of a space, and what its file costs at least; it is not trained."""
 
     point: Point = field(hash=False)
     figures: Figures = field(hash=False)
@@ -48,21 +48,30 @@ def corners(evaluator: Evaluator, *, progress: Progress = SILENT) -> tuple[tuple
 
 
 def impossible(budgets: Sequence[SearchBudget], smallest: Sequence[Corner], space: Space) -> Mapping[str, str]:
-    """Return why budgets cannot be met, by their names: the limit, and the least that the space has, untrained."""
+    """Return why budgets cannot be met, by their names: the limit, and the least that the space has, untrained.
+
+    Args:
+      budgets: of the search.
+      smallest: of the space; a figure that they lack is not judged, one that is None is of no file.
+      space: of the points.
+    """
     reasons = {}
     for budget in budgets:
         parts = []
         for key, limit in budget.limits.items():
             figure = budget.figure(key)
             known = [(value, corner) for corner in smallest if (value := corner.figures.get(figure)) is not None]
-            if not known:
-                continue
-            least, corner = min(known, key=lambda pair: pair[0])
-            if least * _TRAINED.get(figure, 1.0) > limit:
-                parts.append(
-                    f"{key} is {amount(figure, limit)}, and the least of all files is {amount(figure, least)} "
-                    f"({space.words(corner.point)})"
-                )
+            if known:
+                least, corner = min(known, key=lambda pair: pair[0])
+                if least * _TRAINED.get(figure, 1.0) > limit:
+                    at_least = "at least " if figure.startswith("p50") else ""  # predicted: the end of an interval
+                    parts.append(
+                        f"{key} is {amount(figure, limit)}, and the least of all files is "
+                        f"{at_least}{amount(figure, least)} ({space.words(corner.point)})"
+                    )
+            elif any(figure in corner.figures for corner in smallest):
+                runs = "TFLite Micro runs" if figure == "arena_bytes" else "it is known of"
+                parts.append(f"{key} is {amount(figure, limit)}, and {runs} none of the smallest files")
         if parts:
             reasons[budget.name] = "; ".join(parts)
     return reasons

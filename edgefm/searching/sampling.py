@@ -103,14 +103,13 @@ class Sampling:
                 continue
             outcome = trial.outcome if trial.index <= index - self.lag else None
             failed = trial.index <= index - self.lag and outcome is None
-            excess = sum(budget.excess(trial.figures).values()) if outcome else 0.0
             shown.append(
                 optuna.trial.create_trial(
                     state=states.FAIL if failed else states.COMPLETE if outcome else states.RUNNING,
                     params=dict(trial.params),
                     distributions=dict(distributions),
                     values=list(trial.costs or ()) if outcome else None,
-                    system_attrs={"constraints": [excess]} if outcome else {},
+                    constraints={"excess": sum(budget.excess(trial.figures).values())} if outcome else None,
                 )
             )
         return shown

@@ -24,6 +24,7 @@ from edgefm.recipes import PostTraining, Slim, Variant, variant_named
 from tests.fixtures.forecasts import small_cost_model
 from tests.fixtures.small_data import small_fashion_mnist
 
+BOARD = "ssh://pi@board"
 ONE_EPOCH = edgefm.FineTuning(epochs=1)
 SLIM = Variant(
     name="slim50_int8_w8a8",
@@ -106,7 +107,18 @@ def test_without_data_no_loss_is_known_and_what_needs_data_is_left_out() -> None
     ("arguments", "error", "words"),
     [
         ({"target": "mars"}, RecipeError, "mars"),
-        ({"target": "qemu-aarch64"}, RecipeError, "its operators were not measured"),
+        (
+            {"target": "qemu-aarch64"},
+            RecipeError,
+            "cannot be timed on the target 'qemu-aarch64': it does not measure",
+        ),
+        ({"target": BOARD}, RecipeError, f"'{BOARD}' are not known here: its operators were not measured"),
+        (
+            {"target": BOARD, "cost_model": small_cost_model()},
+            CostModelError,
+            f"target 'host'; '{BOARD}' was asked",
+        ),
+        ({"cost_model": small_cost_model(target=BOARD)}, CostModelError, f"of the target '{BOARD}'; 'host' was asked"),
         ({"runtime": "litrt"}, RecipeError, "unknown runtime"),
         ({"runtime": "litert:builtin", "cost_model": small_cost_model()}, CostModelError, "of the runtime 'litert'"),
         ({"cost_model": "none.json"}, CostModelError, "no cost model at none.json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -261,6 +262,36 @@ def test_forecast_that_is_none_is_named(quickly: list[str], data: Dataset, tmp_p
     (tmp_path / "s" / "forecast.json").write_text('{"smallest": 3}')
     with pytest.raises(SearchError, match=r"forecast\.json is no forecast of a search\n.*Remove it"):
         edgefm.search(_network(), {"never": {"max_size_bytes": 1}}, resume=True, **asked)
+
+
+def test_p50_is_called_impossible_only_below_the_interval_of_the_cost_model(
+    quickly: list[str], data: Dataset, tmp_path: Path
+) -> None:
+    wanted = {"near": {"max_p50_ratio": 0.85}, "never": {"max_p50_ratio": 0.8}}
+    asked: dict[str, Any] = {"trials": 1, "epochs": 1, "seeds": 0, "protocol": ONCE, "progress": False}
+    result = edgefm.search(_network(), wanted, data=data, out=tmp_path / "s", **asked)
+    near, never = (entry["impossible"] for entry in result.document["budgets"])
+    # All have the reference's MACs: their ratio is 1; both times may be a tenth less or more: 0.9 / 1.1 at least.
+    assert near is None
+    assert "max_p50_ratio is 0.800, and the least of all files is at least 0.818 (" in never
+    assert result.document["front"][0]["figures"]["p50_ratio"] == pytest.approx(1)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tflite_micro") is None, reason="tflite_micro is not installed")
+def test_file_that_tflite_micro_does_not_run_is_not_proposed_where_the_arena_is_limited(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Space(groups={}, sparsity=False, clusters=False, schemes=("int8_w8a8_fc4", "int8_w8a8"))
+    monkeypatch.setattr(search, "space_of", lambda model: both)
+    wanted = {"mcu": {"max_arena_bytes": "1 MB"}}
+    result = edgefm.search(
+        _network(), wanted, data=data, out=tmp_path / "s", trials=2, epochs=1, seeds=1, protocol=ONCE, progress=False
+    )
+    tried = {
+        one["words"]: one["figures"]["arena_bytes"] for name in ("front", "others") for one in result.document[name]
+    }
+    assert tried["int8_w8a8_fc4"] is None and 0 < tried["int8_w8a8"] < 1e6
+    assert result.document["finalists"][0]["words"] == "int8_w8a8" and result.met["mcu"]
 
 
 def test_quality_that_is_no_number_fails_the_trial_with_the_reason(

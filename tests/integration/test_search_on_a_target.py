@@ -19,6 +19,7 @@ import edgefm
 from edgefm.cli.main import cli, run
 from edgefm.core.documents import check_schema
 from edgefm.jobs import search as search_job
+from edgefm.profiling import cost_model
 from edgefm.profiling.cost_model import CostModel, build
 from edgefm.profiling.cost_model.grid import shapes
 from edgefm.quantization.chain import FUNCTIONS
@@ -68,7 +69,8 @@ def _few_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_NETWORK_TURNS", once)
     few = [next(one for one in shapes(share=0.05) if one.group == group) for group in KINDS]
     monkeypatch.setattr(module.grid, "shapes", lambda **options: few)
-    monkeypatch.setattr(prediction, "build", functools.partial(build, network_count=2))
+    for place in (prediction, cost_model):
+        monkeypatch.setattr(place, "build", functools.partial(build, network_count=2))
 
 
 KINDS = ("FULLY_CONNECTED int8", "AVERAGE_POOL_2D int8", "SOFTMAX int8", "CONV_2D float32")
@@ -166,3 +168,30 @@ def test_board_that_leaves_while_its_operators_are_measured_is_said(
     data = small_fashion_mnist(train=60, validation=50, test=40)
     with pytest.raises(SearchError, match=r"could not be measured: .*\n.*resume the search"):
         edgefm.search(model, {"b": {"max_p50_us": 5, "target": server.address}}, data=data, out=tmp_path / "s", **MADE)
+
+
+def test_cost_model_of_a_board_tells_what_files_take_there(
+    model: Any, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _few_operators(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    model.save("m.keras")
+
+    def said(*words: str) -> str:
+        code = run(lambda: cli.main(list(words), standalone_mode=False))
+        printed = capsys.readouterr()
+        return f"{code} {printed.out}{printed.err}"
+
+    target = ["--target", server.address]
+    assert "0 litert " in said("cost-model", *target, "--out", "board.json")
+    there = CostModel.load(Path("board.json"))
+    assert there.target == server.address and {row.shape.group for row in there.operators} == {*KINDS}
+    # A second is added to the call: it is this file that tells the time.
+    Path("board.json").write_text(json.dumps({**json.loads(Path("board.json").read_text()), "call_ns": 1e9}))
+    forecast = ["forecast", "m.keras", "--variant", "float16", "--cost-model", "board.json"]
+    assert "0 variant" in said(*forecast, *target)
+    (row,) = json.loads(Path("runs/m/forecast.json").read_text())["variants"]
+    assert 1e9 < row["latency"]["p50_ns"] < 1.1e9
+    refused = said(*forecast)
+    assert f"2 error: the cost model is of the target '{server.address}'; 'host' was asked for" in refused
+    assert f"Ask for the target {server.address}, or build a cost model of host" in refused

@@ -180,6 +180,9 @@ def test_missing_cost_model_is_said(tmp_path: Path) -> None:
     [
         ({"runtime": "litrt"}, "unknown runtime"),
         ({"runtime": "litertjs"}, "runs on another target"),
+        ({"target": "adb"}, "on the target 'adb': it times whole models by a program of its own"),
+        ({"target": "cortex-m:m4"}, "on the target 'cortex-m:m4': it does not measure time"),
+        ({"target": "pi@board"}, "did you mean 'ssh://pi@board'"),
         ({"seed": -1}, "seed -1 is not allowed"),
         ({"out": "model.txt"}, "ends in .json"),
     ],

@@ -123,6 +123,7 @@ def test_figures_of_a_budget_are_those_of_its_target() -> None:
     figures = {"p50_us": 4.0, "size_bytes": 9, "p50_us@ssh://pi@board": 10.0}
     assert board.excess(figures) == board.excess(figures, static=True) == {"max_p50_us": 1.0}
     assert here.excess(figures) == {} and board.unknown({"p50_us": 1.0, "size_bytes": 1}) == ("max_p50_us",)
+    assert here.unknown({}) == () and here.excess({}) == {"max_p50_us": budgets.UNKNOWN}
     assert budgets.targets_of([board, here, board]) == ("ssh://pi@board",)
 
 
@@ -133,7 +134,7 @@ def test_schema_of_a_budget_allows_every_key_that_the_reader_knows() -> None:
         target = {"target": "host"} if name == "max_p50_us" else {}
         (parsed,) = budgets.parse({"b": {name: 5, **target}}, where="b")
         validate({parsed.name: parsed.to_json()})
-        assert parsed.excess({key.figure: 10.0}) == {name: 1.0} and parsed.unknown({}) == (name,)
+        assert parsed.excess({key.figure: 10.0}) == {name: 1.0} and parsed.excess({}) == {name: budgets.UNKNOWN}
     with pytest.raises(fastjsonschema.JsonSchemaValueException):
         validate({"b": {"max_size_bytes": 0}})
 
@@ -318,9 +319,10 @@ def _ended(index: int) -> Trial:
 def test_budget_that_nothing_meets_is_named_with_the_least_there_is() -> None:
     point = SPACE.corners()[0]
     smallest = [Corner(point=point, figures={"size_bytes": 9_000, "p50_ratio": 0.1, "arena_bytes": None})]
-    wanted = budgets.parse({"tiny": {"max_size_bytes": 1000}, "phone": {"max_p50_ratio": 0.2}}, where="b")
-    reasons = impossible(wanted, smallest, SPACE)
-    assert list(reasons) == ["tiny"]
+    asked = {"tiny": {"max_size_bytes": 1000}, "phone": {"max_p50_ratio": 0.2}, "fast": {"max_p50_ratio": 0.05}}
+    reasons = impossible(budgets.parse(asked, where="b"), smallest, SPACE)
+    assert list(reasons) == ["tiny", "fast"]
+    assert "max_p50_ratio is 0.050, and the least of all files is at least 0.100 (channels" in reasons["fast"]
     assert "max_size_bytes is 1.0 KB, and the least of all files is 9.0 KB (channels kept 0.125" in reasons["tiny"]
 
 

@@ -55,7 +55,8 @@ def forecast(
         `edgefm.quantize`, pruned90_qat_int8 and slim25_qat_int8. Those that cannot be made are listed with the reason.
       data: what losses are measured on, and what channels are ranked by; without them no loss is known, and variants
         that need data are left out.
-      target: 'host', this machine; another one is forecast by a cost model that was built on it.
+      target: 'host', this machine; a board, e.g. 'ssh://pi@board', is forecast by a cost model of it, which
+        `edgefm.cost_model` measures there.
       runtime: that will run the file.
       cost_model: an `edgefm.CostModel`, or the file of one; by default that of this machine, which is built when it
         is first needed (two minutes) and kept.
@@ -68,8 +69,9 @@ def forecast(
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
       ArgumentError: an argument of another type.
-      RecipeError: an unknown variant, target or runtime, or a target that only a cost model from there can forecast.
-      CostModelError: the cost model is missing, damaged, or of another runtime.
+      RecipeError: an unknown variant, target or runtime, a target on which operators cannot be timed, or another one
+        than this machine without a cost model.
+      CostModelError: the cost model is missing, damaged, or of another target or runtime.
       ModelError: the model cannot be loaded or converted, or no variant can be made of it.
       DataError: the data cannot be read or do not fit the model.
     """
@@ -126,24 +128,31 @@ def given_cost_model(cost_model: CostModel | PathLike | None, *, target: str, ru
     """Return the cost model that was given, None where this machine's own is to be taken.
 
     Raises:
-      RecipeError: an unknown target or runtime, or another target than this machine without a cost model.
-      CostModelError: it is missing, damaged, or of another runtime.
+      RecipeError: an unknown target or runtime, a target on which operators cannot be timed, or another one than this
+        machine without a cost model.
+      CostModelError: it is missing, damaged, or of another target or runtime.
     """
-    from edgefm import runtimes, targets
+    from edgefm import runtimes
     from edgefm.profiling.cost_model import CostModel
-    from edgefm.profiling.cost_model.model import CostModelError
+    from edgefm.profiling.cost_model.build import measurable
+    from edgefm.profiling.cost_model.model import HOST, CostModelError
 
     check_type(target, "target", str, "the name of a target")
     runtimes.module_of(runtime)
-    targets.target(target)
+    measurable(target)
     if cost_model is None:
-        if target != "host":
+        if target != HOST:
             raise RecipeError(
                 f"the times of target '{target}' are not known here: its operators were not measured",
-                hint="Build a cost model on that machine and give its file.",
+                hint="Build a cost model of that target and give its file.",
             )
         return None
     known = cost_model if isinstance(cost_model, CostModel) else CostModel.load(as_path(cost_model, "cost_model"))
+    if known.target != target:
+        raise CostModelError(
+            f"the cost model is of the target '{known.target}'; '{target}' was asked for",
+            hint=f"Ask for the target {known.target}, or build a cost model of {target}.",
+        )
     if known.runtime != runtime:
         raise CostModelError(
             f"the cost model is of the runtime '{known.runtime}'; '{runtime}' was asked for",

@@ -15,7 +15,7 @@ from edgefm.core.errors import ModelError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.profiling.cost_model.build import build, measurable
 from edgefm.profiling.cost_model.kept import of_this_machine
-from edgefm.profiling.cost_model.model import CostModel, CostModelError
+from edgefm.profiling.cost_model.model import CostModel, CostModelError, LatencyForecast
 from edgefm.runtimes.base import Unavailable
 from edgefm.searching.budget import on_target
 from edgefm.searching.journal import SearchError
@@ -26,13 +26,13 @@ COST_MODEL_FILE, COST_MODELS_FOLDER = "cost-model.json", "cost-models"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedLatency:
-    """Predicts the p50 of a file, in nanoseconds."""
+    """Predicts the p50 of a file."""
 
     model: CostModel
 
-    def __call__(self, content: bytes) -> float:
-        """Return the prediction for a file's content."""
-        return float(self.model.latency(content).p50_ns)
+    def __call__(self, content: bytes) -> LatencyForecast:
+        """Return the prediction for a file's content, with its interval."""
+        return self.model.latency(content)
 
 
 def of_host(folder: Path, *, progress: Progress = SILENT) -> PredictedLatency:
