@@ -66,17 +66,10 @@ WITHOUT_FUNCTION = {"data", "recipes", "calibration", "sensitivity", "leaderboar
 
 
 def test_import_of_edgefm_is_light() -> None:
-    code = (
-        "import sys, time\nstarted = time.perf_counter()\nimport edgefm\nseconds = time.perf_counter() - started\n"
-        f"print(seconds, *[name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(3)
-    ]
-    assert runs[0][1:] == []
-    # The fastest of three: other load on the machine can only slow it down.
-    assert min(float(run[0]) for run in runs) < 0.1
+    """How long it takes is measured by benchmarks/test_startup.py."""
+    code = f"import sys, edgefm\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 @pytest.mark.parametrize("name", [name for name in edgefm.__all__ if name != "__version__"])
