@@ -10,6 +10,8 @@ from benchmarks import recorded
 
 SEARCH, KILLS, CLUSTER = "search", "search_kills", "cluster_kills"
 _HEADERS = ("figure", "target", "measured", "")
+# Of a target that is held, one that is not, and one that was not measured.
+_MARKS = {True: "reached", False: "**missed**", None: ""}
 
 
 def section() -> str:
@@ -21,15 +23,16 @@ def section() -> str:
             sources.append(f"{name} is not recorded yet: {again}.")
             continue
         value = recorded.result(name)
-        rows += [(what, wanted, told, "reached" if held else "**missed**") for what, wanted, told, held in of(value)]
+        rows += [(what, wanted, told, _MARKS[held]) for what, wanted, told, held in of(value)]
         sources.append(f"{name}: {recorded.provenance(value)} Again: {again}.")
     table = tabulate(rows, headers=_HEADERS, tablefmt="github", disable_numparse=True) + "\n\n" if rows else ""
     return f"## Search\n\n{table}{' '.join(sources)}"
 
 
-def _search_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:
+def _search_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool | None]]:
     searches = [one for one in value["searches"] if one["sampler"] == "tpe"]  # type: ignore[attr-defined]  # JSON
-    rows, longest = [], max(float(one["seconds"]) for one in searches)
+    rows: list[tuple[str, str, str, bool | None]] = []
+    longest = max(float(one["seconds"]) for one in searches)
     for place, budget in enumerate(searches[0]["budgets"]):
         entries = [one["budgets"][place] for one in searches]
         met = sum(entry["met"] for entry in entries)
@@ -42,7 +45,7 @@ def _search_rows(value: dict[str, object]) -> list[tuple[str, str, str, bool]]:
         rows.append((f"{value['minutes']:g} minutes, {budget['name']}: {limits}", "met", told, held))
     what, wanted = "volume of the front over random search's", ">= 1.3 x, 3 seeds"
     if "ratio" not in value:
-        return [*rows, (what, wanted, "not recorded yet", False)]
+        return [*rows, (what, wanted, "not recorded yet", None)]
     ratio, seeds = float(value["ratio"]), len(value["volumes"]["random"])  # type: ignore[arg-type,index]  # JSON
     return [*rows, (what, wanted, f"{ratio:.2f} x, {seeds} seeds", ratio >= 1.3 and seeds >= 3)]
 
