@@ -122,6 +122,19 @@ def furthest_sum(value: Result) -> dict[str, float]:
     return {name: round(100 * share, 4) for name, share in off.items()}
 
 
+def _searched_loss(value: Result, budget: str) -> float:
+    """Return the points that the files of a budget lose, the median of searches whose file keeps its other limits."""
+    entries = [entry for one in value["searches"] if one["sampler"] == "tpe" for entry in one["budgets"]]
+    losses = [
+        float(entry["figures"]["accuracy_loss"])
+        for entry in entries
+        if entry["name"] == budget and entry["figures"] and set(entry["missed"]) <= {"max_accuracy_loss"}
+    ]
+    if not losses:
+        raise KeyError(budget)
+    return statistics.median(losses)
+
+
 def _rate(kind: str, *, least: int) -> Callable[[Result], Found]:
     """Return what takes the rate of a study in percent, once it has as many comparisons as it must have."""
 
@@ -318,6 +331,24 @@ TRACKED = (
         unit="points",
         timed=False,
         pick=lambda value: value["loss"]["median"],
+    ),
+    Tracked(
+        result="search",
+        key="phone_loss",
+        title="search, loss at p50 <= 0.15 x, median",
+        unit="points",
+        at_most=1.0,
+        timed=False,
+        pick=lambda value: _searched_loss(value, "phone"),
+    ),
+    Tracked(
+        result="search",
+        key="watch_loss",
+        title="search, loss at download <= 40 KB, median",
+        unit="points",
+        at_most=1.0,
+        timed=False,
+        pick=lambda value: _searched_loss(value, "watch"),
     ),
     Tracked(
         result="search",
