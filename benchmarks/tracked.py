@@ -335,7 +335,7 @@ TRACKED = (
     Tracked(
         result="search",
         key="phone_loss",
-        title="search, loss at p50 <= 0.15 x, median",
+        title="search, loss at 0.15 x p50",
         unit="points",
         at_most=1.0,
         timed=False,
@@ -344,7 +344,7 @@ TRACKED = (
     Tracked(
         result="search",
         key="watch_loss",
-        title="search, loss at download <= 40 KB, median",
+        title="search, loss in 40 KB",
         unit="points",
         at_most=1.0,
         timed=False,
