@@ -43,10 +43,12 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         pytest.skip(REASON)
     # A path short enough for sockets; without one Ray would tell all of this machine of the cluster.
     with (
+        pytest.MonkeyPatch.context() as patch,
         tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder,
         network(["head", "one", "two"]) as made,
         (tmp_path_factory.mktemp("ray") / "log").open("wb") as log,
     ):
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # a token in the home folder would be the head's alone
         head = ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}"]
         _start(made, "head", log, *head, f"--system-config={json.dumps(_SOON)}")
         for name in ("one", "two"):
