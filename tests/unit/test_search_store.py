@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edgefm.core import artefacts
+from edgefm.searching.executors import execution
 from edgefm.searching.executors.passes import Passes
 from edgefm.searching.executors.store import Store, StoreError
 
@@ -111,3 +116,21 @@ def test_store_of_an_unknown_kind_is_refused_and_passwords_are_not_shown() -> No
 def _write(folder: Path) -> None:
     artefacts.write_text(folder / "pass.json", "{}")
     artefacts.write_bytes(folder / "model.keras", b"weights")
+
+
+@pytest.mark.parametrize("store", ["shared/store", None])
+def test_folder_of_a_store_is_the_same_for_nodes_that_work_in_other_folders(
+    store: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    @contextmanager
+    def tasks(*, store: str, **_: Any) -> Iterator[Any]:
+        given.append(store)
+        yield SimpleNamespace(slots=1)
+
+    monkeypatch.setattr(execution, "ray_tasks", tasks)
+    monkeypatch.chdir(tmp_path)
+    with execution.Execution(executor="ray", store=store).ready(Path("search")):
+        pass
+    assert given == [str(tmp_path / (store or "search/store"))]
