@@ -105,11 +105,14 @@ def validate(recipe: str, as_json: bool) -> None:
 
 def _described(training: Training) -> str:
     """Return how a model is trained, in a line."""
+    from edgefm.recipes.class_weights import written
+
     shares = {name: getattr(training, name) for name in ("erasing", "mixup", "cutmix", "label_smoothing")}
     parts = [
         f"{training.epochs} epochs, batch {training.batch_size}",
         f"{training.optimizer} {training.learning_rate:g} {training.schedule}, decay {training.weight_decay:g}",
         *(f"{name} {share:g}" for name, share in shares.items() if share),
+        *([f"class weights {written(training.class_weights)}"] if training.class_weights != "none" else []),
         *(f"{name}={value}" for name, value in training.model_options.items()),
     ]
     return ", ".join(parts)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from edgefm.recipes.class_weights import parsed
+
 # Of each option: the field of the recipe, its type, and the help.
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--optimizer", "optimizer", str, "adam, adamw, sgd or rmsprop.  [default: adamw]"),
@@ -21,7 +23,12 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--cutmix", "cutmix", float, "Probability that a box of an image is that of a second one."),
     ("--loss", "loss", str, "cross_entropy or multi_margin.  [default: cross_entropy]"),
     ("--label-smoothing", "label_smoothing", float, "Share of the label spread over all classes."),
-    ("--class-weights", "class_weights", str, "none, or balanced: each class counts alike.  [default: none]"),
+    (
+        "--class-weights",
+        "class_weights",
+        str,
+        "none; balanced: each class counts alike; or weights, cat=2,dog=0.5: others weigh 1.  [default: none]",
+    ),
     ("--patience", "patience", int, "End after so many epochs without a lower validation loss."),
 )
 
@@ -38,4 +45,7 @@ def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def loop_changes(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the recipe that these options change."""
-    return {name: given[name] for name in LOOP_FIELDS if given[name] is not None}
+    changes = {name: given[name] for name in LOOP_FIELDS if given[name] is not None}
+    if "class_weights" in changes:
+        changes["class_weights"] = parsed(changes["class_weights"])
+    return changes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from edgefm.jobs.arguments import data_source
 from edgefm.jobs.to_learn import to_learn
 from edgefm.jobs.train import TrainingResult, free_of, training_recipe
 from edgefm.recipes import Training
+from edgefm.recipes.class_weights import by_name
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -65,13 +67,16 @@ def train_in(
     source = None if dataset is not None else data_source(data, dataset=True)
     if dataset is not None and _is_fashion_mnist(dataset, data_dir):
         dataset, source = None, DataSource()
-    named_in = None
+    named_in = stopped = weights = None
     if stopped_in is not None:
         stopped = stopped_training(stopped_in)
         given = source if dataset is None else _kept(dataset, stopped_in.path)
         # What was adapted to the data is no other than it was, unless it was said.
-        params = set() if recipe is None else set(chosen.to_json()["params"]) - free
-        stopped.check(recipe=chosen, only=params | changes.keys(), backend=backend, precision=precision, source=given)
+        said = (set() if recipe is None else set(chosen.to_json()["params"]) - free) | changes.keys()
+        if "class_weights" in said and not isinstance(chosen.class_weights, str):
+            weights = chosen.class_weights  # compared when the classes are known
+            said -= {"class_weights"}
+        stopped.check(recipe=chosen, only=said, backend=backend, precision=precision, source=given)
         chosen, backend, precision = stopped.recipe, stopped.backend, stopped.precision
         dataset, source, free, named_in = None, stopped.source, frozenset(), stopped.said_in
     backend, precision = fastest_setting(backend, precision or "float32", recipe=chosen, progress=progress)
@@ -88,6 +93,9 @@ def train_in(
         progress=progress,
     )
     learnt, source = ready.dataset, ready.source
+    if stopped is not None and weights is not None:
+        asked = replace(stopped.recipe, class_weights=by_name(weights, learnt.labels))
+        stopped.check(recipe=asked, only={"class_weights"}, backend=None, precision=None)
     images = learnt.train.images
     check_augmentation(ready.recipe, shape=images.shape[1:], dtype=str(images.dtype))
     run = create()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from edgefm.core.errors import RecipeError
+from edgefm.recipes import class_weights
 from edgefm.recipes.base import MOST, MOST_SEED, Recipe, at_least, between, one_of
 from edgefm.recipes.fine_tuning import Distillation
 
@@ -70,7 +71,9 @@ class Training(Recipe):
       loss: 'cross_entropy', or 'multi_margin': the sum of max(0, 1 - z_true + z_other) over the other classes, divided
         by the number of classes, of logits z (torch.nn.MultiMarginLoss).
       label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
-      class_weights: 'none', or 'balanced': each class counts alike, however many images it has.
+      class_weights: 'none'; 'balanced': each class counts alike, however many images it has; or a weight for each
+        class, by its name or its number, as Keras's class_weight: {"cat": 1.0, "dog": 3.5}. Classes left out weigh 1. A
+        sample's loss is multiplied by the weight of its class, and the sum divided by the number of samples.
       patience: end after so many epochs without a lower validation loss and take the best epoch's weights; None
         trains all epochs and takes the last.
       with_validation: learn the validation images too, for a final training whose recipe was chosen before. No figure
@@ -105,7 +108,7 @@ class Training(Recipe):
     cutmix: float = 0.0
     loss: str = "cross_entropy"
     label_smoothing: float = 0.1
-    class_weights: str = "none"
+    class_weights: str | Mapping[str | int, float] = "none"
     patience: int | None = None
     with_validation: bool = False
     seed: int = 0
@@ -149,7 +152,7 @@ class Training(Recipe):
         one_of("optimizer", self.optimizer, ("adam", "adamw", "sgd", "rmsprop"))
         one_of("schedule", self.schedule, ("constant", "one_cycle"))
         one_of("loss", self.loss, ("cross_entropy", "multi_margin"))
-        one_of("class_weights", self.class_weights, ("none", "balanced"))
+        object.__setattr__(self, "class_weights", class_weights.checked(self.class_weights))  # a copy, of plain numbers
 
     @property
     def given(self) -> frozenset[str]:
@@ -167,6 +170,9 @@ class Training(Recipe):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Training:
         """Return the recipe that `to_json` wrote, all of it given: what was written down is trained as written."""
+        if isinstance(params := value.get("params"), Mapping) and "class_weights" in params:
+            weights = class_weights.checked(params["class_weights"])
+            value = {**value, "params": {**params, "class_weights": weights}}
         return replace(super().from_json(value))
 
     def to_json(self) -> dict[str, Any]:
@@ -178,6 +184,9 @@ class Training(Recipe):
         for name in _LATER:
             if getattr(self, name) == getattr(Training, name):
                 del value["params"][name]
+        if not isinstance(self.class_weights, str):
+            weights = {str(key): weight for key, weight in self.class_weights.items()}  # JSON has no other keys
+            value["params"]["class_weights"] = weights
         return value
 
 

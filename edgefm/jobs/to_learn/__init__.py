@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.given import regular
 from edgefm.core.progress import Progress
-from edgefm.jobs.to_learn.data import Learnt, adapted, check_enough, check_flip, learnt_data
+from edgefm.jobs.to_learn.data import Learnt, adapted, check_enough, check_flip, learnt_data, with_class_names
 from edgefm.recipes import Training
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ToLearn:
     """A training that can begin.
 
     Attributes:
-      recipe: with what was adapted to the data, and with whole paths.
+      recipe: with what was adapted to the data, with whole paths, and with class weights by name.
       dataset: what is learnt.
       source: where it comes from; None of a data set in memory.
       model: returns the keras.Model that is trained and the names of layers that are frozen at first; None stands for
@@ -117,6 +117,7 @@ def to_learn(
     with _without_tensorflow(recipe, backend, precision):
         learnt = model.fitted(learnt, progress)
     _say(recipe, learnt, progress)
+    recipe = with_class_names(recipe, learnt.dataset, progress=progress)
     recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
     recipe = _for_device(recipe, learnt.dataset, free=free, backend=backend, precision=precision, progress=progress)
     check_flip(recipe, learnt.dataset)

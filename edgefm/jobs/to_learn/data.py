@@ -11,6 +11,7 @@ from edgefm.core.errors import DataError, RecipeError
 from edgefm.core.progress import Progress
 from edgefm.core.text import few
 from edgefm.recipes import Training
+from edgefm.recipes.class_weights import by_name
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -110,6 +111,22 @@ def check_flip(recipe: Training, dataset: Dataset) -> None:
             f"the recipe mirrors pictures, and those of {dataset.name} are marked as not flippable",
             hint="Train with flip=False; or take the mark away, where a mirrored picture is of its class.",
         )
+
+
+def with_class_names(recipe: Training, dataset: Dataset, *, progress: Progress) -> Training:
+    """Return a recipe whose class weights, if it has any, are by the names of the classes; they are said.
+
+    Raises:
+      RecipeError: see `edgefm.recipes.class_weights.by_name`.
+    """
+    if isinstance(recipe.class_weights, str):
+        return recipe
+    weights = by_name(recipe.class_weights, dataset.labels)
+    if not isinstance(weights, str):
+        told = few([f"{name} {weight:g}" for name, weight in weights.items()])
+        others = " (the others: 1)" if len(weights) < len(dataset.labels) else ""
+        progress.note(f"class weights: {told}{others}")
+    return replace(recipe, class_weights=weights)
 
 
 def adapted(recipe: Training, dataset: Dataset, *, free: Collection[str], progress: Progress) -> Training:

@@ -11,6 +11,7 @@ from edgefm.core.errors import RecipeError
 from edgefm.core.runs import Step
 from edgefm.core.text import command, quoted
 from edgefm.recipes import PRESETS, BenchmarkProtocol, Quantization, Training, variant_named
+from edgefm.recipes.class_weights import written
 from edgefm.recipes.files import load, shipped
 from edgefm.recipes.presets import BEST, best, best_files
 
@@ -76,6 +77,7 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
             params = {**params, name: PurePath(str(params[name])).name}
     preset = min(presets, key=lambda name: len(differing(name)))
     different = [name for name in differing(preset) if params[name] is not None]
+    params = {**params, "class_weights": written(params["class_weights"])}
     options = [part for name in different if name in TRAIN_OPTIONS for part in (TRAIN_OPTIONS[name], str(params[name]))]
     if "flip" in different:
         options += ["--flip" if params["flip"] else "--no-flip"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgefm.core.errors import DataError, RecipeError
 from edgefm.keras_graph.output_activation import output_activation
 from edgefm.recipes import Training
+from edgefm.recipes.class_weights import ByClass, by_name
 from edgefm.training.distillation import distilled, scores_of
 
 Form = Literal["probabilities", "logits"]
@@ -124,14 +125,35 @@ def margin_losses(scores: Any, targets: Any) -> Any:
     return ops.sum(targets * ops.sum(gaps, axis=2), axis=1) / classes
 
 
-def class_weights(labels: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.float32]:
+def class_weights(
+    labels: NDArray[Any], names: tuple[str, ...], *, wanted: str | ByClass = "balanced"
+) -> NDArray[np.float32]:
+    """Return the weight of each class, float32 [classes], as a recipe wants it.
+
+    A loss is the sum of weight * loss over a batch, divided by its number of samples, as in keras.Model.fit.
+
+    >>> class_weights(np.array([0, 0, 1]), ("cat", "dog"), wanted={"dog": 3.5}).tolist()
+    [1.0, 3.5]
+
+    Args:
+      labels: int [n], of the training samples.
+      names: of the classes.
+      wanted: the recipe's: 'none', 'balanced', or a weight for each class.
+    Raises:
+      DataError: 'balanced', and a class has no training image.
+      RecipeError: see `edgefm.recipes.class_weights.by_name`.
+    """
+    if wanted == "balanced":
+        return _balanced(labels, names)
+    named = by_name(wanted, names)
+    return np.array([1.0 if isinstance(named, str) else named.get(name, 1.0) for name in names], np.float32)
+
+
+def _balanced(labels: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.float32]:
     """Return the weight of each class that makes all count alike: images / (classes * images of the class).
 
-    >>> class_weights(np.array([0, 0, 0, 1]), ("cat", "dog")).round(3).tolist()
-    [0.667, 2.0]
-
-    Raises:
-      DataError: a class has no training image.
+    >>> _balanced(np.array([0, 0, 0, 1]), ("cat", "dog")).round(3)
+    array([0.667, 2.   ], dtype=float32)
     """
     counts = np.bincount(labels, minlength=len(names))
     if not counts.all():

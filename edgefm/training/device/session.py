@@ -77,9 +77,10 @@ class Session:
             "images": ops.convert_to_tensor(train.images),
             "labels": ops.convert_to_tensor(train.labels.astype(np.int32)),
         }
-        self._weighted = recipe.class_weights == "balanced"
+        self._weighted = recipe.class_weights != "none"
         if self._weighted:
-            self._held["weights"] = ops.convert_to_tensor(class_weights(train.labels, dataset.labels))
+            weights = class_weights(train.labels, dataset.labels, wanted=recipe.class_weights)
+            self._held["weights"] = ops.convert_to_tensor(weights)
         self._validation = ops.convert_to_tensor(dataset.validation.images), dataset.validation.labels.astype(np.int64)
         self._train_labels = train.labels.astype(np.int64)
         self._rows: Mapping[str, Any] = {}
