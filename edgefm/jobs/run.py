@@ -113,6 +113,7 @@ class Run(RunFolder):
         backend: str | None = None,
         precision: str | None = None,
         resume: bool = False,
+        callbacks: Sequence[Any] = (),
         tensorboard: PathLike | None = None,
         data_dir: PathLike | None = None,
         progress: Progress | bool | None = None,
@@ -141,11 +142,15 @@ class Run(RunFolder):
             the fastest here, by a short trial.
           precision: 'float32' (the default), 'mixed_bfloat16', 'mixed_float16', or 'auto'.
           resume: go on with the stopped training of this run.
+          callbacks: of Keras; told when the training, each epoch and each validation begin and end, not of batches, of
+            which many run in one call. With `resume` they are told of the rest, as by `keras.Model.fit` with
+            `initial_epoch`: what they knew is not kept. A training that is there already counts as the same with
+            callbacks of the same classes, and they are not called.
           tensorboard: folder that event files for TensorBoard are written into.
           data_dir: folder of the Fashion-MNIST files.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.
         Raises:
-          ArgumentError: an argument of another type.
+          ArgumentError: an argument of another type, or callbacks that cannot be served.
           RecipeError: an unknown architecture, preset or backend, a value out of range, or a size that the model does
             not take; with `resume`, anything that differs from the stopped training.
           DataError: the data cannot be read, are too few, or do not fit the model.
@@ -171,6 +176,7 @@ class Run(RunFolder):
                 data=data,
                 backend=backend,
                 precision=precision,
+                callbacks=callbacks,
                 tensorboard=optional_path(tensorboard, "tensorboard"),
                 trust=trust,
                 data_dir=optional_path(data_dir, "data_dir"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from edgefm.core import artefacts
 from edgefm.core.arguments import PathLike
 from edgefm.core.documents import read_versioned
 from edgefm.core.errors import RunError
-from edgefm.core.progress import Progress
+from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.jobs.arguments import data_source
 from edgefm.jobs.to_learn import to_learn
@@ -36,6 +36,7 @@ def train_in(
     backend: str | None,
     precision: str | None,
     data_dir: Path | None,
+    callbacks: Sequence[Any] = (),
     tensorboard: Path | None = None,
     trust: bool = False,
     progress: Progress,
@@ -51,16 +52,19 @@ def train_in(
       backend: see there.
       precision: see there.
       data_dir: see there.
+      callbacks: see there.
       tensorboard: see there.
       trust: see there.
       progress: receives progress.
     """
     from edgefm.data.dataset import Dataset
     from edgefm.data.source import FASHION_MNIST, DataSource
+    from edgefm.keras_graph.backend import use_backend
     from edgefm.report.drawing.curves import draw_curves
     from edgefm.training.augmentation_check import check_augmentation
     from edgefm.training.fastest import fastest_setting
-    from edgefm.training.step import stopped_training, train_run
+    from edgefm.training.step import train_run
+    from edgefm.training.stopped import stopped_training
 
     chosen, free = training_recipe(recipe, **changes), free_of(recipe, changes)
     dataset = data if isinstance(data, Dataset) else None
@@ -98,6 +102,11 @@ def train_in(
         stopped.check(recipe=asked, only={"class_weights"}, backend=None, precision=None)
     images = learnt.train.images
     check_augmentation(ready.recipe, shape=images.shape[1:], dtype=str(images.dtype))
+    if callbacks != ():
+        use_backend(backend, precision)
+        from edgefm.training.callbacks import check_callbacks
+
+        callbacks = check_callbacks(callbacks, ready.recipe, SILENT)  # before a run is made
     run = create()
     if source is None:
         source = _keep(learnt, run.path)
@@ -114,6 +123,7 @@ def train_in(
         source=None if source == DataSource(where=FASHION_MNIST) else source,
         model=ready.model,
         model_inputs=ready.inputs,
+        callbacks=callbacks,
         tensorboard=tensorboard,
         progress=progress,
     )

@@ -150,11 +150,12 @@ def train(
       backend: 'tensorflow', 'jax' or 'torch'; by default KERAS_BACKEND, else the first one installed. 'auto' takes
         the fastest here, by a short trial.
       precision: 'float32', 'mixed_bfloat16', 'mixed_float16', or 'auto'.
-      callbacks: of Keras; told when the training and each epoch begin and end, not of batches: many run in one call.
+      callbacks: of Keras; told when the training, each epoch and each validation begin and end, not of batches: many
+        run in one call.
       tensorboard: folder that event files for TensorBoard are written into.
       progress: True, False, None (bars in a terminal and a notebook) or a receiver.
     Raises:
-      ArgumentError: an argument of another type.
+      ArgumentError: an argument of another type, or callbacks that cannot be served.
       RecipeError: an unknown architecture, preset or backend, a value out of range, or a size that the model does not
         take.
       DataError: the data cannot be read, are too few, or do not fit the model.

@@ -96,7 +96,8 @@ def fit(
       teacher: for a recipe with a distillation.
       model: a built keras.Model to train; None builds the recipe's from the zoo.
       frozen: names of its layers that are not trained in the first `recipe.frozen_epochs` epochs.
-      callbacks: of Keras, told of epochs, not of batches.
+      callbacks: of Keras, told of epochs, not of batches. An epoch is saved before they are told of its end, and again
+        with what they changed: an error or a stop in one of them loses nothing.
       tensorboard: folder for event files.
       progress: told a few times a second at most.
     Raises:
@@ -106,7 +107,7 @@ def fit(
       ArgumentError: callbacks that cannot be served.
       RunError: memory ran out with half the batch too, or after the first epoch.
     """
-    served = check_callbacks(callbacks, progress)
+    served = check_callbacks(callbacks, recipe, progress)
     keras.utils.set_random_seed(recipe.seed)
     make_deterministic()
     if model is None:
@@ -169,10 +170,12 @@ class _Attempt:
         events = None if self._folder is None else EventFiles(self._folder)
         hooks.train_begin()
         found: Evaluation | None = None
-        while len(self._epochs) < recipe.epochs and not hooks.stop and not self._patience_ended():
+        while len(self._epochs) < recipe.epochs and not self._patience_ended():
             found = self._epoch(hooks)
             if events is not None:
                 events.epoch(self._epochs[-1])
+            if hooks.stop:
+                break
         hooks.train_end(self._epochs[-1] if self._epochs else None)
         best = self._keep_best()
         if found is None or callbacks or best is not None:
@@ -200,9 +203,11 @@ class _Attempt:
         began = time.perf_counter()
         figures = self._steps(epoch)
         seconds = time.perf_counter() - began
+        hooks.test_begin()
         found = session.validate()
         if not math.isfinite(found.loss):  # the last update did it: these weights must not replace the good ones
             self._diverged(epoch=epoch, step=session.steps)
+        hooks.test_end(loss=found.loss, accuracy=found.accuracy)
         loss, accuracy = figures.astype(np.float64).mean(axis=0)
         self._epochs.append(
             {
@@ -217,11 +222,13 @@ class _Attempt:
                 "batch_size": session.batch_size,
             }
         )
-        hooks.epoch_end(epoch, self._epochs[-1])
         if recipe.patience is not None and self._best_epoch() == epoch + 1:
             checkpoint.save_weights(self._best, session.model)
         checkpoint.save(self._state, session.model, self._epochs)
         self._note(found)
+        if hooks:
+            hooks.epoch_end(epoch, self._epochs[-1])
+            checkpoint.save(self._state, session.model, self._epochs)  # with what they changed, such as the rate
         return found
 
     def _steps(self, epoch: int) -> NDArray[np.float32]:

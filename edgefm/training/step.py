@@ -6,15 +6,13 @@ import csv
 import io
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgefm.core import artefacts, environment, runs
-from edgefm.core.documents import read_json
-from edgefm.core.errors import RecipeError, RunError
+from edgefm.core.errors import EdgefmError, RecipeError, RunError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.core.runs import RunDirectory, Step
 from edgefm.data.dataset import Dataset
@@ -26,9 +24,10 @@ from edgefm.training import checkpoint
 from edgefm.training.all_images import judged, learnt_by
 from edgefm.training.distillation import Teacher, load_teacher, teacher_file
 from edgefm.training.evaluation import confusion_csv, worst_mistake
-from edgefm.training.fastest import AUTO, fastest_setting
+from edgefm.training.fastest import fastest_setting
 from edgefm.training.files import CONFUSION_FILE, CSV_FILE, HISTORY_FILE, MODEL_FILE
 from edgefm.training.own_objects import trust_trained
+from edgefm.training.stopped import RECIPE_FILE, stopped_training
 from edgefm_converters.readers import trial
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 CURVES_FILE = "curves.png"
 # Draws a history (the content of history.json) as a PNG file.
 Draw = Callable[[Mapping[str, Any], Path], object]
-_RECIPE_FILE = "recipe.json"
 _TEACHER_CHECK = 500
 
 
@@ -53,6 +51,7 @@ def train_run(
     source: DataSource | None = None,
     model: Callable[[], tuple[Any, Collection[str]]] | None = None,
     model_inputs: Mapping[str, str] | None = None,
+    callbacks: Sequence[Any] = (),
     tensorboard: Path | None = None,
     progress: Progress = SILENT,
 ) -> Step:
@@ -70,6 +69,8 @@ def train_run(
       model: builds the model that is trained, on the backend that Keras runs on, and returns it with the names of the
         layers that are frozen at first; None builds the recipe's architecture of the zoo as its source has it.
       model_inputs: sha256 of each file that the model is made of, by name.
+      callbacks: of Keras, see `fit`. Trainings are told apart by the names of their classes; what they do with which
+        settings is not known.
       tensorboard: folder for event files that TensorBoard reads; None writes none.
       progress: told the device first, then each step.
     Raises:
@@ -93,11 +94,14 @@ def train_run(
             "backend": device.backend,
             "precision": precision,
         }
+        names = _names(callbacks, begun_with=_begun_with(run) if resume else (), progress=progress)
         inputs = {"dataset": dataset.sha256, **teachers, **(model_inputs or {})}
+        inputs |= {"callbacks": ", ".join(names)} if names else {}
         key = runs.step_key("train", recipe=recipe.to_json(), inputs=inputs, versions=versions)
         finished = run.find(key)
         if finished is not None:
-            progress.note(f"{run.folder(finished)} already holds this training: nothing to do")
+            told = f", with callbacks of the same classes ({inputs['callbacks']}); they are not called" if names else ""
+            progress.note(f"{run.folder(finished)} already holds this training{told}: nothing to do")
             return finished
         if partial.exists() and not resume and _epochs_done(partial):
             raise RunError(
@@ -114,86 +118,11 @@ def train_run(
             draw=draw,
             source=source,
             model=model,
+            callbacks=callbacks,
+            names=names,
             tensorboard=tensorboard,
             progress=progress,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stopped:
-    """A training that was stopped: what it was, and what it ran on.
-
-    Attributes:
-      recipe: of the training.
-      backend: name of the Keras backend.
-      precision: Keras dtype policy.
-      source: where its data come from.
-      said_in: file that this was read from.
-    """
-
-    recipe: Training
-    backend: str
-    precision: str
-    source: DataSource = field(default_factory=DataSource)
-    said_in: Path | None = field(default=None, compare=False)
-
-    def check(
-        self,
-        *,
-        recipe: Training | None,
-        backend: str | None,
-        precision: str | None,
-        source: DataSource | None = None,
-        only: Collection[str] | None = None,
-    ) -> None:
-        """Raise a RecipeError where something is given that differs from the stopped training; None fits all.
-
-        Of the recipe only the named parameters count, where `only` is given; files are the same from any folder.
-        """
-        settings: dict[str, Any] = {"backend": backend, "precision": precision}
-        mine: dict[str, Any] = {"backend": self.backend, "precision": self.precision}
-        if source is not None:
-            settings |= {"data": source.where}
-            mine |= {"data": self.source.where}
-        if recipe is not None:
-            params, others = _params(recipe), _params(self.recipe)
-            settings |= {name: value for name, value in params.items() if only is None or name in only}
-            mine |= {name: others[name] for name in params}
-        for name, value in settings.items():
-            if value not in (None, AUTO) and value != mine[name]:
-                raise RecipeError(
-                    f"the stopped training has {name} {mine[name]}; {value} was given to go on with",
-                    hint="Leave it out to resume, or train into a new run.",
-                )
-
-
-def stopped_training(run: RunDirectory) -> Stopped:
-    """Return the training that was stopped in a run.
-
-    Raises:
-      RunError: nothing was stopped there.
-    """
-    path = run.partial("train") / _RECIPE_FILE
-    if not path.exists():
-        raise RunError(f"run {run.path} holds no stopped training", hint="Start one with: edgefm train")
-    hint = f"Remove {path.parent} and train again."
-    value = read_json(path, what="stopped training", error=RunError, hint=hint, schema="stopped-training-1")
-    return Stopped(
-        recipe=Training.from_json(value["recipe"]),
-        backend=value["backend"],
-        precision=value["precision"],
-        source=DataSource.from_json(value.get("data") or DataSource().to_json(), said_in=path),
-        said_in=path,
-    )
-
-
-def _params(recipe: Training) -> dict[str, Any]:
-    """Return all parameters of a recipe, its files by their whole paths."""
-    params = {entry.name: getattr(recipe, entry.name) for entry in fields(recipe)}
-    for name in ("model", "pretrained"):
-        if params[name] is not None and Path(params[name]).exists():
-            params[name] = str(Path(params[name]).resolve())
-    return params
 
 
 def _train(
@@ -207,6 +136,8 @@ def _train(
     draw: Draw,
     source: DataSource | None,
     model: Callable[[], tuple[Any, Collection[str]]] | None,
+    callbacks: Sequence[Any],
+    names: Sequence[str],
     tensorboard: Path | None,
     progress: Progress,
 ) -> Step:
@@ -215,10 +146,9 @@ def _train(
     started = time.perf_counter()
     folder = run.begin("train", keep=True)
     given = {} if source is None else {"data": source.to_json()}
-    artefacts.write_json(
-        folder / _RECIPE_FILE,
-        {"recipe": recipe.to_json(), "backend": device.backend.split()[0], "precision": device.precision, **given},
-    )
+    told = {"backend": device.backend.split()[0], "precision": device.precision, **given}
+    told |= {"callbacks": list(names)} if names else {}
+    artefacts.write_json(folder / RECIPE_FILE, {"recipe": recipe.to_json(), **told})
     with without_tensorflow(device):
         teacher = teacher_of(dataset, recipe)
         network, frozen = (None, ()) if model is None else model()
@@ -231,11 +161,19 @@ def _train(
                 teacher=teacher,
                 model=network,
                 frozen=frozen,
+                callbacks=callbacks,
                 tensorboard=tensorboard,
                 progress=progress,
             )
         except KeyboardInterrupt:
             progress.note(f"stopped; resume the run {run.path} to go on after its last finished epoch")
+            raise
+        except EdgefmError:
+            raise
+        except Exception as error:
+            if callbacks and _epochs_done(folder):
+                where = f"resume the run {run.path} to go on after its last finished epoch"
+                progress.note(f"stopped by {type(error).__name__}; {where}")
             raise
         # Keras wants the suffix; the name with a dot is no finished model yet.
         unfinished = folder / f".{MODEL_FILE}"
@@ -326,6 +264,20 @@ def teacher_of(dataset: Dataset, recipe: Training) -> Teacher | None:
         input_shape=images.shape[1:],
         sample=(images.astype(np.float32), dataset.validation.labels[:_TEACHER_CHECK].astype(np.int64)),
     )
+
+
+def _begun_with(run: RunDirectory) -> tuple[str, ...]:
+    """Return the class names of the callbacks of a training that was stopped in a run."""
+    return stopped_training(run).callbacks if (run.partial("train") / RECIPE_FILE).exists() else ()
+
+
+def _names(callbacks: Sequence[Any], *, begun_with: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
+    """Return the class names of callbacks; where none are given to go on with, of those that it was begun with."""
+    names = tuple(type(callback).__name__ for callback in callbacks)
+    if begun_with and begun_with != names:
+        told = f"{', '.join(names)} are told of the rest" if names else "none are told of the rest"
+        progress.note(f"the training was begun with the callbacks {', '.join(begun_with)}; {told}")
+    return names or begun_with
 
 
 def _epochs_done(partial: Path) -> bool:

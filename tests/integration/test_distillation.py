@@ -20,7 +20,8 @@ from edgefm.jobs.train import training_recipe
 from edgefm.recipes import Distillation, Training
 from edgefm.report.drawing.curves import draw_curves
 from edgefm.training.distillation import distillation_loss, label_accuracy, load_teacher, teacher_file
-from edgefm.training.step import stopped_training, train_run
+from edgefm.training.step import train_run
+from edgefm.training.stopped import stopped_training
 from tests.fixtures.classifiers import run_with, small_classifier
 from tests.fixtures.small_data import small_fashion_mnist
 from tests.unit.test_objective import distilled, softmax

@@ -16,7 +16,7 @@ from edgefm.jobs import run_training
 from edgefm.jobs.run import Run
 from edgefm.recipes import Training
 from edgefm.report.text import reproduce
-from edgefm.training.step import Stopped
+from edgefm.training.stopped import Stopped
 
 
 def _npz(path: Path, *, size: int = 28) -> Path:

@@ -82,6 +82,8 @@ def fold_recipe_of(trained: Step, progress: Progress) -> FoldRecipe:
         teachers = tuple(name for name in recipe.distillation.teachers if name not in left_out)
         recipe = replace(recipe, distillation=replace(recipe.distillation, teachers=teachers) if teachers else None)
     found = FoldRecipe(training=recipe, not_used=tuple(not_used), may_have_seen=tuple(may_have_seen))
+    if callbacks := trained.inputs.get("callbacks"):
+        progress.note(f"the models of the folds are trained without the callbacks of the training: {callbacks}")
     for remark in fold_remarks(found.to_json()):
         progress.note(remark)
     return found

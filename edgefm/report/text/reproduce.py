@@ -41,7 +41,7 @@ def commands(steps: Sequence[Step]) -> list[str]:
     for step in steps:
         params = step.recipe.get("params", {})
         if step.kind == "train":
-            lines.append(_train(params, step.summary.get("data")))
+            lines.append(_train(params, step.summary.get("data"), callbacks=step.inputs.get("callbacks")))
         elif step.kind == "quantize":
             lines.append(_quantize(step.recipe, brought))
         elif step.kind == "benchmark":
@@ -60,7 +60,7 @@ def recipe_file(steps: Sequence[Step]) -> dict[str, Any] | None:
     return dict(step.recipe) if recipe is not None and _named(recipe) is None else None
 
 
-def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str:
+def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None, *, callbacks: str | None = None) -> str:
     params = {**dataclasses.asdict(Training()), **params}  # a recipe leaves out what older versions had not
     presets = dict(PRESETS)
     if params["model"] in best_files():
@@ -89,6 +89,7 @@ def _train(params: dict[str, Any], data: Mapping[str, Any] | None = None) -> str
     options += ["--not-flippable"] if data and data.get("flippable") is False else []
     said = {*TRAIN_OPTIONS, "model_options", "with_validation", "flip", "distillation"}
     rest = [f"{name} {quoted(params[name])}" for name in differing(preset) if name not in said or params[name] is None]
+    rest += [f"callbacks {quoted(callbacks)}"] if callbacks else []
     line = command("edgefm", "train", "--preset", preset, *options, "--run", _RUN)
     return f"{line}  # with {', '.join(rest)}, for which there is no option" if rest else line
 

@@ -95,7 +95,10 @@ class Session:
     def before(self, epoch: int) -> None:
         """Let the layers learn that were frozen for the epochs before this one, with an optimiser that begins anew."""
         if self._frozen_now and epoch >= self.recipe.frozen_epochs:
+            rate = self.learning_rate()
             self._compile(frozen=False, done=epoch * self.steps)
+            if self.recipe.schedule == "constant":
+                self.model.optimizer.learning_rate = rate  # a callback may have changed it
 
     def draw(self, epoch: int) -> None:
         """Move what happens to each image of an epoch to the device."""
