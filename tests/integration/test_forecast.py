@@ -14,7 +14,7 @@ import pytest
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_cli
-from edgefm.core.errors import RecipeError
+from edgefm.core.errors import DataError, RecipeError
 from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
@@ -101,6 +101,11 @@ def test_without_data_no_loss_is_known_and_what_needs_data_is_left_out() -> None
     assert row.size_bytes < 2 * row.download_bytes.value
     assert any("it computes in float32 here" in note for note in row.notes)
     assert "no data were given" in told.skipped["qat_int8"]
+
+
+def test_what_cannot_be_made_alone_is_an_error() -> None:
+    with pytest.raises(DataError, match="'qat_int8' trains, and no data were given"):
+        edgefm.forecast(_network(), "qat_int8", cost_model=small_cost_model(), progress=False)
 
 
 @pytest.mark.parametrize(

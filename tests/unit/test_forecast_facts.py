@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import pytest
 from edgefm.core.environment import environment, versions
 from edgefm.jobs.forecast import make
 from edgefm.jobs.forecast.reasons import notes
+from edgefm.jobs.forecast.result import Interval, VariantForecast, cells
 from edgefm.recipes import variant_named
-from tests.fixtures.forecasts import small_cost_model
+from tests.fixtures.forecasts import FORECAST, small_cost_model
 
 VALIDATION: dict[str, Any] = {"quality": "accuracy", "unit": "%", "samples": 1000, "given": 0.9, "loss": 0.4}
 ENTRY: dict[str, Any] = {"gzip_bytes": 2000, "same_top1": 1.0, "same_labels": None, "validation": VALIDATION}
@@ -88,3 +89,16 @@ def test_slimming_that_removes_hardly_anything_is_said() -> None:
     assert any("hardly any channels leave the model" in note for note in told)
     fewer = notes(slim, macs=500, given_macs=1000, environment={}, **facts)  # type: ignore[arg-type]  # mixed values
     assert not any("leave" in note for note in fewer)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (Interval(value=-0.00076, low=-0.00076, high=-0.00076, why=""), "-0.00076"),
+        (Interval(value=0.4, low=0.04, high=0.76, why=""), "+0.40 (+0.04 to +0.76)"),
+        (None, "not known"),
+    ],
+)
+def test_small_losses_of_an_error_are_not_rounded_away(loss: Interval | None, words: str) -> None:
+    row = {**FORECAST["variants"][0], "loss": None if loss is None else asdict(loss)}
+    assert cells(VariantForecast.from_json(row))[6] == words
