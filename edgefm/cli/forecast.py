@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(
     epilog=exit_codes(
         "the forecast was made; variants that the model cannot give say why",
-        failed="it could not run: no model, no data, no possible variant, a cost model of another target or runtime",
+        failed="it could not run: no model, no data, a cost model of another target or runtime",
     )
 )
 @click.argument("source", required=False, type=_PATH, metavar="[RUN | MODEL]")
