@@ -252,6 +252,11 @@ def test_forecast_beyond_what_was_measured_says_so_and_is_less_certain() -> None
     assert unknown.low_ns < unknown.p50_ns < unknown.high_ns
 
 
+def test_time_is_above_zero_whatever_the_factors_are() -> None:
+    told = _model([(RELU, 1000.0)], factors={"RELU float32": 0.0}, call_ns=0.0).latency(model_of([RELU]))
+    assert 0 < told.low_ns <= told.p50_ns <= told.high_ns
+
+
 def test_interval_of_many_networks_leaves_one_in_twenty_out_at_each_end() -> None:
     ratios = tuple(0.8 + 0.01 * place for place in range(41))
     held_out = HeldOut(names=tuple(map(str, range(41))), predicted_ns=(1.0,) * 41, measured_ns=ratios)
@@ -271,13 +276,22 @@ def _broken(content: dict[str, object], name: str) -> dict[str, object]:
         return {**content, "schema_version": 2}
     if name == "other kind":
         return {**content, "kind": "benchmark-record"}
+    if name in ("cpu", "cpu_features", "versions"):
+        return {**content, "environment": {name: 5}}
     held_out = {"names": ["a"], "predicted_ns": [1.0, 2.0], "measured_ns": [1.0]}
     return {**content, "held_out": held_out}
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("newer", "reads up to 1"), ("other kind", "kind is"), ("columns", "columns of different lengths")],
+    [
+        ("newer", "reads up to 1"),
+        ("other kind", "kind is"),
+        ("columns", "columns of different lengths"),
+        ("cpu", r"environment\.cpu is 5"),
+        ("cpu_features", r"environment\.cpu_features is 5"),
+        ("versions", r"environment\.versions is 5"),
+    ],
 )
 def test_damaged_cost_model_is_refused(name: str, words: str, tmp_path: Path) -> None:
     path = _model([(RELU, 1000.0)]).save(tmp_path / "here.json")

@@ -28,6 +28,8 @@ _DOUBT = 1.0
 # Operators on int16 values have portable kernels alone. LiteRT 2.3.0, AMD EPYC: 2.9 ns a multiply-accumulate, where
 # float32 takes 0.04 ns. Another processor may take a quarter of that, or four times as much: an assumption.
 _PORTABLE_NS, _PORTABLE_DOUBT = 3.0, 2.0
+# No call takes less; factors of zero would make it so.
+_LEAST_NS = 1.0
 
 
 class CostModelError(EdgefmError):
@@ -157,6 +159,7 @@ class CostModel(JsonResult):
             doubt += octaves * time
             if reason:
                 words.append(reason)
+        total = max(total, _LEAST_NS)
         low, high = self.held_out.range
         widened = 2.0 ** (doubt / total)
         return LatencyForecast(
