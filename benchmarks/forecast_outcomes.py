@@ -128,7 +128,11 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         others = tuple(other for other in outcomes if other.model != one.model)
         variant = variant_named(one.variant)
         untrained = expected.Untrained(
-            loss=one.untrained_loss, gzip_bytes=one.untrained_gzip_bytes, samples=_VALIDATION, same=None
+            loss=one.untrained_loss,
+            gzip_bytes=one.untrained_gzip_bytes,
+            samples=_VALIDATION,
+            right=1.0,
+            changed=None,
         )
         loss = expected.loss(variant, untrained, outcomes=others)
         size = expected.download(variant, untrained, outcomes=others)

@@ -92,7 +92,9 @@ def macs_of(name: str, inputs: Sequence[Sequence[int]], output: Sequence[int], *
       DEPTHWISE_CONV_2D  n * height * width * c_out * k_h * k_w          (filter [1, k_h, k_w, c_out])
       FULLY_CONNECTED    outputs * c_in                                  (weights [c_out, c_in])
       TRANSPOSE_CONV     inputs * c_out * k_h * k_w                      (filter [c_out, k_h, k_w, c_in])
+      CONV_3D            outputs * k_d * k_h * k_w * c_in                (filter [k_d, k_h, k_w, c_in, c_out])
       BATCH_MATMUL       outputs * the length that is summed over
+      UNIDIRECTIONAL_SEQUENCE_LSTM   n * steps * the values of its kernels [units, c_in] and [units, units]
       any other          0
 
     >>> macs_of("CONV_2D", [[1, 28, 28, 1], [32, 3, 3, 1]], [1, 28, 28, 32])
@@ -112,6 +114,10 @@ def macs_of(name: str, inputs: Sequence[Sequence[int]], output: Sequence[int], *
         return math.prod(output) * inputs[1][-1]
     if name == "TRANSPOSE_CONV":
         return math.prod(inputs[2]) * math.prod(inputs[1][:3])
+    if name == "CONV_3D":
+        return math.prod(output) * math.prod(inputs[1][:4])
+    if name == "UNIDIRECTIONAL_SEQUENCE_LSTM":  # six or eight kernels stand behind the input, vectors behind them
+        return math.prod(output[:-1]) * sum(math.prod(shape) for shape in inputs[1:9] if len(shape) == 2)
     if name == "BATCH_MATMUL":
         return math.prod(output) * inputs[0][-2 if adjoint_x else -1]
     return 0

@@ -14,7 +14,7 @@ import pytest
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_cli
-from edgefm.core.errors import RecipeError
+from edgefm.core.errors import DataError, RecipeError
 from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
@@ -103,6 +103,11 @@ def test_without_data_no_loss_is_known_and_what_needs_data_is_left_out() -> None
     assert "no data were given" in told.skipped["qat_int8"]
 
 
+def test_what_cannot_be_made_alone_is_an_error() -> None:
+    with pytest.raises(DataError, match="'qat_int8' trains, and no data were given"):
+        edgefm.forecast(_network(), "qat_int8", cost_model=small_cost_model(), progress=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -154,8 +159,9 @@ def test_command_writes_the_forecast_into_the_run(tmp_path: Path, capsys: pytest
         ("pruned80_int8_w8a8", "unstructured zeros change the download, not the file's size and not the time"),
         ("clustered16_int8_w8a8", "clustering changes the download, not the file's size and not the time"),
         ("slim50_int8_w8a8", "no channel leaves the model"),
-        ("int8_w8a8", "int8 is not faster than float32 on this machine: the processor has no instruction"),
+        ("int8_w8a8", "int8 is not faster than float32 on this processor: it has no instruction"),
         ("float16", "it computes in float32 here"),
+        ("int16x8", "no runtime has fast kernels for int16 activations"),
     ],
 )
 def test_what_a_variant_does_not_buy_is_said(name: str, words: str) -> None:
@@ -178,7 +184,7 @@ def test_expected_loss_follows_a_line_through_recorded_runs() -> None:
         Outcome(model, name, lost, left, 1000, 900)
         for model, name, lost, left in zip("aabbcc", [*passes, *passes], before, after, strict=True)
     )
-    untrained = Untrained(loss=20.0, gzip_bytes=2000, samples=1000, same=0.9)
+    untrained = Untrained(loss=20.0, gzip_bytes=2000, samples=4000, right=0.9, changed=0.1)
     told = expected.loss(variant_named("pruned90_qat_int8"), untrained, outcomes=outcomes)
     x, y, models = np.arcsinh(2 * before), np.arcsinh(2 * after), np.array(list("aabbcc"))
     off = []
@@ -200,18 +206,38 @@ def test_expected_loss_follows_a_line_through_recorded_runs() -> None:
 
 def test_expected_download_is_that_of_recorded_runs_of_the_same_passes() -> None:
     outcomes = (Outcome("a", "qat_int8", 0.1, 0.2, 1000, 900), Outcome("b", "qat_int8", 0.1, 0.4, 1000, 900))
-    size = expected.download(QAT, Untrained(loss=9.0, gzip_bytes=2000, samples=1000, same=0.9), outcomes=outcomes)
+    untrained = Untrained(loss=9.0, gzip_bytes=2000, samples=1000, right=0.9, changed=0.1)
+    size = expected.download(QAT, untrained, outcomes=outcomes)
     assert (size.value, size.low, size.high) == (pytest.approx(1800), pytest.approx(1800), pytest.approx(1800))
 
 
 def test_loss_of_what_is_no_class_has_no_interval() -> None:
-    # A mean squared error that rose by 0.003: 100 * 1.96 * sqrt(1 / n / n) points would be no interval of it.
-    told = expected.loss(variant_named("int8_w8a8"), Untrained(loss=0.003, gzip_bytes=2000, samples=100, same=None))
+    # A mean squared error that rose by 0.003: 100 * 1.645 * sqrt(1 / n / n) points would be no interval of it.
+    untrained = Untrained(loss=0.003, gzip_bytes=2000, samples=100, right=0.0, changed=None)
+    told = expected.loss(variant_named("int8_w8a8"), untrained)
     assert told is not None and (told.low, told.value, told.high) == (0.003, 0.003, 0.003)
 
 
 def test_loss_of_what_trains_nothing_is_as_certain_as_its_samples() -> None:
-    untrained = Untrained(loss=0.5, gzip_bytes=2000, samples=10_000, same=0.98)
+    untrained = Untrained(loss=0.5, gzip_bytes=2000, samples=10_000, right=0.9, changed=0.02)
     told = expected.loss(variant_named("int8_w8a8"), untrained)
     # 2 % of the answers changed: the difference of two shares has at most their variance.
-    assert told is not None and told.high - told.value == pytest.approx(100 * 1.96 * (0.02 / 10_000) ** 0.5)
+    assert told is not None and told.high - told.value == pytest.approx(100 * 1.645 * (0.02 / 10_000) ** 0.5)
+
+
+def test_answers_that_were_lost_have_changed() -> None:
+    """Of 50 samples for calibration none changed, and 3 points are lost: 300 of 10,000 answers at least are others."""
+    untrained = Untrained(loss=3.0, gzip_bytes=2000, samples=10_000, right=0.9, changed=1 / 50)
+    told = expected.loss(variant_named("int8_w8a8"), untrained)
+    assert told is not None and told.high - told.value == pytest.approx(100 * 1.645 * (0.03 / 10_000) ** 0.5)
+
+
+def test_few_samples_widen_the_loss_that_is_expected_of_training() -> None:
+    many = Untrained(loss=10.0, gzip_bytes=2000, samples=4000, right=0.8, changed=0.2)
+    told, few = (expected.loss(QAT, one) for one in (many, replace(many, samples=50)))
+    assert told is not None and few is not None and few.value == told.value
+    # A fifth of the answers, and those that are lost, may change from right to wrong or back.
+    wider = 164.5 * np.sqrt((0.2 + told.value / 100) * (1 / 50 - 1 / 4000))
+    assert wider > 10
+    assert (told.low - few.low, few.high - told.high) == (pytest.approx(wider), pytest.approx(wider))
+    assert "50 validation samples are few" in few.why

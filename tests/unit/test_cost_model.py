@@ -7,9 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from scipy.optimize import nnls
 
 import edgefm
@@ -59,6 +61,121 @@ def test_operators_of_a_file_are_its_layers() -> None:
 def test_operators_of_what_is_no_model_says_so() -> None:
     with pytest.raises(ModelError, match="not a TFLite file"):
         operators_of(b"nothing of the kind")
+
+
+def _written(name: str, tensors: Sequence[tuple[tuple[int, ...], str, bool]], options: Any = None) -> bytes:
+    """Return a file of one operator; of each tensor, its result last, there are shape, dtype and whether it is kept."""
+    made = [
+        tiny_models.Tensor(name=str(place), shape=shape, dtype=dtype, data=np.zeros(shape, dtype) if kept else None)
+        for place, (shape, dtype, kept) in enumerate(tensors)
+    ]
+    operator = tiny_models.Operator(
+        name=name,
+        inputs=tuple(range(len(made) - 1)),
+        outputs=(len(made) - 1,),
+        options=options,
+        options_type=0 if options is None else getattr(schema.BuiltinOptions, type(options).__name__[:-1]),
+    )
+    given = [place for place, (_, _, kept) in enumerate(tensors[:-1]) if not kept]
+    return tiny_models.build(
+        tiny_models.Graph(tensors=made, operators=[operator], inputs=given, outputs=[len(made) - 1])
+    )
+
+
+def _transposed() -> bytes:
+    options = schema.TransposeConvOptionsT(strideH=2, strideW=2)
+    parts = [((4,), "int32", True), ((16, 3, 3, 8), "float32", True), ((1, 5, 5, 8), "float32", False)]
+    return _written("TRANSPOSE_CONV", [*parts, ((1, 10, 10, 16), "float32", False)], options)
+
+
+@pytest.mark.parametrize(
+    ("content", "macs"),
+    [
+        # Each of 25 x 8 input values meets 3 x 3 weights of each of 16 channels.
+        (_transposed(), 25 * 8 * 9 * 16),
+        (
+            _written(
+                "BATCH_MATMUL",
+                [((2, 7, 5), "float32", False), ((2, 5, 3), "float32", False), ((2, 7, 3), "float32", False)],
+            ),
+            2 * 7 * 3 * 5,
+        ),
+        (
+            _written(
+                "BATCH_MATMUL",
+                [((2, 5, 7), "float32", False), ((2, 5, 3), "float32", False), ((2, 7, 3), "float32", False)],
+                schema.BatchMatMulOptionsT(adjX=True),
+            ),
+            2 * 7 * 3 * 5,
+        ),
+        # Six steps: four gates of twelve units, each of five values and of the twelve of the step before.
+        (
+            _written(
+                "UNIDIRECTIONAL_SEQUENCE_LSTM",
+                [((1, 6, 5), "float32", False), ((12, 5), "float32", True), ((1, 6, 12), "float32", False)],
+            ),
+            6 * 4 * 12 * (5 + 12),
+        ),
+        # 2 x 3 x 3 places of four channels, each of 27 weights of two channels.
+        (
+            _written(
+                "CONV_3D",
+                [
+                    ((1, 4, 5, 5, 2), "float32", False),
+                    ((3, 3, 3, 2, 4), "float32", True),
+                    ((1, 2, 3, 3, 4), "float32", False),
+                ],
+                schema.Conv3DOptionsT(strideD=1, strideH=1, strideW=1),
+            ),
+            2 * 3 * 3 * 4 * 27 * 2,
+        ),
+    ],
+    ids=["transposed", "product", "product of a transposed", "lstm", "volume"],
+)
+def test_work_of_what_was_never_measured_is_counted(content: bytes, macs: int) -> None:
+    (operator,) = operators_of(content)
+    assert operator.macs == macs
+    # A microsecond a thousand multiply-accumulates, nothing a byte: the time of one that was never measured.
+    dense = [OperatorShape("FULLY_CONNECTED", "float32", (1, 1, n), (1, 1, n)) for n in (16, 64, 256)]
+    model = _model([(one, float(one.macs)) for one in dense])
+    assert model.latency(content).p50_ns >= 0.9 * macs
+
+
+def test_all_rows_of_a_matrix_count() -> None:
+    (operator,) = operators_of(tiny_models.relu((196, 64)))
+    assert (operator.source, operator.sink) == ((1, 196, 64), (1, 196, 64))
+
+
+def test_int16_takes_far_longer_than_float32_and_is_far_less_certain() -> None:
+    """LiteRT 2.3.0 on an AMD EPYC: 27.5 ms of 9.5 million multiply-accumulates in int16x8, 0.34 ms in float32."""
+    dense = OperatorShape("FULLY_CONNECTED", "float32", (1, 1, 1000), (1, 1, 1000))
+    model = _model([(dense, 40_000.0)])
+    wide = [((1, 1000), "int16", False), ((1000, 1000), "int8", True), ((1, 1000), "int16", False)]
+    told = model.latency(_written("FULLY_CONNECTED", wide, schema.FullyConnectedOptionsT()))
+    assert told.low_ns < 27.5e6 / 9.5e6 * 1e6 < told.high_ns and told.high_ns > 12 * told.low_ns
+    assert "no fast kernel of it exists" in told.extrapolated[0]
+
+
+@pytest.mark.parametrize("content", [tiny_models.endless_loop(), tiny_models.custom()], ids=["loop", "custom"])
+def test_what_an_operator_hides_is_said_to_be_missing(content: bytes) -> None:
+    (word,) = _model([(RELU, 1000.0)]).latency(content).extrapolated
+    assert word.endswith("what it runs is not known and not counted, the time may be far longer")
+
+
+def test_convolution_in_groups_is_said_to_be_unlike_what_was_measured() -> None:
+    shape = OperatorShape("CONV_2D", "float32", (8, 8, 16), (8, 8, 16), (3, 3))
+    model = _model([(shape, 1000.0), (replace(shape, source=(8, 8, 4)), 400.0)])
+    told = model.latency(model_of([replace(shape, groups=4)]))
+    assert told.extrapolated == (
+        "CONV_2D float32 8x8x16 -> 8x8x16, 3x3, 4 groups: no convolution in groups was measured",
+    )
+    assert told.high_ns / told.p50_ns > model.held_out.range[1]
+
+
+def test_file_with_a_kernel_of_no_shape_is_damaged() -> None:
+    wrong = [((1, 4, 4, 1), "float32", False), ((3,), "float32", True), ((1, 4, 4, 1), "float32", False)]
+    with pytest.raises(ModelError, match="its operators cannot be read"):
+        operators_of(_written("CONV_2D", wrong, schema.Conv2DOptionsT()))
 
 
 ONE_OF_EACH = list({one.group: one for one in shapes(share=0.05)}.values())
@@ -135,6 +252,11 @@ def test_forecast_beyond_what_was_measured_says_so_and_is_less_certain() -> None
     assert unknown.low_ns < unknown.p50_ns < unknown.high_ns
 
 
+def test_time_is_above_zero_whatever_the_factors_are() -> None:
+    told = _model([(RELU, 1000.0)], factors={"RELU float32": 0.0}, call_ns=0.0).latency(model_of([RELU]))
+    assert 0 < told.low_ns <= told.p50_ns <= told.high_ns
+
+
 def test_interval_of_many_networks_leaves_one_in_twenty_out_at_each_end() -> None:
     ratios = tuple(0.8 + 0.01 * place for place in range(41))
     held_out = HeldOut(names=tuple(map(str, range(41))), predicted_ns=(1.0,) * 41, measured_ns=ratios)
@@ -154,13 +276,22 @@ def _broken(content: dict[str, object], name: str) -> dict[str, object]:
         return {**content, "schema_version": 2}
     if name == "other kind":
         return {**content, "kind": "benchmark-record"}
+    if name in ("cpu", "cpu_features", "versions"):
+        return {**content, "environment": {name: 5}}
     held_out = {"names": ["a"], "predicted_ns": [1.0, 2.0], "measured_ns": [1.0]}
     return {**content, "held_out": held_out}
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("newer", "reads up to 1"), ("other kind", "kind is"), ("columns", "columns of different lengths")],
+    [
+        ("newer", "reads up to 1"),
+        ("other kind", "kind is"),
+        ("columns", "columns of different lengths"),
+        ("cpu", r"environment\.cpu is 5"),
+        ("cpu_features", r"environment\.cpu_features is 5"),
+        ("versions", r"environment\.versions is 5"),
+    ],
 )
 def test_damaged_cost_model_is_refused(name: str, words: str, tmp_path: Path) -> None:
     path = _model([(RELU, 1000.0)]).save(tmp_path / "here.json")

@@ -70,6 +70,26 @@ def test_inspect_enhanced_cnn_counts_bytes(enhanced_cnn: Path) -> None:
         ),
         pytest.param("BATCH_MATMUL", [(2, 3, 4), (2, 4, 5)], (2, 3, 5), False, 2 * 3 * 5 * 4, id="matmul"),
         pytest.param("BATCH_MATMUL", [(2, 4, 3), (2, 4, 5)], (2, 3, 5), True, 2 * 3 * 5 * 4, id="matmul-adjoint"),
+        pytest.param(
+            "CONV_3D", [(1, 4, 5, 5, 2), (3, 3, 3, 2, 4)], (1, 2, 3, 3, 4), False, 2 * 3 * 3 * 4 * 27 * 2, id="volume"
+        ),
+        # Eight kernels, a peephole and biases, which are vectors, the states.
+        pytest.param(
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            [(1, 6, 5), *4 * [(12, 5)], *4 * [(12, 12)], *4 * [(12,)], (1, 12), (1, 12)],
+            (1, 6, 12),
+            False,
+            6 * 4 * 12 * (5 + 12),
+            id="lstm",
+        ),
+        pytest.param(  # input and forget gate coupled: six kernels
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            [(1, 6, 5), *3 * [(12, 5)], *3 * [(12, 12)], *3 * [(12,)], (1, 12), (1, 12)],
+            (1, 6, 12),
+            False,
+            6 * 3 * 12 * (5 + 12),
+            id="lstm-coupled",
+        ),
         pytest.param("SOFTMAX", [(1, 10)], (1, 10), False, 0, id="none"),
     ],
 )

@@ -18,6 +18,7 @@ DESCRIBED: dict[str, Any] = {
     "variants": [
         {
             "variant": "int8_w8a8",
+            "sha256": "2" * 64,
             "size_bytes": 441_216,
             "gzip_bytes": 402_556,
             "validation": {"unit": "%", "loss": 0.3},
@@ -25,10 +26,21 @@ DESCRIBED: dict[str, Any] = {
     ],
 }
 RECORD: dict[str, Any] = {
+    "target": {"name": "host", "mode": "measured", "latency": True},
     "environment": {"cpu": "AMD EPYC 9B14"},
     "models": [
-        {"name": "int8_w8a8", "runtime": {"name": "litert"}, "latency_ns": {"p50": {"value": 21_500.0}}},
-        {"name": "another", "runtime": {"name": "litert"}, "latency_ns": None},
+        {
+            "name": "int8_w8a8",
+            "sha256": "2" * 64,
+            "runtime": {"name": "litert", "options": {"kernels": None, "threads": 1}},
+            "latency_ns": {"p50": {"value": 21_500.0}},
+        },
+        {
+            "name": "another",
+            "sha256": "3" * 64,
+            "runtime": {"name": "litert", "options": {"kernels": None, "threads": 1}},
+            "latency_ns": None,
+        },
     ],
 }
 
@@ -49,6 +61,28 @@ def test_time_of_another_machine_and_forecast_of_another_model_are_left_out() ->
     assert "p50" not in _held(forecast.figures(FORECAST, DESCRIBED, elsewhere))
     assert forecast.figures(FORECAST, {**DESCRIBED, "source": {"sha256": "1" * 64}}, RECORD) == []
     assert forecast.figures(None, DESCRIBED, RECORD) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"runtime": {"name": "litert", "options": {"kernels": None, "threads": 4}}},
+        {"runtime": {"name": "litert", "options": {"kernels": "builtin", "threads": 1}}},
+        {"runtime": {"name": "openvino", "options": {"kernels": None, "threads": 1}}},
+        {"sha256": "4" * 64},
+    ],
+    ids=["threads", "kernels", "runtime", "an older file"],
+)
+def test_time_that_was_measured_otherwise_is_no_outcome(changes: dict[str, Any]) -> None:
+    record = copy.deepcopy(RECORD)
+    record["models"][0].update(changes)
+    figures = forecast.figures(FORECAST, DESCRIBED, record)
+    assert "p50" not in _held(figures) and len(figures) == 3
+
+
+def test_time_of_an_emulator_on_this_machine_is_no_outcome() -> None:
+    emulated = {**RECORD, "target": {"name": "qemu-aarch64", "mode": "simulated", "latency": False}}
+    assert "p50" not in _held(forecast.figures(FORECAST, DESCRIBED, emulated))
 
 
 def test_damaged_forecast_is_said(tmp_path: Path) -> None:

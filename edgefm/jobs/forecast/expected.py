@@ -18,7 +18,7 @@ from edgefm.jobs.forecast.recorded import OUTCOMES, Outcome
 from edgefm.jobs.forecast.result import Interval
 from edgefm.recipes import Variant, variant_named
 
-_Z = 1.96
+_Z = 1.645  # of a two-sided 90 % interval
 # Student's t of a two-sided 90 % interval, by degrees of freedom; more are as many.
 _T = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81)
 _FEWEST = 2
@@ -27,6 +27,8 @@ _FEWEST_MODELS = 3
 _LINEAR = 0.5
 # Points by which some thousand samples may show more loss after a training that lost nothing.
 _SLACK = 0.3
+# Validation samples of the recorded runs: what chance did to them is in their spread.
+_RECORDED_SAMPLES = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,16 @@ class Untrained:
       loss: of quality on the validation samples, in percentage points or the unit of the measure.
       gzip_bytes: of the file.
       samples: number of validation samples.
-      same: share of the answers that are the given model's, 0 to 1; None where outputs are no classes or labels.
+      right: share of them that the given model answers rightly, 0 to 1.
+      changed: share of the answers that are others than the given model's, 0 to 1; None where the quality is no share
+        of right answers.
     """
 
     loss: float
     gzip_bytes: int
     samples: int
-    same: float | None
+    right: float
+    changed: float | None
 
 
 def alike(variant: Variant, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -68,13 +73,13 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave where
     answers are the same or not. Of others: what recorded runs lost after training over what they lost before it, a
     straight line in asinh(loss), with the interval of a model that it was not learnt from (Student's t over models); at
-    most what is lost without any training.
+    most what is lost without any training. Fewer samples than those runs had widen it by what chance does to them.
     """
     if not trains(variant):
-        if untrained.same is None:
+        if untrained.changed is None:
             why = f"measured: nothing is trained (n = {untrained.samples:,}); no share of answers tells how sure it is"
             return Interval(value=untrained.loss, low=untrained.loss, high=untrained.loss, why=why)
-        differing = max(1 - untrained.same, 1 / untrained.samples)
+        differing = max(untrained.changed, abs(untrained.loss) / 100, 1 / untrained.samples)
         half = 100 * _Z * math.sqrt(differing / untrained.samples)
         why = f"measured: nothing is trained (n = {untrained.samples:,} validation samples)"
         return Interval(value=untrained.loss, low=untrained.loss - half, high=untrained.loss + half, why=why)
@@ -86,7 +91,20 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     value, low, high = (_LINEAR * math.sinh(end) for end in (left, left - half, left + half))
     most = max(untrained.loss, 0.0)
     why = f"{untrained.loss:+.1f} points before training; what is left of that is learnt from {_runs(outcomes)}"
-    return Interval(value=min(value, most), low=min(low, most), high=min(high, most + _SLACK), why=why)
+    value, chance = min(value, most), 0.0
+    if untrained.samples < _RECORDED_SAMPLES:
+        chance = _chance(untrained, value)
+        why += f"; {untrained.samples:,} validation samples are few: {chance:.1f} points more either way"
+    return Interval(value=value, low=min(low, most) - chance, high=min(high, most + _SLACK) + chance, why=why)
+
+
+def _chance(untrained: Untrained, loss: float) -> float:
+    """Return the points by which fewer samples than recorded runs had may show another loss, in nine of ten cases.
+
+    Training changes which answers are wrong: as many turn from right to wrong or back as are wrong, which is a guess.
+    """
+    wrong = min(1.0, max(1 / untrained.samples, 1 - untrained.right + max(loss, 0.0) / 100))
+    return 100 * _Z * math.sqrt(wrong * (1 / untrained.samples - 1 / _RECORDED_SAMPLES))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,21 +10,28 @@ from typing import Any
 
 import numpy as np
 
+from edgefm import runtimes
 from edgefm.core import scratch
-from edgefm.core.errors import EdgefmError
+from edgefm.core.errors import EdgefmError, ModelError
 from edgefm.core.progress import Progress, StepsOnly
 from edgefm.jobs.forecast import expected
 from edgefm.jobs.forecast.expected import Untrained
 from edgefm.jobs.forecast.reasons import notes
-from edgefm.jobs.forecast.result import ForecastResult, VariantForecast
+from edgefm.jobs.forecast.result import ForecastResult, Interval, VariantForecast
 from edgefm.profiling.cost_model import CostModel
 from edgefm.profiling.cost_model.kept import machine
 from edgefm.recipes import Quantization, Variant, variant_named
 
 _REFERENCE = "float32"
+_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro"}
 _NO_DATA = "no data were given: the loss cannot be measured"
-_OTHER_UNIT = "the quality is no share: recorded runs tell nothing of it"
 _NO_RUN = "no recorded run has these passes"
+_AT_CHANCE = "the given model's answers are not better than chance: what training makes of it is not known"
+# Measures that are a share of right answers: how many answers changed tells how sure a loss is.
+_OF_ANSWERS = ("accuracy", "label_accuracy")
+# What recorded runs tell of.
+_RECORDED = "accuracy"
+_USELESS = ("chance_level", "constant_output")
 
 
 def forecast_source(
@@ -41,8 +48,11 @@ def forecast_source(
     Raises:
       ModelError: the model cannot be converted, or no variant can be made of it.
     """
+    from edgefm.quantization.checks.findings import GIVEN_MODEL
     from edgefm.quantization.export import export_variants
+    from edgefm.quantization.feasibility import feasible
 
+    feasible(source, recipe)  # where nothing that was asked for can be made, the float32 file alone is no answer
     asked = {variant.name: variant for variant in recipe.variants}
     looked = asked if _REFERENCE in asked else {_REFERENCE: variant_named(_REFERENCE), **asked}
     untrained = replace(recipe, variants=tuple(map(without_training, looked.values())))
@@ -52,22 +62,29 @@ def forecast_source(
             path.mkdir()
         report = export_variants(source, files, recipe=untrained, kept=kept, progress=StepsOnly(progress)).to_json()
         entries = {entry["variant"]: entry for entry in report["variants"]}
+        skipped = {entry["variant"]: entry["reason"] for entry in report["skipped"]}
+        if _REFERENCE in skipped or asked.keys() <= skipped.keys():
+            raise ModelError("no variant can be made: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))
+        given = [one for one in report["findings"] if one["where"] == GIVEN_MODEL]
+        useless = any(one["code"] in _USELESS for one in given)
         reference = _facts(files, entries[_REFERENCE], model)
         rows = []
         for place, (name, variant) in enumerate(asked.items()):
             if name in entries:
                 progress.step("forecast", place, len(asked), {"now": name})
                 path = files / entries[name]["file"]
-                rows.append(_row(variant, entries[name], path, reference, model, arena=arena))
+                before = _untrained(entries[name], compared=report["parity"]["images"])
+                loss = _loss(variant, before, entries[name]["validation"], useless=useless)
+                rows.append(_row(variant, entries[name], path, reference, model, before, loss, arena=arena))
         progress.step("forecast", len(asked), len(asked))
     return ForecastResult(
         model={"name": source.name, "file": source.file, "sha256": source.sha256},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         variants=tuple(rows),
-        skipped={entry["variant"]: entry["reason"] for entry in report["skipped"] if entry["variant"] in asked},
+        skipped={name: why for name, why in skipped.items() if name in asked},
         quality=_quality(report["given"]),
         cost_model=_about(model),
-        notes=(*_notes(model), *_zero_biases(source.model)),
+        notes=(*_notes(model), *(f"given model: {one['message']}" for one in given), *_zero_biases(source.model)),
     )
 
 
@@ -86,32 +103,49 @@ def _facts(files: Path, entry: Mapping[str, Any], model: CostModel) -> Mapping[s
     return {"size_bytes": len(content), "p50_ns": model.latency(content).p50_ns, "macs": entry["macs"]}
 
 
+def _untrained(entry: Mapping[str, Any], *, compared: int) -> Untrained:
+    """Return what was measured on a file, whose answers were held against the given model's on `compared` samples."""
+    validation = entry["validation"]
+    same = entry["same_labels"] if entry["same_top1"] is None else entry["same_top1"]
+    of_answers = validation is not None and validation["quality"] in _OF_ANSWERS and same is not None
+    return Untrained(
+        loss=0.0 if validation is None else validation["loss"],
+        gzip_bytes=entry["gzip_bytes"],
+        samples=1 if validation is None else validation["samples"],
+        right=validation["given"] if of_answers else 0.0,
+        changed=max(1 - same, 1 / compared) if of_answers else None,
+    )
+
+
+def _loss(
+    variant: Variant, untrained: Untrained, validation: Mapping[str, Any] | None, *, useless: bool
+) -> tuple[Interval | None, str | None]:
+    """Return the expected loss, or None and why it is not known."""
+    if validation is None:
+        return None, _NO_DATA
+    if expected.trains(variant):
+        if validation["quality"] != _RECORDED:
+            return None, f"recorded runs tell of {_RECORDED}, not of {validation['quality']}"
+        if useless:
+            return None, _AT_CHANCE
+    loss = expected.loss(variant, untrained)
+    return loss, _NO_RUN if loss is None else None
+
+
 def _row(
     variant: Variant,
     entry: Mapping[str, Any],
     path: Path,
     reference: Mapping[str, float],
     model: CostModel,
+    untrained: Untrained,
+    loss: tuple[Interval | None, str | None],
     *,
     arena: bool,
 ) -> VariantForecast:
     latency = model.latency(path.read_bytes())
     arena_bytes, arena_reason = _arena(path) if arena else (None, "it was not asked for")
     validation = entry["validation"]
-    untrained = Untrained(
-        loss=0.0 if validation is None else validation["loss"],
-        gzip_bytes=entry["gzip_bytes"],
-        samples=1 if validation is None else validation["samples"],
-        same=entry["same_labels"] if entry["same_top1"] is None else entry["same_top1"],
-    )
-    loss = reason = None
-    if validation is None:
-        reason = _NO_DATA
-    elif validation["unit"] != "%" and expected.trains(variant):
-        reason = _OTHER_UNIT
-    else:
-        loss = expected.loss(variant, untrained)
-        reason = _NO_RUN if loss is None else None
     return VariantForecast(
         variant=variant.name,
         description=variant.description,
@@ -122,8 +156,8 @@ def _row(
         of_float32=latency.p50_ns / reference["p50_ns"],
         arena_bytes=arena_bytes,
         arena_reason=arena_reason,
-        loss=loss,
-        loss_reason=reason,
+        loss=loss[0],
+        loss_reason=loss[1],
         untrained_loss=None if validation is None else validation["loss"],
         untrained_gzip_bytes=entry["gzip_bytes"],
         notes=tuple(
@@ -177,8 +211,17 @@ def _about(model: CostModel) -> dict[str, Any]:
 
 def _zero_biases(model: Any) -> list[str]:
     """Return a note where biases are all zero: the converter leaves them out until they are trained."""
-    weights = () if model is None else model.weights
-    zero = [str(one.path).split("/")[-2] for one in weights if one.name == "bias" and not np.any(np.asarray(one))]
+    by_layer: dict[str, dict[str, bool]] = {}
+    for one in () if model is None else model.weights:
+        layer, _, name = str(one.path).rpartition("/")
+        by_layer.setdefault(layer, {})[name] = not np.any(np.asarray(one))
+    # A normalisation becomes a scale and a bias, which is zero where its beta and its mean are.
+    shifts = ("beta", "moving_mean")
+    zero = [
+        layer.rpartition("/")[2]
+        for layer, zeros in by_layer.items()
+        if zeros.get("bias") or (zeros.keys() & set(shifts) and all(zeros.get(name, True) for name in shifts))
+    ]
     if not zero:
         return []
     return [
@@ -190,8 +233,18 @@ def _zero_biases(model: Any) -> list[str]:
 def _notes(model: CostModel) -> list[str]:
     from edgefm.core.environment import environment
 
+    here = environment()
     found = [f"the cost model was disturbed when it was built: {reason}" for reason in model.disturbed]
-    if machine(model.environment) != machine(environment()):
+    if machine(model.environment) != machine(here):
         cpu = model.environment.get("cpu", "an unknown processor")
         found.append(f"times are those of the machine that the cost model was built on ({cpu}), not of this one")
+    elif (then := _installed(model.runtime, model.environment)) != (now := _installed(model.runtime, here)) and then:
+        found.append(f"times are those of {model.runtime} {then}; {now or 'none'} is installed here: build it again")
     return found
+
+
+def _installed(runtime: str, environment: Mapping[str, Any]) -> str | None:
+    """Return the version of a runtime's package that a recorded environment has; None where it does not say."""
+    name = runtimes.split(runtime)[0]
+    version = (environment.get("versions") or {}).get(_PACKAGES.get(name, name))
+    return None if version is None else str(version)

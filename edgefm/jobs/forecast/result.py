@@ -14,6 +14,9 @@ from edgefm.core.results import JsonResult
 from edgefm.profiling.cost_model import LatencyForecast
 
 FILE_NAME = "forecast.json"
+_TWO_DECIMALS = 0.1
+# What float32 sums in another order differ by.
+_ROUNDING = 1e-6
 KIND, VERSION, SCHEMA = "edgefm/forecast", 1, "forecast-1"
 
 
@@ -194,7 +197,16 @@ def cells(row: VariantForecast) -> Sequence[str]:
 def _loss(loss: Interval | None) -> str:
     if loss is None:
         return "not known"
-    return f"{loss.value:+.2f}" + ("" if loss.exact else f" ({loss.low:+.2f} to {loss.high:+.2f})")
+    return _signed(loss.value) + ("" if loss.exact else f" ({_signed(loss.low)} to {_signed(loss.high)})")
+
+
+def _signed(loss: float) -> str:
+    """Return a loss to two decimals, a smaller one (an error's, say) to two digits.
+
+    >>> _signed(1.234), _signed(-0.00076), _signed(0.0), _signed(-7e-9)
+    ('+1.23', '-0.00076', '+0.00', '+0.00')
+    """
+    return f"{loss:+.2f}" if abs(loss) >= _TWO_DECIMALS else f"{loss:+.2g}" if abs(loss) > _ROUNDING else "+0.00"
 
 
 def _range(interval: Interval, unit: float, name: str) -> str:

@@ -68,8 +68,8 @@ def figures(
     return [
         figure
         for row in told["variants"]
-        if row["variant"] in written
-        for figure in _figures(row, written[row["variant"]], measured.get(row["variant"]))
+        if (entry := written.get(row["variant"])) is not None
+        for figure in _figures(row, entry, measured.get((row["variant"], entry["sha256"])))
     ]
 
 
@@ -82,15 +82,19 @@ def summary(forecasted: list[Forecasted]) -> str:
     )
 
 
-def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict[str, float]:
-    """Return the measured p50 by file, where it was measured on the machine and runtime that were forecast."""
+def _measured(told: Mapping[str, Any], record: Mapping[str, Any] | None) -> dict[tuple[str, str], float | None]:
+    """Return the measured p50 by name and sha256, where it was measured as forecast: there, so, on one thread."""
     about = told["cost_model"]
-    if record is None or record["environment"].get("cpu") != about["cpu"]:
+    if record is None or not record["target"]["latency"] or record["environment"].get("cpu") != about["cpu"]:
         return {}
+    name, _, kernels = about["runtime"].partition(":")
     return {
-        model["name"]: model["latency_ns"]["p50"]["value"]
+        (model["name"], model["sha256"]): model["latency_ns"]["p50"]["value"]
         for model in record["models"]
-        if model.get("latency_ns") and model["runtime"]["name"] == about["runtime"].split(":")[0]
+        if model.get("latency_ns")
+        and model["runtime"]["name"] == name
+        and model["runtime"]["options"].get("threads", 1) == 1
+        and (model["runtime"]["options"].get("kernels") or "") == kernels
     }
 
 

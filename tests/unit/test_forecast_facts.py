@@ -1,0 +1,104 @@
+"""What a forecast makes of the facts that were measured on untrained files; nothing is converted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgefm.core.environment import environment, versions
+from edgefm.jobs.forecast import make
+from edgefm.jobs.forecast.reasons import notes
+from edgefm.jobs.forecast.result import Interval, VariantForecast, cells
+from edgefm.recipes import variant_named
+from tests.fixtures.forecasts import FORECAST, small_cost_model
+
+VALIDATION: dict[str, Any] = {"quality": "accuracy", "unit": "%", "samples": 1000, "given": 0.9, "loss": 0.4}
+ENTRY: dict[str, Any] = {"gzip_bytes": 2000, "same_top1": 1.0, "same_labels": None, "validation": VALIDATION}
+
+
+def _loss(variant: str, entry: dict[str, Any], *, useless: bool = False) -> tuple[Any, str | None]:
+    untrained = make._untrained(entry, compared=200)
+    return make._loss(variant_named(variant), untrained, entry["validation"], useless=useless)
+
+
+def test_answers_that_did_not_change_on_few_samples_may_change_on_others() -> None:
+    told, _ = _loss("int8_w8a8", {**ENTRY, "validation": {**VALIDATION, "loss": 0.0}})
+    # None of 200 changed: no more is known than that one in 200 does.
+    assert told.high == pytest.approx(164.5 * (1 / 200 / 1000) ** 0.5) and told.low == -told.high
+
+
+@pytest.mark.parametrize("quality", ["auc", "top5", "map", "miou", "mine:cross_entropy"])
+def test_measures_that_are_no_share_of_right_answers_have_no_interval(quality: str) -> None:
+    entry = {**ENTRY, "validation": {**VALIDATION, "quality": quality}}
+    told, _ = _loss("int8_w8a8", entry)
+    assert (told.low, told.value, told.high) == (0.4, 0.4, 0.4)
+    assert _loss("qat_int8", entry) == (None, f"recorded runs tell of accuracy, not of {quality}")
+
+
+def test_loss_of_a_model_at_chance_is_known_only_where_nothing_is_trained() -> None:
+    assert _loss("int8_w8a8", ENTRY, useless=True)[0] is not None
+    told, reason = _loss("qat_int8", ENTRY, useless=True)
+    assert told is None and "not better than chance" in str(reason)
+    assert _loss("qat_int8", ENTRY)[0] is not None
+
+
+class _Weight:
+    def __init__(self, path: str, values: list[float]) -> None:
+        self.path, self.values = path, np.array(values, np.float32)
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return self.values
+
+
+@pytest.mark.parametrize(
+    ("weights", "named"),
+    [
+        ({"conv/kernel": [0.0], "conv/bias": [0.0, 0.0]}, "conv"),
+        ({"conv/bias": [0.0, 0.1]}, ""),
+        ({"bn/gamma": [1.0], "bn/beta": [0.0], "bn/moving_mean": [0.0], "bn/moving_variance": [1.0]}, "bn"),
+        ({"bn/beta": [0.0], "bn/moving_mean": [0.2]}, ""),
+        ({"bn/moving_mean": [0.0]}, "bn"),
+        ({"block/norm/gamma": [1.0], "block/norm/beta": [0.0]}, "norm"),
+        ({"attention/query/kernel": [0.0]}, ""),
+    ],
+)
+def test_biases_that_no_training_has_moved_yet_are_named(weights: dict[str, list[float]], named: str) -> None:
+    class Model:
+        weights: Any = ()
+
+    Model.weights = [_Weight(path, values) for path, values in weights.items()]
+    found = make._zero_biases(Model)
+    assert [f"the biases of {named} are all zero" in note for note in found] == ([True] if named else [])
+
+
+def test_times_of_another_version_of_the_runtime_are_said_to_be_so() -> None:
+    here = environment()
+    assert make._notes(small_cost_model(environment=here)) == []
+    older = {**here, "versions": {**here["versions"], "ai-edge-litert": "1.0.1"}}
+    (note,) = make._notes(small_cost_model(environment=older))
+    assert note == f"times are those of litert 1.0.1; {versions()['ai-edge-litert']} is installed here: build it again"
+
+
+def test_slimming_that_removes_hardly_anything_is_said() -> None:
+    facts = {"size_bytes": 900, "p50_ns": 990.0, "float32": {"size_bytes": 1000, "p50_ns": 1000.0}}
+    slim = replace(variant_named("slim50_int8_w8a8"), name="slim")
+    told = notes(slim, macs=995, given_macs=1000, environment={}, **facts)  # type: ignore[arg-type]  # mixed values
+    assert any("hardly any channels leave the model" in note for note in told)
+    fewer = notes(slim, macs=500, given_macs=1000, environment={}, **facts)  # type: ignore[arg-type]  # mixed values
+    assert not any("leave" in note for note in fewer)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (Interval(value=-0.00076, low=-0.00076, high=-0.00076, why=""), "-0.00076"),
+        (Interval(value=0.4, low=0.04, high=0.76, why=""), "+0.40 (+0.04 to +0.76)"),
+        (None, "not known"),
+    ],
+)
+def test_small_losses_of_an_error_are_not_rounded_away(loss: Interval | None, words: str) -> None:
+    row = {**FORECAST["variants"][0], "loss": None if loss is None else asdict(loss)}
+    assert cells(VariantForecast.from_json(row))[6] == words
