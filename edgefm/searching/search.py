@@ -204,8 +204,16 @@ def _searched(
                     arena=arena,
                     progress=progress,
                 )
+                _note_size(folder / PASSES_FOLDER, progress)
             live.ended(read_json(result / RESULT_FILE, what="result of a search", error=SearchError))
         return result
+
+
+def _note_size(passes: Path, progress: Progress) -> None:
+    size = sum(path.stat().st_size for path in passes.rglob("*") if path.is_file())
+    progress.note(
+        f"{passes} takes {size / 1e6:,.1f} MB; where it is removed, a search that goes on does its steps again"
+    )
 
 
 def _check(source: Source, budgets: Sequence[SearchBudget]) -> None:

@@ -53,7 +53,10 @@ class Workers:
             if model is not None:
                 model.save(self._folder / MODEL_FILE)
             (self._folder / SETUP_FILE).write_bytes(pickle.dumps(setup))
-        except (pickle.PicklingError, TypeError, AttributeError, NotImplementedError, ValueError) as error:
+        except OSError:
+            scratch.remove(self._folder)
+            raise
+        except Exception as error:  # whatever layers and data sets of a user's own raise
             scratch.remove(self._folder)
             raise not_handed(error) from error
         self._messages: queue.SimpleQueue[tuple[_Worker, tuple[str, Any] | None]] = queue.SimpleQueue()

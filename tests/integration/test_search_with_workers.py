@@ -130,6 +130,8 @@ def test_model_that_no_other_process_can_load_is_searched_in_this_one_or_refused
     assert trained_here == [1] * TRIALS and len(result.front) >= 1
     (said,) = [note for note in notes.notes if note.startswith("one trial at a time, in this process: ")]
     assert "cannot be handed to another process" in said and "Mine" in said
+    kept = sum(path.stat().st_size for path in (tmp_path / "one" / "passes").glob("*/*"))
+    assert notes.notes[-1].startswith(f"{tmp_path / 'one' / 'passes'} takes {kept / 1e6:,.1f} MB; where it is removed")
     trained_here.clear()
     with pytest.raises(EdgefmError, match=r"handed to another process: .*Mine.*\n.*Search with one worker"):
         _search(tmp_path / "two", data, Mine("relu"), seeds=0, workers=2)
