@@ -45,7 +45,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--sampler", type=click.Choice(("tpe", "random")), default="tpe", show_default=True, help="How trials are chosen."
 )
-@click.option("--workers", type=int, default=None, help="Trials at the same time.  [default: 1; ray: all cores]")
+@click.option("--workers", type=int, default=None, help="Trials at the same time.  [default: one a core]")
 @click.option(
     "--executor", type=click.Choice(("local", "ray")), default="local", show_default=True, help="Who does them."
 )

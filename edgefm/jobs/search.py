@@ -159,7 +159,9 @@ def search(
       epochs: of fine-tuning after channels were removed, in a whole trial; other passes get a half to an eighth of it,
         a network that is trained from scratch twice as many.
       sampler: 'tpe' (learns from the trials before), or 'random', to compare with.
-      workers: trials at the same time, each on one core; by default one here, and all cores of a cluster.
+      workers: trials at the same time, each in a process of its own on one core, or 1: in this process; by default one
+        a core, as many as free memory has room for, and one where no other process can take the model or the data, or
+        on a GPU. See docs/scale.md.
       executor: who does trials: 'local', processes of this machine; 'ray', tasks of a Ray cluster. See docs/scale.md.
       address: of the Ray cluster: 'HOST:PORT', 'auto' (the one this machine is part of), or 'local' to start one here.
       store: folder or URL ('s3://bucket/folder') that all nodes of the cluster reach; by default a folder in `out`.

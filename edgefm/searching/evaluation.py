@@ -80,7 +80,7 @@ class Evaluator:
         source: Source,
         space: Space,
         *,
-        given: GivenModel,
+        given: Callable[[], GivenModel],
         kept: Path,
         latency: LatencySource,
         on_targets: Callable[[], Mapping[str, Latency]] = dict,
@@ -94,7 +94,7 @@ class Evaluator:
         Args:
           source: the model with its data.
           space: of the points.
-          given: what the model answers on validation samples.
+          given: returns what the model answers on validation samples, the same each time.
           kept: folder of finished passes.
           latency: returns what predicts a file's p50.
           on_targets: returns what predicts it on other targets, by the name of the figure.
@@ -105,9 +105,9 @@ class Evaluator:
         Raises:
           DataError: there are no data to train on and to measure by.
         """
-        if source.task is None or given.quality is None:
+        if source.task is None:
             raise DataError("a search trains and measures, and no data were given", hint="Give data.")
-        self.source, self.space, self.given = source, space, given
+        self.source, self.space, self._given = source, space, given
         self._task = source.task
         self._latency, self._arena, self._kept, self._progress = latency, arena, kept, progress
         self._shelf = shelf
@@ -122,7 +122,7 @@ class Evaluator:
         other = Evaluator(
             self.source,
             self.space,
-            given=self.given,
+            given=self._given,
             kept=self._kept,
             latency=self._latency,
             on_targets=self._on_targets,
@@ -133,6 +133,11 @@ class Evaluator:
         )
         other._reference = self._reference
         return other
+
+    @property
+    def given(self) -> GivenModel:
+        """What the model answers on validation samples."""
+        return self._given()
 
     @property
     def reference(self) -> LatencyForecast:
@@ -158,25 +163,22 @@ class Evaluator:
         self.converter.forget()
         self._short.forget()
 
-    def costs(self, made: MadeFile, *, least: bool = True) -> dict[str, float | None]:
-        """Return what a file costs, by the names of figures in `edgefm.searching.budget.KEYS`; nothing is timed.
+    def latency_here(self, made: MadeFile, *, least: bool = True) -> dict[str, float | None]:
+        """Return the p50 of a file on this machine as it is predicted, by the names of figures; nothing is timed.
 
         Args:
           made: the file.
-          least: latency at the lower end of its 90 % interval, and its ratio to the upper end of the reference's: a
-            limit below that is surely broken; else as it is predicted.
+          least: at the lower end of its 90 % interval, and its ratio to the upper end of the reference's: a limit below
+            that is surely broken.
         """
+        told, reference = self._latency()(made.content), self.reference
+        here = told.low_ns if least else told.p50_ns
+        return {"p50_us": here / 1000, "p50_ratio": here / (reference.high_ns if least else reference.p50_ns)}
 
-        def ns(told: LatencyForecast) -> float:
-            return told.low_ns if least else told.p50_ns
-
-        here, reference = ns(self._latency()(made.content)), self.reference
-        return {
-            **self.sizes(made),
-            "p50_us": here / 1000,
-            "p50_ratio": here / (reference.high_ns if least else reference.p50_ns),
-            **{name: ns(predict(made.content)) / 1000 for name, predict in self._on_targets().items()},
-        }
+    def latency_on_targets(self, made: MadeFile, *, least: bool = True) -> dict[str, float | None]:
+        """Return the p50 of a file on other targets, see `latency_here`."""
+        told = {name: predict(made.content) for name, predict in self._on_targets().items()}
+        return {name: (one.low_ns if least else one.p50_ns) / 1000 for name, one in told.items()}
 
     def sizes(self, made: MadeFile) -> dict[str, float | None]:
         """Return the costs of a file but for its latency."""
@@ -197,12 +199,13 @@ class Evaluator:
         """
         inputs = reencoded(self.given.inputs, self.source.encoding, made.encoding)
         answers = tflite_outputs(made.content, inputs, label=label, progress=self._progress)
-        assert self.given.quality is not None and self.given.targets is not None, "checked when this was made"
+        assert self.given.quality is not None and self.given.targets is not None, "there are data"
         value = float(self._task.quality.function(tuple(answers), self.given.targets))
         loss = self._task.quality.loss(self.given.quality, value)
         if not math.isfinite(loss):
             raise ModelError(f"its {self._task.quality.name} on validation samples is {value}: it cannot be compared")
-        return {**self.costs(made, least=False), "accuracy_loss": loss}
+        latency = {**self.latency_here(made, least=False), **self.latency_on_targets(made, least=False)}
+        return {**self.sizes(made), **latency, "accuracy_loss": loss}
 
 
 @dataclass(frozen=True, kw_only=True)

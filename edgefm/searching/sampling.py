@@ -21,7 +21,8 @@ from edgefm.searching.trials import OBJECTIVES, Trial
 TPE, RANDOM = "tpe", "random"
 SAMPLERS = (TPE, RANDOM)
 LAG = 4
-_STARTUP_TRIALS = 10
+# Outcomes that the sampler needs before it learns from them; until then it draws at random.
+STARTUP_TRIALS = 10
 # Draws before a point that was tried already is taken for the only one that is left.
 _ATTEMPTS = 20
 
@@ -87,7 +88,7 @@ class Sampling:
             sampler = (
                 optuna.samplers.RandomSampler(seed=seed)
                 if self.sampler == RANDOM or attempt >= _ATTEMPTS // 2
-                else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True)
+                else optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
             )
             study = optuna.create_study(directions=["minimize"] * len(OBJECTIVES), sampler=sampler)
             study.add_trials(self._shown(index, trials, distributions))

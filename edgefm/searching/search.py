@@ -12,7 +12,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from edgefm.core import artefacts
 from edgefm.core.documents import read_json
@@ -32,12 +31,12 @@ from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.live.state import Searched
 from edgefm.searching.live.watch import Live
 from edgefm.searching.on_targets.prediction import check_reachable, of_targets
+from edgefm.searching.parcel import Setup, setup_of
 from edgefm.searching.result import RESULT_FILE, is_finished
 from edgefm.searching.sampling import TPE, Sampling
 from edgefm.searching.space import Epochs, Space, space_of
 from edgefm.searching.storage.shared import SharedStudy
 from edgefm.searching.words import unit_of
-from edgefm.searching.workers import Setup, setup_of
 
 RESULT_FOLDER = "result"
 _FORECAST_FILE = "forecast.json"
@@ -98,8 +97,11 @@ def search_in(
       RuntimeUnavailableError: Optuna is not installed, or TFLite Micro where a budget limits the arena.
       OSError: the disk is full, say; the search goes on when it is resumed.
     """
+    _check(source, plan.budgets)
+    space = space or space_of(source.model)
     check_reachable(folder, targets_of(plan.budgets))
-    with plan.execution.ready(folder, progress=progress) as hands:
+    trials = plan.limits.trials
+    with plan.execution.ready(folder, source, trials=trials, resume=resume, progress=progress) as hands:
         return _searched(
             folder,
             source,
@@ -107,7 +109,7 @@ def search_in(
             latency,
             hands,
             resume=resume,
-            space=space or space_of(source.model),
+            space=space,
             progress=progress,
         )
 
@@ -123,7 +125,8 @@ def _searched(
     space: Space,
     progress: Progress,
 ) -> Path:
-    task = _check(source, plan.budgets)
+    task = source.task
+    assert task is not None, "checked at the beginning"
     identity = {
         "kind": "search",
         "schema_version": 1,
@@ -138,9 +141,10 @@ def _searched(
         "space": space.to_json(),
     }
     with opened(folder, identity, space.distributions(), resume=resume, shared=plan.storage) as journal:
+        identity["lag"] = journal.lag
         predict = functools.cache(lambda: latency(folder))
         elsewhere = functools.cache(lambda: of_targets(folder, targets_of(plan.budgets), progress=progress))
-        given = given_model(source, progress=progress)
+        given = functools.cache(lambda: given_model(source, progress=progress))
         arena = any("max_arena_bytes" in budget.limits for budget in plan.budgets)
         own = Evaluator(
             source,
@@ -169,15 +173,15 @@ def _searched(
             budgets=plan.budgets,
             impossible=never,
             limits=plan.limits,
-            slots=hands.slots,
+            slots=min(hands.slots, journal.lag),
             seeds=plan.seeds,
             unit=unit_of(task.quality),
-            validation=len(given.inputs),
+            validation=len(given().inputs),
         )
         result = folder / RESULT_FOLDER
         with Live(folder, searched, progress=progress) as live:
             chosen: tuple[Sequence[Finalist], Mapping[str, str]] | None = None
-            with hands.executor(doing, setup) as executor:
+            with hands.executor(doing, setup, progress=progress) as executor:
                 trials = drive(journal, sampling, executor, plan.limits, watch=live.trials, progress=progress)
                 if not is_finished(result / RESULT_FILE, seeds=plan.seeds, trials=trials, progress=progress):
                     live.finalists()
@@ -200,12 +204,20 @@ def _searched(
                     arena=arena,
                     progress=progress,
                 )
+                _note_size(folder / PASSES_FOLDER, progress)
             live.ended(read_json(result / RESULT_FILE, what="result of a search", error=SearchError))
         return result
 
 
-def _check(source: Source, budgets: Sequence[SearchBudget]) -> Any:
-    """Return the source's task, or raise the error that says why it cannot be searched."""
+def _note_size(passes: Path, progress: Progress) -> None:
+    size = sum(path.stat().st_size for path in passes.rglob("*") if path.is_file())
+    progress.note(
+        f"{passes} takes {size / 1e6:,.1f} MB; where it is removed, a search that goes on does its steps again"
+    )
+
+
+def _check(source: Source, budgets: Sequence[SearchBudget]) -> None:
+    """Raise the error that says why a source cannot be searched, if it cannot."""
     if source.model is None:
         raise ModelError(f"{source.file} holds no Keras model to train", hint="Give the .keras or .h5 file.")
     if source.task is None:
@@ -221,7 +233,6 @@ def _check(source: Source, budgets: Sequence[SearchBudget]) -> Any:
             f"max_accuracy_loss of {', '.join(limited)} is in percentage points; {source.task.quality.name} has none",
             hint="Leave that limit out: the loss is made small all the same.",
         )
-    return source.task
 
 
 def _forecast(
@@ -246,11 +257,18 @@ def _forecast(
         if known.get("of") == of:
             return _never(budgets, smallest, space, progress)
     files = corners(evaluator, progress=progress)
-    early = _never(budgets, [corner for corner, _ in files], space, progress)  # before latency is measured
-    smallest = tuple(replace(corner, figures=evaluator.costs(made)) for corner, made in files)
+    smallest = tuple(corner for corner, _ in files)
+    never = _never(budgets, smallest, space, progress)
+    # What predicts latency may have to be measured first, for minutes: what is known without it was said.
+    for latency in (evaluator.latency_here, evaluator.latency_on_targets):
+        smallest = tuple(
+            replace(corner, figures={**corner.figures, **latency(made)})
+            for corner, (_, made) in zip(smallest, files, strict=True)
+        )
+        never = _never(budgets, smallest, space, progress, noted=never)
     figures = [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]
     artefacts.write_json(path, {"of": of, "smallest": figures})
-    return _never(budgets, smallest, space, progress, noted=early)
+    return never
 
 
 def _never(

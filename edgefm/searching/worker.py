@@ -15,7 +15,9 @@ from filelock import FileLock
 from edgefm.core.errors import EdgefmError
 from edgefm.core.with_parent import serve_parent
 from edgefm.searching.driver import REFUSALS, Evaluate
-from edgefm.searching.workers import FAILED, IMPOSSIBLE, MODEL_FILE, OUTCOME, READY, SETUP_FILE, send
+from edgefm.searching.workers import FAILED, IMPOSSIBLE, MODEL_FILE, OUTCOME, READY, SETUP_FILE, UNFIT, send
+
+_REASON = 200  # characters of an error's text
 
 
 def _evaluate(folder: Path) -> Evaluate:
@@ -39,7 +41,8 @@ def _model(path: Path) -> Any:
 
     import edgefm.keras_graph.folding  # noqa: F401  # ChannelShift is registered there
 
-    return keras.saving.load_model(path, compile=False)
+    # The driver wrote it from a model that it had in memory: code in it was trusted before.
+    return keras.saving.load_model(path, compile=False, safe_mode=False)
 
 
 def _answer(evaluate: Evaluate, task: Any) -> tuple[str, Any]:
@@ -56,7 +59,12 @@ def _answer(evaluate: Evaluate, task: Any) -> tuple[str, Any]:
 
 
 def _serve(folder: Path, requests: IO[bytes], answers: IO[bytes]) -> None:
-    evaluate = _evaluate(folder)
+    try:
+        evaluate = _evaluate(folder)
+    except Exception as error:  # whatever a layer or a data set of the user's own raises
+        why = str(error).rpartition("Exception encountered: ")[2]  # before it Keras repeats the whole configuration
+        send(answers, (UNFIT, " ".join(f"{type(error).__name__}: {why}".split())[:_REASON]))
+        return
     send(answers, (READY, None))
     while True:
         try:

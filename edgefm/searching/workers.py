@@ -14,22 +14,16 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from edgefm.core import scratch, with_parent
 from edgefm.core.errors import EdgefmError
 from edgefm.core.subprocesses import import_path, signal_name
-from edgefm.quantization.checks.given_model import GivenModel
-from edgefm.quantization.source import Source
 from edgefm.searching.driver import Task
-from edgefm.searching.evaluation import Evaluator, Latency, Shelf, Trials
-from edgefm.searching.sampling import Sampling
 from edgefm.searching.trials import Outcome
 
-OUTCOME, IMPOSSIBLE, FAILED, READY = "outcome", "impossible", "failed", "ready"
+OUTCOME, IMPOSSIBLE, FAILED, READY, UNFIT = "outcome", "impossible", "failed", "ready", "unfit"
 MODEL_FILE, SETUP_FILE = "model.keras", "setup.pickle"
 # One thread each: as many workers as cores fill them.
 _ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -38,84 +32,6 @@ _MOST_DEATHS = 2
 _LOG_BYTES = 2000
 # Stands in place of a task's index for workers that ended before they could do any.
 _UNREADY = -1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What a worker needs, but for its model, which lies beside it as a Keras file.
-
-    Attributes:
-      source: without its model, and with a data set in place of its task.
-      dataset: of the task.
-      quality: name of the task's measure.
-      given: what the model answers.
-      kept: folder of passes.
-      latency: predicts a file's p50.
-      on_targets: predicts it on other targets, by the name of the figure.
-      arena: ask for the arena.
-      sampling: of the search.
-      epochs: of a trial.
-    """
-
-    source: Source
-    dataset: Any
-    quality: str
-    given: GivenModel
-    kept: Path
-    latency: Latency
-    on_targets: Mapping[str, Latency]
-    arena: bool
-    sampling: Sampling
-    epochs: int
-
-    def trials(self, model: Any, *, shelf: Shelf = nullcontext) -> Trials:
-        """Return what does trials, in the worker; `shelf` shares passes, see `edgefm.quantization.chain.Chain`."""
-        from edgefm.compression.fine_tuning.task import Task as DataTask
-        from edgefm.data.quality import quality
-
-        head = self.source.head
-        measure = quality(self.quality, task=self.dataset.task).at(head.threshold)
-        task = DataTask(dataset=self.dataset, encoding=self.source.encoding, quality=measure, head=head.kind)
-        evaluator = Evaluator(
-            replace(self.source, model=model, task=task),
-            self.sampling.space,
-            given=self.given,
-            kept=self.kept,
-            latency=lambda: self.latency,
-            on_targets=lambda: self.on_targets,
-            arena=self.arena,
-            seed=self.sampling.seed,
-            shelf=shelf,
-        )
-        return Trials(evaluator=evaluator, sampling=self.sampling, epochs=self.epochs)
-
-
-def setup_of(
-    trials: Trials, *, kept: Path, latency: Latency, arena: bool, on_targets: Mapping[str, Latency] | None = None
-) -> Setup:
-    """Return what a worker needs to do the same as `trials`.
-
-    Args:
-      trials: does trials in this process.
-      kept: folder of passes.
-      latency: predicts a file's p50; can be pickled.
-      arena: ask for the arena.
-      on_targets: predicts it on other targets; can be pickled.
-    """
-    source = trials.evaluator.source
-    assert source.task is not None, "an evaluator has data"
-    return Setup(
-        source=replace(source, model=None, task=None),
-        dataset=source.task.dataset,
-        quality=source.task.quality.name,
-        given=trials.evaluator.given,
-        kept=kept.resolve(),
-        latency=latency,
-        on_targets=dict(on_targets or {}),
-        arena=arena,
-        sampling=trials.sampling,
-        epochs=trials.epochs,
-    )
 
 
 class Workers:
@@ -137,11 +53,12 @@ class Workers:
             if model is not None:
                 model.save(self._folder / MODEL_FILE)
             (self._folder / SETUP_FILE).write_bytes(pickle.dumps(setup))
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
+        except OSError:
             scratch.remove(self._folder)
-            raise EdgefmError(
-                f"this model or its data cannot be handed to another process: {error}", hint="Search with one worker."
-            ) from error
+            raise
+        except Exception as error:  # whatever layers and data sets of a user's own raise
+            scratch.remove(self._folder)
+            raise not_handed(error) from error
         self._messages: queue.SimpleQueue[tuple[_Worker, tuple[str, Any] | None]] = queue.SimpleQueue()
         self._deaths: Counter[int] = Counter()
         self._workers = [_Worker(self._folder, self._messages) for _ in range(count)]
@@ -165,43 +82,56 @@ class Workers:
         """Return the index of a task that ended, with its outcome or why it is impossible; waits for one.
 
         Raises:
+          EdgefmError: a worker cannot take the model or its data, or ends before it could.
           Exception: of a trial, where it does not say that its point is impossible.
         """
         while True:
-            worker, message = self._messages.get()
-            if worker not in self._workers:
-                continue  # of one that was replaced
-            if message is None:
-                impossible = self._replace(worker)
-                if impossible is not None:
-                    return impossible
-                continue
-            kind, value = message
-            task = worker.task
-            if kind == READY:
-                worker.ready = True
-            if kind == READY or task is None:
-                continue
-            worker.task = None
-            if kind == FAILED:
-                raise value
-            return task.index, value
+            ended = self._listen()
+            if ended is not None:
+                return ended
+
+    def check(self) -> None:
+        """Wait until a worker has taken the model and the data; none has a task yet.
+
+        Raises:
+          EdgefmError: it cannot.
+        """
+        while not any(worker.ready for worker in self._workers):
+            self._listen()
+
+    def _listen(self) -> tuple[int, Outcome | str] | None:
+        """Take the next message of a worker; return what it says of a task that ended."""
+        worker, message = self._messages.get()
+        if worker not in self._workers:
+            return None  # of one that was replaced
+        if message is None:
+            return self._replace(worker)
+        kind, value = message
+        if kind == UNFIT:
+            raise not_handed(value)
+        if kind == READY:
+            worker.ready, self._deaths[_UNREADY] = True, 0
+            return None
+        task, worker.task = worker.task, None
+        if kind == FAILED:
+            raise value
+        return None if task is None else (task.index, value)
 
     def _replace(self, worker: _Worker) -> tuple[int, str] | None:
         """Start a worker in place of one that ended, and give it its task; or return why that is impossible."""
-        how = worker.death()
-        task = worker.task
+        how, task = worker.death(), worker.task
         worker.close()
         place = self._workers.index(worker)
-        index = _UNREADY if task is None else task.index
-        self._deaths[index] += task is not None or not worker.ready
-        if self._deaths[index] >= _MOST_DEATHS and task is None:
-            raise EdgefmError(f"a worker ends before it does anything: {how}", hint="Search with one worker.")
+        if not worker.ready:  # no task's doing
+            self._deaths[_UNREADY] += 1
+            if self._deaths[_UNREADY] >= _MOST_DEATHS:
+                raise EdgefmError(f"a worker ends before it does anything: {how}", hint="Search with one worker.")
         self._workers[place] = _Worker(self._folder, self._messages)
         if task is None:
             return None
-        if self._deaths[index] >= _MOST_DEATHS:
-            return index, f"its worker ended {self._deaths[index]} times: {how}"
+        self._deaths[task.index] += worker.ready
+        if self._deaths[task.index] >= _MOST_DEATHS:
+            return task.index, f"its worker ended {self._deaths[task.index]} times: {how}"
         self._workers[place].begin(task)
         return None
 
@@ -268,6 +198,13 @@ class _Worker:
                 messages.put((self, pickle.load(answers)))
         except Exception:  # the end
             messages.put((self, None))
+
+
+def not_handed(why: object) -> EdgefmError:
+    """Return the error where a model or its data cannot be handed to another process."""
+    return EdgefmError(
+        f"this model or its data cannot be handed to another process: {why}", hint="Search with one worker."
+    )
 
 
 def send(sink: IO[bytes], message: Any) -> None:

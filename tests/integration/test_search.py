@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,14 +20,21 @@ import pytest
 import edgefm
 from edgefm.cli.main import cli, run
 from edgefm.core.errors import DataError, ModelError
+from edgefm.core.progress import SILENT
 from edgefm.data.dataset import Dataset
 from edgefm.jobs import search as search_job
 from edgefm.quantization.chain import FUNCTIONS
+from edgefm.quantization.checks.given_model import given_model
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import finalists, search
+from edgefm.searching.budget import SearchBudget
 from edgefm.searching.evaluation import Evaluator
+from edgefm.searching.executors import by_default
+from edgefm.searching.executors.execution import Hands
+from edgefm.searching.forecast import corners, impossible, nearest
 from edgefm.searching.journal import SearchError
-from edgefm.searching.space import Space
+from edgefm.searching.space import Epochs, Space
+from edgefm.searching.space import space as space_module
 from tests.fixtures import counted_passes
 from tests.fixtures.search_driver import latency
 from tests.fixtures.small_data import small_fashion_mnist
@@ -69,6 +78,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.setitem(FUNCTIONS, kind, "tests.fixtures.counted_passes:counted")
     monkeypatch.setattr(search, "space_of", lambda model: SPACE)
     monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    monkeypatch.setattr(by_default, "core_share", lambda: 1)  # stand-ins are in this process alone
     counted_passes.calls.clear()
     yield counted_passes.calls
 
@@ -116,7 +126,9 @@ def test_search_gives_measured_files_and_answers_the_test_samples_once_at_the_en
     done = len(quickly)
     _search(tmp_path / "s", data, resume=True)
     assert len(quickly) == done and len(looks) == 1  # nothing is left to do
-    assert len(_search(tmp_path / "s", data, resume=True, trials=5).document["front"]) >= 1
+    monkeypatch.setattr(Hands, "lag", 16)  # of a machine with more cores
+    longer = _search(tmp_path / "s", data, resume=True, trials=5).document
+    assert len(longer["front"]) >= 1 and longer["identity"]["lag"] == 4, "it goes on as it was begun"
     assert len(looks) == 2
 
 
@@ -164,7 +176,11 @@ def test_command_says_within_seconds_that_no_budget_can_be_met(
     def never(folder: Path, progress: Any) -> Any:
         raise AssertionError("the cost model takes minutes: sizes are looked at before")
 
+    def unasked(source: Any, **options: Any) -> Any:
+        raise AssertionError("answers of a large model to all samples take minutes: sizes are looked at before")
+
     monkeypatch.setattr(search_job, "_latency", never)
+    monkeypatch.setattr(search, "given_model", unasked)
     monkeypatch.chdir(tmp_path)
     _network().save("m.keras")
     np.savez("data.npz", **_arrays())
@@ -249,7 +265,7 @@ def test_loss_of_numbers_is_in_their_measure_everywhere(quickly: list[str], tmp_
     assert f"{row['accuracy_loss']:.4g}" in texts[1].read_text()
 
 
-def test_tflite_file_is_refused_since_nothing_can_be_trained(quickly: list[str], data: Dataset, tmp_path: Path) -> None:
+def test_tflite_file_is_refused_since_nothing_can_be_trained(data: Dataset, tmp_path: Path) -> None:
     files = edgefm.quantize(_network(), "float32", data=data, progress=False)
     with pytest.raises(ModelError, match="holds no Keras model to train"):
         edgefm.search(files["float32"].path, BUDGETS, data=data, out=tmp_path / "s", progress=False)
@@ -275,6 +291,58 @@ def test_p50_is_called_impossible_only_below_the_interval_of_the_cost_model(
     assert near is None
     assert "max_p50_ratio is 0.800, and the least of all files is at least 0.818 (" in never
     assert result.document["front"][0]["figures"]["p50_ratio"] == pytest.approx(1)
+
+
+def test_what_this_machine_tells_is_said_before_a_board_is_measured(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("measuring the board takes minutes")
+
+    monkeypatch.setattr(search, "check_reachable", lambda folder, addresses: None)
+    monkeypatch.setattr(search, "of_targets", never)
+    wanted = {
+        "here": {"max_p50_ratio": 0.1},
+        "board": {"max_p50_us": 900, "target": "ssh://pi@board", "max_size_bytes": "1 KB"},
+    }
+    with pytest.raises(SearchError, match=r"budget here cannot be met: max_p50_ratio .*; budget board cannot be met"):
+        edgefm.search(_network(), wanted, data=data, out=tmp_path / "s", progress=False)
+
+
+def test_nearest_file_is_the_nearest_of_the_whole_space_as_it_is_built(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space_module, "_SPARSITIES", (0.0, 0.9))
+    space = Space(clusters=False, schemes=("int8_w8a8", "qat_int8"))
+    task = {"data": data, "quality": None, "labels": None, "value_range": None, "head": "auto", "trust": False}
+    source = search_job._source(_network(), seed=0, progress=SILENT, **task)
+    given = partial(given_model, source)
+    evaluator = Evaluator(source, space, given=given, kept=tmp_path / "passes", latency=lambda: latency)
+    built: dict[str, tuple[int, int]] = {}
+    for zeros, scheme in itertools.product((0.0, 0.9), space.schemes):
+        point = {"sparsity": zeros, "scheme": scheme}
+        path = tmp_path / "model.tflite"
+        path.write_bytes(evaluator.made(space.variant(point, Epochs.of(0), name="smallest")).content)
+        with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            archive.write(path)
+        # gzip has ten bytes before what zip has deflated, and eight behind.
+        built[space.words(point)] = path.stat().st_size, archive.infolist()[0].compress_size + 18
+    smallest = [corner for corner, _ in corners(evaluator)]
+    size, download = (min(costs[place] for costs in built.values()) for place in (0, 1))
+    for limits in ((size - 1, 1e6), (1e6, download * 0.9), (size / 2, download / 2), (size / 3, download / 2)):
+        budget = SearchBudget(name="b", limits={"max_size_bytes": limits[0], "max_download_bytes": limits[1]})
+        chosen = nearest(budget, smallest, space)
+        excess = {
+            words: max(0.0, *(cost / limit - 1 for cost, limit in zip(costs, limits, strict=True)))
+            for words, costs in built.items()
+        }
+        assert excess[space.words(chosen.point)] == min(excess.values())
+        assert (chosen.figures["size_bytes"], chosen.figures["download_bytes"]) == built[space.words(chosen.point)]
+        assert list(impossible([budget], smallest, space)) == ["b"]
+    # Zeros give a file of quantisation-aware training one scale a kernel: it is the smallest of all.
+    kept = SearchBudget(name="b", limits={"max_size_bytes": float(size)})
+    assert not impossible([kept], smallest, space) and built["90 % zeros; qat_int8"][0] == size
+    assert size < min(costs[0] for words, costs in built.items() if "int8_w8a8" in words)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tflite_micro") is None, reason="tflite_micro is not installed")

@@ -37,7 +37,7 @@ from tests.fixtures.ssh_server import Server
 pytestmark = pytest.mark.skipif(ssh_server.program() is None, reason="sshd is not installed")
 SPACE = Space(groups={}, clusters=False, schemes=("int8_w8a8", "int8_w8a8_fc4"))
 # As a board it is the host again: what is looked at is which figures there are, and what is done without it.
-MADE: dict[str, Any] = {"trials": 2, "epochs": 1, "seeds": 1, "protocol": ONCE, "progress": False}
+MADE: dict[str, Any] = {"trials": 2, "epochs": 1, "seeds": 1, "workers": 1, "protocol": ONCE, "progress": False}
 
 
 @pytest.fixture(scope="module")

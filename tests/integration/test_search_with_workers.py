@@ -10,20 +10,23 @@ import pytest
 
 import edgefm
 from edgefm.compression.channels import slimming
+from edgefm.core.errors import EdgefmError
 from edgefm.data.dataset import Dataset
 from edgefm.jobs import search as search_job
 from edgefm.recipes import BenchmarkProtocol
 from edgefm.searching import search
+from edgefm.searching.executors import by_default
 from edgefm.searching.space import Space
+from tests.fixtures.notes import Notes
 from tests.fixtures.search_driver import latency
 from tests.fixtures.small_data import small_fashion_mnist
 
 ONCE = BenchmarkProtocol(rounds=1, rounds_at_most=1, repeats_at_most=0, round_seconds=0.01)
 SPACE = Space(groups={"keep:conv": ("conv",)}, sparsity=False, clusters=False, schemes=("int8_w8a8",))
-SEEDS = 2
+TRIALS, SEEDS = 2, 2
 
 
-def _network() -> Any:
+def _network(*further: Any) -> Any:
     import keras
     from keras import layers
 
@@ -32,7 +35,8 @@ def _network() -> Any:
         [
             keras.Input((28, 28, 1)),
             layers.Rescaling(1 / 255),
-            layers.Conv2D(16, 3, strides=3, activation="relu", name="conv"),
+            *further,
+            layers.Conv2D(32, 3, strides=3, activation="relu", name="conv"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(10, activation="softmax"),
         ],
@@ -59,12 +63,14 @@ def trained_here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(slimming, "slim", noted)
     monkeypatch.setattr(search, "space_of", lambda model: SPACE)
     monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    monkeypatch.setattr(by_default, "core_share", lambda: 2)
     return here
 
 
-def _search(folder: Path, data: Dataset, **how: Any) -> edgefm.SearchResult:
-    asked: dict[str, Any] = {"trials": 1, "epochs": 1, "seeds": SEEDS, "protocol": ONCE, "progress": False}
-    return edgefm.search(_network(), {"small": {"max_macs": "6 K"}}, data=data, out=folder, **asked, **how)
+def _search(folder: Path, data: Dataset, *further: Any, **how: Any) -> edgefm.SearchResult:
+    asked: dict[str, Any] = {"trials": TRIALS, "epochs": 1, "seeds": SEEDS, "protocol": ONCE, "progress": False}
+    # A quarter of the channels keeps it, a half does not: the finalist is the second trial.
+    return edgefm.search(_network(*further), {"small": {"max_macs": "6 K"}}, data=data, out=folder, **asked | how)
 
 
 def _answers(path: Path, images: Any) -> Any:
@@ -88,15 +94,15 @@ _RAY = {"executor": "ray", "address": "local", "workers": 2}
 
 @pytest.mark.parametrize(
     "how",
-    [{"workers": 2}, pytest.param(_RAY, marks=pytest.mark.ray)],
-    ids=["processes", "ray"],
+    [{}, pytest.param(_RAY, marks=pytest.mark.ray)],
+    ids=["by default", "ray"],
 )
 def test_finalists_are_trained_where_trials_are_and_are_those_of_one_process(
     how: dict[str, Any], data: Dataset, trained_here: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the home folder, for all to come
-    alone = _search(tmp_path / "alone", data)
-    assert trained_here == [1] + [2] * SEEDS
+    alone = _search(tmp_path / "alone", data, workers=1)
+    assert trained_here == [1] * TRIALS + [2] * SEEDS
     trained_here.clear()
     elsewhere = _search(tmp_path / "elsewhere", data, **how)
     assert trained_here == []
@@ -108,3 +114,26 @@ def test_finalists_are_trained_where_trials_are_and_are_those_of_one_process(
     # The same seed and data; sums may be in another order where another number of threads was given.
     answers = [_answers(result.files["small"], data.test.images) for result in (alone, elsewhere)]
     np.testing.assert_allclose(answers[1], answers[0], atol=0.02)
+
+
+def test_model_that_no_other_process_can_load_is_searched_in_this_one_or_refused_by_its_layer(
+    data: Dataset, trained_here: list[int], tmp_path: Path
+) -> None:
+    from keras import layers, saving
+
+    @saving.register_keras_serializable()
+    class Mine(layers.Activation):
+        """A layer that is defined where no other process can import it."""
+
+    notes = Notes()
+    result = _search(tmp_path / "one", data, Mine("relu"), seeds=0, progress=notes)
+    assert trained_here == [1] * TRIALS and len(result.front) >= 1
+    (said,) = [note for note in notes.notes if note.startswith("one trial at a time, in this process: ")]
+    assert "cannot be handed to another process" in said and "Mine" in said
+    kept = sum(path.stat().st_size for path in (tmp_path / "one" / "passes").glob("*/*"))
+    assert notes.notes[-1].startswith(f"{tmp_path / 'one' / 'passes'} takes {kept / 1e6:,.1f} MB; where it is removed")
+    trained_here.clear()
+    with pytest.raises(EdgefmError, match=r"handed to another process: .*Mine.*\n.*Search with one worker"):
+        _search(tmp_path / "two", data, Mine("relu"), seeds=0, workers=2)
+    # No trial failed for it: another search in its place would know nothing of these points.
+    assert "its worker ended" not in (tmp_path / "two" / "journal.log").read_text()

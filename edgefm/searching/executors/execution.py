@@ -9,13 +9,17 @@ from pathlib import Path
 
 from edgefm.core.errors import RecipeError, unknown_name
 from edgefm.core.progress import SILENT, Progress
+from edgefm.quantization.source import Source
 from edgefm.searching.driver import Executor, InProcess
 from edgefm.searching.evaluation import Shelf, Trials
+from edgefm.searching.executors.by_default import processes
+from edgefm.searching.executors.late_start import LateStart
 from edgefm.searching.executors.ray_nodes import AUTO
 from edgefm.searching.executors.ray_tasks import RayTasks, ray_tasks
 from edgefm.searching.executors.work import SetupWork
-from edgefm.searching.sampling import LAG
-from edgefm.searching.workers import Setup, Workers
+from edgefm.searching.parcel import Setup
+from edgefm.searching.sampling import LAG, STARTUP_TRIALS
+from edgefm.searching.workers import Workers
 
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
@@ -30,7 +34,7 @@ class Execution:
 
     Attributes:
       executor: 'local' or 'ray'.
-      workers: trials at a time; None means one here, and all cores of a cluster.
+      workers: trials at a time; None means one a core, of this machine as far as its memory goes, or of the cluster.
       address: of the Ray cluster: 'local', 'auto', 'HOST:PORT'; None means 'auto'.
       store: folder or URL that all nodes of the cluster reach; None takes a folder in the search's.
     """
@@ -48,18 +52,27 @@ class Execution:
             raise RecipeError(f"{given[0]} is given, and the executor is 'local'", hint="Take the executor 'ray'.")
 
     @contextmanager
-    def ready(self, folder: Path, *, progress: Progress = SILENT) -> Iterator[Hands]:
+    def ready(
+        self, folder: Path, source: Source, *, trials: int, resume: bool = False, progress: Progress = SILENT
+    ) -> Iterator[Hands]:
         """Give what does trials; a cluster is connected, and its nodes have been asked for their versions.
 
         Args:
           folder: of the search.
+          source: the model with its data.
+          trials: most of the search.
+          resume: it was begun before, so that how far its trials look back is known.
           progress: receives progress.
         Raises:
           SearchError: there is no cluster, or a node differs from this process.
           RuntimeUnavailableError: Ray is not installed.
         """
+        if self.executor == LOCAL and self.workers is not None:
+            yield Hands(slots=self.workers)
+            return
         if self.executor == LOCAL:
-            yield Hands(slots=self.workers or 1)
+            slots = processes(source, trials=trials, try_one=not resume, progress=progress)
+            yield Hands.by_default(slots=slots, trials=trials)
             return
         store = self.store or str(folder / STORE_FOLDER)
         if "://" not in store:
@@ -76,10 +89,22 @@ class Hands:
     Attributes:
       slots: trials at a time.
       tasks: of a cluster; None for processes of this machine.
+      most_lag: how far a search that is begun looks back at most, whatever its workers; None sets no limit.
+      falls_back: where no other process can take the model, this one does the trials.
     """
 
     slots: int
     tasks: RayTasks | None = None
+    most_lag: int | None = None
+    falls_back: bool = False
+
+    @classmethod
+    def by_default(cls, *, slots: int, trials: int) -> Hands:
+        """Return what does trials where nobody said how many at a time.
+
+        Half of the trials know what came of others, however many cores there are: else nothing would be learnt.
+        """
+        return cls(slots=slots, most_lag=max(STARTUP_TRIALS, trials // 2), falls_back=True)
 
     @property
     def shelf(self) -> Shelf:
@@ -89,15 +114,19 @@ class Hands:
     @property
     def lag(self) -> int:
         """How many places before a trial the nearest one is whose outcome it knows, see `Sampling`."""
-        return LAG if self.slots == 1 else max(LAG, AHEAD * self.slots)
+        lag = LAG if self.slots == 1 else max(LAG, AHEAD * self.slots)
+        return lag if self.most_lag is None else min(lag, self.most_lag)
 
     @contextmanager
-    def executor(self, trials: Trials, setup: Callable[[], Setup]) -> Iterator[Executor]:
+    def executor(
+        self, trials: Trials, setup: Callable[[], Setup], *, progress: Progress = SILENT
+    ) -> Iterator[Executor]:
         """Give the executor.
 
         Args:
           trials: does a trial in this process.
           setup: makes what another process needs to do the same.
+          progress: is told where this process does the trials after all.
         Raises:
           EdgefmError: the model or its data cannot be handed to another process.
         """
@@ -108,5 +137,12 @@ class Hands:
         elif self.slots == 1:
             yield InProcess(trials)
         else:
-            with Workers(setup(), self.slots, model=model) as workers:
-                yield workers
+            # More than the search's lag, which may be of another machine, would have nothing to do.
+            slots = min(self.slots, trials.sampling.lag) if self.falls_back else self.slots
+
+            def start() -> Workers:
+                return Workers(setup(), slots, model=model)
+
+            instead = InProcess(trials) if self.falls_back else None
+            with LateStart(start, slots, instead=instead, progress=progress) as executor:
+                yield executor

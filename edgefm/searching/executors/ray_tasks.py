@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgefm.core.errors import EdgefmError
 from edgefm.core.progress import SILENT, Progress
 from edgefm.searching.driver import Task
 from edgefm.searching.evaluation import Shelf
@@ -39,6 +38,7 @@ from edgefm.searching.executors.store import Store
 from edgefm.searching.executors.work import Answer, Work
 from edgefm.searching.journal import SearchError
 from edgefm.searching.trials import Outcome
+from edgefm.searching.workers import not_handed
 
 ATTEMPTS, LOSSES = 2, 5
 # A cluster notices within so many seconds that a node is gone; Ray's own default takes 15 to 20.
@@ -92,9 +92,7 @@ class RayTasks:
         try:
             content = pickle.dumps(work)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
-            raise EdgefmError(
-                f"this model or its data cannot be handed to another process: {error}", hint="Search with one worker."
-            ) from error
+            raise not_handed(error) from error
         self._work = self._store.put(content)
 
     @property

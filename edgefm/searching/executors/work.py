@@ -18,7 +18,7 @@ from edgefm.searching.trials import Outcome
 
 if TYPE_CHECKING:
     from edgefm.searching.evaluation import Shelf
-    from edgefm.searching.workers import Setup
+    from edgefm.searching.parcel import Setup
 
 MODEL_FILE = "model.keras"
 

@@ -182,11 +182,14 @@ class Space:
         smallest = [least, *({**first, **_of_network(one)} for one in self._smallest_networks())]
         corners: list[Point] = []
         for scheme in self.schemes:
+            # Zeros and levels make the least download, a file without them may be the smaller one.
+            ways = [after, {}]
             if scheme == QAT and len(self.schemes) > 1:
-                continue  # without training it gives what int8_w8a8 gives
+                # Without training it gives what int8_w8a8 gives, but for kernels with one scale each.
+                ways = [dict([way]) for way in list(after.items())[:1]]
             for point in smallest:
-                # Zeros and levels make the least download, a file without them may be the smaller one.
-                for corner in ({**point, **after, SCHEME: scheme}, {**point, SCHEME: scheme}):
+                for way in ways:
+                    corner = {**point, **way, SCHEME: scheme}
                     if corner not in corners:
                         corners.append(corner)
         return corners
