@@ -120,6 +120,10 @@ class Run(RunFolder):
     ) -> TrainingResult:
         """Train a model, of the zoo or your own, into this run, unless the same training is already there.
 
+        With `resume` callbacks are told of the epochs that are left, as by `keras.Model.fit` with `initial_epoch`: what
+        they knew is not kept. A training that is there counts as the same with callbacks of the same classes, whatever
+        their settings; they are not called then.
+
         Args:
           recipe: how; 'quick', 'standard' (the default), 'paper', 'best' (the model's own), a file, or a `Training`.
             Of a preset, and in what a `Training` was made without, epochs and batch size suit small data, and pictures
@@ -142,10 +146,8 @@ class Run(RunFolder):
             the fastest here, by a short trial.
           precision: 'float32' (the default), 'mixed_bfloat16', 'mixed_float16', or 'auto'.
           resume: go on with the stopped training of this run.
-          callbacks: of Keras; told when the training, each epoch and each validation begin and end, not of batches, of
-            which many run in one call. With `resume` they are told of the rest, as by `keras.Model.fit` with
-            `initial_epoch`: what they knew is not kept. A training that is there already counts as the same with
-            callbacks of the same classes, and they are not called.
+          callbacks: of Keras; told when the training, each epoch and each validation begin and end, not of batches:
+            many run in one call.
           tensorboard: folder that event files for TensorBoard are written into.
           data_dir: folder of the Fashion-MNIST files.
           progress: True, False, None (bars in a terminal and a notebook) or a receiver.

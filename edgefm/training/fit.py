@@ -269,8 +269,10 @@ class _Attempt:
         if self._session.recipe.patience is None:
             return None
         best = self._best_epoch()
+        checkpoint.restore_weights(
+            self._best, self._session.model
+        )  # of the last one, too: a callback may have set others
         if best < len(self._epochs):
-            checkpoint.restore_weights(self._best, self._session.model)
             self._progress.note(f"the weights of epoch {best} are taken: its validation loss is the lowest")
         return best
 

@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,17 @@ def test_files_of_callbacks_go_on_over_a_resume(data: Dataset, tmp_path: Path) -
     answers = np.asarray(best.predict_on_batch(data.validation.images))
     entropy = -np.log(answers[np.arange(24), data.validation.labels]).mean()
     assert float(entropy) == pytest.approx(min(entry["val_loss"] for entry in result.epochs[2:]), rel=1e-4)
+
+
+def test_patience_takes_the_weights_of_the_best_epoch_whatever_a_callback_set(data: Dataset, tmp_path: Path) -> None:
+    class Halves(keras.callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            self.model.set_weights([weights / 2 for weights in self.model.get_weights()])
+
+    result = trained(data, replace(RECIPE, epochs=1, patience=1), tmp_path, callbacks=[Halves()])
+    answers = np.asarray(result.model.predict_on_batch(data.validation.images))
+    entropy = -np.log(answers[np.arange(24), data.validation.labels]).mean()
+    assert result.best_epoch == 1 and result.kept["val_loss"] == pytest.approx(float(entropy), rel=1e-4)
 
 
 def test_callback_that_stops_at_the_beginning_leaves_an_epoch_as_in_keras(data: Dataset, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def test_a_training_of_new_weights_is_folded_as_it_is(tmp_path: Path) -> None:
     notes = Notes()
     assert fold_recipe_of(_run(tmp_path / "explained", recipe), notes) == FoldRecipe(training=recipe)
     assert not notes.notes
+
+
+def test_folds_are_said_to_be_trained_without_the_callbacks_of_the_training(tmp_path: Path) -> None:
+    step = _run(tmp_path / "explained")
+    notes = Notes()
+    fold_recipe_of(replace(step, inputs={**step.inputs, "callbacks": "EarlyStopping"}), notes)
+    assert notes.notes == ["the models of the folds are trained without the callbacks of the training: EarlyStopping"]
 
 
 @pytest.mark.parametrize("file", ["", "00-train/model.keras"])

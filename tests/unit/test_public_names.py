@@ -34,7 +34,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], dict[str, str], set[str], set[st
         # Parts of the recipe; in Python `Training(...)` holds them.
         {"model_options", "epochs", "batch_size", "learning_rate", "seed", "teachers", "distillation_weight"}
         | {"temperature", "with_validation", "run", "not_flippable", *LOOP_FIELDS},
-        {"data", "changes"},
+        {"data", "changes", "callbacks"},
     ),
     "quantize": (
         Run.quantize,
