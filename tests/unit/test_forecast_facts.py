@@ -30,6 +30,15 @@ def test_answers_that_did_not_change_on_few_samples_may_change_on_others() -> No
     assert told.high == pytest.approx(164.5 * (1 / 200 / 1000) ** 0.5) and told.low == -told.high
 
 
+def test_few_samples_count_by_what_the_model_answers_wrongly() -> None:
+    """Also where nothing tells whether answers are the same; a tenth of the answers is wrong."""
+    validation = {**VALIDATION, "samples": 50, "loss": 0.0}
+    unnamed = {**ENTRY, "same_top1": None, "validation": validation}
+    told, _ = _loss("qat_int8", unnamed)
+    many, _ = _loss("qat_int8", {**unnamed, "validation": {**validation, "samples": 4000}})
+    assert told.high - many.high == pytest.approx(164.5 * (0.1 * (1 / 50 - 1 / 4000)) ** 0.5)
+
+
 @pytest.mark.parametrize("quality", ["auc", "top5", "map", "miou", "mine:cross_entropy"])
 def test_measures_that_are_no_share_of_right_answers_have_no_interval(quality: str) -> None:
     entry = {**ENTRY, "validation": {**VALIDATION, "quality": quality}}

@@ -107,13 +107,13 @@ def _untrained(entry: Mapping[str, Any], *, compared: int) -> Untrained:
     """Return what was measured on a file, whose answers were held against the given model's on `compared` samples."""
     validation = entry["validation"]
     same = entry["same_labels"] if entry["same_top1"] is None else entry["same_top1"]
-    of_answers = validation is not None and validation["quality"] in _OF_ANSWERS and same is not None
+    of_answers = validation is not None and validation["quality"] in _OF_ANSWERS
     return Untrained(
         loss=0.0 if validation is None else validation["loss"],
         gzip_bytes=entry["gzip_bytes"],
         samples=1 if validation is None else validation["samples"],
         right=validation["given"] if of_answers else 0.0,
-        changed=max(1 - same, 1 / compared) if of_answers else None,
+        changed=max(1 - same, 1 / compared) if of_answers and same is not None else None,
     )
 
 
