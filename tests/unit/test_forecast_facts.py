@@ -20,7 +20,7 @@ ENTRY: dict[str, Any] = {"gzip_bytes": 2000, "same_top1": 1.0, "same_labels": No
 
 
 def _loss(variant: str, entry: dict[str, Any], *, useless: bool = False) -> tuple[Any, str | None]:
-    untrained = make._untrained(entry, compared=200)
+    untrained = make._untrained(entry, compared=200, training_samples=5000)
     return make._loss(variant_named(variant), untrained, entry["validation"], useless=useless)
 
 
