@@ -132,6 +132,7 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
             gzip_bytes=one.untrained_gzip_bytes,
             samples=_VALIDATION,
             right=1.0,
+            training_samples=_TRAIN,
             changed=None,
         )
         loss = expected.loss(variant, untrained, outcomes=others)

@@ -184,7 +184,7 @@ def test_expected_loss_follows_a_line_through_recorded_runs() -> None:
         Outcome(model, name, lost, left, 1000, 900)
         for model, name, lost, left in zip("aabbcc", [*passes, *passes], before, after, strict=True)
     )
-    untrained = Untrained(loss=20.0, gzip_bytes=2000, samples=4000, right=0.9, changed=0.1)
+    untrained = Untrained(loss=20.0, gzip_bytes=2000, samples=4000, right=0.9, training_samples=12_000, changed=0.1)
     told = expected.loss(variant_named("pruned90_qat_int8"), untrained, outcomes=outcomes)
     x, y, models = np.arcsinh(2 * before), np.arcsinh(2 * after), np.array(list("aabbcc"))
     off = []
@@ -206,20 +206,20 @@ def test_expected_loss_follows_a_line_through_recorded_runs() -> None:
 
 def test_expected_download_is_that_of_recorded_runs_of_the_same_passes() -> None:
     outcomes = (Outcome("a", "qat_int8", 0.1, 0.2, 1000, 900), Outcome("b", "qat_int8", 0.1, 0.4, 1000, 900))
-    untrained = Untrained(loss=9.0, gzip_bytes=2000, samples=1000, right=0.9, changed=0.1)
+    untrained = Untrained(loss=9.0, gzip_bytes=2000, samples=1000, right=0.9, training_samples=12_000, changed=0.1)
     size = expected.download(QAT, untrained, outcomes=outcomes)
     assert (size.value, size.low, size.high) == (pytest.approx(1800), pytest.approx(1800), pytest.approx(1800))
 
 
 def test_loss_of_what_is_no_class_has_no_interval() -> None:
     # A mean squared error that rose by 0.003: 100 * 1.645 * sqrt(1 / n / n) points would be no interval of it.
-    untrained = Untrained(loss=0.003, gzip_bytes=2000, samples=100, right=0.0, changed=None)
+    untrained = Untrained(loss=0.003, gzip_bytes=2000, samples=100, right=0.0, training_samples=12_000, changed=None)
     told = expected.loss(variant_named("int8_w8a8"), untrained)
     assert told is not None and (told.low, told.value, told.high) == (0.003, 0.003, 0.003)
 
 
 def test_loss_of_what_trains_nothing_is_as_certain_as_its_samples() -> None:
-    untrained = Untrained(loss=0.5, gzip_bytes=2000, samples=10_000, right=0.9, changed=0.02)
+    untrained = Untrained(loss=0.5, gzip_bytes=2000, samples=10_000, right=0.9, training_samples=12_000, changed=0.02)
     told = expected.loss(variant_named("int8_w8a8"), untrained)
     # 2 % of the answers changed: the difference of two shares has at most their variance.
     assert told is not None and told.high - told.value == pytest.approx(100 * 1.645 * (0.02 / 10_000) ** 0.5)
@@ -227,13 +227,13 @@ def test_loss_of_what_trains_nothing_is_as_certain_as_its_samples() -> None:
 
 def test_answers_that_were_lost_have_changed() -> None:
     """Of 50 samples for calibration none changed, and 3 points are lost: 300 of 10,000 answers at least are others."""
-    untrained = Untrained(loss=3.0, gzip_bytes=2000, samples=10_000, right=0.9, changed=1 / 50)
+    untrained = Untrained(loss=3.0, gzip_bytes=2000, samples=10_000, right=0.9, training_samples=12_000, changed=1 / 50)
     told = expected.loss(variant_named("int8_w8a8"), untrained)
     assert told is not None and told.high - told.value == pytest.approx(100 * 1.645 * (0.03 / 10_000) ** 0.5)
 
 
 def test_few_samples_widen_the_loss_that_is_expected_of_training() -> None:
-    many = Untrained(loss=10.0, gzip_bytes=2000, samples=4000, right=0.8, changed=0.2)
+    many = Untrained(loss=10.0, gzip_bytes=2000, samples=4000, right=0.8, training_samples=12_000, changed=0.2)
     told, few = (expected.loss(QAT, one) for one in (many, replace(many, samples=50)))
     assert told is not None and few is not None and few.value == told.value
     # A fifth of the answers, and those that are lost, may change from right to wrong or back.
@@ -241,3 +241,10 @@ def test_few_samples_widen_the_loss_that_is_expected_of_training() -> None:
     assert wider > 10
     assert (told.low - few.low, few.high - told.high) == (pytest.approx(wider), pytest.approx(wider))
     assert "50 validation samples are few" in few.why
+
+
+def test_few_training_samples_may_bring_nothing_back() -> None:
+    many = Untrained(loss=60.0, gzip_bytes=2000, samples=4000, right=0.9, training_samples=2000, changed=0.6)
+    told, few = (expected.loss(QAT, one) for one in (many, replace(many, training_samples=300)))
+    assert told is not None and few is not None and (few.value, few.low) == (told.value, told.low)
+    assert told.high < 50 and few.high == pytest.approx(60.3) and "300 training samples are few" in few.why

@@ -20,7 +20,7 @@ ENTRY: dict[str, Any] = {"gzip_bytes": 2000, "same_top1": 1.0, "same_labels": No
 
 
 def _loss(variant: str, entry: dict[str, Any], *, useless: bool = False) -> tuple[Any, str | None]:
-    untrained = make._untrained(entry, compared=200)
+    untrained = make._untrained(entry, compared=200, training_samples=5000)
     return make._loss(variant_named(variant), untrained, entry["validation"], useless=useless)
 
 
@@ -28,6 +28,15 @@ def test_answers_that_did_not_change_on_few_samples_may_change_on_others() -> No
     told, _ = _loss("int8_w8a8", {**ENTRY, "validation": {**VALIDATION, "loss": 0.0}})
     # None of 200 changed: no more is known than that one in 200 does.
     assert told.high == pytest.approx(164.5 * (1 / 200 / 1000) ** 0.5) and told.low == -told.high
+
+
+def test_few_samples_count_by_what_the_model_answers_wrongly() -> None:
+    """Also where nothing tells whether answers are the same; a tenth of the answers is wrong."""
+    validation = {**VALIDATION, "samples": 50, "loss": 0.0}
+    unnamed = {**ENTRY, "same_top1": None, "validation": validation}
+    told, _ = _loss("qat_int8", unnamed)
+    many, _ = _loss("qat_int8", {**unnamed, "validation": {**validation, "samples": 4000}})
+    assert told.high - many.high == pytest.approx(164.5 * (0.1 * (1 / 50 - 1 / 4000)) ** 0.5)
 
 
 @pytest.mark.parametrize("quality", ["auc", "top5", "map", "miou", "mine:cross_entropy"])

@@ -29,6 +29,8 @@ _LINEAR = 0.5
 _SLACK = 0.3
 # Validation samples of the recorded runs: what chance did to them is in their spread.
 _RECORDED_SAMPLES = 4_000
+# They were trained on 12,000; of far fewer they tell how little may be lost, not how much.
+_FEWEST_TRAINING = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class Untrained:
       gzip_bytes: of the file.
       samples: number of validation samples.
       right: share of them that the given model answers rightly, 0 to 1.
+      training_samples: that the variant would be trained on.
       changed: share of the answers that are others than the given model's, 0 to 1; None where the quality is no share
         of right answers.
     """
@@ -48,6 +51,7 @@ class Untrained:
     gzip_bytes: int
     samples: int
     right: float
+    training_samples: int
     changed: float | None
 
 
@@ -73,7 +77,8 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     Of variants that train nothing it is the loss that was measured, with the interval that so many samples leave where
     answers are the same or not. Of others: what recorded runs lost after training over what they lost before it, a
     straight line in asinh(loss), with the interval of a model that it was not learnt from (Student's t over models); at
-    most what is lost without any training. Fewer samples than those runs had widen it by what chance does to them.
+    most what is lost without any training, which is the upper end where few samples are there to train on. Fewer
+    validation samples than those runs had widen it by what chance does to them.
     """
     if not trains(variant):
         if untrained.changed is None:
@@ -95,6 +100,9 @@ def loss(variant: Variant, untrained: Untrained, *, outcomes: Sequence[Outcome] 
     if untrained.samples < _RECORDED_SAMPLES:
         chance = _chance(untrained, value)
         why += f"; {untrained.samples:,} validation samples are few: {chance:.1f} points more either way"
+    if untrained.training_samples < _FEWEST_TRAINING:
+        high = math.inf
+        why += f"; {untrained.training_samples:,} training samples are few: they may bring nothing back"
     return Interval(value=value, low=min(low, most) - chance, high=min(high, most + _SLACK) + chance, why=why)
 
 

@@ -67,13 +67,14 @@ def forecast_source(
             raise ModelError("no variant can be made: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))
         given = [one for one in report["findings"] if one["where"] == GIVEN_MODEL]
         useless = any(one["code"] in _USELESS for one in given)
+        train = 0 if source.task is None else len(source.task.dataset.train)
         reference = _facts(files, entries[_REFERENCE], model)
         rows = []
         for place, (name, variant) in enumerate(asked.items()):
             if name in entries:
                 progress.step("forecast", place, len(asked), {"now": name})
                 path = files / entries[name]["file"]
-                before = _untrained(entries[name], compared=report["parity"]["images"])
+                before = _untrained(entries[name], compared=report["parity"]["images"], training_samples=train)
                 loss = _loss(variant, before, entries[name]["validation"], useless=useless)
                 rows.append(_row(variant, entries[name], path, reference, model, before, loss, arena=arena))
         progress.step("forecast", len(asked), len(asked))
@@ -103,17 +104,18 @@ def _facts(files: Path, entry: Mapping[str, Any], model: CostModel) -> Mapping[s
     return {"size_bytes": len(content), "p50_ns": model.latency(content).p50_ns, "macs": entry["macs"]}
 
 
-def _untrained(entry: Mapping[str, Any], *, compared: int) -> Untrained:
+def _untrained(entry: Mapping[str, Any], *, compared: int, training_samples: int) -> Untrained:
     """Return what was measured on a file, whose answers were held against the given model's on `compared` samples."""
     validation = entry["validation"]
     same = entry["same_labels"] if entry["same_top1"] is None else entry["same_top1"]
-    of_answers = validation is not None and validation["quality"] in _OF_ANSWERS and same is not None
+    of_answers = validation is not None and validation["quality"] in _OF_ANSWERS
     return Untrained(
         loss=0.0 if validation is None else validation["loss"],
         gzip_bytes=entry["gzip_bytes"],
         samples=1 if validation is None else validation["samples"],
         right=validation["given"] if of_answers else 0.0,
-        changed=max(1 - same, 1 / compared) if of_answers else None,
+        training_samples=training_samples,
+        changed=max(1 - same, 1 / compared) if of_answers and same is not None else None,
     )
 
 
