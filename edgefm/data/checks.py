@@ -159,6 +159,8 @@ def check_shape(shape: tuple[int, ...], wanted: tuple[int, ...], *, where: str) 
     hint = "Give samples of the model's shape; pictures in folders are resized to it."
     if len(shape) == 3 and (*shape[1:], shape[0]) == tuple(wanted):
         hint = "The channels come first; move them to the end: x.transpose(0, 2, 3, 1)."
+    elif len(shape) == 3 and (shape[2], *shape[:2]) == tuple(wanted):
+        hint = "The model takes the channels first: put keras.layers.Permute((3, 1, 2)) behind a channels-last input."
     elif len(shape) == len(wanted) == 3 and shape[:2] == wanted[:2]:
         hint = f"The samples have {shape[2]} channels, the model takes {wanted[2]}."
     raise DataError(f"{where} are {_by(shape)}, the model takes {_by(wanted)}", hint=hint)

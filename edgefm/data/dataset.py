@@ -96,10 +96,12 @@ def resized(dataset: Dataset, shape: tuple[int, int, int]) -> Dataset:
 
     Args:
       dataset: uint8 [n, height, width, 1, 3 or 4]; another one is returned as it is.
-      shape: (height, width, channels), channels 1, 3 or 4.
+      shape: (height, width, channels), channels 1, 3 or 4; for other channels the data stay as they are.
     """
-    images = dataset.train.images
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.shape[1:] == shape:
+    images, of_pictures = dataset.train.images, (1, 3, 4)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] == shape:
+        return dataset
+    if images.shape[-1] not in of_pictures or shape[-1] not in of_pictures:
         return dataset
     from edgefm.data.picture_file import resized_pixels
 

@@ -39,6 +39,8 @@ class NamedModel:
         self.where = where
         self._function: Callable[..., Any]
         self._function, self._folder = function_named(where, named_in=named_in)
+        if hasattr(self._function, "get_config") and not inspect.isclass(self._function):
+            raise ModelError(f"{where} is a model, not a function that returns one", hint=_HINT)
         try:
             self._arguments = inspect.signature(self._function).parameters
         except (TypeError, ValueError) as error:

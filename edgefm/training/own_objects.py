@@ -106,6 +106,26 @@ def check_found_again(model: Any, *, where: str) -> None:
         )
 
 
+def files_of_own_code(model: Any, *, where: str) -> tuple[Path, ...]:
+    """Return the files of the modules that layers of the user's own in a model come from; () where all are Keras's.
+
+    Args:
+      model: keras.Model with a graph.
+      where: 'module:function' that built it; its module counts where the model names anything of the user's own.
+    """
+    modules = {type(layer).__module__ for layer in model._flatten_layers()}
+    names = {name for name in modules if name.partition(".")[0] not in _THEIRS}
+    try:
+        own = own_objects(json.loads(model.to_json()))
+    except Exception:  # a layer of the user's own without get_config
+        own = ()
+    names |= {entry.module for entry in own if entry.module}
+    if not names and not own:
+        return ()
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in {*names, where.partition(":")[0]})
+    return tuple(sorted(Path(file) for file in files if file))
+
+
 def trust_trained(path: Path, where: str) -> None:
     """Let later commands of this user load a model that was just trained, where it holds code of its own.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgefm.core.errors import DataError, RecipeError, RuntimeUnavailableError
+from edgefm.data import from_arrays
 from edgefm.data.calibration import calibration_images
 from edgefm.data.dataset import Dataset, Split, reordered
 from edgefm.data.own.load import load_data
@@ -239,8 +240,12 @@ def test_npz_with_python_objects_is_refused_unless_trusted(tmp_path: Path) -> No
     with pytest.raises(DataError, match="holds Python objects in the array 'y'") as caught:
         load_data(where, input_shape=SHAPE)
     assert "trust it" in hint_of(caught)
+    assert sorted(
+        np.concatenate([split.labels for split in load_data(where, input_shape=SHAPE, trust=True).splits])
+    ) == (sorted(GOOD_Y))
+    y[0] = None
     with pytest.raises(DataError, match="have dtype object"):
-        load_data(where, input_shape=SHAPE, trust=True)
+        load_data(npz(tmp_path, x=GOOD_X, y=y), input_shape=SHAPE, trust=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"text"], ids=["empty", "zip", "text"])
@@ -605,3 +610,29 @@ def test_class_of_a_huge_number_is_refused_at_once(tmp_path: Path) -> None:
     y[0] = 2**62
     with pytest.raises(DataError, match=r"go up to class 4611686018427387904, and there are \d+ training samples"):
         load_data(npz(tmp_path, x=GOOD_X, y=y), input_shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "classes"),
+    [
+        (["b", "a", "c"] * 4, ("a", "b", "c"), [1, 0, 2]),
+        ([2, 0, 1] * 4, ("0", "1", "2"), [2, 0, 1]),
+        ([True, False, True] * 4, ("0", "1"), [1, 0, 1]),
+    ],
+    ids=["texts", "numbers", "truths"],
+)
+def test_labels_of_a_tables_column_are_classes(labels: list[Any], names: tuple[str, ...], classes: list[int]) -> None:
+    images = np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2, 1)
+    data = from_arrays(images, np.array(labels, object), progress=False)  # as a column of texts of pandas is
+    assert data.task == "classification" and data.labels == names
+    for split in data.splits:
+        places = split.images[:, 0, 0, 0].astype(int) // 4
+        assert split.labels.tolist() == [classes[place % 3] for place in places]
+
+
+def test_samples_of_unequal_shapes_are_an_error() -> None:
+    pictures = [np.zeros((4 + number % 2, 4), np.uint8) for number in range(6)]
+    with pytest.raises(DataError, match=r"(?s)entries of 'x_train' of the arrays are of unequal shapes.*same shape"):
+        from_arrays(pictures, [0, 1] * 3, progress=False)
+    with pytest.raises(DataError, match="entries of 'y_train' of the arrays are of unequal shapes"):
+        from_arrays(np.zeros((2, 4, 4), np.uint8), [[0], [0, 1]], progress=False)

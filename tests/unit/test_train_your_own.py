@@ -683,3 +683,120 @@ def test_later_steps_find_resized_data_of_a_run(tmp_path: Path) -> None:
     assert found.train.images.shape[1:] == (16, 16, 1)
     assert run.steps[0].inputs["dataset"] == found.sha256
     assert trained.to_json()["validation_samples"] == 6
+
+
+MORE_BUILDERS = """
+import keras
+from keras import layers
+
+
+def channels_first():
+    return keras.Sequential([keras.Input((3, 16, 24)), layers.Flatten(), layers.Dense(3)])
+
+
+def two_channels():
+    return keras.Sequential([keras.Input((16, 24, 2)), layers.Flatten(), layers.Dense(3)])
+
+
+def named(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(classes)], name="my model")
+
+
+def half_frozen(input_shape, classes):
+    return keras.Sequential([
+        keras.Input(input_shape), layers.Conv2D(4, 3, name="fixed", trainable=False), layers.Conv2D(4, 3, name="free"),
+        layers.GlobalAveragePooling2D(), layers.Dense(classes, name="head"),
+    ])
+
+
+def scaled_by_operations(input_shape, classes):
+    inputs = keras.Input(input_shape)
+    scaled = keras.applications.mobilenet_v2.preprocess_input(inputs)
+    return keras.Model(inputs, layers.Dense(classes, name="head")(layers.GlobalAveragePooling2D()(scaled)))
+
+
+ready_made = keras.Sequential([keras.Input((16, 24, 3)), layers.Flatten(), layers.Dense(3)])
+"""
+
+
+@pytest.fixture
+def more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the module more_nets."""
+    (folder / "more_nets.py").write_text(MORE_BUILDERS)
+    monkeypatch.delitem(__import__("sys").modules, "more_nets", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("channels_first", DataError, r"(?s)are 16 x 24 x 3, the model takes 3 x 16 x 24.*takes the channels first"),
+        ("two_channels", DataError, r"(?s)16 x 24 x 3, the model takes 16 x 24 x 2.*3 channels, the model takes 2"),
+        ("named", ModelError, "the model 'my model' has a name that TensorFlow does not take"),
+        ("ready_made", ModelError, "more_nets:ready_made is a model, not a function that returns one"),
+    ],
+)
+def test_model_that_no_picture_fits_is_refused(name: str, kind: Any, words: str, more: Path) -> None:
+    with pytest.raises(kind, match=words):
+        _ready(f"more_nets:{name}", _data())
+
+
+def test_model_that_scales_pixels_by_operations_gets_pixels_as_they_are(more: Path) -> None:
+    notes = Notes()
+    ready = _ready("more_nets:scaled_by_operations", _data(), notes)
+    assert ready.model is not None
+    model, _ = ready.model()
+    pixels = _data().test.images
+    kernel, bias = model.get_layer("head").get_weights()
+    scores = (pixels / 127.5 - 1).mean(axis=(1, 2)) @ kernel + bias
+    wanted = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_on_batch(pixels), wanted, atol=1e-5)
+    assert any("begins by scaling pixels itself" in note for note in notes.notes), notes.notes
+
+
+def test_layers_that_a_function_froze_stay_so_when_pretrained_ones_are_let_go(more: Path) -> None:
+    import importlib
+
+    given = importlib.import_module("more_nets").half_frozen((16, 24, 3), 3)
+    given.save_weights(more / "w.weights.h5")
+    recipe = Training(
+        model="more_nets:half_frozen", pretrained=str(more / "w.weights.h5"), frozen_epochs=1, epochs=2, batch_size=16
+    )
+    trained = edgefm.train(recipe=recipe, data=_data(), backend="tensorflow", progress=False).model
+    for name, fixed in (("fixed", True), ("free", False)):
+        same = np.array_equal(trained.get_layer(name).get_weights()[0], given.get_layer(name).get_weights()[0])
+        assert same is fixed and trained.get_layer(name).trainable is not fixed
+
+
+GAIN = """
+import keras
+from keras import layers
+
+
+class Gain(layers.Layer):
+    def call(self, inputs):
+        return inputs * {gain}
+
+
+def build(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), layers.Flatten(), Gain(), layers.Dense(classes)])
+"""
+
+
+def test_training_with_a_layer_that_was_changed_is_another_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for gain in (1, 1, 10):
+        (folder / "gain_net.py").write_text(GAIN.format(gain=gain))
+        monkeypatch.delitem(__import__("sys").modules, "gain_net", raising=False)
+        __import__("importlib").invalidate_caches()
+        found.append(_ready("gain_net:build", _data()).inputs["model"])
+    assert found[0] == found[1] != found[2]
+
+
+def test_whole_numbers_that_are_no_bytes_and_several_inputs_are_refused() -> None:
+    pixels, labels = _arrays()
+    with pytest.raises(DataError, match=r"(?s)have dtype int32; uint8 pixels.*x\.astype\('uint8'\) for pixels"):
+        _ready("enhanced_cnn", edgefm.data.from_arrays(pixels.astype(np.int16), labels, progress=False))
+    both = edgefm.data.from_arrays({"left": pixels, "right": pixels}, labels, progress=False)
+    with pytest.raises(DataError, match=r"arrays has several inputs \(.*left.*right.*a training learns from one"):
+        _ready("enhanced_cnn", both)

@@ -69,7 +69,7 @@ def by_name(values: Mapping[str, Any], *, source: str, progress: Progress = SILE
     flippable: bool | None = None
     unknown: list[str] = []
     for name, value in several_inputs.gathered(values, source=source).items():
-        array = np.asarray(value)
+        array = _array(value, name=shown(name), source=source)
         if name.lower() in _NAMES:
             if array.ndim != 1 or array.dtype.kind not in "USOiu":
                 raise DataError(
@@ -198,6 +198,26 @@ def dataset_of(
             f"{repeated} of the {len(dataset.test)} test samples are also training samples: results will be too good"
         )
     return dataset
+
+
+def _array(value: Any, *, name: str, source: str) -> NDArray[Any]:
+    """Return what a user gives as an array; a table's column of texts or numbers, which is of Python objects, as such.
+
+    Raises:
+      DataError: its entries are of unequal shapes.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(
+            f"the entries of {name} of {source} are of unequal shapes: {error}",
+            hint="Give each sample the same shape; pictures of several sizes can lie in class folders, as files.",
+        ) from error
+    if array.dtype == object and array.ndim == 1:
+        for kinds, dtype in (((str,), str), ((bool, np.bool_), bool), ((int, np.integer), np.int64)):
+            if len(array) and all(isinstance(entry, kinds) for entry in array):
+                return array.astype(dtype)
+    return array
 
 
 def _key(name: str) -> tuple[str, str] | None:

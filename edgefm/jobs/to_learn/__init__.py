@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgefm.core.errors import ModelError, RecipeError
 from edgefm.core.given import regular
 from edgefm.core.progress import Progress
-from edgefm.jobs.to_learn.data import Learnt, adapted, check_enough, check_flip, learnt_data, with_class_names
+from edgefm.jobs.to_learn.data import (
+    Learnt,
+    adapted,
+    check_enough,
+    check_flip,
+    check_is_one_input,
+    learnt_data,
+    with_class_names,
+)
 from edgefm.recipes import Training
 
 if TYPE_CHECKING:
@@ -101,7 +109,7 @@ def to_learn(
     model = _model_of(recipe, backend=backend, precision=precision, named_in=named_in, trust=trust)
     if recipe.pretrained is not None:
         regular.check(Path(recipe.pretrained), ModelError, missing=f"no pretrained weights at {recipe.pretrained}")
-    from edgefm.data.checks import check_has_classes
+    from edgefm.data.checks import check_dtype, check_has_classes
 
     learnt = learnt_data(
         recipe,
@@ -112,7 +120,9 @@ def to_learn(
         data_dir=data_dir,
         progress=progress,
     )
+    check_is_one_input(learnt.dataset)
     check_has_classes(learnt.dataset)
+    check_dtype(learnt.dataset, takes_tokens=False)
     check_enough(learnt.dataset)
     with _without_tensorflow(recipe, backend, precision):
         learnt = model.fitted(learnt, progress)

@@ -78,6 +78,18 @@ def learnt_data(
     return _resized(as_they_are, source, recipe, fixed)
 
 
+def check_is_one_input(dataset: Dataset) -> None:
+    """Raise a DataError where the samples of a data set are for a model with several inputs."""
+    from edgefm.core import joined
+
+    if joined.is_joined(dataset.train.images):
+        raise DataError(
+            f"{dataset.name} has several inputs ({joined.described(dataset.train.images)}); a training learns from one "
+            "picture to one class",
+            hint="Train the model with Keras, and quantize the file with these data.",
+        )
+
+
 def check_enough(dataset: Dataset) -> None:
     """Raise a DataError where a data set has a single class, or a class too few samples for three splits."""
     from edgefm.data.dataset import class_counts

@@ -22,11 +22,12 @@ def input_shape_of(model: Any, *, source: str) -> tuple[int, ...]:
     """Return the shape of a picture as a model takes it.
 
     Raises:
-      ModelError: several inputs or outputs, or sizes that are not fixed.
+      ModelError: several inputs or outputs, sizes that are not fixed, or a name that no later step would take.
     """
-    from edgefm.keras_graph.ends import check_model_ends
+    from edgefm.keras_graph.ends import check_model_ends, check_names
 
     check_model_ends(model, source=source)
+    check_names(model)
     for end, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
             raise ModelError(
@@ -89,6 +90,7 @@ def for_pixels(
       progress: receives what was added.
     """
     from edgefm.keras_graph.output_activation import output_activation
+    from edgefm.keras_graph.own_scaling import scales_pixels
     from edgefm.quantization.calibration_set import rescales_first
     from edgefm_converters.tflite.added_head import with_activation
 
@@ -98,6 +100,9 @@ def for_pixels(
         progress.note(f"{source} ends in scores: a {added} is put behind it, which makes them probabilities")
         model = with_activation(model, added)
     if value_range == PIXELS or (rescales_first(model) and not said):
+        return model
+    if value_range is None and new and scales_pixels(model):
+        progress.note(f"{source} begins by scaling pixels itself: it is trained on pixels 0 to 255 as they are")
         return model
     if value_range is None and new:
         value_range = (0.0, 1.0)

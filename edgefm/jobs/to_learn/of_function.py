@@ -18,7 +18,7 @@ from edgefm.jobs.to_learn.network import check_classes, check_probabilities, for
 from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 from edgefm.training.named_model import NamedModel
-from edgefm.training.own_objects import check_found_again
+from edgefm.training.own_objects import check_found_again, files_of_own_code
 
 if TYPE_CHECKING:
     from edgefm.data.dataset import Dataset
@@ -66,7 +66,7 @@ class FunctionModel:
     def builder(self, dataset: Dataset, progress: Progress) -> Callable[[], tuple[Any, Collection[str]]]:
         """Return what returns the model: it is built already."""
         where = self._recipe.model
-        self._sha256 = _content_sha256(self._model)
+        self._sha256 = _content_sha256(self._model, where=where)
         frozen = take_over_pretrained(self._model, self._recipe, progress)
         model = for_pixels(
             self._model,
@@ -110,8 +110,11 @@ def _at(learnt: Learnt, shape: tuple[int, ...]) -> Learnt:
     return Learnt(dataset=changed, source=None if source is None else replace(source, resize=True), why=why)
 
 
-def _content_sha256(model: Any) -> str:
-    """Return the sha256 of a model's layers and of the weights it begins with, whatever Keras has numbered them."""
+def _content_sha256(model: Any, *, where: str) -> str:
+    """Return the sha256 of a model's layers and of the weights it begins with, whatever Keras has numbered them.
+
+    What layers of the user's own compute is in the files of their modules, which count too.
+    """
     arrays = [artefacts.sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in model.get_weights()]
     layers = model._flatten_layers()
     try:
@@ -120,4 +123,6 @@ def _content_sha256(model: Any) -> str:
         config = ""
     for place, layer in enumerate(layers):
         config = config.replace(repr(layer.name), f"'layer {place}'")
-    return artefacts.sha256_json([[type(layer).__name__ for layer in layers], config, arrays])
+    files = [[path.name, artefacts.sha256_file(path)] for path in files_of_own_code(model, where=where)]
+    code = [files] if files else []
+    return artefacts.sha256_json([[type(layer).__name__ for layer in layers], config, arrays, *code])

@@ -21,7 +21,9 @@ def take_over_pretrained(model: Any, recipe: Training, progress: Progress) -> tu
     with stated(progress, f"reading {path.name}"):
         names = take_over(model, read_weights(path), source=str(path))
     progress.note(f"{len(names)} layers begin with the weights of {path.name}, up to '{names[-1]}'; the rest is new")
-    return names if recipe.frozen_epochs else ()
+    # What its user froze in a model of their own never learns: it is not let go with the others.
+    learning = {layer.name for layer in model._flatten_layers(include_self=False) if layer.trainable}
+    return tuple(name for name in names if name in learning) if recipe.frozen_epochs else ()
 
 
 def sha256_of_pretrained(recipe: Training) -> dict[str, str]:
