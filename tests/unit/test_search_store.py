@@ -131,6 +131,7 @@ def test_folder_of_a_store_is_the_same_for_nodes_that_work_in_other_folders(
 
     monkeypatch.setattr(execution, "ray_tasks", tasks)
     monkeypatch.chdir(tmp_path)
-    with execution.Execution(executor="ray", store=store).ready(Path("search")):
+    source: Any = None  # a cluster's nodes get it later
+    with execution.Execution(executor="ray", store=store).ready(Path("search"), source, trials=1):
         pass
     assert given == [str(tmp_path / (store or "search/store"))]
