@@ -15,7 +15,8 @@ from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
 from edgefm.recipes import Training
 from edgefm.report.drawing.curves import draw_curves
-from edgefm.training.step import Stopped, stopped_training, train_run
+from edgefm.training.step import train_run
+from edgefm.training.stopped import Stopped, stopped_training
 from tests.fixtures.small_data import small_fashion_mnist
 
 RECIPE = Training(epochs=3, batch_size=64, shift_pixels=1)
