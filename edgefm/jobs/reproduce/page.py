@@ -195,6 +195,7 @@ def _experiment(entry: Experiment, recorded: Mapping[str, Any] | None) -> str:
     reasons = [
         f"- {label}: {row['verdict']['reason']}" for label, row in found.items() if row["verdict"]["by"] is not None
     ]
+    reasons += [f"- {limit}" for limit in sorted({one for row in found.values() for one in row["verdict"]["limits"]})]
     chosen = f"Chosen by the validation images: {recorded['chosen']}." if recorded and recorded["chosen"] else ""
     again = "" if len(found) == len(entry.trials) else f"{NOT_YET}: {how(entry.id)}"
     headers = ("trial", "claimed train / val / test", "measured train / val / test", "verdict")
