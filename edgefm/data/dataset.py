@@ -115,6 +115,26 @@ def resized(dataset: Dataset, shape: tuple[int, int, int]) -> Dataset:
     )
 
 
+def with_channel(dataset: Dataset) -> Dataset:
+    """Return a data set whose grey pictures [n, height, width] have a channel; another one as it is.
+
+    >>> grey = Split(name="train", images=np.zeros((1, 2, 3), np.float32), labels=np.zeros(1, np.int64))
+    >>> one = Dataset(name="grey", labels=("a",), train=grey, validation=grey, test=grey, sha256="")
+    >>> with_channel(one).train.images.shape
+    (1, 2, 3, 1)
+    """
+    if dataset.train.images.ndim != 3:
+        return dataset
+    train, validation, test = (replace(split, images=split.images[..., np.newaxis]) for split in dataset.splits)
+    return replace(
+        dataset,
+        train=train,
+        validation=validation,
+        test=test,
+        sha256=content_sha256((train, validation, test), labels=dataset.labels, task=dataset.task),
+    )
+
+
 def shared_images(first: Split, second: Split) -> int:
     """Return how many samples of `first` are also in `second`, value by value."""
     known = {_digest(image) for image in second.images}

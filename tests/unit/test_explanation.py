@@ -63,6 +63,24 @@ def test_texts_lie_inside_the_pictures() -> None:
                     assert within.x0 <= box.x0 and box.x1 <= within.x1 and within.y0 <= box.y0 and box.y1 <= within.y1
 
 
+@pytest.mark.filterwarnings("error")
+def test_class_names_of_other_scripts_are_drawn_without_warnings() -> None:
+    from edgefm.report.explanation.figures import confusion_figure
+
+    with style.drawing():
+        figure = confusion_figure(explanation_document(("鳥", "แมว")), style.WIDE)
+        assert style.png(figure).startswith(b"\x89PNG")
+        assert "鳥" in style.svg(figure, prefix="a", alt="classes")
+
+
+def test_fonts_of_other_scripts_are_taken_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib
+
+    monkeypatch.setattr(style, "OTHER_SCRIPTS", ("STIXGeneral", "No Such Font"))
+    with style.drawing():
+        assert matplotlib.rcParams["font.family"] == ["sans-serif", "STIXGeneral"]
+
+
 def test_words_say_n_and_what_the_figures_are() -> None:
     document = explanation_document()
     lines = words.findings(document)

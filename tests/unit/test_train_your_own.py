@@ -178,7 +178,7 @@ def _ready(model: str, data: Any, notes: Notes | None = None, **recipe: Any) -> 
         ("RGBA", (40, 30), {}, (30, 40, 3), "the size of the pictures"),
         ("L", (20, 20), {}, (20, 20, 1), "the size of the pictures"),
         ("L", (20, 20), {"channels": 3, "image_size": 32}, (32, 32, 3), "as given"),
-        ("RGB", (300, 300), {"model": "ds_cnn"}, (49, 10, 3), "the pictures are 300 x 300"),
+        ("RGB", (300, 300), {"model": "resnet20"}, (32, 32, 3), "the pictures are 300 x 300"),
         ("P", None, {"image_size": 12, "channels": 1}, (12, 12, 1), "as given"),
     ],
     ids=["unequal", "rectangles", "transparent", "grey", "grey-into-colour", "large", "palette-into-grey"],
@@ -795,8 +795,41 @@ def test_training_with_a_layer_that_was_changed_is_another_one(folder: Path, mon
 
 def test_whole_numbers_that_are_no_bytes_and_several_inputs_are_refused() -> None:
     pixels, labels = _arrays()
-    with pytest.raises(DataError, match=r"(?s)have dtype int32; uint8 pixels.*x\.astype\('uint8'\) for pixels"):
+    with pytest.raises(DataError, match=r"(?s)whole numbers from \d+ to \d+ that are no uint8.*x\.astype\('uint8'\) for pixels"):
         _ready("enhanced_cnn", edgefm.data.from_arrays(pixels.astype(np.int16), labels, progress=False))
     both = edgefm.data.from_arrays({"left": pixels, "right": pixels}, labels, progress=False)
     with pytest.raises(DataError, match=r"arrays has several inputs \(.*left.*right.*a training learns from one"):
         _ready("enhanced_cnn", both)
+
+
+def test_whole_numbers_of_16_bits_are_not_to_be_cut_off() -> None:
+    pixels, labels = _arrays()
+    data = edgefm.data.from_arrays(pixels.astype(np.uint16) * 257, labels, progress=False)
+    with pytest.raises(DataError, match=r"(?s)to 4\d{4} that are no uint8.*\(x >> 8\)\.astype\('uint8'\) for pixels of 16"):
+        _ready("enhanced_cnn", data)
+
+
+def test_grey_floats_without_a_channel_are_pictures_of_one(tmp_path: Path) -> None:
+    pixels, labels = _arrays(shape=(16, 24))
+    np.savez(tmp_path / "grey.npz", images=pixels.astype(np.float32), labels=labels)
+    ready = _ready("enhanced_cnn", tmp_path / "grey.npz")
+    assert ready.dataset.train.images.shape[1:] == (16, 24, 1)
+    assert ready.source is not None
+    assert ready.source.load((16, 24, 1)).sha256 == ready.dataset.sha256
+    in_memory = edgefm.data.from_arrays(pixels.astype(np.float32), labels, progress=False)
+    assert _ready("enhanced_cnn", in_memory).dataset.sha256 == ready.dataset.sha256
+
+
+@pytest.mark.parametrize("recipe", [{}, {"image_size": 28}], ids=["as-they-are", "resized"])
+@pytest.mark.parametrize("shape", [(3, 32, 40), (1, 28, 28)], ids=["colour", "grey"])
+def test_pictures_whose_channels_come_first_are_refused(shape: tuple[int, ...], recipe: dict[str, Any]) -> None:
+    data = _data(shape=shape)
+    with pytest.raises(DataError, match=r"(?s)channels come first.*x\.transpose\(0, 2, 3, 1\)"):
+        _ready("resnet20", data, **recipe)
+
+
+def test_size_of_sound_is_none_of_pictures(tmp_path: Path) -> None:
+    pictures = _pictures(tmp_path / "pictures")
+    with pytest.raises(RecipeError, match=r"(?s)nothing says at which size.*Give an image size, such as 96"):
+        _ready("ds_cnn", pictures)
+    assert _ready("ds_cnn", pictures, image_size=32).dataset.train.images.shape[1:] == (32, 32, 3)

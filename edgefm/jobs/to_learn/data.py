@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Encoded pictures of one size are taken as they are up to this side; photographs would be far too much.
 _LARGEST = 256
+_CHANNELS = (1, 3, 4)  # of pictures
 # Of each class: one to learn from, one to validate on and one to test.
 _LEAST_OF_A_CLASS = 3
 
@@ -90,6 +91,16 @@ def check_is_one_input(dataset: Dataset) -> None:
         )
 
 
+def check_channels_last(dataset: Dataset) -> None:
+    """Raise a DataError where samples are pictures whose channels come first, such as 3 x 32 x 32."""
+    shape = dataset.train.images.shape[1:]
+    if len(shape) == 3 and shape[0] in _CHANNELS and min(shape[1:]) > max(_CHANNELS):
+        raise DataError(
+            f"the samples of {dataset.name} are {' x '.join(map(str, shape))}: the channels come first",
+            hint="Move them to the end: x.transpose(0, 2, 3, 1).",
+        )
+
+
 def check_enough(dataset: Dataset) -> None:
     """Raise a DataError where a data set has a single class, or a class too few samples for three splits."""
     from edgefm.data.dataset import class_counts
@@ -121,7 +132,7 @@ def check_flip(recipe: Training, dataset: Dataset) -> None:
     if recipe.flip and dataset.flippable is False:
         raise RecipeError(
             f"the recipe mirrors pictures, and those of {dataset.name} are marked as not flippable",
-            hint="Train with flip=False; or take the mark away, where a mirrored picture is of its class.",
+            hint="Train with flip=False (--no-flip); or take the mark away, where a mirrored picture is of its class.",
         )
 
 
@@ -233,6 +244,8 @@ def _resized(dataset: Dataset, source: DataSource | None, recipe: Training, fixe
     if len(shape) != 3:
         return Learnt(dataset=dataset, source=source, why="the size of the data")
     side = recipe.image_size
+    if side is not None:  # a size of pictures
+        check_channels_last(dataset)
     height, width, channels = fixed or (side or shape[0], side or shape[1], recipe.channels or shape[2])
     wanted = (height, width, channels)
     why = "the model's only size" if fixed else "as given" if side else "the size of the data"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgefm import zoo
 from edgefm.core.errors import RecipeError
 from edgefm.core.progress import Progress
-from edgefm.jobs.to_learn.data import Learnt
+from edgefm.jobs.to_learn.data import Learnt, check_channels_last
 from edgefm.jobs.to_learn.weights import sha256_of_pretrained, take_over_pretrained
 from edgefm.recipes import Training
 
@@ -21,7 +22,7 @@ class ZooModel:
 
     Attributes:
       fixed: (height, width, channels) that it takes only; None where it is built for any.
-      usual: the same of its source.
+      usual: the same of its source; None where that is no size of pictures, such as DS-CNN's 49 x 10 of sound.
     """
 
     def __init__(self, recipe: Training, *, backend: str | None, precision: str) -> None:
@@ -33,14 +34,18 @@ class ZooModel:
                 f"a value range was given, and '{recipe.model}' takes pixels 0 to 255: it scales them itself",
                 hint="Leave it out. It goes with a function or a file of your own.",
             )
-        self.usual: tuple[int, int, int] | None = self._known.input_shape
+        height, width, _ = self._known.input_shape
+        self.usual: tuple[int, int, int] | None = self._known.input_shape if height == width else None
         self.fixed: tuple[int, ...] | None = None if zoo.is_sized(recipe.model) else self._known.input_shape
 
     def fitted(self, learnt: Learnt, progress: Progress) -> Learnt:
         """Return the data, checked: pixels, of a size and a number of classes that it can be built for."""
         from edgefm.data.checks import check_fit
+        from edgefm.data.dataset import with_channel
 
+        learnt = replace(learnt, dataset=with_channel(learnt.dataset))
         dataset = learnt.dataset
+        check_channels_last(dataset)
         shape = self.fixed or dataset.train.images.shape[1:]
         classes = self._known.classes if self.fixed else len(dataset.labels)
         if len(shape) == 3:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from edgefm.core.drawing import settings
 
@@ -41,12 +43,29 @@ DARK = {
 INK, MUTED, LINE, PAPER = LIGHT["ink"], LIGHT["muted"], LIGHT["line"], LIGHT["paper"]
 BLUE, ORANGE, GREY = LIGHT["blue"], LIGHT["orange"], LIGHT["grey"]
 
+# Of class names in other scripts, what the systems that people have bring along; DejaVu Sans has none of their letters.
+OTHER_SCRIPTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Droid Sans Fallback",
+    "WenQuanYi Zen Hei",
+    "Noto Sans Devanagari",
+    "Noto Sans Bengali",
+    "Noto Sans Thai",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+    "Apple SD Gothic Neo",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Nirmala UI",
+    "Leelawadee UI",
+)
 # Inches. Text is 9 points in both, so a picture is drawn anew for a phone instead of being shrunk.
 WIDE, NARROW = 8.4, 3.7
 _PIXELS_PER_INCH = 200
 
 _SETTINGS: dict[str, Any] = {
-    "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "axes.titlesize": 9,
@@ -83,9 +102,19 @@ def css_variables(palette: Mapping[str, str]) -> str:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw with the report's fonts, colours and lines inside this block."""
-    with settings(_SETTINGS):
+    """Draw with the report's fonts, colours and lines inside this block.
+
+    Letters that DejaVu Sans lacks are drawn with the fonts of other scripts that are installed. Without one, a PNG has
+    placeholders for them; the text of an SVG is drawn by the browser, with its own fonts.
+    """
+    with settings({**_SETTINGS, "font.family": ["sans-serif", *_installed(OTHER_SCRIPTS)]}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def _installed(names: Iterable[str]) -> list[str]:
+    known = set(fontManager.get_font_names())
+    return [name for name in names if name in known]
 
 
 def new_figure(width: float, height: float) -> Figure:
