@@ -438,6 +438,39 @@ def load():
     assert any("'ids'" in note for note in notes.notes)
 
 
+def test_python_function_may_give_tuples_as_the_data_sets_of_keras_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+import numpy as np
+
+def pair():
+    return np.full((20, 6, 5, 3), 7, "uint8"), np.arange(20) % 2
+
+def two():
+    x, y = pair()
+    return (x, y), (x[:4] - 1, y[:4])
+
+def three():
+    x, y = pair()
+    return (x, y), (x[:6] - 2, y[:6]), (x[:4] - 1, y[:4])
+
+def odd():
+    return pair()[0], pair()[1], 3
+"""
+    module(tmp_path, monkeypatch, text, "my_tuples")
+    for name, sizes, levels in (
+        ("pair", (16, 2, 2), (7, 7, 7)),
+        ("two", (18, 2, 4), (7, 7, 6)),
+        ("three", (20, 6, 4), (7, 5, 6)),
+    ):
+        found = load_data(f"my_tuples:{name}", input_shape=SHAPE)
+        assert tuple(map(len, found.splits)) == sizes
+        assert tuple(int(split.images[0, 0, 0, 0]) for split in found.splits) == levels
+    with pytest.raises(DataError, match="returned tuple"):
+        load_data("my_tuples:odd", input_shape=SHAPE)
+
+
 def test_python_function_may_give_a_data_set_which_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
 import numpy as np
