@@ -123,6 +123,9 @@ class Training(Recipe):
         between("rotation_degrees", self.rotation_degrees, 0, 180)
         between("zoom", self.zoom, 0, 1, below=True)
         between("momentum", self.momentum, 0, 1, below=True)
+        between("label_smoothing", self.label_smoothing, 0, 1, below=True)
+        at_least("weight_decay", self.weight_decay, 0)
+        between("warmup_fraction", self.warmup_fraction, 0, 1)
         for name in ("erasing", "mixup", "cutmix"):
             between(name, getattr(self, name), 0, 1)
         if self.image_size is not None:

@@ -833,3 +833,20 @@ def test_size_of_sound_is_none_of_pictures(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"(?s)nothing says at which size.*Give an image size, such as 96"):
         _ready("ds_cnn", pictures)
     assert _ready("ds_cnn", pictures, image_size=32).dataset.train.images.shape[1:] == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({"momentum": 0.9}, "momentum 0.9 does nothing: the optimizer is adamw, and sgd has one"),
+        ({"optimizer": "sgd"}, "weight decay 0.05, the default, is adamw's: as L2 of sgd it is strong; 0.0005 is usual"),
+        ({"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4}, None),
+        ({}, None),
+    ],
+    ids=["momentum", "decay", "sgd", "adamw"],
+)
+def test_what_an_optimizer_does_not_do_is_said(recipe: dict[str, Any], words: str | None) -> None:
+    notes = Notes()
+    _ready("enhanced_cnn", _data(), notes, **recipe)
+    said = [note for note in notes.notes if "momentum" in note or "decay" in note]
+    assert said == ([] if words is None else [words])

@@ -127,6 +127,7 @@ def to_learn(
     with _without_tensorflow(recipe, backend, precision):
         learnt = model.fitted(learnt, progress)
     _say(recipe, learnt, progress)
+    _say_of_optimizer(recipe, progress)
     recipe = with_class_names(recipe, learnt.dataset, progress=progress)
     recipe = adapted(recipe, learnt.dataset, free=free, progress=progress)
     recipe = _for_device(recipe, learnt.dataset, free=free, backend=backend, precision=precision, progress=progress)
@@ -224,3 +225,13 @@ def _say(recipe: Training, learnt: Learnt, progress: Progress) -> None:
         f"{len(learnt.dataset.labels)} classes; {train:,} to learn from, {validation:,} to validate on, {test:,} to "
         "test"
     )
+
+
+def _say_of_optimizer(recipe: Training, progress: Progress) -> None:
+    """Note what an optimiser does not do, and a decay that is another one's."""
+    if recipe.momentum and recipe.optimizer != "sgd":
+        progress.note(f"momentum {recipe.momentum:g} does nothing: the optimizer is {recipe.optimizer}, and sgd has one")
+    if recipe.optimizer == "sgd" and recipe.weight_decay == Training.weight_decay:
+        progress.note(
+            f"weight decay {recipe.weight_decay:g}, the default, is adamw's: as L2 of sgd it is strong; 0.0005 is usual"
+        )
