@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from edgefm.core.errors import DataError, RecipeError, RuntimeUnavailableError
 from edgefm.data import from_arrays
@@ -299,6 +299,29 @@ def test_class_folders_in_split_folders_are_these_splits(tmp_path: Path) -> None
         class_folders(tmp_path / split, count=count)
     found = load_data(str(tmp_path), input_shape=SHAPE)
     assert [len(split) for split in found.splits] == [12, 6, 3]
+
+
+def test_what_is_no_picture_by_its_name_is_said(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    for name in ("blue/Thumbs.db", "blue/.DS_Store", "red/IMG_1.HEIC", "red/note.txt", "red/more/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    notes = Notes()
+    assert len(load_data(str(tmp_path), input_shape=SHAPE, progress=notes).train) == 9
+    (said,) = [note for note in notes.notes if "left out" in note]
+    assert "3 entries are left out" in said and said.endswith("): red/IMG_1.HEIC, red/more, red/note.txt")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".avif", ".jp2"])
+def test_pictures_of_newer_formats_are_read(suffix: str, tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    kind = {".jfif": "JPEG", ".avif": "AVIF", ".jp2": "JPEG2000"}[suffix]
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this build of Pillow reads no AVIF")
+    Image.new("RGB", (9, 9), COLOURS["red"]).save(tmp_path / "red" / f"new{suffix}", format=kind)
+    found = load_data(str(tmp_path), input_shape=SHAPE)
+    assert sum(len(split) for split in found.splits) == 16
+    assert all(image[..., 0].mean() > 150 for split in found.splits for image in split.images[split.labels == 2])
 
 
 def test_pictures_of_other_modes_become_grey_levels(tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ from edgefm.data.picture_file import GREY, MODES, open_picture, picture_header, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".tif", ".tiff", ".pgm", ".ppm"),
+)
+# What file managers put into folders that hold pictures.
+_OF_THE_SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
 _DAMAGED_SHOWN = 5
 _STEP = 50
 
@@ -102,6 +106,7 @@ def read(
     by_split = _by_split(folder)
     files = {split: _classes(place, needs_classes=task != "reconstruction") for split, place in by_split.items()}
     names = _class_names(folder, files, labels)
+    _say_left_out(folder, by_split, files, progress)
     everything = [path for classes in files.values() for paths in classes.values() for path in paths]
     shape = input_shape or _shape_of(everything[0])
     height, width, channels = picture_shape(shape)
@@ -201,6 +206,32 @@ def _classes(folder: Path, *, needs_classes: bool) -> dict[str, list[Path]]:
                 hint=f"Put pictures there ({', '.join(SUFFIXES)}; not in folders of their own), or remove the folder.",
             )
     return files
+
+
+def _say_left_out(
+    folder: Path,
+    by_split: Mapping[str, Path],
+    files: Mapping[str, Mapping[str, Sequence[Path]]],
+    progress: Progress,
+) -> None:
+    """Note what lies in class folders beside the pictures: it would have been learnt if it were one."""
+    left_out = []
+    for split, classes in files.items():
+        for name, paths in classes.items():
+            if not name:
+                continue  # pictures without classes may lie beside anything
+            there = {entry for entry in (by_split[split] / name).iterdir() if not entry.name.startswith(".")}
+            left_out += [
+                str(entry.relative_to(folder))
+                for entry in sorted(there - set(paths))
+                if entry.name.lower() not in _OF_THE_SYSTEM
+            ]
+    if left_out:
+        what = "1 entry is" if len(left_out) == 1 else f"{len(left_out):,} entries are"
+        progress.note(
+            f"in the class folders of {folder} {what} left out, since their names are not those of pictures "
+            f"({', '.join(SUFFIXES)}): {few(list(map(visible, left_out)))}"
+        )
 
 
 def _class_names(
