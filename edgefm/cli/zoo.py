@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgefm.cli import render
 from edgefm.cli.exit_codes import exit_codes
+from edgefm.core.text import command as command_line
 from edgefm.recipes import BACKENDS, PRECISIONS
+
+if TYPE_CHECKING:
+    from edgefm.zoo import Architecture
 
 
 @click.group(invoke_without_command=True, epilog=exit_codes("it ran; whatever the verdicts of reproduce"))
@@ -31,16 +36,27 @@ def list_(as_json: bool) -> None:
     _list(as_json)
 
 
-@command.command(epilog=exit_codes("always", failed="no such system or experiment"))
+@command.command(epilog=exit_codes("always", failed="no such architecture, system or experiment"))
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show a documented system or experiment: its training, its claims, and how contradictions are read."""
-    from edgefm.jobs.reproduce.plan import checked_ids, planned
+    """Show an architecture: its pictures and options; a documented system or experiment: its training, its claims, too.
+
+    Of a documented one it says how contradictions are read.
+    """
+    from edgefm import zoo
+    from edgefm.core.errors import unknown_name
+    from edgefm.jobs.reproduce.plan import checked_ids, known_ids, planned
     from edgefm.statistics.claim import figure
     from edgefm.zoo.documented import documented_system, system_ids
     from edgefm.zoo.experiments import experiment
 
+    if name not in known_ids():
+        if name not in zoo.names():
+            listed = tuple(dict.fromkeys((*known_ids(), *zoo.names())))
+            raise unknown_name("architecture, documented system or experiment", name, listed)
+        _show_architecture(zoo.architecture(name), as_json=as_json)
+        return
     (known,) = checked_ids([name])
     is_system = known in system_ids()
     entry = documented_system(known) if is_system else experiment(known)
@@ -64,6 +80,8 @@ def show(name: str, as_json: bool) -> None:
     if is_system:
         system = documented_system(known)
         render.echo(f"{known} ({system.document}): {system.architecture.title}. {system.architecture.summary}")
+        for sentence in _pictures_and_options(system.architecture):
+            render.echo(f"  {sentence}")
         for sentence in system.assumed:
             render.echo(f"  assumed: {sentence}")
     else:
@@ -159,6 +177,34 @@ def reproduce(
         render.table(rows, headers=("trial", "verdict", "why"), widths=(None, None, 70))
     render.echo()
     render.echo(f"record and page: {result.folder / 'zoo.json'}, {result.page}")
+
+
+def _show_architecture(known: Architecture, *, as_json: bool) -> None:
+    """Show an architecture that no document's system has."""
+    if as_json:
+        render.as_json(dataclasses.asdict(known))
+        return
+    render.echo(f"{known.name}: {known.title}. {known.summary}")
+    for sentence in _pictures_and_options(known):
+        render.echo(f"  {sentence}")
+    render.echo(f"train it with: {command_line('edgefm', 'train', '--model', known.name)}")
+
+
+def _pictures_and_options(known: Architecture) -> list[str]:
+    """Return what an architecture takes and has, in words."""
+    from edgefm import zoo
+
+    fixed = "no others"
+    if zoo.is_sized(known.name):
+        fixed = f"built for others from {known.smallest} x {known.smallest} pixels, and any number of classes"
+    options = [
+        f"--model-option {name}={'|'.join(values)}, by default {values[0]}" for name, values in known.options.items()
+    ]
+    return [
+        f"in its source pictures of {' x '.join(map(str, known.input_shape))}, {known.classes} classes; {fixed}",
+        f"{known.trainable:,} parameters, {known.non_trainable:,} more that are not trained",
+        *options,
+    ]
 
 
 def _list(as_json: bool) -> None:

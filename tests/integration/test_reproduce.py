@@ -279,6 +279,22 @@ def test_zoo_shows_a_system_and_an_experiment(capsys: pytest.CaptureFixture[str]
     assert "did you mean 's4_optimizer'" in capsys.readouterr().err
 
 
+def test_zoo_shows_an_architecture_of_no_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _call("zoo", "show", "ds_cnn") == 0
+    shown = capsys.readouterr().out
+    assert "from 10 x 10 pixels" in shown and "23,756 parameters" in shown and "edgefm train --model ds_cnn" in shown
+    assert _call("zoo", "show", "resnet14") == 0
+    assert "--model-option order=postactivation|preactivation" in capsys.readouterr().out
+    assert _call("zoo", "show", "enhanced_cnn") == 0
+    assert "--model-option batch_norm=after_relu|before_relu" in capsys.readouterr().out
+    assert _call("zoo", "show", "mobilenet_v2_small28") == 0  # by its architecture
+    assert "edgefm zoo reproduce mobilenet_v2" in capsys.readouterr().out
+    assert _call("zoo", "show", "ds_cnn", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["smallest"] == 10
+    assert _call("zoo", "show", "ds_cn") == 2
+    assert "did you mean 'ds_cnn'" in capsys.readouterr().err
+
+
 def test_command_reproduces_and_prints_the_record(
     small: Dataset, done: edgefm.Reproduction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

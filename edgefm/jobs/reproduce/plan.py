@@ -66,12 +66,21 @@ def checked_ids(given: str | Sequence[str] | None) -> tuple[str, ...]:
     check_items(names, "systems", str, "the id of a documented system or experiment")
     if not names:
         raise RecipeError("no system was named", hint="Leave it out for all systems, see: edgefm zoo list")
-    by_model = {system.recipe.model: system.id for system in documented_systems()}
+    by_model = _by_model()
     ids = [by_model.get(name, name) for name in names]
     for name in ids:
         if name not in system_ids() and name not in experiment_ids():
             raise unknown_name("documented system or experiment", name, (*system_ids(), *experiment_ids()))
     return tuple(dict.fromkeys(ids))
+
+
+def known_ids() -> tuple[str, ...]:
+    """Return all names that `checked_ids` takes: of systems, of their architectures, and of experiments."""
+    return tuple(dict.fromkeys((*system_ids(), *_by_model(), *experiment_ids())))
+
+
+def _by_model() -> dict[str, str]:
+    return {system.recipe.model: system.id for system in documented_systems()}
 
 
 def document_of(name: str) -> str:
