@@ -108,8 +108,8 @@ def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
         pixels = "x.astype('uint8')" if least >= 0 and greatest <= _PIXEL_MAX else "(x >> 8).astype('uint8')"
         of_bits = f"{pixels} for pixels" if pixels.startswith("x") else f"{pixels} for pixels of 16 bits"
         raise DataError(
-            f"the train samples of {dataset.name} are whole numbers from {least} to {greatest} that are no uint8; uint8 "
-            "pixels (0 to 255) or floats (inputs of the model) are expected: the model takes floats",
+            f"the train samples of {dataset.name} are whole numbers from {least} to {greatest} that are no uint8; "
+            "uint8 pixels (0 to 255) or floats (inputs of the model) are expected: the model takes floats",
             hint=f"Use {of_bits}, x.astype('float32') for inputs of the model.",
         )
     if takes_tokens and not tokens:

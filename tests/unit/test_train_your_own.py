@@ -795,7 +795,8 @@ def test_training_with_a_layer_that_was_changed_is_another_one(folder: Path, mon
 
 def test_whole_numbers_that_are_no_bytes_and_several_inputs_are_refused() -> None:
     pixels, labels = _arrays()
-    with pytest.raises(DataError, match=r"(?s)whole numbers from \d+ to \d+ that are no uint8.*x\.astype\('uint8'\) for pixels"):
+    words = r"(?s)whole numbers from \d+ to \d+ that are no uint8.*x\.astype\('uint8'\) for pixels"
+    with pytest.raises(DataError, match=words):
         _ready("enhanced_cnn", edgefm.data.from_arrays(pixels.astype(np.int16), labels, progress=False))
     both = edgefm.data.from_arrays({"left": pixels, "right": pixels}, labels, progress=False)
     with pytest.raises(DataError, match=r"arrays has several inputs \(.*left.*right.*a training learns from one"):
@@ -805,7 +806,8 @@ def test_whole_numbers_that_are_no_bytes_and_several_inputs_are_refused() -> Non
 def test_whole_numbers_of_16_bits_are_not_to_be_cut_off() -> None:
     pixels, labels = _arrays()
     data = edgefm.data.from_arrays(pixels.astype(np.uint16) * 257, labels, progress=False)
-    with pytest.raises(DataError, match=r"(?s)to 4\d{4} that are no uint8.*\(x >> 8\)\.astype\('uint8'\) for pixels of 16"):
+    words = r"(?s)to 4\d{4} that are no uint8.*\(x >> 8\)\.astype\('uint8'\) for pixels of 16"
+    with pytest.raises(DataError, match=words):
         _ready("enhanced_cnn", data)
 
 
@@ -839,7 +841,7 @@ def test_size_of_sound_is_none_of_pictures(tmp_path: Path) -> None:
     ("recipe", "words"),
     [
         ({"momentum": 0.9}, "momentum 0.9 does nothing: the optimizer is adamw, and sgd has one"),
-        ({"optimizer": "sgd"}, "weight decay 0.05, the default, is adamw's: as L2 of sgd it is strong; 0.0005 is usual"),
+        ({"optimizer": "sgd"}, "weight decay 0.05, the default, is adamw's: as L2 of sgd it is strong"),
         ({"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4}, None),
         ({}, None),
     ],
@@ -849,4 +851,4 @@ def test_what_an_optimizer_does_not_do_is_said(recipe: dict[str, Any], words: st
     notes = Notes()
     _ready("enhanced_cnn", _data(), notes, **recipe)
     said = [note for note in notes.notes if "momentum" in note or "decay" in note]
-    assert said == ([] if words is None else [words])
+    assert [note.partition(";")[0] for note in said] == ([] if words is None else [words])

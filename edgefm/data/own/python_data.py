@@ -1,8 +1,8 @@
 """Data from a function of the user's own, named as 'module:function'.
 
 The function takes nothing and returns an `edgefm.data.dataset.Dataset`, or a dict of arrays named as in a .npz file:
-{"x_train": …, "y_train": …, "x_test": …, "y_test": …}; or a tuple of arrays (x, y), or of such pairs, as the data sets of
-Keras are loaded: ((x, y), (x, y)) for train and test, three pairs for train, validation and test.
+{"x_train": …, "y_train": …, "x_test": …, "y_test": …}; or a tuple of arrays (x, y), or of such pairs, as
+the data sets of Keras are loaded: ((x, y), (x, y)) for train and test, three pairs for train, validation and test.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def call(where: str, *, named_in: Path | None = None, progress: Progress = SILEN
 
 
 def _by_name(returned: Any) -> Any:
-    """Return the arrays of a tuple (x, y), or of two or three of them, by the names of their splits; others as they are.
+    """Return the arrays of a tuple (x, y), or of two or three of them, by the names of their splits.
+
+    Anything else is returned as it is.
 
     >>> sorted(_by_name((([0], [1]), ([2], [3]))))
     ['x_test', 'x_train', 'y_test', 'y_train']

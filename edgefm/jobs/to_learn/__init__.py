@@ -230,7 +230,9 @@ def _say(recipe: Training, learnt: Learnt, progress: Progress) -> None:
 def _say_of_optimizer(recipe: Training, progress: Progress) -> None:
     """Note what an optimiser does not do, and a decay that is another one's."""
     if recipe.momentum and recipe.optimizer != "sgd":
-        progress.note(f"momentum {recipe.momentum:g} does nothing: the optimizer is {recipe.optimizer}, and sgd has one")
+        progress.note(
+            f"momentum {recipe.momentum:g} does nothing: the optimizer is {recipe.optimizer}, and sgd has one"
+        )
     if recipe.optimizer == "sgd" and recipe.weight_decay == Training.weight_decay:
         progress.note(
             f"weight decay {recipe.weight_decay:g}, the default, is adamw's: as L2 of sgd it is strong; 0.0005 is usual"
