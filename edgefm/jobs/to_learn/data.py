@@ -132,7 +132,7 @@ def check_flip(recipe: Training, dataset: Dataset) -> None:
     if recipe.flip and dataset.flippable is False:
         raise RecipeError(
             f"the recipe mirrors pictures, and those of {dataset.name} are marked as not flippable",
-            hint="Train with flip=False (--no-flip); or take the mark away, where a mirrored picture is of its class.",
+            hint="Train with flip=False; or take the mark away, where a mirrored picture is of its class.",
         )
 
 
