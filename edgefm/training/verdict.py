@@ -16,6 +16,8 @@ UNDERFIT_LOSS_FALL = 0.02
 OVERFIT_GAP_POINTS = 8.0
 # A model that knows its training images no better than others by this much has not learnt them by heart.
 _LEAST_GAP_POINTS = 1.0
+# A model that answers so many of its training images right has nothing left to learn from them.
+_LEARNT = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,10 @@ def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitV
     """Return the verdict on a history.
 
     Overfitted: the training accuracy is 8 points or more above the validation accuracy, or 1 point or more while the
-    validation loss ends 15 % or more, and 0.01 or more, above its lowest. Underfitted: not that, and the validation
-    loss still fell by more than 2 % an epoch over the last three epochs, or rose as much as said without such a gap: a
-    training that went astray, or learns nothing. Otherwise a good fit.
+    validation loss ends 15 % or more, and 0.01 or more, above its lowest. Underfitted: not that, less than 99 % of the
+    training images right, and the validation loss still fell by more than 2 % an epoch over the last three epochs, or
+    rose as much as said without such a gap: a training that went astray, or learns nothing. Otherwise a good fit; the
+    loss of one may have risen, as label smoothing has it where every image is right.
 
     Args:
       epochs: one entry an epoch with 'val_loss' and 'val_accuracy', oldest first, at least one.
@@ -64,6 +67,8 @@ def judge(epochs: Sequence[Mapping[str, Any]], *, train_accuracy: float) -> FitV
     rise = losses[-1] >= OVERFIT_LOSS_RISE * losses[best] and losses[-1] - losses[best] >= _LEAST_RISE
     if gap >= (_LEAST_GAP_POINTS if rise else OVERFIT_GAP_POINTS):
         name = "overfitted"
+    elif train_accuracy >= _LEARNT:
+        name = "good fit"
     elif rise:
         name = "underfitted"
         figures += ", which rises though the training images are not learnt by heart: a smaller learning rate may help"
