@@ -100,7 +100,7 @@ def by_final_names(text: str) -> str:
 
 
 def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:
-    """Return the error for an unknown name, with the nearest known one.
+    """Return the error for an unknown name, with the nearest known one: the first that begins so, else the likest.
 
     >>> print(unknown_name("preset", "quik", ["quick", "standard"]))
     unknown preset 'quik'; did you mean 'quick'?
@@ -109,8 +109,10 @@ def unknown_name(what: str, given: str, allowed: Iterable[str]) -> RecipeError:
     import difflib  # not needed until something is wrong
 
     names = list(allowed)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    guess = f"; did you mean '{near[0]}'?" if near else ""
+    known, wanted = {name.lower(): name for name in names}, given.lower()
+    near = [name for name in known if wanted and name.startswith(wanted)]
+    near = near or difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    guess = f"; did you mean '{known[near[0]]}'?" if near else ""
     name = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
     return RecipeError(f"unknown {what} '{name}'{guess}", hint=f"Known: {', '.join(names)}.")
 

@@ -281,6 +281,7 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "message"),
     [
         (["--variant", "int8_w8a"], "did you mean 'int8_w8a8'"),
+        (["--variant", "INT8"], "did you mean 'int8_w8a8'"),
         (["--calibration-images", "0"], "calibration images 0 is not allowed"),
         (["--calibration-images", "48001", "--variant", "int8_w8a8"], "48001 calibration images are not allowed"),
         (["--seed", "-1"], "seed -1 is not allowed"),
@@ -289,7 +290,17 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--quick", "--variant", "float32"], "--variant and --quick were given together"),
         (["--recipe", "smalest"], "did you mean 'smallest'"),
     ],
-    ids=["variant", "no images", "too many images", "seed", "run of a run", "data of a run", "two sets", "recipe"],
+    ids=[
+        "variant",
+        "in capitals",
+        "no images",
+        "too many images",
+        "seed",
+        "run of a run",
+        "data of a run",
+        "two sets",
+        "recipe",
+    ],
 )
 def test_bad_option_of_a_run(
     run: RunDirectory, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
