@@ -105,12 +105,13 @@ def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
     tokens = dtype.kind in "iu" and dtype != np.uint8
     if tokens and not takes_tokens:
         least, greatest = int(dataset.train.images.min()), int(dataset.train.images.max())
-        pixels = "x.astype('uint8')" if least >= 0 and greatest <= _PIXEL_MAX else "(x >> 8).astype('uint8')"
-        of_bits = f"{pixels} for pixels" if pixels.startswith("x") else f"{pixels} for pixels of 16 bits"
+        pixels = "(x >> 8).astype('uint8') for pixels of 16 bits"
+        if least >= 0 and greatest <= _PIXEL_MAX:
+            pixels = "x.astype('uint8') for pixels"
         raise DataError(
             f"the train samples of {dataset.name} are whole numbers from {least} to {greatest} that are no uint8; "
             "uint8 pixels (0 to 255) or floats (inputs of the model) are expected: the model takes floats",
-            hint=f"Use {of_bits}, x.astype('float32') for inputs of the model.",
+            hint=f"Use {pixels}, x.astype('float32') for inputs of the model.",
         )
     if takes_tokens and not tokens:
         raise DataError(

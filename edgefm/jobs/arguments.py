@@ -233,6 +233,19 @@ def optional_path(path: Any, name: str) -> Path | None:
     return None if path is None else as_path(path, name)
 
 
+def folder_path(path: Any, name: str) -> Path:
+    """Return the path of a folder to write into; `name` is the argument's.
+
+    Raises:
+      RunError: it is a file, or lies below one.
+    """
+    folder = as_path(path, name)
+    there = next((part for part in (folder, *folder.parents) if part.exists()), folder)
+    if there.is_file():
+        raise RunError(f"{there} is a file; {name} needs a folder", hint=f"Give another one as {name}.")
+    return folder
+
+
 def require_data(data: Any) -> None:
     """Raise an ArgumentError unless data were given."""
     if data is None:

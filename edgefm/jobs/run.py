@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgefm.core.arguments import PathLike, as_path, check_type
 from edgefm.core.progress import Progress, shown
 from edgefm.core.runs import DEFAULT_ROOT
-from edgefm.jobs.arguments import data_source, optional_path, pair_of_numbers
+from edgefm.jobs.arguments import data_source, folder_path, optional_path, pair_of_numbers
 from edgefm.jobs.benchmark import BenchmarkRecord, benchmark_protocol
 from edgefm.jobs.quantize import QuantizationResult, quantization_recipe, quick_like
 from edgefm.jobs.run_folder import RunFolder
@@ -179,7 +179,7 @@ class Run(RunFolder):
                 backend=backend,
                 precision=precision,
                 callbacks=callbacks,
-                tensorboard=optional_path(tensorboard, "tensorboard"),
+                tensorboard=None if tensorboard is None else folder_path(tensorboard, "tensorboard"),
                 trust=trust,
                 data_dir=optional_path(data_dir, "data_dir"),
                 progress=receiver,

@@ -12,7 +12,7 @@ from edgefm.core import html, scratch
 from edgefm.core.arguments import PathLike, as_path, check_number, check_type
 from edgefm.core.errors import ArgumentError, unknown_name
 from edgefm.core.progress import Progress, shown
-from edgefm.jobs.arguments import data_source, optional_path, pair_of_numbers, require_data
+from edgefm.jobs.arguments import data_source, folder_path, pair_of_numbers, require_data
 from edgefm.jobs.to_learn import FREE, to_learn
 from edgefm.recipes import Training, load_training, preset
 from edgefm.statistics.estimates import Estimate, proportion
@@ -176,7 +176,7 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
-    events = optional_path(tensorboard, "tensorboard")
+    events = None if tensorboard is None else folder_path(tensorboard, "tensorboard")
     chosen = training_recipe(recipe, **changes)
     with shown(progress) as receiver:
         from edgefm.data.dataset import Dataset

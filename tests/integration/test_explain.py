@@ -23,7 +23,7 @@ from PIL import Image
 import edgefm
 from edgefm.cli.main import cli
 from edgefm.cli.main import run as run_command
-from edgefm.core.errors import DataError, EdgefmError, ModelError, NonFiniteError, RecipeError, RunError
+from edgefm.core.errors import DataError, ModelError, NonFiniteError, RecipeError, RunError
 from edgefm.core.runs import RunDirectory
 from edgefm.data.dataset import Dataset
 from edgefm.report.content.explanation import ALL_FILES, PARTS
@@ -375,8 +375,9 @@ def test_no_run_and_a_run_without_training_or_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="imported without data"):
         run.explain(progress=False)
     (tmp_path / "file").write_text("")
-    with pytest.raises(EdgefmError, match="needs a folder"):
-        edgefm.explain(_classifier(_data(60, classes=3), epochs=0), data=_data(60, classes=3), out=tmp_path / "file")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match="file is a file; out needs a folder"):
+            edgefm.explain("no model is read before", data=_data(60, classes=3), out=out)
 
 
 def test_bad_input_ends_the_command_with_two(tmp_path: Path) -> None:

@@ -381,6 +381,16 @@ def test_tensorboard_files_hold_the_history(data: Dataset, tmp_path: Path) -> No
         assert found == pytest.approx({epoch["epoch"] - 1: epoch[name] for epoch in result.epochs}, rel=1e-6)
 
 
+def test_tensorboard_needs_a_folder(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for board in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match="file is a file; tensorboard needs a folder"):
+            edgefm.train("basic_cnn", data=data, tensorboard=board, progress=False)
+        with pytest.raises(RunError, match="file is a file; tensorboard needs a folder"):
+            edgefm.Run(tmp_path / "run").train(data=data, tensorboard=board, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 @keras.saving.register_keras_serializable("edgefm.tests")
 class Spoils(keras.layers.Layer):
     """Spoils the loss of a step, or the gradient of a step, counted from 1; else it changes nothing."""

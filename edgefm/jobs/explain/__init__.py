@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgefm.core import artefacts, html, manifest, whole_folders
 from edgefm.core.arguments import PathLike, as_path, check_items, check_number
-from edgefm.core.errors import RecipeError, RunError
+from edgefm.core.errors import RecipeError
 from edgefm.core.progress import Progress, shown
 from edgefm.core.runs import RunDirectory
+from edgefm.jobs.arguments import folder_path
 from edgefm.jobs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ class Explanation:
         """Write explanation.json, the pictures and index.html, all or none, and return their paths."""
         from edgefm.report.content import explanation as documents
 
-        path = as_path(folder, "folder")
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path} is a file; the explanation needs a folder", hint="Give another one as out.")
+        path = folder_path(folder, "folder")
         files = {documents.FILE_NAME: artefacts.json_bytes(self.document), **self.files}
         whole_folders.write(path, files, gone=documents.ALL_FILES)
         return [path / name for name in files]
@@ -148,6 +147,7 @@ def explain(
     names = (variants,) if isinstance(variants, str) else variants
     if names is not None:
         check_items(names, "variants", str, "the name of a variant")
+    folder = None if out is None else folder_path(out, "out")
     from edgefm.jobs.explain.make import explain_model, explain_run
 
     directory = _run(model)
@@ -185,8 +185,10 @@ def explain(
                     progress=receiver,
                 )
             )
-    if out is not None or directory is not None:
-        result.save(as_path(out, "out") if out is not None else directory.path / FOLDER)  # type: ignore[union-attr]  # of a run
+    if folder is None and directory is not None:
+        folder = directory.path / FOLDER
+    if folder is not None:
+        result.save(folder)
     return result
 
 
