@@ -274,16 +274,15 @@ def free_of(recipe: Training | PathLike | None, changes: Mapping[str, Any]) -> f
     """Return the parameters of a recipe that may be adapted to the data: what its user did not say.
 
     Of a `Training` these are the ones that were left out when it was made, see `Training.given`; of a file none. Of
-    'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best' too.
+    'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best', which
+    is long anyhow, the batch size too.
     """
     if isinstance(recipe, Training):
         return frozenset(FREE - recipe.given - changes.keys())
     if recipe is not None and not _is_preset(recipe):
         return frozenset()
-    free = {None: FREE, "standard": FREE, "quick": FREE - {"epochs"}}.get(
-        None if recipe is None else str(recipe), frozenset({"flip"})
-    )
-    return frozenset(free - changes.keys())
+    of_preset = {"standard": FREE, "quick": FREE - {"epochs"}, "best": {"batch_size", "flip"}, "paper": {"flip"}}
+    return frozenset(of_preset.get(str(recipe or "standard"), set()) - changes.keys())
 
 
 def training_recipe(recipe: Training | PathLike | None, **changes: Any) -> Training:

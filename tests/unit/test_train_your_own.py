@@ -324,6 +324,7 @@ def test_recipe_of_a_preset_gives_small_data_enough_steps(count: int, batch: int
 
 def test_only_what_was_left_out_is_adapted() -> None:
     assert free_of("paper", {}) == {"flip"} and free_of("quick", {}) == {"batch_size", "learning_rate", "flip"}
+    assert free_of("best", {}) == {"batch_size", "flip"}
     assert free_of(None, {"flip": True, "learning_rate": 0.1}) == {"batch_size", "epochs"}
     recipe = Training(class_weights="balanced", epochs=9, batch_size=64)  # the values that it would have without them
     assert recipe == Training(class_weights="balanced")
