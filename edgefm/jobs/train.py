@@ -274,8 +274,8 @@ def free_of(recipe: Training | PathLike | None, changes: Mapping[str, Any]) -> f
     """Return the parameters of a recipe that may be adapted to the data: what its user did not say.
 
     Of a `Training` these are the ones that were left out when it was made, see `Training.given`; of a file none. Of
-    'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best', which
-    is long anyhow, the batch size too.
+    'paper', which repeats a training as documented, none but the mirroring of pictures that must not be; of 'best',
+    which is long anyhow, the batch size too.
     """
     if isinstance(recipe, Training):
         return frozenset(FREE - recipe.given - changes.keys())
