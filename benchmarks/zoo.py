@@ -131,14 +131,31 @@ def _worth(row: Mapping[str, Any]) -> tuple[int, int]:
 def _joined_latency(earlier: Mapping[str, Any] | None, latest: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return the ratios of both; what was measured earlier is listed in `others`.
 
-    It is left out where its reference differs, or whether the processor has instructions for products of bytes: of
-    those int8 depends more than of anything else.
+    Whether a processor has instructions for products of bytes decides more than all else how int8 does: ratios of the
+    other kind of processors stay in `apart`, as far as the latest kind has none. Those of another reference go.
     """
     if earlier is None or latest is None:
         return latest or earlier
-    kinds = [(one["reference"], multiplies_bytes(one["environment"])) for one in (earlier, latest)]
-    if kinds[0] != kinds[1]:
-        return latest
+    kinds = [{"apart": None, **earlier}, earlier.get("apart")]
+    parts = [part for part in kinds if part is not None and part["reference"] == latest["reference"]]
+    kind = multiplies_bytes(latest["environment"])
+    joined = {name: value for name, value in latest.items() if name != "apart"}
+    for part in parts:
+        if multiplies_bytes(part["environment"]) == kind:
+            joined = _with_others(part, joined)
+    for part in parts:
+        models = {name: figures for name, figures in part["models"].items() if name not in joined["models"]}
+        if multiplies_bytes(part["environment"]) != kind and models:
+            joined["apart"] = {
+                **{name: value for name, value in part.items() if name != "apart"},
+                "disturbed": [name for name in part["disturbed"] if name in models],
+                "models": models,
+            }
+    return joined
+
+
+def _with_others(earlier: Mapping[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
+    """Return ratios with those of an earlier benchmark, on such a processor, of files that the latest does not have."""
     models = {name: figures for name, figures in earlier["models"].items() if name not in latest["models"]}
     if not models:
         return latest

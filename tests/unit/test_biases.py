@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgefm_converters.tflite.keras_to_tflite import Given, converted, float32_tflite
@@ -71,6 +72,21 @@ def test_channel_of_tiny_weights_keeps_its_bias(kind: str, size: float) -> None:
     allowed = 0.02 * np.ptp(np.asarray(model(inputs)))
     for scheme in ("int8_w8a8", "int16x8"):
         assert error(quantize_tflite(content, scheme, calibration=calibration), model, inputs) < allowed
+
+
+@pytest.mark.parametrize("scheme", ["int8_w8a8", "int16x8"])
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "transposed", "dense"])
+def test_no_weights_that_nothing_reads_are_left_in_the_file(kind: str, scheme: str) -> None:
+    model, inputs = one_layer(kind, size=0.0)
+    content = float32_tflite(model)
+    file = quantize_tflite(content, scheme, calibration=calibrate(content, inputs, value_range=(0, 1)))
+    written = schema.Model.GetRootAs(file)
+    graph = written.Subgraphs(0)
+    read = {graph.Tensors(index).Buffer() for index in range(graph.TensorsLength())}
+    read |= {written.Metadata(index).Buffer() for index in range(written.MetadataLength())}
+    assert [index for index in range(written.BuffersLength()) if written.Buffers(index).DataLength() > 0] == sorted(
+        index for index in read if written.Buffers(index).DataLength() > 0
+    )
 
 
 def test_dead_channel_is_as_right_as_in_tensorflows_file() -> None:

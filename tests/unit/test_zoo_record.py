@@ -86,9 +86,21 @@ def test_ratios_on_a_processor_of_another_kind_are_not_mixed() -> None:
     first, second = _record(20, "A", [_row("ann", 1)]), _record(21, "A", [_row("lenet5", 1)])
     first["latency"]["environment"] = {"cpu": "A", "cpu_features": ["avx2"]}
     second["latency"]["environment"] = {"cpu": "A", "cpu_features": ["avx2", "avx512_vnni"]}
-    assert set(joined(first, second)["latency"]["models"]) == {"lenet5 int8_w8a8"}
+    first["latency"]["models"]["ann int8_w8a8"]["ratio"] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    first["latency"]["disturbed"] = ["ann int8_w8a8"]
+    latency = joined(first, second)["latency"]
+    assert set(latency["models"]) == {"lenet5 int8_w8a8"} and set(latency["apart"]["models"]) == {"ann int8_w8a8"}
+    assert page.ratio(latency, "ann int8_w8a8") == "0.50 (0.40 to 0.60) †"
+    assert "†: over the same reference on another processor (A, 2026-11-20), which has no instr" in (
+        line := page._latency_line(latency)
+    )
+    assert "**Disturbed there: ann int8_w8a8.**" in line
     assert "no instruction for products of bytes" in page._latency_line(first["latency"])
     assert "no instruction for products of bytes" not in page._latency_line(second["latency"])
+    third = _record(22, "B", [_row("ann", 2), _row("tiny_vgg", 1)])
+    third["latency"]["environment"] = second["latency"]["environment"]
+    again = joined({**second, "latency": latency}, third)["latency"]
+    assert set(again["models"]) == {"lenet5 int8_w8a8", "ann int8_w8a8", "tiny_vgg int8_w8a8"} and "apart" not in again
 
 
 def _seed(number: int, validation: float) -> dict[str, Any]:

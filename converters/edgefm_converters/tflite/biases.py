@@ -112,11 +112,11 @@ def _fit(
     clipped = bool(stored is not None and (np.asarray(stored, np.uint8).view(kind) != levels).any())
     if not coarser.any() and not (clipped and kind == "<i8"):
         return False
-    bias.buffer = _added(model, levels.astype(kind).tobytes())
+    _store(model, bias, levels.astype(kind).tobytes())
     if coarser.any():
         kernel.quantization.scale = bias_scales = [float(scale) for scale in grown]
         bias.quantization.scale = [step * scale for scale in bias_scales]
-        kernel.buffer = _added(model, _rounded(kernel, weights, grown))
+        _store(model, kernel, _rounded(kernel, weights, grown))
     return True
 
 
@@ -143,6 +143,10 @@ def _floats(model: Any, tensor: Any) -> NDArray[np.float32] | None:
     return values
 
 
-def _added(model: Any, content: bytes) -> int:
-    model.buffers.append(schema.BufferT(data=np.frombuffer(content, np.uint8)))
-    return len(model.buffers) - 1
+def _store(model: Any, tensor: Any, content: bytes) -> None:
+    """Give a tensor other content, in its own buffer where no other tensor has that: none is left that nobody reads."""
+    sharing = sum(other.buffer == tensor.buffer for graph in model.subgraphs for other in graph.tensors)
+    if tensor.buffer == 0 or sharing > 1:
+        model.buffers.append(schema.BufferT())
+        tensor.buffer = len(model.buffers) - 1
+    model.buffers[tensor.buffer].data = np.frombuffer(content, np.uint8)

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgefm.core.environment import multiplies_bytes
 from edgefm.jobs.reproduce import page_compressed, page_data
-from edgefm.jobs.reproduce.page_text import NOT_YET, how, ratio, table
+from edgefm.jobs.reproduce.page_text import NOT_YET, OTHER_PROCESSOR, how, ratio, table
 from edgefm.statistics.claim import figure
 from edgefm.zoo.catalogue import Claim
 from edgefm.zoo.documented import documented_systems
@@ -86,6 +86,9 @@ def data_line(record: Mapping[str, Any]) -> str:
     )
 
 
+_NO_PRODUCTS = "instruction for products of bytes: int8 gains less there than on one that has, or loses."
+
+
 def _latency_line(latency: Mapping[str, Any] | None) -> str:
     if not latency:
         return ""
@@ -101,13 +104,22 @@ def _latency_line(latency: Mapping[str, Any] | None) -> str:
     ]
     others = "".join(dict.fromkeys(sessions))
     if not multiplies_bytes(latency["environment"]):
-        others += (
-            " These processors have no instruction for products of bytes: int8 gains less there than on one that has, "
-            "or loses."
-        )
+        others += f" These processors have no {_NO_PRODUCTS}"
+    others += _apart_line(latency["apart"]) if latency.get("apart") else ""
     return (
         f"Latencies are p50 of one inference over that of {latency['reference']}, all files in one benchmark of up to "
         f"{latency['rounds']} rounds on {latency['environment']['cpu']}.{disturbed}{others}"
+    )
+
+
+def _apart_line(apart: Mapping[str, Any]) -> str:
+    has = "an instruction for products of bytes." if multiplies_bytes(apart["environment"]) else f"no {_NO_PRODUCTS}"
+    sessions = [apart, *apart.get("others", ())]
+    names = [name for session in sessions for name in session["disturbed"] if name in apart["models"]]
+    disturbed = f" **Disturbed there: {', '.join(dict.fromkeys(names))}.**" if names else ""
+    return (
+        f" {OTHER_PROCESSOR}: over the same reference on another processor ({apart['environment']['cpu']}, "
+        f"{apart['created'][:10]}), which has {has}{disturbed}"
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from edgefm.core.text import command
 
 NOT_YET = "not yet recorded"
+# Behind a ratio that was measured on the other kind of processors than most.
+OTHER_PROCESSOR = "†"
 
 
 def how(*words: str) -> str:
@@ -16,12 +18,15 @@ def how(*words: str) -> str:
 
 
 def ratio(latency: Mapping[str, Any] | None, name: str) -> str:
-    """Return p50 of a file over that of the reference, with its interval."""
-    if not latency or name not in latency["models"]:
+    """Return p50 of a file over that of the reference, with its interval; marked where other processors gave it."""
+    if not latency:
         return "-"
     if name == latency["reference"]:
         return "1 (reference)"
-    found = latency["models"][name]["ratio"]
+    apart = latency.get("apart")
+    if name not in latency["models"] and apart and name in apart["models"]:
+        return f"{ratio(apart, name)} {OTHER_PROCESSOR}"
+    found = latency["models"].get(name, {}).get("ratio")
     return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})" if found else "-"
 
 
