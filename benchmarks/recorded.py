@@ -43,7 +43,8 @@ def provenance(value: Mapping[str, Any]) -> str:
     named = ", ".join(
         f"{name} {versions[name]}" for name in ("tensorflow", "keras", "ai-edge-litert") if name in versions
     )
-    return f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {named}; {value['created'][:10]}."
+    cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
+    return f"{machine['cpu']}, {cores}, Python {machine['python']}, {named}; {value['created'][:10]}."
 
 
 def names() -> list[str]:

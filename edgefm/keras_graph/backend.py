@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.abc import MetaPathFinder
 from typing import Any
 
+from edgefm.core import environment
 from edgefm.core.errors import RuntimeUnavailableError, missing_extra, unknown_name
 from edgefm.core.silence import silenced
 from edgefm.recipes import BACKENDS, PRECISIONS
@@ -148,9 +149,8 @@ def _first_installed() -> str:
 
 def device_of(backend: str) -> tuple[str, str]:
     """Return ('cpu' or 'gpu', name) of the device that an installed backend trains on; it is imported."""
-    import psutil
-
-    cores = f"{psutil.cpu_count()} CPU cores"
+    count = environment.usable_cores()
+    cores = f"{count} CPU core{'' if count == 1 else 's'}"
     if backend == "tensorflow":
         import tensorflow as tf
 

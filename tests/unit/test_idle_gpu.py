@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import edgefm
 from edgefm.core import subprocesses
 from edgefm.core.subprocesses import CommandResult, NotStartedError, TimeLimitError
 from edgefm.keras_graph import idle_gpu
-from edgefm.keras_graph.backend import BackendDevice
+from edgefm.keras_graph.backend import BackendDevice, device_of
 from edgefm.keras_graph.idle_gpu import gpu_of, note_idle_gpu
 from tests.fixtures.notes import Notes
 
@@ -109,7 +110,13 @@ def test_a_real_backend_answers_as_it_does_itself(monkeypatch: pytest.MonkeyPatc
     variables = {"PYTHONPATH": subprocesses.import_path(), "JAX_PLATFORMS": "cpu"}
     done = subprocesses.run(command, seconds=100, environment=variables)
     kind, name = json.loads(done.output.splitlines()[-1])
-    assert kind == "cpu" and name.endswith("CPU cores")
+    assert kind == "cpu" and re.fullmatch(r"(1 CPU core|\d+ CPU cores)", name)
+
+
+def test_cores_of_a_device_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, name in ((1, "1 CPU core"), (3, "3 CPU cores")):
+        monkeypatch.setattr("edgefm.core.environment.usable_cores", lambda count=count: count)
+        assert device_of("tensorflow") == ("cpu", name)
 
 
 class _AskedError(Exception):
