@@ -120,7 +120,7 @@ def test_completion_script_is_printed_for(shell: str) -> None:
         (["train", "--precision", "float8"], "unknown precision 'float8'"),
         (["train", "--model-option", "batch_norm"], "NAME=VALUE is expected"),
         (["train", "--resume", "--run", "nowhere"], "no run at nowhere"),
-        (["quantize", "--variant", "int8"], "did you mean 'int16x8'"),
+        (["quantize", "--variant", "int8"], "did you mean 'int8_w8a8'"),
         (["benchmark", "--threads", "0"], "threads 0 is not allowed"),
         (["benchmark", "missing.tflite"], "missing.tflite"),
         (["report", "nowhere"], "no run at nowhere"),
