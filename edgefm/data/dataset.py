@@ -77,18 +77,11 @@ def reordered(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
         return dataset
     if dataset.task == "multilabel":
         columns = [dataset.labels.index(label) for label in labels]
-        train, validation, test = (replace(split, labels=split.labels[:, columns]) for split in dataset.splits)
+        splits = [replace(split, labels=split.labels[:, columns]) for split in dataset.splits]
     else:
         places = np.array([labels.index(label) for label in dataset.labels], np.int64)
-        train, validation, test = (replace(split, labels=places[split.labels]) for split in dataset.splits)
-    return replace(
-        dataset,
-        labels=labels,
-        train=train,
-        validation=validation,
-        test=test,
-        sha256=content_sha256((train, validation, test), labels=labels, task=dataset.task),
-    )
+        splits = [replace(split, labels=places[split.labels]) for split in dataset.splits]
+    return _with_splits(replace(dataset, labels=labels), splits)
 
 
 def resized(dataset: Dataset, shape: tuple[int, int, int]) -> Dataset:
@@ -105,14 +98,7 @@ def resized(dataset: Dataset, shape: tuple[int, int, int]) -> Dataset:
         return dataset
     from edgefm.data.picture_file import resized_pixels
 
-    train, validation, test = (replace(split, images=resized_pixels(split.images, shape)) for split in dataset.splits)
-    return replace(
-        dataset,
-        train=train,
-        validation=validation,
-        test=test,
-        sha256=content_sha256((train, validation, test), labels=dataset.labels, task=dataset.task),
-    )
+    return _with_splits(dataset, [replace(one, images=resized_pixels(one.images, shape)) for one in dataset.splits])
 
 
 def with_channel(dataset: Dataset) -> Dataset:
@@ -125,14 +111,14 @@ def with_channel(dataset: Dataset) -> Dataset:
     """
     if dataset.train.images.ndim != 3:
         return dataset
-    train, validation, test = (replace(split, images=split.images[..., np.newaxis]) for split in dataset.splits)
-    return replace(
-        dataset,
-        train=train,
-        validation=validation,
-        test=test,
-        sha256=content_sha256((train, validation, test), labels=dataset.labels, task=dataset.task),
-    )
+    return _with_splits(dataset, [replace(one, images=one.images[..., np.newaxis]) for one in dataset.splits])
+
+
+def _with_splits(dataset: Dataset, splits: Sequence[Split]) -> Dataset:
+    """Return a data set with other training, validation and test samples, and their sha256."""
+    train, validation, test = splits
+    sha256 = content_sha256(splits, labels=dataset.labels, task=dataset.task)
+    return replace(dataset, train=train, validation=validation, test=test, sha256=sha256)
 
 
 def shared_images(first: Split, second: Split) -> int:
