@@ -136,8 +136,7 @@ def _joined_latency(earlier: Mapping[str, Any] | None, latest: Mapping[str, Any]
     """
     if earlier is None or latest is None:
         return latest or earlier
-    kinds = [{"apart": None, **earlier}, earlier.get("apart")]
-    parts = [part for part in kinds if part is not None and part["reference"] == latest["reference"]]
+    parts = [part for part in (earlier, earlier.get("apart")) if part and part["reference"] == latest["reference"]]
     kind = multiplies_bytes(latest["environment"])
     joined = {name: value for name, value in latest.items() if name != "apart"}
     for part in parts:

@@ -17,6 +17,7 @@ from edgefm.data.dataset import Dataset
 
 # Floats within this are taken for pictures that were divided by 255 (or scaled to -1 … 1) already.
 _UNIT = 1.0 + 1e-3
+_BITS_OF_PIXELS = (8, 10, 12, 14, 16)  # of cameras and of files
 _PIXEL_MAX = 255
 
 
@@ -105,13 +106,14 @@ def check_dtype(dataset: Dataset, *, takes_tokens: bool) -> None:
     tokens = dtype.kind in "iu" and dtype != np.uint8
     if tokens and not takes_tokens:
         least, greatest = int(dataset.train.images.min()), int(dataset.train.images.max())
-        pixels = "(x >> 8).astype('uint8') for pixels of 16 bits"
-        if least >= 0 and greatest <= _PIXEL_MAX:
-            pixels = "x.astype('uint8') for pixels"
+        bits = next((bits for bits in _BITS_OF_PIXELS if least >= 0 and greatest < 1 << bits), None)
+        pixels = "" if bits is None else f"(x >> {bits - 8}).astype('uint8') for pixels of {bits} bits, "
+        if bits == 8:
+            pixels = "x.astype('uint8') for pixels, "
         raise DataError(
             f"the train samples of {dataset.name} are whole numbers from {least} to {greatest} that are no uint8; "
             "uint8 pixels (0 to 255) or floats (inputs of the model) are expected: the model takes floats",
-            hint=f"Use {pixels}, x.astype('float32') for inputs of the model.",
+            hint=f"Use {pixels}x.astype('float32') for inputs of the model.",
         )
     if takes_tokens and not tokens:
         raise DataError(

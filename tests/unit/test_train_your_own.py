@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -804,11 +805,21 @@ def test_whole_numbers_that_are_no_bytes_and_several_inputs_are_refused() -> Non
         _ready("enhanced_cnn", both)
 
 
-def test_whole_numbers_of_16_bits_are_not_to_be_cut_off() -> None:
+@pytest.mark.parametrize(
+    ("low", "high", "advice"),
+    [
+        (0, 65_535, "(x >> 8).astype('uint8') for pixels of 16 bits, x.astype"),
+        (0, 4_095, "(x >> 4).astype('uint8') for pixels of 12 bits, x.astype"),
+        (0, 255, "Use x.astype('uint8') for pixels, x.astype"),
+        (-9, 300, "Use x.astype('float32') for inputs"),
+        (0, 70_000, "Use x.astype('float32') for inputs"),
+    ],
+)
+def test_whole_numbers_of_more_bits_are_not_to_be_cut_off(low: int, high: int, advice: str) -> None:
     pixels, labels = _arrays()
-    data = edgefm.data.from_arrays(pixels.astype(np.uint16) * 257, labels, progress=False)
-    words = r"(?s)to 4\d{4} that are no uint8.*\(x >> 8\)\.astype\('uint8'\) for pixels of 16"
-    with pytest.raises(DataError, match=words):
+    values = np.where(pixels > 127, high, low).astype(np.int64)
+    data = edgefm.data.from_arrays(values, labels, progress=False)
+    with pytest.raises(DataError, match=f"(?s)from {low} to {high} that are no uint8.*{re.escape(advice)}"):
         _ready("enhanced_cnn", data)
 
 
