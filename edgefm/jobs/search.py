@@ -242,7 +242,13 @@ def search(
             protocol=protocol or BenchmarkProtocol(),
         )
         result = search_in(
-            folder, source, plan, lambda kept: _latency(kept, receiver), resume=resume, progress=receiver
+            folder,
+            source,
+            plan,
+            lambda kept: _latency(kept, receiver),
+            rough=lambda kept, pending: _rough(kept, pending, receiver),
+            resume=resume,
+            progress=receiver,
         )
     return SearchResult.open(result, scratch=scratch)
 
@@ -314,3 +320,10 @@ def _latency(folder: Path, progress: Progress) -> Any:
     from edgefm.searching.on_targets.prediction import of_host
 
     return of_host(folder, progress=progress)
+
+
+def _rough(folder: Path, budgets: Any, progress: Progress) -> Any:
+    """Return what predicts the p50 of a file within seconds, for what the budgets limit."""
+    from edgefm.searching.on_targets.prediction import roughly
+
+    return roughly(folder, budgets, progress=progress)

@@ -6,6 +6,7 @@ folder by their content: trials that share a step, those of a killed process too
 
 from __future__ import annotations
 
+import copy
 import gzip
 import math
 import time
@@ -111,27 +112,30 @@ class Evaluator:
         self._task = source.task
         self._latency, self._arena, self._kept, self._progress = latency, arena, kept, progress
         self._shelf = shelf
-        self.converter = Converter(source, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
-        short = replace(source, task=replace(source.task, dataset=part_of(source.task.dataset)))
-        self._short = Converter(short, Quantization(seed=seed), kept=kept, shelf=shelf, progress=progress)
         self._on_targets = on_targets
         self._reference: LatencyForecast | None = None
+        self._convert_with(seed)
+
+    def _convert_with(self, seed: int) -> None:
+        recipe = Quantization(seed=seed)
+        short = replace(self.source, task=replace(self._task, dataset=part_of(self._task.dataset)))
+        self.converter, self._short = (
+            Converter(source, recipe, kept=self._kept, shelf=self._shelf, progress=self._progress)
+            for source in (self.source, short)
+        )
 
     def with_seed(self, seed: int) -> Evaluator:
         """Return what makes and measures the same files, trained with another seed."""
-        other = Evaluator(
-            self.source,
-            self.space,
-            given=self._given,
-            kept=self._kept,
-            latency=self._latency,
-            on_targets=self._on_targets,
-            arena=self._arena,
-            seed=seed,
-            shelf=self._shelf,
-            progress=self._progress,
-        )
-        other._reference = self._reference
+        other = copy.copy(self)
+        other._convert_with(seed)
+        return other
+
+    def with_latency(self, latency: Latency | None, on_targets: Mapping[str, Latency]) -> Evaluator:
+        """Return what makes the same files, and predicts their p50 by other means; here by the same ones with None."""
+        other = copy.copy(self)
+        other._on_targets = lambda: on_targets
+        if latency is not None:
+            other._latency, other._reference = (lambda: latency), None
         return other
 
     @property

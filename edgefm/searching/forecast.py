@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from edgefm.core import artefacts
+from edgefm.core.documents import read_json
 from edgefm.core.progress import SILENT, Progress
 from edgefm.recipes import Slim, Variant
-from edgefm.searching.budget import SearchBudget
+from edgefm.searching.budget import SearchBudget, targets_of
 from edgefm.searching.driver import REFUSALS
-from edgefm.searching.evaluation import Evaluator, MadeFile
+from edgefm.searching.evaluation import Evaluator, Latency, MadeFile
+from edgefm.searching.journal import SearchError
 from edgefm.searching.space import Epochs, Point, Space
 from edgefm.searching.space.space import FC4, GIVEN, NETWORK, SCHEME
 from edgefm.searching.trials import Figures
@@ -20,6 +24,10 @@ from edgefm.searching.words import amount, titles
 # (benchmarks/results/forecast_outcomes.json). The other figures stay.
 _TRAINED = {"download_bytes": 0.95}
 _TITLES = titles()
+_FILE = "forecast.json"
+# Folder of a search, and budgets -> what predicts p50 within seconds: here, and on targets by the name of the figure;
+# None and nothing where no budget limits it, or what predicts it well is at hand.
+Rough = Callable[[Path, Sequence[SearchBudget]], tuple[Latency | None, Mapping[str, Latency]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +36,85 @@ class Corner:
 
     point: Point = field(hash=False)
     figures: Figures = field(hash=False)
+
+
+def never_met(
+    folder: Path, evaluator: Evaluator, budgets: Sequence[SearchBudget], *, rough: Rough, progress: Progress = SILENT
+) -> Mapping[str, str]:
+    """Return why budgets of a search cannot be met, by their names.
+
+    It is found once a search, so that each process takes the same.
+
+    Args:
+      folder: of the search; forecast.json in it keeps the figures of the smallest files.
+      evaluator: makes files and predicts their latency.
+      budgets: of the search.
+      rough: returns what predicts latency within seconds.
+      progress: receives progress.
+    Raises:
+      SearchError: none can be met.
+    """
+    path, space = folder / _FILE, evaluator.space
+    targets = sorted(targets_of(budgets))
+    arena = any("max_arena_bytes" in budget.limits for budget in budgets)
+    of = artefacts.sha256_json([evaluator.source.sha256, space.to_json(), targets, arena])
+    if path.exists():
+        again = "Remove it: it is made again."
+        known = read_json(path, what="forecast", error=SearchError, hint=again)
+        try:
+            smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
+        except (KeyError, TypeError):
+            raise SearchError(f"{path} is no forecast of a search", hint=again) from None
+        if known.get("of") == of:
+            return _never(budgets, smallest, space, progress)
+    files = corners(evaluator, progress=progress)
+    smallest = tuple(corner for corner, _ in files)
+    never = _never(budgets, smallest, space, progress)
+    # What predicts latency well may have to be measured first, for minutes: what is known without it is said before.
+    for latency in _predictions(folder, evaluator, [one for one in budgets if one.name not in never], rough):
+        smallest = tuple(
+            replace(corner, figures={**corner.figures, **latency(made)})
+            for corner, (_, made) in zip(smallest, files, strict=True)
+        )
+        never = _never(budgets, smallest, space, progress, noted=never)
+    figures = [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]
+    artefacts.write_json(path, {"of": of, "smallest": figures})
+    return never
+
+
+def _predictions(
+    folder: Path, evaluator: Evaluator, budgets: Sequence[SearchBudget], rough: Rough
+) -> Iterator[Callable[[MadeFile], Figures]]:
+    """Yield what predicts the latency of files, a rough one first where the whole one must be measured."""
+    here, on_targets = rough(folder, budgets)
+    roughly = evaluator.with_latency(here, on_targets)
+    if here is not None:
+        yield roughly.latency_here
+    if on_targets:
+        yield roughly.latency_on_targets
+    yield evaluator.latency_here
+    yield evaluator.latency_on_targets
+
+
+def _never(
+    budgets: Sequence[SearchBudget],
+    smallest: Sequence[Corner],
+    space: Space,
+    progress: Progress,
+    *,
+    noted: Mapping[str, str] | None = None,
+) -> Mapping[str, str]:
+    """Return why budgets cannot be met, and note it unless that was done; where none can be, raise a SearchError."""
+    never = impossible(budgets, smallest, space)
+    if len(never) == len(budgets):
+        raise SearchError(
+            "; ".join(f"budget {name} cannot be met: {reason}" for name, reason in never.items()),
+            hint="Raise the limits; nothing was trained.",
+        )
+    for name, reason in never.items():
+        if name not in (noted or {}):
+            progress.note(f"budget {name} cannot be met: {reason}")
+    return never
 
 
 def corners(evaluator: Evaluator, *, progress: Progress = SILENT) -> tuple[tuple[Corner, MadeFile], ...]:

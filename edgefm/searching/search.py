@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgefm.core import artefacts
 from edgefm.core.documents import read_json
 from edgefm.core.errors import DataError, ModelError
 from edgefm.core.progress import SILENT, Progress
@@ -26,7 +25,7 @@ from edgefm.searching.ending.finish import finish, measure_waiting
 from edgefm.searching.evaluation import PASSES_FOLDER, Evaluator, Latency, Trials
 from edgefm.searching.executors.execution import Execution, Hands
 from edgefm.searching.finalists import Finalist, trained
-from edgefm.searching.forecast import Corner, corners, impossible
+from edgefm.searching.forecast import Rough, never_met
 from edgefm.searching.journal import SearchError, opened
 from edgefm.searching.live.state import Searched
 from edgefm.searching.live.watch import Live
@@ -39,7 +38,6 @@ from edgefm.searching.storage.shared import SharedStudy
 from edgefm.searching.words import unit_of
 
 RESULT_FOLDER = "result"
-_FORECAST_FILE = "forecast.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +73,7 @@ def search_in(
     plan: SearchPlan,
     latency: Callable[[Path], Latency],
     *,
+    rough: Rough,
     resume: bool = False,
     space: Space | None = None,
     progress: Progress = SILENT,
@@ -86,6 +85,7 @@ def search_in(
       source: the model with its data.
       plan: how.
       latency: makes what predicts a file's p50, and keeps in the folder what it needs to do so again.
+      rough: makes what predicts it within seconds, by which budgets that nothing can meet are refused before.
       resume: go on with the search in the folder.
       space: of what may be chosen; by default all that applies to the model.
       progress: receives progress.
@@ -108,6 +108,7 @@ def search_in(
             plan,
             latency,
             hands,
+            rough=rough,
             resume=resume,
             space=space,
             progress=progress,
@@ -121,6 +122,7 @@ def _searched(
     latency: Callable[[Path], Latency],
     hands: Hands,
     *,
+    rough: Rough,
     resume: bool,
     space: Space,
     progress: Progress,
@@ -158,7 +160,7 @@ def _searched(
             shelf=hands.shelf,
             progress=progress,
         )
-        never = _forecast(folder, own, plan.budgets, progress)
+        never = never_met(folder, own, plan.budgets, rough=rough, progress=progress)
         possible = tuple(budget for budget in plan.budgets if budget.name not in never)
         sampling = Sampling(space=space, budgets=possible, sampler=plan.sampler, seed=plan.seed, lag=journal.lag)
         doing = Trials(evaluator=own, sampling=sampling, epochs=plan.epochs)
@@ -233,60 +235,3 @@ def _check(source: Source, budgets: Sequence[SearchBudget]) -> None:
             f"max_accuracy_loss of {', '.join(limited)} is in percentage points; {source.task.quality.name} has none",
             hint="Leave that limit out: the loss is made small all the same.",
         )
-
-
-def _forecast(
-    folder: Path, evaluator: Evaluator, budgets: Sequence[SearchBudget], progress: Progress
-) -> Mapping[str, str]:
-    """Return why budgets cannot be met; found once a search, so that each process takes the same.
-
-    Raises:
-      SearchError: none can be met.
-    """
-    path, space = folder / _FORECAST_FILE, evaluator.space
-    targets = sorted(targets_of(budgets))
-    arena = any("max_arena_bytes" in budget.limits for budget in budgets)
-    of = artefacts.sha256_json([evaluator.source.sha256, space.to_json(), targets, arena])
-    if path.exists():
-        again = "Remove it: it is made again."
-        known = read_json(path, what="forecast", error=SearchError, hint=again)
-        try:
-            smallest = tuple(Corner(point=one["point"], figures=one["figures"]) for one in known["smallest"])
-        except (KeyError, TypeError):
-            raise SearchError(f"{path} is no forecast of a search", hint=again) from None
-        if known.get("of") == of:
-            return _never(budgets, smallest, space, progress)
-    files = corners(evaluator, progress=progress)
-    smallest = tuple(corner for corner, _ in files)
-    never = _never(budgets, smallest, space, progress)
-    # What predicts latency may have to be measured first, for minutes: what is known without it was said.
-    for latency in (evaluator.latency_here, evaluator.latency_on_targets):
-        smallest = tuple(
-            replace(corner, figures={**corner.figures, **latency(made)})
-            for corner, (_, made) in zip(smallest, files, strict=True)
-        )
-        never = _never(budgets, smallest, space, progress, noted=never)
-    figures = [{"point": dict(one.point), "figures": dict(one.figures)} for one in smallest]
-    artefacts.write_json(path, {"of": of, "smallest": figures})
-    return never
-
-
-def _never(
-    budgets: Sequence[SearchBudget],
-    smallest: Sequence[Corner],
-    space: Space,
-    progress: Progress,
-    *,
-    noted: Mapping[str, str] | None = None,
-) -> Mapping[str, str]:
-    """Return why budgets cannot be met, and note it unless that was done; where none can be, raise a SearchError."""
-    never = impossible(budgets, smallest, space)
-    if len(never) == len(budgets):
-        raise SearchError(
-            "; ".join(f"budget {name} cannot be met: {reason}" for name, reason in never.items()),
-            hint="Raise the limits; nothing was trained.",
-        )
-    for name, reason in never.items():
-        if name not in (noted or {}):
-            progress.note(f"budget {name} cannot be met: {reason}")
-    return never

@@ -33,6 +33,7 @@ from edgefm.searching.executors import by_default
 from edgefm.searching.executors.execution import Hands
 from edgefm.searching.forecast import corners, impossible, nearest
 from edgefm.searching.journal import SearchError
+from edgefm.searching.on_targets.prediction import roughly
 from edgefm.searching.space import Epochs, Space
 from edgefm.searching.space import space as space_module
 from tests.fixtures import counted_passes
@@ -78,6 +79,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.setitem(FUNCTIONS, kind, "tests.fixtures.counted_passes:counted")
     monkeypatch.setattr(search, "space_of", lambda model: SPACE)
     monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    monkeypatch.setattr(search_job, "_rough", lambda folder, budgets, progress: (None, {}))
     monkeypatch.setattr(by_default, "core_share", lambda: 1)  # stand-ins are in this process alone
     counted_passes.calls.clear()
     yield counted_passes.calls
@@ -191,6 +193,41 @@ def test_command_says_within_seconds_that_no_budget_can_be_met(
     assert "(int8_w8a8_fc4)" in said and "nothing was trained" in said
 
 
+def test_p50_that_nothing_reaches_is_refused_before_the_cost_model_is_measured(
+    quickly: list[str], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFM_CACHE_DIR", str(tmp_path / "nothing is kept here"))
+    measured: list[Any] = []
+
+    def once(folder: Path, budgets: Any, progress: Any) -> Any:
+        measured[:] = measured or [roughly(folder, budgets)]
+        return measured[0]
+
+    def never(folder: Path, progress: Any) -> Any:
+        raise _CostModelNeededError
+
+    monkeypatch.setattr(search_job, "_latency", never)
+    monkeypatch.setattr(search_job, "_rough", once)
+
+    def ask(limits: dict[str, Any]) -> None:
+        edgefm.search(_network(), {"phone": limits}, data=data, out=tmp_path / "s", trials=1, seeds=0, progress=False)
+
+    least = "and the least of all files is at least"
+    with pytest.raises(SearchError, match=rf"max_p50_ratio is 0.001, {least} 0\.\d+ \(int8_w8a8") as error:
+        ask({"max_p50_ratio": 0.001})
+    assert "nothing was trained" in str(error.value) and len(measured) == 1
+    with pytest.raises(SearchError, match=rf"max_p50_us is 0.01, {least} \d+\.\d+ \(int8_w8a8"):
+        ask({"max_p50_us": 0.01, "target": "host"})
+    for within_reach in ({"max_p50_ratio": 0.9}, {"max_p50_us": 1e6, "target": "host"}):
+        with pytest.raises(_CostModelNeededError):
+            ask(within_reach)
+    assert not list(tmp_path.rglob("cost-models"))
+
+
+class _CostModelNeededError(Exception):
+    """The search goes on: nothing was refused before."""
+
+
 def _arrays() -> dict[str, Any]:
     part = small_fashion_mnist(train=100, validation=50, test=40)
     return {"x_train": part.train.images, "y_train": part.train.labels, "x_test": part.test.images} | {
@@ -203,7 +240,7 @@ def test_stopped_command_says_how_to_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(counted_passes, "fail_at", ["prune"])  # Ctrl-C in the middle of a pass
-    monkeypatch.setattr(search, "_forecast", lambda *_: {})
+    monkeypatch.setattr(search, "never_met", lambda *_, **__: {})
     _network().save("m.keras")
     np.savez("data.npz", **_arrays())
     Path("budget.toml").write_text("[phone]\nmax_p50_ratio = 2\n")

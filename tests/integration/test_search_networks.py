@@ -70,6 +70,7 @@ def test_search_builds_a_network_and_proposes_its_file(
     monkeypatch.setattr(Space, "known", networks_alone)
     monkeypatch.setattr(Space, "corners", lambda space: networks_alone(space)[:1])
     monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    monkeypatch.setattr(search_job, "_rough", lambda folder, budgets, progress: (None, {}))
     asked: dict[str, Any] = {"data": data, "out": tmp_path / "s", "epochs": 1, "protocol": ONCE, "progress": False}
     result = edgefm.search(given, {"any": {"max_macs": "1.5 M"}}, trials=1, seeds=1, **asked)
 

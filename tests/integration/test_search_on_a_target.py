@@ -27,6 +27,7 @@ from edgefm.searching import search
 from edgefm.searching.driver import drive
 from edgefm.searching.journal import SearchError
 from edgefm.searching.on_targets import prediction
+from edgefm.searching.on_targets.prediction import roughly
 from edgefm.searching.space import Space
 from tests.fixtures import counted_passes, ssh_server
 from tests.fixtures.protocols import ONCE
@@ -57,6 +58,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.setitem(FUNCTIONS, kind, "tests.fixtures.counted_passes:counted")
     monkeypatch.setattr(search, "space_of", lambda model: SPACE)
     monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    monkeypatch.setattr(search_job, "_rough", lambda folder, budgets, progress: (None, {}))
     _few_operators(monkeypatch)
     counted_passes.calls.clear()
     yield counted_passes.calls
@@ -82,6 +84,21 @@ def server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("EDGEFM_SSH_OPTIONS", serving.options)
         monkeypatch.setenv("EDGEFM_SSH_PYTHON", sys.executable)
         yield serving
+
+
+def test_p50_that_nothing_reaches_on_a_board_is_refused_before_its_cost_model_is_measured(
+    quickly: list[str], model: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(folder: Path, progress: Any) -> Any:
+        raise AssertionError("the cost model takes minutes")
+
+    monkeypatch.setattr(search_job, "_latency", never)
+    monkeypatch.setattr(search_job, "_rough", lambda folder, budgets, progress: roughly(folder, budgets))
+    wanted = {"slow": {"max_p50_us": 1e-3, "target": server.address}}
+    data = small_fashion_mnist(train=60, validation=50, test=40)
+    with pytest.raises(SearchError, match=r"max_p50_us is 0.00, and the least of all files is at least \d"):
+        edgefm.search(model, wanted, data=data, out=tmp_path / "s", **MADE)
+    assert not (tmp_path / "s" / "cost-models").exists()
 
 
 def test_board_that_disappears_lets_the_search_end_and_is_measured_when_it_is_resumed(

@@ -63,6 +63,7 @@ def trained_here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(slimming, "slim", noted)
     monkeypatch.setattr(search, "space_of", lambda model: SPACE)
     monkeypatch.setattr(search_job, "_latency", lambda folder, progress: latency)
+    monkeypatch.setattr(search_job, "_rough", lambda folder, budgets, progress: (None, {}))
     monkeypatch.setattr(by_default, "core_share", lambda: 2)
     return here
 

@@ -46,7 +46,7 @@ def of_this_machine(*, runtime: str = "litert", progress: Progress = SILENT) -> 
     return model
 
 
-def kept_at(runtime: str) -> Path:
+def kept_at(runtime: str = "litert") -> Path:
     """Return where the cost model of a runtime on this machine lies, or will lie."""
     runtimes.module_of(runtime)
     what = {
