@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +203,19 @@ def _next(measured: Mapping[str, Measured]) -> str:
     lines = []
     for row in rows():
         one = measured.get(row.name)
-        state = NOT_YET if one is None else _verdict(one)
+        state = f"{NOT_YET}{_until_then(row, measured)}" if one is None else _verdict(one)
         lines.append(f"- {row.name}: {state}. To try: {row.attempts}.\n")
     return "".join(lines)
+
+
+def _until_then(row: Row, measured: Mapping[str, Measured]) -> str:
+    """Return which recorded model of another row is the best that keeps this row's limits on its int8 file, if any."""
+    limits = replace(row, target=0.0)
+    keep = [one for one in measured.values() if one.row.final and not replace(one, row=limits).misses()]
+    if row.variant is None or not keep:
+        return ""
+    best = max(keep, key=lambda one: one.mean)
+    return f"; of the recorded models that keep its limits {best.row.title} is the best, with {best.mean:.2f} %"
 
 
 def _source(record: Mapping[str, Any], measured: Mapping[str, Measured]) -> str:

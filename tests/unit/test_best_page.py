@@ -245,3 +245,15 @@ def test_record_is_written_with_its_machine_and_read_back(tmp_path: Path) -> Non
     best_record.write(value, path)
     again = best_record.read(path)
     assert again["rows"] == json.loads(json.dumps(value["rows"])) and again["environment"]["cores"] >= 1
+
+
+def test_row_without_a_record_names_the_best_recorded_model_that_keeps_its_limits() -> None:
+    made = record(
+        enhanced=[entry("enhanced", 0, 0.944, parameters=422_922)],
+        fastest=[entry("fastest", 0, 0.95, parameters=600_000)],
+        small=[entry("small", 0, 0.93)],
+    )
+    page = best_page.page(made)
+    told = "half_million: not recorded yet; of the recorded models that keep its limits `enhanced_cnn`, best recipe is"
+    assert f"{told} the best, with 94.40 %." in page and "tiny: not recorded yet; of the recorded" in page
+    assert "teacher: not recorded yet. " in page  # it is measured in floating point, they are not
